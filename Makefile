@@ -1,0 +1,47 @@
+# make install   .venv/ with the locked versions
+# make demo      raw sequences to a fitted law and results/demo/report.html, about ten minutes
+# make test      format, lint, types, unit tests and the whole pipeline, small
+#
+# On a machine without a GPU, where the default index would bring torch with gigabytes of CUDA
+# packages, point TORCH_INDEX to an index of CPU builds (PyTorch's installation page names it).
+
+PYTHON ?= python3.11
+TORCH_INDEX ?=
+CORES ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := $(shell grep '^torch==' requirements.lock)
+
+.PHONY: install demo test docs format
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or run make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v == (3, 11) else f"error: Python 3.11 is needed, found {v[0]}.{v[1]}; run make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m plm_scaling.dedup.mmseqs
+	touch $@
+
+demo: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --profile profiles/demo --cores $(CORES)
+	@$(BIN)/plm-scaling summary results/demo
+
+test: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+	$(BIN)/pytest
+
+docs: install
+	$(BIN)/python -m plm_scaling.config.document --config config.yaml > docs/config.md
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules

@@ -1,0 +1,72 @@
+"""Protein sequences to scaling laws.
+
+Targets: all (the study's report), data, plan, train, laws, report. Rules are in rules/, one file per
+stage; what is computed comes from the config, how it is run from a profile.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if (
+    "study" not in config
+):  # a config given with --configfile replaces this one, key by key merging
+
+    # two studies' sources would mix them
+    configfile: "config.yaml"
+
+
+ROOT = Path(workflow.basedir)
+
+
+include: "rules/common.smk"
+include: "rules/sources.smk"
+include: "rules/dedup.smk"
+include: "rules/filter.smk"
+include: "rules/tokens.smk"
+include: "rules/sweep.smk"
+include: "rules/train.smk"
+include: "rules/runs.smk"
+include: "rules/laws.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    data,
+    plan,
+    train,
+    laws,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.make_report.output,
+
+
+rule data:
+    input:
+        rules.tokenize_corpus.output,
+        rules.check_contamination.output,
+
+
+rule train:
+    input:
+        TRAINED,
+
+
+rule laws:
+    input:
+        law_files(LAWS_FROM),
+        expand(rules.draw_figures.output, results=LAWS_FROM),
+
+
+rule report:
+    input:
+        rules.make_report.output,

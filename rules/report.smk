@@ -1,0 +1,109 @@
+"""The study's figures and its report page, also from the runs that have finished so far."""
+
+from plm_scaling.report import STAGE_VERSION as REPORT_VERSION
+
+COUNTS = [
+    *expand("data/clean/{source}.counts.tsv", source=SOURCES),
+    *expand(f"{DATA}/{{stage}}/counts.tsv", stage=["dedup", "split", "filter"]),
+]
+
+
+rule record_config:
+    output:
+        f"{RESULTS}/config.yaml",
+    log:
+        f"logs/{CONFIG.study}/record_config.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        script=script("record_config"),
+        config=CONFIG.model_dump_json(),
+    shell:
+        "python {params.script:q} --config {params.config:q} --out {output:q} --log {log:q}"
+
+
+RUN_FIGURES = ["learning_curves", "frontier", *CONFIG.laws.fits]
+DATA_FIGURES = ["funnel", "perplexity"]
+FORMATS = ["svg", "pdf", "png", "csv"]
+
+
+rule draw_figures:
+    input:
+        runs="{results}/runs.csv",
+        curves="{results}/curves.parquet",
+        laws=lambda wildcards: law_files(wildcards.results),
+    output:
+        expand("{{results}}/figures/{name}.{format}", name=RUN_FIGURES, format=FORMATS),
+    log:
+        "logs/{results}/draw_figures.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        script=script("draw_figures"),
+        folder="{results}/figures",
+        stage=FIGURES_VERSION,
+    shell:
+        "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
+        " --laws {input.laws:q} --out {params.folder:q} --log {log:q}"
+
+
+rule draw_data_figures:
+    input:
+        counts=COUNTS,
+        scores=f"{DATA}/scores/scores.parquet",
+        thresholds=f"{DATA}/filter/thresholds.json",
+    output:
+        expand(
+            f"{RESULTS}/figures/{{name}}.{{format}}", name=DATA_FIGURES, format=FORMATS
+        ),
+    log:
+        f"logs/{CONFIG.study}/draw_data_figures.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        script=script("draw_figures"),
+        folder=f"{RESULTS}/figures",
+        stage=FIGURES_VERSION,
+    shell:
+        "python {params.script:q} --counts {input.counts:q} --scores {input.scores:q}"
+        " --thresholds {input.thresholds:q} --out {params.folder:q} --log {log:q}"
+
+
+rule make_report:
+    input:
+        config=f"{RESULTS}/config.yaml",
+        sweep=f"{RESULTS}/sweep.tsv",
+        runs=f"{RESULTS}/runs.csv",
+        laws=law_files(RESULTS),
+        figures=rules.draw_data_figures.output,
+        run_figures=expand(rules.draw_figures.output, results=RESULTS),
+        sources=source_table(),
+        counts=COUNTS,
+        contamination=f"{DATA}/contamination.json",
+        manifest=f"{DATA}/tokens/manifest.json",
+        tool=f"{DATA}/dedup/tool.json",
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"logs/{CONFIG.study}/make_report.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        script=script("make_report"),
+        study=CONFIG.study,
+        folder=f"{RESULTS}/figures",
+        stage=REPORT_VERSION,
+    shell:
+        "python {params.script:q} --study {params.study:q} --config {input.config:q}"
+        " --sweep {input.sweep:q} --runs {input.runs:q} --laws {input.laws:q}"
+        " --figures {params.folder:q} --sources {input.sources:q} --counts {input.counts:q}"
+        " --contamination {input.contamination:q} --manifest {input.manifest:q}"
+        " --tool {input.tool:q} --out {output:q} --log {log:q}"

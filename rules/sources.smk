@@ -1,0 +1,54 @@
+"""Download and clean the sources: resources/sources.tsv → data/clean/{source}.fasta."""
+
+from plm_scaling.sources import STAGE_VERSION as SOURCES_VERSION
+from plm_scaling.sources.table import read_sources
+
+
+def source_facts(wildcards):
+    """What identifies a source: changing its version or checksum fetches it again."""
+    source = read_sources(source_table())[wildcards.source]
+    return f"{source.version} {source.sha256} {source.url}"
+
+
+rule fetch_source:
+    output:
+        "data/raw/{source}.fasta.gz",
+    log:
+        "logs/sources/fetch.{source}.log",
+    benchmark:
+        "benchmarks/sources/fetch.{source}.tsv"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=2880,
+    params:
+        script=script("fetch_source"),
+        table=source_table(),
+        facts=source_facts,
+    shell:
+        "python {params.script:q} --table {params.table:q} --source {wildcards.source:q}"
+        " --out {output:q} --log {log:q}"
+
+
+rule clean_source:
+    input:
+        "data/raw/{source}.fasta.gz",
+    output:
+        fasta="data/clean/{source}.fasta",
+        counts="data/clean/{source}.counts.tsv",
+    log:
+        "logs/sources/clean.{source}.log",
+    benchmark:
+        "benchmarks/sources/clean.{source}.tsv"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=720,
+    params:
+        script=script("clean_source"),
+        stage=SOURCES_VERSION,
+    shell:
+        "python {params.script:q} --source {wildcards.source:q} --fasta {input:q}"
+        " --out {output.fasta:q} --counts {output.counts:q} --log {log:q}"

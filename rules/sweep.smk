@@ -1,0 +1,31 @@
+"""The cells as a table, and the bill."""
+
+SWEEP_BLOCKS = ("seed", "corpus", "tokens", "sweep", "training")
+
+
+rule plan_sweep:
+    output:
+        f"{RESULTS}/sweep.tsv",
+    log:
+        f"logs/{CONFIG.study}/plan_sweep.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        script=script("plan_sweep"),
+        blocks=json.dumps(CONFIG.model_dump(include=set(SWEEP_BLOCKS))),
+    shell:
+        "python {params.script:q} --blocks {params.blocks:q} --out {output:q} --log {log:q}"
+
+
+rule plan:
+    input:
+        f"{RESULTS}/sweep.tsv",
+    log:
+        f"logs/{CONFIG.study}/plan.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        script=script("show_plan"),
+    shell:
+        "python {params.script:q} --sweep {input:q} --log {log:q}"

@@ -1,0 +1,33 @@
+"""Train each cell. result.json is written last; curve and checkpoints beside it survive a kill."""
+
+from plm_scaling.train import STAGE_VERSION as TRAIN_VERSION
+
+TRAINED = [f"{RESULTS}/runs/{cell}/result.json" for cell in CELLS]
+
+
+rule train_cell:
+    input:
+        manifest=f"{DATA}/tokens/manifest.json",
+        sweep=ancient(f"{RESULTS}/sweep.tsv"),  # for "cell k of n" only
+    output:
+        f"{RESULTS}/runs/{{cell}}/result.json",
+    log:
+        f"logs/{CONFIG.study}/train/{{cell}}.log",
+    benchmark:
+        f"benchmarks/{CONFIG.study}/train/{{cell}}.tsv"
+    conda:
+        "../envs/train-gpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * memory_mb(CELLS[wildcards.cell]),
+        runtime=lambda wildcards, attempt: attempt * 2880,
+    params:
+        script=script("train_cell"),
+        cell=lambda wildcards: CELLS[wildcards.cell].to_json(),
+        checkpoint_seconds=CONFIG.training.checkpoint_seconds,
+        stage=TRAIN_VERSION,
+    shell:
+        "OMP_NUM_THREADS={threads} python {params.script:q} --cell {params.cell:q}"
+        " --manifest {input.manifest:q} --threads {threads}"
+        " --checkpoint-seconds {params.checkpoint_seconds}"
+        " --out {output:q} --log {log:q}"

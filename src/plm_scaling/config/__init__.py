@@ -1,0 +1,1 @@
+"""The config: schema, loader and the generator of docs/config.md."""

@@ -1,0 +1,80 @@
+"""Validate a config and say in one message everything that is wrong with it."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from plm_scaling.config.schema import Config
+from plm_scaling.errors import ConfigError
+from plm_scaling.files import atomic
+
+BlockType = TypeVar("BlockType", bound=BaseModel)
+
+
+def read_config(path: Path | str) -> Config:
+    """Read and validate a YAML file. Raises `ConfigError` naming the file and every wrong key."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    return validate_config(values, str(path))
+
+
+def validate_config(values: Any, where: str) -> Config:
+    """Validate parsed values. `where` names their origin in the message of the `ConfigError`."""
+    return validate_blocks(Config, values, where)
+
+
+def validate_blocks(schema: type[BlockType], values: Any, where: str) -> BlockType:
+    """The same for any block of the schema."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: a config is a mapping of blocks; see docs/config.md")
+    try:
+        return schema.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_explain(problem, schema) for problem in error.errors()]
+        raise ConfigError(f"{where}: " + "; ".join(lines) + " (docs/config.md has every key)") from error
+
+
+def record_config(config: str, out: Path) -> None:
+    """Write a config given as JSON to a YAML file that `--configfile` takes."""
+    values = validate_config(json.loads(config), "--config").model_dump()
+    with atomic(out) as temporary:
+        temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def _explain(problem: Any, schema: type[BaseModel]) -> str:
+    location = problem["loc"]
+    key = ".".join(str(part) for part in location)
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _keys_at(location[:-1], schema), n=1, cutoff=0)
+        return f"unknown key {key!r}, did you mean {near[0]!r}?" if near else f"unknown key {key!r}"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if isinstance(problem["input"], dict | list):
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message}, found {problem['input']!r}"
+
+
+def _keys_at(location: tuple[int | str, ...], schema: type[BaseModel]) -> list[str]:
+    """The keys that the schema has at this place."""
+    block = schema
+    for part in location:
+        if not isinstance(part, str) or part not in block.model_fields:
+            continue  # an index of a list or a name in a mapping: its block was already found
+        inner = _block_in(block.model_fields[part].annotation)
+        if inner is not None:
+            block = inner
+    return list(block.model_fields)
+
+
+def _block_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _block_in(part))), None)

@@ -1,0 +1,61 @@
+"""The whole config of a study."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from plm_scaling.config.data import Corpus, Dedup, Filter, Mmseqs, Split, Tokens
+from plm_scaling.config.numbers import Block, Count, Name, Positive
+from plm_scaling.config.sweep import Sweep, Training
+
+
+class Runs(Block):
+    """How a run's curve becomes its loss."""
+
+    final_evaluations: Count
+    """The loss of a run is the mean of this many last evaluations (5 in the study)."""
+
+
+class Laws(Block):
+    """Which laws are fitted, and how."""
+
+    fits: Annotated[list[Literal["isoflop", "parametric"]], Field(min_length=1)]
+    """isoflop: minima of loss over size per budget. parametric: L = E + A/N^α + B/D^β."""
+    bootstrap: Count
+    """Resamples of the runs for intervals."""
+    level: Annotated[float, Field(gt=0, lt=1)]
+    """Coverage of the intervals."""
+    huber_delta: Positive
+    """Huber δ on the log loss of the parametric fit (1e-3 in Hoffmann et al. 2022)."""
+
+
+class SweepInputs(Block):
+    """What the cells of a sweep follow from, and nothing else."""
+
+    seed: Count
+    """Seeds the split, the data order and the bootstrap."""
+    corpus: Corpus
+    tokens: Tokens
+    sweep: Sweep
+    training: Training
+
+
+class Config(SweepInputs):
+    """A study: what is computed. How it is run (cores, memory, partitions) is in profiles/."""
+
+    study: Name
+    """Results go to `results/{study}/`."""
+    mmseqs: Mmseqs
+    dedup: Dedup
+    split: Split
+    filter: Filter
+    runs: Runs
+    laws: Laws
+
+    @model_validator(mode="after")
+    def _reference_is_a_source(self) -> Self:
+        if self.filter.reference_source not in self.corpus.mixture:
+            raise ValueError(
+                f"filter.reference_source {self.filter.reference_source!r} is not in corpus.mixture"
+            )
+        return self

@@ -1,0 +1,114 @@
+"""Config blocks of the sweep and of training."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from plm_scaling.config.numbers import Block, Count, Fraction, Name, Number, Positive, Share
+
+Objective = Literal["clm", "mlm"]
+
+
+class ShapeBlock(Block):
+    """A transformer shape beside the study's grid."""
+
+    layers: Count
+    """Transformer layers."""
+    hidden: Count
+    """Width d."""
+    ffn: Count
+    """Inner width of the GEGLU; floor(8d/3) in the study."""
+    heads: Count
+    """Attention heads; divides hidden."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
+            raise ValueError(
+                f"hidden {self.hidden} needs an even number of channels per head; "
+                f"{self.heads} heads do not give that"
+            )
+        return self
+
+
+class Extra(Block):
+    """A single cell beside the grid, such as a validation run of a law."""
+
+    objective: Objective
+    """clm or mlm."""
+    size: Name
+    """A name in the size grid or in `shapes`."""
+    flops: Positive
+    """Compute budget, 6·N·D FLOPs."""
+
+
+class Sweep(Block):
+    """The IsoFLOP grid: every objective × budget × size × seed whose tokens per parameter lie in range."""
+
+    objectives: Annotated[list[Objective], Field(min_length=1)]
+    """clm (causal) and/or mlm (masked)."""
+    budgets_flops: Annotated[list[Positive], Field(min_length=1)]
+    """Compute per cell, C = 6·N·D FLOPs with N non-embedding parameters and D tokens."""
+    sizes: Annotated[list[Name], Field(min_length=1)]
+    """Names in the study's size grid (src/plm_scaling/sweep/ladder.py) or in `shapes`."""
+    shapes: dict[Name, ShapeBlock]
+    """Further shapes by name; {} for none."""
+    tokens_per_parameter: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    """Cells outside [low, high] tokens per non-embedding parameter are not trained."""
+    mask_ratio: Share
+    """Share of tokens masked for MLM (0.15 in the study)."""
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    """One cell per seed; a seed sets initial weights, data order and masks."""
+    extra: list[Extra]
+    """Single cells beside the grid; [] for none."""
+
+
+class FromSize(Block):
+    """A value that holds from a model size upwards."""
+
+    from_parameters: Annotated[Number, Field(ge=0)]
+    """Holds for models with at least this many non-embedding parameters, up to the next entry."""
+    value: Positive
+    """The value."""
+
+
+BySize = Annotated[list[FromSize], Field(min_length=1)]
+
+
+class Training(Block):
+    """How a cell is trained: AdamW, linear warm-up, cosine decay over the cell's own budget."""
+
+    batch_tokens: BySize
+    """Tokens per optimizer step by model size (0.52M below 1B parameters and 1.05M above in the study)."""
+    peak_learning_rate: BySize
+    """Peak learning rate by model size."""
+    warmup_fraction: Fraction
+    """Share of the steps with linearly rising learning rate (0.025 in the study)."""
+    final_learning_rate_fraction: Fraction
+    """Learning rate at the end, as a share of the peak (0.1 in the study)."""
+    weight_decay: Annotated[Number, Field(ge=0)]
+    """AdamW weight decay; not applied to biases and LayerNorm."""
+    beta1: Annotated[Number, Field(ge=0, lt=1)]
+    """AdamW β1."""
+    beta2: Annotated[Number, Field(ge=0, lt=1)]
+    """AdamW β2 (0.95 in the study)."""
+    gradient_clip: Positive
+    """Gradients are scaled down to this norm."""
+    init_std: Positive
+    """Standard deviation of initial weights (0.02 in the study)."""
+    evaluations: Count
+    """Evaluations on the held-out rows per cell, evenly spaced in tokens, the last one at the end."""
+    valid_rows: Count
+    """Held-out rows per evaluation; the same rows every time."""
+    checkpoint_seconds: Positive
+    """Wall time between checkpoints; a killed cell loses at most this much."""
+    divergence_loss: Positive
+    """A cell whose validation loss (nats/token) is above this after warm-up, or not finite, has diverged."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        for name in ("batch_tokens", "peak_learning_rate"):
+            starts = [entry.from_parameters for entry in getattr(self, name)]
+            if starts[0] != 0 or starts != sorted(set(starts)):
+                raise ValueError(f"{name}: from_parameters must start at 0 and rise")
+        return self

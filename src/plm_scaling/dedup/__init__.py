@@ -1,0 +1,3 @@
+"""MMseqs2 drivers: deduplication, cluster-aware split, contamination check."""
+
+STAGE_VERSION = 1

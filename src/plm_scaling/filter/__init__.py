@@ -1,0 +1,3 @@
+"""Reference n-gram model, score table and selection."""
+
+STAGE_VERSION = 1

@@ -1,0 +1,56 @@
+"""Progress of long work: share done, rate and time left, on one log line every few seconds."""
+
+import logging
+import time
+
+logger = logging.getLogger("plm_scaling")
+
+
+class Progress:
+    """Report `done` of `total` units at most every `every_seconds`.
+
+    `label` names the stage as the reader of the terminal knows it, `unit` what is counted.
+    """
+
+    def __init__(self, label: str, total: float, unit: str, every_seconds: float = 5.0) -> None:
+        self.label = label
+        self.total = total
+        self.unit = unit
+        self.every_seconds = every_seconds
+        self.done = 0.0
+        self._start = self._last = time.monotonic()
+
+    def add(self, amount: float) -> None:
+        """Count `amount` more units and report when it is time."""
+        self.done += amount
+        now = time.monotonic()
+        if now - self._last >= self.every_seconds:
+            self._last = now
+            rate = self.done / (now - self._start)
+            logger.info(
+                "[%s] %.0f %% of %s %s, %s %s/s, %s left",
+                self.label,
+                100 * self.done / self.total if self.total else 100,
+                short_number(self.total),
+                self.unit,
+                short_number(rate),
+                self.unit,
+                short_time((self.total - self.done) / rate if rate else float("inf")),
+            )
+
+
+def short_number(value: float) -> str:
+    """1234567 → '1.23M'; three significant digits."""
+    for limit, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{suffix}"
+    return f"{value:.3g}"
+
+
+def short_time(seconds: float) -> str:
+    """3725 → '1:02:05', 65 → '1:05'; '?' when not finite."""
+    if not seconds < float("inf"):
+        return "?"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,0 +1,143 @@
+"""What the fits allow to say, in sentences made from their intervals and nothing else."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plm_scaling.laws.intervals import percent
+from plm_scaling.laws.result import LawResult
+
+WIDE = 0.15  # an exponent known to no better than ±0.15 does not steer a budget
+STUDY_SMALLEST = 1e18  # FLOPs; the smallest budget of Cheng et al. 2024
+FEW_MINIMA = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence per objective; `sound` is False when the numbers must not be used."""
+
+    objective: str
+    sound: bool
+    sentence: str
+    notes: list[str]
+
+
+def find(laws: Sequence[LawResult], dearest_flops: float | None) -> list[Finding]:
+    """One finding per objective with an IsoFLOP or parametric law, in alphabetical order.
+
+    `dearest_flops` is the compute of the dearest run used, to say how far from the study it is.
+    """
+    findings = []
+    for objective in sorted({law.objective for law in laws}):
+        own = {law.law: law for law in laws if law.objective == objective}
+        main = own.get("isoflop") or own.get("parametric")
+        if main is None:
+            continue
+        sound, sentence = _sentence(main)
+        notes = [note for note in (_agreement(own), _held_out(main)) if note]
+        findings.append(Finding(objective, sound, sentence, notes))
+    if findings and dearest_flops is not None and dearest_flops < STUDY_SMALLEST / 10:
+        findings[0].notes.append(_scale(dearest_flops))
+    return findings
+
+
+def _sentence(law: LawResult) -> tuple[bool, str]:
+    """Whether the exponent can be used, and the finding in one sentence."""
+    equation = law.equations["N"]
+    a, interval = equation.parameters["a"], equation.interval["a"]
+    minima = law.details.get("minima")
+    basis = f"{law.n_points} runs"
+    enough = True
+    if minima is not None:
+        used = sum(row["status"] == "accepted" for row in minima)
+        basis = f"{used} of {len(minima)} IsoFLOP budgets with a minimum"
+        enough = used >= FEW_MINIMA
+    if a is None:
+        return False, f"These cells give no exponent: there are {basis}, too few for a power law."
+    value = f"N_opt grows as C^{a:.2f}"
+    if interval is None:
+        return False, (
+            f"{value} from {basis}, but no interval could be computed, so the number cannot be "
+            "trusted."
+        )
+    low, high = interval
+    spread = f"{percent(equation.level)} interval {low:.2f} to {high:.2f}"
+    if high - low > 2 * WIDE:
+        return False, (
+            f"These cells are far too small for the exponents to mean anything: {value} from "
+            f"{basis}, with a {spread}, so ten times the compute could call for a model "
+            f"{_times(low)} to {_times(high)} as large."
+        )
+    if not enough:
+        return False, (
+            f"{value} ({spread}), but from {basis}: a line through so few points cannot show "
+            "whether a power law holds."
+        )
+    return law.status == "converged", (
+        f"{value} ({spread}) from {basis}: ten times the compute calls for a model "
+        f"{_times(a)} as large ({_times(low)} to {_times(high)}) and {_times(1 - a)} the tokens."
+    )
+
+
+def _times(exponent: float) -> str:
+    """10^exponent as a factor: '3.3×'."""
+    factor = 10**exponent
+    return f"{factor:.1f}×" if 0.1 <= factor < 100 else f"{factor:.0e}×"
+
+
+def _agreement(own: dict[str, LawResult]) -> str:
+    """How the parametric law's allocation compares with the IsoFLOP one."""
+    if not {"isoflop", "parametric"} <= set(own):
+        return ""
+    one, other = (own[name].equations["N"] for name in ("isoflop", "parametric"))
+    value, interval = other.parameters["a"], other.interval["a"]
+    if value is None or own["parametric"].status == "not_identified":
+        return "The parametric law does not determine the exponent; see the warnings."
+    if one.interval["a"] is None or interval is None:
+        return (
+            f"The parametric law gives {value:.2f}; without intervals the two cannot be compared."
+        )
+    overlap = max(one.interval["a"][0], interval[0]) <= min(one.interval["a"][1], interval[1])
+    verdict = "overlaps with" if overlap else "does not overlap with"
+    return (
+        f"The parametric law gives {value:.2f} ({interval[0]:.2f} to {interval[1]:.2f}); its "
+        f"interval {verdict} that of the IsoFLOP fit."
+    )
+
+
+def _held_out(law: LawResult) -> str:
+    check = law.details.get("held_out", {})
+    if check.get("status") != "done" or "n_params" not in check:
+        return ""
+    ratio, off = check["n_params"]["ratio"], check["loss"]["difference"]
+    return (
+        f"Fitted without its dearest budget, the law predicts that budget's optimal size "
+        f"{ratio:.2f} times as large as found and its loss {abs(off):.3f} nats too "
+        f"{'high' if off > 0 else 'low'}."
+    )
+
+
+def _scale(dearest: float) -> str:
+    decades = math.log10(STUDY_SMALLEST / dearest)
+    return (
+        f"The dearest run took {dearest:.1e} FLOPs, {decades:.0f} orders of magnitude below the "
+        f"smallest budget of the study ({STUDY_SMALLEST:.0e}). The intervals cover the noise of "
+        "these runs; what changes between here and there they cannot know."
+    )
+
+
+def comparison(laws: Sequence[LawResult]) -> str:
+    """Whether the IsoFLOP exponents of CLM and MLM can be told apart; '' if there are not two."""
+    intervals = {
+        law.objective: law.equations["N"].interval["a"] for law in laws if law.law == "isoflop"
+    }
+    clm, mlm = intervals.get("clm"), intervals.get("mlm")
+    if clm is None or mlm is None:
+        return ""
+    if max(clm[0], mlm[0]) <= min(clm[1], mlm[1]):
+        return "The intervals of CLM and MLM overlap: these runs do not tell the objectives apart."
+    higher = "MLM" if mlm[0] > clm[1] else "CLM"
+    return (
+        f"The intervals of CLM and MLM do not overlap: {higher} puts more of any added compute "
+        "into model size."
+    )

@@ -1,0 +1,174 @@
+"""The tables of the page, ready as text."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from plm_scaling.files import read_json
+from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.progress import short_number
+
+DASH = "–"
+STATUS_WORDS = {
+    "converged": "converged",
+    "two_points": "two points, no residual",
+    "at_bound": "parameter at its bound",
+    "not_identified": "not identified",
+}
+
+
+def law_rows(laws: Sequence[LawResult]) -> list[dict[str, str]]:
+    """One row per law: exponents with intervals, the rest of its parameters, and its health."""
+    return [
+        {
+            "objective": law.objective.upper(),
+            "law": law.law,
+            "a": with_interval(law.equations.get("N"), "a"),
+            "b": with_interval(law.equations.get("D"), "b"),
+            "loss": _loss_parameters(law.equations.get("L")),
+            "status": STATUS_WORDS[law.status],
+            "good": "yes" if law.status == "converged" else "",
+            "runs": str(law.n_points),
+            "rms": DASH if law.residual_rms is None else f"{law.residual_rms:.2g}",
+            "held_out": _held_out(law.details.get("held_out", {})),
+        }
+        for law in laws
+    ]
+
+
+def with_interval(equation: Equation | None, name: str) -> str:
+    """'0.52 [0.50, 0.53]', or a dash."""
+    value = equation.parameters.get(name) if equation else None
+    if equation is None or value is None:
+        return DASH
+    interval = equation.interval[name]
+    if interval is None:
+        return f"{_digits(value)} [no interval]"
+    return f"{_digits(value)} [{_digits(interval[0])}, {_digits(interval[1])}]"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _loss_parameters(equation: Equation | None) -> str:
+    if equation is None or all(value is None for value in equation.parameters.values()):
+        return DASH
+    parts = [f"{name} = {with_interval(equation, name)}" for name in equation.parameters]
+    return f"L = {equation.form.replace('*', '·')}; " + "; ".join(parts)
+
+
+def _held_out(check: dict[str, Any]) -> str:
+    if check.get("status") != "done":
+        return str(check.get("why", DASH))
+    loss = check["loss"]
+    if "difference" in loss:
+        return (
+            f"N {check['n_params']['ratio']:.2f}× that found, loss {loss['difference']:+.3f} nats"
+        )
+    return f"loss {loss['mean_error']:+.3f} nats on average, rms {loss['rms_error']:.3f}"
+
+
+def sweep_rows(runs: pd.DataFrame, sweep: Path | None) -> list[dict[str, str]]:
+    """One row per run, with the size's name where the sweep is known."""
+    sizes: dict[str, str] = {}
+    if sweep is not None:
+        cells = pd.read_csv(sweep, sep="\t", dtype=str, keep_default_na=False)
+        sizes = dict(zip(cells["cell"], cells["size"], strict=True))
+    ordered = runs.sort_values(["objective", "flops", "n_params"], kind="stable")
+    return [
+        {
+            "run": run["run_id"],
+            "objective": run["objective"].upper(),
+            "size": sizes.get(run["run_id"], DASH),
+            "n_params": _short(run["n_params"]),
+            "tokens": _short(run["tokens"]),
+            "flops": DASH if pd.isna(run["flops"]) else f"{run['flops']:.2e}",
+            "loss": DASH if pd.isna(run["loss"]) else f"{run['loss']:.4f}",
+            "status": run["status"],
+            "excluded": run["excluded"],
+        }
+        for run in ordered.to_dict("records")
+    ]
+
+
+def _short(value: float) -> str:
+    return DASH if pd.isna(value) else short_number(value)
+
+
+def funnel_rows(counts: Sequence[Path]) -> list[dict[str, str]]:
+    """One row per stage and source: in, kept, residues kept, drops and handled facts by reason."""
+    rows = []
+    for path in counts:
+        table = pd.read_csv(path, sep="\t")
+        for (stage, source), part in table.groupby(["stage", "source"], sort=False):
+            count = dict(zip(part["reason"], part["sequences"], strict=True))
+            residues = dict(zip(part["reason"], part["residues"], strict=True))
+            dropped = {k: v for k, v in count.items() if k not in ("in", "kept")}
+            reasons = [
+                f"{number:,} {str(reason).removeprefix('handled:').replace('_', ' ').strip()}"
+                + (" (handled, kept)" if str(reason).startswith("handled:") else "")
+                for reason, number in dropped.items()
+                if number
+            ]
+            rows.append(
+                {
+                    "stage": str(stage),
+                    "source": str(source),
+                    "in": f"{count.get('in', 0):,}",
+                    "kept": f"{count.get('kept', 0):,}",
+                    "residues": short_number(residues.get("kept", 0)),
+                    "reasons": "; ".join(reasons) or "nothing",
+                }
+            )
+    return rows
+
+
+def token_rows(manifest: Path | None) -> list[dict[str, str]]:
+    """One row per split and source of the token shards."""
+    if manifest is None:
+        return []
+    rows = []
+    for split, whole in read_json(manifest)["splits"].items():
+        for source, part in whole["sources"].items():
+            rows.append(
+                {
+                    "split": split,
+                    "source": source,
+                    "sequences": f"{part['sequences']:,}",
+                    "tokens": short_number(part["tokens"]),
+                    "rows": f"{part['rows']:,}",
+                }
+            )
+    return rows
+
+
+def contamination_sentence(report: Path | None) -> str:
+    """What the search for training homologues of validation sequences found."""
+    if report is None:
+        return ""
+    found = read_json(report)
+    criteria = found["criteria"]
+    verdict = (
+        "No validation sequence has a training homologue"
+        if found["clean"]
+        else f"{found['contaminated_validation_sequences']} validation sequences have a training "
+        "homologue"
+    )
+    return (
+        f"{verdict}: {found['validation_sequences']:,} validation against "
+        f"{found['training_sequences']:,} training sequences, MMseqs2 search with "
+        f"{', '.join(f'{name} {json.dumps(value)}' for name, value in criteria.items())}."
+    )
+
+
+def source_rows(sources: Path | None, used: set[str]) -> list[dict[str, str]]:
+    """The rows of the source table, of the `used` sources if any are known."""
+    if sources is None:
+        return []
+    table = pd.read_csv(sources, sep="\t", dtype=str, keep_default_na=False)
+    rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    return [row for row in rows if row["name"] in used] or rows

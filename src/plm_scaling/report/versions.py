@@ -1,0 +1,25 @@
+"""What software and which config made the page."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from plm_scaling import __version__
+from plm_scaling.files import read_json, sha256_of
+
+PACKAGES = ("torch", "megatron-core", "snakemake", "numpy", "scipy", "pyarrow", "matplotlib")
+
+
+def versions(config: Path | None, tool: Path | None) -> dict[str, str]:
+    """Name → version, of this machine and its environment; `tool` is a JSON of other tools'."""
+    found = {"plm-scaling": __version__, "Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed here"
+    if tool is not None:
+        found |= {name: str(value) for name, value in read_json(tool).items()}
+    if config is not None:
+        found[f"SHA-256 of {config}"] = sha256_of(config)
+    return found

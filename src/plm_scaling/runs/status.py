@@ -1,0 +1,207 @@
+"""What every cell of a sweep is doing, read from its files alone, while a run goes on or after."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from plm_scaling.progress import short_number, short_time
+from plm_scaling.runs.collect import read_sweep
+
+STALLED_AFTER_SECONDS = 600.0  # longer than any step, evaluation or checkpoint should take
+TAIL_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class CellState:
+    """One cell: `state` is waiting, running, stalled, finished or diverged.
+
+    `flops` and `tokens_planned` are the sweep's; `loss` is the last validation loss (nats/token),
+    before the first evaluation the training loss; None where nothing is known.
+    """
+
+    cell: str
+    objective: str
+    size: str
+    flops: float
+    state: str
+    loss: float | None
+    tokens: int
+    tokens_planned: int
+    tokens_per_second: float | None
+    eta_seconds: float | None
+
+    @property
+    def flops_left(self) -> float:
+        """FLOPs still to train; none once the cell has a result."""
+        if self.state in ("finished", "diverged"):
+            return 0.0
+        return self.flops * max(0.0, 1 - self.tokens / self.tokens_planned)
+
+    @property
+    def flops_per_second(self) -> float | None:
+        """FLOPs (6·N·D convention) per second at the last measured rate."""
+        if not self.tokens_per_second:
+            return None
+        return self.tokens_per_second * self.flops / self.tokens_planned
+
+
+def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[CellState]:
+    """The state of every cell of `sweep`, in its order, from the files in `runs_dir`/{cell}/.
+
+    `now` (seconds since the epoch, default the clock) decides which running cells have stalled.
+    """
+    moment = time.time() if now is None else now
+    return [_cell_state(cell, runs_dir / cell["cell"], moment) for cell in read_sweep(sweep)]
+
+
+def _cell_state(cell: dict[str, Any], folder: Path, now: float) -> CellState:
+    result = _json_or_none(folder / "result.json")
+    progress = _json_or_none(folder / "progress.json") or {}
+    lines = _last_lines(folder / "curve.csv")
+    tokens = _positive(lines[-1].get("tokens")) if lines else None
+    rate = next((r for row in reversed(lines) if (r := _positive(row["tokens_per_second"]))), None)
+    loss = next((v for row in reversed(lines) if (v := _valid_loss(row))), None)
+    tokens = max(tokens or 0.0, _positive(progress.get("tokens")) or 0.0)
+    state, eta = "waiting", None
+    if result is not None:
+        state = str(result.get("status", "finished"))
+        tokens = _positive(result.get("tokens")) or tokens
+        loss = None if state == "diverged" else _positive(result.get("loss")) or loss
+    elif lines or progress:
+        rate = _positive(progress.get("tokens_per_second")) or rate
+        loss = loss or _positive(progress.get("loss"))
+        stalled = now - _last_sign(folder, progress) > STALLED_AFTER_SECONDS
+        state = "stalled" if stalled else "running"
+        if rate and not stalled:
+            eta = max(0.0, cell["tokens"] - tokens) / rate
+    return CellState(
+        cell=cell["cell"],
+        objective=cell["objective"],
+        size=str(cell["size"]),
+        flops=float(cell["flops"]),
+        state=state,
+        loss=loss,
+        tokens=int(tokens),
+        tokens_planned=int(cell["tokens"]),
+        tokens_per_second=rate,
+        eta_seconds=eta,
+    )
+
+
+def _last_lines(path: Path) -> list[dict[str, str]]:
+    """The last whole rows of a curve, at most TAIL_BYTES of them, without reading the rest."""
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        header = file.readline().decode().strip().split(",")
+        start = file.tell()
+        size = file.seek(0, 2)
+        file.seek(max(start, size - TAIL_BYTES))
+        cut_row = file.tell() > start
+        text = file.read().decode(errors="replace")
+    rows = text[: text.rfind("\n") + 1].splitlines()[1 if cut_row else 0 :]
+    split = [row.split(",") for row in rows]
+    return [dict(zip(header, row, strict=True)) for row in split if len(row) == len(header)]
+
+
+def _valid_loss(row: dict[str, str]) -> float | None:
+    return _positive(row.get("loss")) if row.get("split") == "valid" else None
+
+
+def _positive(value: Any) -> float | None:
+    """A positive finite number, or None: what is missing or broken is not shown as a number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _json_or_none(path: Path) -> dict[str, Any] | None:
+    """A JSON object; None if there is none or it is being replaced at this moment."""
+    try:
+        value = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _last_sign(folder: Path, progress: dict[str, Any]) -> float:
+    """When the cell last wrote anything, in seconds since the epoch."""
+    files = (folder / "curve.csv", folder / "progress.json")
+    times = [file.stat().st_mtime for file in files if file.exists()]
+    updated = progress.get("updated")
+    if isinstance(updated, str):
+        try:
+            times.append(datetime.fromisoformat(updated).timestamp())
+        except ValueError:
+            return max(times)  # the file's own time says enough
+    elif isinstance(updated, int | float):
+        times.append(float(updated))
+    return max(times)
+
+
+def status_table(states: Sequence[CellState]) -> str:
+    """A fixed-width table of the cells with a line of totals.
+
+    The sweep's time left is its remaining FLOPs over the mean rate of all cells with a measured
+    rate, times the number of cells running now.
+    """
+    header = ("cell", "objective", "size", "FLOPs", "state", "loss", "tokens", "tokens/s", "ETA")
+    rows = [header, *(_row(state) for state in states)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    left = {0, 1, 2, 4}
+    lines = [
+        "  ".join(
+            text.ljust(width) if i in left else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join([*lines, "", _totals(states)])
+
+
+def _row(state: CellState) -> tuple[str, ...]:
+    done = f"{short_number(state.tokens)}/{short_number(state.tokens_planned)}"
+    share = f"{100 * state.tokens / state.tokens_planned:3.0f} %"
+    return (
+        state.cell,
+        state.objective,
+        state.size,
+        f"{state.flops:.2e}",
+        state.state,
+        "–" if state.loss is None else f"{state.loss:.4f}",
+        f"{done} {share}" if state.tokens else f"{short_number(state.tokens_planned)}   0 %",
+        "–" if state.tokens_per_second is None else short_number(state.tokens_per_second),
+        "–" if state.eta_seconds is None else short_time(state.eta_seconds),
+    )
+
+
+def _totals(states: Sequence[CellState]) -> str:
+    names = ("finished", "running", "stalled", "waiting", "diverged")
+    count = {name: sum(state.state == name for state in states) for name in names}
+    total, left = sum(s.flops for s in states), sum(s.flops_left for s in states)
+    parts = [f"{count['finished']} of {len(states)} cells finished"]
+    parts += [f"{count[name]} {name}" for name in names[1:] if count[name]]
+    parts.append(f"{100 * (1 - left / total):.0f} % of {total:.2e} FLOPs done")
+    seconds = _sweep_eta(states, left)
+    if seconds is not None:
+        parts.append(f"about {short_time(seconds)} left")
+    return " · ".join(parts)
+
+
+def _sweep_eta(states: Sequence[CellState], flops_left: float) -> float | None:
+    """Seconds left for the whole sweep; None if no cell runs or no rate is known."""
+    measured = [(s.flops - s.flops_left, s.flops_per_second) for s in states if s.tokens]
+    seconds = sum(done / rate for done, rate in measured if rate)
+    done = sum(done for done, rate in measured if rate)
+    running = sum(state.state == "running" for state in states)
+    if not running or not seconds or not done:
+        return None
+    return flops_left / (done / seconds) / running

@@ -1,0 +1,192 @@
+"""The tables of this stage: `runs.csv`, `curves.parquet`, and the cells' `curve.csv`."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from plm_scaling.errors import RunsError
+from plm_scaling.files import atomic
+
+OBJECTIVES = ("clm", "mlm")
+STATUSES = ("finished", "unfinished", "diverged")
+RUN_COLUMNS = (
+    "run_id",
+    "objective",
+    "corpus",
+    "n_params",
+    "n_params_total",
+    "tokens",
+    "unique_tokens",
+    "flops",
+    "loss",
+    "loss_last",
+    "n_evals",
+    "mask_ratio",
+    "init_from",
+    "source_flops",
+    "seed",
+    "status",
+    "excluded",
+    "source_file",
+)
+TEXT_COLUMNS = ("run_id", "objective", "corpus", "init_from", "status", "excluded", "source_file")
+MAY_BE_ZERO = ("n_evals", "seed")
+NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
+CURVE_COLUMNS = ("step", "tokens", "flops", "split", "loss")
+CURVE_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("step", pa.int64()),
+        ("tokens", pa.int64()),
+        ("flops", pa.float64()),
+        ("split", pa.string()),
+        ("loss", pa.float64()),
+    ]
+)
+
+
+def read_runs(path: Path) -> pd.DataFrame:
+    """Read and check a table of runs (design.md §4), ours or anybody's.
+
+    Text columns are strings ('' where empty), the others float64 (NaN where empty); columns that
+    the format does not know are left out. A finished run that is not excluded must have
+    `n_params`, `tokens`, `flops` and `loss`. Raises RunsError naming the line and the column.
+    """
+    if not path.is_file():
+        raise RunsError(
+            f"{path}: no such table of runs; make it with `snakemake laws` or give the path of "
+            "your own"
+        )
+    raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [name for name in RUN_COLUMNS if name not in raw.columns]
+    if missing:
+        raise RunsError(
+            f"{path}: column(s) missing: {', '.join(missing)}; the header must hold "
+            f"{', '.join(RUN_COLUMNS)} (leave cells empty where a value is unknown)"
+        )
+    if raw.empty:
+        raise RunsError(f"{path}: the table has a header and no run; train cells first")
+    table = raw[list(RUN_COLUMNS)].copy()
+    for name in RUN_COLUMNS:
+        if name not in TEXT_COLUMNS:
+            table[name] = _numbers(path, raw[name], name)
+    _check_rows(path, table)
+    return table
+
+
+def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
+    """One column as float64; empty is NaN, anything else must be a positive finite number."""
+    values = []
+    for row, text in enumerate(column):
+        try:
+            value = float(text) if text.strip() else math.nan
+        except ValueError:
+            raise RunsError(_where(path, row, name, text) + " is not a number") from None
+        if text.strip() and not (math.isfinite(value) and value >= 0):
+            raise RunsError(
+                _where(path, row, name, text) + " must be finite and positive; leave it empty "
+                "if the value is unknown"
+            )
+        if value == 0 and name not in MAY_BE_ZERO:
+            raise RunsError(
+                _where(path, row, name, text) + " is zero; leave it empty if the value is unknown"
+            )
+        values.append(value)
+    return pd.Series(values, index=column.index, dtype="float64")
+
+
+def _check_rows(path: Path, table: pd.DataFrame) -> None:
+    seen: dict[str, int] = {}
+    for row, run in enumerate(table.to_dict("records")):
+        for name, allowed in (("objective", OBJECTIVES), ("status", STATUSES)):
+            if run[name] not in allowed:
+                raise RunsError(
+                    _where(path, row, name, run[name]) + f" must be one of {', '.join(allowed)}"
+                )
+        if not run["run_id"]:
+            raise RunsError(_where(path, row, "run_id", "") + " is empty; name every run")
+        if run["run_id"] in seen:
+            raise RunsError(
+                _where(path, row, "run_id", run["run_id"])
+                + f" is also on line {seen[run['run_id']] + 2}; names must differ"
+            )
+        seen[run["run_id"]] = row
+        if run["status"] == "finished" and not run["excluded"]:
+            for name in NEEDED_WHEN_FINISHED:
+                if math.isnan(run[name]):
+                    raise RunsError(
+                        _where(path, row, name, "") + " is empty in a finished run; give the "
+                        "number, or say in `excluded` why the run cannot be used"
+                    )
+
+
+def _where(path: Path, row: int, column: str, text: str) -> str:
+    return f"{path}, line {row + 2}, column {column}: '{text}'"
+
+
+def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows with exactly the columns of RUN_COLUMNS; None becomes an empty cell."""
+    table = pd.DataFrame(
+        [["" if row[name] is None else row[name] for name in RUN_COLUMNS] for row in rows],
+        columns=list(RUN_COLUMNS),
+        dtype=object,
+    )
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def read_curve(path: Path) -> pd.DataFrame:
+    """Read a cell's `curve.csv`: step, tokens, flops, split (train|valid), loss in nats/token.
+
+    A last line without its line end is still being written and left out. A loss of `nan` or `inf`
+    stays as such: it is how a diverged cell looks. Raises RunsError naming file and line.
+    """
+    text = path.read_text()
+    text = text[: text.rfind("\n") + 1]
+    if not text:
+        raise RunsError(f"{path}: empty curve; remove the cell's folder and train it again")
+    try:
+        curve = pd.read_csv(io.StringIO(text))
+    except pd.errors.ParserError as error:
+        raise RunsError(f"{path}: not a table ({error}); train the cell again") from error
+    missing = [name for name in CURVE_COLUMNS if name not in curve.columns]
+    if missing:
+        raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; train the cell again")
+    for name in CURVE_COLUMNS:
+        given = curve[name]
+        if name == "split":
+            bad = ~given.isin(["train", "valid"])
+        else:
+            curve[name] = pd.to_numeric(given, errors="coerce")
+            bad = curve[name].isna() if name != "loss" else curve[name].isna() & given.notna()
+        if bad.any():
+            row = int(bad.to_numpy().argmax())
+            raise RunsError(
+                f"{path}, line {row + 2}, column {name}: unusable value '{given.iloc[row]}'; "
+                "train the cell again"
+            )
+    return curve[list(CURVE_COLUMNS)]
+
+
+def write_curves(path: Path, curves: Mapping[str, pd.DataFrame]) -> None:
+    """Write all curves into one Parquet file; a loss that is no number becomes null."""
+    tables = []
+    for run_id, curve in curves.items():
+        losses = [float(loss) if math.isfinite(loss) else None for loss in curve["loss"]]
+        columns = {
+            "run_id": [run_id] * len(curve),
+            "step": curve["step"].astype("int64"),
+            "tokens": curve["tokens"].astype("int64"),
+            "flops": curve["flops"].astype("float64"),
+            "split": curve["split"],
+            "loss": losses,
+        }
+        tables.append(pa.table(columns, schema=CURVE_SCHEMA))
+    with atomic(path) as temporary:
+        pq.write_table(pa.concat_tables(tables or [CURVE_SCHEMA.empty_table()]), temporary)

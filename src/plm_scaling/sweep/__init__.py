@@ -1,0 +1,1 @@
+"""The sweep: model shapes, cells, FLOPs and the bill."""

@@ -1,0 +1,178 @@
+"""The cells of a sweep: a pure function of the config, cheap enough for parsing the Snakefile."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from plm_scaling.config.schema import SweepInputs
+from plm_scaling.config.sweep import FromSize
+from plm_scaling.errors import SweepError
+from plm_scaling.sweep.flops import exact_training_flops, training_flops
+from plm_scaling.sweep.ladder import STUDY_GRID, Shape
+
+FLOPS_TOLERANCE = 0.01  # achieved FLOPs lie this close to the budget
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run. Every fact that decides its result is a field; the id is a hash of them."""
+
+    objective: str
+    size: str
+    layers: int
+    hidden: int
+    ffn: int
+    heads: int
+    n_params: int
+    n_params_total: int
+    tokens: int
+    steps: int
+    batch_rows: int
+    context_length: int
+    flops_budget: float
+    flops: float
+    flops_exact: float
+    corpus: str
+    mixture: dict[str, float]
+    mask_ratio: float | None
+    init_from: str | None
+    seed: int
+    data_seed: int
+    peak_learning_rate: float
+    final_learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    beta1: float
+    beta2: float
+    gradient_clip: float
+    init_std: float
+    evaluations: int
+    valid_rows: int
+    divergence_loss: float
+
+    @property
+    def cell(self) -> str:
+        """Opaque id: ten hex digits of the SHA-256 of the fields."""
+        canonical = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+    @property
+    def shape(self) -> Shape:
+        """The model's shape."""
+        return Shape(self.layers, self.hidden, self.ffn, self.heads)
+
+    def to_json(self) -> str:
+        """One line of JSON, as the training program takes it."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Cell":
+        """Inverse of `to_json`. Raises `SweepError` naming missing or unknown fields."""
+        values: Any = json.loads(text)
+        expected = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or set(values) != expected:
+            different = expected ^ set(values if isinstance(values, dict) else [])
+            raise SweepError(f"--cell is not a cell of this version; fields differ: {different}")
+        return cls(**values)
+
+
+def plan_cells(config: SweepInputs) -> dict[str, Cell]:
+    """All cells of the config by id, cheapest budgets first, then objective and size.
+
+    Raises `SweepError` when a size is unknown, when a budget is too small for a batch to come
+    within 1 % of it, or when no cell is left.
+    """
+    cells = {cell.cell: cell for cell in _grid(config)}
+    for extra in config.sweep.extra:
+        shape = shape_of(config, extra.size)
+        seed = config.sweep.seeds[0]
+        cell = make_cell(config, extra.objective, extra.size, shape, extra.flops, seed)
+        cells[cell.cell] = cell
+    if not cells:
+        raise SweepError(
+            "the sweep has no cell: no size has sweep.tokens_per_parameter in "
+            f"{config.sweep.tokens_per_parameter} at any budget; widen the range or add sizes"
+        )
+    return cells
+
+
+def _grid(config: SweepInputs) -> Iterator[Cell]:
+    low, high = config.sweep.tokens_per_parameter
+    shapes = {size: shape_of(config, size) for size in config.sweep.sizes}
+    for budget in config.sweep.budgets_flops:
+        for objective in config.sweep.objectives:
+            for size, shape in shapes.items():
+                if low <= budget / (6 * shape.n_params**2) <= high:
+                    for seed in config.sweep.seeds:
+                        yield make_cell(config, objective, size, shape, budget, seed)
+
+
+def shape_of(config: SweepInputs, size: str) -> Shape:
+    """The shape of a size name: the config's own shapes first, then the study's grid."""
+    if size in config.sweep.shapes:
+        own = config.sweep.shapes[size]
+        return Shape(own.layers, own.hidden, own.ffn, own.heads)
+    if size not in STUDY_GRID:
+        known = ", ".join([*config.sweep.shapes, *STUDY_GRID])
+        raise SweepError(f"sweep: unknown size {size!r}; add it to sweep.shapes or use one of {known}")
+    return STUDY_GRID[size]
+
+
+def make_cell(
+    config: SweepInputs, objective: str, size: str, shape: Shape, budget: float, seed: int
+) -> Cell:
+    """Whole steps of whole rows whose 6·N·D comes nearest to `budget` FLOPs."""
+    training = config.training
+    context = config.tokens.context_length
+    batch_tokens = _by_size(training.batch_tokens, shape.n_params)
+    batch_rows = max(1, round(batch_tokens / context))
+    steps = max(1, round(budget / (6 * shape.n_params * batch_rows * context)))
+    tokens = steps * batch_rows * context
+    flops = training_flops(shape.n_params, tokens)
+    if abs(flops / budget - 1) > FLOPS_TOLERANCE:
+        raise SweepError(
+            f"{objective} {size} at {budget:g} FLOPs: {steps} steps of {batch_rows * context} tokens "
+            f"are {flops:.3g} FLOPs, not within 1 % of the budget; lower training.batch_tokens or "
+            "raise the low end of sweep.tokens_per_parameter"
+        )
+    peak = _by_size(training.peak_learning_rate, shape.n_params)
+    return Cell(
+        objective=objective,
+        size=size,
+        layers=shape.layers,
+        hidden=shape.hidden,
+        ffn=shape.ffn,
+        heads=shape.heads,
+        n_params=shape.n_params,
+        n_params_total=shape.n_params_total,
+        tokens=tokens,
+        steps=steps,
+        batch_rows=batch_rows,
+        context_length=context,
+        flops_budget=budget,
+        flops=flops,
+        flops_exact=exact_training_flops(shape, tokens, context, objective),
+        corpus=config.corpus.name,
+        mixture=dict(config.corpus.mixture),
+        mask_ratio=config.sweep.mask_ratio if objective == "mlm" else None,
+        init_from=None,
+        seed=seed,
+        data_seed=config.seed,
+        peak_learning_rate=peak,
+        final_learning_rate=peak * training.final_learning_rate_fraction,
+        warmup_steps=round(training.warmup_fraction * steps),
+        weight_decay=training.weight_decay,
+        beta1=training.beta1,
+        beta2=training.beta2,
+        gradient_clip=training.gradient_clip,
+        init_std=training.init_std,
+        evaluations=min(training.evaluations, steps),
+        valid_rows=training.valid_rows,
+        divergence_loss=training.divergence_loss,
+    )
+
+
+def _by_size(entries: list[FromSize], n_params: int) -> float:
+    return next(e.value for e in reversed(entries) if n_params >= e.from_parameters)

@@ -1,0 +1,63 @@
+"""Model shapes, their exact parameter counts and the study's size grid."""
+
+from dataclasses import dataclass
+
+VOCABULARY_SIZE = 128  # the study pads its vocabulary to 128
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A transformer: `layers` blocks of width `hidden`, GEGLU of inner width `ffn`, `heads` heads."""
+
+    layers: int
+    hidden: int
+    ffn: int
+    heads: int
+
+    @property
+    def n_params(self) -> int:
+        """Non-embedding parameters: N = L(4d² + 3df + 9d + 2f) + 2d.
+
+        Attention 4d² + 4d, GEGLU 3df + 2f + d, two LayerNorms 4d per layer; a final LayerNorm 2d.
+        The formula gives the counts of the study's logs to the last digit (Cheng et al., 2024).
+        """
+        d, f = self.hidden, self.ffn
+        return self.layers * (4 * d * d + 3 * d * f + 9 * d + 2 * f) + 2 * d
+
+    @property
+    def n_params_total(self) -> int:
+        """All parameters; input and output embeddings are tied."""
+        return self.n_params + VOCABULARY_SIZE * self.hidden
+
+
+def _grid() -> dict[str, Shape]:
+    """The study's sizes, decoded from the exact counts in its logs.
+
+    ffn is floor(8d/3) but for 13M, 34M and 65M, where it is 4d. Heads have 64 channels, 128 in 7.2B
+    and 136 in 10.7B as in the released models; for sizes below 1B the study does not state them.
+    """
+    layers_and_width = {
+        "3.5M": (8, 192), "6M": (8, 256), "10M": (8, 320), "13M": (8, 320), "20M": (8, 448),
+        "25M": (8, 512), "34M": (8, 512), "40M": (10, 576), "47M": (12, 576), "65M": (10, 640),
+        "85M": (12, 768), "106M": (15, 768), "127M": (18, 768), "154M": (16, 896),
+        "170M": (24, 768), "200M": (21, 896), "230M": (24, 896), "300M": (24, 1024),
+        "393M": (20, 1280), "470M": (24, 1280), "550M": (28, 1280), "680M": (24, 1536),
+        "880M": (23, 1792), "1.2B": (24, 2048), "1.5B": (24, 2304), "1.7B": (28, 2304),
+        "2.0B": (26, 2560), "2.4B": (30, 2560), "2.8B": (36, 2560), "3.4B": (36, 2816),
+        "4B": (36, 3072), "5B": (40, 3200), "6B": (40, 3584), "7.2B": (36, 4096),
+        "10.7B": (47, 4352),
+    }  # fmt: skip
+    wide_ffn = {"13M", "34M", "65M"}
+    channels = {"7.2B": 128, "10.7B": 136}
+    return {
+        name: Shape(
+            layers=layers,
+            hidden=width,
+            ffn=4 * width if name in wide_ffn else 8 * width // 3,
+            heads=width // channels.get(name, 64),
+        )
+        for name, (layers, width) in layers_and_width.items()
+    }
+
+
+STUDY_GRID = _grid()

@@ -1,0 +1,3 @@
+"""Training of one cell with megatron-core."""
+
+STAGE_VERSION = 1  # raise when the same cell would train to another result

@@ -1,0 +1,206 @@
+"""Train one cell, from its first step or from its last checkpoint, to its record."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from megatron.core.models.gpt import GPTModel
+
+from plm_scaling.errors import TrainError
+from plm_scaling.files import sha256_of, write_json
+from plm_scaling.sweep.cells import Cell
+from plm_scaling.sweep.ladder import VOCABULARY_SIZE
+from plm_scaling.tokens.dataset import EpochOrder, TokenCorpus
+from plm_scaling.train import STAGE_VERSION
+from plm_scaling.train.batches import Batch, causal_batch, masked_batch
+from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
+from plm_scaling.train.curve import append_curve, truncate_curve
+from plm_scaling.train.evaluate import evaluate, evaluation_batches, token_losses
+from plm_scaling.train.model import build_model
+from plm_scaling.train.optimizer import learning_rate, make_optimizer
+from plm_scaling.train.process import cpu_process
+from plm_scaling.train.record import result_record
+from plm_scaling.train.report import CellReporter
+
+logger = logging.getLogger("plm_scaling")
+
+
+@dataclass
+class Position:
+    """Where a run is; with model and optimizer, all that a resume needs.
+
+    The rows of a step are a pure function of (data_seed, step), and so are the MLM masks, so no
+    random state is needed besides.
+    """
+
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    interval_loss: float = 0.0
+    interval_steps: int = 0
+    seconds: float = 0.0
+
+
+def train_cell(
+    cell: str, manifest: Path, out: Path, threads: int, checkpoint_seconds: float
+) -> None:
+    """Train the cell given as JSON on the corpus of `manifest`; write `out` (result.json) last.
+
+    curve.csv and checkpoints/ grow beside `out`. Killed at any moment and started again, the cell
+    goes on from its last checkpoint and ends with the same losses. A cell whose loss diverges is
+    a result too. Raises `TrainError` when the cell does not fit the corpus or the checkpoints are
+    another cell's, `TokenError` when a shard is damaged.
+    """
+    spec = Cell.from_json(cell)
+    corpus = TokenCorpus.open(manifest)
+    if corpus.context_length != spec.context_length:
+        raise TrainError(
+            f"{manifest}: rows of {corpus.context_length} tokens, but cell {spec.cell} has context "
+            f"length {spec.context_length}; make the tokens anew"
+        )
+    with cpu_process(threads, spec.seed):
+        run = _Run(spec, corpus, sha256_of(manifest), out)
+        run.resume()
+        status, reason = run.train(checkpoint_seconds)
+        run.finish(status, reason)
+
+
+class _Run:
+    """Model, optimizer, data and files of one cell."""
+
+    def __init__(self, cell: Cell, corpus: TokenCorpus, manifest_sha256: str, out: Path) -> None:
+        self.cell = cell
+        self.out = out
+        self.curve = out.with_name("curve.csv")
+        self.checkpoints = out.with_name("checkpoints")
+        self.manifest_sha256 = manifest_sha256
+        self.identity = {
+            "cell": cell.cell,
+            "manifest_sha256": manifest_sha256,
+            "stage_version": str(STAGE_VERSION),
+        }
+        self.rows: EpochOrder = corpus.train_rows(cell.mixture, cell.data_seed)
+        valid = corpus.valid_rows(cell.valid_rows, cell.data_seed)
+        self.valid_batches = evaluation_batches(valid, cell)
+        self.model: GPTModel = build_model(
+            cell.shape, cell.objective, cell.context_length, VOCABULARY_SIZE, cell.init_std
+        )
+        self.optimizer = make_optimizer(self.model, cell)
+        self.position = Position()
+        self.reporter = CellReporter(cell, out)
+
+    def resume(self) -> None:
+        """Go to the last checkpoint, if there is one, and cut the curve there."""
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        found = load_checkpoint(self.checkpoints, self.identity)
+        if found is not None:
+            step, state = found
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.position = Position(**state["position"])
+            logger.info("%s resumes at step %d of %d", self.reporter.label, step, self.cell.steps)
+        truncate_curve(self.curve, self.position.step)
+
+    def save(self) -> None:
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": vars(self.position),
+        }
+        save_checkpoint(self.checkpoints, self.position.step, self.identity, state)
+
+    def train(self, checkpoint_seconds: float) -> tuple[str, str]:
+        """Train to the last step. Returns (status, reason)."""
+        cell, position = self.cell, self.position
+        evaluation_steps = {
+            round(k * cell.steps / cell.evaluations) for k in range(1, cell.evaluations + 1)
+        }
+        clock = saved = time.monotonic()
+        while position.step < cell.steps:
+            loss = self.step()
+            position.step += 1
+            position.interval_loss += loss
+            position.interval_steps += 1
+            now = time.monotonic()
+            position.seconds += now - clock
+            clock = now
+            if not math.isfinite(loss):
+                return "diverged", f"training loss {loss} at step {position.step}"
+            if position.step in evaluation_steps:
+                valid_loss = self.evaluate()
+                clock = time.monotonic()
+                warm = position.step > cell.warmup_steps
+                if not math.isfinite(valid_loss) or (warm and valid_loss > cell.divergence_loss):
+                    return "diverged", f"validation loss {valid_loss} at step {position.step}"
+            self.reporter.report(position.step, position.losses, position.seconds)
+            if now - saved >= checkpoint_seconds:
+                self.save()
+                clock = saved = time.monotonic()
+        return "finished", ""
+
+    def step(self) -> float:
+        """One optimizer step. Returns its mean loss in nats/token."""
+        cell = self.cell
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.position.step + 1, cell)
+        batch = self.batch(self.position.step * cell.batch_rows)
+        losses = token_losses(self.model, batch)
+        loss = (losses * batch.loss_mask).sum() / batch.loss_mask.sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), cell.gradient_clip)
+        self.optimizer.step()
+        return loss.item()
+
+    def batch(self, first_row: int) -> Batch:
+        rows = self.rows.batch(first_row, self.cell.batch_rows)
+        if self.cell.mask_ratio is None:
+            return causal_batch(rows)
+        return masked_batch(rows, first_row, self.cell.mask_ratio, self.cell.seed)
+
+    def evaluate(self) -> float:
+        """Evaluate, append to the curve, and return the validation loss in nats/token."""
+        cell, position = self.cell, self.position
+        valid_loss = evaluate(self.model, self.valid_batches)
+        train_loss = position.interval_loss / position.interval_steps
+        tokens = position.step * cell.batch_rows * cell.context_length
+        append_curve(
+            self.curve,
+            [
+                (
+                    position.step,
+                    tokens,
+                    6.0 * cell.n_params * tokens,
+                    split,
+                    loss,
+                    learning_rate(position.step, cell),
+                    round(tokens / position.seconds, 1),
+                )
+                for split, loss in (("train", train_loss), ("valid", valid_loss))
+            ],
+        )
+        position.interval_loss, position.interval_steps = 0.0, 0
+        if math.isfinite(valid_loss):
+            position.losses.append(valid_loss)
+        return valid_loss
+
+    def finish(self, status: str, reason: str) -> None:
+        """Save the final weights and write the record, last."""
+        if status == "finished":
+            self.save()
+        record = result_record(
+            self.cell,
+            status=status,
+            reason=reason,
+            step=self.position.step,
+            losses=self.position.losses,
+            unique_tokens=self.rows.rows_per_epoch * self.cell.context_length,
+            curve=self.curve,
+            wall_seconds=self.position.seconds,
+            manifest_sha256=self.manifest_sha256,
+        )
+        self.reporter.finish(record)
+        write_json(self.out, record)

@@ -1,0 +1,118 @@
+"""The schema refuses what is wrong with a message that mends it, and the docs follow it."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plm_scaling.config.document import document_config
+from plm_scaling.config.load import read_config, validate_config
+from plm_scaling.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def demo(root):
+    return yaml.safe_load((root / "config/demo.yaml").read_text())
+
+
+def changed(config, path, value):
+    config = copy.deepcopy(config)
+    block = config
+    *parents, last = path.split(".")
+    for part in parents:
+        block = block[int(part) if part.isdigit() else part]
+    if value is ...:
+        del block[last]
+    else:
+        block[last] = value
+    return config
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config/demo.yaml"])
+def test_config_of_the_repository_is_valid(root, name):
+    assert read_config(root / name).study
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fragments"),
+    [
+        ("splt", {}, ["unknown key 'splt'", "'split'"]),
+        ("filter.perplexity_quantile", [0, 1], ["filter.perplexity_quantile", "'perplexity_quantiles'"]),
+        ("sweep.shapes.3k.layer", 1, ["sweep.shapes.3k.layer", "'layers'"]),
+        ("training.batch_tokens.0.valu", 1, ["batch_tokens", "'value'"]),
+        ("seed", "one", ["seed", "'one'"]),
+        ("seed", True, ["seed"]),
+        ("dedup.min_seq_id", "high", ["dedup.min_seq_id", "'high'"]),
+        ("dedup.min_seq_id", 90, ["dedup.min_seq_id", "90"]),
+        ("dedup", ..., ["'dedup' is missing"]),
+        ("corpus.mixture", {"uniref_demo": 0.5, "metagenome_demo": 0.4}, ["mixture", "0.9"]),
+        ("filter.perplexity_quantiles", [0.9, 0.1], ["low < high"]),
+        ("filter.reference_source", "elsewhere", ["reference_source", "elsewhere"]),
+        ("sweep.objectives", ["clm", "glm"], ["sweep.objectives", "glm"]),
+        ("corpus.name", "../outside", ["corpus.name"]),
+        ("corpus.name", "a$(b)", ["corpus.name"]),
+        ("study", "a b", ["study"]),
+        ("sweep.shapes.3k.heads", 3, ["heads"]),
+        ("training.peak_learning_rate.0.from_parameters", 5, ["from_parameters"]),
+    ],
+)
+def test_config_with_a_mistake_is_refused_naming_key_and_remedy(demo, path, value, fragments):
+    with pytest.raises(ConfigError) as error:
+        validate_config(changed(demo, path, value), "my.yaml")
+    message = str(error.value)
+    assert message.startswith("my.yaml: ")
+    for fragment in fragments:
+        assert fragment in message
+
+
+def test_config_with_several_mistakes_names_all_of_them(demo):
+    config = changed(changed(demo, "seed", -1), "dedup.coverage", 2)
+    with pytest.raises(ConfigError, match=r"(?s)seed.*dedup\.coverage|dedup\.coverage.*seed"):
+        validate_config(config, "my.yaml")
+
+
+def test_config_that_is_no_yaml_is_refused_naming_the_file(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("study: [")
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
+        read_config(path)
+
+
+@given(st.floats(1e3, 1e30, allow_nan=False))
+def test_config_number_written_without_a_dot_is_a_number(budget):
+    from plm_scaling.config.numbers import _number
+
+    text = f"{budget:e}".replace("e+", "e")
+    assert _number(text) == float(text)
+
+
+def test_config_docs_are_what_the_schema_generates(root):
+    assert (root / "docs/config.md").read_text() == document_config(root / "config.yaml"), (
+        "docs/config.md is stale: run `make docs`"
+    )
+
+
+def test_config_docs_have_every_key(root):
+    page = (root / "docs/config.md").read_text()
+
+    def keys(block):
+        for key, value in block.items():
+            yield key
+            if isinstance(value, dict) and key not in ("mixture", "shapes"):
+                yield from keys(value)
+
+    for key in keys(yaml.safe_load((root / "config.yaml").read_text())):
+        assert key in page
+
+
+def test_config_import_brings_no_heavy_library():
+    code = (
+        "import sys, plm_scaling.config.load, plm_scaling.sweep.cells;"
+        "print([m for m in ('torch', 'megatron', 'pandas', 'numpy', 'pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,105 @@
+import json
+
+import jsonschema
+import pytest
+import synthetic
+
+from plm_scaling.errors import LawError
+from plm_scaling.files import sha256_of
+from plm_scaling.laws.fit import fit_law
+from plm_scaling.laws.result import SCHEMA, read_law
+from plm_scaling.runs.collect import collect_runs, read_sweep
+
+
+@pytest.fixture
+def study(tmp_path):
+    synthetic.write_study(tmp_path)
+    return tmp_path
+
+
+def collect(folder):
+    paths = folder / "sweep.tsv", folder / "runs", 1, folder / "runs.csv", folder / "curves.parquet"
+    collect_runs(*paths)
+    return folder / "runs.csv"
+
+
+def fit(folder, law="isoflop", objective="clm", **settings):
+    out = folder / "laws" / f"{objective}.{law}.json"
+    settings = {"bootstrap": 200} | settings
+    fit_law(law, objective, "demo", collect(folder), out, **settings)
+    document = json.loads(out.read_text())
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    return document
+
+
+@pytest.mark.parametrize("law", ["isoflop", "parametric"])
+@pytest.mark.parametrize("objective", ["clm", "mlm"])
+def test_fit_law_file_follows_the_schema_and_recovers_the_surface(study, law, objective):
+    document = fit(study, law, objective)
+    truth = synthetic.DEMO_SURFACES[objective].a
+    assert document["equations"]["N"]["a"] == pytest.approx(truth, abs=0.06)
+    low, high = document["equations"]["N"]["interval"]["a"]
+    assert low < document["equations"]["N"]["a"] < high
+    assert document["n_points"] == 15
+    assert document["data"]["sha256"] == sha256_of(study / "runs.csv")
+    assert document["excluded"] == []
+
+
+def test_fit_law_read_back_is_what_was_written(study):
+    document = fit(study, "parametric")
+    assert read_law(study / "laws/clm.parametric.json").to_json() == document
+
+
+def test_fit_law_diverged_and_unfinished_runs_are_named_and_change_nothing_else(study):
+    rows = read_sweep(study / "sweep.tsv")
+    synthetic.write_cell(study / "runs/clm000", rows[0], 9.0, status="diverged")
+    (study / "runs/clm014/result.json").unlink()
+    document = fit(study)
+    assert {row["run_id"] for row in document["excluded"]} == {"clm000", "clm014"}
+    assert all(row["why"] for row in document["excluded"])
+    assert document["n_points"] == 13
+    assert [row["n_runs"] for row in document["minima"]] == [4, 5, 4]
+
+
+def test_fit_law_study_without_minima_still_writes_a_valid_file(tmp_path):
+    synthetic.write_study(tmp_path, n_sizes=3)
+    document = fit(tmp_path)
+    assert document["status"] == "not_identified"
+    assert document["equations"]["N"]["a"] is None
+    assert document["warnings"]
+
+
+def test_fit_law_without_resamples_has_null_intervals(study):
+    document = fit(study, bootstrap=0)
+    assert document["equations"]["N"]["interval"] == {"k": None, "a": None}
+
+
+def test_fit_law_no_finished_run_of_the_objective_is_an_error(study):
+    for result in study.glob("runs/mlm*/result.json"):
+        result.unlink()
+    with pytest.raises(LawError, match=r"none of the 15 mlm run\(s\) is finished"):
+        fit(study, objective="mlm")
+    assert not (study / "laws/mlm.isoflop.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"law": "cubic"}, "no law named 'cubic'"),
+        ({"objective": "gpt"}, "no objective named"),
+        ({"level": 95.0}, "laws.level"),
+        ({"bootstrap": 7}, "laws.bootstrap"),
+        ({"law": "parametric", "huber_delta": 0.0}, "laws.huber_delta"),
+    ],
+)
+def test_fit_law_wrong_setting_is_named(study, settings, message):
+    with pytest.raises(LawError, match=message):
+        fit(study, **settings)
+
+
+def test_read_law_of_something_else_names_the_file(tmp_path):
+    (tmp_path / "clm.isoflop.json").write_text('{"law": "isoflop"}')
+    with pytest.raises(LawError, match=r"clm\.isoflop\.json: not a law file"):
+        read_law(tmp_path / "clm.isoflop.json")
+    with pytest.raises(LawError, match="no such law file"):
+        read_law(tmp_path / "mlm.isoflop.json")

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
+
+from plm_scaling.errors import LawError
+from plm_scaling.laws.budgets import group_budgets
+from plm_scaling.laws.isoflop import fit_isoflop
+
+SYMMETRIC = Surface(E=1.6, A=30.0, alpha=0.34, B=60.0, beta=0.34)
+
+
+def statuses(result):
+    return [row["status"] for row in result.details["minima"]]
+
+
+def test_isoflop_noise_free_surface_recovers_the_exponents():
+    result = fit_isoflop(*isoflop_grid(SYMMETRIC, DEMO_BUDGETS, 9), bootstrap=200)
+    n, d = result.equations["N"].parameters, result.equations["D"].parameters
+    assert n["a"] == pytest.approx(0.5, abs=1e-6)
+    assert d["b"] == pytest.approx(0.5, abs=1e-6)
+    for row, budget in zip(result.details["minima"], DEMO_BUDGETS, strict=True):
+        assert row["n_params"] == pytest.approx(SYMMETRIC.optimum(budget), rel=1e-3)
+    assert result.status == "converged"
+    assert result.warnings == []
+
+
+@pytest.mark.parametrize("noise", [0.002, 0.005, 0.01])
+def test_isoflop_noisy_surface_interval_covers_the_truth_and_grows_with_noise(noise):
+    surface = Surface()
+    result = fit_isoflop(*isoflop_grid(surface, DEMO_BUDGETS, 7, noise=noise, seed=3))
+    low, high = result.equations["N"].interval["a"]
+    assert low < surface.a < high
+    quiet = fit_isoflop(*isoflop_grid(surface, DEMO_BUDGETS, 7, noise=noise / 4, seed=3))
+    quiet_low, quiet_high = quiet.equations["N"].interval["a"]
+    assert high - low > 2 * (quiet_high - quiet_low)
+
+
+@settings(max_examples=25, deadline=None)
+@given(alpha=st.floats(0.2, 0.5), beta=st.floats(0.2, 0.5), seed=st.integers(0, 10**6))
+def test_isoflop_any_surface_keeps_the_compute_identity(alpha, beta, seed):
+    surface = Surface(alpha=alpha, beta=beta)
+    result = fit_isoflop(
+        *isoflop_grid(surface, (1e12, 1e13), 6, noise=0.002, seed=seed), bootstrap=0
+    )
+    n, d = result.equations["N"].parameters, result.equations["D"].parameters
+    assert n["a"] + d["b"] == pytest.approx(1, abs=1e-9)
+    assert n["k"] * d["k"] * 6 == pytest.approx(1, rel=1e-6)
+
+
+def test_isoflop_vertex_outside_the_sizes_is_refused_as_edge_and_not_used():
+    n, d, c, loss = isoflop_grid(Surface(), (3e11, 1e12, 3e12, 1e13), 7)
+    beyond = (c == 1e13) & (n < 1.05 * Surface().optimum(1e13) / 1.5)
+    keep = (c != 1e13) | beyond
+    n, d, c, loss = n[keep], d[keep], c[keep], loss[keep]
+    extra = np.array([0.18, 0.3, 0.4]) * Surface().optimum(1e13)
+    n, c = np.append(n, extra), np.append(c, [1e13] * 3)
+    d = c / (6 * n)
+    loss = Surface().loss(n, d)
+    result = fit_isoflop(n, d, c, loss, bootstrap=200)
+    assert statuses(result) == ["accepted", "accepted", "accepted", "edge"]
+    refused = result.details["minima"][-1]
+    assert refused["n_params"] is None
+    assert "outside the sizes" in refused["reason"]
+    assert any("C=1e+13" in warning for warning in result.warnings)
+    without = fit_isoflop(*(x[c != 1e13] for x in (n, d, c, loss)), bootstrap=200)
+    assert result.equations["N"].parameters == without.equations["N"].parameters
+
+
+def test_isoflop_curve_without_minimum_is_refused():
+    n, d, c, loss = isoflop_grid(Surface(), DEMO_BUDGETS, 6)
+    loss = np.where(c == 1e12, 6 - loss, loss)
+    result = fit_isoflop(n, d, c, loss, bootstrap=200)
+    assert statuses(result) == ["accepted", "no_minimum", "accepted"]
+    assert result.status == "two_points"
+    assert result.details["held_out"]["status"] == "not_available"
+
+
+def test_isoflop_three_sizes_are_too_few_and_the_file_still_has_a_law():
+    result = fit_isoflop(*isoflop_grid(Surface(), DEMO_BUDGETS, 3), bootstrap=200)
+    assert statuses(result) == ["too_few_sizes"] * 3
+    assert result.status == "not_identified"
+    assert result.equations["N"].parameters == {"k": None, "a": None}
+    assert result.equations["N"].interval == {"k": None, "a": None}
+    assert result.objective_value is None
+    assert result.details["frontier"] == []
+
+
+def test_isoflop_replicates_of_few_sizes_do_not_count_as_sizes():
+    n, d, c, loss = isoflop_grid(Surface(), DEMO_BUDGETS, 3)
+    result = fit_isoflop(*(np.concatenate([x, x]) for x in (n, d, c, loss)), bootstrap=0)
+    assert statuses(result) == ["too_few_sizes"] * 3
+
+
+def test_isoflop_same_seed_gives_the_same_file_and_another_seed_other_intervals():
+    grid = isoflop_grid(Surface(), DEMO_BUDGETS, 5, noise=0.005)
+    one, again, other = (fit_isoflop(*grid, seed=seed).to_json() for seed in (1, 1, 2))
+    assert one == again
+    assert one["equations"]["N"]["interval"] != other["equations"]["N"]["interval"]
+    assert one["equations"]["N"]["a"] == other["equations"]["N"]["a"]
+
+
+def test_isoflop_held_out_budget_is_predicted_without_its_runs():
+    grid = isoflop_grid(SYMMETRIC, DEMO_BUDGETS, 7)
+    check = fit_isoflop(*grid, bootstrap=0).details["held_out"]
+    assert check["predicted_at_flops"] == pytest.approx(DEMO_BUDGETS[-1])
+    assert check["n_params"]["ratio"] == pytest.approx(1, abs=0.01)
+    n, d, c, loss = grid
+    shifted = fit_isoflop(n, d, c, np.where(c == DEMO_BUDGETS[-1], loss + 0.5, loss), bootstrap=0)
+    changed = shifted.details["held_out"]["loss"]
+    assert changed["predicted"] == pytest.approx(check["loss"]["predicted"])
+    assert changed["difference"] == pytest.approx(check["loss"]["difference"] - 0.5)
+
+
+def test_isoflop_wide_interval_and_vanishing_minima_are_warned_of():
+    result = fit_isoflop(*isoflop_grid(Surface(), DEMO_BUDGETS, 5, noise=0.04, seed=6))
+    assert any("do not determine the exponent" in warning for warning in result.warnings)
+    assert any("of the resamples" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0])
+def test_isoflop_missing_loss_is_refused_never_used_as_a_number(bad):
+    n, d, c, loss = isoflop_grid(Surface(), DEMO_BUDGETS, 5)
+    loss[4] = bad
+    with pytest.raises(LawError, match="run 4 .*column loss"):
+        fit_isoflop(n, d, c, loss)
+
+
+def test_isoflop_flops_that_are_not_6nd_are_warned_of():
+    n, d, c, loss = isoflop_grid(Surface(), DEMO_BUDGETS, 5)
+    assert any("6·N·D" in w for w in fit_isoflop(n, 1.2 * d, c, loss, bootstrap=0).warnings)
+
+
+def test_budgets_near_each_other_stay_apart_and_rounding_stays_together():
+    flops = np.array([1.5e19, 2.4e19, 1.492e19, 1.508e19, 2.39e19])
+    groups = group_budgets(flops)
+    assert [sorted(members) for _, members in groups] == [[0, 2, 3], [1, 4]]
+    assert groups[0][0] == pytest.approx(1.5e19, rel=0.01)
+
+
+@given(st.lists(st.floats(1e10, 1e24), min_size=1, max_size=40))
+def test_budgets_every_run_is_in_exactly_one_group_within_tolerance(values):
+    flops = np.array(values)
+    groups = group_budgets(flops)
+    members = np.concatenate([m for _, m in groups])
+    assert sorted(members) == list(range(len(flops)))
+    for _, m in groups:
+        assert flops[m].max() <= flops[m].min() * 1.03 * (1 + 1e-12)

@@ -1,0 +1,197 @@
+import time
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize, nnls
+from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
+
+from plm_scaling.errors import LawError
+from plm_scaling.laws import surface as model
+from plm_scaling.laws.optima import exponent_grid, find_optima
+from plm_scaling.laws.parametric import fit_parametric, predict_loss
+
+BUDGETS = np.geomspace(1e10, 1e14, 6)
+
+
+def runs(noise=0.0, seed=0, budgets=BUDGETS, n_sizes=7, surface=None):
+    n, d, _, loss = isoflop_grid(surface or Surface(), budgets, n_sizes, noise=noise, seed=seed)
+    return n, d, loss
+
+
+def test_parametric_noise_free_surface_is_recovered():
+    result = fit_parametric(*runs(), bootstrap=0)
+    truth = Surface()
+    for name, value in result.equations["L"].parameters.items():
+        assert value == pytest.approx(getattr(truth, name), rel=1e-6)
+    assert result.equations["N"].parameters["a"] == pytest.approx(truth.a, rel=1e-7)
+    for row in result.details["frontier"]:
+        assert row["n_params"] == pytest.approx(truth.optimum(row["flops"]), rel=1e-5)
+        assert row["n_params"] * row["tokens"] * 6 == pytest.approx(row["flops"])
+    assert result.status == "converged"
+    assert result.details["optima"][0]["starts"] > 0
+
+
+@pytest.mark.parametrize("noise", [0.002, 0.005, 0.01])
+def test_parametric_noisy_surface_intervals_cover_the_truth(noise):
+    result = fit_parametric(*runs(noise, seed=5))
+    low, high = result.equations["N"].interval["a"]
+    assert low < Surface().a < high
+    for name, (low, high) in result.equations["L"].interval.items():
+        assert low < getattr(Surface(), name) < high
+
+
+def test_parametric_derivatives_equal_finite_differences():
+    n, d, loss = runs(noise=0.01)
+    misfit = model.Surface.of(n, d, loss, delta=5e-3)
+    rng = np.random.default_rng(0)
+    weights = rng.integers(0, 3, (1, len(n))).astype(float)
+    theta = np.array([[1.5, 0.6, 0.5, 0.3, 0.4], [0.2, 1.0, 0.9, 0.1, 0.7]])
+    gradient, hessian, _ = misfit.derivatives(theta, weights)
+    step = 1e-6
+    for i in range(5):
+        shift = step * np.eye(5)[i]
+        up, down = misfit.misfit(theta + shift, weights), misfit.misfit(theta - shift, weights)
+        np.testing.assert_allclose(gradient[:, i], (up - down) / (2 * step), rtol=1e-5, atol=1e-9)
+        slope = (
+            misfit.derivatives(theta + shift, weights)[0]
+            - misfit.derivatives(theta - shift, weights)[0]
+        ) / (2 * step)
+        np.testing.assert_allclose(hessian[:, i], slope, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("noise", "seed", "surface"),
+    [
+        (0.0, 0, Surface()),
+        (0.002, 1, Surface()),
+        (0.01, 2, Surface()),
+        (0.05, 3, Surface()),
+        (0.01, 4, Surface(E=0.0, A=3.2, alpha=0.04, B=4.8, beta=0.07)),  # like the study's CLM
+        (0.01, 5, Surface(E=0.5, A=3.6, alpha=0.05, B=100.0, beta=0.25)),
+    ],
+)
+def test_parametric_optimum_is_no_worse_than_scipys_from_many_starts(noise, seed, surface):
+    n, d, loss = runs(noise, seed, surface=surface)
+    misfit = model.Surface.of(n, d, loss, 1e-3)
+    ours = find_optima(misfit)[0]
+    weights = np.ones((1, len(n)))
+    low, high = misfit.bounds
+
+    def value_and_slope(theta):
+        value = misfit.misfit(theta[None], weights)[0]
+        return value, misfit.derivatives(theta[None], weights)[0][0]
+
+    best = np.inf
+    for start in model.best_linear(misfit, exponent_grid(6), weights)[0]:
+        found = minimize(
+            value_and_slope,
+            np.clip(start, low, high),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(low, high, strict=True)),
+            options={"ftol": 1e-15, "gtol": 1e-12, "maxiter": 5000, "maxfun": 20000},
+        )
+        best = min(best, float(found.fun))
+    assert ours.misfit <= best * (1 + 1e-9) + 1e-20
+
+
+@pytest.mark.parametrize("fixed_floor", [None, 0.0, 1.3])
+def test_parametric_linear_part_equals_scipys_nnls(fixed_floor):
+    n, d, loss = runs(noise=0.03)
+    misfit = model.Surface.of(n, d, loss, 1e-3)
+    weights = np.random.default_rng(1).integers(0, 3, (2, len(n))).astype(float)
+    pairs = exponent_grid(4)
+    found = model.best_linear(misfit, pairs, weights, fixed_floor)
+    for s, g in np.ndindex(2, len(pairs)):
+        alpha, beta = pairs[g]
+        columns = [np.exp(-alpha * misfit.log_n), np.exp(-beta * misfit.log_d)]
+        target = loss - (fixed_floor or 0.0)
+        if fixed_floor is None:
+            columns.insert(0, np.ones_like(loss))
+        scale = np.sqrt(weights[s]) / loss
+        design = np.stack(columns, axis=1) * scale[:, None]
+        _, reference = nnls(design, target * scale)
+        ours = design @ found[s, g, 3 - len(columns) : 3] - target * scale
+        assert np.linalg.norm(ours) <= reference * (1 + 1e-6) + 1e-9
+
+
+def test_parametric_data_without_a_floor_do_not_identify_one():
+    surface = Surface(E=0.0, A=3.2, alpha=0.04, B=4.8, beta=0.07)
+    result = fit_parametric(*runs(0.003, 1, surface=surface), bootstrap=200)
+    profile = result.details["profile_E"]
+    assert profile["flat_range"][0] == 0
+    assert profile["flat_range"][1] > 0.3
+    assert not profile["identified"]
+    assert any("E is not identified" in warning for warning in result.warnings)
+
+
+def test_parametric_data_with_a_clear_floor_identify_it():
+    profile = fit_parametric(*runs(0.002, 1), bootstrap=0).details["profile_E"]
+    low, high = profile["flat_range"]
+    assert profile["identified"]
+    assert 1.5 < low < high < 1.7
+
+
+@pytest.mark.parametrize("ignored", ["n_params", "tokens"])
+def test_parametric_loss_that_ignores_an_axis_is_not_identified(ignored):
+    n, d, _ = runs()
+    loss = 1.5 + (130 / d**0.36 if ignored == "n_params" else 30 / n**0.34)
+    result = fit_parametric(n, d, loss, bootstrap=0)
+    assert result.status == "not_identified"
+    term = {"n_params": {"A", "alpha"}, "tokens": {"B", "beta"}}[ignored]
+    assert term & set(result.details["bounds_hit"])
+    assert any("bound" in warning for warning in result.warnings)
+
+
+def test_parametric_noisy_small_grid_is_not_identified_and_says_so():
+    result = fit_parametric(*runs(0.03, 1, DEMO_BUDGETS, 5))
+    assert result.status == "not_identified"
+    assert any("share compute" in warning for warning in result.warnings)
+
+
+def test_parametric_fewer_than_six_distinct_runs_is_an_error_that_says_what_to_do():
+    n, d, loss = (x[:5] for x in runs())
+    with pytest.raises(LawError, match=r"5 distinct run.*at least 6.*train more"):
+        fit_parametric(*(np.concatenate([x, x]) for x in (n, d, loss)))
+
+
+def test_parametric_held_out_budget_does_not_enter_its_own_prediction():
+    n, d, loss = runs(0.002)
+    dearest = 6 * n * d > 5e13
+    check = fit_parametric(n, d, loss, bootstrap=0).details["held_out"]
+    shifted = fit_parametric(n, d, np.where(dearest, loss + 0.3, loss), bootstrap=0)
+    moved = shifted.details["held_out"]
+    assert check["n_predicted"] == dearest.sum()
+    assert abs(check["loss"]["mean_error"]) < 0.02
+    assert moved["loss"]["mean_error"] == pytest.approx(check["loss"]["mean_error"] - 0.3)
+
+
+def test_parametric_same_seed_gives_the_same_file_and_another_seed_other_intervals():
+    table = runs(0.005, 2, n_sizes=5)
+    one, again, other = (
+        fit_parametric(*table, bootstrap=200, seed=seed).to_json() for seed in (1, 1, 2)
+    )
+    assert one == again
+    assert one["equations"]["L"]["interval"] != other["equations"]["L"]["interval"]
+
+
+def test_parametric_prediction_of_its_own_runs_has_the_stated_residual():
+    n, d, loss = runs(0.01, 3)
+    result = fit_parametric(n, d, loss, bootstrap=0)
+    off = np.log(predict_loss(result, n, d) / loss)
+    assert np.sqrt((off**2).mean()) == pytest.approx(result.residual_rms, rel=1e-6)
+
+
+def test_parametric_thousand_resamples_of_sixty_runs_stay_fast():
+    table = runs(0.01, 1, np.geomspace(1e10, 1e14, 7), 9)
+    started = time.process_time()
+    fit_parametric(*table, bootstrap=1000)
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize("bad", [np.nan, 0.0])
+def test_parametric_missing_loss_is_refused(bad):
+    n, d, loss = runs()
+    loss[3] = bad
+    with pytest.raises(LawError, match="run 3 .*column loss"):
+        fit_parametric(n, d, loss)

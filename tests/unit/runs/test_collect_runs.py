@@ -1,0 +1,124 @@
+import json
+import math
+
+import pandas as pd
+import pytest
+import synthetic
+
+from plm_scaling.errors import RunsError
+from plm_scaling.runs.collect import collect_runs, read_sweep
+from plm_scaling.runs.tables import CURVE_SCHEMA, RUN_COLUMNS, read_runs
+
+
+@pytest.fixture
+def study(tmp_path):
+    synthetic.write_study(tmp_path, n_sizes=4)
+    return tmp_path
+
+
+def collect(folder, final_evaluations=1):
+    collect_runs(
+        folder / "sweep.tsv",
+        folder / "runs",
+        final_evaluations,
+        folder / "runs.csv",
+        folder / "curves.parquet",
+    )
+    return read_runs(folder / "runs.csv").set_index("run_id")
+
+
+def test_collect_runs_finished_study_has_the_public_columns_and_one_row_per_cell(study):
+    table = collect(study)
+    header = (study / "runs.csv").read_text().splitlines()[0]
+    assert header == ",".join(RUN_COLUMNS)
+    cells = {cell["cell"]: cell for cell in read_sweep(study / "sweep.tsv")}
+    assert list(table.index) == list(cells)
+    for run_id, run in table.iterrows():
+        assert run["n_params"] == cells[run_id]["n_params"]
+        assert run["tokens"] == cells[run_id]["tokens"]
+        assert run["status"] == "finished"
+        assert run["excluded"] == ""
+        assert (study / run["source_file"]).is_file()
+    assert table.loc["mlm012", "mask_ratio"] == 0.15
+    assert math.isnan(table.loc["clm000", "mask_ratio"])
+
+
+@pytest.mark.parametrize("final_evaluations", [1, 3])
+def test_collect_runs_loss_is_the_mean_of_the_last_validation_losses(study, final_evaluations):
+    table = collect(study, final_evaluations)
+    curve = pd.read_csv(study / "runs/clm003/curve.csv")
+    losses = curve[curve["split"] == "valid"]["loss"]
+    assert table.loc["clm003", "loss"] == pytest.approx(losses[-final_evaluations:].mean())
+    assert table.loc["clm003", "loss_last"] == pytest.approx(losses.iloc[-1])
+    assert table.loc["clm003", "n_evals"] == len(losses)
+
+
+def test_collect_runs_curves_hold_every_line_of_every_cell(study):
+    collect(study)
+    curves = pd.read_parquet(study / "curves.parquet")
+    assert list(curves.columns) == CURVE_SCHEMA.names
+    one = curves[curves["run_id"] == "mlm014"]
+    original = pd.read_csv(study / "runs/mlm014/curve.csv")
+    assert one["loss"].tolist() == original["loss"].tolist()
+    assert one["split"].tolist() == original["split"].tolist()
+
+
+def test_collect_runs_diverged_cell_keeps_its_row_without_a_loss(study):
+    row = read_sweep(study / "sweep.tsv")[2]
+    synthetic.write_cell(study / "runs" / row["cell"], row, 3.0, status="diverged")
+    table = collect(study)
+    assert table.loc["clm002", "status"] == "diverged"
+    assert math.isnan(table.loc["clm002", "loss"])
+    assert "not finite" in table.loc["clm002", "excluded"]
+    curves = pd.read_parquet(study / "curves.parquet")
+    assert curves[curves["run_id"] == "clm002"]["loss"].isna().sum() == 2
+
+
+def test_collect_runs_cells_without_result_are_unfinished_and_show_what_they_reached(study):
+    (study / "runs/clm001/result.json").unlink()
+    (study / "runs/clm002/result.json").unlink()
+    (study / "runs/clm002/curve.csv").unlink()
+    curve = study / "runs/clm001/curve.csv"
+    curve.write_text(curve.read_text()[:-9])  # the last line is still being written
+    table = collect(study)
+    assert list(table.loc[["clm001", "clm002"], "status"]) == ["unfinished", "unfinished"]
+    assert table.loc[["clm001", "clm002"], "loss"].isna().all()
+    assert table.loc["clm001", "tokens"] > 0
+    assert math.isnan(table.loc["clm002", "tokens"])
+
+
+def test_collect_runs_nothing_finished_says_so_and_writes_nothing(study):
+    for result in study.glob("runs/*/result.json"):
+        result.unlink()
+    with pytest.raises(RunsError, match=r"none of the 24 cells .* is finished .*train"):
+        collect(study)
+    assert not (study / "runs.csv").exists()
+    assert not (study / "curves.parquet").exists()
+
+
+def test_collect_runs_too_few_evaluations_names_the_cell_and_the_key(study):
+    with pytest.raises(RunsError, match=r"clm000.*8 validation.*final_evaluations"):
+        collect(study, final_evaluations=9)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("cell", "other", "key cell is 'other'"),
+        ("status", "ok", "key status"),
+        ("tokens", 5, "another plan"),
+    ],
+)
+def test_collect_runs_record_of_another_cell_or_plan_is_refused(study, key, value, message):
+    path = study / "runs/clm000/result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(RunsError, match=message) as caught:
+        collect(study)
+    assert "clm000" in str(caught.value)
+
+
+def test_collect_runs_same_records_give_the_same_bytes(study):
+    collect(study)
+    first = [(study / name).read_bytes() for name in ("runs.csv", "curves.parquet")]
+    collect(study)
+    assert [(study / name).read_bytes() for name in ("runs.csv", "curves.parquet")] == first

@@ -1,0 +1,90 @@
+import json
+import re
+
+import pytest
+import synthetic
+
+from plm_scaling.runs.collect import read_sweep
+from plm_scaling.runs.status import STALLED_AFTER_SECONDS, cell_states, status_table
+
+
+@pytest.fixture
+def study(tmp_path):
+    synthetic.write_study(tmp_path, n_sizes=4)
+    return tmp_path
+
+
+def states(folder, now=None):
+    return {s.cell: s for s in cell_states(folder / "sweep.tsv", folder / "runs", now)}
+
+
+def reset(folder, cell, keep_lines=None):
+    """Take a cell back to before its result; `keep_lines` of its curve remain."""
+    (folder / cell / "result.json").unlink()
+    curve = folder / cell / "curve.csv"
+    if keep_lines is None:
+        curve.unlink()
+    else:
+        curve.write_text("".join(curve.read_text().splitlines(keepends=True)[: 1 + keep_lines]))
+    return curve
+
+
+def test_cell_states_every_kind_of_cell_is_told_apart(study):
+    rows = {row["cell"]: row for row in read_sweep(study / "sweep.tsv")}
+    reset(study / "runs", "clm000")
+    now = reset(study / "runs", "clm001", keep_lines=8).stat().st_mtime
+    synthetic.write_cell(study / "runs/clm002", rows["clm002"], 3.0, status="diverged")
+    found = states(study, now + 1)
+    kinds = [found[f"clm00{i}"].state for i in range(4)]
+    assert kinds == ["waiting", "running", "diverged", "finished"]
+    assert found["clm000"].tokens == 0
+    assert found["clm002"].loss is None
+    assert found["clm003"].loss is not None
+    running = found["clm001"]
+    assert running.tokens == round(rows["clm001"]["tokens"] / 2)
+    assert running.tokens_per_second == 21000
+    assert running.eta_seconds == pytest.approx(rows["clm001"]["tokens"] / 2 / 21000, rel=0.01)
+    assert states(study, now + STALLED_AFTER_SECONDS + 5)["clm001"].state == "stalled"
+
+
+def test_cell_states_progress_file_is_newer_than_the_curve(study):
+    now = reset(study / "runs", "clm001", keep_lines=2).stat().st_mtime
+    progress = {"tokens": 12345, "loss": 3.3, "tokens_per_second": 500.0, "updated": now + 1000}
+    (study / "runs/clm001/progress.json").write_text(json.dumps(progress))
+    found = states(study, now + 1001)["clm001"]
+    assert found.state == "running"
+    assert found.tokens_per_second == 500.0
+
+
+def test_cell_states_half_written_files_are_no_reason_to_fail(study):
+    curve = reset(study / "runs", "clm001", keep_lines=4)
+    curve.write_text(curve.read_text() + "77,12")
+    (study / "runs/clm001/progress.json").write_text('{"tokens": 12')
+    assert states(study)["clm001"].tokens > 0
+
+
+def test_cell_states_long_curve_is_read_from_its_end(study):
+    curve = reset(study / "runs", "clm001", keep_lines=2)
+    lines = [f"{i},{i * 4096},{i * 1e8},train,3.1,0.001,21000.0\n" for i in range(1, 5000)]
+    curve.write_text(curve.read_text() + "".join(lines))
+    assert states(study)["clm001"].tokens == 4999 * 4096
+
+
+def test_status_table_totals_count_cells_and_give_the_time_left(study):
+    rows = read_sweep(study / "sweep.tsv")
+    reset(study / "runs", "clm000")
+    now = reset(study / "runs", "clm001", keep_lines=8).stat().st_mtime
+    table = status_table(cell_states(study / "sweep.tsv", study / "runs", now + 1))
+    lines = table.splitlines()
+    assert len(lines) == len(rows) + 4
+    assert "22 of 24 cells finished" in lines[-1]
+    assert "1 running" in lines[-1]
+    assert "1 waiting" in lines[-1]
+    assert re.search(r"about (\d+:)*\d+ left", lines[-1])
+
+
+def test_status_table_finished_sweep_has_no_time_left(study):
+    table = status_table(cell_states(study / "sweep.tsv", study / "runs"))
+    assert "24 of 24 cells finished" in table
+    assert "100 % of" in table
+    assert " left" not in table

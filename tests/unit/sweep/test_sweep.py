@@ -1,0 +1,175 @@
+"""Parameter counts, FLOPs and cells."""
+
+import dataclasses
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plm_scaling.config.load import read_config, validate_config
+from plm_scaling.errors import SweepError
+from plm_scaling.sweep.cells import Cell, plan_cells
+from plm_scaling.sweep.flops import exact_training_flops, training_flops
+from plm_scaling.sweep.ladder import STUDY_GRID, Shape
+from plm_scaling.sweep.table import bill, read_sweep, write_sweep
+
+# N = GFLOPs·1e9 / (6·tokens) of the paired exports in the study's released logs (Cheng et al. 2024,
+# repository at commit 12acfa0); 1.2B and its total as printed by the study's training code.
+EXACT_N = {
+    "34M": 33_625_088,
+    "85M": 85_068_288,
+    "200M": 202_562_290,
+    "230M": 231_499_504,
+    "470M": 472_271_344,
+    "880M": 886_820_748,
+    "1.2B": 1_208_618_992,
+    "1.7B": 1_784_557_056,
+}
+
+
+@pytest.mark.parametrize("size", EXACT_N)
+def test_study_grid_has_the_exact_parameter_counts_of_the_logs(size):
+    assert STUDY_GRID[size].n_params == EXACT_N[size]
+
+
+def test_study_grid_total_counts_the_tied_embedding_once():
+    assert STUDY_GRID["1.2B"].n_params_total == 1_208_881_136
+
+
+def test_study_grid_rises_and_its_names_are_near_its_counts():
+    counts = [shape.n_params for shape in STUDY_GRID.values()]
+    assert counts == sorted(counts)
+    for name, shape in STUDY_GRID.items():
+        nominal = float(name[:-1]) * {"M": 1e6, "B": 1e9}[name[-1]]
+        assert shape.n_params == pytest.approx(nominal, rel=0.06)
+
+
+@pytest.fixture(scope="module")
+def full(root):
+    return read_config(root / "config.yaml")
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config/demo.yaml"])
+def test_cells_reach_their_budget_within_one_percent(root, name):
+    for cell in plan_cells(read_config(root / name)).values():
+        achieved = training_flops(cell.n_params, cell.tokens)
+        assert achieved == cell.flops
+        assert abs(achieved / cell.flops_budget - 1) <= 0.01
+        assert cell.tokens == cell.steps * cell.batch_rows * cell.context_length
+
+
+def test_full_study_covers_every_budget_and_objective_and_the_validation_runs(full):
+    cells = plan_cells(full).values()
+    for budget in (1e18, 3e18, 1e19, 3e19, 1e20, 3e20, 1e21):
+        for objective in ("clm", "mlm"):
+            assert sum(c.flops_budget == budget and c.objective == objective for c in cells) >= 10
+    assert {(c.objective, c.size) for c in cells if c.flops_budget > 1e21} == {
+        ("clm", "7.2B"),
+        ("mlm", "10.7B"),
+    }
+
+
+def test_full_study_uses_the_batch_and_learning_rates_of_the_study(full):
+    by_size = {c.size: c for c in plan_cells(full).values()}
+    assert by_size["470M"].batch_rows == 512
+    assert by_size["1.2B"].batch_rows == 1024
+    assert by_size["470M"].peak_learning_rate == 4e-4
+    assert by_size["85M"].peak_learning_rate == 5.5e-4
+    assert by_size["1.2B"].peak_learning_rate == 3e-4
+    assert by_size["7.2B"].peak_learning_rate == 1.2e-4
+
+
+def test_cell_id_does_not_depend_on_other_cells(root):
+    values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    before = plan_cells(validate_config(values, "demo"))
+    values["sweep"]["sizes"].append("3.5M")
+    values["sweep"]["budgets_flops"].append(1e16)
+    after = plan_cells(validate_config(values, "demo"))
+    assert set(before) < set(after)
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "value"),
+    [("training", "weight_decay", 0.05), ("sweep", "seeds", [2]), ("training", "init_std", 0.3)],
+)
+def test_cell_id_changes_with_everything_that_decides_its_result(root, block, key, value):
+    values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    before = plan_cells(validate_config(values, "demo"))
+    values[block][key] = value
+    assert not set(before) & set(plan_cells(validate_config(values, "demo")))
+
+
+def test_mask_ratio_is_missing_for_clm(full):
+    for cell in plan_cells(full).values():
+        assert (cell.mask_ratio is None) == (cell.objective == "clm")
+
+
+def test_sweep_with_unknown_size_names_the_known_ones(root):
+    values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    values["sweep"]["sizes"] = ["4k"]
+    with pytest.raises(SweepError, match=r"'4k'.*13k.*10\.7B"):
+        plan_cells(validate_config(values, "demo"))
+
+
+def test_sweep_with_too_large_a_batch_says_which_cell(root):
+    values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    values["training"]["batch_tokens"] = [{"from_parameters": 0, "value": 400_000}]
+    with pytest.raises(SweepError, match="within 1 %"):
+        plan_cells(validate_config(values, "demo"))
+
+
+def test_sweep_without_cells_says_so(root):
+    values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    values["sweep"]["tokens_per_parameter"] = [1e-9, 1e-8]
+    with pytest.raises(SweepError, match="no cell"):
+        plan_cells(validate_config(values, "demo"))
+
+
+def test_sweep_table_read_back_is_the_same(full, tmp_path):
+    cells = list(plan_cells(full).values())
+    write_sweep(cells, tmp_path / "sweep.tsv")
+    assert read_sweep(tmp_path / "sweep.tsv") == cells
+
+
+def test_cell_as_json_read_back_is_the_same(full):
+    cell = next(iter(plan_cells(full).values()))
+    assert Cell.from_json(cell.to_json()) == cell
+
+
+def test_cell_as_json_with_another_field_is_refused(full):
+    cell = next(iter(plan_cells(full).values()))
+    text = cell.to_json().replace('"seed"', '"sead"')
+    with pytest.raises(SweepError, match="sead"):
+        Cell.from_json(text)
+
+
+def test_bill_totals_all_cells(full):
+    cells = list(plan_cells(full).values())
+    text = bill(cells)
+    assert f"{len(cells)} cells" in text
+    assert f"{sum(c.flops for c in cells):.3g} FLOPs" in text
+
+
+shapes = st.builds(
+    lambda layers, heads, channels, ffn: Shape(layers, heads * channels * 2, ffn, heads),
+    st.integers(1, 6), st.integers(1, 4), st.integers(1, 8), st.integers(1, 64),
+)  # fmt: skip
+
+
+@given(shapes, st.integers(1, 10**6), st.sampled_from(["clm", "mlm"]))
+def test_exact_flops_exceed_the_convention_only_by_attention_output_and_vectors(
+    shape, tokens, objective
+):
+    exact = exact_training_flops(shape, tokens, 64, objective)
+    matrices = shape.layers * (4 * shape.hidden**2 + 3 * shape.hidden * shape.ffn)
+    attended = 64 if objective == "mlm" else 32.5
+    extra = 2 * shape.layers * shape.hidden * attended + 128 * shape.hidden
+    assert exact == pytest.approx(6 * tokens * (matrices + extra))
+    assert matrices < shape.n_params  # the convention counts biases and norms as if multiplied
+
+
+def test_cells_are_frozen(full):
+    cell = next(iter(plan_cells(full).values()))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cell.seed = 2

@@ -1,0 +1,57 @@
+"""Learning rate and weight decay."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from plm_scaling.config.load import read_config
+from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.train.curve import COLUMNS, append_curve, truncate_curve
+from plm_scaling.train.optimizer import learning_rate, make_optimizer
+
+
+@pytest.fixture(scope="module")
+def cell(root):
+    return next(iter(plan_cells(read_config(root / "config.yaml")).values()))
+
+
+def test_learning_rate_warms_up_linearly_and_ends_at_a_tenth(cell):
+    warm, peak = cell.warmup_steps, cell.peak_learning_rate
+    assert learning_rate(1, cell) == pytest.approx(peak / warm)
+    assert learning_rate(warm, cell) == peak
+    assert learning_rate(cell.steps, cell) == pytest.approx(peak / 10)
+    middle = (warm + cell.steps) // 2
+    assert learning_rate(middle, cell) == pytest.approx(0.55 * peak, rel=1e-3)
+
+
+def test_learning_rate_never_rises_after_warm_up(cell):
+    rates = [learning_rate(s, cell) for s in range(cell.warmup_steps, cell.steps + 1)]
+    assert all(a >= b for a, b in zip(rates, rates[1:], strict=False))
+
+
+def test_learning_rate_without_warm_up_starts_at_the_peak(cell):
+    cell = dataclasses.replace(cell, warmup_steps=0)
+    assert learning_rate(1, cell) == pytest.approx(cell.peak_learning_rate, rel=1e-3)
+
+
+def test_weight_decay_spares_biases_and_norms(cell):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
+    decayed, spared = make_optimizer(model, cell).param_groups
+    assert [p.shape for p in decayed["params"]] == [(4, 3)]
+    assert decayed["weight_decay"] == cell.weight_decay
+    assert len(spared["params"]) == 3
+    assert spared["weight_decay"] == 0
+
+
+def test_curve_is_cut_at_the_checkpoint_and_loses_a_torn_line(tmp_path):
+    path = tmp_path / "curve.csv"
+    truncate_curve(path, 0)
+    for step in (10, 20, 30):
+        append_curve(path, [(step, step, 1.0, "valid", 2.5, 0.1, 9.0)])
+    with path.open("a") as file:
+        file.write("20,4")  # torn by a kill
+    truncate_curve(path, 20)
+    rows = path.read_text().splitlines()
+    assert rows[0] == ",".join(COLUMNS)
+    assert [row.split(",")[0] for row in rows[1:]] == ["10", "20"]
