@@ -12,9 +12,7 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-if (
-    "study" not in config
-):  # a config given with --configfile replaces this one, key by key merging
+if "study" not in config:  # a config given with --configfile replaces this one, key by key merging
 
     # two studies' sources would mix them
     configfile: "config.yaml"
@@ -63,7 +61,7 @@ rule train:
 
 rule laws:
     input:
-        law_files(LAWS_FROM),
+        expand(LAWS, results=LAWS_FROM),
         expand(rules.draw_figures.output, results=LAWS_FROM),
 
 

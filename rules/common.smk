@@ -2,24 +2,36 @@
 
 import json
 
+from snakemake.logging import logger
 from plm_scaling.config.load import validate_config
 from plm_scaling.errors import PlmScalingError
+from plm_scaling.sources.table import find_source
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.flops import training_memory_bytes
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ["PYTHONPATH"] = str(ROOT / "src")
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    PYTHONPATH=str(ROOT / "src"),
+)
+
+# The scheduler says these before every job; what a job does, its program says.
+logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to", "Execute ")))
 
 try:
     CONFIG = validate_config(config, "config")
     CELLS = plan_cells(CONFIG)
+    SOURCE_TABLE = ROOT / CONFIG.corpus.sources
+    SOURCES = list(CONFIG.corpus.mixture)
+    SOURCE_FACTS = {}  # a new version, address or checksum fetches a source again
+    for name in SOURCES:
+        found = find_source(SOURCE_TABLE, name)
+        SOURCE_FACTS[name] = f"{found.version} {found.url} {found.sha256}"
 except PlmScalingError as error:
     sys.exit(f"error: {error}")
 
 CORPUS = CONFIG.corpus.name
-SOURCES = list(CONFIG.corpus.mixture)
 DATA = f"data/{CORPUS}"
 RESULTS = f"results/{CONFIG.study}"
 
@@ -37,15 +49,8 @@ def script(name):
     return ROOT / "scripts" / f"{name}.py"
 
 
-def source_table():
-    """Path of the source table; relative paths are the repository's."""
-    return ROOT / CONFIG.corpus.sources
-
-
 def memory_mb(cell):
     """Memory of a training job: the estimate, half again, and what the libraries take."""
     return int(
-        1000
-        + 1.5e-6
-        * training_memory_bytes(cell.shape, cell.batch_rows, cell.context_length)
+        1000 + 1.5e-6 * training_memory_bytes(cell.shape, cell.batch_rows, cell.context_length)
     )

@@ -4,9 +4,7 @@ from plm_scaling.dedup import STAGE_VERSION as DEDUP_VERSION
 
 # The programs make each folder as a whole; its tables stand for the MMseqs2 databases beside them.
 DEDUPED = multiext(f"{DATA}/dedup/", "clusters.parquet", "counts.tsv", "tool.json")
-SPLIT = multiext(
-    f"{DATA}/split/", "assignment.parquet", "counts.tsv", "splits.tsv", "tool.json"
-)
+SPLIT = multiext(f"{DATA}/split/", "assignment.parquet", "counts.tsv", "splits.tsv", "tool.json")
 
 
 rule deduplicate:
@@ -17,7 +15,7 @@ rule deduplicate:
     log:
         f"logs/{CORPUS}/deduplicate.log",
     benchmark:
-        f"benchmarks/{CORPUS}/deduplicate.tsv"
+        f"logs/benchmarks/{CORPUS}/deduplicate.tsv"
     conda:
         "../envs/mmseqs2.yaml"
     threads: 64
@@ -26,7 +24,7 @@ rule deduplicate:
         runtime=1440,
     params:
         script=script("deduplicate"),
-        folder=f"{DATA}/dedup",
+        folder=subpath(output[0], parent=True),
         sources=SOURCES,
         mmseqs=CONFIG.mmseqs.path,
         min_seq_id=CONFIG.dedup.min_seq_id,
@@ -46,7 +44,7 @@ rule split_clusters:
     log:
         f"logs/{CORPUS}/split_clusters.log",
     benchmark:
-        f"benchmarks/{CORPUS}/split_clusters.tsv"
+        f"logs/benchmarks/{CORPUS}/split_clusters.tsv"
     conda:
         "../envs/mmseqs2.yaml"
     threads: 64
@@ -55,8 +53,8 @@ rule split_clusters:
         runtime=2880,
     params:
         script=script("split_clusters"),
-        dedup=f"{DATA}/dedup",
-        folder=f"{DATA}/split",
+        dedup=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
         min_seq_id=CONFIG.split.min_seq_id,
         coverage=CONFIG.split.coverage,
@@ -83,7 +81,7 @@ rule check_contamination:
     log:
         f"logs/{CORPUS}/check_contamination.log",
     benchmark:
-        f"benchmarks/{CORPUS}/check_contamination.tsv"
+        f"logs/benchmarks/{CORPUS}/check_contamination.tsv"
     conda:
         "../envs/mmseqs2.yaml"
     threads: 64
@@ -92,7 +90,7 @@ rule check_contamination:
         runtime=2880,
     params:
         script=script("check_contamination"),
-        split=f"{DATA}/split",
+        split=subpath(input[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
         min_seq_id=CONFIG.split.min_seq_id,
         coverage=CONFIG.split.coverage,

@@ -20,7 +20,7 @@ rule score_sequences:
     log:
         f"logs/{CORPUS}/score_sequences.log",
     benchmark:
-        f"benchmarks/{CORPUS}/score_sequences.tsv"
+        f"logs/benchmarks/{CORPUS}/score_sequences.tsv"
     conda:
         "../envs/data.yaml"
     resources:
@@ -28,7 +28,7 @@ rule score_sequences:
         runtime=1440,
     params:
         script=script("score_sequences"),
-        split=f"{DATA}/split",
+        split=subpath(input[0], parent=True),
         reference_source=CONFIG.filter.reference_source,
         order=CONFIG.filter.ngram_order,
         stage=FILTER_VERSION,
@@ -46,7 +46,7 @@ rule select_sequences:
     log:
         f"logs/{CORPUS}/select_sequences.log",
     benchmark:
-        f"benchmarks/{CORPUS}/select_sequences.tsv"
+        f"logs/benchmarks/{CORPUS}/select_sequences.tsv"
     conda:
         "../envs/mmseqs2.yaml"
     resources:
@@ -54,8 +54,8 @@ rule select_sequences:
         runtime=720,
     params:
         script=script("select_sequences"),
-        split=f"{DATA}/split",
-        folder=f"{DATA}/filter",
+        split=subpath(input.split[0], parent=True),
+        folder=subpath(output[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
         min_length=CONFIG.filter.min_length,
         max_length=CONFIG.filter.max_length,

@@ -3,16 +3,11 @@
 from plm_scaling.figures import STAGE_VERSION as FIGURES_VERSION
 from plm_scaling.laws import STAGE_VERSION as LAWS_VERSION
 
-LAWS = [
-    f"{objective}.{law}.json"
-    for objective in CONFIG.sweep.objectives
-    for law in CONFIG.laws.fits
-]
-
-
-def law_files(results):
-    """All law files under a results folder."""
-    return [f"{results}/laws/{name}" for name in LAWS]
+LAWS = expand(
+    "{{results}}/laws/{objective}.{law}.json",
+    objective=CONFIG.sweep.objectives,
+    law=CONFIG.laws.fits,
+)
 
 
 rule fit_law:

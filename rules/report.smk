@@ -32,7 +32,7 @@ rule draw_figures:
     input:
         runs="{results}/runs.csv",
         curves="{results}/curves.parquet",
-        laws=lambda wildcards: law_files(wildcards.results),
+        laws=LAWS,
     output:
         expand("{{results}}/figures/{name}.{format}", name=RUN_FIGURES, format=FORMATS),
     log:
@@ -44,7 +44,7 @@ rule draw_figures:
         runtime=30,
     params:
         script=script("draw_figures"),
-        folder="{results}/figures",
+        folder=subpath(output[0], parent=True),
         stage=FIGURES_VERSION,
     shell:
         "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
@@ -57,9 +57,7 @@ rule draw_data_figures:
         scores=f"{DATA}/scores/scores.parquet",
         thresholds=f"{DATA}/filter/thresholds.json",
     output:
-        expand(
-            f"{RESULTS}/figures/{{name}}.{{format}}", name=DATA_FIGURES, format=FORMATS
-        ),
+        expand(f"{RESULTS}/figures/{{name}}.{{format}}", name=DATA_FIGURES, format=FORMATS),
     log:
         f"logs/{CONFIG.study}/draw_data_figures.log",
     conda:
@@ -69,7 +67,7 @@ rule draw_data_figures:
         runtime=60,
     params:
         script=script("draw_figures"),
-        folder=f"{RESULTS}/figures",
+        folder=subpath(output[0], parent=True),
         stage=FIGURES_VERSION,
     shell:
         "python {params.script:q} --counts {input.counts:q} --scores {input.scores:q}"
@@ -81,10 +79,10 @@ rule make_report:
         config=f"{RESULTS}/config.yaml",
         sweep=f"{RESULTS}/sweep.tsv",
         runs=f"{RESULTS}/runs.csv",
-        laws=law_files(RESULTS),
+        laws=expand(LAWS, results=RESULTS),
         figures=rules.draw_data_figures.output,
         run_figures=expand(rules.draw_figures.output, results=RESULTS),
-        sources=source_table(),
+        sources=SOURCE_TABLE,
         counts=COUNTS,
         contamination=f"{DATA}/contamination.json",
         manifest=f"{DATA}/tokens/manifest.json",
@@ -99,7 +97,7 @@ rule make_report:
     params:
         script=script("make_report"),
         study=CONFIG.study,
-        folder=f"{RESULTS}/figures",
+        folder=subpath(input.figures[0], parent=True),
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"

@@ -1,13 +1,6 @@
 """Download and clean the sources: resources/sources.tsv → data/clean/{source}.fasta."""
 
 from plm_scaling.sources import STAGE_VERSION as SOURCES_VERSION
-from plm_scaling.sources.table import read_sources
-
-
-def source_facts(wildcards):
-    """What identifies a source: changing its version or checksum fetches it again."""
-    source = read_sources(source_table())[wildcards.source]
-    return f"{source.version} {source.sha256} {source.url}"
 
 
 rule fetch_source:
@@ -16,7 +9,7 @@ rule fetch_source:
     log:
         "logs/sources/fetch.{source}.log",
     benchmark:
-        "benchmarks/sources/fetch.{source}.tsv"
+        "logs/benchmarks/sources/fetch.{source}.tsv"
     conda:
         "../envs/data.yaml"
     resources:
@@ -24,8 +17,8 @@ rule fetch_source:
         runtime=2880,
     params:
         script=script("fetch_source"),
-        table=source_table(),
-        facts=source_facts,
+        table=SOURCE_TABLE,
+        facts=lambda wildcards: SOURCE_FACTS[wildcards.source],
     shell:
         "python {params.script:q} --table {params.table:q} --source {wildcards.source:q}"
         " --out {output:q} --log {log:q}"
@@ -40,7 +33,7 @@ rule clean_source:
     log:
         "logs/sources/clean.{source}.log",
     benchmark:
-        "benchmarks/sources/clean.{source}.tsv"
+        "logs/benchmarks/sources/clean.{source}.tsv"
     conda:
         "../envs/data.yaml"
     resources:

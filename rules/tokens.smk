@@ -12,7 +12,7 @@ rule tokenize_corpus:
     log:
         f"logs/{CORPUS}/tokenize_corpus.log",
     benchmark:
-        f"benchmarks/{CORPUS}/tokenize_corpus.tsv"
+        f"logs/benchmarks/{CORPUS}/tokenize_corpus.tsv"
     conda:
         "../envs/data.yaml"
     resources:
@@ -20,8 +20,8 @@ rule tokenize_corpus:
         runtime=720,
     params:
         script=script("tokenize_corpus"),
-        selected=f"{DATA}/filter",
-        folder=f"{DATA}/tokens",
+        selected=subpath(input.selected[0], parent=True),
+        folder=subpath(output[0], parent=True),
         corpus=CORPUS,
         context_length=CONFIG.tokens.context_length,
         shard_rows=CONFIG.tokens.shard_rows,

@@ -14,7 +14,7 @@ rule train_cell:
     log:
         f"logs/{CONFIG.study}/train/{{cell}}.log",
     benchmark:
-        f"benchmarks/{CONFIG.study}/train/{{cell}}.tsv"
+        f"logs/benchmarks/{CONFIG.study}/train/{{cell}}.tsv"
     conda:
         "../envs/train-gpu.yaml"
     threads: 1

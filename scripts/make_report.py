@@ -1,8 +1,8 @@
 """Write the report of a study as one self-contained HTML page.
 
-python scripts/make_report.py --study demo --config config/demo.yaml \
-    --sweep results/demo/sweep.tsv --runs results/demo/runs.csv \
-    --laws results/demo/laws/clm.isoflop.json --figures results/demo/figures --sources resources/sources.tsv \
+python scripts/make_report.py --study demo --config config/demo.yaml --runs results/demo/runs.csv \
+    --sweep results/demo/sweep.tsv --laws results/demo/laws/clm.isoflop.json \
+    --figures results/demo/figures --sources resources/sources.tsv \
     --counts data/demo/dedup/counts.tsv data/demo/filter/counts.tsv \
     --contamination data/demo/contamination.json --manifest data/demo/tokens/manifest.json \
     --tool data/demo/dedup/tool.json --out results/demo/report.html

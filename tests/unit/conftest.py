@@ -80,6 +80,6 @@ def corpus(families: Corpus) -> Corpus:
         folder / "filter",
     )  # fmt: skip
     tokenize_corpus(
-        folder / "filter", folder / "clean.json", "families", 64, 100, 1, folder / "tokens"
+        folder / "filter", folder / "clean.json", "families", 64, 50, 1, folder / "tokens"
     )
     return families

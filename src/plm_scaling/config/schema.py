@@ -21,8 +21,8 @@ class Laws(Block):
 
     fits: Annotated[list[Literal["isoflop", "parametric"]], Field(min_length=1)]
     """isoflop: minima of loss over size per budget. parametric: L = E + A/N^α + B/D^β."""
-    bootstrap: Count
-    """Resamples of the runs for intervals."""
+    bootstrap: Annotated[int, Field(ge=100)]
+    """Resamples of the runs for intervals; 1000 and more for stable ones."""
     level: Annotated[float, Field(gt=0, lt=1)]
     """Coverage of the intervals."""
     huber_delta: Positive

@@ -73,6 +73,8 @@ def isoflop(table: pd.DataFrame) -> Figure:
             colours = sequential(part["flops_budget"].to_numpy(float))
             for budget, rows in part.groupby("flops_budget"):
                 _draw_budget(ax, rows, colours[float(str(budget))])
+            sizes = part.loc[part["kind"] == "run", "n_params"]
+            ax.set_xlim(sizes.min() / 1.3, sizes.max() * 1.3)  # an interval may go on beyond
             log_axis(ax, "x")
             ax.set_title(objective.upper())
             ax.set_ylabel("validation loss (nats/token)")

@@ -100,9 +100,9 @@ def score_chunk(
     """Mean nats per residue, unknown fraction and distinct 3-mer ratio of each sequence."""
     between = max(model.order - 1, len(ngram.END))
     nll = np.add.reduceat(model.nll_of(chunk), starts_of(lengths, between)) / lengths
-    is_unknown = np.frombuffer(chunk.translate(_IS_UNKNOWN), np.uint8)
-    starts = starts_of(lengths, len(ngram.END))
-    unknown = np.add.reduceat(is_unknown, starts, dtype=np.int64) / lengths
+    places = np.flatnonzero(np.frombuffer(chunk.translate(_IS_UNKNOWN), np.bool_))
+    owner = np.searchsorted(np.cumsum(lengths + len(ngram.END)), places, side="right")
+    unknown = np.bincount(owner, minlength=len(lengths)) / lengths
     return nll, unknown, distinct_3mer_ratio(chunk, lengths)
 
 
@@ -115,17 +115,16 @@ def distinct_3mer_ratio(chunk: bytes, lengths: np.ndarray) -> np.ndarray:
     """Different 3-mers of each sequence over all its 3-mers, NaN for fewer than 3 residues."""
     codes = ngram.encode(chunk, 3)
     trimers = ngram.windows(codes, 3)
-    # A window that ends on a sequence's third residue or later holds no boundary.
     inside = codes != ngram.BOUNDARY
-    whole = inside[2:] & inside[1:-1] & inside[:-2]
-    sizes = lengths + len(ngram.END)
-    ends = np.cumsum(sizes)
-    distinct = np.empty(len(lengths))
-    for first in range(0, len(lengths), _SEQUENCES_PER_BLOCK):
-        block = slice(first, first + _SEQUENCES_PER_BLOCK)
-        span = slice(ends[first] - sizes[first], ends[block][-1])
-        row = np.repeat(np.arange(len(sizes[block])), sizes[block])[whole[span]]
-        flags = np.zeros((len(sizes[block]), _TRIMERS), bool)
-        flags[row, trimers[span][whole[span]]] = True
-        distinct[block] = np.count_nonzero(flags, axis=1)
-    return np.where(lengths >= 3, distinct / np.maximum(lengths - 2, 1), np.nan)
+    places = np.flatnonzero(inside[2:] & inside[1:-1] & inside[:-2])
+    owner = np.repeat(np.arange(len(lengths)), np.maximum(lengths - 2, 0))
+    seen = owner % _SEQUENCES_PER_BLOCK * _TRIMERS + trimers[places]
+    ends = np.searchsorted(owner, np.arange(0, len(lengths), _SEQUENCES_PER_BLOCK))
+    distinct = []
+    for block in np.split(seen, ends[1:]):
+        flags = np.zeros((_SEQUENCES_PER_BLOCK, _TRIMERS), bool)
+        flags.ravel()[block] = True
+        # Bits of eight flags at a time: much faster than a sum over the flags.
+        distinct.append(np.bitwise_count(flags.view(np.uint64)).sum(axis=1, dtype=np.int64))
+    counts = np.concatenate(distinct)[: len(lengths)]
+    return np.where(lengths >= 3, counts / np.maximum(lengths - 2, 1), np.nan)

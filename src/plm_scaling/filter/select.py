@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from plm_scaling.counts import Counts
 from plm_scaling.dedup.database import make_subdatabase
@@ -116,12 +117,12 @@ def _perplexity_limits(
 ) -> dict[str, tuple[float, float]]:
     """Lowest and highest nats per residue that stay, per source, from the training sequences."""
     values: dict[str, list[np.ndarray]] = {}
-    for table in read_rows(scores, SCORE_SCHEMA.names, split=TRAIN):
-        passing = table.filter(pa.array(judge(table, rules) == 0))
-        column = passing["source"].combine_chunks()
-        codes, nll = column.indices.to_numpy(), passing["nll_per_residue"].to_numpy()
-        for code, source in enumerate(column.dictionary.to_pylist()):
-            values.setdefault(source, []).append(nll[codes == code])
+    for table in read_rows(scores):
+        passing = (judge(table, rules) == 0) & _equals(table, "split", TRAIN)
+        nll = table["nll_per_residue"].to_numpy()
+        for source in pc.unique(table["source"]).to_pylist():
+            own = nll[passing & _equals(table, "source", source)]
+            values.setdefault(source, []).append(own)
     limits = {}
     for source, pieces in values.items():
         joined = np.concatenate(pieces)
@@ -132,6 +133,10 @@ def _perplexity_limits(
             )
         limits[source] = (float(np.quantile(joined, low)), float(np.quantile(joined, high)))
     return limits
+
+
+def _equals(table: pa.Table, column: str, value: str) -> np.ndarray:
+    return pc.equal(table[column], value).to_numpy()
 
 
 def _apply(
@@ -150,23 +155,23 @@ def _apply(
     ):
         for table in read_rows(scores):
             code = judge(table, rules)
-            source = table["source"].cast(pa.string()).to_numpy(zero_copy_only=False)
-            part = table["split"].to_numpy(zero_copy_only=False)
+            is_split = {split: _equals(table, "split", split) for split in (TRAIN, VALID)}
+            is_source = {name: _equals(table, "source", name) for name in limits}
             nll, length = table["nll_per_residue"].to_numpy(), table["length"].to_numpy()
             for name, (low, high) in limits.items():
-                open_ = (code == 0) & (source == name) & (part == TRAIN)
+                open_ = (code == 0) & is_source[name] & is_split[TRAIN]
                 code[open_ & (nll < low)] = REASONS.index("perplexity_too_low")
                 code[open_ & (nll > high)] = REASONS.index("perplexity_too_high")
             kept.write(table.filter(pa.array(code == 0)))
             with_reason = table.append_column("reason", reasons.take(pa.array(code)))
             dropped.write(with_reason.filter(pa.array(code != 0)))
             for name in limits:
-                own = source == name
+                own = is_source[name]
                 counts.add(name, "in", own.sum(), length[own].sum())
                 for number, reason in enumerate(REASONS):
                     chosen = own & (code == number)
                     counts.add(name, reason, chosen.sum(), length[chosen].sum())
                 for split in (TRAIN, VALID):
-                    chosen = own & (code == 0) & (part == split)
+                    chosen = own & (code == 0) & is_split[split]
                     keys.setdefault((split, name), []).append(table["key"].to_numpy()[chosen])
     return {place: np.concatenate(pieces) for place, pieces in keys.items()}

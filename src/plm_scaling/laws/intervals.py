@@ -24,14 +24,15 @@ def check_settings(resamples: int, level: float) -> None:
 
 
 def percentile_interval(samples: Floats, level: float) -> Interval | None:
-    """The central `level` interval of the finite samples; None if under half of them are finite.
+    """The central `level` interval of the samples that are not NaN; None if under half of them are.
 
     An end that overflows (k of a power law can) also gives None: unbounded is not a number.
     """
-    finite = samples[np.isfinite(samples)]
-    if len(samples) == 0 or len(finite) < MIN_USABLE_SHARE * len(samples):
+    known = samples[~np.isnan(samples)]
+    if len(samples) == 0 or len(known) < MIN_USABLE_SHARE * len(samples):
         return None
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    with np.errstate(invalid="ignore"):  # between two infinities
+        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
 
 

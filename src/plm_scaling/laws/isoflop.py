@@ -79,7 +79,8 @@ def fit_isoflop(
     minima = []
     for p in parabolas:
         column = next((j for j, other in enumerate(accepted) if other is p), None)
-        samples = np.array([]) if column is None else np.exp(log_n[:, column])
+        with np.errstate(over="ignore"):
+            samples = np.array([]) if column is None else np.exp(log_n[:, column])
         minima.append(p.to_json(percentile_interval(samples, level)))
     warnings = _warnings(parabolas, accepted, lost, equations["N"].interval["a"])
     warnings += compute_warning(n_params, tokens, flops)
@@ -128,8 +129,11 @@ def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
 def _resampled_vertices(
     accepted: list[Parabola], resamples: int, seed: int
 ) -> tuple[Floats, Floats, float | None]:
-    """ln N and ln L at the vertices, each (resamples, budgets), and the share of resamples in
-    which a budget lost its minimum (NaN there: no minimum, or none inside the sizes)."""
+    """ln N and ln L at the vertices, each (resamples, budgets), NaN where the parabola does not
+    open upwards, and the share of resamples in which a minimum vanished or left the sizes.
+
+    A resampled vertex outside the sizes is kept: leaving it out would cut the intervals short.
+    """
     fits = [(p.fit, np.log(p.n_range)) for p in accepted if p.fit]
     log_n = np.full((resamples, len(fits)), np.nan)
     log_l = log_n.copy()
@@ -140,13 +144,14 @@ def _resampled_vertices(
     pool = pool - pool.mean()
     freedom = len(pool) - 3 * len(fits)
     scale = np.sqrt(freedom / rng.chisquare(freedom, size=(resamples, 1)))
+    lost = np.zeros(resamples, bool)
     for j, (fit, (low, high)) in enumerate(fits):
         noise = scale * rng.choice(pool, size=(resamples, len(fit.fitted)))
         x, at_vertex = vertices((fit.fitted + noise) @ fit.solver.T, fit.centre)
-        inside = (x > low) & (x < high) & (at_vertex > 0)
-        log_n[inside, j] = x[inside]
-        log_l[inside, j] = np.log(at_vertex[inside])
-    return log_n, log_l, float(np.isnan(log_n).any(axis=1).mean())
+        log_n[:, j] = x
+        log_l[at_vertex > 0, j] = np.log(at_vertex[at_vertex > 0])
+        lost |= ~((x > low) & (x < high))
+    return log_n, log_l, float(lost.mean())
 
 
 def _held_out(accepted: list[Parabola]) -> dict[str, Any]:
@@ -154,7 +159,7 @@ def _held_out(accepted: list[Parabola]) -> dict[str, Any]:
     if len(accepted) < 3:
         return {
             "status": "not_available",
-            "why": f"{len(accepted)} accepted minima; three are needed to fit two and predict one",
+            "why": f"accepted minima: {len(accepted)}; three are needed to fit two and predict one",
         }
     *cheaper, dearest = accepted
     laws = _power_laws(cheaper)
@@ -196,11 +201,12 @@ def _warnings(
             "two minima: the power laws go through both exactly, so nothing shows whether a power "
             "law holds"
         )
-    if lost is not None and lost > VANISHED_WARNING:
+    if lost is None:
+        warnings.append("no bootstrap was asked for; there are no intervals")
+    elif lost > VANISHED_WARNING:
         warnings.append(
             f"in {percent(round(lost, 2))} of the resamples at least one minimum vanished or "
-            "left the range of sizes; the intervals use the minima that remained, so they are "
-            "rather too narrow"
+            "left the range of sizes; the intervals lean on parabolas beyond the sizes trained"
         )
     if lost is not None and interval is None:
         warnings.append("over half of the resamples gave no exponent; there is no interval for a")

@@ -71,16 +71,18 @@ def profile_floor(surface: Surface, best: Optimum) -> list[tuple[float, float, F
     """(E, least misfit, θ there) for E from 0 to almost the least loss, by rising E."""
     weights = np.ones((1, len(surface.log_loss)))
     highest = 0.98 * surface.bounds[1][0]
-    rows = []
-    for floor in sorted({*np.linspace(0, highest, PROFILE_POINTS), float(best.theta[0])}):
-        grid = best_linear(surface, exponent_grid(8), weights, fixed_floor=float(floor))[0]
-        start = grid[np.argsort(surface.misfit(grid, weights))[:4]]
+    floors = sorted({*np.linspace(0, highest, PROFILE_POINTS).tolist(), float(best.theta[0])})
+    starts = []
+    for floor in floors:
+        grid = best_linear(surface, exponent_grid(8), weights, fixed_floor=floor)[0]
         near = best.theta.copy()
         near[0] = floor
-        descent = descend(surface, np.vstack([start, near]), weights, hold=(0,))
-        k = int(descent.misfit.argmin())
-        rows.append((float(floor), float(descent.misfit[k]), descent.theta[k]))
-    return rows
+        starts += [*grid[np.argsort(surface.misfit(grid, weights))[:2]], near]
+    descent = descend(surface, np.array(starts), weights, hold=(0,))
+    misfit = descent.misfit.reshape(len(floors), -1)
+    theta = descent.theta.reshape(*misfit.shape, 5)
+    lowest = misfit.argmin(axis=1)
+    return [(floors[i], float(misfit[i, k]), theta[i, k]) for i, k in enumerate(lowest)]
 
 
 def bounds_hit(surface: Surface, theta: Floats) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from plm_scaling.laws.intervals import Floats, Interval
+from plm_scaling.progress import short_number
 
 MIN_SIZES = 4  # three sizes fit any quadratic exactly and leave nothing to judge it by
 
@@ -60,7 +61,8 @@ class Parabola:
         return {
             "too_few_sizes": f"{self.n_sizes} distinct size(s), {MIN_SIZES} are needed",
             "no_minimum": "the parabola does not open upwards",
-            "edge": f"the vertex lies outside the sizes trained ({low:.3g} to {high:.3g})",
+            "edge": "the vertex lies outside the sizes trained "
+            f"({short_number(low)} to {short_number(high)})",
         }.get(self.status, "")
 
     def to_json(self, interval: Interval | None) -> dict[str, Any]:

@@ -53,12 +53,12 @@ def _sentence(law: LawResult) -> tuple[bool, str]:
         basis = f"{used} of {len(minima)} IsoFLOP budgets with a minimum"
         enough = used >= FEW_MINIMA
     if a is None:
-        return False, f"These cells give no exponent: there are {basis}, too few for a power law."
+        return False, f"These cells give no exponent: {basis}, too few for a power law."
     value = f"N_opt grows as C^{a:.2f}"
     if interval is None:
         return False, (
-            f"{value} from {basis}, but no interval could be computed, so the number cannot be "
-            "trusted."
+            f"{value} from {basis}, but these runs give no interval for it (see the warnings), so "
+            "the number cannot be trusted."
         )
     low, high = interval
     spread = f"{percent(equation.level)} interval {low:.2f} to {high:.2f}"

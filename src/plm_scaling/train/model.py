@@ -70,7 +70,7 @@ def build_model(
         max_sequence_length=context_length,
         position_embedding_type="rope",
         share_embeddings_and_output_weights=True,
-        parallel_output=True,  # the vocabulary-parallel loss takes each rank's share
+        parallel_output=True,
     )
     model.rotary_pos_emb = CpuRotaryEmbedding(
         kv_channels=config.kv_channels, rotary_percent=1.0, use_cpu_initialization=True

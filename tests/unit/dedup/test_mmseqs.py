@@ -55,7 +55,7 @@ def test_find_old_binary_is_refused(tmp_path: Path) -> None:
 
 
 def test_find_program_that_is_not_mmseqs_is_refused() -> None:
-    with pytest.raises(DedupError, match="mmseqs|MMseqs2"):
+    with pytest.raises(DedupError, match=r"mmseqs|MMseqs2"):
         find_mmseqs("false")
 
 

@@ -123,7 +123,7 @@ def test_isoflop_wide_interval_and_vanishing_minima_are_warned_of():
 def test_isoflop_missing_loss_is_refused_never_used_as_a_number(bad):
     n, d, c, loss = isoflop_grid(Surface(), DEMO_BUDGETS, 5)
     loss[4] = bad
-    with pytest.raises(LawError, match="run 4 .*column loss"):
+    with pytest.raises(LawError, match=r"run 4 .*column loss"):
         fit_isoflop(n, d, c, loss)
 
 

@@ -22,12 +22,12 @@ def test_isoflop_interval_of_a_small_sweep_covers_at_its_level(noise):
 
 @pytest.mark.slow
 def test_parametric_interval_of_a_middling_sweep_covers_at_its_level():
-    sets, hits = 60, 0
+    sets, hits = 40, 0
     for seed in range(sets):
         n, d, _, loss = isoflop_grid(
             Surface(), np.geomspace(1e10, 1e14, 6), 7, noise=0.01, seed=seed
         )
-        result = fit_parametric(n, d, loss, bootstrap=200, seed=seed)
+        result = fit_parametric(n, d, loss, bootstrap=150, seed=seed)
         low, high = result.equations["N"].interval["a"]
         hits += low <= Surface().a <= high
-    assert hits / sets >= 0.87  # the binomial error of 60 sets is 3 %
+    assert hits / sets >= 0.85  # the binomial error of 40 sets is 3.4 %

@@ -193,5 +193,5 @@ def test_parametric_thousand_resamples_of_sixty_runs_stay_fast():
 def test_parametric_missing_loss_is_refused(bad):
     n, d, loss = runs()
     loss[3] = bad
-    with pytest.raises(LawError, match="run 3 .*column loss"):
+    with pytest.raises(LawError, match=r"run 3 .*column loss"):
         fit_parametric(n, d, loss)

@@ -1,0 +1,84 @@
+"""A whole study of synthetic runs, fitted and with the tables the data stages would have made."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import synthetic
+
+from plm_scaling.counts import Counts
+from plm_scaling.laws.fit import fit_law
+from plm_scaling.runs.collect import collect_runs
+
+SOURCES = ("uniref_part", "metagenome_part")
+
+
+def fitted_study(folder: Path, **settings: object) -> dict[str, object]:
+    """Write and fit a study in `folder`: both laws, both objectives; return figure arguments."""
+    synthetic.write_study(folder, **settings)  # type: ignore[arg-type]
+    runs, curves = folder / "runs.csv", folder / "curves.parquet"
+    collect_runs(folder / "sweep.tsv", folder / "runs", 1, runs, curves)
+    laws = []
+    for objective in ("clm", "mlm"):
+        for law in ("isoflop", "parametric"):
+            laws.append(folder / "laws" / f"{objective}.{law}.json")
+            fit_law(law, objective, "demo", runs, laws[-1], bootstrap=200)
+    return {"runs": runs, "curves": curves, "laws": laws, "out": folder / "figures"}
+
+
+def write_data_tables(folder: Path) -> dict[str, object]:
+    """Write counts, scores, thresholds, contamination, manifest and sources; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drops = {
+        "clean": {"duplicate_id": 0},
+        "dedup": {"near_duplicate": 900},
+        "filter": {"too_short": 120, "low_complexity": 60, "perplexity_too_high": 90},
+    }
+    left, counts = 6000, []
+    for stage, reasons in drops.items():
+        table = Counts(stage)
+        kept = left - sum(reasons.values())
+        for source in SOURCES:
+            table.add(source, "in", left, 350 * left)
+            table.add(source, "kept", kept, 350 * kept)
+            for reason, number in reasons.items():
+                table.add(source, reason, number, 350 * number)
+            if stage == "clean":
+                table.add(source, "handled:lower_case", 12, 4200)
+        counts.append(folder / f"{stage}.counts.tsv")
+        table.write(counts[-1])
+        left = kept
+    rng = np.random.default_rng(0)
+    source = np.repeat(SOURCES, 2000)
+    scores = {
+        "source": pa.array(source).dictionary_encode(),
+        "split": np.where(np.arange(4000) % 10 == 0, "valid", "train"),
+        "nll_per_residue": rng.normal(2.86, 0.06, 4000).astype("float32"),
+    }
+    pq.write_table(pa.table(scores), folder / "scores.parquet")
+    limits = {name: {"low": 2.72, "high": 2.98, "unit": "nats per residue"} for name in SOURCES}
+    tokens = {"rows": 1500, "tokens": 1_500_000, "sequences": 4700, "shards": []}
+    documents = {
+        "thresholds": {"rules": {}, "perplexity": limits},
+        "contamination": {
+            "clean": True,
+            "criteria": {"min_seq_id": 0.5, "coverage": 0.8},
+            "training_sequences": 8700,
+            "validation_sequences": 310,
+            "contaminated_validation_sequences": 0,
+        },
+        "manifest": {"splits": {"train": {"sources": dict.fromkeys(SOURCES, tokens)}}},
+        "tool": {"mmseqs": "18-8cc5c"},
+    }
+    for name, document in documents.items():
+        (folder / f"{name}.json").write_text(json.dumps(document))
+    header = "name\tversion\turl\tmirror\tsha256\tbytes\tlicence\trole"
+    rows = [f"{name}\t2024_01\tfile:a\t\t{'ab' * 32}\t9\tCC BY 4.0\tdemo" for name in SOURCES]
+    unused = "elsewhere\t1\tfile:b\t\t\t\tCC0\tfull study"
+    (folder / "sources.tsv").write_text("\n".join([header, *rows, unused]) + "\n")
+    return {"counts": counts, **{n: folder / f"{n}.json" for n in documents}} | {
+        "scores": folder / "scores.parquet",
+        "sources": folder / "sources.tsv",
+    }

@@ -1,0 +1,145 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import study
+from PIL import Image
+
+from plm_scaling.figures.draw import DATA_FIGURES, RUN_FIGURES, draw_figures
+from plm_scaling.figures.frontier import frontier_table
+from plm_scaling.figures.funnel import funnel_table
+from plm_scaling.figures.isoflop import isoflop, isoflop_table
+from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
+from plm_scaling.figures.perplexity import perplexity_table
+from plm_scaling.laws.result import read_law
+from plm_scaling.runs.tables import read_runs
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory):
+    return study.fitted_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    tables = study.write_data_tables(tmp_path_factory.mktemp("data"))
+    return {name: tables[name] for name in ("counts", "scores", "thresholds")}
+
+
+@pytest.fixture(scope="module")
+def drawn(arguments, data):
+    return draw_figures(**arguments, **data)
+
+
+def test_draw_figures_writes_every_figure_in_every_format(arguments, drawn):
+    assert set(drawn) == {*RUN_FIGURES, *DATA_FIGURES}
+    for name in drawn:
+        stem = arguments["out"] / name
+        assert stem.with_suffix(".svg").read_text().count("<svg") == 1
+        assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        assert len(pd.read_csv(stem.with_suffix(".csv"))) > 0
+        with Image.open(stem.with_suffix(".png")) as image:
+            assert image.width == 920  # 4.6 inches at 200 dpi
+            assert len(np.unique(np.asarray(image.convert("L")))) > 20  # not blank
+
+
+def test_draw_figures_same_input_gives_the_same_bytes(arguments, data, drawn, tmp_path):
+    draw_figures(**(arguments | {"out": tmp_path}), **data)
+    for path in sorted(tmp_path.iterdir()):
+        assert path.read_bytes() == (arguments["out"] / path.name).read_bytes(), path.name
+
+
+def test_draw_figures_without_data_draws_only_the_runs(arguments, tmp_path):
+    assert draw_figures(**(arguments | {"out": tmp_path})) == list(RUN_FIGURES)
+    assert not (tmp_path / "funnel.svg").exists()
+
+
+def test_learning_curves_table_holds_the_validation_points_of_every_run(arguments):
+    curves = pd.read_parquet(arguments["curves"])
+    table = learning_curves_table(read_runs(arguments["runs"]), curves)
+    assert len(table) == (curves["split"] == "valid").sum()
+    assert table["run_id"].nunique() == 30
+
+
+def test_learning_curves_diverged_cell_does_not_flatten_the_others(arguments):
+    curves = pd.read_parquet(arguments["curves"])
+    runs = read_runs(arguments["runs"])
+    runs.loc[0, "status"] = "diverged"
+    curves.loc[curves["run_id"] == runs["run_id"][0], "loss"] *= 1000
+    figure = learning_curves(learning_curves_table(runs, curves))
+    assert figure.axes[0].get_ylim()[1] < 10
+    assert "1 diverged" in figure.axes[0].get_title(loc="left")
+
+
+def test_isoflop_table_draws_measured_losses_and_the_law_files_minima(arguments):
+    laws = [read_law(path) for path in arguments["laws"]]
+    laws = [law for law in laws if law.law == "isoflop"]
+    runs = read_runs(arguments["runs"])
+    table = isoflop_table(runs, laws)
+    measured = table[table["kind"] == "run"]
+    assert sorted(measured["loss"]) == sorted(runs["loss"])
+    minima = table[(table["kind"] == "minimum") & (table["objective"] == "mlm")]
+    expected = [row["n_params"] for row in laws[1].details["minima"]]
+    assert minima["n_params"].tolist() == pytest.approx(expected)
+    assert (minima["n_low"] < minima["n_params"]).all()
+    for _, part in table[table["objective"] == "clm"].groupby("flops_budget"):
+        curve = part[part["kind"] == "curve"]
+        vertex = part[part["kind"] == "minimum"]
+        assert curve["loss"].min() == pytest.approx(vertex["loss"].iloc[0], abs=1e-4)
+
+
+def test_isoflop_refused_budget_is_marked_at_its_lowest_loss_and_differs(tmp_path):
+    arguments = study.fitted_study(tmp_path, n_sizes=4)
+    path = tmp_path / "runs.csv"
+    runs = read_runs(path)
+    law = read_law(arguments["laws"][0])
+    law.details["minima"][0] |= {"status": "edge", "n_params": None, "loss": None}
+    table = isoflop_table(runs, [law])
+    mark = table[table["kind"] == "refused"]
+    first = runs[(runs["objective"] == "clm") & (runs["flops"] < 5e11)]
+    assert mark["loss"].tolist() == [first["loss"].min()]
+    assert mark["status"].tolist() == ["edge"]
+    labels = [text.get_text() for text in isoflop(table).axes[0].get_legend().get_texts()]
+    assert "no minimum: refused" in labels
+
+
+def test_isoflop_runs_that_the_law_left_out_are_not_drawn(arguments):
+    runs = read_runs(arguments["runs"])
+    law = read_law(arguments["laws"][0])
+    law.excluded = [{"run_id": "clm000", "why": "diverged"}]
+    table = isoflop_table(runs, [law])
+    drawn = table[table["kind"] == "run"]["loss"]
+    assert len(drawn) == 14
+    assert runs.set_index("run_id").loc["clm000", "loss"] not in set(drawn)
+
+
+def test_frontier_table_bands_hold_their_lines_and_minima_sit_on_budgets(arguments):
+    table = frontier_table([read_law(path) for path in arguments["laws"]])
+    lines = table[(table["kind"] == "law") & (table["law"] == "isoflop")]
+    for name in ("n_params", "tokens"):
+        assert (lines[f"{name}_low"] <= lines[name]).all()
+        assert (lines[name] <= lines[f"{name}_high"]).all()
+    inside = lines[~lines["extrapolated"]]
+    assert inside["flops"].max() == pytest.approx(3e12, rel=0.01)
+    np.testing.assert_allclose(6 * table["n_params"] * table["tokens"], table["flops"], rtol=1e-6)
+    minima = table[table["kind"] == "minimum"]
+    assert len(minima) == 6
+    assert (minima["tokens_low"] < minima["tokens"]).all()
+
+
+def test_funnel_table_keeps_the_order_of_stages_and_leaves_out_handled_facts(data):
+    table = funnel_table(data["counts"])
+    assert list(table["stage"].unique()) == ["clean", "dedup", "filter"]
+    assert not table["reason"].str.startswith("handled").any()
+
+
+def test_perplexity_table_counts_the_training_sequences_once_each(data):
+    table = perplexity_table(data["scores"], data["thresholds"])
+    bins = table[table["kind"] == "bin"]
+    assert bins["sequences"].sum() == 3600
+    thresholds = table[table["kind"] == "threshold"]
+    assert thresholds["perplexity_low"].tolist() == pytest.approx([math.exp(2.72)] * 2)
+    part = bins[bins["source"] == study.SOURCES[0]]
+    below = part[part["perplexity_high"] <= math.exp(2.86)]["sequences"].sum()
+    assert 0.4 < below / part["sequences"].sum() < 0.55

@@ -1,0 +1,92 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plm_scaling.errors import FilterError
+from plm_scaling.filter import ngram
+from plm_scaling.filter.score import distinct_3mer_ratio, entry_lengths, score_chunk
+
+sequence_lists = st.lists(st.text("ACDXBZJWY", min_size=1, max_size=30), min_size=1, max_size=8)
+
+
+def entries(sequences: list[str]) -> bytes:
+    return b"".join(sequence.encode() + b"\n\0" for sequence in sequences)
+
+
+def symbols(sequence: str) -> list[str]:
+    return [letter if letter in ngram.ALPHABET else "X" for letter in sequence]
+
+
+def probability(counts: dict[tuple[str, ...], int], history: tuple[str, ...], x: str) -> float:
+    """The equation of the module, term by term."""
+    lower = 1 / 21 if not history else probability(counts, history[1:], x)
+    after = {}
+    for gram, n in counts.items():
+        if gram[-1 - len(history) : -1] == history:
+            after[gram[-1]] = after.get(gram[-1], 0) + n
+    total = sum(after.values())
+    if total == 0:
+        return lower
+    seen = max(after.get(x, 0) - ngram.DISCOUNT, 0) / total
+    return seen + ngram.DISCOUNT * len(after) / total * lower
+
+
+def grams(sequence: str, order: int) -> list[tuple[str, ...]]:
+    padded = ["^"] * (order - 1) + symbols(sequence)
+    return [tuple(padded[i : i + order]) for i in range(len(sequence))]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@settings(max_examples=15, deadline=None)
+@given(training=sequence_lists, scored=sequence_lists)
+def test_score_any_sequences_equals_the_equation(
+    order: int, training: list[str], scored: list[str]
+) -> None:
+    model = ngram.train(ngram.count(entries(training), order), order)
+    counts: dict[tuple[str, ...], int] = {}
+    for gram in itertools.chain.from_iterable(grams(s, order) for s in training):
+        counts[gram] = counts.get(gram, 0) + 1
+    chunk = entries(scored)
+    nll, unknown, _ = score_chunk(model, chunk, entry_lengths(chunk))
+    for value, share, sequence in zip(nll, unknown, scored, strict=True):
+        expected = [-np.log(probability(counts, g[:-1], g[-1])) for g in grams(sequence, order)]
+        assert value == pytest.approx(np.mean(expected), rel=1e-9)
+        assert share == pytest.approx(sum(c in "XBZJ" for c in sequence) / len(sequence))
+
+
+def test_model_probabilities_sum_to_one_after_every_history() -> None:
+    rng = np.random.default_rng(1)
+    letters = rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 3000)
+    model = ngram.train(ngram.count(entries(["".join(letters)]), 3), 3)
+    table = np.exp(-model.nll.reshape(22, 22, 22)[:, :, : ngram.BOUNDARY])
+    assert np.allclose(table.sum(axis=-1), 1)
+
+
+def test_model_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    model = ngram.train(ngram.count(entries(["ACDACD"]), 2), 2)
+    model.save(tmp_path / "model.npz")
+    loaded = ngram.load_ngram(tmp_path / "model.npz")
+    assert (loaded.order, loaded.discount) == (2, ngram.DISCOUNT)
+    assert np.array_equal(loaded.nll, model.nll)
+
+
+def test_model_without_residues_is_refused() -> None:
+    with pytest.raises(FilterError, match="no residue"):
+        ngram.train(np.zeros(22, np.int64), 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(sequences=st.lists(st.text("ACDX", min_size=1, max_size=40), min_size=1, max_size=600))
+def test_distinct_3mers_any_sequences_equal_a_set(sequences: list[str]) -> None:
+    chunk = entries(sequences)
+    ratios = distinct_3mer_ratio(chunk, entry_lengths(chunk))
+    for ratio, sequence in zip(ratios, sequences, strict=True):
+        trimers = [sequence[i : i + 3] for i in range(len(sequence) - 2)]
+        if trimers:
+            assert ratio == pytest.approx(len(set(trimers)) / len(trimers))
+        else:
+            assert np.isnan(ratio)

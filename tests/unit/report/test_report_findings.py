@@ -1,0 +1,74 @@
+import pytest
+from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
+
+from plm_scaling.laws.isoflop import fit_isoflop
+from plm_scaling.laws.parametric import fit_parametric
+from plm_scaling.report.findings import comparison, find
+
+
+def isoflop(objective="clm", surface=None, noise=0.002, n_sizes=7, seed=1, budgets=DEMO_BUDGETS):
+    grid = isoflop_grid(surface or Surface(), budgets, n_sizes, noise=noise, seed=seed)
+    law = fit_isoflop(*grid, bootstrap=300)
+    law.objective = objective
+    return law
+
+
+def test_findings_tight_intervals_give_the_exponent_and_what_it_means():
+    (finding,) = find([isoflop()], 1e20)
+    assert finding.sound
+    low, high = isoflop().equations["N"].interval["a"]
+    assert f"{low:.2f} to {high:.2f}" in finding.sentence
+    assert "3 of 3 IsoFLOP budgets" in finding.sentence
+    assert "ten times the compute" in finding.sentence
+
+
+def test_findings_wide_intervals_say_the_exponent_means_nothing():
+    law = isoflop(noise=0.03, n_sizes=5, seed=2)
+    low, high = law.equations["N"].interval["a"]
+    assert high - low > 0.3
+    (finding,) = find([law], 3e12)
+    assert not finding.sound
+    assert "far too small for the exponents to mean anything" in finding.sentence
+    assert f"{low:.2f} to {high:.2f}" in finding.sentence
+
+
+def test_findings_few_minima_are_not_sound_however_tight_the_interval():
+    (finding,) = find([isoflop(noise=0.0005, budgets=(1e12, 1e13))], 1e20)
+    assert not finding.sound
+    assert "2 of 2 IsoFLOP budgets" in finding.sentence
+
+
+def test_findings_no_minimum_gives_no_exponent():
+    (finding,) = find([isoflop(n_sizes=3)], 1e20)
+    assert not finding.sound
+    assert "no exponent" in finding.sentence
+    assert "0 of 3" in finding.sentence
+
+
+def test_findings_small_compute_is_set_against_the_studys_smallest_budget():
+    (small,) = find([isoflop()], 3e12)
+    assert any("6 orders of magnitude below" in note for note in small.notes)
+    (large,) = find([isoflop()], 1e18)
+    assert not any("orders of magnitude" in note for note in large.notes)
+
+
+def test_findings_say_whether_the_two_laws_agree():
+    n, d, _, loss = isoflop_grid(Surface(), DEMO_BUDGETS, 7, noise=0.002, seed=1)
+    parametric = fit_parametric(n, d, loss, bootstrap=200)
+    parametric.objective = "clm"
+    (finding,) = find([isoflop(), parametric], 1e20)
+    assert any("overlaps with that of the IsoFLOP" in note for note in finding.notes)
+    parametric.equations["N"].interval["a"] = (0.9, 0.95)
+    (finding,) = find([isoflop(), parametric], 1e20)
+    assert any("does not overlap" in note for note in finding.notes)
+
+
+@pytest.mark.parametrize(
+    ("surface", "expected"),
+    [
+        (Surface(), "do not tell the objectives apart"),
+        (Surface(beta=0.6, B=3000.0), "MLM puts more"),
+    ],
+)
+def test_comparison_of_objectives_follows_the_intervals(surface, expected):
+    assert expected in comparison([isoflop(), isoflop("mlm", surface)])

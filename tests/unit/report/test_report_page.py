@@ -1,0 +1,137 @@
+import logging
+import re
+
+import browser
+import pytest
+import study
+
+from plm_scaling.errors import PlmScalingError
+from plm_scaling.figures.draw import DATA_FIGURES, RUN_FIGURES, draw_figures
+from plm_scaling.report.page import make_report
+from plm_scaling.report.svg import inline_svg
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def figures(folder):
+    arguments = study.fitted_study(folder)
+    data = study.write_data_tables(folder / "data")
+    draw_figures(**arguments, **{n: data[n] for n in ("counts", "scores", "thresholds")})
+    return arguments, data
+
+
+@pytest.fixture(scope="module")
+def page(folder, figures):
+    arguments, data = figures
+    (folder / "demo.yaml").write_text("study: demo\n")
+    make_report(
+        "demo",
+        arguments["runs"],
+        arguments["laws"],
+        arguments["out"],
+        folder / "report.html",
+        config=folder / "demo.yaml",
+        sweep=folder / "sweep.tsv",
+        **{n: data[n] for n in ("sources", "counts", "contamination", "manifest", "tool")},
+    )
+    return folder / "report.html"
+
+
+def test_report_is_self_contained_and_holds_every_part(page):
+    text = page.read_text()
+    assert not re.search(r'(?:src|href)="(?!#|data:)', text)
+    assert "<script" not in text
+    assert "@import" not in text
+    for part in ("laws", "warnings", "runs", "data", "made-with", "cite"):
+        assert f'<section id="{part}"' in text
+    for name in (*RUN_FIGURES, *DATA_FIGURES):
+        assert f'id="figure-{name}"' in text
+    for expected in (
+        "18-8cc5c",
+        "CC BY 4.0",
+        "2.13.0",
+        "NeurIPS 2024",
+        "6,000",
+        "Nature Communications",
+    ):
+        assert expected in text
+    assert "elsewhere" not in text  # a source that this study does not use
+    assert "No validation sequence has a training homologue: 310 validation" in text
+
+
+def test_report_ids_are_unique_and_references_resolve(page):
+    text = page.read_text()
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(ids)
+
+
+def test_report_without_data_says_so_and_shows_no_data_figure(figures, tmp_path):
+    arguments, _ = figures
+    out = tmp_path / "report.html"
+    make_report("demo", arguments["runs"], arguments["laws"], arguments["out"], out)
+    text = out.read_text()
+    assert "without the data they were trained on" in text
+    assert 'id="figure-isoflop"' in text
+    assert 'id="figure-funnel"' not in text
+
+
+def test_report_ends_by_logging_the_exponents_and_its_place(figures, tmp_path, caplog):
+    arguments, _ = figures
+    out = tmp_path / "report.html"
+    with caplog.at_level(logging.INFO, logger="plm_scaling"):
+        make_report("demo", arguments["runs"], arguments["laws"], arguments["out"], out)
+    lines = [record.getMessage() for record in caplog.records]
+    assert str(out) in lines[-1]
+    assert re.search(r"CLM isoflop: N_opt ∝ C\^0\.\d\d, 95 % interval", "\n".join(lines))
+
+
+def test_report_text_from_tables_is_escaped(figures, tmp_path):
+    arguments, _ = figures
+    runs = tmp_path / "runs.csv"
+    text = arguments["runs"].read_text().replace("clm000,", "<b>clm000</b>,", 1)
+    runs.write_text(text)
+    make_report("demo", runs, arguments["laws"], arguments["out"], tmp_path / "r.html")
+    assert "<b>clm000" not in (tmp_path / "r.html").read_text()
+
+
+def test_report_without_laws_or_with_a_broken_figure_is_an_error(figures, tmp_path):
+    arguments, _ = figures
+    with pytest.raises(PlmScalingError, match="no law file"):
+        make_report("demo", arguments["runs"], [], arguments["out"], tmp_path / "r.html")
+    (tmp_path / "isoflop.svg").write_text("not drawn")
+    with pytest.raises(PlmScalingError, match=r"isoflop\.svg: not an SVG"):
+        inline_svg(tmp_path / "isoflop.svg", "x")
+
+
+@pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
+@pytest.mark.parametrize("width", [1280, 400])
+def test_report_in_a_browser_shows_every_figure_without_errors(page, tmp_path, width):
+    with browser.chromium(tmp_path, width) as driver:
+        driver.get(page.as_uri())
+        assert driver.get_log("browser") == []
+        assert driver.execute_script("return innerWidth") == width
+        boxes = driver.execute_script(
+            "return [...document.querySelectorAll('figure svg')].map(svg => {"
+            "  const box = svg.getBoundingClientRect();"
+            "  const ink = svg.getBBox();"
+            "  return [svg.closest('figure').id, box.width, box.height, box.right, ink.width];"
+            "})"
+        )
+        assert {box[0] for box in boxes} == {f"figure-{n}" for n in (*RUN_FIGURES, *DATA_FIGURES)}
+        for name, shown_width, shown_height, right, ink in boxes:
+            assert shown_width > 0.8 * min(width, 400), name
+            assert shown_height > 100, name
+            assert right <= width, name
+            assert ink > 0, name
+        overflow = "return document.documentElement.scrollWidth - innerWidth"
+        assert driver.execute_script(overflow) <= 0
+        clipped = (
+            "return [...document.querySelectorAll('p, li, h1, h2, figcaption')]"
+            ".filter(e => e.offsetParent && e.getBoundingClientRect().right > innerWidth).length"
+        )
+        assert driver.execute_script(clipped) == 0

