@@ -5,7 +5,7 @@
 # On a machine without a GPU, where the default index would bring torch with gigabytes of CUDA
 # packages, point TORCH_INDEX to an index of CPU builds (PyTorch's installation page names it).
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_INDEX ?=
 CORES ?= 2
 VENV := .venv
@@ -17,17 +17,16 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or run make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v == (3, 11) else f"error: Python 3.11 is needed, found {v[0]}.{v[1]}; run make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v == (3, 11) else f"error: Python 3.11 is needed, found {v[0]}.{v[1]}; run make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m plm_scaling.dedup.mmseqs
+	@$(BIN)/python -c "from plm_scaling.dedup.mmseqs import find_mmseqs; print('installed; MMseqs2', find_mmseqs('auto').version)"
 	touch $@
 
 demo: install
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --profile profiles/demo --cores $(CORES)
+	@$(BIN)/snakemake --profile profiles/demo --cores $(CORES)
 	@$(BIN)/plm-scaling summary results/demo
 
 test: install

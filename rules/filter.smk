@@ -39,7 +39,7 @@ rule score_sequences:
 
 rule select_sequences:
     input:
-        split=SPLIT,
+        SPLIT,
         scores=f"{DATA}/scores/scores.parquet",
     output:
         SELECTED,
@@ -54,7 +54,7 @@ rule select_sequences:
         runtime=720,
     params:
         script=script("select_sequences"),
-        split=subpath(input.split[0], parent=True),
+        split=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
         min_length=CONFIG.filter.min_length,

@@ -97,7 +97,7 @@ rule make_report:
     params:
         script=script("make_report"),
         study=CONFIG.study,
-        folder=subpath(input.figures[0], parent=True),
+        folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"

@@ -5,7 +5,7 @@ from plm_scaling.tokens import STAGE_VERSION as TOKENS_VERSION
 
 rule tokenize_corpus:
     input:
-        selected=SELECTED,
+        SELECTED,
         contamination=f"{DATA}/contamination.json",
     output:
         f"{DATA}/tokens/manifest.json",  # lists the shards, with their checksums
@@ -20,7 +20,7 @@ rule tokenize_corpus:
         runtime=720,
     params:
         script=script("tokenize_corpus"),
-        selected=subpath(input.selected[0], parent=True),
+        selected=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
         corpus=CORPUS,
         context_length=CONFIG.tokens.context_length,

@@ -12,7 +12,7 @@ RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 
 
 def random_sequences(n: int, seed: int, motif: str = "MKV") -> list[str]:
-    """Sequences of 20 to 150 residues in which a motif recurs, so that there is something to learn."""
+    """Sequences of 10 to 150 residues in which a motif recurs: there is something to learn."""
     rng = random.Random(seed)
     return [
         "".join(rng.choice([motif, rng.choice(RESIDUES)]) for _ in range(rng.randint(10, 50)))

@@ -48,3 +48,7 @@ def show_summary(results: Path) -> None:
     from plm_scaling.report.summary import summary
 
     print(summary(results))
+
+
+if __name__ == "__main__":
+    main()

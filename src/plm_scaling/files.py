@@ -25,7 +25,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
         yield temporary
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)  # a rename cannot replace a folder that is not empty
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         _remove(temporary)
 
@@ -50,5 +50,5 @@ def read_json(path: Path | str) -> Any:
 
 def sha256_of(path: Path | str) -> str:
     """Hex SHA-256 of a file's content, read in blocks."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

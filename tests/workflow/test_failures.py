@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from conftest import take, write_sources
@@ -131,3 +134,15 @@ def test_contaminated_split_stops_before_tokens(finished, fresh):
     assert not (fresh.data / "contamination.json").exists()
     assert not (fresh.data / "tokens/manifest.json").exists()
     assert json.loads((fresh.data / "contamination.failed.json").read_text())["clean"] is False
+
+
+def test_parsing_and_planning_the_full_study_need_neither_torch_nor_megatron(root, tmp_path):
+    for module in ("torch", "megatron", "pandas", "pyarrow", "matplotlib", "scipy"):
+        (tmp_path / f"{module}.py").write_text(f"raise SystemExit('{module} was imported')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--cores", "1",
+         "--snakefile", root / "Snakefile", "--directory", tmp_path / "empty"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "train_cell" in done.stdout + done.stderr

@@ -34,7 +34,7 @@ class Corpus(Block):
 
 
 class Dedup(Block):
-    """Redundancy removed within and across sources with `mmseqs linclust`, keeping representatives."""
+    """Redundancy within and across sources; `mmseqs linclust` keeps one representative each."""
 
     min_seq_id: Share
     """Sequences at least this identical are redundant (0.9 in UniRef90)."""
@@ -43,7 +43,7 @@ class Dedup(Block):
 
 
 class Split(Block):
-    """Training, held-out and reference sequences, split by cluster so that none has a homologue across."""
+    """Training, held-out and reference sequences, split by cluster: no homologues across."""
 
     min_seq_id: Share
     """Sequences at least this identical are homologues and stay on one side (0.5 in UniRef50)."""
@@ -52,13 +52,14 @@ class Split(Block):
     valid_fraction: Share
     """Share of the clusters that is held out for evaluation."""
     reference_fraction: Share
-    """Share of the clusters that trains the reference model of the perplexity filter, and nothing else."""
+    """Share of the clusters that trains the filter's reference model, and nothing else."""
     sensitivity: Annotated[Number, Field(ge=1, le=9)]
-    """`-s` of the homology searches; higher finds more remote pairs and takes longer (5.7 is MMseqs2's default)."""
+    """`-s` of the homology searches; higher finds more remote pairs and takes longer (MMseqs2's
+    default is 5.7)."""
 
 
 class Filter(Block):
-    """Which sequences are trained on. Thresholds are applied to stored scores: changing one re-scores nothing."""
+    """Which sequences are trained on. A new threshold is applied to stored scores."""
 
     reference_source: Name
     """Source whose reference clusters train the n-gram model."""
@@ -71,9 +72,11 @@ class Filter(Block):
     max_unknown_fraction: Fraction
     """Sequences with a larger share of X, B, Z or J are dropped."""
     min_distinct_3mer_ratio: Fraction
-    """Sequences with fewer distinct 3-mers per residue are low-complexity and dropped; perplexity does not catch them."""
+    """Sequences with fewer distinct 3-mers per residue are low-complexity and dropped; perplexity
+    does not catch them."""
     perplexity_quantiles: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    """Training sequences below the first or above the second quantile of their source's perplexity are dropped."""
+    """Training sequences below the first or above the second quantile of their source's perplexity
+    are dropped."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -38,7 +38,9 @@ def validate_blocks(schema: type[BlockType], values: Any, where: str) -> BlockTy
         return schema.model_validate(dict(values))
     except ValidationError as error:
         lines = [_explain(problem, schema) for problem in error.errors()]
-        raise ConfigError(f"{where}: " + "; ".join(lines) + " (docs/config.md has every key)") from error
+        raise ConfigError(
+            f"{where}: " + "; ".join(lines) + " (docs/config.md has every key)"
+        ) from error
 
 
 def record_config(config: str, out: Path) -> None:
@@ -52,7 +54,9 @@ def _explain(problem: Any, schema: type[BaseModel]) -> str:
     location = problem["loc"]
     key = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), _keys_at(location[:-1], schema), n=1, cutoff=0)
+        near = difflib.get_close_matches(
+            str(location[-1]), _keys_at(location[:-1], schema), n=1, cutoff=0
+        )
         return f"unknown key {key!r}, did you mean {near[0]!r}?" if near else f"unknown key {key!r}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"

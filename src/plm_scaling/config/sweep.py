@@ -43,7 +43,7 @@ class Extra(Block):
 
 
 class Sweep(Block):
-    """The IsoFLOP grid: every objective × budget × size × seed whose tokens per parameter lie in range."""
+    """The IsoFLOP grid: every objective × budget × size × seed in range of tokens per parameter."""
 
     objectives: Annotated[list[Objective], Field(min_length=1)]
     """clm (causal) and/or mlm (masked)."""
@@ -79,7 +79,7 @@ class Training(Block):
     """How a cell is trained: AdamW, linear warm-up, cosine decay over the cell's own budget."""
 
     batch_tokens: BySize
-    """Tokens per optimizer step by model size (0.52M below 1B parameters and 1.05M above in the study)."""
+    """Tokens per optimizer step by model size (study: 0.52M below 1B parameters, else 1.05M)."""
     peak_learning_rate: BySize
     """Peak learning rate by model size."""
     warmup_fraction: Fraction
@@ -97,13 +97,14 @@ class Training(Block):
     init_std: Positive
     """Standard deviation of initial weights (0.02 in the study)."""
     evaluations: Count
-    """Evaluations on the held-out rows per cell, evenly spaced in tokens, the last one at the end."""
+    """Evaluations on the held-out rows per cell, evenly spaced in tokens, the last at the end."""
     valid_rows: Count
     """Held-out rows per evaluation; the same rows every time."""
     checkpoint_seconds: Positive
     """Wall time between checkpoints; a killed cell loses at most this much."""
     divergence_loss: Positive
-    """A cell whose validation loss (nats/token) is above this after warm-up, or not finite, has diverged."""
+    """A cell whose validation loss (nats/token) is above this after warm-up has diverged, as has
+    one whose loss is not finite."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:

@@ -10,7 +10,6 @@ from markupsafe import Markup, escape
 
 from plm_scaling.errors import PlmScalingError
 from plm_scaling.files import atomic
-from plm_scaling.laws.fit import law_sentence
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find
@@ -51,7 +50,7 @@ def make_report(
     """Write the page of `study` to `out`.
 
     `figures` holds {name}.svg; those of the data are shown when `counts` are given. Without data
-    files the page says that they were not at hand. Logs the fitted exponents and where the page is.
+    files the page says that they were not at hand. Logs where the page is.
     """
     fitted = [read_law(path) for path in laws]
     if not fitted:
@@ -85,8 +84,6 @@ def make_report(
     )
     with atomic(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    for law in fitted:
-        logger.info("[report] %s", law_sentence(law))
     logger.info("[report] %s", out)
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
 
 import numpy as np
+from Bio.Data.IUPACData import extended_protein_letters
 from isal import igzip
 from isal.isal_zlib import IsalError
 
 from plm_scaling.errors import SourceError
 
 CHUNK_BYTES = 1 << 20
-RESIDUES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+RESIDUES = extended_protein_letters.encode()  # 20 amino acids and B X Z J U O
 GZIP_MAGIC = b"\x1f\x8b"
 
 # `>sp|ACC|NAME …` and `>tr|ACC|NAME …` are called by their accession, others by their first word.

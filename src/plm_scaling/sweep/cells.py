@@ -116,7 +116,9 @@ def shape_of(config: SweepInputs, size: str) -> Shape:
         return Shape(own.layers, own.hidden, own.ffn, own.heads)
     if size not in STUDY_GRID:
         known = ", ".join([*config.sweep.shapes, *STUDY_GRID])
-        raise SweepError(f"sweep: unknown size {size!r}; add it to sweep.shapes or use one of {known}")
+        raise SweepError(
+            f"sweep: unknown size {size!r}; add it to sweep.shapes or use one of {known}"
+        )
     return STUDY_GRID[size]
 
 
@@ -133,9 +135,9 @@ def make_cell(
     flops = training_flops(shape.n_params, tokens)
     if abs(flops / budget - 1) > FLOPS_TOLERANCE:
         raise SweepError(
-            f"{objective} {size} at {budget:g} FLOPs: {steps} steps of {batch_rows * context} tokens "
-            f"are {flops:.3g} FLOPs, not within 1 % of the budget; lower training.batch_tokens or "
-            "raise the low end of sweep.tokens_per_parameter"
+            f"{objective} {size} at {budget:g} FLOPs: {steps} steps of {batch_rows * context} "
+            f"tokens are {flops:.3g} FLOPs, not within 1 % of the budget; lower "
+            "training.batch_tokens or raise the low end of sweep.tokens_per_parameter"
         )
     peak = _by_size(training.peak_learning_rate, shape.n_params)
     return Cell(

@@ -7,7 +7,7 @@ VOCABULARY_SIZE = 128  # the study pads its vocabulary to 128
 
 @dataclass(frozen=True)
 class Shape:
-    """A transformer: `layers` blocks of width `hidden`, GEGLU of inner width `ffn`, `heads` heads."""
+    """A transformer of `layers` blocks: width `hidden`, GEGLU of width `ffn`, `heads` heads."""
 
     layers: int
     hidden: int

@@ -80,8 +80,8 @@ def bill(cells: list[Cell]) -> str:
         f"C = {total:.3g} FLOPs (6·N·D), {exact:.3g} with attention and the output layer"
     )
     lines.append(
-        f"that is {exact / 4e14 / 3600:.3g} GPU-hours at 400 TFLOP/s achieved (40 % of the bf16 peak "
-        f"of an H100 or H200), or {exact / 1e10 / 3600:.3g} core-hours at 10 GFLOP/s (one CPU core)"
+        f"that is {exact / 4e14 / 3600:.3g} GPU-hours at 400 TFLOP/s achieved (40 % of an H100's "
+        f"peak in bf16), or {exact / 1e10 / 3600:.3g} core-hours at 10 GFLOP/s (a CPU core)"
     )
     lines.append("memory: fp32 weights, gradients, AdamW and activations in one process (estimate)")
     return "\n".join(lines)

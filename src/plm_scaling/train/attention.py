@@ -70,7 +70,9 @@ class SegmentAttention(MegatronModule):
 
         def grouped(states: Tensor) -> list[Tensor]:
             flat = states.transpose(0, 1).reshape(rows * length, heads, channels)
-            pieces = flat[attention_mask.order].split([n * size for n, size in attention_mask.groups])
+            pieces = flat[attention_mask.order].split(
+                [n * size for n, size in attention_mask.groups]
+            )
             return [
                 piece.view(n, size, heads, channels).transpose(1, 2)
                 for piece, (n, size) in zip(pieces, attention_mask.groups, strict=True)

@@ -17,7 +17,7 @@ KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 
 def save_checkpoint(folder: Path, step: int, identity: dict[str, str], state: Any) -> None:
-    """Write `state` as `step-{step}.pt` with its SHA-256 beside it, then drop all but the last two."""
+    """Write `state` as step-{step}.pt with its SHA-256 beside it; keep the last two."""
     path = folder / f"step-{step:09d}.pt"
     with atomic(path) as temporary:
         torch.save({"identity": identity, "step": step, "state": state}, temporary)

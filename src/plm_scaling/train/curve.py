@@ -16,7 +16,7 @@ def truncate_curve(path: Path, step: int) -> None:
     rows = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[0]) <= step]
     temporary = path.with_suffix(".tmp")
     temporary.write_text(",".join(COLUMNS) + "\n" + "".join(rows))
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def append_curve(path: Path, rows: list[tuple[int | float | str, ...]]) -> None:

@@ -20,7 +20,7 @@ from plm_scaling.train.attention import SegmentAttention
 
 
 class CpuRotaryEmbedding(RotaryEmbedding):
-    """Rotary embedding that stays on the CPU: megatron-core 0.16.1 moves its frequencies to CUDA."""
+    """Rotary positions on the CPU; megatron-core 0.16.1 moves their frequencies to CUDA."""
 
     @lru_cache(maxsize=4)  # noqa: B019  one instance lives as long as its model
     def get_emb(self, max_seq_len: int, offset: int = 0) -> Tensor:

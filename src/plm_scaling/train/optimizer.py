@@ -8,7 +8,7 @@ from plm_scaling.sweep.cells import Cell
 
 
 def make_optimizer(model: torch.nn.Module, cell: Cell) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only, as Megatron-LM does: not on biases and LayerNorm."""
+    """AdamW with weight decay on matrices only, as in Megatron-LM: not on biases and LayerNorm."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": cell.weight_decay},

@@ -35,7 +35,7 @@ def result_record(
     wall_seconds: float,
     manifest_sha256: str,
 ) -> dict[str, Any]:
-    """The record of a finished or diverged cell. `losses` are the finite evaluations in nats/token."""
+    """The record of a cell that ended; `losses` are its finite evaluations (nats/token)."""
     tokens = step * cell.batch_rows * cell.context_length
     return {
         "cell": cell.cell,

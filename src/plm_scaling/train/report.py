@@ -31,7 +31,7 @@ class CellReporter:
         number = list(self._sweep).index(cell.cell) + 1 if cell.cell in self._sweep else "?"
         self.label = (
             f"[train] cell {number} of {len(self._sweep) or '?'}: {cell.objective} {cell.size} "
-            f"at {cell.flops_budget:.0e} FLOPs"
+            f"at {cell.flops_budget:.2g} FLOPs"
         )
         self._last_line = self._last_file = time.monotonic()
 

@@ -41,7 +41,11 @@ def test_config_of_the_repository_is_valid(root, name):
     ("path", "value", "fragments"),
     [
         ("splt", {}, ["unknown key 'splt'", "'split'"]),
-        ("filter.perplexity_quantile", [0, 1], ["filter.perplexity_quantile", "'perplexity_quantiles'"]),
+        (
+            "filter.perplexity_quantile",
+            [0, 1],
+            ["filter.perplexity_quantile", "'perplexity_quantiles'"],
+        ),
         ("sweep.shapes.3k.layer", 1, ["sweep.shapes.3k.layer", "'layers'"]),
         ("training.batch_tokens.0.valu", 1, ["batch_tokens", "'value'"]),
         ("seed", "one", ["seed", "'one'"]),
@@ -112,7 +116,8 @@ def test_config_docs_have_every_key(root):
 def test_config_import_brings_no_heavy_library():
     code = (
         "import sys, plm_scaling.config.load, plm_scaling.sweep.cells;"
-        "print([m for m in ('torch', 'megatron', 'pandas', 'numpy', 'pyarrow') if m in sys.modules])"
+        "heavy = {'torch', 'megatron', 'pandas', 'numpy', 'pyarrow'};"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

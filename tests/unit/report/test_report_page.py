@@ -5,9 +5,10 @@ import browser
 import pytest
 import study
 
-from plm_scaling.errors import PlmScalingError
+from plm_scaling.errors import LawError, PlmScalingError
 from plm_scaling.figures.draw import DATA_FIGURES, RUN_FIGURES, draw_figures
 from plm_scaling.report.page import make_report
+from plm_scaling.report.summary import summary
 from plm_scaling.report.svg import inline_svg
 
 
@@ -80,14 +81,25 @@ def test_report_without_data_says_so_and_shows_no_data_figure(figures, tmp_path)
     assert 'id="figure-funnel"' not in text
 
 
-def test_report_ends_by_logging_the_exponents_and_its_place(figures, tmp_path, caplog):
+def test_report_ends_by_logging_its_place(figures, tmp_path, caplog):
     arguments, _ = figures
     out = tmp_path / "report.html"
     with caplog.at_level(logging.INFO, logger="plm_scaling"):
         make_report("demo", arguments["runs"], arguments["laws"], arguments["out"], out)
-    lines = [record.getMessage() for record in caplog.records]
-    assert str(out) in lines[-1]
+    assert str(out) in caplog.records[-1].getMessage()
+
+
+def test_summary_gives_the_exponents_and_where_the_report_is(figures):
+    arguments, _ = figures
+    lines = summary(arguments["runs"].parent).splitlines()
+    assert len(lines) == len(arguments["laws"]) + 1
     assert re.search(r"CLM isoflop: N_opt ∝ C\^0\.\d\d, 95 % interval", "\n".join(lines))
+    assert "report.html" in lines[-1]
+
+
+def test_summary_without_laws_says_what_to_do(tmp_path):
+    with pytest.raises(LawError, match="snakemake laws"):
+        summary(tmp_path)
 
 
 def test_report_text_from_tables_is_escaped(figures, tmp_path):

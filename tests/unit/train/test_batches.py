@@ -26,7 +26,9 @@ def test_causal_row_of_a_cut_sequence_predicts_all_but_past_its_end():
 
 
 rows = hnp.arrays(np.uint8, (3, 24), elements=st.integers(1, 26)).flatmap(
-    lambda tokens: st.lists(st.integers(0, 71), max_size=12).map(lambda ends: with_ends(tokens, ends))
+    lambda tokens: st.lists(st.integers(0, 71), max_size=12).map(
+        lambda ends: with_ends(tokens, ends)
+    )
 )
 
 

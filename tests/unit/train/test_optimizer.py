@@ -1,6 +1,7 @@
 """Learning rate and weight decay."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def test_learning_rate_warms_up_linearly_and_ends_at_a_tenth(cell):
 
 def test_learning_rate_never_rises_after_warm_up(cell):
     rates = [learning_rate(s, cell) for s in range(cell.warmup_steps, cell.steps + 1)]
-    assert all(a >= b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates))
 
 
 def test_learning_rate_without_warm_up_starts_at_the_peak(cell):

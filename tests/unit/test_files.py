@@ -1,0 +1,49 @@
+"""Whole files or none."""
+
+import pytest
+
+from plm_scaling.files import atomic, read_json, sha256_of, write_json
+
+
+def test_atomic_failure_leaves_what_was_there_and_no_temporary(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic(path) as temporary:
+        temporary.write_text(f"half {1 / 0}" if temporary.write_text("half") else "")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_folder_replaces_a_folder_that_is_not_empty(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").touch()
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        (temporary / "new").touch()
+    assert [p.name for p in folder.iterdir()] == ["new"]
+
+
+def test_atomic_makes_the_folder_above(tmp_path):
+    with atomic(tmp_path / "a/b/c") as temporary:
+        temporary.write_text("x")
+    assert (tmp_path / "a/b/c").read_text() == "x"
+
+
+def test_json_refuses_nan_and_writes_nothing(tmp_path):
+    with pytest.raises(ValueError, match="nan"):
+        write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert not any(tmp_path.iterdir())
+
+
+def test_json_read_back_is_the_same(tmp_path):
+    write_json(tmp_path / "x.json", {"loss": 2.5, "why": None})
+    assert read_json(tmp_path / "x.json") == {"loss": 2.5, "why": None}
+
+
+def test_sha256_is_that_of_the_standard(tmp_path):
+    # FIPS 180-2, appendix B.1: the message "abc"
+    (tmp_path / "x").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "x") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )

@@ -1,0 +1,88 @@
+"""What programs and commands say and return."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from plm_scaling.progress import short_number, short_time
+
+PROGRAM = """
+import argparse
+from pathlib import Path
+from plm_scaling.errors import SourceError
+from plm_scaling.program import run
+
+def work(kind: str) -> None:
+    if kind == "ours":
+        raise SourceError("a.fasta: empty; fetch it again")
+    if kind == "other":
+        raise ZeroDivisionError("oh")
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--kind")
+run(work, parser)
+"""
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def test_program_that_works_exits_with_0_and_says_nothing(tmp_path):
+    done = run("--kind", "none", "--log", tmp_path / "log")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_program_error_is_one_line_and_the_traceback_is_in_the_log(tmp_path):
+    done = run("--kind", "ours", "--log", tmp_path / "logs/log")
+    assert done.returncode == 1
+    assert done.stderr == "error: a.fasta: empty; fetch it again\n"
+    assert "Traceback" in (tmp_path / "logs/log").read_text()
+
+
+def test_program_unexpected_error_names_the_log(tmp_path):
+    done = run("--kind", "other", "--log", tmp_path / "log")
+    assert done.returncode == 1
+    assert done.stderr == f"error: ZeroDivisionError: oh (traceback in {tmp_path / 'log'})\n"
+
+
+def test_status_without_a_sweep_says_what_to_do(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "plm_scaling.cli", "status"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: results/*/sweep.tsv")
+    assert "snakemake plan" in done.stderr
+
+
+def test_every_program_in_scripts_explains_itself(root):
+    programs = sorted((root / "scripts").glob("*.py"))
+    assert programs
+    for program in programs:
+        assert len(program.read_text().splitlines()) <= 50
+        if program.stem == "train_cell":
+            continue  # imports torch; trained by other tests
+        done = subprocess.run(
+            [sys.executable, program, "--help"], capture_output=True, text=True, env=os.environ
+        )
+        assert done.returncode == 0, done.stderr
+        assert "--log" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.5, "0.5"), (999, "999"), (1234567, "1.23M"), (2e11, "200G")]
+)
+def test_short_number_has_three_digits(value, text):
+    assert short_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "0:05"), (65, "1:05"), (3725, "1:02:05"), (float("inf"), "?")]
+)
+def test_short_time_reads_as_a_clock(seconds, text):
+    assert short_time(seconds) == text
