@@ -39,6 +39,13 @@ class SweepInputs(Block):
     sweep: Sweep
     training: Training
 
+    @model_validator(mode="after")
+    def _every_objective_has_a_rate(self) -> Self:
+        for objective in {*self.sweep.objectives, *(extra.objective for extra in self.sweep.extra)}:
+            if objective not in self.training.peak_learning_rate:
+                raise ValueError(f"training.peak_learning_rate has no entry for {objective}")
+        return self
+
 
 class Config(SweepInputs):
     """A study: what is computed. How it is run (cores, memory, partitions) is in profiles/."""

@@ -80,8 +80,8 @@ class Training(Block):
 
     batch_tokens: BySize
     """Tokens per optimizer step by model size (study: 0.52M below 1B parameters, else 1.05M)."""
-    peak_learning_rate: BySize
-    """Peak learning rate by model size."""
+    peak_learning_rate: dict[Objective, BySize]
+    """Peak learning rate by objective and model size."""
     warmup_fraction: Fraction
     """Share of the steps with linearly rising learning rate (0.025 in the study)."""
     final_learning_rate_fraction: Fraction
@@ -94,8 +94,9 @@ class Training(Block):
     """AdamW β2 (0.95 in the study)."""
     gradient_clip: Positive
     """Gradients are scaled down to this norm."""
-    init_std: Positive
-    """Standard deviation of initial weights (0.02 in the study)."""
+    init_std: BySize
+    """Standard deviation of initial weights by model size (0.02 in the study; narrow models need
+    more)."""
     evaluations: Count
     """Evaluations on the held-out rows per cell, evenly spaced in tokens, the last at the end."""
     valid_rows: Count
@@ -108,8 +109,10 @@ class Training(Block):
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
-        for name in ("batch_tokens", "peak_learning_rate"):
-            starts = [entry.from_parameters for entry in getattr(self, name)]
+        rates = {f"peak_learning_rate.{o}": by for o, by in self.peak_learning_rate.items()}
+        by_size = {"batch_tokens": self.batch_tokens, "init_std": self.init_std, **rates}
+        for name, entries in by_size.items():
+            starts = [entry.from_parameters for entry in entries]
             if starts[0] != 0 or starts != sorted(set(starts)):
                 raise ValueError(f"{name}: from_parameters must start at 0 and rise")
         return self

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from plm_scaling.config.schema import SweepInputs
-from plm_scaling.config.sweep import FromSize
+from plm_scaling.config.sweep import FromSize, Objective
 from plm_scaling.errors import SweepError
 from plm_scaling.sweep.flops import exact_training_flops, training_flops
 from plm_scaling.sweep.ladder import STUDY_GRID, Shape
@@ -123,7 +123,7 @@ def shape_of(config: SweepInputs, size: str) -> Shape:
 
 
 def make_cell(
-    config: SweepInputs, objective: str, size: str, shape: Shape, budget: float, seed: int
+    config: SweepInputs, objective: Objective, size: str, shape: Shape, budget: float, seed: int
 ) -> Cell:
     """Whole steps of whole rows whose 6·N·D comes nearest to `budget` FLOPs."""
     training = config.training
@@ -139,7 +139,7 @@ def make_cell(
             f"tokens are {flops:.3g} FLOPs, not within 1 % of the budget; lower "
             "training.batch_tokens or raise the low end of sweep.tokens_per_parameter"
         )
-    peak = _by_size(training.peak_learning_rate, shape.n_params)
+    peak = _by_size(training.peak_learning_rate[objective], shape.n_params)
     return Cell(
         objective=objective,
         size=size,
@@ -169,7 +169,7 @@ def make_cell(
         beta1=training.beta1,
         beta2=training.beta2,
         gradient_clip=training.gradient_clip,
-        init_std=training.init_std,
+        init_std=_by_size(training.init_std, shape.n_params),
         evaluations=min(training.evaluations, steps),
         valid_rows=training.valid_rows,
         divergence_loss=training.divergence_loss,

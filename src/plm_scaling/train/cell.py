@@ -28,6 +28,8 @@ from plm_scaling.train.report import CellReporter
 
 logger = logging.getLogger("plm_scaling")
 
+READ_AHEAD_STEPS = 64
+
 
 @dataclass
 class Position:
@@ -90,6 +92,7 @@ class _Run:
         )
         self.optimizer = make_optimizer(self.model, cell)
         self.position = Position()
+        self.read_begin, self.read_rows = -1, valid[:0]
         self.reporter = CellReporter(cell, out)
 
     def resume(self) -> None:
@@ -156,7 +159,12 @@ class _Run:
         return loss.item()
 
     def batch(self, first_row: int) -> Batch:
-        rows = self.rows.batch(first_row, self.cell.batch_rows)
+        """The batch that starts at `first_row`, counted from the start of training."""
+        ahead = self.cell.batch_rows * READ_AHEAD_STEPS
+        begin = first_row // ahead * ahead
+        if begin != self.read_begin:  # many small reads would take a tenth of a small model's step
+            self.read_begin, self.read_rows = begin, self.rows.batch(begin, ahead)
+        rows = self.read_rows[first_row - begin :][: self.cell.batch_rows]
         if self.cell.mask_ratio is None:
             return causal_batch(rows)
         return masked_batch(rows, first_row, self.cell.mask_ratio, self.cell.seed)

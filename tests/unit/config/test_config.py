@@ -61,7 +61,7 @@ def test_config_of_the_repository_is_valid(root, name):
         ("corpus.name", "a$(b)", ["corpus.name"]),
         ("study", "a b", ["study"]),
         ("sweep.shapes.3k.heads", 3, ["heads"]),
-        ("training.peak_learning_rate.0.from_parameters", 5, ["from_parameters"]),
+        ("training.peak_learning_rate.clm.0.from_parameters", 5, ["from_parameters"]),
     ],
 )
 def test_config_with_a_mistake_is_refused_naming_key_and_remedy(demo, path, value, fragments):

@@ -91,7 +91,7 @@ def test_cell_id_does_not_depend_on_other_cells(root):
 
 @pytest.mark.parametrize(
     ("block", "key", "value"),
-    [("training", "weight_decay", 0.05), ("sweep", "seeds", [2]), ("training", "init_std", 0.3)],
+    [("training", "weight_decay", 0.05), ("sweep", "seeds", [2]), ("training", "beta2", 0.9)],
 )
 def test_cell_id_changes_with_everything_that_decides_its_result(root, block, key, value):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
