@@ -12,13 +12,12 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-if "study" not in config:  # a config given with --configfile replaces this one, key by key merging
-
-    # two studies' sources would mix them
-    configfile: "config.yaml"
-
-
 ROOT = Path(workflow.basedir)
+
+# A config given with --configfile replaces this one; merging key by key would mix two studies.
+if "study" not in config:
+
+    configfile: str(ROOT / "config.yaml")
 
 
 include: "rules/common.smk"

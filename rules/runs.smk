@@ -22,7 +22,7 @@ rule collect_runs:
         "../envs/analysis.yaml"
     params:
         script=script("collect_runs"),
-        folder=f"{RESULTS}/runs",
+        folder=lambda wildcards, input: os.path.join(os.path.dirname(input.sweep), "runs"),
         final_evaluations=CONFIG.runs.final_evaluations,
         stage=RUNS_VERSION,
     shell:

@@ -94,7 +94,7 @@ def test_bad_fasta_is_named_and_leaves_nothing(fresh, sources, case):
     error = next(line for line in output.splitlines() if line.startswith("error: "))
     assert "uniref_demo" in error
     assert any(part in error for part in message.split("|"))
-    assert not any((fresh.folder / "data").rglob("*uniref_demo.[!g]*"))
+    assert not any((fresh.folder / "data/clean").glob("*"))
 
 
 def test_missing_mmseqs_is_named_with_what_to_do(fresh):

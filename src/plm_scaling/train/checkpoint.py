@@ -1,6 +1,5 @@
 """Checkpoints of a cell: written whole, checked when read, tied to their cell and data."""
 
-import hashlib
 import logging
 import re
 from pathlib import Path
@@ -50,8 +49,8 @@ def load_checkpoint(folder: Path, identity: dict[str, str]) -> tuple[int, Any] |
                 "move it back where it belongs or delete the folder to train from the start"
             )
         if found != identity:
-            digest = hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:10]
-            aside = folder.with_name(f"{folder.name}-superseded-{digest}")
+            taken = len(list(folder.parent.glob(f"{folder.name}-superseded-*")))
+            aside = folder.with_name(f"{folder.name}-superseded-{taken + 1}")
             logger.warning("%s: trained on other data; moved to %s, starting anew", folder, aside)
             folder.rename(aside)
             return None
