@@ -55,6 +55,7 @@ rule data:
 
 rule train:
     input:
+        f"{RESULTS}/sweep.tsv",
         TRAINED,
 
 

@@ -8,6 +8,7 @@ rule plan_sweep:
         f"{RESULTS}/sweep.tsv",
     log:
         f"logs/{CONFIG.study}/plan_sweep.log",
+    priority: 1  # first: training reads "cell k of n" from it, without depending on it
     localrule: True
     conda:
         "../envs/analysis.yaml"

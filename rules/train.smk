@@ -8,7 +8,6 @@ TRAINED = [f"{RESULTS}/runs/{cell}/result.json" for cell in CELLS]
 rule train_cell:
     input:
         manifest=f"{DATA}/tokens/manifest.json",
-        sweep=ancient(f"{RESULTS}/sweep.tsv"),  # for "cell k of n" only
     output:
         f"{RESULTS}/runs/{{cell}}/result.json",
     log:
