@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared", deadline=None)  # machines are shared; no test times code
+settings.load_profile("shared")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,84 +1,7 @@
-"""A working folder, a config of the smallest useful size, and Snakemake to run it."""
-
-import gzip
-import hashlib
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+"""The whole pipeline, run once for all tests that only look at it."""
 
 import pytest
-import yaml
-
-SEQUENCES = 400  # per source
-
-
-@dataclass
-class Workflow:
-    """A folder with a config of its own, in which Snakemake runs the repository's workflow."""
-
-    root: Path
-    folder: Path
-    config: dict
-
-    @property
-    def results(self) -> Path:
-        return self.folder / "results" / self.config["study"]
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data" / self.config["corpus"]["name"]
-
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake; with `check`, a failure shows its output."""
-        path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(self.config))
-        command = [sys.executable, "-m", "snakemake", *arguments]
-        command += ["--snakefile", self.root / "Snakefile"]
-        command += ["--directory", self.folder, "--configfile", path, "--cores", "2"]
-        command += ["--rerun-triggers", "mtime", "params", "input", "code"]
-        done = subprocess.run(
-            [*map(str, command)], capture_output=True, text=True,
-            cwd=self.folder, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        assert done.returncode == 0 or not check, done.stdout + done.stderr
-        return done
-
-    def planned(self, *targets: str) -> dict[str, int]:
-        """Jobs by rule that a run would do now; targets are not counted."""
-        done = self.run("--dry-run", *targets)
-        lines = (done.stdout + done.stderr).splitlines()
-        if not any(line.startswith("Job stats:") for line in lines):
-            return {}
-        start = next(i for i, line in enumerate(lines) if line.startswith("Job stats:")) + 3
-        jobs = {}
-        for line in lines[start:]:
-            if not line.strip():
-                break
-            rule, count = line.split()
-            jobs[rule] = int(count)
-        targets_only = {"all", "data", "plan", "train", "laws", "report", "total"}
-        return {rule: count for rule, count in jobs.items() if rule not in targets_only}
-
-
-def take(source: Path, n: int, out: Path, skip: int = 0) -> None:
-    """The first n records of a FASTA file after `skip`, gzipped."""
-    records = gzip.decompress(source.read_bytes()).split(b">")[1 + skip : 1 + skip + n]
-    out.write_bytes(gzip.compress(b"".join(b">" + record for record in records), mtime=0))
-
-
-def write_sources(folder: Path, files: dict[str, Path]) -> Path:
-    """A source table whose sources are local files."""
-    rows = ["name\tversion\turl\tmirror\tsha256\tbytes\tlicence\trole"]
-    for name, path in files.items():
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        rows.append(f"{name}\t1\tfile:{path}\t\t{digest}\t{len(content)}\tCC BY 4.0\ttest")
-    table = folder / "resources" / "sources.tsv"
-    table.parent.mkdir(parents=True, exist_ok=True)
-    table.write_text("\n".join(rows) + "\n")
-    return table
+from workflows import SEQUENCES, Workflow, take, tiny_config, write_sources
 
 
 @pytest.fixture(scope="session")
@@ -90,31 +13,6 @@ def tiny_sources(root, tmp_path_factory):
         files[name] = folder / f"{name}.fasta.gz"
         take(root / f"resources/demo/{name}.fasta.gz", SEQUENCES, files[name])
     return write_sources(folder, files)
-
-
-def tiny_config(root: Path, sources: Path) -> dict:
-    """The demo's config with cells that train in a second."""
-    config = yaml.safe_load((root / "config/demo.yaml").read_text())
-    config["study"] = "tiny"
-    config["corpus"] |= {"name": "tiny", "sources": str(sources)}
-    config["split"] |= {"valid_fraction": 0.1, "reference_fraction": 0.2}
-    config["tokens"]["context_length"] = 64
-    config["sweep"] |= {
-        "objectives": ["clm", "mlm"],
-        "budgets_flops": [4e8, 8e8],
-        "sizes": ["a", "b", "c", "d"],
-        "shapes": {
-            "a": {"layers": 1, "hidden": 8, "ffn": 21, "heads": 1},
-            "b": {"layers": 1, "hidden": 12, "ffn": 32, "heads": 1},
-            "c": {"layers": 1, "hidden": 16, "ffn": 42, "heads": 1},
-            "d": {"layers": 1, "hidden": 24, "ffn": 64, "heads": 1},
-        },
-        "tokens_per_parameter": [0.1, 10000],
-    }
-    config["training"] |= {"evaluations": 3, "valid_rows": 32}
-    config["training"]["batch_tokens"] = [{"from_parameters": 0, "value": 128}]
-    config["laws"]["bootstrap"] = 100
-    return config
 
 
 @pytest.fixture(scope="session")

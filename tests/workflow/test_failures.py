@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import take, write_sources
+from workflows import take, write_sources
 
 NAMES = ("uniref_demo", "metagenome_demo")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import Workflow
+from workflows import Workflow
 
 RUNS_COLUMNS = (  # design.md §4
     *("run_id", "objective", "corpus", "n_params", "n_params_total", "tokens", "unique_tokens"),
@@ -153,7 +153,8 @@ def test_data_and_losses_are_the_same_in_a_second_run(finished, fresh):
 def test_commands_in_the_log_run_by_hand(finished, tmp_path):
     """The shell command that Snakemake prints for a rule is complete."""
     output = finished.output.stdout + finished.output.stderr
-    command = next(line.strip() for line in output.splitlines() if "fit_law.py" in line)
+    line = next(line for line in output.splitlines() if "fit_law.py" in line)
+    command = line.removeprefix("Shell command:").strip()
     workflow = copy_of(finished, tmp_path / "copy")
     shutil.rmtree(workflow.results / "laws")
     env = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
