@@ -1,0 +1,60 @@
+"""From a size in a file name to a model of the study, with its exact number of parameters."""
+
+from dataclasses import dataclass
+
+from plm_scaling.sweep.ladder import STUDY_GRID, Shape
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model size: its name in the study's grid, and N without and with embeddings.
+
+    `n_params_total` is None where only the nominal N is known.
+    """
+
+    name: str
+    n_params: int
+    n_params_total: int | None
+    exact: bool = True
+
+
+# Shapes that only the logs know. Each is the one shape on the formula of `Shape` (widths in steps
+# of 32, FFN 8d/3 or 4d) whose N equals that of the logged FLOPs axis to its last digit. 2.8B and
+# 10.7B replace the grid's: the released configurations have FFN 6832 and 11606, and so do the axes.
+LOGGED_SHAPES = {
+    "170M-wide": Shape(18, 768, 3072, 12),  # "127M" with an FFN of 4d, like 13M, 34M and 65M
+    "280M": Shape(22, 1024, 2730, 16),
+    "609M": Shape(31, 1280, 3413, 20),
+    "736M": Shape(26, 1536, 4096, 24),
+    "2.8B": Shape(36, 2560, 6832, 40),
+    "10.7B": Shape(47, 4352, 11606, 32),
+}
+SIZES = {
+    name: Size(name, shape.n_params, shape.n_params_total)
+    for name, shape in (STUDY_GRID | LOGGED_SHAPES).items()
+} | {
+    # No file logs the FLOPs of this model; 12·L·d² is 157.3M for 8×1280 and for 32×640.
+    "157M": Size("157M", 157_000_000, None, exact=False),
+}
+
+# Names that mean another size than they say: the names count 12·L·d² of the first models, whose FFN
+# is 4d wide with a gate (16·L·d²), or are rounded.
+NOMINAL = {
+    "10M": "13M",
+    "10.1M": "10M",
+    "25M": "34M",
+    "25.1M": "25M",
+    "49M": "65M",
+    "130M": "127M",
+    "157m": "157M",
+    "500M": "680M",
+    "1b": "1.2B",
+    "3b": "2.8B",
+    "7b": "7.2B",
+    "10b": "10.7B",
+}
+
+
+def size_named(name: str) -> Size | None:
+    """The size that a file name's `10M` or `3.4b` means; None if the study has no such name."""
+    return SIZES.get(NOMINAL.get(name, name)) or SIZES.get(NOMINAL.get(name, name).upper())
