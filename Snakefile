@@ -30,6 +30,7 @@ include: "rules/train.smk"
 include: "rules/runs.smk"
 include: "rules/laws.smk"
 include: "rules/report.smk"
+include: "rules/published.smk"
 
 
 localrules:

@@ -29,6 +29,14 @@ class Laws(Block):
     """Huber δ on the log loss of the parametric fit (1e-3 in Hoffmann et al. 2022)."""
 
 
+class Published(Block):
+    """The logs that the study released; the target `published` fits its laws to them."""
+
+    logs: str | None
+    """Folder of the released repository (it holds `data/training_logs`), relative to this
+    repository; null downloads it. Every file is verified either way."""
+
+
 class SweepInputs(Block):
     """What the cells of a sweep follow from, and nothing else."""
 
@@ -58,6 +66,13 @@ class Config(SweepInputs):
     filter: Filter
     runs: Runs
     laws: Laws
+    published: Published
+
+    @model_validator(mode="after")
+    def _study_is_not_the_published_one(self) -> Self:
+        if self.study == "published":
+            raise ValueError("study 'published' is the study's own logs; choose another name")
+        return self
 
     @model_validator(mode="after")
     def _reference_is_a_source(self) -> Self:

@@ -1,8 +1,8 @@
 """From a logged x-axis to optimizer steps and tokens, and the N that the axis was computed with.
 
-The study evaluates every 300 steps (Cheng et al., 2024, released configuration), so the spacing of a
-curve's points is known: 300·batch·1024 tokens, or 6·N times that in FLOPs. A FLOPs axis therefore
-says N to its last digit, whatever the file's name says.
+The study evaluates every 300 steps (its token axes show it), so the spacing of a curve's points is
+known: 300·batch·1024 tokens, or 6·N times that in FLOPs. A FLOPs axis therefore says N to its last
+digit, whatever the file's name says.
 """
 
 import io

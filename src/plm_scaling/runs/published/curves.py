@@ -8,7 +8,7 @@ import numpy as np
 from plm_scaling.errors import RunsError
 from plm_scaling.runs.published.axes import Axis, Floats, Integers, loss_of, read_axis, read_points
 from plm_scaling.runs.published.names import Named, read_name
-from plm_scaling.runs.published.sizes import Size, size_named
+from plm_scaling.runs.published.sizes import Size, size_named, size_of_folder
 
 EXPORT_ROWS = 1000  # what the logging tool exports at most; longer curves are sub-sampled
 SAME_LOSS = 1e-5  # nats/token; two runs of one recipe differ by 1e-3 and more
@@ -44,7 +44,7 @@ class Curve:
     @property
     def folder_agrees(self) -> bool:
         """Whether the folder's size, if it says one, is the model's."""
-        in_folder = size_named(self.named.folder) if self.named.group == "sweep" else None
+        in_folder = size_of_folder(self.named.folder) if self.named.group == "sweep" else None
         return in_folder is None or in_folder.name == self.size.name
 
 

@@ -1,4 +1,4 @@
-"""Which files are one run: byte-identical copies, the same losses on another axis, training logs."""
+"""Which files are one run: copies, the same losses on another axis, and its training log."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from plm_scaling.errors import RunsError
 from plm_scaling.runs.published.curves import Curve, same_run
 
-GROUPS = ("sweep", "pair", "scratch", "transfer", "repeated", "mask_ratio")  # preferred first
+GROUPS = ("sweep", "scratch", "transfer", "pair", "repeated", "mask_ratio")  # preferred first
 SAME_END = 0.02  # a training log ends where its run does
 
 
@@ -82,6 +82,11 @@ def _preference(curve: Curve) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+def _facts(curve: Curve) -> tuple[object, ...]:
+    named = curve.named
+    return named.objective, curve.size.name, named.corpus, named.source, named.source_flops
+
+
 def _relation(curve: Curve, others: Sequence[Curve]) -> str:
     for other in others:
         if other.sha256 == curve.sha256:
@@ -92,8 +97,7 @@ def _relation(curve: Curve, others: Sequence[Curve]) -> str:
 
 
 def _check(run: Run, curve: Curve) -> None:
-    facts = (curve.named.corpus, curve.named.source, curve.named.source_flops)
-    if facts != (run.corpus, *run.source):
+    if _facts(curve) != _facts(run.curve):
         raise RunsError(
             f"{curve.named.path}: has the losses of {run.curve.named.path}, but their names "
             "disagree on corpus or source model"
@@ -105,10 +109,9 @@ def _trained_with(curve: Curve, runs: Iterable[Run]) -> Iterable[Run]:
     alike = [
         run
         for run in runs
-        if (run.curve.named.objective, run.curve.size.name) == (curve.named.objective, curve.size.name)
-        and (run.corpus, *run.source) == (curve.named.corpus, curve.named.source, curve.named.source_flops)
+        if _facts(run.curve) == _facts(curve)
         and abs(run.curve.tokens[-1] / curve.tokens[-1] - 1) < SAME_END
-    ]  # fmt: skip
+    ]
     same_name = [
         run for run in alike if any(file.named.stem == curve.named.stem for file in run.files)
     ]

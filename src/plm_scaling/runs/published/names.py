@@ -11,23 +11,31 @@ from plm_scaling.errors import RunsError
 NUMBER = r"\d+(?:\.\d+)?(?:e\d+)?"
 ROOT = r"data/training_logs"
 TAG = (
-    r"-tag-lm-loss-(?:validation_valid_lm loss validation(?P<ppl> ppl)?|(?P<train>training)_lm loss)"
+    r"-tag-lm-loss-"
+    r"(?:validation_valid_lm loss validation(?P<ppl> ppl)?|(?P<train>training)_lm loss)"
     r" vs (?P<axis>gigaflos \(without embeddings\)|tokens|samples)(?: \(1\))?\.csv"
 )
-STEM = rf"(?P<prefix>dep-)?run-(?:tensorboard_)?(?P<model>gpt|mlm)_(?P<size>{NUMBER}[MBbm])_(?P<rest>.+?)"
+STEM = (
+    r"(?P<prefix>dep-)?run-(?:tensorboard_)?"
+    rf"(?P<model>gpt|mlm)_(?P<size>{NUMBER}[MBbm])_(?P<rest>.+?)"
+)
 MOVED = (
     rf"run-(?P<model>gpt|mlm)(?P<budget>{NUMBER})_transfer_from_"
     rf"(?P<source>gpt|mlm)(?P<source_budget>{NUMBER})_(?P<size>{NUMBER}[MBb])(?P<rest>_2)?(?:\.sh)?"
 )
 PATTERNS = {
-    "sweep": rf"{ROOT}/(?:gpt|mlm)_valid/approach3_flops/(?P<folder>{NUMBER}[MB])(?:_flops)?/{STEM}{TAG}",
+    "sweep": (
+        rf"{ROOT}/(?:gpt|mlm)_valid/approach3_flops/(?P<folder>{NUMBER}[MB])(?:_flops)?/{STEM}{TAG}"
+    ),
     "scratch": rf"{ROOT}/transfer_valid/(?:gpt|mlm)/(?:ft|scratch|tokens)/{STEM}{TAG}",
     "transfer": rf"{ROOT}/transfer_valid/(?:gpt|mlm)/(?:ft|tokens)/{MOVED}{TAG}",
     "pair": (
         rf"{ROOT}/transfer_valid/(?P<model>mlm)/(?P<axis>tokens)/(?P<size>{NUMBER}[MB])"
         rf"_(?P<budget>{NUMBER})(?:_(?P<source>clm)_pretrain_(?P<source_budget>{NUMBER}))?\.csv"
     ),
-    "repeated": rf"{ROOT}/ur50_(?P<epochs>all1ep)_(?:training|valid)_loss/(?P<folder>[^/]+)/{STEM}{TAG}",
+    "repeated": (
+        rf"{ROOT}/ur50_(?P<epochs>all1ep)_(?:training|valid)_loss/(?P<folder>[^/]+)/{STEM}{TAG}"
+    ),
     "mask_ratio": rf"{ROOT}/mask_ratio_data/(?P<size>{NUMBER}M)/mask_(?P<mask_ratio>0\.\d\d)\.csv",
 }
 AXES = {"gigaflos (without embeddings)": "gflops", "tokens": "tokens", "samples": "samples"}
@@ -40,7 +48,9 @@ PARTS = {
     "batch": r"bsz(250k|256|0\.5M|0\.5m|1m)",
     "corpus": r"(ur50)",
     "variant": r"([2-9])",
-    "recipe": rf"(wu10|fix|lr{NUMBER}(?:e-\d)?|noreg|bf16|scratch|overfit|1024l?|cl1024|tk\d+b|pg2xlg)",
+    "recipe": (
+        rf"(wu10|fix|lr{NUMBER}(?:e-\d)?|noreg|bf16|scratch|overfit|1024l?|cl1024|tk\d+b|pg2xlg)"
+    ),
 }
 BATCH_ROWS = {"250k": 256, "256": 256, "0.5M": 512, "0.5m": 512, "1m": 1024}
 
@@ -70,7 +80,7 @@ class Named:
 
 
 def read_name(path: str) -> Named:
-    """Take a path apart. Raises RunsError naming the path if no pattern, or no part of one, fits."""
+    """Take a path apart. Raises RunsError naming the path if no pattern fits, or a part does not."""
     for group, pattern in PATTERNS.items():
         match = re.fullmatch(pattern, path)
         if match:

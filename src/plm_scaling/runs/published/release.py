@@ -32,9 +32,7 @@ def read_list(table: Path) -> dict[str, Listed]:
     """Read `resources/published/files.tsv` (path, bytes, sha256), by path."""
     with table.open(newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return {
-            row["path"]: Listed(row["path"], int(row["bytes"]), row["sha256"]) for row in rows
-        }
+        return {row["path"]: Listed(row["path"], int(row["bytes"]), row["sha256"]) for row in rows}
 
 
 def read_release(folder: Path, listed: Mapping[str, Listed]) -> dict[str, bytes]:
@@ -56,7 +54,8 @@ def read_release(folder: Path, listed: Mapping[str, Listed]) -> dict[str, bytes]
         contents[path] = file.read_bytes()
         if not _is(contents[path], entry):
             problems.append(
-                f"{path} is changed ({len(contents[path])} bytes, the release has {entry.bytes})"
+                f"{path} is changed ({len(contents[path])} bytes; released were {entry.bytes}, "
+                f"sha256 {entry.sha256[:12]}…)"
             )
     found = (file.relative_to(folder) for file in (folder / LOGS).rglob("*") if file.is_file())
     extra = sorted(path.as_posix() for path in found if not path.name.endswith(NO_LOGS))

@@ -19,20 +19,26 @@ class Size:
 
 
 # Shapes that only the logs know. Each is the one shape on the formula of `Shape` (widths in steps
-# of 32, FFN 8d/3 or 4d) whose N equals that of the logged FLOPs axis to its last digit. 2.8B and
-# 10.7B replace the grid's: the released configurations have FFN 6832 and 11606, and so do the axes.
+# of 32, FFN 8d/3 or 4d) whose N equals that of the logged FLOPs axis to its last digit. 2.8B
+# replaces the grid's: the released configuration has FFN 6832, and so has the axis.
 LOGGED_SHAPES = {
     "170M-wide": Shape(18, 768, 3072, 12),  # "127M" with an FFN of 4d, like 13M, 34M and 65M
     "280M": Shape(22, 1024, 2730, 16),
     "609M": Shape(31, 1280, 3413, 20),
     "736M": Shape(26, 1536, 4096, 24),
     "2.8B": Shape(36, 2560, 6832, 40),
-    "10.7B": Shape(47, 4352, 11606, 32),
 }
+# The released 10.7B has FFN 11606; its axis has another 284·4352 parameters: 6 vectors per layer and
+# 2 beside them, it seems norms that the other models do not have.
+LARGEST = Shape(47, 4352, 11606, 32)
+LARGEST_EXTRA = 4352 * (6 * 47 + 2)
 SIZES = {
     name: Size(name, shape.n_params, shape.n_params_total)
     for name, shape in (STUDY_GRID | LOGGED_SHAPES).items()
 } | {
+    "10.7B": Size(
+        "10.7B", LARGEST.n_params + LARGEST_EXTRA, LARGEST.n_params_total + LARGEST_EXTRA
+    ),
     # No file logs the FLOPs of this model; 12·L·d² is 157.3M for 8×1280 and for 32×640.
     "157M": Size("157M", 157_000_000, None, exact=False),
 }
@@ -55,6 +61,14 @@ NOMINAL = {
 }
 
 
+IN_FOLDERS = {"7B": "7.2B", "10B": "10.7B"}  # the other folders are named by the size itself
+
+
 def size_named(name: str) -> Size | None:
     """The size that a file name's `10M` or `3.4b` means; None if the study has no such name."""
     return SIZES.get(NOMINAL.get(name, name)) or SIZES.get(NOMINAL.get(name, name).upper())
+
+
+def size_of_folder(name: str) -> Size | None:
+    """The size that a folder's `25M` means: unlike files, folders say the true one."""
+    return SIZES.get(IN_FOLDERS.get(name, name))

@@ -133,7 +133,9 @@ def _notes(run: Run) -> list[str]:
     if not curve.size.exact:
         notes.append("N from the name: no file of this model logs FLOPs")
     if curve.named.group == "mask_ratio":
-        notes.append("batch not logged: 512 rows taken (the losses then lie among the IsoFLOP runs)")
+        notes.append(
+            "batch not logged: 512 rows taken (the losses then lie among the IsoFLOP runs)"
+        )
     if run.data_order:
         notes.append(f"data order: {run.data_order.replace('-', ' ')}")
     share, epochs = _share_of_plan(run), _epochs(run)
@@ -141,7 +143,12 @@ def _notes(run: Run) -> list[str]:
     if flops and share and abs(share - 1) > NOMINAL_FLOPS and run.curve.axis.off_grid:
         notes.append(f"trained {curve.flops[-1]:.4g} FLOPs, its name says {flops:g}")
     trained = int(curve.tokens[-1]) / EPOCH_TOKENS
-    if epochs and flops and abs(trained - epochs) > EPOCH_LABEL[0] + EPOCH_LABEL[1] * epochs:
+    if (
+        epochs
+        and flops
+        and run.curve.axis.off_grid
+        and abs(trained - epochs) > EPOCH_LABEL[0] + EPOCH_LABEL[1] * epochs
+    ):
         notes.append(f"trained {trained:.2f} epochs of 200e9 tokens, its name says {epochs:g}")
     if curve.named.skipped_by_notebook:
         notes.append("skipped by the study's notebook ('dep-' before its name)")
