@@ -39,7 +39,7 @@ class Curve:
     @property
     def flops(self) -> Floats:
         """6·N·tokens with the corrected N."""
-        return 6.0 * self.size.n_params * self.tokens
+        return np.asarray(6.0 * self.size.n_params * self.tokens, dtype=np.float64)
 
     @property
     def folder_agrees(self) -> bool:

@@ -75,26 +75,24 @@ def _audit(
     curves: Sequence[Curve], runs: Sequence[Run], names: Sequence[str], without_run: dict[str, str]
 ) -> list[dict[str, object]]:
     """One row per file: the run it belongs to, whether its points are used, and why not."""
-    owner = {}
+    run_ids, unused = {}, dict(without_run)
     for name, run in zip(names, runs, strict=True):
         for curve in (*run.files, *([run.training] if run.training else [])):
-            owner[curve.named.path] = (name, run)
-    rows = []
+            run_ids[curve.named.path] = name
+        unused |= run.why
+    rows: list[dict[str, object]] = []
     for curve in curves:
         path = curve.named.path
-        name, run = owner.get(path, ("", None))
-        used = run is not None and path not in run.why
-        why = run.why.get(path) if run else without_run[path]
         kind = "train" if curve.named.split == "train" else "validation"
         rows.append(
             {
                 "path": path,
                 "sha256": curve.sha256,
-                "run_id": name,
+                "run_id": run_ids.get(path, ""),
                 "kind": "perplexity" if curve.named.perplexity else kind,
                 "axis": curve.named.axis,
-                "used": "yes" if used else "no",
-                "notes": "; ".join(filter(None, [why, *curve.notes])),
+                "used": "no" if path in unused else "yes",
+                "notes": "; ".join(filter(None, [unused.get(path), *curve.notes])),
             }
         )
     return rows

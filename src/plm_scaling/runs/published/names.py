@@ -80,7 +80,7 @@ class Named:
 
 
 def read_name(path: str) -> Named:
-    """Take a path apart. Raises RunsError naming the path if no pattern fits, or a part does not."""
+    """Take a path apart. Raises RunsError naming it if no pattern fits, or a part does not."""
     for group, pattern in PATTERNS.items():
         match = re.fullmatch(pattern, path)
         if match:

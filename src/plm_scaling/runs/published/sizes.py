@@ -28,8 +28,8 @@ LOGGED_SHAPES = {
     "736M": Shape(26, 1536, 4096, 24),
     "2.8B": Shape(36, 2560, 6832, 40),
 }
-# The released 10.7B has FFN 11606; its axis has another 284·4352 parameters: 6 vectors per layer and
-# 2 beside them, it seems norms that the other models do not have.
+# The released 10.7B has FFN 11606; its axis has 284·4352 parameters more: 6 vectors per layer and 2
+# beside them, it seems norms that the other models do not have.
 LARGEST = Shape(47, 4352, 11606, 32)
 LARGEST_EXTRA = 4352 * (6 * 47 + 2)
 SIZES = {

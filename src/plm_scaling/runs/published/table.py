@@ -133,23 +133,25 @@ def _notes(run: Run) -> list[str]:
     if not curve.size.exact:
         notes.append("N from the name: no file of this model logs FLOPs")
     if curve.named.group == "mask_ratio":
-        notes.append(
-            "batch not logged: 512 rows taken (the losses then lie among the IsoFLOP runs)"
-        )
+        notes.append("batch not logged: 512 rows taken, as the losses fit the IsoFLOP runs then")
     if run.data_order:
         notes.append(f"data order: {run.data_order.replace('-', ' ')}")
-    share, epochs = _share_of_plan(run), _epochs(run)
-    flops = _first(file.named.flops for file in run.files)
-    if flops and share and abs(share - 1) > NOMINAL_FLOPS and run.curve.axis.off_grid:
-        notes.append(f"trained {curve.flops[-1]:.4g} FLOPs, its name says {flops:g}")
-    trained = int(curve.tokens[-1]) / EPOCH_TOKENS
-    if (
-        epochs
-        and flops
-        and run.curve.axis.off_grid
-        and abs(trained - epochs) > EPOCH_LABEL[0] + EPOCH_LABEL[1] * epochs
-    ):
-        notes.append(f"trained {trained:.2f} epochs of 200e9 tokens, its name says {epochs:g}")
+    notes += _off_budget(run)
     if curve.named.skipped_by_notebook:
         notes.append("skipped by the study's notebook ('dep-' before its name)")
+    return notes
+
+
+def _off_budget(run: Run) -> list[str]:
+    """Where a run that was not cut short missed the FLOPs or the epochs of its name."""
+    if not run.curve.axis.off_grid:
+        return []
+    share, epochs = _share_of_plan(run), _epochs(run)
+    flops = _first(curve.named.flops for curve in run.files)
+    trained = int(run.curve.tokens[-1]) / EPOCH_TOKENS
+    notes = []
+    if flops and share and abs(share - 1) > NOMINAL_FLOPS:
+        notes.append(f"trained {run.curve.flops[-1]:.4g} FLOPs, its name says {flops:g}")
+    if epochs and abs(trained - epochs) > EPOCH_LABEL[0] + EPOCH_LABEL[1] * epochs:
+        notes.append(f"trained {trained:.2f} epochs of 200e9 tokens, its name says {epochs:g}")
     return notes
