@@ -16,7 +16,7 @@ from plm_scaling.laws.repeated_reference import MIN_RUNS
 from plm_scaling.laws.repeated_sizes import fit_repeated_curves
 from plm_scaling.laws.result import LawResult
 
-SAME_SIZE = 0.02  # relative difference of N
+SAME_SIZE = 0.03  # relative difference of N; a ladder's neighbours are further apart
 SAME_LENGTH = 0.05  # relative difference of tokens; runs that share a schedule
 
 
@@ -41,8 +41,8 @@ def fit_repeated_runs(
             "no run sees tokens more than once; the repeated law needs runs with tokens above "
             "unique_tokens"
         )
-    own_fresh = usable.loc[~again, "corpus"].isin(set(usable.loc[again, "corpus"])).any()
-    if own_fresh or curves is None:
+    foreign = bool((~usable.loc[again, "corpus"].isin(set(usable.loc[~again, "corpus"]))).any())
+    if not foreign or curves is None:
         p = repeated_points(runs)
         result = fit_repeated(
             p["n_params"],
@@ -54,7 +54,7 @@ def fit_repeated_runs(
             level=level,
             seed=seed,
         )
-        if not own_fresh:
+        if foreign:
             result.warnings.append(
                 "repeated and fresh runs come from different corpora; without curves the offset "
                 "between them is not seen and moves R*_D"
@@ -87,8 +87,8 @@ def repeated_curve_points(
 ) -> tuple[list[RepeatedCurve], list[str]]:
     """The repeated runs with what they are compared to, by size, and sentences on those without.
 
-    Fresh runs are of the same size (within 2 %); the one beside the curve also has the same length
-    (within 5 %), preferably the same seed; the others give end points.
+    Fresh runs are of the same size (within 3 %) and mask ratio; the one beside the curve also has
+    the same length (within 5 %) and preferably the same seed; all give end points.
     """
     usable = _scratch(runs)
     valid = curves[(curves["split"] == "valid") & np.isfinite(curves["loss"])]
@@ -96,8 +96,9 @@ def repeated_curve_points(
     again = _repeats(usable)
     found, left_out = [], []
     for run in usable[again].sort_values(["n_params", "run_id"]).to_dict("records"):
-        fresh = usable[~again]
-        fresh = fresh[_near(fresh["n_params"], run["n_params"], SAME_SIZE)]
+        alike = _near(usable["n_params"], run["n_params"], SAME_SIZE)
+        alike &= usable["mask_ratio"].fillna(0) == np.nan_to_num(run["mask_ratio"])
+        fresh = usable[~again & alike]
         beside = fresh[_near(fresh["tokens"], run["tokens"], SAME_LENGTH)]
         beside = beside[beside["run_id"].isin(by_run)]
         why = ""
@@ -105,13 +106,15 @@ def repeated_curve_points(
             why = "has no validation curve"
         elif beside.empty:
             why = "has no fresh run of its size and length with a validation curve"
-        elif fresh["tokens"].nunique() < MIN_RUNS:
-            why = f"has {fresh['tokens'].nunique()} fresh runs of its size, {MIN_RUNS} are needed"
+        else:
+            other_seed = beside["seed"] != run["seed"]
+            partner = beside.assign(other=other_seed).sort_values(["other", "run_id"]).iloc[0]
+            fresh = fresh[fresh["corpus"] == partner["corpus"]]
+            if fresh["tokens"].nunique() < MIN_RUNS:
+                why = f"has fewer than {MIN_RUNS} fresh runs of its size, of different length"
         if why:
             left_out.append(f"run {run['run_id']} repeats tokens but {why}; it is not used")
             continue
-        other_seed = beside["seed"] != run["seed"]
-        partner = beside.assign(other=other_seed).sort_values(["other", "run_id"]).iloc[0]
         here, there = by_run[run["run_id"]], by_run[partner["run_id"]]
         found.append(
             RepeatedCurve(
