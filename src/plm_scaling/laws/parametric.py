@@ -198,7 +198,7 @@ def _held_out(n_params: Floats, tokens: Floats, loss: Floats, delta: float) -> d
             f"{MIN_RUNS} are needed",
         }
     surface = Surface.of(n_params[rest], tokens[rest], loss[rest], delta)
-    optima = find_optima(surface, grid_points=8)
+    optima = find_optima(surface)
     if not optima:
         return {"status": "not_available", "why": "the fit without the dearest budget failed"}
     fitted = _loss(surface.natural(optima[0].theta), n_params[dearest], tokens[dearest])
