@@ -100,7 +100,7 @@ def read_axis(named: Named, size: Size, x: Floats) -> Axis:
         batch_rows = round(interval / (STEPS_PER_EVALUATION * CONTEXT))
         tokens = x
     else:
-        batch_rows = 512  # not logged; the losses then lie among the IsoFLOP runs (paper.md §3.5)
+        batch_rows = 512  # not logged; with it the losses lie among the IsoFLOP runs
         tokens = x * batch_rows * CONTEXT
     exact = tokens / (batch_rows * CONTEXT)
     kept, notes = _without_false_start(named, exact)
