@@ -42,7 +42,7 @@ def moving_blocks(
     count = -(-n // length)
     starts = rng.integers(0, len(centred) - length + 1, (resamples, count))
     index = starts[:, :, None] + np.arange(length)
-    return centred[index.reshape(resamples, -1)[:, :n]]
+    return centred[index.reshape(resamples, count * length)[:, :n]]
 
 
 def smoothed(values: Floats, parts: int) -> Floats:

@@ -31,7 +31,7 @@ from plm_scaling.laws.repeated_overfit import Overfit, fit_overfit, overfit_equa
 from plm_scaling.laws.result import Equation, LawResult
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
-FORM_NOISE = 1.0  # share of the evaluation noise up to which a smooth misfit is tolerated
+LEAST_NOISE = 0.001  # nats; a smooth misfit below this matters to no one
 METHOD = (
     "least squares of the gap between repeated and fresh curves of one size, offset + L_N(D') − "
     "L_N(D), beyond the first epoch, on a grid over ln R*_D; offset = mean gap in epochs 0.3–1; "
@@ -154,22 +154,23 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> d
 
 
 def _unfollowed(gap: Gap, rms_smoothed: float) -> str:
-    """Why the form cannot follow this curve; empty if it can."""
+    """Why the form cannot follow this curve: what it misses when noise is averaged out exceeds
+    the noise of one evaluation. Empty if it can."""
     rise, error, at = gap.rise()
     name = f"{gap.curve.run_id} ({gap.curve.n_params:.3g} parameters)"
-    if rise > TURN_UP * error and rms_smoothed > FORM_NOISE * gap.noise:
+    if rms_smoothed <= max(gap.noise, LEAST_NOISE):
+        return ""
+    if rise > TURN_UP * error:
         return (
             f"R*_D is not identified for {name}: its held-out loss turns up after {at:.1f} epochs "
             f"and ends {rise:.3f} nats above its lowest, which D' cannot follow because it only "
             f"grows (smooth misfit {rms_smoothed:.3f} nats, evaluation noise {gap.noise:.3f}); "
             "see its c*R^kappa"
         )
-    if rms_smoothed > FORM_NOISE * gap.noise:
-        return (
-            f"R*_D is not identified for {name}: the form misses its curve by {rms_smoothed:.3f} "
-            f"nats where evaluation noise is averaged out ({gap.noise:.3f} per evaluation)"
-        )
-    return ""
+    return (
+        f"R*_D is not identified for {name}: the form misses its curve by {rms_smoothed:.3f} "
+        f"nats where evaluation noise is averaged out ({gap.noise:.3f} per evaluation)"
+    )
 
 
 def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> dict[str, Any]:

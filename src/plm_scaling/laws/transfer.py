@@ -9,6 +9,7 @@ the transferred loss, and divides it by all that was spent, source included.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from plm_scaling.laws.intervals import (
     Floats,
@@ -18,8 +19,8 @@ from plm_scaling.laws.intervals import (
 )
 from plm_scaling.laws.power import PowerLaw, PowerLaws, fit_power_law, power_equation
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.transfer_pairs import TransferPair
-from plm_scaling.laws.transfer_split import best_split
+from plm_scaling.laws.transfer_pairs import TransferPair, transfer_points
+from plm_scaling.laws.transfer_split import best_split, split_points
 from plm_scaling.laws.transferred_tokens import fit_transferred, match_pairs, start_rows
 
 FEW_PAIRS = 8
@@ -92,6 +93,22 @@ def fit_transfer(
                 "seed": seed,
             },
         },
+    )
+
+
+def fit_transfer_runs(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame | None,
+    *,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 1,
+) -> LawResult:
+    """Fit the transfer laws to the runs of one objective: `runs` as `read_runs` gives them,
+    `curves` as in curves.parquet (without them D_t is not identified)."""
+    pairs = transfer_points(runs, curves)
+    return fit_transfer(
+        pairs, sweep=split_points(runs), bootstrap=bootstrap, level=level, seed=seed
     )
 
 
