@@ -43,7 +43,7 @@ rule import_published:
         runtime=30,
     params:
         script=script("import_published"),
-        logs=PUBLISHED_LOGS or "data/raw/published_logs",
+        logs=lambda wildcards, input: PUBLISHED_LOGS or input.fetched,
         stage=RUNS_VERSION,
     shell:
         "python {params.script:q} --logs {params.logs:q} --out-runs {output.runs:q}"

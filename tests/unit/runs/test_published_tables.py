@@ -89,6 +89,10 @@ def test_training_curves_end_with_their_runs(published):
     runs = published.runs.set_index("run_id").loc[ends.index]
     assert len(ends) == 15
     np.testing.assert_allclose(ends, runs["tokens"], rtol=0.01)
+    per_step = train.groupby("run_id").apply(lambda c: (c["tokens"] / c["step"]).unique().tolist())
+    valid = published.curves[published.curves["split"] == "valid"].groupby("run_id").last()
+    expected = (valid["tokens"] / valid["step"])[ends.index]  # 157M has the batch of the large ones
+    assert per_step.to_dict() == {run_id: [tokens] for run_id, tokens in expected.items()}
 
 
 def test_unfinished_runs_are_excluded_with_the_share_they_reached(published):

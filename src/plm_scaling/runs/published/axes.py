@@ -34,8 +34,7 @@ class Axis:
     """`tokens` and `steps` of the points `kept`; `logged` is the model that the axis's N is of.
 
     `logged` is None where the axis says no N, or one that no model has: `logged_n`.
-    `off_grid` is true where the last evaluation is not a whole number of intervals after the first:
-    the one that closes a run.
+    `off_grid` is true where the last evaluation is at no multiple of 300 steps: it closes its run.
     """
 
     kept: NDArray[np.bool_]

@@ -63,6 +63,11 @@ def gather(curves: Sequence[Curve]) -> tuple[list[Run], dict[str, str]]:
         if len(matches) != 1:
             without_run[curve.named.path] = f"fits {len(matches)} runs, so it belongs to none"
             continue
+        if matches[0].training is not None:
+            without_run[curve.named.path] = (
+                f"its run has a training log: {matches[0].training.named.path}"
+            )
+            continue
         matches[0].training = curve
     return sorted(runs, key=lambda run: (GROUPS.index(_group(run)), run.curve.named.path)), (
         without_run

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from plm_scaling.files import atomic
+from plm_scaling.runs.published.axes import CONTEXT
 from plm_scaling.runs.published.curves import Curve, read_curve
 from plm_scaling.runs.published.gather import Run, gather
 from plm_scaling.runs.published.notebook import notebook_points
@@ -55,10 +56,11 @@ def import_published(
 
 def _points(run: Run, row: dict[str, Any]) -> pd.DataFrame:
     """The validation and, where logged, training points of a run, as in `curves.parquet`."""
+    tokens_per_step = run.curve.axis.batch_rows * CONTEXT  # a training log does not say its batch
     parts = [
         pd.DataFrame(
             {
-                "step": curve.steps,
+                "step": curve.tokens // tokens_per_step,
                 "tokens": curve.tokens,
                 "flops": 6.0 * row["n_params"] * curve.tokens,
                 "split": curve.named.split,
