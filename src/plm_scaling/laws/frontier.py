@@ -197,24 +197,25 @@ def _status(flops: Floats, n_params: Floats, found: bool) -> str:
 
 
 def _held_out(envelope: Envelope, data: _Series) -> dict[str, Any]:
-    """The law from points below a tenth of the dearest run's compute, asked for that run."""
+    """The law from points below a tenth of the highest compute, asked for the best run there."""
     flops, dearest = envelope.flops, envelope.flops[-1]
     cheaper = data.inside & (flops < dearest / 10)
     laws = data.fit("log", cheaper)
     if not np.isfinite(laws["N"].exponent[0]):
         return {
             "status": "not_available",
-            "why": f"{int(cheaper.sum())} point(s) below a tenth of the dearest run's "
+            "why": f"{int(cheaper.sum())} point(s) below a tenth of the highest compute, "
             f"{dearest:.3g} FLOPs; a power law needs two compute values",
         }
-    n, loss = float(envelope.n_params[-1]), float(envelope.loss[-1, -1])
+    best = data.best[0, -1]
+    n, loss = float(envelope.n_params[best]), float(envelope.loss[-1, best])
     predicted_n, predicted_loss = (float(laws[name](dearest)[0]) for name in ("N", "L"))
     return {
         "status": "done",
         "fitted_on_flops": [float(c) for c in np.unique(flops[cheaper[0]])],
         "predicted_at_flops": float(dearest),
-        "run_id": str(envelope.names[-1]),
-        "n_params": {"trained": n, "predicted": predicted_n, "ratio": predicted_n / n},
+        "run_id": str(envelope.names[best]),
+        "n_params": {"measured": n, "predicted": predicted_n, "ratio": predicted_n / n},
         "loss": {
             "measured": loss,
             "predicted": predicted_loss,
