@@ -101,7 +101,9 @@ def fit_frontier(
         n_points=int(used.sum()),
         equations=_equations(laws, samples, level),
         objective_value=squares if found else None,
-        residual_rms=float(np.sqrt(squares / (used.sum() - 2))) if used.sum() > 2 else None,
+        residual_rms=(
+            float(np.sqrt(squares / (used.sum() - 2))) if found and used.sum() > 2 else None
+        ),
         status=_status(envelope.flops[used], data.y["N"][0, used], found),
         warnings=warnings,
         details={
