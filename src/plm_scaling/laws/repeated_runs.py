@@ -41,39 +41,46 @@ def fit_repeated_runs(
             "no run sees tokens more than once; the repeated law needs runs with tokens above "
             "unique_tokens"
         )
-    foreign = bool((~usable.loc[again, "corpus"].isin(set(usable.loc[~again, "corpus"]))).any())
-    if not foreign or curves is None:
-        p = repeated_points(runs)
-        result = fit_repeated(
-            p["n_params"],
-            p["tokens"],
-            p["unique_tokens"],
-            p["loss"],
-            huber_delta=huber_delta,
-            bootstrap=bootstrap,
-            level=level,
-            seed=seed,
+    own = set(usable.loc[~again, "corpus"])
+    foreign = bool((~usable.loc[again, "corpus"].isin(own)).any())
+    if foreign and curves is not None:
+        found, left_out = repeated_curve_points(runs, curves)
+        if found:
+            result = fit_repeated_curves(found, bootstrap=bootstrap, level=level, seed=seed)
+            result.warnings += left_out
+            return result
+    p = repeated_points(runs)
+    result = fit_repeated(
+        p["n_params"],
+        p["tokens"],
+        p["unique_tokens"],
+        p["loss"],
+        huber_delta=huber_delta,
+        bootstrap=bootstrap,
+        level=level,
+        seed=seed,
+    )
+    if foreign:
+        result.warnings.append(
+            "repeated and fresh runs come from different corpora, and no curves of the same size "
+            "and length show the offset between them; end points mix it into R*_D"
         )
-        if foreign:
-            result.warnings.append(
-                "repeated and fresh runs come from different corpora; without curves the offset "
-                "between them is not seen and moves R*_D"
-            )
-        return result
-    found, left_out = repeated_curve_points(runs, curves)
-    if not found:
-        raise LawError("; ".join(left_out))
-    result = fit_repeated_curves(found, bootstrap=bootstrap, level=level, seed=seed)
-    result.warnings += left_out
     return result
 
 
 def repeated_points(runs: pd.DataFrame) -> dict[str, Floats]:
     """n_params, tokens, unique_tokens and loss of the usable runs from scratch, each (n,).
 
-    Raises LawError if no run states `unique_tokens`.
+    Only runs that are trained like repeated ones: with a mask ratio of theirs and, where such
+    fresh runs exist, on a corpus of theirs. Raises LawError if no run states `unique_tokens`.
     """
     usable = _scratch(runs)
+    again = _repeats(usable)
+    if again.any():
+        ratios = usable["mask_ratio"].fillna(0)
+        usable = usable[ratios.isin(set(ratios[again]))]
+        own = usable["corpus"].isin(set(usable.loc[_repeats(usable), "corpus"]))
+        usable = usable[own] if (own & ~_repeats(usable)).any() else usable
     if usable.empty:
         raise LawError(
             "no usable run from scratch states unique_tokens; the repeated law needs that column"

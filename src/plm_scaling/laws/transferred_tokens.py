@@ -37,13 +37,14 @@ class Matches:
 def smooth_at(curve: Curve, tokens: Floats) -> Floats:
     """The curve at `tokens`, by a line in ln tokens through the evaluations within WINDOW (or the
     nearest three); unlike a mean, it does not lag behind a falling curve."""
-    x, at = np.log(curve.tokens), np.log(tokens)
-    values = np.empty(len(at))
-    for i, centre in enumerate(at):
-        distance = np.abs(x - centre)
-        near = distance <= max(WINDOW, np.sort(distance)[MIN_INSIDE - 1])
-        values[i] = np.polyfit(x[near] - centre, curve.loss[near], 1)[1]
-    return values
+    dx = np.log(curve.tokens) - np.log(tokens)[:, None]
+    third = np.sort(np.abs(dx), axis=1)[:, MIN_INSIDE - 1]
+    near = (np.abs(dx) <= np.maximum(WINDOW, third)[:, None]).astype(float)
+    count = near.sum(axis=1)
+    mean_x, mean_loss = (near * dx).sum(axis=1) / count, near @ curve.loss / count
+    spread = (near * dx**2).sum(axis=1) / count - mean_x**2
+    slope = ((near * dx) @ curve.loss / count - mean_x * mean_loss) / spread
+    return mean_loss - slope * mean_x
 
 
 def match_pairs(pairs: list[TransferPair], start: float = START) -> Matches:

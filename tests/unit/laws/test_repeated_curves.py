@@ -201,6 +201,26 @@ def test_curve_points_say_why_a_repeated_run_has_no_partner():
     assert "run again repeats tokens but has no fresh run of its size and length" in left_out[0]
 
 
+def test_fit_repeated_runs_without_partners_uses_end_points_and_says_so():
+    n, d, u = (np.repeat(x, 6) for x in ([1e8, 1e8, 1e9], [1e9, 1e10, 1e10], [1e9, 1e10, 1e9]))
+    d = d * np.tile(np.geomspace(1, 3, 6), 3)
+    u = np.where(u < 1e10, u, d)
+    u[:6] = d[:6]
+    loss = 1.5 + 50 / n**0.3 + 90 / effective_tokens(d, u, 9.0) ** 0.3
+    runs = pd.DataFrame(
+        {
+            "run_id": [f"run{k}" for k in range(18)], "objective": "clm", "n_params": n,
+            "corpus": np.where(u < d, "small", "large"), "tokens": d, "unique_tokens": u,
+            "loss": loss, "mask_ratio": np.nan, "init_from": "", "seed": 1.0,
+            "status": "finished", "excluded": "",
+        }
+    )  # fmt: skip
+    curves = pd.DataFrame({"run_id": [], "split": [], "tokens": [], "loss": []})
+    result = fit_repeated_runs(runs, curves, bootstrap=0)
+    assert result.details["kind"] == "end points"
+    assert any("different corpora" in w for w in result.warnings)
+
+
 def test_fit_repeated_runs_takes_curves_where_corpora_differ():
     runs, curves = table()
     result = fit_repeated_runs(runs, curves, bootstrap=100)
@@ -208,10 +228,13 @@ def test_fit_repeated_runs_takes_curves_where_corpora_differ():
     assert result.details["sizes"][0]["R_D"] == pytest.approx(R_D, rel=0.4)
 
 
-def test_repeated_points_leave_out_runs_without_unique_tokens():
+def test_repeated_points_keep_runs_alike_in_corpus_and_mask_ratio():
     runs, _ = table()
-    runs.loc[0, "unique_tokens"] = np.nan
-    assert len(repeated_points(runs)["loss"]) == len(runs) - 2  # and the excluded one
+    assert len(repeated_points(runs)["loss"]) == len(runs) - 2  # the excluded, the masked one
+    runs.loc[runs["run_id"] == "larger", "unique_tokens"] = np.nan
+    assert len(repeated_points(runs)["loss"]) == len(runs) - 3
+    runs.loc[runs["run_id"] == "partner", "corpus"] = "small"
+    assert len(repeated_points(runs)["loss"]) == 2  # with fresh runs of its own corpus, only those
     with pytest.raises(LawError, match="states unique_tokens"):
         repeated_points(runs.assign(unique_tokens=np.nan))
 
