@@ -19,18 +19,16 @@ class Size:
 
 
 # Shapes that only the logs know. Each is the one shape on the formula of `Shape` (widths in steps
-# of 32, FFN 8d/3 or 4d) whose N equals that of the logged FLOPs axis to its last digit. 2.8B
-# replaces the grid's: the released configuration has FFN 6832, and so has the axis.
+# of 32, FFN 8d/3 or 4d) whose N equals that of the logged FLOPs axis to its last digit.
 LOGGED_SHAPES = {
     "170M-wide": Shape(18, 768, 3072, 12),  # "127M" with an FFN of 4d, like 13M, 34M and 65M
     "280M": Shape(22, 1024, 2730, 16),
     "609M": Shape(31, 1280, 3413, 20),
     "736M": Shape(26, 1536, 4096, 24),
-    "2.8B": Shape(36, 2560, 6832, 40),
 }
-# The released 10.7B has FFN 11606; its axis has 284·4352 parameters more: 6 vectors per layer and 2
-# beside them, it seems norms that the other models do not have.
-LARGEST = Shape(47, 4352, 11606, 32)
+# The axis of the 10.7B has 284·4352 parameters more than its shape: 6 vectors per layer and 2 beside
+# them, it seems norms that the other models do not have.
+LARGEST = STUDY_GRID["10.7B"]
 LARGEST_EXTRA = 4352 * (6 * 47 + 2)
 SIZES = {
     name: Size(name, shape.n_params, shape.n_params_total)
