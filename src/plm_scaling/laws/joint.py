@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from plm_scaling.errors import LawError
-from plm_scaling.laws.intervals import Floats, check_settings, percentile_interval
+from plm_scaling.laws.intervals import Floats, Interval, check_settings, percentile_interval
 from plm_scaling.laws.joint_pair import (
     columns,
     compute_sum,
@@ -69,23 +69,27 @@ def fit_joint(
     approximate = fit_power_law(sums, n_params)
     equal = equal_size(columns(pair))[0]
     error = float(np.abs(approximate(sums) / n_params - 1).max())
-    warnings = _warnings(samples is None, float(equal), low, high)
+    equations = _equations(pair, approximate, samples, sums, level)
+    trend = equations["C_mlm/C_clm"].interval["s"]
+    crossing = trend is not None and not trend[0] <= 0 <= trend[1]
     return LawResult(
         law="joint",
         method=METHOD,
         n_points=clm.n_points + mlm.n_points,
-        equations=_equations(pair, approximate, samples, sums, level),
+        equations=equations,
         objective_value=None,
         residual_rms=None,
         status="two_points" if "two_points" in (clm.status, mlm.status) else "converged",
-        warnings=warnings,
+        warnings=_warnings(samples is None, trend, float(equal), low, high),
         objective="both",
         details={
             "laws": {name: law.law for name, law in (("clm", clm), ("mlm", mlm))},
             "approximation": {"sizes": [low, high], "largest_relative_error": error},
             "equal_split": {
                 "n_params": float(equal) if np.isfinite(equal) else None,
-                "n_params_interval": _interval(equal_size(samples), level) if samples else None,
+                "n_params_interval": (
+                    _interval(equal_size(samples), level) if samples and crossing else None
+                ),
                 "flops_each": float(inverse(pair[0], equal)) if np.isfinite(equal) else None,
             },
             "split": _split(pair, samples, sums, n_params, level),
@@ -193,10 +197,17 @@ def _split(
     return rows
 
 
-def _warnings(no_samples: bool, equal: float, low: float, high: float) -> list[str]:
+def _warnings(
+    no_samples: bool, trend: Interval | None, equal: float, low: float, high: float
+) -> list[str]:
     warnings = []
     if no_samples:
         warnings.append("a law has no intervals, so this one has none either")
+    if trend is not None and trend[0] <= 0 <= trend[1]:
+        warnings.append(
+            f"the interval of s ({trend[0]:.2f} to {trend[1]:.2f}) holds 0: whose share grows with "
+            "size is not determined, nor where the shares are equal"
+        )
     if not low <= equal <= high:
         warnings.append(
             f"equal shares would fall at N={equal:.3g}, outside the sizes of the table "

@@ -8,7 +8,7 @@ from plm_scaling.laws.intervals import Floats
 from plm_scaling.laws.power import PowerLaw, PowerLaws
 from plm_scaling.laws.result import LawResult
 
-BISECTIONS = 60  # of a bracket a factor 2^a wide: to rounding
+NEWTON_STEPS = 8  # the error squares from within a factor 2^a: to rounding
 
 
 def inverse(law: PowerLaw, n_params: Floats | float) -> Floats:
@@ -30,18 +30,18 @@ def columns(pair: tuple[PowerLaw, PowerLaw]) -> tuple[PowerLaws, PowerLaws]:
 def size_for(pair: tuple[PowerLaws, PowerLaws], flops: Floats) -> Floats:
     """N (S, n) of two equal models that together cost `flops` (n,), for S pairs of laws.
 
-    At the solution one objective takes at least half and neither more than all of the sum, which
-    bounds ln N from both sides.
+    ln C_sum is convex and increasing in ln N, so Newton's steps from the right fall to the
+    solution; they start at the size that one objective alone affords, at most a factor 2^a away.
     """
     log_c = np.log(flops)[None, :]
     lines = [(law.log_k[:, None], law.exponent[:, None]) for law in pair]
-    high = np.minimum(*(log_k + a * log_c for log_k, a in lines))
-    low = np.minimum(*(log_k + a * (log_c - np.log(2)) for log_k, a in lines))
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        above = np.logaddexp(*((middle - log_k) / a for log_k, a in lines)) > log_c
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return np.exp((low + high) / 2)
+    log_n = np.minimum(*(log_k + a * log_c for log_k, a in lines))
+    for _ in range(NEWTON_STEPS):
+        first, second = ((log_n - log_k) / a for log_k, a in lines)
+        total = np.logaddexp(first, second)
+        slope = np.exp(first - total) / lines[0][1] + np.exp(second - total) / lines[1][1]
+        log_n = log_n - (total - log_c) / slope
+    return np.exp(log_n)
 
 
 def resample_from_frontier(

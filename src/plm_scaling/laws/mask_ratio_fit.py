@@ -172,11 +172,9 @@ def evaluation_noise(curves: pd.DataFrame | None, run_ids: list[str]) -> Floats:
     noise = np.full(len(run_ids), np.nan)
     if curves is None:
         return noise
-    valid = curves[(curves["split"] == "valid") & curves["loss"].notna()]
-    late = [
-        valid[valid["run_id"] == run_id].sort_values("step").tail(LATE)[["step", "loss"]]
-        for run_id in run_ids
-    ]
+    valid = curves[curves["run_id"].isin(run_ids) & (curves["split"] == "valid")]
+    by_run = dict(list(valid.dropna(subset="loss").sort_values("step").groupby("run_id")))
+    late = [by_run.get(run_id, valid.iloc[:0]).tail(LATE) for run_id in run_ids]
     steps = [tuple(table["step"]) for table in late]
     for i, table in enumerate(late):
         alike = [j for j, other in enumerate(steps) if other == steps[i]]

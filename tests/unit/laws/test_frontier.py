@@ -52,11 +52,12 @@ def test_frontier_noisy_runs_interval_covers_the_truth(noise):
 
 def test_frontier_interval_of_95_percent_covers_about_as_often():
     covered = 0
-    for seed in range(40):
-        result = fit_frontier(**ends_only(sweep(0.004, seed)), bootstrap=200, seed=seed)
+    for seed in range(25):
+        curves = sweep(0.004, seed, sizes=11, evaluations=1)
+        result = fit_frontier(**curves, bootstrap=100, seed=seed)
         low, high = result.equations["N"].interval["a"]
         covered += low <= SURFACE.a <= high
-    assert covered >= 35  # a bootstrap of minima is rough: it covers 40 of 40 here
+    assert covered >= 22  # a bootstrap of minima is rough, and rather too wide than too narrow
 
 
 def test_frontier_same_seed_gives_the_same_law_and_run_order_does_not_matter():

@@ -85,7 +85,7 @@ def test_joint_intervals_of_95_percent_cover_about_as_often():
     covered = []
     for seed in range(60):
         clm, mlm = (estimated(objective, 0.15, seed)[0] for objective in ("clm", "mlm"))
-        result = fit_joint(clm, mlm, bootstrap=400, seed=seed)
+        result = fit_joint(clm, mlm, bootstrap=200, seed=seed)
         for row in result.details["split"][4:22:8]:
             truth = size_for(pair, np.array([row["flops"]]))[0, 0]
             share = np.exp((np.log(truth) - TRUTH["mlm"].log_k) / 0.776) / row["flops"]
@@ -103,6 +103,15 @@ def test_joint_interval_grows_with_the_noise_of_the_laws():
         assert low < result.equations["N"].parameters["a"] < high
         widths.append(high - low)
     assert widths[1] == pytest.approx(4 * widths[0], rel=0.25)
+
+
+def test_joint_size_of_equal_shares_has_an_interval_only_where_the_trend_is_certain():
+    certain = fit_joint(estimated("clm", 0.05, 3)[0], estimated("mlm", 0.05, 3)[0])
+    low, high = certain.details["equal_split"]["n_params_interval"]
+    assert low < 4.77e9 < high
+    vague = fit_joint(estimated("clm", 1.0, 3)[0], estimated("mlm", 1.0, 3)[0])
+    assert vague.details["equal_split"]["n_params_interval"] is None
+    assert any("holds 0" in w for w in vague.warnings)
 
 
 def test_joint_law_without_exponent_is_not_identified_and_names_it():
