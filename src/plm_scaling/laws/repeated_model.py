@@ -17,13 +17,15 @@ EDGE = 1.001  # relative; closer to a limit than this is at it
 BASE_NAMES = ("E", "A", "B", "alpha", "beta")
 
 
-def effective_tokens(tokens: Floats, unique_tokens: Floats | float, r_star: Floats) -> Floats:
+def effective_tokens(
+    tokens: Floats, unique_tokens: Floats | float, r_star: Floats | float
+) -> Floats:
     """D' in tokens; `r_star` broadcasts against the runs. Without repetition D' = D."""
     unique = np.minimum(unique_tokens, tokens)
     return unique * (1 - r_star * np.expm1(-(tokens / unique - 1) / r_star))
 
 
-def effective_params(n_params: Floats, n_optimal: Floats, r_star: Floats) -> Floats:
+def effective_params(n_params: Floats, n_optimal: Floats, r_star: Floats | float) -> Floats:
     """N' in parameters, where `n_optimal` is N_opt(U); a smaller model keeps N' = N."""
     return effective_tokens(n_params, n_optimal, r_star)  # eq. 6 has the form of eq. 5
 
@@ -118,7 +120,7 @@ def worth_rows(r_star: float | None) -> list[dict[str, float]]:
     if r_star is None:
         return []
     epochs = np.array([1, 2, 4, 8, 16, 32, 64], float)
-    worth = effective_tokens(epochs, 1.0, np.array(r_star))
+    worth = effective_tokens(epochs, 1.0, r_star)
     return [
         {"epochs": float(e), "effective_over_unique": float(w)}
         for e, w in zip(epochs, worth, strict=True)
