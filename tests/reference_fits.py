@@ -1,4 +1,4 @@
-"""The parametric fit as others do it: scipy's L-BFGS-B with tight tolerances, one start at a time."""
+"""The parametric fit as others do it: scipy's L-BFGS-B, tight tolerances, a start at a time."""
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
@@ -12,7 +12,7 @@ def lbfgsb(
     """Minimise the summed Huber misfit from theta `start` (5,) inside the surface's own bounds."""
     low, high = surface.bounds
     weights = np.ones(len(surface.log_loss)) if weights is None else weights
-    found = minimize(
+    return minimize(
         value_and_slope,
         np.clip(start, low, high),
         args=(surface, weights),
@@ -21,7 +21,6 @@ def lbfgsb(
         bounds=list(zip(low, high, strict=True)),
         options={"ftol": 1e-15, "gtol": 1e-12, "maxiter": 5000, "maxfun": 20000},
     )
-    return found
 
 
 def value_and_slope(

@@ -1,17 +1,19 @@
 """Derivatives of the parametric misfit in the coordinates in which Newton's method is fast.
 
 Runs determine the level E + A' + B' and the slopes a = α·A' and b = β·B' in the middle of the data
-well, and the curvatures α and β poorly, so that in θ = (E, A', B', α, β) the misfit is a narrow bent
-valley. In φ = (E, A', B', a, b) the directions that the runs determine are straight.
+well, and the curvatures α and β poorly, so that in θ = (E, A', B', α, β) the misfit is a narrow
+bent valley. In φ = (E, A', B', a, b) the directions that the runs determine are straight.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plm_scaling.laws.intervals import Floats
 from plm_scaling.laws.surface import LEAST_PREDICTION, Surface
 
+Bools = NDArray[np.bool_]
 VANISHED = 1e-9  # nats; a term this small has no exponent, and a/A' must not be formed
 TERMS = ((1, 3), (2, 4))  # (A', α) and (B', β) in θ; (A', a) and (B', b) in φ
 
@@ -30,13 +32,13 @@ class Derivatives:
     hessian: Floats
     majorant: Floats
 
-    def rows(self, chosen: Floats) -> "Derivatives":
+    def rows(self, chosen: Bools) -> "Derivatives":
         """Those of some rows."""
         return Derivatives(
             self.misfit[chosen], self.gradient[chosen], self.hessian[chosen], self.majorant[chosen]
         )
 
-    def replace(self, other: "Derivatives", where: Floats) -> "Derivatives":
+    def replace(self, other: "Derivatives", where: Bools) -> "Derivatives":
         """Rows of `other` where `where` (S,) is true, own rows elsewhere."""
         return Derivatives(
             np.where(where, other.misfit, self.misfit),

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from plm_scaling.laws.derivatives import TERMS, VANISHED, Derivatives, derivatives
+from plm_scaling.laws.derivatives import TERMS, VANISHED, Bools, Derivatives, derivatives
 from plm_scaling.laws.intervals import Floats
 from plm_scaling.laws.surface import Surface
 
-Bools = NDArray[np.bool_]
 MAX_STEPS = 400
 ROWS_AT_ONCE = 1024  # more fall out of the processor's cache
 FIRST_DAMPING, LEAST_DAMPING, LARGEST_DAMPING = 1e-3, 1e-9, 1e8
