@@ -19,8 +19,24 @@ class Runs(Block):
 class Laws(Block):
     """Which laws are fitted, and how."""
 
-    fits: Annotated[list[Literal["isoflop", "parametric"]], Field(min_length=1)]
-    """isoflop: minima of loss over size per budget. parametric: L = E + A/N^α + B/D^β."""
+    fits: Annotated[
+        list[
+            Literal[
+                "isoflop",
+                "parametric",
+                "frontier",
+                "repeated",
+                "transfer",
+                "mask_ratio",
+                "joint",
+            ]
+        ],
+        Field(min_length=1),
+    ]
+    """isoflop: minima of loss over size per budget. parametric: L = E + A/N^α + B/D^β. frontier:
+    lower envelope of all curves. repeated: what repeated tokens are worth. transfer: what starting
+    from the other objective is worth. mask_ratio: the best one. joint: two models of equal size
+    from one compute sum, by isoflop. See docs/laws.md for the cells that each needs."""
     bootstrap: Annotated[int, Field(ge=100)]
     """Resamples of the runs for intervals; 1000 and more for stable ones."""
     level: Annotated[float, Field(gt=0, lt=1)]

@@ -49,7 +49,7 @@ ONE_RUN_WARNING = (
 )
 
 
-def mask_ratio_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Floats]:
+def mask_ratio_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
     """The arguments of `fit_mask_ratio` from tables as `read_runs` and `curves.parquet` give.
 
     Finished, not excluded runs from scratch that have a mask ratio, in groups of one size, corpus

@@ -1,5 +1,7 @@
 """Which runs of a table the IsoFLOP and the parametric law take."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -37,16 +39,18 @@ def comparable_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return used
 
 
-def parametric_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Floats]:
+def parametric_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
     """The arrays of `fit_parametric` from a table as `read_runs` gives it; `curves` is not used."""
     used = comparable_runs(runs)
     return {name: used[name].to_numpy(float) for name in ("n_params", "tokens", "loss")}
 
 
-def isoflop_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Floats]:
+def isoflop_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
     """The arrays of `fit_isoflop`; with `curves` (curves.parquet) also `loss_sd`, the noise."""
     used = comparable_runs(runs)
-    points = {name: used[name].to_numpy(float) for name in ("n_params", "tokens", "flops", "loss")}
+    points: dict[str, Any] = {
+        name: used[name].to_numpy(float) for name in ("n_params", "tokens", "flops", "loss")
+    }
     if curves is not None:
         noise = loss_noise(curves, used["run_id"])
         if np.isfinite(noise).all():

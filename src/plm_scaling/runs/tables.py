@@ -213,3 +213,13 @@ def write_curves(path: Path, curves: Mapping[str, pd.DataFrame]) -> None:
         tables.append(pa.table(columns, schema=CURVE_SCHEMA))
     with atomic(path) as temporary:
         pq.write_table(pa.concat_tables(tables or [CURVE_SCHEMA.empty_table()]), temporary)
+
+
+def read_curves(path: Path) -> pd.DataFrame:
+    """Read curves.parquet; raises RunsError if it is missing or lacks a column."""
+    if not path.is_file():
+        raise RunsError(f"{path}: no such table of curves; make it with `snakemake laws`")
+    missing = [name for name in CURVE_SCHEMA.names if name not in pq.read_schema(path).names]
+    if missing:
+        raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; make it again")
+    return pd.read_parquet(path, columns=CURVE_SCHEMA.names)

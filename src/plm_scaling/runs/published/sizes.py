@@ -26,8 +26,8 @@ LOGGED_SHAPES = {
     "609M": Shape(31, 1280, 3413, 20),
     "736M": Shape(26, 1536, 4096, 24),
 }
-# The axis of the 10.7B has 284·4352 parameters more than its shape: 6 vectors per layer and 2 beside
-# them, it seems norms that the other models do not have.
+# The axis of the 10.7B has 284·4352 parameters more than its shape: 6 vectors per layer and 2
+# beside them, it seems norms that the other models do not have.
 LARGEST = STUDY_GRID["10.7B"]
 LARGEST_EXTRA = 4352 * (6 * 47 + 2)
 SIZES = {
