@@ -93,7 +93,7 @@ def test_summary_gives_the_exponents_and_where_the_report_is(figures):
     arguments, _ = figures
     lines = summary(arguments["runs"].parent).splitlines()
     assert len(lines) == len(arguments["laws"]) + 1
-    assert re.search(r"CLM isoflop: N_opt ∝ C\^0\.\d\d, 95 % interval", "\n".join(lines))
+    assert re.search(r"CLM isoflop: N_opt ∝ C\^0\.\d+, 95 % interval", "\n".join(lines))
     assert "report.html" in lines[-1]
 
 
