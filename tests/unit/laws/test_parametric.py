@@ -1,3 +1,4 @@
+import itertools
 import time
 
 import numpy as np
@@ -9,8 +10,11 @@ from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
 from plm_scaling.errors import LawError
 from plm_scaling.laws import surface as model
 from plm_scaling.laws.derivatives import derivatives
-from plm_scaling.laws.optima import exponent_grid, find_optima
+from plm_scaling.laws.descent import descend
+from plm_scaling.laws.intervals import multiplicities
+from plm_scaling.laws.optima import exponent_grid, find_optima, resample_optima
 from plm_scaling.laws.parametric import fit_parametric, predict_loss
+from plm_scaling.laws.parametric_checks import check_published_row
 
 BUDGETS = np.geomspace(1e10, 1e14, 6)
 
@@ -183,3 +187,91 @@ def test_parametric_missing_loss_is_refused(bad):
     loss[3] = bad
     with pytest.raises(LawError, match=r"run 3 .*column loss"):
         fit_parametric(n, d, loss)
+
+
+def test_parametric_resamples_are_as_good_as_cold_fits_and_as_scipys():
+    n, d, loss = runs(0.01, 7)
+    misfit = model.Surface.of(n, d, loss, 1e-3)
+    weights = multiplicities(len(n), 500, seed=3)
+    theta = resample_optima(misfit, find_optima(misfit), weights)
+    for i in range(480, 500):  # among those that started from the pilot's optima
+        starts = model.best_linear(misfit, exponent_grid(4))[0]
+        cold = descend(misfit, starts, weights[i : i + 1]).misfit.min()
+        assert misfit.misfit(theta[i : i + 1], weights[i : i + 1])[0] <= cold * (1 + 1e-7)
+        assert cold <= lbfgsb(misfit, theta[i], weights[i]).fun * (1 + 1e-7)
+
+
+def test_parametric_bootstrap_spread_is_the_true_spread():
+    """Optimisers that stop early leave resamples where they started: intervals 3-5 times short."""
+    n, d, loss = runs(0.01, 8)
+    exact = Surface().loss(n, d)
+    rng = np.random.default_rng(0)
+    refits = []
+    for _ in range(60):
+        new = exact * (1 + 0.01 * rng.standard_normal(len(n)))
+        refits.append(find_optima(model.Surface.of(n, d, new, 1e-3))[0].theta[3:])
+    misfit = model.Surface.of(n, d, loss, 1e-3)
+    weights = multiplicities(len(n), 600, seed=1)
+    theta = resample_optima(misfit, find_optima(misfit), weights)[:, 3:]
+    ratio = np.median(np.abs(theta - np.median(theta, axis=0)), axis=0) / np.median(
+        np.abs(refits - np.median(refits, axis=0)), axis=0
+    )
+    assert (ratio > 0.6).all()
+    assert (ratio < 1.8).all()
+
+
+def test_parametric_published_row_verdicts():
+    n, d, loss = runs(0.005, 2)
+    truth = Surface()
+    row = {name: getattr(truth, name) for name in ("E", "A", "B", "alpha", "beta")}
+    best = check_published_row(n, d, loss, row)["best"]
+    assert check_published_row(n, d, loss, best)["verdict"] == "global_optimum"
+    other = check_published_row(n, d, loss, row | {"B": 1.3 * truth.B})
+    assert other["verdict"] == "no_optimum"
+    assert other["ratio_to_best"] > 1.01
+    assert other["polished"]["beta"] == pytest.approx(best["beta"], rel=1e-4)
+    with pytest.raises(LawError, match="published row"):
+        check_published_row(n, d, loss, {"E": 1.0})
+
+
+def test_parametric_local_optimum_is_listed_with_its_objective():
+    n, d, loss = runs(0.04, 2, (1e11, 1e12, 1e13), 3)  # few noisy runs have several optima
+    misfit = model.Surface.of(n, d, loss, 1e-3)
+    optima = find_optima(misfit)
+    assert len(optima) > 1
+    for one in optima:
+        gradient = derivatives(misfit, one.theta[None], np.ones((1, len(n)))).gradient[0]
+        free = (one.theta > misfit.bounds[0]) & (one.theta < misfit.bounds[1])
+        assert np.abs(gradient[free]).max() < 1e-6
+    assert all(a.misfit < b.misfit for a, b in itertools.pairwise(optima))
+    listed = fit_parametric(n, d, loss, bootstrap=0).details["optima"]
+    assert [row["objective_value"] for row in listed] == [o.misfit for o in optima[:5]]
+
+
+def test_parametric_held_out_runs_above_a_bound_are_predicted_one_by_one():
+    n, d, loss = runs(0.002)
+    check = fit_parametric(n, d, loss, held_out_above=5e12, bootstrap=0).details["held_out"]
+    assert check["n_predicted"] == (6 * n * d > 5e12).sum() == len(check["runs"])
+    for row in check["runs"]:
+        assert row["predicted"] == pytest.approx(row["measured"], abs=0.05)
+    none = fit_parametric(n, d, loss, held_out_above=1e20, bootstrap=0).details["held_out"]
+    assert none["status"] == "not_available"
+
+
+def test_parametric_near_frontier_fit_ignores_wings_that_do_not_follow_the_form():
+    n, d, flops, loss = isoflop_grid(Surface(), BUDGETS, 21, span=30, noise=0.0005, seed=1)
+    best = np.array([loss[flops <= 1.2 * c].min() for c in flops])
+    bent = np.where(loss > best + 0.04, loss + 0.3 * (loss - best), loss)
+    result = fit_parametric(n, d, bent, bootstrap=0)
+    near = result.details["near_frontier"]
+    assert near["n_points"] < len(n)
+    off = abs(near["equations"]["N"]["a"] - Surface().a)
+    assert off < 0.001
+    assert abs(result.equations["N"].parameters["a"] - Surface().a) > 10 * off
+
+
+def test_parametric_four_thousand_resamples_of_250_runs_stay_fast():
+    table = runs(0.01, 1, np.geomspace(1e10, 1e14, 10), 25)
+    started = time.process_time()
+    fit_parametric(*table, bootstrap=4000, near_frontier_nats=None)
+    assert time.process_time() - started < 8  # measured 2; slow machines get room
