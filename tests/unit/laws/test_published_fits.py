@@ -9,7 +9,10 @@ import json
 import jsonschema
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 
+from plm_scaling.laws.frontier_published import notebook_envelope, notebook_points
 from plm_scaling.laws.isoflop import fit_isoflop
 from plm_scaling.laws.noise import scatter
 from plm_scaling.laws.parametric import fit_parametric
@@ -142,3 +145,49 @@ def validate(result, objective):
     result.data = {"runs": "runs.csv", "sha256": "0" * 64}
     document = json.loads(json.dumps(result.to_json(), allow_nan=False))
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("objective", "verdict", "ratio", "best"),
+    [
+        # §3.3, "repo envelope, D_row": objective 5.19e-4 best and 1.59e-3 at the published row
+        ("clm", "no_optimum", 3.06, {"A": 3.21, "B": 4.80, "alpha": 0.041, "beta": 0.068}),
+        # 4.92e-4 best and 4.94e-4 at the published row
+        ("mlm", "global_optimum", 1.003, {"A": 3.31, "B": 7.38, "alpha": 0.0422, "beta": 0.0971}),
+    ],
+)
+def test_published_row_on_notebook_points(published, objective, verdict, ratio, best):
+    points = notebook_envelope(**notebook_points(published.notebook, objective))
+    check = check_published_row(points.n_params, points.tokens, points.loss, TABLE_A9[objective])
+    assert check["verdict"] == verdict
+    assert check["ratio_to_best"] == pytest.approx(ratio, rel=0.005)
+    for name, value in best.items():
+        assert check["best"][name] == pytest.approx(value, rel=0.02)
+    assert check["best"]["E"] == pytest.approx(0, abs=1e-6)
+
+
+def test_published_clm_row_is_where_scipys_default_tolerances_stop(published):
+    """The mean objective from one start ends at Table A9's row, and the misfit falls from there."""
+    points = notebook_envelope(**notebook_points(published.notebook, "clm"))
+    log_n, log_d, log_loss = (np.log(x) for x in (points.n_params, points.tokens, points.loss))
+
+    def mean_misfit(x):
+        terms = np.stack([0 * log_n + x[0], x[1] - x[3] * log_n, x[2] - x[4] * log_d])
+        r = logsumexp(terms, axis=0) - log_loss
+        return np.mean(np.where(np.abs(r) <= 1e-3, 0.5 * r * r, 1e-3 * (np.abs(r) - 5e-4)))
+
+    start = [1, 5, 10, 0.5, 0.5]
+    early = minimize(mean_misfit, start, method="L-BFGS-B").x
+    row = TABLE_A9["clm"]
+    assert np.exp(early[0]) == pytest.approx(row["E"], abs=0.002)
+    assert np.exp(early[1]) == pytest.approx(row["A"], rel=0.02)
+    assert np.exp(early[2]) == pytest.approx(row["B"], rel=0.02)
+    assert early[3:] == pytest.approx([row["alpha"], row["beta"]], abs=0.002)
+    check = check_published_row(
+        points.n_params,
+        points.tokens,
+        points.loss,
+        dict(zip(("E", "A", "B", "alpha", "beta"), [*np.exp(early[:3]), *early[3:]], strict=True)),
+    )
+    assert check["verdict"] == "no_optimum"
+    assert check["ratio_to_best"] == pytest.approx(3.06, abs=0.01)
