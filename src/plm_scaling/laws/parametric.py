@@ -22,13 +22,16 @@ from plm_scaling.laws.parametric_checks import (
     held_out_check,
     optimum_row,
 )
-from plm_scaling.laws.parametric_health import fit_warnings, profile_summary
+from plm_scaling.laws.parametric_health import (
+    MAX_ALLOCATION_WIDTH,
+    fit_warnings,
+    profile_summary,
+)
 from plm_scaling.laws.points import near_frontier
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.surface import Surface
 
 NEAR_FRONTIER = 0.03  # nats
-MAX_ALLOCATION_WIDTH = 0.5  # an interval of a wider than this says next to nothing
 OPTIMA_KEPT = 5
 METHOD = (
     "sum of Huber(delta={delta:g}) of the log loss over the runs, minimised by damped Newton steps "
