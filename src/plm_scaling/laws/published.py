@@ -6,8 +6,13 @@ from typing import Any
 import pandas as pd
 
 from plm_scaling.laws.frontier import frontier_points
-from plm_scaling.laws.frontier_published import published_variants
+from plm_scaling.laws.frontier_published import (
+    notebook_envelope,
+    notebook_points,
+    published_variants,
+)
 from plm_scaling.laws.parametric_checks import check_published_row
+from plm_scaling.laws.parametric_published import early_descent
 from plm_scaling.laws.points import parametric_points
 
 # Table A9 of the study: L = E + A/N^alpha + B/D^beta; its MLM row gives E as zero
@@ -28,13 +33,26 @@ def published_procedure(
     """What the study's procedure gives for this law; None for laws it published nothing of.
 
     frontier: both envelope procedures and what they rest on (`published_variants`). parametric:
-    what Table A9's row is on these runs (`check_published_row`). `notebook` holds the raw points
+    what Table A9's row is on the notebook's points and on these runs (`check_published_row`), and
+    where the descent that gave it stops (`early_descent`). `notebook` holds the raw points
     that the importer keeps, `minima` the seven minima per objective of Table 2.
     """
     if law == "frontier":
         points = frontier_points(runs, curves)
         return published_variants(pd.read_parquet(notebook), points, minima, objective)
     if law == "parametric":
-        points = parametric_points(runs, curves)
-        return check_published_row(**points, row=PARAMETRIC_ROWS[objective])
+        envelope = notebook_envelope(**notebook_points(pd.read_parquet(notebook), objective))
+        theirs = {"n_params": envelope.n_params, "tokens": envelope.tokens, "loss": envelope.loss}
+        row, ours = PARAMETRIC_ROWS[objective], parametric_points(runs, curves)
+        return [
+            {
+                "source": "the notebook's points",
+                "early_descent": early_descent(**theirs),
+                **check_published_row(**theirs, row=row),
+            },
+            {
+                "source": "the final points of the corrected runs",
+                **check_published_row(**ours, row=row),
+            },
+        ]
     return None

@@ -189,11 +189,15 @@ def optimum_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
         if law.law != "parametric":
             continue
         best = law.details["optima"][0]["objective_value"]
-        listed = [("optimum", o, o["objective_value"] / best) for o in law.details["optima"]]
+        listed = [
+            ("optimum of the law's runs", o, o["objective_value"] / best)
+            for o in law.details["optima"]
+        ]
         for check in row_checks(law):
-            where = f" ({check['source']})" if "source" in check else ""
+            where = f", {check['source']}" if "source" in check else ""
             listed.append((f"Table A9{where}", check["row"], check["ratio_to_best"]))
             ratio = check["polished_ratio_to_best"]
+            listed.append((f"best fit{where}", check["best"], 1.0))
             listed.append((f"descent from Table A9{where}", check["polished"], ratio))
         for what, values, ratio in listed:
             numbers = {n: _text(values[n]) for n in ("E", "A", "B", "alpha", "beta")}

@@ -13,8 +13,9 @@ from plm_scaling.report.findings import Finding
 OBJECTIVES = ("clm", "mlm")
 VERDICTS = {
     "global_optimum": "is the best fit",
-    "local_optimum": "is a local optimum",
-    "no_optimum": "is no optimum: a descent from it goes on to the best fit",
+    "local_optimum": "is a local optimum whose objective is {ratio:.1f} times that of the best fit",
+    "no_optimum": "has an objective {ratio:.1f} times that of the best fit, and is not even a "
+    "local optimum: a descent from it ends at the best fit",
 }
 
 
@@ -43,9 +44,12 @@ def _reproduction(constants: pd.DataFrame) -> Finding:
     ours &= ~constants["published"].str.contains(r"\d-\d", regex=True)
     inside = ours & constants["verdict"].str.contains("Inside", regex=False)
     near = f", {close.sum()} more to within 1 %" if close.any() else ""
+    others = constants.loc[asked & ~again & ~close, "name"].value_counts()
+    rest = "; the others: " + ", ".join(f"{n} of {name}" for name, n in others.items())
     sentence = (
         f"Of {asked.sum()} published constants that the released logs allow to be worked out again "
-        f"by the study's own procedure, {again.sum()} come out as printed{near}. "
+        f"by the study's own procedure, {again.sum()} come out as printed{near}"
+        f"{rest if len(others) else ''}. "
         f"{inside.sum()} of {ours.sum()} lie inside the intervals of our fits."
     )
     return Finding("all", True, sentence, [])
@@ -83,13 +87,8 @@ def row_checks(law: LawResult) -> list[dict[str, Any]]:
 def row_sentence(check: Mapping[str, Any]) -> str:
     """What a published parametric row is on one set of runs."""
     where = check.get("source", "the final points of the corrected runs")
-    worse = ""
-    if check["verdict"] != "global_optimum":
-        worse = f", with an objective {check['ratio_to_best']:.1f} times that of the best"
-    return (
-        f"On {where} ({check['n_points']} points) the row of Table A9 "
-        f"{VERDICTS[check['verdict']]}{worse}."
-    )
+    verdict = VERDICTS[check["verdict"]].format(ratio=check["ratio_to_best"])
+    return f"On {where} ({check['n_points']} points) the row of Table A9 {verdict}."
 
 
 def _parametric(law: LawResult, _: pd.DataFrame) -> Finding:
@@ -153,10 +152,14 @@ def _repeated(law: LawResult, _: pd.DataFrame) -> Finding:
     if bad:
         rise = max(size["excess"]["kappa"] for size in bad)
         sentences.append(
-            f"At {_names(bad)} the form does not follow the {len(bad)} curve(s), whose loss turns "
-            f"up; an additive c·R^κ does, with κ up to {rise:.1f}."
+            f"At {_names(bad)} parameters ({len(bad)} of {len(sizes)} runs) no R* exists, as the "
+            f"loss turns up again; an additive c·R^κ follows it, with κ up to {rise:.1f}."
         )
     return Finding(law.objective, not bad and bool(good), " ".join(sentences), [])
+
+
+def _as_sentence(warning: str) -> str:
+    return f"{warning[0].upper()}{warning[1:]}."
 
 
 def _open(end: float | None) -> str:
@@ -208,4 +211,6 @@ def _mask_ratio(law: LawResult, _: pd.DataFrame) -> Finding:
         f"{100 * interval[1]:.1f} %); within noise at every size: "
         f"{', '.join(f'{100 * r:.0f} %' for r in common)}."
     )
-    return Finding(law.objective, law.status == "converged", sentence, law.warnings[:1])
+    return Finding(
+        law.objective, law.status == "converged", sentence, [_as_sentence(law.warnings[0])]
+    )
