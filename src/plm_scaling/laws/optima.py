@@ -11,7 +11,8 @@ from plm_scaling.laws.surface import NAMES, Surface, best_linear
 SAME_MISFIT, SAME_THETA = 1e-6, 1e-3  # relative; closer than this is one optimum
 GRID_POINTS = 16
 POLISHED = 8  # grid points descended from, besides the grid's own local minima
-PILOT = 400  # resamples fitted first, whose optima are the starts of all others
+PILOT = 128  # resamples in the first block; their optima are starts of the later ones
+MOST_CANDIDATES = 1000
 PROFILE_POINTS = 21
 
 
@@ -68,23 +69,25 @@ def resample_optima(surface: Surface, optima: list[Optimum], weights: Floats) ->
     """θ (R, 5) that minimises the misfit of each resample, `weights` (R, n) counting its runs.
 
     Each resample starts from the best of some hundred candidates: the optima of all runs, the
-    profile grid and, after the first PILOT resamples, what those ended at. As the misfit is a sum
+    profile grid and what earlier blocks of resamples ended at. As the misfit is a sum
     over runs, one product of matrices ranks all candidates in all resamples; near starts halve the
     steps, and candidates from every basin keep a resample from following one. Rows that did not
     converge are NaN.
     """
-    known = np.stack([o.theta for o in optima])
     grid = best_linear(surface, exponent_grid(GRID_POINTS))[0]
-    pilot = _fit_from_candidates(surface, np.concatenate([known, grid]), weights[:PILOT])
-    found = pilot[~np.isnan(pilot[:, 0])]
-    rest = _fit_from_candidates(surface, np.concatenate([known, grid, found]), weights[PILOT:])
-    return np.concatenate([pilot, rest])
+    candidates = np.concatenate([np.stack([o.theta for o in optima]), grid])
+    fitted, done, block = [np.empty((0, 5))], 0, PILOT
+    while done < len(weights):
+        theta = _fit_from_candidates(surface, candidates, weights[done : done + block])
+        fitted.append(theta)
+        if len(candidates) < MOST_CANDIDATES:
+            candidates = np.concatenate([candidates, theta[~np.isnan(theta[:, 0])]])
+        done, block = done + block, 4 * block
+    return np.concatenate(fitted)
 
 
 def _fit_from_candidates(surface: Surface, candidates: Floats, weights: Floats) -> Floats:
     """θ (R, 5) of the resamples, each started from the candidate that fits it best."""
-    if not len(weights):
-        return np.empty((0, 5))
     nearest = (weights @ surface.misfits(candidates).T).argmin(axis=1)
     descent = descend(surface, candidates[nearest], weights)
     return np.where(descent.converged[:, None], descent.theta, np.nan)
