@@ -26,7 +26,7 @@ COLUMNS = (
     *("objective", "law", "kind", "flops", "extrapolated"),
     *("n_params", "n_params_low", "n_params_high", "tokens", "tokens_low", "tokens_high"),
 )
-LINES = {"isoflop": "-", "parametric": ":", "frontier": "-.", "published": "--"}
+LINES: dict[str, Any] = {"isoflop": "-", "parametric": ":", "frontier": "-.", "published": "--"}
 NAMES = {"parametric": "parametric", "frontier": "envelope", "published": "study, Table 2"}
 PUBLISHED = {"source": "minima of Table 2", "points": "all", "space": "linear"}
 ROOM = 5.0  # factor above and below the lines that a wide band may fill

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from plm_scaling.figures.style import COMPUTE_LABEL, GREY, compute_axis, log_axis, panels, style
 from plm_scaling.laws.parametric import predict_loss
@@ -45,8 +45,10 @@ def loss_contours_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.Dat
             if other.objective == law.objective and other.details.get("frontier"):
                 table = pd.DataFrame(other.details["frontier"])
                 table = table[table["flops"] <= flops.max() * np.exp(EDGE)]
-                columns = (table[name].to_numpy(float) for name in ("flops", "n_params", "loss"))
-                kinds.append((other.law, *columns))
+                law_c, law_n, law_l = (
+                    table[name].to_numpy(float) for name in ("flops", "n_params", "loss")
+                )
+                kinds.append((other.law, law_c, law_n, law_l))
         for kind, c, size, loss in kinds:
             columns = {"flops": c, "n_params": size, "tokens": c / (6 * size), "loss": loss}
             part = pd.DataFrame(columns).assign(kind=kind, **facts)
@@ -95,7 +97,8 @@ def loss_contours(table: pd.DataFrame) -> Figure:
             ax.set_ylabel("non-embedding parameters N")
             bar = figure.colorbar(filled, ax=ax, aspect=28, pad=0.02)
             bar.set_label("loss (nats/token)")
-            bar.ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
+            ticks = MaxNLocator(6).tick_values(levels[0], levels[-1])
+            bar.set_ticks(ticks[(ticks >= levels[0]) & (ticks <= levels[-1])])
             bar.ax.grid(False)
         axes[-1].set_xlabel(COMPUTE_LABEL)
         figure.legend(handles=_handles(table), loc="outside lower center", ncols=3)
@@ -103,9 +106,12 @@ def loss_contours(table: pd.DataFrame) -> Figure:
 
 
 def _handles(table: pd.DataFrame) -> list[Any]:
-    look = {"marker": "o", "markeredgecolor": "black", "linestyle": ""}
+    look: dict[str, Any] = {"marker": "o", "markeredgecolor": "black", "linestyle": ""}
     handles = [Line2D([], [], color=GREY, markersize=4.5, label="run", **look)]
-    names = {"isoflop": ("-", "IsoFLOP N(C)"), "parametric": ("--", "parametric N(C)")}
+    names: dict[str, tuple[Any, str]] = {
+        "isoflop": ("-", "IsoFLOP N(C)"),
+        "parametric": ("--", "parametric N(C)"),
+    }
     for kind, (dashes, label) in names.items():
         if (table["kind"] == kind).any():
             handles.append(Line2D([], [], color="black", linestyle=dashes, label=label))

@@ -42,17 +42,16 @@ def published_procedure(
         return published_variants(pd.read_parquet(notebook), points, minima, objective)
     if law == "parametric":
         envelope = notebook_envelope(**notebook_points(pd.read_parquet(notebook), objective))
-        theirs = {"n_params": envelope.n_params, "tokens": envelope.tokens, "loss": envelope.loss}
         row, ours = PARAMETRIC_ROWS[objective], parametric_points(runs, curves)
         return [
             {
                 "source": "the notebook's points",
-                "early_descent": early_descent(**theirs),
-                **check_published_row(**theirs, row=row),
+                "early_descent": early_descent(envelope.n_params, envelope.tokens, envelope.loss),
+                **check_published_row(envelope.n_params, envelope.tokens, envelope.loss, row),
             },
             {
                 "source": "the final points of the corrected runs",
-                **check_published_row(**ours, row=row),
+                **check_published_row(ours["n_params"], ours["tokens"], ours["loss"], row),
             },
         ]
     return None

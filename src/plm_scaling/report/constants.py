@@ -49,7 +49,8 @@ def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFram
     if missing:
         raise PlmScalingError(f"{table}: column(s) missing: {', '.join(missing)}")
     rows = []
-    for line, row in enumerate(given.to_dict("records")):
+    for line, cells in enumerate(given.to_dict("records")):
+        row = {str(name): str(cell) for name, cell in cells.items()}
         try:
             procedure = look_up(row["procedure"], laws)
             ours = look_up(row["ours"], laws)

@@ -261,15 +261,16 @@ def kind_rows(files: pd.DataFrame) -> list[dict[str, str]]:
     rows = []
     for (kind, axis), part in files.groupby(["kind", "axis"]):
         used = str((part["used"] == "yes").sum())
-        rows.append({"kind": kind, "axis": axis, "files": str(len(part)), "used": used})
+        rows.append({"kind": str(kind), "axis": str(axis), "files": str(len(part)), "used": used})
     return rows
 
 
 def correction_rows(files: pd.DataFrame) -> list[dict[str, str]]:
     """Used files whose numbers were corrected or inferred, and unused ones, with the reason."""
     noted = files[(files["notes"] != "") & ~files["notes"].isin(_unchanged(files))]
+    names = {"path": "path", "run": "run_id", "used": "used", "notes": "notes"}
     return [
-        {"path": row["path"], "run": row["run_id"], "used": row["used"], "notes": row["notes"]}
+        {name: str(row[column]) for name, column in names.items()}
         for row in noted.sort_values(["used", "path"], ascending=[False, True]).to_dict("records")
     ]
 
