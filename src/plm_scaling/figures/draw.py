@@ -25,12 +25,6 @@ from plm_scaling.runs.tables import read_runs
 
 logger = logging.getLogger("plm_scaling")
 
-RUN_FIGURES = ("learning_curves", "isoflop", "frontier", "parametric", "loss_contours")
-DATA_FIGURES = ("funnel", "perplexity")
-PUBLISHED_FIGURES = (
-    *("isoflop", "frontier", "loss_contours", "parametric"),
-    *("ur50_unimeta", "repeated", "transfer", "mask_ratio"),
-)
 Job = tuple[Callable[[], pd.DataFrame], Callable[[pd.DataFrame], Figure]]
 
 

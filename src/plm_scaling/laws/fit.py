@@ -17,7 +17,12 @@ from plm_scaling.laws.isoflop import fit_isoflop
 from plm_scaling.laws.joint import fit_joint
 from plm_scaling.laws.mask_ratio import fit_mask_ratio, mask_ratio_points
 from plm_scaling.laws.parametric import fit_parametric
-from plm_scaling.laws.points import isoflop_points, parametric_points
+from plm_scaling.laws.points import (
+    isoflop_points,
+    not_comparable,
+    not_finished,
+    parametric_points,
+)
 from plm_scaling.laws.published import published_procedure
 from plm_scaling.laws.repeated_runs import fit_repeated_runs
 from plm_scaling.laws.result import LawResult, read_law, write_law
@@ -123,7 +128,7 @@ def fit_law(
     table = read_runs(runs, minimal=True)
     objective = _one_objective(table, objective, runs)
     table = table[table["objective"] == objective]
-    used, excluded = split_usable(table)
+    used, excluded = split_usable(table, NOT_USED.get(law, not_finished)(table))
     if used.empty:
         raise LawError(
             f"{runs}: none of the {len(table)} {objective} run(s) is finished and usable; train "
@@ -173,15 +178,19 @@ def _one_objective(table: pd.DataFrame, objective: str | None, runs: Path) -> st
     return str(objective)
 
 
-def split_usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """The runs a law may use, and the others with the reason."""
-    usable = (table["status"] == "finished") & (table["excluded"] == "")
-    left_out = table[~usable]
-    why = left_out["excluded"].where(left_out["excluded"] != "", left_out["status"])
-    return table[usable], [
+def split_usable(
+    table: pd.DataFrame, why: "pd.Series[str]"
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """The runs with an empty `why`, and the others with it."""
+    left_out = why != ""
+    return table[~left_out], [
         {"run_id": run_id, "why": reason}
-        for run_id, reason in zip(left_out["run_id"], why, strict=True)
+        for run_id, reason in zip(table.loc[left_out, "run_id"], why[left_out], strict=True)
     ]
+
+
+# laws that take runs alike in all but N and D; the others choose among the finished by themselves
+NOT_USED = {"isoflop": not_comparable, "parametric": not_comparable}
 
 
 def law_sentence(result: LawResult) -> str:

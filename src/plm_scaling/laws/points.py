@@ -15,28 +15,43 @@ MAX_EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff e
 
 
 def comparable_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one objective whose losses depend on N and D alone.
+    """The runs of one objective whose losses depend on N and D alone; see `not_comparable`.
 
-    Finished and not excluded, trained from scratch, on the corpus and with the mask ratio that most
-    share (losses on other held-out sets or tasks cannot be compared), on no token more than
-    MAX_EPOCHS times. Raises
-    LawError if runs of two objectives are given or none is left.
+    Raises LawError if runs of two objectives are given or none is left.
     """
     if runs["objective"].nunique() > 1:
         raise LawError("runs of both objectives; their losses cannot be compared, so give one")
-    used = runs[(runs["status"] == "finished") & (runs["excluded"] == "")]
-    used = used[used["init_from"] == ""]
-    for column in ("corpus", "mask_ratio"):
-        common = used[column].mode()
-        if len(common):
-            used = used[used[column] == common[0]]
-    used = used[~(used["tokens"] > MAX_EPOCHS * used["unique_tokens"])]
+    used = runs[not_comparable(runs) == ""]
     if used.empty:
         raise LawError(
             f"none of the {len(runs)} run(s) is finished, trained from scratch and without "
             "many repeats; train such cells, or fill the columns status and unique_tokens"
         )
     return used
+
+
+def not_finished(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Why no law may use a run: what its table says, or its status; '' where one may."""
+    why = runs["excluded"].where(runs["excluded"] != "", runs["status"])
+    return why.where(why != "finished", "")
+
+
+def not_comparable(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Why a run says nothing of N and D alone, '' where it does.
+
+    Runs must be finished and not excluded, trained from scratch, on the corpus and with the mask
+    ratio that most share (losses on other held-out sets or tasks cannot be compared), on no token
+    more than MAX_EPOCHS times.
+    """
+    why = not_finished(runs)
+    why = why.where((why != "") | (runs["init_from"] == ""), "not trained from scratch")
+    for column in ("corpus", "mask_ratio"):
+        common = runs.loc[why == "", column].mode()
+        if len(common):
+            other = (why == "") & (runs[column] != common[0])
+            why = why.mask(other, f"{column} is not {common[0]}, which most runs have")
+    many = (why == "") & (runs["tokens"] > MAX_EPOCHS * runs["unique_tokens"])
+    return why.mask(many, f"more than {MAX_EPOCHS:g} epochs")
 
 
 def parametric_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:

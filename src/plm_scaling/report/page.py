@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plm_scaling.errors import PlmScalingError
+from plm_scaling.figures import DATA_FIGURES
 from plm_scaling.files import atomic
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.report import tables
@@ -15,7 +16,6 @@ from plm_scaling.runs.tables import read_runs
 
 logger = logging.getLogger("plm_scaling")
 
-DATA_FIGURES = ("funnel", "perplexity")
 CAPTIONS = {
     "isoflop": "Validation loss against model size at equal compute. The diamond is the minimum of "
     "the parabola, the bar its interval; a grey cross marks a budget without a usable minimum.",

@@ -6,7 +6,8 @@ import pytest
 import study
 from PIL import Image
 
-from plm_scaling.figures.draw import DATA_FIGURES, RUN_FIGURES, draw_figures
+from plm_scaling.figures import DATA_FIGURES, run_figures
+from plm_scaling.figures.draw import draw_figures
 from plm_scaling.figures.frontier import frontier_table
 from plm_scaling.figures.funnel import funnel_table
 from plm_scaling.figures.isoflop import isoflop, isoflop_table
@@ -15,6 +16,8 @@ from plm_scaling.figures.perplexity import perplexity_table
 from plm_scaling.laws.points import comparable_runs
 from plm_scaling.laws.result import read_law
 from plm_scaling.runs.tables import read_runs
+
+RUN_FIGURES = run_figures(["isoflop", "parametric"])
 
 
 @pytest.fixture(scope="module")

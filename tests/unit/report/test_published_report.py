@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from plm_scaling.errors import PlmScalingError
-from plm_scaling.figures.draw import PUBLISHED_FIGURES, draw_figures
+from plm_scaling.figures import PUBLISHED_FIGURES
+from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.fit import fit_joint_law, fit_law
 from plm_scaling.report.published import make_published_report
 

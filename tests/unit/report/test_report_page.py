@@ -6,10 +6,13 @@ import pytest
 import study
 
 from plm_scaling.errors import LawError, PlmScalingError
-from plm_scaling.figures.draw import DATA_FIGURES, RUN_FIGURES, draw_figures
+from plm_scaling.figures import DATA_FIGURES, run_figures
+from plm_scaling.figures.draw import draw_figures
 from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary
 from plm_scaling.report.svg import inline_svg
+
+RUN_FIGURES = run_figures(["isoflop", "parametric"])
 
 
 @pytest.fixture(scope="module")
