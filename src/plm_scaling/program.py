@@ -6,11 +6,24 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from plm_scaling.errors import PlmScalingError
 
 logger = logging.getLogger("plm_scaling")
+
+
+def _say_nothing_of_interrupts(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+
+
+# Ctrl-C reaches every running program; who pressed it needs no traceback from each. Set here and
+# not in `run`, so that it holds during the seconds that the imports of a trainer take.
+sys.excepthook = _say_nothing_of_interrupts
 
 
 def run(function: Callable[..., Any], parser: argparse.ArgumentParser) -> None:

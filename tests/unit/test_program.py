@@ -1,6 +1,7 @@
 """What programs and commands say and return."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ from plm_scaling.progress import short_number, short_time
 
 PROGRAM = """
 import argparse
+import os
+import signal
 from pathlib import Path
 from plm_scaling.errors import SourceError
 from plm_scaling.program import run
@@ -19,6 +22,8 @@ def work(kind: str) -> None:
         raise SourceError("a.fasta: empty; fetch it again")
     if kind == "other":
         raise ZeroDivisionError("oh")
+    if kind == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--kind")
@@ -48,6 +53,12 @@ def test_program_unexpected_error_names_the_log(tmp_path):
     done = run("--kind", "other", "--log", tmp_path / "log")
     assert done.returncode == 1
     assert done.stderr == f"error: ZeroDivisionError: oh (traceback in {tmp_path / 'log'})\n"
+
+
+def test_program_interrupted_says_nothing_and_dies_of_the_signal(tmp_path):
+    done = run("--kind", "interrupt", "--log", tmp_path / "log")
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == ""
 
 
 def test_status_without_a_sweep_says_what_to_do(tmp_path):

@@ -90,6 +90,7 @@ class _Run:
         self.model: GPTModel = build_model(
             cell.shape, cell.objective, cell.context_length, VOCABULARY_SIZE, cell.init_std
         )
+        self.parameters = list(self.model.parameters())  # walking the modules takes 3 % of a step
         self.optimizer = make_optimizer(self.model, cell)
         self.position = Position()
         self.read_begin, self.read_rows = -1, valid[:0]
@@ -154,7 +155,7 @@ class _Run:
         loss = (losses * batch.loss_mask).sum() / batch.loss_mask.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), cell.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(self.parameters, cell.gradient_clip)
         self.optimizer.step()
         return loss.item()
 
