@@ -1,7 +1,8 @@
 """Protein sequences to scaling laws.
 
-Targets: all (the study's report), data, plan, train, laws, report. Rules are in rules/, one file per
-stage; what is computed comes from the config, how it is run from a profile.
+Targets: all (the study's report), data, plan, train, laws, report, published (the laws of Cheng et
+al. 2024 from their released logs). Rules are in rules/, one file per stage; what is computed comes
+from the config, how it is run from a profile.
 """
 
 import os
@@ -30,6 +31,7 @@ include: "rules/train.smk"
 include: "rules/runs.smk"
 include: "rules/laws.smk"
 include: "rules/report.smk"
+include: "rules/published.smk"
 
 
 localrules:
@@ -39,6 +41,7 @@ localrules:
     train,
     laws,
     report,
+    published,
 
 
 rule all:
@@ -68,3 +71,8 @@ rule laws:
 rule report:
     input:
         rules.make_report.output,
+
+
+rule published:
+    input:
+        rules.make_published_report.output,

@@ -6,13 +6,14 @@ from plm_scaling.laws import STAGE_VERSION as LAWS_VERSION
 LAWS = expand(
     "{{results}}/laws/{objective}.{law}.json",
     objective=CONFIG.sweep.objectives,
-    law=CONFIG.laws.fits,
-)
+    law=[law for law in CONFIG.laws.fits if law != "joint"],
+) + ["{results}/laws/both.joint.json"] * ("joint" in CONFIG.laws.fits)
 
 
 rule fit_law:
     input:
-        "{results}/runs.csv",
+        runs="{results}/runs.csv",
+        curves="{results}/curves.parquet",
     output:
         "{results}/laws/{objective}.{law}.json",
     log:
@@ -24,7 +25,7 @@ rule fit_law:
         runtime=30,
     params:
         script=script("fit_law"),
-        study=CONFIG.study,
+        study=lambda wildcards: wildcards.results.split("/")[1],
         bootstrap=CONFIG.laws.bootstrap,
         level=CONFIG.laws.level,
         huber_delta=CONFIG.laws.huber_delta,
@@ -32,6 +33,30 @@ rule fit_law:
         stage=LAWS_VERSION,
     shell:
         "python {params.script:q} --law {wildcards.law} --objective {wildcards.objective}"
-        " --study {params.study:q} --runs {input:q} --bootstrap {params.bootstrap}"
-        " --level {params.level} --seed {params.seed} --huber-delta {params.huber_delta}"
+        " --study {params.study:q} --runs {input.runs:q} --curves {input.curves:q}"
+        " --bootstrap {params.bootstrap} --level {params.level} --seed {params.seed}"
+        " --huber-delta {params.huber_delta} --out {output:q} --log {log:q}"
+
+
+rule fit_joint:
+    input:
+        clm="{results}/laws/clm.isoflop.json",
+        mlm="{results}/laws/mlm.isoflop.json",
+    output:
+        "{results}/laws/both.joint.json",
+    log:
+        "logs/{results}/fit_law.both.joint.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        script=script("fit_joint"),
+        study=lambda wildcards: wildcards.results.split("/")[1],
+        bootstrap=CONFIG.laws.bootstrap,
+        level=CONFIG.laws.level,
+        seed=CONFIG.seed,
+        stage=LAWS_VERSION,
+    shell:
+        "python {params.script:q} --clm {input.clm:q} --mlm {input.mlm:q} --study {params.study:q}"
+        " --bootstrap {params.bootstrap} --level {params.level} --seed {params.seed}"
         " --out {output:q} --log {log:q}"

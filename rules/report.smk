@@ -1,5 +1,6 @@
 """The study's figures and its report page, also from the runs that have finished so far."""
 
+from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.report import STAGE_VERSION as REPORT_VERSION
 
 COUNTS = [
@@ -23,8 +24,7 @@ rule record_config:
         "python {params.script:q} --config {params.config:q} --out {output:q} --log {log:q}"
 
 
-RUN_FIGURES = ["learning_curves", "frontier", *CONFIG.laws.fits]
-DATA_FIGURES = ["funnel", "perplexity"]
+RUN_FIGURES = run_figures(CONFIG.laws.fits)
 FORMATS = ["svg", "pdf", "png", "csv"]
 
 
@@ -44,11 +44,12 @@ rule draw_figures:
         runtime=30,
     params:
         script=script("draw_figures"),
+        names=RUN_FIGURES,
         folder=subpath(output[0], parent=True),
         stage=FIGURES_VERSION,
     shell:
         "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
-        " --laws {input.laws:q} --out {params.folder:q} --log {log:q}"
+        " --laws {input.laws:q} --only {params.names:q} --out {params.folder:q} --log {log:q}"
 
 
 rule draw_data_figures:

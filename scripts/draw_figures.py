@@ -6,7 +6,7 @@ python scripts/draw_figures.py --runs results/demo/runs.csv --curves results/dem
     --thresholds data/demo/filter/thresholds.json --out results/demo/figures
 
 The figures of the data are drawn with --counts, --scores and --thresholds, those of runs and laws
-with --runs, --curves and --laws.
+with --runs, --curves and --laws; --only names those wanted.
 """
 
 import argparse
@@ -25,5 +25,6 @@ if __name__ == "__main__":
     parser.add_argument("--counts", type=Path, nargs="*", default=[], help="counts.tsv by stage")
     parser.add_argument("--scores", type=Path, help="perplexity of each sequence (Parquet)")
     parser.add_argument("--thresholds", type=Path, help="thresholds of the filter (JSON)")
+    parser.add_argument("--only", nargs="*", default=[], help="draw these figures and no others")
     parser.add_argument("--out", type=Path, required=True, help="folder of the figures")
     program.run(draw_figures, parser)

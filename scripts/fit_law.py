@@ -1,7 +1,7 @@
 """Fit one law of one objective to a table of runs, with intervals and a statement of its health.
 
 python scripts/fit_law.py --law isoflop --objective clm --study demo --runs results/demo/runs.csv \
-    --bootstrap 1000 --level 0.95 --seed 1 --huber-delta 1e-3 \
+    --curves results/demo/curves.parquet --bootstrap 1000 --level 0.95 --seed 1 --huber-delta 1e-3 \
     --out results/demo/laws/clm.isoflop.json
 """
 
@@ -20,6 +20,10 @@ if __name__ == "__main__":
     parser.add_argument("--objective", choices=OBJECTIVES, required=True)
     parser.add_argument("--study", required=True, help="the study's name, kept in the law file")
     parser.add_argument("--runs", type=Path, required=True, help="table of runs (runs.csv)")
+    parser.add_argument("--curves", type=Path, help="their curves (curves.parquet)")
+    parser.add_argument("--notebook", type=Path, help="published study only: its raw points")
+    parser.add_argument("--minima", type=Path, help="published study only: minima of its Table 2")
+    parser.add_argument("--held-out-above", type=float, help="FLOPs; dearer runs are predicted")
     parser.add_argument("--bootstrap", type=int, required=True, help="resamples; 0 for none")
     parser.add_argument("--level", type=float, required=True, help="level of the intervals")
     parser.add_argument("--seed", type=int, required=True, help="seed of the resamples")

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from published import published
+
+__all__ = ["published"]  # a fixture
 
 settings.register_profile("shared", deadline=None)  # machines are shared; no test times code
 settings.load_profile("shared")

@@ -24,7 +24,9 @@ def fitted_study(folder: Path, **settings: object) -> dict[str, object]:
     for objective in ("clm", "mlm"):
         for law in ("isoflop", "parametric"):
             laws.append(folder / "laws" / f"{objective}.{law}.json")
-            fit_law(law, objective, "demo", runs, laws[-1], bootstrap=200)
+            fit_law(
+                law=law, objective=objective, study="demo", runs=runs, out=laws[-1], bootstrap=200
+            )
     return {"runs": runs, "curves": curves, "laws": laws, "out": folder / "figures"}
 
 

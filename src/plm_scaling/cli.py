@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from plm_scaling.errors import PlmScalingError, RunsError
 from plm_scaling.program import start_logging
@@ -18,6 +19,28 @@ def main() -> None:
     summary = commands.add_parser("summary", help="fitted exponents, and where the report is")
     summary.add_argument("results", type=Path, help="a results folder, such as results/demo")
     summary.set_defaults(function=show_summary)
+    fit = commands.add_parser("fit", help="fit a law to a table of runs")
+    fit.add_argument("law", help="frontier, isoflop, parametric, repeated, transfer or mask_ratio")
+    fit.add_argument(
+        "--runs", type=Path, required=True, help="CSV with n_params,tokens,loss or more columns"
+    )
+    fit.add_argument("--curves", type=Path, help="their learning curves (curves.parquet)")
+    fit.add_argument("--objective", help="clm or mlm, where the table holds both")
+    fit.add_argument("--bootstrap", type=int, default=1000, help="resamples (default 1000)")
+    fit.add_argument("--level", type=float, default=0.95, help="of the intervals (default 0.95)")
+    fit.add_argument("--seed", type=int, default=1, help="of the resamples (default 1)")
+    fit.add_argument("--out", type=Path, required=True, help="the law file (JSON)")
+    fit.set_defaults(function=show_fit)
+    plan = commands.add_parser("plan", help="what to train with a given compute, and its cost")
+    plan.add_argument("--flops", type=float, required=True, help="6·N·D to spend, such as 1e21")
+    plan.add_argument("--objective", choices=("clm", "mlm"), required=True)
+    plan.add_argument("--unique-tokens", type=float, help="tokens at hand; beyond, they repeat")
+    plan.add_argument("--laws", type=Path, help="folder of law files (default: the study's)")
+    plan.add_argument("--gpu", default="H100", help="for the hours (default H100)")
+    plan.add_argument(
+        "--utilisation", type=float, default=0.4, help="share of its peak (default 0.4)"
+    )
+    plan.set_defaults(function=show_advice)
     arguments = vars(parser.parse_args())
     function = arguments.pop("function")
     start_logging(None)
@@ -48,6 +71,23 @@ def show_summary(results: Path) -> None:
     from plm_scaling.report.summary import summary
 
     print(summary(results))
+
+
+def show_fit(law: str, runs: Path, out: Path, **options: Any) -> None:
+    """Fit a law to anybody's table, print the equations with intervals, and write the law file."""
+    from plm_scaling.laws.fit import fit_law
+    from plm_scaling.laws.text import law_text
+
+    print(law_text(fit_law(law, runs, out, **options)))
+    print(f"law file: {out}")
+
+
+def show_advice(laws: Path | None, **question: Any) -> None:
+    """Print what to train, from law files."""
+    from plm_scaling.laws.plan import PUBLISHED_LAWS, plan_training
+    from plm_scaling.laws.text import plan_text
+
+    print(plan_text(plan_training(laws=laws or PUBLISHED_LAWS, **question)))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,11 @@ def short_number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def short_count(value: float) -> str:
+    """2833956224 → '2.83B': parameters and tokens as models are named."""
+    return short_number(value).replace("G", "B")
+
+
 def short_time(seconds: float) -> str:
     """3725 → '1:02:05', 65 → '1:05'; '?' when not finite."""
     if not seconds < float("inf"):

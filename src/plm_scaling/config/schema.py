@@ -19,14 +19,38 @@ class Runs(Block):
 class Laws(Block):
     """Which laws are fitted, and how."""
 
-    fits: Annotated[list[Literal["isoflop", "parametric"]], Field(min_length=1)]
-    """isoflop: minima of loss over size per budget. parametric: L = E + A/N^α + B/D^β."""
+    fits: Annotated[
+        list[
+            Literal[
+                "isoflop",
+                "parametric",
+                "frontier",
+                "repeated",
+                "transfer",
+                "mask_ratio",
+                "joint",
+            ]
+        ],
+        Field(min_length=1),
+    ]
+    """isoflop: minima of loss over size per budget. parametric: L = E + A/N^α + B/D^β. frontier:
+    lower envelope of all curves. repeated: what repeated tokens are worth. transfer: what starting
+    from the other objective is worth. mask_ratio: the best one. joint: two models of equal size
+    from one compute sum, by isoflop. See docs/laws.md for the cells that each needs."""
     bootstrap: Annotated[int, Field(ge=100)]
     """Resamples of the runs for intervals; 1000 and more for stable ones."""
     level: Annotated[float, Field(gt=0, lt=1)]
     """Coverage of the intervals."""
     huber_delta: Positive
     """Huber δ on the log loss of the parametric fit (1e-3 in Hoffmann et al. 2022)."""
+
+
+class Published(Block):
+    """The logs that the study released; the target `published` fits its laws to them."""
+
+    logs: str | None
+    """Folder of the released repository (it holds `data/training_logs`), relative to this
+    repository; null downloads it. Every file is verified either way."""
 
 
 class SweepInputs(Block):
@@ -58,6 +82,13 @@ class Config(SweepInputs):
     filter: Filter
     runs: Runs
     laws: Laws
+    published: Published
+
+    @model_validator(mode="after")
+    def _study_is_not_the_published_one(self) -> Self:
+        if self.study == "published":
+            raise ValueError("study 'published' is the study's own logs; choose another name")
+        return self
 
     @model_validator(mode="after")
     def _reference_is_a_source(self) -> Self:

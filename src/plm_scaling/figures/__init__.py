@@ -3,4 +3,24 @@
 `STAGE_VERSION` is a parameter of the Snakemake rule: raise it when the figures change.
 """
 
-STAGE_VERSION = 1
+from collections.abc import Iterable
+
+STAGE_VERSION = 2
+
+DATA_FIGURES = ("funnel", "perplexity")
+PUBLISHED_FIGURES = (
+    *("isoflop", "frontier", "loss_contours", "parametric"),
+    *("ur50_unimeta", "repeated", "transfer", "mask_ratio"),
+)
+_OF_LAW = {
+    "isoflop": ("isoflop", "frontier"),
+    "frontier": ("frontier",),
+    "parametric": ("frontier", "parametric", "loss_contours"),
+    "transfer": ("transfer",),
+    "mask_ratio": ("mask_ratio",),
+}
+
+
+def run_figures(laws: Iterable[str]) -> list[str]:
+    """Names of the figures of a study that fits these laws."""
+    return ["learning_curves", *dict.fromkeys(f for law in laws for f in _OF_LAW.get(law, ()))]

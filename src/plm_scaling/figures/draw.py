@@ -7,20 +7,25 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from plm_scaling.errors import PlmScalingError
 from plm_scaling.figures.frontier import frontier, frontier_table
 from plm_scaling.figures.funnel import funnel, funnel_table
 from plm_scaling.figures.isoflop import isoflop, isoflop_table
 from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
+from plm_scaling.figures.loss_contours import loss_contours, loss_contours_table
+from plm_scaling.figures.mask_ratio import mask_ratio, mask_ratio_table
 from plm_scaling.figures.parametric import parametric, parametric_table
 from plm_scaling.figures.perplexity import perplexity, perplexity_table
+from plm_scaling.figures.repeated import repeated, repeated_table
 from plm_scaling.figures.style import save
-from plm_scaling.laws.result import read_law
+from plm_scaling.figures.transfer import transfer, transfer_table
+from plm_scaling.figures.ur50_unimeta import ur50_unimeta, ur50_unimeta_table
+from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.runs.tables import read_runs
 
 logger = logging.getLogger("plm_scaling")
 
-RUN_FIGURES = ("learning_curves", "isoflop", "frontier", "parametric")
-DATA_FIGURES = ("funnel", "perplexity")
+Job = tuple[Callable[[], pd.DataFrame], Callable[[pd.DataFrame], Figure]]
 
 
 def draw_figures(
@@ -31,34 +36,62 @@ def draw_figures(
     counts: Sequence[Path] = (),
     scores: Path | None = None,
     thresholds: Path | None = None,
+    only: Sequence[str] = (),
 ) -> list[str]:
     """Write `out`/{name}.svg, .pdf, .png and .csv for each figure; return the names drawn.
 
-    learning_curves if `runs` and `curves` are given; isoflop, frontier and parametric if `laws`
-    holds such a law besides; funnel if `counts` are given; perplexity if `scores` and `thresholds`
-    are. Counts are drawn in the order given.
+    learning_curves if `runs` and `curves` are given, and with them what `laws` hold: frontier, one
+    figure of each law's name, loss_contours for parametric and ur50_unimeta for repeated ones.
+    funnel if `counts` are given; perplexity if `scores` and `thresholds` are. Counts are drawn in
+    the order given. With `only`, these figures and no others. Raises PlmScalingError if the files
+    do not allow one of them.
     """
-    jobs: dict[str, tuple[Callable[[], pd.DataFrame], Callable[[pd.DataFrame], Figure]]] = {}
+    jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:
-        table = read_runs(runs)
-        read = [read_law(path) for path in laws]
-        by_law = {n: [law for law in read if law.law == n] for n in ("isoflop", "parametric")}
-        jobs["learning_curves"] = (
-            lambda: learning_curves_table(table, pd.read_parquet(curves)),
-            learning_curves,
-        )
-        if by_law["isoflop"]:
-            jobs["isoflop"] = (lambda: isoflop_table(table, by_law["isoflop"]), isoflop)
-        if read:
-            jobs["frontier"] = (lambda: frontier_table(read), frontier)
-        if by_law["parametric"]:
-            jobs["parametric"] = (lambda: parametric_table(table, by_law["parametric"]), parametric)
+        jobs |= _run_jobs(runs, curves, [read_law(path) for path in laws])
     if counts:
         jobs["funnel"] = (lambda: funnel_table(counts), funnel)
     if scores is not None and thresholds is not None:
         jobs["perplexity"] = (lambda: perplexity_table(scores, thresholds), perplexity)
-    for name, (make_table, make_figure) in jobs.items():
+    missing = [name for name in only if name not in jobs]
+    if missing:
+        raise PlmScalingError(
+            f"figure {', '.join(missing)}: the files given do not hold what it shows; they allow "
+            f"{', '.join(jobs) or 'none'}"
+        )
+    wanted = [name for name in jobs if not only or name in only]
+    for name in wanted:
+        make_table, make_figure = jobs[name]
         drawn = make_table()
         save(make_figure(drawn), drawn, out / name)
-    logger.info("[figures] %s in %s", ", ".join(jobs), out)
-    return list(jobs)
+    logger.info("[figures] %s in %s", ", ".join(wanted), out)
+    return wanted
+
+
+def _run_jobs(runs: Path, curves: Path, laws: list[LawResult]) -> dict[str, Job]:
+    """The figures of runs and laws."""
+    table, points = read_runs(runs), pd.read_parquet(curves)
+    found: dict[str, list[LawResult]] = {}
+    for law in laws:
+        found.setdefault(law.law, []).append(law)
+    fitted = found.get("parametric", [])
+    jobs: dict[str, Job] = {
+        "learning_curves": (lambda: learning_curves_table(table, points), learning_curves)
+    }
+    if "isoflop" in found:
+        jobs["isoflop"] = (lambda: isoflop_table(table, found["isoflop"]), isoflop)
+    if any(law.details.get("frontier") is not None for law in laws):
+        jobs["frontier"] = (lambda: frontier_table(laws), frontier)
+    if fitted:
+        jobs["parametric"] = (lambda: parametric_table(table, fitted), parametric)
+        both = [*fitted, *found.get("isoflop", [])]
+        jobs["loss_contours"] = (lambda: loss_contours_table(table, both), loss_contours)
+    again = [law for law in found.get("repeated", []) if law.details.get("kind") == "curves"]
+    if again:
+        jobs["ur50_unimeta"] = (lambda: ur50_unimeta_table(table, points, again), ur50_unimeta)
+        jobs["repeated"] = (lambda: repeated_table(table, points, again), repeated)
+    if "transfer" in found:
+        jobs["transfer"] = (lambda: transfer_table(found["transfer"]), transfer)
+    if "mask_ratio" in found:
+        jobs["mask_ratio"] = (lambda: mask_ratio_table(found["mask_ratio"]), mask_ratio)
+    return jobs

@@ -26,11 +26,17 @@ COLUMNS = (
     *("objective", "law", "kind", "flops", "extrapolated"),
     *("n_params", "n_params_low", "n_params_high", "tokens", "tokens_low", "tokens_high"),
 )
+LINES: dict[str, Any] = {"isoflop": "-", "parametric": ":", "frontier": "-.", "published": "--"}
+NAMES = {"parametric": "parametric", "frontier": "envelope", "published": "study, Table 2"}
+PUBLISHED = {"source": "minima of Table 2", "points": "all", "space": "linear"}
 ROOM = 5.0  # factor above and below the lines that a wide band may fill
 
 
 def frontier_table(laws: Sequence[LawResult]) -> pd.DataFrame:
-    """Rows of kind law (points of the fitted frontier) and minimum (IsoFLOP vertices)."""
+    """Rows of kind law (points of the fitted frontier) and minimum (IsoFLOP vertices).
+
+    A frontier law that holds the study's Table 2 by the study's procedure adds it as law published.
+    """
     rows: list[dict[str, Any]] = []
     for law in laws:
         for point in law.details.get("frontier", []):
@@ -44,7 +50,25 @@ def frontier_table(laws: Sequence[LawResult]) -> pd.DataFrame:
             if interval is not None:
                 tokens = [minimum["flops"] / (6 * n) for n in reversed(interval)]
             rows.append(_row(law, "minimum", minimum, interval, tokens))
+        rows += _published(law)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _published(law: LawResult) -> list[dict[str, Any]]:
+    """N and D of Table 2 along the fitted frontier, without intervals: the study gives none."""
+    if law.law != "frontier":
+        return []
+    for variant in law.details.get("published") or []:
+        if all(variant[name] == value for name, value in PUBLISHED.items()):
+            flops = np.array([point["flops"] for point in law.details["frontier"]])
+            powers = (("n_params", "N", "a"), ("tokens", "D", "b"))
+            y = {name: variant[e]["k"] * flops ** variant[e][p] for name, e, p in powers}
+            return [
+                _row(law, "law", {"flops": c, "n_params": n, "tokens": d}, None, None)
+                | {"law": "published"}
+                for c, n, d in zip(flops, y["n_params"], y["tokens"], strict=True)
+            ]
+    return []
 
 
 def _row(
@@ -63,7 +87,7 @@ def _row(
 
 
 def frontier(table: pd.DataFrame) -> Figure:
-    """N_opt(C) above D_opt(C): IsoFLOP law with its band, parametric law as a thin line."""
+    """N_opt(C) above D_opt(C): IsoFLOP law with its band, the others as thin lines."""
     labels = {"n_params": "optimal parameters N", "tokens": "optimal tokens D"}
     with style():
         figure, axes = panels(2, 2.9)
@@ -73,7 +97,10 @@ def frontier(table: pd.DataFrame) -> Figure:
             if table.empty:
                 ax.text(0.5, 0.5, "no law identified", transform=ax.transAxes, ha="center")
             else:
-                ax.set_ylim(table[name].min() / ROOM, table[name].max() * ROOM)
+                steady = (
+                    table[table["law"] == "isoflop"] if (table["law"] == "isoflop").any() else table
+                )
+                ax.set_ylim(steady[name].min() / ROOM, steady[name].max() * ROOM)
             compute_axis(ax)
             log_axis(ax, "y")
             ax.set_ylabel(label)
@@ -86,13 +113,13 @@ def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, law: str) -> 
     colour = OBJECTIVE_COLOURS[objective]
     line = part[part["kind"] == "law"]
     if law != "isoflop":
-        ax.plot(line["flops"], line[name], ":", color=colour, linewidth=1.2)
+        ax.plot(line["flops"], line[name], LINES[law], color=colour, linewidth=1.2)
         return
     ax.fill_between(
         line["flops"], line[f"{name}_low"], line[f"{name}_high"], color=colour, alpha=0.18, lw=0
     )
     inside = line[~line["extrapolated"].astype(bool)]
-    ax.plot(line["flops"], line[name], "--", color=colour, linewidth=0.9)
+    ax.plot(line["flops"], line[name], linestyle=(0, (1, 1)), color=colour, linewidth=0.9)
     ax.plot(inside["flops"], inside[name], "-", color=colour)
     points = part[part["kind"] == "minimum"]
     if len(points):
@@ -118,7 +145,8 @@ def _handles(table: pd.DataFrame) -> list[Any]:
     ]
     if (table["law"] == "isoflop").any():
         handles.append(Patch(color=GREY, alpha=0.25, label="IsoFLOP interval"))
-        handles.append(Line2D([], [], color=GREY, linestyle="--", label="extrapolated"))
-    if (table["law"] == "parametric").any():
-        handles.append(Line2D([], [], color=GREY, linestyle=":", label="parametric"))
+        handles.append(Line2D([], [], color=GREY, linestyle=(0, (1, 1)), label="extrapolated"))
+    for law, label in NAMES.items():
+        if (table["law"] == law).any():
+            handles.append(Line2D([], [], color=GREY, linestyle=LINES[law], label=label))
     return handles

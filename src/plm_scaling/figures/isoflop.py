@@ -11,28 +11,45 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plm_scaling.figures.style import GREY, log_axis, panels, power_of_ten, sequential, style
-from plm_scaling.laws.budgets import group_budgets
+from plm_scaling.laws.budgets import group_budgets, move_to_budgets
+from plm_scaling.laws.parabola import MIN_SIZES
+from plm_scaling.laws.points import comparable_runs
 from plm_scaling.laws.result import LawResult
 
-COLUMNS = ("objective", "flops_budget", "kind", "status", "n_params", "n_low", "n_high", "loss")
+COLUMNS = (
+    *("objective", "flops_budget", "kind", "status", "n_params", "n_low", "n_high", "loss"),
+    "in_window",
+)
 CURVE_POINTS = 60
 
 
 def isoflop_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.DataFrame:
     """Rows of kind run (measured), curve (parabola), minimum (with interval) and refused.
 
-    A refused budget is marked at its lowest measured loss; `status` says why it was refused.
+    Losses of runs are moved to their budget as in the fit; `in_window` is False for those too far
+    above the lowest to be fitted. A refused budget is marked at its lowest loss; `status` says why
+    it was refused. Budgets with too few sizes, such as single runs beside a sweep, are left out
+    unless there are no others.
     """
     rows: list[dict[str, Any]] = []
     for law in laws:
         left_out = {row["run_id"] for row in law.excluded}
-        used = runs[(runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)]
-        n, loss = used["n_params"].to_numpy(float), used["loss"].to_numpy(float)
-        groups = group_budgets(used["flops"].to_numpy(float))
-        for (budget, members), minimum in zip(groups, law.details["minima"], strict=True):
+        own = runs[(runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)]
+        used = comparable_runs(own)
+        n, flops = used["n_params"].to_numpy(float), used["flops"].to_numpy(float)
+        groups = group_budgets(flops)
+        loss = move_to_budgets(groups, flops, used["loss"].to_numpy(float), MIN_SIZES)
+        minima = law.details["minima"]
+        full = any(row["status"] != "too_few_sizes" for row in minima)
+        for (budget, members), minimum in zip(groups, minima, strict=True):
+            if full and minimum["status"] == "too_few_sizes":
+                continue
             facts = {"objective": law.objective, "flops_budget": budget, **_EMPTY}
             facts["status"] = minimum["status"]
-            rows += [facts | {"kind": "run", "n_params": n[i], "loss": loss[i]} for i in members]
+            low, high = minimum["n_params_range"]
+            for i in members:
+                point = {"kind": "run", "n_params": n[i], "loss": loss[i]}
+                rows.append(facts | point | {"in_window": bool(low <= n[i] <= high)})
             rows += [facts | point for point in _curve(minimum)]
             rows.append(facts | _mark(minimum, n[members], loss[members]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -82,7 +99,7 @@ def isoflop(table: pd.DataFrame) -> Figure:
         axes[-1].set_xlabel("non-embedding parameters N")
         for ax, handles, after in zip(axes, legends, [*legends[1:], None], strict=True):
             if after is None or _labels(after) != _labels(handles):  # one legend for equal panels
-                below = -0.17 if after is None else -0.1
+                below = -0.24 if after is None else -0.1
                 ax.legend(handles=handles, loc="upper center", ncols=2, bbox_to_anchor=(0.5, below))
     return figure
 
@@ -90,7 +107,9 @@ def isoflop(table: pd.DataFrame) -> Figure:
 def _draw_budget(ax: Axes, rows: pd.DataFrame, colour: str) -> None:
     kinds = {str(kind): part for kind, part in rows.groupby("kind")}
     refused = "refused" in kinds
-    ax.plot(kinds["run"]["n_params"], kinds["run"]["loss"], "o", color=colour, markersize=4)
+    inside = kinds["run"]["in_window"].astype(bool)
+    for part, fill in ((kinds["run"][inside], colour), (kinds["run"][~inside], "white")):
+        ax.plot(part["n_params"], part["loss"], "o", color=colour, markersize=4, mfc=fill)
     if "curve" in kinds:
         curve = kinds["curve"]
         ax.plot(curve["n_params"], curve["loss"], "--" if refused else "-", color=colour)

@@ -16,6 +16,7 @@ from plm_scaling.figures.style import (
     style,
 )
 from plm_scaling.laws.parametric import predict_loss
+from plm_scaling.laws.points import comparable_runs
 from plm_scaling.laws.result import LawResult
 
 COLUMNS = ("run_id", "objective", "n_params", "tokens", "flops", "loss")
@@ -26,8 +27,8 @@ def parametric_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.DataFr
     parts = []
     for law in laws:
         left_out = {row["run_id"] for row in law.excluded}
-        mask = (runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)
-        part = runs.loc[mask, list(COLUMNS)].copy()
+        own = runs[(runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)]
+        part = comparable_runs(own)[list(COLUMNS)].copy()
         part["fitted_loss"] = predict_loss(
             law, part["n_params"].to_numpy(float), part["tokens"].to_numpy(float)
         )

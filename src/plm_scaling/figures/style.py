@@ -14,12 +14,15 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from plm_scaling.files import atomic
-from plm_scaling.progress import short_number
+from plm_scaling.progress import short_count
 
 WIDTH = 4.6
 OBJECTIVE_COLOURS = {"clm": "#0072B2", "mlm": "#D55E00"}
@@ -27,7 +30,13 @@ OBJECTIVE_MARKERS = {"clm": "o", "mlm": "s"}
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 GREY = "#666666"
 COMPUTE_LABEL = "training compute C = 6·N·D (FLOPs)"
-FORMATS = ("svg", "pdf", "png")
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+CANVASES: dict[str, Any] = {
+    "svg": FigureCanvasSVG,
+    "pdf": FigureCanvasPdf,
+    "png": FigureCanvasAgg,
+}
+PNG_DPI = 200
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -77,14 +86,14 @@ def size_colours(n_params: np.ndarray) -> tuple[mpl.cm.ScalarMappable, LogNorm]:
 
 
 def log_axis(axes: Axes, which: str) -> None:
-    """A logarithmic axis labelled 100k, 1M, 1G, with more labels when it spans little."""
+    """A logarithmic axis labelled 100k, 1M, 1B, with more labels when it spans little."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     low, high = axis.get_view_interval()
     decades = np.log10(high / low) if low > 0 else 9
     steps: tuple[float, ...] = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1, 2, 5)
     axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -99,11 +108,11 @@ def compute_axis(axes: Axes) -> None:
 
 
 def power_of_ten(value: float) -> str:
-    """3.01e11 → '3×10¹¹' in matplotlib's mathematics, two significant digits."""
+    """3.01e11 → '3×10¹¹', two significant digits; as text, since mathematics is slow to set."""
     mantissa, exponent = f"{value:.1e}".split("e")
     mantissa = mantissa.removesuffix(".0")
-    power = f"10^{{{int(exponent)}}}"
-    return f"${power}$" if mantissa == "1" else rf"${mantissa}\times{power}$"
+    power = "10" + str(int(exponent)).translate(SUPERSCRIPTS)
+    return power if mantissa == "1" else f"{mantissa}×{power}"
 
 
 def save(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
@@ -116,8 +125,9 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
     with mpl.rc_context({**STYLE, "svg.hashsalt": stem.name, "svg.fonttype": "path"}):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not once per format
-        for kind in FORMATS:
+        for kind, canvas in CANVASES.items():  # `savefig` would draw everything twice
+            figure.set_dpi(PNG_DPI)  # the others fall back to points
             with atomic(stem.with_name(f"{stem.name}.{kind}")) as temporary:
-                figure.savefig(temporary, format=kind, dpi=200, metadata=no_date[kind])
+                getattr(canvas(figure), f"print_{kind}")(temporary, metadata=no_date[kind])
     with atomic(stem.with_name(f"{stem.name}.csv")) as temporary:
         table.to_csv(temporary, index=False)

@@ -4,19 +4,43 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from plm_scaling import __version__
 from plm_scaling.errors import LawError
 from plm_scaling.files import sha256_of
+from plm_scaling.laws.frontier import fit_frontier, frontier_points
 from plm_scaling.laws.intervals import percent
 from plm_scaling.laws.isoflop import fit_isoflop
+from plm_scaling.laws.joint import fit_joint
+from plm_scaling.laws.mask_ratio import fit_mask_ratio, mask_ratio_points
 from plm_scaling.laws.parametric import fit_parametric
-from plm_scaling.laws.result import LawResult, write_law
-from plm_scaling.runs.tables import OBJECTIVES, read_runs
+from plm_scaling.laws.points import (
+    isoflop_points,
+    not_comparable,
+    not_finished,
+    parametric_points,
+)
+from plm_scaling.laws.published import published_procedure
+from plm_scaling.laws.repeated_runs import fit_repeated_runs
+from plm_scaling.laws.result import LawResult, read_law, write_law
+from plm_scaling.laws.transfer import fit_transfer_runs
+from plm_scaling.runs.tables import read_curves, read_runs
 
 logger = logging.getLogger("plm_scaling")
+
+# the equation and parameter that a law is mostly asked for, and how to say it
+HEADLINES = {
+    "frontier": ("N", "a", "N_opt ∝ C^{}"),
+    "isoflop": ("N", "a", "N_opt ∝ C^{}"),
+    "parametric": ("N", "a", "N_opt ∝ C^{}"),
+    "joint": ("N", "a", "N of two equal models ∝ C_sum^{}"),
+    "repeated": ("D_eff", "R_D", "R*_D = {} repetitions"),
+    "transfer": ("D_t", "b", "transferred tokens ∝ N^{}"),
+    "mask_ratio": ("L", "ratio", "best mask ratio {}"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,65 +51,97 @@ class Settings:
     level: float
     seed: int
     huber_delta: float
+    held_out_above: float | None
+
+    @property
+    def resampling(self) -> dict[str, Any]:
+        """The arguments that every fit takes."""
+        return {"bootstrap": self.bootstrap, "level": self.level, "seed": self.seed}
 
 
-def _isoflop(runs: pd.DataFrame, settings: Settings) -> LawResult:
-    n, d, c, loss = (runs[x].to_numpy(float) for x in ("n_params", "tokens", "flops", "loss"))
-    return fit_isoflop(
-        n, d, c, loss, bootstrap=settings.bootstrap, level=settings.level, seed=settings.seed
-    )
+Tables = tuple[pd.DataFrame, pd.DataFrame | None]  # runs, and their curves where there are any
 
 
-def _parametric(runs: pd.DataFrame, settings: Settings) -> LawResult:
-    n, d, loss = (runs[x].to_numpy(float) for x in ("n_params", "tokens", "loss"))
+def _frontier(tables: Tables, settings: Settings) -> LawResult:
+    return fit_frontier(**frontier_points(*tables), **settings.resampling)
+
+
+def _isoflop(tables: Tables, settings: Settings) -> LawResult:
+    return fit_isoflop(**isoflop_points(*tables), **settings.resampling)
+
+
+def _parametric(tables: Tables, settings: Settings) -> LawResult:
     return fit_parametric(
-        n,
-        d,
-        loss,
+        **parametric_points(*tables),
         huber_delta=settings.huber_delta,
-        bootstrap=settings.bootstrap,
-        level=settings.level,
-        seed=settings.seed,
+        held_out_above=settings.held_out_above,
+        **settings.resampling,
     )
 
 
-LAWS: dict[str, Callable[[pd.DataFrame, Settings], LawResult]] = {
+def _repeated(tables: Tables, settings: Settings) -> LawResult:
+    return fit_repeated_runs(*tables, huber_delta=settings.huber_delta, **settings.resampling)
+
+
+def _transfer(tables: Tables, settings: Settings) -> LawResult:
+    return fit_transfer_runs(*tables, **settings.resampling)
+
+
+def _mask_ratio(tables: Tables, settings: Settings) -> LawResult:
+    return fit_mask_ratio(**mask_ratio_points(*tables), **settings.resampling)
+
+
+LAWS: dict[str, Callable[[Tables, Settings], LawResult]] = {
+    "frontier": _frontier,
     "isoflop": _isoflop,
     "parametric": _parametric,
+    "repeated": _repeated,
+    "transfer": _transfer,
+    "mask_ratio": _mask_ratio,
 }
 
 
 def fit_law(
     law: str,
-    objective: str,
-    study: str,
     runs: Path,
     out: Path,
+    objective: str | None = None,
+    study: str = "own",
+    curves: Path | None = None,
+    notebook: Path | None = None,
+    minima: Path | None = None,
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
     huber_delta: float = 1e-3,
+    held_out_above: float | None = None,
 ) -> LawResult:
     """Fit `law` to the finished, not excluded runs of `objective` in `runs`; write and return it.
 
-    Raises LawError if the law is unknown or no run can be used, RunsError for a bad table.
+    `runs` needs at least n_params, tokens and loss (`read_runs`); without `objective` all must have
+    the same. `curves` (curves.parquet) adds what needs whole learning curves; `notebook` and
+    `minima` (for the study's own runs) what the study's procedures give. Raises LawError if the law
+    is unknown or no run can be used, RunsError for a bad table.
     """
     if law not in LAWS:
         raise LawError(f"no law named '{law}'; there are {', '.join(LAWS)}")
-    if objective not in OBJECTIVES:
-        raise LawError(f"no objective named '{objective}'; there are {', '.join(OBJECTIVES)}")
-    table = read_runs(runs)
+    table = read_runs(runs, minimal=True)
+    objective = _one_objective(table, objective, runs)
     table = table[table["objective"] == objective]
-    used, excluded = split_usable(table)
+    used, excluded = split_usable(table, NOT_USED.get(law, not_finished)(table))
     if used.empty:
         raise LawError(
             f"{runs}: none of the {len(table)} {objective} run(s) is finished and usable; train "
             f"{objective} cells first (`snakemake train`), or fit another objective"
         )
+    tables = used, None if curves is None else read_curves(curves)
+    settings = Settings(bootstrap, level, seed, huber_delta, held_out_above)
     try:
-        result = LAWS[law](used, Settings(bootstrap, level, seed, huber_delta))
+        result = LAWS[law](tables, settings)
     except LawError as error:
         raise LawError(f"{objective} {law} from {runs}: {error}") from error
+    if notebook is not None and minima is not None:
+        result.details["published"] = published_procedure(law, objective, *tables, notebook, minima)
     result.objective, result.study = objective, study
     result.data = {"runs": str(runs), "sha256": sha256_of(runs)}
     result.excluded, result.version = excluded, __version__
@@ -96,26 +152,58 @@ def fit_law(
     return result
 
 
-def split_usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """The runs a law may use, and the others with the reason."""
-    usable = (table["status"] == "finished") & (table["excluded"] == "")
-    left_out = table[~usable]
-    why = left_out["excluded"].where(left_out["excluded"] != "", left_out["status"])
-    return table[usable], [
+def fit_joint_law(
+    clm: Path, mlm: Path, out: Path, study: str, bootstrap: int, level: float, seed: int
+) -> LawResult:
+    """Fit the law of two models of equal size from one law file per objective; write, return it."""
+    result = fit_joint(read_law(clm), read_law(mlm), bootstrap=bootstrap, level=level, seed=seed)
+    result.objective, result.study = "both", study
+    result.data = {"runs": f"{clm}, {mlm}", "sha256": read_law(clm).data["sha256"]}
+    result.version = __version__
+    write_law(out, result)
+    logger.info("[laws] %s", law_sentence(result))
+    return result
+
+
+def _one_objective(table: pd.DataFrame, objective: str | None, runs: Path) -> str:
+    present = sorted(set(table["objective"]))
+    if objective is None and len(present) == 1:
+        return str(present[0])
+    if objective not in present:
+        raise LawError(
+            f"{runs}: "
+            + ("runs of several objectives" if objective is None else f"no {objective} run")
+            + f"; there are {', '.join(present)}: say which one to fit"
+        )
+    return str(objective)
+
+
+def split_usable(
+    table: pd.DataFrame, why: "pd.Series[str]"
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """The runs with an empty `why`, and the others with it."""
+    left_out = why != ""
+    return table[~left_out], [
         {"run_id": run_id, "why": reason}
-        for run_id, reason in zip(left_out["run_id"], why, strict=True)
+        for run_id, reason in zip(table.loc[left_out, "run_id"], why[left_out], strict=True)
     ]
 
 
+# laws that take runs alike in all but N and D; the others choose among the finished by themselves
+NOT_USED = {"isoflop": not_comparable, "parametric": not_comparable}
+
+
 def law_sentence(result: LawResult) -> str:
-    """One line: the exponent of N_opt with its interval, and how the fit stands."""
-    equation = result.equations["N"]
-    value, interval = equation.parameters["a"], equation.interval["a"]
+    """One line: what the law is mostly asked for, with its interval, and how the fit stands."""
+    name, parameter, words = HEADLINES[result.law]
+    equation = result.equations[name]
+    value, interval = equation.parameters[parameter], equation.interval[parameter]
     head = f"{result.objective.upper()} {result.law}"
     if value is None:
-        return f"{head}: no exponent from {result.n_points} runs ({result.status})"
+        what = words.format("?")
+        return f"{head}: {what} not identified by {result.n_points} points ({result.status})"
     spread = "no interval"
     if interval is not None:
-        spread = f"{percent(equation.level)} interval {interval[0]:.2f} to {interval[1]:.2f}"
+        spread = f"{percent(equation.level)} interval {interval[0]:.3g} to {interval[1]:.3g}"
     warned = f", {len(result.warnings)} warning(s)" if result.warnings else ""
-    return f"{head}: N_opt ∝ C^{value:.2f}, {spread} ({result.status}{warned})"
+    return f"{head}: {words.format(f'{value:.3g}')}, {spread} ({result.status}{warned})"

@@ -1,23 +1,20 @@
 """Compute-optimal sizes from IsoFLOP parabolas (approach 2 of Hoffmann et al. 2022).
 
-In each budget C a quadratic in ln N is fitted to the losses; its vertex is N_opt, with
-D_opt = C/(6·N_opt). N = k·C^a, D = k·C^b and L = k·C^c are lines through the logarithms of the
-accepted vertices; a + b = 1 by construction. A vertex outside the sizes trained is no minimum.
+In each budget C a quadratic in ln N is fitted to the losses near the lowest; its vertex is N_opt,
+with D_opt = C/(6·N_opt). N = k·C^a, D = k·C^b and L = k·C^c are lines through the logarithms of the
+accepted vertices; a + b = 1 by construction. A vertex outside the sizes used is no minimum.
 
-Intervals: the sizes of a sweep are chosen, not drawn, and with five sizes per budget resampling
-runs would leave three distinct ones, hence an exact parabola, in half of the resamples. So the
-sizes are kept and the residuals are resampled: centred, divided by sqrt(1 − leverage), pooled over
-the accepted budgets. As few degrees of freedom also leave the size of the noise uncertain, each
-resample's residuals are scaled by sqrt(f/χ²_f). The intervals hold given the sizes, the set of
-accepted budgets and noise alike in all budgets; they do not cover what the quadratic itself gets
-wrong on a wide grid. With several runs per size the replicates enter the residuals by themselves.
+Runs a few per cent off their budget are moved to it along the slope of the lowest losses in C. Only
+runs within a window of the lowest loss are used, because far wings bend the parabola. How intervals
+are made is said in `isoflop_resample`, what they do not cover is measured in `isoflop_bias`.
 """
 
 from typing import Any
 
 import numpy as np
 
-from plm_scaling.laws.budgets import TOLERANCE, group_budgets
+from plm_scaling.errors import LawError
+from plm_scaling.laws.budgets import REACH, TOLERANCE, group_budgets, move_to_budgets
 from plm_scaling.laws.checks import check_runs, compute_warning
 from plm_scaling.laws.frontier_table import frontier_rows
 from plm_scaling.laws.intervals import (
@@ -27,18 +24,24 @@ from plm_scaling.laws.intervals import (
     percent,
     percentile_interval,
 )
-from plm_scaling.laws.parabola import Parabola, fit_parabola, vertices
+from plm_scaling.laws.isoflop_bias import parabola_bias
+from plm_scaling.laws.isoflop_resample import WINDOW_FACTOR, resample_vertices
+from plm_scaling.laws.parabola import MIN_SIZES, WINDOW, Parabola, fit_parabola
 from plm_scaling.laws.power import PowerLaw, fit_power_law, fit_power_laws, power_equation
 from plm_scaling.laws.result import LawResult
 
 METHOD = (
     "quadratic in ln N per IsoFLOP budget (runs within "
-    f"{percent(TOLERANCE)} of each other in FLOPs), vertex inside the sizes trained; power laws by "
-    "least squares in log-log over the vertices; intervals by a residual bootstrap given the sizes "
-    "and the accepted budgets; residual_rms in nats, objective_value their sum of squares"
+    f"{percent(TOLERANCE)} of each other in FLOPs, and others within {percent(REACH)} moved to the "
+    "budget along the slope of the lowest losses), on the runs within {window:g} nats of the "
+    "lowest loss; vertex inside their sizes; power laws by least squares in log-log over the "
+    "vertices; intervals by a residual bootstrap given the sizes and the accepted budgets, the "
+    f"window drawn between 1/{WINDOW_FACTOR:g} and {WINDOW_FACTOR:g} times its width{{noise}}; "
+    "residual_rms in nats, objective_value their sum of squares"
 )
 VANISHED_WARNING = 0.05
 WIDE_EXPONENT = 0.15
+LARGE_BIAS = 0.25  # of the interval's half-width
 
 
 def fit_isoflop(
@@ -46,23 +49,32 @@ def fit_isoflop(
     tokens: Floats,
     flops: Floats,
     loss: Floats,
+    loss_sd: Floats | None = None,
     *,
+    window: float = WINDOW,
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
 ) -> LawResult:
     """Fit N_opt(C), D_opt(C) and L_opt(C) to runs, all arrays of shape (n,).
 
-    `n_params` non-embedding, `tokens` and `flops` of training, `loss` in nats/token. Fewer than
-    two accepted budgets give status not_identified and no parameters. Raises LawError on values
-    that are not positive and finite.
+    `n_params` non-embedding, `tokens` and `flops` of training, `loss` in nats/token, `loss_sd` its
+    noise in nats where it has been measured (`plm_scaling.laws.noise`), `window` in nats. Fewer
+    than two accepted budgets give status not_identified and no parameters. Raises LawError on
+    values that are not positive and finite.
     """
     check_settings(bootstrap, level)
     check_runs(n_params=n_params, tokens=tokens, flops=flops, loss=loss)
-    parabolas = [fit_parabola(c, n_params[i], loss[i]) for c, i in group_budgets(flops)]
+    if loss_sd is not None:
+        check_runs(loss=loss, loss_sd=loss_sd)
+    if not window > 0:
+        raise LawError(f"the IsoFLOP window is {window}; give a positive number of nats")
+    groups = group_budgets(flops)
+    moved = move_to_budgets(groups, flops, loss, MIN_SIZES)
+    parabolas = [fit_parabola(c, n_params, moved, i, window) for c, i in groups]
     accepted = [p for p in parabolas if p.status == "accepted"]
     budgets = np.array([p.budget for p in accepted])
-    log_n, log_l, lost = _resampled_vertices(accepted, bootstrap, seed)
+    log_n, log_l, lost = resample_vertices(accepted, loss_sd, window, bootstrap, seed)
     laws = _power_laws(accepted)
     log_c = np.log(budgets)
     resampled = {
@@ -82,12 +94,16 @@ def fit_isoflop(
         with np.errstate(over="ignore"):
             samples = np.array([]) if column is None else np.exp(log_n[:, column])
         minima.append(p.to_json(percentile_interval(samples, level)))
+    bias = parabola_bias(accepted)
     warnings = _warnings(parabolas, accepted, lost, equations["N"].interval["a"])
+    warnings += _bias_warning(bias, equations["N"].interval["a"])
     warnings += compute_warning(n_params, tokens, flops)
     return LawResult(
         law="isoflop",
-        method=METHOD,
-        n_points=sum(p.n_runs for p in accepted),
+        method=METHOD.format(
+            window=window, noise="" if loss_sd is None else ", residuals no smaller than loss_sd"
+        ),
+        n_points=int(sum(p.used.sum() for p in accepted)),
         equations=equations,
         objective_value=squares if accepted else None,
         residual_rms=float(np.sqrt(squares / freedom)) if accepted else None,
@@ -97,6 +113,9 @@ def fit_isoflop(
             "minima": minima,
             "frontier": frontier_rows(budgets, laws, resampled, level) if laws else [],
             "held_out": _held_out(accepted),
+            "window": window,
+            "bias": bias,
+            "noise": None if loss_sd is None else float(np.median(loss_sd)),
             "bootstrap": {
                 "kind": "residuals within the sweep's sizes",
                 "resamples": bootstrap,
@@ -124,34 +143,6 @@ def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
         "D": fit_power_law(c, c / (6 * n)),
         "L": fit_power_law(c, loss),
     }
-
-
-def _resampled_vertices(
-    accepted: list[Parabola], resamples: int, seed: int
-) -> tuple[Floats, Floats, float | None]:
-    """ln N and ln L at the vertices, each (resamples, budgets), NaN where the parabola does not
-    open upwards, and the share of resamples in which a minimum vanished or left the sizes.
-
-    A resampled vertex outside the sizes is kept: leaving it out would cut the intervals short.
-    """
-    fits = [(p.fit, np.log(p.n_range)) for p in accepted if p.fit]
-    log_n = np.full((resamples, len(fits)), np.nan)
-    log_l = log_n.copy()
-    if not resamples or not fits:
-        return log_n, log_l, None
-    rng = np.random.default_rng(seed)
-    pool = np.concatenate([fit.residuals / np.sqrt(1 - fit.leverage) for fit, _ in fits])
-    pool = pool - pool.mean()
-    freedom = len(pool) - 3 * len(fits)
-    scale = np.sqrt(freedom / rng.chisquare(freedom, size=(resamples, 1)))
-    lost = np.zeros(resamples, bool)
-    for j, (fit, (low, high)) in enumerate(fits):
-        noise = scale * rng.choice(pool, size=(resamples, len(fit.fitted)))
-        x, at_vertex = vertices((fit.fitted + noise) @ fit.solver.T, fit.centre)
-        log_n[:, j] = x
-        log_l[at_vertex > 0, j] = np.log(at_vertex[at_vertex > 0])
-        lost |= ~((x > low) & (x < high))
-    return log_n, log_l, float(lost.mean())
 
 
 def _held_out(accepted: list[Parabola]) -> dict[str, Any]:
@@ -185,11 +176,18 @@ def _warnings(
     interval: Interval | None,
 ) -> list[str]:
     """What a reader must know before using the numbers, in plain sentences."""
+    several = [p for p in parabolas if p.n_sizes >= MIN_SIZES]
     warnings = [
         f"no minimum used at C={p.budget:.3g}: {p.reason()}"
-        for p in parabolas
+        for p in several
         if p.status != "accepted"
     ]
+    few = len(parabolas) - len(several)
+    if few:
+        warnings.append(
+            f"{few} of {len(parabolas)} amounts of compute have fewer than {MIN_SIZES} sizes and "
+            "give no minimum; their runs are not used"
+        )
     if len(accepted) < 2:
         warnings.append(
             f"{len(accepted)} of {len(parabolas)} budgets have a minimum; a power law needs two. "
@@ -205,8 +203,8 @@ def _warnings(
         warnings.append("no bootstrap was asked for; there are no intervals")
     elif lost > VANISHED_WARNING:
         warnings.append(
-            f"in {percent(round(lost, 2))} of the resamples at least one minimum vanished or "
-            "left the range of sizes; the intervals lean on parabolas beyond the sizes trained"
+            f"in {percent(round(lost, 2))} of the resamples at least one minimum vanished or left "
+            "its sizes and was refused; the intervals rest on the others"
         )
     if lost is not None and interval is None:
         warnings.append("over half of the resamples gave no exponent; there is no interval for a")
@@ -216,3 +214,15 @@ def _warnings(
             f"±{WIDE_EXPONENT}: these runs do not determine the exponent"
         )
     return warnings
+
+
+def _bias_warning(bias: dict[str, Any], interval: Interval | None) -> list[str]:
+    """A sentence if parabolas on this grid are off by more than the interval lets one expect."""
+    if bias["status"] != "done" or interval is None:
+        return []
+    if abs(bias["a"]) <= LARGE_BIAS * (interval[1] - interval[0]) / 2:
+        return []
+    return [
+        f"parabolas on these sizes and budgets are off by {bias['a']:+.3f} in a even without noise "
+        "(simulated from the fitted surface); the interval does not include it"
+    ]

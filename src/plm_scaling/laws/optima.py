@@ -9,8 +9,11 @@ from plm_scaling.laws.intervals import Floats
 from plm_scaling.laws.surface import NAMES, Surface, best_linear
 
 SAME_MISFIT, SAME_THETA = 1e-6, 1e-3  # relative; closer than this is one optimum
+GRID_POINTS = 16
+POLISHED = 8  # grid points descended from, besides the grid's own local minima
+PILOT = 128  # resamples in the first block; their optima are starts of the later ones
+MOST_CANDIDATES = 1000
 PROFILE_POINTS = 21
-RESAMPLE_STARTS = 2  # besides the resample's own best grid point
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,25 @@ def exponent_grid(points: int) -> Floats:
     return np.stack(np.meshgrid(values, values, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def find_optima(surface: Surface, grid_points: int = 16) -> list[Optimum]:
-    """All minima that descents from a grid over (α, β) reach, best first."""
-    weights = np.ones((1, len(surface.log_loss)))
-    start = best_linear(surface, exponent_grid(grid_points), weights)[0]
-    descent = descend(surface, start, weights)
+def find_optima(surface: Surface) -> list[Optimum]:
+    """The minima that descents from a grid over (α, β) reach, best first.
+
+    At each grid point E, A' and B' follow by least squares (variable projection). Descents start
+    from the best points and from every point that none of its eight neighbours beats, so that a
+    basin is not missed because a better one is wide.
+    """
+    grid = best_linear(surface, exponent_grid(GRID_POINTS))[0]
+    on_grid = surface.misfit(grid)
+    table = np.pad(on_grid.reshape(GRID_POINTS, GRID_POINTS), 1, constant_values=np.inf)
+    neighbours = np.lib.stride_tricks.sliding_window_view(table, (3, 3)).min(axis=(2, 3))
+    lowest = np.flatnonzero(on_grid <= neighbours.ravel())
+    chosen = np.union1d(lowest, np.argsort(on_grid, kind="stable")[:POLISHED])
+    return optima_from(surface, grid[chosen])
+
+
+def optima_from(surface: Surface, starts: Floats) -> list[Optimum]:
+    """The distinct minima reached from `starts` (S, 5), best first."""
+    descent = descend(surface, starts, np.ones((1, len(surface.log_loss))))
     optima: list[Optimum] = []
     for i in np.argsort(descent.misfit, kind="stable"):
         if not descent.converged[i]:
@@ -51,38 +68,48 @@ def find_optima(surface: Surface, grid_points: int = 16) -> list[Optimum]:
 def resample_optima(surface: Surface, optima: list[Optimum], weights: Floats) -> Floats:
     """θ (R, 5) that minimises the misfit of each resample, `weights` (R, n) counting its runs.
 
-    Each resample starts from the best optima of all runs and from the best point of its own
-    profile grid; warm starts alone would follow one basin. Rows that did not converge are NaN.
+    Each resample starts from the best of some hundred candidates: the optima of all runs, the
+    profile grid and what earlier blocks of resamples ended at. As the misfit is a sum
+    over runs, one product of matrices ranks all candidates in all resamples; near starts halve the
+    steps, and candidates from every basin keep a resample from following one. Rows that did not
+    converge are NaN.
     """
-    own = best_linear(surface, exponent_grid(8), weights)
-    n_resamples, n_grid, _ = own.shape
-    misfit = np.stack([surface.misfit(own[:, g], weights) for g in range(n_grid)], axis=1)
-    starts = [own[np.arange(n_resamples), misfit.argmin(axis=1)]]
-    starts += [np.tile(o.theta, (n_resamples, 1)) for o in optima[:RESAMPLE_STARTS]]
-    best, best_misfit = np.full((n_resamples, 5), np.nan), np.full(n_resamples, np.inf)
-    for start in starts:
-        descent = descend(surface, start, weights)
-        better = descent.converged & (descent.misfit < best_misfit)
-        best[better], best_misfit[better] = descent.theta[better], descent.misfit[better]
-    return best
+    grid = best_linear(surface, exponent_grid(GRID_POINTS))[0]
+    candidates = np.concatenate([np.stack([o.theta for o in optima]), grid])
+    fitted, done, block = [np.empty((0, 5))], 0, PILOT
+    while done < len(weights):
+        theta = _fit_from_candidates(surface, candidates, weights[done : done + block])
+        fitted.append(theta)
+        if len(candidates) < MOST_CANDIDATES:
+            candidates = np.concatenate([candidates, theta[~np.isnan(theta[:, 0])]])
+        done, block = done + block, 4 * block
+    return np.concatenate(fitted)
+
+
+def _fit_from_candidates(surface: Surface, candidates: Floats, weights: Floats) -> Floats:
+    """θ (R, 5) of the resamples, each started from the candidate that fits it best."""
+    nearest = (weights @ surface.misfits(candidates).T).argmin(axis=1)
+    descent = descend(surface, candidates[nearest], weights)
+    return np.where(descent.converged[:, None], descent.theta, np.nan)
 
 
 def profile_floor(surface: Surface, best: Optimum) -> list[tuple[float, float, Floats]]:
     """(E, least misfit, θ there) for E from 0 to almost the least loss, by rising E."""
-    weights = np.ones((1, len(surface.log_loss)))
     highest = 0.98 * surface.bounds[1][0]
-    floors = sorted({*np.linspace(0, highest, PROFILE_POINTS).tolist(), float(best.theta[0])})
+    floors = np.array(
+        sorted({*np.linspace(0, highest, PROFILE_POINTS).tolist(), float(best.theta[0])})
+    )
+    grids = best_linear(surface, exponent_grid(8), floors)
     starts = []
-    for floor in floors:
-        grid = best_linear(surface, exponent_grid(8), weights, fixed_floor=floor)[0]
+    for floor, grid in zip(floors, grids, strict=True):
         near = best.theta.copy()
         near[0] = floor
-        starts += [*grid[np.argsort(surface.misfit(grid, weights))[:2]], near]
-    descent = descend(surface, np.array(starts), weights, hold=(0,))
+        starts += [*grid[np.argsort(surface.misfit(grid), kind="stable")[:2]], near]
+    descent = descend(surface, np.array(starts), np.ones((1, len(surface.log_loss))), hold=(0,))
     misfit = descent.misfit.reshape(len(floors), -1)
     theta = descent.theta.reshape(*misfit.shape, 5)
     lowest = misfit.argmin(axis=1)
-    return [(floors[i], float(misfit[i, k]), theta[i, k]) for i, k in enumerate(lowest)]
+    return [(float(floors[i]), float(misfit[i, k]), theta[i, k]) for i, k in enumerate(lowest)]
 
 
 def bounds_hit(surface: Surface, theta: Floats) -> list[str]:

@@ -4,19 +4,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plm_scaling.laws.intervals import Floats, Interval
 from plm_scaling.progress import short_number
 
 MIN_SIZES = 4  # three sizes fit any quadratic exactly and leave nothing to judge it by
+KEPT_SIZES = 5  # the best sizes stay in the window however much their losses differ
+WINDOW = 0.06  # nats; further from the minimum the curve is no parabola
 
 
 @dataclass(frozen=True)
 class Quadratic:
     """L = c0 + c1·x + c2·x², x = ln N − centre, by least squares through n runs.
 
-    `solver` (3, n) maps losses to coefficients, so that resamples cost one product; `residuals`
-    are measured − fitted, in nats.
+    `solver` (3, n) maps losses to coefficients; `residuals` are measured − fitted, in nats.
     """
 
     centre: float
@@ -34,18 +36,30 @@ class Quadratic:
 
 @dataclass(frozen=True)
 class Parabola:
-    """One budget: its quadratic, if enough sizes, and whether that has a minimum.
+    """One budget: its runs by rising N, those in the window, their quadratic if enough sizes.
 
     `status`: accepted; too_few_sizes (no fit); no_minimum (c2 ≤ 0); edge (the vertex lies outside
-    the sizes).
+    the sizes of the window).
     """
 
     budget: float
-    n_runs: int
-    n_sizes: int
     status: str
-    n_range: Interval
+    n_params: Floats
+    loss: Floats
+    members: NDArray[np.int64]
+    used: NDArray[np.bool_]
     fit: Quadratic | None = None
+
+    @property
+    def n_range(self) -> Interval:
+        """Smallest and largest size in the window."""
+        n = self.n_params[self.used]
+        return float(n.min()), float(n.max())
+
+    @property
+    def n_sizes(self) -> int:
+        """Distinct sizes, in the window or not."""
+        return len(np.unique(self.n_params))
 
     @property
     def vertex(self) -> tuple[float, float] | None:
@@ -61,7 +75,7 @@ class Parabola:
         return {
             "too_few_sizes": f"{self.n_sizes} distinct size(s), {MIN_SIZES} are needed",
             "no_minimum": "the parabola does not open upwards",
-            "edge": "the vertex lies outside the sizes trained "
+            "edge": "the vertex lies outside the sizes trained near the lowest loss "
             f"({short_number(low)} to {short_number(high)})",
         }.get(self.status, "")
 
@@ -75,7 +89,8 @@ class Parabola:
             coefficients = [float(c0 - c1 * m + c2 * m * m), float(c1 - 2 * c2 * m), float(c2)]
         return {
             "flops": self.budget,
-            "n_runs": self.n_runs,
+            "n_runs": len(self.loss),
+            "n_used": int(self.used.sum()),
             "n_sizes": self.n_sizes,
             "status": self.status,
             "reason": self.reason(),
@@ -97,17 +112,43 @@ def vertices(coefficients: Floats, centre: float) -> tuple[Floats, Floats]:
     return centre + x, c0 + c1 * x / 2
 
 
-def fit_parabola(budget: float, n_params: Floats, loss: Floats) -> Parabola:
-    """Least squares of loss (n,) on ln N; the status says whether the minimum can be used."""
-    n_sizes = len(np.unique(n_params))
-    n_range = (float(n_params.min()), float(n_params.max()))
-    if n_sizes < MIN_SIZES:
-        return Parabola(budget, len(loss), n_sizes, "too_few_sizes", n_range)
-    log_n = np.log(n_params)
+def in_window(n_params: Floats, loss: Floats, window: Floats) -> NDArray[np.bool_]:
+    """Which runs lie within `window` (S,) nats of the lowest loss in each row of `loss` (S, n).
+
+    `n_params` (n,) must rise. A size counts by its best run; the KEPT_SIZES best ones always stay.
+    """
+    _, first = np.unique(n_params, return_index=True)
+    of_size = np.sort(np.minimum.reduceat(loss, first, axis=1), axis=1)
+    kept = of_size[:, min(KEPT_SIZES, len(first)) - 1]
+    limit = np.maximum(of_size[:, 0] + window, kept)
+    counts = np.diff(np.append(first, len(n_params)))
+    best = np.repeat(np.minimum.reduceat(loss, first, axis=1), counts, axis=1)
+    chosen: NDArray[np.bool_] = best <= limit[:, None]
+    return chosen
+
+
+def fit_parabola(
+    budget: float,
+    n_params: Floats,
+    loss: Floats,
+    members: NDArray[np.int64],
+    window: float = WINDOW,
+) -> Parabola:
+    """Least squares of loss on ln N over the runs of the window; `status` says how it went.
+
+    `n_params` and `loss` are those of all runs, `members` the indices of this budget's.
+    """
+    members = members[np.argsort(n_params[members], kind="stable")]
+    n, measured = n_params[members], loss[members]
+    used = in_window(n, measured[None, :], np.array([window]))[0]
+    bare = Parabola(budget, "too_few_sizes", n, measured, members, used)
+    if bare.n_sizes < MIN_SIZES:
+        return bare
+    log_n = np.log(n[used])
     centre = float(log_n.mean())
     design = np.vander(log_n - centre, 3, increasing=True)
     solver: Floats = np.linalg.pinv(design).astype(np.float64)
-    coefficients = solver @ loss
+    coefficients = solver @ measured[used]
     log_vertex, _ = vertices(coefficients[None, :], centre)
     if not coefficients[2] > 0:
         status = "no_minimum"
@@ -117,5 +158,5 @@ def fit_parabola(budget: float, n_params: Floats, loss: Floats) -> Parabola:
         status = "accepted"
     fitted = design @ coefficients
     leverage = np.einsum("ij,ji->i", design, solver)
-    fit = Quadratic(centre, coefficients, solver, fitted, loss - fitted, leverage)
-    return Parabola(budget, len(loss), n_sizes, status, n_range, fit)
+    fit = Quadratic(centre, coefficients, solver, fitted, measured[used] - fitted, leverage)
+    return Parabola(budget, status, n, measured, members, used, fit)

@@ -1,9 +1,9 @@
 """The parametric law L = E + A/N^α + B/D^β (approach 3 of Hoffmann et al. 2022).
 
-Σ Huber_δ(ln L̂ − ln L) over the runs is minimised from every point of a grid over (α, β), by Newton
-steps with exact derivatives; intervals come from resampled runs, each fitted from several starts.
-The compute-optimal allocation follows: N_opt = G·(C/6)^a, D_opt = (C/6)^b/G with a = β/(α+β),
-b = α/(α+β), G = (αA/(βB))^(1/(α+β)) (their eq. 4).
+Σ Huber_δ(ln L̂ − ln L) over the runs is minimised: E, A and B by least squares at each point of a
+grid over (α, β), then Newton steps with exact derivatives from the best points and the grid's own
+minima. Intervals come from resampled runs, each started from the best of some hundred candidates.
+The compute-optimal allocation that follows is in `implied`.
 """
 
 from typing import Any
@@ -11,35 +11,32 @@ from typing import Any
 import numpy as np
 
 from plm_scaling.errors import LawError
-from plm_scaling.laws.budgets import group_budgets
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.frontier_table import frontier_rows
-from plm_scaling.laws.intervals import (
-    Floats,
-    Interval,
-    check_settings,
-    multiplicities,
-    percentile_interval,
+from plm_scaling.laws.implied import implied_equations
+from plm_scaling.laws.intervals import Floats, Interval, check_settings, multiplicities
+from plm_scaling.laws.optima import bounds_hit, find_optima, profile_floor, resample_optima
+from plm_scaling.laws.parametric_checks import (
+    MIN_RUNS,
+    count_distinct,
+    held_out_check,
+    optimum_row,
 )
-from plm_scaling.laws.optima import (
-    Optimum,
-    bounds_hit,
-    find_optima,
-    profile_floor,
-    resample_optima,
+from plm_scaling.laws.parametric_health import (
+    MAX_ALLOCATION_WIDTH,
+    fit_warnings,
+    profile_summary,
 )
-from plm_scaling.laws.parametric_health import fit_warnings, profile_summary
-from plm_scaling.laws.power import PowerLaw, PowerLaws, power_equation
-from plm_scaling.laws.result import Equation, LawResult
-from plm_scaling.laws.surface import NAMES, Surface
+from plm_scaling.laws.points import near_frontier
+from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.surface import Surface
 
-MIN_RUNS = 6  # five parameters and something left to judge them by
-MAX_ALLOCATION_WIDTH = 0.5  # an interval of a wider than this says next to nothing
+NEAR_FRONTIER = 0.03  # nats
 OPTIMA_KEPT = 5
 METHOD = (
     "sum of Huber(delta={delta:g}) of the log loss over the runs, minimised by damped Newton steps "
     "from a 16 x 16 grid over (alpha, beta) with non-negative E, A, B; intervals by a bootstrap "
-    "over runs, refitted from several starts; N and D by Hoffmann et al. 2022 eq. 4; residual_rms "
+    "over runs, each resample refitted; N and D by Hoffmann et al. 2022 eq. 4; residual_rms "
     "is of ln(loss)"
 )
 
@@ -50,19 +47,24 @@ def fit_parametric(
     loss: Floats,
     *,
     huber_delta: float = 1e-3,
+    held_out_above: float | None = None,
+    near_frontier_nats: float | None = NEAR_FRONTIER,
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
 ) -> LawResult:
     """Fit L(N, D) to runs, all arrays of shape (n,): non-embedding parameters, tokens, nats/token.
 
-    Raises LawError with fewer than six distinct (N, D) or values not positive and finite.
+    The held-out check predicts the runs of more than `held_out_above` FLOPs from the others (None:
+    the dearest budget). `details["near_frontier"]` is the same fit on the runs within
+    `near_frontier_nats` of the best at like compute (None: left out). Raises LawError with fewer
+    than six distinct (N, D) or values not positive and finite.
     """
     check_settings(bootstrap, level)
     check_runs(n_params=n_params, tokens=tokens, loss=loss)
     if not huber_delta > 0:
         raise LawError(f"laws.huber_delta is {huber_delta}; give a positive number such as 1e-3")
-    distinct = len(np.unique(np.stack([n_params, tokens]), axis=1).T)
+    distinct = count_distinct(n_params, tokens)
     if distinct < MIN_RUNS:
         raise LawError(
             f"{distinct} distinct run(s); the parametric law has five parameters and needs at "
@@ -81,13 +83,21 @@ def fit_parametric(
     samples = np.full((bootstrap, 5), np.nan)
     if usable.any():
         samples[usable] = resample_optima(surface, optima, counts[usable])
-    equations, law, resampled = _equations(surface, best, samples, level)
+    equations, law, resampled = implied_equations(surface, best, samples, level)
     interval = equations["N"].interval["a"]
     hit = bounds_hit(surface, best.theta)
     status = _status(hit, interval)
     profile = profile_summary(surface, best, profile_floor(surface, best))
     residuals = surface.log_prediction(best.theta[None])[0] - surface.log_loss
     flops = 6 * n_params * tokens
+    near: dict[str, Any] = {"status": "not_available", "why": "not asked for"}
+    if near_frontier_nats is not None:
+        chosen = near_frontier(flops, loss, near_frontier_nats)
+        settings = {"huber_delta": huber_delta, "bootstrap": bootstrap, "level": level}
+        near = _near_frontier(
+            n_params[chosen], tokens[chosen], loss[chosen], settings | {"seed": seed}
+        )
+        near["within"] = near_frontier_nats
     return LawResult(
         law="parametric",
         method=METHOD.format(delta=huber_delta),
@@ -100,10 +110,11 @@ def fit_parametric(
         details={
             "huber_delta": huber_delta,
             "bounds_hit": hit,
-            "optima": [_optimum_row(surface, o) for o in optima[:OPTIMA_KEPT]],
+            "optima": [optimum_row(surface, o) for o in optima[:OPTIMA_KEPT]],
             "profile_E": profile,
             "frontier": frontier_rows(flops, law, resampled, level) if law else [],
-            "held_out": _held_out(n_params, tokens, loss, huber_delta),
+            "held_out": held_out_check(n_params, tokens, loss, huber_delta, held_out_above),
+            "near_frontier": near,
             "bootstrap": {
                 "kind": "runs",
                 "resamples": bootstrap,
@@ -128,88 +139,21 @@ def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
     return p["E"] + p["A"] / n_params ** p["alpha"] + p["B"] / tokens ** p["beta"]
 
 
-def _allocation(natural: Floats) -> PowerLaws:
-    """N_opt = k·C^a implied by rows (S, 5) of E, A, B, α, β; NaN where a term vanished."""
-    _, a_term, b_term, alpha, beta = natural.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_ratio = np.log(alpha * a_term) - np.log(beta * b_term)
-    exponent = beta / (alpha + beta)
-    log_k = log_ratio / (alpha + beta) - exponent * np.log(6)
-    valid = np.isfinite(log_k)
-    return PowerLaws(np.where(valid, log_k, np.nan), np.where(valid, exponent, np.nan))
-
-
-def _equations(
-    surface: Surface, best: Optimum, samples: Floats, level: float
-) -> tuple[dict[str, Equation], dict[str, Any] | None, dict[str, Any]]:
-    """Equations L, N and D, and the laws behind the frontier: of the fit and of the resamples."""
-    values = surface.natural(best.theta)
-    resampled = surface.natural(samples)
-    parameters: dict[str, float | None] = dict(zip(NAMES, map(float, values), strict=True))
-    interval = {n: percentile_interval(resampled[:, i], level) for i, n in enumerate(NAMES)}
-    for term, exponent in (("A", "alpha"), ("B", "beta")):
-        if parameters[term] == 0:  # without the term its exponent means nothing
-            parameters[exponent] = interval[exponent] = None
-    n_laws = _allocation(resampled)
-    d_laws = PowerLaws(-np.log(6) - n_laws.log_k, 1 - n_laws.exponent)
-    n_one = _allocation(values[None])
-    n_law = d_law = law = None
-    if np.isfinite(n_one.log_k[0]):
-        n_law = PowerLaw(float(n_one.log_k[0]), float(n_one.exponent[0]))
-        d_law = PowerLaw(-float(np.log(6)) - n_law.log_k, 1 - n_law.exponent)
-        law = {"N": n_law, "D": d_law, "L": lambda c: _loss(values, n_law(c), d_law(c))}
-    of_resamples = {
-        "N": n_laws,
-        "D": d_laws,
-        "L": lambda c: _loss(resampled.T, n_laws(c), d_laws(c)),
-    }
-    equations = {
-        "L": Equation("E + A/N^alpha + B/D^beta", parameters, interval, level),
-        "N": power_equation("a", n_law, n_laws, level),
-        "D": power_equation("b", d_law, d_laws, level),
-    }
-    return equations, law, of_resamples
-
-
-def _loss(natural: Floats, n_params: Floats, tokens: Floats) -> Floats:
-    e, a, b, alpha, beta = natural
-    return e + a / n_params**alpha + b / tokens**beta
-
-
-def _optimum_row(surface: Surface, optimum: Optimum) -> dict[str, Any]:
-    natural = surface.natural(optimum.theta)
-    return {
-        "objective_value": optimum.misfit,
-        "starts": optimum.starts,
-        **dict(zip(NAMES, map(float, natural), strict=True)),
-    }
-
-
-def _held_out(n_params: Floats, tokens: Floats, loss: Floats, delta: float) -> dict[str, Any]:
-    """Fit without the dearest budget, predict its losses."""
-    groups = group_budgets(6 * n_params * tokens)
-    dearest = groups[-1][1]
-    rest = np.setdiff1d(np.arange(len(loss)), dearest)
-    distinct = len(np.unique(np.stack([n_params[rest], tokens[rest]]), axis=1).T)
+def _near_frontier(
+    n_params: Floats, tokens: Floats, loss: Floats, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """The parts of the fit to near-frontier runs that stand beside the fit to all of them."""
+    distinct = count_distinct(n_params, tokens)
     if distinct < MIN_RUNS:
-        return {
-            "status": "not_available",
-            "why": f"{distinct} distinct runs remain without the dearest budget; "
-            f"{MIN_RUNS} are needed",
-        }
-    surface = Surface.of(n_params[rest], tokens[rest], loss[rest], delta)
-    optima = find_optima(surface, grid_points=8)
-    if not optima:
-        return {"status": "not_available", "why": "the fit without the dearest budget failed"}
-    fitted = _loss(surface.natural(optima[0].theta), n_params[dearest], tokens[dearest])
-    error = fitted - loss[dearest]
+        return {"status": "not_available", "why": f"{distinct} distinct runs; six are needed"}
+    fit = fit_parametric(n_params, tokens, loss, near_frontier_nats=None, **settings)
     return {
-        "status": "done",
-        "fitted_on_flops": [budget for budget, _ in groups[:-1]],
-        "predicted_at_flops": groups[-1][0],
-        "n_predicted": len(dearest),
-        "loss": {
-            "mean_error": float(error.mean()),
-            "rms_error": float(np.sqrt((error**2).mean())),
-        },
+        "status": fit.status,
+        "n_points": fit.n_points,
+        "equations": {name: equation.to_json() for name, equation in fit.equations.items()},
+        "objective_value": fit.objective_value,
+        "residual_rms": fit.residual_rms,
+        "profile_E": {k: v for k, v in fit.details["profile_E"].items() if k != "points"},
+        "held_out": fit.details["held_out"],
+        "warnings": fit.warnings,
     }

@@ -12,6 +12,7 @@ FLAT = 0.02  # an objective this much above the best is as good, for any noise m
 RIVAL = 0.10
 FEW_RUNS = 12
 OFTEN = 0.05
+MAX_ALLOCATION_WIDTH = 0.3  # ±0.15: a wider interval of a does not say how to share compute
 
 
 def profile_summary(
@@ -81,7 +82,7 @@ def fit_warnings(
     if distinct < FEW_RUNS:
         warnings.append(f"{distinct} distinct runs for five parameters; the intervals are rough")
     warnings += _resample_warnings(surface, samples)
-    if interval is not None and interval[1] - interval[0] > 0.3:
+    if interval is not None and interval[1] - interval[0] > MAX_ALLOCATION_WIDTH:
         warnings.append(
             f"the interval of a ({interval[0]:.2f} to {interval[1]:.2f}) spans more than ±0.15: "
             "these runs do not determine how to share compute between N and D"

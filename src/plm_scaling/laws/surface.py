@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from plm_scaling.laws.intervals import Floats
 
 NAMES = ("E", "A", "B", "alpha", "beta")
+LEAST_PREDICTION = 1e-9  # nats; on the way all terms can be zero, and the logarithm must exist
 EXPONENT_BOUNDS = (0.005, 3.0)  # outside, a term is a constant or a step within any real sweep
 
 
@@ -52,51 +53,29 @@ class Surface:
         """ln of the fitted loss, (S, n), at θ (S, 5)."""
         e, a, b, alpha, beta = (column[:, None] for column in theta.T)
         prediction = e + a * np.exp(-alpha * self.log_n) + b * np.exp(-beta * self.log_d)
-        return np.log(np.maximum(prediction, 1e-300))  # all terms can be zero on the way
+        return np.log(np.maximum(prediction, LEAST_PREDICTION))
 
-    def misfit(self, theta: Floats, weights: Floats) -> Floats:
+    def misfits(self, theta: Floats) -> Floats:
+        """Huber_δ(ln L̂ − ln L) of each run, (S, n), at θ (S, 5)."""
+        r = self.log_prediction(theta) - self.log_loss
+        clipped = np.clip(r, -self.delta, self.delta)
+        return clipped * (r - 0.5 * clipped)
+
+    def misfit(self, theta: Floats, weights: Floats | None = None) -> Floats:
         """Σ w·Huber_δ(ln L̂ − ln L), (S,): the sum over runs, as in Hoffmann et al. 2022 eq. 10.
 
-        `weights` (S, n) or (1, n) counts each run. With the mean instead of the sum, tolerances
-        stop optimisers far from the minimum.
+        `weights` (S, n) or (1, n) counts each run; without, each counts once. With the mean instead
+        of the sum, tolerances stop optimisers far from the minimum.
         """
-        r = self.log_prediction(theta) - self.log_loss
-        size = np.abs(r)
-        huber = np.where(size <= self.delta, 0.5 * r * r, self.delta * (size - 0.5 * self.delta))
-        return (weights * huber).sum(axis=1)
+        misfits = self.misfits(theta)
+        return misfits.sum(axis=1) if weights is None else (weights * misfits).sum(axis=1)
 
-    def derivatives(self, theta: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-        """Gradient (S, 5), Hessian (S, 5, 5) and its positive majorant (S, 5, 5) of the misfit.
-
-        The majorant replaces Huber's function by the parabola that touches it (weights
-        min(1, δ/|r|)) and drops the curvature of the surface, so it is positive semidefinite.
-        """
-        e, a, b, alpha, beta = (column[:, None] for column in theta.T)
-        n_part, d_part = np.exp(-alpha * self.log_n), np.exp(-beta * self.log_d)
-        prediction = e + a * n_part + b * d_part
-        r = np.log(prediction) - self.log_loss
-        n_slope, d_slope = -self.log_n * n_part, -self.log_d * d_part
-        columns = (np.ones_like(r), n_part, d_part, a * n_slope, b * d_slope)
-        jacobian = np.stack(columns, axis=2) / prediction[:, :, None]
-        pull = weights * np.clip(r, -self.delta, self.delta)
-        gradient = np.einsum("sn,sni->si", pull, jacobian)
-        quadratic = np.abs(r) <= self.delta
-        transposed = jacobian.transpose(0, 2, 1)
-        hessian = (transposed * (weights * quadratic - pull)[:, None, :]) @ jacobian
-        share = pull / prediction
-        for i, j, second in (
-            (1, 3, n_slope),
-            (2, 4, d_slope),
-            (3, 3, -a * n_slope * self.log_n),
-            (4, 4, -b * d_slope * self.log_d),
-        ):
-            value = (share * second).sum(axis=1)
-            hessian[:, i, j] += value
-            if i != j:
-                hessian[:, j, i] += value
-        touch = weights * np.minimum(1, self.delta / np.maximum(np.abs(r), 1e-300))
-        majorant = (transposed * touch[:, None, :]) @ jacobian
-        return gradient, hessian, majorant
+    def scaled(self, natural: Floats) -> Floats:
+        """θ of (E, A, B, α, β) with N in parameters and D in tokens; inverse of `natural`."""
+        theta = np.array(natural, float)
+        theta[..., 1] *= np.exp(-theta[..., 3] * self.centre_n)
+        theta[..., 2] *= np.exp(-theta[..., 4] * self.centre_d)
+        return theta
 
     def natural(self, theta: Floats) -> Floats:
         """(E, A, B, α, β) of L = E + A/N^α + B/D^β with N in parameters and D in tokens."""
@@ -106,28 +85,28 @@ class Surface:
         return natural
 
 
-def best_linear(
-    surface: Surface, exponents: Floats, weights: Floats, fixed_floor: float | None = None
-) -> Floats:
-    """θ (S, G, 5): for each of G pairs (α, β), the non-negative (E, A', B') of least squares.
+def best_linear(surface: Surface, exponents: Floats, floors: Floats | None = None) -> Floats:
+    """θ (F, G, 5): for each of G pairs (α, β), the non-negative (E, A', B') of least squares.
 
-    Squares of the relative residual, weighted by `weights` (S, n); `fixed_floor` holds E. The
-    minimum over non-negative values is the best of the seven sets of terms that may be non-zero.
+    Squares are of the relative residual. `floors` (F,) holds E at each of its values; without, E is
+    fitted and F = 1. The minimum over non-negative values is the best of the sets of terms that may
+    be non-zero.
     """
     loss = np.exp(surface.log_loss)
-    n_part = np.exp(-exponents[:, :1] * surface.log_n)
-    d_part = np.exp(-exponents[:, 1:] * surface.log_d)
-    design = np.stack([np.ones_like(n_part), n_part, d_part], axis=2) / loss[:, None]
-    target = np.ones(len(loss)) if fixed_floor is None else 1 - fixed_floor / loss
-    products = np.einsum("gni,gnj->ngij", design, design)
-    matrix = np.tensordot(weights, products, 1)
-    vector = np.tensordot(weights, design.transpose(1, 0, 2) * target[:, None, None], 1)
+    design = np.empty((len(exponents), 3, len(loss)))
+    design[:, 0] = 1
+    design[:, 1] = np.exp(-exponents[:, :1] * surface.log_n)
+    design[:, 2] = np.exp(-exponents[:, 1:] * surface.log_d)
+    design /= loss
+    target = np.ones((1, len(loss))) if floors is None else 1 - floors[:, None] / loss
+    matrix = design @ design.transpose(0, 2, 1)
+    vector = (design @ target.T).transpose(2, 0, 1)
     best = np.zeros(vector.shape)
     gain = np.zeros(vector.shape[:2])
-    allowed: NDArray[np.intp] = np.arange(0 if fixed_floor is None else 1, 3)
+    allowed: NDArray[np.intp] = np.arange(0 if floors is None else 1, 3)
     for subset in range(1, 2 ** len(allowed)):
         terms = allowed[[bool(subset >> k & 1) for k in range(len(allowed))]]
-        block = matrix[:, :, terms[:, None], terms] + 1e-12 * np.eye(len(terms))
+        block = matrix[:, terms[:, None], terms] + 1e-12 * np.eye(len(terms))
         solution = np.linalg.solve(block, vector[:, :, terms, None])[..., 0]
         value = (solution * vector[:, :, terms]).sum(axis=2)
         better = (solution >= 0).all(axis=2) & (value > gain)
@@ -135,7 +114,7 @@ def best_linear(
         candidate = np.zeros(vector.shape)
         candidate[:, :, terms] = solution
         best = np.where(better[:, :, None], candidate, best)
-    if fixed_floor is not None:
-        best[:, :, 0] = fixed_floor
+    if floors is not None:
+        best[:, :, 0] = floors[:, None]
     pairs = np.broadcast_to(exponents, (*best.shape[:2], 2))
     return np.concatenate([best, pairs], axis=2)

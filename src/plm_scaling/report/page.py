@@ -1,19 +1,16 @@
 """Gather everything a study has made into one self-contained HTML page."""
 
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup, escape
-
 from plm_scaling.errors import PlmScalingError
+from plm_scaling.figures import DATA_FIGURES
 from plm_scaling.files import atomic
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find
-from plm_scaling.report.svg import inline_svg
+from plm_scaling.report.template import inline_figures, render
 from plm_scaling.report.versions import versions
 from plm_scaling.runs.tables import read_runs
 
@@ -26,6 +23,8 @@ CAPTIONS = {
     "IsoFLOP law; dashed lines leave the range of the runs.",
     "parametric": "Measured loss against the loss fitted by E + A/N^α + B/D^β, and what the fit "
     "leaves over along compute.",
+    "loss_contours": "The loss fitted by the parametric law over compute and size; dots are runs "
+    "in the colour of their measured loss, lines the best size at each compute by both laws.",
     "learning_curves": "Validation loss while each cell trained, coloured by model size.",
     "funnel": "Sequences kept and dropped by each stage, summed over the sources.",
     "perplexity": "Perplexity of the training sequences under the reference model; dashed lines "
@@ -60,7 +59,9 @@ def make_report(
     dearest = float(finished["flops"].max()) if len(finished) else None
     status = run_table["status"].value_counts().to_dict()
     funnel = tables.funnel_rows(counts)
-    page = _template().render(
+    wanted = [n for n in CAPTIONS if counts or n not in DATA_FIGURES]  # no stale one is shown
+    page = render(
+        "page.html.j2",
         study=study,
         findings=find(fitted, dearest),
         comparison=comparison(fitted),
@@ -74,7 +75,7 @@ def make_report(
         n_runs=len(run_table),
         total_flops=float(run_table["flops"].sum()),
         sweep=tables.sweep_rows(run_table, sweep),
-        figures=_figures(figures, with_data=bool(counts)),
+        figures=inline_figures(figures, CAPTIONS, wanted),
         captions=CAPTIONS,
         funnel=funnel,
         tokens=tables.token_rows(manifest),
@@ -85,31 +86,6 @@ def make_report(
     with atomic(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     logger.info("[report] %s", out)
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["formulas"] = _formulas
-    return environment.get_template("page.html.j2")
-
-
-def _formulas(sentence: str) -> Markup:
-    """N_opt and C^0.52 with real sub- and superscripts."""
-    text = re.sub(r"\b([NDL])_opt\b", r"\1<sub>opt</sub>", str(escape(sentence)))
-    return Markup(re.sub(r"\bC\^(-?[\d.]*\d)", r"C<sup>\1</sup>", text))
-
-
-def _figures(folder: Path, with_data: bool) -> dict[str, str]:
-    """Inline SVG by name; data figures only with data, so that no stale one is shown."""
-    wanted = [n for n in CAPTIONS if with_data or n not in ("funnel", "perplexity")]
-    found = [name for name in wanted if (folder / f"{name}.svg").is_file()]
-    return {name: inline_svg(folder / f"{name}.svg", CAPTIONS[name]) for name in found}
 
 
 def _minima(laws: Sequence[LawResult]) -> list[dict[str, str]]:
@@ -123,9 +99,9 @@ def _minima(laws: Sequence[LawResult]) -> list[dict[str, str]]:
                     "objective": law.objective.upper(),
                     "flops": f"{row['flops']:.3g}",
                     "runs": str(row["n_runs"]),
-                    "n_params": _number(row["n_params"]),
-                    "interval": " to ".join(map(_number, interval)) if interval else tables.DASH,
-                    "tokens": _number(row["tokens"]),
+                    "n_params": number(row["n_params"]),
+                    "interval": " to ".join(map(number, interval)) if interval else tables.DASH,
+                    "tokens": number(row["tokens"]),
                     "loss": tables.DASH if row["loss"] is None else f"{row['loss']:.4f}",
                     "note": row["reason"] or "accepted",
                 }
@@ -133,7 +109,7 @@ def _minima(laws: Sequence[LawResult]) -> list[dict[str, str]]:
     return rows
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return tables.DASH if value is None else tables.short_number(value)
 
 

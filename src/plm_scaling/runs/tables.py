@@ -14,6 +14,7 @@ from plm_scaling.errors import RunsError
 from plm_scaling.files import atomic
 
 OBJECTIVES = ("clm", "mlm")
+ANY_OBJECTIVE = "any"  # of runs in a table that does not say
 STATUSES = ("finished", "unfinished", "diverged")
 RUN_COLUMNS = (
     "run_id",
@@ -35,6 +36,7 @@ RUN_COLUMNS = (
     "excluded",
     "source_file",
 )
+MINIMAL_COLUMNS = ("n_params", "tokens", "loss")
 TEXT_COLUMNS = ("run_id", "objective", "corpus", "init_from", "status", "excluded", "source_file")
 MAY_BE_ZERO = ("n_evals", "seed")
 NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
@@ -51,12 +53,14 @@ CURVE_SCHEMA = pa.schema(
 )
 
 
-def read_runs(path: Path) -> pd.DataFrame:
+def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
     """Read and check a table of runs (design.md §4), ours or anybody's.
 
     Text columns are strings ('' where empty), the others float64 (NaN where empty); columns that
     the format does not know are left out. A finished run that is not excluded must have
-    `n_params`, `tokens`, `flops` and `loss`. Raises RunsError naming the line and the column.
+    `n_params`, `tokens`, `flops` and `loss`. With `minimal`, `n_params`, `tokens` and `loss` are
+    all that the table must hold: see `_with_all_columns`. Raises RunsError naming the line and the
+    column.
     """
     if not path.is_file():
         raise RunsError(
@@ -64,20 +68,36 @@ def read_runs(path: Path) -> pd.DataFrame:
             "your own"
         )
     raw = pd.read_csv(path, dtype=str, keep_default_na=False)
-    missing = [name for name in RUN_COLUMNS if name not in raw.columns]
+    needed = MINIMAL_COLUMNS if minimal else RUN_COLUMNS
+    missing = [name for name in needed if name not in raw.columns]
     if missing:
         raise RunsError(
             f"{path}: column(s) missing: {', '.join(missing)}; the header must hold "
-            f"{', '.join(RUN_COLUMNS)} (leave cells empty where a value is unknown)"
+            f"{', '.join(needed)} (leave cells empty where a value is unknown)"
         )
     if raw.empty:
         raise RunsError(f"{path}: the table has a header and no run; train cells first")
+    if minimal:
+        raw = _with_all_columns(raw)
     table = raw[list(RUN_COLUMNS)].copy()
     for name in RUN_COLUMNS:
         if name not in TEXT_COLUMNS:
             table[name] = _numbers(path, raw[name], name)
+    if minimal:
+        table["flops"] = table["flops"].fillna(6 * table["n_params"] * table["tokens"])
     _check_rows(path, table)
     return table
+
+
+def _with_all_columns(raw: pd.DataFrame) -> pd.DataFrame:
+    """A table with the columns it lacks: finished runs named by their line, of any objective."""
+    known = {
+        "run_id": [f"line {row + 2}" for row in range(len(raw))],
+        "objective": ANY_OBJECTIVE,
+        "status": "finished",
+    }
+    absent = [name for name in RUN_COLUMNS if name not in raw.columns]
+    return raw.assign(**{name: known.get(name, "") for name in absent})
 
 
 def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
@@ -104,7 +124,10 @@ def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
 def _check_rows(path: Path, table: pd.DataFrame) -> None:
     seen: dict[str, int] = {}
     for row, run in enumerate(table.to_dict("records")):
-        for name, allowed in (("objective", OBJECTIVES), ("status", STATUSES)):
+        for name, allowed in (
+            ("objective", (*OBJECTIVES, ANY_OBJECTIVE)),
+            ("status", STATUSES),
+        ):
             if run[name] not in allowed:
                 raise RunsError(
                     _where(path, row, name, run[name]) + f" must be one of {', '.join(allowed)}"
@@ -190,3 +213,13 @@ def write_curves(path: Path, curves: Mapping[str, pd.DataFrame]) -> None:
         tables.append(pa.table(columns, schema=CURVE_SCHEMA))
     with atomic(path) as temporary:
         pq.write_table(pa.concat_tables(tables or [CURVE_SCHEMA.empty_table()]), temporary)
+
+
+def read_curves(path: Path) -> pd.DataFrame:
+    """Read curves.parquet; raises RunsError if it is missing or lacks a column."""
+    if not path.is_file():
+        raise RunsError(f"{path}: no such table of curves; make it with `snakemake laws`")
+    missing = [name for name in CURVE_SCHEMA.names if name not in pq.read_schema(path).names]
+    if missing:
+        raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; make it again")
+    return pd.read_parquet(path, columns=CURVE_SCHEMA.names)

@@ -33,7 +33,8 @@ class Shape:
 def _grid() -> dict[str, Shape]:
     """The study's sizes, decoded from the exact counts in its logs.
 
-    ffn is floor(8d/3) but for 13M, 34M and 65M, where it is 4d. Heads have 64 channels, 128 in 7.2B
+    ffn is floor(8d/3) but for 13M, 34M and 65M, where it is 4d, and for 2.8B and 10.7B, whose
+    released configurations have other values near 8d/3. Heads have 64 channels, 128 in 7.2B
     and 136 in 10.7B as in the released models; for sizes below 1B the study does not state them.
     """
     layers_and_width = {
@@ -47,13 +48,13 @@ def _grid() -> dict[str, Shape]:
         "4B": (36, 3072), "5B": (40, 3200), "6B": (40, 3584), "7.2B": (36, 4096),
         "10.7B": (47, 4352),
     }  # fmt: skip
-    wide_ffn = {"13M", "34M", "65M"}
+    other_ffn = {"13M": 1280, "34M": 2048, "65M": 2560, "2.8B": 6832, "10.7B": 11606}
     channels = {"7.2B": 128, "10.7B": 136}
     return {
         name: Shape(
             layers=layers,
             hidden=width,
-            ffn=4 * width if name in wide_ffn else 8 * width // 3,
+            ffn=other_ffn.get(name, 8 * width // 3),
             heads=width // channels.get(name, 64),
         )
         for name, (layers, width) in layers_and_width.items()

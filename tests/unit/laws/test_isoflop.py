@@ -145,5 +145,54 @@ def test_budgets_every_run_is_in_exactly_one_group_within_tolerance(values):
     groups = group_budgets(flops)
     members = np.concatenate([m for _, m in groups])
     assert sorted(members) == list(range(len(flops)))
-    for _, m in groups:
-        assert flops[m].max() <= flops[m].min() * 1.03 * (1 + 1e-12)
+    for budget, m in groups:
+        assert np.abs(np.log(flops[m] / budget)).max() <= np.log(1.12) * (1 + 1e-12)
+
+
+def test_isoflop_far_wings_do_not_move_the_vertices():
+    surface = Surface(E=1.6, A=30.0, alpha=0.30, B=400.0, beta=0.42)
+    n, d, c, loss = isoflop_grid(surface, DEMO_BUDGETS, 41, span=30)
+    found = fit_isoflop(n, d, c, loss, bootstrap=0).details["minima"]
+    bent = loss + 0.3 * (loss > np.repeat([loss[c == x].min() for x in DEMO_BUDGETS], 41) + 0.5)
+    wings = fit_isoflop(n, d, c, bent, bootstrap=0).details["minima"]
+    whole = fit_isoflop(n, d, c, loss, window=10.0, bootstrap=0).details["minima"]
+    for near, same, wide, budget in zip(found, wings, whole, DEMO_BUDGETS, strict=True):
+        truth = np.log(surface.optimum(budget))
+        assert near["n_params"] == same["n_params"]
+        assert abs(np.log(near["n_params"]) - truth) < 0.05
+        assert abs(np.log(wide["n_params"]) - truth) > 3 * abs(np.log(near["n_params"]) - truth)
+        assert near["n_used"] < near["n_runs"] == wide["n_used"] == 41
+
+
+def test_isoflop_bias_of_off_centre_parabolas_is_found_by_simulation_and_warned_of():
+    surface = Surface(E=1.6, A=30.0, alpha=0.30, B=400.0, beta=0.42)
+    budgets = (1e11, 1e12, 1e13, 1e14)
+    sizes = np.geomspace(surface.optimum(1e11) / 5, surface.optimum(1e14) * 5, 81)
+    n, c = np.tile(sizes, 4), np.repeat(budgets, 81)
+    d = c / (6 * n)
+    result = fit_isoflop(n, d, c, surface.loss(n, d), window=10.0, bootstrap=200)
+    bias = result.details["bias"]
+    assert abs(bias["a"]) > 0.01
+    assert bias["a"] == pytest.approx(result.equations["N"].parameters["a"] - surface.a, abs=1e-4)
+    for row, minimum in zip(bias["log_n"], result.details["minima"], strict=True):
+        off = np.log(minimum["n_params"] / surface.optimum(row["flops"]))
+        assert row["bias"] == pytest.approx(off, abs=1e-3)
+    assert any("even without noise" in warning for warning in result.warnings)
+
+
+def test_isoflop_measured_noise_widens_intervals_that_lucky_residuals_would_make_narrow():
+    grid = isoflop_grid(Surface(), DEMO_BUDGETS, 7, noise=0.0005, seed=3)
+    quiet = fit_isoflop(*grid, bootstrap=400)
+    noisy = fit_isoflop(*grid, np.full(len(grid[0]), 0.02), bootstrap=400)
+    widths = [np.diff(r.equations["N"].interval["a"])[0] for r in (quiet, noisy)]
+    assert widths[1] > 3 * widths[0]
+    assert quiet.equations["N"].parameters == noisy.equations["N"].parameters
+    assert noisy.details["noise"] == 0.02
+
+
+def test_isoflop_choice_of_points_is_part_of_the_intervals():
+    surface = Surface(E=1.6, A=30.0, alpha=0.30, B=400.0, beta=0.42)
+    grid = isoflop_grid(surface, (1e12, 1e13, 1e14), 25, span=30)
+    low, high = fit_isoflop(*grid, bootstrap=400).details["minima"][0]["n_params_interval"]
+    # without noise all that differs between resamples is the window
+    assert np.log(high / low) > 0.005

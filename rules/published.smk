@@ -1,0 +1,151 @@
+"""The study's released logs (published.logs, or downloaded) → results/published/."""
+
+from plm_scaling.figures import PUBLISHED_FIGURES
+
+PUBLISHED = "results/published"
+PUBLISHED_FILES = str(ROOT / "resources/published/files.tsv")
+PUBLISHED_LOGS = CONFIG.published.logs and str(ROOT / CONFIG.published.logs)
+
+
+rule fetch_published:
+    input:
+        archives=str(ROOT / "resources/published/archive.tsv"),
+        files=PUBLISHED_FILES,
+    output:
+        directory("data/raw/published_logs"),
+    log:
+        "logs/published/fetch.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        script=script("fetch_published"),
+    shell:
+        "python {params.script:q} --archives {input.archives:q} --files {input.files:q}"
+        " --out {output:q} --log {log:q}"
+
+
+rule import_published:
+    input:
+        files=PUBLISHED_FILES,  # a folder's logs are verified against it, so it stands for them
+        fetched=[] if PUBLISHED_LOGS else rules.fetch_published.output,
+    output:
+        runs=f"{PUBLISHED}/runs.csv",
+        curves=f"{PUBLISHED}/curves.parquet",
+        audit=f"{PUBLISHED}/audit.csv",
+        notebook=f"{PUBLISHED}/notebook_points.parquet",
+    log:
+        "logs/published/import.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        script=script("import_published"),
+        logs=lambda wildcards, input: PUBLISHED_LOGS or input.fetched,
+        stage=RUNS_VERSION,
+    shell:
+        "python {params.script:q} --logs {params.logs:q} --out-runs {output.runs:q}"
+        " --out-curves {output.curves:q} --out-audit {output.audit:q}"
+        " --out-notebook {output.notebook:q} --log {log:q}"
+
+
+# The study's MLM runs alone vary the mask ratio.
+PUBLISHED_LAWS = [
+    *expand(
+        f"{PUBLISHED}/laws/{{objective}}.{{law}}.json",
+        objective=["clm", "mlm"],
+        law=["frontier", "isoflop", "parametric", "repeated", "transfer"],
+    ),
+    f"{PUBLISHED}/laws/mlm.mask_ratio.json",
+    f"{PUBLISHED}/laws/both.joint.json",
+]
+
+
+ruleorder: fit_published_law > fit_law
+ruleorder: draw_published_figures > draw_figures
+
+
+rule fit_published_law:
+    input:
+        runs=rules.import_published.output.runs,
+        curves=rules.import_published.output.curves,
+        notebook=rules.import_published.output.notebook,
+        minima=str(ROOT / "resources/published/minima.tsv"),
+    output:
+        f"{PUBLISHED}/laws/{{objective}}.{{law}}.json",
+    log:
+        "logs/published/fit_law.{objective}.{law}.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        script=script("fit_law"),
+        bootstrap=CONFIG.laws.bootstrap,
+        level=CONFIG.laws.level,
+        huber_delta=CONFIG.laws.huber_delta,
+        held_out_above=1.2e21,  # beyond the IsoFLOP budgets: a few dear runs are predicted
+        seed=CONFIG.seed,
+        stage=LAWS_VERSION,
+    shell:
+        "python {params.script:q} --law {wildcards.law} --objective {wildcards.objective}"
+        " --study published --runs {input.runs:q} --curves {input.curves:q}"
+        " --notebook {input.notebook:q} --minima {input.minima:q}"
+        " --held-out-above {params.held_out_above} --bootstrap {params.bootstrap}"
+        " --level {params.level} --seed {params.seed} --huber-delta {params.huber_delta}"
+        " --out {output:q} --log {log:q}"
+
+
+rule draw_published_figures:
+    input:
+        runs=rules.import_published.output.runs,
+        curves=rules.import_published.output.curves,
+        laws=PUBLISHED_LAWS,
+    output:
+        expand(f"{PUBLISHED}/figures/{{name}}.{{format}}", name=PUBLISHED_FIGURES, format=FORMATS),
+    log:
+        "logs/published/draw_figures.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        script=script("draw_figures"),
+        names=PUBLISHED_FIGURES,
+        folder=subpath(output[0], parent=True),
+        stage=FIGURES_VERSION,
+    shell:
+        "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
+        " --laws {input.laws:q} --only {params.names:q} --out {params.folder:q} --log {log:q}"
+
+
+rule make_published_report:
+    input:
+        runs=rules.import_published.output.runs,
+        curves=rules.import_published.output.curves,
+        audit=rules.import_published.output.audit,
+        laws=PUBLISHED_LAWS,
+        figures=rules.draw_published_figures.output,
+        constants=str(ROOT / "resources/published/constants.tsv"),
+    output:
+        report=f"{PUBLISHED}/report.html",
+        constants=f"{PUBLISHED}/constants.csv",
+    log:
+        "logs/published/make_report.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        script=script("make_published_report"),
+        folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
+        stage=REPORT_VERSION,
+    shell:
+        "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
+        " --audit {input.audit:q} --laws {input.laws:q} --figures {params.folder:q}"
+        " --constants {input.constants:q} --out {output.report:q} --log {log:q}"

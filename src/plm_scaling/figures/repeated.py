@@ -1,0 +1,139 @@
+"""What repeating tokens costs: the gap to fresh tokens by epochs, and the forms fitted to it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from plm_scaling.figures.style import CYCLE, GREY, WIDTH, style
+from plm_scaling.laws.blocks import smoothed
+from plm_scaling.laws.repeated_model import effective_tokens
+from plm_scaling.laws.result import LawResult
+from plm_scaling.progress import short_count
+
+COLUMNS = (
+    *("objective", "run_id", "n_params", "status", "kind", "epochs", "gap", "R_D", "kappa"),
+    *("constrained", "additive", "offset"),
+)
+STRETCHES = 50
+COLUMNS_OF_PANELS = 2
+PANEL_INCHES = 1.75
+
+
+def repeated_table(
+    runs: pd.DataFrame, curves: pd.DataFrame, laws: Sequence[LawResult]
+) -> pd.DataFrame:
+    """Rows of kind gap (measured, means of stretches) and form (both fits), in nats/token.
+
+    `gap` is the loss on repeated minus that on fresh tokens at equal tokens; `constrained` the law
+    with D' = U + U·R*_D·(1 − exp(−R/R*_D)), at the least misfit even where status says that the
+    form does not follow; `additive` c·R^κ. Both contain the `offset` between the corpora.
+    """
+    valid = curves[(curves["split"] == "valid") & curves["loss"].notna()]
+    by_run = {str(run_id): part for run_id, part in valid.groupby("run_id")}
+    rows: list[dict[str, Any]] = []
+    for law in laws:
+        for size in law.details.get("sizes", []):
+            facts = _facts(law, size)
+            here, there = (by_run[size[name]] for name in ("run_id", "fresh_run_id"))
+            rows += [facts | row for row in _measured(here, there, size)]
+            rows += [facts | row for row in _forms(facts, size)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _facts(law: LawResult, size: dict[str, Any]) -> dict[str, Any]:
+    """What holds for the whole curve; R* at the offset of the fit."""
+    head = next(
+        row
+        for row in size["offset_sensitivity"]
+        if np.isclose(row["offset_nats"], size["offset_nats"])
+    )
+    return {
+        "objective": law.objective,
+        "run_id": size["run_id"],
+        "n_params": size["n_params"],
+        "status": size["status"],
+        "R_D": head["least_misfit_R_D"],
+        "kappa": size["excess"]["kappa"],
+        "offset": size["offset_nats"],
+    }
+
+
+def _measured(
+    here: pd.DataFrame, there: pd.DataFrame, size: dict[str, Any]
+) -> list[dict[str, Any]]:
+    fresh = there.sort_values("tokens")
+    again = here.sort_values("tokens")
+    inside = again["tokens"].between(fresh["tokens"].min(), fresh["tokens"].max())
+    tokens = again.loc[inside, "tokens"].to_numpy(float)
+    gap = again.loc[inside, "loss"].to_numpy(float)
+    gap = gap - np.interp(tokens, fresh["tokens"], fresh["loss"])
+    epochs = tokens / size["unique_tokens"]
+    means = zip(smoothed(epochs, STRETCHES), smoothed(gap, STRETCHES), strict=True)
+    return [{"kind": "gap", "epochs": e, "gap": g} for e, g in means]
+
+
+def _forms(facts: dict[str, Any], size: dict[str, Any]) -> list[dict[str, Any]]:
+    epochs = np.linspace(1.02, size["epochs"], 60)
+    unique, reference = size["unique_tokens"], size["reference"]
+    constrained = np.full(len(epochs), np.nan)
+    if facts["R_D"] is not None:
+        worth = effective_tokens(epochs * unique, unique, np.array(facts["R_D"]))
+        loss = [reference["B"] / d ** reference["beta"] for d in (worth, epochs * unique)]
+        constrained = size["offset_nats"] + loss[0] - loss[1]
+    excess = size["excess"]
+    additive = size["offset_nats"] + excess["c"] * (epochs - 1) ** excess["kappa"]
+    columns = zip(epochs, constrained, additive, strict=True)
+    return [{"kind": "form", "epochs": e, "constrained": d, "additive": a} for e, d, a in columns]
+
+
+def repeated(table: pd.DataFrame) -> Figure:
+    """One small panel per repeated run; each has its own scale of the gap."""
+    names = list(dict.fromkeys(zip(table["objective"], table["run_id"], strict=True)))
+    rows = -(-len(names) // COLUMNS_OF_PANELS)
+    with style():
+        figure = Figure(figsize=(WIDTH, PANEL_INCHES * rows + 0.5), layout="constrained")
+        axes = figure.subplots(rows, COLUMNS_OF_PANELS, squeeze=False, sharex=True)
+        for place, ax in enumerate(axes.ravel()):
+            if place >= len(names):
+                ax.set_visible(False)
+                continue
+            if place + COLUMNS_OF_PANELS >= len(names):  # the lowest of its column
+                ax.xaxis.set_tick_params(labelbottom=True)
+                ax.set_xlabel("epochs of the repeated data")
+            _draw(ax, table[table["run_id"] == names[place][1]], chr(ord("a") + place))
+        figure.supylabel("loss above that of fresh tokens (nats/token)", fontsize=9)
+        figure.legend(handles=_handles(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw(ax: Axes, part: pd.DataFrame, letter: str) -> None:
+    gap, forms = part[part["kind"] == "gap"], part[part["kind"] == "form"]
+    facts = part.iloc[0]
+    ax.axhline(facts["offset"], color=GREY, linewidth=0.8, linestyle=":")
+    ax.plot(gap["epochs"], gap["gap"], ".", color=GREY, markersize=3.5)
+    ax.plot(forms["epochs"], forms["constrained"], "-", color=CYCLE[0])
+    ax.plot(forms["epochs"], forms["additive"], "--", color=CYCLE[1])
+    label = f"{letter}  {facts['objective'].upper()} {short_count(facts['n_params'])}"
+    if facts["status"] == "not_identified":
+        label += ": not followed"
+    elif pd.notna(facts["R_D"]):
+        label += f": R* = {facts['R_D']:.1f}"
+    ax.set_title(label, fontsize=8)
+    ax.tick_params(labelsize=8)
+    shown = gap.loc[gap["epochs"] > 0.3, "gap"]
+    margin = 0.08 * (shown.max() - shown.min())
+    ax.set_ylim(shown.min() - margin, shown.max() + margin)
+
+
+def _handles() -> list[Any]:
+    return [
+        Line2D([], [], color=GREY, marker=".", linestyle="", label="measured (means)"),
+        Line2D([], [], color=GREY, linestyle=":", linewidth=0.8, label="offset of the corpora"),
+        Line2D([], [], color=CYCLE[0], label="worth of repeats, R*"),
+        Line2D([], [], color=CYCLE[1], linestyle="--", label="additive, c·R^κ"),
+    ]

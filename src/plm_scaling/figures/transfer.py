@@ -1,0 +1,84 @@
+"""What starting from the other objective gains, by size, and what it costs in whole compute."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from plm_scaling.figures.style import (
+    GREY,
+    OBJECTIVE_COLOURS,
+    OBJECTIVE_MARKERS,
+    log_axis,
+    panels,
+    style,
+)
+from plm_scaling.laws.result import LawResult
+
+QUANTITIES = ("gain_nats", "compute_ratio")
+COLUMNS = (
+    *("objective", "source", "run_id", "n_params", "flops", "source_flops", "source_share"),
+    *("gain_nats", "gain_low", "gain_high"),
+    *("compute_ratio", "compute_ratio_low", "compute_ratio_high"),
+)
+OTHER = {"clm": "mlm", "mlm": "clm"}
+SHIFT = 1.015  # sideways, so that the bars of two directions at one size stay apart
+
+
+def transfer_table(laws: Sequence[LawResult]) -> pd.DataFrame:
+    """The pairs of each direction: gain in nats/token and the ratio of compute, with intervals."""
+    rows: list[dict[str, Any]] = []
+    for law in laws:
+        for pair in law.details["pairs"]:
+            row = {name: pair[name] for name in COLUMNS if name in pair}
+            for name in ("gain", "compute_ratio"):
+                interval = pair[f"{name}_interval"] or (np.nan, np.nan)
+                row[f"{name}_low"], row[f"{name}_high"] = interval
+            rows.append({"objective": law.objective, **row})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def transfer(table: pd.DataFrame) -> Figure:
+    """Above: gain by size in both directions; below: compute saved or lost, source included."""
+    with style():
+        figure, (top, bottom) = panels(2, 2.6)
+        for number, (objective, part) in enumerate(table.groupby("objective")):
+            shift = SHIFT ** (1 if number else -1)
+            for ax, name in zip((top, bottom), QUANTITIES, strict=True):
+                _draw(ax, part.sort_values("n_params"), name, str(objective), shift)
+        top.axhline(0, color=GREY, linewidth=0.8)
+        top.set_ylabel("gain over scratch (nats/token)")
+        top.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.2))
+        bottom.axhline(1, color=GREY, linewidth=0.8)
+        bottom.set_ylabel("scratch compute for the same loss\n÷ all compute spent")
+        bottom.annotate("above 1: transfer saves compute", (0.99, 0.93), **_NOTE)
+        bottom.set_ylim(0, None)
+        bottom.set_xlabel("non-embedding parameters N")
+        for ax in (top, bottom):
+            log_axis(ax, "x")
+    return figure
+
+
+_NOTE: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "fontsize": 8}
+
+
+def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, shift: float) -> None:
+    """One direction, with its intervals and a thin line to lead the eye."""
+    stem = name.removesuffix("_nats")
+    value = part[name].to_numpy(float)
+    ends = [value - part[f"{stem}_low"], part[f"{stem}_high"] - value]
+    ax.errorbar(
+        part["n_params"] * shift,
+        value,
+        yerr=np.nan_to_num(np.clip(np.array(ends, float), 0, None)),
+        fmt=f"{OBJECTIVE_MARKERS[objective]}-",
+        color=OBJECTIVE_COLOURS[objective],
+        linewidth=0.8,
+        elinewidth=1.4,
+        capsize=2.5,
+        markersize=5,
+        label=f"{OTHER[objective].upper()} → {objective.upper()}",
+    )

@@ -1,0 +1,87 @@
+"""Which runs of a table the IsoFLOP and the parametric law take."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from plm_scaling.errors import LawError
+from plm_scaling.laws.intervals import Floats
+from plm_scaling.laws.noise import loss_noise
+
+LIKE_COMPUTE = 1.2
+MAX_EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023)
+
+
+def comparable_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of one objective whose losses depend on N and D alone; see `not_comparable`.
+
+    Raises LawError if runs of two objectives are given or none is left.
+    """
+    if runs["objective"].nunique() > 1:
+        raise LawError("runs of both objectives; their losses cannot be compared, so give one")
+    used = runs[not_comparable(runs) == ""]
+    if used.empty:
+        raise LawError(
+            f"none of the {len(runs)} run(s) is finished, trained from scratch and without "
+            "many repeats; train such cells, or fill the columns status and unique_tokens"
+        )
+    return used
+
+
+def not_finished(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Why no law may use a run: what its table says, or its status; '' where one may."""
+    why = runs["excluded"].where(runs["excluded"] != "", runs["status"])
+    return why.where(why != "finished", "")
+
+
+def not_comparable(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Why a run says nothing of N and D alone, '' where it does.
+
+    Runs must be finished and not excluded, trained from scratch, on the corpus and with the mask
+    ratio that most share (losses on other held-out sets or tasks cannot be compared), on no token
+    more than MAX_EPOCHS times.
+    """
+    why = not_finished(runs)
+    why = why.where((why != "") | (runs["init_from"] == ""), "not trained from scratch")
+    for column in ("corpus", "mask_ratio"):
+        common = runs.loc[why == "", column].mode()
+        if len(common):
+            other = (why == "") & (runs[column] != common[0])
+            why = why.mask(other, f"{column} is not {common[0]}, which most runs have")
+    many = (why == "") & (runs["tokens"] > MAX_EPOCHS * runs["unique_tokens"])
+    return why.mask(many, f"more than {MAX_EPOCHS:g} epochs")
+
+
+def parametric_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
+    """The arrays of `fit_parametric` from a table as `read_runs` gives it; `curves` is not used."""
+    used = comparable_runs(runs)
+    return {name: used[name].to_numpy(float) for name in ("n_params", "tokens", "loss")}
+
+
+def isoflop_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
+    """The arrays of `fit_isoflop`; with `curves` (curves.parquet) also `loss_sd`, the noise."""
+    used = comparable_runs(runs)
+    points: dict[str, Any] = {
+        name: used[name].to_numpy(float) for name in ("n_params", "tokens", "flops", "loss")
+    }
+    if curves is not None:
+        noise = loss_noise(curves, used["run_id"])
+        if np.isfinite(noise).all():
+            points["loss_sd"] = noise
+    return points
+
+
+def near_frontier(
+    flops: Floats, loss: Floats, within: float = 0.03, like: float = LIKE_COMPUTE
+) -> NDArray[np.bool_]:
+    """Whether no run of at most `like` times a run's compute is better by more than `within` nats.
+
+    Shapes (n,). Runs far from the frontier are those that the form E + A/N^α + B/D^β describes
+    worst: very small ones trained long, very large ones with few steps.
+    """
+    order = np.argsort(flops, kind="stable")
+    best = np.minimum.accumulate(loss[order])
+    reached = np.searchsorted(flops[order], flops * like, side="right")
+    return loss <= best[reached - 1] + within

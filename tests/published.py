@@ -1,0 +1,72 @@
+"""The study's released logs, where they are at hand, imported once for all tests."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from plm_scaling.runs.published import import_published
+
+ROOT = Path(__file__).resolve().parents[1]
+LOGS = ROOT.parent / "shared/data/ScalingProteinLM-12acfa0"
+
+
+@dataclass(frozen=True)
+class Published:
+    """The importer's files in one folder: paths and, read on first use, tables."""
+
+    folder: Path
+
+    @property
+    def runs_file(self) -> Path:
+        return self.folder / "runs.csv"
+
+    @property
+    def curves_file(self) -> Path:
+        return self.folder / "curves.parquet"
+
+    @property
+    def notebook_file(self) -> Path:
+        return self.folder / "notebook_points.parquet"
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        return pd.read_csv(self.runs_file, keep_default_na=True).fillna(
+            {"init_from": "", "excluded": "", "notes": ""}
+        )
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        return pd.read_parquet(self.curves_file)
+
+    @cached_property
+    def audit(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "audit.csv", keep_default_na=False)
+
+    @cached_property
+    def notebook(self) -> pd.DataFrame:
+        return pd.read_parquet(self.notebook_file)
+
+
+def logs_or_skip() -> Path:
+    """The folder of the released logs; skips the test where it is absent."""
+    if not LOGS.is_dir():
+        pytest.skip(f"the study's released logs are not at {LOGS.relative_to(ROOT.parent)}")
+    return LOGS
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """The tables of `import_published`, made once per session."""
+    logs = logs_or_skip()
+    result = Published(tmp_path_factory.mktemp("published"))
+    import_published(
+        logs,
+        result.runs_file,
+        result.curves_file,
+        result.folder / "audit.csv",
+        result.notebook_file,
+    )
+    return result

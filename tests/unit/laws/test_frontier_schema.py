@@ -1,0 +1,35 @@
+"""The files of the frontier, mask-ratio and joint laws follow the schema, found or not."""
+
+import json
+
+import jsonschema
+import pytest
+from test_frontier import ends_only, sweep
+from test_joint import CLM, MLM, law
+from test_mask_ratio import RATIOS, losses
+
+from plm_scaling.laws.frontier import fit_frontier
+from plm_scaling.laws.joint import fit_joint
+from plm_scaling.laws.mask_ratio import fit_mask_ratio
+from plm_scaling.laws.result import SCHEMA, LawResult
+
+CURVES = ends_only(sweep(0.002))
+RESULTS = {
+    "frontier": fit_frontier(**CURVES, bootstrap=200),
+    "frontier without law": fit_frontier(**{k: v[:21] for k, v in CURVES.items()}, bootstrap=0),
+    "mask_ratio": fit_mask_ratio(**losses(0.002), bootstrap=200),
+    "mask_ratio without best": fit_mask_ratio(**losses(ratios=RATIOS[4:]), bootstrap=0),
+    "joint": fit_joint(CLM, MLM),
+    "joint without law": fit_joint(CLM, law(None, None)),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_law_file_follows_the_schema_and_reads_back(name):
+    result = RESULTS[name]
+    result.objective = result.objective or "mlm"
+    result.study, result.version = "made up", "0"
+    result.data = {"runs": "runs.csv", "sha256": "0" * 64}
+    text = json.dumps(result.to_json(), allow_nan=False)
+    jsonschema.validate(json.loads(text), json.loads(SCHEMA.read_text()))
+    assert LawResult.from_json(json.loads(text)).to_json() == json.loads(text)

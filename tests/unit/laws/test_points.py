@@ -1,0 +1,98 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from plm_scaling.errors import LawError
+from plm_scaling.laws.budgets import group_budgets, move_to_budgets
+from plm_scaling.laws.noise import loss_noise, scatter
+from plm_scaling.laws.points import isoflop_points, near_frontier, parametric_points
+
+
+def table(**changes):
+    rows = pd.DataFrame(
+        {
+            "run_id": [f"r{i}" for i in range(6)],
+            "objective": "mlm",
+            "corpus": "a",
+            "n_params": 1e6 * np.arange(1, 7),
+            "tokens": 1e9,
+            "unique_tokens": 1e9,
+            "flops": 6e15 * np.arange(1, 7),
+            "loss": 2.0,
+            "mask_ratio": 0.15,
+            "init_from": "",
+            "status": "finished",
+            "excluded": "",
+        }
+    )
+    for name, (row, value) in changes.items():
+        rows.loc[row, name] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("status", "unfinished"),
+        ("excluded", "a copy"),
+        ("init_from", "clm:1e18"),
+        ("corpus", "b"),
+        ("mask_ratio", 0.3),
+        ("tokens", 5e9),
+    ],
+)
+def test_points_leave_out_what_cannot_be_compared(column, value):
+    points = parametric_points(table(**{column: (2, value)}))
+    assert points["n_params"].tolist() == [1e6, 2e6, 4e6, 5e6, 6e6]
+
+
+def test_points_keep_runs_whose_unique_tokens_are_unknown_or_little_repeated():
+    assert len(isoflop_points(table(unique_tokens=(0, np.nan)))["loss"]) == 6
+    assert len(isoflop_points(table(tokens=(0, 3e9)))["loss"]) == 6
+
+
+def test_points_of_two_objectives_or_of_no_run_are_refused():
+    with pytest.raises(LawError, match="both objectives"):
+        parametric_points(table(objective=(0, "clm")))
+    with pytest.raises(LawError, match="none of the 6 run"):
+        parametric_points(table().assign(status="unfinished"))
+
+
+def test_noise_of_a_falling_curve_is_that_of_its_scatter():
+    rng = np.random.default_rng(0)
+    step = np.arange(1, 2001)
+    loss = 2 + 5 / step**0.4 + 0.007 * rng.standard_normal(len(step))
+    assert scatter(loss) == pytest.approx(0.007, rel=0.1)
+    assert np.isnan(scatter(loss[:12]))
+    curves = pd.DataFrame({"run_id": "r0", "split": "valid", "loss": loss})
+    noise = loss_noise(curves, pd.Series(["r0", "r1"]))
+    assert noise == pytest.approx(0.007 / np.sqrt(5), rel=0.1)  # r1 gets the median of the others
+
+
+def test_points_with_curves_carry_the_noise():
+    rng = np.random.default_rng(1)
+    curves = pd.DataFrame(
+        {"run_id": "r0", "split": "valid", "loss": 2 + 0.01 * rng.standard_normal(300)}
+    )
+    assert isoflop_points(table(), curves)["loss_sd"] == pytest.approx(0.01 / 5**0.5, rel=0.25)
+    assert "loss_sd" not in isoflop_points(table(), curves[:5])
+
+
+def test_near_frontier_compares_with_cheaper_and_like_runs_only():
+    flops = np.array([1.0, 1.1, 10.0, 10.0, 100.0])
+    loss = np.array([3.02, 3.0, 2.5, 2.6, 2.55])
+    assert near_frontier(flops, loss).tolist() == [True, True, True, False, False]
+    assert near_frontier(flops, loss, within=0.06).tolist() == [True, True, True, False, True]
+    assert near_frontier(flops, loss, within=0.01).tolist() == [False, True, True, False, False]
+
+
+def test_budgets_take_runs_a_tenth_off_and_move_their_loss_along_the_slope():
+    flops = np.array([1e18] * 5 + [1e19] * 5 + [1.1e19, 3e18])
+    size = np.array([1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 6, 7])
+    loss = 7.0 * flops**-0.025 * (1 + 0.001 * (size - 3) ** 2)
+    groups = group_budgets(flops)
+    assert [len(members) for _, members in groups] == [5, 1, 6]
+    assert groups[2][0] == pytest.approx(1e19)
+    moved = move_to_budgets(groups, flops, loss, 4)
+    assert moved[10] == pytest.approx(7.0 * 1e19**-0.025 * 1.009, rel=1e-4)
+    assert moved[:10] == pytest.approx(loss[:10], rel=1e-12)

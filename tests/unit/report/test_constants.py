@@ -1,0 +1,100 @@
+import pytest
+
+from plm_scaling.errors import PlmScalingError
+from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.report.constants import INPUT_COLUMNS, compare_constants, last_digit, look_up
+
+
+def isoflop(a=0.6, interval=(0.55, 0.65), **details):
+    parameters = {"k": 1e-3, "a": a}
+    equation = Equation("k*C^a", parameters, {"k": None, "a": interval}, 0.95)
+    rows = [
+        {"flops": c, "n_params_interval": [5e-4 * c**0.6, 2e-3 * c**0.6]}
+        for c in (1e18, 1e19, 1e20)
+    ]
+    details = {"frontier": rows, **details}
+    return LawResult(
+        "isoflop", "m", 9, {"N": equation}, 0.1, 0.1, "converged", [], details, objective="clm"
+    )
+
+
+def compare(tmp_path, law=None, **cells):
+    row = dict.fromkeys(INPUT_COLUMNS, "") | {
+        "name": "Table 2", "objective": "clm", "symbol": "a", "published": "0.578",
+        "ours": "clm.isoflop:equations/N/a", "why": "Because.",
+    }  # fmt: skip
+    row |= cells
+    path = tmp_path / "constants.tsv"
+    lines = ["# comment", "\t".join(INPUT_COLUMNS), "\t".join(row[n] for n in INPUT_COLUMNS)]
+    path.write_text("\n".join(lines) + "\n")
+    return compare_constants(path, {"clm.isoflop": law or isoflop()}).iloc[0]
+
+
+VARIANTS = [
+    {"source": "notebook", "space": "log", "N": {"a": 0.1}},
+    {"source": "notebook", "space": "linear", "N": {"a": 0.5784}},
+    {"source": "minima", "space": "linear", "N": {"a": 0.9}},
+]
+PROCEDURE = "clm.isoflop:published/source=notebook/space=linear/N/a"
+
+
+def test_constant_reproduced_and_inside_needs_no_excuse(tmp_path):
+    row = compare(tmp_path, isoflop(published=VARIANTS), procedure=PROCEDURE)
+    assert row["by_their_procedure"] == 0.5784
+    assert row["relative_difference"] == pytest.approx(0.5784 / 0.578 - 1)
+    assert (row["ours"], row["low"], row["high"]) == (0.6, 0.55, 0.65)
+    assert row["verdict"].startswith("Reproduced to the last digit")
+    assert "Inside our interval 0.55 to 0.65" in row["verdict"]
+    assert "Because." not in row["verdict"]
+
+
+def test_constant_outside_says_on_which_side_and_why(tmp_path):
+    row = compare(tmp_path, published="0.70")
+    assert row["verdict"] == "Above our interval 0.55 to 0.65. Because."
+    assert compare(tmp_path, published="0.5")["verdict"].startswith("Below our interval")
+
+
+def test_constant_not_reproduced_gives_the_other_number_and_why(tmp_path):
+    law = isoflop(published=VARIANTS)
+    row = compare(tmp_path, law, procedure=PROCEDURE.replace("linear", "log"))
+    assert "0.1 on these runs: not reproduced" in row["verdict"]
+    assert row["verdict"].endswith("Because.")
+
+
+def test_constant_that_is_not_identified_is_empty_and_said(tmp_path):
+    row = compare(tmp_path, isoflop(a=None, interval=None))
+    assert row[["ours", "low", "high"]].isna().all()
+    assert "Our fit does not determine it." in row["verdict"]
+
+
+def test_constant_range_holds_our_value_or_not(tmp_path):
+    assert "lies inside the range" in compare(tmp_path, published="0.50-0.70")["verdict"]
+    outside = compare(tmp_path, published="0.10-0.20")["verdict"]
+    assert "lies outside the range" in outside
+    assert outside.endswith("Because.")
+
+
+def test_look_up_power_of_ten_and_value_at_compute():
+    laws = {"clm.isoflop": isoflop()}
+    tenfold = look_up("10^ clm.isoflop:equations/N/a", laws)
+    assert tenfold.value == pytest.approx(10**0.6)
+    assert tenfold.interval == pytest.approx((10**0.55, 10**0.65))
+    inside = look_up("clm.isoflop:equations/N @ 3e19", laws)
+    assert inside.value == pytest.approx(1e-3 * 3e19**0.6)
+    assert inside.interval == pytest.approx((5e-4 * 3e19**0.6, 2e-3 * 3e19**0.6))
+    beyond = look_up("clm.isoflop:equations/N @ 1e22", laws)  # the table ends at 1e20
+    assert beyond.interval == pytest.approx((5e-4 * 1e22**0.6, 2e-3 * 1e22**0.6))
+
+
+def test_constants_name_the_row_whose_law_is_missing(tmp_path):
+    with pytest.raises(PlmScalingError, match=r"constant 1 \(Table 2 clm a\).*no law mlm"):
+        compare(tmp_path, ours="mlm.isoflop:equations/N/a")
+    with pytest.raises(PlmScalingError, match=r"Table 2 clm a.*'Z'"):
+        compare(tmp_path, ours="clm.isoflop:equations/Z/a")
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"), [("1.26e-3", 1e-5), ("0.578", 1e-3), ("22036.5", 0.1), ("4", 1.0)]
+)
+def test_last_digit_is_the_unit_that_was_printed(text, unit):
+    assert last_digit(text) == pytest.approx(unit)
