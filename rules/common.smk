@@ -39,7 +39,7 @@ RESULTS = f"results/{CONFIG.study}"
 wildcard_constraints:
     source="[A-Za-z0-9][A-Za-z0-9_.-]*",
     cell="[0-9a-f]{10}",
-    objective="clm|mlm",
+    objective="clm|mlm|both",
     law="[a-z_]+",
     results="results/[^/]+(/so-far)?",
 

@@ -36,27 +36,3 @@ rule fit_law:
         " --study {params.study:q} --runs {input.runs:q} --curves {input.curves:q}"
         " --bootstrap {params.bootstrap} --level {params.level} --seed {params.seed}"
         " --huber-delta {params.huber_delta} --out {output:q} --log {log:q}"
-
-
-rule fit_joint:
-    input:
-        clm="{results}/laws/clm.isoflop.json",
-        mlm="{results}/laws/mlm.isoflop.json",
-    output:
-        "{results}/laws/both.joint.json",
-    log:
-        "logs/{results}/fit_law.both.joint.log",
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
-    params:
-        script=script("fit_joint"),
-        study=lambda wildcards: wildcards.results.split("/")[1],
-        bootstrap=CONFIG.laws.bootstrap,
-        level=CONFIG.laws.level,
-        seed=CONFIG.seed,
-        stage=LAWS_VERSION,
-    shell:
-        "python {params.script:q} --clm {input.clm:q} --mlm {input.mlm:q} --study {params.study:q}"
-        " --bootstrap {params.bootstrap} --level {params.level} --seed {params.seed}"
-        " --out {output:q} --log {log:q}"

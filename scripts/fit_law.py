@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from plm_scaling import program
-from plm_scaling.laws.fit import LAWS, fit_law
+from plm_scaling.laws.fit import BOTH, LAWS, fit_law
 from plm_scaling.runs.tables import OBJECTIVES
 
 if __name__ == "__main__":
@@ -17,7 +17,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--law", choices=sorted(LAWS), required=True)
-    parser.add_argument("--objective", choices=OBJECTIVES, required=True)
+    parser.add_argument("--objective", choices=(*OBJECTIVES, BOTH), required=True)
     parser.add_argument("--study", required=True, help="the study's name, kept in the law file")
     parser.add_argument("--runs", type=Path, required=True, help="table of runs (runs.csv)")
     parser.add_argument("--curves", type=Path, help="their curves (curves.parquet)")

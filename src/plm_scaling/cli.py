@@ -20,7 +20,9 @@ def main() -> None:
     summary.add_argument("results", type=Path, help="a results folder, such as results/demo")
     summary.set_defaults(function=show_summary)
     fit = commands.add_parser("fit", help="fit a law to a table of runs")
-    fit.add_argument("law", help="frontier, isoflop, parametric, repeated, transfer or mask_ratio")
+    fit.add_argument(
+        "law", help="frontier, isoflop, parametric, repeated, transfer, mask_ratio, joint"
+    )
     fit.add_argument(
         "--runs", type=Path, required=True, help="CSV with n_params,tokens,loss or more columns"
     )

@@ -23,13 +23,15 @@ from plm_scaling.laws.points import (
     not_finished,
     parametric_points,
 )
-from plm_scaling.laws.published import published_procedure
+from plm_scaling.laws.published import PUBLISHED_PROCEDURES
 from plm_scaling.laws.repeated_runs import fit_repeated_runs
-from plm_scaling.laws.result import LawResult, read_law, write_law
+from plm_scaling.laws.result import LawResult, write_law
 from plm_scaling.laws.transfer import fit_transfer_runs
-from plm_scaling.runs.tables import read_curves, read_runs
+from plm_scaling.runs.tables import OBJECTIVES, read_curves, read_runs
 
 logger = logging.getLogger("plm_scaling")
+
+BOTH = "both"  # the objective of a law that takes runs of both
 
 # the equation and parameter that a law is mostly asked for, and how to say it
 HEADLINES = {
@@ -91,6 +93,17 @@ def _mask_ratio(tables: Tables, settings: Settings) -> LawResult:
     return fit_mask_ratio(**mask_ratio_points(*tables), **settings.resampling)
 
 
+def _joint(tables: Tables, settings: Settings) -> LawResult:
+    runs, curves = tables
+    clm, mlm = (
+        fit_isoflop(
+            **isoflop_points(runs[runs["objective"] == objective], curves), **settings.resampling
+        )
+        for objective in OBJECTIVES
+    )
+    return fit_joint(clm, mlm, **settings.resampling)
+
+
 LAWS: dict[str, Callable[[Tables, Settings], LawResult]] = {
     "frontier": _frontier,
     "isoflop": _isoflop,
@@ -98,6 +111,7 @@ LAWS: dict[str, Callable[[Tables, Settings], LawResult]] = {
     "repeated": _repeated,
     "transfer": _transfer,
     "mask_ratio": _mask_ratio,
+    "joint": _joint,
 }
 
 
@@ -119,16 +133,20 @@ def fit_law(
     """Fit `law` to the finished, not excluded runs of `objective` in `runs`; write and return it.
 
     `runs` needs at least n_params, tokens and loss (`read_runs`); without `objective` all must have
-    the same. `curves` (curves.parquet) adds what needs whole learning curves; `notebook` and
-    `minima` (for the study's own runs) what the study's procedures give. Raises LawError if the law
-    is unknown or no run can be used, RunsError for a bad table.
+    the same, but for the joint law, which takes both. `curves` (curves.parquet) adds what needs
+    whole learning curves; `notebook` and `minima` (for the study's own runs) what the study's
+    procedures give. Raises LawError if the law is unknown or no run can be used, RunsError for a
+    bad table.
     """
     if law not in LAWS:
         raise LawError(f"no law named '{law}'; there are {', '.join(LAWS)}")
     table = read_runs(runs, minimal=True)
-    objective = _one_objective(table, objective, runs)
-    table = table[table["objective"] == objective]
-    used, excluded = split_usable(table, NOT_USED.get(law, not_finished)(table))
+    if law == "joint":
+        objective = BOTH
+    else:
+        objective = _one_objective(table, objective, runs)
+        table = table[table["objective"] == objective]
+    used, excluded = split_usable(table, NOT_USED.get(law, not_finished))
     if used.empty:
         raise LawError(
             f"{runs}: none of the {len(table)} {objective} run(s) is finished and usable; train "
@@ -140,8 +158,9 @@ def fit_law(
         result = LAWS[law](tables, settings)
     except LawError as error:
         raise LawError(f"{objective} {law} from {runs}: {error}") from error
-    if notebook is not None and minima is not None:
-        result.details["published"] = published_procedure(law, objective, *tables, notebook, minima)
+    if notebook is not None and minima is not None and law in PUBLISHED_PROCEDURES:
+        procedure = PUBLISHED_PROCEDURES[law]
+        result.details["published"] = procedure(objective, *tables, notebook, minima)
     result.objective, result.study = objective, study
     result.data = {"runs": str(runs), "sha256": sha256_of(runs)}
     result.excluded, result.version = excluded, __version__
@@ -149,19 +168,6 @@ def fit_law(
     logger.info("[laws] %s", law_sentence(result))
     for warning in result.warnings:
         logger.debug("[laws] %s %s: %s", objective, law, warning)
-    return result
-
-
-def fit_joint_law(
-    clm: Path, mlm: Path, out: Path, study: str, bootstrap: int, level: float, seed: int
-) -> LawResult:
-    """Fit the law of two models of equal size from one law file per objective; write, return it."""
-    result = fit_joint(read_law(clm), read_law(mlm), bootstrap=bootstrap, level=level, seed=seed)
-    result.objective, result.study = "both", study
-    result.data = {"runs": f"{clm}, {mlm}", "sha256": read_law(clm).data["sha256"]}
-    result.version = __version__
-    write_law(out, result)
-    logger.info("[laws] %s", law_sentence(result))
     return result
 
 
@@ -179,9 +185,11 @@ def _one_objective(table: pd.DataFrame, objective: str | None, runs: Path) -> st
 
 
 def split_usable(
-    table: pd.DataFrame, why: "pd.Series[str]"
+    table: pd.DataFrame, why_not: Callable[[pd.DataFrame], "pd.Series[str]"]
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """The runs with an empty `why`, and the others with it."""
+    """The runs of which `why_not` says nothing, objective by objective, and the others with it."""
+    said = [why_not(runs) for _, runs in table.groupby("objective")]
+    why = pd.concat(said).reindex(table.index) if said else pd.Series("", index=table.index)
     left_out = why != ""
     return table[~left_out], [
         {"run_id": run_id, "why": reason}
@@ -190,7 +198,7 @@ def split_usable(
 
 
 # laws that take runs alike in all but N and D; the others choose among the finished by themselves
-NOT_USED = {"isoflop": not_comparable, "parametric": not_comparable}
+NOT_USED = dict.fromkeys(("isoflop", "parametric", "joint"), not_comparable)
 
 
 def law_sentence(result: LawResult) -> str:

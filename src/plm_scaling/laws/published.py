@@ -22,36 +22,36 @@ PARAMETRIC_ROWS = {
 }
 
 
-def published_procedure(
-    law: str,
-    objective: str,
-    runs: pd.DataFrame,
-    curves: pd.DataFrame | None,
-    notebook: Path,
-    minima: Path,
-) -> Any:
-    """What the study's procedure gives for this law; None for laws it published nothing of.
+def frontier_procedures(
+    objective: str, runs: pd.DataFrame, curves: pd.DataFrame | None, notebook: Path, minima: Path
+) -> list[dict[str, Any]]:
+    """Both envelope procedures and what they rest on: see `published_variants`.
 
-    frontier: both envelope procedures and what they rest on (`published_variants`). parametric:
-    what Table A9's row is on the notebook's points and on these runs (`check_published_row`), and
-    where the descent that gave it stops (`early_descent`). `notebook` holds the raw points
-    that the importer keeps, `minima` the seven minima per objective of Table 2.
+    `notebook` holds the raw points that the importer keeps, `minima` the seven of Table 2.
     """
-    if law == "frontier":
-        points = frontier_points(runs, curves)
-        return published_variants(pd.read_parquet(notebook), points, minima, objective)
-    if law == "parametric":
-        envelope = notebook_envelope(**notebook_points(pd.read_parquet(notebook), objective))
-        row, ours = PARAMETRIC_ROWS[objective], parametric_points(runs, curves)
-        return [
-            {
-                "source": "the notebook's points",
-                "early_descent": early_descent(envelope.n_params, envelope.tokens, envelope.loss),
-                **check_published_row(envelope.n_params, envelope.tokens, envelope.loss, row),
-            },
-            {
-                "source": "the final points of the corrected runs",
-                **check_published_row(ours["n_params"], ours["tokens"], ours["loss"], row),
-            },
-        ]
-    return None
+    points = frontier_points(runs, curves)
+    return published_variants(pd.read_parquet(notebook), points, minima, objective)
+
+
+def parametric_procedure(
+    objective: str, runs: pd.DataFrame, curves: pd.DataFrame | None, notebook: Path, minima: Path
+) -> list[dict[str, Any]]:
+    """What Table A9's row is on the notebook's points and on these runs (`check_published_row`),
+    and where the descent that gave it stops (`early_descent`)."""
+    envelope = notebook_envelope(**notebook_points(pd.read_parquet(notebook), objective))
+    row, ours = PARAMETRIC_ROWS[objective], parametric_points(runs, curves)
+    return [
+        {
+            "source": "the notebook's points",
+            "early_descent": early_descent(envelope.n_params, envelope.tokens, envelope.loss),
+            **check_published_row(envelope.n_params, envelope.tokens, envelope.loss, row),
+        },
+        {
+            "source": "the final points of the corrected runs",
+            **check_published_row(ours["n_params"], ours["tokens"], ours["loss"], row),
+        },
+    ]
+
+
+# the laws of which the study published numbers and how it came by them
+PUBLISHED_PROCEDURES = {"frontier": frontier_procedures, "parametric": parametric_procedure}

@@ -30,7 +30,7 @@ class CpuRotaryEmbedding(RotaryEmbedding):
 
 
 def contiguous_gelu(x: Tensor) -> Tensor:
-    """GELU of a copy: megatron-core passes half of a wider tensor, which takes six times as long."""
+    """GELU of a copy: megatron-core passes half of a wider tensor, which takes much longer."""
     return torch.nn.functional.gelu(x.contiguous())
 
 

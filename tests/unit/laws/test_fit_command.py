@@ -65,6 +65,28 @@ def test_fit_of_an_unusable_table_says_where_and_writes_nothing(
     assert not out.exists()
 
 
+def test_fit_of_the_joint_law_takes_both_objectives(tmp_path, monkeypatch, capsys):
+    parts = []
+    for objective, power in (("clm", 0.5), ("mlm", 0.7)):
+        for flops in (1e18, 1e19, 1e20):
+            best = 1e-2 * flops**power if objective == "clm" else 1e-5 * flops**power
+            n = best * np.geomspace(0.5, 2, 7)
+            loss = 30 * flops**-0.05 + 0.05 * np.log(n / best) ** 2
+            parts.append(
+                pd.DataFrame(
+                    {"objective": objective, "n_params": n, "tokens": flops / 6 / n, "loss": loss}
+                )
+            )
+    pd.concat(parts).to_csv(tmp_path / "own.csv", index=False)
+    out = tmp_path / "law.json"
+    code, _ = fit(monkeypatch, capsys, "joint", "--runs", tmp_path / "own.csv", "--out", out)
+    assert code == 0
+    law = read_law(out)
+    assert law.objective == "both"
+    split = law.equations["C_mlm/C_clm"].parameters["s"]
+    assert split == pytest.approx(1 / 0.7 - 1 / 0.5, rel=1e-3)  # from the inverses of both N(C)
+
+
 @pytest.mark.parametrize("law", ["repeated", "transfer", "mask_ratio"])
 def test_fit_of_a_law_that_the_table_cannot_carry_says_what_it_lacks(
     tmp_path, monkeypatch, capsys, law
