@@ -108,7 +108,7 @@ def test_mask_ratio_is_missing_for_clm(full):
 def test_sweep_with_unknown_size_names_the_known_ones(root):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
     values["sweep"]["sizes"] = ["4k"]
-    with pytest.raises(SweepError, match=r"'4k'.*13k.*10\.7B"):
+    with pytest.raises(SweepError, match=r"'4k'.*3.3k.*10\.7B"):
         plan_cells(validate_config(values, "demo"))
 
 
