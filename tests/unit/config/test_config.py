@@ -26,7 +26,7 @@ def changed(config, path, value):
     block = config
     *parents, last = path.split(".")
     for part in parents:
-        block = block[int(part) if part.isdigit() else part]
+        block = block[int(part) if isinstance(block, list) else part]
     if value is ...:
         del block[last]
     else:
@@ -48,7 +48,7 @@ def test_config_of_the_repository_is_valid(root, name):
             [0, 1],
             ["filter.perplexity_quantile", "'perplexity_quantiles'"],
         ),
-        ("sweep.shapes.3k.layer", 1, ["sweep.shapes.3k.layer", "'layers'"]),
+        ("sweep.shapes.250.layer", 1, ["sweep.shapes.250.layer", "'layers'"]),
         ("training.batch_tokens.0.valu", 1, ["batch_tokens", "'value'"]),
         ("seed", "one", ["seed", "'one'"]),
         ("seed", True, ["seed"]),
@@ -62,7 +62,7 @@ def test_config_of_the_repository_is_valid(root, name):
         ("corpus.name", "../outside", ["corpus.name"]),
         ("corpus.name", "a$(b)", ["corpus.name"]),
         ("study", "a b", ["study"]),
-        ("sweep.shapes.3k.heads", 3, ["heads"]),
+        ("sweep.shapes.250.heads", 3, ["heads"]),
         ("training.peak_learning_rate.clm.0.from_parameters", 5, ["from_parameters"]),
     ],
 )
