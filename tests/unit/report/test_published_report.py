@@ -12,7 +12,7 @@ from PIL import Image
 from plm_scaling.errors import PlmScalingError
 from plm_scaling.figures import PUBLISHED_FIGURES
 from plm_scaling.figures.draw import draw_figures
-from plm_scaling.laws.fit import fit_joint_law, fit_law
+from plm_scaling.laws.fit import fit_law
 from plm_scaling.report.published import make_published_report
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,8 +37,7 @@ def laws(published, tmp_path_factory):
         for law in (*LAWS, *(["mask_ratio"] if objective == "mlm" else [])):
             out = folder / f"{objective}.{law}.json"
             fit_law(law=law, objective=objective, out=out, **settings)
-    isoflop = [folder / f"{objective}.isoflop.json" for objective in ("clm", "mlm")]
-    fit_joint_law(*isoflop, folder / "both.joint.json", "published", 100, 0.95, 1)
+    fit_law(law="joint", out=folder / "both.joint.json", **settings)
     return sorted(folder.glob("*.json"))
 
 
