@@ -2,13 +2,14 @@
 
 import json
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 
 import plm_scaling.laws
 from plm_scaling.cli import main
-from plm_scaling.laws.result import read_law
+from plm_scaling.laws.result import SCHEMA, read_law
 
 
 def fit(monkeypatch, capsys, *arguments):
@@ -114,9 +115,6 @@ def test_every_fit_is_found_in_the_package():
 
 
 def test_law_file_of_an_own_table_passes_the_schema(tmp_path, monkeypatch, capsys):
-    jsonschema = pytest.importorskip("jsonschema")
-    from plm_scaling.laws.result import SCHEMA
-
     own_table().to_csv(tmp_path / "own.csv", index=False)
     out = tmp_path / "law.json"
     fit(monkeypatch, capsys, "parametric", "--runs", tmp_path / "own.csv", "--out", out)
