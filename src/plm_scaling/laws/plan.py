@@ -1,10 +1,9 @@
 """What to train with a given compute: size, tokens, epochs and expected loss from fitted laws.
 
-N and D come from the IsoFLOP law. When the unique tokens do not last for one epoch, the allocation
-is moved by what the data-constrained law says of repeated tokens (Muennighoff et al. 2023):
-E + A/N^α + B/D'^β is minimised over N at fixed compute, with and without repetition, and the ratio
-of the two sizes and the difference of the two losses are applied to the IsoFLOP values. So both
-laws agree where nothing is repeated.
+N and D come from the IsoFLOP law. When the unique tokens do not last for one epoch, the loss
+around that optimum (`local_surface`) is minimised over N at the same compute with D' instead of D,
+the worth of repeated tokens by the data-constrained law (Muennighoff et al. 2023, eq. 5). Where
+nothing is repeated, that is the IsoFLOP optimum.
 """
 
 import math
@@ -17,6 +16,7 @@ import numpy as np
 from plm_scaling.errors import LawError
 from plm_scaling.laws.gpus import gpu_hours
 from plm_scaling.laws.intervals import Floats, Interval
+from plm_scaling.laws.local_surface import local_surface
 from plm_scaling.laws.repeated_model import effective_tokens
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.sweep.ladder import STUDY_GRID, Shape
@@ -93,7 +93,7 @@ def plan_training(
         warnings=_extrapolation(rows, flops),
     )
     if unique_tokens is not None and tokens[0] > unique_tokens:
-        _repeat(plan, laws, unique_tokens)
+        _repeat(plan, law, laws, unique_tokens)
     if objective == "mlm":
         _transfer(plan, laws)
     plan.size, plan.shape = nearest_shape(plan.n_params[0])
@@ -157,14 +157,13 @@ def _extrapolation(rows: Sequence[dict], flops: float) -> list[str]:
     ]
 
 
-def _repeat(plan: Plan, laws: Path, unique: float) -> None:
+def _repeat(plan: Plan, law: LawResult, laws: Path, unique: float) -> None:
     """Move the plan to what is best when tokens beyond `unique` are repeated."""
     path = laws / f"{plan.objective}.repeated.json"
-    surface_path = laws / f"{plan.objective}.parametric.json"
-    if not path.exists() or not surface_path.exists():
+    if not path.exists():
         plan.warnings.append(
-            f"{plan.tokens[0] / unique:.3g} epochs: {laws} has no repeated and parametric law, so "
-            "size and loss are those of fresh tokens"
+            f"{plan.tokens[0] / unique:.3g} epochs: {laws} has no law of repeated tokens, so size "
+            "and loss are those of fresh tokens"
         )
         return
     repeated = read_law(path)
@@ -176,24 +175,24 @@ def _repeat(plan: Plan, laws: Path, unique: float) -> None:
             f"be higher ({repeated.status}: {repeated.warnings[0]})"
         )
         return
-    base = _surface(read_law(surface_path))
+    base = local_surface(law, plan.flops, plan.n_params[0], plan.loss[0])
     open_ends = repeated.details.get("open_intervals", {}).get("R_D") or (r_d, None)
-    interval = [r_d if open_ends[0] is None else open_ends[0], open_ends[1] or math.inf]
-    fresh_n, fresh_loss = _optimum(base, plan.flops, unique, math.inf)
+    ends = [r_d if open_ends[0] is None else open_ends[0], open_ends[1] or math.inf]
+    fresh_n, fresh_loss = plan.n_params[0], plan.loss[0]
     n, loss = _optimum(base, plan.flops, unique, r_d)
-    ends = [_optimum(base, plan.flops, unique, end) for end in interval]
-    factor, rise = n / fresh_n, loss - fresh_loss
-    plan.n_params = _scaled(plan.n_params, [factor, *(e[0] / fresh_n for e in ends)])
-    plan.tokens = _scaled(plan.tokens, [1 / factor, *(fresh_n / e[0] for e in ends)])
-    value, spread = plan.loss
-    rises = [rise, *(e[1] - fresh_loss for e in ends)]
+    others = [_optimum(base, plan.flops, unique, end) for end in ends]
+    factors = [m / fresh_n for m in (n, *(other[0] for other in others))]
+    plan.n_params = _scaled(plan.n_params, factors)
+    plan.tokens = _scaled(plan.tokens, [1 / factor for factor in factors])
+    rises = [value - fresh_loss for value in (loss, *(other[1] for other in others))]
+    spread = plan.loss[1]
     plan.loss = (
-        value + rise,
+        loss,
         None if spread is None else (spread[0] + min(rises), spread[1] + max(rises)),
     )
     plan.notes.append(
-        f"tokens repeat: R*_D = {r_d:.3g}, so the best size is {factor:.3g} times that for fresh "
-        f"tokens and the loss {rise:.3g} nats higher"
+        f"tokens repeat: R*_D = {r_d:.3g}, so the best size is {factors[0]:.3g} times that for "
+        f"fresh tokens and the loss {rises[0]:.3g} nats higher"
     )
 
 
@@ -213,13 +212,6 @@ def _transfer(plan: Plan, laws: Path) -> None:
         f"{share * plan.flops:.3g} and {(1 - share) * plan.flops:.3g} FLOPs. At that pair the loss "
         f"was what {near['compute_ratio']:.3g} times the whole compute gives from scratch"
     )
-
-
-def _surface(law: LawResult) -> dict[str, float]:
-    """E, A, B, α, β of the near-frontier fit where the file has one, else of all runs."""
-    near = law.details.get("near_frontier") or {}
-    values = near["equations"]["L"] if "equations" in near else law.equations["L"].parameters
-    return {name: values[name] or 0.0 for name in ("E", "A", "B", "alpha", "beta")}
 
 
 def _optimum(

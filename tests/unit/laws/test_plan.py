@@ -12,7 +12,7 @@ import pytest
 from plm_scaling.errors import LawError
 from plm_scaling.laws.gpus import gpu_hours
 from plm_scaling.laws.isoflop import fit_isoflop
-from plm_scaling.laws.parametric import fit_parametric
+from plm_scaling.laws.local_surface import local_surface
 from plm_scaling.laws.plan import PUBLISHED_LAWS, nearest_shape, plan_training
 from plm_scaling.laws.repeated import fit_repeated
 from plm_scaling.laws.result import read_law, write_law
@@ -45,7 +45,6 @@ def laws(tmp_path_factory):
     d = c / (6 * n)
     loss = loss_at(n, d) * (1 + 2e-4 * rng.standard_normal(len(n)))
     write(folder, "isoflop", fit_isoflop(n, d, c, loss, bootstrap=200))
-    write(folder, "parametric", fit_parametric(n, d, loss, bootstrap=100))
     unique, epochs = 1e9, np.array([2.0, 4, 8, 16, 32])
     many = np.full(5, 1e8)
     repeated = loss_at(many, unique * epochs, unique)
@@ -72,6 +71,32 @@ def test_plan_is_the_optimum_of_the_surface_that_the_runs_came_from(laws, flops)
     low, high = plan.n_params[1]
     assert low < plan.n_params[0] < high
     assert plan.warnings == []
+
+
+def test_local_surface_has_the_exponents_of_the_surface_that_the_runs_came_from(laws):
+    law = read_law(laws / "clm.isoflop.json")
+    found = local_surface(law, 1e20, *optimum(1e20))
+    assert found["alpha"] == pytest.approx(TRUE["alpha"], rel=0.15)
+    assert found["beta"] == pytest.approx(TRUE["beta"], rel=0.15)
+
+
+def test_local_surface_has_its_optimum_and_slope_where_the_law_has_them(laws):
+    law = read_law(laws / "clm.isoflop.json")
+    n_best, lowest = 3e8, 2.5
+    found = local_surface(law, 1e20, n_best, lowest)
+    n = n_best * np.geomspace(0.5, 2, 201)
+    d = 1e20 / (6 * n)
+    loss = found["E"] + found["A"] / n ** found["alpha"] + found["B"] / d ** found["beta"]
+    assert n[loss.argmin()] == pytest.approx(n_best, rel=0.01)
+    assert loss.min() == pytest.approx(lowest, abs=1e-9)
+
+
+def test_local_surface_of_minima_that_rise_with_compute_is_refused(laws):
+    law = read_law(laws / "clm.isoflop.json")
+    for i, minimum in enumerate(law.details["minima"]):
+        minimum["loss"] = 2.0 + 0.1 * i
+    with pytest.raises(LawError, match="do not fall"):
+        local_surface(law, 1e20, 3e8, 2.5)
 
 
 @pytest.mark.parametrize("epochs_if_fresh", [3.0, 12.0])
@@ -102,7 +127,7 @@ def test_plan_beyond_the_runs_says_so_and_by_how_much(laws, flops, words):
 def test_plan_without_a_repeated_law_says_that_the_loss_is_of_fresh_tokens(laws, tmp_path):
     shutil.copy(laws / "clm.isoflop.json", tmp_path)
     plan = plan_training(1e20, "clm", tmp_path, unique_tokens=1e9)
-    assert any("no repeated" in warning for warning in plan.warnings)
+    assert any("no law of repeated" in warning for warning in plan.warnings)
 
 
 def test_plan_from_a_law_without_minima_is_refused(laws, tmp_path):
