@@ -21,7 +21,7 @@ from plm_scaling.figures.style import save
 from plm_scaling.figures.transfer import transfer, transfer_table
 from plm_scaling.figures.ur50_unimeta import ur50_unimeta, ur50_unimeta_table
 from plm_scaling.laws.result import LawResult, read_law
-from plm_scaling.runs.tables import read_runs
+from plm_scaling.runs.tables import read_curves, read_runs
 
 logger = logging.getLogger("plm_scaling")
 
@@ -70,7 +70,7 @@ def draw_figures(
 
 def _run_jobs(runs: Path, curves: Path, laws: list[LawResult]) -> dict[str, Job]:
     """The figures of runs and laws."""
-    table, points = read_runs(runs), pd.read_parquet(curves)
+    table, points = read_runs(runs), read_curves(curves)
     found: dict[str, list[LawResult]] = {}
     for law in laws:
         found.setdefault(law.law, []).append(law)
