@@ -58,15 +58,16 @@ def pool_part(
     sequences: list[bytes] = []
     owner: list[np.ndarray] = []
     for number, folder in enumerate(clean):
-        path = folder / f"{part_name(part)}.fasta"
-        names, texts = _read_clean(path)
+        if (found := len(list(folder.glob("part-*.fasta")))) != parts:
+            raise DedupError(f"{folder} was cleaned for {found} parts, not {parts}; clean it again")
+        names, texts = _read_clean(folder / f"{part_name(part)}.fasta")
         ids += names
         sequences += texts
         owner.append(np.full(len(names), number, np.int8))
     source = np.concatenate(owner)
     values = digests(sequences)
     if (part_of(values, parts) != part).any():
-        raise DedupError(f"{clean[0].parent} was cleaned for another number of parts; clean again")
+        raise DedupError(f"{clean[0].parent} holds sequences of other parts; clean again")
     order = _content_order(values, sequences, source, ids)
     with atomic(out) as folder:
         folder.mkdir(parents=True)
@@ -97,8 +98,6 @@ def pool_part(
 
 def _read_clean(path: Path) -> tuple[list[bytes], list[bytes]]:
     """Ids and sequences of a cleaned file: two lines per record."""
-    if not path.is_file():
-        raise DedupError(f"{path} does not exist; clean the source again")
     lines = path.read_bytes().split(b"\n")
     if lines.pop() or len(lines) % 2 or any(not line.startswith(b">") for line in lines[0::2]):
         raise DedupError(f"{path} is damaged: not two lines per record; clean the source again")

@@ -118,10 +118,19 @@ def test_missing_part_is_refused(tmp_path: Path) -> None:
         Pool.open(tmp_path / "pool/protein")
 
 
-def test_cleaned_for_other_parts_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [1, 2, 64])
+def test_cleaned_for_other_parts_is_refused(tmp_path: Path, parts: int) -> None:
     make_pool(tmp_path, SOURCES, parts=4)
-    with pytest.raises(DedupError, match="another number of parts"):
-        pool_part([tmp_path / "clean/a"], ["a"], 0, 64, "protein", tmp_path / "out")
+    with pytest.raises(DedupError, match=f"4 parts, not {parts}"):
+        pool_part([tmp_path / "clean/a"], ["a"], 0, parts, "protein", tmp_path / "out")
+
+
+def test_damaged_clean_file_is_named(tmp_path: Path) -> None:
+    make_pool(tmp_path, SOURCES, parts=1)
+    path = tmp_path / "clean/a/part-0000.fasta"
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(DedupError, match=r"clean/a/part-0000.fasta is damaged"):
+        pool_part([tmp_path / "clean/a"], ["a"], 0, 1, "protein", tmp_path / "out")
 
 
 def test_parts_follow_the_top_bits() -> None:
