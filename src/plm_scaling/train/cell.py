@@ -14,7 +14,7 @@ from plm_scaling.errors import TrainError
 from plm_scaling.files import sha256_of, write_json
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.ladder import VOCABULARY_SIZE
-from plm_scaling.tokens.dataset import EpochOrder, TokenCorpus
+from plm_scaling.tokens.dataset import TokenCorpus
 from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.batches import Batch, causal_batch, masked_batch
 from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
@@ -84,7 +84,9 @@ class _Run:
             "manifest_sha256": manifest_sha256,
             "stage_version": str(STAGE_VERSION),
         }
-        self.rows: EpochOrder = corpus.train_rows(cell.mixture, cell.data_seed)
+        self.rows = corpus.train_rows(
+            cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
+        )
         valid = corpus.valid_rows(cell.valid_rows, cell.data_seed)
         self.valid_batches = evaluation_batches(valid, cell)
         self.model: GPTModel = build_model(
@@ -206,7 +208,7 @@ class _Run:
             reason=reason,
             step=self.position.step,
             losses=self.position.losses,
-            unique_tokens=self.rows.rows_per_epoch * self.cell.context_length,
+            unique_tokens=self.rows.unique_tokens_seen(self.position.step * self.cell.batch_rows),
             curve=self.curve,
             wall_seconds=self.position.seconds,
             manifest_sha256=self.manifest_sha256,
