@@ -25,7 +25,7 @@ rule record_config:
         "python {params.script:q} --config {params.config:q} --out {output:q} --log {log:q}"
 
 
-RUN_FIGURES = run_figures(CONFIG.laws.fits)
+RUN_FIGURES = run_figures(CONFIG.laws.fits, len(CONFIG.sweep.corpora))
 FORMATS = ["svg", "pdf", "png", "csv"]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from plm_scaling.sources.table import COLUMNS
+
 SEQUENCES = 400  # per source
 
 
@@ -69,11 +71,23 @@ def take(source: Path, n: int, out: Path, skip: int = 0) -> None:
 
 def write_sources(folder: Path, files: dict[str, Path]) -> Path:
     """A source table whose sources are local files."""
-    rows = ["name\tversion\turl\tmirror\tsha256\tbytes\tlicence\trole"]
+    rows = ["\t".join(COLUMNS)]
     for name, path in files.items():
         content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        rows.append(f"{name}\t1\tfile:{path}\t\t{digest}\t{len(content)}\tCC BY 4.0\ttest")
+        facts = dict.fromkeys(COLUMNS, "") | {
+            "name": name,
+            "release": "1",
+            "kind": "protein",
+            "format": "fasta",
+            "file": f"{name}.fasta.gz",
+            "url": f"file:{path}",
+            "bytes": str(len(content)),
+            "checksum": f"sha256:{hashlib.sha256(content).hexdigest()}",
+            "licence": "CC BY 4.0",
+            "checked": "shipped",
+            "role": "test",
+        }
+        rows.append("\t".join(facts[column] for column in COLUMNS))
     table = folder / "resources" / "sources.tsv"
     table.parent.mkdir(parents=True, exist_ok=True)
     table.write_text("\n".join(rows) + "\n")
