@@ -44,8 +44,8 @@ def draw_figures(
     learning_curves if `runs` and `curves` are given, corpora if there are several, and with them
     what `laws` hold: frontier, one figure of each law's name, loss_contours for parametric and
     ur50_unimeta for repeated ones. funnel if `counts` are given, in their order; perplexity if
-    `scores` and `thresholds` are. With `only`, these figures and no others. Raises PlmScalingError if the files
-    do not allow one of them.
+    `scores` and `thresholds` are. With `only`, these figures and no others. Raises PlmScalingError
+    if the files do not allow one of them.
     """
     jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:
