@@ -1,7 +1,6 @@
 """A working folder, a config of the smallest useful size, and Snakemake to run it."""
 
 import gzip
-import hashlib
 import os
 import subprocess
 import sys
@@ -9,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-
-from plm_scaling.sources.table import COLUMNS
+from source_tables import local_row, write_table
 
 SEQUENCES = 400  # per source
 
@@ -71,27 +69,8 @@ def take(source: Path, n: int, out: Path, skip: int = 0) -> None:
 
 def write_sources(folder: Path, files: dict[str, Path]) -> Path:
     """A source table whose sources are local files."""
-    rows = ["\t".join(COLUMNS)]
-    for name, path in files.items():
-        content = path.read_bytes()
-        facts = dict.fromkeys(COLUMNS, "") | {
-            "name": name,
-            "release": "1",
-            "kind": "protein",
-            "format": "fasta",
-            "file": f"{name}.fasta.gz",
-            "url": f"file:{path}",
-            "bytes": str(len(content)),
-            "checksum": f"sha256:{hashlib.sha256(content).hexdigest()}",
-            "licence": "CC BY 4.0",
-            "checked": "shipped",
-            "role": "test",
-        }
-        rows.append("\t".join(facts[column] for column in COLUMNS))
-    table = folder / "resources" / "sources.tsv"
-    table.parent.mkdir(parents=True, exist_ok=True)
-    table.write_text("\n".join(rows) + "\n")
-    return table
+    rows = [local_row(name, path) for name, path in files.items()]
+    return write_table(folder / "resources" / "sources.tsv", *rows)
 
 
 def tiny_config(root: Path, sources: Path) -> dict:
