@@ -6,16 +6,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from plm_scaling.dedup.arrays import new_array
 from plm_scaling.dedup.database import data_files
-from plm_scaling.dedup.pool import Pool
+from plm_scaling.dedup.selection import Selection
 from plm_scaling.dedup.steps import Steps
 from plm_scaling.errors import DedupError
 
 UNPLACED = np.uint32(2**32 - 1)  # no key: a pool has fewer sequences
-MMSEQS_MAX_LENGTH = 65535  # its default; longer sequences would be cut while clustering
 
 # Compressed temporaries per sequence (measured: 240 bytes for linclust, 20,000 to 200,000
 # sequences), and twice that for what a split k-mer table leaves on disk.
@@ -24,32 +22,33 @@ TEMPORARY_BYTES = {"linclust": 700, "cluster": 2000}
 
 def cluster(
     steps: Steps,
-    pool: Pool,
-    view: Path,
-    n_sequences: int,
+    chosen: Selection,
     command: str,
     options: tuple[str | float, ...],
+    n_keys: int,
     out: Path,
 ) -> None:
-    """Run `command` (linclust or cluster) on `view`, which has `n_sequences` of the pool.
+    """Run `command` (linclust or cluster) on sequences of the pool.
 
-    The .npy file `out` gets, per global key of the pool, the global key of its cluster's
+    The .npy file `out` gets, for each of the pool's `n_keys` keys, the key of its cluster's
     representative (uint32), `UNPLACED` for keys that are not in the view.
     """
+    n_sequences = chosen.count()
     limit = steps.resources.split_memory_mib(n_sequences)
     with steps.temporary(command, TEMPORARY_BYTES[command] * n_sequences) as folder:
+        database = chosen.view(folder / "sequences")
         found = folder / "clusters"
         # A finished result that was not read yet: MMseqs2 refuses to write over it.
         for part in folder.glob("clusters*"):
             part.unlink()
         steps.mmseqs(
-            *(command, view, found, folder / "tmp", *options, "--cov-mode", 0),
-            *("--max-seq-len", max_seq_len(pool), "--split-memory-limit", f"{limit}M"),
+            *(command, database.path, found, folder / "tmp", *options, "--cov-mode", 0),
+            *("--max-seq-len", database.max_seq_len, "--split-memory-limit", f"{limit}M"),
             *("--compressed", 1),
         )
         table = folder / "clusters.tsv"
         steps.mmseqs("prefixid", found, table, "--tsv", 1)
-        _write_representatives(table, pool.n_sequences, n_sequences, command, out)
+        _write_representatives(table, n_keys, n_sequences, command, out)
 
 
 def _write_representatives(table: Path, length: int, expected: int, command: str, out: Path) -> None:
@@ -78,16 +77,3 @@ def read_columns(
                 pa.csv.ParseOptions(delimiter="\t", quote_char=False),
                 pa.csv.ConvertOptions(column_types=columns, include_columns=list(columns)),
             )
-
-
-def max_seq_len(pool: Pool) -> int:
-    """A --max-seq-len above every sequence: MMseqs2 would cut those above its default."""
-    longest = MMSEQS_MAX_LENGTH
-    for part in pool.parts:
-        file = pq.ParquetFile(part.folder / "records.parquet")
-        column = file.schema_arrow.get_field_index("length")
-        for group in range(file.metadata.num_row_groups):
-            statistics = file.metadata.row_group(group).column(column).statistics
-            if statistics is not None and statistics.has_min_max:
-                longest = max(longest, statistics.max + 1)
-    return longest

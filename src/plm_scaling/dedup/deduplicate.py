@@ -1,7 +1,6 @@
 """Keep one representative of every cluster of near-identical sequences."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from plm_scaling.dedup import STAGE_VERSION
 from plm_scaling.dedup.arrays import new_array, open_array
 from plm_scaling.dedup.clusters import cluster
 from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.dedup.pool import Pool, PoolPart, write_view
+from plm_scaling.dedup.pool import Pool, PoolPart
 from plm_scaling.dedup.resources import Resources
+from plm_scaling.dedup.selection import Selection, keys_of, span
 from plm_scaling.dedup.steps import Steps
 from plm_scaling.errors import DedupError
 from plm_scaling.files import write_json
@@ -69,10 +69,10 @@ def deduplicate(
             "[dedup] MMseqs2 %s: clustering %s sequences at %g identity",
             *(tool.version, f"{n:,}", min_seq_id),
         )
-        view = steps.run("view", lambda path: write_view(opened, all_keys(opened), path / "all"))
+        everything = Selection(opened, keys_of)
         clusters = steps.run(
             "linclust.npy",
-            lambda path: cluster(steps, opened, view / "all", n, "linclust", options, path),
+            lambda path: cluster(steps, everything, "linclust", options, n, path),
         )
         chosen = steps.run("representatives", lambda path: _choose(opened, clusters, path))
         steps.finish(lambda folder: _write(opened, chosen, tool.version, folder))
@@ -90,17 +90,6 @@ def file_state(path: Path) -> list[Any]:
     return [str(path), found.st_size, found.st_mtime_ns]
 
 
-def all_keys(pool: Pool) -> Iterator[np.ndarray]:
-    """The global keys (int64) of each part."""
-    for part in pool.parts:
-        yield keys_of(part)
-
-
-def keys_of(part: PoolPart) -> np.ndarray:
-    """The global keys (int64) of a part."""
-    return np.arange(part.first_key, part.first_key + part.n_sequences)
-
-
 def _choose(pool: Pool, clusters: Path, folder: Path) -> None:
     """Write owner.npy (int8: source of each key) and representative.npy (uint32)."""
     folder.mkdir()
@@ -113,7 +102,7 @@ def _choose(pool: Pool, clusters: Path, folder: Path) -> None:
     longest = (1 << _LENGTH_BITS) - 1
     for part in pool.parts:
         keys = keys_of(part)
-        here = slice(keys[0], keys[-1] + 1) if len(keys) else slice(0, 0)
+        here = span(part)
         owner[here] = part.owners()
         rank = owner[here].astype(np.uint64) << np.uint64(_LENGTH_BITS + _KEY_BITS)
         shortness = (longest - np.minimum(part.index()[1], longest)).astype(np.uint64)
@@ -121,7 +110,7 @@ def _choose(pool: Pool, clusters: Path, folder: Path) -> None:
         np.minimum.at(best, linclust[here], rank)
     representative = new_array(folder / "representative.npy", pool.n_sequences, np.uint32)
     for part in pool.parts:
-        here = slice(part.first_key, part.first_key + part.n_sequences)
+        here = span(part)
         heads = linclust[here]
         member = (best[heads] & np.uint64((1 << _KEY_BITS) - 1)).astype(np.uint32)
         representative[here] = np.where(owner[heads] == owner[member], heads, member)
