@@ -1,6 +1,7 @@
 """Assign whole clusters to training, validation, out-of-distribution and reference."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from plm_scaling.dedup.arrays import new_array, open_array
 from plm_scaling.dedup.pool import Pool, PoolPart
 from plm_scaling.dedup.selection import keys_of, span
+from plm_scaling.files import remove
 
 TRAIN, VALID, OOD, REFERENCE = "train", "valid", "ood", "reference"
 SPLITS = [TRAIN, VALID, OOD, REFERENCE]
@@ -18,15 +20,22 @@ OUTCOMES = [*SPLITS, *REASONS]
 CODE = {name: code for code, name in enumerate(OUTCOMES)}
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """How clusters are assigned: fractions are of clusters, see `split_clusters`."""
+
+    valid_fraction: float
+    reference_fraction: float
+    reference_source: str
+    ood_sources: list[str]
+    seed: int
+
+
 def assign(
     pool: Pool,
     representative: Path,
     cluster: Path,
-    valid_fraction: float,
-    reference_fraction: float,
-    reference_source: str,
-    ood_sources: list[str],
-    seed: int,
+    drawing: Drawing,
     out: Path,
 ) -> None:
     """Write to the .npy file `out` the code (int8) of each sequence's outcome.
@@ -35,22 +44,23 @@ def assign(
     """
     cluster_of, representative_of = open_array(cluster), open_array(representative)
     work = out.with_name(f"{out.name}.work")
-    work.mkdir(exist_ok=True)
+    remove(work)
+    work.mkdir()
     n = pool.n_sequences
     drawn = new_array(work / "drawn.npy", n, np.int8)  # by cluster, at the key of its first member
     only_ood = new_array(work / "only_ood.npy", n, np.bool_)
-    only_ood[:] = bool(ood_sources)
+    only_ood[:] = bool(drawing.ood_sources)
     has_reference = new_array(work / "has_reference.npy", n, np.bool_)
     is_reference = new_array(work / "is_reference.npy", n, np.bool_)
-    reference = pool.sources.index(reference_source)
-    older = [name not in ood_sources for name in pool.sources]
+    reference = pool.sources.index(drawing.reference_source)
+    older = [name not in drawing.ood_sources for name in pool.sources]
     for part in pool.parts:
         here = span(part)
         keys, own = keys_of(part), cluster_of[here]
-        drawn[here] = draw(part.digests(), seed, valid_fraction, reference_fraction)
+        drawn[here] = draw(part.digests(), drawing)
         is_reference[here] = part.owners() == reference
         has_reference[own[is_reference[here] & (representative_of[here] == keys)]] = True
-        if ood_sources:
+        if drawing.ood_sources:
             _exclude_older(part, older, own, only_ood)
     outcome = new_array(out, n, np.int8)
     for part in pool.parts:
@@ -63,19 +73,15 @@ def assign(
         other_source = (code == CODE[REFERENCE]) & ~is_reference[representative_of[here]]
         code[other_source] = CODE["in_reference_cluster"]
         outcome[here] = code
-    for path in work.iterdir():
-        path.unlink()
-    work.rmdir()
+    remove(work)
 
 
-def draw(
-    digests: np.ndarray, seed: int, valid_fraction: float, reference_fraction: float
-) -> np.ndarray:
+def draw(digests: np.ndarray, drawing: Drawing) -> np.ndarray:
     """Codes (int8) of valid, reference or train, from the digests (uint64) and the seed alone."""
-    number = uniform(digests, seed)
+    number = uniform(digests, drawing.seed)
     code = np.full(len(digests), CODE[TRAIN], np.int8)
-    code[number < valid_fraction + reference_fraction] = CODE[REFERENCE]
-    code[number < valid_fraction] = CODE[VALID]
+    code[number < drawing.valid_fraction + drawing.reference_fraction] = CODE[REFERENCE]
+    code[number < drawing.valid_fraction] = CODE[VALID]
     return code
 
 

@@ -51,7 +51,9 @@ def cluster(
         _write_representatives(table, n_keys, n_sequences, command, out)
 
 
-def _write_representatives(table: Path, length: int, expected: int, command: str, out: Path) -> None:
+def _write_representatives(
+    table: Path, length: int, expected: int, command: str, out: Path
+) -> None:
     representative = new_array(out, length, np.uint32)
     representative[:] = UNPLACED
     placed = 0

@@ -74,7 +74,9 @@ class Resources:
     def free_space(self, folder: Path) -> str:
         """How much is free where the stage writes, for a message."""
         disks = [folder, *([self.scratch] if self.scratch and self.scratch.is_dir() else [])]
-        return ", ".join(f"{short_number(_free(disk))}B are free on the disk of {disk}" for disk in disks)
+        return ", ".join(
+            f"{short_number(_free(disk))}B are free on the disk of {disk}" for disk in disks
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,15 +6,15 @@ clustering missed, and those held-out sequences are dropped.
 """
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
 
 from plm_scaling.dedup import STAGE_VERSION
 from plm_scaling.dedup.arrays import new_array, open_array
-from plm_scaling.dedup.assign import OOD, SPLITS, TRAIN, VALID, assign
+from plm_scaling.dedup.assign import OOD, SPLITS, TRAIN, Drawing, assign
 from plm_scaling.dedup.clusters import cluster
 from plm_scaling.dedup.deduplicate import file_state, pool_state
 from plm_scaling.dedup.homology import Criteria
@@ -24,6 +24,7 @@ from plm_scaling.dedup.purge import PURGE_E_VALUE, PURGE_MAX_SEQS, Purge
 from plm_scaling.dedup.resources import Resources
 from plm_scaling.dedup.selection import Selection, keys_of, span
 from plm_scaling.dedup.split_tables import write_tables
+from plm_scaling.dedup.split_views import view_of
 from plm_scaling.dedup.steps import Steps
 from plm_scaling.errors import DedupError
 from plm_scaling.files import write_json
@@ -80,21 +81,15 @@ def split_clusters(
     """
     tool = find_mmseqs(mmseqs)
     opened = Pool.open(pool)
-    _check(opened, valid_fraction, reference_fraction, reference_source, ood_sources)
-    drawing = {
-        "valid_fraction": valid_fraction,
-        "reference_fraction": reference_fraction,
-        "reference_source": reference_source,
-        "ood_sources": sorted(ood_sources),
-        "seed": seed,
-    }
+    drawing = Drawing(valid_fraction, reference_fraction, reference_source, ood_sources, seed)
+    _check(opened, drawing)
     criteria = Criteria(min_seq_id, coverage, sensitivity, PURGE_E_VALUE, PURGE_MAX_SEQS)
     inputs = [dedup / f"{part_name(part.number)}.parquet" for part in opened.parts]
     tests = sorted(path for folder in downstream for path in folder.glob("part-*.fasta"))
     asked = {
         "stage": STAGE_VERSION,
         "clustering": clustering,
-        **drawing,
+        "drawing": asdict(drawing),
         "criteria": criteria.as_dict(),
         "redundant": redundant,
         "downstream": [str(folder) for folder in downstream],
@@ -111,7 +106,7 @@ def split_clusters(
         )
         outcome = steps.run(
             "assigned.npy",
-            lambda path: assign(opened, representative, clusters, **drawing, out=path),
+            lambda path: assign(opened, representative, clusters, drawing, path),
         )
         purge = Purge(steps, opened, representative, criteria, redundant)
         if downstream:
@@ -135,28 +130,18 @@ def split_clusters(
         steps.finish(write)
 
 
-def view_of(split_folder: Path, split: str) -> Path:
-    """The MMseqs2 database of one split inside the split's folder; there is none of an empty ood."""
-    return split_folder / split
-
-
-def _check(
-    pool: Pool,
-    valid_fraction: float,
-    reference_fraction: float,
-    reference_source: str,
-    ood_sources: list[str],
-) -> None:
-    if min(valid_fraction, reference_fraction) <= 0 or valid_fraction + reference_fraction >= 1:
+def _check(pool: Pool, drawing: Drawing) -> None:
+    fractions = drawing.valid_fraction, drawing.reference_fraction
+    if min(fractions) <= 0 or sum(fractions) >= 1:
         raise DedupError(
-            f"valid fraction {valid_fraction} and reference fraction {reference_fraction} must be "
-            "above 0 and leave something for training"
+            f"valid fraction {fractions[0]} and reference fraction {fractions[1]} must be above 0 "
+            "and leave something for training"
         )
     known = ", ".join(pool.sources)
-    for name in [reference_source, *ood_sources]:
+    for name in [drawing.reference_source, *drawing.ood_sources]:
         if name not in pool.sources:
             raise DedupError(f"source {name!r} is not among the pool's: {known}")
-    if set(pool.sources) == set(ood_sources):
+    if set(pool.sources) == set(drawing.ood_sources):
         raise DedupError(f"all sources ({known}) are out of distribution: none is left to train on")
 
 

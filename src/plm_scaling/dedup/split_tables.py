@@ -51,12 +51,12 @@ def write_tables(
         kept = heads == keys
         _count(pool.sources, part.owners()[kept], part.index()[1][kept], codes[kept], counts, sizes)
     counts.write(folder / "counts.tsv")
-    rows = [
+    cells = [
         (split, source, *sizes[i, j])
         for j, source in enumerate(pool.sources)
         for i, split in enumerate(SPLITS)
     ]
-    table = pd.DataFrame(rows, columns=["split", "source", "sequences", "residues"])
+    table = pd.DataFrame(cells, columns=["split", "source", "sequences", "residues"])
     table.to_csv(folder / "splits.tsv", sep="\t", index=False)
     totals = zip(SPLITS, sizes[:, :, 0].sum(axis=1), strict=True)
     logger.info(

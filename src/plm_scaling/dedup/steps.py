@@ -96,7 +96,7 @@ class Steps:
         remove(partial)
         with self._explained("output"):
             make(partial)
-            if self.out.is_dir():
+            if self.out.is_dir() and not self.out.is_symlink():
                 shutil.rmtree(self.out)  # a rename cannot replace a folder that is not empty
             partial.replace(self.out)
         self.remove()
@@ -135,7 +135,9 @@ class Steps:
         try:
             yield
         except DedupError as error:
-            raise DedupError(f"{error}\n{self.resources.free_space(self.folder)}. {kept}") from error
+            raise DedupError(
+                f"{error}\n{self.resources.free_space(self.folder)}. {kept}"
+            ) from error
         except OSError as error:
             if error.errno not in _DISK_FULL:
                 raise
