@@ -24,7 +24,7 @@ def cluster(
     steps: Steps,
     chosen: Selection,
     command: str,
-    options: tuple[str | float, ...],
+    options: tuple[str | Path | float, ...],
     n_keys: int,
     out: Path,
 ) -> None:
@@ -38,16 +38,12 @@ def cluster(
     with steps.temporary(command, TEMPORARY_BYTES[command] * n_sequences) as folder:
         database = chosen.view(folder / "sequences")
         found = folder / "clusters"
-        # A finished result that was not read yet: MMseqs2 refuses to write over it.
-        for part in folder.glob("clusters*"):
-            part.unlink()
-        steps.mmseqs(
-            *(command, database.path, found, folder / "tmp", *options, "--cov-mode", 0),
-            *("--max-seq-len", database.max_seq_len, "--split-memory-limit", f"{limit}M"),
-            *("--compressed", 1),
+        options = (
+            *(folder / "tmp", *options, "--cov-mode", 0, "--max-seq-len", database.max_seq_len),
+            *("--split-memory-limit", f"{limit}M", "--compressed", 1),
         )
-        table = folder / "clusters.tsv"
-        steps.mmseqs("prefixid", found, table, "--tsv", 1)
+        steps.mmseqs(command, [database.path], found, *options)
+        table = steps.mmseqs_table(found)
         _write_representatives(table, n_keys, n_sequences, command, out)
 
 

@@ -121,12 +121,34 @@ class Steps:
         beside = self.folder / f".{name}.temporary"
         folder = self.resources.place(self.stage, beside, on_scratch, needed_bytes)
         folder.mkdir(parents=True, exist_ok=True)
+        # MMseqs2 writes NAME.dbtype last and takes its presence for a finished database. Killed
+        # between creating and writing it, it would trip over an empty one for ever.
+        for path in folder.rglob("*.dbtype"):
+            if path.stat().st_size == 0:
+                path.unlink()
         yield folder
         shutil.rmtree(folder)
 
-    def mmseqs(self, *arguments: str | Path | int | float) -> None:
-        """Run an MMseqs2 command with the stage's threads."""
-        self.tool.run(*arguments, "--threads", self.resources.threads, keep_open=(self._lock,))
+    def mmseqs(
+        self, command: str, inputs: list[Path], result: Path, *options: str | Path | int | float
+    ) -> None:
+        """Run an MMseqs2 command that makes the database `result`, with the stage's threads.
+
+        Not again if a killed attempt finished it; what an unfinished one left is removed, since
+        MMseqs2 would read files of more threads than it now has.
+        """
+        if result.with_name(f"{result.name}.dbtype").exists():
+            return
+        for path in result.parent.glob(f"{result.name}*"):
+            path.unlink()
+        arguments = [*inputs, result, *options, "--threads", self.resources.threads]
+        self.tool.run(command, *arguments, keep_open=(self._lock,))
+
+    def mmseqs_table(self, result: Path) -> Path:
+        """Turn a result database into a table with tabs; the first column is the entry's key."""
+        table = result.with_name(f"table_of_{result.name}")
+        self.mmseqs("prefixid", [result], table, "--tsv", 1)
+        return table
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
