@@ -5,7 +5,7 @@ A sequence database is a data file of entries `SEQUENCE\\n\\0`, an index file of
 project lie in the order of their keys, which is that of the pooled input.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from plm_scaling.files import atomic
 
 CHUNK_BYTES = 1 << 20
 END = b"\n\0"
+AMINO_ACIDS = bytes(4)  # MMseqs2's number of the type, a little-endian int32
 _SIDE_FILES = ("_h", "_h.index", "_h.dbtype", ".lookup", ".source")
 
 
@@ -53,6 +54,21 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"its data have {size}; run the step that made it again"
         )
     return keys[order], lengths[order]
+
+
+def write_index(path: Path, entries: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    """Write the index of the sequence database `path`, and the file that says what it holds.
+
+    Each entry gives keys, offsets and sizes in bytes (with the two end bytes) of some sequences,
+    keys ascending.
+    """
+    form = pa.csv.WriteOptions(include_header=False, delimiter="\t")
+    names = ["key", "offset", "size"]
+    with path.with_name(f"{path.name}.index").open("wb") as file:
+        for columns in entries:
+            if len(columns[0]):
+                pa.csv.write_csv(pa.table(list(columns), names=names), file, form)
+    path.with_name(f"{path.name}.dbtype").write_bytes(AMINO_ACIDS)
 
 
 def data_files(path: Path) -> list[Path]:
