@@ -32,14 +32,15 @@ DATA = f"data/{CONFIG.data.name}"
 RESULTS = f"results/{CONFIG.study}"
 PARTS = [f"{number:04d}" for number in range(CONFIG.data.parts)]
 
-# The corpora that are trained on say what the data stages have to make.
-CORPORA = [CONFIG.corpora[name] for name in CONFIG.sweep.corpora]
-REDUNDANT = any(not corpus.dedup for corpus in CORPORA)
-UNFILTERED = any(not corpus.filter for corpus in CORPORA)
+# Near-duplicates are scored and tokenised only when a corpus is to be trained on them.
+REDUNDANT = any(not CONFIG.corpora[name].dedup for name in CONFIG.sweep.corpora)
 PROTEIN = [name for name in CONFIG.sources if SOURCE[name].kind == "protein"]
 CODE = [name for name in CONFIG.sources if SOURCE[name].kind == "code"]
 NEW_SOURCES = [  # dates are in ISO 8601, so that text compares as days do
-    name for name in PROTEIN if CONFIG.split.ood_after and SOURCE[name].released
+    name
+    for name in PROTEIN
+    if CONFIG.split.ood_after
+    and SOURCE[name].released
     and SOURCE[name].released > CONFIG.split.ood_after.isoformat()
 ]
 KINDS = {"protein": PROTEIN} | ({"code": CODE} if CODE else {})

@@ -3,7 +3,7 @@
 from plm_scaling.filter import STAGE_VERSION as FILTER_VERSION
 
 SCORES = f"{DATA}/scores/part-{{part}}.parquet"
-FILTER_TABLES = ["counts.tsv", "thresholds.json", "histogram.csv", "examples.csv", "overlap.csv"]
+FILTER_TABLES = ["counts.tsv", "thresholds.json", "perplexity.tsv", "examples.tsv", "overlap.tsv"]
 SELECTED = multiext(f"{DATA}/filter/", *FILTER_TABLES)
 SELECTED_CODE = f"{DATA}/filter_code/counts.tsv"
 NGRAM = f"{DATA}/scores/model.npz"
@@ -94,7 +94,6 @@ rule select_sequences:
         length_bins=CONFIG.filter.length_bins,
         perplexity_quantiles=CONFIG.filter.perplexity_quantiles,
         redundant="--redundant" if REDUNDANT else "",
-        unfiltered="--unfiltered" if UNFILTERED else "",
         stage=FILTER_VERSION,
     shell:
         "python {params.script:q} --pool {params.pool:q} --split {params.split:q}"
@@ -104,7 +103,7 @@ rule select_sequences:
         " --min-distinct-3mer-ratio {params.min_distinct_3mer_ratio}"
         " --length-bins {params.length_bins}"
         " --perplexity-quantiles {params.perplexity_quantiles}"
-        " {params.redundant} {params.unfiltered} --mmseqs {params.mmseqs:q}"
+        " {params.redundant} --unfiltered --mmseqs {params.mmseqs:q}"
         " --out {params.folder:q} --log {log:q}"
 
 

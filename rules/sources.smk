@@ -45,6 +45,7 @@ rule clean_source:
         script=script("clean_source"),
         table=SOURCE_TABLE,
         folder=subpath(output[0], parent=True),
+        reading=lambda wildcards: SOURCE[wildcards.source].reading,
         parts=CONFIG.data.parts,
         max_rejected_fraction=CONFIG.data.max_rejected_fraction,
         stage=SOURCES_VERSION,

@@ -131,7 +131,7 @@ class Filter(Block):
     perplexity_quantiles: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
     """Training sequences below the first or above the second quantile of the perplexity in their
     source and length bin are dropped."""
-    length_bins: Annotated[list[Count], Field(min_length=1)]
+    length_bins: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     """Lower edges (residues) of the length bins that have quantiles of their own; the perplexity of
     short sequences scatters more, and one threshold for all would drop mostly those."""
 
@@ -141,8 +141,8 @@ class Filter(Block):
             raise ValueError("min_length is above max_length")
         if self.perplexity_quantiles[0] >= self.perplexity_quantiles[1]:
             raise ValueError("perplexity_quantiles must be [low, high] with low < high")
-        if self.length_bins != sorted(set(self.length_bins)):
-            raise ValueError("length_bins must rise")
+        if self.length_bins[0] != 0 or self.length_bins != sorted(set(self.length_bins)):
+            raise ValueError("length_bins must begin with 0 and rise")
         return self
 
 
