@@ -11,7 +11,6 @@ from plm_scaling.dedup.deduplicate import deduplicate
 from plm_scaling.dedup.split import split_by_cluster
 from plm_scaling.filter.score import score_sequences
 from plm_scaling.filter.select import select_sequences
-from plm_scaling.tokens.tokenize import tokenize_corpus
 
 AMINO_ACIDS = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
 SPLIT = {"min_seq_id": 0.5, "coverage": 0.8, "valid_fraction": 0.2, "reference_fraction": 0.2}
@@ -63,7 +62,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture(scope="session")
 def corpus(families: Corpus) -> Corpus:
-    """The families after every stage: folders dedup, split, scores, filter and tokens."""
+    """The families after every stage: folders dedup, split, scores and filter."""
     folder = families.folder
     tool = {"threads": 2, "mmseqs": "auto"}
     deduplicate(
@@ -79,7 +78,4 @@ def corpus(families: Corpus) -> Corpus:
         folder / "scores.parquet", folder / "split", 30, 600, 0.05, 0.65, [0.05, 0.95], "auto",
         folder / "filter",
     )  # fmt: skip
-    tokenize_corpus(
-        folder / "filter", folder / "clean.json", "families", 64, 50, 1, folder / "tokens"
-    )
     return families
