@@ -1,10 +1,10 @@
 """Mix sources in exact proportion: which source row i of a run comes from, computed, not drawn.
 
 Two sources are mixed by rounding: of the first n rows, n·p rounded are the first one's. More are
-mixed in pairs, the two smallest shares first, so that the tree of pairs is as flat as can be for
-the large ones. Of any prefix of a run each source has its share to within 1/2 row with two sources,
-less than 1 with up to four, and k/2 · (1 + p + p·q + …) in general, with p, q, … the shares of a
-source in its pair, of that in its pair, and so on.
+mixed in pairs, the two smallest shares first, so that large ones meet late. Of any prefix of a run
+each source has its exact share to within 1/2 row with two sources, 1 row with up to four, and in
+general 1/2 · (1 + p + p·q + …) rows, where p is a source's share of its pair, q that pair's share
+of the next one, and so on.
 """
 
 import heapq
