@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow.csv as pc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from planted import COPY, LOW, MEMBER, Truth, pair_scores, truth_of, write_planted
+from planted import COPY, LOW, MEMBER, Truth, cluster_labels, pair_scores, truth_of, write_planted
 
-from plm_scaling.dedup.database import read_chunks, read_clusters, read_index
+from plm_scaling.dedup.database import read_chunks, read_index
 from plm_scaling.dedup.mmseqs import find_mmseqs
 
 MEASURE = Path(__file__).with_name("measure.py")
@@ -136,15 +136,7 @@ class Bench:
             out = self.folder / f"{name}.clusters"
             options = (*COVERAGE, "--min-seq-id", stage.identity, *stage.options, *extra)
             taken.append(self.measure(name, stage.workflow, [database, out], *options))
-            if "--compressed" in extra:  # the result is compressed as well
-                plain = out.with_name(f"{out.name}.plain")
-                if not plain.with_name(f"{plain.name}.index").exists():
-                    self.tool.run("decompress", out, plain)
-                out = plain
-            members, representatives = read_clusters(out)
-            step = np.arange(self.n)
-            step[members] = representatives
-            labels = step[labels]
+            labels = cluster_labels(self.tool, out, self.n)[labels]
             database = self.folder / f"{name}.reps"
             if not database.with_name(f"{database.name}.index").exists():
                 self.tool.run("createsubdb", out, self.folder / "db", database, "--subdb-mode", 1)
