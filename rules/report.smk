@@ -4,8 +4,9 @@ from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.report import STAGE_VERSION as REPORT_VERSION
 
 COUNTS = [
-    *expand("data/clean/{source}.counts.tsv", source=SOURCES),
+    *expand(CLEAN, source=CONFIG.sources),
     *expand(f"{DATA}/{{stage}}/counts.tsv", stage=["dedup", "split", "filter"]),
+    *([SELECTED_CODE] if CODE else []),
 ]
 
 
@@ -24,7 +25,7 @@ rule record_config:
         "python {params.script:q} --config {params.config:q} --out {output:q} --log {log:q}"
 
 
-RUN_FIGURES = run_figures(CONFIG.laws.fits)
+RUN_FIGURES = run_figures(CONFIG.laws.fits, len(CONFIG.sweep.corpora))
 FORMATS = ["svg", "pdf", "png", "csv"]
 
 

@@ -1,12 +1,16 @@
-"""Token corpora for tests, made by the real tokenizer from real MMseqs2 databases."""
+"""Token corpora for tests, made by the real tokenizer from real pools."""
 
 import json
 import random
 from pathlib import Path
 
-from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.filter.select import selected_sequences
-from plm_scaling.tokens.tokenize import tokenize_corpus
+from pools import make_pool
+from selections import select
+
+from plm_scaling.dedup.pool import Pool
+from plm_scaling.parts import part_name
+from plm_scaling.tokens.merge import merge_tokens
+from plm_scaling.tokens.tokenize import tokenize_part
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -22,26 +26,35 @@ def random_sequences(n: int, seed: int, motif: str = "MKV") -> list[str]:
 
 def write_corpus(folder: Path, context_length: int = 64, n: int = 300, seed: int = 1) -> Path:
     """Tokens of two sources, `a` and `b`, with a held-out split. Returns the manifest's path."""
-    mmseqs = find_mmseqs("auto")
+    records: dict[str, list[tuple[str, str]]] = {"a": [], "b": []}
     for split, sequences in (("train", n), ("valid", n // 5)):
         for number, source in enumerate("ab"):
-            fasta = folder / f"{split}.{source}.fasta"
-            fasta.parent.mkdir(parents=True, exist_ok=True)
             texts = random_sequences(sequences, 10 * seed + number + 5 * (split == "valid"))
-            fasta.write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(texts)))
-            database = selected_sequences(folder / "filter", split, source)
-            database.parent.mkdir(parents=True, exist_ok=True)
-            mmseqs.run("createdb", fasta, database, "--shuffle", "0")
-    (folder / "filter/thresholds.json").write_text(json.dumps({"perplexity": {"a": {}, "b": {}}}))
-    report = folder / "contamination.json"
-    report.write_text(json.dumps({"clean": True, "criteria": {}}))
-    tokenize_corpus(
-        filter=folder / "filter",
-        contamination=report,
-        corpus="test",
-        context_length=context_length,
-        shard_rows=100,
-        seed=seed,
-        out=folder / "tokens",
+            records[source] += [(f"{split}{i}", text) for i, text in enumerate(texts)]
+    pool = make_pool(folder, records)
+    select(pool, folder / "filter", lambda name: (name.rstrip("0123456789"), "kept"))
+    return write_tokens(folder, pool, context_length)
+
+
+def write_tokens(folder: Path, pool: Pool, context_length: int = 64, shard_rows: int = 100) -> Path:
+    """Tokens of what is selected in `folder`/filter from a pool. Returns the manifest's path."""
+    for part in range(len(pool.parts)):
+        tokenize_part(
+            pool=pool.folder,
+            selected=folder / "filter",
+            part=part,
+            corpus="test",
+            context_length=context_length,
+            shard_rows=shard_rows,
+            out=folder / "tokens" / pool.kind / part_name(part),
+        )
+    (folder / "contamination.json").write_text(json.dumps({"clean": True, "criteria": {}}))
+    (folder / "filter/thresholds.json").write_text(json.dumps({"perplexity": {}}))
+    manifest = folder / "tokens/manifest.json"
+    merge_tokens(
+        folder / "tokens",
+        folder / "contamination.json",
+        folder / "filter/thresholds.json",
+        manifest,
     )
-    return folder / "tokens/manifest.json"
+    return manifest

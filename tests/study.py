@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import synthetic
+from source_tables import write_table
 
 from plm_scaling.counts import Counts
 from plm_scaling.laws.fit import fit_law
@@ -76,10 +77,10 @@ def write_data_tables(folder: Path) -> dict[str, object]:
     }
     for name, document in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document))
-    header = "name\tversion\turl\tmirror\tsha256\tbytes\tlicence\trole"
-    rows = [f"{name}\t2024_01\tfile:a\t\t{'ab' * 32}\t9\tCC BY 4.0\tdemo" for name in SOURCES]
-    unused = "elsewhere\t1\tfile:b\t\t\t\tCC0\tfull study"
-    (folder / "sources.tsv").write_text("\n".join([header, *rows, unused]) + "\n")
+    used = {"release": "2024_01", "url": "file:a", "bytes": "9", "checksum": f"md5:{'ab' * 16}"}
+    rows = [{"name": name, **used, "role": "demo"} for name in SOURCES]
+    unused = {"name": "elsewhere", "url": "file:b", "licence": "CC0", "role": "full study"}
+    write_table(folder / "sources.tsv", *rows, unused)
     return {"counts": counts, **{n: folder / f"{n}.json" for n in documents}} | {
         "scores": folder / "scores.parquet",
         "sources": folder / "sources.tsv",

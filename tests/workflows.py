@@ -1,7 +1,6 @@
 """A working folder, a config of the smallest useful size, and Snakemake to run it."""
 
 import gzip
-import hashlib
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from source_tables import local_row, write_table
 
 SEQUENCES = 400  # per source
 
@@ -27,7 +27,7 @@ class Workflow:
 
     @property
     def data(self) -> Path:
-        return self.folder / "data" / self.config["corpus"]["name"]
+        return self.folder / "data" / self.config["data"]["name"]
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake; with `check`, a failure shows its output."""
@@ -69,22 +69,15 @@ def take(source: Path, n: int, out: Path, skip: int = 0) -> None:
 
 def write_sources(folder: Path, files: dict[str, Path]) -> Path:
     """A source table whose sources are local files."""
-    rows = ["name\tversion\turl\tmirror\tsha256\tbytes\tlicence\trole"]
-    for name, path in files.items():
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        rows.append(f"{name}\t1\tfile:{path}\t\t{digest}\t{len(content)}\tCC BY 4.0\ttest")
-    table = folder / "resources" / "sources.tsv"
-    table.parent.mkdir(parents=True, exist_ok=True)
-    table.write_text("\n".join(rows) + "\n")
-    return table
+    rows = [local_row(name, path) for name, path in files.items()]
+    return write_table(folder / "resources" / "sources.tsv", *rows)
 
 
 def tiny_config(root: Path, sources: Path) -> dict:
     """The demo's config with cells that train in a second."""
     config = yaml.safe_load((root / "config/demo.yaml").read_text())
     config["study"] = "tiny"
-    config["corpus"] |= {"name": "tiny", "sources": str(sources)}
+    config["data"] |= {"name": "tiny", "sources": str(sources)}
     config["split"] |= {"valid_fraction": 0.1, "reference_fraction": 0.2}
     config["tokens"]["context_length"] = 64
     config["sweep"] |= {

@@ -1,6 +1,10 @@
-"""Make the demo's two sources from DB.fasta.gz of the Debian package mmseqs2-examples.
+"""Make the demo's sources: two of proteins, one of source code.
 
     python resources/demo/make_demo.py DB.fasta.gz resources/demo
+    python resources/demo/make_demo.py COMMIT resources/demo
+
+The first makes the proteins from DB.fasta.gz of the Debian package mmseqs2-examples, the second
+the code from this repository's own Python files as they are in COMMIT.
 
 Entries stay in the order of the file. Swiss-Prot entries and TrEMBL entries with evidence for the
 protein or by homology (PE=1 to 3) make the UniRef-like part; predicted and uncertain TrEMBL entries
@@ -12,7 +16,10 @@ are gzip without a time stamp, so that the same input gives the same bytes.
 
 import gzip
 import hashlib
+import io
+import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 KEPT = 0.89
@@ -43,15 +50,40 @@ def is_kept(entry: str) -> bool:
     return int.from_bytes(digest[:8], "big") < KEPT * 2**64
 
 
-def main(database: Path, folder: Path) -> None:
+def make_code(commit: str, folder: Path) -> None:
+    """Write the Python files of a commit to `folder`/code_demo.tar.gz: sorted, without dates."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    listed = subprocess.check_output(
+        [*git, "ls-tree", "-r", "--full-tree", "--name-only", commit], text=True
+    )
+    names = sorted(name for name in listed.splitlines() if name.endswith(".py"))
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in names:
+            content = subprocess.check_output([*git, "show", f"{commit}:{name}"])
+            info = tarfile.TarInfo(f"plm-scaling/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    _write(folder / "code_demo.tar.gz", plain.getvalue(), len(names))
+
+
+def _write(path: Path, content: bytes, count: int) -> None:
+    compressed = gzip.compress(content, compresslevel=9, mtime=0)
+    path.write_bytes(compressed)
+    digest = hashlib.sha256(compressed).hexdigest()
+    print(path.name, count, len(compressed), digest, sep="\t")
+
+
+def make_proteins(database: Path, folder: Path) -> None:
     """Write both parts to `folder` and print what they hold."""
     entries = [entry for entry in read_entries(database) if is_kept(entry)]
     for name, wanted in (("uniref_demo", False), ("metagenome_demo", True)):
         part = [entry for entry in entries if is_metagenome_like(entry) == wanted]
-        content = gzip.compress("".join(part).encode(), compresslevel=9, mtime=0)
-        (folder / f"{name}.fasta.gz").write_bytes(content)
-        print(name, len(part), len(content), hashlib.sha256(content).hexdigest(), sep="\t")
+        _write(folder / f"{name}.fasta.gz", "".join(part).encode(), len(part))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    if Path(sys.argv[1]).is_file():
+        make_proteins(Path(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        make_code(sys.argv[1], Path(sys.argv[2]))

@@ -9,15 +9,19 @@ logger = logging.getLogger("plm_scaling")
 class Progress:
     """Report `done` of `total` units at most every `every_seconds`.
 
-    `label` names the stage as the reader of the terminal knows it, `unit` what is counted.
+    `label` names the stage as the reader of the terminal knows it, `unit` what is counted. `done`
+    units were done before (by a process that was stopped); they do not count in the rate. With a
+    `total` of 0 (not known) there is neither share nor time left.
     """
 
-    def __init__(self, label: str, total: float, unit: str, every_seconds: float = 5.0) -> None:
+    def __init__(
+        self, label: str, total: float, unit: str, every_seconds: float = 5.0, done: float = 0.0
+    ) -> None:
         self.label = label
         self.total = total
         self.unit = unit
         self.every_seconds = every_seconds
-        self.done = 0.0
+        self.done = self._before = done
         self._start = self._last = time.monotonic()
 
     def add(self, amount: float) -> None:
@@ -26,11 +30,21 @@ class Progress:
         now = time.monotonic()
         if now - self._last >= self.every_seconds:
             self._last = now
-            rate = self.done / (now - self._start)
+            rate = (self.done - self._before) / (now - self._start)
+            if not self.total:
+                logger.info(
+                    "[%s] %s %s, %s %s/s",
+                    self.label,
+                    short_number(self.done),
+                    self.unit,
+                    short_number(rate),
+                    self.unit,
+                )
+                return
             logger.info(
                 "[%s] %.0f %% of %s %s, %s %s/s, %s left",
                 self.label,
-                100 * self.done / self.total if self.total else 100,
+                100 * self.done / self.total,
                 short_number(self.total),
                 self.unit,
                 short_number(rate),

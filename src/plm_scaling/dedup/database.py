@@ -56,6 +56,21 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return keys[order], lengths[order]
 
 
+def read_keys(path: Path) -> Iterator[np.ndarray]:
+    """The keys (uint32) of a database in the order of its index, in pieces."""
+    index = path.with_name(f"{path.name}.index")
+    if not index.is_file():
+        raise DedupError(f"MMseqs2 database {path} has no index; run the step that made it again")
+    if index.stat().st_size:
+        for rows in pa.csv.open_csv(
+            index,
+            pa.csv.ReadOptions(column_names=["key", "offset", "length"]),
+            pa.csv.ParseOptions(delimiter="\t"),
+            pa.csv.ConvertOptions(column_types={"key": pa.uint32()}, include_columns=["key"]),
+        ):
+            yield rows["key"].to_numpy()
+
+
 def write_index(path: Path, entries: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
     """Write the index of the sequence database `path`, and the file that says what it holds.
 

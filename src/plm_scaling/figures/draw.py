@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from plm_scaling.errors import PlmScalingError
+from plm_scaling.figures.corpora import corpora, corpora_table
 from plm_scaling.figures.frontier import frontier, frontier_table
 from plm_scaling.figures.funnel import funnel, funnel_table
 from plm_scaling.figures.isoflop import isoflop, isoflop_table
@@ -40,11 +41,11 @@ def draw_figures(
 ) -> list[str]:
     """Write `out`/{name}.svg, .pdf, .png and .csv for each figure; return the names drawn.
 
-    learning_curves if `runs` and `curves` are given, and with them what `laws` hold: frontier, one
-    figure of each law's name, loss_contours for parametric and ur50_unimeta for repeated ones.
-    funnel if `counts` are given; perplexity if `scores` and `thresholds` are. Counts are drawn in
-    the order given. With `only`, these figures and no others. Raises PlmScalingError if the files
-    do not allow one of them.
+    learning_curves if `runs` and `curves` are given, corpora if there are several, and with them
+    what `laws` hold: frontier, one figure of each law's name, loss_contours for parametric and
+    ur50_unimeta for repeated ones. funnel if `counts` are given, in their order; perplexity if
+    `scores` and `thresholds` are. With `only`, these figures and no others. Raises PlmScalingError
+    if the files do not allow one of them.
     """
     jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:
@@ -78,6 +79,8 @@ def _run_jobs(runs: Path, curves: Path, laws: list[LawResult]) -> dict[str, Job]
     jobs: dict[str, Job] = {
         "learning_curves": (lambda: learning_curves_table(table, points), learning_curves)
     }
+    if table["corpus"].nunique() > 1:
+        jobs["corpora"] = (lambda: corpora_table(table), corpora)
     if "isoflop" in found:
         jobs["isoflop"] = (lambda: isoflop_table(table, found["isoflop"]), isoflop)
     if any(law.details.get("frontier") is not None for law in laws):

@@ -1,3 +1,3 @@
-"""Source table, verified download and cleaning of FASTA files."""
+"""Source table, verified download, and cleaning of sequences and source code into parts."""
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2

@@ -1,73 +1,197 @@
-"""Validate and normalise one source: upper case, one line per sequence, header = id."""
+"""Clean one source: upper case, one line per record, each in the file of its part.
+
+Records that cannot be used are set aside in `rejected.parquet` with the reason; for every source
+in = kept + rejected.
+"""
 
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from plm_scaling.counts import Counts
 from plm_scaling.errors import SourceError
 from plm_scaling.files import atomic
+from plm_scaling.parts import check_parts
 from plm_scaling.progress import Progress, short_number
-from plm_scaling.sources.fasta import CHUNK_BYTES, read_fasta
-from plm_scaling.sources.unique import NameHashes, first_repeated
+from plm_scaling.rows import RowWriter
+from plm_scaling.sources.colabfold import read_colabfold
+from plm_scaling.sources.documents import read_documents
+from plm_scaling.sources.fasta import read_fasta
+from plm_scaling.sources.part_files import PartFiles
+from plm_scaling.sources.records import Records, Rejected
+from plm_scaling.sources.table import Source, find_source
+from plm_scaling.sources.unique import NameHashes, Repeated
+from plm_scaling.sources.uniref_xml import read_uniref
 
 logger = logging.getLogger("plm_scaling")
 
-
-def clean_source(source: str, fasta: Path, out: Path, counts: Path) -> None:
-    """Write the records of `fasta` (plain or gzip) to `out`, and what was counted to `counts`.
-
-    `out` has two lines per record, `>id` and the residues in upper case. No record is dropped:
-    lower case, Windows line ends and a `*` at the end are mended and counted, every other fault
-    raises `SourceError` naming file, record and line, as does an id that occurs twice.
-    """
-    table = Counts("clean")
-    hashes = out.with_name(f".{out.name}.hashes")
-    with atomic(out) as temporary, NameHashes(hashes) as names:
-        with temporary.open("wb") as file:
-            progress = Progress(f"clean {source}", 0, "residues")
-            for records in read_fasta(fasta):
-                lines = [b""] * (2 * len(records.ids))
-                lines[0::2] = [b">" + name for name in records.ids]
-                lines[1::2] = records.sequences
-                file.write(b"\n".join(lines) + b"\n")
-                names.add(records.ids)
-                residues = sum(map(len, records.sequences))
-                table.add(source, "in", len(records.ids), residues)
-                for what, (sequences, concerned) in records.handled.items():
-                    table.add(source, f"handled:{what}", sequences, concerned)
-                progress.add(residues)
-        if suspects := names.suspects():
-            _refuse_repeated(fasta, temporary, suspects)
-        sequences, residues = table.get(source, "in")
-        table.add(source, "kept", sequences, residues)
-        table.write(counts)
-    handled = [
-        f"{table.get(source, reason)[0]} with {reason.removeprefix('handled:').replace('_', ' ')}"
-        for reason in table.reasons(source)
-        if reason.startswith("handled:")
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("record", pa.int64()),
+        ("line", pa.int64()),
+        ("id", pa.string()),
+        ("residues", pa.int64()),
+        ("reason", pa.dictionary(pa.int8(), pa.string())),
     ]
-    logger.info(
-        "[clean] %s: %s sequences, %s residues%s",
-        source,
-        f"{sequences:,}",
-        short_number(residues),
-        f"; mended {', '.join(handled)}" if handled else "",
+)
+NAMED_RECORDS = 3
+MORE_SUSPECTS = 1 << 20  # hashes looked up beyond the repeats that are allowed, to name the first
+HASHES = ".hashes"
+
+
+def clean_source(
+    table: Path, source: str, raw: Path, parts: int, max_rejected_fraction: float, out: Path
+) -> None:
+    """Write the folder `out` from the raw file of `source`, whole or not at all.
+
+    `out` gets a FASTA file per part (a power of two of them; two lines per record, `>id` and the
+    residues in upper case or, of source code, the document with `\\r` for line ends), counts.tsv
+    and rejected.parquet. Lower case, Windows line ends and a `*` at the end are mended and
+    counted. The second record of an id is rejected. Raises `SourceError` if the raw file is missing
+    or damaged, or more than `max_rejected_fraction` of its records are rejected, naming the first.
+    """
+    check_parts(parts)
+    row = find_source(table, source)
+    with atomic(out) as folder:
+        folder.mkdir(parents=True)
+        with NameHashes(folder / HASHES) as names:
+            cleaned = _Cleaned(row, folder, parts)
+            for records in read_records(row, raw):
+                names.add(records.ids)
+                cleaned.add(records)
+            cleaned.close()
+            allowed = int(max_rejected_fraction * cleaned.records) - cleaned.rejected
+            suspects = names.suspects(max(allowed, 0) + MORE_SUSPECTS)
+        if suspects is None:
+            raise _refusal(raw, cleaned, max_rejected_fraction, "and too many ids occur twice")
+        if len(suspects) and allowed >= 0:  # now that they are known, they can be set aside
+            cleaned = _Cleaned(row, folder, parts)
+            repeated = Repeated(suspects)
+            for records in read_records(row, raw):
+                cleaned.add(_without(records, repeated.among(records.ids)))
+            cleaned.close()
+        if cleaned.rejected > max_rejected_fraction * cleaned.records:
+            raise _refusal(raw, cleaned, max_rejected_fraction)
+        if cleaned.records == cleaned.rejected:
+            raise _refusal(raw, cleaned, max_rejected_fraction, "so none is left")
+        cleaned.counts.write(folder / "counts.tsv")
+    _report(cleaned)
+
+
+def read_records(row: Source, raw: Path) -> Iterator[Records]:
+    """The records of a source's raw file, some thousands at a time, whatever its format."""
+    match row.format:
+        case "uniref_xml":
+            return read_uniref(raw, row.member)
+        case "colabfold_representatives":
+            return read_colabfold(raw, row.member, representatives=True)
+        case "colabfold_members":
+            return read_colabfold(raw, row.member, representatives=False)
+        case "text_archive":
+            return read_documents(raw, row.member)
+        case _:
+            return read_fasta(raw, row.member)
+
+
+class _Cleaned:
+    """The files of one pass over the source, and what was counted."""
+
+    def __init__(self, row: Source, folder: Path, parts: int) -> None:
+        self.source = row.name
+        self.counts = Counts("clean")
+        self.records = self.rejected = 0
+        self.first: list[Rejected] = []
+        self._files = PartFiles(folder, parts)
+        self._set_aside = RowWriter(folder / "rejected.parquet", REJECTED_SCHEMA)
+        self._progress = Progress(f"clean {row.name}", 0, "residues")
+
+    def add(self, records: Records) -> None:
+        """Write and count a batch."""
+        self._files.add(records.ids, records.sequences)
+        residues = sum(map(len, records.sequences))
+        everything = residues + sum(rejected.residues for rejected in records.rejected)
+        self.counts.add(self.source, "in", records.count, everything)
+        self.counts.add(self.source, "kept", len(records.ids), residues)
+        for what, (sequences, concerned) in records.handled.items():
+            self.counts.add(self.source, f"handled:{what}", sequences, concerned)
+        for rejected in records.rejected:
+            self.counts.add(self.source, rejected.reason, 1, rejected.residues)
+        if records.rejected:
+            self._set_aside.write(_rejected_table(records.rejected))
+        self.records += records.count
+        self.rejected += len(records.rejected)
+        self.first += records.rejected[: NAMED_RECORDS - len(self.first)]
+        self._progress.add(everything)
+
+    def close(self) -> None:
+        """Write what is held."""
+        self._files.flush()
+        with self._set_aside:
+            pass
+
+
+def _rejected_table(rejected: list[Rejected]) -> pa.Table:
+    rows = [one._replace(id=one.id.decode(errors="replace"))._asdict() for one in rejected]  # type: ignore[arg-type]
+    return pa.Table.from_pylist(rows, REJECTED_SCHEMA)
+
+
+def _without(records: Records, positions: list[int]) -> Records:
+    """The batch with the records at `positions` rejected because their ids came before.
+
+    What was mended in them stays counted.
+    """
+    if not positions:
+        return records
+    gone = {rejected.record for rejected in records.rejected}
+    numbers = [n for n in range(records.first, records.first + records.count) if n not in gone]
+    rejected = records.rejected + [
+        Rejected(numbers[p], None, records.ids[p], len(records.sequences[p]), "repeated_id")
+        for p in positions
+    ]
+    kept = np.delete(np.arange(len(records.ids)), positions).tolist()
+    return Records(
+        [records.ids[i] for i in kept],
+        [records.sequences[i] for i in kept],
+        records.first,
+        records.handled,
+        sorted(rejected, key=lambda one: one.record),
     )
 
 
-def _refuse_repeated(fasta: Path, cleaned: Path, suspects: set[int]) -> None:
-    repeated = first_repeated(_names(cleaned), suspects)
-    if repeated is not None:
-        name, first, second = repeated
-        raise SourceError(
-            f"{fasta}: id {name.decode(errors='replace')!r} occurs twice, in records {first} and "
-            f"{second}; ids must be unique within a source, remove or rename one"
-        )
+def _refusal(raw: Path, cleaned: _Cleaned, fraction: float, more: str = "") -> SourceError:
+    named = [
+        f"record {one.record}"
+        + (f" in line {one.line}" if one.line is not None else "")
+        + f" ({one.id.decode(errors='replace')!r}: {one.reason.replace('_', ' ')})"
+        for one in cleaned.first
+    ]
+    return SourceError(
+        f"{raw}: {cleaned.rejected} of {cleaned.records} records cannot be used {more}".rstrip()
+        + f"; at most a share of {fraction:g} may be rejected (max_rejected_fraction)"
+        + (f". The first are {', '.join(named)}" if named else "")
+        + ". Correct the file or fetch another"
+    )
 
 
-def _names(cleaned: Path) -> Iterator[bytes]:
-    with cleaned.open("rb", buffering=CHUNK_BYTES) as file:
-        for line in file:
-            if line.startswith(b">"):
-                yield line[1:-1]
+def _report(cleaned: _Cleaned) -> None:
+    counts, source = cleaned.counts, cleaned.source
+    sequences, residues = counts.get(source, "kept")
+    notes = []
+    for title, wanted in (("mended", True), ("rejected", False)):
+        reasons = [
+            f"{counts.get(source, reason)[0]} {reason.removeprefix('handled:').replace('_', ' ')}"
+            for reason in counts.reasons(source)
+            if reason not in ("in", "kept") and reason.startswith("handled:") == wanted
+        ]
+        if reasons:
+            notes.append(f"; {title}: {', '.join(reasons)}")
+    logger.info(
+        "[clean] %s: %s records, %s residues%s",
+        source,
+        f"{sequences:,}",
+        short_number(residues),
+        "".join(notes),
+    )

@@ -2,184 +2,176 @@
 
 One regular expression and one `bytes.translate` per chunk of about 1 MiB do the work (chunks of
 this size stay in the cache); records are looked at one by one only in a chunk that holds something
-unusual. Plain and gzip files are told apart by their first bytes.
+unusual. A record that cannot be used is set aside with its reason and the rest of its chunk parsed
+as before; a file that is no FASTA is an error.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NoReturn, cast
 
 import numpy as np
 from Bio.Data.IUPACData import extended_protein_letters
-from isal import igzip
-from isal.isal_zlib import IsalError
 
 from plm_scaling.errors import SourceError
+from plm_scaling.sources.records import Records, Rejected
+from plm_scaling.sources.streams import AGAIN, CHUNK_BYTES, blocks, open_stream
 
-CHUNK_BYTES = 1 << 20
+MAX_RECORD_BYTES = 64 << 20  # a longer record is no protein, and would not fit in memory
 RESIDUES = extended_protein_letters.encode()  # 20 amino acids and B X Z J U O
-GZIP_MAGIC = b"\x1f\x8b"
 
 # `>sp|ACC|NAME …` and `>tr|ACC|NAME …` are called by their accession, others by their first word.
 _HEADER = re.compile(rb">(?:(?:sp|tr)\|([^|\s]+)\|)?(\S*)[^\n]*\n")
 _ILLEGAL = 0
-_KEPT = RESIDUES + RESIDUES.lower() + b">*"
+_LETTERS = RESIDUES + RESIDUES.lower()
 # Blanks and line ends are deleted by `translate`; what is no residue becomes NUL, found by memchr.
-_TABLE = bytes(c if c in _KEPT else _ILLEGAL for c in range(256))
+_TABLE = bytes(c if c in _LETTERS + b">*" else _ILLEGAL for c in range(256))
 _DELETED = b"\n \t"
+_PLAIN = bytes(range(0x21, 0x7F))  # of which names usually are
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-@dataclass
-class Records:
-    """Consecutive records: `ids[i]` names the upper-case residues `sequences[i]`.
+def read_fasta(path: Path, member: str = "", chunk_bytes: int = CHUNK_BYTES) -> Iterator[Records]:
+    """Yield the records of a FASTA file (plain, gzip, zstd or xz), some thousands at a time.
 
-    `handled` maps what was mended (lower_case, windows_line_ends, trailing_star) to the numbers of
-    records and residues concerned.
+    `member`: the FASTA is in the archive `path`. Raises `SourceError`, naming file and line, for a
+    file that is missing, empty, truncated or no FASTA.
     """
-
-    ids: list[bytes]
-    sequences: list[bytes]
-    handled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    with open_stream(path, member) as stream:
+        yield from parse_fasta(blocks(stream, path, chunk_bytes), path)
 
 
-def open_fasta(path: Path) -> tuple[BinaryIO, BinaryIO]:
-    """The decompressed stream and the raw file below it (the same object for a plain file).
-
-    Raises `SourceError` if the file is missing, empty, or named .gz without being gzip.
-    """
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; fetch the source first")
-    raw = path.open("rb")
-    magic = raw.read(2)
-    raw.seek(0)
-    if magic == GZIP_MAGIC:
-        return cast(BinaryIO, igzip.open(raw, "rb")), raw
-    if path.suffix == ".gz" or not magic:
-        raw.close()
-        what = "is empty" if not magic else "is named .gz but is not gzip"
-        raise SourceError(f"{path} {what}; remove it and fetch the source again")
-    return raw, raw
-
-
-def read_fasta(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Records]:
-    """Yield the records of a plain or gzip FASTA file, some thousands at a time.
-
-    Raises `SourceError`, naming file, record and line, for a file that is empty, truncated or no
-    FASTA, and for a record without name or sequence or with a character that is no residue.
-    """
-    stream, raw = open_fasta(path)
+def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
+    """Yield the records of FASTA text that comes in pieces of any size."""
     line, record = 1, 1
-    with raw, stream:
-        for chunk in _record_chunks(stream, path, chunk_bytes):
-            records = parse_records(chunk, path, line, record)
-            line += chunk.count(b"\n")
-            record += len(records.ids)
-            yield records
+    for chunk in _record_chunks(pieces, path):
+        if record == 1:
+            body = chunk.removeprefix(_BYTE_ORDER_MARK).lstrip()
+            if not body:
+                line += chunk.count(b"\n")
+                continue
+            line += chunk.count(b"\n") - body.count(b"\n")
+            chunk = body
+            if not chunk.startswith(b">"):
+                raise SourceError(
+                    f"{path}, line {line}: not FASTA, expected a line that starts with '>' but "
+                    f"found {chunk[:40].decode(errors='replace')!r}; fetch the source again"
+                )
+        records = parse_records(chunk, line, record)
+        line += chunk.count(b"\n")
+        record += records.count
+        yield records
     if record == 1:
-        raise SourceError(f"{path} holds no record; fetch the source again")
+        raise SourceError(f"{path} holds no record; {AGAIN}")
 
 
-def parse_records(chunk: bytes, path: Path, line: int = 1, record: int = 1) -> Records:
-    """Parse whole records; `line` and `record` number the first ones, for messages."""
+def parse_records(chunk: bytes, line: int = 1, record: int = 1) -> Records:
+    """Parse whole records; `line` and `record` number the first ones.
+
+    Every line that starts with `>` begins one record of the result, kept or rejected.
+    """
+    records = _parse_sound(chunk, record)
+    if records is None or b"".join(records.ids).translate(None, _PLAIN):
+        sound, rejected = _sort_out(chunk, line, record)
+        records = _parse_sound(sound, record)
+        assert records is not None, f"records {record} to {record + len(rejected)} are not sound"
+        records.rejected = rejected
+    return records
+
+
+def _parse_sound(chunk: bytes, record: int) -> Records | None:
+    """Parse a chunk in which every record can be used; None if there is any doubt."""
+    if not chunk:
+        return Records([], [], record)
     handled = {}
-    text = chunk
-    if b"\r" in chunk:
-        text = chunk.replace(b"\r\n", b"\n")
+    text = chunk.replace(b"\r\n", b"\n") if b"\r" in chunk else chunk
     parts = _HEADER.split(text)
     ids = [accession or word for accession, word in zip(parts[1::3], parts[2::3], strict=True)]
     body = b">".join(parts[3::3]).translate(_TABLE, _DELETED)
     sequences = body.split(b">")
-    sound = not parts[0].strip() and len(sequences) == len(ids) and _ILLEGAL not in body
-    if not sound or b"" in sequences or b"" in ids:
-        _explain(text, path, line, record)
-    if np.frombuffer(body, np.uint8).max() > ord("Z"):  # ten times as fast as body.isupper()
-        lower = [len(s) for s in sequences if not s.isupper()]
-        handled["lower_case"] = (len(lower), sum(lower))
-        sequences = body.upper().split(b">")
+    if (
+        parts[0]
+        or len(sequences) != len(ids)
+        or len(ids) != 1 + text.count(b"\n>")  # a '>' inside a line begins no record
+        or _ILLEGAL in body
+        or b"" in sequences
+        or b"" in ids
+    ):
+        return None
     if b"*" in body:
         starred = [len(s) - 1 for s in sequences if s.endswith(b"*")]
         handled["trailing_star"] = (len(starred), sum(starred))
         sequences = [s.removesuffix(b"*") for s in sequences]
         if any(not s or b"*" in s for s in sequences):
-            _explain(text, path, line, record)
+            return None
+        body = b">".join(sequences)
+    if np.frombuffer(body, np.uint8).max() > ord("Z"):  # ten times as fast as body.isupper()
+        lower = [len(s) for s in sequences if not s.isupper()]
+        handled["lower_case"] = (len(lower), sum(lower))
+        sequences = body.upper().split(b">")
     if text is not chunk:
         pieces = (b"\n" + chunk).split(b"\n>")[1:]
         windows = [len(s) for s, piece in zip(sequences, pieces, strict=True) if b"\r\n" in piece]
         handled["windows_line_ends"] = (len(windows), sum(windows))
-    return Records(ids, sequences, handled)
+    return Records(ids, sequences, record, handled)
 
 
-def _record_chunks(stream: BinaryIO, path: Path, chunk_bytes: int) -> Iterator[bytes]:
-    """Blocks of the stream, each cut before a header line, so that records are whole."""
+def _sort_out(chunk: bytes, line: int, record: int) -> tuple[bytes, list[Rejected]]:
+    """Look at each record: those that can be used, joined again, and the others with why not."""
+    sound, rejected = [], []
+    for number, piece in enumerate((b"\n" + chunk).split(b"\n>")[1:], start=record):
+        name, residues, reason = _fault(b">" + piece + b"\n")
+        if reason is None:
+            sound.append(b">" + piece + b"\n")
+        else:
+            rejected.append(Rejected(number, line, name, residues, reason))
+        line += piece.count(b"\n") + 1
+    return b"".join(sound), rejected
+
+
+def _fault(piece: bytes) -> tuple[bytes, int, str | None]:
+    """Name, number of residues, and what is wrong with one record (None if nothing is)."""
+    header, _, body = piece.replace(b"\r\n", b"\n").partition(b"\n")
+    found = _HEADER.fullmatch(header + b"\n")
+    name = (found[1] or found[2]) if found else b""
+    residues = body.translate(None, _DELETED)
+    sequence = residues.removesuffix(b"*")
+    if not name:
+        reason = "no_name"
+    elif not _is_text(name):
+        reason = "illegal_name"
+    elif not sequence:
+        reason = "no_sequence"
+    elif b"*" in sequence:
+        reason = "star_inside"
+    elif sequence.translate(None, _LETTERS):
+        reason = "illegal_character"
+    else:
+        reason = None
+    return name, len(residues), reason
+
+
+def _is_text(name: bytes) -> bool:
+    """UTF-8 without control characters: what tables and indexes can hold."""
+    try:
+        return name.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
+def _record_chunks(pieces: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    """The text cut before header lines, so that records are whole."""
     rest = b""
-    for block in _blocks(stream, path, chunk_bytes):
-        data = rest + block
+    for piece in pieces:
+        data = rest + piece
         cut = data.rfind(b"\n>") + 1
         if cut:
             yield data[:cut]
         rest = data[cut:]
+        if len(rest) > MAX_RECORD_BYTES:
+            raise SourceError(
+                f"{path}: the record {rest[:40].split(b' ')[0].decode(errors='replace')!r} has "
+                f"more than {MAX_RECORD_BYTES} bytes; this is no protein FASTA, fetch another file"
+            )
     if rest:
         yield rest if rest.endswith(b"\n") else rest + b"\n"
-
-
-def _blocks(stream: BinaryIO, path: Path, chunk_bytes: int) -> Iterator[bytes]:
-    try:
-        while block := stream.read(chunk_bytes):
-            yield block
-    except EOFError as error:
-        raise SourceError(
-            f"{path} is truncated: the compressed data end before their end mark; "
-            "remove it and fetch the source again"
-        ) from error
-    except (IsalError, OSError) as error:  # type: ignore[misc]  # isal's stub declares an instance
-        raise SourceError(f"{path} cannot be read: {error}; fetch the source again") from error
-
-
-def _explain(text: bytes, path: Path, line: int, record: int) -> NoReturn:
-    """Find the first fault of a chunk line by line and raise the error that names it."""
-    name = b""
-    header_line, has_residues, star_line = line, True, 0
-    end = line + text.count(b"\n")
-    record -= 1
-    for number, content in enumerate([*text.split(b"\n")[:-1], b">"], start=line):
-        where = f"{path}, line {number}, record {record} ({name.decode(errors='replace')})"
-        if content.startswith(b">"):
-            if not has_residues:
-                raise SourceError(
-                    f"{path}, line {header_line}: record {record} "
-                    f"({name.decode(errors='replace')}) has no sequence; remove or complete it"
-                )
-            if number == end:
-                break
-            found = _HEADER.fullmatch(content + b"\n")
-            name = (found[1] or found[2]) if found else b""
-            record += 1
-            header_line, has_residues, star_line = number, False, 0
-            if not name:
-                raise SourceError(
-                    f"{path}, line {number}: record {record} has no name; give it one"
-                )
-            continue
-        residues = content.translate(None, _DELETED)
-        if not residues:
-            continue
-        if not name:
-            shown = content[:40].decode(errors="replace")
-            raise SourceError(
-                f"{path}, line {number}: not FASTA, expected a line that starts with '>' "
-                f"but found {shown!r}; fetch the source again"
-            )
-        if star_line:
-            raise SourceError(f"{where}: '*' inside the sequence (line {star_line}); remove it")
-        if residues.endswith(b"*"):
-            residues, star_line = residues[:-1], number
-        for character in residues:
-            if character not in RESIDUES + RESIDUES.lower():
-                raise SourceError(
-                    f"{where}: {chr(character)!r} is no residue (A to Z are); correct or remove "
-                    "the record"
-                )
-        has_residues = has_residues or bool(residues)
-    raise SourceError(f"{path}, line {line}: not FASTA; fetch the source again")

@@ -1,105 +1,124 @@
-"""Fetch one source: from a file or over http(s), first address then mirror, verified."""
+"""Fetch one raw file of the source table, from its address or mirror, and verify it."""
 
-import hashlib
 import logging
-import urllib.error
-import urllib.request
-from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from plm_scaling.errors import SourceError
-from plm_scaling.files import atomic
 from plm_scaling.progress import Progress, short_number
-from plm_scaling.sources.table import Source, find_source
+from plm_scaling.sources.checksums import Expected, checksum_of, published
+from plm_scaling.sources.download import download
+from plm_scaling.sources.partial import Origin, Partial, WriteError
+from plm_scaling.sources.table import Source, find_file
 
 logger = logging.getLogger("plm_scaling")
 
 BLOCK_BYTES = 1 << 20
-TIMEOUT_SECONDS = 60
 
 
-def fetch_source(table: Path, source: str, out: Path) -> None:
-    """Copy the file of `source` to `out`, verifying size and SHA-256 where the table states them.
+def fetch_source(table: Path, file: str, out: Path) -> None:
+    """Bring the raw file `file` of the table to `out`; length and checksum are verified.
 
     A `file:` address is relative to the folder above the table's folder (the repository's root).
-    Raises `SourceError` naming each address tried, its status and the bytes received; `out` then
-    does not exist or is what it was before.
+    What was received before an interruption or a kill lies beside `out` as `.NAME.part` and is
+    gone on with. Raises `SourceError` naming each address tried, its status and the bytes received,
+    or what the disk lacks; `out` then does not exist or is what it was before.
     """
-    row = find_source(table, source)
+    row = find_file(table, file)
+    root = table.resolve().parent.parent
     addresses = [address for address in (row.url, row.mirror) if address]
     if not addresses:
         raise SourceError(
-            f"source {source!r} has no address in {table} ({row.role}); download it as described "
-            f"there and put its address into the table, for example file:/path/to/{out.name}"
+            f"{file} has no address in {table} ({row.role}); download it as described there and "
+            f"put its address into the table, for example file:/path/to/{out.name}"
         )
+    expected = _expected(row, root)
+    partial = Partial(out)
+    partial.check_space(expected.bytes)
+    begun = partial.origin()
+    if begun is not None and begun.url in addresses:  # where a killed process was: go on there
+        addresses.sort(key=lambda address: address != begun.url)
     problems = []
     for address in addresses:
         try:
-            with atomic(out) as temporary:
-                size = _download(row, address, table.resolve().parent.parent, temporary)
+            _fetch(address, root, partial, expected, f"fetch {file}")
+        except WriteError:
+            raise
         except SourceError as error:
             problems.append(str(error))
             logger.warning("[sources] %s", error)
         else:
-            checked = "checksum verified" if row.sha256 else "no checksum in the table"
-            logger.info(
-                "[sources] %s: %sB from %s, %s", source, short_number(size), address, checked
-            )
+            checked = expected.checksum.partition(":")[0] or "length only"
+            size = short_number(out.stat().st_size)
+            logger.info("[sources] %s: %sB from %s, verified (%s)", file, size, address, checked)
             return
     raise SourceError(
-        f"source {source!r} could not be fetched: {'; '.join(problems)}. Check the addresses, "
-        f"bytes and sha256 in {table}, or the network, and run again"
+        f"{file} could not be fetched: {'; '.join(problems)}. Check the addresses, bytes and "
+        f"checksum in {table}, or the network, and run again"
     )
 
 
-def _download(row: Source, address: str, root: Path, out: Path) -> int:
-    """Write the bytes behind `address` to `out`; return their number or raise `SourceError`."""
-    digest = hashlib.sha256()
-    received = 0
+def _expected(row: Source, root: Path) -> Expected:
+    """Length and checksum from the table, and what it lacks from the provider's list."""
+    if row.checksum or not row.checksum_list:
+        return Expected(row.bytes, row.checksum)
+    found = published(row.checksum_list, row.url, root)
+    logger.info("[sources] %s: %s according to %s", row.file, found.checksum, row.checksum_list)
+    return Expected(row.bytes if row.bytes is not None else found.bytes, found.checksum)
+
+
+def _fetch(address: str, root: Path, partial: Partial, expected: Expected, label: str) -> None:
+    """Download and verify; a file pieced together from several attempts gets a second chance."""
+    if urlsplit(address).scheme == "file":
+        _copy(address, root, partial, expected, label)
+        return _verify(address, partial, expected)
+    pieced = download(address, partial, expected.bytes, label, may_mix=bool(expected.checksum))
     try:
-        stream, announced = _open(address, root)
-        with stream, out.open("wb") as file:
-            progress = Progress(f"sources {row.name}", row.bytes or announced or 0, "B")
-            while block := stream.read(BLOCK_BYTES):
-                if received == 0 and block.lstrip()[:15].lower().startswith((b"<!doc", b"<html")):
-                    raise SourceError(f"{address} answered with a web page instead of sequences")
-                file.write(block)
-                digest.update(block)
-                received += len(block)
-                progress.add(len(block))
-    except urllib.error.HTTPError as error:
-        raise SourceError(f"{address} answered with status {error.code} {error.reason}") from error
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise SourceError(f"{address}: {reason} after {received} bytes") from error
-    expected = row.bytes if row.bytes is not None else announced
-    if expected is not None and received != expected:
-        raise SourceError(f"{address} gave {received} bytes, expected {expected}")
-    if row.sha256 is not None and digest.hexdigest() != row.sha256:
-        raise SourceError(
-            f"{address} gave {received} bytes with sha256 {digest.hexdigest()}, "
-            f"expected {row.sha256}"
+        _verify(address, partial, expected)
+    except SourceError as error:
+        if not pieced or isinstance(error, WriteError):
+            raise
+        logger.warning("[sources] %s; fetching it again from its first byte", error)
+        download(address, partial, expected.bytes, label)
+        _verify(address, partial, expected)
+
+
+def _verify(address: str, partial: Partial, expected: Expected) -> None:
+    """Compare length and checksum and put the file in place; a wrong file is removed."""
+    size = partial.size
+    if expected.bytes is not None and size != expected.bytes:
+        partial.discard()
+        raise SourceError(f"{address} gave {size} bytes, expected {expected.bytes}")
+    algorithm = expected.checksum.partition(":")[0] or "sha256"
+    found = checksum_of(partial.path, algorithm)
+    if expected.checksum and found != expected.checksum:
+        partial.discard()
+        raise SourceError(f"{address} gave {size} bytes with {found}, expected {expected.checksum}")
+    if not expected.checksum:
+        logger.warning(
+            "[sources] %s: the table has no checksum; the file received has %s, which the table "
+            "may pin",
+            partial.out.name,
+            found,
         )
-    return received
+    partial.finish()
 
 
-def _open(address: str, root: Path) -> tuple[BinaryIO, int | None]:
-    """The byte stream behind an address, and its length where that is known."""
-    parts = urlsplit(address)
-    if parts.scheme == "file":
-        path = root / url2pathname(parts.path)
-        if not path.is_file():
-            raise SourceError(f"{address}: {path} does not exist")
-        return path.open("rb"), path.stat().st_size
-    if parts.scheme not in ("http", "https"):
-        raise SourceError(f"{address}: only file:, http: and https: addresses are supported")
-    request = urllib.request.Request(address, headers={"User-Agent": "plm-scaling"})
-    response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    if response.status != 200:
-        response.close()
-        raise SourceError(f"{address} answered with status {response.status}")
-    length = response.headers.get("Content-Length")
-    return cast(BinaryIO, response), int(length) if length else None
+def _copy(address: str, root: Path, partial: Partial, expected: Expected, label: str) -> None:
+    """Copy a file of this machine."""
+    path = root / url2pathname(urlsplit(address).path)
+    if not path.is_file():
+        raise SourceError(f"{address}: {path} does not exist")
+    try:
+        with path.open("rb") as source:
+            length = path.stat().st_size
+            partial.restart(Origin(address, length=length))
+            partial.check_space(length)
+            progress = Progress(label, length, "B")
+            with partial.append() as target:
+                while block := source.read(BLOCK_BYTES):
+                    target.write(block)
+                    progress.add(len(block))
+    except OSError as error:
+        raise SourceError(f"{address}: {error.strerror or error}") from error

@@ -1,53 +1,145 @@
 """The source table: one row per sequence set, with where it comes from and how to verify it."""
 
 import csv
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from plm_scaling.errors import SourceError
 
-COLUMNS = ["name", "version", "url", "mirror", "sha256", "bytes", "licence", "role"]
+PROTEIN, CODE = "protein", "code"
+FORMATS = {
+    "fasta": PROTEIN,
+    "uniref_xml": PROTEIN,
+    "colabfold_representatives": PROTEIN,
+    "colabfold_members": PROTEIN,
+    "text_archive": CODE,
+}
+NEED_MEMBER = ("colabfold_representatives", "colabfold_members")
+SCHEMES = ("file", "http", "https")
+HEX_DIGITS = {"md5": 32, "sha256": 64}
+# Rows that name the same file describe one download, so these must agree.
+OF_THE_FILE = ("release", "url", "mirror", "bytes", "checksum", "checksum_list")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One row of the table. `sha256` and `bytes` are None where the provider states none."""
+    """One row of the table; fields are its columns, in order (docs/sources.md explains each).
+
+    `bytes` is None and texts are empty where the provider states none.
+    """
 
     name: str
-    version: str
+    release: str
+    released: str
+    kind: str
+    format: str
+    file: str
+    member: str
     url: str
     mirror: str
-    sha256: str | None
     bytes: int | None
+    checksum: str
+    checksum_list: str
     licence: str
+    citation: str
+    checked: str
     role: str
+
+    @property
+    def facts(self) -> str:
+        """What makes the file what it is: when this changes, the file must be fetched again."""
+        size = "" if self.bytes is None else str(self.bytes)
+        return " ".join((self.release, self.url, self.mirror, size, self.checksum))
+
+    @property
+    def reading(self) -> str:
+        """How the file is read: when this changes, the source must be cleaned again."""
+        return f"{self.kind} {self.format} {self.member}".rstrip()
+
+
+COLUMNS = [field.name for field in fields(Source)]
 
 
 def read_sources(table: Path) -> dict[str, Source]:
     """Read the tab-separated source table; rows by name.
 
-    Raises `SourceError` when columns are missing, a name is used twice or a number is no number.
+    Raises `SourceError` naming line and column for what is missing, listed twice or malformed, and
+    for rows that share a file but not its address, size or checksum.
     """
     table = Path(table)
     if not table.is_file():
         raise SourceError(f"source table {table} does not exist; give its path with --table")
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
     if header != COLUMNS:
-        raise SourceError(f"{table}: columns are {header}; expected {COLUMNS}")
+        wrong = [*(set(header) ^ set(COLUMNS))] or "their order"
+        raise SourceError(
+            f"{table}, line 1: columns are {header}; expected {COLUMNS} (correct {wrong})"
+        )
     sources: dict[str, Source] = {}
+    line_of: dict[str, int] = {}
+    files: dict[str, Source] = {}
     for line, row in enumerate(rows, start=2):
         where = f"{table}, line {line}"
         if len(row) != len(COLUMNS):
             raise SourceError(f"{where}: {len(row)} fields, expected {len(COLUMNS)}, tab separated")
-        name, version, url, mirror, sha256, size, licence, role = row
-        if name in sources:
-            raise SourceError(f"{where}: source {name!r} is listed twice; remove one")
-        if size and not size.isdigit():
-            raise SourceError(f"{where}: bytes is {size!r}; give a number or nothing")
-        checksum, n_bytes = sha256.lower() or None, int(size) if size else None
-        sources[name] = Source(name, version, url, mirror, checksum, n_bytes, licence, role)
+        source = _parse(dict(zip(COLUMNS, row, strict=True)), where)
+        if source.name in sources:
+            raise SourceError(
+                f"{where}, column name: {source.name!r} is listed in line "
+                f"{line_of[source.name]} already; remove or rename one"
+            )
+        sharing = files.setdefault(source.file, source)
+        for column in OF_THE_FILE:
+            if getattr(sharing, column) != getattr(source, column):
+                raise SourceError(
+                    f"{where}, column {column}: differs from line {line_of[sharing.name]}, which "
+                    f"names the same file {source.file}; make them agree or rename one file"
+                )
+        sources[source.name], line_of[source.name] = source, line
     return sources
+
+
+def _parse(row: Mapping[str, str], where: str) -> Source:
+    """One row as a Source; raises SourceError naming the column that is wrong."""
+
+    def refuse(column: str, expected: str) -> None:
+        raise SourceError(f"{where}, column {column}: {row[column]!r}; {expected}")
+
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", row["name"]):
+        refuse("name", "give letters, digits and _ . - only")
+    if row["released"]:
+        try:
+            date.fromisoformat(row["released"])
+        except ValueError:
+            refuse("released", "give a date as 2022-12-14, or nothing")
+    if row["format"] not in FORMATS:
+        refuse("format", f"must be one of {', '.join(FORMATS)}")
+    if row["kind"] != FORMATS[row["format"]]:
+        refuse("kind", f"{row['format']} holds {FORMATS[row['format']]}; give that")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", row["file"]):
+        refuse("file", "give a plain file name (no folder); it lies under data/raw/")
+    if row["format"] in NEED_MEMBER and not row["member"]:
+        refuse("member", f"{row['format']} needs the name of the database in the archive")
+    for column in ("url", "mirror", "checksum_list"):
+        if row[column] and urlsplit(row[column]).scheme not in SCHEMES:
+            refuse(column, f"must begin with one of {', '.join(f'{s}:' for s in SCHEMES)}")
+    if row["mirror"] and not row["url"]:
+        refuse("url", "there is a mirror, so give the first address too")
+    if row["bytes"] and not re.fullmatch(r"[0-9]+", row["bytes"]):
+        refuse("bytes", "give a number or nothing")
+    if row["checksum"]:
+        algorithm, _, digits = row["checksum"].partition(":")
+        if not re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS.get(algorithm, 0)}}}", digits) or not digits:
+            refuse("checksum", "give sha256:… or md5:… with its hexadecimal digits, or nothing")
+    if not row["licence"]:
+        refuse("licence", "say under which licence the data are, or that it is not stated")
+    size = int(row["bytes"]) if row["bytes"] else None
+    return Source(**{**row, "bytes": size})  # type: ignore[arg-type]
 
 
 def find_source(table: Path, name: str) -> Source:
@@ -57,3 +149,12 @@ def find_source(table: Path, name: str) -> Source:
         known = ", ".join(sources)
         raise SourceError(f"{table} has no source {name!r}; it has {known}")
     return sources[name]
+
+
+def find_file(table: Path, file: str) -> Source:
+    """The first row whose raw file is `file`; raises `SourceError` listing the files there are."""
+    files = {source.file: source for source in reversed(read_sources(table).values())}
+    if file not in files:
+        known = ", ".join(dict.fromkeys(reversed(files)))
+        raise SourceError(f"{table} has no source with the file {file!r}; it has {known}")
+    return files[file]

@@ -1,11 +1,12 @@
-"""Find a name that occurs twice among very many, in eight bytes per name on disk."""
+"""Find names that occur twice among very many, in eight bytes per name on disk."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
+
+_STEP = 1 << 22
 
 
 class NameHashes:
@@ -21,21 +22,26 @@ class NameHashes:
 
     def add(self, names: list[bytes]) -> None:
         """Record some more names."""
-        np.fromiter(map(hash, names), np.int64, len(names)).tofile(self._file)
+        hashes_of(names).tofile(self._file)
 
-    def suspects(self) -> set[int]:
-        """The hashes that occur more than once."""
+    def suspects(self, limit: int) -> np.ndarray | None:
+        """The hashes that occur more than once, sorted; None if names repeat more than `limit`
+        times (there is then no need to know which, and they might not fit in memory)."""
         self._file.close()
         if self._path.stat().st_size == 0:
-            return set()
+            return np.array([], np.int64)
         hashes = np.memmap(self._path, np.int64, mode="r+")
         hashes.sort()
-        repeated: set[int] = set()
-        step = 1 << 22
-        for start in range(0, len(hashes), step):
-            block = hashes[start : start + step + 1]
-            repeated.update(block[1:][block[1:] == block[:-1]].tolist())
-        return repeated
+        repeated: list[np.ndarray] = []
+        total = 0
+        for start in range(0, len(hashes), _STEP):
+            block = hashes[start : start + _STEP + 1]
+            again = block[1:][block[1:] == block[:-1]]
+            total += len(again)
+            if total > limit:
+                return None
+            repeated.append(np.unique(again))
+        return np.unique(np.concatenate(repeated))
 
     def __enter__(self) -> "NameHashes":
         return self
@@ -50,12 +56,27 @@ class NameHashes:
         self._path.unlink(missing_ok=True)
 
 
-def first_repeated(names: Iterable[bytes], suspects: set[int]) -> tuple[bytes, int, int] | None:
-    """The first name that occurs again, and the numbers (from 1) of both occurrences."""
-    seen: dict[bytes, int] = {}
-    for number, name in enumerate(names, start=1):
-        if hash(name) in suspects:
-            if name in seen:
-                return name, seen[name], number
-            seen[name] = number
-    return None
+def hashes_of(names: list[bytes]) -> np.ndarray:
+    """The hashes (int64) of names, as `NameHashes` keeps them."""
+    return np.fromiter(map(hash, names), np.int64, len(names))
+
+
+class Repeated:
+    """Tell which names came before, of those whose hashes are `suspects` (sorted)."""
+
+    def __init__(self, suspects: np.ndarray) -> None:
+        self._suspects = suspects
+        self._seen: set[bytes] = set()
+
+    def among(self, names: list[bytes]) -> list[int]:
+        """The positions of names that occurred earlier, in this or a former call."""
+        if len(self._suspects) == 0:
+            return []
+        hashes = hashes_of(names)
+        found = np.searchsorted(self._suspects, hashes).clip(max=len(self._suspects) - 1)
+        again = []
+        for position in np.flatnonzero(self._suspects[found] == hashes).tolist():
+            if names[position] in self._seen:
+                again.append(position)
+            self._seen.add(names[position])
+        return again

@@ -1,3 +1,3 @@
 """Vocabulary, packing, Arrow shards, manifest and the reader that training uses."""
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2

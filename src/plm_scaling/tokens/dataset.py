@@ -1,51 +1,34 @@
-"""Read token shards: verified, memory-mapped, and in an order that only seed and index decide."""
+"""Open a token corpus: shards checked against the manifest, mapped, and read by row."""
 
-from functools import cached_property
+from collections.abc import Mapping as Dict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from plm_scaling.errors import TokenError
-from plm_scaling.files import read_json, sha256_of
-from plm_scaling.tokens import vocabulary
-from plm_scaling.tokens.packing import row_lengths
+from plm_scaling.tokens.manifest import list_shards, read_manifest
+from plm_scaling.tokens.mapping import Mapping
+from plm_scaling.tokens.order import VALID, TrainingOrder, stream
 from plm_scaling.tokens.permutation import permute
-from plm_scaling.tokens.shards import FORMAT, open_shard
+from plm_scaling.tokens.rows import MappedShard, TokenRows
+from plm_scaling.tokens.shards import AGAIN, read_shard
 
-# Keep the streams of one seed apart: which rows, in which order, which held-out rows.
-_SUBSET, _ORDER, _VALID = range(3)
-_BLOCK_ROWS = 1 << 16
-
-
-class Rows:
-    """All rows of one split and source, over its shards, by one index."""
-
-    def __init__(self, shards: list[np.ndarray]) -> None:
-        self._shards = shards
-        self._ends = np.cumsum([len(shard) for shard in shards])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def read(self, index: np.ndarray) -> np.ndarray:
-        """The rows at these positions, copied: uint8 (n, context_length)."""
-        rows = np.empty((len(index), self._shards[0].shape[1]), np.uint8)
-        shard = np.searchsorted(self._ends, index, side="right")
-        for number in np.unique(shard):
-            chosen = np.flatnonzero(shard == number)
-            first = self._ends[number] - len(self._shards[number])
-            rows[chosen] = self._shards[number][index[chosen] - first]
-        return rows
+PROTEIN = "protein"
 
 
 class TokenCorpus:
     """The token shards behind one manifest."""
 
-    def __init__(self, manifest: dict[str, Any], splits: dict[str, dict[str, Rows]]) -> None:
+    def __init__(
+        self, manifest: dict[str, Any], mapping: Mapping, shards: dict[str, MappedShard]
+    ) -> None:
         self.manifest = manifest
         self.context_length: int = manifest["context_length"]
-        self._splits = splits
+        self._mapping = mapping
+        self._shards = shards
 
     @classmethod
     def open(cls, manifest_path: Path | str, verify: bool = True) -> "TokenCorpus":
@@ -56,49 +39,107 @@ class TokenCorpus:
         version, vocabulary or context length.
         """
         path = Path(manifest_path)
-        again = "make the tokens again (rule tokenize)"
-        if not path.is_file():
-            raise TokenError(f"{path} does not exist; {again}")
+        manifest = read_manifest(path)
+        listed = list_shards(manifest, path)
+        for shard in listed:
+            shard.check(verify)
         try:
-            manifest = read_json(path)
-            for what, value in (
-                ("format", FORMAT),
-                ("vocabulary_sha256", vocabulary.SHA256),
-            ):
-                if manifest[what] != value:
-                    raise TokenError(
-                        f"{path}: {what} is {manifest[what]!r}, expected {value!r}; {again}"
-                    )
-            splits = {
-                split: {
-                    source: Rows(
-                        [
-                            _open_listed(path.parent, shard, manifest["context_length"], verify)
-                            for shard in entry["shards"]
-                        ]
-                    )
-                    for source, entry in content["sources"].items()
-                }
-                for split, content in manifest["splits"].items()
-            }
-        except (KeyError, TypeError, ValueError) as error:
-            raise TokenError(
-                f"{path} is no manifest of token shards ({error!r}); {again}"
-            ) from error
-        return cls(manifest, splits)
+            mapping = Mapping([(shard.path, shard.bytes) for shard in listed])
+        except OSError as error:
+            raise TokenError(f"{path}: its shards cannot be mapped ({error})") from error
+        data = pa.py_buffer(mapping.bytes)
+        shards = {}
+        for shard, first in zip(listed, mapping.firsts, strict=True):
+            values, rows, _ = read_shard(
+                data.slice(first, shard.bytes), shard.path, manifest["context_length"]
+            )
+            if rows != shard.rows:
+                raise TokenError(
+                    f"{shard.path} has {rows} rows, the manifest says {shard.rows}; {AGAIN}"
+                )
+            begin = values.address - data.address
+            shards[shard.name] = MappedShard(begin, rows, shard.tokens)
+        return cls(manifest, mapping, shards)
 
-    def train_rows(self, mixture: dict[str, float], seed: int) -> "EpochOrder":
+    def rows(self, split: str, source: str, strata: Sequence[str] = ("kept",)) -> TokenRows:
+        """The rows of a split and source, those of the strata one after the other.
+
+        A stratum that the source does not have is empty.
+        """
+        known = self._sources(split)
+        if source not in known:
+            raise TokenError(
+                f"source {source!r} is not among those of {split}: {', '.join(known) or 'none'}"
+            )
+        entries = [
+            known[source]["strata"][name] for name in strata if name in known[source]["strata"]
+        ]
+        shards = [self._shards[shard["path"]] for entry in entries for shard in entry["shards"]]
+        return TokenRows(self._mapping, shards, self.context_length)
+
+    def train_rows(
+        self,
+        mixture: dict[str, float],
+        strata: Sequence[str] = ("kept",),
+        unique_tokens: float | Dict[str, float] | None = None,
+        seed: int = 0,
+    ) -> TrainingOrder:
         """The training rows of a mixture, in the order of a seed.
 
-        `mixture` gives each source's share; shares are scaled to sum to 1 and hold to a row in
-        every epoch. No row comes twice within one, so the source that is scarcest for its share
-        limits it.
-        Raises `TokenError` for a source that the corpus does not have.
+        `mixture` gives each source's share of the rows; shares are scaled to sum to 1. `strata` are
+        those of the filter that are read. `unique_tokens` limits the different tokens: a number in
+        total, divided by the shares, or a number for each source that is to be limited. A source's
+        budget is a whole number of rows, by its mean tokens per row, and the same rows whatever the
+        rest of the mixture; a smaller budget is part of a larger one.
+        Raises `TokenError` for a source or stratum that the corpus does not have, or a budget
+        larger than what there is.
         """
-        return EpochOrder(self._splits["train"], self._shares(mixture), seed, self.context_length)
+        shares = self._shares(mixture)
+        sources = {name: self.rows("train", name, strata) for name in shares}
+        self._check_strata(shares, strata)
+        unique_rows = {}
+        for name, rows in sources.items():
+            if len(rows) == 0:
+                raise TokenError(f"source {name!r} has no training row of {', '.join(strata)}")
+            budget = _budget(unique_tokens, name, shares)
+            unique_rows[name] = _rows_within(budget, name, rows)
+        return TrainingOrder(sources, shares, unique_rows, seed)
+
+    def valid_rows(self, n_rows: int, seed: int, split: str = "valid") -> np.ndarray:
+        """A fixed sample of held-out protein rows, uint8 (n_rows, context_length).
+
+        Sources enter in proportion to their held-out rows, whatever is trained on, so that losses
+        of different mixtures are compared on the same rows.
+        """
+        sources = {
+            name: self.rows(split, name)
+            for name, entry in sorted(self._sources(split).items())
+            if entry["kind"] == PROTEIN
+        }
+        available = sum(map(len, sources.values()))
+        if not 0 < n_rows <= available:
+            raise TokenError(
+                f"{n_rows} rows of {split} are asked for, the corpus "
+                f"{self.manifest['corpus']!r} has {available}; ask for 1 to {available}, or hold "
+                "more back"
+            )
+        shares = {name: len(rows) / available for name, rows in sources.items()}
+        return np.concatenate(
+            [
+                rows.read(permute(np.arange(count), len(rows), seed, VALID, stream(name)))
+                for (name, rows), count in zip(
+                    sources.items(), apportion(n_rows, shares).values(), strict=True
+                )
+                if count
+            ]
+        )
+
+    def _sources(self, split: str) -> dict[str, Any]:
+        sources: dict[str, Any] = self.manifest["splits"].get(split, {"sources": {}})["sources"]
+        return sources
 
     def _shares(self, mixture: dict[str, float]) -> dict[str, float]:
-        known = self._splits["train"]
+        known = self._sources("train")
         for source, share in mixture.items():
             if source not in known:
                 raise TokenError(
@@ -110,80 +151,21 @@ class TokenCorpus:
         total = sum(mixture.values())
         if not total > 0:
             raise TokenError("the mixture gives no source a share above 0")
-        return {source: share / total for source, share in mixture.items() if share > 0}
+        shares = {source: share / total for source, share in mixture.items() if share > 0}
+        for source, share in shares.items():
+            if share < 1e-6:
+                raise TokenError(f"share {share} of source {source!r} is so small: leave it out")
+        return shares
 
-    def valid_rows(self, n_rows: int, seed: int) -> np.ndarray:
-        """A fixed sample of held-out rows, uint8 (n_rows, context_length).
-
-        Sources enter in proportion to their held-out rows, whatever is trained on, so that losses
-        of different mixtures are compared on the same rows.
-        """
-        sources = self._splits["valid"]
-        available = sum(map(len, sources.values()))
-        if not 0 < n_rows <= available:
+    def _check_strata(self, shares: dict[str, float], wanted: Sequence[str]) -> None:
+        """Each stratum is somewhere, but for that of both rules, which may well be empty."""
+        found = {name for source in shares for name in self._sources("train")[source]["strata"]}
+        missing = [name for name in wanted if name not in found and name != "redundant_filtered"]
+        if missing:
             raise TokenError(
-                f"{n_rows} held-out rows are asked for, the corpus "
-                f"{self.manifest['corpus']!r} has {available}; ask for 1 to {available}, or raise "
-                "the validation fraction"
+                f"no source of the mixture has a sequence of stratum {missing[0]!r}: the filter "
+                "was run without it, or there is none"
             )
-        shares = {name: len(rows) / available for name, rows in sources.items()}
-        pieces = []
-        for number, (name, count) in enumerate(apportion(n_rows, shares).items()):
-            rows = sources[name]
-            pieces.append(rows.read(permute(np.arange(count), len(rows), seed, _VALID, number)))
-        return np.concatenate(pieces)
-
-
-class EpochOrder:
-    """Rows of one mixture in training order. Row i of the run is a pure function of (seed, i)."""
-
-    def __init__(
-        self, sources: dict[str, Rows], shares: dict[str, float], seed: int, context_length: int
-    ) -> None:
-        self.seed = seed
-        self.context_length = context_length
-        limit = min(len(sources[name]) / share for name, share in shares.items())
-        self.rows_of = _within(apportion(int(limit), shares), sources)
-        self.rows_per_epoch = sum(self.rows_of.values())
-        self._sources = [sources[name] for name in self.rows_of]
-        self._ends = np.cumsum(list(self.rows_of.values()))
-
-    @cached_property
-    def unique_tokens(self) -> int:
-        """Tokens of one epoch without padding; counted by reading its rows once."""
-        return sum(
-            int(
-                row_lengths(
-                    self._subset(number, np.arange(first, min(first + _BLOCK_ROWS, n)))
-                ).sum()
-            )
-            for number, n in enumerate(self.rows_of.values())
-            for first in range(0, n, _BLOCK_ROWS)
-        )
-
-    def batch(self, first_row: int, n_rows: int) -> np.ndarray:
-        """Rows `first_row` … `first_row + n_rows − 1` of the run: uint8 (n_rows, context_length).
-
-        Rows count from the start of training over all epochs; each epoch has its own order.
-        """
-        index = np.arange(first_row, first_row + n_rows)
-        epochs, within = np.divmod(index, self.rows_per_epoch)
-        place = np.empty(n_rows, np.int64)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            place[here] = permute(within[here], self.rows_per_epoch, self.seed, _ORDER, int(epoch))
-        rows = np.empty((n_rows, self.context_length), np.uint8)
-        source = np.searchsorted(self._ends, place, side="right")
-        counts = np.diff(self._ends, prepend=0)
-        for number in np.unique(source):
-            here = np.flatnonzero(source == number)
-            rows[here] = self._subset(number, place[here] - self._ends[number] + counts[number])
-        return rows
-
-    def _subset(self, number: int, index: np.ndarray) -> np.ndarray:
-        """Rows of one source's part of the epoch: the first of a fixed shuffle of all its rows."""
-        source = self._sources[number]
-        return source.read(permute(index, len(source), self.seed, _SUBSET, int(number)))
 
 
 def apportion(n_rows: int, shares: dict[str, float]) -> dict[str, int]:
@@ -196,31 +178,25 @@ def apportion(n_rows: int, shares: dict[str, float]) -> dict[str, int]:
     return counts
 
 
-def _within(counts: dict[str, int], sources: dict[str, Rows]) -> dict[str, int]:
-    """Cap at what there is: the remainder may give the scarcest source one row too many."""
-    capped = {name: min(count, len(sources[name])) for name, count in counts.items()}
-    if not all(capped.values()):
+def _budget(
+    unique_tokens: float | Dict[str, float] | None, name: str, shares: dict[str, float]
+) -> float | None:
+    """Unique tokens of one source."""
+    if not isinstance(unique_tokens, Dict):
+        return None if unique_tokens is None else unique_tokens * shares[name]
+    for source in unique_tokens:
+        if source not in shares:
+            raise TokenError(f"unique tokens are given for {source!r}, which the mixture lacks")
+    return unique_tokens.get(name)
+
+
+def _rows_within(budget: float | None, name: str, rows: TokenRows) -> int:
+    """Rows that hold a budget of tokens."""
+    if budget is None:
+        return len(rows)
+    if not 0 < budget <= rows.tokens:
         raise TokenError(
-            f"a share is so small that an epoch holds no row of its source: {capped}; raise the "
-            "share, or add sequences"
+            f"{budget:,.0f} unique tokens of source {name!r} are asked for, it has "
+            f"{rows.tokens:,}; ask for fewer, or give the source a smaller share"
         )
-    return capped
-
-
-def _open_listed(
-    folder: Path, shard: dict[str, Any], context_length: int, verify: bool
-) -> np.ndarray:
-    """One shard as the manifest lists it."""
-    path = folder / shard["path"]
-    again = "make the tokens again (rule tokenize)"
-    if not path.is_file():
-        raise TokenError(f"{path} is missing; {again}")
-    size = path.stat().st_size
-    if size != shard["bytes"]:
-        raise TokenError(f"{path} has {size} bytes, the manifest says {shard['bytes']}; {again}")
-    if verify and sha256_of(path) != shard["sha256"]:
-        raise TokenError(f"{path} is damaged: its sha256 is not that of the manifest; {again}")
-    rows, _ = open_shard(path, context_length)
-    if len(rows) != shard["rows"]:
-        raise TokenError(f"{path} has {len(rows)} rows, the manifest says {shard['rows']}; {again}")
-    return rows
+    return min(len(rows), max(1, round(budget / rows.tokens_per_row)))

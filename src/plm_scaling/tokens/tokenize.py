@@ -1,166 +1,212 @@
-"""Turn the filtered sequences into packed token shards and a manifest.
+"""Turn the selected records of one part of a pool into packed token shards.
 
-The sequences already lie one after the other in MMseqs2 databases, so tokenising is one
-`bytes.translate` per chunk.
+The sequences stay where they are: lengths decide the packing, Arrow gathers the rows from the
+mapped pool, and one table lookup per pair of bytes makes tokens of them. Memory is bounded by one
+group of about 65,536 sequences.
 """
 
 import logging
+import mmap
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from plm_scaling.dedup.database import database_exists, read_chunks, read_index
-from plm_scaling.dedup.split import TRAIN, VALID
+from plm_scaling.dedup.pool import Pool, PoolPart
 from plm_scaling.errors import TokenError
-from plm_scaling.files import atomic, read_json, sha256_of, write_json
-from plm_scaling.filter.select import selected_sequences
+from plm_scaling.files import write_json
 from plm_scaling.progress import Progress, short_number
 from plm_scaling.tokens import vocabulary
+from plm_scaling.tokens.groups import Entries, Place, read_entries, read_places
 from plm_scaling.tokens.packing import pack
-from plm_scaling.tokens.shards import FORMAT, ShardSpool, schema
+from plm_scaling.tokens.series import TOTALS, ShardSeries, output_folder
+from plm_scaling.tokens.shards import FORMAT, shard_schema
 
 logger = logging.getLogger("plm_scaling")
 
-WINDOW_SEQUENCES = 1 << 16  # packed together: enough for a tight fit, little enough for memory
-WINDOW_TOKENS = 1 << 26
-TOTALS = ("rows", "tokens", "sequences", "padding_tokens")
+PART_FILE = "part.json"
+CHUNK_TOKENS = 1 << 25  # packed together at most, whatever the lengths
 
 
-def tokenize_corpus(
-    filter: Path,
-    contamination: Path,
+def tokenize_part(
+    pool: Path,
+    selected: Path,
+    part: int,
     corpus: str,
     context_length: int,
     shard_rows: int,
-    seed: int,
     out: Path,
 ) -> None:
-    """Pack every kept sequence of `filter` into rows of `context_length` tokens.
+    """Pack one part's share of `selected` into rows of `context_length` tokens.
 
-    The folder `out` gets {train,valid}/shard-{source}-{number}.arrow, at most `shard_rows` rows
-    each, and manifest.json. Sequences are shuffled by `seed` within windows of 65,536 before
-    packing, so that neighbours in the input are not neighbours in a row. Raises `TokenError` if the
-    contamination report is not clean.
+    The folder `out` gets {split}-{source}-{stratum}-{number}.arrow, at most `shard_rows` rows each,
+    and part.json. The rows of a split, source and stratum over all parts are the same whatever the
+    number of parts. Raises `TokenError` where pool and selection do not fit, or `out` cannot be
+    written.
     """
+    check_sizes(context_length, shard_rows)
+    whole = Pool.open(pool)
+    parts = len(whole.parts)
+    if not 0 <= part < parts:
+        raise TokenError(f"{pool} has parts 0 to {parts - 1}, not {part}")
+    places = read_places(selected, parts)
+    table = vocabulary.TABLES[whole.kind]
+    with output_folder(out) as folder, ExitStack() as stack:
+        series: dict[Place, ShardSeries] = {}
+        for place, data, starts, lengths in _chunks(whole, part, selected, places):
+            if place not in series:
+                facts = (corpus, whole.kind, place.split, place.source, place.stratum)
+                schema = shard_schema(context_length, *facts)
+                series[place] = ShardSeries(folder, place.name, schema, shard_rows)
+                stack.callback(series[place].close)
+            pad_at = int(starts[-1] + lengths[-1] + 1)  # the NUL behind the last sequence
+            for rows in pack(data, starts, lengths + 1, context_length, pad_at):
+                tokens = table.translate(rows.data)
+                series[place].write(tokens[: len(rows.tokens) * context_length], rows)
+        write_part(folder, corpus, whole.kind, context_length, part, parts, series)
+
+
+def check_sizes(context_length: int, shard_rows: int) -> None:
+    """Refuse sizes that cannot be packed to."""
     if context_length < 2 or shard_rows < 1:
         raise TokenError(f"context length {context_length} or shard rows {shard_rows} is too small")
-    if not contamination.is_file() or read_json(contamination).get("clean") is not True:
-        raise TokenError(f"{contamination} is no clean contamination report; check the split first")
-    sources = list(read_json(filter / "thresholds.json")["perplexity"])
-    splits: dict[str, Any] = {}
-    with atomic(out) as folder:
-        folder.mkdir()
-        for split in (TRAIN, VALID):
-            (folder / split).mkdir()
-            entries = {}
-            for number, source in enumerate(sources):
-                database = selected_sequences(filter, split, source)
-                if database_exists(database):
-                    facts = schema(context_length, corpus, source, split, seed)
-                    name = f"{split}/shard-{source}"
-                    rng = np.random.default_rng([seed, number, split == VALID])
-                    entries[source] = _write_shards(
-                        database, folder, name, facts, context_length, shard_rows, rng
-                    )
-            totals = {what: sum(entry[what] for entry in entries.values()) for what in TOTALS}
-            splits[split] = {**totals, "sources": entries}
-            logger.info(
-                "[tokens] %s: %s rows, %s tokens of %s sequences, %.2f %% padding",
-                split,
-                f"{totals['rows']:,}",
-                short_number(totals["tokens"]),
-                f"{totals['sequences']:,}",
-                100 * totals["padding_tokens"] / (totals["rows"] * context_length),
-            )
-        manifest = {
-            "format": FORMAT,
-            "corpus": corpus,
-            "context_length": context_length,
-            "vocabulary_sha256": vocabulary.SHA256,
-            "vocabulary": vocabulary.VOCABULARY,
-            "vocabulary_padded_size": vocabulary.PADDED_SIZE,
-            "seed": seed,
-            "config": {
-                "context_length": context_length,
-                "shard_rows": shard_rows,
-                "filter": read_json(filter / "thresholds.json"),
-                "contamination": read_json(contamination)["criteria"],
-            },
-            "splits": splits,
-        }
-        write_json(folder / "manifest.json", manifest)
 
 
-def _write_shards(
-    database: Path,
+def write_part(
     folder: Path,
-    name: str,
-    facts: Any,
+    corpus: str,
+    kind: str,
     context_length: int,
-    shard_rows: int,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Write all shards of one split and source; return their entry of the manifest."""
-    total = int(read_index(database)[1].sum())
-    progress = Progress(f"tokens {name}", total, "B")
-    shards: list[dict[str, Any]] = []
-    shard = dict.fromkeys(TOTALS, 0)
-
-    def close() -> None:
-        nonlocal shard
-        path = f"{name}-{len(shards):05d}.arrow"
-        spool.finish(folder / path, facts)
-        size = (folder / path).stat().st_size
-        shards.append({"path": path, **shard, "bytes": size, "sha256": sha256_of(folder / path)})
-        shard = dict.fromkeys(TOTALS, 0)
-
-    with ShardSpool(folder / f"{name}.spool", context_length) as spool:
-        for tokens, lengths in token_windows(database):
-            rows = pack(*shuffle(tokens, lengths, rng), context_length)
-            rng.shuffle(rows)
-            while len(rows):
-                part, rows = np.split(rows, [shard_rows - spool.rows])
-                spool.write(part)
-                padding = int(np.count_nonzero(part == vocabulary.PAD))
-                shard["rows"] += len(part)
-                shard["tokens"] += part.size - padding
-                shard["sequences"] += int(np.count_nonzero(part == vocabulary.EOD))
-                shard["padding_tokens"] += padding
-                if spool.rows == shard_rows:
-                    close()
-            progress.add(len(tokens) + len(lengths))
-        if spool.rows:
-            close()
-    return {**{what: sum(s[what] for s in shards) for what in TOTALS}, "shards": shards}
+    part: int,
+    parts: int,
+    series: dict[Place, ShardSeries],
+) -> None:
+    """Finish the shards and write part.json."""
+    entries: list[dict[str, Any]] = []
+    for place in sorted(series, key=lambda place: place.name):
+        where = {"split": place.split, "source": place.source, "stratum": place.stratum}
+        entries.append({**where, **series[place].finish()})
+    facts = {
+        "format": FORMAT,
+        "corpus": corpus,
+        "kind": kind,
+        "context_length": context_length,
+        "vocabulary_sha256": vocabulary.SHA256,
+        "part": part,
+        "parts": parts,
+        "entries": entries,
+    }
+    write_json(folder / PART_FILE, facts)
+    rows, tokens, sequences, padding = (sum(entry[what] for entry in entries) for what in TOTALS)
+    logger.info(
+        "[tokens] %s part %d of %d: %s rows, %s tokens of %s sequences, %.2f %% padding",
+        kind,
+        part + 1,
+        parts,
+        f"{rows:,}",
+        short_number(tokens),
+        f"{sequences:,}",
+        100 * padding / max(1, rows * context_length),
+    )
 
 
-def token_windows(database: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Tokens of some ten thousand sequences at a time, and each one's number of tokens with eod."""
-    held: list[np.ndarray] = []
-    sequences = size = 0
-    for chunk in read_chunks(database):
-        held.append(np.frombuffer(vocabulary.encode(chunk), np.uint8))
-        sequences += chunk.count(b"\0")
-        size += len(chunk)
-        if sequences >= WINDOW_SEQUENCES or size >= WINDOW_TOKENS:
-            yield _window(held)
-            held, sequences, size = [], 0, 0
-    if held:
-        yield _window(held)
+class _Data:
+    """The mapped data of a pool's part, whose pages can be let go."""
+
+    def __init__(self, part: PoolPart) -> None:
+        expected = part.n_residues + 2 * part.n_sequences
+        size = part.database.stat().st_size
+        if size != expected:
+            raise TokenError(
+                f"{part.database} has {size} bytes, its part.json counts {expected}; pool again"
+            )
+        with part.database.open("rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.buffer = pa.py_buffer(self._mapped)
+
+    def release(self) -> None:
+        """Take the pages out of this process's memory; they are mapped again when read."""
+        self._mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _window(held: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    tokens = np.concatenate(held)
-    return tokens, np.diff(np.flatnonzero(tokens == vocabulary.EOD), prepend=-1)
+_Stretch = tuple[_Data, Entries]
+_Chunk = tuple[Place, pa.Buffer, np.ndarray, np.ndarray]  # place, data, starts, lengths
 
 
-def shuffle(
-    tokens: np.ndarray, lengths: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """The same sequences in another order."""
-    order = rng.permutation(len(lengths))
-    starts = np.cumsum(lengths) - lengths
-    pieces = [tokens[starts[i] : starts[i] + lengths[i]] for i in order]
-    return np.concatenate(pieces), lengths[order]
+def _chunks(pool: Pool, part: int, selected: Path, places: list[Place]) -> Iterator[_Chunk]:
+    """What is packed together, one chunk after the other, with the data it lies in."""
+    parts = len(pool.parts)
+    own = [p for p in places if part % p.parts_of_a_group(parts) == 0]
+    held: dict[Place, list[_Stretch]] = {place: [] for place in own}
+    end = part + max((place.parts_of_a_group(parts) for place in own), default=0)
+    label = f"tokens {pool.kind} part {part + 1} of {parts}"
+    progress = Progress(label, sum(place.records for place in own) / parts, "records")
+    for number in range(part, end):
+        active = [place for place in own if number < part + place.parts_of_a_group(parts)]
+        data: _Data | None = None
+        for entries in read_entries(pool, number, selected, places):
+            data = data or _Data(pool.parts[number])
+            for place in active:
+                if place in entries:
+                    held[place].append((data, entries[place]))
+                    for group in _complete(place, held[place]):
+                        yield from _cut(place, group)
+            data.release()
+            progress.add(sum(len(entries[place].starts) for place in active if place in entries))
+        for place in active:
+            if number == part + place.parts_of_a_group(parts) - 1 and held[place]:
+                yield from _cut(place, held.pop(place))
+
+
+def _complete(place: Place, held: list[_Stretch]) -> Iterator[list[_Stretch]]:
+    """Take the groups that are complete out of `held`: all but the one that is open at its end."""
+    data, entries = held[-1]
+    groups = place.group_of(entries.digests)
+    previous = place.group_of(held[-2][1].digests[-1:]) if len(held) > 1 else groups[:1]
+    starts = np.flatnonzero(np.diff(groups, prepend=previous)).tolist()
+    if not starts:
+        return
+    held.pop()
+    pairs = zip([0, *starts], [*starts, len(groups)], strict=True)
+    for number, (first, last) in enumerate(pairs):
+        if number > 0:
+            yield held[:]
+            held.clear()
+        if first < last:
+            held.append((data, Entries(*(column[first:last] for column in entries))))
+
+
+def _cut(place: Place, group: list[_Stretch]) -> Iterator[_Chunk]:
+    """Chunks of a group of at most `CHUNK_TOKENS` tokens (or one sequence) each."""
+    lengths = np.concatenate([entries.lengths for _, entries in group])
+    number = np.cumsum(lengths + 1) // CHUNK_TOKENS
+    edges = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+    origins = np.cumsum([0, *(len(entries.lengths) for _, entries in group)]).tolist()
+    for first, last in zip(edges, [*edges[1:], len(lengths)], strict=True):
+        pieces = []
+        for (data, entries), origin in zip(group, origins[:-1], strict=True):
+            inside = slice(max(0, first - origin), max(0, last - origin))
+            if len(entries.starts[inside]):
+                pieces.append((data.buffer, entries.starts[inside], entries.lengths[inside]))
+        one = pieces if len({id(data) for data, _, _ in pieces}) == 1 else [_gather(pieces)]
+        yield (
+            place,
+            one[0][0],
+            np.concatenate([starts for _, starts, _ in one]),
+            np.concatenate([lengths for _, _, lengths in one]),
+        )
+
+
+def _gather(
+    pieces: list[tuple[pa.Buffer, np.ndarray, np.ndarray]],
+) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
+    """Copy the entries of several parts to one buffer."""
+    joined = []
+    for data, starts, lengths in pieces:
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            joined.append(memoryview(data)[start : start + length + 2])
+    lengths = np.concatenate([lengths for _, _, lengths in pieces])
+    return pa.py_buffer(b"".join(joined)), np.cumsum(lengths + 2) - lengths - 2, lengths

@@ -12,7 +12,7 @@ from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary
 from plm_scaling.report.svg import inline_svg
 
-RUN_FIGURES = run_figures(["isoflop", "parametric"])
+RUN_FIGURES = run_figures(["isoflop", "parametric"], 1)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import io
 import tarfile
 
 import pytest
+from source_tables import write_table
 
 from plm_scaling.errors import RunsError, SourceError
 from plm_scaling.runs.published.release import fetch_release, read_list, read_release
@@ -47,13 +48,8 @@ def archive(tmp_path, members):
             else:
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
-    table = tmp_path / "resources/archive.tsv"
-    table.parent.mkdir()
-    table.write_text(
-        "name\tversion\turl\tmirror\tsha256\tbytes\tlicence\trole\n"
-        f"published_logs\t1\tfile:{path}\t\t\t\t\tlogs\n"
-    )
-    return table
+    row = {"name": "published_logs", "file": "published_logs.tar.gz", "url": f"file:{path}"}
+    return write_table(tmp_path / "resources/archive.tsv", row)
 
 
 def test_release_as_listed_is_read_whole(files, folder):

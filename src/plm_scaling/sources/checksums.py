@@ -1,0 +1,107 @@
+"""Length and checksum of a file: as the provider publishes them, and as it is on disk."""
+
+import hashlib
+import re
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+from xml.etree import ElementTree
+
+from plm_scaling.errors import SourceError
+from plm_scaling.sources.table import HEX_DIGITS
+
+MAX_BYTES = 64 << 20
+TIMEOUT_SECONDS = 60.0
+ATTEMPTS = 3
+
+
+class Expected(NamedTuple):
+    """What the file must be: length in bytes (None: not known) and `sha256:…`, `md5:…` or ''."""
+
+    bytes: int | None
+    checksum: str
+
+
+def published(address: str, file_url: str, root: Path) -> Expected:
+    """Length and checksum of the file behind `file_url` in the provider's list at `address`.
+
+    The list is a metalink (as UniProt's RELEASE.metalink) or lines of `digest  name` as md5sum and
+    sha256sum write. Raises `SourceError` when it cannot be read or does not list the file.
+    """
+    name = PurePosixPath(urlsplit(file_url).path).name
+    text = _read(address, root)
+    found = _from_metalink(text, name, address) if text.lstrip().startswith("<") else None
+    found = found or _from_lines(text, name)
+    if found is None or not found.checksum:
+        raise SourceError(
+            f"{address} lists no md5 or sha256 of {name}; correct column checksum_list of the "
+            "source table, or empty it to fetch without"
+        )
+    return found
+
+
+def _read(address: str, root: Path) -> str:
+    parts = urlsplit(address)
+    problem = ""
+    for _ in range(ATTEMPTS):
+        try:
+            if parts.scheme == "file":
+                return (root / url2pathname(parts.path)).read_text()
+            request = urllib.request.Request(address, headers={"User-Agent": "plm-scaling"})
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+                return response.read(MAX_BYTES).decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            problem = f"status {error.code} {error.reason}"
+        except (OSError, HTTPException) as error:
+            problem = str(getattr(error, "reason", None) or error)
+    raise SourceError(
+        f"the list of checksums {address} could not be read: {problem}; run again, or correct "
+        "column checksum_list of the source table"
+    )
+
+
+def _from_metalink(text: str, name: str, address: str) -> Expected | None:
+    """The entry of `name`; tags are compared without their namespace (versions 3 and 4)."""
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise SourceError(f"{address} is no metalink ({error}); correct checksum_list") from error
+    for element in root.iter():
+        if _tag(element) != "file" or element.get("name") != name:
+            continue
+        size, digests = None, {}
+        for child in element.iter():
+            content = (child.text or "").strip()
+            if _tag(child) == "size" and content.isdigit():
+                size = int(content)
+            if _tag(child) == "hash":
+                digests[str(child.get("type")).replace("-", "").lower()] = content.lower()
+        for algorithm in ("sha256", "md5"):
+            if re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS[algorithm]}}}", digests.get(algorithm, "")):
+                return Expected(size, f"{algorithm}:{digests[algorithm]}")
+        return Expected(size, "")
+    return None
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2].lower()
+
+
+def _from_lines(text: str, name: str) -> Expected | None:
+    for line in text.splitlines():
+        match = re.fullmatch(r"([0-9A-Fa-f]+) [ *]?(?:\S*/)?(\S+)\s*", line)
+        if match is not None and match[2] == name:
+            for algorithm, digits in HEX_DIGITS.items():
+                if len(match[1]) == digits:
+                    return Expected(None, f"{algorithm}:{match[1].lower()}")
+    return None
+
+
+def checksum_of(path: Path, algorithm: str) -> str:
+    """`sha256:…` or `md5:…` of a file's content, read in blocks."""
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"

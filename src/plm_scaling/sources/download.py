@@ -1,0 +1,206 @@
+"""Download one address over http(s), going on after interruptions.
+
+What was received is kept in a `Partial`. A further attempt asks for the rest (Range) on condition
+that the file is still the same (If-Range). A server that ignores Range, or whose file has changed,
+sends the whole file, and the download starts again from its first byte.
+"""
+
+import logging
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from time import sleep
+
+from plm_scaling.errors import SourceError
+from plm_scaling.progress import Progress, short_number
+from plm_scaling.sources.partial import Origin, Partial
+
+logger = logging.getLogger("plm_scaling")
+
+BLOCK_BYTES = 1 << 20
+TIMEOUT_SECONDS = 60.0  # without any byte
+SLOW_SECONDS, SLOW_BYTES = 300.0, 100_000  # fewer bytes than this in this time is a stall
+MAX_ATTEMPTS = 8  # in a row that each bring less than PROGRESS_BYTES
+PROGRESS_BYTES = 16 << 20
+MAX_WAIT_SECONDS = 60.0
+TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+WEB_PAGE = (b"<!doc", b"<html")
+
+
+class RefusedError(SourceError):
+    """The address does not give the file, and asking again would not change that."""
+
+
+class InterruptionError(SourceError):
+    """The address may give the file when asked again."""
+
+
+def download(
+    url: str, partial: Partial, length: int | None, label: str, may_mix: bool = False
+) -> bool:
+    """Bring `partial` to the whole file behind `url`, of `length` bytes if that is known.
+
+    True if it was pieced together from several answers. `may_mix`: bytes that the server cannot
+    vouch for (from another address, or without a validator) may be gone on with, because a
+    checksum will tell. Raises `SourceError` naming
+    address, status and bytes received when the address refuses or `MAX_ATTEMPTS` attempts in a row
+    bring little.
+    """
+    attempts = 0
+    while True:
+        before = partial.size
+        try:
+            return _attempt(url, partial, length, label, may_mix)
+        except InterruptionError as error:
+            attempts = 0 if partial.size - before >= PROGRESS_BYTES else attempts + 1
+            if attempts >= MAX_ATTEMPTS:
+                raise SourceError(f"{error}, in the last of {attempts} attempts") from error
+            wait = min(2.0**attempts, MAX_WAIT_SECONDS)
+            logger.info("[%s] %s; trying again in %.0f s", label, error, wait)
+            sleep(wait)
+
+
+def _attempt(url: str, partial: Partial, length: int | None, label: str, may_mix: bool) -> bool:
+    """One request; True if it went on after bytes that were there."""
+    origin = partial.origin()
+    offset = partial.size
+    headers = {"User-Agent": "plm-scaling", "Accept-Encoding": "identity"}
+    if origin is None or not _may_go_on(origin, url, may_mix):
+        offset = 0
+    elif offset == origin.length:
+        return True
+    else:
+        headers["Range"] = f"bytes={offset}-"
+        if origin.url == url and origin.validator:
+            headers["If-Range"] = origin.validator
+    answer = _open(url, headers, partial, offset)
+    if answer is None:
+        return True
+    with answer as response:
+        found = _described(url, response, partial.size)
+        if response.status == 206:
+            start, total = _content_range(url, response, partial.size)
+            same = origin is not None and (
+                start == offset
+                and origin.length in (None, total)
+                and (origin.url != url or origin.etag in (None, found.etag))
+            )
+            if not same:
+                partial.discard()
+                raise InterruptionError(f"{url} has changed since {offset} bytes were received")
+            found.length = total
+        if length is not None and found.length not in (None, length):
+            raise RefusedError(
+                f"{url} answered with status {response.status} and announces {found.length} "
+                f"bytes, expected {length} (0 bytes received)"
+            )
+        partial.check_space(found.length if response.status == 206 else None)
+        if response.status != 206:
+            partial.restart(found)
+            partial.check_space(found.length)
+        else:
+            logger.info("[%s] going on after %sB", label, short_number(offset))
+        _receive(url, response, partial, found.length or length, label)
+        return response.status == 206
+
+
+def _may_go_on(origin: Origin, url: str, may_mix: bool) -> bool:
+    return may_mix or (origin.url == url and origin.validator is not None)
+
+
+def _open(url: str, headers: dict[str, str], partial: Partial, offset: int) -> HTTPResponse | None:
+    """The answer, status 200 or 206; None if nothing is left to send. Other statuses raise."""
+    request = urllib.request.Request(url, headers=headers)
+    with _network(url, lambda: partial.size):
+        try:
+            response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            error.close()
+            what = f"{url} answered with status {error.code} {error.reason}"
+            if error.code == 416:
+                if offset and error.headers.get("Content-Range") == f"bytes */{offset}":
+                    return None
+                partial.discard()  # what we have is no beginning of what is there now
+                raise InterruptionError(f"{what} to a request for bytes after {offset}") from error
+            kind = InterruptionError if error.code in TRY_AGAIN else RefusedError
+            raise kind(f"{what} ({partial.size} bytes received)") from error
+    if response.status not in (200, 206) or (response.status == 206 and not offset):
+        response.close()
+        raise RefusedError(f"{url} answered with status {response.status} (0 bytes received)")
+    return response
+
+
+def _described(url: str, response: HTTPResponse, received: int) -> Origin:
+    """What the headers say of the file; a web page is refused."""
+    headers = response.headers
+    if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+        _refuse_page(url, response.status, received)
+    length = headers.get("Content-Length")
+    known = int(length) if length and length.isdigit() and response.status == 200 else None
+    return Origin(url, headers.get("ETag"), headers.get("Last-Modified"), known)
+
+
+def _refuse_page(url: str, status: int, received: int) -> None:
+    raise RefusedError(
+        f"{url} answered with status {status} and a web page instead of the file "
+        f"({received} bytes received)"
+    )
+
+
+def _content_range(url: str, response: HTTPResponse, received: int) -> tuple[int, int | None]:
+    """First byte and full length of a partial answer."""
+    stated = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", stated)
+    if match is None:
+        raise RefusedError(
+            f"{url} answered with status 206 but Content-Range {stated!r} ({received} bytes "
+            "received)"
+        )
+    return int(match[1]), None if match[2] == "*" else int(match[2])
+
+
+def _receive(
+    url: str, response: HTTPResponse, partial: Partial, length: int | None, label: str
+) -> None:
+    """Append the answer's body; raises InterruptionError when it ends early or stalls."""
+    received = partial.size
+    progress = Progress(label, length or 0, "B", done=received)
+    window_start, window_bytes = time.monotonic(), 0
+    with partial.append() as file, _network(url, lambda: received):
+        # read1 gives what has arrived, so that a trickle is seen; read would wait for all of it.
+        while received != length and (block := response.read1(BLOCK_BYTES)):
+            if received == 0 and block.lstrip()[:5].lower() in WEB_PAGE:
+                _refuse_page(url, response.status, received)
+            file.write(block)
+            received += len(block)
+            progress.add(len(block))
+            window_bytes += len(block)
+            now = time.monotonic()
+            if now - window_start >= SLOW_SECONDS:
+                if window_bytes < SLOW_BYTES:
+                    raise TimeoutError(f"only {window_bytes} bytes in {SLOW_SECONDS:.0f} s")
+                window_start, window_bytes = now, 0
+    if length is not None and received < length:
+        raise InterruptionError(
+            f"{url} (status {response.status}) ended after {received} of {length} bytes"
+        )
+    if length is not None and received > length:
+        partial.discard()
+        raise RefusedError(
+            f"{url} (status {response.status}) gave {received} bytes, expected {length}"
+        )
+
+
+@contextmanager
+def _network(url: str, received: Callable[[], int]) -> Iterator[None]:
+    """Turn what a connection raises into InterruptionError, with address and bytes received."""
+    try:
+        yield
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        what = str(reason) or type(error).__name__
+        raise InterruptionError(f"{url}: {what} after {received()} bytes") from error

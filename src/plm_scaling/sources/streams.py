@@ -1,0 +1,161 @@
+"""Decompressed streams of raw files and of members inside archives; nothing is unpacked to disk.
+
+gzip, zstd and xz are told apart by their first bytes, not by the file's name.
+"""
+
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+from isal import igzip
+from isal.isal_zlib import IsalError
+
+from plm_scaling.errors import SourceError
+
+CHUNK_BYTES = 1 << 20
+COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz"}
+SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".xz": "xz"}
+ZIP_MAGIC = b"PK\x03\x04"
+AGAIN = "remove it and fetch the source again"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what damaged files raise while they are read into `SourceError`."""
+    try:
+        yield
+    except EOFError as error:
+        raise SourceError(
+            f"{path} is truncated: the compressed data end before their end mark; {AGAIN}"
+        ) from error
+    except (
+        OSError,
+        IsalError,  # type: ignore[misc]  # isal's stub declares an instance
+        lzma.LZMAError,
+        zlib.error,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        pa.ArrowInvalid,
+    ) as error:
+        raise SourceError(f"{path} cannot be read: {error}; {AGAIN}") from error
+
+
+@contextmanager
+def open_stream(path: Path, member: str = "") -> Iterator[BinaryIO]:
+    """The decompressed content of a raw file, or of a member of the archive that it is.
+
+    `member` may lead through archives inside the archive (`uniref50.tar/uniref50.xml.gz`); each is
+    decompressed. Raises `SourceError` if the file is missing, empty, not what its name says, or has
+    no such member.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; fetch the source first")
+    with ExitStack() as stack:
+        raw = stack.enter_context(path.open("rb"))
+        first = raw.peek(8)
+        if not first:
+            raise SourceError(f"{path} is empty; {AGAIN}")
+        expected = SUFFIXES.get(path.suffix)
+        if expected is not None and compression(first) != expected:
+            raise SourceError(f"{path} is named {path.suffix} but is not {expected}; {AGAIN}")
+        with reading(path):
+            stream = stack.enter_context(decompressed(raw))
+            if member:
+                stream = _descend(stream, path, member, stack)
+        yield stream
+
+
+def compression(first: bytes) -> str | None:
+    """gzip, zstd, xz or None, from the first bytes of a file."""
+    return next((name for magic, name in COMPRESSED.items() if first.startswith(magic)), None)
+
+
+def decompressed(stream: BufferedReader) -> BinaryIO:
+    """The content of a stream that may be compressed; the stream need not be seekable."""
+    match compression(stream.peek(8)):
+        case "gzip":
+            return cast(BinaryIO, igzip.open(stream, "rb"))
+        case "xz":
+            return cast(BinaryIO, lzma.open(stream))
+        case "zstd":
+            return cast(BinaryIO, ZstdStream(stream))
+        case _:
+            return stream
+
+
+class ZstdStream:
+    """Arrow's zstd stream; Arrow raises one kind of error for damage and truncation alike."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes; raises `EOFError` where the compressed data end too early."""
+        try:
+            return bytes(self._stream.read(None if size < 0 else size))
+        except OSError as error:
+            if "runcated" in str(error):
+                raise EOFError(str(error)) from error
+            raise
+
+    def __enter__(self) -> "ZstdStream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+
+class _Member(tarfile.TarInfo):
+    """tarfile takes an archive that ends without its end mark for a whole one."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> "_Member":
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EmptyHeaderError as error:  # type: ignore[attr-defined]
+            raise EOFError(str(error)) from error
+
+
+def members(stream: BinaryIO) -> Generator[tuple[str, int, BinaryIO | None], None, None]:
+    """Name, size in bytes and content (None unless a regular file) of a tar's members, in order.
+
+    The content is read before the next member is asked for, or skipped.
+    """
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_Member) as tar:
+        while (info := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # a list that would grow with the archive
+            content = tar.extractfile(info) if info.isreg() else None
+            yield info.name, info.size, cast(BinaryIO | None, content)
+
+
+def _descend(stream: BinaryIO, path: Path, member: str, stack: ExitStack) -> BinaryIO:
+    """The decompressed content of `member`, whose first part may be an archive itself."""
+    walk = members(stream)
+    stack.callback(walk.close)
+    for name, _, content in walk:
+        name = name.removeprefix("./")
+        if content is None or not (member == name or member.startswith(f"{name}/")):
+            continue
+        inner = stack.enter_context(decompressed(cast(BufferedReader, content)))
+        rest = member[len(name) + 1 :]
+        return _descend(inner, path, rest, stack) if rest else inner
+    raise SourceError(
+        f"{path} has no member {member}; correct column member of the source table, or {AGAIN}"
+    )
+
+
+def blocks(stream: BinaryIO, path: Path, block_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """The stream's content in blocks; damage raises `SourceError`."""
+    while True:
+        with reading(path):
+            block = stream.read(block_bytes)
+        if not block:
+            return
+        yield block
