@@ -1,13 +1,14 @@
-"""Run a command and say what it took: CPU-seconds, wall time and peak memory of its process tree.
+"""Run a command and say what it took: CPU-seconds, wall time, peak memory and peak disk.
 
-python -S benchmarks/measure.py OUT.json COMMAND [ARGUMENT ...]
+python -S benchmarks/measure.py OUT.json WATCHED COMMAND [ARGUMENT ...]
 
 A program of its own, with few imports, because the peak RSS that Linux reports for a child is at
 least the RSS of the process that started it. OUT.json gets
 
     exit_code, cpu_s (user and system time of all processes), wall_s,
     rss_mb: largest resident set of any one process (ru_maxrss), mapped files included,
-    anonymous_mb: largest sum over the tree of memory that no file backs, sampled each 0.1 s.
+    anonymous_mb: largest sum over the tree of memory that no file backs, sampled each 0.1 s,
+    temporary_mb: largest size of the folder WATCHED, sampled each second.
 
 Mapped pages of a database can be dropped when memory is short; anonymous memory cannot. MB = 10⁶.
 """
@@ -46,16 +47,33 @@ def anonymous_bytes(pid: int) -> int:
     return 0
 
 
-def main(out: str, command: list[str]) -> int:
+def folder_bytes(folder: str) -> int:
+    """Size of the files below a folder; links count nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = os.lstat(f"{parent}/{name}")
+            except OSError:  # removed meanwhile
+                continue
+            total += status.st_size * (status.st_mode & 0o170000 == 0o100000)
+    return total
+
+
+def main(out: str, watched: str, command: list[str]) -> int:
     start = time.monotonic()
     pid = os.posix_spawnp(command[0], command, os.environ)
-    peak = 0
+    memory = disk = 0
     ended = threading.Event()
 
     def sample() -> None:
-        nonlocal peak
+        nonlocal memory, disk
+        looked = 0.0
         while not ended.wait(INTERVAL_S):
-            peak = max(peak, sum(map(anonymous_bytes, tree(pid))))
+            memory = max(memory, sum(map(anonymous_bytes, tree(pid))))
+            if time.monotonic() > looked + 1:
+                disk = max(disk, folder_bytes(watched))
+                looked = time.monotonic()
 
     sampler = threading.Thread(target=sample)
     sampler.start()
@@ -68,7 +86,8 @@ def main(out: str, command: list[str]) -> int:
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "wall_s": time.monotonic() - start,
         "rss_mb": usage.ru_maxrss * 1024 / 1e6,
-        "anonymous_mb": peak / 1e6,
+        "anonymous_mb": memory / 1e6,
+        "temporary_mb": max(disk, folder_bytes(watched)) / 1e6,
     }
     with open(out, "w") as file:  # noqa: PTH123
         json.dump(result, file)
@@ -76,4 +95,4 @@ def main(out: str, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

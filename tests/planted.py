@@ -21,7 +21,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 from isal import igzip
+
+from plm_scaling.dedup.mmseqs import Mmseqs
 
 # UniProtKB/Swiss-Prot, composition in percent for the complete database (release statistics,
 # section 5.1, release 2023_01).
@@ -167,6 +170,23 @@ def pair_scores(truth: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
     both = _pairs(rows * (columns.max(initial=0) + 1) + columns)
     true, found = _pairs(rows), _pairs(columns)
     return both / found if found else 1.0, both / true if true else 1.0
+
+
+def cluster_labels(mmseqs: Mmseqs, clusters: Path, n: int) -> np.ndarray:
+    """The key of the representative of each key below `n`, from MMseqs2's database `clusters`.
+
+    A key that is not in it stands for itself.
+    """
+    table = clusters.with_name(f"{clusters.name}.tsv")
+    mmseqs.run("prefixid", clusters, table, "--tsv", 1, "--threads", 1)
+    rows = pa.csv.read_csv(
+        table,
+        pa.csv.ReadOptions(column_names=["representative", "member"]),
+        pa.csv.ParseOptions(delimiter="\t"),
+    )
+    labels = np.arange(n)
+    labels[rows["member"].to_numpy()] = rows["representative"].to_numpy()
+    return labels
 
 
 def _pairs(labels: np.ndarray) -> int:

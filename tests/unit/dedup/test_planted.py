@@ -18,13 +18,13 @@ from planted import (
     MEMBER,
     SINGLETON,
     Truth,
+    cluster_labels,
     pair_scores,
     planted_records,
     truth_of,
     write_planted,
 )
 
-from plm_scaling.dedup.database import read_clusters
 from plm_scaling.dedup.mmseqs import find_mmseqs
 
 N = 3000
@@ -218,10 +218,7 @@ class Clustering:
             wanted = ("--min-seq-id", least, "-c", 0.8, "--cov-mode", 0, "--threads", 2)
             paths = (database, out, self.folder / f"{out.name}.tmp")
             self.tool.run(workflow, *paths, *wanted, *options)
-            members, representatives = read_clusters(out)
-            step = np.arange(self.n)
-            step[members] = representatives
-            labels = step[labels]
+            labels = cluster_labels(self.tool, out, self.n)[labels]
             database = self.folder / f"{out.name}.reps"
             self.tool.run("createsubdb", out, self.folder / "all", database, "--subdb-mode", 0)
         scored = self.truth.kind != LOW  # repeats may well resemble each other
