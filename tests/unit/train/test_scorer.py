@@ -34,7 +34,7 @@ def random_sequences(n, seed):
 def finished_run(folder, root, objective="clm", status="finished", init_std=0.3):
     """What training leaves, with the weights that a model begins with; its cell."""
     config = read_config(root / "config/demo.yaml")
-    cell = make_cell(config, "clm", "tiny", Shape(2, 16, 42, 2), 2e9, seed=1)
+    cell = make_cell(config, "clm", "demo", "tiny", Shape(2, 16, 42, 2), 2e9, seed=1)
     cell = dataclasses.replace(
         cell,
         objective=objective,
@@ -44,7 +44,7 @@ def finished_run(folder, root, objective="clm", status="finished", init_std=0.3)
     with cpu_process(1, 3):
         model = build_model(cell.shape, objective, CONTEXT, VOCABULARY_SIZE, init_std)
         weights = model.state_dict()
-    identity = {"cell": cell.cell, "manifest_sha256": "0", "stage_version": str(STAGE_VERSION)}
+    identity = {"cell": cell.cell, "data_sha256": "0", "stage_version": str(STAGE_VERSION)}
     save_checkpoint(folder / "checkpoints", cell.steps, identity, {"model": weights})
     record = {
         "cell": cell.cell,
