@@ -5,9 +5,9 @@
 
 from collections.abc import Iterable
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
-DATA_FIGURES = ("funnel", "perplexity")
+DATA_FIGURES = ("funnel", "perplexity", "masking")
 PUBLISHED_FIGURES = (
     *("isoflop", "frontier", "loss_contours", "parametric"),
     *("ur50_unimeta", "repeated", "transfer", "mask_ratio"),
