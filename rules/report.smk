@@ -56,8 +56,7 @@ rule draw_figures:
 rule draw_data_figures:
     input:
         counts=COUNTS,
-        scores=f"{DATA}/scores/scores.parquet",
-        thresholds=f"{DATA}/filter/thresholds.json",
+        filter=SELECTED,
     output:
         expand(f"{RESULTS}/figures/{{name}}.{{format}}", name=DATA_FIGURES, format=FORMATS),
     log:
@@ -69,11 +68,12 @@ rule draw_data_figures:
         runtime=60,
     params:
         script=script("draw_figures"),
+        filter=f"{DATA}/filter",
         folder=subpath(output[0], parent=True),
         stage=FIGURES_VERSION,
     shell:
-        "python {params.script:q} --counts {input.counts:q} --scores {input.scores:q}"
-        " --thresholds {input.thresholds:q} --out {params.folder:q} --log {log:q}"
+        "python {params.script:q} --counts {input.counts:q} --filter {params.filter:q}"
+        " --out {params.folder:q} --log {log:q}"
 
 
 rule make_report:

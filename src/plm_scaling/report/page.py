@@ -28,8 +28,10 @@ CAPTIONS = {
     "learning_curves": "Validation loss while each cell trained, coloured by model size.",
     "corpora": "The lowest loss of each corpus at each budget, on the same held-out sequences.",
     "funnel": "Sequences kept and dropped by each stage, summed over the sources.",
-    "perplexity": "Perplexity of the training sequences under the reference model; dashed lines "
-    "are the thresholds of the filter.",
+    "perplexity": "Perplexity of the training sequences under the reference model, by length; "
+    "lines are the thresholds of the filter, which drop the same share of every length.",
+    "masking": "Sequences of low complexity among those that the perplexity rule keeps and drops, "
+    "found by the filter's own rule and by tantan (a fifth of the residues masked), on a sample.",
 }
 
 

@@ -21,7 +21,8 @@ from plm_scaling.files import read_json, sha256_of
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.ladder import VOCABULARY_SIZE
 from plm_scaling.tokens.vocabulary import PAD, encode
-from plm_scaling.train.batches import Batch, causal_batch
+from plm_scaling.train.attention import Segments
+from plm_scaling.train.batches import Batch
 from plm_scaling.train.evaluate import token_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import cpu_process
@@ -48,12 +49,13 @@ class Pieces:
 class ClmScorer:
     """Scores by a causal model with rows of `context_length` tokens.
 
-    Sequences of nearly equal length share a batch, one to a row: no row holds two, so nothing needs
-    masking, and a score depends on its neighbours by rounding alone. The first residue has nothing
-    to be predicted from and does not count, nor does the end of the sequence; a sequence of one
-    residue has no score. One longer than the context is read in windows of the context's length
-    that overlap by half, and a residue counts in the first window that holds it: each is predicted
-    from at least half a context, or from all that precedes it.
+    Sequences of nearly equal length share a batch, one to a row. What follows a token changes
+    nothing for a causal model, so padding needs no mask, and all rows are attended to in one call;
+    a score depends on its neighbours by rounding alone. The first residue has nothing to be
+    predicted from and does not count, nor does the end of the sequence; a sequence of one residue
+    has no score. One longer than the context is read in windows of the context's length that
+    overlap by half, and a residue counts in the first window that holds it: each is predicted from
+    at least half a context, or from all that precedes it.
     """
 
     model: GPTModel
@@ -74,7 +76,7 @@ class ClmScorer:
             inside = column < pieces.size[own, None]
             rows = np.full(inside.shape, PAD, np.uint8)
             rows[inside] = tokens[(pieces.start[own, None] + column)[inside]]
-            losses = token_losses(self.model, _on(self.device, causal_batch(rows)))
+            losses = token_losses(self.model, _batch(rows, self.device))
             # A loss at position i is that of predicting token i + 1.
             counted = inside[:, 1:] & (column[1:] >= pieces.first[own, None])
             nats = losses[:, :-1].cpu().numpy().astype(np.float64)
@@ -110,16 +112,16 @@ def _batches(sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         begin += rows
 
 
-def _on(device: torch.device, batch: Batch) -> Batch:
-    if device.type == "cpu":
-        return batch
-    segments = batch.segments
-    return replace(
-        batch,
-        inputs=batch.inputs.to(device),
-        labels=batch.labels.to(device),
-        loss_mask=batch.loss_mask.to(device),
-        positions=batch.positions.to(device),
+def _batch(rows: NDArray[np.uint8], device: torch.device) -> Batch:
+    """Next-token prediction in rows that hold one sequence each; every loss is computed."""
+    count, width = rows.shape
+    inputs = torch.from_numpy(rows.astype(np.int64)).to(device)
+    segments = Segments.of(np.arange(count) * width, np.full(count, width))
+    return Batch(
+        inputs=inputs,
+        labels=inputs.roll(-1, 1),
+        loss_mask=torch.ones_like(inputs, dtype=torch.float32),
+        positions=torch.arange(width, device=device).expand(count, -1),
         segments=replace(
             segments, order=segments.order.to(device), inverse=segments.inverse.to(device)
         ),

@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 def figures(folder):
     arguments = study.fitted_study(folder)
     data = study.write_data_tables(folder / "data")
-    draw_figures(**arguments, **{n: data[n] for n in ("counts", "scores", "thresholds")})
+    draw_figures(**arguments, **{n: data[n] for n in ("counts", "filter")})
     return arguments, data
 
 
