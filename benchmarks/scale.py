@@ -41,6 +41,7 @@ def prepare(run: Run) -> None:
         write_planted(run.work / "raw", run.n, seed=SEED, sources=SOURCES)
         rows = [
             {"name": name, "release": "planted", "kind": "protein", "format": "fasta"}
+            | {"licence": "none", "citation": "planted", "role": "planted", "checked": "2026-01-01"}
             | {"file": f"{name}.fasta", "url": "https://example.org/planted"}
             for name in SOURCES
         ]
