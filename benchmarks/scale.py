@@ -19,14 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from scale_steps import SEED, SOURCES, STEPS, Command, Run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from planted import LOW, pair_scores, truth_of, write_planted
+from planted import LOW, pair_scores, record_labels, truth_of, write_planted
 
 from plm_scaling.dedup.pool import Pool
-from plm_scaling.parts import part_name
 from plm_scaling.sources.table import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +39,7 @@ def prepare(run: Run) -> None:
         write_planted(run.work / "raw", run.n, seed=SEED, sources=SOURCES)
         rows = [
             {"name": name, "release": "planted", "kind": "protein", "format": "fasta"}
+            | {"licence": "none", "citation": "planted", "role": "planted", "checked": "2026-01-01"}
             | {"file": f"{name}.fasta", "url": "https://example.org/planted"}
             for name in SOURCES
         ]
@@ -98,28 +97,17 @@ def found_clusters(run: Run) -> list[tuple[str, str, int, float, float]]:
     All records count but those of low complexity; an exact copy has the cluster of its sequence.
     """
     opened = Pool.open(run.pool)
-    ids, keys = [], []
-    for part in opened.parts:
-        for rows in part.records(["key", "id"]):
-            ids.append(rows["id"])
-            keys.append(rows["key"].to_numpy().astype(np.int64) + part.first_key)
-    key = np.concatenate(keys)
-    truth = truth_of([name for chunk in ids for name in chunk.to_pylist()])
-    scored = truth.kind != LOW
     found = []
     for step, column, level in (
         ("dedup", "representative", "subfamily"),
         ("split", "cluster", "family"),
     ):
-        if not (run.data / step / f"{part_name(0)}.parquet").exists():
-            continue
-        tables = [
-            pq.read_table(run.data / step / f"{part_name(part.number)}.parquet", columns=[column])
-            for part in opened.parts
-        ]
-        labels = np.concatenate([table[column].to_numpy() for table in tables])[key]
-        scores = pair_scores(truth.clusters(level)[scored], labels[scored])
-        found.append((step, level, len(np.unique(labels)), *scores))
+        if (run.data / step / "counts.tsv").exists():
+            ids, labels = record_labels(opened, run.data / step, column)
+            truth = truth_of(ids)
+            scored = truth.kind != LOW
+            scores = pair_scores(truth.clusters(level)[scored], labels[scored])
+            found.append((step, level, len(np.unique(labels)), *scores))
     return found
 
 

@@ -85,7 +85,7 @@ def split(run: Run) -> list[Command]:
         [
             *("split_clusters.py", "--pool", run.pool, "--dedup", run.data / "dedup"),
             *("--min-seq-id", MIN_SEQ_ID["split"], "--coverage", COVERAGE),
-            *("--clustering", "linclust", "--valid-fraction", 0.01, "--reference-fraction", 0.02),
+            *("--clustering", "linclust", "--valid-fraction", 0.002, "--reference-fraction", 0.02),
             *("--reference-source", SOURCES[0], "--sensitivity", SENSITIVITY, "--seed", SEED),
             *(*run.mmseqs(), "--out", run.data / "split"),
         ]

@@ -22,9 +22,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.parquet as pq
 from isal import igzip
 
 from plm_scaling.dedup.mmseqs import Mmseqs
+from plm_scaling.dedup.pool import Pool
+from plm_scaling.parts import part_name
 
 # UniProtKB/Swiss-Prot, composition in percent for the complete database (release statistics,
 # section 5.1, release 2023_01).
@@ -187,6 +190,18 @@ def cluster_labels(mmseqs: Mmseqs, clusters: Path, n: int) -> np.ndarray:
     labels = np.arange(n)
     labels[rows["member"].to_numpy()] = rows["representative"].to_numpy()
     return labels
+
+
+def record_labels(pool: Pool, folder: Path, column: str) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Id of each record of a pool, and what its sequence has in `column` of `folder`'s parts."""
+    ids, labels = [], []
+    for part in pool.parts:
+        values = pq.read_table(folder / f"{part_name(part.number)}.parquet", columns=[column])
+        column_values = values[column].to_numpy()
+        for rows in part.records(["key", "id"]):
+            ids += rows["id"].chunks
+            labels.append(column_values[rows["key"].to_numpy()])
+    return pa.chunked_array(ids), np.concatenate(labels)
 
 
 def _pairs(labels: np.ndarray) -> int:

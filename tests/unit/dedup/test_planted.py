@@ -1,7 +1,8 @@
-"""The planted sets are what they say, and MMseqs2 with our settings finds what was planted."""
+"""The planted sets are what they say, and deduplication and split find what was planted."""
 
 import gzip
 from collections import Counter
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -18,14 +19,17 @@ from planted import (
     MEMBER,
     SINGLETON,
     Truth,
-    cluster_labels,
     pair_scores,
     planted_records,
+    record_labels,
     truth_of,
     write_planted,
 )
+from pools import make_pool
 
-from plm_scaling.dedup.mmseqs import find_mmseqs
+from plm_scaling.dedup.deduplicate import deduplicate
+from plm_scaling.dedup.pool import Pool
+from plm_scaling.dedup.split import split_clusters
 
 N = 3000
 
@@ -199,62 +203,101 @@ def test_pair_scores_equal_a_count_of_all_pairs(labels: list[tuple[int, int]]) -
     assert recall == pytest.approx(both / true if true else 1)
 
 
-class Clustering:
-    """Chains of clusterings of a planted set, each of the representatives of the one before."""
+@dataclass
+class DataPath:
+    """A planted set, pooled, deduplicated and split by our programs' functions."""
 
-    def __init__(self, planted: Planted, folder: Path) -> None:
-        self.truth, self.n, self.folder = planted.truth, len(planted.ids), folder
-        self.tool = find_mmseqs("auto")
-        fasta = folder / "all.fasta"
-        records = zip(planted.ids, planted.written, strict=True)
-        fasta.write_text("".join(f">{name}\n{text}\n" for name, text in records))
-        self.tool.run("createdb", fasta, folder / "all", "--shuffle", 0)
+    pool: Pool
+    folder: Path
 
-    def scores(self, level: str, *stages: tuple) -> tuple[float, float]:
-        """Precision and recall at `level` after (workflow, identity, options …) stages."""
-        labels, database = np.arange(self.n), self.folder / "all"
-        for number, (workflow, least, *options) in enumerate(stages):
-            out = self.folder / f"{level}.{len(stages)}.{workflow}.{number}"
-            wanted = ("--min-seq-id", least, "-c", 0.8, "--cov-mode", 0, "--threads", 2)
-            paths = (database, out, self.folder / f"{out.name}.tmp")
-            self.tool.run(workflow, *paths, *wanted, *options)
-            labels = cluster_labels(self.tool, out, self.n)[labels]
-            database = self.folder / f"{out.name}.reps"
-            self.tool.run("createsubdb", out, self.folder / "all", database, "--subdb-mode", 0)
-        scored = self.truth.kind != LOW  # repeats may well resemble each other
-        return pair_scores(self.truth.clusters(level)[scored], labels[scored])
+    def labels(self, step: str, column: str) -> tuple[Truth, np.ndarray]:
+        """Truth of each record, and `column` of its sequence in the tables of `step`."""
+        ids, labels = record_labels(self.pool, self.folder / step, column)
+        return truth_of(ids), labels
+
+    def scores(self, step: str, column: str, level: str) -> tuple[float, float]:
+        """Precision and recall; repeats of a short unit may well resemble each other."""
+        truth, labels = self.labels(step, column)
+        scored = truth.kind != LOW
+        return pair_scores(truth.clusters(level)[scored], labels[scored])
 
 
-@pytest.fixture
-def clustering(planted: Planted, tmp_path: Path) -> Clustering:
-    return Clustering(planted, tmp_path)
+RESOURCES = {"threads": 2, "memory_mb": 2000, "scratch": None, "mmseqs": "auto"}
 
 
-def test_linclust_90_finds_subfamilies_without_deletions(
-    without_deletions: Planted, tmp_path: Path
-) -> None:
-    clustering = Clustering(without_deletions, tmp_path)
-    precision, recall = clustering.scores("subfamily", ("linclust", 0.9))
+def run_data_path(planted: Planted, folder: Path) -> DataPath:
+    records = {
+        source: [(name, sequence.upper()) for name, sequence in own]
+        for source, own in planted.records.items()
+    }
+    pool = make_pool(folder, records)
+    deduplicate(pool.folder, 0.9, 0.8, **RESOURCES, out=folder / "dedup")
+    return DataPath(pool, folder)
+
+
+def split(path: DataPath, clustering: str) -> str:
+    """Split with these clusters, unless it was done; the name of the folder."""
+    name = f"split_{clustering}"
+    if (path.folder / name).exists():
+        return name
+    split_clusters(
+        pool=path.pool.folder,
+        dedup=path.folder / "dedup",
+        min_seq_id=0.5,
+        coverage=0.8,
+        clustering=clustering,
+        valid_fraction=0.2,
+        reference_fraction=0.05,
+        reference_source="a",
+        ood_sources=[],
+        downstream=[],
+        sensitivity=5.7,
+        seed=1,
+        redundant=False,
+        **RESOURCES,
+        out=path.folder / name,
+    )
+    return name
+
+
+@pytest.fixture(scope="module")
+def data_path(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> DataPath:
+    return run_data_path(planted, tmp_path_factory.mktemp("planted"))
+
+
+def test_deduplicate_puts_subfamilies_together(without_deletions: Planted, tmp_path: Path) -> None:
+    precision, recall = run_data_path(without_deletions, tmp_path).scores(
+        "dedup", "representative", "subfamily"
+    )
     assert precision > 0.999
     assert recall > 0.98
 
 
-def test_linclust_90_misses_some_members_with_deletions(clustering: Clustering) -> None:
-    """It drops pairs by the score of one diagonal before it aligns them with gaps."""
-    precision, recall = clustering.scores("subfamily", ("linclust", 0.9))
+def test_deduplicate_finds_members_with_deletions(data_path: DataPath) -> None:
+    """linclust drops pairs by the score of one diagonal before it aligns them with gaps."""
+    precision, recall = data_path.scores("dedup", "representative", "subfamily")
     assert precision > 0.999
     assert recall > 0.9
 
 
-def test_linclust_50_of_representatives_finds_most_of_a_family(clustering: Clustering) -> None:
-    stages = ("linclust", 0.9), ("linclust", 0.5, "--kmer-per-seq", 80)
-    precision, recall = clustering.scores("family", *stages)
+def test_split_by_linclust_clusters_most_of_a_family(data_path: DataPath) -> None:
+    precision, recall = data_path.scores(split(data_path, "linclust"), "cluster", "family")
     assert precision > 0.999
     assert recall > 0.85
 
 
 @pytest.mark.slow
-def test_cluster_50_of_representatives_finds_nearly_all_of_a_family(clustering: Clustering) -> None:
-    precision, recall = clustering.scores("family", ("linclust", 0.9), ("cluster", 0.5))
+def test_split_by_cluster_clusters_nearly_all_of_a_family(data_path: DataPath) -> None:
+    precision, recall = data_path.scores(split(data_path, "cluster"), "cluster", "family")
     assert precision > 0.999
     assert recall > 0.97
+
+
+def test_split_leaves_no_member_of_a_family_on_both_sides(data_path: DataPath) -> None:
+    """Not even of those that the clusters miss: the search finds them."""
+    truth, where = data_path.labels(split(data_path, "linclust"), "split")
+    whole = np.isin(truth.kind, (MEMBER, COPY))
+    training = set(truth.family[whole & (where == "train")].tolist())
+    held_out = truth.family[(where == "valid") & np.isin(truth.kind, (MEMBER, COPY, FRAGMENT_OF))]
+    assert len(held_out) > 100
+    assert not training & set(held_out.tolist())
