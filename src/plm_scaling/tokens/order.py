@@ -44,7 +44,7 @@ class TrainingOrder:
 
     @property
     def unique_tokens(self) -> int:
-        """Tokens without padding of all unique rows; counted as in `unique_tokens_seen`."""
+        """Tokens without padding of all unique rows, by the mean tokens per row of each source."""
         return sum(self._tokens(name, rows) for name, rows in self.unique_rows.items())
 
     def rows_of(self, n_rows: int) -> dict[str, int]:
@@ -56,12 +56,11 @@ class TrainingOrder:
         return {name: n / self.unique_rows[name] for name, n in self.rows_of(n_rows).items()}
 
     def unique_tokens_seen(self, n_rows: int) -> int:
-        """Different tokens, without padding, among the first `n_rows` rows of the run.
-
-        Exact in rows; a row counts as its source's mean tokens per row in the manifest.
+        """Different tokens among the first `n_rows` rows of the run: distinct rows times the
+        context length. Positions of packed rows are counted, as for all tokens of a run.
         """
-        counts = self.rows_of(n_rows)
-        return sum(self._tokens(s, min(n, self.unique_rows[s])) for s, n in counts.items())
+        counts = self.rows_of(n_rows).items()
+        return self.context_length * sum(min(n, self.unique_rows[name]) for name, n in counts)
 
     def batch(self, first_row: int, n_rows: int) -> np.ndarray:
         """Rows `first_row` … `first_row + n_rows − 1` of the run: uint8 (n_rows, context_length).
