@@ -53,8 +53,14 @@ class Steps:
         self._lock = -1
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.folder)
+        except OSError as error:
+            raise DedupError(
+                f"{self.out.parent} cannot be written to ({error.strerror}); make it writable, or "
+                "choose another folder"
+            ) from error
         request = self.folder / "request.json"
         if not request.is_file() or read_json(request) != self._asked:
             for path in self.folder.iterdir():
