@@ -267,6 +267,7 @@ def test_downstream_homologue_behind_a_representative_takes_all_of_it_away(tmp_p
         ({"ood_sources": ["one", "two"]}, "none is left to train on"),
         ({"valid_fraction": 1e-9}, "no sequence is left for valid"),
         ({"downstream": [Path("nowhere")]}, "nowhere holds no cleaned sequences"),
+        ({"memory_mb": 600}, "at least 600 MB for k-mers; give at least 856 MB"),
     ],
 )
 def test_impossible_request_is_refused(

@@ -128,7 +128,7 @@ def test_full_disk_is_one_clear_message_and_work_is_kept(tmp_path: Path, tool: M
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     calls: list[str] = []
-    message = r"no space is left for step second of test .*B are free on the disk of .*run again"
+    message = r"no space is left for step second of test: .*B are free on the disk of .*run again"
     steps = steps_of(tmp_path, tool)
     with pytest.raises(DedupError, match=message):
         attempt(
@@ -137,6 +137,12 @@ def test_full_disk_is_one_clear_message_and_work_is_kept(tmp_path: Path, tool: M
             lambda steps: steps.run("second", fails),
         )
     assert (steps.folder / "first").exists()
+
+
+def test_output_that_cannot_be_written_is_named(tmp_path: Path, tool: Mmseqs) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DedupError, match=r"file cannot be written to \(Not a directory\)"):
+        steps_of(tmp_path / "file", tool).__enter__()
 
 
 def test_arrays_need_their_space_at_once(tmp_path: Path) -> None:
@@ -201,8 +207,8 @@ def test_temporaries_go_where_there_is_room_and_the_log_says_where(
 
 def test_split_memory_leaves_room_for_the_index() -> None:
     resources = Resources(64, 512_000, None)
-    billion = resources.split_memory_mib(10**9)
+    billion = resources.split_memory_mib(10**9, 16)
     assert billion < 512_000 - 24e9 * 2 / MIB  # 0.5 G entries need 24 GB (MMseqs2 issue 157)
     assert billion > 400_000
-    with pytest.raises(DedupError, match="give at least 12"):
-        Resources(64, 30_000, None).split_memory_mib(10**9)
+    with pytest.raises(DedupError, match="give at least 61307 MB"):
+        Resources(64, 30_000, None).split_memory_mib(10**9, 16)

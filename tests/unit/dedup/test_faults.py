@@ -1,4 +1,4 @@
-"""Stages killed at random moments and run again: same results, and no step done twice."""
+"""Stages that are killed, or find the disk full, and run again: same results, no step twice."""
 
 import os
 import random
@@ -138,23 +138,61 @@ def test_nothing_of_a_killed_stage_runs_on(root: Path, pool: Pool) -> None:
     assert not processes_in(folder)
 
 
-def test_full_disk_is_named_and_the_work_goes_on_when_there_is_room(
+def test_file_that_cannot_grow_is_named_and_the_work_goes_on(
     root: Path, pool: Pool, undisturbed: tuple[Path, dict[str, float]]
 ) -> None:
-    """The limit on a file's size stands for a full disk: real writes fail inside MMseqs2."""
+    """With a limit on the size of files, writes fail inside MMseqs2."""
     expected, _ = undisturbed
-    folder = pool.folder.parents[1] / "full"
+    folder = pool.folder.parents[1] / "limited"
     folder.mkdir()
     asked = command(root, "deduplicate", pool, folder)
     limited = 'ulimit -f 8; trap "" XFSZ; exec "$@"'  # blocks of 512 bytes or 1 KiB
+    # No log: it would meet the limit first.
     failed = subprocess.run(
         ["sh", "-c", limited, "sh", *asked[:-2]], capture_output=True, text=True
     )
-    assert failed.returncode == 1, failed.stderr
-    assert failed.stderr.count("error:") == 1
-    assert "free on the disk of" in failed.stderr
-    assert "run again to go on from there" in failed.stderr
-    assert "Traceback" not in failed.stderr
+    assert_full(failed.returncode, failed.stderr)
     assert not (folder / "dedup").exists()
     subprocess.run(asked, check=True, capture_output=True)
     assert stages.files_below(folder / "dedup") == stages.files_below(expected / "dedup")
+
+
+def assert_full(returncode: int, stderr: str) -> None:
+    """One message that says what is full and what to do."""
+    assert returncode == 1, stderr
+    assert stderr.count("error:") == 1
+    assert "no space is left for step" in stderr
+    assert "free on the disk of" in stderr
+    assert "run again to go on from there" in stderr
+    assert "Traceback" not in stderr
+
+
+# A small disk of its own that grows after the failure; the mount ends with the shell.
+ON_SMALL_DISK = """
+mount -t tmpfs -o size=$1 tmpfs "$2" || exit 77
+copy=$3; disk=$2; shift 3
+"$@"; first=$?
+[ -e "$disk/dedup" ] && exit 78
+mount -o remount,size=100m "$disk" && "$@" && cp -r "$disk/dedup" "$copy" && exit $first
+exit 79
+"""
+NAMESPACE = ["unshare", "--map-root-user", "--user", "--mount"]
+
+
+@pytest.mark.parametrize("size", ["40k", "120k", "160k"])
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"]).returncode != 0,
+    reason="this system lets nobody mount a small disk",
+)
+def test_full_disk_is_named_and_the_work_goes_on(
+    root: Path, pool: Pool, undisturbed: tuple[Path, dict[str, float]], size: str
+) -> None:
+    expected, _ = undisturbed
+    folder = pool.folder.parents[1] / f"disk{size}"
+    disk, copy = folder / "disk", folder / "dedup"
+    disk.mkdir(parents=True)
+    asked = command(root, "deduplicate", pool, disk)[:-2]
+    script = ["sh", "-c", ON_SMALL_DISK, "sh", size, disk, copy]
+    done = subprocess.run([*NAMESPACE, *script, *asked], capture_output=True, text=True)
+    assert_full(done.returncode, done.stderr)
+    assert stages.files_below(copy) == stages.files_below(expected / "dedup")
