@@ -46,13 +46,13 @@ def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
     line, record = 1, 1
     for chunk in _record_chunks(pieces, path):
         if record == 1:
-            body = chunk.removeprefix(_BYTE_ORDER_MARK).lstrip()
-            if not body:
-                line += chunk.count(b"\n")
+            text = chunk.removeprefix(_BYTE_ORDER_MARK)
+            chunk = text.lstrip()
+            blank = text[: len(text) - len(chunk)]
+            line += blank.count(b"\n")
+            if not chunk:
                 continue
-            line += chunk.count(b"\n") - body.count(b"\n")
-            chunk = body
-            if not chunk.startswith(b">"):
+            if not chunk.startswith(b">") or not (b"\n" + blank).endswith(b"\n"):
                 raise SourceError(
                     f"{path}, line {line}: not FASTA, expected a line that starts with '>' but "
                     f"found {chunk[:40].decode(errors='replace')!r}; fetch the source again"
@@ -84,6 +84,13 @@ def _count(text: bytes, byte: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == byte[0]))
 
 
+def _headers(text: bytes) -> int:
+    """Number of lines that begin with `>`; inside a line it begins no record."""
+    data = np.frombuffer(text, np.uint8)
+    marks = np.flatnonzero(data == ord(">"))
+    return int(np.count_nonzero((marks == 0) | (data[marks - 1] == ord("\n"))))
+
+
 def _parse_sound(chunk: bytes, record: int) -> Records | None:
     """Parse a chunk in which every record can be used; None if there is any doubt."""
     if not chunk:
@@ -94,11 +101,10 @@ def _parse_sound(chunk: bytes, record: int) -> Records | None:
     ids = [accession or word for accession, word in zip(parts[1::3], parts[2::3], strict=True)]
     body = b">".join(parts[3::3]).translate(_TABLE, _DELETED)
     sequences = body.split(b">")
-    # A '>' inside a line begins no record; few headers have one.
     if (
         parts[0]
         or len(sequences) != len(ids)
-        or (_count(text, b">") != len(ids) and 1 + text.count(b"\n>") != len(ids))
+        or len(ids) != _headers(text)
         or _ILLEGAL in body
         or b"" in sequences
         or b"" in ids
