@@ -1,6 +1,7 @@
 import gzip
 import io
 import lzma
+import re
 import tarfile
 from pathlib import Path
 
@@ -187,7 +188,7 @@ def test_parser_any_bytes_every_record_is_accounted_for(
     try:
         records = list(read_fasta(path, chunk_bytes=chunk_bytes))
     except SourceError:
-        assert not content.lstrip().startswith(b">")
+        assert not re.match(rb"(\xef\xbb\xbf)?(\s*\n)?>", content)
         return
     assert sum(piece.count for piece in records) == begun
     assert all(piece.count for piece in records)

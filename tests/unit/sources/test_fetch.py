@@ -317,6 +317,7 @@ def test_fetch_trickle_is_a_stall(
 ) -> None:
     monkeypatch.setattr(download, "SLOW_SECONDS", 0.0)
     monkeypatch.setattr(download, "SLOW_BYTES", 10 * len(CONTENT))
+    monkeypatch.setattr(download, "PROGRESS_BYTES", 1)
     server.page("/slow", CONTENT)
     with caplog.at_level(logging.INFO, "plm_scaling"):
         assert fetch(tmp_path, server.url("/slow")).read_bytes() == CONTENT
