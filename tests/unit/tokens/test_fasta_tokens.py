@@ -3,6 +3,7 @@
 import argparse
 import gzip
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,10 @@ def test_fasta_several_files_are_one_source(tmp_path: Path) -> None:
     assert sequences_of(tokenize(tmp_path, tmp_path / "a", tmp_path / "b")) == ["ACD?", "MKV?"]
 
 
+def tokens(sequences: Iterable[str]) -> bytes:
+    return encode("".join(f"{sequence}\n\0" for sequence in sequences).encode())
+
+
 records = st.lists(
     st.tuples(st.text("ab>| ", max_size=9), st.text(RESIDUES, min_size=1)), min_size=1
 )
@@ -99,10 +104,10 @@ def test_fasta_tokens_are_those_of_biopython(
     ]
     path.write_bytes("".join(line + end for line in lines).encode())
     with path.open() as file:
-        expected = encode([sequence.encode() for _, sequence in SimpleFastaParser(file)])
+        expected = tokens(sequence for _, sequence in SimpleFastaParser(file))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fasta, "BLOCK_BYTES", block)
-        assert tokens_of(path) == expected == encode([s.encode() for _, s in records])
+        assert tokens_of(path) == expected == tokens(s for _, s in records)
 
 
 @pytest.mark.parametrize(
