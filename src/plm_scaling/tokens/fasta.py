@@ -35,6 +35,7 @@ _TABLE = bytes(
     for byte in range(256)
 )  # fmt: skip
 _DELETED = b"\n\r \t"
+BLOCK_BYTES = 1 << 19
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -73,43 +74,68 @@ def tokenize_fasta(
         write_manifest([folder / PART_FILE], {"fasta": files}, folder / "manifest.json")
 
 
+class _Window:
+    """Tokens of some ten thousand sequences, each with its eod, in a buffer that is used again."""
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(CHUNK_TOKENS, np.uint8)
+        self._buffer[0] = _EOD
+        self._size = 1  # each sequence has its eod in front; moved by one token, it has one behind
+        self._ends: list[np.ndarray] = [np.zeros(1, np.int64)]
+        self._sequences = 0
+
+    def add(self, tokens: bytes, sequences: int) -> None:
+        """Append `tokens` of that many `sequences`, each with eod in front."""
+        new = np.frombuffer(tokens, np.uint8)[1:]
+        end = self._size + len(new)
+        if end + 2 > len(self._buffer):
+            self._buffer = np.concatenate([self._buffer, np.empty(end, np.uint8)])
+        self._buffer[self._size : end] = new
+        self._buffer[end] = _EOD
+        self._ends.append(np.flatnonzero(new == _EOD) + self._size)
+        self._ends.append(np.array([end]))
+        self._size = end + 1
+        self._sequences += sequences
+
+    @property
+    def is_full(self) -> bool:
+        return self._sequences >= GROUP_RECORDS or self._size >= CHUNK_TOKENS // 2
+
+    def take(self, paths: list[Path]) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
+        """Tokens and a pad, and starts and lengths of the sequences; the window is empty then."""
+        ends = np.concatenate(self._ends)
+        lengths = np.diff(ends)
+        if len(lengths) != self._sequences or lengths.min() < 2:
+            _explain(paths)
+        self._buffer[self._size] = vocabulary.PAD
+        tokens = pa.py_buffer(self._buffer).slice(0, self._size + 1)
+        self._size, self._sequences, self._ends = 1, 0, self._ends[:1]
+        return tokens, ends[:-1] + 1, lengths
+
+
 def _windows(paths: list[Path]) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndarray]]:
-    """Tokens, and where in them sequences begin and how long they are, each with its eod."""
-    held: list[bytes] = []
-    sequences = size = 0
+    window = _Window()
+    empty = True
     for path in paths:
-        for tokens, count in _chunks(path):
-            held.append(tokens)
-            sequences += count
-            size += len(tokens)
-            if sequences >= GROUP_RECORDS or size >= CHUNK_TOKENS:
-                yield _window(held, sequences, paths)
-                held, sequences, size = [], 0, 0
-    if held:
-        yield _window(held, sequences, paths)
-
-
-def _window(
-    held: list[bytes], sequences: int, paths: list[Path]
-) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
-    # Each sequence has its eod in front; moved by one token, it has one behind.
-    tokens = b"".join([*held, bytes([_EOD, vocabulary.PAD])])
-    ends = np.flatnonzero(np.frombuffer(tokens, np.uint8) == _EOD)
-    lengths = np.diff(ends)
-    if len(lengths) != sequences or lengths.min() < 2:
-        _explain(paths)
-    return pa.py_buffer(tokens), ends[:-1] + 1, lengths
+        for tokens, sequences in _chunks(path):
+            window.add(tokens, sequences)
+            empty = False
+            if window.is_full:
+                yield window.take(paths)
+                empty = True
+    if not empty:
+        yield window.take(paths)
 
 
 def _chunks(path: Path) -> Iterator[tuple[bytes, int]]:
     """Tokens of whole records, each with eod in front, and how many records they are."""
     rest = b""
     with open_stream(path) as stream:
-        for block in blocks(stream, path):
+        for block in blocks(stream, path, BLOCK_BYTES):
             data = rest + block if rest else b"\n" + block.removeprefix(_BYTE_ORDER_MARK).lstrip()
             cut = data.rfind(b"\n>")
             if cut > 0:
-                yield _translate(data[:cut] + b"\n", path)
+                yield _translate(data[: cut + 1], path)
             rest = data[max(0, cut) :]
             if len(rest) > MAX_RECORD_BYTES:
                 _explain([path])
@@ -139,3 +165,8 @@ def _explain(paths: list[Path]) -> NoReturn:
                     f"cannot be used: {reason.replace('_', ' ')}; correct or remove it"
                 )
     raise TokenError(f"{', '.join(map(str, paths))}: unreadable FASTA")
+
+
+def tokens_of(path: Path) -> bytes:
+    """All tokens of a FASTA file in order, each sequence followed by its eod."""
+    return b"".join(tokens[1:] + bytes([_EOD]) for tokens, _ in _chunks(path))

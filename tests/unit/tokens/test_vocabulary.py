@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from plm_scaling.tokens import vocabulary
 from plm_scaling.tokens.vocabulary import EOD, PAD, TABLES, UNK, decode, encode
 
+END = b"\n\0"
 PRINTABLE = "".join(map(chr, range(32, 127)))
 
 
@@ -53,22 +54,22 @@ def test_vocabulary_code_shares_capital_letters_and_nothing_else_with_proteins()
 
 @given(sequence=st.text(vocabulary.RESIDUES, min_size=1))
 def test_vocabulary_residues_survive_a_round_trip(sequence: str) -> None:
-    assert decode(encode([sequence.encode()])[:-1]) == sequence
+    assert decode(encode(sequence.encode() + END)[:-1]) == sequence
 
 
 @given(text=st.text(PRINTABLE + "\t\n"))
 def test_vocabulary_code_survives_a_round_trip(text: str) -> None:
     pooled = text.replace("\n", "\r").encode()
-    assert decode(encode([pooled], "code")[:-1]) == text
+    assert decode(encode(pooled + END, "code")[:-1]) == text
 
 
 @pytest.mark.parametrize("letter", [b"a", b"*", b"-", b"\r", b"\xff"])
 def test_vocabulary_what_is_no_residue_is_unknown(letter: bytes) -> None:
-    assert encode([letter]) == bytes([UNK, EOD])
+    assert encode(letter + END) == bytes([UNK, EOD])
 
 
 def test_vocabulary_special_tokens_are_shown_as_question_marks() -> None:
-    assert decode(encode([b"MKX", b"ACD"])) == "MKX?ACD?"
+    assert decode(encode(b"MKX" + END + b"ACD" + END)) == "MKX?ACD?"
 
 
 @pytest.mark.parametrize("kind", ["protein", "code"])
