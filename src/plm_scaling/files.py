@@ -1,8 +1,10 @@
 """Whole files or none: temporary names, renames and checksums."""
 
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager

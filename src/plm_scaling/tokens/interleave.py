@@ -2,7 +2,7 @@
 
 Two sources are mixed by rounding: of the first n rows, n·p rounded are the first one's. More are
 mixed in pairs, the two smallest shares first, so that large ones meet late. Of any prefix of a run
-each source has its exact share to within 1/2 row with two sources, 1 row with up to four, and in
+each source has its exact share to within 1/2 row with two sources, 5/4 rows with up to four, and in
 general 1/2 · (1 + p + p·q + …) rows, where p is a source's share of its pair, q that pair's share
 of the next one, and so on.
 """

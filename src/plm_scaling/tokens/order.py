@@ -42,11 +42,6 @@ class TrainingOrder:
         self._names = sorted(shares)  # the order of the config does not matter
         self._interleaving = Interleaving([shares[name] for name in self._names])
 
-    @property
-    def unique_tokens(self) -> int:
-        """Tokens without padding of all unique rows, by the mean tokens per row of each source."""
-        return sum(self._tokens(name, rows) for name, rows in self.unique_rows.items())
-
     def rows_of(self, n_rows: int) -> dict[str, int]:
         """Rows of each source among the first `n_rows` of the run."""
         return dict(zip(self._names, self._interleaving.counts(n_rows), strict=True))
@@ -90,6 +85,3 @@ class TrainingOrder:
             return place
         # The first ones of a fixed shuffle: a smaller budget is part of a larger one.
         return permute(place, whole, self.seed, SUBSET, own)
-
-    def _tokens(self, name: str, rows: int) -> int:
-        return round(rows * self._sources[name].tokens_per_row)

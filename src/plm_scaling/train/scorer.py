@@ -16,7 +16,6 @@ import torch
 from megatron.core.models.gpt import GPTModel
 from numpy.typing import NDArray
 
-from plm_scaling.dedup.database import END
 from plm_scaling.errors import SweepError, TrainError
 from plm_scaling.files import read_json, sha256_of
 from plm_scaling.sweep.cells import Cell
@@ -68,7 +67,7 @@ class ClmScorer:
     @torch.no_grad()
     def nll_per_residue(self, chunk: bytes, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean nats per predicted residue of each sequence of a chunk of database entries."""
-        tokens = np.frombuffer(encode(chunk.removesuffix(END).split(END)), np.uint8)
+        tokens = np.frombuffer(encode(chunk), np.uint8)
         pieces = windows(lengths, self.context_length)
         total = np.zeros(len(lengths))
         for own in _batches(pieces.size):
