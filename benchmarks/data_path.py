@@ -86,7 +86,7 @@ class Inputs:
 
 
 def make_inputs(folder: Path, megabytes: int) -> Inputs:
-    """Proteins of log-normal lengths as FASTA (plain, gzip -6, zstd) and as a pool with all kept."""
+    """Proteins of log-normal lengths as FASTA (plain, gzip, zstd) and as a pool, all kept."""
     inputs = Inputs(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -352,7 +352,7 @@ MEASURES = [
     Measure("FASTA", "plain FASTA to packed shards", "MB", own_fasta(""), 400),
     Measure("FASTA", "gzip to packed shards", "MB", own_fasta(".gz"), 200, 246),
     Measure("FASTA", "zstd to packed shards", "MB", own_fasta(".zst")),
-    Measure("database", "prototype: unpacked, no sha256", "M tokens", prototype_database, None, 691),
+    Measure("database", "prototype: unpacked, unsigned", "M tokens", prototype_database, None, 691),
     Measure("database", "pool part to packed shards", "M tokens", own_database, 600),
     Measure("other tools", "plm-scaling, tokens only", "MB", own_small, None, 609),
     Measure("other tools", "Biopython SimpleFastaParser", "MB", simple_parser, None, 202),
@@ -451,7 +451,7 @@ def table(
 RATIOS = [
     ("plain FASTA to packed shards", "prototype: unpacked, unchecked, no sha256"),
     ("gzip to packed shards", "inflate gzip (isal)"),
-    ("pool part to packed shards", "prototype: unpacked, no sha256"),
+    ("pool part to packed shards", "prototype: unpacked, unsigned"),
     ("pool part to packed shards", "bytes.translate"),
     ("plain FASTA to packed shards", "Biopython SeqIO"),
     ("plm-scaling, tokens only", "Biopython SeqIO"),
