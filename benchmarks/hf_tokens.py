@@ -1,4 +1,4 @@
-"""Tokenise a FASTA file with Hugging Face's `tokenizers`; prints CPU-seconds and a digest (JSON).
+"""Tokenise a FASTA file with `tokenizers` of Hugging Face; CPU-seconds and a digest as JSON.
 
 Started by data_path.py with an interpreter that has the package. The vocabulary comes on stdin:
 a token of our table for every residue. Byte-pair encoding without merges is its fastest model here.
@@ -16,10 +16,8 @@ from tokenizers import Tokenizer, models
 
 def sequences(path: str) -> list[str]:
     """The sequences of the file, without line ends."""
-    with Path(path).open() as file:
-        return [
-            record.partition("\n")[2].replace("\n", "") for record in file.read().split(">")[1:]
-        ]
+    records = Path(path).read_text().split(">")[1:]
+    return [record.partition("\n")[2].replace("\n", "") for record in records]
 
 
 if __name__ == "__main__":

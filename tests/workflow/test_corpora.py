@@ -1,4 +1,4 @@
-"""Corpora as the config names them: mixtures with code, near-duplicates, new and downstream sets."""
+"""Corpora as the config names them: code, near-duplicates, new families, downstream sets."""
 
 import json
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpora import random_sequences, write_corpus, write_tokens
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pools import make_pool
 from selections import select
@@ -47,16 +47,11 @@ def test_interleave_the_mix_of_the_study_is_exact() -> None:
     assert (np.bincount(order) == [170, 390, 390, 1050]).all()
 
 
-@given(shares=st.lists(st.integers(1, 1000), min_size=1, max_size=4), n=st.integers(1, 500))
-def test_interleave_every_prefix_of_up_to_four_is_near_its_share(shares: list[int], n: int) -> None:
-    assert excess(list(map(float, shares)), n) <= 1.25
-
-
-@given(shares=st.lists(st.floats(0.001, 1), min_size=5, max_size=8), n=st.integers(1, 500))
-def test_interleave_every_prefix_of_up_to_eight_is_within_two_rows(
-    shares: list[float], n: int
-) -> None:
-    assert excess(shares, n) < 2
+@given(shares=st.lists(st.integers(1, 1000), min_size=1, max_size=8), n=st.integers(1, 500))
+@example(shares=[4, 21, 44, 47], n=11)
+def test_interleave_every_prefix_is_within_what_is_promised(shares: list[int], n: int) -> None:
+    promised = {1: 0, 2: 1 / 2, 3: 1, 4: 4 / 3}.get(len(shares), 2)
+    assert excess(list(map(float, shares)), n) <= promised + 1e-9
 
 
 @given(
@@ -74,7 +69,7 @@ def test_interleave_any_stretch_agrees_with_the_counts(
     for (_, rows), a, b in zip(found, before, after, strict=True):
         assert rows.tolist() == list(range(a, b))
     exact = np.array(shares) / sum(shares) * first
-    assert np.abs(np.array(before) - exact).max() < 3
+    assert np.abs(np.array(before) - exact).max() < 2 + first * 6 / 2**31  # shares are rounded
 
 
 def test_order_any_batching_gives_the_same_rows(corpus: TokenCorpus) -> None:
