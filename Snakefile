@@ -52,8 +52,9 @@ rule all:
 
 rule data:
     input:
-        rules.tokenize_corpus.output,
+        rules.merge_tokens.output,
         rules.check_contamination.output,
+        rules.draw_data_figures.output,
 
 
 rule train:

@@ -22,22 +22,35 @@ logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to"
 try:
     CONFIG = validate_config(config, "config")
     CELLS = plan_cells(CONFIG)
-    SOURCE_TABLE = ROOT / CONFIG.corpus.sources
-    SOURCES = list(CONFIG.corpus.mixture)
-    SOURCE_FACTS = {}  # a new version, address or checksum fetches a source again
-    for name in SOURCES:
-        found = find_source(SOURCE_TABLE, name)
-        SOURCE_FACTS[name] = f"{found.version} {found.url} {found.sha256}"
+    SOURCE_TABLE = ROOT / CONFIG.data.sources
+    DOWNSTREAM = CONFIG.split.downstream
+    SOURCE = {name: find_source(SOURCE_TABLE, name) for name in [*CONFIG.sources, *DOWNSTREAM]}
 except PlmScalingError as error:
     sys.exit(f"error: {error}")
 
-CORPUS = CONFIG.corpus.name
-DATA = f"data/{CORPUS}"
+DATA = f"data/{CONFIG.data.name}"
 RESULTS = f"results/{CONFIG.study}"
+PARTS = [f"{number:04d}" for number in range(CONFIG.data.parts)]
+
+# Near-duplicates are scored and tokenised only when a corpus is to be trained on them.
+REDUNDANT = any(not CONFIG.corpora[name].dedup for name in CONFIG.sweep.corpora)
+PROTEIN = [name for name in CONFIG.sources if SOURCE[name].kind == "protein"]
+CODE = [name for name in CONFIG.sources if SOURCE[name].kind == "code"]
+NEW_SOURCES = [  # dates are in ISO 8601, so that text compares as days do
+    name
+    for name in PROTEIN
+    if CONFIG.split.ood_after
+    and SOURCE[name].released
+    and SOURCE[name].released > CONFIG.split.ood_after.isoformat()
+]
+KINDS = {"protein": PROTEIN} | ({"code": CODE} if CODE else {})
 
 
 wildcard_constraints:
     source="[A-Za-z0-9][A-Za-z0-9_.-]*",
+    file="[A-Za-z0-9][A-Za-z0-9_.-]*",
+    kind="protein|code",
+    part="[0-9]{4}",
     cell="[0-9a-f]{10}",
     objective="clm|mlm|both",
     law="[a-z_]+",

@@ -1,76 +1,117 @@
-"""Deduplicate at the config's identity, split by cluster, and check that the split is clean."""
+"""Pool by content, deduplicate, split by cluster, and check that the split is clean.
+
+The programs make each folder as a whole; the tables named here stand for what lies beside them.
+"""
 
 from plm_scaling.dedup import STAGE_VERSION as DEDUP_VERSION
 
-# The programs make each folder as a whole; its tables stand for the MMseqs2 databases beside them.
-DEDUPED = multiext(f"{DATA}/dedup/", "clusters.parquet", "counts.tsv", "tool.json")
-SPLIT = multiext(f"{DATA}/split/", "assignment.parquet", "counts.tsv", "splits.tsv", "tool.json")
+POOL = f"{DATA}/pool/{{kind}}/part-{{part}}/part.json"
+DEDUPED = multiext(f"{DATA}/dedup/", "counts.tsv", "tool.json")
+SPLIT = multiext(f"{DATA}/split/", "counts.tsv", "splits.tsv", "tool.json")
+CLEAN = f"{DATA}/clean/{{source}}/counts.tsv"
+
+
+rule pool_part:
+    input:
+        lambda wildcards: expand(CLEAN, source=KINDS[wildcards.kind]),
+    output:
+        POOL,
+    log:
+        f"logs/{CONFIG.data.name}/pool/{{kind}}.{{part}}.log",
+    benchmark:
+        f"logs/benchmarks/{CONFIG.data.name}/pool/{{kind}}.{{part}}.tsv"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        script=script("pool_part"),
+        clean=lambda wildcards: [f"{DATA}/clean/{name}" for name in KINDS[wildcards.kind]],
+        sources=lambda wildcards: KINDS[wildcards.kind],
+        parts=CONFIG.data.parts,
+        folder=subpath(output[0], parent=True),
+        stage=DEDUP_VERSION,
+    shell:
+        "python {params.script:q} --clean {params.clean:q} --sources {params.sources:q}"
+        " --part $((10#{wildcards.part})) --parts {params.parts} --kind {wildcards.kind:q}"
+        " --out {params.folder:q} --log {log:q}"
 
 
 rule deduplicate:
     input:
-        expand("data/clean/{source}.fasta", source=SOURCES),
+        expand(POOL, kind="protein", part=PARTS),
     output:
         DEDUPED,
     log:
-        f"logs/{CORPUS}/deduplicate.log",
+        f"logs/{CONFIG.data.name}/deduplicate.log",
     benchmark:
-        f"logs/benchmarks/{CORPUS}/deduplicate.tsv"
+        f"logs/benchmarks/{CONFIG.data.name}/deduplicate.tsv"
     conda:
         "../envs/mmseqs2.yaml"
     threads: 64
     resources:
-        mem_mb=lambda wildcards, input: max(2000, 20 * int(input.size_mb)),
-        runtime=1440,
+        mem_mb=8000,
+        runtime=2880,
     params:
         script=script("deduplicate"),
+        pool=f"{DATA}/pool/protein",
         folder=subpath(output[0], parent=True),
-        sources=SOURCES,
         mmseqs=CONFIG.mmseqs.path,
         min_seq_id=CONFIG.dedup.min_seq_id,
         coverage=CONFIG.dedup.coverage,
         stage=DEDUP_VERSION,
     shell:
-        "python {params.script:q} --fasta {input:q} --sources {params.sources:q}"
-        " --min-seq-id {params.min_seq_id} --coverage {params.coverage} --threads {threads}"
-        " --mmseqs {params.mmseqs:q} --out {params.folder:q} --log {log:q}"
+        "python {params.script:q} --pool {params.pool:q} --min-seq-id {params.min_seq_id}"
+        " --coverage {params.coverage} --threads {threads} --memory-mb {resources.mem_mb}"
+        " --scratch {resources.tmpdir:q} --mmseqs {params.mmseqs:q}"
+        " --out {params.folder:q} --log {log:q}"
 
 
 rule split_clusters:
     input:
         DEDUPED,
+        downstream=expand(CLEAN, source=DOWNSTREAM),
     output:
         SPLIT,
     log:
-        f"logs/{CORPUS}/split_clusters.log",
+        f"logs/{CONFIG.data.name}/split_clusters.log",
     benchmark:
-        f"logs/benchmarks/{CORPUS}/split_clusters.tsv"
+        f"logs/benchmarks/{CONFIG.data.name}/split_clusters.tsv"
     conda:
         "../envs/mmseqs2.yaml"
     threads: 64
     resources:
-        mem_mb=lambda wildcards, input: max(4000, 20 * int(input.size_mb)),
+        mem_mb=8000,
         runtime=2880,
     params:
         script=script("split_clusters"),
+        pool=f"{DATA}/pool/protein",
         dedup=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
         min_seq_id=CONFIG.split.min_seq_id,
         coverage=CONFIG.split.coverage,
+        clustering=CONFIG.split.clustering,
         valid_fraction=CONFIG.split.valid_fraction,
         reference_fraction=CONFIG.split.reference_fraction,
         reference_source=CONFIG.filter.reference_source,
+        ood=NEW_SOURCES,
+        downstream=[f"{DATA}/clean/{name}" for name in DOWNSTREAM],
         sensitivity=CONFIG.split.sensitivity,
+        redundant="--redundant" if REDUNDANT else "",
         seed=CONFIG.seed,
         stage=DEDUP_VERSION,
     shell:
-        "python {params.script:q} --dedup {params.dedup:q} --min-seq-id {params.min_seq_id}"
-        " --coverage {params.coverage} --valid-fraction {params.valid_fraction}"
+        "python {params.script:q} --pool {params.pool:q} --dedup {params.dedup:q}"
+        " --min-seq-id {params.min_seq_id} --coverage {params.coverage}"
+        " --clustering {params.clustering} --valid-fraction {params.valid_fraction}"
         " --reference-fraction {params.reference_fraction}"
-        " --reference-source {params.reference_source:q} --sensitivity {params.sensitivity}"
-        " --seed {params.seed} --threads {threads} --mmseqs {params.mmseqs:q}"
-        " --out {params.folder:q} --log {log:q}"
+        " --reference-source {params.reference_source:q} --ood-sources {params.ood:q}"
+        " --downstream {params.downstream:q} --sensitivity {params.sensitivity}"
+        " --seed {params.seed} {params.redundant} --threads {threads}"
+        " --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
+        " --mmseqs {params.mmseqs:q} --out {params.folder:q} --log {log:q}"
 
 
 rule check_contamination:
@@ -79,24 +120,28 @@ rule check_contamination:
     output:
         f"{DATA}/contamination.json",
     log:
-        f"logs/{CORPUS}/check_contamination.log",
+        f"logs/{CONFIG.data.name}/check_contamination.log",
     benchmark:
-        f"logs/benchmarks/{CORPUS}/check_contamination.tsv"
+        f"logs/benchmarks/{CONFIG.data.name}/check_contamination.tsv"
     conda:
         "../envs/mmseqs2.yaml"
     threads: 64
     resources:
-        mem_mb=lambda wildcards, input: max(4000, 20 * int(input.size_mb)),
+        mem_mb=8000,
         runtime=2880,
     params:
         script=script("check_contamination"),
+        pool=f"{DATA}/pool/protein",
         split=subpath(input[0], parent=True),
+        downstream=[f"{DATA}/clean/{name}" for name in DOWNSTREAM],
         mmseqs=CONFIG.mmseqs.path,
         min_seq_id=CONFIG.split.min_seq_id,
         coverage=CONFIG.split.coverage,
         sensitivity=CONFIG.split.sensitivity,
         stage=DEDUP_VERSION,
     shell:
-        "python {params.script:q} --split {params.split:q} --min-seq-id {params.min_seq_id}"
+        "python {params.script:q} --split {params.split:q} --pool {params.pool:q}"
+        " --downstream {params.downstream:q} --min-seq-id {params.min_seq_id}"
         " --coverage {params.coverage} --sensitivity {params.sensitivity} --threads {threads}"
+        " --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
         " --mmseqs {params.mmseqs:q} --out {output:q} --log {log:q}"

@@ -2,71 +2,133 @@
 
 from plm_scaling.filter import STAGE_VERSION as FILTER_VERSION
 
-SELECTED = multiext(
-    f"{DATA}/filter/",
-    "kept.parquet",
-    "dropped.parquet",
-    "thresholds.json",
-    "counts.tsv",
-)
+SCORES = f"{DATA}/scores/part-{{part}}.parquet"
+FILTER_TABLES = ["counts.tsv", "thresholds.json", "perplexity.tsv", "examples.tsv", "overlap.tsv"]
+SELECTED = multiext(f"{DATA}/filter/", *FILTER_TABLES)
+SELECTED_CODE = f"{DATA}/filter_code/counts.tsv"
+NGRAM = f"{DATA}/scores/model.npz"
+OWN_MODEL = CONFIG.filter.model != "ngram"
 
 
-rule score_sequences:
+rule train_reference:
     input:
         SPLIT,
     output:
-        model=f"{DATA}/scores/model.npz",
-        scores=f"{DATA}/scores/scores.parquet",
+        NGRAM,
     log:
-        f"logs/{CORPUS}/score_sequences.log",
+        f"logs/{CONFIG.data.name}/train_reference.log",
     benchmark:
-        f"logs/benchmarks/{CORPUS}/score_sequences.tsv"
+        f"logs/benchmarks/{CONFIG.data.name}/train_reference.tsv"
     conda:
         "../envs/data.yaml"
     resources:
         mem_mb=4000,
-        runtime=1440,
+        runtime=720,
     params:
-        script=script("score_sequences"),
+        script=script("train_reference"),
+        pool=f"{DATA}/pool/protein",
         split=subpath(input[0], parent=True),
         reference_source=CONFIG.filter.reference_source,
         order=CONFIG.filter.ngram_order,
         stage=FILTER_VERSION,
     shell:
-        "python {params.script:q} --split {params.split:q} --reference-source {params.reference_source:q}"
-        " --order {params.order} --out-model {output.model:q} --out {output.scores:q} --log {log:q}"
+        "python {params.script:q} --pool {params.pool:q} --split {params.split:q}"
+        " --order {params.order} --reference-source {params.reference_source:q}"
+        " --out {output:q} --log {log:q}"
+
+
+rule score_part:
+    input:
+        SPLIT,
+        model=f"{CONFIG.filter.model}/result.json" if OWN_MODEL else NGRAM,
+    output:
+        SCORES,
+    log:
+        f"logs/{CONFIG.data.name}/score/{{part}}.log",
+    benchmark:
+        f"logs/benchmarks/{CONFIG.data.name}/score/{{part}}.tsv"
+    conda:
+        "../envs/train-gpu.yaml" if OWN_MODEL else "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        script=script("score_part"),
+        pool=f"{DATA}/pool/protein",
+        split=subpath(input[0], parent=True),
+        model=CONFIG.filter.model if OWN_MODEL else NGRAM,
+        redundant="--redundant" if REDUNDANT else "",
+        stage=FILTER_VERSION,
+    shell:
+        "OMP_NUM_THREADS={threads} python {params.script:q} --pool {params.pool:q}"
+        " --split {params.split:q} --part $((10#{wildcards.part})) --model {params.model:q}"
+        " {params.redundant} --threads {threads} --out {output:q} --log {log:q}"
 
 
 rule select_sequences:
     input:
-        SPLIT,
-        scores=f"{DATA}/scores/scores.parquet",
+        expand(SCORES, part=PARTS),
     output:
         SELECTED,
     log:
-        f"logs/{CORPUS}/select_sequences.log",
+        f"logs/{CONFIG.data.name}/select_sequences.log",
     benchmark:
-        f"logs/benchmarks/{CORPUS}/select_sequences.tsv"
+        f"logs/benchmarks/{CONFIG.data.name}/select_sequences.tsv"
     conda:
         "../envs/mmseqs2.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=4000,
         runtime=720,
     params:
         script=script("select_sequences"),
-        split=subpath(input[0], parent=True),
+        pool=f"{DATA}/pool/protein",
+        split=f"{DATA}/split",
+        scores=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
         min_length=CONFIG.filter.min_length,
         max_length=CONFIG.filter.max_length,
         max_unknown_fraction=CONFIG.filter.max_unknown_fraction,
         min_distinct_3mer_ratio=CONFIG.filter.min_distinct_3mer_ratio,
+        length_bins=CONFIG.filter.length_bins,
         perplexity_quantiles=CONFIG.filter.perplexity_quantiles,
+        redundant="--redundant" if REDUNDANT else "",
         stage=FILTER_VERSION,
     shell:
-        "python {params.script:q} --scores {input.scores:q} --split {params.split:q}"
-        " --min-length {params.min_length} --max-length {params.max_length}"
+        "python {params.script:q} --pool {params.pool:q} --split {params.split:q}"
+        " --scores {params.scores:q} --min-length {params.min_length}"
+        " --max-length {params.max_length}"
         " --max-unknown-fraction {params.max_unknown_fraction}"
         " --min-distinct-3mer-ratio {params.min_distinct_3mer_ratio}"
-        " --perplexity-quantiles {params.perplexity_quantiles} --mmseqs {params.mmseqs:q}"
+        " --length-bins {params.length_bins}"
+        " --perplexity-quantiles {params.perplexity_quantiles}"
+        " {params.redundant} --unfiltered --mmseqs {params.mmseqs:q}"
+        " --out {params.folder:q} --log {log:q}"
+
+
+rule select_documents:
+    input:
+        expand(POOL, kind="code", part=PARTS),
+    output:
+        SELECTED_CODE,
+    log:
+        f"logs/{CONFIG.data.name}/select_documents.log",
+    benchmark:
+        f"logs/benchmarks/{CONFIG.data.name}/select_documents.tsv"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        script=script("select_documents"),
+        pool=f"{DATA}/pool/code",
+        folder=subpath(output[0], parent=True),
+        valid_fraction=CONFIG.split.valid_fraction,
+        seed=CONFIG.seed,
+        stage=FILTER_VERSION,
+    shell:
+        "python {params.script:q} --pool {params.pool:q}"
+        " --valid-fraction {params.valid_fraction} --seed {params.seed}"
         " --out {params.folder:q} --log {log:q}"

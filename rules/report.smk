@@ -4,8 +4,9 @@ from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.report import STAGE_VERSION as REPORT_VERSION
 
 COUNTS = [
-    *expand("data/clean/{source}.counts.tsv", source=SOURCES),
+    *expand(CLEAN, source=CONFIG.sources),
     *expand(f"{DATA}/{{stage}}/counts.tsv", stage=["dedup", "split", "filter"]),
+    *([SELECTED_CODE] if CODE else []),
 ]
 
 
@@ -24,7 +25,7 @@ rule record_config:
         "python {params.script:q} --config {params.config:q} --out {output:q} --log {log:q}"
 
 
-RUN_FIGURES = run_figures(CONFIG.laws.fits)
+RUN_FIGURES = run_figures(CONFIG.laws.fits, len(CONFIG.sweep.corpora))
 FORMATS = ["svg", "pdf", "png", "csv"]
 
 
@@ -55,8 +56,7 @@ rule draw_figures:
 rule draw_data_figures:
     input:
         counts=COUNTS,
-        scores=f"{DATA}/scores/scores.parquet",
-        thresholds=f"{DATA}/filter/thresholds.json",
+        filter=SELECTED,
     output:
         expand(f"{RESULTS}/figures/{{name}}.{{format}}", name=DATA_FIGURES, format=FORMATS),
     log:
@@ -68,11 +68,12 @@ rule draw_data_figures:
         runtime=60,
     params:
         script=script("draw_figures"),
+        filter=f"{DATA}/filter",
         folder=subpath(output[0], parent=True),
         stage=FIGURES_VERSION,
     shell:
-        "python {params.script:q} --counts {input.counts:q} --scores {input.scores:q}"
-        " --thresholds {input.thresholds:q} --out {params.folder:q} --log {log:q}"
+        "python {params.script:q} --counts {input.counts:q} --filter {params.filter:q}"
+        " --out {params.folder:q} --log {log:q}"
 
 
 rule make_report:

@@ -1,15 +1,18 @@
-"""Download and clean the sources: resources/sources.tsv → data/clean/{source}.fasta."""
+"""Download the sources (resources/sources.tsv) and clean them: data/{name}/clean/{source}/."""
 
 from plm_scaling.sources import STAGE_VERSION as SOURCES_VERSION
+
+# A new release, address or checksum fetches a file again.
+FILE_FACTS = {source.file: source.facts for source in SOURCE.values()}
 
 
 rule fetch_source:
     output:
-        "data/raw/{source}.fasta.gz",
+        "data/raw/{file}",
     log:
-        "logs/sources/fetch.{source}.log",
+        "logs/sources/fetch.{file}.log",
     benchmark:
-        "logs/benchmarks/sources/fetch.{source}.tsv"
+        "logs/benchmarks/sources/fetch.{file}.tsv"
     conda:
         "../envs/data.yaml"
     resources:
@@ -18,30 +21,36 @@ rule fetch_source:
     params:
         script=script("fetch_source"),
         table=SOURCE_TABLE,
-        facts=lambda wildcards: SOURCE_FACTS[wildcards.source],
+        facts=lambda wildcards: FILE_FACTS[wildcards.file],
     shell:
-        "python {params.script:q} --table {params.table:q} --source {wildcards.source:q}"
+        "python {params.script:q} --table {params.table:q} --file {wildcards.file:q}"
         " --out {output:q} --log {log:q}"
 
 
 rule clean_source:
     input:
-        "data/raw/{source}.fasta.gz",
+        lambda wildcards: f"data/raw/{SOURCE[wildcards.source].file}",
     output:
-        fasta="data/clean/{source}.fasta",
-        counts="data/clean/{source}.counts.tsv",
+        f"{DATA}/clean/{{source}}/counts.tsv",
     log:
-        "logs/sources/clean.{source}.log",
+        f"logs/{CONFIG.data.name}/clean/{{source}}.log",
     benchmark:
-        "logs/benchmarks/sources/clean.{source}.tsv"
+        f"logs/benchmarks/{CONFIG.data.name}/clean/{{source}}.tsv"
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=720,
+        mem_mb=2000,
+        runtime=1440,
     params:
         script=script("clean_source"),
+        table=SOURCE_TABLE,
+        folder=subpath(output[0], parent=True),
+        reading=lambda wildcards: SOURCE[wildcards.source].reading,
+        parts=CONFIG.data.parts,
+        max_rejected_fraction=CONFIG.data.max_rejected_fraction,
         stage=SOURCES_VERSION,
     shell:
-        "python {params.script:q} --source {wildcards.source:q} --fasta {input:q}"
-        " --out {output.fasta:q} --counts {output.counts:q} --log {log:q}"
+        "python {params.script:q} --table {params.table:q} --source {wildcards.source:q}"
+        " --raw {input:q} --parts {params.parts}"
+        " --max-rejected-fraction {params.max_rejected_fraction}"
+        " --out {params.folder:q} --log {log:q}"

@@ -1,6 +1,6 @@
 """The cells as a table, and the bill."""
 
-SWEEP_BLOCKS = ("seed", "corpus", "tokens", "sweep", "training")
+SWEEP_BLOCKS = ("seed", "corpora", "tokens", "sweep", "training")
 
 
 rule plan_sweep:

@@ -1,34 +1,63 @@
-"""Pack the selected sequences into Arrow shards; only a clean split gets this far."""
+"""Pack the selected sequences into Arrow shards, part by part, and list them in a manifest.
+
+Only a clean split gets into a manifest.
+"""
 
 from plm_scaling.tokens import STAGE_VERSION as TOKENS_VERSION
 
+TOKENS = f"{DATA}/tokens/{{kind}}/part-{{part}}/part.json"
+SELECTION = {"protein": SELECTED[0], "code": SELECTED_CODE}
 
-rule tokenize_corpus:
+
+rule tokenize_part:
     input:
-        SELECTED,
-        contamination=f"{DATA}/contamination.json",
+        lambda wildcards: SELECTION[wildcards.kind],
     output:
-        f"{DATA}/tokens/manifest.json",  # lists the shards, with their checksums
+        TOKENS,
     log:
-        f"logs/{CORPUS}/tokenize_corpus.log",
+        f"logs/{CONFIG.data.name}/tokenize/{{kind}}.{{part}}.log",
     benchmark:
-        f"logs/benchmarks/{CORPUS}/tokenize_corpus.tsv"
+        f"logs/benchmarks/{CONFIG.data.name}/tokenize/{{kind}}.{{part}}.tsv"
     conda:
         "../envs/data.yaml"
     resources:
         mem_mb=2000,
-        runtime=720,
+        runtime=240,
     params:
-        script=script("tokenize_corpus"),
+        script=script("tokenize_part"),
+        pool=f"{DATA}/pool/{{kind}}",
         selected=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
-        corpus=CORPUS,
+        corpus=CONFIG.data.name,
         context_length=CONFIG.tokens.context_length,
         shard_rows=CONFIG.tokens.shard_rows,
-        seed=CONFIG.seed,
         stage=TOKENS_VERSION,
     shell:
-        "python {params.script:q} --filter {params.selected:q}"
-        " --contamination {input.contamination:q} --corpus {params.corpus:q}"
+        "python {params.script:q} --pool {params.pool:q} --selected {params.selected:q}"
+        " --part $((10#{wildcards.part})) --corpus {params.corpus:q}"
         " --context-length {params.context_length} --shard-rows {params.shard_rows}"
-        " --seed {params.seed} --out {params.folder:q} --log {log:q}"
+        " --out {params.folder:q} --log {log:q}"
+
+
+rule merge_tokens:
+    input:
+        expand(TOKENS, kind=KINDS, part=PARTS),
+        contamination=f"{DATA}/contamination.json",
+        thresholds=f"{DATA}/filter/thresholds.json",
+    output:
+        f"{DATA}/tokens/manifest.json",
+    log:
+        f"logs/{CONFIG.data.name}/merge_tokens.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        script=script("merge_tokens"),
+        folder=subpath(output[0], parent=True),
+        stage=TOKENS_VERSION,
+    shell:
+        "python {params.script:q} --tokens {params.folder:q}"
+        " --contamination {input.contamination:q} --thresholds {input.thresholds:q}"
+        " --out {output:q} --log {log:q}"

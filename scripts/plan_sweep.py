@@ -1,6 +1,6 @@
 """Write the cells of a sweep as a table.
 
-python scripts/plan_sweep.py --blocks '{"seed": 1, "corpus": …, "tokens": …, "sweep": …,
+python scripts/plan_sweep.py --blocks '{"seed": 1, "corpora": …, "tokens": …, "sweep": …,
 "training": …}' --out results/demo/sweep.tsv
 """
 

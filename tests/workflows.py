@@ -27,7 +27,7 @@ class Workflow:
 
     @property
     def data(self) -> Path:
-        return self.folder / "data" / self.config["corpus"]["name"]
+        return self.folder / "data" / self.config["data"]["name"]
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake; with `check`, a failure shows its output."""
@@ -77,7 +77,7 @@ def tiny_config(root: Path, sources: Path) -> dict:
     """The demo's config with cells that train in a second."""
     config = yaml.safe_load((root / "config/demo.yaml").read_text())
     config["study"] = "tiny"
-    config["corpus"] |= {"name": "tiny", "sources": str(sources)}
+    config["data"] |= {"name": "tiny", "sources": str(sources)}
     config["split"] |= {"valid_fraction": 0.1, "reference_fraction": 0.2}
     config["tokens"]["context_length"] = 64
     config["sweep"] |= {

@@ -1,8 +1,10 @@
 """Whole files or none: temporary names, renames and checksums."""
 
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,22 +17,43 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` when the block succeeds.
 
     The block may make a file or a folder of that name. On failure it is removed and whatever was
-    at `path` before stays as it was.
+    at `path` before stays as it was; what a process that was killed left is removed by the next.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    _remove(temporary)
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
+    remove(temporary)
+    _remove_left_behind(path)
     try:
         yield temporary
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)  # a rename cannot replace a folder that is not empty
         temporary.replace(path)
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
-def _remove(path: Path) -> None:
+def _remove_left_behind(path: Path) -> None:
+    """Remove the temporary files of `path` whose processes, on this machine, run no more."""
+    beginning = f".{path.name}.{platform.node()}."
+    for left in path.parent.glob(f"{glob.escape(beginning)}*.tmp"):
+        process = left.name.removeprefix(beginning).removesuffix(".tmp")
+        if process.isdigit() and not _is_running(int(process)):
+            remove(left)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it; nothing if it is not there."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

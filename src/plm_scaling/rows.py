@@ -17,7 +17,7 @@ class RowWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.schema = schema
         self.rows = 0
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
         self._held: list[pa.Table] = []
         self._held_rows = 0
 

@@ -2,6 +2,8 @@
 
 import copy
 import csv
+import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -13,6 +15,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from workflows import Workflow
+
+from plm_scaling.tokens.shards import open_shard
 
 RUNS_COLUMNS = (  # design.md §4
     *("run_id", "objective", "corpus", "n_params", "n_params_total", "tokens", "unique_tokens"),
@@ -55,13 +59,13 @@ def test_pipeline_accounts_for_every_sequence(finished):
         with path.open() as file:
             return list(csv.DictReader(file, delimiter="\t"))
 
-    clean = [
-        finished.folder / f"data/clean/{s}.counts.tsv" for s in finished.config["corpus"]["mixture"]
-    ]
+    clean = sorted(finished.data.glob("clean/*/counts.tsv"))
+    assert len(clean) == 2
     stages = [
         clean,
         *([finished.data / stage / "counts.tsv"] for stage in ("dedup", "split", "filter")),
     ]
+    entered = []
     for stage in stages:
         table = [
             row for path in stage for row in rows(path) if not row["reason"].startswith("handled")
@@ -70,9 +74,16 @@ def test_pipeline_accounts_for_every_sequence(finished):
         for row in table:
             total[row["reason"] if row["reason"] in total else "dropped"] += int(row["sequences"])
         assert total["in"] == total["kept"] + total["dropped"] > 0
+        entered.append(total)
+    for before, after in itertools.pairwise(entered[:3]):
+        assert before["kept"] == after["in"]
     manifest = json.loads((finished.data / "tokens/manifest.json").read_text())
-    kept = pq.read_table(finished.data / "filter/kept.parquet").num_rows
-    assert sum(split["sequences"] for split in manifest["splits"].values()) == kept
+    in_shards = [
+        source["strata"]["kept"]["sequences"]
+        for split in manifest["splits"].values()
+        for source in split["sources"].values()
+    ]
+    assert sum(in_shards) == entered[-1]["kept"]
 
 
 def test_pipeline_run_again_does_nothing(finished):
@@ -90,7 +101,8 @@ def test_new_perplexity_quantile_reselects_and_rescores_nothing(finished, tmp_pa
     workflow = copy_of(finished, tmp_path / "copy")
     workflow.config["filter"]["perplexity_quantiles"] = [0.05, 0.95]
     assert set(workflow.planned()) == {
-        "select_sequences", "tokenize_corpus", "train_cell", "collect_runs", "fit_law",
+        "select_sequences", "tokenize_part", "merge_tokens", "train_cell", "collect_runs",
+        "fit_law",
         "draw_figures", "draw_data_figures", "make_report", "record_config",
     }  # fmt: skip
 
@@ -101,7 +113,62 @@ def test_new_size_trains_its_cells_alone(finished, tmp_path):
     workflow.config["sweep"]["sizes"].append("e")
     planned = workflow.planned()
     assert planned["train_cell"] == 4
-    assert not {"select_sequences", "tokenize_corpus", "deduplicate"} & set(planned)
+    assert not {"select_sequences", "tokenize_part", "deduplicate"} & set(planned)
+
+
+def test_another_view_of_the_tokens_trains_its_cells_alone(finished, tmp_path):
+    """A corpus that filters less, repeats, or mixes otherwise needs no data stage."""
+    workflow = copy_of(finished, tmp_path / "copy")
+    workflow.config["corpora"]["other"] = {
+        "mixture": {"uniref_demo": 0.9, "metagenome_demo": 0.1},
+        "dedup": True, "filter": False, "unique_tokens": {"uniref_demo": 20000},
+    }  # fmt: skip
+    workflow.config["sweep"]["corpora"].append("other")
+    planned = workflow.planned()
+    assert planned["train_cell"] == 16
+    assert set(planned) == {
+        "train_cell", "collect_runs", "fit_law", "plan_sweep", "draw_figures", "make_report",
+        "record_config",
+    }  # fmt: skip
+    cells = {path.parent.name for path in finished.results.glob("runs/*/result.json")}
+    assert len(cells) == 16
+    cell = next(row for row in sweep_of(workflow) if row["corpus"] == "other")
+    assert cell["cell"] not in cells
+    workflow.run(f"results/tiny/runs/{cell['cell']}/result.json")
+    record = json.loads((workflow.results / f"runs/{cell['cell']}/result.json").read_text())
+    assert record["unique_tokens"] < record["tokens"]
+
+
+def sweep_of(workflow):
+    workflow.run("results/tiny/sweep.tsv")
+    with (workflow.results / "sweep.tsv").open() as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_parts_change_neither_what_is_kept_nor_the_rows(finished, fresh):
+    """The same tokens, row by row, from one part and from eight as from the two of the config."""
+    fresh.config["data"]["parts"] = 8
+    fresh.run("data")
+    ours, theirs = (w.data for w in (finished, fresh))
+    for path in ("dedup/counts.tsv", "split/splits.tsv", "filter/thresholds.json"):
+        assert (ours / path).read_bytes() == (theirs / path).read_bytes()
+    assert rows_of(ours) == rows_of(theirs)
+    assert len(rows_of(ours)) == 4
+
+
+def rows_of(data):
+    """SHA-256 of all rows of each split, source and stratum, in the order of training."""
+    manifest = json.loads((data / "tokens/manifest.json").read_text())
+    found = {}
+    for split, content in manifest["splits"].items():
+        for source, entry in content["sources"].items():
+            for stratum, part in entry["strata"].items():
+                digest = hashlib.sha256()
+                for shard in part["shards"]:
+                    digest.update(open_shard(data / "tokens" / shard["path"], 64)[0].tobytes())
+                if part["rows"]:
+                    found[split, source, stratum] = digest.hexdigest()
+    return {key: value for key, value in found.items() if key[2] == "kept"}
 
 
 def test_new_law_setting_refits_and_trains_nothing(finished, tmp_path):

@@ -1,10 +1,16 @@
-"""Config blocks of the data path: corpus, dedup, split, filter, tokens."""
+"""Config blocks of the data path: data, corpora, dedup, split, filter, tokens."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from plm_scaling.config.numbers import Block, Count, Fraction, Name, Number, Share
+from plm_scaling.config.numbers import Block, Count, Day, Fraction, Name, Number, Positive, Share
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError("must be a power of two")
+    return value
 
 
 class Mmseqs(Block):
@@ -15,15 +21,34 @@ class Mmseqs(Block):
     `mmseqs` on PATH) or the path of a binary of MMseqs2 18."""
 
 
-class Corpus(Block):
-    """What is trained on."""
+class Data(Block):
+    """The sequences that all corpora draw from, and how the work on them is divided."""
 
     name: Name
     """Folder under `data/`."""
     sources: Name | str
     """Source table: a tab-separated file, relative to the repository."""
+    parts: Annotated[int, Field(ge=1, le=4096), AfterValidator(_power_of_two)]
+    """Parts that the sequences are divided in by content, a power of two; a job holds one part in
+    memory. The tokens do not depend on it."""
+    max_rejected_fraction: Fraction
+    """Share of a source's records that may be unusable (no name, no sequence, a character that is
+    no residue); such records are left out and listed. More stop the run."""
+
+
+class Corpus(Block):
+    """What a model is trained on: sources in proportion, and what is left out of them."""
+
     mixture: Annotated[dict[Name, Share], Field(min_length=1)]
-    """Share of each source (a name in the source table) in an epoch's tokens; they sum to 1."""
+    """Share of each source (a name in the source table) in the training tokens; they sum to 1. A
+    code source is a source like any other."""
+    dedup: bool
+    """Leave out near-duplicates (`dedup` says what they are); false trains on them too."""
+    filter: bool
+    """Leave out what the filter drops; false trains on it too."""
+    unique_tokens: Positive | dict[Name, Positive] | None
+    """Different tokens that may be used; beyond them training repeats. A number: in all, in the
+    mixture's proportions. A mapping: of these sources. null: all there are."""
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -31,6 +56,23 @@ class Corpus(Block):
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the shares of mixture sum to {total:g}; they must sum to 1")
         return self
+
+    @model_validator(mode="after")
+    def _limits_its_own_sources(self) -> Self:
+        limited = self.unique_tokens if isinstance(self.unique_tokens, dict) else {}
+        if strangers := [name for name in limited if name not in self.mixture]:
+            raise ValueError(f"unique_tokens names {strangers[0]!r}, which is not in mixture")
+        return self
+
+    @property
+    def strata(self) -> list[str]:
+        """The strata of the token shards that it is trained on."""
+        return [
+            "kept",
+            *([] if self.dedup else ["redundant"]),
+            *([] if self.filter else ["filtered"]),
+            *([] if self.dedup or self.filter else ["redundant_filtered"]),
+        ]
 
 
 class Dedup(Block):
@@ -49,6 +91,9 @@ class Split(Block):
     """Sequences at least this identical are homologues and stay on one side (0.5 in UniRef50)."""
     coverage: Share
     """Share of the held-out sequence that an alignment must cover to count."""
+    clustering: Literal["linclust", "cluster"]
+    """linclust: k-mer matching in linear time, with 80 k-mers a sequence. cluster: sensitive
+    searches on top, several times as long. The homology search drops what either missed."""
     valid_fraction: Share
     """Share of the clusters that is held out for evaluation."""
     reference_fraction: Share
@@ -56,11 +101,20 @@ class Split(Block):
     sensitivity: Annotated[Number, Field(ge=1, le=9)]
     """`-s` of the homology searches; higher finds more remote pairs and takes longer (MMseqs2's
     default is 5.7)."""
+    ood_after: Day | None
+    """Families that only sources released after this date (YYYY-MM-DD) have are held out as an
+    out-of-distribution set, and not trained on; null for none."""
+    downstream: list[Name]
+    """Sources that are test sets of downstream tasks: their homologues are not trained on."""
 
 
 class Filter(Block):
     """Which sequences are trained on. A new threshold is applied to stored scores."""
 
+    model: str
+    """Reference model of the perplexity: `ngram`, trained on the reference clusters, or the folder
+    of a finished CLM run of one's own (results/{study}/runs/{cell}), relative to the working
+    directory."""
     reference_source: Name
     """Source whose reference clusters train the n-gram model."""
     ngram_order: Annotated[int, Field(ge=1, le=5)]
@@ -75,8 +129,11 @@ class Filter(Block):
     """Sequences with fewer distinct 3-mers per residue are low-complexity and dropped; perplexity
     does not catch them."""
     perplexity_quantiles: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    """Training sequences below the first or above the second quantile of their source's perplexity
-    are dropped."""
+    """Training sequences below the first or above the second quantile of the perplexity in their
+    source and length bin are dropped."""
+    length_bins: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    """Lower edges (residues) of the length bins that have quantiles of their own; the perplexity of
+    short sequences scatters more, and one threshold for all would drop mostly those."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -84,6 +141,8 @@ class Filter(Block):
             raise ValueError("min_length is above max_length")
         if self.perplexity_quantiles[0] >= self.perplexity_quantiles[1]:
             raise ValueError("perplexity_quantiles must be [low, high] with low < high")
+        if self.length_bins[0] != 0 or self.length_bins != sorted(set(self.length_bins)):
+            raise ValueError("length_bins must begin with 0 and rise")
         return self
 
 

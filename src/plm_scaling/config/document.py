@@ -15,6 +15,9 @@ from pydantic.fields import FieldInfo
 
 from plm_scaling.config.schema import Config
 
+_NAMES = {
+    "str": "text", "int": "integer", "float": "number", "bool": "true or false", "date": "date",
+}  # fmt: skip
 INTRODUCTION = """# Config
 
 One file says what is computed: `config.yaml` is the full study, `config/demo.yaml` the demo. It is
@@ -32,9 +35,13 @@ def document_config(config: Path) -> str:
     for name, block_values in values.items():
         field = Config.model_fields[name]
         if name not in simple:
-            lines += ["", f"## {name}", "", _plain(field.annotation.__doc__), ""]
+            block, mark = field.annotation, ""
+            if get_origin(block) is dict:  # blocks by name: the first stands for all
+                block, mark = _inner_block(block), "{name}."
+                block_values = next(iter(block_values.values()))
+            lines += ["", f"## {name}", "", _plain(field.description or block.__doc__), ""]
             lines += ["| key | type | here | meaning |", "|---|---|---|---|"]
-            lines += _rows(field.annotation, block_values)
+            lines += _rows(block, block_values, mark)
     return "\n".join(lines) + "\n"
 
 
@@ -87,10 +94,11 @@ def _type_name(annotation: Any) -> str:
     if origin is dict:
         return f"mapping of name to {_type_name(arguments[1])}"
     if origin in (Union, types.UnionType):
-        return _type_name(arguments[0])
+        names = [_type_name(part) for part in arguments if part is not types.NoneType]
+        return " or ".join(dict.fromkeys(names))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "block"
-    return {"str": "text", "int": "integer", "float": "number"}[annotation.__name__]
+    return _NAMES[annotation.__name__]
 
 
 def _inner_block(annotation: Any) -> type[BaseModel] | None:

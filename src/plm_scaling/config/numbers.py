@@ -1,6 +1,7 @@
 """Strict value types of the config, with what YAML gets wrong put right."""
 
 import re
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -15,6 +16,14 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _day(value: Any) -> Any:
+    """YAML reads `2024-01-31` as a date; JSON and quotes leave it as text."""
+    if isinstance(value, str):
+        return date.fromisoformat(value)
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 Number = Annotated[float, BeforeValidator(_number)]
 Positive = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from plm_scaling.config.data import Corpus, Dedup, Filter, Mmseqs, Split, Tokens
+from plm_scaling.config.data import Corpus, Data, Dedup, Filter, Mmseqs, Split, Tokens
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import Sweep, Training
 
@@ -58,10 +58,20 @@ class SweepInputs(Block):
 
     seed: Count
     """Seeds the split, the data order and the bootstrap."""
-    corpus: Corpus
+    corpora: Annotated[dict[Name, Corpus], Field(min_length=1)]
+    """What models are trained on, by name: views of the same tokens."""
     tokens: Tokens
     sweep: Sweep
     training: Training
+
+    @model_validator(mode="after")
+    def _cells_name_known_corpora(self) -> Self:
+        named = [*self.sweep.corpora, *(extra.corpus for extra in self.sweep.extra)]
+        if strangers := [name for name in named if name not in self.corpora]:
+            raise ValueError(
+                f"sweep: unknown corpus {strangers[0]!r}; corpora has {', '.join(self.corpora)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _every_objective_has_a_rate(self) -> Self:
@@ -77,6 +87,7 @@ class Config(SweepInputs):
     study: Name
     """Results go to `results/{study}/`."""
     mmseqs: Mmseqs
+    data: Data
     dedup: Dedup
     split: Split
     filter: Filter
@@ -92,8 +103,15 @@ class Config(SweepInputs):
 
     @model_validator(mode="after")
     def _reference_is_a_source(self) -> Self:
-        if self.filter.reference_source not in self.corpus.mixture:
+        if self.filter.reference_source not in self.sources:
             raise ValueError(
-                f"filter.reference_source {self.filter.reference_source!r} is not in corpus.mixture"
+                f"filter.reference_source {self.filter.reference_source!r} is in no mixture"
             )
         return self
+
+    @property
+    def sources(self) -> list[str]:
+        """All sources of the corpora, in the order in which they are first named. The first one
+        that has a sequence owns it."""
+        named = [name for corpus in self.corpora.values() for name in corpus.mixture]
+        return list(dict.fromkeys(named))

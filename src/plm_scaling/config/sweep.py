@@ -36,6 +36,8 @@ class Extra(Block):
 
     objective: Objective
     """clm or mlm."""
+    corpus: Name
+    """A name in `corpora`."""
     size: Name
     """A name in the size grid or in `shapes`."""
     flops: Positive
@@ -43,8 +45,12 @@ class Extra(Block):
 
 
 class Sweep(Block):
-    """The IsoFLOP grid: every objective × budget × size × seed in range of tokens per parameter."""
+    """The IsoFLOP grid: every corpus × objective × budget × size × seed in range of tokens per
+    parameter."""
 
+    corpora: Annotated[list[Name], Field(min_length=1)]
+    """Names in `corpora`; every cell of the grid is trained on each. The laws are fitted to the
+    corpus that most runs share."""
     objectives: Annotated[list[Objective], Field(min_length=1)]
     """clm (causal) and/or mlm (masked)."""
     budgets_flops: Annotated[list[Positive], Field(min_length=1)]

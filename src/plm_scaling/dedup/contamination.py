@@ -1,106 +1,177 @@
-"""Check that no validation sequence has a training homologue; if one has, the run stops."""
+"""Check that nothing held out has a training homologue; if something has, the run stops."""
 
 import logging
-import tempfile
-from itertools import islice
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from plm_scaling.dedup.database import END, read_index
-from plm_scaling.dedup.deduplicate import longest
-from plm_scaling.dedup.homology import Criteria, Hit, find_homologues
+from plm_scaling.dedup import STAGE_VERSION
+from plm_scaling.dedup.assign import OOD, TRAIN, VALID
+from plm_scaling.dedup.deduplicate import file_state, pool_state
+from plm_scaling.dedup.homology import HITS, TEMPORARY_BYTES, Criteria, find_homologues
 from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.dedup.split import TRAIN, VALID, sequences_of
+from plm_scaling.dedup.pool import PROTEIN, Pool
+from plm_scaling.dedup.purge import pool_downstream
+from plm_scaling.dedup.resources import Resources
+from plm_scaling.dedup.selection import Database, Selection, keys_of
+from plm_scaling.dedup.split_views import checked_view
+from plm_scaling.dedup.steps import Steps
 from plm_scaling.errors import DedupError
-from plm_scaling.files import write_json
-from plm_scaling.rows import read_rows
+from plm_scaling.files import read_json, write_json
 
 logger = logging.getLogger("plm_scaling")
 
 E_VALUE = 1e-3  # MMseqs2's own default
 MAX_SEQS = 300
 LISTED_PAIRS = 100
+DOWNSTREAM = "downstream"
+_LISTED = pa.schema(list(HITS.items()))
 
 
 def check_contamination(
     split: Path,
+    pool: Path,
+    downstream: list[Path],
     min_seq_id: float,
     coverage: float,
     sensitivity: float,
     threads: int,
+    memory_mb: int,
+    scratch: Path | None,
     mmseqs: str,
     out: Path,
 ) -> None:
-    """Search the validation set with every training sequence and report what is found.
+    """Search the training database with every held-out sequence and report what is found.
 
-    A validation sequence is contaminated if a training sequence aligns to at least `coverage` of
-    it at an identity of at least `min_seq_id`. The report goes to `out` if there is none. Otherwise
-    it goes beside it, to a name ending in .failed.json, and `DedupError` names a pair.
+    Held out are valid, ood if there is one, and the cleaned folders `downstream`. A held-out
+    sequence is contaminated if a training sequence aligns to at least `coverage` of it at an
+    identity of at least `min_seq_id`. The databases must hold what the tables of the split say.
+    The report goes to `out` if none is contaminated. Otherwise it goes beside it, to a name ending
+    in .failed.json, and `DedupError` names a pair.
     """
     tool = find_mmseqs(mmseqs)
-    train, valid = sequences_of(split, TRAIN), sequences_of(split, VALID)
-    train_lengths = read_index(train)[1] - len(END)
-    valid_lengths = read_index(valid)[1] - len(END)
-    max_seq_len = max(longest(train_lengths), longest(valid_lengths))
+    opened = Pool.open(pool)
+    redundant = read_json(split / "tool.json")["redundant"]
     criteria = Criteria(min_seq_id, coverage, sensitivity, E_VALUE, MAX_SEQS)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as work:
-        options = (criteria, max_seq_len, threads, Path(work) / "search")
-        hits = find_homologues(tool, train, valid, "training", *options)
-        listed = list(islice(hits, LISTED_PAIRS))
-        contaminated = {hit.target for hit in listed}
-        pairs = len(listed)
-        for hit in hits:
-            contaminated.add(hit.target)
-            pairs += 1
-    report = {
-        "clean": pairs == 0,
+    tables = sorted([*split.glob("part-*.parquet"), *split.glob("*.index")])
+    tests = sorted(path for folder in downstream for path in folder.glob("part-*.fasta"))
+    asked = {
+        "stage": STAGE_VERSION,
         "criteria": criteria.as_dict(),
-        "direction": "training as query, validation as target, coverage of the validation sequence",
-        "training_sequences": len(train_lengths),
-        "validation_sequences": len(valid_lengths),
-        "contaminated_validation_sequences": len(contaminated),
-        "pairs": pairs,
-        "first_pairs": _describe(split, listed),
-        "mmseqs": tool.version,
+        "downstream": [str(folder) for folder in downstream],
+        "input": [*pool_state(opened), *map(file_state, [*tables, *tests])],
     }
-    failed = out.with_suffix(".failed.json")
-    if pairs:
-        out.unlink(missing_ok=True)  # an earlier clean report no longer holds
-        write_json(failed, report)
-        first = _describe(split, listed)[0]
-        raise DedupError(
-            f"{len(contaminated)} of {len(valid_lengths)} validation sequences in {split} have a "
-            f"training homologue, for example {first['validation']} and {first['training']} "
-            f"({100 * first['identity']:.0f} % identity). The report is {failed}. Make the split "
-            "again with the same min-seq-id, coverage and at least this sensitivity"
-        )
-    failed.unlink(missing_ok=True)
-    write_json(out, report)
+    resources = Resources(threads, memory_mb, scratch)
+    with Steps(out, "contamination", asked, tool, resources) as steps:
+        training = checked_view(opened, split, TRAIN, redundant)
+        sets: dict[str, tuple[Pool, Database]] = {
+            VALID: (opened, checked_view(opened, split, VALID))
+        }
+        ood = checked_view(opened, split, OOD)
+        if ood.n_sequences:
+            sets[OOD] = opened, ood
+        if downstream:
+            folder = steps.run("tests", lambda path: pool_downstream(downstream, path))
+            pooled = Pool.open(folder / PROTEIN)
+            everything = Selection(pooled, keys_of)
+            sets[DOWNSTREAM] = pooled, everything.view(folder / "all")
+        found: dict[str, Any] = {}
+        for name, (queries, database) in sets.items():
+            search = partial(_search, steps, name, queries, database, opened, training, criteria)
+            found[name] = read_json(steps.run(f"{name}.json", search))
+        report = {
+            "clean": all(one["pairs"] == 0 for one in found.values()),
+            "criteria": criteria.as_dict(),
+            "direction": "held-out as query, training as target, coverage of the held-out sequence",
+            "redundant_training_sequences": redundant,
+            "training_sequences": training.n_sequences,
+            "held_out": found,
+            "mmseqs": tool.version,
+        }
+        failed = out.with_suffix(".failed.json")
+        if not report["clean"]:
+            out.unlink(missing_ok=True)  # an earlier clean report no longer holds
+            write_json(failed, report)
+            steps.remove()
+            raise DedupError(_complaint(split, found, failed))
+        failed.unlink(missing_ok=True)
+        steps.finish(lambda path: write_json(path, report))
     logger.info(
-        "[contamination] clean: none of %s validation sequences has a homologue (≥ %g identity "
-        "over %g of its length) among %s training sequences",
-        f"{len(valid_lengths):,}",
-        min_seq_id,
-        coverage,
-        f"{len(train_lengths):,}",
+        "[contamination] clean: none of %s has a homologue (≥ %g identity over %g of its length) "
+        "among %s training sequences",
+        ", ".join(f"{one['sequences']:,} {name} sequences" for name, one in found.items()),
+        *(min_seq_id, coverage, f"{training.n_sequences:,}"),
     )
 
 
-def _describe(split: Path, hits: list[Hit]) -> list[dict]:
-    """The pairs by id, with source, identity and E-value."""
-    wanted = pa.array({key for hit in hits for key in (hit.query, hit.target)}, pa.uint32())
+def _search(
+    steps: Steps,
+    name: str,
+    queries: Pool,
+    query: Database,
+    pool: Pool,
+    training: Database,
+    criteria: Criteria,
+    out: Path,
+) -> None:
+    """Write what is contaminated among the held-out sequences called `name`."""
+    listed, pairs = _LISTED.empty_table(), 0
+    contaminated = np.zeros(queries.n_sequences, bool)
+    with steps.temporary(name, TEMPORARY_BYTES * query.n_sequences) as folder:
+        for rows in find_homologues(steps, query, training, criteria, False, folder):
+            contaminated[rows["query"].to_numpy()] = True
+            pairs += len(rows)
+            listed = pa.concat_tables([listed, pa.Table.from_batches([rows]).cast(_LISTED)])
+            order = [("query", "ascending"), ("target", "ascending")]
+            listed = listed.sort_by(order).slice(0, LISTED_PAIRS)
+    tested = _names(queries, listed["query"])
+    trained = _names(pool, listed["target"])
+    report = {
+        "sequences": query.n_sequences,
+        "contaminated": int(contaminated.sum()),
+        "pairs": pairs,
+        "first_pairs": [
+            {
+                "held_out": tested[hit["query"]],
+                "training": trained[hit["target"]],
+                "identity": hit["identity"],
+                "e_value": hit["e_value"],
+            }
+            for hit in listed.to_pylist()
+        ],
+    }
+    write_json(out, report)
+
+
+def _names(pool: Pool, keys: pa.ChunkedArray) -> dict[int, str]:
+    """Id and source of the first record of each of a few sequences."""
     names: dict[int, str] = {}
-    for rows in read_rows(split / "assignment.parquet", ["key", "id", "source"]):
-        for row in rows.filter(pa.compute.is_in(rows["key"], value_set=wanted)).to_pylist():
-            names[row["key"]] = f"{row['id']} ({row['source']})"
-    return [
-        {
-            "training": names[hit.query],
-            "validation": names[hit.target],
-            "identity": hit.identity,
-            "e_value": hit.e_value,
-        }
-        for hit in hits
-    ]
+    for part in pool.parts:
+        local = pc.subtract(keys.cast(pa.int64()), part.first_key)
+        wanted = local.filter(pc.and_(pc.greater_equal(local, 0), pc.less(local, part.n_sequences)))
+        if len(wanted):
+            for rows in part.records(["key", "id", "source"]):
+                chosen = rows.filter(pc.is_in(rows["key"].cast(pa.int64()), value_set=wanted))
+                for row in chosen.to_pylist():
+                    key = row["key"] + part.first_key
+                    names.setdefault(key, f"{row['id']} ({row['source']})")
+    return names
+
+
+def _complaint(split: Path, found: dict[str, Any], failed: Path) -> str:
+    counts = ", ".join(
+        f"{one['contaminated']} of {one['sequences']} {name} sequences"
+        for name, one in found.items()
+        if one["pairs"]
+    )
+    first = next(one["first_pairs"][0] for one in found.values() if one["pairs"])
+    return (
+        f"{counts} have a homologue among the training sequences of {split}, for example "
+        f"{first['held_out']} and {first['training']} ({100 * first['identity']:.0f} % identity). "
+        f"The report is {failed}. Make the split again with the same min-seq-id, coverage and "
+        "downstream tests and at least this sensitivity"
+    )

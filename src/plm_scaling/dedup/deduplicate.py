@@ -1,174 +1,177 @@
-"""Pool the sources and keep one representative per cluster of near-identical sequences."""
+"""Keep one representative of every cluster of near-identical sequences."""
 
 import logging
-import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 
 from plm_scaling.counts import Counts
-from plm_scaling.dedup.database import (
-    END,
-    make_subdatabase,
-    read_clusters,
-    read_index,
-    read_sequences,
-)
-from plm_scaling.dedup.mmseqs import Mmseqs, find_mmseqs
+from plm_scaling.dedup import STAGE_VERSION
+from plm_scaling.dedup.arrays import new_array, open_array
+from plm_scaling.dedup.clusters import cluster
+from plm_scaling.dedup.mmseqs import find_mmseqs
+from plm_scaling.dedup.pool import Pool, PoolPart
+from plm_scaling.dedup.resources import Resources
+from plm_scaling.dedup.selection import Selection, keys_of, span
+from plm_scaling.dedup.steps import Steps
 from plm_scaling.errors import DedupError
-from plm_scaling.files import atomic, write_json
-from plm_scaling.rows import RowWriter
+from plm_scaling.files import write_json
+from plm_scaling.parts import part_name
+from plm_scaling.rows import ROWS_PER_GROUP, RowWriter
 
 logger = logging.getLogger("plm_scaling")
 
-MMSEQS_MAX_LENGTH = 65535  # its default; longer sequences would be cut while clustering
-
-CLUSTER_SCHEMA = pa.schema(
-    [
-        ("key", pa.uint32()),
-        ("id", pa.string()),
-        ("source", pa.dictionary(pa.int8(), pa.string())),
-        ("length", pa.uint32()),
-        ("representative", pa.uint32()),
-    ]
-)
+REPRESENTATIVE_SCHEMA = pa.schema([("representative", pa.uint32())])
+_LENGTH_BITS, _KEY_BITS = 24, 32
 
 
 def deduplicate(
-    fasta: list[Path],
-    sources: list[str],
+    pool: Path,
     min_seq_id: float,
     coverage: float,
     threads: int,
+    memory_mb: int,
+    scratch: Path | None,
     mmseqs: str,
     out: Path,
 ) -> None:
-    """Cluster all sources together with `linclust` and keep the representatives.
+    """Cluster the whole pool with `linclust` and choose a representative of each cluster.
 
-    `fasta[i]` is the cleaned file of `sources[i]`. Two sequences are near-identical when an
-    alignment covers `coverage` of both at an identity of at least `min_seq_id`. The folder `out`
-    gets the database `reps`, clusters.parquet (one row per input sequence), counts.tsv and
-    tool.json. The result does not depend on `threads`.
+    Two sequences are near-identical when an alignment covers `coverage` of both at an identity of
+    at least `min_seq_id`. linclust's representative stays if no other source of the cluster comes
+    before its own in the pool; otherwise the longest member of the first such source takes its
+    place (of equal ones, that of the lowest key). All members are then still within `min_seq_id`
+    of linclust's representative, but not necessarily of ours. A sequence's source is that of its
+    first record.
+
+    The folder `out` gets part-0000.parquet … with the column `representative` (global key) for each
+    sequence of the pool's part, counts.tsv and tool.json. The result does not depend on `threads`,
+    on `memory_mb`, or on the number of parts. Finished steps of a killed attempt are used. Memory:
+    MMseqs2's index and k-mer table; ours are files.
     """
-    if len(fasta) != len(sources):
-        raise DedupError(f"{len(fasta)} files but {len(sources)} sources; give one name per file")
-    if len(set(sources)) != len(sources):
-        raise DedupError(f"a source is named twice in {sources}; give each name once")
-    for path in fasta:
-        if not path.is_file() or path.stat().st_size == 0:
-            raise DedupError(f"{path} is missing or empty; clean the source first")
     tool = find_mmseqs(mmseqs)
-    logger.info("[dedup] MMseqs2 %s: clustering at %g identity", tool.version, min_seq_id)
-    with atomic(out) as folder:
-        work = folder / "work"
-        work.mkdir(parents=True)
-        pool = work / "pool"
-        tool.run("createdb", *fasta, pool, "--dbtype", 1, "--shuffle", 0, "--threads", threads)
-        keys, lengths = read_index(pool)
-        lengths = lengths - len(END)
-        first_keys = _first_keys(pool, len(sources), len(keys))
-        representative = _cluster(tool, pool, min_seq_id, coverage, threads, lengths)
-        kept = np.flatnonzero(representative == keys)
-        make_subdatabase(tool, pool, kept, folder / "reps")
-        _write_clusters(folder, pool, sources, first_keys, lengths, representative)
-        counts = _count(sources, first_keys, lengths, representative)
-        counts.write(folder / "counts.tsv")
-        write_json(folder / "tool.json", {"mmseqs": tool.version})
-        shutil.rmtree(work)
+    opened = Pool.open(pool)
+    n = opened.n_sequences
+    if n == 0:
+        raise DedupError(f"{pool} holds no sequence; check the sources")
+    asked = {
+        "stage": STAGE_VERSION,
+        "min_seq_id": min_seq_id,
+        "coverage": coverage,
+        "pool": pool_state(opened),
+    }
+    resources = Resources(threads, memory_mb, scratch)
+    options = ("--min-seq-id", min_seq_id, "-c", coverage)
+    with Steps(out, "dedup", asked, tool, resources) as steps:
+        logger.info(
+            "[dedup] MMseqs2 %s: clustering %s sequences at %g identity",
+            *(tool.version, f"{n:,}", min_seq_id),
+        )
+        everything = Selection(opened, keys_of)
+        clusters = steps.run(
+            "linclust.npy",
+            lambda path: cluster(steps, everything, "linclust", options, n, path),
+        )
+        chosen = steps.run("representatives", lambda path: _choose(opened, clusters, path))
+        steps.finish(lambda folder: _write(opened, chosen, tool.version, folder))
+
+
+def pool_state(pool: Pool) -> list[Any]:
+    """What says that the pool is the same as at an earlier attempt."""
+    files = ("part.json", "records.parquet", "sequences", "sequences.index")
+    return [file_state(part.folder / name) for part in pool.parts for name in files]
+
+
+def file_state(path: Path) -> list[Any]:
+    """Name, size and time of a file, for `Steps`."""
+    found = path.stat()
+    return [str(path), found.st_size, found.st_mtime_ns]
+
+
+def _choose(pool: Pool, clusters: Path, folder: Path) -> None:
+    """Write owner.npy (int8: source of each key) and representative.npy (uint32)."""
+    folder.mkdir()
+    linclust = open_array(clusters)
+    owner = new_array(folder / "owner.npy", pool.n_sequences, np.int8)
+    # The best member of each cluster at the key of its representative, as one number whose minimum
+    # is looked for: source, then length descending, then key.
+    best = new_array(folder / "best.npy", pool.n_sequences, np.uint64)
+    best[:] = np.iinfo(np.uint64).max
+    longest = (1 << _LENGTH_BITS) - 1
+    for part in pool.parts:
+        keys = keys_of(part)
+        here = span(part)
+        owner[here] = part.owners()
+        rank = owner[here].astype(np.uint64) << np.uint64(_LENGTH_BITS + _KEY_BITS)
+        shortness = (longest - np.minimum(part.index()[1], longest)).astype(np.uint64)
+        rank |= (shortness << np.uint64(_KEY_BITS)) | keys.astype(np.uint64)
+        np.minimum.at(best, linclust[here], rank)
+    representative = new_array(folder / "representative.npy", pool.n_sequences, np.uint32)
+    for part in pool.parts:
+        here = span(part)
+        heads = linclust[here]
+        member = (best[heads] & np.uint64((1 << _KEY_BITS) - 1)).astype(np.uint32)
+        representative[here] = np.where(owner[heads] == owner[member], heads, member)
+    (folder / "best.npy").unlink()
+
+
+def _write(pool: Pool, chosen: Path, version: str, folder: Path) -> None:
+    folder.mkdir()
+    owner = open_array(chosen / "owner.npy")
+    representative = open_array(chosen / "representative.npy")
+    counts = Counts("dedup")
+    for part in pool.parts:
+        _count(pool.sources, part, owner, representative, counts)
+        with RowWriter(folder / f"{part_name(part.number)}.parquet", REPRESENTATIVE_SCHEMA) as rows:
+            for start in range(0, max(part.n_sequences, 1), ROWS_PER_GROUP):
+                stop = min(start + ROWS_PER_GROUP, part.n_sequences)
+                block = representative[part.first_key + start : part.first_key + stop]
+                rows.write(pa.table([block], schema=REPRESENTATIVE_SCHEMA))
+    counts.write(folder / "counts.tsv")
+    write_json(folder / "tool.json", {"mmseqs": version})
     logger.info(
-        "[dedup] %s of %s sequences kept (%s)",
-        f"{len(kept):,}",
-        f"{len(keys):,}",
-        ", ".join(f"{s} {counts.get(s, 'kept')[0]:,}" for s in sources),
-    )
-
-
-def _first_keys(pool: Path, n_sources: int, n_sequences: int) -> np.ndarray:
-    """The key at which each source begins, then the number of keys; from the `.lookup` file.
-
-    With --shuffle 0 keys count the input in order, so that a source is a range of keys.
-    """
-    files = pa.csv.open_csv(
-        pool.with_name(f"{pool.name}.lookup"),
-        read_options=pa.csv.ReadOptions(column_names=["key", "id", "file"]),
-        parse_options=pa.csv.ParseOptions(delimiter="\t", quote_char=False),
-        convert_options=pa.csv.ConvertOptions(
-            include_columns=["file"], column_types={"file": pa.int32()}
+        "[dedup] %s",
+        ", ".join(
+            f"{source}: {counts.get(source, 'kept')[0]:,} of {counts.get(source, 'in')[0]:,} kept"
+            for source in pool.sources
         ),
     )
-    counts = np.zeros(n_sources, np.int64)
-    previous = 0
-    for batch in files:
-        numbers = batch.column(0).to_numpy()
-        if numbers[0] < previous or (np.diff(numbers) < 0).any():
-            raise DedupError(
-                f"{pool}.lookup mixes the input files: this MMseqs2 shuffles its input"
-            )
-        counts += np.bincount(numbers, minlength=n_sources)
-        previous = numbers[-1]
-    if counts.sum() != n_sequences:
-        raise DedupError(f"{pool} has {counts.sum()} names for {n_sequences} sequences")
-    return np.concatenate(([0], np.cumsum(counts)))
 
 
-def _cluster(
-    tool: Mmseqs, pool: Path, min_seq_id: float, coverage: float, threads: int, lengths: np.ndarray
-) -> np.ndarray:
-    """The representative's key of each key (uint32, index = key)."""
-    clusters = pool.with_name("clusters")
-    tool.run(
-        *("linclust", pool, clusters, pool.with_name("tmp")),
-        *("--min-seq-id", min_seq_id, "-c", coverage, "--cov-mode", 0),
-        *("--max-seq-len", longest(lengths), "--threads", threads),
-    )
-    members, representatives = read_clusters(clusters)
-    if len(members) != len(lengths):
-        raise DedupError(f"linclust placed {len(members)} of {len(lengths)} sequences")
-    representative = np.empty(len(lengths), np.uint32)
-    representative[members] = representatives
-    return representative
-
-
-def longest(lengths: np.ndarray) -> int:
-    """A --max-seq-len above every sequence: MMseqs2 would cut those above its default."""
-    return max(MMSEQS_MAX_LENGTH, int(lengths.max(initial=0)) + 1)
-
-
-def _write_clusters(
-    folder: Path,
-    pool: Path,
-    sources: list[str],
-    first_keys: np.ndarray,
-    lengths: np.ndarray,
-    representative: np.ndarray,
-) -> None:
-    """clusters.parquet: key, id, source, length and representative of every input sequence."""
-    with RowWriter(folder / "clusters.parquet", CLUSTER_SCHEMA) as writer:
-        start = 0
-        for names in read_sequences(pool.with_name(f"{pool.name}_h")):
-            keys = np.arange(start, start + len(names), dtype=np.uint32)
-            start += len(names)
-            codes = np.searchsorted(first_keys, keys, side="right") - 1
-            source = pa.DictionaryArray.from_arrays(codes.astype(np.int8), sources)
-            columns = [keys, pa.array(names, pa.binary()).cast(pa.string()), source]
-            columns += [lengths[keys], representative[keys]]
-            writer.write(pa.table(columns, names=CLUSTER_SCHEMA.names))
+REASONS = [
+    "kept",
+    "duplicate_within_source",
+    "duplicate_across_sources",
+    "exact_copy_within_source",
+    "exact_copy_across_sources",
+]
 
 
 def _count(
-    sources: list[str], first_keys: np.ndarray, lengths: np.ndarray, representative: np.ndarray
-) -> Counts:
-    counts = Counts("dedup")
-    for number, source in enumerate(sources):
-        first, end = first_keys[number], first_keys[number + 1]
-        own, length = representative[first:end], lengths[first:end]
-        kept = own == np.arange(first, end)
-        within = ~kept & (own >= first) & (own < end)
-        counts.add(source, "in", end - first, length.sum())
-        counts.add(source, "kept", kept.sum(), length[kept].sum())
-        counts.add(source, "duplicate_within_source", within.sum(), length[within].sum())
-        across = ~kept & ~within
-        counts.add(source, "duplicate_across_sources", across.sum(), length[across].sum())
-    return counts
+    sources: list[str],
+    part: PoolPart,
+    owner: np.ndarray,
+    representative: np.ndarray,
+    counts: Counts,
+) -> None:
+    """Count the records of a part by source and by what became of them."""
+    last = -1
+    for rows in part.records(["key", "source", "length"]):
+        local = rows["key"].to_numpy().astype(np.int64)
+        source = rows["source"].combine_chunks().indices.to_numpy()
+        length = rows["length"].to_numpy().astype(np.int64)
+        is_copy = np.diff(local, prepend=last) == 0
+        last = local[-1] if len(local) else last
+        keys = local + part.first_key
+        heads = representative[keys]
+        kept_by = np.where(is_copy, owner[keys], owner[heads])
+        reason = np.where(source == kept_by, 1, 2) + 2 * is_copy
+        reason[~is_copy & (heads == keys)] = 0
+        for number, name in enumerate(sources):
+            own = source == number
+            counts.add(name, "in", own.sum(), length[own].sum())
+            for code, what in enumerate(REASONS):
+                chosen = own & (reason == code)
+                counts.add(name, what, chosen.sum(), length[chosen].sum())

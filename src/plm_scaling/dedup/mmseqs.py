@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections import deque
 from dataclasses import dataclass
@@ -23,6 +24,15 @@ INSTALL_HINT = (
     f"MMseqs2 {PINNED_RELEASE} binary with --mmseqs"
 )
 
+# A watcher in the command's process group reads from a pipe whose other end only our process holds:
+# when that closes, it kills the group. (PR_SET_PDEATHSIG would not reach what MMseqs2's scripts
+# start.) The watcher must not hold the command's output, or reading that would never end.
+_GUARDED = """
+exec 3<&0
+(cat <&3; kill -KILL 0) >/dev/null 2>&1 &
+exec "$@" </dev/null 3<&-
+"""
+
 
 @dataclass(frozen=True)
 class Mmseqs:
@@ -31,35 +41,52 @@ class Mmseqs:
     path: Path
     version: str
 
-    def run(self, *arguments: str | Path | int | float) -> None:
+    def run(self, *arguments: str | Path | int | float, keep_open: tuple[int, ...] = ()) -> None:
         """Run one MMseqs2 command; its output goes to the debug log.
 
-        Raises `DedupError` with the command's last lines if it fails.
+        The command and all that it starts end when this process ends, however that happens: a
+        killed step leaves nothing behind that would write into the folder of the next attempt.
+        They inherit the file descriptors `keep_open`. Raises `DedupError` with the command's last
+        lines if it fails.
         """
         command = [str(self.path), *map(str, arguments)]
         logger.debug("run: %s", " ".join(command))
         last: deque[str] = deque(maxlen=LAST_LINES)
         environment = {**os.environ, "LC_ALL": "C"}  # MMseqs2's shell scripts use sort and awk
         with subprocess.Popen(
-            command,
+            ["sh", "-c", _GUARDED, "sh", *command],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             env=environment,
+            start_new_session=True,
+            pass_fds=keep_open,
         ) as process:
+            assert process.stdin is not None
             assert process.stdout is not None
-            for line in process.stdout:
-                if line := line.strip():
-                    last.append(line)
-                    logger.debug("mmseqs: %s", line)
+            try:
+                for line in process.stdout:
+                    if line := line.strip():
+                        last.append(line)
+                        logger.debug("mmseqs: %s", line)
+                process.wait()
+            finally:
+                process.stdin.close()
         if process.returncode != 0:
             output = "\n  ".join(last)
             raise DedupError(
-                f"mmseqs {arguments[0]} failed with exit code {process.returncode} "
+                f"mmseqs {arguments[0]} failed with {_ending(process.returncode)} "
                 f"({' '.join(command)}); its last lines:\n  {output}\nCheck free disk space and "
                 "memory, and the input named above"
             )
+
+
+def _ending(returncode: int) -> str:
+    if returncode < 0:
+        return f"signal {signal.Signals(-returncode).name}"
+    return f"exit code {returncode}"
 
 
 def find_mmseqs(mmseqs: str) -> Mmseqs:

@@ -5,9 +5,9 @@
 
 from collections.abc import Iterable
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
-DATA_FIGURES = ("funnel", "perplexity")
+DATA_FIGURES = ("funnel", "perplexity", "masking")
 PUBLISHED_FIGURES = (
     *("isoflop", "frontier", "loss_contours", "parametric"),
     *("ur50_unimeta", "repeated", "transfer", "mask_ratio"),
@@ -21,6 +21,11 @@ _OF_LAW = {
 }
 
 
-def run_figures(laws: Iterable[str]) -> list[str]:
-    """Names of the figures of a study that fits these laws."""
-    return ["learning_curves", *dict.fromkeys(f for law in laws for f in _OF_LAW.get(law, ()))]
+def run_figures(laws: Iterable[str], n_corpora: int) -> list[str]:
+    """Names of the figures of a study that fits these laws, and trains on so many corpora."""
+    compared = ["corpora"] if n_corpora > 1 else []
+    return [
+        "learning_curves",
+        *compared,
+        *dict.fromkeys(f for law in laws for f in _OF_LAW.get(law, ())),
+    ]

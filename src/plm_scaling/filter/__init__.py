@@ -1,3 +1,3 @@
-"""Reference n-gram model, score table and selection."""
+"""Reference models, score tables and selection."""
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2

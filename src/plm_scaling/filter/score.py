@@ -1,130 +1,104 @@
-"""The score table: one row per training and validation sequence, before any threshold."""
+"""The score table: one row per sequence that may be trained on or evaluated, before any threshold.
+
+It is written part by part and does not depend on how many parts there are.
+"""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from plm_scaling.dedup.database import read_chunks, read_index
-from plm_scaling.dedup.split import REFERENCE, TRAIN, VALID, sequences_of
-from plm_scaling.errors import FilterError
-from plm_scaling.files import atomic, sha256_of
-from plm_scaling.filter import ngram
-from plm_scaling.progress import Progress, short_number
-from plm_scaling.rows import RowCursor, RowWriter, read_rows
+from plm_scaling.dedup.pool import Pool, PoolPart
+from plm_scaling.files import atomic
+from plm_scaling.filter.chunks import chunks
+from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
+from plm_scaling.filter.membership import SPLITS, Membership, pool_part_of, read_membership
+from plm_scaling.filter.reference import ReferenceModel
+from plm_scaling.progress import Progress
+from plm_scaling.rows import RowWriter
 
 logger = logging.getLogger("plm_scaling")
 
+NAME = pa.dictionary(pa.int8(), pa.string())
+SCORES = ("nll_per_residue", "unknown_fraction", "distinct_3mer_ratio")
 SCORE_SCHEMA = pa.schema(
     [
         ("key", pa.uint32()),
         ("id", pa.string()),
-        ("source", pa.dictionary(pa.int8(), pa.string())),
-        ("split", pa.string()),
+        ("source", NAME),
+        ("split", NAME),
         ("length", pa.uint32()),
-        ("nll_per_residue", pa.float32()),
-        ("unknown_fraction", pa.float32()),
-        ("distinct_3mer_ratio", pa.float32()),
-        ("model", pa.string()),
+        *((name, pa.float32()) for name in SCORES),
+        ("model", NAME),
     ]
 )
-UNKNOWN = b"XBZJ"
-_IS_UNKNOWN = bytes(c in UNKNOWN for c in range(256))
-_TRIMERS = ngram.SYMBOLS**3
-_SEQUENCES_PER_BLOCK = 256  # 256 × 22³ flags stay in the cache
 
 
-def score_sequences(
-    split: Path, reference_source: str, order: int, out_model: Path, out: Path
+def score_part(
+    pool: Path, split: Path, part: int, model: ReferenceModel, redundant: bool, out: Path
 ) -> None:
-    """Train the reference n-gram model and score every training and validation sequence with it.
+    """Score the sequences of one part and write the table `out`.
 
-    `nll_per_residue` is the mean of −ln P in nats, `unknown_fraction` the share of X B Z J,
-    `distinct_3mer_ratio` the number of different 3-mers over that of all (missing below 3 residues;
-    low in repeats, and falling slowly with length in any protein). The model is saved to
-    `out_model`; the column `model` names it by order, source and checksum.
+    A row has the global key, id and source of the sequence's first record, its split and length
+    (residues); `nll_per_residue`, the mean of −ln P in nats (missing where the model says nothing);
+    `unknown_fraction`, the share of X B Z J; `distinct_3mer_ratio`, the number of different 3-mers
+    over that of all (missing below 3 residues); and the model's name. Representatives of training
+    and held-out splits are scored, and with `redundant` also near-duplicates in training. The part
+    is held in memory, but not its sequences.
     """
-    reference = sequences_of(split, REFERENCE)
-    counts = np.zeros(ngram.SYMBOLS**order, np.int64) if 1 <= order <= ngram.MAX_ORDER else None
-    if counts is None:
-        raise FilterError(f"n-gram order {order} is not supported; use 1 to {ngram.MAX_ORDER}")
-    for chunk in read_chunks(reference):
-        counts += ngram.count(chunk, order)
-    model = ngram.train(counts, order)
-    model.save(out_model)
-    name = f"{order}-gram {reference_source} {sha256_of(out_model)[:12]}"
-    logger.info("[filter] %d-gram model on %s residues", order, short_number(_residues(reference)))
+    opened = Pool.open(pool)
+    own = pool_part_of(opened, part)
+    membership = read_membership(split, own)
+    chosen = membership.scored(redundant)
+    scores = {name: np.full(own.n_sequences, np.nan, np.float32) for name in SCORES}
+    progress = Progress(f"scores, part {part}", int(chosen.sum()), "sequences")
+    for keys, chunk, lengths in chunks(opened, own, chosen, model.chunk_residues):
+        scores["nll_per_residue"][keys] = model.nll_per_residue(chunk, lengths)
+        scores["unknown_fraction"][keys] = unknown_fraction(chunk, lengths)
+        scores["distinct_3mer_ratio"][keys] = distinct_3mer_ratio(chunk, lengths)
+        progress.add(len(keys))
     with atomic(out) as temporary, RowWriter(temporary, SCORE_SCHEMA) as writer:
-        total = sum(_residues(sequences_of(split, part)) for part in (TRAIN, VALID))
-        progress = Progress("filter", total, "residues")
-        for part in (TRAIN, VALID):
-            cursor = RowCursor(
-                read_rows(
-                    split / "assignment.parquet",
-                    ["key", "id", "source", "split", "length"],
-                    split=part,
-                )
-            )
-            for chunk in read_chunks(sequences_of(split, part)):
-                lengths = entry_lengths(chunk)
-                rows = cursor.take(len(lengths))
-                if not np.array_equal(rows["length"].to_numpy(), lengths):
-                    raise FilterError(
-                        f"{split}: the {part} sequences do not match assignment.parquet; "
-                        "make the split again"
-                    )
-                scores = score_chunk(model, chunk, lengths)
-                for column, values in zip(SCORE_SCHEMA.names[5:8], scores, strict=True):
-                    rows = rows.append_column(column, pa.array(values, mask=np.isnan(values)))
-                writer.write(rows.append_column("model", pa.array([name] * len(rows))))
-                progress.add(int(lengths.sum()))
+        for rows in _first_records(own, chosen):
+            keys = rows["key"].to_numpy()
+            columns = {
+                "key": keys + np.uint32(own.first_key),
+                "id": rows["id"],
+                "source": rows["source"],
+                "split": _names(membership, keys),
+                "length": rows["length"],
+                **{name: _or_missing(values[keys]) for name, values in scores.items()},
+                "model": _constant(model.name, len(keys)),
+            }
+            writer.write(pa.table(columns))
         scored = writer.rows
-    logger.info("[filter] %s sequences scored", f"{scored:,}")
+    logger.info(
+        "[scores] part %d of %d: %s sequences by %s",
+        part + 1,
+        len(opened.parts),
+        f"{scored:,}",
+        model.name,
+    )
 
 
-def _residues(database: Path) -> int:
-    lengths = read_index(database)[1]
-    return int(lengths.sum()) - len(ngram.END) * len(lengths)
+def _first_records(part: PoolPart, chosen: np.ndarray) -> Iterator[pa.Table]:
+    """The first record of every chosen sequence, in the order of keys."""
+    last = -1
+    for rows in part.records(["key", "id", "source", "length"]):
+        keys = rows["key"].to_numpy().astype(np.int64)
+        first = np.diff(keys, prepend=last) > 0
+        last = keys[-1] if len(keys) else last
+        yield rows.filter(pa.array(first & chosen[keys]))
 
 
-def entry_lengths(chunk: bytes) -> np.ndarray:
-    """Residues of each sequence of a database chunk."""
-    ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == 0)
-    return np.diff(ends, prepend=-1) - len(ngram.END)
+def _names(membership: Membership, keys: np.ndarray) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(membership.split[keys]), list(SPLITS))
 
 
-def score_chunk(
-    model: ngram.Ngram, chunk: bytes, lengths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean nats per residue, unknown fraction and distinct 3-mer ratio of each sequence."""
-    between = max(model.order - 1, len(ngram.END))
-    nll = np.add.reduceat(model.nll_of(chunk), starts_of(lengths, between)) / lengths
-    places = np.flatnonzero(np.frombuffer(chunk.translate(_IS_UNKNOWN), np.bool_))
-    owner = np.searchsorted(np.cumsum(lengths + len(ngram.END)), places, side="right")
-    unknown = np.bincount(owner, minlength=len(lengths)) / lengths
-    return nll, unknown, distinct_3mer_ratio(chunk, lengths)
+def _constant(name: str, n: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), [name])
 
 
-def starts_of(lengths: np.ndarray, between: int) -> np.ndarray:
-    """Where each sequence begins when `between` bytes follow every one."""
-    return np.cumsum(lengths + between) - (lengths + between)
-
-
-def distinct_3mer_ratio(chunk: bytes, lengths: np.ndarray) -> np.ndarray:
-    """Different 3-mers of each sequence over all its 3-mers, NaN for fewer than 3 residues."""
-    codes = ngram.encode(chunk, 3)
-    trimers = ngram.windows(codes, 3)
-    inside = codes != ngram.BOUNDARY
-    places = np.flatnonzero(inside[2:] & inside[1:-1] & inside[:-2])
-    owner = np.repeat(np.arange(len(lengths)), np.maximum(lengths - 2, 0))
-    seen = owner % _SEQUENCES_PER_BLOCK * _TRIMERS + trimers[places]
-    ends = np.searchsorted(owner, np.arange(0, len(lengths), _SEQUENCES_PER_BLOCK))
-    distinct = []
-    for block in np.split(seen, ends[1:]):
-        flags = np.zeros((_SEQUENCES_PER_BLOCK, _TRIMERS), bool)
-        flags.ravel()[block] = True
-        # Bits of eight flags at a time: much faster than a sum over the flags.
-        distinct.append(np.bitwise_count(flags.view(np.uint64)).sum(axis=1, dtype=np.int64))
-    counts = np.concatenate(distinct)[: len(lengths)]
-    return np.where(lengths >= 3, counts / np.maximum(lengths - 2, 1), np.nan)
+def _or_missing(values: np.ndarray) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))

@@ -1,177 +1,237 @@
-"""Apply the thresholds to the score table; nothing is scored again when a threshold changes."""
+"""Apply the rules to the score tables; nothing is scored again when a threshold changes.
+
+Two passes over the parts: the first counts histograms of perplexity and sets the thresholds, the
+second judges every record. One part's scores are held at a time, and no sequences.
+"""
 
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from plm_scaling.counts import Counts
-from plm_scaling.dedup.database import make_subdatabase
 from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.dedup.split import TRAIN, VALID, sequences_of
+from plm_scaling.dedup.pool import Pool
 from plm_scaling.errors import FilterError
 from plm_scaling.files import atomic, write_json
-from plm_scaling.filter.score import SCORE_SCHEMA
-from plm_scaling.rows import RowWriter, read_rows
+from plm_scaling.filter.examples import Examples
+from plm_scaling.filter.membership import SPLITS, TRAIN, VALID
+from plm_scaling.filter.overlap import Overlap
+from plm_scaling.filter.rules import KEPT, REASONS, TOO_HIGH, TOO_LOW, Rules
+from plm_scaling.filter.scores import PartScores, ScoreParts
+from plm_scaling.filter.strata import (
+    NAME,
+    REDUNDANT,
+    SELECTED_SCHEMA,
+    STRATA,
+    Records,
+    entering,
+    named,
+)
+from plm_scaling.filter.thresholds import (
+    MISSING,
+    RESOLUTION,
+    Histograms,
+    LengthBins,
+    Limits,
+    check_quantiles,
+    steps_of,
+)
+from plm_scaling.filter.totals import Totals
+from plm_scaling.parts import part_name
+from plm_scaling.progress import Progress
+from plm_scaling.rows import RowWriter
 
 logger = logging.getLogger("plm_scaling")
 
-# In the order in which they are tried; the first that fails is the reason.
-KEPT = "kept"
-REASONS = [
-    KEPT,
-    "too_short",
-    "too_long",
-    "too_many_unknown",
-    "low_complexity",
-    "perplexity_too_low",
-    "perplexity_too_high",
-]
-DROPPED_SCHEMA = SCORE_SCHEMA.append(pa.field("reason", pa.string()))
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Rules that look at one sequence alone; lengths in residues, fractions 0 to 1."""
-
-    min_length: int
-    max_length: int
-    max_unknown_fraction: float
-    min_distinct_3mer_ratio: float
-
-
-def selected_sequences(folder: Path, split: str, source: str) -> Path:
-    """The sequence database of what was kept of one split and source."""
-    return folder / split / source
+DROPPED_SCHEMA = pa.schema(
+    [
+        ("key", pa.uint32()),
+        ("id", pa.string()),
+        ("source", NAME),
+        ("split", NAME),
+        ("length", pa.uint32()),
+        ("nll_per_residue", pa.float32()),
+        ("unknown_fraction", pa.float32()),
+        ("distinct_3mer_ratio", pa.float32()),
+        ("reason", NAME),
+    ]
+)
 
 
 def select_sequences(
-    scores: Path,
+    pool: Path,
     split: Path,
+    scores: Path,
     min_length: int,
     max_length: int,
     max_unknown_fraction: float,
     min_distinct_3mer_ratio: float,
-    perplexity_quantiles: list[float],
+    length_bins: Sequence[int],
+    perplexity_quantiles: Sequence[float],
+    redundant: bool,
+    unfiltered: bool,
     mmseqs: str,
     out: Path,
 ) -> None:
-    """Keep the sequences that pass all rules and copy them to one database per split and source.
+    """Judge every record whose sequence has a score and list those to tokenise.
 
-    Length, unknown residues and low complexity are judged in both splits. The perplexity rule is
-    applied to training only, so that the held-out set, and with it the loss, does not depend on its
-    threshold. Its two thresholds are quantiles, per source, of the training sequences that pass the
-    other rules; 0 and 1 keep all. The folder `out` gets kept.parquet, dropped.parquet (with score
-    and reason), thresholds.json, counts.tsv and the databases.
+    Length, unknown residues and low complexity are judged in all splits. The perplexity rule is
+    applied to training only, so that the held-out sets, and with them the loss, do not depend on
+    its thresholds: two quantiles, per source and length bin (`length_bins`: lower edges in
+    residues), of the training representatives that pass the other rules; 0 and 1 keep all.
+
+    The folder `out` gets part-….parquet (strata of `plm_scaling.filter.strata`), dropped.parquet
+    (every record that fails, with scores and reason, also where `unfiltered` selects it for corpora
+    that are not filtered), thresholds.json, counts.tsv, totals.json, and the tables of the figures:
+    perplexity.tsv, examples.tsv and overlap.tsv (which runs MMseqs2). counts.tsv counts records:
+    first records of representatives, with `redundant` also near-duplicates and exact copies in
+    training (`handled:redundant` of those kept).
     """
-    low, high = perplexity_quantiles
-    if not 0 <= low < high <= 1:
-        raise FilterError(f"perplexity quantiles {low} and {high} must ascend between 0 and 1")
-    if not 0 < min_length <= max_length:
-        raise FilterError(f"lengths {min_length} to {max_length} keep no sequence")
-    tool = find_mmseqs(mmseqs)
     rules = Rules(min_length, max_length, max_unknown_fraction, min_distinct_3mer_ratio)
-    limits = _perplexity_limits(scores, rules, low, high)
-    counts = Counts("filter")
+    low, high = check_quantiles(perplexity_quantiles)
+    bins = LengthBins(length_bins)
+    tool = find_mmseqs(mmseqs)
+    opened = Pool.open(pool)
+    parts = ScoreParts(opened, split, scores, redundant)
+    histograms = _count(parts, rules, bins)
+    limits = histograms.limits(low, high)
+    counts, totals = Counts("filter"), Totals(opened.sources)
+    examples, overlap = Examples(opened.sources), Overlap(opened.sources)
+    progress = Progress("filter", len(opened.parts), "parts")
     with atomic(out) as folder:
-        folder.mkdir()
-        keys = _apply(scores, rules, limits, counts, folder)
-        for (part, source), chosen in keys.items():
-            if len(chosen):
-                database = selected_sequences(folder, part, source)
-                make_subdatabase(tool, sequences_of(split, part), chosen, database)
-        for part in (TRAIN, VALID):
-            if not any(len(chosen) for (name, _), chosen in keys.items() if name == part):
-                raise FilterError(f"no {part} sequence passes the filter; loosen its thresholds")
-        perplexity = {
-            source: {"low": a, "high": b, "unit": "nats per residue"}
-            for source, (a, b) in limits.items()
-        }
-        chosen_rules = {**asdict(rules), "perplexity_quantiles": [low, high]}
-        write_json(folder / "thresholds.json", {"rules": chosen_rules, "perplexity": perplexity})
+        folder.mkdir(parents=True)
+        with RowWriter(folder / "dropped.parquet", DROPPED_SCHEMA) as dropped:
+            for part in parts:
+                code = rules.judge(part.length, part.unknown_fraction, part.distinct_3mer_ratio)
+                verdict = _perplexity(part, bins, limits)
+                overlap.add(part, code, verdict)
+                code = np.where(code == 0, verdict, code)
+                name = f"{part_name(part.part.number)}.parquet"
+                with RowWriter(folder / name, SELECTED_SCHEMA) as selected:
+                    for records in entering(part, code, redundant, unfiltered):
+                        selected.write(records.rows(part.part.first_key, opened.sources))
+                        dropped.write(_dropped(part, records, opened.sources))
+                        _tally(counts, opened.sources, records)
+                        totals.add(records)
+                        examples.add(part, records)
+                progress.add(1)
+        for what in (TRAIN, VALID):
+            if not totals.records(what):
+                raise FilterError(f"no {what} sequence passes the filter; loosen its thresholds")
+        write_json(
+            folder / "thresholds.json",
+            {
+                "model": parts.model,
+                "rules": {**asdict(rules), "perplexity_quantiles": [low, high]},
+                "unit": "nats per residue",
+                "perplexity": _described(opened.sources, histograms, limits),
+            },
+        )
+        histograms.write(folder / "perplexity.tsv", limits)
+        examples.write(folder / "examples.tsv")
+        overlap.write(folder / "overlap.tsv", tool)
         counts.write(folder / "counts.tsv")
-    for source in limits:
-        entered, kept = counts.get(source, "in")[0], counts.get(source, KEPT)[0]
-        logger.info("[filter] %s: %s of %s sequences kept", source, f"{kept:,}", f"{entered:,}")
+        write_json(folder / "totals.json", totals.table())
+    for source in opened.sources:
+        if entered := counts.get(source, "in")[0]:
+            kept = counts.get(source, KEPT)[0]
+            logger.info("[filter] %s: %s of %s records kept", source, f"{kept:,}", f"{entered:,}")
 
 
-def judge(table: pa.Table, rules: Rules) -> np.ndarray:
-    """Codes of `REASONS` for the rules that need no threshold from the data."""
-    length = table["length"].to_numpy()
-    unknown = table["unknown_fraction"].to_numpy()
-    distinct = table["distinct_3mer_ratio"].to_numpy(zero_copy_only=False)
-    failed = [
-        length < rules.min_length,
-        length > rules.max_length,
-        unknown > rules.max_unknown_fraction,
-        distinct < rules.min_distinct_3mer_ratio,  # false where missing, in very short ones
-    ]
-    return np.select(failed, range(1, 1 + len(failed)), default=0).astype(np.int8)
-
-
-def _perplexity_limits(
-    scores: Path, rules: Rules, low: float, high: float
-) -> dict[str, tuple[float, float]]:
-    """Lowest and highest nats per residue that stay, per source, from the training sequences."""
-    values: dict[str, list[np.ndarray]] = {}
-    for table in read_rows(scores):
-        passing = (judge(table, rules) == 0) & _equals(table, "split", TRAIN)
-        nll = table["nll_per_residue"].to_numpy()
-        for source in pc.unique(table["source"]).to_pylist():
-            own = nll[passing & _equals(table, "source", source)]
-            values.setdefault(source, []).append(own)
-    limits = {}
-    for source, pieces in values.items():
-        joined = np.concatenate(pieces)
-        if len(joined) == 0:
+def _count(parts: ScoreParts, rules: Rules, bins: LengthBins) -> Histograms:
+    """Perplexity of the training representatives that pass the other rules."""
+    sources = parts.pool.sources
+    histograms = Histograms(sources, bins)
+    entered = np.zeros(len(sources), np.int64)
+    for part in parts:
+        chosen = part.membership.of(TRAIN) & part.membership.representative
+        entered += np.bincount(part.owner[chosen], minlength=len(sources))
+        code = rules.judge(part.length, part.unknown_fraction, part.distinct_3mer_ratio)
+        chosen &= code == 0
+        steps = steps_of(part.nll_per_residue[chosen])
+        histograms.add(part.owner[chosen], part.length[chosen], steps)
+    for source, number, counted in zip(sources, entered, histograms.counts, strict=True):
+        if number and not counted.any():
             raise FilterError(
                 f"no training sequence of {source!r} passes the length, unknown-residue and "
                 "low-complexity rules; loosen them or leave the source out"
             )
-        limits[source] = (float(np.quantile(joined, low)), float(np.quantile(joined, high)))
-    return limits
+    return histograms
 
 
-def _equals(table: pa.Table, column: str, value: str) -> np.ndarray:
-    return pc.equal(table[column], value).to_numpy()
+def _perplexity(part: PartScores, bins: LengthBins, limits: list[list[Limits]]) -> np.ndarray:
+    """Verdict (int8, place in `REASONS`) of the perplexity rule alone on each sequence.
+
+    Held-out sequences, and those about which the model says nothing, pass.
+    """
+    edges = np.array([[(bin_.low, bin_.high) for bin_ in own] for own in limits])
+    place = bins.of(part.length)
+    low, high = (edges[part.owner, place, side] for side in (0, 1))
+    steps = steps_of(part.nll_per_residue)
+    judged = part.scored & part.membership.of(TRAIN) & (steps != MISSING)
+    failed = [judged & (steps < low), judged & (steps >= high)]
+    codes = [REASONS.index(TOO_LOW), REASONS.index(TOO_HIGH)]
+    return np.select(failed, codes, default=0).astype(np.int8)
 
 
-def _apply(
-    scores: Path,
-    rules: Rules,
-    limits: dict[str, tuple[float, float]],
-    counts: Counts,
-    folder: Path,
-) -> dict[tuple[str, str], np.ndarray]:
-    """Write kept.parquet and dropped.parquet, count, and return the kept keys."""
-    keys: dict[tuple[str, str], list[np.ndarray]] = {}
-    reasons = pa.array(REASONS)
-    with (
-        RowWriter(folder / "kept.parquet", SCORE_SCHEMA) as kept,
-        RowWriter(folder / "dropped.parquet", DROPPED_SCHEMA) as dropped,
-    ):
-        for table in read_rows(scores):
-            code = judge(table, rules)
-            is_split = {split: _equals(table, "split", split) for split in (TRAIN, VALID)}
-            is_source = {name: _equals(table, "source", name) for name in limits}
-            nll, length = table["nll_per_residue"].to_numpy(), table["length"].to_numpy()
-            for name, (low, high) in limits.items():
-                open_ = (code == 0) & is_source[name] & is_split[TRAIN]
-                code[open_ & (nll < low)] = REASONS.index("perplexity_too_low")
-                code[open_ & (nll > high)] = REASONS.index("perplexity_too_high")
-            kept.write(table.filter(pa.array(code == 0)))
-            with_reason = table.append_column("reason", reasons.take(pa.array(code)))
-            dropped.write(with_reason.filter(pa.array(code != 0)))
-            for name in limits:
-                own = is_source[name]
-                counts.add(name, "in", own.sum(), length[own].sum())
-                for number, reason in enumerate(REASONS):
-                    chosen = own & (code == number)
-                    counts.add(name, reason, chosen.sum(), length[chosen].sum())
-                for split in (TRAIN, VALID):
-                    chosen = own & (code == 0) & is_split[split]
-                    keys.setdefault((split, name), []).append(table["key"].to_numpy()[chosen])
-    return {place: np.concatenate(pieces) for place, pieces in keys.items()}
+def _dropped(part: PartScores, records: Records, sources: list[str]) -> pa.Table:
+    """The records that fail as rows of `DROPPED_SCHEMA`."""
+    failed = records.code != 0
+    key = records.key[failed]
+    scores = [part.nll_per_residue, part.unknown_fraction, part.distinct_3mer_ratio]
+    columns = [
+        key.astype(np.uint32) + np.uint32(part.part.first_key),
+        records.id.filter(pa.array(failed)),
+        named(records.source[failed], sources),
+        named(records.split[failed], SPLITS),
+        records.length[failed].astype(np.uint32),
+        *(pa.array(values[key], mask=np.isnan(values[key])) for values in scores),
+        named(records.code[failed], REASONS),
+    ]
+    return pa.table(columns, schema=DROPPED_SCHEMA)
+
+
+def _tally(counts: Counts, sources: list[str], records: Records) -> None:
+    """Count what entered, what was kept and what was dropped by reason."""
+    place = records.source.astype(np.int64) * len(REASONS) + records.code
+    shape = (len(sources), len(REASONS))
+    size = len(sources) * len(REASONS)
+    number = np.bincount(place, minlength=size).reshape(shape)
+    residues = np.bincount(place, weights=records.length, minlength=size).reshape(shape)
+    again = (records.code == 0) & (records.stratum == REDUNDANT)
+    for row, source in enumerate(sources):
+        if not number[row].sum():
+            continue
+        counts.add(source, "in", number[row].sum(), residues[row].sum())
+        for code, reason in enumerate(REASONS):
+            counts.add(source, reason, number[row, code], residues[row, code])
+        own = again & (records.source == row)
+        if own.any():
+            counts.add(source, f"handled:{STRATA[REDUNDANT]}", own.sum(), records.length[own].sum())
+
+
+def _described(
+    sources: list[str], histograms: Histograms, limits: list[list[Limits]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Thresholds per source and length bin; sequences stay from `low` to below `high`."""
+    bins = histograms.bins
+    return {
+        source: [
+            {
+                "min_length": bins.bounds(number)[0],
+                "below_length": bins.bounds(number)[1],
+                "low": round(bin_.low * RESOLUTION, 4),
+                "high": round(bin_.high * RESOLUTION, 4),
+                "sequences": int(counted[number].sum()),
+                "from_sequences": bin_.sequences,
+                "from_lengths": [bins.bounds(bin_.first)[0], bins.bounds(bin_.last)[1]],
+            }
+            for number, bin_ in enumerate(own)
+        ]
+        for source, own, counted in zip(sources, limits, histograms.counts, strict=True)
+    }

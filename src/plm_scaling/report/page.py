@@ -26,9 +26,12 @@ CAPTIONS = {
     "loss_contours": "The loss fitted by the parametric law over compute and size; dots are runs "
     "in the colour of their measured loss, lines the best size at each compute by both laws.",
     "learning_curves": "Validation loss while each cell trained, coloured by model size.",
+    "corpora": "The lowest loss of each corpus at each budget, on the same held-out sequences.",
     "funnel": "Sequences kept and dropped by each stage, summed over the sources.",
-    "perplexity": "Perplexity of the training sequences under the reference model; dashed lines "
-    "are the thresholds of the filter.",
+    "perplexity": "Perplexity of the training sequences under the reference model, by length; "
+    "lines are the thresholds of the filter, which drop the same share of every length.",
+    "masking": "Sequences of low complexity among those that the perplexity rule keeps and drops, "
+    "found by the filter's own rule and by tantan (a fifth of the residues masked), on a sample.",
 }
 
 
@@ -59,7 +62,9 @@ def make_report(
     dearest = float(finished["flops"].max()) if len(finished) else None
     status = run_table["status"].value_counts().to_dict()
     funnel = tables.funnel_rows(counts)
-    wanted = [n for n in CAPTIONS if counts or n not in DATA_FIGURES]  # no stale one is shown
+    of_other_runs = {"corpora"} if run_table["corpus"].nunique() < 2 else set()
+    stale = of_other_runs | ({*DATA_FIGURES} if not counts else set())
+    wanted = [name for name in CAPTIONS if name not in stale]
     page = render(
         "page.html.j2",
         study=study,

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from typing import Any
 
 from plm_scaling.config.schema import SweepInputs
@@ -36,6 +37,8 @@ class Cell:
     flops_exact: float
     corpus: str
     mixture: dict[str, float]
+    strata: list[str]
+    unique_tokens_limit: float | dict[str, float] | None
     mask_ratio: float | None
     init_from: str | None
     seed: int
@@ -63,6 +66,15 @@ class Cell:
         """The model's shape."""
         return Shape(self.layers, self.hidden, self.ffn, self.heads)
 
+    @property
+    def epochs(self) -> float | None:
+        """How often the scarcest source is gone through, as far as a limit is set."""
+        limits = self.unique_tokens_limit
+        if limits is not None and not isinstance(limits, dict):
+            return self.tokens / limits
+        of_source = [self.mixture[s] * self.tokens / limit for s, limit in (limits or {}).items()]
+        return max(of_source, default=None)
+
     def to_json(self) -> str:
         """One line of JSON, as the training program takes it."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -79,7 +91,7 @@ class Cell:
 
 
 def plan_cells(config: SweepInputs) -> dict[str, Cell]:
-    """All cells of the config by id, cheapest budgets first, then objective and size.
+    """All cells of the config by id, cheapest budgets first, then objective, corpus and size.
 
     Raises `SweepError` when a size is unknown, when a budget is too small for a batch to come
     within 1 % of it, or when no cell is left.
@@ -88,7 +100,8 @@ def plan_cells(config: SweepInputs) -> dict[str, Cell]:
     for extra in config.sweep.extra:
         shape = shape_of(config, extra.size)
         seed = config.sweep.seeds[0]
-        cell = make_cell(config, extra.objective, extra.size, shape, extra.flops, seed)
+        where = (extra.objective, extra.corpus, extra.size)
+        cell = make_cell(config, *where, shape, extra.flops, seed)
         cells[cell.cell] = cell
     if not cells:
         raise SweepError(
@@ -99,14 +112,15 @@ def plan_cells(config: SweepInputs) -> dict[str, Cell]:
 
 
 def _grid(config: SweepInputs) -> Iterator[Cell]:
-    low, high = config.sweep.tokens_per_parameter
-    shapes = {size: shape_of(config, size) for size in config.sweep.sizes}
-    for budget in config.sweep.budgets_flops:
-        for objective in config.sweep.objectives:
-            for size, shape in shapes.items():
-                if low <= budget / (6 * shape.n_params**2) <= high:
-                    for seed in config.sweep.seeds:
-                        yield make_cell(config, objective, size, shape, budget, seed)
+    sweep = config.sweep
+    low, high = sweep.tokens_per_parameter
+    shapes = {size: shape_of(config, size) for size in sweep.sizes}
+    for budget in sweep.budgets_flops:
+        for objective, corpus, size in product(sweep.objectives, sweep.corpora, sweep.sizes):
+            shape = shapes[size]
+            if low <= budget / (6 * shape.n_params**2) <= high:
+                for seed in sweep.seeds:
+                    yield make_cell(config, objective, corpus, size, shape, budget, seed)
 
 
 def shape_of(config: SweepInputs, size: str) -> Shape:
@@ -123,10 +137,17 @@ def shape_of(config: SweepInputs, size: str) -> Shape:
 
 
 def make_cell(
-    config: SweepInputs, objective: Objective, size: str, shape: Shape, budget: float, seed: int
+    config: SweepInputs,
+    objective: Objective,
+    corpus: str,
+    size: str,
+    shape: Shape,
+    budget: float,
+    seed: int,
 ) -> Cell:
     """Whole steps of whole rows whose 6·N·D comes nearest to `budget` FLOPs."""
     training = config.training
+    data = config.corpora[corpus]
     context = config.tokens.context_length
     batch_tokens = _by_size(training.batch_tokens, shape.n_params)
     batch_rows = max(1, round(batch_tokens / context))
@@ -156,8 +177,10 @@ def make_cell(
         flops_budget=budget,
         flops=flops,
         flops_exact=exact_training_flops(shape, tokens, context, objective),
-        corpus=config.corpus.name,
-        mixture=dict(config.corpus.mixture),
+        corpus=corpus,
+        mixture=dict(data.mixture),
+        strata=data.strata,
+        unique_tokens_limit=data.unique_tokens,
         mask_ratio=config.sweep.mask_ratio if objective == "mlm" else None,
         init_from=None,
         seed=seed,

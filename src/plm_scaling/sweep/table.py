@@ -18,7 +18,8 @@ from plm_scaling.sweep.flops import training_memory_bytes
 logger = logging.getLogger("plm_scaling")
 
 _TEXT = {"objective", "size", "corpus"}
-_OPTIONAL = {"mask_ratio", "init_from"}
+_OPTIONAL = {"mask_ratio", "init_from", "unique_tokens_limit"}
+_JSON = {"mixture", "strata", "unique_tokens_limit"}
 
 
 def plan_sweep(blocks: str, out: Path) -> None:
@@ -34,12 +35,14 @@ def plan_sweep(blocks: str, out: Path) -> None:
 
 
 def write_sweep(cells: Iterable[Cell], out: Path) -> None:
-    """One row per cell; missing values are empty, the mixture is JSON."""
+    """One row per cell; missing values are empty, lists and mappings are JSON."""
     rows = [{"cell": cell.cell, **asdict(cell)} for cell in cells]
     with atomic(out) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**row, "mixture": json.dumps(row["mixture"])} for row in rows)
+        for row in rows:
+            as_json = {name: json.dumps(row[name]) for name in _JSON if row[name] is not None}
+            writer.writerow(row | as_json)
 
 
 def read_sweep(path: Path) -> list[Cell]:
@@ -69,11 +72,18 @@ def show_plan(sweep: Path) -> None:
 
 def bill(cells: list[Cell]) -> str:
     """The sweep as a table for the terminal: what each cell trains and costs, and the totals."""
+    width = max(len("corpus"), *(len(cell.corpus) for cell in cells))
     header = (
-        f"{'cell':10}  {'obj':3}  {'size':>6}  {'N':>7}  {'tokens':>7}  {'D/N':>6}  {'steps':>7}  "
-        f"{'batch':>7}  {'lr':>7}  {'C=6ND':>8}  {'C exact':>8}  {'memory':>7}"
+        f"{'cell':10}  {'obj':3}  {'corpus':{width}}  {'size':>6}  {'N':>7}  {'tokens':>7}  "
+        f"{'epochs':>6}  {'D/N':>6}  {'steps':>7}  {'batch':>7}  {'lr':>7}  "
+        f"{'C=6ND':>8}  {'C exact':>8}  {'memory':>7}"
     )
-    lines = [header, "-" * len(header), *map(_bill_line, cells), "-" * len(header)]
+    lines = [
+        header,
+        "-" * len(header),
+        *(_bill_line(cell, width) for cell in cells),
+        "-" * len(header),
+    ]
     total, exact = sum(c.flops for c in cells), sum(c.flops_exact for c in cells)
     lines.append(
         f"{len(cells)} cells, {short_number(sum(c.tokens for c in cells))} tokens, "
@@ -83,16 +93,20 @@ def bill(cells: list[Cell]) -> str:
         f"that is {exact / 4e14 / 3600:.3g} GPU-hours at 400 TFLOP/s achieved (40 % of an H100's "
         f"peak in bf16), or {exact / 1e10 / 3600:.3g} core-hours at 10 GFLOP/s (a CPU core)"
     )
+    if any(cell.epochs is not None for cell in cells):
+        lines.append("epochs: of the source that corpora.{name}.unique_tokens makes the scarcest")
     lines.append("memory: fp32 weights, gradients, AdamW and activations in one process (estimate)")
     return "\n".join(lines)
 
 
-def _bill_line(cell: Cell) -> str:
+def _bill_line(cell: Cell, width: int) -> str:
     memory = training_memory_bytes(cell.shape, cell.batch_rows, cell.context_length)
+    epochs = "" if cell.epochs is None else f"{cell.epochs:.3g}"
     return (
-        f"{cell.cell:10}  {cell.objective:3}  {cell.size:>6}  {short_number(cell.n_params):>7}  "
-        f"{short_number(cell.tokens):>7}  {cell.tokens / cell.n_params:>6.3g}  {cell.steps:>7}  "
-        f"{short_number(cell.batch_rows * cell.context_length):>7}  "
+        f"{cell.cell:10}  {cell.objective:3}  {cell.corpus:{width}}  {cell.size:>6}  "
+        f"{short_number(cell.n_params):>7}  "
+        f"{short_number(cell.tokens):>7}  {epochs:>6}  {cell.tokens / cell.n_params:>6.3g}  "
+        f"{cell.steps:>7}  {short_number(cell.batch_rows * cell.context_length):>7}  "
         f"{cell.peak_learning_rate:>7.1e}  {cell.flops:>8.2e}  {cell.flops_exact:>8.2e}  "
         f"{short_number(memory) + 'B':>7}"
     )

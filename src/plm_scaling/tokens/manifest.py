@@ -1,5 +1,8 @@
 """The manifest of a token corpus: what lies where, and what it must be."""
 
+import hashlib
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,24 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise TokenError(f"{path} is no manifest of token shards ({error!r}); {AGAIN}") from error
     return manifest
+
+
+def data_sha256(manifest: dict[str, Any], sources: Collection[str], strata: Sequence[str]) -> str:
+    """SHA-256 of the checksums of what a run reads: training shards of these sources and strata,
+    and all held-out ones of proteins. Shards that it does not read do not change it.
+    """
+    read = [
+        (split, source, stratum, [shard["sha256"] for shard in entry["shards"]])
+        for split, content in sorted(manifest["splits"].items())
+        for source, facts in sorted(content["sources"].items())
+        for stratum, entry in sorted(facts["strata"].items())
+        if (
+            source in sources and stratum in strata
+            if split == "train"
+            else facts["kind"] == "protein"
+        )
+    ]
+    return hashlib.sha256(json.dumps(read).encode()).hexdigest()
 
 
 def list_shards(manifest: dict[str, Any], path: Path) -> list[ListedShard]:

@@ -11,10 +11,11 @@ import torch
 from megatron.core.models.gpt import GPTModel
 
 from plm_scaling.errors import TrainError
-from plm_scaling.files import sha256_of, write_json
+from plm_scaling.files import write_json
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.ladder import VOCABULARY_SIZE
-from plm_scaling.tokens.dataset import EpochOrder, TokenCorpus
+from plm_scaling.tokens.dataset import TokenCorpus
+from plm_scaling.tokens.manifest import data_sha256
 from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.batches import Batch, causal_batch, masked_batch
 from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
@@ -64,7 +65,7 @@ def train_cell(
             f"length {spec.context_length}; make the tokens anew"
         )
     with cpu_process(threads, spec.seed):
-        run = _Run(spec, corpus, sha256_of(manifest), out)
+        run = _Run(spec, corpus, out)
         run.resume()
         status, reason = run.train(checkpoint_seconds)
         run.finish(status, reason)
@@ -73,18 +74,20 @@ def train_cell(
 class _Run:
     """Model, optimizer, data and files of one cell."""
 
-    def __init__(self, cell: Cell, corpus: TokenCorpus, manifest_sha256: str, out: Path) -> None:
+    def __init__(self, cell: Cell, corpus: TokenCorpus, out: Path) -> None:
         self.cell = cell
         self.out = out
         self.curve = out.with_name("curve.csv")
         self.checkpoints = out.with_name("checkpoints")
-        self.manifest_sha256 = manifest_sha256
+        self.data_sha256 = data_sha256(corpus.manifest, cell.mixture, cell.strata)
         self.identity = {
             "cell": cell.cell,
-            "manifest_sha256": manifest_sha256,
+            "data_sha256": self.data_sha256,
             "stage_version": str(STAGE_VERSION),
         }
-        self.rows: EpochOrder = corpus.train_rows(cell.mixture, cell.data_seed)
+        self.rows = corpus.train_rows(
+            cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
+        )
         valid = corpus.valid_rows(cell.valid_rows, cell.data_seed)
         self.valid_batches = evaluation_batches(valid, cell)
         self.model: GPTModel = build_model(
@@ -206,10 +209,10 @@ class _Run:
             reason=reason,
             step=self.position.step,
             losses=self.position.losses,
-            unique_tokens=self.rows.rows_per_epoch * self.cell.context_length,
+            unique_tokens=self.rows.unique_tokens_seen(self.position.step * self.cell.batch_rows),
             curve=self.curve,
             wall_seconds=self.position.seconds,
-            manifest_sha256=self.manifest_sha256,
+            data_sha256=self.data_sha256,
         )
         self.reporter.finish(record)
         write_json(self.out, record)

@@ -33,7 +33,7 @@ def result_record(
     unique_tokens: int,
     curve: Path,
     wall_seconds: float,
-    manifest_sha256: str,
+    data_sha256: str,
 ) -> dict[str, Any]:
     """The record of a cell that ended; `losses` are its finite evaluations (nats/token)."""
     tokens = step * cell.batch_rows * cell.context_length
@@ -52,7 +52,7 @@ def result_record(
         "tokens_per_second": round(tokens / wall_seconds, 1),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "curve_sha256": sha256_of(curve),
-        "manifest_sha256": manifest_sha256,
+        "data_sha256": data_sha256,
         "config": {name: getattr(cell, name) for name in cell.__dataclass_fields__},
         "versions": versions(),
     }

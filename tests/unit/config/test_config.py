@@ -34,7 +34,9 @@ def changed(config, path, value):
     return config
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "config/demo.yaml"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "config/demo.yaml", "config/data-constrained.yaml"]
+)
 def test_config_of_the_repository_is_valid(root, name):
     assert read_config(root / name).study
 
@@ -55,12 +57,21 @@ def test_config_of_the_repository_is_valid(root, name):
         ("dedup.min_seq_id", "high", ["dedup.min_seq_id", "'high'"]),
         ("dedup.min_seq_id", 90, ["dedup.min_seq_id", "90"]),
         ("dedup", ..., ["'dedup' is missing"]),
-        ("corpus.mixture", {"uniref_demo": 0.5, "metagenome_demo": 0.4}, ["mixture", "0.9"]),
+        ("corpora.demo.mixture", {"uniref_demo": 0.5, "metagenome_demo": 0.4}, ["sum", "0.9"]),
+        ("corpora.demo.unique_tokens", {"uniref": 1e6}, ["unique_tokens", "'uniref'"]),
+        ("corpora.demo.unique_tokens", 0, ["unique_tokens"]),
+        ("corpora.demo.dedup", "yes", ["corpora.demo.dedup"]),
+        ("corpora.demo.filtre", True, ["'corpora.demo.filtre'", "'filter'"]),
+        ("sweep.corpora", ["dmeo"], ["unknown corpus 'dmeo'", "demo"]),
+        ("data.parts", 3, ["data.parts", "power of two"]),
+        ("split.ood_after", "last year", ["split.ood_after"]),
+        ("filter.length_bins", [0, 100, 50], ["length_bins", "rise"]),
+        ("filter.length_bins", [100, 200], ["length_bins", "begin with 0"]),
         ("filter.perplexity_quantiles", [0.9, 0.1], ["low < high"]),
         ("filter.reference_source", "elsewhere", ["reference_source", "elsewhere"]),
         ("sweep.objectives", ["clm", "glm"], ["sweep.objectives", "glm"]),
-        ("corpus.name", "../outside", ["corpus.name"]),
-        ("corpus.name", "a$(b)", ["corpus.name"]),
+        ("data.name", "../outside", ["data.name"]),
+        ("data.name", "a$(b)", ["data.name"]),
         ("study", "a b", ["study"]),
         ("sweep.shapes.250.heads", 3, ["heads"]),
         ("training.peak_learning_rate.clm.0.from_parameters", 5, ["from_parameters"]),
@@ -106,7 +117,7 @@ def test_config_docs_have_every_key(root):
     def keys(block):
         for key, value in block.items():
             yield key
-            if isinstance(value, dict) and key not in ("mixture", "shapes"):
+            if isinstance(value, dict) and key not in ("mixture", "shapes", "corpora"):
                 yield from keys(value)
 
     for key in keys(yaml.safe_load((root / "config.yaml").read_text())):

@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from plm_scaling.errors import FilterError
 from plm_scaling.filter import ngram
-from plm_scaling.filter.score import distinct_3mer_ratio, entry_lengths, score_chunk
+from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
 
 sequence_lists = st.lists(st.text("ACDXBZJWY", min_size=1, max_size=30), min_size=1, max_size=8)
 
@@ -40,7 +41,7 @@ def grams(sequence: str, order: int) -> list[tuple[str, ...]]:
     return [tuple(padded[i : i + order]) for i in range(len(sequence))]
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 @settings(max_examples=15, deadline=None)
 @given(training=sequence_lists, scored=sequence_lists)
 def test_score_any_sequences_equals_the_equation(
@@ -51,7 +52,8 @@ def test_score_any_sequences_equals_the_equation(
     for gram in itertools.chain.from_iterable(grams(s, order) for s in training):
         counts[gram] = counts.get(gram, 0) + 1
     chunk = entries(scored)
-    nll, unknown, _ = score_chunk(model, chunk, entry_lengths(chunk))
+    lengths = np.array([len(sequence) for sequence in scored])
+    nll, unknown = model.nll_per_residue(chunk, lengths), unknown_fraction(chunk, lengths)
     for value, share, sequence in zip(nll, unknown, scored, strict=True):
         expected = [-np.log(probability(counts, g[:-1], g[-1])) for g in grams(sequence, order)]
         assert value == pytest.approx(np.mean(expected), rel=1e-9)
@@ -68,10 +70,48 @@ def test_model_probabilities_sum_to_one_after_every_history() -> None:
 
 def test_model_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     model = ngram.train(ngram.count(entries(["ACDACD"]), 2), 2)
-    model.save(tmp_path / "model.npz")
+    model.save(tmp_path / "model.npz", "here")
     loaded = ngram.load_ngram(tmp_path / "model.npz")
     assert (loaded.order, loaded.discount) == (2, ngram.DISCOUNT)
     assert np.array_equal(loaded.nll, model.nll)
+    assert loaded.name.startswith("2-gram here ")
+
+
+def test_model_name_tells_models_apart(tmp_path: Path) -> None:
+    names = set()
+    for number, text in enumerate(["ACD", "ACE"]):
+        path = tmp_path / f"{number}.npz"
+        ngram.train(ngram.count(entries([text]), 2), 2).save(path, "here")
+        names.add(ngram.load_ngram(path).name)
+    assert len(names) == 2
+
+
+def rewritten(path: Path, **changed: object) -> None:
+    with np.load(path) as saved:
+        content = {**saved, **changed}
+    np.savez(path, **content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: path.write_bytes(b"not a model"), "no n-gram model, or damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:300]), "no n-gram model, or damaged"),
+        (lambda path: rewritten(path, format="plm-scaling ngram 0"), "another version"),
+        (lambda path: rewritten(path, alphabet="ACGT"), "another version"),
+        (lambda path: rewritten(path, order=3), "does not fit order 3"),
+    ],
+)
+def test_model_of_another_format_or_damaged_is_named(
+    tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    path = tmp_path / "model.npz"
+    ngram.train(ngram.count(entries(["ACDACD"]), 2), 2).save(path, "here")
+    damage(path)
+    with pytest.raises(FilterError, match=message) as raised:
+        ngram.load_ngram(path)
+    assert str(path) in str(raised.value)
 
 
 def test_model_without_residues_is_refused() -> None:
@@ -83,7 +123,8 @@ def test_model_without_residues_is_refused() -> None:
 @given(sequences=st.lists(st.text("ACDX", min_size=1, max_size=40), min_size=1, max_size=600))
 def test_distinct_3mers_any_sequences_equal_a_set(sequences: list[str]) -> None:
     chunk = entries(sequences)
-    ratios = distinct_3mer_ratio(chunk, entry_lengths(chunk))
+    lengths = np.array([len(sequence) for sequence in sequences])
+    ratios = distinct_3mer_ratio(chunk, lengths)
     for ratio, sequence in zip(ratios, sequences, strict=True):
         trimers = [sequence[i : i + 3] for i in range(len(sequence) - 2)]
         if trimers:

@@ -12,7 +12,7 @@ from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary
 from plm_scaling.report.svg import inline_svg
 
-RUN_FIGURES = run_figures(["isoflop", "parametric"])
+RUN_FIGURES = run_figures(["isoflop", "parametric"], 1)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 def figures(folder):
     arguments = study.fitted_study(folder)
     data = study.write_data_tables(folder / "data")
-    draw_figures(**arguments, **{n: data[n] for n in ("counts", "scores", "thresholds")})
+    draw_figures(**arguments, **{n: data[n] for n in ("counts", "filter")})
     return arguments, data
 
 

@@ -100,6 +100,31 @@ def test_cell_id_changes_with_everything_that_decides_its_result(root, block, ke
     assert not set(before) & set(plan_cells(validate_config(values, "demo")))
 
 
+def test_every_corpus_gets_the_whole_grid_and_differs_in_data_alone(root):
+    cells = plan_cells(read_config(root / "config/data-constrained.yaml")).values()
+    by_corpus = {}
+    for cell in cells:
+        rest = dataclasses.asdict(cell)
+        for what in ("corpus", "mixture", "strata", "unique_tokens_limit"):
+            del rest[what]
+        by_corpus.setdefault(cell.corpus, []).append(rest)
+    assert len(by_corpus) == 6
+    assert all(rest == by_corpus["repeat"] for rest in by_corpus.values())
+
+
+def test_corpus_settings_become_strata_and_limits(root):
+    cells = plan_cells(read_config(root / "config/data-constrained.yaml")).values()
+    found = {cell.corpus: (cell.strata, cell.unique_tokens_limit) for cell in cells}
+    assert found["ample"] == (["kept"], None)
+    assert found["unfiltered"] == (["kept", "filtered"], {"uniref_demo": 6.2e5})
+    assert found["duplicates"] == (["kept", "redundant"], {"uniref_demo": 6.7e5})
+    for cell in cells:
+        if cell.corpus == "code":  # half of the tokens are code, so the other half repeats
+            assert cell.epochs == pytest.approx(0.5 * cell.tokens / 5e5)
+    total = dataclasses.replace(next(iter(cells)), unique_tokens_limit=1e6)
+    assert total.epochs == pytest.approx(total.tokens / 1e6)
+
+
 def test_mask_ratio_is_missing_for_clm(full):
     for cell in plan_cells(full).values():
         assert (cell.mask_ratio is None) == (cell.objective == "clm")
@@ -126,8 +151,9 @@ def test_sweep_without_cells_says_so(root):
         plan_cells(validate_config(values, "demo"))
 
 
-def test_sweep_table_read_back_is_the_same(full, tmp_path):
-    cells = list(plan_cells(full).values())
+@pytest.mark.parametrize("name", ["config.yaml", "config/data-constrained.yaml"])
+def test_sweep_table_read_back_is_the_same(root, tmp_path, name):
+    cells = list(plan_cells(read_config(root / name)).values())
     write_sweep(cells, tmp_path / "sweep.tsv")
     assert read_sweep(tmp_path / "sweep.tsv") == cells
 

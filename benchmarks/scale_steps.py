@@ -1,0 +1,164 @@
+"""The steps of the data path as the workflow runs them, for benchmarks/scale.py."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from plm_scaling.parts import part_name
+
+SOURCES = ["uniref", "metagenome"]
+PART_SEQUENCES = 500_000  # parts are chosen so that none has many more records
+MIN_SEQ_ID = {"dedup": 0.9, "split": 0.5}
+COVERAGE, SENSITIVITY, SEED, CONTEXT = 0.8, 5.7, 1, 1024
+
+Command = list[str | Path | int | float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The data path on one set: where it lies and what it may use."""
+
+    work: Path
+    n: int
+    threads: int
+    memory_mb: int
+
+    @property
+    def data(self) -> Path:
+        return self.work / "data"
+
+    @property
+    def pool(self) -> Path:
+        return self.data / "pool" / "protein"
+
+    @property
+    def parts(self) -> int:
+        return 2 ** max(0, math.ceil(math.log2(self.n / PART_SEQUENCES)))
+
+    def mmseqs(self) -> Command:
+        """The arguments of every program that runs MMseqs2."""
+        return [
+            *("--threads", self.threads, "--memory-mb", self.memory_mb),
+            *("--scratch", self.work / "scratch", "--mmseqs", "auto"),
+        ]
+
+    def each_part(self, *command: str | Path | int | float) -> list[Command]:
+        """The command for each part; `{part}` in an argument becomes the part's name."""
+        return [
+            [
+                *(str(word).replace("{part}", part_name(part)) for word in command),
+                *("--part", part),
+            ]
+            for part in range(self.parts)
+        ]
+
+
+def clean(run: Run) -> list[Command]:
+    table = run.work / "sources.tsv"
+    return [
+        [
+            *("clean_source.py", "--table", table, "--source", source, "--parts", run.parts),
+            *("--raw", run.work / "raw" / f"{source}.fasta", "--max-rejected-fraction", 0.01),
+            *("--out", run.data / "clean" / source),
+        ]
+        for source in SOURCES
+    ]
+
+
+def pool(run: Run) -> list[Command]:
+    folders = [run.data / "clean" / source for source in SOURCES]
+    return run.each_part(
+        *("pool_part.py", "--clean", *folders, "--sources", *SOURCES, "--parts", run.parts),
+        *("--kind", "protein", "--out", run.pool / "{part}"),
+    )
+
+
+def dedup(run: Run) -> list[Command]:
+    identity = ("--min-seq-id", MIN_SEQ_ID["dedup"], "--coverage", COVERAGE)
+    out = run.data / "dedup"
+    return [["deduplicate.py", "--pool", run.pool, *identity, *run.mmseqs(), "--out", out]]
+
+
+def split(run: Run) -> list[Command]:
+    return [
+        [
+            *("split_clusters.py", "--pool", run.pool, "--dedup", run.data / "dedup"),
+            *("--min-seq-id", MIN_SEQ_ID["split"], "--coverage", COVERAGE),
+            *("--clustering", "linclust", "--valid-fraction", 0.002, "--reference-fraction", 0.02),
+            *("--reference-source", SOURCES[0], "--sensitivity", SENSITIVITY, "--seed", SEED),
+            *(*run.mmseqs(), "--out", run.data / "split"),
+        ]
+    ]
+
+
+def contamination(run: Run) -> list[Command]:
+    return [
+        [
+            *("check_contamination.py", "--split", run.data / "split", "--pool", run.pool),
+            *("--min-seq-id", MIN_SEQ_ID["split"], "--coverage", COVERAGE),
+            *("--sensitivity", SENSITIVITY, *run.mmseqs()),
+            *("--out", run.data / "contamination.json"),
+        ]
+    ]
+
+
+def reference(run: Run) -> list[Command]:
+    return [
+        [
+            *("train_reference.py", "--pool", run.pool, "--split", run.data / "split"),
+            *("--order", 3, "--reference-source", SOURCES[0]),
+            *("--out", run.data / "scores" / "model.npz"),
+        ]
+    ]
+
+
+def score(run: Run) -> list[Command]:
+    scores = run.data / "scores"
+    return run.each_part(
+        *("score_part.py", "--pool", run.pool, "--split", run.data / "split", "--threads", 1),
+        *("--model", scores / "model.npz", "--out", scores / "{part}.parquet"),
+    )
+
+
+def select(run: Run) -> list[Command]:
+    return [
+        [
+            *("select_sequences.py", "--pool", run.pool, "--split", run.data / "split"),
+            *("--scores", run.data / "scores", "--min-length", 30, "--max-length", 2000),
+            *("--max-unknown-fraction", 0.05, "--min-distinct-3mer-ratio", 0.65),
+            *("--length-bins", 0, 100, 200, 400, 800, "--perplexity-quantiles", 0.01, 0.99),
+            *("--mmseqs", "auto", "--out", run.data / "filter"),
+        ]
+    ]
+
+
+def tokenise(run: Run) -> list[Command]:
+    tokens = run.data / "tokens"
+    merge: Command = [
+        *("merge_tokens.py", "--tokens", tokens, "--out", tokens / "manifest.json"),
+        *("--contamination", run.data / "contamination.json"),
+        *("--thresholds", run.data / "filter" / "thresholds.json"),
+    ]
+    return [
+        *run.each_part(
+            *("tokenize_part.py", "--pool", run.pool, "--selected", run.data / "filter"),
+            *("--corpus", "scale", "--context-length", CONTEXT, "--shard-rows", 1_000_000),
+            *("--out", tokens / "protein" / "{part}"),
+        ),
+        merge,
+    ]
+
+
+# Name: its commands, and the folder (below data) that it fills.
+STEPS: dict[str, tuple[Callable[[Run], list[Command]], str]] = {
+    "clean": (clean, "clean"),
+    "pool": (pool, "pool"),
+    "dedup": (dedup, "dedup"),
+    "split": (split, "split"),
+    "contamination": (contamination, "."),
+    "reference": (reference, "scores"),
+    "score": (score, "scores"),
+    "select": (select, "filter"),
+    "tokenise": (tokenise, "tokens"),
+}

@@ -1,0 +1,43 @@
+"""Score the sequences of one part with a reference model: an n-gram model, or a trained CLM run.
+
+python scripts/score_part.py --pool data/demo/pool/protein --split data/demo/split --part 0 \
+    --model data/demo/scores/model.npz --threads 1 --out data/demo/scores/part-0000.parquet
+"""
+
+import argparse
+from pathlib import Path
+
+from plm_scaling import program
+from plm_scaling.filter.ngram import load_ngram
+from plm_scaling.filter.score import score_part
+
+
+def score(
+    pool: Path, split: Path, part: int, model: Path, redundant: bool, threads: int, out: Path
+) -> None:
+    """Score with the model that lies at `model`: a folder is a run, a file an n-gram model."""
+    if model.is_dir():
+        from plm_scaling.train.scorer import clm_scorer  # torch takes seconds to import
+
+        with clm_scorer(model, threads) as scorer:
+            score_part(pool, split, part, scorer, redundant, out)
+    else:
+        score_part(pool, split, part, load_ngram(model), redundant, out)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pool", type=Path, required=True, help="folder of the pool's parts")
+    parser.add_argument(
+        "--split", type=Path, required=True, help="folder made by split_clusters.py"
+    )
+    parser.add_argument("--part", type=int, required=True, help="number of the part")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="n-gram model (.npz), or folder of a CLM run"
+    )
+    parser.add_argument(
+        "--redundant", action="store_true", help="score near-duplicates in training too"
+    )
+    parser.add_argument("--threads", type=int, required=True, help="of a CLM; n-grams use one")
+    parser.add_argument("--out", type=Path, required=True, help="the score table, .parquet")
+    program.run(score, parser)
