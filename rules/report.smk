@@ -86,6 +86,7 @@ rule make_report:
         run_figures=expand(rules.draw_figures.output, results=RESULTS),
         sources=SOURCE_TABLE,
         counts=COUNTS,
+        examples=f"{DATA}/filter/examples.tsv",
         contamination=f"{DATA}/contamination.json",
         manifest=f"{DATA}/tokens/manifest.json",
         tool=f"{DATA}/dedup/tool.json",
@@ -105,5 +106,5 @@ rule make_report:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"
         " --sweep {input.sweep:q} --runs {input.runs:q} --laws {input.laws:q}"
         " --figures {params.folder:q} --sources {input.sources:q} --counts {input.counts:q}"
-        " --contamination {input.contamination:q} --manifest {input.manifest:q}"
-        " --tool {input.tool:q} --out {output:q} --log {log:q}"
+        " --examples {input.examples:q} --contamination {input.contamination:q}"
+        " --manifest {input.manifest:q} --tool {input.tool:q} --out {output:q} --log {log:q}"

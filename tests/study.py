@@ -56,15 +56,15 @@ def write_data_tables(folder: Path) -> dict[str, object]:
         left = kept
     write_filter_tables(folder / "filter")
     tokens = {"rows": 1500, "tokens": 1_500_000, "sequences": 4700, "shards": []}
+    strata = {"kind": "protein", "strata": {"kept": tokens, "filtered": tokens}}
     documents = {
         "contamination": {
             "clean": True,
             "criteria": {"min_seq_id": 0.5, "coverage": 0.8},
             "training_sequences": 8700,
-            "validation_sequences": 310,
-            "contaminated_validation_sequences": 0,
+            "held_out": {"valid": {"sequences": 310, "contaminated": 0, "pairs": 0}},
         },
-        "manifest": {"splits": {"train": {"sources": dict.fromkeys(SOURCES, tokens)}}},
+        "manifest": {"splits": {"train": {"sources": dict.fromkeys(SOURCES, strata)}}},
         "tool": {"mmseqs": "18-8cc5c"},
     }
     for name, document in documents.items():
@@ -73,7 +73,16 @@ def write_data_tables(folder: Path) -> dict[str, object]:
     rows = [{"name": name, **used, "role": "demo"} for name in SOURCES]
     unused = {"name": "elsewhere", "url": "file:b", "licence": "CC0", "role": "full study"}
     write_table(folder / "sources.tsv", *rows, unused)
-    return {"counts": counts, **{n: folder / f"{n}.json" for n in documents}} | {
+    examples = folder / "examples.tsv"
+    examples.write_text(
+        "source\treason\tid\tlength\tnll_per_residue\tresidues\n"
+        f"{SOURCES[0]}\tperplexity_too_low\tP1\t120\t2.7\tMKVLAEXAMPLE\n"
+    )
+    return {
+        "counts": counts,
+        "examples": examples,
+        **{n: folder / f"{n}.json" for n in documents},
+    } | {
         "filter": folder / "filter",
         "sources": folder / "sources.tsv",
     }
