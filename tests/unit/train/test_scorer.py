@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from corpora import pack_rows
 
 from plm_scaling.config.load import read_config
 from plm_scaling.errors import TrainError
