@@ -2,7 +2,7 @@
 
 Two sources are mixed by rounding: of the first n rows, n·p rounded are the first one's. More are
 mixed in pairs of pairs, the two smallest shares first. Of any prefix of a run each source has its
-exact share to within 1/2 row with two sources, 1 with three, 4/3 with four and 2 with any number:
+exact share to within 1/2 row with two sources, 1 with three, 5/4 with four and 2 with any number:
 rounding adds 1/2 at each pair, and what the pair itself is off by counts only by the source's share
 of it, which for a pair in a pair is 2/3 at most, since the smallest were joined first.
 """

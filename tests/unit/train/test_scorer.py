@@ -7,12 +7,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from corpora import pack_rows
 
 from plm_scaling.config.load import read_config
 from plm_scaling.errors import TrainError
 from plm_scaling.sweep.cells import make_cell
 from plm_scaling.sweep.ladder import VOCABULARY_SIZE, Shape
-from plm_scaling.tokens.packing import pack, segment_bounds
+from plm_scaling.tokens.packing import segment_bounds
 from plm_scaling.tokens.vocabulary import EOD, PAD, STANDARD, encode
 from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.batches import causal_batch
@@ -82,8 +83,7 @@ def score(scorer, sequences):
 def test_scores_are_the_losses_of_the_models_own_evaluation(scorer):
     """Packed as for training and evaluated as there, without the prediction of eod."""
     sequences = [s for s in random_sequences(200, 3) if 1 < len(s) < CONTEXT]
-    tokens = np.frombuffer(encode(entries(sequences)), np.uint8)
-    rows = pack(tokens, np.array([len(s) + 1 for s in sequences]), CONTEXT)
+    rows = pack_rows(sequences, CONTEXT)
     batch = causal_batch(rows)
     counted = batch.loss_mask * (batch.labels != EOD)
     expected = evaluate(scorer.model, [dataclasses.replace(batch, loss_mask=counted)])
