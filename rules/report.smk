@@ -56,8 +56,7 @@ rule draw_figures:
 rule draw_data_figures:
     input:
         counts=COUNTS,
-        scores=f"{DATA}/scores/scores.parquet",
-        thresholds=f"{DATA}/filter/thresholds.json",
+        filter=SELECTED,
     output:
         expand(f"{RESULTS}/figures/{{name}}.{{format}}", name=DATA_FIGURES, format=FORMATS),
     log:
@@ -69,11 +68,12 @@ rule draw_data_figures:
         runtime=60,
     params:
         script=script("draw_figures"),
+        filter=f"{DATA}/filter",
         folder=subpath(output[0], parent=True),
         stage=FIGURES_VERSION,
     shell:
-        "python {params.script:q} --counts {input.counts:q} --scores {input.scores:q}"
-        " --thresholds {input.thresholds:q} --out {params.folder:q} --log {log:q}"
+        "python {params.script:q} --counts {input.counts:q} --filter {params.filter:q}"
+        " --out {params.folder:q} --log {log:q}"
 
 
 rule make_report:
@@ -86,6 +86,7 @@ rule make_report:
         run_figures=expand(rules.draw_figures.output, results=RESULTS),
         sources=SOURCE_TABLE,
         counts=COUNTS,
+        examples=f"{DATA}/filter/examples.tsv",
         contamination=f"{DATA}/contamination.json",
         manifest=f"{DATA}/tokens/manifest.json",
         tool=f"{DATA}/dedup/tool.json",
@@ -105,5 +106,5 @@ rule make_report:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"
         " --sweep {input.sweep:q} --runs {input.runs:q} --laws {input.laws:q}"
         " --figures {params.folder:q} --sources {input.sources:q} --counts {input.counts:q}"
-        " --contamination {input.contamination:q} --manifest {input.manifest:q}"
-        " --tool {input.tool:q} --out {output:q} --log {log:q}"
+        " --examples {input.examples:q} --contamination {input.contamination:q}"
+        " --manifest {input.manifest:q} --tool {input.tool:q} --out {output:q} --log {log:q}"

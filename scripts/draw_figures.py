@@ -2,10 +2,10 @@
 
 python scripts/draw_figures.py --runs results/demo/runs.csv --curves results/demo/curves.parquet \
     --laws results/demo/laws/clm.isoflop.json results/demo/laws/mlm.isoflop.json \
-    --counts data/clean/a.counts.tsv data/demo/dedup/counts.tsv --scores data/demo/scores.parquet \
-    --thresholds data/demo/filter/thresholds.json --out results/demo/figures
+    --counts data/clean/a.counts.tsv data/demo/dedup/counts.tsv --filter data/demo/filter \
+    --out results/demo/figures
 
-The figures of the data are drawn with --counts, --scores and --thresholds, those of runs and laws
+The figures of the data are drawn with --counts and --filter, those of runs and laws
 with --runs, --curves and --laws; --only names those wanted.
 """
 
@@ -23,8 +23,7 @@ if __name__ == "__main__":
     parser.add_argument("--curves", type=Path, help="table of curves")
     parser.add_argument("--laws", type=Path, nargs="*", default=[], help="law files")
     parser.add_argument("--counts", type=Path, nargs="*", default=[], help="counts.tsv by stage")
-    parser.add_argument("--scores", type=Path, help="perplexity of each sequence (Parquet)")
-    parser.add_argument("--thresholds", type=Path, help="thresholds of the filter (JSON)")
+    parser.add_argument("--filter", type=Path, help="folder made by select_sequences.py")
     parser.add_argument("--only", nargs="*", default=[], help="draw these figures and no others")
     parser.add_argument("--out", type=Path, required=True, help="folder of the figures")
     program.run(draw_figures, parser)

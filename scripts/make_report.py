@@ -26,6 +26,7 @@ if __name__ == "__main__":
     parser.add_argument("--sweep", type=Path, help="sweep.tsv, for the names of sizes")
     parser.add_argument("--sources", type=Path, help="source table, for versions and licences")
     parser.add_argument("--counts", type=Path, nargs="*", default=[], help="counts.tsv by stage")
+    parser.add_argument("--examples", type=Path, help="examples.tsv of the filter")
     parser.add_argument("--contamination", type=Path, help="report of the homology search (JSON)")
     parser.add_argument("--manifest", type=Path, help="manifest of the token shards")
     parser.add_argument("--tool", type=Path, help="versions of outside tools (JSON)")

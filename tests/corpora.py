@@ -4,13 +4,17 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 from pools import make_pool
 from selections import select
 
 from plm_scaling.dedup.pool import Pool
 from plm_scaling.parts import part_name
 from plm_scaling.tokens.merge import merge_tokens
+from plm_scaling.tokens.packing import pack
 from plm_scaling.tokens.tokenize import tokenize_part
+from plm_scaling.tokens.vocabulary import TABLES
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -22,6 +26,16 @@ def random_sequences(n: int, seed: int, motif: str = "MKV") -> list[str]:
         "".join(rng.choice([motif, rng.choice(RESIDUES)]) for _ in range(rng.randint(10, 50)))
         for _ in range(n)
     ]
+
+
+def pack_rows(sequences: list[str], row: int) -> np.ndarray:
+    """Rows of tokens (n, `row`) that hold these proteins, packed as the tokenizer does."""
+    data = "".join(f"{sequence}\n\0" for sequence in sequences).encode()
+    lengths = np.array([len(sequence) for sequence in sequences])
+    starts = np.cumsum(lengths + 2) - lengths - 2
+    blocks = pack(pa.py_buffer(data), starts, lengths + 1, row, len(data) - 1)
+    tokens = [TABLES["protein"].translate(b.data)[: len(b.tokens) * row] for b in blocks]
+    return np.concatenate(tokens).reshape(-1, row)
 
 
 def write_corpus(folder: Path, context_length: int = 64, n: int = 300, seed: int = 1) -> Path:

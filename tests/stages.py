@@ -61,6 +61,9 @@ def table(pool: Pool, folder: Path) -> pd.DataFrame:
         pieces.append(records.join(own, on="key"))
     joined = pd.concat(pieces).set_index("id")
     owners = joined.reset_index().drop_duplicates("key").set_index("key").id
+    for column in ("split", "reason"):
+        if column in joined:
+            joined[column] = joined[column].astype(object)
     for column in ("key", "representative", "cluster"):
         if column in joined:
             joined[column] = owners.reindex(joined[column]).to_numpy()

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 import synthetic
 from source_tables import write_table
 
 from plm_scaling.counts import Counts
+from plm_scaling.filter.overlap import COLUMNS as OVERLAP_COLUMNS
+from plm_scaling.filter.thresholds import Histograms, LengthBins, steps_of
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.runs.collect import collect_runs
 
@@ -32,7 +33,7 @@ def fitted_study(folder: Path, **settings: object) -> dict[str, object]:
 
 
 def write_data_tables(folder: Path) -> dict[str, object]:
-    """Write counts, scores, thresholds, contamination, manifest and sources; return their paths."""
+    """Write counts, tables of the filter, contamination, manifest, sources; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     drops = {
         "clean": {"duplicate_id": 0},
@@ -53,26 +54,17 @@ def write_data_tables(folder: Path) -> dict[str, object]:
         counts.append(folder / f"{stage}.counts.tsv")
         table.write(counts[-1])
         left = kept
-    rng = np.random.default_rng(0)
-    source = np.repeat(SOURCES, 2000)
-    scores = {
-        "source": pa.array(source).dictionary_encode(),
-        "split": np.where(np.arange(4000) % 10 == 0, "valid", "train"),
-        "nll_per_residue": rng.normal(2.86, 0.06, 4000).astype("float32"),
-    }
-    pq.write_table(pa.table(scores), folder / "scores.parquet")
-    limits = {name: {"low": 2.72, "high": 2.98, "unit": "nats per residue"} for name in SOURCES}
+    write_filter_tables(folder / "filter")
     tokens = {"rows": 1500, "tokens": 1_500_000, "sequences": 4700, "shards": []}
+    strata = {"kind": "protein", "strata": {"kept": tokens, "filtered": tokens}}
     documents = {
-        "thresholds": {"rules": {}, "perplexity": limits},
         "contamination": {
             "clean": True,
             "criteria": {"min_seq_id": 0.5, "coverage": 0.8},
             "training_sequences": 8700,
-            "validation_sequences": 310,
-            "contaminated_validation_sequences": 0,
+            "held_out": {"valid": {"sequences": 310, "contaminated": 0, "pairs": 0}},
         },
-        "manifest": {"splits": {"train": {"sources": dict.fromkeys(SOURCES, tokens)}}},
+        "manifest": {"splits": {"train": {"sources": dict.fromkeys(SOURCES, strata)}}},
         "tool": {"mmseqs": "18-8cc5c"},
     }
     for name, document in documents.items():
@@ -81,7 +73,44 @@ def write_data_tables(folder: Path) -> dict[str, object]:
     rows = [{"name": name, **used, "role": "demo"} for name in SOURCES]
     unused = {"name": "elsewhere", "url": "file:b", "licence": "CC0", "role": "full study"}
     write_table(folder / "sources.tsv", *rows, unused)
-    return {"counts": counts, **{n: folder / f"{n}.json" for n in documents}} | {
-        "scores": folder / "scores.parquet",
+    examples = folder / "examples.tsv"
+    examples.write_text(
+        "source\treason\tid\tlength\tnll_per_residue\tresidues\n"
+        f"{SOURCES[0]}\tperplexity_too_low\tP1\t120\t2.7\tMKVLAEXAMPLE\n"
+    )
+    return {
+        "counts": counts,
+        "examples": examples,
+        **{n: folder / f"{n}.json" for n in documents},
+    } | {
+        "filter": folder / "filter",
         "sources": folder / "sources.tsv",
     }
+
+
+def write_filter_tables(folder: Path) -> None:
+    """What selection writes for the figures, with scores drawn at random."""
+    rng = np.random.default_rng(0)
+    bins = LengthBins([0, 100, 400])
+    histograms = Histograms(list(SOURCES), bins)
+    length = rng.integers(30, 900, 4000)
+    nll = rng.normal(2.86, 1 / np.sqrt(length))
+    histograms.add(np.arange(4000) % 2, length, steps_of(nll))
+    histograms.write(folder / "perplexity.tsv", histograms.limits(0.02, 0.98))
+    rows = [
+        (source, verdict, low, masked, number, number / 1100, 300 * number, 20 * number)
+        for source in SOURCES
+        for verdict, many in (
+            ("kept", 1000),
+            ("perplexity_too_low", 60),
+            ("perplexity_too_high", 40),
+        )
+        for low, masked, number in (
+            (False, False, many - 16),
+            (False, True, 10),
+            (True, False, 2),
+            (True, True, 4),
+        )
+    ]
+    table = pd.DataFrame(rows, columns=list(OVERLAP_COLUMNS))
+    table.to_csv(folder / "overlap.tsv", sep="\t", index=False)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from plm_scaling import data_cli
 from plm_scaling.errors import PlmScalingError, RunsError
 from plm_scaling.program import start_logging
 
@@ -43,6 +44,7 @@ def main() -> None:
         "--utilisation", type=float, default=0.4, help="share of its peak (default 0.4)"
     )
     plan.set_defaults(function=show_advice)
+    data_cli.add_parser(commands)
     arguments = vars(parser.parse_args())
     function = arguments.pop("function")
     start_logging(None)

@@ -1,8 +1,10 @@
 """Whole files or none: temporary names, renames and checksums."""
 
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +17,13 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` when the block succeeds.
 
     The block may make a file or a folder of that name. On failure it is removed and whatever was
-    at `path` before stays as it was.
+    at `path` before stays as it was; what a process that was killed left is removed by the next.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     remove(temporary)
+    _remove_left_behind(path)
     try:
         yield temporary
         if path.is_dir() and not path.is_symlink():
@@ -28,6 +31,25 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         remove(temporary)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Remove the temporary files of `path` whose processes, on this machine, run no more."""
+    beginning = f".{path.name}.{platform.node()}."
+    for left in path.parent.glob(f"{glob.escape(beginning)}*.tmp"):
+        process = left.name.removeprefix(beginning).removesuffix(".tmp")
+        if process.isdigit() and not _is_running(int(process)):
+            remove(left)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def remove(path: Path) -> None:

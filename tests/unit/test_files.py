@@ -1,5 +1,9 @@
 """Whole files or none."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from plm_scaling.files import atomic, read_json, sha256_of, write_json
@@ -23,6 +27,28 @@ def test_atomic_folder_replaces_a_folder_that_is_not_empty(tmp_path):
         temporary.mkdir()
         (temporary / "new").touch()
     assert [p.name for p in folder.iterdir()] == ["new"]
+
+
+def test_atomic_removes_what_a_killed_process_left_and_nothing_of_a_running_one(tmp_path):
+    code = "import sys; from plm_scaling.files import atomic\nwith atomic(sys.argv[1]) as t:"
+    code += "\n t.mkdir(); (t / 'half').touch(); print(flush=True); input()"
+    path = tmp_path / "out"
+    writers = []
+    for _ in range(2):
+        command = [sys.executable, "-c", code, path]
+        writers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        writers[-1].stdout.readline()
+    killed, running = writers
+    killed.kill()
+    killed.wait()
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic(path) as temporary:
+        temporary.write_text("whole")
+        assert sorted(p.name.split(".")[-2] for p in tmp_path.iterdir()) == sorted(
+            [str(running.pid), str(os.getpid())]
+        )
+    running.kill()
+    running.wait()
 
 
 def test_atomic_makes_the_folder_above(tmp_path):

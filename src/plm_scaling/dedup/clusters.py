@@ -18,6 +18,8 @@ UNPLACED = np.uint32(2**32 - 1)  # no key: a pool has fewer sequences
 # Compressed temporaries per sequence (measured: 240 bytes for linclust, 20,000 to 200,000
 # sequences), and twice that for what a split k-mer table leaves on disk.
 TEMPORARY_BYTES = {"linclust": 700, "cluster": 2000}
+# For k-mers; `cluster` runs searches.
+LEAST_MIB = {"linclust": 16, "cluster": 1500}
 
 
 def cluster(
@@ -34,7 +36,7 @@ def cluster(
     representative (uint32), `UNPLACED` for keys that are not in the view.
     """
     n_sequences = chosen.count()
-    limit = steps.resources.split_memory_mib(n_sequences)
+    limit = steps.resources.split_memory_mib(n_sequences, LEAST_MIB[command])
     with steps.temporary(command, TEMPORARY_BYTES[command] * n_sequences) as folder:
         database = chosen.view(folder / "sequences")
         found = folder / "clusters"

@@ -1,8 +1,8 @@
-"""Read MMseqs2 databases as arrays and chunks of bytes, and make sub-databases.
+"""Read MMseqs2 databases as arrays and chunks of bytes, and write their indexes.
 
 A sequence database is a data file of entries `SEQUENCE\\n\\0`, an index file of lines
 `key offset length` (length counts the two end bytes) and some side files. All databases of this
-project lie in the order of their keys, which is that of the pooled input.
+project lie in the order of their keys, which is that of the sequences' digests.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,19 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from plm_scaling.dedup.mmseqs import Mmseqs
 from plm_scaling.errors import DedupError
-from plm_scaling.files import atomic
 
 CHUNK_BYTES = 1 << 20
 END = b"\n\0"
 AMINO_ACIDS = bytes(4)  # MMseqs2's number of the type, a little-endian int32
-_SIDE_FILES = ("_h", "_h.index", "_h.dbtype", ".lookup", ".source")
-
-
-def database_exists(path: Path) -> bool:
-    """Whether the data file and index of a database are there."""
-    return path.is_file() and path.with_name(f"{path.name}.index").is_file()
 
 
 def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -115,38 +107,3 @@ def read_sequences(path: Path) -> Iterator[list[bytes]]:
     """The sequences in data order, one list per chunk."""
     for chunk in read_chunks(path):
         yield chunk.removesuffix(END).split(END)
-
-
-def read_clusters(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Member keys and the representative's key of each (both uint32), cluster by cluster.
-
-    An entry of a cluster database lists its members one per line, the representative first.
-    """
-    members, representatives = [], []
-    for chunk in read_chunks(path):
-        # NUL becomes a key that cannot occur, so that one call parses numbers and ends alike.
-        numbers = np.array(chunk.replace(b"\0", b"-1\n").split(), dtype=np.int64)
-        ends = np.flatnonzero(numbers < 0)
-        starts = np.concatenate(([0], ends[:-1] + 1))
-        sizes = ends - starts
-        members.append(numbers[numbers >= 0].astype(np.uint32))
-        representatives.append(np.repeat(numbers[starts], sizes).astype(np.uint32))
-    if not members:
-        return np.empty(0, np.uint32), np.empty(0, np.uint32)
-    return np.concatenate(members), np.concatenate(representatives)
-
-
-def make_subdatabase(mmseqs: Mmseqs, database: Path, keys: np.ndarray, out: Path) -> None:
-    """Copy the entries with these keys (ascending) to a new sequence database `out`.
-
-    MMseqs2 links headers and lookup by absolute path; the links are removed, since the folder that
-    holds them is renamed when it is complete and ids are kept in tables.
-    """
-    listed = out.with_name(f".{out.name}.keys")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(listed) as temporary:
-        np.savetxt(temporary, keys, fmt="%d")
-    mmseqs.run("createsubdb", listed, database, out, "--subdb-mode", 0)
-    listed.unlink()
-    for suffix in _SIDE_FILES:
-        out.with_name(out.name + suffix).unlink(missing_ok=True)

@@ -19,6 +19,8 @@ _DIRECTION = ("--cov-mode", 2, "--mask", 0, "--alignment-mode", 3)
 # the demo 111 of 574 held-out sequences were found to have homologues with 5-mers, 110 with 6-mers.
 SMALL_TARGET_RESIDUES = 10_000_000
 SMALL_TARGET_KMER, KMER = 5, 6
+# Below this MMseqs2 refuses to search, with any number of threads.
+LEAST_MIB = {SMALL_TARGET_KMER: 600, KMER: 1500}
 
 # Compressed candidates and alignments, per query.
 TEMPORARY_BYTES = 20_000
@@ -67,7 +69,8 @@ def find_homologues(
     `work`, where a killed search goes on.
     """
     kmer = SMALL_TARGET_KMER if target.n_residues < SMALL_TARGET_RESIDUES else KMER
-    limit = steps.resources.split_memory_mib(query.n_sequences + target.n_sequences)
+    n_sequences = query.n_sequences + target.n_sequences
+    limit = steps.resources.split_memory_mib(n_sequences, LEAST_MIB[kmer])
     result = work / "result"
     options: list[str | Path | float] = [
         *(work / "tmp", *_DIRECTION, "--min-seq-id", criteria.min_seq_id, "-c", criteria.coverage),

@@ -17,7 +17,6 @@ MIB = 1 << 20
 # and key tables of query and target (about 48 bytes in all are reported for 0.5 G entries).
 INDEX_BYTES = 64
 PROGRAM_MIB = 256
-LEAST_SPLIT_MIB = 16
 SPARE_FACTOR = 1.5
 
 
@@ -29,19 +28,21 @@ class Resources:
     memory_mb: int
     scratch: Path | None
 
-    def split_memory_mib(self, n_sequences: int) -> int:
+    def split_memory_mib(self, n_sequences: int, least_mib: int) -> int:
         """MMseqs2's --split-memory-limit, in MiB.
 
-        The limit counts only the table of k-mers; the index of all sequences and the program come
-        on top. The sequences themselves are mapped: the system gives their pages back at need.
-        Raises `DedupError` if the memory does not hold the index.
+        The limit counts only the table of k-mers, which needs `least_mib` however often it is
+        split; the index of all sequences and the program come on top. The sequences themselves are
+        mapped: the system takes their pages back at need. Raises `DedupError` if the memory does
+        not hold these.
         """
         fixed = PROGRAM_MIB + n_sequences * INDEX_BYTES // MIB
         left = self.memory_mb - fixed
-        if left < LEAST_SPLIT_MIB:
+        if left < least_mib:
             raise DedupError(
                 f"{self.memory_mb} MB of memory are too little for {n_sequences:,} sequences: "
-                f"MMseqs2's index alone needs {fixed} MB; give at least {2 * fixed} MB"
+                f"MMseqs2 needs {fixed} MB for its index and at least {least_mib} MB for k-mers; "
+                f"give at least {fixed + least_mib} MB"
             )
         return left
 

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ logger = logging.getLogger("plm_scaling")
 
 LOCK_SECONDS = 10.0  # longer than what a killed attempt started takes to end
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What MMseqs2 and its scripts say when a write fails.
+_UNWRITABLE = re.compile(r"[Cc]an ?not (write|close)|No space left|quota exceeded|File too large")
 
 
 class Steps:
@@ -50,8 +53,14 @@ class Steps:
         self._lock = -1
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.folder)
+        except OSError as error:
+            raise DedupError(
+                f"{self.out.parent} cannot be written to ({error.strerror}); make it writable, or "
+                "choose another folder"
+            ) from error
         request = self.folder / "request.json"
         if not request.is_file() or read_json(request) != self._asked:
             for path in self.folder.iterdir():
@@ -152,21 +161,20 @@ class Steps:
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
-        """Say in a failure where disks are full and what a second run will find."""
-        kept = f"What was finished is kept in {self.folder}: run again to go on from there"
+        """Say in a failure whether a disk is full and what a second run will find."""
         try:
             yield
-        except DedupError as error:
-            raise DedupError(
-                f"{error}\n{self.resources.free_space(self.folder)}. {kept}"
-            ) from error
-        except OSError as error:
-            if error.errno not in _DISK_FULL:
-                raise
+        except (DedupError, OSError) as error:
+            kept = f"What was finished is kept in {self.folder}: run again to go on from there"
             free = self.resources.free_space(self.folder)
+            if isinstance(error, OSError):
+                if error.errno not in _DISK_FULL:
+                    raise
+            elif not _UNWRITABLE.search(str(error)):
+                raise DedupError(f"{error}\n{free}. {kept}") from error
             raise DedupError(
-                f"no space is left for step {name} of {self.stage} ({error}): {free}. Free some. "
-                f"{kept}"
+                f"no space is left for step {name} of {self.stage}: {free}. Free some. {kept}\n"
+                f"{error}"
             ) from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 STAGE_VERSION = 3
 
-DATA_FIGURES = ("funnel", "perplexity")
+DATA_FIGURES = ("funnel", "perplexity", "masking")
 PUBLISHED_FIGURES = (
     *("isoflop", "frontier", "loss_contours", "parametric"),
     *("ur50_unimeta", "repeated", "transfer", "mask_ratio"),

@@ -27,7 +27,7 @@ def corpora_table(runs: pd.DataFrame) -> pd.DataFrame:
     for objective, own in usable.groupby("objective"):
         for budget, members in group_budgets(own["flops"].to_numpy(float)):
             for corpus, part in own.iloc[members].groupby("corpus"):
-                best = part.loc[part["loss"].idxmin()]
+                best = part.sort_values("loss").iloc[0]
                 rows.append(
                     {name: best[name] for name in COLUMNS if name in best}
                     | {"objective": objective, "corpus": corpus, "flops": budget}

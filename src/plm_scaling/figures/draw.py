@@ -15,6 +15,7 @@ from plm_scaling.figures.isoflop import isoflop, isoflop_table
 from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
 from plm_scaling.figures.loss_contours import loss_contours, loss_contours_table
 from plm_scaling.figures.mask_ratio import mask_ratio, mask_ratio_table
+from plm_scaling.figures.masking import masking, masking_table
 from plm_scaling.figures.parametric import parametric, parametric_table
 from plm_scaling.figures.perplexity import perplexity, perplexity_table
 from plm_scaling.figures.repeated import repeated, repeated_table
@@ -35,25 +36,25 @@ def draw_figures(
     curves: Path | None = None,
     laws: Sequence[Path] = (),
     counts: Sequence[Path] = (),
-    scores: Path | None = None,
-    thresholds: Path | None = None,
+    filter: Path | None = None,
     only: Sequence[str] = (),
 ) -> list[str]:
     """Write `out`/{name}.svg, .pdf, .png and .csv for each figure; return the names drawn.
 
     learning_curves if `runs` and `curves` are given, corpora if there are several, and with them
     what `laws` hold: frontier, one figure of each law's name, loss_contours for parametric and
-    ur50_unimeta for repeated ones. funnel if `counts` are given, in their order; perplexity if
-    `scores` and `thresholds` are. With `only`, these figures and no others. Raises PlmScalingError
-    if the files do not allow one of them.
+    ur50_unimeta for repeated ones. funnel if `counts` are given, drawn in their order; perplexity
+    and masking if `filter` is, the folder of the filter's tables. With `only`, these figures and no
+    others. Raises PlmScalingError if the files do not allow one of them.
     """
     jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:
         jobs |= _run_jobs(runs, curves, [read_law(path) for path in laws])
     if counts:
         jobs["funnel"] = (lambda: funnel_table(counts), funnel)
-    if scores is not None and thresholds is not None:
-        jobs["perplexity"] = (lambda: perplexity_table(scores, thresholds), perplexity)
+    if filter is not None:
+        jobs["perplexity"] = (lambda: perplexity_table(filter / "perplexity.tsv"), perplexity)
+        jobs["masking"] = (lambda: masking_table(filter / "overlap.tsv"), masking)
     missing = [name for name in only if name not in jobs]
     if missing:
         raise PlmScalingError(

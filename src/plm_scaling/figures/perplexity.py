@@ -1,84 +1,84 @@
-"""The distribution of n-gram perplexity in each source, with the thresholds of the filter."""
+"""The distribution of perplexity in each source and length bin, with the filter's thresholds."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plm_scaling.figures.style import CYCLE, panels, style
-from plm_scaling.files import read_json
 
-BINS = 60
-COLUMNS = ("source", "kind", "perplexity_low", "perplexity_high", "sequences")
-EDGES = np.linspace(0.0, 8.0, 80001)  # nats per residue, fine; drawn bins are sums of these
+COLUMNS = [
+    *("source", "min_length", "below_length", "kind"),
+    *("perplexity_low", "perplexity_high", "sequences"),
+]
+RIDGE_INCHES = 0.42
+RIDGE_HEIGHT = 0.85  # of the distance between two length bins
 
 
-def perplexity_table(scores: Path, thresholds: Path) -> pd.DataFrame:
-    """Binned counts of the training sequences per source (kind bin), and rows of kind threshold.
+def perplexity_table(perplexity: Path) -> pd.DataFrame:
+    """The filter's perplexity.tsv with perplexity, exp(nats per residue), in place of nats.
 
-    Perplexity is exp(nats per residue). Scores are read in batches and counted on a fine grid, so
-    that memory does not grow with the corpus.
+    Rows of kind bin hold the training sequences that the thresholds were set on, per source and
+    length bin (residues); rows of kind threshold what stays, from low to below high.
     """
-    counted = _count(scores)
-    total = np.sum(list(counted.values()), axis=0)
-    spread = EDGES[:-1][np.cumsum(total) >= 0.001 * total.sum()]
-    low = float(spread[0])
-    high = float(EDGES[1:][np.cumsum(total) >= 0.999 * total.sum()][0])
-    rows: list[dict[str, Any]] = []
-    for source in sorted(counted):
-        edges = np.exp(np.linspace(low, high, BINS + 1))
-        place = np.clip(np.digitize(np.exp((EDGES[:-1] + EDGES[1:]) / 2), edges) - 1, 0, BINS - 1)
-        heights = np.bincount(place, weights=counted[source], minlength=BINS)
-        rows += [
-            dict(zip(COLUMNS, (source, "bin", a, b, int(h)), strict=True))
-            for a, b, h in zip(edges[:-1], edges[1:], heights, strict=True)
-        ]
-        limits = read_json(thresholds)["perplexity"].get(source)
-        if limits:
-            ends = (float(np.exp(limits["low"])), float(np.exp(limits["high"])))
-            rows.append(dict(zip(COLUMNS, (source, "threshold", *ends, None), strict=True)))
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"sequences": "Int64"})
-
-
-def _count(scores: Path) -> dict[str, np.ndarray]:
-    counted: dict[str, np.ndarray] = {}
-    columns = ["source", "split", "nll_per_residue"]
-    for batch in pq.ParquetFile(scores).iter_batches(columns=columns):
-        table = batch.to_pandas()
-        table = table[table["split"] == "train"]
-        for source, part in table.groupby("source", observed=True):
-            values = np.clip(part["nll_per_residue"].to_numpy(float), EDGES[0], EDGES[-1] - 1e-9)
-            heights = np.histogram(values, EDGES)[0]
-            counted[str(source)] = counted.get(str(source), np.zeros(len(EDGES) - 1, int)) + heights
-    return counted
+    table = pd.read_csv(perplexity, sep="\t", dtype={"below_length": "Int64"})
+    for side in ("low", "high"):
+        table[f"perplexity_{side}"] = np.exp(table[side]).round(4)
+    return table[COLUMNS]
 
 
 def perplexity(table: pd.DataFrame) -> Figure:
-    """One panel per source; dashed lines are the thresholds, the end bins hold what lies beyond."""
+    """One panel per source, one ridge per length bin, all of one height; lines are thresholds.
+
+    The end bins hold what lies beyond the axis. A bin of length without sequences shows only its
+    thresholds, which are its neighbours'.
+    """
     sources = list(table["source"].unique())
+    lengths = list(table["min_length"].unique())
+    inner = table[table["kind"] == "bin"]
+    low, high = inner["perplexity_low"].min(), inner["perplexity_high"].max()
     with style():
-        figure, axes = panels(len(sources), 2.0)
+        figure, axes = panels(len(sources), 0.75 + RIDGE_INCHES * len(lengths))
         for ax, source in zip(axes, sources, strict=True):
             part = table[table["source"] == source]
-            bins = part[part["kind"] == "bin"]
-            edges = [*bins["perplexity_low"], bins["perplexity_high"].iloc[-1]]
-            ax.stairs(bins["sequences"].to_numpy(float), edges, fill=True, color=CYCLE[5])
-            for limit in part[part["kind"] == "threshold"].to_dict("records"):
-                for value in (float(limit["perplexity_low"]), float(limit["perplexity_high"])):
-                    ax.axvline(value, color=CYCLE[1], linestyle="--")
-                    ax.annotate(
-                        f"{value:.1f}",
-                        (value, 1.0),
-                        xycoords=("data", "axes fraction"),
-                        xytext=(3, -9),
-                        textcoords="offset points",
-                        fontsize=8,
-                    )
+            labels = []
+            for place, (_, ridge) in enumerate(part.groupby("min_length")):
+                _draw_ridge(ax, ridge, place)
+                labels.append(_length_label(ridge.iloc[0]))
+            ax.set_yticks(range(len(lengths)), labels)
+            ax.set_ylim(-0.15, len(lengths))
             ax.set_title(source)
-            ax.set_ylabel("sequences")
-            ax.set_xlim(edges[0], edges[-1])
-        axes[-1].set_xlabel("perplexity per residue under the reference n-gram model")
+            ax.set_ylabel("length (residues)")
+            ax.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
+        axes[-1].set_xlabel("perplexity per residue under the reference model")
     return figure
+
+
+def _draw_ridge(ax: Axes, ridge: pd.DataFrame, place: int) -> None:
+    bins = ridge[ridge["kind"] == "bin"]
+    counted = bins["sequences"].to_numpy(float)
+    edges = [*bins["perplexity_low"], bins["perplexity_high"].iloc[-1]]
+    # Bins are even in nats, so that those further right are wider here: draw densities.
+    density = counted / np.diff(edges)
+    top = density[1:-1].max(initial=0.0) or 1.0
+    heights = place + RIDGE_HEIGHT * np.minimum(density / top, 1.0)
+    ax.stairs(heights, edges, baseline=place, fill=True, color=CYCLE[5])
+    limits = ridge[ridge["kind"] == "threshold"].iloc[0]
+    ends = [float(limits["perplexity_low"]), float(limits["perplexity_high"])]
+    ax.vlines(ends, place, place + RIDGE_HEIGHT, color=CYCLE[1], linewidth=1.2)
+    ax.annotate(
+        f"{counted.sum():,.0f}",
+        (1.0, place),
+        xycoords=("axes fraction", "data"),
+        xytext=(-3, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )
+
+
+def _length_label(row: pd.Series) -> str:
+    low, below = row["min_length"], row["below_length"]
+    return f"{low} or more" if pd.isna(below) else f"{low} to {below - 1}"

@@ -25,6 +25,7 @@ COLUMNS = (
     *("source", "perplexity", "low_complexity", "masked"),
     *("sequences", "share", "residues", "masked_residues"),
 )
+_NAMED = ("source", "perplexity")
 _IS_LOWER = bytes(chr(byte).islower() for byte in range(256))
 
 
@@ -86,10 +87,10 @@ class Overlap:
         sums["share"] = (
             sums["sequences"] / sums.groupby("source")["sequences"].transform("sum")
         ).round(6)
-        order = {reason: place for place, reason in enumerate(REASONS)}
+        order = {name: place for place, name in enumerate((*self.sources, *REASONS))}
         sums = sums.sort_values(
             ["source", "perplexity", "low_complexity", "masked"],
-            key=lambda column: column.map(order) if column.name == "perplexity" else column,
+            key=lambda column: column.map(order) if column.name in _NAMED else column,
         )
         return sums[list(COLUMNS)]
 

@@ -94,10 +94,14 @@ class Histograms:
 
         Rows of kind `bin` hold sequences from `low` to below `high` nats per residue, those of
         kind `threshold` what stays; `min_length` to below `below_length` (empty: open) is in
-        residues. Bins span all but 0.1 % of the sequences at each end, which the end bins hold.
+        residues. Bins span all but 0.1 % of the sequences at each end, which the end bins hold,
+        and all thresholds.
         """
         merged = self.counts.sum(axis=(0, 1), dtype=np.int64)
-        edges = np.linspace(*_two_sided(merged, 0.001, 0.999), DRAWN_BINS + 1).round().astype(int)
+        low, high = _two_sided(merged, 0.001, 0.999)
+        low = min([low, *(bin_.low for own in limits for bin_ in own if bin_.low > 0)])
+        high = max([high, *(bin_.high for own in limits for bin_ in own if bin_.high < STEPS)])
+        edges = np.linspace(low, high, DRAWN_BINS + 1).round().astype(int)
         inner = np.unique(edges)
         starts = np.concatenate(([0], inner[1:-1]))
         rows = []

@@ -28,8 +28,10 @@ CAPTIONS = {
     "learning_curves": "Validation loss while each cell trained, coloured by model size.",
     "corpora": "The lowest loss of each corpus at each budget, on the same held-out sequences.",
     "funnel": "Sequences kept and dropped by each stage, summed over the sources.",
-    "perplexity": "Perplexity of the training sequences under the reference model; dashed lines "
-    "are the thresholds of the filter.",
+    "perplexity": "Perplexity of the training sequences under the reference model, by length; "
+    "lines are the thresholds of the filter, which drop the same share of every length.",
+    "masking": "Sequences of low complexity among those that the perplexity rule keeps and drops, "
+    "found by the filter's own rule and by tantan (a fifth of the residues masked), on a sample.",
 }
 
 
@@ -43,6 +45,7 @@ def make_report(
     sweep: Path | None = None,
     sources: Path | None = None,
     counts: Sequence[Path] = (),
+    examples: Path | None = None,
     contamination: Path | None = None,
     manifest: Path | None = None,
     tool: Path | None = None,
@@ -81,6 +84,7 @@ def make_report(
         figures=inline_figures(figures, CAPTIONS, wanted),
         captions=CAPTIONS,
         funnel=funnel,
+        examples=tables.example_rows(examples),
         tokens=tables.token_rows(manifest),
         contamination=tables.contamination_sentence(contamination),
         sources=tables.source_rows(sources, {row["source"] for row in funnel}),

@@ -1,6 +1,7 @@
 """The tables of the page, ready as text."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ STATUS_WORDS = {
     "at_bound": "parameter at its bound",
     "not_identified": "not identified",
 }
+
+EXAMPLES = 3  # of each source and side
 
 
 def law_rows(laws: Sequence[LawResult]) -> list[dict[str, str]]:
@@ -128,41 +131,58 @@ def funnel_rows(counts: Sequence[Path]) -> list[dict[str, str]]:
 
 
 def token_rows(manifest: Path | None) -> list[dict[str, str]]:
-    """One row per split and source of the token shards."""
+    """One row per split, source and stratum of the token shards."""
     if manifest is None:
         return []
-    rows = []
-    for split, whole in read_json(manifest)["splits"].items():
-        for source, part in whole["sources"].items():
-            rows.append(
-                {
-                    "split": split,
-                    "source": source,
-                    "sequences": f"{part['sequences']:,}",
-                    "tokens": short_number(part["tokens"]),
-                    "rows": f"{part['rows']:,}",
-                }
-            )
-    return rows
+    return [
+        {
+            "split": split,
+            "source": source,
+            "stratum": stratum.replace("_", " and "),
+            "sequences": f"{part['sequences']:,}",
+            "tokens": short_number(part["tokens"]),
+            "rows": f"{part['rows']:,}",
+        }
+        for split, whole in read_json(manifest)["splits"].items()
+        for source, entry in whole["sources"].items()
+        for stratum, part in entry["strata"].items()
+    ]
 
 
 def contamination_sentence(report: Path | None) -> str:
-    """What the search for training homologues of validation sequences found."""
+    """What the search for training homologues of the held-out sets found."""
     if report is None:
         return ""
     found = read_json(report)
     criteria = found["criteria"]
-    verdict = (
-        "No validation sequence has a training homologue"
-        if found["clean"]
-        else f"{found['contaminated_validation_sequences']} validation sequences have a training "
-        "homologue"
+    sets = ", ".join(
+        f"{part['contaminated']:,} of {part['sequences']:,} {name.replace('_', ' ')}"
+        for name, part in found["held_out"].items()
     )
     return (
-        f"{verdict}: {found['validation_sequences']:,} validation against "
-        f"{found['training_sequences']:,} training sequences, MMseqs2 search with "
+        f"Held-out sequences with a homologue among {found['training_sequences']:,} training "
+        f"sequences: {sets}; MMseqs2 search with "
         f"{', '.join(f'{name} {json.dumps(value)}' for name, value in criteria.items())}."
     )
+
+
+def example_rows(examples: Path | None) -> list[dict[str, str]]:
+    """The first few sequences that fall out on either side of the perplexity thresholds."""
+    if examples is None:
+        return []
+    table = pd.read_csv(examples, sep="\t", dtype={"id": str})
+    first = table.groupby(["source", "reason"], sort=False).head(EXAMPLES)
+    return [
+        {
+            "source": row["source"],
+            "reason": str(row["reason"]).replace("_", " "),
+            "id": row["id"],
+            "length": f"{row['length']:,}",
+            "perplexity": f"{math.exp(row['nll_per_residue']):.1f}",
+            "residues": row["residues"],
+        }
+        for row in first.to_dict("records")
+    ]
 
 
 def source_rows(sources: Path | None, used: set[str]) -> list[dict[str, str]]:

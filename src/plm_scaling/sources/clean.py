@@ -66,7 +66,7 @@ def clean_source(
             allowed = int(max_rejected_fraction * cleaned.records) - cleaned.rejected
             suspects = names.suspects(max(allowed, 0) + MORE_SUSPECTS)
         if suspects is None:
-            raise _refusal(raw, cleaned, max_rejected_fraction, "and too many ids occur twice")
+            raise _refusal(raw, cleaned, max_rejected_fraction, ", and too many ids occur twice")
         if len(suspects) and allowed >= 0:  # now that they are known, they can be set aside
             cleaned = _Cleaned(row, folder, parts)
             repeated = Repeated(suspects)
@@ -76,7 +76,7 @@ def clean_source(
         if cleaned.rejected > max_rejected_fraction * cleaned.records:
             raise _refusal(raw, cleaned, max_rejected_fraction)
         if cleaned.records == cleaned.rejected:
-            raise _refusal(raw, cleaned, max_rejected_fraction, "so none is left")
+            raise _refusal(raw, cleaned, max_rejected_fraction, ", so none is left")
         cleaned.counts.write(folder / "counts.tsv")
     _report(cleaned)
 
@@ -169,8 +169,8 @@ def _refusal(raw: Path, cleaned: _Cleaned, fraction: float, more: str = "") -> S
         for one in cleaned.first
     ]
     return SourceError(
-        f"{raw}: {cleaned.rejected} of {cleaned.records} records cannot be used {more}".rstrip()
-        + f"; at most a share of {fraction:g} may be rejected (max_rejected_fraction)"
+        f"{raw}: {cleaned.rejected} of {cleaned.records} records cannot be used{more}; "
+        f"at most a share of {fraction:g} may be rejected (max_rejected_fraction)"
         + (f". The first are {', '.join(named)}" if named else "")
         + ". Correct the file or fetch another"
     )

@@ -77,7 +77,8 @@ def _attempt(url: str, partial: Partial, length: int | None, label: str, may_mix
         headers["Range"] = f"bytes={offset}-"
         if origin.url == url and origin.validator:
             headers["If-Range"] = origin.validator
-    answer = _open(url, headers, partial, offset)
+    unknown_length = origin is not None and origin.length is None
+    answer = _open(url, headers, partial, offset, may_be_all=unknown_length)
     if answer is None:
         return True
     with answer as response:
@@ -112,7 +113,9 @@ def _may_go_on(origin: Origin, url: str, may_mix: bool) -> bool:
     return may_mix or (origin.url == url and origin.validator is not None)
 
 
-def _open(url: str, headers: dict[str, str], partial: Partial, offset: int) -> HTTPResponse | None:
+def _open(
+    url: str, headers: dict[str, str], partial: Partial, offset: int, may_be_all: bool
+) -> HTTPResponse | None:
     """The answer, status 200 or 206; None if nothing is left to send. Other statuses raise."""
     request = urllib.request.Request(url, headers=headers)
     with _network(url, lambda: partial.size):
@@ -122,7 +125,7 @@ def _open(url: str, headers: dict[str, str], partial: Partial, offset: int) -> H
             error.close()
             what = f"{url} answered with status {error.code} {error.reason}"
             if error.code == 416:
-                if offset and error.headers.get("Content-Range") == f"bytes */{offset}":
+                if may_be_all and error.headers.get("Content-Range") == f"bytes */{offset}":
                     return None
                 partial.discard()  # what we have is no beginning of what is there now
                 raise InterruptionError(f"{what} to a request for bytes after {offset}") from error

@@ -43,6 +43,7 @@ def reading(path: Path) -> Iterator[None]:
         tarfile.TarError,
         zipfile.BadZipFile,
         pa.ArrowInvalid,
+        RuntimeError,  # zipfile, of an encrypted member
     ) as error:
         raise SourceError(f"{path} cannot be read: {error}; {AGAIN}") from error
 

@@ -74,7 +74,8 @@ def read_sources(table: Path) -> dict[str, Source]:
     if not table.is_file():
         raise SourceError(f"source table {table} does not exist; give its path with --table")
     with table.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    header = rows.pop(0) if rows else []
     if header != COLUMNS:
         wrong = [*(set(header) ^ set(COLUMNS))] or "their order"
         raise SourceError(

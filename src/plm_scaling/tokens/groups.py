@@ -79,7 +79,10 @@ def read_places(selected: Path, parts: int) -> list[Place]:
     if not totals.is_file():
         raise TokenError(f"{totals} does not exist; {again}")
     try:
-        places = [Place(**{name: row[name] for name in (*COLUMNS, "records")}) for row in read_json(totals)]
+        places = [
+            Place(**{name: row[name] for name in (*COLUMNS, "records")})
+            for row in read_json(totals)
+        ]
         found = 0
         for part in range(parts):
             path = selected_part(selected, part)

@@ -1,10 +1,10 @@
 """Mix sources in exact proportion: which source row i of a run comes from, computed, not drawn.
 
 Two sources are mixed by rounding: of the first n rows, n·p rounded are the first one's. More are
-mixed in pairs, the two smallest shares first, so that the tree of pairs is as flat as can be for
-the large ones. Of any prefix of a run each source has its share to within 1/2 row with two sources,
-less than 1 with up to four, and k/2 · (1 + p + p·q + …) in general, with p, q, … the shares of a
-source in its pair, of that in its pair, and so on.
+mixed in pairs of pairs, the two smallest shares first. Of any prefix of a run each source has its
+exact share to within 1/2 row with two sources, 1 with three, 4/3 with four and 2 with any number:
+rounding adds 1/2 at each pair, and what the pair itself is off by counts only by the source's share
+of it, which for a pair in a pair is 2/3 at most, since the smallest were joined first.
 """
 
 import heapq

@@ -42,11 +42,6 @@ class TrainingOrder:
         self._names = sorted(shares)  # the order of the config does not matter
         self._interleaving = Interleaving([shares[name] for name in self._names])
 
-    @property
-    def unique_tokens(self) -> int:
-        """Tokens without padding of all unique rows; counted as in `unique_tokens_seen`."""
-        return sum(self._tokens(name, rows) for name, rows in self.unique_rows.items())
-
     def rows_of(self, n_rows: int) -> dict[str, int]:
         """Rows of each source among the first `n_rows` of the run."""
         return dict(zip(self._names, self._interleaving.counts(n_rows), strict=True))
@@ -56,12 +51,11 @@ class TrainingOrder:
         return {name: n / self.unique_rows[name] for name, n in self.rows_of(n_rows).items()}
 
     def unique_tokens_seen(self, n_rows: int) -> int:
-        """Different tokens, without padding, among the first `n_rows` rows of the run.
-
-        Exact in rows; a row counts as its source's mean tokens per row in the manifest.
+        """Different tokens among the first `n_rows` rows of the run: distinct rows times the
+        context length. Positions of packed rows are counted, as for all tokens of a run.
         """
-        counts = self.rows_of(n_rows)
-        return sum(self._tokens(s, min(n, self.unique_rows[s])) for s, n in counts.items())
+        counts = self.rows_of(n_rows).items()
+        return self.context_length * sum(min(n, self.unique_rows[name]) for name, n in counts)
 
     def batch(self, first_row: int, n_rows: int) -> np.ndarray:
         """Rows `first_row` … `first_row + n_rows − 1` of the run: uint8 (n_rows, context_length).
@@ -91,6 +85,3 @@ class TrainingOrder:
             return place
         # The first ones of a fixed shuffle: a smaller budget is part of a larger one.
         return permute(place, whole, self.seed, SUBSET, own)
-
-    def _tokens(self, name: str, rows: int) -> int:
-        return round(rows * self._sources[name].tokens_per_row)

@@ -41,37 +41,36 @@ class Rows(NamedTuple):
 def plan(histogram: np.ndarray) -> list[Pattern]:
     """Patterns that place `histogram[n]` pieces of n tokens each; a row has len(histogram) − 1."""
     row = len(histogram) - 1
-    open_rows: list[list[Pattern]] = [[] for _ in range(row + 1)]  # by free tokens
+    # By free tokens: lengths so far, and number of rows. Plain tuples, since this loop is a tenth
+    # of all the work of packing.
+    open_rows: list[list[tuple[tuple[int, ...], int]]] = [[] for _ in range(row + 1)]
     spaces = 0  # bit n is set if rows with n free tokens are open; finds the tightest fit at once
-
-    def put(pattern: Pattern, free: int) -> None:
-        nonlocal spaces
-        open_rows[free].append(pattern)
-        spaces |= 1 << free
-
     for length in range(row, 0, -1):
         left = int(histogram[length])
         while left:
-            fitting = spaces >> length << length
+            fitting = spaces >> length
             if not fitting:
                 each = row // length
                 full, last = divmod(left, each)
-                if full:
-                    put(Pattern((length,) * each, full), row - each * length)
-                if last:
-                    put(Pattern((length,) * last, 1), row - last * length)
+                for lengths, rows in (((length,) * each, full), ((length,) * last, 1)):
+                    if rows and lengths:
+                        free = row - len(lengths) * length
+                        open_rows[free].append((lengths, rows))
+                        spaces |= 1 << free
                 break
-            free = (fitting & -fitting).bit_length() - 1
-            pattern = open_rows[free].pop()
-            if not open_rows[free]:
-                spaces &= ~(1 << free)
+            free = (fitting & -fitting).bit_length() - 1 + length
+            lengths, rows = open_rows[free].pop()
             each = min(free // length, left)
-            used = min(pattern.rows, left // each)
-            put(Pattern(pattern.lengths + (length,) * each, used), free - each * length)
-            if used < pattern.rows:
-                put(Pattern(pattern.lengths, pattern.rows - used), free)
+            used = min(rows, left // each)
+            if used < rows:
+                open_rows[free].append((lengths, rows - used))
+            elif not open_rows[free]:
+                spaces ^= 1 << free
+            free -= each * length
+            open_rows[free].append((lengths + (length,) * each, used))
+            spaces |= 1 << free
             left -= used * each
-    return [pattern for group in open_rows for pattern in group]
+    return [Pattern(*pattern) for group in open_rows for pattern in group]
 
 
 def pack(

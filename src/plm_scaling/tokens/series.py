@@ -26,12 +26,14 @@ def output_folder(out: Path) -> Iterator[Path]:
     Raises `TokenError` naming `out` when the disk is full or may not be written to; whatever was at
     `out` stays.
     """
+    made = False
     try:
         with atomic(out) as folder:
             folder.mkdir()
+            made = True
             yield folder
     except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
+        if error.errno is None or (made and error.errno not in _NOT_WRITABLE):
             raise
         raise TokenError(
             f"{out} cannot be written: {os.strerror(error.errno)}; make room or choose another "

@@ -29,6 +29,8 @@ logger = logging.getLogger("plm_scaling")
 
 PART_FILE = "part.json"
 CHUNK_TOKENS = 1 << 25  # packed together at most, whatever the lengths
+NEAR_BYTES = 1 << 27  # sequences that lie further apart are copied before they are packed
+_GATHERED = 1024
 
 
 def tokenize_part(
@@ -154,7 +156,6 @@ def _chunks(pool: Pool, part: int, selected: Path, places: list[Place]) -> Itera
                     held[place].append((data, entries[place]))
                     for group in _complete(place, held[place]):
                         yield from _cut(place, group)
-            data.release()
             progress.add(sum(len(entries[place].starts) for place in active if place in entries))
         for place in active:
             if number == part + place.parts_of_a_group(parts) - 1 and held[place]:
@@ -190,23 +191,24 @@ def _cut(place: Place, group: list[_Stretch]) -> Iterator[_Chunk]:
         for (data, entries), origin in zip(group, origins[:-1], strict=True):
             inside = slice(max(0, first - origin), max(0, last - origin))
             if len(entries.starts[inside]):
-                pieces.append((data.buffer, entries.starts[inside], entries.lengths[inside]))
-        one = pieces if len({id(data) for data, _, _ in pieces}) == 1 else [_gather(pieces)]
-        yield (
-            place,
-            one[0][0],
-            np.concatenate([starts for _, starts, _ in one]),
-            np.concatenate([lengths for _, _, lengths in one]),
-        )
+                pieces.append((data, entries.starts[inside], entries.lengths[inside]))
+        data = pieces[0][0]
+        starts = np.concatenate([starts for _, starts, _ in pieces])
+        own = np.concatenate([lengths for _, _, lengths in pieces])
+        if all(other is data for other, _, _ in pieces) and starts[-1] - starts[0] < NEAR_BYTES:
+            yield place, data.buffer, starts, own
+            data.release()
+        else:
+            yield place, _gather(pieces), np.cumsum(own + 2) - own - 2, own
 
 
-def _gather(
-    pieces: list[tuple[pa.Buffer, np.ndarray, np.ndarray]],
-) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
-    """Copy the entries of several parts to one buffer."""
+def _gather(pieces: list[tuple[_Data, np.ndarray, np.ndarray]]) -> pa.Buffer:
+    """Copy entries to one buffer, in their order, few at a time: each may map 64 KiB."""
     joined = []
     for data, starts, lengths in pieces:
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            joined.append(memoryview(data)[start : start + length + 2])
-    lengths = np.concatenate([lengths for _, _, lengths in pieces])
-    return pa.py_buffer(b"".join(joined)), np.cumsum(lengths + 2) - lengths - 2, lengths
+        view = memoryview(data.buffer)
+        bounds = list(zip(starts.tolist(), (starts + lengths + 2).tolist(), strict=True))
+        for i in range(0, len(bounds), _GATHERED):
+            joined.append(b"".join([view[a:b] for a, b in bounds[i : i + _GATHERED]]))
+            data.release()
+    return pa.py_buffer(b"".join(joined))

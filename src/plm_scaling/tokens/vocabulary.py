@@ -78,9 +78,9 @@ _CHARACTERS = {number: character for character, number in (RESIDUE_ID | CODE_ID)
 _LETTERS = bytes(ord(_CHARACTERS.get(token, "?")) for token in range(256))
 
 
-def encode(sequences: list[bytes], kind: str = "protein") -> bytes:
-    """Tokens of sequences one after the other, each followed by eod."""
-    return b"".join(sequence + b"\n" for sequence in sequences).translate(TABLES[kind].single)
+def encode(entries: bytes, kind: str = "protein") -> bytes:
+    """Tokens of whole database entries `SEQUENCE\\n\\0`, each sequence followed by eod."""
+    return entries.translate(TABLES[kind].single, b"\0")
 
 
 def decode(tokens: bytes) -> str:

@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from plm_scaling.dedup.database import read_chunks, read_clusters, read_index, read_sequences
+from plm_scaling.dedup.clusters import read_columns
+from plm_scaling.dedup.database import read_chunks, read_index, read_keys, read_sequences
 from plm_scaling.errors import DedupError
 
 
@@ -33,12 +36,24 @@ def test_chunks_of_any_size_hold_whole_entries(tmp_path: Path, chunk_bytes: int)
     assert [s for part in read_sequences(path) for s in part] == [b"MKV" * i for i in range(1, 9)]
 
 
-def test_clusters_parts_of_several_threads_are_joined(tmp_path: Path) -> None:
-    (tmp_path / "clu.0").write_bytes(b"3\n1\n\0007\n\0")
-    (tmp_path / "clu.1").write_bytes(b"4\n12\n5\n\0")
-    members, representatives = read_clusters(tmp_path / "clu")
-    assert members.tolist() == [3, 1, 7, 4, 12, 5]
-    assert representatives.tolist() == [3, 3, 7, 4, 4, 4]
+def test_table_of_several_threads_is_read_as_one(tmp_path: Path) -> None:
+    (tmp_path / "t.0").write_text("3\t1\t0.5\n")
+    (tmp_path / "t.1").write_text("")
+    (tmp_path / "t.2").write_text("4\t12\t1E-5\n4\t5\t1\n")
+    columns = {"query": pa.uint32(), "e_value": pa.float64()}
+    rows = list(read_columns(tmp_path / "t", columns, ["query", "target", "e_value"]))
+    assert [row for batch in rows for row in batch.to_pylist()] == [
+        {"query": 3, "e_value": 0.5},
+        {"query": 4, "e_value": 1e-5},
+        {"query": 4, "e_value": 1.0},
+    ]
+
+
+def test_keys_come_in_index_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "db", {2: b"MKV\n", 9: b"A\n", 4: b"\n"})
+    assert np.concatenate(list(read_keys(path))).tolist() == [2, 4, 9]
+    with pytest.raises(DedupError, match="gone has no index"):
+        list(read_keys(tmp_path / "gone"))
 
 
 def test_index_damaged_data_is_named(tmp_path: Path) -> None:

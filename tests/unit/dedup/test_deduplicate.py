@@ -102,7 +102,7 @@ def test_little_memory_splits_the_work_and_changes_nothing(
 ) -> None:
     pool = make_pool(tmp_path, families(1500, SOURCES))
     expected = stages.files_below(stages.dedup(pool, tmp_path / "whole"))
-    monkeypatch.setattr(Resources, "split_memory_mib", lambda self, n_sequences: 1)
+    monkeypatch.setattr(Resources, "split_memory_mib", lambda self, n_sequences, least_mib: 1)
     with caplog.at_level(logging.DEBUG, "plm_scaling"):
         splitted = stages.dedup(pool, tmp_path / "splitted")
     assert "Process file into 2 parts" in caplog.text

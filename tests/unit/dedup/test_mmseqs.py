@@ -1,4 +1,5 @@
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,41 @@ def test_run_failure_shows_the_last_lines(tmp_path: Path) -> None:
     tool = find_mmseqs(str(fake_mmseqs(tmp_path, "18-8cc5c")))
     with pytest.raises(DedupError, match=r"(?s)createdb failed with exit code 3.*Input gone"):
         tool.run("createdb", "gone", "out")
+
+
+def test_run_signal_is_named(tmp_path: Path) -> None:
+    fake = fake_mmseqs(tmp_path, "18-8cc5c")
+    fake.write_text(fake.read_text().replace("exit 3", "kill -SEGV $$"))
+    with pytest.raises(DedupError, match=r"linclust failed with signal SIGSEGV"):
+        find_mmseqs(str(fake)).run("linclust")
+
+
+def test_run_interrupt_ends_what_the_command_started(tmp_path: Path) -> None:
+    """Ctrl-C, or any exception while the command runs; also of what runs in its background."""
+    fake = fake_mmseqs(tmp_path, "18-8cc5c")
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    script = f"(sleep 2; touch {ended}) & touch {started}; echo line; wait\n"
+    fake.write_text("\n".join([*fake.read_text().splitlines()[:2], script]))
+
+    class InterruptedError(Exception):
+        pass
+
+    def interrupt(record: logging.LogRecord) -> bool:
+        if record.getMessage() == "mmseqs: line":
+            raise InterruptedError
+        return True
+
+    tool = find_mmseqs(str(fake))
+    logger = logging.getLogger("plm_scaling")
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addFilter(interrupt)
+    try:
+        with pytest.raises(InterruptedError):
+            tool.run("search")
+    finally:
+        logger.removeFilter(interrupt)
+        logger.setLevel(level)
+    assert started.exists()
+    time.sleep(2.5)
+    assert not ended.exists()

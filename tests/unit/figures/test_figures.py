@@ -12,7 +12,8 @@ from plm_scaling.figures.frontier import frontier_table
 from plm_scaling.figures.funnel import funnel_table
 from plm_scaling.figures.isoflop import isoflop, isoflop_table
 from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
-from plm_scaling.figures.perplexity import perplexity_table
+from plm_scaling.figures.masking import masking, masking_table
+from plm_scaling.figures.perplexity import perplexity, perplexity_table
 from plm_scaling.laws.points import comparable_runs
 from plm_scaling.laws.result import read_law
 from plm_scaling.runs.tables import read_runs
@@ -28,7 +29,7 @@ def arguments(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     tables = study.write_data_tables(tmp_path_factory.mktemp("data"))
-    return {name: tables[name] for name in ("counts", "scores", "thresholds")}
+    return {name: tables[name] for name in ("counts", "filter")}
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +146,35 @@ def test_funnel_table_keeps_the_order_of_stages_and_leaves_out_handled_facts(dat
     assert not table["reason"].str.startswith("handled").any()
 
 
-def test_perplexity_table_counts_the_training_sequences_once_each(data):
-    table = perplexity_table(data["scores"], data["thresholds"])
+def test_perplexity_table_counts_every_sequence_once_in_units_of_perplexity(data):
+    table = perplexity_table(data["filter"] / "perplexity.tsv")
     bins = table[table["kind"] == "bin"]
-    assert bins["sequences"].sum() == 3600
+    assert bins["sequences"].sum() == 4000
+    assert bins["perplexity_low"].between(math.exp(2.4), math.exp(3.4)).all()
     thresholds = table[table["kind"] == "threshold"]
-    assert thresholds["perplexity_low"].tolist() == pytest.approx([math.exp(2.72)] * 2)
-    part = bins[bins["source"] == study.SOURCES[0]]
-    below = part[part["perplexity_high"] <= math.exp(2.86)]["sequences"].sum()
-    assert 0.4 < below / part["sequences"].sum() < 0.55
+    assert len(thresholds) == 6
+    assert (thresholds["perplexity_low"] < math.exp(2.86)).all()
+    assert (thresholds["perplexity_high"] > math.exp(2.86)).all()
+
+
+def test_perplexity_figure_shows_each_length_bin_with_its_thresholds(data):
+    figure = perplexity(perplexity_table(data["filter"] / "perplexity.tsv"))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == list(study.SOURCES)
+    for ax in figure.axes:
+        labels = [text.get_text() for text in ax.get_yticklabels()]
+        assert labels == ["0 to 99", "100 to 399", "400 or more"]
+        assert len(ax.collections) == 3  # the thresholds of each
+
+
+def test_masking_table_gives_shares_of_each_verdict(data):
+    table = masking_table(data["filter"] / "overlap.tsv")
+    assert len(table) == 2 * 3 * 3
+    kept = table[(table["source"] == study.SOURCES[0]) & (table["perplexity"] == "kept")]
+    assert kept.set_index("found_by")["sequences"].to_dict() == {
+        "low-complexity rule alone": 2,
+        "both": 4,
+        "tantan alone": 10,
+    }
+    assert kept["share"].tolist() == pytest.approx([0.002, 0.004, 0.01])
+    text = [t.get_text() for t in masking(table).axes[0].texts]
+    assert text == ["1.6 % of 1,000", "26.7 % of 60", "40.0 % of 40"]

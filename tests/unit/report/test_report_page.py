@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 def figures(folder):
     arguments = study.fitted_study(folder)
     data = study.write_data_tables(folder / "data")
-    draw_figures(**arguments, **{n: data[n] for n in ("counts", "scores", "thresholds")})
+    draw_figures(**arguments, **{n: data[n] for n in ("counts", "filter")})
     return arguments, data
 
 
@@ -40,7 +40,10 @@ def page(folder, figures):
         folder / "report.html",
         config=folder / "demo.yaml",
         sweep=folder / "sweep.tsv",
-        **{n: data[n] for n in ("sources", "counts", "contamination", "manifest", "tool")},
+        **{
+            n: data[n]
+            for n in ("sources", "counts", "examples", "contamination", "manifest", "tool")
+        },
     )
     return folder / "report.html"
 
@@ -64,7 +67,9 @@ def test_report_is_self_contained_and_holds_every_part(page):
     ):
         assert expected in text
     assert "elsewhere" not in text  # a source that this study does not use
-    assert "No validation sequence has a training homologue: 310 validation" in text
+    assert "8,700 training sequences: 0 of 310 valid" in text
+    assert "filtered" in text
+    assert "MKVLAEXAMPLE" in text
 
 
 def test_report_ids_are_unique_and_references_resolve(page):

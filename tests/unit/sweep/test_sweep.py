@@ -116,8 +116,8 @@ def test_corpus_settings_become_strata_and_limits(root):
     cells = plan_cells(read_config(root / "config/data-constrained.yaml")).values()
     found = {cell.corpus: (cell.strata, cell.unique_tokens_limit) for cell in cells}
     assert found["ample"] == (["kept"], None)
-    assert found["unfiltered"] == (["kept", "filtered"], {"uniref_demo": 6e5})
-    assert found["duplicates"] == (["kept", "redundant"], {"uniref_demo": 1e6})
+    assert found["unfiltered"] == (["kept", "filtered"], {"uniref_demo": 6.2e5})
+    assert found["duplicates"] == (["kept", "redundant"], {"uniref_demo": 6.7e5})
     for cell in cells:
         if cell.corpus == "code":  # half of the tokens are code, so the other half repeats
             assert cell.epochs == pytest.approx(0.5 * cell.tokens / 5e5)

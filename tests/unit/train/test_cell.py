@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,9 +176,23 @@ def test_cell_refuses_rows_of_another_length(cell, manifest, tmp_path):
         train(longer, manifest, tmp_path)
 
 
+def test_cell_goes_on_when_shards_that_it_does_not_read_are_added(cell, manifest, tmp_path):
+    train(cell, manifest, tmp_path)
+    folder = tmp_path / "runs" / cell.cell
+    corpus = tmp_path / "corpus"
+    shutil.copytree(manifest.parent, corpus)
+    listed = json.loads((corpus / "manifest.json").read_text())
+    strata = listed["splits"]["train"]["sources"]["a"]["strata"]
+    strata["filtered"] = strata["kept"]
+    (corpus / "manifest.json").write_text(json.dumps(listed))
+    again, _ = train(cell, corpus / "manifest.json", tmp_path)
+    assert not list(folder.glob("*superseded*"))
+    assert again["steps"] == cell.steps
+
+
 def test_cell_refuses_a_damaged_shard_naming_it(cell, tmp_path):
     manifest = write_corpus(tmp_path / "corpus")
-    shard = next((tmp_path / "corpus/tokens/train").glob("*.arrow"))
+    shard = next((tmp_path / "corpus/tokens").rglob("train-*.arrow"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)

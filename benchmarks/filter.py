@@ -1,0 +1,160 @@
+"""The perplexity filter: does it tell real proteins from corrupted ones, and how fast is it?
+
+OMP_NUM_THREADS=1 python benchmarks/filter.py --fasta resources/demo/uniref_demo.fasta.gz \
+    resources/demo/metagenome_demo.fasta.gz --mmseqs auto
+
+Prints two Markdown tables. The first has the AUC of n-gram models of orders 1 to 5 against six
+kinds of corrupted copies of held-out sequences, held out by cluster at 30 % identity, and at random
+to show what relatives in training pretend. The second has residues per CPU-second of one core, and
+the time over that of `bytes.translate` on the same bytes in the same run.
+"""
+
+import argparse
+import gzip
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from plm_scaling.dedup.database import read_clusters, write_index
+from plm_scaling.dedup.mmseqs import find_mmseqs
+from plm_scaling.filter import ngram
+from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
+from plm_scaling.filter.judgement import CORRUPTIONS, auc, corrupted, hold_out
+
+ORDERS = range(1, ngram.MAX_ORDER + 1)
+IDENTITY, COVERAGE = 0.3, 0.8
+HELD_OUT = 0.2
+REPEATS = 5
+SEED = 1
+
+
+def read_fasta(paths: list[Path]) -> list[bytes]:
+    """Each different sequence once, in upper case."""
+    found: dict[bytes, None] = {}
+    for path in paths:
+        text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for record in (b"\n" + text).split(b"\n>")[1:]:
+            found[b"".join(record.split(b"\n")[1:]).upper()] = None
+    return list(found)
+
+
+def entries(sequences: list[bytes]) -> bytes:
+    """Database entries, one after the other."""
+    return b"".join([sequence + ngram.END for sequence in sequences])
+
+
+def lengths_of(sequences: list[bytes]) -> np.ndarray:
+    """Residues of each."""
+    return np.array([len(sequence) for sequence in sequences])
+
+
+def clusters_of(sequences: list[bytes], mmseqs: str) -> np.ndarray:
+    """The cluster of each sequence, by `mmseqs cluster`."""
+    tool = find_mmseqs(mmseqs)
+    with tempfile.TemporaryDirectory() as work:
+        database, out = Path(work) / "db", Path(work) / "clusters"
+        database.write_bytes(entries(sequences))
+        sizes = lengths_of(sequences) + len(ngram.END)
+        write_index(database, [(np.arange(len(sizes)), np.cumsum(sizes) - sizes, sizes)])
+        tool.run(
+            *("cluster", database, out, Path(work) / "tmp", "--min-seq-id", IDENTITY),
+            *("-c", COVERAGE, "--threads", 1),
+        )
+        members, representatives = read_clusters(out)
+    cluster = np.empty(len(sequences), np.int64)
+    cluster[members] = representatives
+    return cluster
+
+
+def judge(sequences: list[bytes], held_out: np.ndarray) -> list[tuple[str, float, list[float]]]:
+    """Per scorer its mean perplexity of real held-out sequences and the AUC of each corruption."""
+    training = [s for s, out in zip(sequences, held_out, strict=True) if not out]
+    real = [s for s, out in zip(sequences, held_out, strict=True) if out and len(s) >= 30]
+    sets = {kind: corrupted(real, kind, SEED) for kind in CORRUPTIONS}
+    rows = []
+    for order in ORDERS:
+        model = ngram.train(ngram.count(entries(training), order), order)
+        scores = {
+            name: model.nll_per_residue(entries(texts), lengths_of(texts))
+            for name, texts in {"": real, **sets}.items()
+        }
+        weighted = np.average(scores[""], weights=lengths_of(real))
+        aucs = [auc(scores[""], scores[kind]) for kind in CORRUPTIONS]
+        rows.append((f"{order}-gram", float(np.exp(weighted)), aucs))
+    ratios = {
+        name: 1 - distinct_3mer_ratio(entries(texts), lengths_of(texts))
+        for name, texts in {"": real, **sets}.items()
+    }
+    aucs = [auc(ratios[""], np.nan_to_num(ratios[kind], nan=1.0)) for kind in CORRUPTIONS]
+    rows.append(("1 − distinct 3-mers / 3-mers", float("nan"), aucs))
+    return rows
+
+
+def chunks_of(sequences: list[bytes], residues: int) -> list[tuple[bytes, np.ndarray]]:
+    """Chunks of about so many residues, each with its lengths."""
+    lengths = lengths_of(sequences)
+    edges = np.flatnonzero(np.diff(np.cumsum(lengths) // residues)) + 1
+    pieces = np.split(np.arange(len(sequences)), edges)
+    return [(entries([sequences[i] for i in own]), lengths[own]) for own in pieces]
+
+
+def cpu_seconds(work: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median CPU-seconds of each, taken in turns so that a busy machine hits all alike."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(REPEATS):
+        for name, function in work.items():
+            begin = time.process_time()
+            function()
+            times[name].append(time.process_time() - begin)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def speeds(sequences: list[bytes]) -> tuple[int, dict[str, float]]:
+    """Residues, and the CPU-seconds that each way to look at all of them takes."""
+    chunks = chunks_of(sequences, ngram.CHUNK_RESIDUES)
+    table = bytes(range(256))
+    work: dict[str, Callable[[], object]] = {
+        "bytes.translate": lambda: [chunk.translate(table) for chunk, _ in chunks]
+    }
+    for order in ORDERS:
+        model = ngram.train(ngram.count(entries(sequences), order), order)
+        work[f"{order}-gram"] = lambda model=model: [  # type: ignore[misc]
+            model.nll_per_residue(chunk, lengths) for chunk, lengths in chunks
+        ]
+    work["distinct 3-mers"] = lambda: [distinct_3mer_ratio(*chunk) for chunk in chunks]
+    work["unknown residues"] = lambda: [unknown_fraction(*chunk) for chunk in chunks]
+    return int(lengths_of(sequences).sum()), cpu_seconds(work)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fasta", type=Path, nargs="+", required=True)
+    parser.add_argument("--mmseqs", required=True, help="path of MMseqs2, or auto")
+    arguments = parser.parse_args()
+    sequences = read_fasta(arguments.fasta)
+    clusters = clusters_of(sequences, arguments.mmseqs)
+    print(
+        f"{len(sequences):,} sequences, {len(np.unique(clusters)):,} clusters at "
+        f"{100 * IDENTITY:.0f} % identity; {100 * HELD_OUT:.0f} % held out\n"
+    )
+    print("| held out | scorer | perplexity | " + " | ".join(CORRUPTIONS) + " |")
+    print("|" + "---|" * (3 + len(CORRUPTIONS)))
+    for name, by_cluster in (("by cluster", True), ("at random", False)):
+        held_out = hold_out(clusters, HELD_OUT, SEED, by_cluster)
+        for scorer, perplexity, aucs in judge(sequences, held_out):
+            shown = "" if np.isnan(perplexity) else f"{perplexity:.2f}"
+            cells = " | ".join(f"{value:.2f}" for value in aucs)
+            print(f"| {name} | {scorer} | {shown} | {cells} |")
+    residues, times = speeds(sequences)
+    print("\n| | million residues per CPU-s | × bytes.translate |")
+    print("|---|---|---|")
+    for what, seconds in times.items():
+        ratio = seconds / times["bytes.translate"]
+        print(f"| {what} | {residues / seconds / 1e6:.0f} | {ratio:.1f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""How much low complexity there is among the sequences that the perplexity rule keeps and drops."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from plm_scaling.figures.style import CYCLE, GREY, panels, style
+
+VERDICTS = {
+    "kept": "kept",
+    "perplexity_too_low": "too low",
+    "perplexity_too_high": "too high",
+}
+GROUPS = ("low-complexity rule alone", "both", "tantan alone")
+COLOURS = (CYCLE[0], GREY, CYCLE[1])
+COLUMNS = ["source", "perplexity", "found_by", "sequences", "of_sequences", "share"]
+ROW_INCHES = 0.26
+
+
+def masking_table(overlap: Path) -> pd.DataFrame:
+    """Per source and verdict of the perplexity rule, the share that two other rules call repeats.
+
+    `found_by` says which: the filter's low-complexity rule, tantan (at least a fifth of the
+    residues masked), or both; `share` is of the `of_sequences` with that verdict in the sample.
+    """
+    table = pd.read_csv(overlap, sep="\t")
+    rows = []
+    for source, part in table.groupby("source", sort=False):
+        for verdict in VERDICTS:
+            own = part[part["perplexity"] == verdict]
+            total = int(own["sequences"].sum())
+            low, masked = own["low_complexity"].astype(bool), own["masked"].astype(bool)
+            for name, chosen in zip(
+                GROUPS, (low & ~masked, low & masked, ~low & masked), strict=True
+            ):
+                found = int(own["sequences"][chosen].sum())
+                rows.append((source, verdict, name, found, total, found / total if total else 0.0))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def masking(table: pd.DataFrame) -> Figure:
+    """One panel per source, one bar per verdict of the perplexity rule."""
+    sources = list(table["source"].unique())
+    with style():
+        figure, axes = panels(len(sources), 0.85 + ROW_INCHES * len(VERDICTS))
+        most = table.groupby(["source", "perplexity"])["share"].sum().max()
+        for ax, source in zip(axes, sources, strict=True):
+            part = table[table["source"] == source]
+            left = np.zeros(len(VERDICTS))
+            for name, colour in zip(GROUPS, COLOURS, strict=True):
+                own = part[part["found_by"] == name]
+                shares = 100 * own["share"].to_numpy()
+                ax.barh(range(len(VERDICTS)), shares, left=left, color=colour, label=name)
+                left += shares
+            totals = part.groupby("perplexity", sort=False)["of_sequences"].first()
+            for row, (end, total) in enumerate(zip(left, totals, strict=True)):
+                ax.annotate(
+                    f"{end:.1f} % of {total:,}",
+                    (end, row),
+                    xytext=(3, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=8,
+                )
+            ax.set_yticks(range(len(VERDICTS)), list(VERDICTS.values()))
+            ax.invert_yaxis()
+            ax.grid(False, axis="y")
+            ax.set_xlim(0, max(130 * most, 1))
+            ax.set_title(source)
+            ax.set_ylabel("perplexity")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=len(GROUPS))
+        axes[-1].set_xlabel("sequences of low complexity (%)")
+    return figure

@@ -1,0 +1,215 @@
+"""One's own FASTA files straight to shards, and what `plm-scaling data` prints of them."""
+
+import argparse
+import gzip
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from Bio.SeqIO.FastaIO import SimpleFastaParser
+from corpora import random_sequences, write_corpus
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plm_scaling import data_cli
+from plm_scaling.errors import SourceError, TokenError
+from plm_scaling.tokens import fasta
+from plm_scaling.tokens.dataset import TokenCorpus
+from plm_scaling.tokens.fasta import tokenize_fasta, tokens_of
+from plm_scaling.tokens.inspect import inspect_tokens
+from plm_scaling.tokens.packing import segment_bounds
+from plm_scaling.tokens.vocabulary import RESIDUES, decode, encode
+
+TEXT = "".join(
+    f">{i} some protein > of something\n{s[:60]}\n{s[60:]}\n"
+    for i, s in enumerate(random_sequences(200, 3))
+)
+
+
+def tokenize(folder: Path, *paths: Path, valid: list[Path] | None = None) -> Path:
+    out = folder / "tokens"
+    tokenize_fasta(list(paths), valid or [], "mine", "own", 64, 20, out)
+    return out / "manifest.json"
+
+
+def sequences_of(manifest: Path, split: str = "train") -> list[str]:
+    rows = TokenCorpus.open(manifest).rows(split, "mine")
+    read = rows.read(np.arange(len(rows)))
+    bounds = zip(*segment_bounds(read), strict=True)
+    return sorted(decode(read.reshape(-1)[a : a + n].tobytes()) for a, n in bounds)
+
+
+def pieces(texts: list[str], row: int = 64) -> list[str]:
+    return sorted(
+        p for t in texts for p in ((t + "?")[i : i + row] for i in range(0, len(t) + 1, row))
+    )
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_fasta_every_sequence_is_in_the_shards(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"proteins.fasta{suffix}"
+    match suffix:
+        case ".gz":
+            path.write_bytes(gzip.compress(TEXT.encode()))
+        case ".zst":
+            path.write_bytes(pa.compress(TEXT.encode(), "zstd", asbytes=True))
+        case _:
+            path.write_text(TEXT)
+    held_out = tmp_path / "valid.fasta"
+    held_out.write_text(">a\nMKV\n>b\nACD\n")
+    manifest = tokenize(tmp_path, path, valid=[held_out])
+    assert sequences_of(manifest) == pieces(random_sequences(200, 3))
+    assert sequences_of(manifest, "valid") == ["ACD?", "MKV?"]
+    listed = json.loads(manifest.read_text())["splits"]["train"]["sources"]["mine"]
+    assert listed["sequences"] == 200
+    assert {s["rows"] for s in listed["strata"]["kept"]["shards"][:-1]} == {20}
+
+
+def test_fasta_several_files_are_one_source(tmp_path: Path) -> None:
+    for name, text in (("a", ">1\nMKV"), ("b", ">2\nACD\n")):  # the first lacks its last line end
+        (tmp_path / name).write_text(text)
+    assert sequences_of(tokenize(tmp_path, tmp_path / "a", tmp_path / "b")) == ["ACD?", "MKV?"]
+
+
+def tokens(sequences: Iterable[str]) -> bytes:
+    return encode("".join(f"{sequence}\n\0" for sequence in sequences).encode())
+
+
+records = st.lists(
+    st.tuples(st.text("ab>| ", max_size=9), st.text(RESIDUES, min_size=1)), min_size=1
+)
+
+
+@given(
+    records=records,
+    width=st.integers(1, 30),
+    block=st.integers(1, 99),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_fasta_tokens_are_those_of_biopython(
+    tmp_path_factory: pytest.TempPathFactory,
+    records: list[tuple[str, str]],
+    width: int,
+    block: int,
+    end: str,
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.fasta"
+    lines = [
+        line
+        for name, s in records
+        for line in (f">x{name}", *(s[i : i + width] for i in range(0, len(s), width)))
+    ]
+    path.write_bytes("".join(line + end for line in lines).encode())
+    with path.open() as file:
+        expected = tokens(sequence for _, sequence in SimpleFastaParser(file))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fasta, "BLOCK_BYTES", block)
+        assert tokens_of(path) == expected == tokens(s for _, s in records)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (">a\nmkv\n", ["MKV?"]),  # lower case
+        (">a\nMKV*\n>b\nAC\n", ["AC?", "MKV?"]),  # a stop at the end
+        ("\ufeff\n>a\nMK V\n\n", ["MKV?"]),  # byte order mark, blanks, empty lines
+    ],
+)
+def test_fasta_harmless_habits_are_mended(tmp_path: Path, text: str, expected: list[str]) -> None:
+    (tmp_path / "x.fasta").write_text(text)
+    assert sequences_of(tokenize(tmp_path, tmp_path / "x.fasta")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (">a\nMKV\n>b\nAC1\n", r"x\.fasta, line 3: record 2 \(b\) .* illegal character"),
+        (">a\nMKV\n>b\n>c\nAC\n", r"x\.fasta, line 3: record 2 \(b\) .* no sequence"),
+        (">a\nMKV\n>b\n", r"x\.fasta, line 3: record 2 \(b\) .* no sequence"),
+        (">a\nMKV\n>b\n  \n>c\nAC\n", r"x\.fasta, line 3: record 2 \(b\) .* no sequence"),
+        (">a\nMKV>b\nAC\n", r"x\.fasta, line 1: record 1 \(a\) .* illegal character"),
+        (">a\nMK\0V\n", r"x\.fasta, line 1: record 1 \(a\) .* illegal character"),
+        (">a\nMK*V\n", r"x\.fasta, line 1: record 1 \(a\) .* star inside"),
+        ("MKV\n>a\nMKV\n", "not FASTA"),
+        ("<html>\n", "not FASTA"),
+        ("", "is empty"),
+    ],
+)
+def test_fasta_what_is_no_protein_is_named_and_nothing_is_left(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "x.fasta").write_text(text)
+    with pytest.raises((TokenError, SourceError), match=message):
+        tokenize(tmp_path, tmp_path / "x.fasta")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.fasta"]
+
+
+def test_fasta_truncated_gzip_is_refused(tmp_path: Path) -> None:
+    whole = gzip.compress(TEXT.encode())
+    (tmp_path / "x.fasta.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"x\.fasta\.gz is truncated"):
+        tokenize(tmp_path, tmp_path / "x.fasta.gz")
+    assert not (tmp_path / "tokens").exists()
+
+
+def run_data(*words: str) -> None:
+    parser = argparse.ArgumentParser()
+    data_cli.add_parser(parser.add_subparsers())
+    arguments = vars(parser.parse_args(["data", *words]))
+    arguments.pop("function")(**arguments)
+
+
+def test_command_makes_a_corpus_and_shows_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.fasta").write_text(">a\nMKVMKV\n>b\nACD\n")
+    out = tmp_path / "own"
+    run_data("tokenize", str(tmp_path / "x.fasta"), "--out", str(out), "--context-length", "16")
+    assert str(out / "manifest.json") in capsys.readouterr().out
+    run_data("inspect", str(out), "--sequences", "1", "--verify")
+    shown = capsys.readouterr().out
+    assert "all checksums match" in shown
+    assert "corpus 'own'" in shown
+    assert "train    fasta" in shown
+    assert "M 12.50 %" in shown  # 2 of 16 tokens
+    assert "31.25 % padding" in shown  # 5 of 16
+    assert "  MKVMKV\n" in shown + "\n"
+    assert "ACD" not in shown  # only one sequence was asked for
+
+
+def test_inspect_shows_shards_parts_and_corpora_alike(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    part = manifest.parent / "protein" / "part-0000"
+    shard = part / "train-a-kept-00000.arrow"
+    assert "300 1" not in inspect_tokens(shard)
+    assert "100 rows of 64 tokens" in inspect_tokens(shard)
+    assert "valid    b" in inspect_tokens(part)
+    for path in (manifest, manifest.parent):
+        assert "       300 " in inspect_tokens(path)  # sequences of a source
+    bars = [line for line in inspect_tokens(manifest).splitlines() if "█" in line]
+    assert len(bars) > 2
+
+
+def test_inspect_names_what_is_wrong(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    shard = manifest.parent / "protein" / "part-0000" / "train-a-kept-00000.arrow"
+    content = bytearray(shard.read_bytes())
+    content[600] ^= 1
+    shard.write_bytes(content)
+    inspect_tokens(manifest)
+    for path in (manifest, shard.parent):
+        with pytest.raises(TokenError, match=r"00000\.arrow is damaged"):
+            inspect_tokens(path, verify=True)
+    shard.write_bytes(content[:-1])
+    with pytest.raises(TokenError, match=r"00000\.arrow has \d+ bytes"):
+        inspect_tokens(manifest)
+    with pytest.raises(TokenError, match="holds neither"):
+        inspect_tokens(tmp_path)
+    with pytest.raises(TokenError, match="does not exist"):
+        inspect_tokens(tmp_path / "none.arrow")
+    (tmp_path / "part.json").write_text("{}")
+    with pytest.raises(TokenError, match=r"part\.json is no part"):
+        inspect_tokens(tmp_path)

@@ -1,0 +1,84 @@
+"""Corpora as the config names them: code, near-duplicates, new families, downstream sets."""
+
+import json
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from source_tables import local_row, write_table
+from workflows import SEQUENCES, Workflow, take
+
+from plm_scaling.dedup.pool import Pool
+from plm_scaling.parts import part_name
+from plm_scaling.sources.fasta import read_fasta
+
+pytestmark = pytest.mark.slow
+
+
+def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(root, tmp_path):
+    config = yaml.safe_load((root / "config/data-constrained.yaml").read_text())
+    workflow = Workflow(root, tmp_path, config)
+    workflow.run("data")
+    manifest = json.loads((workflow.data / "tokens/manifest.json").read_text())
+    train = manifest["splits"]["train"]["sources"]
+    for source in ("uniref_demo", "metagenome_demo"):
+        assert set(train[source]["strata"]) == {
+            *("kept", "filtered", "redundant", "redundant_filtered"),
+        }
+        assert set(manifest["splits"]["valid"]["sources"][source]["strata"]) == {"kept"}
+    assert train["code_demo"]["kind"] == "code"
+    workflow.run("results/data-constrained/sweep.tsv")
+    sweep = pd.read_csv(workflow.results / "sweep.tsv", sep="\t")
+    chosen = sweep[(sweep.flops_budget == 9e9) & (sweep["size"] == "3.3k")]
+    chosen = chosen[chosen.objective == "clm"].set_index("corpus")
+    for corpus in ("repeat", "code"):
+        cell = chosen.loc[corpus, "cell"]
+        workflow.run(f"results/data-constrained/runs/{cell}/result.json")
+        record = json.loads((workflow.results / f"runs/{cell}/result.json").read_text())
+        assert record["status"] == "finished"
+        assert 2.5 < record["loss"] < 3.1
+        assert record["unique_tokens"] <= record["tokens"]
+
+
+def records(path):
+    for table in read_fasta(path):
+        yield from ({"id": name.decode()} for name in table.ids)
+
+
+def test_new_families_are_held_out_and_homologues_of_downstream_sets_dropped(fresh, root):
+    """Sources of two release dates and a test set that shares families with the first."""
+    files = {}
+    for name, source, skip in (
+        ("old", "uniref_demo", 0), ("new", "metagenome_demo", 0), ("test_set", "uniref_demo", 40),
+    ):  # fmt: skip
+        files[name] = fresh.folder / f"in.{name}.fasta.gz"
+        n = 30 if name == "test_set" else SEQUENCES
+        take(root / f"resources/demo/{source}.fasta.gz", n, files[name], skip)
+    rows = [
+        local_row(name, path) | {"released": "2024-06-01" if name == "new" else "2020-06-01"}
+        for name, path in files.items()
+    ]
+    fresh.config["data"]["sources"] = str(write_table(fresh.folder / "sources.tsv", *rows))
+    fresh.config["corpora"]["demo"]["mixture"] = {"old": 0.5, "new": 0.5}
+    fresh.config["filter"]["reference_source"] = "old"
+    fresh.config["split"] |= {"ood_after": "2023-01-01", "downstream": ["test_set"]}
+    fresh.run("data")
+    counts = pd.read_csv(fresh.data / "split/counts.tsv", sep="\t").set_index(["source", "reason"])
+    assert counts.loc[("old", "homologous_to_downstream"), "sequences"] > 0
+    splits = pd.read_csv(fresh.data / "split/splits.tsv", sep="\t").set_index(["split", "source"])
+    assert splits.loc[("ood", "new"), "sequences"] > 100
+    assert ("ood", "old") not in splits.index or splits.loc[("ood", "old"), "sequences"] == 0
+    report = json.loads((fresh.data / "contamination.json").read_text())
+    assert report["clean"]
+    assert {"valid", "ood", "test_set"} <= set(report["held_out"])
+    # The test set's own sequences are among those of the old source, and none is trained on.
+    tested = {r["id"] for r in records(fresh.folder / "in.test_set.fasta.gz")}
+    trained = set()
+    for part in Pool.open(fresh.data / "pool/protein").parts:
+        chosen = pq.read_table(fresh.data / f"filter/{part_name(part.number)}.parquet").to_pandas()
+        keys = set(chosen.loc[chosen["split"] == "train", "key"] - part.first_key)
+        for table in part.records(["key", "id"]):
+            trained |= {row["id"] for row in table.to_pylist() if row["key"] in keys}
+    assert trained
+    assert not tested & trained
