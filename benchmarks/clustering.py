@@ -23,7 +23,6 @@ import pyarrow.csv as pc
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from planted import COPY, LOW, MEMBER, Truth, cluster_labels, pair_scores, truth_of, write_planted
 
-from plm_scaling.dedup.database import read_chunks, read_index
 from plm_scaling.dedup.mmseqs import find_mmseqs
 
 MEASURE = Path(__file__).with_name("measure.py")
@@ -246,7 +245,7 @@ def search(bench: Bench) -> None:
             taken = bench.measure(
                 out.name, "search", [names[query], names[target], out], *SEARCH, "--cov-mode", mode
             )
-            found = hits(out, mode == 1)
+            found = hits(bench, out, mode == 1)
             train_residues = (bench.folder / f"train.{share}").stat().st_size
             valid_residues = (bench.folder / f"valid.{share}").stat().st_size
             rows.append(
@@ -262,13 +261,13 @@ def search(bench: Bench) -> None:
     print_table(f"search, {bench.n:,} sequences", header, rows)
 
 
-def hits(out: Path, as_target: bool) -> np.ndarray:
+def hits(bench: Bench, out: Path, as_target: bool) -> np.ndarray:
     """Keys of validation sequences with a hit, from an alignment database."""
-    if not as_target:
-        keys, lengths = read_index(out)
-        return keys[lengths > 1]  # an entry without hits is a NUL alone
-    lines = (line for chunk in read_chunks(out) for line in chunk.replace(b"\0", b"").splitlines())
-    return np.unique([int(line.split(b"\t", 1)[0]) for line in lines])
+    table = out.with_name(f"{out.name}.tsv")
+    bench.tool.run("prefixid", out, table, "--tsv", 1, "--threads", 1)
+    if table.stat().st_size == 0:
+        return np.empty(0, np.int64)
+    return np.unique(np.loadtxt(table, np.int64, usecols=1 if as_target else 0, ndmin=1))
 
 
 def main() -> None:
