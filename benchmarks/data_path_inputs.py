@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plm_scaling.dedup.pool import pool_part
+from plm_scaling.dedup.pooling import pool_part
 from plm_scaling.files import write_json
 from plm_scaling.parts import part_name
 from plm_scaling.tokens import vocabulary

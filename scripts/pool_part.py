@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from plm_scaling import program
-from plm_scaling.dedup.pool import CODE, PROTEIN, pool_part
+from plm_scaling.dedup.pool import CODE, PROTEIN
+from plm_scaling.dedup.pooling import pool_part
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

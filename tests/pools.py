@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from plm_scaling.dedup.pool import PROTEIN, Pool, pool_part
+from plm_scaling.dedup.pool import PROTEIN, Pool
+from plm_scaling.dedup.pooling import pool_part
 from plm_scaling.parts import digests, part_name, part_of
 
 

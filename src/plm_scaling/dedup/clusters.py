@@ -15,7 +15,7 @@ from plm_scaling.errors import DedupError
 
 UNPLACED = np.uint32(2**32 - 1)  # no key: a pool has fewer sequences
 
-# Compressed temporaries per sequence (measured: 240 bytes for linclust, 20,000 to 200,000
+# Compressed temporaries per sequence (measured: 240 bytes for linclust, 15,600
 # sequences), and twice that for what a split k-mer table leaves on disk.
 TEMPORARY_BYTES = {"linclust": 700, "cluster": 2000}
 # For k-mers; `cluster` runs searches.

@@ -10,7 +10,8 @@ import numpy as np
 from plm_scaling.dedup.arrays import new_array, open_array
 from plm_scaling.dedup.assign import CODE, OOD, TRAIN, VALID
 from plm_scaling.dedup.homology import TEMPORARY_BYTES, Criteria, find_homologues
-from plm_scaling.dedup.pool import PROTEIN, Pool, PoolPart, pool_part
+from plm_scaling.dedup.pool import PROTEIN, Pool, PoolPart
+from plm_scaling.dedup.pooling import pool_part
 from plm_scaling.dedup.selection import Selection, keys_of, span
 from plm_scaling.dedup.steps import Steps
 from plm_scaling.errors import DedupError

@@ -10,7 +10,8 @@ from pools import make_pool
 
 from plm_scaling.dedup.database import read_sequences
 from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.dedup.pool import Pool, pool_part, write_view
+from plm_scaling.dedup.pool import Pool, write_view
+from plm_scaling.dedup.pooling import pool_part
 from plm_scaling.errors import DedupError
 from plm_scaling.parts import digest, digests, part_of
 

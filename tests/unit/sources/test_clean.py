@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from source_tables import write_table
 
-from plm_scaling.dedup.pool import pool_part
+from plm_scaling.dedup.pooling import pool_part
 from plm_scaling.errors import SourceError
 from plm_scaling.parts import digests, part_name, part_of
 from plm_scaling.sources import clean, part_files, unique
