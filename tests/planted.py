@@ -10,7 +10,7 @@ short for a coverage of 0.8), singletons, low-complexity records, and a few reco
 
 The truth is in the ids: `m12.34.5` is the fifth record, a member of subfamily 34 of family 12.
 Sets are made in blocks, so that memory does not grow with their size: 2 million sequences (650
-million residues) take half a CPU-minute and 0.2 GB.
+million residues) take half a CPU-minute and 0.3 GB.
 """
 
 from collections.abc import Iterable, Iterator
