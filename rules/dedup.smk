@@ -23,7 +23,7 @@ rule pool_part:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=6000,
         runtime=240,
     params:
         script=script("pool_part"),
