@@ -11,6 +11,7 @@ the time over that of `bytes.translate` on the same bytes in the same run.
 
 import argparse
 import gzip
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from plm_scaling.dedup.database import read_clusters, write_index
-from plm_scaling.dedup.mmseqs import find_mmseqs
 from plm_scaling.filter import ngram
 from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
-from plm_scaling.filter.judgement import CORRUPTIONS, auc, corrupted, hold_out
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from judgement import CORRUPTIONS, auc, clusters_of, corrupted, entries, hold_out
 
 ORDERS = range(1, ngram.MAX_ORDER + 1)
 IDENTITY, COVERAGE = 0.3, 0.8
@@ -41,34 +42,6 @@ def read_fasta(paths: list[Path]) -> list[bytes]:
     return list(found)
 
 
-def entries(sequences: list[bytes]) -> bytes:
-    """Database entries, one after the other."""
-    return b"".join([sequence + ngram.END for sequence in sequences])
-
-
-def lengths_of(sequences: list[bytes]) -> np.ndarray:
-    """Residues of each."""
-    return np.array([len(sequence) for sequence in sequences])
-
-
-def clusters_of(sequences: list[bytes], mmseqs: str) -> np.ndarray:
-    """The cluster of each sequence, by `mmseqs cluster`."""
-    tool = find_mmseqs(mmseqs)
-    with tempfile.TemporaryDirectory() as work:
-        database, out = Path(work) / "db", Path(work) / "clusters"
-        database.write_bytes(entries(sequences))
-        sizes = lengths_of(sequences) + len(ngram.END)
-        write_index(database, [(np.arange(len(sizes)), np.cumsum(sizes) - sizes, sizes)])
-        tool.run(
-            *("cluster", database, out, Path(work) / "tmp", "--min-seq-id", IDENTITY),
-            *("-c", COVERAGE, "--threads", 1),
-        )
-        members, representatives = read_clusters(out)
-    cluster = np.empty(len(sequences), np.int64)
-    cluster[members] = representatives
-    return cluster
-
-
 def judge(sequences: list[bytes], held_out: np.ndarray) -> list[tuple[str, float, list[float]]]:
     """Per scorer its mean perplexity of real held-out sequences and the AUC of each corruption."""
     training = [s for s, out in zip(sequences, held_out, strict=True) if not out]
@@ -76,17 +49,16 @@ def judge(sequences: list[bytes], held_out: np.ndarray) -> list[tuple[str, float
     sets = {kind: corrupted(real, kind, SEED) for kind in CORRUPTIONS}
     rows = []
     for order in ORDERS:
-        model = ngram.train(ngram.count(entries(training), order), order)
+        model = ngram.train(ngram.count(entries(training)[0], order), order)
         scores = {
-            name: model.nll_per_residue(entries(texts), lengths_of(texts))
+            name: model.nll_per_residue(*entries(texts))
             for name, texts in {"": real, **sets}.items()
         }
-        weighted = np.average(scores[""], weights=lengths_of(real))
+        weighted = np.average(scores[""], weights=[len(text) for text in real])
         aucs = [auc(scores[""], scores[kind]) for kind in CORRUPTIONS]
         rows.append((f"{order}-gram", float(np.exp(weighted)), aucs))
     ratios = {
-        name: 1 - distinct_3mer_ratio(entries(texts), lengths_of(texts))
-        for name, texts in {"": real, **sets}.items()
+        name: 1 - distinct_3mer_ratio(*entries(texts)) for name, texts in {"": real, **sets}.items()
     }
     aucs = [auc(ratios[""], np.nan_to_num(ratios[kind], nan=1.0)) for kind in CORRUPTIONS]
     rows.append(("1 − distinct 3-mers / 3-mers", float("nan"), aucs))
@@ -95,10 +67,10 @@ def judge(sequences: list[bytes], held_out: np.ndarray) -> list[tuple[str, float
 
 def chunks_of(sequences: list[bytes], residues: int) -> list[tuple[bytes, np.ndarray]]:
     """Chunks of about so many residues, each with its lengths."""
-    lengths = lengths_of(sequences)
+    lengths = entries(sequences)[1]
     edges = np.flatnonzero(np.diff(np.cumsum(lengths) // residues)) + 1
     pieces = np.split(np.arange(len(sequences)), edges)
-    return [(entries([sequences[i] for i in own]), lengths[own]) for own in pieces]
+    return [entries([sequences[i] for i in own]) for own in pieces]
 
 
 def cpu_seconds(work: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -120,13 +92,13 @@ def speeds(sequences: list[bytes]) -> tuple[int, dict[str, float]]:
         "bytes.translate": lambda: [chunk.translate(table) for chunk, _ in chunks]
     }
     for order in ORDERS:
-        model = ngram.train(ngram.count(entries(sequences), order), order)
+        model = ngram.train(ngram.count(entries(sequences)[0], order), order)
         work[f"{order}-gram"] = lambda model=model: [  # type: ignore[misc]
             model.nll_per_residue(chunk, lengths) for chunk, lengths in chunks
         ]
     work["distinct 3-mers"] = lambda: [distinct_3mer_ratio(*chunk) for chunk in chunks]
     work["unknown residues"] = lambda: [unknown_fraction(*chunk) for chunk in chunks]
-    return int(lengths_of(sequences).sum()), cpu_seconds(work)
+    return sum(map(len, sequences)), cpu_seconds(work)
 
 
 def main() -> None:
@@ -135,7 +107,9 @@ def main() -> None:
     parser.add_argument("--mmseqs", required=True, help="path of MMseqs2, or auto")
     arguments = parser.parse_args()
     sequences = read_fasta(arguments.fasta)
-    clusters = clusters_of(sequences, arguments.mmseqs)
+    options = ("--min-seq-id", IDENTITY, "-c", COVERAGE)
+    with tempfile.TemporaryDirectory() as work:
+        clusters = clusters_of(sequences, Path(work), "cluster", *options, mmseqs=arguments.mmseqs)
     print(
         f"{len(sequences):,} sequences, {len(np.unique(clusters)):,} clusters at "
         f"{100 * IDENTITY:.0f} % identity; {100 * HELD_OUT:.0f} % held out\n"

@@ -5,20 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judgement import CORRUPTIONS, auc, clusters_of, corrupted, entries, hold_out
 
-from plm_scaling.dedup.database import read_clusters, write_index
-from plm_scaling.dedup.mmseqs import find_mmseqs
 from plm_scaling.filter import ngram
 from plm_scaling.filter.complexity import distinct_3mer_ratio
-from plm_scaling.filter.judgement import CORRUPTIONS, auc, corrupted, hold_out
-from plm_scaling.filter.ngram import END
 
 SEQUENCES = 4000
-
-
-def entries(sequences: list[bytes]) -> tuple[bytes, np.ndarray]:
-    lengths = np.array([len(sequence) for sequence in sequences])
-    return b"".join(sequence + END for sequence in sequences), lengths
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +26,8 @@ def demo(root: Path) -> list[bytes]:
 def clusters(demo: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """Their clusters at 50 % identity, in which the demo is split too."""
     work = tmp_path_factory.mktemp("clusters")
-    chunk, lengths = entries(demo)
-    (work / "db").write_bytes(chunk)
-    sizes = lengths + len(END)
-    write_index(work / "db", [(np.arange(len(sizes)), np.cumsum(sizes) - sizes, sizes)])
-    find_mmseqs("auto").run(
-        *("linclust", work / "db", work / "out", work / "tmp", "--min-seq-id", 0.5),
-        *("-c", 0.8, "--kmer-per-seq", 80, "--threads", 1),
-    )
-    members, representatives = read_clusters(work / "out")
-    cluster = np.empty(len(demo), np.int64)
-    cluster[members] = representatives
-    return cluster
+    options = ("--min-seq-id", 0.5, "-c", 0.8, "--kmer-per-seq", 80)
+    return clusters_of(demo, work, "linclust", *options)
 
 
 def judged(sequences: list[bytes], held_out: np.ndarray, order: int) -> dict[str, float]:

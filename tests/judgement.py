@@ -5,9 +5,15 @@ training, higher orders look better than they are (`benchmarks/filter.py` shows 
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from scipy.stats import rankdata
+
+from plm_scaling.dedup.clusters import read_columns
+from plm_scaling.dedup.database import END, write_index
+from plm_scaling.dedup.mmseqs import find_mmseqs
 
 STANDARD = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
 MUTATED_SHARE = 0.3
@@ -17,6 +23,30 @@ _GENETIC_CODE = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGG
 _READ = np.frombuffer(_GENETIC_CODE.encode(), np.uint8)
 
 Corruption = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+
+
+def entries(sequences: list[bytes]) -> tuple[bytes, np.ndarray]:
+    """The data of a database of these sequences, and the residues of each."""
+    lengths = np.array([len(sequence) for sequence in sequences])
+    return b"".join(sequence + END for sequence in sequences), lengths
+
+
+def clusters_of(
+    sequences: list[bytes], work: Path, command: str, *options: str | float, mmseqs: str = "auto"
+) -> np.ndarray:
+    """The cluster of each sequence, by `mmseqs linclust` or `cluster`; `work` is a folder."""
+    tool = find_mmseqs(mmseqs)
+    database, out, table = work / "db", work / "clusters", work / "table"
+    chunk, lengths = entries(sequences)
+    database.write_bytes(chunk)
+    sizes = lengths + len(END)
+    write_index(database, [(np.arange(len(sizes)), np.cumsum(sizes) - sizes, sizes)])
+    tool.run(command, database, out, work / "tmp", *options, "--threads", 1)
+    tool.run("prefixid", out, table, "--tsv", 1, "--threads", 1)
+    cluster = np.empty(len(sequences), np.int64)
+    for rows in read_columns(table, {"representative": pa.int64(), "member": pa.int64()}):
+        cluster[rows["member"].to_numpy()] = rows["representative"].to_numpy()
+    return cluster
 
 
 def shuffled(rng: np.random.Generator, sequence: np.ndarray) -> np.ndarray:
