@@ -55,7 +55,7 @@ rule deduplicate:
         runtime=2880,
     params:
         script=script("deduplicate"),
-        pool=f"{DATA}/pool/protein",
+        pool=subpath(input[0], ancestor=2),
         folder=subpath(output[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
         min_seq_id=CONFIG.dedup.min_seq_id,

@@ -57,7 +57,7 @@ rule score_part:
         script=script("score_part"),
         pool=f"{DATA}/pool/protein",
         split=subpath(input[0], parent=True),
-        model=CONFIG.filter.model if OWN_MODEL else NGRAM,
+        model=lambda wildcards, input: CONFIG.filter.model if OWN_MODEL else input.model,
         redundant="--redundant" if REDUNDANT else "",
         stage=FILTER_VERSION,
     shell:
@@ -123,7 +123,7 @@ rule select_documents:
         runtime=240,
     params:
         script=script("select_documents"),
-        pool=f"{DATA}/pool/code",
+        pool=subpath(input[0], ancestor=2),
         folder=subpath(output[0], parent=True),
         valid_fraction=CONFIG.split.valid_fraction,
         seed=CONFIG.seed,

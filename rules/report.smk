@@ -68,7 +68,7 @@ rule draw_data_figures:
         runtime=60,
     params:
         script=script("draw_figures"),
-        filter=f"{DATA}/filter",
+        filter=lambda wildcards, input: os.path.dirname(input.filter[0]),
         folder=subpath(output[0], parent=True),
         stage=FIGURES_VERSION,
     shell:
