@@ -103,7 +103,7 @@ rule select_sequences:
         " --min-distinct-3mer-ratio {params.min_distinct_3mer_ratio}"
         " --length-bins {params.length_bins}"
         " --perplexity-quantiles {params.perplexity_quantiles}"
-        " {params.redundant} --unfiltered --mmseqs {params.mmseqs:q}"
+        " {params.redundant} --mmseqs {params.mmseqs:q}"
         " --out {params.folder:q} --log {log:q}"
 
 

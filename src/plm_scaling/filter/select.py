@@ -74,7 +74,6 @@ def select_sequences(
     length_bins: Sequence[int],
     perplexity_quantiles: Sequence[float],
     redundant: bool,
-    unfiltered: bool,
     mmseqs: str,
     out: Path,
 ) -> None:
@@ -86,8 +85,8 @@ def select_sequences(
     residues), of the training representatives that pass the other rules; 0 and 1 keep all.
 
     The folder `out` gets part-….parquet (strata of `plm_scaling.filter.strata`), dropped.parquet
-    (every record that fails, with scores and reason, also where `unfiltered` selects it for corpora
-    that are not filtered), thresholds.json, counts.tsv, totals.json, and the tables of the figures:
+    (every record that fails, with scores and reason; those of training are listed for corpora that
+    are not filtered too), thresholds.json, counts.tsv, totals.json, and the tables of the figures:
     perplexity.tsv, examples.tsv and overlap.tsv (which runs MMseqs2). counts.tsv counts records:
     first records of representatives, with `redundant` also near-duplicates and exact copies in
     training (`handled:redundant` of those kept).
@@ -113,7 +112,7 @@ def select_sequences(
                 code = np.where(code == 0, verdict, code)
                 name = f"{part_name(part.part.number)}.parquet"
                 with RowWriter(folder / name, SELECTED_SCHEMA) as selected:
-                    for records in entering(part, code, redundant, unfiltered):
+                    for records in entering(part, code, redundant):
                         selected.write(records.rows(part.part.first_key, opened.sources))
                         dropped.write(_dropped(part, records, opened.sources))
                         _tally(counts, opened.sources, records)

@@ -50,14 +50,13 @@ class Records:
         )
 
 
-def entering(
-    scores: PartScores, code: np.ndarray, redundant: bool, unfiltered: bool
-) -> Iterator[Records]:
+def entering(scores: PartScores, code: np.ndarray, redundant: bool) -> Iterator[Records]:
     """The records of a part that enter the filter; `code` is the verdict on each sequence.
 
     A sequence enters once, as its first record; with `redundant` its exact copies enter too if it
     is in training, and share its verdict. A record is redundant if it is such a copy, or if its
-    sequence is a near-duplicate. With `unfiltered`, training records that fail are selected too.
+    sequence is a near-duplicate. Training records that fail are selected too, in strata of their
+    own.
     """
     last = -1
     in_training = scores.membership.of(TRAIN)
@@ -76,7 +75,7 @@ def entering(
             length=scores.length[key],
             code=verdict,
             stratum=(REDUNDANT * repeated + FAILED * (verdict != 0)).astype(np.int8),
-            selected=(verdict == 0) | (unfiltered & in_training[key]),
+            selected=(verdict == 0) | in_training[key],
             split=scores.membership.split[key],
         )
 

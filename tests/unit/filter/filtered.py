@@ -26,7 +26,6 @@ SELECT: dict[str, Any] = {
     "length_bins": [0, 100, 300],
     "perplexity_quantiles": [0.05, 0.9],
     "redundant": False,
-    "unfiltered": False,
 }
 
 

@@ -19,7 +19,7 @@ from plm_scaling.filter.score import SCORE_SCHEMA
 from plm_scaling.filter.thresholds import MIN_SEQUENCES
 from plm_scaling.parts import part_name
 
-BOTH = {"scores": "scores_redundant", "redundant": True, "unfiltered": True}
+BOTH = {"scores": "scores_redundant", "redundant": True}
 
 
 def expected_records(run: Filtered, folder: Path, redundant: bool) -> pd.DataFrame:
@@ -112,13 +112,12 @@ def test_selected_rows_are_the_records_to_tokenise_in_order(
         ["redundant_filtered", "filtered", "redundant"],
         "kept",
     )
-    unfiltered = folder.name == "strata"
-    chosen = expected[~failed | (unfiltered & (expected.split == "train"))].reset_index(drop=True)
+    chosen = expected[~failed | (expected.split == "train")].reset_index(drop=True)
     selected = made.selected(folder)
     columns = ["key", "source", "split", "stratum"]
     assert selected[columns].values.tolist() == chosen[columns].values.tolist()
-    on = {"kept", "redundant", "filtered", "redundant_filtered"} if unfiltered else {"kept"}
-    assert set(selected.stratum) == on
+    with_redundant = {"redundant", "redundant_filtered"} if folder.name == "strata" else set()
+    assert set(selected.stratum) == {"kept", "filtered"} | with_redundant
     assert set(selected.split) == {"train", "valid", "ood"}
     assert set(selected[selected.split != "train"].stratum) == {"kept"}
     totals = {
@@ -129,15 +128,11 @@ def test_selected_rows_are_the_records_to_tokenise_in_order(
     assert totals == {place: (len(rows), int((rows.length + 1).sum())) for place, rows in groups}
 
 
-def test_switches_add_strata_and_change_nothing_else(made: Filtered, strata: Path) -> None:
+def test_near_duplicates_add_strata_and_change_nothing_else(made: Filtered, strata: Path) -> None:
     everything = made.selected(strata)
     plain = made.selected(made.folder / "filter")
-    kept = everything[everything.stratum == "kept"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(kept, plain)
-    only = made.select("redundant", scores="scores_redundant", redundant=True)
-    assert set(made.selected(only).stratum) == {"kept", "redundant"}
-    only = made.select("unfiltered", unfiltered=True)
-    assert set(made.selected(only).stratum) == {"kept", "filtered"}
+    first = everything[everything.stratum.isin(["kept", "filtered"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, plain)
     # Thresholds come from representatives, so that scores of near-duplicates move none.
     texts = {p: (made.folder / p / "thresholds.json").read_text() for p in ("filter", "strata")}
     assert texts["filter"] == texts["strata"]
@@ -172,7 +167,9 @@ def test_held_out_sets_do_not_depend_on_the_thresholds(made: Filtered) -> None:
     tight = made.selected(made.select("tight", perplexity_quantiles=[0.3, 0.6]))
     out_loose, out_tight = (t[t.split != "train"].values.tolist() for t in (loose, tight))
     assert out_loose == out_tight
-    n_loose, n_tight = (int((t.split == "train").sum()) for t in (loose, tight))
+    kept = [t[(t.split == "train") & (t.stratum == "kept")] for t in (loose, tight)]
+    n_loose, n_tight = map(len, kept)
+    assert len(loose) == len(tight)  # what falls out goes to another stratum
     assert n_tight == pytest.approx(0.3 * n_loose, rel=0.05)
     dropped = pd.read_parquet(made.folder / "loose" / "dropped.parquet")
     assert not dropped.reason.str.startswith("perplexity").any()
