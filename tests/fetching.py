@@ -1,0 +1,41 @@
+"""Fetch a file that a local server serves, and say what must be left when that fails."""
+
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+from source_tables import write_table
+
+from plm_scaling.errors import SourceError
+from plm_scaling.sources.fetch import fetch_source
+
+CONTENT = random.Random(1).randbytes(200_000)
+OTHER = random.Random(2).randbytes(150_000)
+WITH_CHECKSUM = {"checksum": f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"}
+LENGTH = str(len(CONTENT))
+
+
+def fetch(tmp_path: Path, url: str = "", **fields: str) -> Path:
+    """Fetch the file s.gz of a table in tmp_path/resources with one row."""
+    table = tmp_path / "resources" / "sources.tsv"
+    write_table(table, {"name": "s", "file": "s.gz", "url": url, "role": "a role", **fields})
+    out = tmp_path / "raw" / "s.gz"
+    fetch_source(table, "s.gz", out)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["s.gz"]
+    return out
+
+
+def fetch_fails(tmp_path: Path, *words: str, kept: int | None = None, **fields: str) -> None:
+    """The error has all words; nothing is left but, with `kept`, that many bytes to go on with."""
+    with pytest.raises(SourceError) as raised:
+        fetch(tmp_path, **fields)
+    for word in words:
+        assert word in str(raised.value)
+    raw = tmp_path / "raw"
+    left = {path.name for path in raw.iterdir()} if raw.exists() else set()
+    if kept is None:
+        assert not left
+    else:
+        assert left == {".s.gz.part", ".s.gz.part.json"}
+        assert (raw / ".s.gz.part").read_bytes() == CONTENT[:kept]
