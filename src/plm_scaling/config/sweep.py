@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from plm_scaling.config.numbers import Block, Count, Fraction, Name, Number, Positive, Share
 
 Objective = Literal["clm", "mlm"]
+Recipe = Literal["study", "prenorm"]
+Masking = Literal["token", "bert", "span"]
+Precision = Literal["bf16", "fp32"]
 
 
 class ShapeBlock(Block):
@@ -38,6 +41,8 @@ class Extra(Block):
     """clm or mlm."""
     corpus: Name
     """A name in `corpora`."""
+    recipe: Recipe
+    """study or prenorm."""
     size: Name
     """A name in the size grid or in `shapes`."""
     flops: Positive
@@ -45,14 +50,18 @@ class Extra(Block):
 
 
 class Sweep(Block):
-    """The IsoFLOP grid: every corpus × objective × budget × size × seed in range of tokens per
-    parameter."""
+    """The IsoFLOP grid: every corpus × recipe × objective × budget × size × seed in range of tokens
+    per parameter."""
 
     corpora: Annotated[list[Name], Field(min_length=1)]
     """Names in `corpora`; every cell of the grid is trained on each. The laws are fitted to the
     corpus that most runs share."""
     objectives: Annotated[list[Objective], Field(min_length=1)]
     """clm (causal) and/or mlm (masked)."""
+    recipes: Annotated[list[Recipe], Field(min_length=1)]
+    """Architectures, each trained on the whole grid. study: that of the study (post-LN with
+    DeepNorm, GEGLU, biases). prenorm: today's (RMSNorm before each block, SwiGLU, no biases, QK
+    norm). The laws are fitted to the one that most runs share."""
     budgets_flops: Annotated[list[Positive], Field(min_length=1)]
     """Compute per cell, C = 6·N·D FLOPs with N non-embedding parameters and D tokens."""
     sizes: Annotated[list[Name], Field(min_length=1)]
@@ -63,6 +72,10 @@ class Sweep(Block):
     """Cells outside [low, high] tokens per non-embedding parameter are not trained."""
     mask_ratio: Share
     """Share of tokens masked for MLM (0.15 in the study)."""
+    masking: Masking
+    """How MLM tokens are chosen and replaced. token: each on its own, by <mask>. bert: each on its
+    own, 80 % by <mask>, 10 % by a random residue, 10 % kept. span: in spans, by <mask> (the
+    study's)."""
     seeds: Annotated[list[Count], Field(min_length=1)]
     """One cell per seed; a seed sets initial weights, data order and masks."""
     extra: list[Extra]
@@ -103,6 +116,9 @@ class Training(Block):
     init_std: BySize
     """Standard deviation of initial weights by model size (0.02 in the study; narrow models need
     more)."""
+    precision: Precision
+    """Of matrix products and activations: bf16 (the study's; on CPUs several times slower) or fp32.
+    Weights, gradients and AdamW are fp32 either way."""
     evaluations: Count
     """Evaluations on the held-out rows per cell, evenly spaced in tokens, the last at the end."""
     valid_rows: Count

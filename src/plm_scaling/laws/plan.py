@@ -97,16 +97,19 @@ def plan_training(
     if objective == "mlm":
         _transfer(plan, laws)
     plan.size, plan.shape = nearest_shape(plan.n_params[0])
-    if not 0.8 < plan.shape.n_params / plan.n_params[0] < 1.25:
+    size = plan.shape.n_params("study")
+    if not 0.8 < size / plan.n_params[0] < 1.25:
         plan.warnings.append(
-            f"no shape of the ladder is near: {plan.size} has {plan.shape.n_params:.3g} parameters"
+            f"no shape of the ladder is near: {plan.size} has {size:.3g} parameters"
         )
     return plan
 
 
 def nearest_shape(n_params: float) -> tuple[str, Shape]:
     """Name and shape of the ladder's size nearest to `n_params` in the logarithm."""
-    return min(STUDY_GRID.items(), key=lambda item: abs(math.log(item[1].n_params / n_params)))
+    return min(
+        STUDY_GRID.items(), key=lambda item: abs(math.log(item[1].n_params("study") / n_params))
+    )
 
 
 def _at(rows: Sequence[dict], name: str, flops: float) -> Estimate:

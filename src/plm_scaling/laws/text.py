@@ -31,7 +31,7 @@ def plan_text(plan: Plan) -> str:
         (
             "nearest shape",
             f"{plan.size}: {plan.shape.layers} layers, width {plan.shape.hidden}, FFN "
-            f"{plan.shape.ffn}, {plan.shape.heads} heads; N = {plan.shape.n_params:,}",
+            f"{plan.shape.ffn}, {plan.shape.heads} heads; N = {plan.shape.n_params('study'):,}",
         ),
         (
             "cost",

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from plm_scaling.config.schema import SweepInputs
-from plm_scaling.config.sweep import FromSize, Objective
+from plm_scaling.config.sweep import FromSize, Objective, Recipe
 from plm_scaling.errors import SweepError
 from plm_scaling.sweep.flops import exact_training_flops, training_flops
 from plm_scaling.sweep.ladder import STUDY_GRID, Shape
@@ -21,6 +21,7 @@ class Cell:
     """One training run. Every fact that decides its result is a field; the id is a hash of them."""
 
     objective: str
+    recipe: str
     size: str
     layers: int
     hidden: int
@@ -40,6 +41,7 @@ class Cell:
     strata: list[str]
     unique_tokens_limit: float | dict[str, float] | None
     mask_ratio: float | None
+    masking: str | None
     init_from: str | None
     seed: int
     data_seed: int
@@ -51,6 +53,7 @@ class Cell:
     beta2: float
     gradient_clip: float
     init_std: float
+    precision: str
     evaluations: int
     valid_rows: int
     divergence_loss: float
@@ -100,7 +103,7 @@ def plan_cells(config: SweepInputs) -> dict[str, Cell]:
     for extra in config.sweep.extra:
         shape = shape_of(config, extra.size)
         seed = config.sweep.seeds[0]
-        where = (extra.objective, extra.corpus, extra.size)
+        where = (extra.objective, extra.corpus, extra.recipe, extra.size)
         cell = make_cell(config, *where, shape, extra.flops, seed)
         cells[cell.cell] = cell
     if not cells:
@@ -116,11 +119,13 @@ def _grid(config: SweepInputs) -> Iterator[Cell]:
     low, high = sweep.tokens_per_parameter
     shapes = {size: shape_of(config, size) for size in sweep.sizes}
     for budget in sweep.budgets_flops:
-        for objective, corpus, size in product(sweep.objectives, sweep.corpora, sweep.sizes):
+        for objective, corpus, recipe, size in product(
+            sweep.objectives, sweep.corpora, sweep.recipes, sweep.sizes
+        ):
             shape = shapes[size]
-            if low <= budget / (6 * shape.n_params**2) <= high:
+            if low <= budget / (6 * shape.n_params(recipe) ** 2) <= high:
                 for seed in sweep.seeds:
-                    yield make_cell(config, objective, corpus, size, shape, budget, seed)
+                    yield make_cell(config, objective, corpus, recipe, size, shape, budget, seed)
 
 
 def shape_of(config: SweepInputs, size: str) -> Shape:
@@ -140,6 +145,7 @@ def make_cell(
     config: SweepInputs,
     objective: Objective,
     corpus: str,
+    recipe: Recipe,
     size: str,
     shape: Shape,
     budget: float,
@@ -149,27 +155,29 @@ def make_cell(
     training = config.training
     data = config.corpora[corpus]
     context = config.tokens.context_length
-    batch_tokens = _by_size(training.batch_tokens, shape.n_params)
+    n_params = shape.n_params(recipe)
+    batch_tokens = _by_size(training.batch_tokens, n_params)
     batch_rows = max(1, round(batch_tokens / context))
-    steps = max(1, round(budget / (6 * shape.n_params * batch_rows * context)))
+    steps = max(1, round(budget / (6 * n_params * batch_rows * context)))
     tokens = steps * batch_rows * context
-    flops = training_flops(shape.n_params, tokens)
+    flops = training_flops(n_params, tokens)
     if abs(flops / budget - 1) > FLOPS_TOLERANCE:
         raise SweepError(
             f"{objective} {size} at {budget:g} FLOPs: {steps} steps of {batch_rows * context} "
             f"tokens are {flops:.3g} FLOPs, not within 1 % of the budget; lower "
             "training.batch_tokens or raise the low end of sweep.tokens_per_parameter"
         )
-    peak = _by_size(training.peak_learning_rate[objective], shape.n_params)
+    peak = _by_size(training.peak_learning_rate[objective], n_params)
     return Cell(
         objective=objective,
+        recipe=recipe,
         size=size,
         layers=shape.layers,
         hidden=shape.hidden,
         ffn=shape.ffn,
         heads=shape.heads,
-        n_params=shape.n_params,
-        n_params_total=shape.n_params_total,
+        n_params=n_params,
+        n_params_total=shape.n_params_total(recipe),
         tokens=tokens,
         steps=steps,
         batch_rows=batch_rows,
@@ -182,6 +190,7 @@ def make_cell(
         strata=data.strata,
         unique_tokens_limit=data.unique_tokens,
         mask_ratio=config.sweep.mask_ratio if objective == "mlm" else None,
+        masking=config.sweep.masking if objective == "mlm" else None,
         init_from=None,
         seed=seed,
         data_seed=config.seed,
@@ -192,7 +201,8 @@ def make_cell(
         beta1=training.beta1,
         beta2=training.beta2,
         gradient_clip=training.gradient_clip,
-        init_std=_by_size(training.init_std, shape.n_params),
+        init_std=_by_size(training.init_std, n_params),
+        precision=training.precision,
         evaluations=min(training.evaluations, steps),
         valid_rows=training.valid_rows,
         divergence_loss=training.divergence_loss,

@@ -33,4 +33,4 @@ def training_memory_bytes(shape: Shape, batch_rows: int, context_length: int) ->
     copies of the logits.
     """
     values = shape.layers * (12 * shape.hidden + 4 * shape.ffn) + 3 * VOCABULARY_SIZE
-    return 16.0 * shape.n_params_total + 4.0 * values * batch_rows * context_length
+    return 16.0 * shape.n_params_total("study") + 4.0 * values * batch_rows * context_length

@@ -7,27 +7,31 @@ VOCABULARY_SIZE = 128  # the study pads its vocabulary to 128
 
 @dataclass(frozen=True)
 class Shape:
-    """A transformer of `layers` blocks: width `hidden`, GEGLU of width `ffn`, `heads` heads."""
+    """A transformer of `layers` blocks: width `hidden`, gated MLP of width `ffn`, `heads` heads."""
 
     layers: int
     hidden: int
     ffn: int
     heads: int
 
-    @property
-    def n_params(self) -> int:
-        """Non-embedding parameters: N = L(4d² + 3df + 9d + 2f) + 2d.
+    def n_params(self, recipe: str) -> int:
+        """Non-embedding parameters of a recipe.
 
-        Attention 4d² + 4d, GEGLU 3df + 2f + d, two LayerNorms 4d per layer; a final LayerNorm 2d.
-        The formula gives the counts of the study's logs to the last digit (Cheng et al., 2024).
+        `study`: N = L(4d² + 3df + 9d + 2f) + 2d. Attention 4d² + 4d, GEGLU 3df + 2f + d, two
+        LayerNorms 4d per layer; a final LayerNorm 2d. The formula gives the counts of the study's
+        logs to the last digit (Cheng et al., 2024).
+        `prenorm`: N = L(4d² + 3df + 2d + 2d/heads) + d. No biases; two RMSNorms per layer, one each
+        on the channels of queries and keys, and a final one.
         """
         d, f = self.hidden, self.ffn
-        return self.layers * (4 * d * d + 3 * d * f + 9 * d + 2 * f) + 2 * d
+        matrices = 4 * d * d + 3 * d * f
+        if recipe == "prenorm":
+            return self.layers * (matrices + 2 * d + 2 * d // self.heads) + d
+        return self.layers * (matrices + 9 * d + 2 * f) + 2 * d
 
-    @property
-    def n_params_total(self) -> int:
+    def n_params_total(self, recipe: str) -> int:
         """All parameters; input and output embeddings are tied."""
-        return self.n_params + VOCABULARY_SIZE * self.hidden
+        return self.n_params(recipe) + VOCABULARY_SIZE * self.hidden
 
 
 def _grid() -> dict[str, Shape]:

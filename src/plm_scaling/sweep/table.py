@@ -17,8 +17,8 @@ from plm_scaling.sweep.flops import training_memory_bytes
 
 logger = logging.getLogger("plm_scaling")
 
-_TEXT = {"objective", "size", "corpus"}
-_OPTIONAL = {"mask_ratio", "init_from", "unique_tokens_limit"}
+_TEXT = {"objective", "recipe", "size", "corpus", "precision"}
+_OPTIONAL = {"mask_ratio", "masking", "init_from", "unique_tokens_limit"}
 _JSON = {"mixture", "strata", "unique_tokens_limit"}
 
 
@@ -61,7 +61,7 @@ def _parse(row: dict[str, str]) -> Cell:
         elif name in _OPTIONAL and text == "":
             values[name] = None
         else:
-            values[name] = text if name == "init_from" else json.loads(text)
+            values[name] = text if name in ("init_from", "masking") else json.loads(text)
     return Cell(**values)
 
 

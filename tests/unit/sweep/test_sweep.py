@@ -30,19 +30,19 @@ EXACT_N = {
 
 @pytest.mark.parametrize("size", EXACT_N)
 def test_study_grid_has_the_exact_parameter_counts_of_the_logs(size):
-    assert STUDY_GRID[size].n_params == EXACT_N[size]
+    assert STUDY_GRID[size].n_params("study") == EXACT_N[size]
 
 
 def test_study_grid_total_counts_the_tied_embedding_once():
-    assert STUDY_GRID["1.2B"].n_params_total == 1_208_881_136
+    assert STUDY_GRID["1.2B"].n_params_total("study") == 1_208_881_136
 
 
 def test_study_grid_rises_and_its_names_are_near_its_counts():
-    counts = [shape.n_params for shape in STUDY_GRID.values()]
+    counts = [shape.n_params("study") for shape in STUDY_GRID.values()]
     assert counts == sorted(counts)
     for name, shape in STUDY_GRID.items():
         nominal = float(name[:-1]) * {"M": 1e6, "B": 1e9}[name[-1]]
-        assert shape.n_params == pytest.approx(nominal, rel=0.06)
+        assert shape.n_params("study") == pytest.approx(nominal, rel=0.06)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,9 @@ def test_exact_flops_exceed_the_convention_only_by_attention_output_and_vectors(
     attended = 64 if objective == "mlm" else 32.5
     extra = 2 * shape.layers * shape.hidden * attended + 128 * shape.hidden
     assert exact == pytest.approx(6 * tokens * (matrices + extra))
-    assert matrices < shape.n_params  # the convention counts biases and norms as if multiplied
+    assert matrices < shape.n_params(
+        "study"
+    )  # the convention counts biases and norms as if multiplied
 
 
 def test_cells_are_frozen(full):

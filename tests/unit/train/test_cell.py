@@ -30,7 +30,7 @@ def manifest(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cell(root):
     config = read_config(root / "config/demo.yaml")
-    made = make_cell(config, "clm", "demo", "tiny", Shape(1, 16, 42, 2), 2e9, seed=1)
+    made = make_cell(config, "clm", "demo", "study", "tiny", Shape(1, 16, 42, 2), 2e9, seed=1)
     steps = 60
     return dataclasses.replace(
         made,

@@ -47,9 +47,9 @@ def batch_of(objective, rows):
 def test_model_has_as_many_parameters_as_the_formula(shape, objective):
     model = model_of(objective, shape)
     counts = {name: p.numel() for name, p in model.named_parameters()}
-    assert sum(counts.values()) == shape.n_params_total
+    assert sum(counts.values()) == shape.n_params_total("study")
     embedding = sum(n for name, n in counts.items() if "word_embeddings" in name)
-    assert sum(counts.values()) - embedding == shape.n_params
+    assert sum(counts.values()) - embedding == shape.n_params("study")
 
 
 def test_vocabulary_of_the_model_holds_that_of_the_shards():

@@ -35,7 +35,7 @@ def random_sequences(n, seed):
 def finished_run(folder, root, objective="clm", status="finished", init_std=0.3):
     """What training leaves, with the weights that a model begins with; its cell."""
     config = read_config(root / "config/demo.yaml")
-    cell = make_cell(config, "clm", "demo", "tiny", Shape(2, 16, 42, 2), 2e9, seed=1)
+    cell = make_cell(config, "clm", "demo", "study", "tiny", Shape(2, 16, 42, 2), 2e9, seed=1)
     cell = dataclasses.replace(
         cell,
         objective=objective,

@@ -28,14 +28,15 @@ LOGGED_SHAPES = {
 }
 # The axis of the 10.7B has 284·4352 parameters more than its shape: 6 vectors per layer and 2
 # beside them, it seems norms that the other models do not have.
-LARGEST = STUDY_GRID["10.7B"]
 LARGEST_EXTRA = 4352 * (6 * 47 + 2)
 SIZES = {
-    name: Size(name, shape.n_params, shape.n_params_total)
+    name: Size(name, shape.n_params("study"), shape.n_params_total("study"))
     for name, shape in (STUDY_GRID | LOGGED_SHAPES).items()
 } | {
     "10.7B": Size(
-        "10.7B", LARGEST.n_params + LARGEST_EXTRA, LARGEST.n_params_total + LARGEST_EXTRA
+        "10.7B",
+        STUDY_GRID["10.7B"].n_params("study") + LARGEST_EXTRA,
+        STUDY_GRID["10.7B"].n_params_total("study") + LARGEST_EXTRA,
     ),
     # No file logs the FLOPs of this model; 12·L·d² is 157.3M for 8×1280 and for 32×640.
     "157M": Size("157M", 157_000_000, None, exact=False),
