@@ -1,7 +1,7 @@
 """Train one cell of the sweep, or go on with it from its last checkpoint.
 
-python scripts/train_cell.py --cell '{"objective": "clm", …}' --manifest
-data/demo/tokens/manifest.json --threads 1 --checkpoint-seconds 60 --out
+python scripts/train_cell.py --cell '{"objective": "clm", …}' --layout '{"backend": "cpu", …}'
+--manifest data/demo/tokens/manifest.json --threads 1 --checkpoint-seconds 60 --out
 results/demo/runs/CELL/result.json
 """
 
@@ -17,6 +17,7 @@ from plm_scaling.train.cell import train_cell  # noqa: E402
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cell", required=True, help="the cell's fields as JSON (see sweep.tsv)")
+    parser.add_argument("--layout", required=True, help="how processes divide it, as JSON")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.json of the tokens")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--checkpoint-seconds", type=float, required=True)

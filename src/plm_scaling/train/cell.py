@@ -14,6 +14,7 @@ from plm_scaling.errors import TrainError
 from plm_scaling.files import write_json
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.ladder import VOCABULARY_SIZE
+from plm_scaling.sweep.layout import Layout, check_layout
 from plm_scaling.tokens.dataset import TokenCorpus
 from plm_scaling.tokens.manifest import data_sha256
 from plm_scaling.train import STAGE_VERSION
@@ -48,7 +49,7 @@ class Position:
 
 
 def train_cell(
-    cell: str, manifest: Path, out: Path, threads: int, checkpoint_seconds: float
+    cell: str, layout: str, manifest: Path, out: Path, threads: int, checkpoint_seconds: float
 ) -> None:
     """Train the cell given as JSON on the corpus of `manifest`; write `out` (result.json) last.
 
@@ -58,6 +59,7 @@ def train_cell(
     another cell's, `TokenError` when a shard is damaged.
     """
     spec = Cell.from_json(cell)
+    check_layout(spec, Layout.from_json(layout))
     corpus = TokenCorpus.open(manifest)
     if corpus.context_length != spec.context_length:
         raise TrainError(
