@@ -115,8 +115,9 @@ def _spanned(
 def _span_lengths() -> NDArray[np.float64]:
     """P(length ≤ k) for k = 0, 1, …: Poisson without its zero, cut at the longest span."""
     weights = np.array([SPAN_MEAN**k / factorial(k) for k in range(1, LONGEST_SPAN + 1)])
-    below = np.concatenate(([0.0], weights[:-1])) / weights.sum()
-    return np.add.accumulate(below)
+    shorter = np.zeros(LONGEST_SPAN)
+    np.cumsum(weights[:-1] / weights.sum(), out=shorter[1:])
+    return shorter
 
 
 def _uniform(shape: tuple[int, int], first_row: int, seed: int, stream: int) -> NDArray[np.float64]:
