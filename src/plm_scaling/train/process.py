@@ -141,11 +141,6 @@ def cpu_process(threads: int, seed: int) -> Iterator[None]:
 
 def _device(layout: Layout, place: Place) -> torch.device:
     if layout.backend == "cpu":
-        if layout.pipeline > 1:
-            raise TrainError(
-                f"the layout has {layout.pipeline} pipeline stages, but the cpu backend has none; "
-                "use tensor and data processes"
-            )
         return torch.device("cpu")
     found = torch.cuda.device_count()
     # Slurm may show each process its own GPU alone.
