@@ -59,7 +59,10 @@ def curve_of(folder):
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
 def test_cell_learns_and_records_what_it_did(cell, manifest, tmp_path, objective):
     cell = dataclasses.replace(
-        cell, objective=objective, mask_ratio=0.15 if objective == "mlm" else None
+        cell,
+        objective=objective,
+        mask_ratio=0.15 if objective == "mlm" else None,
+        masking="token" if objective == "mlm" else None,
     )
     result, curve = train(cell, manifest, tmp_path)
     assert result["status"] == "finished"
@@ -104,6 +107,7 @@ def test_cell_killed_twice_ends_with_the_curve_of_an_unbroken_run(
         cell,
         objective=objective,
         mask_ratio=0.15 if objective == "mlm" else None,
+        masking="token" if objective == "mlm" else None,
         steps=400,
         tokens=400 * 4 * 64,
         evaluations=8,
