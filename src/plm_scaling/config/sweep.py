@@ -1,5 +1,6 @@
 """Config blocks of the sweep and of training."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -140,7 +141,12 @@ class Training(Block):
         rates = {f"peak_learning_rate.{o}": by for o, by in self.peak_learning_rate.items()}
         by_size = {"batch_tokens": self.batch_tokens, "init_std": self.init_std, **rates}
         for name, entries in by_size.items():
-            starts = [entry.from_parameters for entry in entries]
-            if starts[0] != 0 or starts != sorted(set(starts)):
-                raise ValueError(f"{name}: from_parameters must start at 0 and rise")
+            ascending(name, entries)
         return self
+
+
+def ascending(name: str, entries: Sequence[FromSize]) -> None:
+    """Raise `ValueError` unless the entries hold from 0 parameters upwards, each once."""
+    starts = [entry.from_parameters for entry in entries]
+    if starts[0] != 0 or starts != sorted(set(starts)):
+        raise ValueError(f"{name}: from_parameters must start at 0 and rise")
