@@ -15,7 +15,7 @@ from plm_scaling.train.checkpoint import load_checkpoint, load_weights, save_che
 from plm_scaling.train.curve import truncate_curve
 from plm_scaling.train.engine import make_engine
 from plm_scaling.train.evaluate import held_out
-from plm_scaling.train.feed import Feed
+from plm_scaling.train.feed import Feed, Prefetched
 from plm_scaling.train.loop import Loop, Outcome
 from plm_scaling.train.position import Position
 from plm_scaling.train.process import Process, training_process
@@ -92,12 +92,13 @@ class _Run:
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
         )
         self.saved_step = -1
+        feed = Feed(self.order, cell, process.layout, process.data_rank)
         self.loop = Loop(
             cell=cell,
             process=process,
             machine=Machine.of(process),
             engine=make_engine(cell, process),
-            feed=Feed(self.order, cell, process.layout, process.data_rank),
+            feed=Prefetched(feed) if process.device.type == "cuda" else feed,
             held_out=held_out(corpus, cell),
             position=Position(),
             curve=out.with_name("curve.csv"),
