@@ -3,6 +3,7 @@
 The other implementation of `plm_scaling.filter.reference.ReferenceModel` is the n-gram model.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -17,12 +18,13 @@ from megatron.core.models.gpt import GPTModel
 from numpy.typing import NDArray
 
 from plm_scaling.errors import SweepError, TrainError
-from plm_scaling.files import read_json, sha256_of
+from plm_scaling.files import read_json
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.ladder import VOCABULARY_SIZE
 from plm_scaling.tokens.vocabulary import PAD, encode
 from plm_scaling.train.attention import Segments
 from plm_scaling.train.batches import Batch
+from plm_scaling.train.checkpoint import load_weights
 from plm_scaling.train.evaluate import token_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import cpu_process
@@ -135,35 +137,38 @@ def clm_scorer(folder: Path, threads: int) -> Iterator[ClmScorer]:
     Nothing in the folder is changed. Raises `TrainError` if the run did not finish, is of an MLM,
     or is damaged.
     """
-    cell, path, state = _finished(folder)
+    cell = _clm_cell(folder)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same sums in every run on CUDA
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with cpu_process(threads, cell.seed):
         model = build_model(
             cell.shape, cell.objective, cell.context_length, VOCABULARY_SIZE, cell.init_std
         )
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            raise TrainError(
-                f"{path} does not fit the model of cell {cell.cell}: {error}; train the cell again"
-            ) from error
+        load_weights(folder, model)
         model.eval().to(device)
         rotary: Any = model.rotary_pos_emb
         rotary.inv_freq = rotary.inv_freq.to(device)  # no buffer, so `to` leaves it behind
-        name = f"clm {cell.size} {cell.cell} {sha256_of(path)[:12]}"
+        name = f"clm {cell.size} {cell.cell} {_weights_sha256(model)[:12]}"
         yield ClmScorer(model, cell.context_length, name, device)
 
 
-def _finished(folder: Path) -> tuple[Cell, Path, Any]:
-    """Cell, last checkpoint and weights of a CLM run that finished."""
+def _weights_sha256(model: GPTModel) -> str:
+    """Of the weights themselves: the same whatever layout or checkpoint they came from."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.named_parameters()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _clm_cell(folder: Path) -> Cell:
+    """The cell of a CLM run."""
     result = folder / "result.json"
     if not result.is_file():
         raise TrainError(f"{folder} has no result.json: the cell is not trained; train it first")
     try:
         record = read_json(result)
         cell = Cell.from_json(json.dumps(record["config"]))
-        status, reason, steps = record["status"], record["reason"], int(record["steps"])
     except (ValueError, KeyError, TypeError, SweepError) as error:
         raise TrainError(
             f"{result} is no record of a cell of this version ({error}); train the cell again"
@@ -173,18 +178,4 @@ def _finished(folder: Path) -> tuple[Cell, Path, Any]:
             f"{folder} is an {cell.objective.upper()} run: only a causal model gives every residue "
             "a probability in one pass; take a CLM run"
         )
-    if status != "finished":
-        raise TrainError(f"{folder}: the run {status} ({reason}); take one that finished")
-    path = folder / "checkpoints" / f"step-{steps:09d}.pt"
-    checksum = path.with_suffix(".sha256")
-    if not path.is_file() or not checksum.is_file():
-        raise TrainError(f"{path} or its .sha256 is missing; train the cell again")
-    if checksum.read_text().strip() != sha256_of(path):
-        raise TrainError(f"{path} is damaged: its checksum differs; train the cell again")
-    content = torch.load(path, weights_only=True, map_location="cpu")
-    if content["identity"]["cell"] != cell.cell or record["cell"] != cell.cell:
-        raise TrainError(
-            f"{path} is of cell {content['identity']['cell']}, {result} of {record['cell']}: they "
-            "were put together by hand; take the folder that training made"
-        )
-    return cell, path, content["state"]["model"]
+    return cell

@@ -22,6 +22,7 @@ from plm_scaling.train.evaluate import evaluate, token_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import cpu_process
 from plm_scaling.train.scorer import clm_scorer, windows
+from plm_scaling.train.sharded import sharded_model
 
 CONTEXT = 64
 
@@ -44,9 +45,9 @@ def finished_run(folder, root, objective="clm", status="finished", init_std=0.3)
     )
     with cpu_process(1, 3):
         model = build_model(cell.shape, objective, CONTEXT, VOCABULARY_SIZE, init_std)
-        weights = model.state_dict()
-    identity = {"cell": cell.cell, "data_sha256": "0", "stage_version": str(STAGE_VERSION)}
-    save_checkpoint(folder / "checkpoints", cell.steps, identity, {"model": weights})
+        identity = {"cell": cell.cell, "data_sha256": "0", "stage_version": str(STAGE_VERSION)}
+        state = {"model": sharded_model(model)}
+        save_checkpoint(folder / "checkpoints", cell.steps, identity, {}, state)
     record = {
         "cell": cell.cell,
         "status": status,
@@ -178,8 +179,8 @@ def test_name_says_which_run_and_weights(tmp_path, root):
         (lambda folder: (folder / "result.json").write_text("{}"), "no record of a cell"),
         (lambda folder: shutil.rmtree(folder / "checkpoints"), "is missing"),
         (
-            lambda folder: next(folder.glob("checkpoints/*.pt")).write_bytes(b"PK"),
-            "checksum differs",
+            lambda folder: next(folder.glob("checkpoints/*/__0_0.distcp")).write_bytes(b"PK"),
+            "has 2 bytes of",
         ),
     ],
 )
