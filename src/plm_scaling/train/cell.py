@@ -26,6 +26,7 @@ from plm_scaling.train.optimizer import learning_rate, make_optimizer
 from plm_scaling.train.process import cpu_process
 from plm_scaling.train.record import result_record
 from plm_scaling.train.report import CellReporter
+from plm_scaling.train.sharded import load_adamw, load_model, sharded_adamw, sharded_model
 
 logger = logging.getLogger("plm_scaling")
 
@@ -100,22 +101,24 @@ class _Run:
     def resume(self) -> None:
         """Go to the last checkpoint, if there is one, and cut the curve there."""
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        found = load_checkpoint(self.checkpoints, self.identity)
+        found = load_checkpoint(self.checkpoints, self.identity, self.sharded_state)
         if found is not None:
-            step, state = found
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.position = Position(**state["position"])
+            step, position, state = found
+            load_model(self.model, state["model"])
+            load_adamw(self.optimizer, self.model, state["optimizer"])
+            self.position = Position(**position)
             logger.info("%s resumes at step %d of %d", self.reporter.label, step, self.cell.steps)
         truncate_curve(self.curve, self.position.step)
 
+    def sharded_state(self) -> dict[str, Any]:
+        """Model and optimizer, to be written or read into."""
+        weights = sharded_model(self.model)
+        return {"model": weights, "optimizer": sharded_adamw(self.optimizer, self.model, weights)}
+
     def save(self) -> None:
-        state: dict[str, Any] = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "position": vars(self.position),
-        }
-        save_checkpoint(self.checkpoints, self.position.step, self.identity, state)
+        position = vars(self.position)
+        state = self.sharded_state()
+        save_checkpoint(self.checkpoints, self.position.step, self.identity, position, state)
 
     def train(self, checkpoint_seconds: float) -> tuple[str, str]:
         """Train to the last step. Returns (status, reason)."""
