@@ -91,7 +91,6 @@ class _Run:
         self.order = corpus.train_rows(
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
         )
-        self.saved_step = -1
         feed = Feed(self.order, cell, process.layout, process.data_rank)
         self.loop = Loop(
             cell=cell,
@@ -114,10 +113,11 @@ class _Run:
             self.checkpoints, self.identity, lambda: engine.sharded_state(loading=True)
         )
         if found is not None:
-            self.saved_step, position, state = found
+            step, position, state = found
             engine.load_state(state)
             loop.position = Position(**position)
-            logger.info("cell %s resumes at step %d of %d", self.cell.cell, self.saved_step, self.cell.steps)
+            steps = self.cell.steps
+            logger.info("cell %s resumes at step %d of %d", self.cell.cell, step, steps)
         elif init_from is not None:
             _check_source(init_from, self.cell)
             load_weights(init_from, engine.model)
@@ -134,12 +134,11 @@ class _Run:
         save_checkpoint(
             self.checkpoints, position.step, self.identity, position.to_json(), state
         )
-        self.saved_step = position.step
 
     def finish(self, outcome: Outcome) -> None:
         """Save the final weights and write the record, last."""
         position = self.loop.position
-        if outcome.status == "finished" and self.saved_step != position.step:
+        if outcome.status == "finished":
             self.save()
         peak_memory = peak_memory_bytes(self.process)
         if not self.process.is_first:
