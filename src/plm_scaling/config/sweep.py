@@ -128,7 +128,13 @@ class Training(Block):
     """Wall time between checkpoints; a killed cell loses at most this much."""
     divergence_loss: Positive
     """A cell whose validation loss (nats/token) is above this after warm-up has diverged, as has
-    one whose loss is not finite."""
+    one whose validation loss is not finite."""
+    spike_loss: Positive
+    """A training step is skipped when its loss (nats/token) is further than this above the running
+    mean, or when its loss or gradient is not finite: weights and AdamW stay as they are, and the
+    run goes on with the next batch."""
+    max_skipped_steps: Annotated[int, Field(ge=0)]
+    """Skipped steps that a cell may have; one more, and it has diverged."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:

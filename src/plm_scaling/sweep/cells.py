@@ -57,6 +57,8 @@ class Cell:
     evaluations: int
     valid_rows: int
     divergence_loss: float
+    spike_loss: float
+    max_skipped_steps: int
 
     @property
     def cell(self) -> str:
@@ -206,6 +208,8 @@ def make_cell(
         evaluations=min(training.evaluations, steps),
         valid_rows=training.valid_rows,
         divergence_loss=training.divergence_loss,
+        spike_loss=training.spike_loss,
+        max_skipped_steps=training.max_skipped_steps,
     )
 
 

@@ -121,7 +121,7 @@ def test_cell_killed_twice_ends_with_the_curve_of_an_unbroken_run(
         process = start(cell, manifest, out, root)
         checkpoints = out.with_name("checkpoints")
         while process.poll() is None:
-            steps = [int(p.stem.split("-")[1]) for p in checkpoints.glob("step-*.pt")]
+            steps = [int(p.name.split("-")[1]) for p in checkpoints.glob("step-*")]
             if steps and max(steps) >= kill_after_step:
                 break
             time.sleep(0.01)
@@ -160,8 +160,9 @@ def test_cell_with_a_damaged_newest_checkpoint_goes_on_from_the_one_before(
 ):
     result, unbroken = train(cell, manifest, tmp_path, checkpoint_seconds=1e-9)
     folder = tmp_path / "runs" / cell.cell
-    newest = max(folder.glob("checkpoints/*.pt"))
-    newest.write_bytes(newest.read_bytes()[:-100])
+    newest = max(folder.glob("checkpoints/step-*"))
+    tensors = newest / "__0_0.distcp"
+    tensors.write_bytes(tensors.read_bytes()[:-100])
     again, curve = train(cell, manifest, tmp_path)
     assert again["loss"] == result["loss"]
     pd.testing.assert_frame_equal(curve, unbroken, check_exact=True)
@@ -174,7 +175,7 @@ def test_cell_on_changed_data_starts_anew_and_keeps_the_old_checkpoints(cell, ma
     _, curve = train(cell, other, tmp_path)
     _, fresh = train(cell, other, tmp_path / "fresh")
     pd.testing.assert_frame_equal(curve, fresh, check_exact=True)
-    assert list((tmp_path / "runs" / cell.cell).glob("checkpoints-superseded-*/*.pt"))
+    assert list((tmp_path / "runs" / cell.cell).glob("checkpoints-superseded*/step-*"))
 
 
 def test_cell_refuses_rows_of_another_length(cell, manifest, tmp_path):
