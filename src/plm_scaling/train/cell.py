@@ -131,9 +131,7 @@ class _Run:
         """Write a checkpoint of where the run is."""
         position, engine = self.loop.position, self.loop.engine
         state = engine.sharded_state(loading=False)
-        save_checkpoint(
-            self.checkpoints, position.step, self.identity, position.to_json(), state
-        )
+        save_checkpoint(self.checkpoints, position.step, self.identity, position.to_json(), state)
 
     def finish(self, outcome: Outcome) -> None:
         """Save the final weights and write the record, last."""
