@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from plm_scaling.errors import SweepError, TrainError
 from plm_scaling.files import read_json, sha256_of
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.tokens.vocabulary import PAD, encode
-from plm_scaling.train.attention import Segments
 from plm_scaling.train.batches import Batch
 from plm_scaling.train.losses import model_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import cpu_process
+from plm_scaling.train.segments import Segments
 
 BATCH_TOKENS = 1 << 14  # rows times width of a forward pass
 CHUNK_RESIDUES = 1 << 18  # enough sequences for batches of nearly equal length
@@ -115,15 +115,12 @@ def _batch(rows: NDArray[np.uint8], device: torch.device) -> Batch:
     """Next-token prediction in rows that hold one sequence each; every loss is computed."""
     count, width = rows.shape
     inputs = torch.from_numpy(rows.astype(np.int64)).to(device)
-    segments = Segments.of(np.arange(count) * width, np.full(count, width))
+    segments = Segments.of(np.arange(count) * width, np.full(count, width), width)
     return Batch(
         inputs=inputs,
         labels=inputs.roll(-1, 1),
         loss_mask=torch.ones_like(inputs, dtype=torch.float32),
-        positions=torch.arange(width, device=device).expand(count, -1),
-        segments=replace(
-            segments, order=segments.order.to(device), inverse=segments.inverse.to(device)
-        ),
+        segments=segments.to(device),
     )
 
 
@@ -146,8 +143,6 @@ def clm_scorer(folder: Path, threads: int) -> Iterator[ClmScorer]:
                 f"{path} does not fit the model of cell {cell.cell}: {error}; train the cell again"
             ) from error
         model.eval().to(device)
-        rotary: Any = model.rotary_pos_emb
-        rotary.inv_freq = rotary.inv_freq.to(device)  # no buffer, so `to` leaves it behind
         name = f"clm {cell.size} {cell.cell} {sha256_of(path)[:12]}"
         yield ClmScorer(model, cell.context_length, name, device)
 
