@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from plm_scaling.errors import SweepError, TrainError
 from plm_scaling.files import read_json
 from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.ladder import VOCABULARY_SIZE
 from plm_scaling.tokens.vocabulary import PAD, encode
 from plm_scaling.train.attention import Segments
 from plm_scaling.train.batches import Batch
 from plm_scaling.train.checkpoint import load_weights
-from plm_scaling.train.evaluate import token_losses
+from plm_scaling.train.losses import model_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import cpu_process
 
@@ -78,7 +77,7 @@ class ClmScorer:
             inside = column < pieces.size[own, None]
             rows = np.full(inside.shape, PAD, np.uint8)
             rows[inside] = tokens[(pieces.start[own, None] + column)[inside]]
-            losses = token_losses(self.model, _batch(rows, self.device))
+            losses = model_losses(self.model, _batch(rows, self.device))
             # A loss at position i is that of predicting token i + 1.
             counted = inside[:, 1:] & (column[1:] >= pieces.first[own, None])
             nats = losses[:, :-1].cpu().numpy().astype(np.float64)
@@ -141,9 +140,7 @@ def clm_scorer(folder: Path, threads: int) -> Iterator[ClmScorer]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same sums in every run on CUDA
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with cpu_process(threads, cell.seed):
-        model = build_model(
-            cell.shape, cell.objective, cell.context_length, VOCABULARY_SIZE, cell.init_std
-        )
+        model = build_model(cell)
         load_weights(folder, model)
         model.eval().to(device)
         rotary: Any = model.rotary_pos_emb

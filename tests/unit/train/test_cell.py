@@ -17,6 +17,7 @@ from plm_scaling.config.load import read_config
 from plm_scaling.errors import TokenError, TrainError
 from plm_scaling.sweep.cells import make_cell
 from plm_scaling.sweep.ladder import Shape
+from plm_scaling.sweep.layout import Layout
 from plm_scaling.train.cell import train_cell
 
 UNBROKEN = 10_000.0  # seconds between checkpoints: longer than any test
@@ -48,7 +49,8 @@ def cell(root):
 
 def train(cell, manifest, folder, checkpoint_seconds=UNBROKEN):
     out = folder / "runs" / cell.cell / "result.json"
-    train_cell(cell.to_json(), manifest, out, threads=1, checkpoint_seconds=checkpoint_seconds)
+    layout = Layout("cpu", 1, 1, 1, cell.batch_rows, "none").to_json()
+    train_cell(cell.to_json(), layout, manifest, out, 1, checkpoint_seconds)
     return json.loads(out.read_text()), curve_of(out.parent)
 
 
@@ -59,7 +61,10 @@ def curve_of(folder):
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
 def test_cell_learns_and_records_what_it_did(cell, manifest, tmp_path, objective):
     cell = dataclasses.replace(
-        cell, objective=objective, mask_ratio=0.15 if objective == "mlm" else None
+        cell,
+        objective=objective,
+        mask_ratio=0.15 if objective == "mlm" else None,
+        masking="token" if objective == "mlm" else None,
     )
     result, curve = train(cell, manifest, tmp_path)
     assert result["status"] == "finished"
@@ -87,6 +92,7 @@ def test_cell_with_another_seed_has_other_losses(cell, manifest, tmp_path):
 
 def start(cell, manifest, out, root):
     command = [sys.executable, root / "scripts/train_cell.py", "--cell", cell.to_json()]
+    command += ["--layout", Layout("cpu", 1, 1, 1, cell.batch_rows, "none").to_json()]
     command += ["--manifest", manifest, "--threads", "1", "--checkpoint-seconds", "0.01"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -104,6 +110,7 @@ def test_cell_killed_twice_ends_with_the_curve_of_an_unbroken_run(
         cell,
         objective=objective,
         mask_ratio=0.15 if objective == "mlm" else None,
+        masking="token" if objective == "mlm" else None,
         steps=400,
         tokens=400 * 4 * 64,
         evaluations=8,

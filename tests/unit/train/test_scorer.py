@@ -12,13 +12,13 @@ from corpora import pack_rows
 from plm_scaling.config.load import read_config
 from plm_scaling.errors import TrainError
 from plm_scaling.sweep.cells import make_cell
-from plm_scaling.sweep.ladder import VOCABULARY_SIZE, Shape
+from plm_scaling.sweep.ladder import Shape
 from plm_scaling.tokens.packing import segment_bounds
 from plm_scaling.tokens.vocabulary import EOD, PAD, STANDARD, encode
 from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.batches import causal_batch
 from plm_scaling.train.checkpoint import save_checkpoint
-from plm_scaling.train.evaluate import evaluate, token_losses
+from plm_scaling.train.losses import model_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import cpu_process
 from plm_scaling.train.scorer import clm_scorer, windows
@@ -41,10 +41,11 @@ def finished_run(folder, root, objective="clm", status="finished", init_std=0.3)
         cell,
         objective=objective,
         mask_ratio=0.15 if objective == "mlm" else None,
+        masking="token" if objective == "mlm" else None,
         context_length=CONTEXT,
     )
     with cpu_process(1, 3):
-        model = build_model(cell.shape, objective, CONTEXT, VOCABULARY_SIZE, init_std)
+        model = build_model(dataclasses.replace(cell, init_std=init_std))
         identity = {"cell": cell.cell, "data_sha256": "0", "stage_version": str(STAGE_VERSION)}
         state = {"model": sharded_model(model)}
         save_checkpoint(folder / "checkpoints", cell.steps, identity, {}, state)
@@ -87,13 +88,14 @@ def test_scores_are_the_losses_of_the_models_own_evaluation(scorer):
     rows = pack_rows(sequences, CONTEXT)
     batch = causal_batch(rows)
     counted = batch.loss_mask * (batch.labels != EOD)
-    expected = evaluate(scorer.model, [dataclasses.replace(batch, loss_mask=counted)])
+    with torch.no_grad():
+        losses = model_losses(scorer.model, batch)
+    expected = float((losses * counted).sum() / counted.sum())
     scores = score(scorer, sequences)
     weights = [len(s) - 1 for s in sequences]
     assert np.average(scores, weights=weights) == pytest.approx(expected, rel=1e-6)
     # And one by one, each where it was packed.
-    with torch.no_grad():
-        losses = token_losses(scorer.model, batch).flatten().numpy()
+    losses = losses.flatten().numpy()
     flat = rows.ravel()
     own = dict(zip(sequences, scores, strict=True))
     for start, length in zip(*segment_bounds(rows), strict=True):
@@ -124,7 +126,7 @@ def test_long_sequence_counts_every_residue_once_with_half_a_context_before_it(s
         row = np.full((1, CONTEXT), PAD, np.uint8)
         row[0] = tokens[begin : begin + CONTEXT]
         with torch.no_grad():
-            return token_losses(scorer.model, causal_batch(row))[0, :-1].numpy()
+            return model_losses(scorer.model, causal_batch(row))[0, :-1].numpy()
 
     # Windows begin at 0, 32, 64, 96 and, ending at the end, 99.
     pieces = [losses(0), losses(32)[-32:], losses(64)[-32:], losses(96)[-32:], losses(99)[-3:]]
