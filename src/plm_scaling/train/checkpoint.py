@@ -119,7 +119,8 @@ def load_weights(run_folder: Path, model: Module) -> None:
             f"{path} is of cell {record.identity['cell']}, {run_folder}/result.json of {cell}: "
             "they were put together by hand; take the folder that training made"
         )
-    load_model(model, read_state(path, sharded_model(model), set(record.files)))
+    state = read_state(path, {"model": sharded_model(model)}, set(record.files))
+    load_model(model, state["model"])
 
 
 def _final(run_folder: Path) -> tuple[Path, str]:
