@@ -61,16 +61,18 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
         assert torch.equal(found[name], tensor), name
 
 
-def filled(value: float, megabytes: float = 0.2) -> dict[str, Any]:
-    """A state without a model: tensors that hold one value."""
-    size = int(megabytes * 1e6 / 16)
-    return {
-        "step": int(value),
-        **{
-            name: ShardedTensor.from_rank_offsets(name, torch.full((size,), float(value)))
-            for name in "abcd"
-        },
+def filled(
+    value: float, megabytes: float = 0.2, replica: int = 0, names: str = "abcd"
+) -> dict[str, Any]:
+    """A state without a model: tensors that hold one value; one replica of them is written."""
+    size = int(megabytes * 1e6 / 4 / len(names))
+    tensors = {
+        name: ShardedTensor.from_rank_offsets(
+            name, torch.full((size,), float(value)), replica_id=replica
+        )
+        for name in names
     }
+    return {"step": int(value), **tensors}
 
 
 def assert_filled(state: dict[str, Any], value: float) -> None:

@@ -15,7 +15,7 @@ from plm_scaling.train.checkpoint import load_checkpoint, load_weights, save_che
 from plm_scaling.train.curve import truncate_curve
 from plm_scaling.train.engine import make_engine
 from plm_scaling.train.evaluate import held_out
-from plm_scaling.train.feed import Feed
+from plm_scaling.train.feed import Feed, Prefetched
 from plm_scaling.train.loop import Loop, Outcome
 from plm_scaling.train.position import Position
 from plm_scaling.train.process import Process, training_process
@@ -91,13 +91,13 @@ class _Run:
         self.order = corpus.train_rows(
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
         )
-        self.saved_step = -1
+        feed = Feed(self.order, cell, process.layout, process.data_rank)
         self.loop = Loop(
             cell=cell,
             process=process,
             machine=Machine.of(process),
             engine=make_engine(cell, process),
-            feed=Feed(self.order, cell, process.layout, process.data_rank),
+            feed=Prefetched(feed) if process.device.type == "cuda" else feed,
             held_out=held_out(corpus, cell),
             position=Position(),
             curve=out.with_name("curve.csv"),
@@ -113,12 +113,11 @@ class _Run:
             self.checkpoints, self.identity, lambda: engine.sharded_state(loading=True)
         )
         if found is not None:
-            self.saved_step, position, state = found
+            step, position, state = found
             engine.load_state(state)
             loop.position = Position(**position)
-            logger.info(
-                "cell %s resumes at step %d of %d", self.cell.cell, self.saved_step, self.cell.steps
-            )
+            steps = self.cell.steps
+            logger.info("cell %s resumes at step %d of %d", self.cell.cell, step, steps)
         elif init_from is not None:
             _check_source(init_from, self.cell)
             load_weights(init_from, engine.model)
@@ -132,13 +131,14 @@ class _Run:
         """Write a checkpoint of where the run is."""
         position, engine = self.loop.position, self.loop.engine
         state = engine.sharded_state(loading=False)
-        save_checkpoint(self.checkpoints, position.step, self.identity, position.to_json(), state)
-        self.saved_step = position.step
+        save_checkpoint(
+            self.checkpoints, position.step, self.identity, position.to_json(), state
+        )
 
     def finish(self, outcome: Outcome) -> None:
         """Save the final weights and write the record, last."""
         position = self.loop.position
-        if outcome.status == "finished" and self.saved_step != position.step:
+        if outcome.status == "finished":
             self.save()
         peak_memory = peak_memory_bytes(self.process)
         if not self.process.is_first:

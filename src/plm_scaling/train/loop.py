@@ -10,7 +10,7 @@ from plm_scaling.sweep.cells import Cell
 from plm_scaling.train.curve import append_curve
 from plm_scaling.train.engine import Engine
 from plm_scaling.train.evaluate import HeldOut
-from plm_scaling.train.feed import Feed
+from plm_scaling.train.feed import Batches
 from plm_scaling.train.optimizer import learning_rate
 from plm_scaling.train.position import Position, held_out_divergence, too_many_skipped
 from plm_scaling.train.process import Process
@@ -40,7 +40,7 @@ class Loop:
     process: Process
     machine: Machine
     engine: Engine
-    feed: Feed
+    feed: Batches
     held_out: HeldOut
     position: Position
     curve: Path
@@ -83,13 +83,11 @@ class Loop:
         """One step, made or skipped."""
         cell, position = self.cell, self.position
         begin = time.monotonic()
+        own = self.feed.at(position.step)
         step = self.engine.train_step(
-            self.feed.batches(position.step),
-            learning_rate(position.step + 1, cell),
-            position.loss_limit(cell),
+            own.batches, learning_rate(position.step + 1, cell), position.loss_limit(cell)
         )
-        unpadded = self.feed.unpadded_tokens(position.step)
-        position.count(step, unpadded, time.monotonic() - begin)
+        position.count(step, own.unpadded_tokens, time.monotonic() - begin)
         if self.reporter:
             self.reporter.report(position.step, position.losses, position.seconds)
 
