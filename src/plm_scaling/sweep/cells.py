@@ -57,6 +57,8 @@ class Cell:
     evaluations: int
     valid_rows: int
     divergence_loss: float
+    spike_loss: float
+    max_skipped_steps: int
 
     @property
     def cell(self) -> str:
@@ -156,7 +158,7 @@ def make_cell(
     data = config.corpora[corpus]
     context = config.tokens.context_length
     n_params = shape.n_params(recipe)
-    batch_tokens = _by_size(training.batch_tokens, n_params)
+    batch_tokens = by_size(training.batch_tokens, n_params)
     batch_rows = max(1, round(batch_tokens / context))
     steps = max(1, round(budget / (6 * n_params * batch_rows * context)))
     tokens = steps * batch_rows * context
@@ -167,7 +169,7 @@ def make_cell(
             f"tokens are {flops:.3g} FLOPs, not within 1 % of the budget; lower "
             "training.batch_tokens or raise the low end of sweep.tokens_per_parameter"
         )
-    peak = _by_size(training.peak_learning_rate[objective], n_params)
+    peak = by_size(training.peak_learning_rate[objective], n_params)
     return Cell(
         objective=objective,
         recipe=recipe,
@@ -201,13 +203,16 @@ def make_cell(
         beta1=training.beta1,
         beta2=training.beta2,
         gradient_clip=training.gradient_clip,
-        init_std=_by_size(training.init_std, n_params),
+        init_std=by_size(training.init_std, n_params),
         precision=training.precision,
         evaluations=min(training.evaluations, steps),
         valid_rows=training.valid_rows,
         divergence_loss=training.divergence_loss,
+        spike_loss=training.spike_loss,
+        max_skipped_steps=training.max_skipped_steps,
     )
 
 
-def _by_size(entries: list[FromSize], n_params: int) -> float:
+def by_size(entries: list[FromSize], n_params: int) -> float:
+    """The value that holds for a model of `n_params` non-embedding parameters."""
     return next(e.value for e in reversed(entries) if n_params >= e.from_parameters)

@@ -10,7 +10,7 @@ from megatron.core import parallel_state
 from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
-from torch.nn.functional import embedding, gelu, linear, silu
+from torch.nn.functional import gelu, linear, silu
 
 from plm_scaling.errors import TrainError
 from plm_scaling.sweep.cells import Cell
@@ -29,20 +29,14 @@ class SequenceModel(GPTModel):
         """Tokens [tokens] (read by the first stage) → logits [tokens, 1, vocabulary or this
         process's part of it] in the last stage, else hidden states [tokens, 1, hidden].
         """
-        whole = self.pg_collection.tp.size() == 1  # then without megatron-core's communication
         hidden = None
         if self.pre_process:
-            table = self.embedding.word_embeddings.weight
-            hidden = (
-                embedding(tokens, table)[:, None]
-                if whole
-                else self.embedding(input_ids=tokens[None], position_ids=None)
-            )
+            hidden = self.embedding(input_ids=tokens[None], position_ids=None)
         hidden = self.decoder(hidden, attention_mask=None, packed_seq_params=segments)
         if not self.post_process:
             return hidden
         table = self.shared_embedding_or_output_weight()
-        if whole:
+        if self.pg_collection.tp.size() == 1:  # without megatron-core's autograd function
             return linear(hidden, table)
         logits: Tensor = self.output_layer(hidden, weight=table)[0]
         return logits

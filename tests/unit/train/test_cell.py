@@ -17,6 +17,7 @@ from plm_scaling.config.load import read_config
 from plm_scaling.errors import TokenError, TrainError
 from plm_scaling.sweep.cells import make_cell
 from plm_scaling.sweep.ladder import Shape
+from plm_scaling.sweep.layout import Layout
 from plm_scaling.train.cell import train_cell
 
 UNBROKEN = 10_000.0  # seconds between checkpoints: longer than any test
@@ -48,7 +49,8 @@ def cell(root):
 
 def train(cell, manifest, folder, checkpoint_seconds=UNBROKEN):
     out = folder / "runs" / cell.cell / "result.json"
-    train_cell(cell.to_json(), manifest, out, threads=1, checkpoint_seconds=checkpoint_seconds)
+    layout = Layout("cpu", 1, 1, 1, cell.batch_rows, "none").to_json()
+    train_cell(cell.to_json(), layout, manifest, out, 1, checkpoint_seconds)
     return json.loads(out.read_text()), curve_of(out.parent)
 
 
@@ -90,6 +92,7 @@ def test_cell_with_another_seed_has_other_losses(cell, manifest, tmp_path):
 
 def start(cell, manifest, out, root):
     command = [sys.executable, root / "scripts/train_cell.py", "--cell", cell.to_json()]
+    command += ["--layout", Layout("cpu", 1, 1, 1, cell.batch_rows, "none").to_json()]
     command += ["--manifest", manifest, "--threads", "1", "--checkpoint-seconds", "0.01"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -118,7 +121,7 @@ def test_cell_killed_twice_ends_with_the_curve_of_an_unbroken_run(
         process = start(cell, manifest, out, root)
         checkpoints = out.with_name("checkpoints")
         while process.poll() is None:
-            steps = [int(p.stem.split("-")[1]) for p in checkpoints.glob("step-*.pt")]
+            steps = [int(p.name.split("-")[1]) for p in checkpoints.glob("step-*")]
             if steps and max(steps) >= kill_after_step:
                 break
             time.sleep(0.01)
@@ -157,8 +160,9 @@ def test_cell_with_a_damaged_newest_checkpoint_goes_on_from_the_one_before(
 ):
     result, unbroken = train(cell, manifest, tmp_path, checkpoint_seconds=1e-9)
     folder = tmp_path / "runs" / cell.cell
-    newest = max(folder.glob("checkpoints/*.pt"))
-    newest.write_bytes(newest.read_bytes()[:-100])
+    newest = max(folder.glob("checkpoints/step-*"))
+    tensors = newest / "__0_0.distcp"
+    tensors.write_bytes(tensors.read_bytes()[:-100])
     again, curve = train(cell, manifest, tmp_path)
     assert again["loss"] == result["loss"]
     pd.testing.assert_frame_equal(curve, unbroken, check_exact=True)
@@ -171,7 +175,7 @@ def test_cell_on_changed_data_starts_anew_and_keeps_the_old_checkpoints(cell, ma
     _, curve = train(cell, other, tmp_path)
     _, fresh = train(cell, other, tmp_path / "fresh")
     pd.testing.assert_frame_equal(curve, fresh, check_exact=True)
-    assert list((tmp_path / "runs" / cell.cell).glob("checkpoints-superseded-*/*.pt"))
+    assert list((tmp_path / "runs" / cell.cell).glob("checkpoints-superseded*/step-*"))
 
 
 def test_cell_refuses_rows_of_another_length(cell, manifest, tmp_path):
