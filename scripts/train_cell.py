@@ -20,5 +20,8 @@ if __name__ == "__main__":
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.json of the tokens")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--checkpoint-seconds", type=float, required=True)
+    parser.add_argument(
+        "--init-from", type=Path, help="folder of the run whose weights a transferred cell takes"
+    )
     parser.add_argument("--out", type=Path, required=True, help="result.json, written last")
     run(train_cell, parser)

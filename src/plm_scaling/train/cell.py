@@ -27,6 +27,7 @@ from plm_scaling.train.optimizer import learning_rate, make_optimizer
 from plm_scaling.train.process import cpu_process
 from plm_scaling.train.record import result_record
 from plm_scaling.train.report import CellReporter
+from plm_scaling.train.source import check_source
 
 logger = logging.getLogger("plm_scaling")
 
@@ -49,9 +50,17 @@ class Position:
 
 
 def train_cell(
-    cell: str, manifest: Path, out: Path, threads: int, checkpoint_seconds: float
+    cell: str,
+    manifest: Path,
+    out: Path,
+    threads: int,
+    checkpoint_seconds: float,
+    init_from: Path | None = None,
 ) -> None:
     """Train the cell given as JSON on the corpus of `manifest`; write `out` (result.json) last.
+
+    `init_from` is the folder of the run whose weights a transferred cell starts from, with a fresh
+    optimizer.
 
     curve.csv and checkpoints/ grow beside `out`. Killed at any moment and started again, the cell
     goes on from its last checkpoint and ends with the same losses. A cell whose loss diverges is
@@ -59,6 +68,7 @@ def train_cell(
     another cell's, `TokenError` when a shard is damaged.
     """
     spec = Cell.from_json(cell)
+    check_source(spec, init_from)
     corpus = TokenCorpus.open(manifest)
     if corpus.context_length != spec.context_length:
         raise TrainError(
@@ -67,7 +77,7 @@ def train_cell(
         )
     with cpu_process(threads, spec.seed):
         run = _Run(spec, corpus, out)
-        run.resume()
+        run.resume(init_from)
         status, reason = run.train(checkpoint_seconds)
         run.finish(status, reason)
 
@@ -99,8 +109,11 @@ class _Run:
         self.read_begin, self.read_rows = -1, np.empty((0, cell.context_length), np.uint8)
         self.reporter = CellReporter(cell, out)
 
-    def resume(self) -> None:
-        """Go to the last checkpoint, if there is one, and cut the curve there."""
+    def resume(self, init_from: Path | None) -> None:
+        """Go to the last checkpoint, if there is one, and cut the curve there.
+
+        Without one, a transferred cell takes the weights of its source.
+        """
         self.out.parent.mkdir(parents=True, exist_ok=True)
         found = load_checkpoint(self.checkpoints, self.identity)
         if found is not None:
@@ -109,6 +122,11 @@ class _Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.position = Position(**state["position"])
             logger.info("%s resumes at step %d of %d", self.reporter.label, step, self.cell.steps)
+        elif init_from is not None:
+            last = max((init_from / "checkpoints").glob("step-*.pt"))
+            weights = torch.load(last, weights_only=True)["state"]["model"]
+            self.model.load_state_dict(weights)
+            logger.info("%s starts from %s", self.reporter.label, init_from)
         truncate_curve(self.curve, self.position.step)
 
     def save(self) -> None:
