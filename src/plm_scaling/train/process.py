@@ -16,7 +16,9 @@ from megatron.core import parallel_state
 from plm_scaling.errors import TrainError
 from plm_scaling.sweep.layout import Layout
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # a checkpoint on a slow disk may keep the others waiting
+COLLECTIVE_TIMEOUT = timedelta(
+    minutes=30
+)  # a checkpoint on a slow disk may keep the others waiting
 
 
 @dataclass(frozen=True)
