@@ -38,7 +38,9 @@ def evaluation_rows(
 
 def write_evaluations(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows with exactly the columns of EVALUATION_COLUMNS; None becomes an empty cell."""
-    cells = [["" if row[name] is None else row[name] for name in EVALUATION_COLUMNS] for row in rows]
+    cells = [
+        ["" if row[name] is None else row[name] for name in EVALUATION_COLUMNS] for row in rows
+    ]
     with atomic(path) as temporary:
         table = pd.DataFrame(cells, columns=list(EVALUATION_COLUMNS), dtype=object)
         table.to_csv(temporary, index=False)
