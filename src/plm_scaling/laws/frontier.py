@@ -42,8 +42,8 @@ def frontier_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> d
     """The arguments of `fit_frontier` from tables as `read_runs` and `curves.parquet` give.
 
     Finished, not excluded runs of one objective, trained from scratch, of the corpus, recipe and
-    mask ratio that most of them share: losses on other held-out sets cannot be compared. Without `curves` a
-    run is its final point. Raises LawError if runs of two objectives are given or none is left.
+    mask ratio that most of them share: other losses cannot be compared. Without `curves` a run is
+    its final point. Raises LawError if runs of two objectives are given or none is left.
     """
     if runs["objective"].nunique() > 1:
         raise LawError("runs of both objectives; a frontier compares losses, so give one")

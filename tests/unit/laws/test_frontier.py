@@ -121,7 +121,8 @@ def test_envelope_loss_is_smoothed_interpolated_and_missing_beyond_a_log():
 
 def runs_table(**changes):
     base = {
-        "run_id": "a", "objective": "mlm", "corpus": "all", "recipe": "study", "n_params": 1e6, "tokens": 1e9,
+        "run_id": "a", "objective": "mlm", "corpus": "all", "recipe": "study", "n_params": 1e6,
+        "tokens": 1e9,
         "flops": 6e15, "loss": 2.0, "mask_ratio": 0.15, "init_from": "", "status": "finished",
         "excluded": "",
     }  # fmt: skip
