@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas as pd
 
@@ -13,6 +17,8 @@ from plm_scaling.sweep.ladder import Shape
 from plm_scaling.sweep.layout import Layout
 from plm_scaling.train.cell import train_cell
 from plm_scaling.train.curve import MEASURED
+from plm_scaling.train.loop import Loop
+from plm_scaling.train.stop import EXIT_STOPPED
 
 UNBROKEN = 10_000.0  # seconds between checkpoints: longer than any test
 
@@ -71,3 +77,18 @@ def trained(*args: Any, **options: Any) -> tuple[dict[str, Any], pd.DataFrame]:
 def curve_of(cell: Cell, folder: Path) -> pd.DataFrame:
     """The curve without what is measured."""
     return pd.read_csv(result_of(cell, folder).with_name("curve.csv")).drop(columns=[*MEASURED])
+
+
+@contextmanager
+def asked_to_stop(step: int) -> Iterator[None]:
+    """Within the block, a run gets SIGTERM during its step `step`."""
+    real = Loop.step
+
+    def with_signal(loop: Loop) -> None:
+        if loop.position.step + 1 == step:
+            signal.raise_signal(signal.SIGTERM)
+        real(loop)
+
+    with mock.patch.object(Loop, "step", with_signal):
+        yield
+

@@ -7,7 +7,7 @@ import shutil
 import pandas as pd
 import pytest
 from corpora import write_corpus
-from training import result_of, small_cell, trained
+from training import asked_to_stop, result_of, run_cell, small_cell, trained
 
 from plm_scaling.errors import SweepError, TokenError, TrainError
 from plm_scaling.sweep.layout import Layout
@@ -90,14 +90,16 @@ def test_cell_refuses_the_checkpoint_of_another_cell(cell, manifest, unbroken, t
 def test_cell_with_a_damaged_newest_checkpoint_goes_on_from_the_one_before(
     cell, manifest, unbroken, tmp_path
 ):
-    trained(cell, manifest, tmp_path, checkpoint_seconds=1e-9)
+    with asked_to_stop(cell.steps - 1), pytest.raises(SystemExit):
+        run_cell(cell, manifest, tmp_path)
+    trained(cell, manifest, tmp_path)
     newest = max(result_of(cell, tmp_path).parent.glob("checkpoints/step-*"))
     data = next(newest.glob("*.distcp"))
     data.write_bytes(data.read_bytes()[:-100])
     again, curve = trained(cell, manifest, tmp_path)
     assert again["loss"] == unbroken[0]["loss"]
-    assert again["restarts"] == 1
-    assert again["starts"][1]["step"] == cell.steps - 1
+    assert again["starts"][2]["step"] == cell.steps - 1
+    assert again["restarts"] == 2
     pd.testing.assert_frame_equal(curve, unbroken[1], check_exact=True)
     assert newest.with_suffix(".damaged").exists()
 
@@ -121,7 +123,7 @@ def test_cell_refuses_rows_of_another_length(cell, manifest, tmp_path):
 
 
 def test_cell_refuses_bf16_on_the_cpu(cell, manifest, tmp_path):
-    with pytest.raises(TrainError, match=r"bf16.*training\.precision"):
+    with pytest.raises(SweepError, match=r"fp32 alone \(training\.precision\)"):
         trained(dataclasses.replace(cell, precision="bf16"), manifest, tmp_path)
 
 
