@@ -63,7 +63,9 @@ class Embedder:
         sums = torch.zeros(len(lengths), self.width, device=self.run.device)
         for place, found in self._states(chunk, lengths, count):
             sums.index_add_(0, torch.from_numpy(sequence[place]).to(sums.device), found)
-        means: NDArray[np.float32] = sums.cpu().numpy() / lengths[:, None].astype(np.float32)
+        means: NDArray[np.float32] = (
+            (sums / torch.from_numpy(lengths)[:, None].to(sums)).cpu().numpy()
+        )
         return means
 
     def _states(

@@ -188,7 +188,7 @@ def _training_step(batches: Iterator[Batch], model: Module) -> tuple[Tensor, Any
         tokens = batch.loss_mask.sum()
         return nats, tokens.to(torch.int), torch.stack([nats.detach(), tokens]).double()
 
-    return model_output(model, batch), loss  # type: ignore[arg-type]
+    return model_output(model, batch), loss
 
 
 def _held_out_step(
@@ -200,4 +200,4 @@ def _held_out_step(
     def sums(output: Tensor, non_loss_data: bool = True) -> Tensor:
         return loss_sums(output_losses(output, batch), batch, groups, n_groups)
 
-    return model_output(model, batch), sums  # type: ignore[arg-type]
+    return model_output(model, batch), sums
