@@ -75,14 +75,14 @@ class Embedder:
         tokens = np.frombuffer(encode(chunk), np.uint8)
         pieces = windows(lengths, cell.context_length, cell.objective)
         with _kept_output(self.run.model, self.layer) as kept:
-            for some in batches(pieces.size):
+            for some in batches(pieces.size, self.run.device.type):
                 rows = window_rows(tokens, pieces, some)
                 self.run.logits(rows, pieces.size[some])
                 row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
                 states = kept.pop()  # [width of the rows, rows, hidden]
                 found = states[torch.from_numpy(column), torch.from_numpy(row)].float()
                 yield pieces.place[some][row] + column, found
-                count(float(rows.size))
+                count(float(pieces.size[some].sum()))
 
 
 @contextmanager
