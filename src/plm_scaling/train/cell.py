@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from megatron.core.models.gpt import GPTModel
 
@@ -19,7 +20,7 @@ from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.batches import Batch, batch_of
 from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
 from plm_scaling.train.curve import append_curve, truncate_curve
-from plm_scaling.train.evaluate import evaluate, evaluation_batches
+from plm_scaling.train.evaluate import evaluate, held_out
 from plm_scaling.train.losses import model_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.optimizer import learning_rate, make_optimizer
@@ -89,13 +90,12 @@ class _Run:
         self.rows = corpus.train_rows(
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
         )
-        valid = corpus.valid_rows(cell.valid_rows, cell.data_seed)
-        self.valid_batches = evaluation_batches(valid, cell)
+        self.held_out = held_out(corpus, cell)
         self.model: GPTModel = build_model(cell)
         self.parameters = list(self.model.parameters())  # walking the modules takes 3 % of a step
         self.optimizer = make_optimizer(self.model, cell)
         self.position = Position()
-        self.read_begin, self.read_rows = -1, valid[:0]
+        self.read_begin, self.read_rows = -1, np.empty((0, cell.context_length), np.uint8)
         self.reporter = CellReporter(cell, out)
 
     def resume(self) -> None:
@@ -175,7 +175,7 @@ class _Run:
     def evaluate(self) -> float:
         """Evaluate, append to the curve, and return the validation loss in nats/token."""
         cell, position = self.cell, self.position
-        valid_loss = evaluate(self.model, self.valid_batches)
+        losses = evaluate(self.model, self.held_out)
         train_loss = position.interval_loss / position.interval_steps
         tokens = position.step * cell.batch_rows * cell.context_length
         append_curve(
@@ -190,9 +190,10 @@ class _Run:
                     learning_rate(position.step, cell),
                     round(tokens / position.seconds, 1),
                 )
-                for split, loss in (("train", train_loss), ("valid", valid_loss))
+                for split, loss in {"train": train_loss, **losses}.items()
             ],
         )
+        valid_loss = losses["valid"]
         position.interval_loss, position.interval_steps = 0.0, 0
         if math.isfinite(valid_loss):
             position.losses.append(valid_loss)
@@ -212,6 +213,7 @@ class _Run:
             curve=self.curve,
             wall_seconds=self.position.seconds,
             data_sha256=self.data_sha256,
+            held_out_tokens=self.held_out.predicted_tokens(),
         )
         self.reporter.finish(record)
         write_json(self.out, record)

@@ -127,7 +127,7 @@ def _uniform(shape: tuple[int, int], first_row: int, seed: int, stream: int) -> 
     rows = np.arange(first_row, first_row + shape[0], dtype=np.uint64)[:, None]
     start = mix(_key(seed, stream) + rows * GOLDEN)
     steps = np.arange(1, shape[1] + 1, dtype=np.uint64) * GOLDEN
-    return (mix(start + steps) >> np.uint64(11)) * 2.0**-53
+    return (mix(start + steps) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 @lru_cache(maxsize=64)

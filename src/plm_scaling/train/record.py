@@ -34,8 +34,12 @@ def result_record(
     curve: Path,
     wall_seconds: float,
     data_sha256: str,
+    held_out_tokens: dict[str, int],
 ) -> dict[str, Any]:
-    """The record of a cell that ended; `losses` are its finite evaluations (nats/token)."""
+    """The record of a cell that ended; `losses` are its finite evaluations (nats/token).
+
+    `held_out_tokens` are the predicted tokens of each held-out set.
+    """
     tokens = step * cell.batch_rows * cell.context_length
     return {
         "cell": cell.cell,
@@ -44,6 +48,7 @@ def result_record(
         "loss": losses[-1] if losses and status == "finished" else None,
         "loss_last": losses[-1] if losses else None,
         "n_evals": len(losses),
+        "held_out_tokens": held_out_tokens,
         "steps": step,
         "tokens": tokens,
         "unique_tokens": min(tokens, unique_tokens),
