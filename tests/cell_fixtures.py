@@ -45,5 +45,7 @@ def cell_of(objective: str, shape: Shape, recipe: str = "study", **changes: obje
         "evaluations": 2,
         "valid_rows": 4,
         "divergence_loss": 3.5,
+        "spike_loss": 3.0,
+        "max_skipped_steps": 10,
     }
     return Cell(**(values | changes))

@@ -17,7 +17,7 @@ from plm_scaling.sweep.cells import Cell, plan_cells
 logger = logging.getLogger("plm_scaling")
 
 _TEXT = {"objective", "recipe", "size", "corpus", "precision"}
-_OPTIONAL = {"mask_ratio", "masking", "init_from", "unique_tokens_limit"}
+_OPTIONAL = {"mask_ratio", "masking", "init_from", "source_flops", "unique_tokens_limit"}
 _JSON = {"mixture", "strata", "unique_tokens_limit"}
 
 

@@ -8,6 +8,7 @@ file system that all processes share.
 """
 
 import errno
+import json
 import logging
 import re
 import shutil
@@ -18,8 +19,9 @@ from typing import Any
 
 from torch.nn import Module
 
-from plm_scaling.errors import TrainError
+from plm_scaling.errors import SweepError, TrainError
 from plm_scaling.files import read_json, remove
+from plm_scaling.sweep.cells import Cell
 from plm_scaling.train.checkpoint_record import RECORD, DamageError, Record, intact_record
 from plm_scaling.train.collective import everywhere, on_first, rank
 from plm_scaling.train.digests import sync_folder, write_synced
@@ -117,7 +119,8 @@ def load_weights(run_folder: Path, model: Module) -> None:
             f"{path} is of cell {record.identity['cell']}, {run_folder}/result.json of {cell}: "
             "they were put together by hand; take the folder that training made"
         )
-    load_model(model, read_state(path, sharded_model(model), set(record.files)))
+    state = read_state(path, {"model": sharded_model(model)}, set(record.files))
+    load_model(model, state["model"])
 
 
 def _final(run_folder: Path) -> tuple[Path, str]:
@@ -129,9 +132,10 @@ def _final(run_folder: Path) -> tuple[Path, str]:
         )
     try:
         record = read_json(result)
-        status, reason, cell = record["status"], record["reason"], record["cell"]
+        status, reason = record["status"], record["reason"]
+        cell = Cell.from_json(json.dumps(record["config"])).cell
         path = run_folder / "checkpoints" / _name(int(record["steps"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, SweepError) as error:
         raise TrainError(
             f"{result} is no record of a cell of this version ({error}); train the cell again"
         ) from error

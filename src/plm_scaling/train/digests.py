@@ -13,6 +13,8 @@ from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.filesystem import FileSystem
 from torch.distributed.checkpoint.metadata import StorageMeta
 
+BUFFER_BYTES = 1 << 20
+
 
 @dataclasses.dataclass(frozen=True)
 class FileDigest:
@@ -61,26 +63,26 @@ class _DigestingFileSystem(FileSystem):
     @contextmanager
     def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[io.IOBase]:
         assert mode == "wb"
-        file = _DigestingFile(path)
+        raw = _DigestingFile(path, "w")
         try:
-            with file:
+            with io.BufferedWriter(cast(io.RawIOBase, raw), BUFFER_BYTES) as file:
                 yield file
         except Exception:
-            if file.error:
-                raise file.error from None  # torch.save hides it behind one of its own
+            if raw.error:
+                raise raw.error from None  # torch.save hides it behind one of its own
             raise
-        self.digests[Path(path).name] = FileDigest(file.size, file.sha256.hexdigest())
+        self.digests[Path(path).name] = FileDigest(raw.size, raw.sha256.hexdigest())
 
     def rename(self, path: str | os.PathLike[str], new_path: str | os.PathLike[str]) -> None:
         super().rename(path, new_path)
         self.digests[Path(new_path).name] = self.digests.pop(Path(path).name)
 
 
-class _DigestingFile(io.BufferedWriter):
+class _DigestingFile(io.FileIO):
     """A file that is written from its beginning to its end."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(cast(io.RawIOBase, io.FileIO(path, "w")))
+    def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
+        super().__init__(path, mode)
         self.sha256 = hashlib.sha256()
         self.size = 0
         self.error: OSError | None = None
@@ -91,6 +93,6 @@ class _DigestingFile(io.BufferedWriter):
         except OSError as error:
             self.error = error
             raise
-        self.sha256.update(content)
+        self.sha256.update(memoryview(content)[:written])
         self.size += written
         return written

@@ -11,28 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.core.dist_checkpointing.dict_utils import dict_list_map_outplace, nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.dist_checkpointing.strategies.common import (
     COMMON_STATE_FNAME,
     TorchCommonLoadStrategy,
 )
-from megatron.core.dist_checkpointing.strategies.torch import (
-    MCoreLoadPlanner,
-    TorchDistLoadShardedStrategy,
-    _replace_sharded_keys_with_state_dict_keys,
-    _replace_state_dict_keys_with_sharded_keys,
-    _restore_dict_types,
-    _unwrap_pyt_sharded_tensor,
-    mcore_to_pyt_state_dict,
-)
-from torch.distributed import checkpoint
-from torch.distributed.checkpoint import FileSystemReader, Metadata
+from megatron.core.dist_checkpointing.strategies.torch import TorchDistLoadShardedStrategy
+from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader, Metadata
 from torch.distributed.checkpoint.planner import ReadItem
+from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
 
 from plm_scaling.errors import TrainError
-from plm_scaling.train.collective import everywhere
-from plm_scaling.train.sharded import EXTRA_STATE
+from plm_scaling.train.collective import everywhere, world_size
+from plm_scaling.train.sharded import EXTRA_STATE, torch_tensors
 
 METADATA = ".metadata"
 METADATA_CLASSES = {
@@ -66,19 +58,12 @@ class SafeLoadSharded(TorchDistLoadShardedStrategy):
     def load(self, sharded_state_dict: dict[str, Any], checkpoint_dir: str) -> dict[str, Any]:
         """Read into the sharded tensors. Returns the same structure with plain tensors."""
         reader = _SafeReader(checkpoint_dir, self.files)
-        wanted = [
-            tensor
-            for tensor in nested_values(sharded_state_dict)
-            if isinstance(tensor, ShardedTensor)
-        ]
+        wanted: list[ShardedTensor] = list(nested_values(sharded_state_dict))
         _check_fit(Path(checkpoint_dir), reader, wanted)
-        tensors, names, renamed = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict)
-        content: dict[str, Any] = mcore_to_pyt_state_dict(tensors, is_loading=True)
-        checkpoint.load(content, storage_reader=reader, planner=_SafePlanner())
-        plain = {key: _unwrap_pyt_sharded_tensor(value) for key, value in content.items()}
-        state: dict[str, Any] = _replace_sharded_keys_with_state_dict_keys(plain, names, renamed)
-        _restore_dict_types(state, sharded_state_dict)
-        return state
+        tensors = torch_tensors(wanted)
+        _load_state_dict(tensors, reader, no_dist=world_size() == 1, planner=_SafePlanner())
+        plain: dict[str, Any] = dict_list_map_outplace(lambda part: part.data, sharded_state_dict)
+        return plain
 
 
 class SafeLoadCommon(TorchCommonLoadStrategy):
@@ -134,10 +119,10 @@ class _MetadataUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class _SafePlanner(MCoreLoadPlanner):
+class _SafePlanner(DefaultLoadPlanner):
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
         """Where torch's own planner unpickles whatever is there."""
-        self.state_dict[read_item.dest_index.fqn] = torch.load(value, weights_only=True)
+        raise TrainError(f"{read_item.dest_index.fqn} is no tensor: this checkpoint is not used")
 
 
 def _check_fit(folder: Path, reader: _SafeReader, wanted: list[ShardedTensor]) -> None:

@@ -5,12 +5,21 @@ layout is read in any other. Names and shapes are megatron-core's own: `decoder.
 layers as first axis, `optimizer.state.exp_avg.…` for the moments.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from megatron.core.dist_checkpointing.dict_utils import nested_values
-from megatron.core.dist_checkpointing.mapping import ShardedObject, is_main_replica
+from megatron.core.dist_checkpointing.mapping import (
+    ShardedObject,
+    ShardedTensor,
+    is_main_replica,
+)
 from megatron.core.dist_checkpointing.optimizer import make_sharded_optimizer_tensor
+from megatron.core.dist_checkpointing.strategies.checkpointable import (
+    CheckpointableShardedTensor,
+    LocalShardsContainer,
+)
 from torch import Tensor
 from torch.nn import Module
 
@@ -77,3 +86,21 @@ def state_bytes(state: dict[str, Any]) -> int:
         for value in nested_values(state)
         if isinstance(getattr(value, "data", None), Tensor) and is_main_replica(value.replica_id)
     )
+
+
+def torch_tensors(parts: list[ShardedTensor]) -> dict[str, Any]:
+    """As `torch.distributed.checkpoint` takes them, by name; their data is shared.
+
+    megatron-core leaves the axis of the layers out of each layer's data and then goes through a
+    class that torch gives up. With that axis, of length 1, the files are the same.
+    """
+    by_key: dict[str, list[CheckpointableShardedTensor]] = {}
+    for part in parts:
+        shape = (1,) * part.prepend_axis_num + tuple(part.local_shape)
+        data = part.data.detach().view(shape)
+        whole = replace(part, data=data, local_shape=shape, prepend_axis_num=0)
+        by_key.setdefault(part.key, []).append(CheckpointableShardedTensor.from_sh_ten(whole))
+    return {
+        key: found[0] if len(found) == 1 else LocalShardsContainer(found)
+        for key, found in by_key.items()
+    }

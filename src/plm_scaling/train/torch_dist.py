@@ -14,20 +14,19 @@ from typing import Any
 import torch
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.core import CONFIG_FNAME, CheckpointingConfig
+from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.core.dist_checkpointing.mapping import is_main_replica
 from megatron.core.dist_checkpointing.state_dict_utils import save_preprocess
 from megatron.core.dist_checkpointing.strategies.common import COMMON_STATE_FNAME
-from megatron.core.dist_checkpointing.strategies.torch import (
-    MCoreSavePlanner,
-    _replace_state_dict_keys_with_sharded_keys,
-    mcore_to_pyt_state_dict,
-)
-from torch.distributed import checkpoint
+from megatron.core.dist_checkpointing.strategies.torch import MCoreSavePlanner
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_saver import _save_state_dict
 
 from plm_scaling.errors import PlmScalingError, TrainError
-from plm_scaling.train.collective import everywhere, on_first
+from plm_scaling.train.collective import everywhere, on_first, world_size
 from plm_scaling.train.digests import DigestingWriter, FileDigest, write_synced
 from plm_scaling.train.safe_load import SafeLoadCommon, SafeLoadSharded
+from plm_scaling.train.sharded import torch_tensors
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> dict[str, FileDigest]:
@@ -38,16 +37,18 @@ def write_state(folder: Path, state: dict[str, Any]) -> dict[str, FileDigest]:
     the disk, not read back. Every file is forced to disk; the folder is not. Raises `OSError` in
     all processes when one cannot write.
     """
+    alone = world_size() == 1  # nobody to agree with: half of the time
     parts: list[dict[str, Any]] = []
-    everywhere(lambda: parts.extend(save_preprocess(state)))
+    everywhere(lambda: parts.extend(save_preprocess(state, validate_access_integrity=not alone)))
     sharded, common = parts
     files = on_first(lambda: _write_common(folder, common))
-    tensors, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded, keep_only_main_replica=True)
+    own = [part for part in nested_values(sharded) if is_main_replica(part.replica_id)]
     writer = DigestingWriter(folder)
     try:
-        checkpoint.save(
-            mcore_to_pyt_state_dict(tensors),
-            storage_writer=writer,
+        _save_state_dict(
+            torch_tensors(own),
+            writer,
+            no_dist=alone,
             planner=MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
         )
     except CheckpointException as error:
