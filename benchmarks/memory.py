@@ -83,7 +83,8 @@ def main(work: Path) -> None:
         estimate = process_memory(cell, layout)
         found = measured_bytes(cell, layout, manifests[context], work)
         state = estimate.weights + estimate.gradients + estimate.optimizer
-        parts = [state, estimate.activations, estimate.working + estimate.data + estimate.libraries]
+        passing = estimate.activations + estimate.working + estimate.fragmented
+        parts = [state, passing, estimate.data + estimate.libraries]
         numbers = [f"{value / 1e6:.0f} MB" for value in [*parts, estimate.total, found]]
         texts = [
             *(f"{cell.n_params_total / 1e6:.1f}M", f"{shape.layers} × {shape.hidden}"),

@@ -34,7 +34,8 @@ def launcher(layout: Layout, machine: Machine) -> str:
         return "python"
     per_node = processes_per_node(layout, machine)
     if nodes(layout, machine) == 1:
-        return f"torchrun --standalone --nproc-per-node {per_node}"
+        # Without the -- torchrun takes an option of the program, --log, for one of its own.
+        return f"torchrun --standalone --nproc-per-node {per_node} --"
     return (
         f"srun --nodes {nodes(layout, machine)} --ntasks {layout.processes} --ntasks-per-node "
         f"{per_node} --gpus {layout.processes} --cpus-per-task {machine.threads} "

@@ -27,8 +27,8 @@ def gpus(data, tensor=1):
 def test_one_process_is_python_and_several_on_a_node_are_torchruns():
     where = machine()
     assert launcher(gpus(1), where) == "python"
-    assert launcher(gpus(2, tensor=4), where) == "torchrun --standalone --nproc-per-node 8"
-    assert launcher(Layout("cpu", 1, 1, 12, 1, "none"), where).endswith(" 12")
+    assert launcher(gpus(2, tensor=4), where) == "torchrun --standalone --nproc-per-node 8 --"
+    assert launcher(Layout("cpu", 1, 1, 12, 1, "none"), where).endswith(" 12 --")
 
 
 def test_several_nodes_are_started_by_slurm_which_is_told_everything():
