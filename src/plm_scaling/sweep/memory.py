@@ -17,11 +17,11 @@ NCCL_BYTES = 1.5e9
 # Holes between tensors of many sizes, as a share of those that come and go. CPU: measured, the C
 # library's heap, in one pass per step and in several, whose gradients stay in between; CUDA:
 # assumed, PyTorch's allocator.
-CPU_FRAGMENTED_SHARE = {False: 0.25, True: 0.55}
+CPU_FRAGMENTED_SHARE = {False: 0.25, True: 0.45}
 CUDA_FRAGMENTED_SHARE = 0.05
 # The C library's heap keeps this share of what came and went in training (measured) when an
 # evaluation begins, whose larger tensors do not go there.
-HELD_SHARE = 0.83
+HELD_SHARE = 0.6
 BATCH_BYTES_PER_TOKEN = 44  # inputs, labels, places and permutations int64; loss mask fp32
 EVALUATION_ROWS = 32  # rows of a forward pass of the evaluation
 READ_AHEAD_BYTES = 1 << 25
