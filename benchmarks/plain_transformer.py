@@ -5,7 +5,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.ladder import VOCABULARY_SIZE
@@ -28,7 +28,7 @@ class Attention(nn.Module):
         rows, length, width = x.shape
         q, k, v = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q, k = (turned(norm(h), cos, sin) for norm, h in ((self.q_norm, q), (self.k_norm, k)))
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.out(attended.transpose(1, 2).reshape(rows, length, width))
 
 
@@ -40,7 +40,7 @@ class Mlp(nn.Module):
         prenorm = cell.recipe == "prenorm"
         self.up = nn.Linear(cell.hidden, 2 * cell.ffn, bias=not prenorm)
         self.down = nn.Linear(cell.ffn, cell.hidden, bias=not prenorm)
-        self.activation = F.silu if prenorm else F.gelu
+        self.activation = functional.silu if prenorm else functional.gelu
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.up(x).chunk(2, -1)
@@ -76,7 +76,7 @@ class PlainTransformer(nn.Module):
                 place = (self.cos, self.sin) if block is attention else ()
                 residual = x if self.alpha is None else self.alpha * inner
                 x = residual + block(inner, *place)
-        return F.linear(self.final_norm(x), self.embedding.weight)
+        return functional.linear(self.final_norm(x), self.embedding.weight)
 
 
 def turned(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

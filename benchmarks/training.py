@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from plain_transformer import PlainTransformer
-from torch.nn import functional as F
+from torch.nn import functional
 
 from plm_scaling.config.load import read_config
 from plm_scaling.sweep.cells import Cell, make_cell
@@ -40,7 +40,7 @@ from plm_scaling.train.process import training_process
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-from corpora import write_corpus
+from corpora import write_corpus  # noqa: E402
 
 SHAPES = {"1M": Shape(5, 128, 341, 4), "4M": Shape(5, 256, 682, 8)}
 TOKENS_PER_STEP = 4096
@@ -78,7 +78,9 @@ def plain_step(cell: Cell, batch: Batch) -> Callable[[], object]:
 
     def step() -> float:
         logits = model(batch.inputs)
-        losses = F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction="none")
+        losses = functional.cross_entropy(
+            logits.flatten(0, 1), batch.labels.flatten(), reduction="none"
+        )
         loss = (losses * batch.loss_mask.flatten()).sum() / batch.loss_mask.sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -130,7 +132,7 @@ def measure_loader(cell: Cell, rounds: int) -> float:
 def main(rounds: int, out: Path) -> None:
     """Measure every case and write the table."""
     lines = [
-        "| model | recipe | objective | context | rows | engine | plain | engine / plain | loader |",
+        "| model | recipe | objective | context | rows | engine | plain | ratio | loader |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for size, shape in SHAPES.items():
