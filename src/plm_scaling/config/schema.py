@@ -5,8 +5,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from plm_scaling.config.data import Corpus, Data, Dedup, Filter, Mmseqs, Split, Tokens
+from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import Sweep, Training
+from plm_scaling.sweep.ladder import STUDY_GRID
 
 
 class Runs(Block):
@@ -66,7 +68,8 @@ class SweepInputs(Block):
 
     @model_validator(mode="after")
     def _cells_name_known_corpora(self) -> Self:
-        named = [*self.sweep.corpora, *(extra.corpus for extra in self.sweep.extra)]
+        single = [*self.sweep.extra, *self.sweep.transfer]
+        named = [*self.sweep.corpora, *(cell.corpus for cell in single)]
         if strangers := [name for name in named if name not in self.corpora]:
             raise ValueError(
                 f"sweep: unknown corpus {strangers[0]!r}; corpora has {', '.join(self.corpora)}"
@@ -75,14 +78,18 @@ class SweepInputs(Block):
 
     @model_validator(mode="after")
     def _every_objective_has_a_rate(self) -> Self:
-        for objective in {*self.sweep.objectives, *(extra.objective for extra in self.sweep.extra)}:
+        trained = {*self.sweep.objectives, *(extra.objective for extra in self.sweep.extra)}
+        if self.sweep.transfer:
+            trained |= {"clm", "mlm"}
+        for objective in sorted(trained):
             if objective not in self.training.peak_learning_rate:
                 raise ValueError(f"training.peak_learning_rate has no entry for {objective}")
         return self
 
 
 class Config(SweepInputs):
-    """A study: what is computed. How it is run (cores, memory, partitions) is in profiles/."""
+    """A study: what is computed, and on what machine it is trained. How the other jobs are run
+    (cores, memory, partitions) is in profiles/."""
 
     study: Name
     """Results go to `results/{study}/`."""
@@ -91,6 +98,7 @@ class Config(SweepInputs):
     dedup: Dedup
     split: Split
     filter: Filter
+    machine: Machine
     runs: Runs
     laws: Laws
     published: Published
@@ -107,6 +115,21 @@ class Config(SweepInputs):
             raise ValueError(
                 f"filter.reference_source {self.filter.reference_source!r} is in no mixture"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _layouts_are_of_known_sizes(self) -> Self:
+        known = [*self.sweep.shapes, *STUDY_GRID]
+        if strangers := [size for size in self.machine.layouts if size not in known]:
+            raise ValueError(
+                f"machine.layouts: unknown size {strangers[0]!r}; there are {', '.join(known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _transfer_law_has_cells(self) -> Self:
+        if "transfer" in self.laws.fits and not self.sweep.transfer:
+            raise ValueError("laws.fits: transfer needs cells in sweep.transfer")
         return self
 
     @property

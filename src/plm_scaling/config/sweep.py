@@ -1,5 +1,6 @@
 """Config blocks of the sweep and of training."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -49,6 +50,16 @@ class Extra(Block):
     """Compute budget, 6·N·D FLOPs."""
 
 
+class Transfer(Extra):
+    """A cell that starts from the weights of one of the other objective, and the cell that these
+    come from: same corpus, recipe and size. Both are trained; either may be one of the grid."""
+
+    flops: Positive
+    """Compute budget of the cell alone, 6·N·D FLOPs."""
+    source_flops: Positive
+    """Compute budget of the cell that it starts from."""
+
+
 class Sweep(Block):
     """The IsoFLOP grid: every corpus × recipe × objective × budget × size × seed in range of tokens
     per parameter."""
@@ -80,6 +91,10 @@ class Sweep(Block):
     """One cell per seed; a seed sets initial weights, data order and masks."""
     extra: list[Extra]
     """Single cells beside the grid; [] for none."""
+    transfer: list[Transfer]
+    """Cells that start from the other objective's weights, with a fresh optimizer and a schedule of
+    their own; [] for none. The law `transfer` compares each with a cell from scratch of the same
+    objective, corpus, recipe, size and flops, in the grid or in `extra`."""
 
 
 class FromSize(Block):
@@ -103,6 +118,8 @@ class Training(Block):
     """Peak learning rate by objective and model size."""
     warmup_fraction: Fraction
     """Share of the steps with linearly rising learning rate (0.025 in the study)."""
+    transfer_warmup_fraction: Fraction
+    """The same for the cells of sweep.transfer (0.05 in the study)."""
     final_learning_rate_fraction: Fraction
     """Learning rate at the end, as a share of the peak (0.1 in the study)."""
     weight_decay: Annotated[Number, Field(ge=0)]
@@ -127,14 +144,25 @@ class Training(Block):
     """Wall time between checkpoints; a killed cell loses at most this much."""
     divergence_loss: Positive
     """A cell whose validation loss (nats/token) is above this after warm-up has diverged, as has
-    one whose loss is not finite."""
+    one whose validation loss is not finite."""
+    spike_loss: Positive
+    """A training step is skipped when its loss (nats/token) is further than this above the running
+    mean, or when its loss or gradient is not finite: weights and AdamW stay as they are, and the
+    run goes on with the next batch."""
+    max_skipped_steps: Annotated[int, Field(ge=0)]
+    """Skipped steps that a cell may have; one more, and it has diverged."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         rates = {f"peak_learning_rate.{o}": by for o, by in self.peak_learning_rate.items()}
         by_size = {"batch_tokens": self.batch_tokens, "init_std": self.init_std, **rates}
         for name, entries in by_size.items():
-            starts = [entry.from_parameters for entry in entries]
-            if starts[0] != 0 or starts != sorted(set(starts)):
-                raise ValueError(f"{name}: from_parameters must start at 0 and rise")
+            ascending(name, entries)
         return self
+
+
+def ascending(name: str, entries: Sequence[FromSize]) -> None:
+    """Raise `ValueError` unless the entries hold from 0 parameters upwards, each once."""
+    starts = [entry.from_parameters for entry in entries]
+    if starts[0] != 0 or starts != sorted(set(starts)):
+        raise ValueError(f"{name}: from_parameters must start at 0 and rise")

@@ -20,6 +20,8 @@ RUN_COLUMNS = (
     "run_id",
     "objective",
     "corpus",
+    "recipe",
+    "size",
     "n_params",
     "n_params_total",
     "tokens",
@@ -37,9 +39,13 @@ RUN_COLUMNS = (
     "source_file",
 )
 MINIMAL_COLUMNS = ("n_params", "tokens", "loss")
-TEXT_COLUMNS = ("run_id", "objective", "corpus", "init_from", "status", "excluded", "source_file")
+TEXT_COLUMNS = (
+    *("run_id", "objective", "corpus", "recipe", "size"),
+    *("init_from", "status", "excluded", "source_file"),
+)
 MAY_BE_ZERO = ("n_evals", "seed")
 NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
+CURVE_SPLIT = "train|(valid|ood)(/.+)?"  # valid/{source}: the held-out rows of one source
 CURVE_COLUMNS = ("step", "tokens", "flops", "split", "loss")
 CURVE_SCHEMA = pa.schema(
     [
@@ -184,7 +190,7 @@ def read_curve(path: Path) -> pd.DataFrame:
     for name in CURVE_COLUMNS:
         given = curve[name]
         if name == "split":
-            bad = ~given.isin(["train", "valid"])
+            bad = ~given.astype(str).str.fullmatch(CURVE_SPLIT)
         else:
             curve[name] = pd.to_numeric(given, errors="coerce")
             bad = curve[name].isna() if name != "loss" else curve[name].isna() & given.notna()

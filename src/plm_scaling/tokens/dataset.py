@@ -3,7 +3,7 @@
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,17 @@ from plm_scaling.tokens.rows import MappedShard, TokenRows
 from plm_scaling.tokens.shards import AGAIN, read_shard
 
 PROTEIN = "protein"
+
+
+class HeldOutSample(NamedTuple):
+    """Held-out rows of one source: uint8 (n, context_length).
+
+    The first `proportional` are its share of the sample of all sources; the others only make the
+    loss of this source meaningful.
+    """
+
+    rows: np.ndarray
+    proportional: int
 
 
 class TokenCorpus:
@@ -111,11 +122,19 @@ class TokenCorpus:
         Sources enter in proportion to their held-out rows, whatever is trained on, so that losses
         of different mixtures are compared on the same rows.
         """
-        sources = {
-            name: self.rows(split, name)
-            for name, entry in sorted(self._sources(split).items())
-            if entry["kind"] == PROTEIN
-        }
+        samples = self.held_out_rows(split, n_rows, seed).values()
+        return np.concatenate([sample.rows[: sample.proportional] for sample in samples])
+
+    def held_out_rows(
+        self, split: str, n_rows: int, seed: int, least: int = 0
+    ) -> dict[str, HeldOutSample]:
+        """The rows of `valid_rows` by source, with further ones of sources that have few.
+
+        A source with less than `least` rows in the sample gets rows up to that number, or all that
+        it has. Sources of proteins only: held-out code shares most of its text with what is trained
+        on. Raises `TokenError` when the split has less than `n_rows` rows.
+        """
+        sources = self._held_out_sources(split)
         available = sum(map(len, sources.values()))
         if not 0 < n_rows <= available:
             raise TokenError(
@@ -124,15 +143,24 @@ class TokenCorpus:
                 "more back"
             )
         shares = {name: len(rows) / available for name, rows in sources.items()}
-        return np.concatenate(
-            [
-                rows.read(permute(np.arange(count), len(rows), seed, VALID, stream(name)))
-                for (name, rows), count in zip(
-                    sources.items(), apportion(n_rows, shares).values(), strict=True
-                )
-                if count
-            ]
-        )
+        samples = {}
+        for name, count in apportion(n_rows, shares).items():
+            rows = sources[name]
+            wanted = np.arange(max(count, min(least, len(rows))))
+            place = permute(wanted, len(rows), seed, VALID, stream(name))
+            samples[name] = HeldOutSample(rows.read(place), count)
+        return samples
+
+    def n_held_out_rows(self, split: str) -> int:
+        """Held-out protein rows of a split, valid or ood; 0 where the corpus has none."""
+        return sum(map(len, self._held_out_sources(split).values()))
+
+    def _held_out_sources(self, split: str) -> dict[str, TokenRows]:
+        return {
+            name: self.rows(split, name)
+            for name, entry in sorted(self._sources(split).items())
+            if entry["kind"] == PROTEIN
+        }
 
     def _sources(self, split: str) -> dict[str, Any]:
         sources: dict[str, Any] = self.manifest["splits"].get(split, {"sources": {}})["sources"]

@@ -1,48 +1,134 @@
-"""Loss on the held-out rows."""
+"""Loss on the held-out rows: the same for every run of a study, whatever it is trained on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from megatron.core.models.gpt import GPTModel
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 from plm_scaling.sweep.cells import Cell
-from plm_scaling.train.batches import Batch, causal_batch, masked_batch
+from plm_scaling.tokens.dataset import TokenCorpus
+from plm_scaling.train.batches import Batch, batch_of
+from plm_scaling.train.losses import model_losses
 
+SPLITS = ("valid", "ood")
 EVALUATION_ROWS = 32  # rows per forward pass
 EVALUATION_MASK_SEED = 0  # the same masks for every cell and every evaluation
+SOURCE_ROWS = 64  # rows of a source at least, as far as it has them, for a loss of its own
 
 
-def evaluation_batches(rows: NDArray[np.uint8], cell: Cell) -> list[Batch]:
-    """The held-out rows [rows, context_length] as batches; MLM masks are fixed."""
-    batches = []
-    for first in range(0, len(rows), EVALUATION_ROWS):
-        some = rows[first : first + EVALUATION_ROWS]
-        if cell.mask_ratio is None:
-            batches.append(causal_batch(some))
-        else:
-            batches.append(masked_batch(some, first, cell.mask_ratio, EVALUATION_MASK_SEED))
-    return batches
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out rows as batches that belong to groups.
+
+    A group is the rows of one source in one split, `names[i]` is `{split}/{source}`. A source with
+    few rows has a second group of the same name with rows that count for it alone: `in_split[i]` is
+    False there. With each batch goes the group of each of its rows, int64 (rows,).
+    """
+
+    names: list[str]
+    in_split: list[bool]
+    batches: list[tuple[Batch, NDArray[np.int64]]]
+
+    @property
+    def sets(self) -> dict[str, list[int]]:
+        """The groups of each held-out set: `valid` and `ood` (all sources, in proportion to their
+        held-out rows), each followed by its sources."""
+        found: dict[str, list[int]] = {}
+        for group, (name, in_split) in enumerate(zip(self.names, self.in_split, strict=True)):
+            split = name.split("/")[0]
+            found.setdefault(split, []).extend([group] * in_split)
+            found.setdefault(name, []).append(group)
+        return found
+
+    def predicted_tokens(self) -> dict[str, int]:
+        """Tokens whose prediction counts in each held-out set, from which its noise follows."""
+        total = torch.zeros(len(self.names), 2, dtype=torch.float64)
+        for batch, groups in self.batches:
+            total += loss_sums(batch.loss_mask, batch, groups, len(self.names))
+        return {name: int(total[of, 1].sum()) for name, of in self.sets.items()}
+
+
+def held_out(corpus: TokenCorpus, cell: Cell) -> HeldOut:
+    """The held-out sets of the data: valid, ood where there is one, and each source of both.
+
+    `valid` is a sample of `cell.valid_rows` rows, `ood` one of at most as many. The rows depend on
+    the data and `data_seed` alone, MLM masks on a row's place besides, so that every run of a study
+    is evaluated on the same tasks. Raises `TokenError` when there are too few rows.
+    """
+    names: list[str] = []
+    in_split: list[bool] = []
+    batches: list[tuple[Batch, NDArray[np.int64]]] = []
+    first_row = 0
+    masks = replace(cell, seed=EVALUATION_MASK_SEED)
+    for split, proportional, of_source in _samples(corpus, cell):
+        numbers = np.arange(len(names), len(names) + len(of_source))
+        groups = np.repeat(numbers, [len(rows) for rows in of_source.values()])
+        rows = np.concatenate(list(of_source.values()))
+        for begin in range(0, len(rows), EVALUATION_ROWS):
+            chosen = slice(begin, begin + EVALUATION_ROWS)
+            batches.append((batch_of(masks, rows[chosen], first_row + begin), groups[chosen]))
+        names += [f"{split}/{source}" for source in of_source]
+        in_split += [proportional] * len(of_source)
+        first_row += len(rows)
+    return HeldOut(names, in_split, batches)
+
+
+def _samples(
+    corpus: TokenCorpus, cell: Cell
+) -> Iterator[tuple[str, bool, dict[str, NDArray[np.uint8]]]]:
+    """Split, whether the rows are in proportion, and the rows by source, where there are any."""
+    for split in SPLITS:
+        n_rows = cell.valid_rows
+        if split != "valid":
+            n_rows = min(n_rows, corpus.n_held_out_rows(split))
+        if n_rows == 0:
+            continue
+        least = min(SOURCE_ROWS, cell.valid_rows)
+        samples = corpus.held_out_rows(split, n_rows, cell.data_seed, least)
+        own = {name: sample.rows[: sample.proportional] for name, sample in samples.items()}
+        more = {name: sample.rows[sample.proportional :] for name, sample in samples.items()}
+        for proportional, of_source in ((True, own), (False, more)):
+            of_source = {name: rows for name, rows in of_source.items() if len(rows)}
+            if of_source:
+                yield split, proportional, of_source
+
+
+def loss_sums(losses: Tensor, batch: Batch, groups: NDArray[np.int64], n_groups: int) -> Tensor:
+    """Sum of the losses that count (nats) and their number by group of the rows.
+
+    `losses` [rows, context_length] as `model_losses` gives them; float64 (n_groups, 2) on their
+    device. Sums of batches add up.
+    """
+    mask = batch.loss_mask
+    by_row = torch.stack(
+        [(losses * mask).sum(1, dtype=torch.float64), mask.sum(1, dtype=torch.float64)], 1
+    )
+    sums = torch.zeros(n_groups, 2, dtype=torch.float64, device=by_row.device)
+    return sums.index_add_(0, torch.from_numpy(groups).to(by_row.device), by_row)
+
+
+def mean_losses(held_out: HeldOut, sums: Tensor) -> dict[str, float]:
+    """Mean nats/token of each held-out set from the sums over all batches, (n_groups, 2).
+
+    A set in which nothing is predicted (a source of a few residues) has no loss and is left out.
+    """
+    nats, count = sums.cpu().unbind(1)
+    return {
+        name: float(nats[of].sum() / count[of].sum())
+        for name, of in held_out.sets.items()
+        if count[of].sum() > 0
+    }
 
 
 @torch.no_grad()
-def evaluate(model: GPTModel, batches: list[Batch]) -> float:
-    """Mean loss in nats/token over all predicted tokens."""
-    total = count = 0.0
-    for batch in batches:
-        losses = token_losses(model, batch)
-        total += float((losses * batch.loss_mask).sum(dtype=torch.float64))
-        count += float(batch.loss_mask.sum(dtype=torch.float64))
-    return total / count
-
-
-def token_losses(model: GPTModel, batch: Batch) -> torch.Tensor:
-    """Cross entropy per token in nats, [rows, context_length]; meaningful where `loss_mask` is 1.
-
-    megatron-core's own loss sums over the ranks that share the vocabulary; in one process those
-    three all-reduces cost a tenth of a small model's step.
-    """
-    logits = model(batch.inputs, batch.positions, batch.segments)
-    return cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction="none").view(
-        batch.labels.shape
-    )
+def evaluate(model: GPTModel, held_out: HeldOut) -> dict[str, float]:
+    """Mean loss of each held-out set in nats/token, by one process."""
+    n_groups = len(held_out.names)
+    sums = torch.zeros(n_groups, 2, dtype=torch.float64)
+    for batch, groups in held_out.batches:
+        sums += loss_sums(model_losses(model, batch), batch, groups, n_groups)
+    return mean_losses(held_out, sums)
