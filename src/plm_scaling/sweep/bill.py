@@ -125,7 +125,7 @@ def _costs(lines: list[_Line], machine: Machine) -> list[str]:
         f"{longest.cell.size} at {longest.cell.flops_budget:g} FLOPs, takes {longest.hours:.3g} "
         f"hours on {longest.layout.processes}",
         "TP·PP·DP: GPUs that share each layer · stages · replicas; rows: of one pass; memory: peak "
-        f"of a GPU (estimate; of {short_number(gpu.memory_bytes)}B, {USABLE_SHARE:.0%} may be used)",
+        f"of a GPU (estimate; of {short_number(gpu.memory_bytes)}B, {USABLE_SHARE:.0%} used)",
     ]
     if any(line.layout.recompute == "full" for line in lines):
         said.append("again: activations are computed again in the backward pass, to save memory")
