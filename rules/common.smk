@@ -7,7 +7,7 @@ from plm_scaling.config.load import validate_config
 from plm_scaling.errors import PlmScalingError
 from plm_scaling.sources.table import find_source
 from plm_scaling.sweep.cells import plan_cells
-from plm_scaling.sweep.flops import training_memory_bytes
+from plm_scaling.sweep.choose import choose_layout
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
@@ -22,6 +22,7 @@ logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to"
 try:
     CONFIG = validate_config(config, "config")
     CELLS = plan_cells(CONFIG)
+    LAYOUTS = {name: choose_layout(cell, CONFIG.machine) for name, cell in CELLS.items()}
     SOURCE_TABLE = ROOT / CONFIG.data.sources
     DOWNSTREAM = CONFIG.split.downstream
     SOURCE = {name: find_source(SOURCE_TABLE, name) for name in [*CONFIG.sources, *DOWNSTREAM]}
@@ -60,10 +61,3 @@ wildcard_constraints:
 def script(name):
     """Path of a program in scripts/, right under --directory too."""
     return ROOT / "scripts" / f"{name}.py"
-
-
-def memory_mb(cell):
-    """Memory of a training job: the estimate, half again, and what the libraries take."""
-    return int(
-        1000 + 1.5e-6 * training_memory_bytes(cell.shape, cell.batch_rows, cell.context_length)
-    )

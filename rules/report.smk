@@ -20,7 +20,10 @@ rule record_config:
         "../envs/analysis.yaml"
     params:
         script=script("record_config"),
-        config=CONFIG.model_dump_json(),
+        # Another machine alone records nothing anew: Snakemake keeps no record of a function that
+        # takes `threads`, so it is `computed` that runs the rule again.
+        config=lambda wildcards, threads: CONFIG.model_dump_json(),
+        computed=CONFIG.model_dump_json(exclude={"machine"}),
     shell:
         "python {params.script:q} --config {params.config:q} --out {output:q} --log {log:q}"
 

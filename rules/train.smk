@@ -1,5 +1,6 @@
 """Train each cell. result.json is written last; curve and checkpoints beside it survive a kill."""
 
+from plm_scaling.sweep.launch import launcher, processes_per_node, resources
 from plm_scaling.train import STAGE_VERSION as TRAIN_VERSION
 
 TRAINED = [f"{RESULTS}/runs/{cell}/result.json" for cell in CELLS]
@@ -11,6 +12,18 @@ def source_run(wildcards):
     return f"{RESULTS}/runs/{source}/result.json" if source else []
 
 
+def asked(name):
+    """A resource of a training job, as a function of the job; None for what it does not ask."""
+
+    def of_job(wildcards, attempt):
+        cell, layout = CELLS[wildcards.cell], LAYOUTS[wildcards.cell]
+        return resources(cell, layout, CONFIG.machine, attempt).get(name)
+
+    return of_job
+
+
+# The layout and what starts it are parameters of which Snakemake keeps no record, because their
+# functions take `threads`: another machine trains no finished cell again.
 rule train_cell:
     input:
         manifest=f"{DATA}/tokens/manifest.json",
@@ -23,10 +36,15 @@ rule train_cell:
         f"logs/benchmarks/{CONFIG.study}/train/{{cell}}.tsv"
     conda:
         "../envs/train-gpu.yaml"
-    threads: 1
+    threads: asked("threads")
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * memory_mb(CELLS[wildcards.cell]),
-        runtime=lambda wildcards, attempt: attempt * 2880,
+        mem_mb=asked("mem_mb"),
+        runtime=asked("runtime"),
+        gpu=asked("gpu"),
+        nodes=asked("nodes"),
+        mpi=asked("mpi"),
+        tasks_per_node=asked("tasks_per_node"),
+        cpus_per_task=asked("cpus_per_task"),
     params:
         script=script("train_cell"),
         cell=lambda wildcards: CELLS[wildcards.cell].to_json(),
@@ -35,8 +53,15 @@ rule train_cell:
         ),
         checkpoint_seconds=CONFIG.training.checkpoint_seconds,
         stage=TRAIN_VERSION,
+        layout=lambda wildcards, threads: LAYOUTS[wildcards.cell].to_json(),
+        launcher=lambda wildcards, threads: launcher(LAYOUTS[wildcards.cell], CONFIG.machine),
+        # of a process; fewer than the machine's where Snakemake has fewer cores
+        threads=lambda wildcards, threads: max(
+            1, threads // processes_per_node(LAYOUTS[wildcards.cell], CONFIG.machine)
+        ),
     shell:
-        "OMP_NUM_THREADS={threads} python {params.script:q} --cell {params.cell:q}"
-        " --manifest {input.manifest:q} --threads {threads}"
+        "OMP_NUM_THREADS={params.threads} {params.launcher} {params.script:q}"
+        " --cell {params.cell:q} --layout {params.layout:q}"
+        " --manifest {input.manifest:q} --threads {params.threads}"
         " --checkpoint-seconds {params.checkpoint_seconds} {params.init_from:q}"
         " --out {output:q} --log {log:q}"

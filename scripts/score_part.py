@@ -17,7 +17,7 @@ def score(
 ) -> None:
     """Score with the model that lies at `model`: a folder is a run, a file an n-gram model."""
     if model.is_dir():
-        from plm_scaling.train.scorer import clm_scorer  # torch takes seconds to import
+        from plm_scaling.inference.scorer import clm_scorer  # torch takes seconds to import
 
         with clm_scorer(model, threads) as scorer:
             score_part(pool, split, part, scorer, redundant, out)

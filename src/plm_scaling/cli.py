@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from plm_scaling import data_cli
+from plm_scaling import data_cli, model_cli
 from plm_scaling.errors import PlmScalingError, RunsError
 from plm_scaling.program import start_logging
 
@@ -45,6 +45,7 @@ def main() -> None:
     )
     plan.set_defaults(function=show_advice)
     data_cli.add_parser(commands)
+    model_cli.add_parsers(commands)
     arguments = vars(parser.parse_args())
     function = arguments.pop("function")
     start_logging(None)

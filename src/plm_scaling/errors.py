@@ -43,3 +43,7 @@ class RunsError(PlmScalingError):
 
 class LawError(PlmScalingError):
     """A law cannot be fitted to the given runs."""
+
+
+class InferenceError(PlmScalingError):
+    """A trained cell cannot be scored with, exported or used otherwise as asked."""

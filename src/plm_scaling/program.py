@@ -26,17 +26,21 @@ def _say_nothing_of_interrupts(
 sys.excepthook = _say_nothing_of_interrupts
 
 
-def run(function: Callable[..., Any], parser: argparse.ArgumentParser) -> None:
+def run(function: Callable[..., Any], parser: argparse.ArgumentParser, rank: int = 0) -> None:
     """Parse the arguments, call `function` with them by name, and exit.
 
     `--log FILE` is added to every program: the log receives everything, the terminal only
     progress (level INFO). A `PlmScalingError` ends the program with exit code 1 and its message;
     so does any other exception, with the traceback in the log (on the terminal without `--log`).
+    Of a job of several processes, those with a `rank` above 0 log to FILE.RANK and say nothing but
+    warnings and errors.
     """
     parser.add_argument("--log", type=Path, help="also write messages and tracebacks to this file")
     arguments = vars(parser.parse_args())
     log = arguments.pop("log")
-    start_logging(log)
+    if rank and log is not None:
+        log = log.with_name(f"{log.name}.{rank}")
+    start_logging(log, logging.WARNING if rank else logging.INFO)
     logger.debug("command: %s", " ".join(sys.argv))
     try:
         function(**arguments)
@@ -52,12 +56,12 @@ def run(function: Callable[..., Any], parser: argparse.ArgumentParser) -> None:
         sys.exit(1)
 
 
-def start_logging(log: Path | None) -> None:
-    """Send INFO and above to the terminal and everything to `log`."""
+def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
+    """Send `terminal_level` and above to the terminal and everything to `log`."""
     logger.setLevel(logging.DEBUG)
     logger.handlers.clear()
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setLevel(logging.INFO)
+    terminal.setLevel(terminal_level)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(terminal)
     if log is not None:

@@ -5,8 +5,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from plm_scaling.config.data import Corpus, Data, Dedup, Filter, Mmseqs, Split, Tokens
+from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import Sweep, Training
+from plm_scaling.sweep.ladder import STUDY_GRID
 
 
 class Runs(Block):
@@ -86,7 +88,8 @@ class SweepInputs(Block):
 
 
 class Config(SweepInputs):
-    """A study: what is computed. How it is run (cores, memory, partitions) is in profiles/."""
+    """A study: what is computed, and on what machine it is trained. How the other jobs are run
+    (cores, memory, partitions) is in profiles/."""
 
     study: Name
     """Results go to `results/{study}/`."""
@@ -95,6 +98,7 @@ class Config(SweepInputs):
     dedup: Dedup
     split: Split
     filter: Filter
+    machine: Machine
     runs: Runs
     laws: Laws
     published: Published
@@ -110,6 +114,15 @@ class Config(SweepInputs):
         if self.filter.reference_source not in self.sources:
             raise ValueError(
                 f"filter.reference_source {self.filter.reference_source!r} is in no mixture"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layouts_are_of_known_sizes(self) -> Self:
+        known = [*self.sweep.shapes, *STUDY_GRID]
+        if strangers := [size for size in self.machine.layouts if size not in known]:
+            raise ValueError(
+                f"machine.layouts: unknown size {strangers[0]!r}; there are {', '.join(known)}"
             )
         return self
 

@@ -1,5 +1,6 @@
 """Config blocks of the sweep and of training."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -143,14 +144,25 @@ class Training(Block):
     """Wall time between checkpoints; a killed cell loses at most this much."""
     divergence_loss: Positive
     """A cell whose validation loss (nats/token) is above this after warm-up has diverged, as has
-    one whose loss is not finite."""
+    one whose validation loss is not finite."""
+    spike_loss: Positive
+    """A training step is skipped when its loss (nats/token) is further than this above the running
+    mean, or when its loss or gradient is not finite: weights and AdamW stay as they are, and the
+    run goes on with the next batch."""
+    max_skipped_steps: Annotated[int, Field(ge=0)]
+    """Skipped steps that a cell may have; one more, and it has diverged."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         rates = {f"peak_learning_rate.{o}": by for o, by in self.peak_learning_rate.items()}
         by_size = {"batch_tokens": self.batch_tokens, "init_std": self.init_std, **rates}
         for name, entries in by_size.items():
-            starts = [entry.from_parameters for entry in entries]
-            if starts[0] != 0 or starts != sorted(set(starts)):
-                raise ValueError(f"{name}: from_parameters must start at 0 and rise")
+            ascending(name, entries)
         return self
+
+
+def ascending(name: str, entries: Sequence[FromSize]) -> None:
+    """Raise `ValueError` unless the entries hold from 0 parameters upwards, each once."""
+    starts = [entry.from_parameters for entry in entries]
+    if starts[0] != 0 or starts != sorted(set(starts)):
+        raise ValueError(f"{name}: from_parameters must start at 0 and rise")

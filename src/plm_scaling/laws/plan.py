@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from plm_scaling.errors import LawError
-from plm_scaling.laws.gpus import gpu_hours
 from plm_scaling.laws.intervals import Floats, Interval
 from plm_scaling.laws.local_surface import local_surface
 from plm_scaling.laws.repeated_model import effective_tokens
 from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.sweep.gpus import gpu_hours
 from plm_scaling.sweep.ladder import STUDY_GRID, Shape
 
 PUBLISHED_LAWS = Path(__file__).parents[3] / "resources/published/laws"

@@ -59,6 +59,8 @@ class Cell:
     evaluations: int
     valid_rows: int
     divergence_loss: float
+    spike_loss: float
+    max_skipped_steps: int
 
     @property
     def cell(self) -> str:
@@ -175,7 +177,7 @@ def make_cell(
     data = config.corpora[corpus]
     context = config.tokens.context_length
     n_params = shape.n_params(recipe)
-    batch_tokens = _by_size(training.batch_tokens, n_params)
+    batch_tokens = by_size(training.batch_tokens, n_params)
     batch_rows = max(1, round(batch_tokens / context))
     steps = max(1, round(budget / (6 * n_params * batch_rows * context)))
     tokens = steps * batch_rows * context
@@ -187,7 +189,7 @@ def make_cell(
             "training.batch_tokens or raise the low end of sweep.tokens_per_parameter"
         )
     warmup = training.warmup_fraction if source is None else training.transfer_warmup_fraction
-    peak = _by_size(training.peak_learning_rate[objective], n_params)
+    peak = by_size(training.peak_learning_rate[objective], n_params)
     return Cell(
         objective=objective,
         recipe=recipe,
@@ -222,13 +224,16 @@ def make_cell(
         beta1=training.beta1,
         beta2=training.beta2,
         gradient_clip=training.gradient_clip,
-        init_std=_by_size(training.init_std, n_params),
+        init_std=by_size(training.init_std, n_params),
         precision=training.precision,
         evaluations=min(training.evaluations, steps),
         valid_rows=training.valid_rows,
         divergence_loss=training.divergence_loss,
+        spike_loss=training.spike_loss,
+        max_skipped_steps=training.max_skipped_steps,
     )
 
 
-def _by_size(entries: list[FromSize], n_params: int) -> float:
+def by_size(entries: list[FromSize], n_params: int) -> float:
+    """The value that holds for a model of `n_params` non-embedding parameters."""
     return next(e.value for e in reversed(entries) if n_params >= e.from_parameters)

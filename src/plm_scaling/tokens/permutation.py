@@ -33,11 +33,11 @@ def _feistel(index: np.ndarray, bits: int, keys: np.ndarray) -> np.ndarray:
     shift, mask = np.uint64(bits), np.uint64((1 << bits) - 1)
     left, right = index >> shift, index & mask
     for key in keys:
-        left, right = right, left ^ (_mix(right ^ key) & mask)
+        left, right = right, left ^ (mix(right ^ key) & mask)
     return left << shift | right
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def mix(x: np.ndarray) -> np.ndarray:
     """The finaliser of splitmix64: every input bit changes every output bit half of the time."""
     x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)

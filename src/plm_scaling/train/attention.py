@@ -47,6 +47,14 @@ class Segments:
             tuple(zip(counts.tolist(), sizes.tolist(), strict=True)),
         )
 
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Segments":
+        """The segments on a device."""
+        return Segments(
+            self.order.to(device, non_blocking=non_blocking),
+            self.inverse.to(device, non_blocking=non_blocking),
+            self.groups,
+        )
+
 
 class SegmentAttention(MegatronModule):
     """`core_attention` of a megatron-core layer: softmax(q·kᵀ/√d)·v within each segment."""

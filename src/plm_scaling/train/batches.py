@@ -1,15 +1,17 @@
 """From rows of tokens to what a model is trained on: inputs, labels, loss mask, segments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plm_scaling.sweep.cells import Cell
 from plm_scaling.tokens.packing import segment_bounds
-from plm_scaling.tokens.vocabulary import EOD, MASK, PAD
+from plm_scaling.tokens.vocabulary import PAD
 from plm_scaling.train.attention import Segments
+from plm_scaling.train.masking import MASKINGS
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,25 @@ class Batch:
     positions: Tensor
     segments: Segments
 
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.inputs)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The batch on a device."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        return Batch(**moved)
+
+
+def batch_of(cell: Cell, rows: NDArray[np.uint8], first_row: int) -> Batch:
+    """What the cell's model learns from `rows` [n, context_length]; `first_row` is the index of the
+    first one in the run, on which its masks depend.
+    """
+    if cell.masking is None or cell.mask_ratio is None:
+        return causal_batch(rows)
+    return masked_batch(rows, first_row, cell.masking, cell.mask_ratio, cell.seed)
+
 
 def causal_batch(rows: NDArray[np.uint8]) -> Batch:
     """Next-token prediction within each sequence; its eod is the last label."""
@@ -32,17 +53,12 @@ def causal_batch(rows: NDArray[np.uint8]) -> Batch:
     return _batch(rows, labels, loss_mask)
 
 
-def masked_batch(rows: NDArray[np.uint8], first_row: int, mask_ratio: float, seed: int) -> Batch:
-    """Prediction of a random share `mask_ratio` of the residues, each replaced by `<mask>`.
-
-    None keeps its residue or gets a random one (80/10/10), which would lower the loss by what the
-    model can copy. The choice depends on `seed` and on each row's index (`first_row` is the first
-    one's), not on how rows are batched.
-    """
-    width = rows.shape[1]
-    draws = [np.random.default_rng((seed, first_row + i)).random(width) for i in range(len(rows))]
-    chosen = (np.stack(draws) < mask_ratio) & (rows != EOD) & (rows != PAD)
-    return _batch(np.where(chosen, np.uint8(MASK), rows), rows, chosen)
+def masked_batch(
+    rows: NDArray[np.uint8], first_row: int, masking: str, mask_ratio: float, seed: int
+) -> Batch:
+    """Prediction of the residues that `plm_scaling.train.masking` chooses."""
+    seen, chosen = MASKINGS[masking](rows, first_row, mask_ratio, seed)
+    return _batch(seen, rows, chosen)
 
 
 def _batch(

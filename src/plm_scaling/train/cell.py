@@ -1,238 +1,161 @@
 """Train one cell, from its first step or from its last checkpoint, to its record."""
 
 import logging
-import math
-import time
-from dataclasses import dataclass, field
+import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from megatron.core.models.gpt import GPTModel
 
 from plm_scaling.errors import TrainError
 from plm_scaling.files import write_json
 from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.ladder import VOCABULARY_SIZE
+from plm_scaling.sweep.layout import Layout, check_layout
 from plm_scaling.tokens.dataset import TokenCorpus
 from plm_scaling.tokens.manifest import data_sha256
 from plm_scaling.train import STAGE_VERSION
-from plm_scaling.train.batches import Batch, causal_batch, masked_batch
-from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
-from plm_scaling.train.curve import append_curve, truncate_curve
-from plm_scaling.train.evaluate import evaluate, held_out, token_losses
-from plm_scaling.train.model import build_model
-from plm_scaling.train.optimizer import learning_rate, make_optimizer
-from plm_scaling.train.process import cpu_process
+from plm_scaling.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from plm_scaling.train.curve import truncate_curve
+from plm_scaling.train.engine import make_engine
+from plm_scaling.train.evaluate import held_out
+from plm_scaling.train.feed import Feed, Prefetched
+from plm_scaling.train.loop import Loop, Outcome
+from plm_scaling.train.position import Position
+from plm_scaling.train.process import Process, training_process
+from plm_scaling.train.profiling import StepProfile
 from plm_scaling.train.record import result_record
 from plm_scaling.train.report import CellReporter
 from plm_scaling.train.source import check_source
+from plm_scaling.train.starts import note_start, read_starts
+from plm_scaling.train.stop import EXIT_STOPPED, stop_request
+from plm_scaling.train.throughput import Machine, peak_memory_bytes
 
 logger = logging.getLogger("plm_scaling")
-
-READ_AHEAD_STEPS = 64
-
-
-@dataclass
-class Position:
-    """Where a run is; with model and optimizer, all that a resume needs.
-
-    The rows of a step are a pure function of (data_seed, step), and so are the MLM masks, so no
-    random state is needed besides.
-    """
-
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    interval_loss: float = 0.0
-    interval_steps: int = 0
-    seconds: float = 0.0
 
 
 def train_cell(
     cell: str,
+    layout: str,
     manifest: Path,
     out: Path,
     threads: int,
     checkpoint_seconds: float,
     init_from: Path | None = None,
+    profile_steps: int = 0,
 ) -> None:
     """Train the cell given as JSON on the corpus of `manifest`; write `out` (result.json) last.
 
-    `init_from` is the folder of the run whose weights a transferred cell starts from, with a fresh
-    optimizer.
+    Every process of `layout` (JSON) calls this. curve.csv and checkpoints/ grow beside `out`.
+    Killed at any moment and started again, in this layout or another, the cell goes on from its
+    last checkpoint; in the same layout (on CPUs) it ends with the same losses, bit by bit. Asked
+    to stop by a signal (see `plm_scaling.train.stop`), it saves a checkpoint after the running step
+    and exits with 75. A cell that diverges is a result too.
 
-    curve.csv and checkpoints/ grow beside `out`. Killed at any moment and started again, the cell
-    goes on from its last checkpoint and ends with the same losses. A cell whose loss diverges is
-    a result too. Raises `TrainError` when the cell does not fit the corpus or the checkpoints are
-    another cell's, `TokenError` when a shard is damaged.
+    `init_from` is the folder of a finished run whose weights a new run begins with. `profile_steps`
+    steps are profiled into profile/ beside `out`. Raises `TrainError` when the cell does not fit
+    the corpus or the processes, or checkpoints are another cell's, `SweepError` when it does not
+    fit the layout, `TokenError` when a shard is damaged.
     """
-    spec = Cell.from_json(cell)
+    spec, division = Cell.from_json(cell), Layout.from_json(layout)
+    check_layout(spec, division)
     check_source(spec, init_from)
-    corpus = TokenCorpus.open(manifest)
-    if corpus.context_length != spec.context_length:
-        raise TrainError(
-            f"{manifest}: rows of {corpus.context_length} tokens, but cell {spec.cell} has context "
-            f"length {spec.context_length}; make the tokens anew"
-        )
-    with cpu_process(threads, spec.seed):
-        run = _Run(spec, corpus, out)
-        run.resume(init_from)
-        status, reason = run.train(checkpoint_seconds)
-        run.finish(status, reason)
+    with training_process(division, threads, spec.seed) as process, stop_request() as request:
+        # One process reads the shards through; if one is damaged, the others end with it.
+        corpus = TokenCorpus.open(manifest, verify=process.is_first)
+        if corpus.context_length != spec.context_length:
+            raise TrainError(
+                f"{manifest}: rows of {corpus.context_length} tokens, but cell {spec.cell} has "
+                f"context length {spec.context_length}; make the tokens anew"
+            )
+        run = _Run(spec, corpus, out, process)
+        run.begin(init_from)
+        profiled = profile_steps if process.is_first else 0
+        with StepProfile(profiled, out.with_name("profile")) as profile:
+            outcome = run.loop.train(request, checkpoint_seconds, profile)
+        if outcome.status == "stopped":
+            logger.info("cell %s is saved and stops (%s)", spec.cell, outcome.reason)
+            sys.exit(EXIT_STOPPED)
+        run.finish(outcome)
 
 
 class _Run:
-    """Model, optimizer, data and files of one cell."""
+    """A cell in training, and its files."""
 
-    def __init__(self, cell: Cell, corpus: TokenCorpus, out: Path) -> None:
+    def __init__(self, cell: Cell, corpus: TokenCorpus, out: Path, process: Process) -> None:
         self.cell = cell
+        self.process = process
         self.out = out
-        self.curve = out.with_name("curve.csv")
         self.checkpoints = out.with_name("checkpoints")
+        self.starts = out.with_name("starts.json")
         self.data_sha256 = data_sha256(corpus.manifest, cell.mixture, cell.strata)
         self.identity = {
             "cell": cell.cell,
             "data_sha256": self.data_sha256,
             "stage_version": str(STAGE_VERSION),
         }
-        self.rows = corpus.train_rows(
+        self.order = corpus.train_rows(
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
         )
-        self.held_out = held_out(corpus, cell)
-        self.model: GPTModel = build_model(
-            cell.shape, cell.objective, cell.context_length, VOCABULARY_SIZE, cell.init_std
+        feed = Feed(self.order, cell, process.layout, process.data_rank)
+        self.loop = Loop(
+            cell=cell,
+            process=process,
+            machine=Machine.of(process),
+            engine=make_engine(cell, process),
+            feed=Prefetched(feed) if process.device.type == "cuda" else feed,
+            held_out=held_out(corpus, cell),
+            position=Position(),
+            curve=out.with_name("curve.csv"),
+            reporter=CellReporter(cell, out) if process.is_first else None,
+            save=self.save,
         )
-        self.parameters = list(self.model.parameters())  # walking the modules takes 3 % of a step
-        self.optimizer = make_optimizer(self.model, cell)
-        self.position = Position()
-        self.read_begin, self.read_rows = -1, np.empty((0, cell.context_length), np.uint8)
-        self.reporter = CellReporter(cell, out)
 
-    def resume(self, init_from: Path | None) -> None:
-        """Go to the last checkpoint, if there is one, and cut the curve there.
-
-        Without one, a transferred cell takes the weights of its source.
-        """
+    def begin(self, init_from: Path | None) -> None:
+        """Go to the last checkpoint, if there is one, and cut the curve there."""
+        loop, engine = self.loop, self.loop.engine
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        found = load_checkpoint(self.checkpoints, self.identity)
+        found = load_checkpoint(
+            self.checkpoints, self.identity, lambda: engine.sharded_state(loading=True)
+        )
         if found is not None:
-            step, state = found
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.position = Position(**state["position"])
-            logger.info("%s resumes at step %d of %d", self.reporter.label, step, self.cell.steps)
+            step, position, state = found
+            engine.load_state(state)
+            loop.position = Position(**position)
+            steps = self.cell.steps
+            logger.info("cell %s resumes at step %d of %d", self.cell.cell, step, steps)
         elif init_from is not None:
-            last = max((init_from / "checkpoints").glob("step-*.pt"))
-            weights = torch.load(last, weights_only=True)["state"]["model"]
-            self.model.load_state_dict(weights)
-            logger.info("%s starts from %s", self.reporter.label, init_from)
-        truncate_curve(self.curve, self.position.step)
+            load_weights(init_from, engine.model)
+            engine.weights_replaced()
+            logger.info("cell %s begins with the weights of %s", self.cell.cell, init_from)
+        if self.process.is_first:
+            truncate_curve(loop.curve, loop.position.step)
+            note_start(self.starts, self.identity, loop.position.step, self.process.layout)
 
     def save(self) -> None:
-        state: dict[str, Any] = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "position": vars(self.position),
-        }
-        save_checkpoint(self.checkpoints, self.position.step, self.identity, state)
+        """Write a checkpoint of where the run is."""
+        position, engine = self.loop.position, self.loop.engine
+        state = engine.sharded_state(loading=False)
+        save_checkpoint(self.checkpoints, position.step, self.identity, position.to_json(), state)
 
-    def train(self, checkpoint_seconds: float) -> tuple[str, str]:
-        """Train to the last step. Returns (status, reason)."""
-        cell, position = self.cell, self.position
-        evaluation_steps = {
-            round(k * cell.steps / cell.evaluations) for k in range(1, cell.evaluations + 1)
-        }
-        clock = saved = time.monotonic()
-        while position.step < cell.steps:
-            loss = self.step()
-            position.step += 1
-            position.interval_loss += loss
-            position.interval_steps += 1
-            now = time.monotonic()
-            position.seconds += now - clock
-            clock = now
-            if not math.isfinite(loss):
-                return "diverged", f"training loss {loss} at step {position.step}"
-            if position.step in evaluation_steps:
-                valid_loss = self.evaluate()
-                clock = time.monotonic()
-                warm = position.step > cell.warmup_steps
-                if not math.isfinite(valid_loss) or (warm and valid_loss > cell.divergence_loss):
-                    return "diverged", f"validation loss {valid_loss} at step {position.step}"
-            self.reporter.report(position.step, position.losses, position.seconds)
-            if now - saved >= checkpoint_seconds:
-                self.save()
-                clock = saved = time.monotonic()
-        return "finished", ""
-
-    def step(self) -> float:
-        """One optimizer step. Returns its mean loss in nats/token."""
-        cell = self.cell
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.position.step + 1, cell)
-        batch = self.batch(self.position.step * cell.batch_rows)
-        losses = token_losses(self.model, batch)
-        loss = (losses * batch.loss_mask).sum() / batch.loss_mask.sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, cell.gradient_clip)
-        self.optimizer.step()
-        return loss.item()
-
-    def batch(self, first_row: int) -> Batch:
-        """The batch that starts at `first_row`, counted from the start of training."""
-        ahead = self.cell.batch_rows * READ_AHEAD_STEPS
-        begin = first_row // ahead * ahead
-        if begin != self.read_begin:  # many small reads would take a tenth of a small model's step
-            self.read_begin, self.read_rows = begin, self.rows.batch(begin, ahead)
-        rows = self.read_rows[first_row - begin :][: self.cell.batch_rows]
-        if self.cell.mask_ratio is None:
-            return causal_batch(rows)
-        return masked_batch(rows, first_row, self.cell.mask_ratio, self.cell.seed)
-
-    def evaluate(self) -> float:
-        """Evaluate, append to the curve, and return the validation loss in nats/token."""
-        cell, position = self.cell, self.position
-        losses = evaluate(self.model, self.held_out)
-        train_loss = position.interval_loss / position.interval_steps
-        tokens = position.step * cell.batch_rows * cell.context_length
-        append_curve(
-            self.curve,
-            [
-                (
-                    position.step,
-                    tokens,
-                    6.0 * cell.n_params * tokens,
-                    split,
-                    loss,
-                    learning_rate(position.step, cell),
-                    round(tokens / position.seconds, 1),
-                )
-                for split, loss in {"train": train_loss, **losses}.items()
-            ],
-        )
-        valid_loss = losses["valid"]
-        position.interval_loss, position.interval_steps = 0.0, 0
-        if math.isfinite(valid_loss):
-            position.losses.append(valid_loss)
-        return valid_loss
-
-    def finish(self, status: str, reason: str) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Save the final weights and write the record, last."""
-        if status == "finished":
+        position = self.loop.position
+        if outcome.status == "finished":
             self.save()
+        peak_memory = peak_memory_bytes(self.process)
+        if not self.process.is_first:
+            return
         record = result_record(
             self.cell,
-            status=status,
-            reason=reason,
-            step=self.position.step,
-            losses=self.position.losses,
-            unique_tokens=self.rows.unique_tokens_seen(self.position.step * self.cell.batch_rows),
-            curve=self.curve,
-            wall_seconds=self.position.seconds,
+            position,
+            status=outcome.status,
+            reason=outcome.reason,
+            unique_tokens=self.order.unique_tokens_seen(position.step * self.cell.batch_rows),
+            curve=self.loop.curve,
             data_sha256=self.data_sha256,
-            held_out_tokens=self.held_out.predicted_tokens(),
+            held_out_tokens=self.loop.held_out.predicted_tokens(),
+            layout=self.process.layout,
+            machine=self.loop.machine,
+            peak_memory=peak_memory,
+            starts=read_starts(self.starts),
         )
-        self.reporter.finish(record)
+        if self.loop.reporter:
+            self.loop.reporter.finish(record)
         write_json(self.out, record)

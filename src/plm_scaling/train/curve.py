@@ -4,7 +4,20 @@ import csv
 import os
 from pathlib import Path
 
-COLUMNS = ("step", "tokens", "flops", "split", "loss", "learning_rate", "tokens_per_second")
+COLUMNS = (
+    "step",
+    "tokens",
+    "flops",
+    "split",
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "tokens_per_second",
+    "unpadded_tokens_per_second",
+    "flops_per_second",
+    "utilisation",
+)
+MEASURED = COLUMNS[-4:]  # differ from run to run; all else is the same bit by bit
 
 
 def truncate_curve(path: Path, step: int) -> None:
@@ -19,7 +32,7 @@ def truncate_curve(path: Path, step: int) -> None:
     temporary.replace(path)
 
 
-def append_curve(path: Path, rows: list[tuple[int | float | str, ...]]) -> None:
+def append_curve(path: Path, rows: list[tuple[int | float | str | None, ...]]) -> None:
     """Append rows in the order of `COLUMNS` and force them to disk."""
     with path.open("a", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)

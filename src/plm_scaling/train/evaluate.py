@@ -1,18 +1,18 @@
 """Loss on the held-out rows: the same for every run of a study, whatever it is trained on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from megatron.core.models.gpt import GPTModel
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.train.batches import Batch, causal_batch, masked_batch
+from plm_scaling.train.batches import Batch, batch_of
+from plm_scaling.train.losses import model_losses
 
 SPLITS = ("valid", "ood")
 EVALUATION_ROWS = 32  # rows per forward pass
@@ -63,13 +63,14 @@ def held_out(corpus: TokenCorpus, cell: Cell) -> HeldOut:
     in_split: list[bool] = []
     batches: list[tuple[Batch, NDArray[np.int64]]] = []
     first_row = 0
+    masks = replace(cell, seed=EVALUATION_MASK_SEED)
     for split, proportional, of_source in _samples(corpus, cell):
         numbers = np.arange(len(names), len(names) + len(of_source))
         groups = np.repeat(numbers, [len(rows) for rows in of_source.values()])
         rows = np.concatenate(list(of_source.values()))
         for begin in range(0, len(rows), EVALUATION_ROWS):
             chosen = slice(begin, begin + EVALUATION_ROWS)
-            batches.append((_batch(rows[chosen], first_row + begin, cell), groups[chosen]))
+            batches.append((batch_of(masks, rows[chosen], first_row + begin), groups[chosen]))
         names += [f"{split}/{source}" for source in of_source]
         in_split += [proportional] * len(of_source)
         first_row += len(rows)
@@ -96,16 +97,10 @@ def _samples(
                 yield split, proportional, of_source
 
 
-def _batch(rows: NDArray[np.uint8], first_row: int, cell: Cell) -> Batch:
-    if cell.mask_ratio is None:
-        return causal_batch(rows)
-    return masked_batch(rows, first_row, cell.mask_ratio, EVALUATION_MASK_SEED)
-
-
 def loss_sums(losses: Tensor, batch: Batch, groups: NDArray[np.int64], n_groups: int) -> Tensor:
     """Sum of the losses that count (nats) and their number by group of the rows.
 
-    `losses` [rows, context_length] as `token_losses` gives them; float64 (n_groups, 2) on their
+    `losses` [rows, context_length] as `model_losses` gives them; float64 (n_groups, 2) on their
     device. Sums of batches add up.
     """
     mask = batch.loss_mask
@@ -135,17 +130,5 @@ def evaluate(model: GPTModel, held_out: HeldOut) -> dict[str, float]:
     n_groups = len(held_out.names)
     sums = torch.zeros(n_groups, 2, dtype=torch.float64)
     for batch, groups in held_out.batches:
-        sums += loss_sums(token_losses(model, batch), batch, groups, n_groups)
+        sums += loss_sums(model_losses(model, batch), batch, groups, n_groups)
     return mean_losses(held_out, sums)
-
-
-def token_losses(model: GPTModel, batch: Batch) -> torch.Tensor:
-    """Cross entropy per token in nats, [rows, context_length]; meaningful where `loss_mask` is 1.
-
-    megatron-core's own loss sums over the ranks that share the vocabulary; in one process those
-    three all-reduces cost a tenth of a small model's step.
-    """
-    logits = model(batch.inputs, batch.positions, batch.segments)
-    return cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction="none").view(
-        batch.labels.shape
-    )

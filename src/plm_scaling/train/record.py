@@ -1,7 +1,7 @@
 """result.json: what ran, with what, and what came of it. Written last."""
 
 import platform
-import resource
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,10 @@ from typing import Any
 from plm_scaling import __version__
 from plm_scaling.files import sha256_of
 from plm_scaling.sweep.cells import Cell
+from plm_scaling.sweep.layout import Layout
 from plm_scaling.train import STAGE_VERSION
+from plm_scaling.train.position import Position
+from plm_scaling.train.throughput import Machine, Throughput
 
 
 def versions() -> dict[str, str]:
@@ -25,37 +28,51 @@ def versions() -> dict[str, str]:
 
 def result_record(
     cell: Cell,
+    position: Position,
     *,
     status: str,
     reason: str,
-    step: int,
-    losses: list[float],
     unique_tokens: int,
     curve: Path,
-    wall_seconds: float,
     data_sha256: str,
     held_out_tokens: dict[str, int],
+    layout: Layout,
+    machine: Machine,
+    peak_memory: dict[str, int],
+    starts: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The record of a cell that ended; `losses` are its finite evaluations (nats/token).
+    """The record of a cell that ended, `status` finished or diverged.
 
-    `held_out_tokens` are the predicted tokens of each held-out set.
+    `held_out_tokens` are the predicted tokens of each held-out set, `peak_memory` in bytes,
+    `starts` where this run was started from: one entry, and one for each time it was resumed.
     """
-    tokens = step * cell.batch_rows * cell.context_length
+    tokens = position.step * cell.batch_rows * cell.context_length
+    losses = position.losses
     return {
         "cell": cell.cell,
         "status": status,
         "reason": reason,
         "loss": losses[-1] if losses and status == "finished" else None,
         "loss_last": losses[-1] if losses else None,
-        "n_evals": len(losses),
+        "held_out_losses": position.held_out,
         "held_out_tokens": held_out_tokens,
-        "steps": step,
+        "n_evals": len(losses),
+        "steps": position.step,
+        "skipped_steps": position.skipped,
         "tokens": tokens,
+        "unpadded_tokens": position.unpadded_tokens,
         "unique_tokens": min(tokens, unique_tokens),
         "flops": 6.0 * cell.n_params * tokens,
-        "wall_seconds": round(wall_seconds, 3),
-        "tokens_per_second": round(tokens / wall_seconds, 1),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "flops_exact": cell.flops_exact / cell.tokens * tokens,
+        "wall_seconds": round(position.seconds, 3),
+        **asdict(Throughput.of(cell, position, machine)),
+        "utilisation_of": machine.peak,
+        "layout": asdict(layout),
+        "device": machine.device,
+        "hosts": machine.hosts,
+        "peak_memory_bytes": peak_memory,
+        "restarts": len(starts) - 1,
+        "starts": starts,
         "curve_sha256": sha256_of(curve),
         "data_sha256": data_sha256,
         "config": {name: getattr(cell, name) for name in cell.__dataclass_fields__},

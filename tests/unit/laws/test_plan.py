@@ -9,14 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.gpus import gpu_hours
+from plm_scaling.errors import LawError, SweepError
 from plm_scaling.laws.isoflop import fit_isoflop
 from plm_scaling.laws.local_surface import local_surface
 from plm_scaling.laws.plan import PUBLISHED_LAWS, nearest_shape, plan_training
 from plm_scaling.laws.repeated import fit_repeated
 from plm_scaling.laws.result import read_law, write_law
 from plm_scaling.laws.text import plan_text
+from plm_scaling.sweep.gpus import gpu_hours
 
 TRUE = {"E": 1.8, "A": 480.0, "B": 2080.0, "alpha": 0.35, "beta": 0.37}
 R_STAR = 6.0
@@ -150,9 +150,9 @@ def test_nearest_shape_is_nearest_in_the_logarithm():
 
 def test_gpu_hours_are_flops_over_achieved_rate():
     assert gpu_hours(989e12 * 0.5 * 3600, "H100", 0.5) == pytest.approx(1.0)
-    with pytest.raises(LawError, match="H100"):
+    with pytest.raises(SweepError, match="H100"):
         gpu_hours(1e20, "H1000", 0.5)
-    with pytest.raises(LawError, match="utilisation"):
+    with pytest.raises(SweepError, match="utilisation"):
         gpu_hours(1e20, "H100", 40)
 
 

@@ -50,7 +50,7 @@ def test_causal_batch_predicts_each_token_of_a_segment_but_its_first(tokens):
 
 @given(rows, st.integers(0, 5), st.floats(0.05, 0.9))
 def test_masked_batch_hides_exactly_what_it_predicts(tokens, seed, ratio):
-    batch = masked_batch(tokens, 7, ratio, seed)
+    batch = masked_batch(tokens, 7, "token", ratio, seed)
     chosen = batch.loss_mask.bool().numpy()
     assert (batch.inputs.numpy()[chosen] == MASK).all()
     assert (batch.inputs.numpy()[~chosen] == tokens[~chosen]).all()
@@ -60,14 +60,14 @@ def test_masked_batch_hides_exactly_what_it_predicts(tokens, seed, ratio):
 
 @given(rows, st.integers(0, 1000))
 def test_masks_of_a_row_do_not_depend_on_its_batch(tokens, first):
-    whole = masked_batch(tokens, first, 0.3, 1)
-    last = masked_batch(tokens[2:], first + 2, 0.3, 1)
+    whole = masked_batch(tokens, first, "token", 0.3, 1)
+    last = masked_batch(tokens[2:], first + 2, "token", 0.3, 1)
     assert (whole.inputs[2:] == last.inputs).all()
 
 
 def test_mask_ratio_is_met_and_masks_change_from_row_to_row():
     tokens = np.ones((400, 256), np.uint8)
-    chosen = masked_batch(tokens, 0, 0.15, 1).loss_mask.numpy()
+    chosen = masked_batch(tokens, 0, "token", 0.15, 1).loss_mask.numpy()
     assert abs(chosen.mean() - 0.15) < 4 * np.sqrt(0.15 * 0.85 / tokens.size)
     assert not (chosen[0] == chosen[1]).all()
 

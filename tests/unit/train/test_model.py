@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from cell_fixtures import cell_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from plm_scaling.sweep.flops import exact_training_flops
 from plm_scaling.sweep.ladder import VOCABULARY_SIZE, Shape
 from plm_scaling.tokens.vocabulary import EOD, PAD, PADDED_SIZE
 from plm_scaling.train.batches import causal_batch, masked_batch
-from plm_scaling.train.evaluate import token_losses
+from plm_scaling.train.losses import model_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import cpu_process
 
@@ -23,8 +24,8 @@ def process():
         yield
 
 
-def model_of(objective, shape=SHAPE):
-    return build_model(shape, objective, WIDTH, VOCABULARY_SIZE, init_std=0.1)
+def model_of(objective, shape=SHAPE, recipe="study"):
+    return build_model(cell_of(objective, shape, recipe, context_length=WIDTH, init_std=0.1))
 
 
 def packed_rows():
@@ -37,7 +38,7 @@ def packed_rows():
 
 
 def batch_of(objective, rows):
-    return causal_batch(rows) if objective == "clm" else masked_batch(rows, 0, 0.3, seed=5)
+    return causal_batch(rows) if objective == "clm" else masked_batch(rows, 0, "token", 0.3, seed=5)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_flops_of_a_step_are_what_torch_counts(objective):
     rows = np.random.default_rng(1).integers(1, 21, (4, WIDTH)).astype(np.uint8)
     batch = batch_of(objective, rows)
     with FlopCounterMode(display=False) as counter:
-        token_losses(model, batch).mean().backward()
+        model_losses(model, batch).mean().backward()
     counted = counter.get_flop_counts()["Global"]
     attention = sum(n for op, n in counted.items() if "scaled_dot_product" in str(op))
     matrices = sum(counted.values()) - attention
@@ -77,10 +78,10 @@ def test_attention_does_not_see_a_packed_neighbour(objective):
     model = model_of(objective)
     rows = packed_rows()
     batch = batch_of(objective, rows)
-    before = token_losses(model, batch)
+    before = model_losses(model, batch)
     changed = batch.inputs.clone()
     changed[0, 3] = changed[0, 3] % 20 + 1  # in the first sequence
-    after = token_losses(model, type(batch)(changed, *list(vars(batch).values())[1:]))
+    after = model_losses(model, type(batch)(changed, *list(vars(batch).values())[1:]))
     assert not torch.equal(before[0, :12], after[0, :12])
     assert torch.equal(before[0, 12:], after[0, 12:])
     assert torch.equal(before[1], after[1])
@@ -89,21 +90,21 @@ def test_attention_does_not_see_a_packed_neighbour(objective):
 def test_causal_model_does_not_see_what_follows():
     model = model_of("clm")
     batch = causal_batch(packed_rows())
-    before = token_losses(model, batch)
+    before = model_losses(model, batch)
     changed = batch.inputs.clone()
     changed[1, 20] = changed[1, 20] % 20 + 1
-    after = token_losses(model, type(batch)(changed, *list(vars(batch).values())[1:]))
+    after = model_losses(model, type(batch)(changed, *list(vars(batch).values())[1:]))
     assert torch.equal(before[1, :20], after[1, :20])
     assert not torch.equal(before[1, 20:], after[1, 20:])
 
 
 def test_masked_model_sees_both_sides():
     model = model_of("mlm")
-    batch = masked_batch(packed_rows(), 0, 0.3, seed=5)
-    before = token_losses(model, batch)
+    batch = masked_batch(packed_rows(), 0, "token", 0.3, seed=5)
+    before = model_losses(model, batch)
     changed = batch.inputs.clone()
     changed[1, 20] = changed[1, 20] % 20 + 1
-    after = token_losses(model, type(batch)(changed, *list(vars(batch).values())[1:]))
+    after = model_losses(model, type(batch)(changed, *list(vars(batch).values())[1:]))
     assert not torch.equal(before[1, :20], after[1, :20])
     assert not torch.equal(before[1, 21:], after[1, 21:])
 
@@ -117,10 +118,13 @@ def test_packed_sequence_has_the_loss_it_has_alone(objective):
     if objective == "clm":
         together, single = causal_batch(rows), causal_batch(alone)
     else:
-        together, single = masked_batch(rows, 0, 0.3, 5), masked_batch(alone, 0, 0.3, 5)
+        together, single = (
+            masked_batch(rows, 0, "token", 0.3, 5),
+            masked_batch(alone, 0, "token", 0.3, 5),
+        )
         single.inputs[0, :14] = together.inputs[0, 12:26]
     torch.testing.assert_close(
-        token_losses(model, together)[0, 12:26], token_losses(model, single)[0, :14]
+        model_losses(model, together)[0, 12:26], model_losses(model, single)[0, :14]
     )
 
 

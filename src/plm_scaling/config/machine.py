@@ -1,0 +1,77 @@
+"""Config block of the machine that trains."""
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from plm_scaling.config.numbers import Block, Count, Name, Positive
+from plm_scaling.config.sweep import BySize, ascending
+from plm_scaling.sweep.gpus import GPUS
+
+Backend = Literal["cuda", "cpu"]
+Recompute = Literal["none", "full"]
+
+
+class LayoutBlock(Block):
+    """Parts of a layout to be kept; what is left out is chosen. Given all, memory is not asked."""
+
+    tensor: Count | None = None
+    """Processes that share each layer's matrices (TP); divides heads, ffn and GPUs per node."""
+    pipeline: Count | None = None
+    """Groups of layers that follow one another (PP); divides layers. 1 on the CPU."""
+    data: Count | None = None
+    """Replicas of the model (DP); divides the rows of a batch."""
+    micro_batch_rows: Count | None = None
+    """Rows of one forward and backward pass; divides the rows of a replica."""
+    recompute: Recompute | None = None
+    """full: activations are computed again in the backward pass. none on the CPU."""
+
+
+class Machine(Block):
+    """Where the study is trained. It decides how cells are divided over processes, what they ask of
+    a scheduler and what the bill says, and changes results by rounding alone: no cell is trained
+    again when it changes. A site overrides it with a file of its own, as a second --configfile."""
+
+    backend: Backend
+    """cuda: a process per GPU, NCCL. cpu: gloo."""
+    gpu: Name
+    """For cuda: a name in the table of GPUs (src/plm_scaling/sweep/gpus.py)."""
+    gpus_per_node: Count
+    """For cuda: GPUs of a node; a cell takes up to one node, or whole nodes."""
+    max_gpus: Count
+    """For cuda: GPUs that one cell may take at most."""
+    target_hours: Positive
+    """For cuda: a cell takes the fewest GPUs with which it is estimated to take no longer. If
+    max_gpus are too few for that, it takes what is fastest."""
+    utilisation: BySize
+    """For cuda: share of the GPUs' peak that the estimate of hours assumes, by model size.
+    Attention and the output layer count, what is computed twice does not. Put in what your runs
+    reach."""
+    cpu_processes: Count
+    """For cpu: processes per cell, each with a share of the batch, as far as its rows divide."""
+    cpu_gflops: Positive
+    """For cpu: achieved GFLOP/s of one thread that the estimate of hours assumes."""
+    threads: Count
+    """CPU threads of each process."""
+    layouts: dict[Name, LayoutBlock]
+    """Layouts of sizes that should differ from those chosen, such as {7.2B: {tensor: 2}}; {} for
+    none."""
+
+    @model_validator(mode="after")
+    def _utilisation_is_a_share(self) -> Self:
+        ascending("utilisation", self.utilisation)
+        if any(entry.value > 1 for entry in self.utilisation):
+            raise ValueError("utilisation: a share of the peak is at most 1")
+        return self
+
+    @model_validator(mode="after")
+    def _gpu_is_known(self) -> Self:
+        if self.gpu not in GPUS:
+            raise ValueError(f"gpu: unknown GPU {self.gpu!r}; there are {', '.join(GPUS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_gpu_per_node_is_one_gpu(self) -> Self:
+        if self.gpus_per_node == 1 and self.max_gpus > 1:
+            raise ValueError("max_gpus: several nodes need more than one GPU on each; set it to 1")
+        return self

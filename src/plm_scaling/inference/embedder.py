@@ -1,0 +1,107 @@
+"""Hidden states of protein sequences."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from plm_scaling.errors import InferenceError
+from plm_scaling.inference.run import Run
+from plm_scaling.inference.windows import batches, counted, window_rows, windows
+from plm_scaling.tokens.vocabulary import encode
+
+CHUNK_VALUES = 1 << 26  # of the hidden states of a chunk, at most, unless a sequence has more
+
+
+class Embedder:
+    """Embeds with the model of a run.
+
+    `layer` counts as `hidden_states` of transformers do: 0 is the embedding of the tokens, k the
+    output of layer k, and the last, or −1, is that after the final norm. Sequences longer than the
+    context are read in overlapping windows, as for scores. Raises `InferenceError` for a layer that
+    the model does not have.
+    """
+
+    def __init__(self, run: Run, layer: int = -1) -> None:
+        layers = run.cell.layers
+        if not -layers - 1 <= layer <= layers:
+            raise InferenceError(
+                f"--layer {layer}: the model has {layers} layers; give 0 (token embeddings) to "
+                f"{layers} (after the final norm), or count from the end with -1 to {-layers - 1}"
+            )
+        self.run = run
+        self.layer = layer % (layers + 1)
+
+    @property
+    def width(self) -> int:
+        """Values of an embedding."""
+        return self.run.cell.hidden
+
+    def work(self, lengths: NDArray[np.int64]) -> int:
+        """Tokens that pass through the model for sequences of these lengths."""
+        cell = self.run.cell
+        return int(windows(lengths, cell.context_length, cell.objective).size.sum())
+
+    def residues(
+        self, chunk: bytes, lengths: NDArray[np.int64], count: Callable[[float], None]
+    ) -> NDArray[np.float32]:
+        """States [residues, width] of the residues of a chunk of database entries, in order."""
+        states = np.empty((int(lengths.sum()), self.width), np.float32)
+        for place, found in self._states(chunk, lengths, count):
+            states[place] = found.cpu().numpy()
+        return states
+
+    def means(
+        self, chunk: bytes, lengths: NDArray[np.int64], count: Callable[[float], None]
+    ) -> NDArray[np.float32]:
+        """Means [sequences, width] over each sequence's residues."""
+        sequence = np.repeat(np.arange(len(lengths)), lengths)
+        sums = torch.zeros(len(lengths), self.width, device=self.run.device)
+        for place, found in self._states(chunk, lengths, count):
+            sums.index_add_(0, torch.from_numpy(sequence[place]).to(sums.device), found)
+        means: NDArray[np.float32] = (
+            (sums / torch.from_numpy(lengths)[:, None].to(sums)).cpu().numpy()
+        )
+        return means
+
+    def _states(
+        self, chunk: bytes, lengths: NDArray[np.int64], count: Callable[[float], None]
+    ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
+        """Places among all residues, and their states (fp32), batch by batch."""
+        cell = self.run.cell
+        tokens = np.frombuffer(encode(chunk), np.uint8)
+        pieces = windows(lengths, cell.context_length, cell.objective)
+        with _kept_output(self.run.model, self.layer) as kept:
+            for some in batches(pieces.size):
+                rows = window_rows(tokens, pieces, some)
+                self.run.logits(rows, pieces.size[some])
+                row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
+                states = kept.pop()  # [width of the rows, rows, hidden]
+                found = states[torch.from_numpy(column), torch.from_numpy(row)].float()
+                yield pieces.place[some][row] + column, found
+                count(float(rows.size))
+
+
+@contextmanager
+def _kept_output(model: Any, layer: int) -> Iterator[list[torch.Tensor]]:
+    """A list that receives the hidden states of `layer` whenever the model is called."""
+    kept: list[torch.Tensor] = []
+
+    def keep(module: Any, inputs: Any, output: Any) -> None:
+        kept.append(output[0] if isinstance(output, tuple) else output)
+
+    decoder = model.decoder
+    if layer == 0:
+        module = model.embedding
+    elif layer == len(decoder.layers):
+        module = decoder.final_layernorm
+    else:
+        module = decoder.layers[layer - 1]
+    handle = module.register_forward_hook(keep)
+    try:
+        yield kept
+    finally:
+        handle.remove()

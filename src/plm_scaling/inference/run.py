@@ -1,0 +1,150 @@
+"""Open a finished run: its cell, its record and its model with the final weights."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from plm_scaling.errors import InferenceError, SweepError
+from plm_scaling.files import read_json
+from plm_scaling.sweep.cells import Cell
+from plm_scaling.sweep.layout import Layout
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", module="megatron")  # says at import that it found no CUDA
+    from megatron.core.models.gpt import GPTModel
+
+    from plm_scaling.train.attention import Segments
+    from plm_scaling.train.batches import Batch
+    from plm_scaling.train.checkpoint import load_weights
+    from plm_scaling.train.losses import model_logits
+    from plm_scaling.train.model import build_model
+    from plm_scaling.train.process import cpu_process
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run with its model, in evaluation mode on `device`."""
+
+    folder: Path
+    cell: Cell
+    record: dict[str, Any]
+    model: GPTModel
+    device: torch.device
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 of all weights: what the model is, however it was stored."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.named_parameters()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tables that the model made say of it."""
+        cell = self.cell
+        return {
+            "cell": cell.cell,
+            "objective": cell.objective,
+            "size": cell.size,
+            "weights": self.weights_sha256,
+        }
+
+    def logits(self, rows: NDArray[np.uint8], sizes: NDArray[np.int64]) -> torch.Tensor:
+        """Logits [rows, width, vocabulary] of `rows` [rows, width] with one sequence each.
+
+        It begins its row and has `sizes` tokens; what follows changes nothing in it. For a causal
+        model that needs no mask, so all rows are attended to in one call.
+        """
+        count, width = rows.shape
+        starts = np.arange(count) * width
+        if self.cell.objective == "clm":
+            segments = Segments.of(starts, np.full(count, width))
+        else:
+            begins = np.stack([starts, starts + sizes], axis=1).ravel()
+            lengths = np.stack([sizes, width - sizes], axis=1).ravel()
+            segments = Segments.of(begins[lengths > 0], lengths[lengths > 0])
+        inputs = torch.from_numpy(rows.astype(np.int64))
+        batch = Batch(
+            inputs=inputs,
+            labels=inputs,
+            loss_mask=torch.ones_like(inputs, dtype=torch.float32),
+            positions=torch.arange(width).expand(count, -1),
+            segments=segments,
+        )
+        return model_logits(self.model, batch.to(self.device))
+
+
+@contextmanager
+def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterator[Run]:
+    """The run in `folder` (result.json, checkpoints/), on CUDA if there is or on `device`.
+
+    Nothing in the folder is changed. Raises `InferenceError` if the run did not finish or its
+    record is damaged, `TrainError` if its checkpoint is.
+    """
+    cell, record = read_record(folder)
+    backend = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same sums in every run on CUDA
+    layout = Layout(backend, 1, 1, 1, cell.batch_rows, "none")
+    # One process with no other to talk to: its groups need no GPU, wherever the model is.
+    with cpu_process(threads, cell.seed):
+        model = build_model(cell, layout, device=backend)
+        load_weights(folder, model)
+        model.eval()
+        with torch.no_grad():
+            yield Run(folder, cell, record, model, torch.device(backend))
+
+
+def find_run(cell: str) -> Path:
+    """The folder of a run, given as itself or as the cell's id below results/*/runs.
+
+    Raises `InferenceError` if there is none, or more than one.
+    """
+    if Path(cell).is_dir():
+        return Path(cell)
+    found = sorted(Path("results").glob(f"*/runs/{cell}")) if "/" not in cell else []
+    if len(found) != 1:
+        raise InferenceError(
+            f"{cell}: neither a run folder nor the id of a cell below results/*/runs; "
+            "`plm-scaling status` lists the cells"
+            if not found
+            else f"{cell} is in {', '.join(map(str, found))}; give one of these folders"
+        )
+    return found[0]
+
+
+def read_record(folder: Path) -> tuple[Cell, dict[str, Any]]:
+    """Cell and record of a run that finished."""
+    result = folder / "result.json"
+    if not result.is_file():
+        raise InferenceError(
+            f"{folder} has no result.json: the cell is not trained; train it first"
+        )
+    try:
+        record = read_json(result)
+        cell = Cell.from_json(json.dumps(record["config"]))
+        name, status, reason = record["cell"], record["status"], record["reason"]
+    except (ValueError, KeyError, TypeError, SweepError) as error:
+        raise InferenceError(
+            f"{result} is no record of a cell of this version ({error}); train the cell again"
+        ) from error
+    if status != "finished":
+        raise InferenceError(f"{folder}: the run {status} ({reason}); take one that finished")
+    if name != cell.cell:
+        raise InferenceError(
+            f"{result} is of cell {name} but describes {cell.cell}: it was put together by hand; "
+            "take the folder that training made"
+        )
+    return cell, record

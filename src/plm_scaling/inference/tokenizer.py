@@ -1,0 +1,76 @@
+"""The protein vocabulary (`plm_scaling.tokens.vocabulary`) as files that `transformers` loads."""
+
+from typing import Any
+
+from plm_scaling.tokens.vocabulary import EOD, RESIDUE_ID, SPECIAL
+
+SPECIAL_TOKENS = {f"<{name}>": number for name, number in SPECIAL.items()}
+END = "<eod>"
+
+
+def tokenizer_json(objective: str) -> dict[str, Any]:
+    """tokenizer.json: one token per letter; blanks are dropped, lower case is read as upper case.
+
+    That is how FASTA is read. What is no residue letter is `<unk>`; characters of code, which only
+    code models know, are among it. A model of masks gets `<eod>` at the end of every sequence, as
+    in training; for a causal one the caller adds it, since a prompt has none.
+    """
+    upper = [
+        {"type": "Replace", "pattern": {"String": letter.lower()}, "content": letter}
+        for letter in sorted(RESIDUE_ID)
+    ]
+    blanks = {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": ""}
+    sequence = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    end = {"SpecialToken": {"id": END, "type_id": 0}}
+    ends = [end] if objective == "mlm" else []
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": number,
+                "content": token,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for token, number in sorted(SPECIAL_TOKENS.items(), key=lambda item: item[1])
+        ],
+        "normalizer": {"type": "Sequence", "normalizers": [blanks, *upper]},
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": {"Regex": "."},
+            "behavior": "Isolated",
+            "invert": False,
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [sequence[0], *ends],
+            "pair": [sequence[0], *ends, sequence[1], *ends],
+            "special_tokens": {END: {"id": END, "ids": [EOD], "tokens": [END]}},
+        },
+        "decoder": {"type": "Fuse"},
+        "model": {
+            "type": "WordLevel",
+            "vocab": dict(sorted((RESIDUE_ID | SPECIAL_TOKENS).items(), key=lambda item: item[1])),
+            "unk_token": "<unk>",
+        },
+    }
+
+
+def tokenizer_config(objective: str, context_length: int) -> dict[str, Any]:
+    """tokenizer_config.json. Causal models pad on the left, so that rows can be continued."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": context_length,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "padding_side": "left" if objective == "clm" else "right",
+        "clean_up_tokenization_spaces": False,
+        "pad_token": "<pad>",
+        "mask_token": "<mask>",
+        "eos_token": END,
+        "unk_token": "<unk>",
+    }

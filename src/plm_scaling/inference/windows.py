@@ -1,0 +1,97 @@
+"""The rows in which sequences of any length are given to a model, and what of each row counts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plm_scaling.tokens.vocabulary import PAD
+
+BATCH_TOKENS = 1 << 14  # rows times width of a forward pass
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of the sequences of a chunk; one row each.
+
+    `sequence` each belongs to; `start` in the joined tokens and `size`, in tokens; the residues
+    from `first` to before `last`, from the window's start, count, so that each counts once.
+    `residues` are all that it holds: the tokens but the eod.
+    """
+
+    sequence: NDArray[np.int64]
+    start: NDArray[np.int64]
+    size: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    residues: NDArray[np.int64]
+
+    @property
+    def place(self) -> NDArray[np.int64]:
+        """Place of each window's first token among the residues of all sequences."""
+        return self.start - self.sequence  # each sequence before it has one eod
+
+
+def windows(lengths: NDArray[np.int64], context_length: int, objective: str) -> Windows:
+    """The windows in which sequences of `lengths` residues, each followed by eod, are read.
+
+    One that fits in the context is a window. A longer one is read in windows of the context's
+    length that overlap by half; the last ends where the sequence does. For a `clm`, a residue
+    counts in the first window that holds it: it is seen after at least half a context, or after
+    all that precedes it. For an `mlm`, whose windows include the eod, it counts in the window in
+    which it is farther from the edge: at least a quarter of a context is on both sides, or all that
+    there is.
+    """
+    masked = int(objective == "mlm")
+    tokens = lengths + masked
+    stride = context_length // 2
+    beyond = np.maximum(tokens - context_length, 0)
+    count = 1 + -(-beyond // stride)
+    sequence = np.repeat(np.arange(len(lengths)), count)
+    number = np.arange(len(sequence)) - (np.cumsum(count) - count)[sequence]
+    offset = np.minimum(number * stride, beyond[sequence])
+    # Where the one before ends to count and this one begins to, from the sequence's start.
+    overlap_begin, overlap_end = offset, (number - 1) * stride + context_length
+    border = (overlap_begin + overlap_end) // 2 if masked else overlap_end
+    begin = np.where(number > 0, border, 0)
+    is_last = number == count[sequence] - 1
+    end = np.where(is_last, lengths[sequence], np.roll(begin, -1))
+    starts = np.cumsum(lengths + 1) - lengths - 1
+    size = np.minimum(tokens, context_length)[sequence]
+    return Windows(
+        sequence=sequence,
+        start=starts[sequence] + offset,
+        size=size,
+        first=begin - offset,
+        last=end - offset,
+        residues=size - masked * is_last,
+    )
+
+
+def batches(sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Places of the rows that go together, by falling size: little of a batch is padding."""
+    order = np.argsort(-sizes, kind="stable")
+    begin = 0
+    while begin < len(order):
+        rows = max(1, BATCH_TOKENS // int(sizes[order[begin]]))
+        yield order[begin : begin + rows]
+        begin += rows
+
+
+def window_rows(
+    tokens: NDArray[np.uint8], pieces: Windows, some: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Rows [len(some), widest] of some windows, from the joined tokens, filled up with pad."""
+    width = int(pieces.size[some].max())
+    column = np.arange(width)
+    inside = column < pieces.size[some, None]
+    rows = np.full(inside.shape, PAD, np.uint8)
+    rows[inside] = tokens[(pieces.start[some, None] + column)[inside]]
+    return rows
+
+
+def counted(pieces: Windows, some: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
+    """Which residues of such rows count."""
+    column = np.arange(width)
+    return (column >= pieces.first[some, None]) & (column < pieces.last[some, None])

@@ -1,0 +1,163 @@
+"""The layout of a cell on a machine: the fewest processes, and the simplest division over them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from plm_scaling.config.machine import Machine
+from plm_scaling.errors import SweepError
+from plm_scaling.progress import short_number
+from plm_scaling.sweep.cells import Cell
+from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.gpus import GPUS
+from plm_scaling.sweep.ladder import VOCABULARY_SIZE
+from plm_scaling.sweep.layout import Layout, check_layout
+from plm_scaling.sweep.memory import process_memory
+
+USABLE_SHARE = 0.92  # of a GPU's memory; the rest is for what the estimate does not know
+# Tokens of a pass beyond which it gains nothing: on GPUs the matrices of the smallest models are
+# large enough, on CPUs activations fall out of the caches.
+MAX_PASS_TOKENS = {"cuda": 1 << 17, "cpu": 1 << 14}
+PASSES_PER_STAGE = 8  # of a pipeline, if the batch allows: the bubble is then at most an eighth
+WHOLE: dict[str, Any] = {
+    "tensor": 1,
+    "pipeline": 1,
+    "data": 1,
+    "micro_batch_rows": 1,
+    "recompute": "none",
+}
+
+
+def choose_layout(cell: Cell, machine: Machine) -> Layout:
+    """How `cell` is trained on `machine`.
+
+    On GPUs: the fewest with which the estimated time is at most `target_hours`, else those with
+    which it is least. They all hold replicas (DP, with the optimizer's state divided among them)
+    as long as one row at a time fits in memory, recomputing activations if need be; otherwise
+    layers are divided within a node (TP), or the model into stages (PP), as little as possible.
+    Then the largest micro-batch that fits, and recomputation only where one row does not fit
+    without. On CPUs: `cpu_processes` replicas, as far as they divide the batch.
+    What `machine.layouts` gives for the cell's size is kept; if it gives all, memory is not asked.
+
+    Raises `SweepError` when nothing fits, or when what is given does not divide the cell.
+    """
+    block = machine.layouts.get(cell.size)
+    given: dict[str, Any] = {} if block is None else block.model_dump(exclude_none=True)
+    check_layout(cell, Layout(backend=machine.backend, **(WHOLE | given)))
+    if machine.backend == "cpu":
+        return _cpu_layout(cell, machine, given)
+    if given.keys() == WHOLE.keys():
+        return Layout(backend="cuda", **given)
+    hours_of_one = estimated_hours(cell, Layout(backend="cuda", **WHOLE), machine)
+    counts = list(_gpu_counts(machine))
+    for count in counts:
+        if hours_of_one / count <= machine.target_hours:
+            for layout in _fitting(cell, machine, count, given):
+                if estimated_hours(cell, layout, machine) <= machine.target_hours:
+                    return layout
+    slower = [layout for count in counts for layout in _fitting(cell, machine, count, given)]
+    if not slower:
+        raise SweepError(_nothing_fits(cell, machine, given))
+    return min(slower, key=lambda layout: estimated_hours(cell, layout, machine))
+
+
+def _cpu_layout(cell: Cell, machine: Machine, given: dict[str, Any]) -> Layout:
+    layout = Layout(backend="cpu", **(WHOLE | given))
+    if "data" not in given:
+        rows = cell.batch_rows // layout.micro_batch_rows
+        data = _largest_divisor(rows, machine.cpu_processes // layout.tensor)
+        layout = replace(layout, data=data)
+    if "micro_batch_rows" not in given:
+        rows = cell.batch_rows // layout.data
+        layout = replace(layout, micro_batch_rows=_largest_divisor(rows, _most_rows(cell, layout)))
+    return layout
+
+
+def _gpu_counts(machine: Machine) -> Iterator[int]:
+    """Numbers of GPUs that a cell may take: up to a node, then whole nodes."""
+    yield from range(1, min(machine.gpus_per_node, machine.max_gpus) + 1)
+    yield from range(2 * machine.gpus_per_node, machine.max_gpus + 1, machine.gpus_per_node)
+
+
+def _fitting(cell: Cell, machine: Machine, count: int, given: dict[str, Any]) -> Iterator[Layout]:
+    """Layouts on `count` GPUs that fit in memory, those that divide the model least first."""
+    limit = USABLE_SHARE * GPUS[machine.gpu].memory_bytes
+    for tensor, pipeline, data in _divisions(cell, machine, count, given):
+        divided = {"tensor": tensor, "pipeline": pipeline, "data": data}
+        rows = cell.batch_rows // data
+        for recompute in (given["recompute"],) if "recompute" in given else ("none", "full"):
+            layout = Layout(backend="cuda", **(WHOLE | given | divided | {"recompute": recompute}))
+            if rows % layout.micro_batch_rows or process_memory(cell, layout).total > limit:
+                continue
+            if "micro_batch_rows" not in given:
+                layout = _with_largest_pass(cell, layout, limit)
+            yield layout
+            break
+
+
+def _divisions(
+    cell: Cell, machine: Machine, count: int, given: dict[str, Any]
+) -> Iterator[tuple[int, int, int]]:
+    """(tensor, pipeline, data) that divide model, node and batch; the least divided model first.
+
+    A tensor group exchanges activations in every layer, so it lies within a node.
+    """
+    on_node = min(count, machine.gpus_per_node)
+    for pipeline in range(1, min(cell.layers, count) + 1):
+        if cell.layers % pipeline or given.get("pipeline", pipeline) != pipeline:
+            continue
+        for tensor in range(1, on_node + 1):
+            wholes = (cell.heads, cell.ffn, VOCABULARY_SIZE, cell.context_length, on_node)
+            if given.get("tensor", tensor) != tensor or any(whole % tensor for whole in wholes):
+                continue
+            data, rest = divmod(count, tensor * pipeline)
+            if rest == 0 and cell.batch_rows % data == 0 and given.get("data", data) == data:
+                yield tensor, pipeline, data
+
+
+def _with_largest_pass(cell: Cell, one_row: Layout, limit: float) -> Layout:
+    """The layout with the largest micro-batch that divides the rows and fits."""
+    rows, most = cell.batch_rows // one_row.data, _most_rows(cell, one_row)
+    best = one_row
+    for micro in (n for n in range(2, most + 1) if rows % n == 0):
+        layout = replace(one_row, micro_batch_rows=micro)
+        if process_memory(cell, layout).total <= limit:
+            best = layout
+    return best
+
+
+def _most_rows(cell: Cell, layout: Layout) -> int:
+    """Rows of a pass beyond which nothing is gained."""
+    most = MAX_PASS_TOKENS[layout.backend] // cell.context_length
+    rows = cell.batch_rows // layout.data
+    if layout.pipeline > 1:
+        rows //= PASSES_PER_STAGE * layout.pipeline
+    return max(1, min(most, rows))
+
+
+def _largest_divisor(whole: int, most: int) -> int:
+    return max(n for n in range(1, max(1, min(whole, most)) + 1) if whole % n == 0)
+
+
+def _nothing_fits(cell: Cell, machine: Machine, given: dict[str, Any]) -> str:
+    possible = [
+        Layout(
+            backend="cuda",
+            **(WHOLE | {"recompute": "full"} | given)
+            | {"tensor": tensor, "pipeline": pipeline, "data": data},
+        )
+        for count in _gpu_counts(machine)
+        for tensor, pipeline, data in _divisions(cell, machine, count, given)
+    ]
+    gpus = f"{machine.max_gpus} {machine.gpu} ({machine.gpus_per_node} a node)"
+    where = f"size {cell.size} on up to {gpus}"
+    if not possible:
+        return f"{where}: machine.layouts gives {given}, which no number of these GPUs allows"
+    needs = {layout: process_memory(cell, layout).total for layout in possible}
+    least = min(needs, key=lambda layout: needs[layout])
+    return (
+        f"{where}: nothing fits. A GPU has {short_number(GPUS[machine.gpu].memory_bytes)}B; the "
+        f"least that one needs is {short_number(needs[least])}B, with {least.to_json()}. Raise "
+        "machine.max_gpus or name a GPU with more memory"
+        + ("; or give less in machine.layouts" if given else "")
+    )

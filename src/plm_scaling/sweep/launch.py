@@ -1,0 +1,75 @@
+"""What a training job asks of a scheduler, and how its processes are started."""
+
+import math
+
+from plm_scaling.config.machine import Machine
+from plm_scaling.sweep.cells import Cell
+from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.layout import Layout
+from plm_scaling.sweep.memory import process_memory
+
+CUDA_HOST_BYTES = 8e9  # of a process: libraries, pinned buffers, the caches of the file system
+STARTING_MINUTES = 30  # beside the estimate: a queue's slow file system, imports, evaluations
+
+
+def nodes(layout: Layout, machine: Machine) -> int:
+    """Nodes of the job; processes of the CPU backend share one."""
+    return 1 if layout.backend == "cpu" else -(-layout.processes // machine.gpus_per_node)
+
+
+def processes_per_node(layout: Layout, machine: Machine) -> int:
+    """Processes on each node of the job."""
+    return layout.processes // nodes(layout, machine)
+
+
+def launcher(layout: Layout, machine: Machine) -> str:
+    """The command that is put before a Python program to start it in all processes.
+
+    One process is Python itself. On one node torchrun gives each its rank; on several that would
+    need a torchrun on every node and an address for them to meet, so there Slurm starts the
+    processes, and the program reads ranks and address from Slurm's variables. srun is told
+    everything: inside a job of Snakemake's Slurm plugin it finds nothing but the job's id.
+    """
+    if layout.processes == 1:
+        return "python"
+    per_node = processes_per_node(layout, machine)
+    if nodes(layout, machine) == 1:
+        return f"torchrun --standalone --nproc-per-node {per_node}"
+    return (
+        f"srun --nodes {nodes(layout, machine)} --ntasks {layout.processes} --ntasks-per-node "
+        f"{per_node} --gpus {layout.processes} --cpus-per-task {machine.threads} "
+        "--kill-on-bad-exit python"
+    )
+
+
+def resources(cell: Cell, layout: Layout, machine: Machine, attempt: int) -> dict[str, int | str]:
+    """Threads and resources of the job on each node; memory and time grow with the attempts.
+
+    The names are those of Snakemake's Slurm plugin; `gpu` counts all nodes' GPUs. With `mpi` the
+    plugin leaves starting the processes to the job.
+    """
+    per_node = processes_per_node(layout, machine)
+    asked: dict[str, int | str] = {
+        "threads": machine.threads * per_node,
+        "mem_mb": attempt * math.ceil(per_node * _host_bytes(cell, layout) / 1e6),
+        "runtime": attempt
+        * math.ceil(STARTING_MINUTES + 1.5 * 60 * estimated_hours(cell, layout, machine)),
+    }
+    if layout.backend == "cuda":
+        asked["gpu"] = layout.processes
+    if nodes(layout, machine) > 1:
+        asked |= {
+            "mpi": "srun",
+            "nodes": nodes(layout, machine),
+            "tasks_per_node": per_node,
+            "cpus_per_task": machine.threads,
+        }
+    return asked
+
+
+def _host_bytes(cell: Cell, layout: Layout) -> float:
+    """Main memory of a process: for a GPU's, also the copy of its state that a checkpoint makes."""
+    memory = process_memory(cell, layout)
+    if layout.backend == "cuda":
+        return CUDA_HOST_BYTES + memory.weights + memory.optimizer
+    return 1.25 * memory.total

@@ -1,0 +1,129 @@
+"""The loop: steps, evaluations and checkpoints, from a position to the end of the run."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from plm_scaling.sweep.cells import Cell
+from plm_scaling.train.curve import append_curve
+from plm_scaling.train.engine import Engine
+from plm_scaling.train.evaluate import HeldOut
+from plm_scaling.train.feed import Batches
+from plm_scaling.train.optimizer import learning_rate
+from plm_scaling.train.position import Position, held_out_divergence, too_many_skipped
+from plm_scaling.train.process import Process
+from plm_scaling.train.profiling import StepProfile
+from plm_scaling.train.report import CellReporter
+from plm_scaling.train.stop import StopRequest
+from plm_scaling.train.throughput import Machine, Throughput
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the loop ended, and why if not at the last step."""
+
+    status: Literal["finished", "diverged", "stopped"]
+    reason: str = ""
+
+
+@dataclass
+class Loop:
+    """Takes a run from `position` to its end; `save` writes a checkpoint there.
+
+    Every process of the layout runs it and comes to the same decisions, from losses and flags that
+    all of them share. `reporter` and the curve are those of the first process.
+    """
+
+    cell: Cell
+    process: Process
+    machine: Machine
+    engine: Engine
+    feed: Batches
+    held_out: HeldOut
+    position: Position
+    curve: Path
+    reporter: CellReporter | None
+    save: Callable[[], None]
+
+    def train(
+        self, request: StopRequest, checkpoint_seconds: float, profile: StepProfile
+    ) -> Outcome:
+        """Train to the last step, or until the run has diverged or is asked to stop.
+
+        A request is heeded after the running step, before an evaluation that may be due: that is
+        made up for when the run goes on.
+        """
+        position, steps = self.position, self.cell.steps
+        saved = time.monotonic()
+        while True:
+            if position.step >= self._next_evaluation():
+                self.evaluate()
+                if reason := held_out_divergence(position, self.cell):
+                    return Outcome("diverged", reason)
+            if position.step == steps:
+                return Outcome("finished")
+            self.step()
+            profile.step()
+            if reason := too_many_skipped(position, self.cell):
+                return Outcome("diverged", reason)
+            waited = time.monotonic() - saved
+            stop, due = self.process.maximum(
+                request.signal or 0, float(waited >= checkpoint_seconds)
+            )
+            if stop:
+                self.save()
+                return Outcome("stopped", f"signal {stop:.0f}")
+            if due:
+                self.save()
+                saved = time.monotonic()
+
+    def step(self) -> None:
+        """One step, made or skipped."""
+        cell, position = self.cell, self.position
+        begin = time.monotonic()
+        own = self.feed.at(position.step)
+        step = self.engine.train_step(
+            own.batches, learning_rate(position.step + 1, cell), position.loss_limit(cell)
+        )
+        position.count(step, own.unpadded_tokens, time.monotonic() - begin)
+        if self.reporter:
+            self.reporter.report(position.step, position.losses, position.seconds)
+
+    def evaluate(self) -> None:
+        """Evaluate on the held-out sets and append the losses to the curve."""
+        cell, position = self.cell, self.position
+        losses = self.engine.held_out_losses(self.held_out)
+        mean_loss, mean_norm = position.evaluated(losses)
+        if self.reporter is None:
+            return
+        tokens = position.step * cell.batch_rows * cell.context_length
+        speed = Throughput.of(cell, position, self.machine)
+        append_curve(
+            self.curve,
+            [
+                (
+                    position.step,
+                    tokens,
+                    6.0 * cell.n_params * tokens,
+                    split,
+                    loss,
+                    learning_rate(position.step, cell),
+                    mean_norm if split == "train" else None,
+                    speed.tokens_per_second,
+                    speed.unpadded_tokens_per_second,
+                    speed.flops_per_second,
+                    speed.utilisation,
+                )
+                for split, loss in {"train": mean_loss, **losses}.items()
+                if loss is not None
+            ],
+        )
+
+    def _next_evaluation(self) -> float:
+        """The step after which the next evaluation is due; evenly spaced, the last at the end."""
+        done, all_of_them = self.position.evaluations, self.cell.evaluations
+        if done == all_of_them:
+            return float("inf")
+        return round((done + 1) * self.cell.steps / all_of_them)

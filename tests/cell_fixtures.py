@@ -1,0 +1,51 @@
+"""Cells for tests of the model: any shape, everything else of little account."""
+
+from plm_scaling.sweep.cells import Cell
+from plm_scaling.sweep.ladder import Shape
+
+
+def cell_of(objective: str, shape: Shape, recipe: str = "study", **changes: object) -> Cell:
+    """A cell of this shape; `changes` replace any of its fields."""
+    is_mlm = objective == "mlm"
+    values: dict[str, object] = {
+        "objective": objective,
+        "recipe": recipe,
+        "size": "test",
+        "layers": shape.layers,
+        "hidden": shape.hidden,
+        "ffn": shape.ffn,
+        "heads": shape.heads,
+        "n_params": shape.n_params(recipe),
+        "n_params_total": shape.n_params_total(recipe),
+        "tokens": 10 * 4 * 64,
+        "steps": 10,
+        "batch_rows": 4,
+        "context_length": 64,
+        "flops_budget": 1e9,
+        "flops": 1e9,
+        "flops_exact": 1e9,
+        "corpus": "test",
+        "mixture": {"a": 0.5, "b": 0.5},
+        "strata": ["kept"],
+        "unique_tokens_limit": None,
+        "mask_ratio": 0.15 if is_mlm else None,
+        "masking": "token" if is_mlm else None,
+        "init_from": None,
+        "seed": 1,
+        "data_seed": 1,
+        "peak_learning_rate": 1e-2,
+        "final_learning_rate": 1e-3,
+        "warmup_steps": 2,
+        "weight_decay": 0.1,
+        "beta1": 0.9,
+        "beta2": 0.95,
+        "gradient_clip": 1.0,
+        "init_std": 0.1,
+        "precision": "fp32",
+        "evaluations": 2,
+        "valid_rows": 4,
+        "divergence_loss": 3.5,
+        "spike_loss": 3.0,
+        "max_skipped_steps": 10,
+    }
+    return Cell(**(values | changes))

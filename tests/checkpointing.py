@@ -1,0 +1,108 @@
+"""Small models, optimizers and checkpoints for tests of checkpoints."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from cell_fixtures import cell_of
+from megatron.core.dist_checkpointing import ShardedTensor
+
+from plm_scaling.files import sha256_of
+from plm_scaling.sweep.cells import Cell
+from plm_scaling.sweep.ladder import Shape
+from plm_scaling.train.checkpoint import save_checkpoint
+from plm_scaling.train.checkpoint_record import RECORD, Record
+from plm_scaling.train.digests import FileDigest
+from plm_scaling.train.model import build_model
+from plm_scaling.train.sharded import load_adamw, load_model, sharded_adamw, sharded_model
+
+SHAPE = Shape(layers=3, hidden=16, ffn=42, heads=2)
+IDENTITY = {"cell": "0123456789", "data_sha256": "1", "stage_version": "2"}
+
+
+class Training:
+    """A model and its AdamW after one step with random gradients, or before any."""
+
+    def __init__(self, cell: Cell | None = None, seed: int = 1, stepped: bool = True) -> None:
+        torch.manual_seed(seed)
+        self.model = build_model(cell or cell_of("clm", SHAPE))
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), fused=True)
+        if stepped:
+            for parameter in self.model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            self.optimizer.step()
+
+    def state(self) -> dict[str, Any]:
+        """As the engine gives it."""
+        weights = sharded_model(self.model)
+        return {"model": weights, "optimizer": sharded_adamw(self.optimizer, self.model, weights)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what was read."""
+        load_model(self.model, state["model"])
+        load_adamw(self.optimizer, self.model, state["optimizer"])
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Copies of weights and moments by name."""
+        found = {}
+        for name, parameter in self.model.named_parameters():
+            found[name] = parameter.detach().clone()
+            for key, value in self.optimizer.state[parameter].items():
+                found[f"{key} {name}"] = value.detach().clone()
+        return found
+
+
+def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """To the last bit."""
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+def filled(
+    value: float, megabytes: float = 0.2, replica: int = 0, names: str = "abcd"
+) -> dict[str, Any]:
+    """A state without a model: tensors that hold one value; one replica of them is written."""
+    size = int(megabytes * 1e6 / 4 / len(names))
+    tensors = {
+        name: ShardedTensor.from_rank_offsets(
+            name, torch.full((size,), float(value)), replica_id=replica
+        )
+        for name in names
+    }
+    return {"step": int(value), **tensors}
+
+
+def assert_filled(state: dict[str, Any], value: float) -> None:
+    """That a state is `filled(value)`."""
+    assert state["step"] == value
+    assert all(bool((state[name] == value).all()) for name in "abcd")
+
+
+def sign(path: Path) -> None:
+    """Make checkpoint.json fit the files as they are, as someone who altered them would."""
+    content = json.loads((path / RECORD).read_text())
+    files = {
+        name: FileDigest((path / name).stat().st_size, sha256_of(path / name))
+        for name in content["files"]
+    }
+    record = Record(content["step"], content["identity"], content["position"], files)
+    (path / RECORD).write_text(record.to_json())
+
+
+def finished_run(folder: Path, cell: Cell, seed: int = 1, status: str = "finished") -> Training:
+    """What training leaves; needs a process of one."""
+    training = Training(cell, seed)
+    identity = {**IDENTITY, "cell": cell.cell}
+    save_checkpoint(folder / "checkpoints", cell.steps, identity, {}, training.state())
+    record = {
+        "cell": cell.cell,
+        "status": status,
+        "reason": "" if status == "finished" else "loss 9 at step 7",
+        "steps": cell.steps,
+        "config": asdict(cell),
+    }
+    (folder / "result.json").write_text(json.dumps(record))
+    return training

@@ -1,0 +1,57 @@
+"""megatron-core's CUDA code on CPUs and gloo, to test the logic of the cuda engine without a GPU.
+
+For tests alone. What it replaces: the current device and its synchronisation, `Tensor.cuda` and
+`Tensor.type`, `device="cuda"` in calls of PyTorch, and what `process.py` does for the cuda backend.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+from torch.overrides import TorchFunctionMode
+
+from plm_scaling.train import process
+
+CPU = torch.device("cpu")
+
+
+class _CudaIsCpu(TorchFunctionMode):
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if str(kwargs.get("device", "")).startswith("cuda"):
+            kwargs["device"] = CPU
+        return function(*args, **kwargs)
+
+
+def _type(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    if args or kwargs:
+        return _real_type(tensor, *args, **kwargs)
+    return f"torch.cuda.{_real_type(tensor).split('.')[-1]}"
+
+
+_real_type = torch.Tensor.type
+_real_init = dist.init_process_group
+
+
+@contextmanager
+def cuda_on_cpu() -> Iterator[None]:
+    """Within the block, layouts of the cuda backend train on the CPU."""
+
+    def init(backend: str, **kwargs: Any) -> None:
+        _real_init("gloo", **kwargs)
+
+    with (
+        mock.patch("torch.cuda.current_device", lambda: CPU),
+        mock.patch("torch.cuda.synchronize", lambda *_: None),
+        mock.patch.object(torch.Tensor, "cuda", lambda tensor, *_, **__: tensor),
+        mock.patch.object(torch.Tensor, "type", _type),
+        mock.patch.object(process, "_device", lambda layout, place: CPU),
+        mock.patch("torch.distributed.init_process_group", init),
+        _CudaIsCpu(),
+    ):
+        yield

@@ -1,0 +1,60 @@
+"""Folders of finished runs, as training leaves them, with weights that were never trained."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from cell_fixtures import cell_of
+
+from plm_scaling.sweep.cells import Cell
+from plm_scaling.sweep.ladder import Shape
+from plm_scaling.train import STAGE_VERSION
+from plm_scaling.train.checkpoint import save_checkpoint
+from plm_scaling.train.curve import append_curve, truncate_curve
+from plm_scaling.train.model import build_model
+from plm_scaling.train.process import cpu_process
+from plm_scaling.train.record import result_record
+from plm_scaling.train.sharded import sharded_model
+
+CONTEXT = 64
+SHAPE = Shape(layers=2, hidden=24, ffn=40, heads=3)
+
+
+def finished_run(
+    folder: Path,
+    objective: str = "clm",
+    recipe: str = "study",
+    status: str = "finished",
+    weights_seed: int = 3,
+    **changes: object,
+) -> Cell:
+    """Make the folder; norms and biases have random values too, so that none is like another."""
+    cell = cell_of(objective, SHAPE, recipe, context_length=CONTEXT, **changes)
+    with cpu_process(threads=1, seed=3):
+        model = build_model(cell)
+        torch.manual_seed(weights_seed)
+        with torch.no_grad():
+            for value in model.parameters():
+                value.add_(torch.randn_like(value) * 0.2)
+        identity = {"cell": cell.cell, "data_sha256": "0", "stage_version": str(STAGE_VERSION)}
+        state = {"model": sharded_model(model)}
+        save_checkpoint(folder / "checkpoints", cell.steps, identity, {}, state)
+    curve = folder / "curve.csv"
+    truncate_curve(curve, 0)
+    append_curve(curve, [(5, 1, 1.0, "valid", 2.9, 0.1, 9.0), (10, 2, 2.0, "train", 2.4, 0.1, 9.0)])
+    append_curve(curve, [(10, 2, 2.0, "valid", 2.5, 0.1, 9.0)])
+    record = result_record(
+        cell,
+        status=status,
+        reason="" if status == "finished" else "loss 9 at step 7",
+        step=cell.steps,
+        losses=[2.9, 2.5],
+        unique_tokens=1000,
+        curve=curve,
+        wall_seconds=1.0,
+        data_sha256="0",
+    )
+    (folder / "result.json").write_text(json.dumps(record))
+    assert record["config"] == dataclasses.asdict(cell)
+    return cell

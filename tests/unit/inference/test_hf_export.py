@@ -1,0 +1,180 @@
+"""An exported cell, loaded by transformers alone, is the model that was trained."""
+
+import json
+import os
+import subprocess
+import sys
+
+import hf_reader
+import numpy as np
+import pytest
+import torch
+from finished_runs import SHAPE, finished_run
+from hf_reader import PROMPTS, PROTEINS
+
+from plm_scaling.errors import InferenceError
+from plm_scaling.inference.embedder import Embedder
+from plm_scaling.inference.export import export_cell
+from plm_scaling.inference.run import open_run
+from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.weights import hf_weights
+from plm_scaling.tokens.vocabulary import EOD, MASK, RESIDUE_ID, UNK, decode, encode
+
+KINDS = [(o, r) for o in ("clm", "mlm") for r in ("study", "prenorm")]
+pytestmark = pytest.mark.slow  # transformers takes seconds to import
+kinds = pytest.mark.parametrize(("objective", "recipe"), KINDS)
+
+
+def rows_for(objective):
+    """Three proteins of 39 residues and, for an MLM, the first one with masks."""
+    rows = np.random.default_rng(4).integers(1, 21, (3, 40)).astype(np.uint8)
+    rows[:, -1] = EOD
+    if objective == "clm":
+        return rows
+    masked = rows[:1].copy()
+    masked[:, :-1:7] = MASK
+    return np.concatenate([rows, masked])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Each run, and its export beside it, named as {objective}-{recipe}."""
+    folder = tmp_path_factory.mktemp("export")
+    for objective, recipe in KINDS:
+        run = folder / "runs" / f"{objective}-{recipe}"
+        finished_run(run, objective, recipe)
+        export_cell(str(run), folder / f"{objective}-{recipe}", threads=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def loaded(folder):
+    """What transformers found in the exports; see `hf_reader`."""
+    runs = {f"{o}-{r}": (o, (o, r) != ("clm", "prenorm"), rows_for(o).tolist()) for o, r in KINDS}
+    (folder / "runs.json").write_text(json.dumps(runs))
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, hf_reader.__file__, folder / "runs.json", folder / "found.npz"],
+        env=environment | {"HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(np.load(folder / "found.npz"))
+
+
+@kinds
+def test_logits_are_those_of_the_trained_model(folder, loaded, objective, recipe):
+    name = f"{objective}-{recipe}"
+    rows = rows_for(objective)
+    with open_run(folder / "runs" / name, 1) as run:
+        expected = run.logits(rows, np.full(len(rows), rows.shape[1])).numpy()
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(loaded[f"{name}/logits"], expected, atol=1e-4)
+    np.testing.assert_allclose(loaded[f"{name}/again"], expected, atol=1e-4)
+    assert loaded[f"{name}/parameters"] == SHAPE.n_params_total(recipe)
+    if f"{name}/explicit" in loaded:
+        np.testing.assert_allclose(loaded[f"{name}/explicit"], expected, atol=1e-4)
+        np.testing.assert_allclose(loaded[f"{name}/attention sums"], 1, atol=1e-5)
+
+
+def test_classes_are_stock_where_one_fits(loaded):
+    classes = {name: str(loaded[f"{name}/class"]) for name in ("clm-prenorm", "mlm-prenorm")}
+    assert classes == {"clm-prenorm": "Qwen3ForCausalLM", "mlm-prenorm": "PlmScalingForMaskedLM"}
+
+
+@kinds
+def test_hidden_states_are_those_of_the_trained_model(folder, loaded, objective, recipe):
+    name = f"{objective}-{recipe}"
+    proteins = entries(rows_for(objective)[:3])
+    with open_run(folder / "runs" / name, 1) as run:
+        for layer in range(SHAPE.layers + 1):
+            ours = Embedder(run, layer).residues(proteins, np.full(3, 39), lambda n: None)
+            theirs = loaded[f"{name}/states/{layer}"][:3, :-1]
+            np.testing.assert_allclose(ours.reshape(theirs.shape), theirs, atol=1e-4)
+    assert f"{name}/states/{SHAPE.layers + 1}" not in loaded
+    np.testing.assert_array_equal(loaded[f"{name}/base"], loaded[f"{name}/states/{SHAPE.layers}"])
+
+
+@pytest.mark.parametrize("recipe", ["study", "prenorm"])
+def test_causal_loss_is_the_score_of_the_protein(folder, loaded, recipe):
+    rows = rows_for("clm")
+    with open_run(folder / f"runs/clm-{recipe}", 1) as run:
+        scores = Scorer(run).nll_per_residue(entries(rows), np.full(3, 39))
+    assert loaded[f"clm-{recipe}/loss"] == pytest.approx(scores.mean(), abs=1e-5)
+
+
+@kinds
+def test_padding_changes_no_logits(loaded, objective, recipe):
+    name = f"{objective}-{recipe}"
+    for number in range(len(PROTEINS)):
+        alone = loaded[f"{name}/alone/{number}"]
+        for side in ("left", "right"):
+            padded = loaded[f"{name}/padded {side}/{number}"]
+            np.testing.assert_allclose(padded, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["study", "prenorm"])
+def test_generate_continues_each_prompt_with_the_likeliest_residues(folder, loaded, recipe):
+    greedy = loaded[f"clm-{recipe}/greedy"]
+    np.testing.assert_array_equal(greedy, loaded[f"clm-{recipe}/greedy, no cache"])
+    allowed = [*RESIDUE_ID.values(), EOD]
+    with open_run(folder / f"runs/clm-{recipe}", 1) as run:
+        for prompt, row in zip(PROMPTS, greedy, strict=True):
+            tokens = np.trim_zeros(row, "f").astype(np.uint8)
+            assert decode(tokens.tobytes()).startswith(prompt)
+            logits = run.logits(tokens[None], np.array([len(tokens)]))[0].numpy()
+            chosen = np.array(allowed)[logits[:, allowed].argmax(1)]
+            np.testing.assert_array_equal(chosen[len(prompt) - 1 : -1], tokens[len(prompt) :])
+    sampled = loaded[f"clm-{recipe}/sampled"]
+    assert set(sampled[:, max(map(len, PROMPTS)) :].ravel()) <= {0, *allowed}
+
+
+@kinds
+def test_tokenizer_gives_the_ids_of_training(loaded, objective, recipe):
+    name = f"{objective}-{recipe}"
+    end = [EOD] if objective == "mlm" else []
+    for number, protein in enumerate(PROTEINS):
+        letters = "".join(protein.split()).upper()  # as the FASTA reader does
+        own = list(encode(letters.encode() + b"\n\0"))
+        assert list(loaded[f"{name}/ids/{number}"]) == own[:-1] + end
+    assert UNK in loaded[f"{name}/ids/1"]
+    assert list(loaded[f"{name}/ids/end"]) == [RESIDUE_ID["M"], RESIDUE_ID["K"], EOD]
+    assert list(loaded[f"{name}/ids/mask"]) == [RESIDUE_ID["M"], MASK, RESIDUE_ID["V"]]
+    assert str(loaded[f"{name}/text"]) == PROTEINS[0]
+
+
+def test_card_has_the_facts_of_the_record(folder):
+    card = (folder / "mlm-study/README.md").read_text()
+    record = json.loads((folder / "runs/mlm-study/result.json").read_text())
+    for fact in (record["cell"], "15 %", "`token`", "| valid | 2.5000 | 12.182 |", "1.69e+08"):
+        assert fact in card
+
+
+@pytest.mark.parametrize("fault", ["model_card", "write_json", "hf_weights"])
+def test_export_that_fails_leaves_nothing(folder, tmp_path, monkeypatch, fault):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(f"plm_scaling.inference.export.{fault}", fail)
+    with pytest.raises(OSError, match="disk full"):
+        export_cell(str(folder / "runs/clm-study"), tmp_path / "out", threads=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_replaces_no_folder(folder, tmp_path):
+    (tmp_path / "mine").touch()
+    with pytest.raises(InferenceError, match="exists"):
+        export_cell(str(folder / "runs/clm-study"), tmp_path, threads=1)
+    assert (tmp_path / "mine").exists()
+
+
+def test_weight_that_is_not_known_is_refused():
+    state = {"decoder.layers.0.mlp.router.weight": torch.ones(2)}
+    with pytest.raises(
+        InferenceError, match=r"no place for weight decoder\.layers\.0\.mlp\.router"
+    ):
+        hf_weights(state, SHAPE)
+
+
+def entries(rows):
+    return b"".join(decode(row[:-1].tobytes()).encode() + b"\n\0" for row in rows)

@@ -1,0 +1,258 @@
+"""Scores are the model's own losses, for causal and for masked models."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from corpora import pack_rows
+from finished_runs import CONTEXT, finished_run
+
+from plm_scaling.errors import InferenceError
+from plm_scaling.inference.run import open_run
+from plm_scaling.inference.scorer import Scorer, clm_scorer
+from plm_scaling.inference.windows import windows
+from plm_scaling.tokens.packing import segment_bounds
+from plm_scaling.tokens.vocabulary import EOD, MASK, PAD, RESIDUE_ID, STANDARD, encode
+from plm_scaling.train.batches import causal_batch
+from plm_scaling.train.losses import model_logits, model_losses
+
+
+def random_sequences(n, seed):
+    """Sequences of 5 to 60 residues."""
+    rng = np.random.default_rng(seed)
+    return ["".join(rng.choice(list(STANDARD), rng.integers(5, 60))) for _ in range(n)]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    finished_run(folder / "clm", "clm")
+    finished_run(folder / "mlm", "mlm")
+    return folder
+
+
+@pytest.fixture
+def causal(runs):
+    with clm_scorer(runs / "clm", threads=1) as scorer:
+        yield scorer
+
+
+@pytest.fixture
+def masked(runs):
+    with open_run(runs / "mlm", threads=1) as run:
+        yield Scorer(run)
+
+
+def entries(sequences):
+    return b"".join(text.encode() + b"\n\0" for text in sequences)
+
+
+def lengths_of(sequences):
+    return np.array([len(text) for text in sequences])
+
+
+def score(scorer, sequences):
+    return scorer.nll_per_residue(entries(sequences), lengths_of(sequences))
+
+
+def own(scorer, sequences):
+    """Log-probabilities of each sequence's residues."""
+    lengths = lengths_of(sequences)
+    return np.split(scorer.scores(entries(sequences), lengths).own, np.cumsum(lengths)[:-1])
+
+
+def test_causal_scores_are_the_losses_of_the_models_own_evaluation(causal):
+    """Packed as for training and evaluated as there, without the prediction of eod."""
+    sequences = [s for s in random_sequences(200, 3) if 1 < len(s) < CONTEXT]
+    rows = pack_rows(sequences, CONTEXT)
+    batch = causal_batch(rows)
+    losses = model_losses(causal.run.model, batch).flatten().numpy()
+    scores = dict(zip(sequences, score(causal, sequences), strict=True))
+    alone = dict(zip(sequences, own(causal, sequences), strict=True))
+    flat = rows.ravel()
+    for start, length in zip(*segment_bounds(rows), strict=True):
+        text = next(
+            s for s in scores if encode(entries([s])) == flat[start : start + length].tobytes()
+        )
+        expected = losses[start : start + length - 2]
+        assert scores[text] == pytest.approx(expected.mean(), abs=2e-6)
+        np.testing.assert_allclose(-alone[text][1:], expected, atol=1e-5)
+        assert np.isnan(alone[text][0])
+
+
+def masked_logs(scorer, tokens, positions):
+    """Log-probabilities at `positions` of one row of tokens [length] where those are masked."""
+    row = np.array(tokens, np.uint8)[None]
+    row[0, positions] = MASK
+    batch = causal_batch(row)  # which holds the row as one segment
+    assert len(batch.segments.groups) == 1
+    logits = model_logits(scorer.run.model, batch)[0, positions]
+    return logits.log_softmax(-1).numpy()
+
+
+def test_masked_scores_are_those_of_each_residue_masked_alone(masked):
+    sequences = [s[:30] for s in random_sequences(12, 5)]
+    found = own(masked, sequences)
+    scores = score(masked, sequences)
+    marginals = masked.scores(entries(sequences), lengths_of(sequences), marginals=True).marginals
+    for text, logs, nll in zip(sequences, found, scores, strict=True):
+        tokens = list(encode(entries([text])))
+        assert tokens[-1] == EOD
+        expected = np.array([masked_logs(masked, tokens, [i])[0] for i in range(len(text))])
+        np.testing.assert_allclose(logs, expected[range(len(text)), tokens[:-1]], atol=1e-5)
+        assert nll == pytest.approx(-logs.mean(), abs=1e-5)
+        standard = expected[:, [RESIDUE_ID[letter] for letter in STANDARD]]
+        np.testing.assert_allclose(marginals[: len(text)], standard, atol=1e-5)
+        marginals = marginals[len(text) :]
+    assert len(marginals) == 0
+
+
+def test_fast_scores_mask_every_residue_once_as_many_together_as_in_training(masked, monkeypatch):
+    fast = Scorer(masked.run, fast=True)
+    text = random_sequences(1, 6)[0] + "ACDEFGHIKLMNPQRSTVWY"
+    text = text[:40]
+    passes = []
+    logits = type(masked.run).logits
+
+    def seen(run, rows, sizes):
+        passes.extend(rows)
+        return logits(run, rows, sizes)
+
+    monkeypatch.setattr(type(masked.run), "logits", seen)
+    (found,) = own(fast, [text])
+    masks = np.array(passes)[:, :40] == MASK
+    assert len(masks) == round(1 / masked.run.cell.mask_ratio)
+    assert (masks.sum(0) == 1).all()
+    assert set(masks.sum(1)) <= {40 // 7, 40 // 7 + 1}
+    assert (np.array(passes)[:, 40] == EOD).all()
+    tokens = list(encode(entries([text])))
+    for mask in masks:
+        places = np.flatnonzero(mask)
+        expected = masked_logs(masked, tokens, places)[range(len(places)), np.array(tokens)[places]]
+        np.testing.assert_allclose(found[places], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked", "fast"])
+def test_scores_depend_neither_on_batching_nor_on_neighbours(request, monkeypatch, kind):
+    scorer = request.getfixturevalue("causal" if kind == "causal" else "masked")
+    scorer = dataclasses.replace(scorer, fast=kind == "fast")
+    n = 60 if kind == "causal" else 6
+    sequences = [s * (1 + i % 4) for i, s in enumerate(random_sequences(n, 4))]
+    together = score(scorer, sequences)
+    alone = [score(scorer, [text])[0] for text in sequences]
+    reverse = score(scorer, sequences[::-1])[::-1]
+    monkeypatch.setattr("plm_scaling.inference.windows.BATCH_TOKENS", 150)
+    small = score(scorer, sequences)
+    for other in (alone, reverse, small):
+        np.testing.assert_allclose(together, other, atol=5e-6)
+    assert np.std(together) > 1e-3
+    assert np.array_equal(score(scorer, sequences), small)  # the same again, to the last bit
+
+
+def test_long_sequence_counts_every_residue_once_with_half_a_context_before_it(causal):
+    text = "".join(random_sequences(10, 5))[:163]
+    tokens = np.frombuffer(encode(entries([text])), np.uint8)[:-1]
+
+    def losses(begin):
+        row = tokens[None, begin : begin + CONTEXT]
+        return model_losses(causal.run.model, causal_batch(row))[0, :-1].numpy()
+
+    # Windows begin at 0, 32, 64, 96 and, ending at the end, 99.
+    pieces = [losses(0), losses(32)[-32:], losses(64)[-32:], losses(96)[-32:], losses(99)[-3:]]
+    expected = np.concatenate(pieces)
+    assert len(expected) == len(text) - 1
+    np.testing.assert_allclose(-own(causal, [text])[0][1:], expected, atol=1e-5)
+
+
+def test_long_sequence_of_a_masked_model_is_seen_from_both_sides(masked):
+    text = "".join(random_sequences(10, 5))[:163]
+    tokens = list(encode(entries([text])))
+    (found,) = own(masked, [text])
+    # Windows of 164 tokens begin at 0, 32, 64, 96 and 100; borders lie in the middle of overlaps.
+    for begin, first, last in (
+        (0, 0, 48),
+        (32, 48, 80),
+        (64, 80, 112),
+        (96, 112, 130),
+        (100, 130, 163),
+    ):
+        for place in {first, (first + last) // 2, last - 1}:
+            row = tokens[begin : begin + CONTEXT]
+            expected = masked_logs(masked, row, [place - begin])[0, tokens[place]]
+            assert found[place] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("context", [8, 9])
+@pytest.mark.parametrize("objective", ["clm", "mlm"])
+def test_windows_cover_every_length_without_gap(context, objective):
+    lengths = np.arange(1, 60)
+    pieces = windows(lengths, context, objective)
+    starts = np.cumsum(lengths + 1) - lengths - 1
+    for number, length in enumerate(lengths):
+        mine = pieces.sequence == number
+        offset = pieces.start[mine] - starts[number]
+        first, last = offset + pieces.first[mine], offset + pieces.last[mine]
+        end = offset + pieces.size[mine]
+        assert (first[0], last[-1]) == (0, length)
+        assert np.array_equal(first[1:], last[:-1])
+        assert (last > first).all()
+        assert (pieces.size[mine] <= context).all()
+        assert end[-1] == length + (objective == "mlm")
+        assert (pieces.place[mine] == offset + lengths[:number].sum()).all()
+        assert (pieces.residues[mine] == np.minimum(end, length) - offset).all()
+        if objective == "clm":
+            assert ((first - offset)[1:] >= context // 2).all()
+        else:
+            assert ((first - offset)[1:] >= context // 4).all()
+            assert ((end - last)[:-1] >= context // 4).all()
+
+
+def test_sequence_of_one_residue_has_no_causal_score(causal):
+    scores = score(causal, ["M", "MK"])
+    assert np.isnan(scores[0])
+    assert np.isfinite(scores[1])
+
+
+def test_sequence_of_one_residue_has_a_masked_score(masked):
+    expected = -masked_logs(masked, [RESIDUE_ID["M"], EOD], [0])[0, RESIDUE_ID["M"]]
+    for fast in (False, True):
+        scorer = dataclasses.replace(masked, fast=fast)
+        assert score(scorer, ["M"])[0] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked", "fast"])
+def test_work_is_what_passes_through_the_model(request, kind):
+    scorer = request.getfixturevalue("causal" if kind == "causal" else "masked")
+    scorer = dataclasses.replace(scorer, fast=kind == "fast")
+    sequences = ["MKVLAAGIVG" * 9] * 5  # of one length: no row is padded
+    tokens = []
+    scorer.scores(entries(sequences), lengths_of(sequences), count=tokens.append)
+    assert sum(tokens) == scorer.work(lengths_of(sequences)) > 0
+
+
+def name_of(folder):
+    with clm_scorer(folder, threads=1) as scorer:
+        return scorer.name
+
+
+def test_name_says_which_run_and_weights(tmp_path):
+    cell = finished_run(tmp_path / "one")
+    finished_run(tmp_path / "same")
+    finished_run(tmp_path / "other", weights_seed=4)
+    names = [name_of(tmp_path / folder) for folder in ("one", "same", "other")]
+    assert all(name.startswith(f"clm test {cell.cell} ") for name in names)
+    assert names[0] == names[1] != names[2]
+
+
+def test_masked_run_is_no_reference_model(runs):
+    with pytest.raises(InferenceError, match="is an MLM run"), clm_scorer(runs / "mlm", 1):
+        pass
+
+
+def test_padding_of_a_row_is_not_seen(masked):
+    rows = np.full((2, 12), PAD, np.uint8)
+    rows[:, :7] = np.frombuffer(encode(b"MKVLAA\n\0"), np.uint8)
+    rows[1, 7:] = RESIDUE_ID["W"]
+    one, other = masked.run.logits(rows, np.array([7, 7]))[:, :7]
+    torch.testing.assert_close(one, other)
