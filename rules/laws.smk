@@ -3,11 +3,13 @@
 from plm_scaling.figures import STAGE_VERSION as FIGURES_VERSION
 from plm_scaling.laws import STAGE_VERSION as LAWS_VERSION
 
-LAWS = expand(
-    "{{results}}/laws/{objective}.{law}.json",
-    objective=CONFIG.sweep.objectives,
-    law=[law for law in CONFIG.laws.fits if law != "joint"],
-) + ["{results}/laws/both.joint.json"] * ("joint" in CONFIG.laws.fits)
+TRANSFERRED = {cell.objective for cell in CELLS.values() if cell.init_from}
+LAWS = [
+    f"{{results}}/laws/{objective}.{law}.json"
+    for objective in CONFIG.sweep.objectives
+    for law in CONFIG.laws.fits
+    if law != "joint" and (law != "transfer" or objective in TRANSFERRED)
+] + ["{results}/laws/both.joint.json"] * ("joint" in CONFIG.laws.fits)
 
 
 rule fit_law:

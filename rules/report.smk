@@ -28,7 +28,11 @@ rule record_config:
         "python {params.script:q} --config {params.config:q} --out {output:q} --log {log:q}"
 
 
-RUN_FIGURES = run_figures(CONFIG.laws.fits, len(CONFIG.sweep.corpora))
+RUN_FIGURES = run_figures(
+    CONFIG.laws.fits,
+    len({cell.corpus for cell in CELLS.values()}),
+    len({cell.recipe for cell in CELLS.values()}),
+)
 FORMATS = ["svg", "pdf", "png", "csv"]
 
 
@@ -36,6 +40,7 @@ rule draw_figures:
     input:
         runs="{results}/runs.csv",
         curves="{results}/curves.parquet",
+        evaluations="{results}/evaluations.csv",
         laws=LAWS,
     output:
         expand("{{results}}/figures/{name}.{format}", name=RUN_FIGURES, format=FORMATS),
@@ -53,7 +58,8 @@ rule draw_figures:
         stage=FIGURES_VERSION,
     shell:
         "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
-        " --laws {input.laws:q} --only {params.names:q} --out {params.folder:q} --log {log:q}"
+        " --evaluations {input.evaluations:q} --laws {input.laws:q} --only {params.names:q}"
+        " --out {params.folder:q} --log {log:q}"
 
 
 rule draw_data_figures:
@@ -82,7 +88,6 @@ rule draw_data_figures:
 rule make_report:
     input:
         config=f"{RESULTS}/config.yaml",
-        sweep=f"{RESULTS}/sweep.tsv",
         runs=f"{RESULTS}/runs.csv",
         laws=expand(LAWS, results=RESULTS),
         figures=rules.draw_data_figures.output,
@@ -107,7 +112,7 @@ rule make_report:
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"
-        " --sweep {input.sweep:q} --runs {input.runs:q} --laws {input.laws:q}"
-        " --figures {params.folder:q} --sources {input.sources:q} --counts {input.counts:q}"
-        " --examples {input.examples:q} --contamination {input.contamination:q}"
-        " --manifest {input.manifest:q} --tool {input.tool:q} --out {output:q} --log {log:q}"
+        " --runs {input.runs:q} --laws {input.laws:q} --figures {params.folder:q}"
+        " --sources {input.sources:q} --counts {input.counts:q} --examples {input.examples:q}"
+        " --contamination {input.contamination:q} --manifest {input.manifest:q}"
+        " --tool {input.tool:q} --out {output:q} --log {log:q}"

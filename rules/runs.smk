@@ -15,6 +15,7 @@ rule collect_runs:
     output:
         runs=f"{RESULTS}/runs.csv",
         curves=f"{RESULTS}/curves.parquet",
+        evaluations=f"{RESULTS}/evaluations.csv",
     log:
         f"logs/{CONFIG.study}/collect_runs.log",
     localrule: True
@@ -28,7 +29,7 @@ rule collect_runs:
     shell:
         "python {params.script:q} --sweep {input.sweep:q} --runs {params.folder:q}"
         " --final-evaluations {params.final_evaluations} --out-runs {output.runs:q}"
-        " --out-curves {output.curves:q} --log {log:q}"
+        " --out-curves {output.curves:q} --out-evaluations {output.evaluations:q} --log {log:q}"
 
 
 use rule collect_runs as collect_finished_runs with:
@@ -38,5 +39,6 @@ use rule collect_runs as collect_finished_runs with:
     output:
         runs=f"{SO_FAR}/runs.csv",
         curves=f"{SO_FAR}/curves.parquet",
+        evaluations=f"{SO_FAR}/evaluations.csv",
     log:
         f"logs/{CONFIG.study}/collect_finished_runs.log",

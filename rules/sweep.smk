@@ -28,5 +28,6 @@ rule plan:
         "../envs/analysis.yaml"
     params:
         script=script("show_plan"),
+        machine=CONFIG.machine.model_dump_json(),
     shell:
-        "python {params.script:q} --sweep {input:q} --log {log:q}"
+        "python {params.script:q} --sweep {input:q} --machine {params.machine:q} --log {log:q}"

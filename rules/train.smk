@@ -6,6 +6,12 @@ from plm_scaling.train import STAGE_VERSION as TRAIN_VERSION
 TRAINED = [f"{RESULTS}/runs/{cell}/result.json" for cell in CELLS]
 
 
+def source_run(wildcards):
+    """The record of the cell that a transferred one starts from."""
+    source = CELLS[wildcards.cell].init_from
+    return f"{RESULTS}/runs/{source}/result.json" if source else []
+
+
 def asked(name):
     """A resource of a training job, as a function of the job; None for what it does not ask."""
 
@@ -21,6 +27,7 @@ def asked(name):
 rule train_cell:
     input:
         manifest=f"{DATA}/tokens/manifest.json",
+        source=source_run,
     output:
         f"{RESULTS}/runs/{{cell}}/result.json",
     log:
@@ -41,6 +48,9 @@ rule train_cell:
     params:
         script=script("train_cell"),
         cell=lambda wildcards: CELLS[wildcards.cell].to_json(),
+        init_from=lambda wildcards, input: (
+            ["--init-from", os.path.dirname(input.source)] if input.source else []
+        ),
         checkpoint_seconds=CONFIG.training.checkpoint_seconds,
         stage=TRAIN_VERSION,
         layout=lambda wildcards, threads: LAYOUTS[wildcards.cell].to_json(),
@@ -53,5 +63,5 @@ rule train_cell:
         "OMP_NUM_THREADS={params.threads} {params.launcher} {params.script:q}"
         " --cell {params.cell:q} --layout {params.layout:q}"
         " --manifest {input.manifest:q} --threads {params.threads}"
-        " --checkpoint-seconds {params.checkpoint_seconds}"
+        " --checkpoint-seconds {params.checkpoint_seconds} {params.init_from:q}"
         " --out {output:q} --log {log:q}"

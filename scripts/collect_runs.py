@@ -1,7 +1,8 @@
-"""Gather the records of all trained cells into one table of runs and one of loss curves.
+"""Gather the records of all trained cells into tables of runs, curves and losses by held-out set.
 
 python scripts/collect_runs.py --sweep results/demo/sweep.tsv --runs results/demo/runs \
-    --final-evaluations 1 --out-runs results/demo/runs.csv --out-curves results/demo/curves.parquet
+    --final-evaluations 1 --out-runs results/demo/runs.csv \
+    --out-curves results/demo/curves.parquet --out-evaluations results/demo/evaluations.csv
 """
 
 import argparse
@@ -24,4 +25,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--out-runs", type=Path, required=True, help="the table of runs (CSV)")
     parser.add_argument("--out-curves", type=Path, required=True, help="all curves (Parquet)")
+    parser.add_argument(
+        "--out-evaluations", type=Path, required=True, help="losses by held-out set (CSV)"
+    )
     program.run(collect_runs, parser)

@@ -1,12 +1,13 @@
 """Draw the figures of a study, each as SVG, PDF, PNG and the numbers it shows as CSV.
 
 python scripts/draw_figures.py --runs results/demo/runs.csv --curves results/demo/curves.parquet \
+    --evaluations results/demo/evaluations.csv \
     --laws results/demo/laws/clm.isoflop.json results/demo/laws/mlm.isoflop.json \
     --counts data/clean/a.counts.tsv data/demo/dedup/counts.tsv --filter data/demo/filter \
     --out results/demo/figures
 
 The figures of the data are drawn with --counts and --filter, those of runs and laws
-with --runs, --curves and --laws; --only names those wanted.
+with --runs, --curves, --evaluations and --laws; --only names those wanted.
 """
 
 import argparse
@@ -21,6 +22,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--runs", type=Path, help="table of runs")
     parser.add_argument("--curves", type=Path, help="table of curves")
+    parser.add_argument("--evaluations", type=Path, help="table of losses by held-out set")
     parser.add_argument("--laws", type=Path, nargs="*", default=[], help="law files")
     parser.add_argument("--counts", type=Path, nargs="*", default=[], help="counts.tsv by stage")
     parser.add_argument("--filter", type=Path, help="folder made by select_sequences.py")

@@ -1,7 +1,7 @@
 """Write the report of a study as one self-contained HTML page.
 
 python scripts/make_report.py --study demo --config config/demo.yaml --runs results/demo/runs.csv \
-    --sweep results/demo/sweep.tsv --laws results/demo/laws/clm.isoflop.json \
+    --laws results/demo/laws/clm.isoflop.json \
     --figures results/demo/figures --sources resources/sources.tsv \
     --counts data/demo/dedup/counts.tsv data/demo/filter/counts.tsv \
     --contamination data/demo/contamination.json --manifest data/demo/tokens/manifest.json \
@@ -21,9 +21,8 @@ if __name__ == "__main__":
     parser.add_argument("--study", required=True, help="the study's name, the page's title")
     parser.add_argument("--runs", type=Path, required=True, help="table of runs")
     parser.add_argument("--laws", type=Path, nargs="+", required=True, help="law files")
-    parser.add_argument("--figures", type=Path, required=True, help="folder of {name}.svg")
+    parser.add_argument("--figures", type=Path, required=True, help="folder of {name}.svg and .csv")
     parser.add_argument("--config", type=Path, help="the config, for its checksum")
-    parser.add_argument("--sweep", type=Path, help="sweep.tsv, for the names of sizes")
     parser.add_argument("--sources", type=Path, help="source table, for versions and licences")
     parser.add_argument("--counts", type=Path, nargs="*", default=[], help="counts.tsv by stage")
     parser.add_argument("--examples", type=Path, help="examples.tsv of the filter")

@@ -1,5 +1,6 @@
 """Jobs of several processes in tests, forked so that what takes seconds to import is there."""
 
+import gc
 import os
 import pickle
 import signal
@@ -10,12 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+from megatron.core import parallel_state
+
 
 def fork(function: Callable[[], Any], out: Path | None = None) -> int:
     """Run `function` in a process of its own; its exit code is 0, that of a SystemExit, or 1.
 
     What it returns is pickled into `out`. Returns the process's id.
     """
+    _forget_process_groups()
     process = os.fork()
     if process:
         return process
@@ -32,6 +37,15 @@ def fork(function: Callable[[], Any], out: Path | None = None) -> int:
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _forget_process_groups() -> None:
+    """Drop what megatron-core keeps of groups destroyed before: a fork has not their threads, and
+    would fall over them."""
+    for name, value in list(vars(parallel_state).items()):
+        if isinstance(value, dist.ProcessGroup):
+            setattr(parallel_state, name, None)
+    gc.collect()
 
 
 def exit_code(process: int) -> int:

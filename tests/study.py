@@ -21,7 +21,8 @@ def fitted_study(folder: Path, **settings: object) -> dict[str, object]:
     """Write and fit a study in `folder`: both laws, both objectives; return figure arguments."""
     synthetic.write_study(folder, **settings)  # type: ignore[arg-type]
     runs, curves = folder / "runs.csv", folder / "curves.parquet"
-    collect_runs(folder / "sweep.tsv", folder / "runs", 1, runs, curves)
+    evaluations = folder / "evaluations.csv"
+    collect_runs(folder / "sweep.tsv", folder / "runs", 1, runs, curves, evaluations)
     laws = []
     for objective in ("clm", "mlm"):
         for law in ("isoflop", "parametric"):
@@ -29,7 +30,8 @@ def fitted_study(folder: Path, **settings: object) -> dict[str, object]:
             fit_law(
                 law=law, objective=objective, study="demo", runs=runs, out=laws[-1], bootstrap=200
             )
-    return {"runs": runs, "curves": curves, "laws": laws, "out": folder / "figures"}
+    tables = {"runs": runs, "curves": curves, "evaluations": evaluations}
+    return {**tables, "laws": laws, "out": folder / "figures"}
 
 
 def write_data_tables(folder: Path) -> dict[str, object]:

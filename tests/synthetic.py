@@ -59,7 +59,16 @@ def isoflop_grid(
 SWEEP_COLUMNS = (
     *("cell", "objective", "size", "layers", "hidden", "ffn", "heads", "n_params"),
     *("n_params_total", "tokens", "unique_tokens", "steps", "batch_rows", "context_length"),
-    *("peak_lr", "warmup_steps", "flops_budget", "flops", "flops_exact", "corpus", "mask_ratio"),
+    *(
+        "peak_lr",
+        "warmup_steps",
+        "flops_budget",
+        "flops",
+        "flops_exact",
+        "corpus",
+        "recipe",
+        "mask_ratio",
+    ),
     *("init_from", "seed"),
 )
 DEMO_BUDGETS = (3e11, 1e12, 3e12)
@@ -108,6 +117,7 @@ def write_study(
                 "flops": 6.0 * round(n_params) * steps * 4096,
                 "flops_exact": 6.6 * round(n_params) * steps * 4096,
                 "corpus": "demo",
+                "recipe": "study",
                 "mask_ratio": 0.15 if objective == "mlm" else "",
                 "seed": 1,
             }

@@ -76,7 +76,7 @@ def score_proteins(out: Path, **options: Any) -> None:
 
 def embed_proteins(out: Path, **options: Any) -> None:
     """Write the table of embeddings."""
-    from plm_scaling.inference.score import embed_fasta
+    from plm_scaling.inference.embed import embed_fasta
 
     embed_fasta(out=out, **options)
     print(f"embeddings: {out}")

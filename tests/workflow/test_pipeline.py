@@ -19,8 +19,19 @@ from workflows import Workflow
 from plm_scaling.tokens.shards import open_shard
 
 RUNS_COLUMNS = (  # design.md §4
-    *("run_id", "objective", "corpus", "n_params", "n_params_total", "tokens", "unique_tokens"),
-    *("flops", "loss", "loss_last", "n_evals", "mask_ratio", "init_from", "source_flops", "seed"),
+    *("run_id", "objective", "corpus", "recipe", "size", "n_params", "n_params_total"),
+    *(
+        "tokens",
+        "unique_tokens",
+        "flops",
+        "loss",
+        "loss_last",
+        "n_evals",
+        "mask_ratio",
+        "init_from",
+        "source_flops",
+        "seed",
+    ),
     *("status", "excluded", "source_file"),
 )
 

@@ -68,7 +68,8 @@ class SweepInputs(Block):
 
     @model_validator(mode="after")
     def _cells_name_known_corpora(self) -> Self:
-        named = [*self.sweep.corpora, *(extra.corpus for extra in self.sweep.extra)]
+        single = [*self.sweep.extra, *self.sweep.transfer]
+        named = [*self.sweep.corpora, *(cell.corpus for cell in single)]
         if strangers := [name for name in named if name not in self.corpora]:
             raise ValueError(
                 f"sweep: unknown corpus {strangers[0]!r}; corpora has {', '.join(self.corpora)}"
@@ -77,7 +78,10 @@ class SweepInputs(Block):
 
     @model_validator(mode="after")
     def _every_objective_has_a_rate(self) -> Self:
-        for objective in {*self.sweep.objectives, *(extra.objective for extra in self.sweep.extra)}:
+        trained = {*self.sweep.objectives, *(extra.objective for extra in self.sweep.extra)}
+        if self.sweep.transfer:
+            trained |= {"clm", "mlm"}
+        for objective in sorted(trained):
             if objective not in self.training.peak_learning_rate:
                 raise ValueError(f"training.peak_learning_rate has no entry for {objective}")
         return self
@@ -120,6 +124,12 @@ class Config(SweepInputs):
             raise ValueError(
                 f"machine.layouts: unknown size {strangers[0]!r}; there are {', '.join(known)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _transfer_law_has_cells(self) -> Self:
+        if "transfer" in self.laws.fits and not self.sweep.transfer:
+            raise ValueError("laws.fits: transfer needs cells in sweep.transfer")
         return self
 
     @property

@@ -50,6 +50,16 @@ class Extra(Block):
     """Compute budget, 6·N·D FLOPs."""
 
 
+class Transfer(Extra):
+    """A cell that starts from the weights of one of the other objective, and the cell that these
+    come from: same corpus, recipe and size. Both are trained; either may be one of the grid."""
+
+    flops: Positive
+    """Compute budget of the cell alone, 6·N·D FLOPs."""
+    source_flops: Positive
+    """Compute budget of the cell that it starts from."""
+
+
 class Sweep(Block):
     """The IsoFLOP grid: every corpus × recipe × objective × budget × size × seed in range of tokens
     per parameter."""
@@ -81,6 +91,10 @@ class Sweep(Block):
     """One cell per seed; a seed sets initial weights, data order and masks."""
     extra: list[Extra]
     """Single cells beside the grid; [] for none."""
+    transfer: list[Transfer]
+    """Cells that start from the other objective's weights, with a fresh optimizer and a schedule of
+    their own; [] for none. The law `transfer` compares each with a cell from scratch of the same
+    objective, corpus, recipe, size and flops, in the grid or in `extra`."""
 
 
 class FromSize(Block):
@@ -104,6 +118,8 @@ class Training(Block):
     """Peak learning rate by objective and model size."""
     warmup_fraction: Fraction
     """Share of the steps with linearly rising learning rate (0.025 in the study)."""
+    transfer_warmup_fraction: Fraction
+    """The same for the cells of sweep.transfer (0.05 in the study)."""
     final_learning_rate_fraction: Fraction
     """Learning rate at the end, as a share of the peak (0.1 in the study)."""
     weight_decay: Annotated[Number, Field(ge=0)]

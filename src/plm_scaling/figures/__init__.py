@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 
 DATA_FIGURES = ("funnel", "perplexity", "masking")
 PUBLISHED_FIGURES = (
@@ -21,11 +21,12 @@ _OF_LAW = {
 }
 
 
-def run_figures(laws: Iterable[str], n_corpora: int) -> list[str]:
-    """Names of the figures of a study that fits these laws, and trains on so many corpora."""
-    compared = ["corpora"] if n_corpora > 1 else []
+def run_figures(laws: Iterable[str], n_corpora: int, n_recipes: int) -> list[str]:
+    """Names of the figures of a study that fits these laws, of so many corpora and recipes."""
     return [
         "learning_curves",
-        *compared,
+        *["corpora"] * (n_corpora > 1),
+        *["recipes"] * (n_recipes > 1),
         *dict.fromkeys(f for law in laws for f in _OF_LAW.get(law, ())),
+        "held_out",
     ]

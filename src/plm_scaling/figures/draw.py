@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from plm_scaling.errors import PlmScalingError
-from plm_scaling.figures.corpora import corpora, corpora_table
+from plm_scaling.figures.comparison import comparison, comparison_table
 from plm_scaling.figures.frontier import frontier, frontier_table
 from plm_scaling.figures.funnel import funnel, funnel_table
+from plm_scaling.figures.held_out import held_out, held_out_table
 from plm_scaling.figures.isoflop import isoflop, isoflop_table
 from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
 from plm_scaling.figures.loss_contours import loss_contours, loss_contours_table
@@ -23,6 +25,7 @@ from plm_scaling.figures.style import save
 from plm_scaling.figures.transfer import transfer, transfer_table
 from plm_scaling.figures.ur50_unimeta import ur50_unimeta, ur50_unimeta_table
 from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import read_curves, read_runs
 
 logger = logging.getLogger("plm_scaling")
@@ -35,21 +38,26 @@ def draw_figures(
     runs: Path | None = None,
     curves: Path | None = None,
     laws: Sequence[Path] = (),
+    evaluations: Path | None = None,
     counts: Sequence[Path] = (),
     filter: Path | None = None,
     only: Sequence[str] = (),
 ) -> list[str]:
     """Write `out`/{name}.svg, .pdf, .png and .csv for each figure; return the names drawn.
 
-    learning_curves if `runs` and `curves` are given, corpora if there are several, and with them
-    what `laws` hold: frontier, one figure of each law's name, loss_contours for parametric and
-    ur50_unimeta for repeated ones. funnel if `counts` are given, drawn in their order; perplexity
-    and masking if `filter` is, the folder of the filter's tables. With `only`, these figures and no
-    others. Raises PlmScalingError if the files do not allow one of them.
+    learning_curves if `runs` and `curves` are given, corpora and recipes if there are several, and
+    with them what `laws` hold: frontier, one figure of each law's name, loss_contours for
+    parametric and ur50_unimeta for repeated ones. held_out if `evaluations` is given. funnel if
+    `counts` are, drawn in their order; perplexity and masking if `filter` is, the folder of the
+    filter's tables. With `only`, these figures and no others. Raises PlmScalingError if the files
+    do not allow one of them.
     """
     jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:
         jobs |= _run_jobs(runs, curves, [read_law(path) for path in laws])
+    if evaluations is not None:
+        losses = read_evaluations(evaluations)
+        jobs["held_out"] = (lambda: held_out_table(losses), held_out)
     if counts:
         jobs["funnel"] = (lambda: funnel_table(counts), funnel)
     if filter is not None:
@@ -80,8 +88,9 @@ def _run_jobs(runs: Path, curves: Path, laws: list[LawResult]) -> dict[str, Job]
     jobs: dict[str, Job] = {
         "learning_curves": (lambda: learning_curves_table(table, points), learning_curves)
     }
-    if table["corpus"].nunique() > 1:
-        jobs["corpora"] = (lambda: corpora_table(table), corpora)
+    for name, by in (("corpora", "corpus"), ("recipes", "recipe")):
+        if table[by].nunique() > 1:
+            jobs[name] = (partial(comparison_table, table, by), partial(comparison, by=by))
     if "isoflop" in found:
         jobs["isoflop"] = (lambda: isoflop_table(table, found["isoflop"]), isoflop)
     if any(law.details.get("frontier") is not None for law in laws):

@@ -28,6 +28,7 @@ WIDTH = 4.6
 OBJECTIVE_COLOURS = {"clm": "#0072B2", "mlm": "#D55E00"}
 OBJECTIVE_MARKERS = {"clm": "o", "mlm": "s"}
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#666666"
 COMPUTE_LABEL = "training compute C = 6·N·D (FLOPs)"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -8,7 +8,7 @@ From Python: `from plm_scaling.laws import fit_parametric` and so on, arrays in,
 from importlib import import_module
 from typing import Any
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 _MODULES = {
     "fit_frontier": "frontier",

@@ -20,7 +20,7 @@ from plm_scaling.laws.parametric import fit_parametric
 from plm_scaling.laws.points import (
     isoflop_points,
     not_comparable,
-    not_finished,
+    not_usable,
     parametric_points,
 )
 from plm_scaling.laws.published import PUBLISHED_PROCEDURES
@@ -146,7 +146,7 @@ def fit_law(
     else:
         objective = _one_objective(table, objective, runs)
         table = table[table["objective"] == objective]
-    used, excluded = split_usable(table, NOT_USED.get(law, not_finished))
+    used, excluded = split_usable(table, NOT_USED.get(law, not_usable))
     if used.empty:
         raise LawError(
             f"{runs}: none of the {len(table)} {objective} run(s) is finished and usable; train "

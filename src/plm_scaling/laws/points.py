@@ -30,28 +30,46 @@ def comparable_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return used
 
 
+def most_shared(values: "pd.Series[Any]") -> Any:
+    """The most common value, of equally common ones the first; None if there is none."""
+    counts = values.value_counts(sort=False)
+    return counts.idxmax() if len(counts) else None
+
+
 def not_finished(runs: pd.DataFrame) -> "pd.Series[str]":
     """Why no law may use a run: what its table says, or its status; '' where one may."""
     why = runs["excluded"].where(runs["excluded"] != "", runs["status"])
     return why.where(why != "finished", "")
 
 
+def not_usable(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Why no law of these runs may use one, '' where it may: finished, not excluded, and of the
+    recipe that most share, since N of another architecture is another quantity."""
+    return _of_others(runs, not_finished(runs), "recipe")
+
+
 def not_comparable(runs: pd.DataFrame) -> "pd.Series[str]":
     """Why a run says nothing of N and D alone, '' where it does.
 
-    Runs must be finished and not excluded, trained from scratch, on the corpus and with the mask
-    ratio that most share (losses on other held-out sets or tasks cannot be compared), on no token
-    more than MAX_EPOCHS times.
+    Runs must be usable (`not_usable`), trained from scratch, on the corpus and with the mask ratio
+    that most share (what they learnt, or the task, is another otherwise), on no token more than
+    MAX_EPOCHS times.
     """
     why = not_finished(runs)
     why = why.where((why != "") | (runs["init_from"] == ""), "not trained from scratch")
-    for column in ("corpus", "mask_ratio"):
-        common = runs.loc[why == "", column].mode()
-        if len(common):
-            other = (why == "") & (runs[column] != common[0])
-            why = why.mask(other, f"{column} is not {common[0]}, which most runs have")
+    for column in ("corpus", "recipe", "mask_ratio"):
+        why = _of_others(runs, why, column)
     many = (why == "") & (runs["tokens"] > MAX_EPOCHS * runs["unique_tokens"])
     return why.mask(many, f"more than {MAX_EPOCHS:g} epochs")
+
+
+def _of_others(runs: pd.DataFrame, why: "pd.Series[str]", column: str) -> "pd.Series[str]":
+    """`why`, and for those left over that they have not the value that most of them have."""
+    common = most_shared(runs.loc[why == "", column])
+    if common is None:
+        return why
+    other = (why == "") & (runs[column] != common)
+    return why.mask(other, f"{column} is not {common}, which most runs have")
 
 
 def parametric_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:

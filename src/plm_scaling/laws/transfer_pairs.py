@@ -53,7 +53,8 @@ class TransferPair:
 
 
 def transfer_points(runs: pd.DataFrame, curves: pd.DataFrame | None) -> list[TransferPair]:
-    """The pairs in a table, by rising N: same objective, corpus, mask ratio, N and tokens.
+    """The pairs in a table, by rising N: same objective, corpus, recipe, mask ratio, N and
+    tokens.
 
     Of several partners the one with the most similar tokens is taken. Raises LawError if there is
     no pair, or a transferred run does not state `source_flops`.
@@ -76,7 +77,7 @@ def transfer_points(runs: pd.DataFrame, curves: pd.DataFrame | None) -> list[Tra
         alike = (scratch["n_params"] / run["n_params"] - 1).abs() <= SAME_SIZE
         alike &= (scratch["tokens"] / run["tokens"] - 1).abs() <= SAME_LENGTH
         alike &= scratch["mask_ratio"].fillna(0) == np.nan_to_num(run["mask_ratio"])
-        for name in ("objective", "corpus"):
+        for name in ("objective", "corpus", "recipe"):
             alike &= scratch[name] == run[name]
         if not alike.any():
             continue
@@ -106,6 +107,6 @@ def transfer_points(runs: pd.DataFrame, curves: pd.DataFrame | None) -> list[Tra
     if not pairs:
         raise LawError(
             "no transferred run (column init_from) has a partner from scratch of the same "
-            "objective, corpus, n_params and tokens (within 5 %); train such pairs"
+            "objective, corpus, recipe, n_params and tokens (within 5 %); train such pairs"
         )
     return sorted(pairs, key=lambda pair: (pair.n_params, pair.flops, pair.run_id))

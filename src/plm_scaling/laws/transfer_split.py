@@ -6,16 +6,20 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.laws.intervals import Floats
+from plm_scaling.laws.points import most_shared
 
 SAME_TOTAL = 0.05  # relative width of a group of runs with one compute sum
 MIN_SHARES = 4  # distinct shares: a parabola and something left to judge it by
 
 
 def split_points(runs: pd.DataFrame) -> dict[str, Floats]:
-    """n_params, flops, source_flops (0 from scratch) and loss of the usable runs, each (n,)."""
+    """n_params, flops, source_flops (0 from scratch) and loss of the usable runs, each (n,): those
+    of the corpus that most transferred ones share."""
     usable = runs[(runs["status"] == "finished") & (runs["excluded"] == "")]
     scratch = usable["init_from"] == ""
     usable = usable[scratch | (usable["source_flops"] > 0)]
+    common = most_shared(usable.loc[usable["init_from"] != "", "corpus"])
+    usable = usable[usable["corpus"] == common]
     source = usable["source_flops"].where(usable["init_from"] != "", 0.0)
     out = {name: usable[name].to_numpy(float) for name in ("n_params", "flops", "loss")}
     return {**out, "source_flops": source.to_numpy(float)}

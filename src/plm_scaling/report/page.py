@@ -26,7 +26,15 @@ CAPTIONS = {
     "loss_contours": "The loss fitted by the parametric law over compute and size; dots are runs "
     "in the colour of their measured loss, lines the best size at each compute by both laws.",
     "learning_curves": "Validation loss while each cell trained, coloured by model size.",
-    "corpora": "The lowest loss of each corpus at each budget, on the same held-out sequences.",
+    "corpora": "The lowest loss of each corpus at each budget, on the same held-out sequences; "
+    "below, above the best corpus, with dots for single sizes.",
+    "recipes": "The lowest loss of each recipe at each budget; below, above the best recipe, with "
+    "dots for single sizes.",
+    "held_out": "The best run of each corpus and recipe on every held-out set, the same for all: "
+    "valid, and ood where newer families are held out, over all sources in proportion, and each "
+    "source by itself.",
+    "transfer": "What starting from the other objective's weights gains over the same tokens from "
+    "scratch, and the compute from scratch for the same loss over all that was spent.",
     "funnel": "Sequences kept and dropped by each stage, summed over the sources.",
     "perplexity": "Perplexity of the training sequences under the reference model, by length; "
     "lines are the thresholds of the filter, which drop the same share of every length.",
@@ -42,7 +50,6 @@ def make_report(
     figures: Path,
     out: Path,
     config: Path | None = None,
-    sweep: Path | None = None,
     sources: Path | None = None,
     counts: Sequence[Path] = (),
     examples: Path | None = None,
@@ -63,15 +70,20 @@ def make_report(
     dearest = float(finished["flops"].max()) if len(finished) else None
     status = run_table["status"].value_counts().to_dict()
     funnel = tables.funnel_rows(counts)
-    of_other_runs = {"corpora"} if run_table["corpus"].nunique() < 2 else set()
-    stale = of_other_runs | ({*DATA_FIGURES} if not counts else set())
+    compared = {
+        name: by
+        for name, by in (("corpora", "corpus"), ("recipes", "recipe"))
+        if run_table[by].nunique() > 1
+    }
+    stale = {"corpora", "recipes", "transfer", *([] if counts else DATA_FIGURES)} - compared.keys()
+    stale -= {law.law for law in fitted}
     wanted = [name for name in CAPTIONS if name not in stale]
     page = render(
         "page.html.j2",
         study=study,
         findings=find(fitted, dearest),
         comparison=comparison(fitted),
-        level=fitted[0].equations["N"].level,
+        level=next(iter(fitted[0].equations.values())).level,
         laws=tables.law_rows(fitted),
         methods={law.law: law.method for law in fitted},
         minima=_minima(fitted),
@@ -80,7 +92,11 @@ def make_report(
         status=status,
         n_runs=len(run_table),
         total_flops=float(run_table["flops"].sum()),
-        sweep=tables.sweep_rows(run_table, sweep),
+        comparisons={
+            name: tables.comparison_rows(figures / f"{name}.csv", by)
+            for name, by in compared.items()
+        },
+        sweep=tables.sweep_rows(run_table),
         figures=inline_figures(figures, CAPTIONS, wanted),
         captions=CAPTIONS,
         funnel=funnel,

@@ -75,18 +75,41 @@ def _held_out(check: dict[str, Any]) -> str:
     return f"loss {loss['mean_error']:+.3f} nats on average, rms {loss['rms_error']:.3f}"
 
 
-def sweep_rows(runs: pd.DataFrame, sweep: Path | None) -> list[dict[str, str]]:
-    """One row per run, with the size's name where the sweep is known."""
-    sizes: dict[str, str] = {}
-    if sweep is not None:
-        cells = pd.read_csv(sweep, sep="\t", dtype=str, keep_default_na=False)
-        sizes = dict(zip(cells["cell"], cells["size"], strict=True))
+def comparison_rows(table: Path, by: str) -> list[dict[str, str]]:
+    """One row per objective, budget and corpus or recipe (`by`), from the figure's table."""
+    if not table.is_file():
+        return []
+    found = pd.read_csv(table, dtype={"at": str, "size": str, by: str})
+    rows = []
+    for (objective, flops), budget in found.groupby(["objective", "flops"]):
+        sizes = budget[budget["at"] != "best"]
+        for best in budget[budget["at"] == "best"].sort_values("loss").to_dict("records"):
+            same = sizes.loc[sizes[by] == best[by], "above_best"]
+            rows.append(
+                {
+                    "objective": str(objective).upper(),
+                    "flops": f"{flops:.2e}",
+                    "name": str(best[by]),
+                    "size": str(best["size"]),
+                    "loss": f"{best['loss']:.4f}",
+                    "above": f"{best['above_best']:.4f}",
+                    "same": f"{same.mean():.4f} ({len(same)})" if len(same) else DASH,
+                }
+            )
+    return rows
+
+
+def sweep_rows(runs: pd.DataFrame) -> list[dict[str, str]]:
+    """One row per run."""
     ordered = runs.sort_values(["objective", "flops", "n_params"], kind="stable")
     return [
         {
             "run": run["run_id"],
             "objective": run["objective"].upper(),
-            "size": sizes.get(run["run_id"], DASH),
+            "corpus": run["corpus"],
+            "recipe": run["recipe"],
+            "start": run["init_from"] or "scratch",
+            "size": run["size"] or DASH,
             "n_params": _short(run["n_params"]),
             "tokens": _short(run["tokens"]),
             "flops": DASH if pd.isna(run["flops"]) else f"{run['flops']:.2e}",

@@ -1,4 +1,4 @@
-"""Gather the records of a sweep's cells into `runs.csv` and `curves.parquet`."""
+"""Gather the records of a sweep's cells into runs.csv, curves.parquet and evaluations.csv."""
 
 import logging
 import math
@@ -10,6 +10,7 @@ import pandas as pd
 
 from plm_scaling.errors import RunsError
 from plm_scaling.files import read_json
+from plm_scaling.runs.evaluations import evaluation_rows, write_evaluations
 from plm_scaling.runs.tables import read_curve, write_curves, write_runs
 
 logger = logging.getLogger("plm_scaling")
@@ -20,9 +21,15 @@ INTEGERS = ("n_params", "n_params_total", "tokens", "unique_tokens", "seed")
 
 
 def collect_runs(
-    sweep: Path, runs: Path, final_evaluations: int, out_runs: Path, out_curves: Path
+    sweep: Path,
+    runs: Path,
+    final_evaluations: int,
+    out_runs: Path,
+    out_curves: Path,
+    out_evaluations: Path,
 ) -> None:
-    """Write one row per cell of `sweep` and all loss curves, from `runs`/{cell}/.
+    """Write one row per cell of `sweep`, all loss curves, and the losses by held-out set, from
+    `runs`/{cell}/.
 
     `loss` is the mean of the last `final_evaluations` validation losses (nats/token), `loss_last`
     the last one, `n_evals` how many there are. A diverged or unfinished cell keeps its row, has
@@ -31,11 +38,14 @@ def collect_runs(
     """
     if final_evaluations < 1:
         raise RunsError(f"runs.final_evaluations is {final_evaluations}; it must be 1 or more")
-    rows, curves = [], {}
+    rows: list[dict[str, Any]] = []
+    curves: dict[str, pd.DataFrame] = {}
+    evaluations: list[dict[str, Any]] = []
     for cell in read_sweep(sweep):
-        row, curve = _collect_cell(cell, runs / cell["cell"], final_evaluations)
+        row, curve, own = _collect_cell(cell, runs / cell["cell"], final_evaluations)
         row["source_file"] = _relative(runs / cell["cell"] / "curve.csv", out_runs.parent)
         rows.append(row)
+        evaluations += own
         if curve is not None:
             curves[cell["cell"]] = curve
     count = {
@@ -49,6 +59,7 @@ def collect_runs(
             "train them first (`snakemake train`), or point runs to a folder of cached runs"
         )
     write_curves(out_curves, curves)
+    write_evaluations(out_evaluations, evaluations)
     write_runs(out_runs, rows)
     logger.info(
         "[runs] %d of %d cells finished, %d diverged, %d unfinished; loss is the mean of the last "
@@ -66,7 +77,7 @@ def read_sweep(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise RunsError(f"{path}: no such sweep; make it with `snakemake plan`")
     table = pd.read_csv(
-        path, sep="\t", dtype={"cell": str, "size": str, "corpus": str, "init_from": str}
+        path, sep="\t", dtype=dict.fromkeys(("cell", "size", "corpus", "recipe", "init_from"), str)
     )
     missing = [name for name in SWEEP_COLUMNS if name not in table.columns]
     if missing or table.empty:
@@ -77,8 +88,9 @@ def read_sweep(path: Path) -> list[dict[str, Any]]:
 
 def _collect_cell(
     cell: dict[str, Any], folder: Path, final_evaluations: int
-) -> tuple[dict[str, Any], pd.DataFrame | None]:
-    """The row of one cell and its curve (None if training has written none)."""
+) -> tuple[dict[str, Any], pd.DataFrame | None, list[dict[str, Any]]]:
+    """The row of one cell, its curve (None if training has written none), and its final losses by
+    held-out set (none unless it is finished)."""
     row = _planned(cell)
     curve_path, result_path = folder / "curve.csv", folder / "result.json"
     curve = read_curve(curve_path) if curve_path.is_file() else None
@@ -87,14 +99,14 @@ def _collect_cell(
         row["n_evals"] = len(losses)
     if not result_path.is_file():
         row["tokens"], row["flops"] = _reached(curve)
-        return row | {"status": "unfinished", "excluded": "unfinished: no result.json"}, curve
+        return row | {"status": "unfinished", "excluded": "unfinished: no result.json"}, curve, []
     result = read_json(result_path)
     _check_result(result_path, result, cell)
     for name in ("tokens", "unique_tokens", "flops"):
         row[name] = _number(result.get(name, row[name]), name)
     if result["status"] == "diverged":
         reason = result.get("reason") or "no reason recorded"
-        return row | {"status": "diverged", "excluded": f"diverged: {reason}"}, curve
+        return row | {"status": "diverged", "excluded": f"diverged: {reason}"}, curve, []
     if curve is None or len(losses) < final_evaluations:
         have = 0 if curve is None else len(losses)
         raise RunsError(
@@ -108,7 +120,8 @@ def _collect_cell(
             f"{', '.join(map(str, last))}; train it again"
         )
     row |= {"status": "finished", "loss": float(last.mean()), "loss_last": float(last.iloc[-1])}
-    return row, curve
+    predicted = result.get("held_out_tokens", {})
+    return row, curve, evaluation_rows(row, curve, final_evaluations, predicted)
 
 
 def _planned(cell: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +139,7 @@ def _planned(cell: dict[str, Any]) -> dict[str, Any]:
             "seed",
         )
     }
-    for name in ("corpus", "init_from"):
+    for name in ("corpus", "recipe", "size", "init_from"):
         value = cell.get(name)
         row[name] = value if isinstance(value, str) else None
     row |= {"run_id": cell["cell"], "objective": cell["objective"]}

@@ -20,6 +20,8 @@ RUN_COLUMNS = (
     "run_id",
     "objective",
     "corpus",
+    "recipe",
+    "size",
     "n_params",
     "n_params_total",
     "tokens",
@@ -37,7 +39,10 @@ RUN_COLUMNS = (
     "source_file",
 )
 MINIMAL_COLUMNS = ("n_params", "tokens", "loss")
-TEXT_COLUMNS = ("run_id", "objective", "corpus", "init_from", "status", "excluded", "source_file")
+TEXT_COLUMNS = (
+    *("run_id", "objective", "corpus", "recipe", "size"),
+    *("init_from", "status", "excluded", "source_file"),
+)
 MAY_BE_ZERO = ("n_evals", "seed")
 NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
 CURVE_SPLIT = "train|(valid|ood)(/.+)?"  # valid/{source}: the held-out rows of one source

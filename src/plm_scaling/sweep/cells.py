@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 from plm_scaling.config.schema import SweepInputs
@@ -13,6 +13,7 @@ from plm_scaling.errors import SweepError
 from plm_scaling.sweep.flops import exact_training_flops, training_flops
 from plm_scaling.sweep.ladder import STUDY_GRID, Shape
 
+OTHER: dict[Objective, Objective] = {"clm": "mlm", "mlm": "clm"}
 FLOPS_TOLERANCE = 0.01  # achieved FLOPs lie this close to the budget
 
 
@@ -43,6 +44,7 @@ class Cell:
     mask_ratio: float | None
     masking: str | None
     init_from: str | None
+    source_flops: float | None
     seed: int
     data_seed: int
     peak_learning_rate: float
@@ -96,18 +98,13 @@ class Cell:
 
 
 def plan_cells(config: SweepInputs) -> dict[str, Cell]:
-    """All cells of the config by id, cheapest budgets first, then objective, corpus and size.
+    """All cells of the config by id: the grid (cheapest budgets first, then objective, corpus and
+    size), single cells, and transferred ones, each after the cell that it starts from.
 
     Raises `SweepError` when a size is unknown, when a budget is too small for a batch to come
     within 1 % of it, or when no cell is left.
     """
-    cells = {cell.cell: cell for cell in _grid(config)}
-    for extra in config.sweep.extra:
-        shape = shape_of(config, extra.size)
-        seed = config.sweep.seeds[0]
-        where = (extra.objective, extra.corpus, extra.recipe, extra.size)
-        cell = make_cell(config, *where, shape, extra.flops, seed)
-        cells[cell.cell] = cell
+    cells = {cell.cell: cell for cell in chain(_grid(config), _extra(config), _transfers(config))}
     if not cells:
         raise SweepError(
             "the sweep has no cell: no size has sweep.tokens_per_parameter in "
@@ -128,6 +125,24 @@ def _grid(config: SweepInputs) -> Iterator[Cell]:
             if low <= budget / (6 * shape.n_params(recipe) ** 2) <= high:
                 for seed in sweep.seeds:
                     yield make_cell(config, objective, corpus, recipe, size, shape, budget, seed)
+
+
+def _extra(config: SweepInputs) -> Iterator[Cell]:
+    for extra in config.sweep.extra:
+        where = (extra.objective, extra.corpus, extra.recipe, extra.size)
+        shape = shape_of(config, extra.size)
+        yield make_cell(config, *where, shape, extra.flops, config.sweep.seeds[0])
+
+
+def _transfers(config: SweepInputs) -> Iterator[Cell]:
+    """The source of each transfer, which may be a cell of the grid, and its target."""
+    for transfer in config.sweep.transfer:
+        shape = shape_of(config, transfer.size)
+        where = (transfer.corpus, transfer.recipe, transfer.size, shape)
+        seed = config.sweep.seeds[0]
+        source = make_cell(config, OTHER[transfer.objective], *where, transfer.source_flops, seed)
+        yield source
+        yield make_cell(config, transfer.objective, *where, transfer.flops, seed, source)
 
 
 def shape_of(config: SweepInputs, size: str) -> Shape:
@@ -152,8 +167,12 @@ def make_cell(
     shape: Shape,
     budget: float,
     seed: int,
+    source: Cell | None = None,
 ) -> Cell:
-    """Whole steps of whole rows whose 6·N·D comes nearest to `budget` FLOPs."""
+    """Whole steps of whole rows whose 6·N·D comes nearest to `budget` FLOPs.
+
+    `source` is the cell whose weights it starts from.
+    """
     training = config.training
     data = config.corpora[corpus]
     context = config.tokens.context_length
@@ -169,6 +188,7 @@ def make_cell(
             f"tokens are {flops:.3g} FLOPs, not within 1 % of the budget; lower "
             "training.batch_tokens or raise the low end of sweep.tokens_per_parameter"
         )
+    warmup = training.warmup_fraction if source is None else training.transfer_warmup_fraction
     peak = by_size(training.peak_learning_rate[objective], n_params)
     return Cell(
         objective=objective,
@@ -193,12 +213,13 @@ def make_cell(
         unique_tokens_limit=data.unique_tokens,
         mask_ratio=config.sweep.mask_ratio if objective == "mlm" else None,
         masking=config.sweep.masking if objective == "mlm" else None,
-        init_from=None,
+        init_from=source.cell if source else None,
+        source_flops=source.flops if source else None,
         seed=seed,
         data_seed=config.seed,
         peak_learning_rate=peak,
         final_learning_rate=peak * training.final_learning_rate_fraction,
-        warmup_steps=round(training.warmup_fraction * steps),
+        warmup_steps=round(warmup * steps),
         weight_decay=training.weight_decay,
         beta1=training.beta1,
         beta2=training.beta2,

@@ -24,13 +24,3 @@ def exact_training_flops(shape: Shape, tokens: int, context_length: int, objecti
         + 2 * VOCABULARY_SIZE * d
     )
     return 3.0 * per_token * tokens
-
-
-def training_memory_bytes(shape: Shape, batch_rows: int, context_length: int) -> float:
-    """Rough peak of fp32 training with AdamW: 16 bytes per parameter and the activations.
-
-    Activations per token and layer: about 12·d + 4·f values kept for the backward pass, and three
-    copies of the logits.
-    """
-    values = shape.layers * (12 * shape.hidden + 4 * shape.ffn) + 3 * VOCABULARY_SIZE
-    return 16.0 * shape.n_params_total("study") + 4.0 * values * batch_rows * context_length

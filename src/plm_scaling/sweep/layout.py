@@ -75,13 +75,15 @@ def check_layout(cell: Cell, layout: Layout) -> None:
     if problems := list(_problems(cell, layout)):
         raise SweepError(
             f"size {cell.size} cannot be divided as {layout.to_json()}: {'; '.join(problems)}; "
-            "change machine.layouts"
+            "change that or the block machine of the config"
         )
 
 
 def _problems(cell: Cell, layout: Layout) -> Iterator[str]:
     if layout.backend == "cpu" and (layout.pipeline > 1 or layout.recompute == "full"):
-        yield "the CPU backend has neither pipeline > 1 nor recompute full"
+        yield "the cpu backend has neither pipeline > 1 nor recompute full"
+    if layout.backend == "cpu" and cell.precision != "fp32":
+        yield "the cpu backend trains in fp32 alone (training.precision)"
     divided = {"heads": cell.heads, "ffn": cell.ffn, "the vocabulary": VOCABULARY_SIZE}
     if layout.sequence_parallel:
         divided["the context length"] = cell.context_length

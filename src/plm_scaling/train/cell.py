@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from plm_scaling.errors import TrainError
-from plm_scaling.files import read_json, write_json
+from plm_scaling.files import write_json
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.layout import Layout, check_layout
 from plm_scaling.tokens.dataset import TokenCorpus
@@ -17,11 +17,12 @@ from plm_scaling.train.engine import make_engine
 from plm_scaling.train.evaluate import held_out
 from plm_scaling.train.feed import Feed, Prefetched
 from plm_scaling.train.loop import Loop, Outcome
-from plm_scaling.train.position import Position
+from plm_scaling.train.position import Position, evaluation_step
 from plm_scaling.train.process import Process, training_process
 from plm_scaling.train.profiling import StepProfile
 from plm_scaling.train.record import result_record
 from plm_scaling.train.report import CellReporter
+from plm_scaling.train.source import check_source
 from plm_scaling.train.starts import note_start, read_starts
 from plm_scaling.train.stop import EXIT_STOPPED, stop_request
 from plm_scaling.train.throughput import Machine, peak_memory_bytes
@@ -54,6 +55,7 @@ def train_cell(
     """
     spec, division = Cell.from_json(cell), Layout.from_json(layout)
     check_layout(spec, division)
+    check_source(spec, init_from)
     with training_process(division, threads, spec.seed) as process, stop_request() as request:
         # One process reads the shards through; if one is damaged, the others end with it.
         corpus = TokenCorpus.open(manifest, verify=process.is_first)
@@ -119,21 +121,19 @@ class _Run:
             steps = self.cell.steps
             logger.info("cell %s resumes at step %d of %d", self.cell.cell, step, steps)
         elif init_from is not None:
-            _check_source(init_from, self.cell)
             load_weights(init_from, engine.model)
             engine.weights_replaced()
             logger.info("cell %s begins with the weights of %s", self.cell.cell, init_from)
         if self.process.is_first:
-            truncate_curve(loop.curve, loop.position.step)
+            # Not at the step: the evaluation there may have come after the checkpoint.
+            truncate_curve(loop.curve, evaluation_step(loop.position.evaluations, self.cell))
             note_start(self.starts, self.identity, loop.position.step, self.process.layout)
 
     def save(self) -> None:
         """Write a checkpoint of where the run is."""
         position, engine = self.loop.position, self.loop.engine
         state = engine.sharded_state(loading=False)
-        save_checkpoint(
-            self.checkpoints, position.step, self.identity, position.to_json(), state
-        )
+        save_checkpoint(self.checkpoints, position.step, self.identity, position.to_json(), state)
 
     def finish(self, outcome: Outcome) -> None:
         """Save the final weights and write the record, last."""
@@ -160,18 +160,3 @@ class _Run:
         if self.loop.reporter:
             self.loop.reporter.finish(record)
         write_json(self.out, record)
-
-
-def _check_source(folder: Path, cell: Cell) -> None:
-    """Raise `TrainError` if `folder` is not the run that the cell is to begin with."""
-    try:
-        source = read_json(folder / "result.json")["cell"]
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainError(
-            f"{folder} has no readable result.json ({error}): train that cell first"
-        ) from error
-    if source != cell.init_from:
-        raise TrainError(
-            f"{folder} is the run of cell {source}, but cell {cell.cell} is to begin with the "
-            f"weights of {cell.init_from}; give that one's folder"
-        )

@@ -64,10 +64,7 @@ class Engine(Protocol):
 
 
 def make_engine(cell: Cell, process: Process) -> Engine:
-    """The engine of the process's backend with a new model.
-
-    Raises `TrainError` when the backend cannot train the cell.
-    """
+    """The engine of the process's backend with a new model."""
     if process.layout.backend == "cpu":
         from plm_scaling.train.engine_cpu import CpuEngine
 

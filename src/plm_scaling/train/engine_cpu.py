@@ -13,7 +13,6 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel import param_is_not_tensor_parallel_duplicate
 from torch import Tensor
 
-from plm_scaling.errors import TrainError
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.train.batches import Batch
 from plm_scaling.train.engine import Step, is_bad
@@ -29,12 +28,6 @@ class CpuEngine:
     """Engine of the cpu backend; see `plm_scaling.train.engine.Engine`."""
 
     def __init__(self, cell: Cell, process: Process) -> None:
-        if cell.precision != "fp32":
-            raise TrainError(
-                f"cell {cell.cell} is to be trained in {cell.precision}, which the cpu backend "
-                "does not do (it would be many times slower); set training.precision to fp32 or "
-                "train on GPUs"
-            )
         self.cell = cell
         self.layout = process.layout
         self.replica = process.data_rank

@@ -85,6 +85,14 @@ class Position:
         return asdict(self)
 
 
+def evaluation_step(number: int, cell: Cell) -> int:
+    """The step after which evaluation `number` is due, from 1 to `evaluations`; 0 for number 0.
+
+    They are evenly spaced, the last at the end.
+    """
+    return round(number * cell.steps / cell.evaluations)
+
+
 def too_many_skipped(position: Position, cell: Cell) -> str:
     """Why the run has diverged by its training steps; empty if it has not."""
     skipped = position.skipped
@@ -93,9 +101,9 @@ def too_many_skipped(position: Position, cell: Cell) -> str:
     last = skipped[-1]
     return (
         f"{len(skipped)} steps had a loss or gradient norm that is not finite, or a loss more than "
-        f"{cell.spike_loss:g} above the running mean ({cell.max_skipped_steps} may); the last, step "
-        f"{last['step']}, had loss {last['loss']} and gradient norm {last['gradient_norm']} (mean "
-        f"loss {position.mean_loss:.4f})"
+        f"{cell.spike_loss:g} above the running mean, and {cell.max_skipped_steps} may; the last, "
+        f"step {last['step']}, had loss {last['loss']} and gradient norm {last['gradient_norm']} "
+        f"(mean loss {position.mean_loss:.4f})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Being asked to stop: the step is finished, a checkpoint saved, and the program run again later."""
+"""Being asked to stop: the step is finished and a checkpoint saved; run again, it goes on."""
 
 import signal
 from collections.abc import Iterator

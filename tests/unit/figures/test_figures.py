@@ -18,7 +18,7 @@ from plm_scaling.laws.points import comparable_runs
 from plm_scaling.laws.result import read_law
 from plm_scaling.runs.tables import read_runs
 
-RUN_FIGURES = run_figures(["isoflop", "parametric"], 1)
+RUN_FIGURES = run_figures(["isoflop", "parametric"], 1, 1)
 
 
 @pytest.fixture(scope="module")

@@ -107,12 +107,10 @@ def test_causal_loss_is_the_score_of_the_protein(folder, loaded, recipe):
 def test_padding_changes_no_logits(loaded, objective, recipe):
     name = f"{objective}-{recipe}"
     for number in range(len(PROTEINS)):
+        alone = loaded[f"{name}/alone/{number}"]
         for side in ("left", "right"):
-            np.testing.assert_allclose(
-                loaded[f"{name}/padded {side}/{number}"],
-                loaded[f"{name}/alone/{number}"],
-                atol=1e-5,
-            )
+            padded = loaded[f"{name}/padded {side}/{number}"]
+            np.testing.assert_allclose(padded, alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("recipe", ["study", "prenorm"])

@@ -18,8 +18,8 @@ def study(tmp_path):
 
 
 def collect(folder):
-    paths = folder / "sweep.tsv", folder / "runs", 1, folder / "runs.csv", folder / "curves.parquet"
-    collect_runs(*paths)
+    out = (folder / name for name in ("runs.csv", "curves.parquet", "evaluations.csv"))
+    collect_runs(folder / "sweep.tsv", folder / "runs", 1, *out)
     return folder / "runs.csv"
 
 

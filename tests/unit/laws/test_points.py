@@ -5,7 +5,13 @@ import pytest
 from plm_scaling.errors import LawError
 from plm_scaling.laws.budgets import group_budgets, move_to_budgets
 from plm_scaling.laws.noise import loss_noise, scatter
-from plm_scaling.laws.points import isoflop_points, near_frontier, parametric_points
+from plm_scaling.laws.points import (
+    isoflop_points,
+    near_frontier,
+    not_comparable,
+    not_usable,
+    parametric_points,
+)
 
 
 def table(**changes):
@@ -14,6 +20,7 @@ def table(**changes):
             "run_id": [f"r{i}" for i in range(6)],
             "objective": "mlm",
             "corpus": "a",
+            "recipe": "study",
             "n_params": 1e6 * np.arange(1, 7),
             "tokens": 1e9,
             "unique_tokens": 1e9,
@@ -37,6 +44,7 @@ def table(**changes):
         ("excluded", "a copy"),
         ("init_from", "clm:1e18"),
         ("corpus", "b"),
+        ("recipe", "prenorm"),
         ("mask_ratio", 0.3),
         ("tokens", 5e9),
     ],
@@ -44,6 +52,17 @@ def table(**changes):
 def test_points_leave_out_what_cannot_be_compared(column, value):
     points = parametric_points(table(**{column: (2, value)}))
     assert points["n_params"].tolist() == [1e6, 2e6, 4e6, 5e6, 6e6]
+
+
+def test_points_of_two_recipes_alike_in_number_are_those_of_the_first():
+    runs = table().assign(recipe=["study", "prenorm"] * 3)
+    assert parametric_points(runs)["n_params"].tolist() == [1e6, 3e6, 5e6]
+    assert parametric_points(runs[1:])["n_params"].tolist() == [2e6, 4e6, 6e6]
+    why = not_comparable(runs)
+    assert why[1] == "recipe is not study, which most runs have"
+    assert not_usable(runs).tolist() == why.tolist()
+    transferred = runs.assign(init_from="x")
+    assert (not_usable(transferred) == "").sum() == 3  # what transfer laws are fitted to
 
 
 def test_points_keep_runs_whose_unique_tokens_are_unknown_or_little_repeated():

@@ -160,7 +160,7 @@ def table(corpora=("fresh", "small")):
 
     def add(run_id, corpus, n, unique, tokens, loss, **more):
         run = {
-            "run_id": run_id, "objective": "clm", "corpus": corpus, "n_params": n,
+            "run_id": run_id, "objective": "clm", "corpus": corpus, "recipe": "", "n_params": n,
             "tokens": tokens[-1], "unique_tokens": unique, "flops": 6 * n * tokens[-1],
             "loss": loss[-1], "mask_ratio": np.nan, "init_from": "", "seed": 1.0,
             "status": "finished", "excluded": "",

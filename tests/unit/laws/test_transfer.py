@@ -37,7 +37,8 @@ def table(noise=0.0, seed=0, sizes=SIZES, share=0.2, gain=1.0):
             name = f"{'transfer' if start else 'scratch'}{k}"
             runs.append(
                 {
-                    "run_id": name, "objective": "mlm", "corpus": "one", "n_params": n,
+                    "run_id": name, "objective": "mlm", "corpus": "one", "recipe": "study",
+                    "n_params": n,
                     "tokens": tokens[-1], "flops": flops, "loss": loss[-5:].mean(),
                     "mask_ratio": 0.15, "init_from": start, "status": "finished", "excluded": "",
                     "source_flops": flops * share / (1 - share) if start else np.nan,

@@ -12,7 +12,7 @@ from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary
 from plm_scaling.report.svg import inline_svg
 
-RUN_FIGURES = run_figures(["isoflop", "parametric"], 1)
+RUN_FIGURES = run_figures(["isoflop", "parametric"], 1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,6 @@ def page(folder, figures):
         arguments["out"],
         folder / "report.html",
         config=folder / "demo.yaml",
-        sweep=folder / "sweep.tsv",
         **{
             n: data[n]
             for n in ("sources", "counts", "examples", "contamination", "manifest", "tool")

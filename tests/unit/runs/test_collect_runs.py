@@ -7,6 +7,7 @@ import synthetic
 
 from plm_scaling.errors import RunsError
 from plm_scaling.runs.collect import collect_runs, read_sweep
+from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import CURVE_SCHEMA, RUN_COLUMNS, read_runs
 
 
@@ -23,6 +24,7 @@ def collect(folder, final_evaluations=1):
         final_evaluations,
         folder / "runs.csv",
         folder / "curves.parquet",
+        folder / "evaluations.csv",
     )
     return read_runs(folder / "runs.csv").set_index("run_id")
 
@@ -61,6 +63,32 @@ def test_collect_runs_curves_hold_every_line_of_every_cell(study):
     original = pd.read_csv(study / "runs/mlm014/curve.csv")
     assert one["loss"].tolist() == original["loss"].tolist()
     assert one["split"].tolist() == original["split"].tolist()
+
+
+def test_collect_runs_evaluations_are_the_final_losses_on_every_held_out_set(study):
+    path = study / "runs/clm003/curve.csv"
+    lines = path.read_text().splitlines()
+    shifted = [
+        line.replace(",valid,", f",{name},").replace(line.split(",")[4], loss)
+        for line in lines
+        if ",valid," in line
+        for name, loss in (("valid/one source", "2.5"), ("ood", "2.75"))
+    ]
+    shifted[-1] = shifted[-1].replace("2.75", "nan")
+    path.write_text("\n".join([*lines, *shifted]) + "\n")
+    record = study / "runs/clm003/result.json"
+    tokens = {"valid": 300, "valid/one source": 100}
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"held_out_tokens": tokens}))
+    runs = collect(study, final_evaluations=2)
+    table = read_evaluations(study / "evaluations.csv")
+    own = table[table["run_id"] == "clm003"].set_index("set")
+    assert own["loss"].to_dict() == pytest.approx(
+        {"valid": runs.loc["clm003", "loss"], "valid/one source": 2.5, "ood": math.nan}, nan_ok=True
+    )
+    assert own["predicted_tokens"].fillna(0).to_dict() == tokens | {"ood": 0}
+    assert set(own["size"]) == {runs.loc["clm003", "size"]}
+    assert set(table["recipe"]) == {"study"}
+    assert len(table) == len(runs) + 2  # the other cells have the held-out rows alone
 
 
 def test_collect_runs_diverged_cell_keeps_its_row_without_a_loss(study):

@@ -51,7 +51,7 @@ def test_read_runs_bad_value_names_line_and_column(tmp_path, changes, column):
 def test_read_runs_missing_column_is_named(tmp_path):
     path = tmp_path / "runs.csv"
     path.write_text("run_id,objective,loss\nr1,clm,2.9\n")
-    with pytest.raises(RunsError, match="missing: corpus, n_params"):
+    with pytest.raises(RunsError, match="missing: corpus, recipe, size, n_params"):
         read_runs(path)
 
 

@@ -12,7 +12,7 @@ from plm_scaling.errors import SweepError
 from plm_scaling.sweep.cells import Cell, plan_cells
 from plm_scaling.sweep.flops import exact_training_flops, training_flops
 from plm_scaling.sweep.ladder import STUDY_GRID, Shape
-from plm_scaling.sweep.table import bill, read_sweep, write_sweep
+from plm_scaling.sweep.table import read_sweep, write_sweep
 
 # N = GFLOPs·1e9 / (6·tokens) of the paired exports in the study's released logs (Cheng et al. 2024,
 # repository at commit 12acfa0); 1.2B and its total as printed by the study's training code.
@@ -64,7 +64,9 @@ def test_full_study_covers_every_budget_and_objective_and_the_validation_runs(fu
     for budget in (1e18, 3e18, 1e19, 3e19, 1e20, 3e20, 1e21):
         for objective in ("clm", "mlm"):
             assert sum(c.flops_budget == budget and c.objective == objective for c in cells) >= 10
-    assert {(c.objective, c.size) for c in cells if c.flops_budget > 1e21} == {
+    transfers = {c.init_from for c in cells}
+    single = [c for c in cells if c.flops_budget > 1e21 and c.cell not in transfers]
+    assert {(c.objective, c.size) for c in single} == {
         ("clm", "7.2B"),
         ("mlm", "10.7B"),
     }
@@ -168,13 +170,6 @@ def test_cell_as_json_with_another_field_is_refused(full):
     text = cell.to_json().replace('"seed"', '"sead"')
     with pytest.raises(SweepError, match="sead"):
         Cell.from_json(text)
-
-
-def test_bill_totals_all_cells(full):
-    cells = list(plan_cells(full).values())
-    text = bill(cells)
-    assert f"{len(cells)} cells" in text
-    assert f"{sum(c.flops for c in cells):.3g} FLOPs" in text
 
 
 shapes = st.builds(

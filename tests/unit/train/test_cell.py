@@ -1,26 +1,17 @@
-"""A cell trains, resumes bit by bit, diverges on record, and refuses what is not its own."""
+"""A cell trains, resumes, diverges on record, and refuses what is not its own."""
 
 import dataclasses
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pandas as pd
 import pytest
 from corpora import write_corpus
+from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, trained
 
-from plm_scaling.config.load import read_config
-from plm_scaling.errors import TokenError, TrainError
-from plm_scaling.sweep.cells import make_cell
-from plm_scaling.sweep.ladder import Shape
+from plm_scaling.errors import SweepError, TokenError, TrainError
 from plm_scaling.sweep.layout import Layout
-from plm_scaling.train.cell import train_cell
-
-UNBROKEN = 10_000.0  # seconds between checkpoints: longer than any test
+from plm_scaling.train.loop import Loop
 
 
 @pytest.fixture(scope="module")
@@ -30,172 +21,149 @@ def manifest(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cell(root):
-    config = read_config(root / "config/demo.yaml")
-    made = make_cell(config, "clm", "demo", "study", "tiny", Shape(1, 16, 42, 2), 2e9, seed=1)
-    steps = 60
-    return dataclasses.replace(
-        made,
-        mixture={"a": 0.5, "b": 0.5},
-        context_length=64,
-        batch_rows=4,
-        steps=steps,
-        tokens=steps * 4 * 64,
-        warmup_steps=5,
-        evaluations=6,
-        valid_rows=16,
-        peak_learning_rate=1e-2,
-    )
+    return small_cell(root)
 
 
-def train(cell, manifest, folder, checkpoint_seconds=UNBROKEN):
-    out = folder / "runs" / cell.cell / "result.json"
-    layout = Layout("cpu", 1, 1, 1, cell.batch_rows, "none").to_json()
-    train_cell(cell.to_json(), layout, manifest, out, 1, checkpoint_seconds)
-    return json.loads(out.read_text()), curve_of(out.parent)
+@pytest.fixture(scope="module")
+def unbroken(cell, manifest, tmp_path_factory):
+    """Record, curve and folder of the cell trained without a break; not to be changed."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    return *trained(cell, manifest, folder), folder
 
 
-def curve_of(folder):
-    return pd.read_csv(folder / "curve.csv").drop(columns="tokens_per_second")
+def copied(unbroken, cell, tmp_path):
+    """A folder with the finished run in it, without its record: it is to go on."""
+    shutil.copytree(unbroken[2], tmp_path, dirs_exist_ok=True)
+    result_of(cell, tmp_path).unlink()
+    return result_of(cell, tmp_path).parent
 
 
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
-def test_cell_learns_and_records_what_it_did(cell, manifest, tmp_path, objective):
-    cell = dataclasses.replace(
-        cell,
-        objective=objective,
-        mask_ratio=0.15 if objective == "mlm" else None,
-        masking="token" if objective == "mlm" else None,
-    )
-    result, curve = train(cell, manifest, tmp_path)
+def test_cell_learns_and_records_what_it_did(root, manifest, tmp_path, objective):
+    cell = small_cell(root, objective)
+    result, curve = trained(cell, manifest, tmp_path)
     assert result["status"] == "finished"
     valid = curve[curve.split == "valid"]
     assert len(valid) == result["n_evals"] == 6
-    assert valid.loss.iloc[-1] == result["loss_last"]
+    assert valid.loss.iloc[-1] == result["loss_last"] == result["held_out_losses"]["valid"]
+    assert set(result["held_out_losses"]) == set(curve.split) - {"train"}
     assert valid.loss.iloc[-1] < valid.loss.iloc[0] - 0.05
     assert list(valid.tokens) == [k * cell.tokens // 6 for k in range(1, 7)]
-    assert result["tokens"] == cell.tokens
+    assert result["tokens"] == cell.tokens > result["unpadded_tokens"] > 0
     assert result["flops"] == 6 * cell.n_params * cell.tokens
     assert curve.learning_rate.iloc[-1] == pytest.approx(cell.final_learning_rate)
-
-
-def test_cell_trained_twice_has_the_same_losses(cell, manifest, tmp_path):
-    _, first = train(cell, manifest, tmp_path / "first")
-    _, second = train(cell, manifest, tmp_path / "second")
-    pd.testing.assert_frame_equal(first, second, check_exact=True)
-
-
-def test_cell_with_another_seed_has_other_losses(cell, manifest, tmp_path):
-    _, first = train(cell, manifest, tmp_path / "first")
-    _, second = train(dataclasses.replace(cell, seed=2), manifest, tmp_path / "second")
-    assert (first.loss != second.loss).all()
-
-
-def start(cell, manifest, out, root):
-    command = [sys.executable, root / "scripts/train_cell.py", "--cell", cell.to_json()]
-    command += ["--layout", Layout("cpu", 1, 1, 1, cell.batch_rows, "none").to_json()]
-    command += ["--manifest", manifest, "--threads", "1", "--checkpoint-seconds", "0.01"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*map(str, command), "--out", str(out), "--log", str(out.with_name("log"))],
-        env=environment, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("objective", ["clm", "mlm"])
-def test_cell_killed_twice_ends_with_the_curve_of_an_unbroken_run(
-    cell, manifest, tmp_path, root, objective
-):
-    cell = dataclasses.replace(
-        cell,
-        objective=objective,
-        mask_ratio=0.15 if objective == "mlm" else None,
-        masking="token" if objective == "mlm" else None,
-        steps=400,
-        tokens=400 * 4 * 64,
-        evaluations=8,
+    assert (curve[curve.split == "train"].gradient_norm > 0).all()
+    assert result["flops_per_second"] == pytest.approx(
+        6 * cell.n_params * result["tokens_per_second"], rel=1e-3
     )
-    result, unbroken = train(cell, manifest, tmp_path / "unbroken")
-    out = tmp_path / "killed/runs" / cell.cell / "result.json"
-    for kill_after_step in (60, 190):
-        process = start(cell, manifest, out, root)
-        checkpoints = out.with_name("checkpoints")
-        while process.poll() is None:
-            steps = [int(p.name.split("-")[1]) for p in checkpoints.glob("step-*")]
-            if steps and max(steps) >= kill_after_step:
-                break
-            time.sleep(0.01)
-        assert process.poll() is None, "the cell ended before it could be killed"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not out.exists()
-    assert start(cell, manifest, out, root).wait() == 0
-    assert "resumes at step" in out.with_name("log").read_text()
-    pd.testing.assert_frame_equal(curve_of(out.parent), unbroken, check_exact=True)
-    resumed = json.loads(out.read_text())
-    for key in ("loss", "loss_last", "n_evals", "tokens", "unique_tokens", "flops", "status"):
-        assert resumed[key] == result[key]
+    assert result["utilisation"] is None  # no peak is known of a CPU
+    assert result["restarts"] == 0
+    assert result["skipped_steps"] == []
 
 
-def test_cell_that_diverges_is_recorded_with_the_evidence(cell, manifest, tmp_path):
-    wild = dataclasses.replace(cell, peak_learning_rate=1e4, gradient_clip=1e9, init_std=3.0)
-    result, _ = train(wild, manifest, tmp_path)
-    assert result["status"] == "diverged"
-    assert result["loss"] is None
-    assert "step" in result["reason"]
+def test_cell_trained_twice_has_the_same_losses(cell, manifest, unbroken, tmp_path):
+    _, second = trained(cell, manifest, tmp_path)
+    pd.testing.assert_frame_equal(second, unbroken[1], check_exact=True)
 
 
-def test_cell_refuses_the_checkpoint_of_another_cell(cell, manifest, tmp_path):
+def test_profile_is_written_and_changes_no_loss(cell, manifest, unbroken, tmp_path):
+    _, curve = trained(cell, manifest, tmp_path, profile_steps=3)
+    pd.testing.assert_frame_equal(curve, unbroken[1], check_exact=True)
+    profile = result_of(cell, tmp_path).with_name("profile")
+    assert json.loads((profile / "trace.json").read_text())["traceEvents"]
+    assert "mm" in (profile / "table.txt").read_text()
+
+
+def test_cell_with_another_seed_has_other_losses(cell, manifest, unbroken, tmp_path):
+    _, second = trained(dataclasses.replace(cell, seed=2), manifest, tmp_path)
+    assert (second.loss != unbroken[1].loss).all()
+
+
+def test_cell_refuses_the_checkpoint_of_another_cell(cell, manifest, unbroken, tmp_path):
+    folder = copied(unbroken, cell, tmp_path)
     other = dataclasses.replace(cell, seed=2)
-    train(other, manifest, tmp_path)
-    (tmp_path / "runs" / other.cell).rename(tmp_path / "runs" / cell.cell)
-    (tmp_path / "runs" / cell.cell / "result.json").unlink()
-    with pytest.raises(TrainError, match=f"of cell {other.cell}, not of {cell.cell}"):
-        train(cell, manifest, tmp_path)
-    assert not (tmp_path / "runs" / cell.cell / "result.json").exists()
+    folder.rename(result_of(other, tmp_path).parent)
+    with pytest.raises(TrainError, match=f"of cell {cell.cell}, not of {other.cell}"):
+        trained(other, manifest, tmp_path)
+    assert not result_of(other, tmp_path).exists()
 
 
 def test_cell_with_a_damaged_newest_checkpoint_goes_on_from_the_one_before(
-    cell, manifest, tmp_path, caplog
+    cell, manifest, unbroken, tmp_path
 ):
-    result, unbroken = train(cell, manifest, tmp_path, checkpoint_seconds=1e-9)
-    folder = tmp_path / "runs" / cell.cell
-    newest = max(folder.glob("checkpoints/step-*"))
-    tensors = newest / "__0_0.distcp"
-    tensors.write_bytes(tensors.read_bytes()[:-100])
-    again, curve = train(cell, manifest, tmp_path)
-    assert again["loss"] == result["loss"]
-    pd.testing.assert_frame_equal(curve, unbroken, check_exact=True)
+    with asked_to_stop(cell.steps - 1), pytest.raises(SystemExit):
+        run_cell(cell, manifest, tmp_path)
+    trained(cell, manifest, tmp_path)
+    newest = max(result_of(cell, tmp_path).parent.glob("checkpoints/step-*"))
+    data = next(newest.glob("*.distcp"))
+    data.write_bytes(data.read_bytes()[:-100])
+    again, curve = trained(cell, manifest, tmp_path)
+    assert again["loss"] == unbroken[0]["loss"]
+    assert again["starts"][2]["step"] == cell.steps - 1
+    assert again["restarts"] == 2
+    pd.testing.assert_frame_equal(curve, unbroken[1], check_exact=True)
     assert newest.with_suffix(".damaged").exists()
 
 
-def test_cell_on_changed_data_starts_anew_and_keeps_the_old_checkpoints(cell, manifest, tmp_path):
-    train(cell, manifest, tmp_path)
+def test_an_evaluation_made_up_for_is_in_the_curve_once(
+    cell, manifest, unbroken, tmp_path, monkeypatch
+):
+    with asked_to_stop(10), pytest.raises(SystemExit):  # with an evaluation due
+        run_cell(cell, manifest, tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(Loop, "step", lambda loop: 1 / 0)  # ends after the evaluation
+        run_cell(cell, manifest, tmp_path)
+    assert set(curve_of(cell, tmp_path).step) == {10}
+    _, curve = trained(cell, manifest, tmp_path)
+    pd.testing.assert_frame_equal(curve, unbroken[1], check_exact=True)
+
+
+def test_cell_on_changed_data_starts_anew_and_keeps_the_old_checkpoints(
+    cell, manifest, unbroken, tmp_path
+):
+    copied(unbroken, cell, tmp_path)
     other = write_corpus(tmp_path / "corpus", seed=2)
-    _, curve = train(cell, other, tmp_path)
-    _, fresh = train(cell, other, tmp_path / "fresh")
+    again, curve = trained(cell, other, tmp_path)
+    _, fresh = trained(cell, other, tmp_path / "fresh")
     pd.testing.assert_frame_equal(curve, fresh, check_exact=True)
-    assert list((tmp_path / "runs" / cell.cell).glob("checkpoints-superseded*/step-*"))
+    assert again["restarts"] == 0
+    assert list(result_of(cell, tmp_path).parent.glob("checkpoints-superseded*"))
 
 
 def test_cell_refuses_rows_of_another_length(cell, manifest, tmp_path):
     longer = dataclasses.replace(cell, context_length=128)
     with pytest.raises(TrainError, match=r"manifest\.json.*64.*128"):
-        train(longer, manifest, tmp_path)
+        trained(longer, manifest, tmp_path)
 
 
-def test_cell_goes_on_when_shards_that_it_does_not_read_are_added(cell, manifest, tmp_path):
-    train(cell, manifest, tmp_path)
-    folder = tmp_path / "runs" / cell.cell
+def test_cell_refuses_bf16_on_the_cpu(cell, manifest, tmp_path):
+    with pytest.raises(SweepError, match=r"fp32 alone \(training\.precision\)"):
+        trained(dataclasses.replace(cell, precision="bf16"), manifest, tmp_path)
+
+
+def test_cell_refuses_a_layout_that_does_not_divide_its_batch(cell, manifest, tmp_path):
+    with pytest.raises(SweepError, match="does not divide"):
+        trained(cell, manifest, tmp_path, layout=Layout("cpu", 1, 1, 1, 3, "none"))
+
+
+def test_cell_refuses_a_layout_of_more_processes_than_the_job_has(cell, manifest, tmp_path):
+    with pytest.raises(TrainError, match=r"2 processes, but this job runs 1.*torchrun"):
+        trained(cell, manifest, tmp_path, layout=Layout("cpu", 2, 1, 1, 4, "none"))
+
+
+def test_cell_goes_on_when_shards_that_it_does_not_read_are_added(
+    cell, manifest, unbroken, tmp_path
+):
+    folder = copied(unbroken, cell, tmp_path)
     corpus = tmp_path / "corpus"
     shutil.copytree(manifest.parent, corpus)
     listed = json.loads((corpus / "manifest.json").read_text())
     strata = listed["splits"]["train"]["sources"]["a"]["strata"]
     strata["filtered"] = strata["kept"]
     (corpus / "manifest.json").write_text(json.dumps(listed))
-    again, _ = train(cell, corpus / "manifest.json", tmp_path)
+    again, _ = trained(cell, corpus / "manifest.json", tmp_path)
     assert not list(folder.glob("*superseded*"))
-    assert again["steps"] == cell.steps
+    assert again["starts"][-1]["step"] == again["steps"] == cell.steps
 
 
 def test_cell_refuses_a_damaged_shard_naming_it(cell, tmp_path):
@@ -205,4 +173,20 @@ def test_cell_refuses_a_damaged_shard_naming_it(cell, tmp_path):
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     with pytest.raises(TokenError, match=shard.name):
-        train(cell, manifest, tmp_path)
+        trained(cell, manifest, tmp_path)
+
+
+def test_transferred_cell_begins_with_the_weights_of_its_source(cell, manifest, unbroken, tmp_path):
+    source = result_of(cell, unbroken[2]).parent
+    mlm = dataclasses.replace(
+        cell, objective="mlm", mask_ratio=0.15, masking="token", warmup_steps=0
+    )
+    _, scratch = trained(mlm, manifest, tmp_path / "scratch")
+    moved = dataclasses.replace(mlm, init_from=cell.cell)
+    _, curve = trained(moved, manifest, tmp_path, init_from=source)
+    assert curve.loss.iloc[0] < scratch.loss.iloc[0] - 0.1
+    # What it has begun it goes on with, and not with the source once more.
+    result_of(moved, tmp_path).unlink()
+    again, same = trained(moved, manifest, tmp_path, init_from=source)
+    pd.testing.assert_frame_equal(same, curve, check_exact=True)
+    assert again["starts"][-1]["step"] == cell.steps

@@ -28,6 +28,8 @@ def run_row(run: Run, seed: int) -> dict[str, Any]:
         "run_id": run_id(run),
         "objective": curve.named.objective,
         "corpus": run.corpus,
+        "recipe": "study",
+        "size": curve.size.name,
         "n_params": curve.size.n_params,
         "n_params_total": curve.size.n_params_total,
         "tokens": int(curve.tokens[-1]),

@@ -1,0 +1,93 @@
+"""Corpora or recipes at equal compute: the lowest loss of each, and each size by itself."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from plm_scaling.figures.style import COMPUTE_LABEL, CYCLE, MARKERS, compute_axis, panels, style
+from plm_scaling.laws.budgets import group_budgets
+from plm_scaling.laws.points import most_shared
+
+OTHER = {"corpus": "recipe", "recipe": "corpus"}
+BEST = "best"  # of all sizes at a budget
+COLUMNS = (
+    *("objective", "flops", "at", "corpus", "recipe", "size", "n_runs", "run_id", "n_params"),
+    *("tokens", "unique_tokens", "epochs", "loss", "above_best"),
+)
+
+
+def comparison_table(runs: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The run of lowest loss of each corpus or recipe (`by`), for each objective and budget.
+
+    Rows with `at` "best" take all sizes at the budget; then follow the sizes that more than one
+    corpus or recipe has there, `at` being the size. Runs are finished, from scratch and, in what is
+    not compared (recipe or corpus), as most are. All are evaluated on the same held-out rows, so
+    their losses compare. `epochs` is tokens over unique tokens; `above_best` the loss above the
+    lowest at the same `at` and budget, in nats/token.
+    """
+    usable = runs[(runs["status"] == "finished") & (runs["excluded"] == "")]
+    usable = usable[(usable["init_from"] == "") & usable["loss"].notna()]
+    usable = usable[usable[OTHER[by]] == most_shared(usable[OTHER[by]])]
+    parts: list[pd.DataFrame] = []
+    for _, own in usable.groupby("objective"):
+        for budget, members in group_budgets(own["flops"].to_numpy(float)):
+            here = own.iloc[members].assign(flops=budget)
+            parts.append(_lowest(here, by).assign(at=BEST))
+            for size, alike in here.groupby("size", sort=False):
+                if size and alike[by].nunique() > 1:
+                    parts.append(_lowest(alike, by).assign(at=size))
+    if not parts:
+        return pd.DataFrame(columns=list(COLUMNS))
+    table = pd.concat(parts, ignore_index=True)
+    least = table.groupby(["objective", "flops", "at"])["loss"].transform("min")
+    table["above_best"] = table["loss"] - least
+    table["epochs"] = table["tokens"] / table["unique_tokens"]
+    return table[list(COLUMNS)]
+
+
+def _lowest(runs: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The run of lowest loss of each corpus or recipe, with the number of runs it is out of."""
+    groups = runs.sort_values("loss", kind="stable").groupby(by)
+    lowest = groups.head(1).set_index(by)
+    return lowest.assign(n_runs=groups.size()).reset_index()
+
+
+def comparison(table: pd.DataFrame, by: str) -> Figure:
+    """Two panels per objective: the lowest loss at each budget, and what each corpus or recipe is
+    above the best one there (lines) and above the best one of the same size (dots)."""
+    objectives = sorted(table["objective"].unique())
+    looks = {
+        name: {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, name in enumerate(sorted(table[by].unique()))
+    }
+    with style():
+        figure, axes = panels(max(2 * len(objectives), 1), 2.3)
+        for k, objective in enumerate(objectives):
+            losses, above = axes[2 * k : 2 * k + 2]
+            part = table[table["objective"] == objective]
+            best = part[part["at"] == BEST]
+            for name, look in looks.items():
+                line = best[best[by] == name].sort_values("flops")
+                losses.plot(line["flops"], line["loss"], label=name, **look)
+                above.plot(line["flops"], line["above_best"], **look)
+                sizes = part[(part["at"] != BEST) & (part[by] == name)]
+                above.plot(sizes["flops"], sizes["above_best"], **look, **_DOT)
+            losses.set_title(objective.upper())
+            losses.set_ylabel("lowest loss\n(nats/token)")
+            above.set_ylabel("above the best\n(nats/token)")
+            _margins(losses, best["loss"])
+            for ax in (losses, above):
+                compute_axis(ax)
+        axes[-1].set_xlabel(COMPUTE_LABEL)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+_DOT = {"linestyle": "none", "markersize": 3.5, "alpha": 0.5, "markeredgewidth": 0}
+
+
+def _margins(ax: Axes, losses: "pd.Series[float]") -> None:
+    low, high = float(np.min(losses)), float(np.max(losses))
+    margin = 0.08 * (high - low) or 0.01
+    ax.set_ylim(low - margin, high + margin)

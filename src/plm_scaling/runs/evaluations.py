@@ -1,0 +1,61 @@
+"""evaluations.csv: the final loss of every run on every held-out set."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from plm_scaling.errors import RunsError
+from plm_scaling.files import atomic
+
+FACTS = ("run_id", "objective", "corpus", "recipe", "size", "n_params", "tokens", "flops")
+EVALUATION_COLUMNS = (*FACTS, "init_from", "set", "loss", "predicted_tokens")
+
+
+def evaluation_rows(
+    run: Mapping[str, Any],
+    curve: pd.DataFrame,
+    final_evaluations: int,
+    predicted_tokens: Mapping[str, int],
+) -> list[dict[str, Any]]:
+    """One row per held-out set of a finished run, `run` being its row of the runs table.
+
+    `loss` is the mean of the last `final_evaluations` evaluations on the set (nats/token), as for
+    the run itself; missing if one of them is not finite. `predicted_tokens` by set.
+    """
+    rows = []
+    for name, losses in curve[curve["split"] != "train"].groupby("split", sort=False)["loss"]:
+        last = losses.iloc[-final_evaluations:]
+        rows.append(
+            {column: run[column] for column in (*FACTS, "init_from")}
+            | {"set": name, "loss": float(last.mean()) if all(map(math.isfinite, last)) else None}
+            | {"predicted_tokens": predicted_tokens.get(str(name))}
+        )
+    return rows
+
+
+def write_evaluations(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows with exactly the columns of EVALUATION_COLUMNS; None becomes an empty cell."""
+    cells = [
+        ["" if row[name] is None else row[name] for name in EVALUATION_COLUMNS] for row in rows
+    ]
+    with atomic(path) as temporary:
+        table = pd.DataFrame(cells, columns=list(EVALUATION_COLUMNS), dtype=object)
+        table.to_csv(temporary, index=False)
+
+
+def read_evaluations(path: Path) -> pd.DataFrame:
+    """Read evaluations.csv: text columns '' where empty, numbers NaN.
+
+    Raises RunsError if it is missing or lacks a column.
+    """
+    if not path.is_file():
+        raise RunsError(f"{path}: no such table of evaluations; make it with `snakemake laws`")
+    text = ("run_id", "objective", "corpus", "recipe", "size", "init_from", "set")
+    table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
+    missing = [name for name in EVALUATION_COLUMNS if name not in table.columns]
+    if missing:
+        raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; make it again")
+    return table.fillna(dict.fromkeys(text, ""))

@@ -1,0 +1,138 @@
+"""The bill: what each cell of a sweep trains, on how many processes, and what that takes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from plm_scaling.config.load import validate_blocks
+from plm_scaling.config.machine import Machine
+from plm_scaling.progress import short_number
+from plm_scaling.sweep.cells import Cell
+from plm_scaling.sweep.choose import USABLE_SHARE, choose_layout
+from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.gpus import GPUS
+from plm_scaling.sweep.layout import Layout
+from plm_scaling.sweep.memory import process_memory
+from plm_scaling.sweep.table import read_sweep
+
+
+def show_plan(sweep: Path, machine: str) -> None:
+    """Print the bill of a sweep.tsv for the config block `machine`, given as JSON."""
+    where = validate_blocks(Machine, json.loads(machine), "--machine")
+    print(bill(read_sweep(sweep), where), flush=True)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A cell and how it is to be trained."""
+
+    cell: Cell
+    layout: Layout
+    hours: float
+
+    @property
+    def memory_bytes(self) -> float:
+        return process_memory(self.cell, self.layout).total
+
+
+# Heading and text of each column. Those of `_VARYING` are left out when all cells have the same,
+# those of `_SPARE` one after the other as long as lines are wider than `WIDTH` characters.
+_COLUMNS: dict[str, Callable[[_Line], str]] = {
+    "cell": lambda line: line.cell.cell,
+    "obj": lambda line: line.cell.objective,
+    "corpus": lambda line: line.cell.corpus,
+    "recipe": lambda line: line.cell.recipe,
+    "from": lambda line: line.cell.init_from or "",
+    "size": lambda line: line.cell.size,
+    "N": lambda line: short_number(line.cell.n_params),
+    "tokens": lambda line: short_number(line.cell.tokens),
+    "epochs": lambda line: "" if line.cell.epochs is None else f"{line.cell.epochs:.3g}",
+    "D/N": lambda line: f"{line.cell.tokens / line.cell.n_params:.3g}",
+    "steps": lambda line: str(line.cell.steps),
+    "batch": lambda line: short_number(line.cell.batch_rows * line.cell.context_length),
+    "lr": lambda line: f"{line.cell.peak_learning_rate:.1e}",
+    "C=6ND": lambda line: f"{line.cell.flops:.2e}",
+    "C exact": lambda line: f"{line.cell.flops_exact:.2e}",
+    "TP·PP·DP": lambda line: f"{line.layout.tensor}·{line.layout.pipeline}·{line.layout.data}",
+    "rows": lambda line: f"{line.layout.micro_batch_rows}",
+    "again": lambda line: "yes" if line.layout.recompute == "full" else "",
+    "memory": lambda line: short_number(line.memory_bytes) + "B",
+    "hours": lambda line: f"{line.hours:.2g}",
+}
+_VARYING = ("corpus", "recipe", "from", "epochs", "again")
+_SPARE = ("C exact", "lr", "steps", "batch", "recipe")
+WIDTH = 160
+_TEXTS = ("cell", "obj", "corpus", "recipe", "from")  # to the left; numbers to the right
+
+
+def bill(cells: list[Cell], machine: Machine) -> str:
+    """The sweep as a table for the terminal, and what it comes to on `machine`.
+
+    Raises `SweepError` when a cell cannot be trained there.
+    """
+    layouts = [choose_layout(cell, machine) for cell in cells]
+    lines = [
+        _Line(cell, layout, estimated_hours(cell, layout, machine))
+        for cell, layout in zip(cells, layouts, strict=True)
+    ]
+    table = _table(lines)
+    rule = "-" * len(table[0])
+    return "\n".join([table[0], rule, *table[1:], rule, *_totals(lines), *_costs(lines, machine)])
+
+
+def _table(lines: list[_Line]) -> list[str]:
+    columns = {name: [name, *(text(line) for line in lines)] for name, text in _COLUMNS.items()}
+    for name in _VARYING:
+        if len(set(columns[name][1:])) == 1:
+            del columns[name]
+    for name in _SPARE:
+        if sum(max(map(len, texts)) + 2 for texts in columns.values()) - 2 > WIDTH:
+            columns.pop(name, None)
+    padded = []
+    for name, texts in columns.items():
+        side, width = "<" if name in _TEXTS else ">", max(map(len, texts))
+        padded.append([f"{text:{side}{width}}" for text in texts])
+    return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
+
+
+def _totals(lines: list[_Line]) -> list[str]:
+    tokens = sum(line.cell.tokens for line in lines)
+    total = sum(line.cell.flops for line in lines)
+    exact = sum(line.cell.flops_exact for line in lines)
+    said = [
+        f"{len(lines)} cells, {short_number(tokens)} tokens, C = {total:.3g} FLOPs (6·N·D), "
+        f"{exact:.3g} with attention and the output layer"
+    ]
+    if any(line.cell.epochs is not None for line in lines):
+        said.append("epochs: of the source that corpora.{name}.unique_tokens makes the scarcest")
+    return said
+
+
+def _costs(lines: list[_Line], machine: Machine) -> list[str]:
+    process_hours = sum(line.hours * line.layout.processes for line in lines)
+    if machine.backend == "cpu":
+        return [
+            f"{process_hours * machine.threads:.3g} core-hours (CPU) at {machine.cpu_gflops:g} "
+            "GFLOP/s a core, as the config assumes",
+            "rows: of one pass; memory: peak of one process, with PyTorch's own (estimate)",
+        ]
+    gpu = GPUS[machine.gpu]
+    longest = max(lines, key=lambda line: line.hours)
+    said = [
+        f"{process_hours:.3g} {machine.gpu}-hours at the utilisation that the config assumes "
+        f"(peak {gpu.peak_flops_per_second / 1e12:g} TFLOP/s); the longest cell, "
+        f"{longest.cell.size} at {longest.cell.flops_budget:g} FLOPs, takes {longest.hours:.3g} "
+        f"hours on {longest.layout.processes}",
+        "TP·PP·DP: GPUs that share each layer · stages · replicas; rows: of one pass; memory: peak "
+        f"of a GPU (estimate; of {short_number(gpu.memory_bytes)}B, {USABLE_SHARE:.0%} may be used)",
+    ]
+    if any(line.layout.recompute == "full" for line in lines):
+        said.append("again: activations are computed again in the backward pass, to save memory")
+    if slow := [line for line in lines if line.hours > machine.target_hours]:
+        said.append(
+            f"longer than machine.target_hours ({machine.target_hours:g}) even on machine.max_gpus "
+            f"({machine.max_gpus}): {', '.join(line.cell.cell for line in slow[:5])}"
+            + (f" and {len(slow) - 5} more" if len(slow) > 5 else "")
+        )
+    return said

@@ -1,0 +1,56 @@
+"""The run that a transferred cell starts from."""
+
+from pathlib import Path
+
+from plm_scaling.errors import SweepError, TrainError
+from plm_scaling.files import read_json
+from plm_scaling.sweep.cells import Cell
+
+SAME = ("recipe", "layers", "hidden", "ffn", "heads", "context_length")
+
+
+def check_source(cell: Cell, folder: Path | None) -> None:
+    """Whether the run in `folder` is the one that `cell` starts from (None: from scratch).
+
+    Raises `TrainError` if one of them has no source, if the run is another cell's, has not
+    finished, or is not of the other objective with the same model.
+    """
+    if cell.init_from is None and folder is None:
+        return
+    if folder is None:
+        raise TrainError(
+            f"cell {cell.cell} starts from cell {cell.init_from}: give its folder with --init-from"
+        )
+    if cell.init_from is None:
+        raise TrainError(f"cell {cell.cell} starts from scratch: leave out --init-from {folder}")
+    path = folder / "result.json"
+    if not path.is_file():
+        raise TrainError(f"{path} is missing: train cell {cell.init_from} first")
+    try:
+        record = read_json(path)
+        source = Cell(**record["config"])
+        status, reason = record["status"], record["reason"]
+    except (ValueError, KeyError, TypeError, SweepError) as error:
+        raise TrainError(
+            f"{path} is no record of a cell of this version ({error!r}); train the cell again"
+        ) from error
+    if source.cell != cell.init_from:
+        raise TrainError(
+            f"{path} is of cell {source.cell}, but cell {cell.cell} starts from {cell.init_from}"
+        )
+    if status != "finished":
+        raise TrainError(
+            f"cell {cell.cell} cannot start from cell {source.cell}, which {status} ({reason}); "
+            "lower its learning rate, or take the pair out of sweep.transfer"
+        )
+    if source.objective == cell.objective:
+        raise TrainError(
+            f"cell {cell.cell} and its source {source.cell} are both {cell.objective.upper()}: a "
+            "transferred cell starts from the other objective"
+        )
+    different = [name for name in SAME if getattr(source, name) != getattr(cell, name)]
+    if different:
+        raise TrainError(
+            f"cell {cell.cell} and its source {source.cell} differ in {', '.join(different)}: "
+            "weights fit the same model alone"
+        )

@@ -1,0 +1,261 @@
+"""`plm-scaling score` and `embed`: tables in the order of the FASTA file."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from finished_runs import CONTEXT, SHAPE, finished_run
+
+from plm_scaling import cli
+from plm_scaling.errors import InferenceError, SourceError
+from plm_scaling.inference.embed import embed_fasta
+from plm_scaling.inference.embedder import Embedder
+from plm_scaling.inference.fasta import read_chunks
+from plm_scaling.inference.run import open_run
+from plm_scaling.inference.score import score_fasta
+from plm_scaling.inference.scorer import Scorer
+from plm_scaling.tokens.vocabulary import STANDARD, encode
+
+
+def proteins():
+    """Thirty, of 1 to 3 contexts' length."""
+    rng = np.random.default_rng(8)
+    lengths = [1, 2, 63, 64, 65, 150, *rng.integers(3, 90, 24)]
+    return {f"p{i}": "".join(rng.choice(list(STANDARD), n)) for i, n in enumerate(lengths)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Runs clm and mlm, and proteins.fasta.gz in lower case and lines of 50."""
+    folder = tmp_path_factory.mktemp("cli")
+    for objective in ("clm", "mlm"):
+        finished_run(folder / objective, objective, "prenorm")
+    text = ""
+    for name, protein in proteins().items():
+        lines = [protein[i : i + 50] for i in range(0, len(protein), 50)]
+        text += f">{name} of a test\n" + "\n".join(lines).lower() + "\n"
+    (folder / "proteins.fasta.gz").write_bytes(gzip.compress(text.encode()))
+    return folder
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("plm_scaling.inference.fasta.CHUNK_SEQUENCES", 7)
+
+
+def entries(texts):
+    return b"".join(text.encode() + b"\n\0" for text in texts)
+
+
+def direct(folder, objective, what):
+    """`what`(run, entries, lengths) of all proteins at once."""
+    texts = list(proteins().values())
+    with open_run(folder / objective, 1) as run:
+        return what(run, entries(texts), np.array([len(text) for text in texts]))
+
+
+def check_scores(columns, nll):
+    assert columns["id"] == list(proteins())
+    assert columns["length"] == [len(text) for text in proteins().values()]
+    for found, perplexity, expected in zip(
+        columns["nll_per_residue"], columns["perplexity"], nll, strict=True
+    ):
+        if np.isnan(expected):
+            assert found is perplexity is None
+        else:
+            assert found == pytest.approx(expected, abs=1e-5)
+            assert perplexity == pytest.approx(np.exp(expected), rel=1e-5)
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["plm-scaling", *map(str, arguments), "--threads", "1"])
+    cli.main()
+
+
+def test_commands_do_what_their_options_say(folder, tmp_path, monkeypatch):
+    mlm, fasta = folder / "mlm", folder / "proteins.fasta.gz"
+    out = tmp_path / "scores.arrow"
+    command(monkeypatch, "score", mlm, fasta, "--out", out, "--fast", "--per-residue")
+    table = pa.ipc.open_file(out.read_bytes()).read_all()
+    assert table.schema.metadata[b"method"] == b"masked, fast"
+    assert {"log_probability", "marginals"} < set(table.schema.names)
+    out = tmp_path / "embeddings.arrow"
+    command(monkeypatch, "embed", mlm, fasta, "--out", out, "--per-residue", "--layer", 1)
+    table = pa.ipc.open_file(out.read_bytes()).read_all()
+    assert table.schema.metadata[b"layer"] == b"1"
+    assert len(table["embedding"][5]) == 150
+    command(monkeypatch, "export", mlm, "--to", "hf", "--out", tmp_path / "hf")
+    assert (tmp_path / "hf/model.safetensors").exists()
+
+
+def test_score_command_writes_text_in_the_order_of_the_file(folder, small_chunks, monkeypatch):
+    out = folder / "scores.tsv"
+    command(monkeypatch, "score", folder / "clm", folder / "proteins.fasta.gz", "--out", out)
+    nll = direct(folder, "clm", lambda run, *chunk: Scorer(run).nll_per_residue(*chunk))
+    assert np.isnan(nll[0])
+    table = pyarrow.csv.read_csv(out, parse_options=pyarrow.csv.ParseOptions(delimiter="\t"))
+    check_scores(table.to_pydict(), nll)
+
+
+def test_scores_of_residues_are_in_the_table(folder, small_chunks):
+    out = folder / "scores.parquet"
+    score_fasta(str(folder / "mlm"), folder / "proteins.fasta.gz", out, False, True, 1)
+    table = pq.read_table(out)
+    scores = direct(folder, "mlm", lambda run, *chunk: Scorer(run).scores(*chunk, marginals=True))
+    columns = table.to_pydict()
+    lengths = np.array(columns["length"])
+    edges = np.cumsum(lengths)[:-1]
+    check_scores(columns, [-logs.mean() for logs in np.split(scores.own, edges)])
+    for name, expected in (("log_probability", scores.own), ("marginals", scores.marginals)):
+        for found, own in zip(columns[name], np.split(expected, edges), strict=True):
+            np.testing.assert_allclose(found, own, atol=1e-5)
+    # A residue's own log-probability is its amino acid's among the marginals.
+    order = table.schema.field("marginals").metadata[b"residues"].decode()
+    protein = proteins()["p5"]
+    own = [
+        row[order.index(letter)]
+        for letter, row in zip(protein, columns["marginals"][5], strict=True)
+    ]
+    np.testing.assert_allclose(own, columns["log_probability"][5], atol=1e-6)
+    record = json.loads((folder / "mlm/result.json").read_text())
+    assert table.schema.metadata[b"cell"].decode() == record["cell"]
+    assert table.schema.metadata[b"method"] == b"masked one at a time"
+
+
+def test_first_residue_of_a_causal_model_is_null(folder):
+    out = folder / "causal.arrow"
+    score_fasta(str(folder / "clm"), folder / "proteins.fasta.gz", out, False, True, 1)
+    with pa.memory_map(str(out)) as file:
+        rows = pa.ipc.open_file(file).read_all().to_pylist()
+    for row in rows:
+        assert len(row["log_probability"]) == row["length"]
+        assert row["log_probability"][0] is None
+        assert None not in row["log_probability"][1:]
+    assert set(rows[0]) == {"id", "length", "nll_per_residue", "perplexity", "log_probability"}
+
+
+@pytest.mark.parametrize("objective", ["clm", "mlm"])
+@pytest.mark.parametrize("layer", [-1, 0, 1])
+def test_embeddings_are_means_over_residues(folder, small_chunks, objective, layer):
+    tables = []
+    for per_residue in (False, True):
+        out = folder / f"{per_residue}.arrow"
+        options = (str(folder / objective), folder / "proteins.fasta.gz", out)
+        embed_fasta(*options, layer, per_residue, threads=1)
+        with pa.memory_map(str(out)) as file:
+            tables.append(pa.ipc.open_file(file).read_all())
+    mean, each = tables
+    assert mean["id"].to_pylist() == each["id"].to_pylist() == list(proteins())
+    assert mean.schema.field("embedding").type == pa.list_(pa.float32(), SHAPE.hidden)
+    states = direct(
+        folder, objective, lambda run, *chunk: Embedder(run, layer).residues(*chunk, lambda n: None)
+    )
+    pieces = np.split(states, np.cumsum(mean["length"].to_numpy())[:-1])
+    for one, many, own in zip(
+        mean["embedding"].to_pylist(), each["embedding"].to_pylist(), pieces, strict=True
+    ):
+        np.testing.assert_allclose(many, own, atol=1e-5)
+        np.testing.assert_allclose(one, own.mean(0), atol=1e-5)
+
+
+def test_long_protein_is_embedded_in_windows(folder):
+    text = proteins()["p5"]
+    tokens = np.frombuffer(encode(entries([text])), np.uint8)
+    with open_run(folder / "clm", 1) as run:
+        length = np.array([len(text)])
+        found = Embedder(run).residues(entries([text]), length, lambda n: None)
+        # A residue counts in the first window that holds it; windows begin every half context.
+        begin = CONTEXT // 2
+        piece = text[begin : begin + CONTEXT]
+        own = Embedder(run).residues(entries([piece]), np.array([CONTEXT]), lambda n: None)
+        np.testing.assert_allclose(found[CONTEXT : begin + CONTEXT], own[begin:], atol=1e-5)
+    assert len(tokens) == len(text) + 1 > 2 * CONTEXT
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("MKV\n", "line 1: not FASTA"),
+        ("", "is empty"),
+        (">a\nMK\n>b\nM1K\n", r"line 3: record 2 \(b\) cannot be used: illegal character"),
+        (">a\nMK\n>b\n\n", r"line 3: record 2 \(b\) cannot be used: no sequence"),
+    ],
+)
+def test_what_is_no_protein_is_refused_before_anything_is_computed(
+    folder, tmp_path, monkeypatch, text, message
+):
+    monkeypatch.setattr("plm_scaling.inference.run.Run.logits", None)
+    fasta = write(tmp_path / "in.fasta", text)
+    for compute in (
+        lambda out: score_fasta(str(folder / "clm"), fasta, out, False, False, 1),
+        lambda out: embed_fasta(str(folder / "clm"), fasta, out, -1, False, 1),
+    ):
+        with pytest.raises(SourceError, match=message):
+            compute(tmp_path / "out.arrow")
+    assert sorted(tmp_path.iterdir()) == [fasta]
+
+
+def test_options_that_do_not_fit_are_refused(folder, tmp_path):
+    fasta = folder / "proteins.fasta.gz"
+    clm, mlm = str(folder / "clm"), str(folder / "mlm")
+    with pytest.raises(InferenceError, match="--fast is for masked models"):
+        score_fasta(clm, fasta, tmp_path / "out.tsv", True, False, 1)
+    with pytest.raises(InferenceError, match=r"must end in \.parquet or \.arrow or \.tsv"):
+        score_fasta(clm, fasta, tmp_path / "out.csv", False, False, 1)
+    with pytest.raises(InferenceError, match=r"must end in \.parquet or \.arrow$"):
+        score_fasta(mlm, fasta, tmp_path / "out.tsv", False, True, 1)
+    with pytest.raises(InferenceError, match=r"the model has 2 layers; give 0"):
+        embed_fasta(clm, fasta, tmp_path / "out.arrow", 3, False, 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_table_that_fails_on_the_way_leaves_nothing(folder, tmp_path, small_chunks, monkeypatch):
+    calls = []
+    scores = Scorer.scores
+
+    def failing(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError("disk full")
+        return scores(self, *arguments, **options)
+
+    monkeypatch.setattr(Scorer, "scores", failing)
+    for out in ("a.tsv", "a.arrow", "a.parquet"):
+        calls.clear()
+        fasta = folder / "proteins.fasta.gz"
+        with pytest.raises(OSError, match="disk full"):
+            score_fasta(str(folder / "clm"), fasta, tmp_path / out, False, False, 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_chunks_hold_about_as_many_residues_as_asked_for(tmp_path):
+    lengths = [5, 5, 5, 30, 1, 4, 6]
+    text = "".join(f">s{i}\n{'A' * n}\n" for i, n in enumerate(lengths))
+    chunks = list(read_chunks(write(tmp_path / "in.fasta", text), residues=10))
+    assert [list(chunk.lengths) for chunk in chunks] == [[5, 5], [5], [30], [1, 4], [6]]
+    assert [name for chunk in chunks for name in chunk.ids] == [f"s{i}" for i in range(7)]
+
+
+@pytest.mark.parametrize("command", [[], ["score"], ["embed"], ["export"]])
+def test_help_does_not_wait_for_torch(command):
+    program = (
+        "import sys\n"
+        "from plm_scaling.cli import main\n"
+        f"sys.argv = ['plm-scaling', *{command}, '--help']\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'megatron', 'pyarrow'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout

@@ -1,0 +1,98 @@
+"""A run that is killed at any moment, or asked to stop, ends as if it had never been."""
+
+import os
+import random
+import signal
+import time
+
+import pandas as pd
+import pytest
+from corpora import write_corpus
+from forks import exit_code, fork, start_job
+from training import curve_of, result_of, run_cell, small_cell, trained
+
+from plm_scaling.files import read_json
+from plm_scaling.sweep.layout import Layout
+from plm_scaling.train.stop import EXIT_STOPPED, SIGNALS
+
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_twenty_random_moments_has_the_curve_of_an_unbroken_one(
+    root, manifest, tmp_path
+):
+    cell = small_cell(root, "mlm", steps=80, evaluations=8)
+    begin = time.monotonic()
+    result, unbroken = trained(cell, manifest, tmp_path / "unbroken", checkpoint_seconds=0.1)
+    seconds = time.monotonic() - begin
+    rng = random.Random(7)
+    killed = ended = 0
+    while killed < KILLS or not ended:
+        folder = tmp_path / f"run{ended}"
+        process = fork(lambda: run_cell(cell, manifest, folder, checkpoint_seconds=0.1))  # noqa: B023
+        if killed < KILLS:
+            time.sleep(rng.uniform(0, 0.7 * seconds))
+            os.kill(process, signal.SIGKILL)
+        code = exit_code(process)
+        assert code in (0, -signal.SIGKILL)
+        killed += code != 0
+        if code == 0:
+            ended += 1
+            pd.testing.assert_frame_equal(curve_of(cell, folder), unbroken, check_exact=True)
+            resumed = read_json(result_of(cell, folder))
+            same = ("loss", "loss_last", "n_evals", "tokens", "unpadded_tokens", "status")
+            assert [resumed[key] for key in same] == [result[key] for key in same]
+        else:
+            assert not result_of(cell, folder).exists()
+    # The last run was resumed in its middle, or the above says little.
+    steps = [s["step"] for n in range(ended) for s in read_starts(cell, tmp_path / f"run{n}")]
+    assert sum(0 < step < cell.steps for step in steps) >= 3
+
+
+def read_starts(cell, folder):
+    return read_json(result_of(cell, folder).with_name("starts.json"))["starts"]
+
+
+def wait_for_evaluations(cell, folder, n, processes):
+    """Until the curve has the rows of `n` evaluations; fails if a process ends before."""
+    curve = result_of(cell, folder).with_name("curve.csv")
+    while not curve.exists() or curve.read_text().count(",valid,") < n:
+        for process in processes:
+            assert os.waitpid(process, os.WNOHANG) == (0, 0), "the run ended too early"
+        time.sleep(0.005)
+
+
+def test_signals_save_a_checkpoint_and_no_step_is_lost(root, manifest, tmp_path):
+    cell = small_cell(root, steps=600, evaluations=12)
+    result, unbroken = trained(cell, manifest, tmp_path / "unbroken")
+    for n, number in enumerate(SIGNALS):
+        process = fork(lambda: run_cell(cell, manifest, tmp_path))
+        wait_for_evaluations(cell, tmp_path, 3 * n + 1, [process])
+        os.kill(process, number)
+        assert exit_code(process) == EXIT_STOPPED
+        assert not result_of(cell, tmp_path).exists()
+    again, curve = trained(cell, manifest, tmp_path)
+    pd.testing.assert_frame_equal(curve, unbroken, check_exact=True)
+    assert again["loss"] == result["loss"]
+    # Each goes on after the evaluation that the signal followed: the checkpoint was made then.
+    resumed = [start["step"] for start in again["starts"]]
+    assert all(step >= 50 * (3 * n + 1) for n, step in enumerate(resumed[1:]))
+
+
+def test_all_processes_stop_when_one_is_asked_to(root, manifest, tmp_path):
+    cell = small_cell(root, steps=600, evaluations=12)
+    layout = Layout("cpu", 1, 1, 2, 2, "none")
+    processes = start_job(
+        2, lambda: run_cell(cell, manifest, tmp_path, layout=layout), tmp_path / "job"
+    )
+    wait_for_evaluations(cell, tmp_path, 1, processes)
+    os.kill(processes[1], signal.SIGTERM)
+    assert [exit_code(process) for process in processes] == [EXIT_STOPPED] * 2
+    checkpoints = result_of(cell, tmp_path).with_name("checkpoints")
+    assert len(list(checkpoints.glob("step-*"))) == 1

@@ -1,0 +1,124 @@
+"""One process, replicas, divided matrices and pipeline stages: the same losses to rounding."""
+
+import dataclasses
+import math
+import shutil
+
+import numpy as np
+import pytest
+from corpora import write_corpus
+from cuda_shim import cuda_on_cpu
+from forks import run_job
+from training import asked_to_stop, curve_of, result_of, run_cell, small_cell
+
+from plm_scaling.sweep.ladder import Shape
+from plm_scaling.sweep.layout import Layout
+from plm_scaling.tokens.dataset import TokenCorpus
+from plm_scaling.train.engine import make_engine
+from plm_scaling.train.evaluate import held_out
+from plm_scaling.train.feed import Feed
+from plm_scaling.train.optimizer import learning_rate
+from plm_scaling.train.process import training_process
+
+STEPS = 50
+ONE = Layout("cpu", 1, 1, 1, 4, "none")
+TENSOR = Layout("cpu", 2, 1, 1, 4, "none")
+DATA = Layout("cpu", 1, 1, 2, 2, "none")
+SHAPE = Shape(2, 16, 42, 2)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def cell_for(root, objective, recipe):
+    """Of two layers, with a learning rate at which rounding does not grow."""
+    fields = dataclasses.asdict(SHAPE)
+    counts = {"n_params": SHAPE.n_params(recipe), "n_params_total": SHAPE.n_params_total(recipe)}
+    changes = {**fields, **counts, "recipe": recipe, "peak_learning_rate": 1e-3}
+    return small_cell(root, objective, STEPS, evaluations=5, **changes)
+
+
+def losses(cell, layout, manifest):
+    """Loss and gradient norm of each step, and the held-out losses; the second step is skipped
+    when the last replica alone has a loss that is not finite."""
+    with training_process(layout, 1, cell.seed) as process:
+        corpus = TokenCorpus.open(manifest)
+        order = corpus.train_rows(cell.mixture, cell.strata, None, cell.data_seed)
+        feed = Feed(order, cell, layout, process.data_rank)
+        engine = make_engine(cell, process)
+        steps = []
+        for number in range(STEPS):
+            batches = feed.at(number).batches
+            if number == 1 and process.data_rank == layout.data - 1:
+                mask = batches[-1].loss_mask
+                batches[-1] = dataclasses.replace(batches[-1], loss_mask=mask * math.inf)
+            steps.append(engine.train_step(batches, learning_rate(number + 1, cell)))
+        return steps, engine.held_out_losses(held_out(corpus, cell))
+
+
+def losses_in(cell, layout, manifest, folder):
+    """`losses`, which are the same in every process of the layout."""
+
+    def job():
+        if layout.backend == "cpu":
+            return losses(cell, layout, manifest)
+        with cuda_on_cpu():
+            return losses(cell, layout, manifest)
+
+    found = run_job(layout.processes, job, folder)
+    assert all(repr(other) == repr(found[0]) for other in found[1:])
+    return found[0]
+
+
+def assert_agree(found, expected, tolerance):
+    (steps, held), (expected_steps, expected_held) = found, expected
+    assert [s.skipped for s in steps] == [n == 1 for n in range(STEPS)]
+    assert [s.skipped for s in expected_steps] == [n == 1 for n in range(STEPS)]
+    np.testing.assert_allclose(
+        [s.loss for s in steps if not s.skipped],
+        [s.loss for s in expected_steps if not s.skipped],
+        rtol=tolerance,
+    )
+    assert steps[0].gradient_norm == pytest.approx(expected_steps[0].gradient_norm, rel=1e-5)
+    assert held == pytest.approx(expected_held, rel=tolerance)
+
+
+@pytest.mark.parametrize(("objective", "recipe"), [("clm", "study"), ("mlm", "prenorm")])
+def test_engines_and_layouts_give_the_same_losses(root, manifest, tmp_path, objective, recipe):
+    cell = cell_for(root, objective, recipe)
+    one = losses_in(cell, ONE, manifest, tmp_path / "one")
+    others = {
+        "micro-batches": Layout("cpu", 1, 1, 1, 1, "none"),
+        "DP 2": DATA,
+        "TP 2": TENSOR,
+        "cuda": Layout("cuda", 1, 1, 1, 2, "none"),
+        "cuda DP 2": Layout("cuda", 1, 1, 2, 1, "none"),
+        "cuda PP 2": Layout("cuda", 1, 2, 1, 1, "none"),
+        "cuda TP 2": Layout("cuda", 2, 1, 1, 4, "none"),
+    }
+    for name, layout in others.items():
+        found = losses_in(cell, layout, manifest, tmp_path / name)
+        assert_agree(found, one, 1e-5)
+
+
+@pytest.mark.parametrize("objective", ["clm", "mlm"])
+def test_a_run_goes_on_in_another_layout(root, manifest, tmp_path, objective):
+    cell = cell_for(root, objective, "study")
+
+    def to_step_25():
+        with asked_to_stop(25), pytest.raises(SystemExit):
+            run_cell(cell, manifest, tmp_path, layout=ONE)
+
+    run_cell(cell, manifest, tmp_path / "whole", layout=ONE)
+    unbroken = curve_of(cell, tmp_path / "whole")
+    to_step_25()
+    for layout in (TENSOR, DATA):
+        folder = tmp_path / f"{layout.tensor}"
+        shutil.copytree(tmp_path / "runs", folder / "runs")
+        run_job(2, lambda: run_cell(cell, manifest, folder, layout=layout), tmp_path / "job")  # noqa: B023
+        curve = curve_of(cell, folder)
+        assert (curve[curve.columns[:4]] == unbroken[unbroken.columns[:4]]).all(axis=None)
+        np.testing.assert_allclose(curve.loss, unbroken.loss, rtol=1e-5)
+        assert result_of(cell, folder).exists()

@@ -1,0 +1,120 @@
+"""Steps that are skipped, and runs that diverge by them."""
+
+import dataclasses
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+from corpora import write_corpus
+from training import asked_to_stop, result_of, run_cell, small_cell, trained, whole
+
+from plm_scaling.tokens.dataset import TokenCorpus
+from plm_scaling.train import feed
+from plm_scaling.train.engine import make_engine
+from plm_scaling.train.feed import Feed, Prefetched
+from plm_scaling.train.process import training_process
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def feed_of(cell, manifest):
+    order = TokenCorpus.open(manifest).train_rows(cell.mixture, cell.strata, None, cell.data_seed)
+    return Feed(order, cell, whole(cell), replica=0)
+
+
+def without_end(batch):
+    """The batch with a loss that is not finite."""
+    return dataclasses.replace(batch, loss_mask=batch.loss_mask * math.inf)
+
+
+def of_nonsense(batch):
+    """The batch with labels that no model trained so far expects."""
+    return dataclasses.replace(batch, labels=torch.full_like(batch.labels, 127))
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Spoil the batches of some steps (the first is 1) in a way."""
+    real = feed.batch_of
+
+    def spoil(steps, way):
+        def batch_of(cell, rows, first_row):
+            batch = real(cell, rows, first_row)
+            return way(batch) if first_row // cell.batch_rows + 1 in steps else batch
+
+        monkeypatch.setattr(feed, "batch_of", batch_of)
+
+    return spoil
+
+
+def test_a_skipped_step_leaves_weights_and_optimizer_as_they_were(root, manifest):
+    cell = small_cell(root)
+    batches = feed_of(cell, manifest)
+    found = {}
+    for skipping in (False, True):
+        with training_process(whole(cell), 1, cell.seed) as process:
+            engine = make_engine(cell, process)
+            engine.train_step(batches.at(0).batches, 1e-2)
+            if skipping:
+                poisoned = [without_end(batch) for batch in batches.at(1).batches]
+                assert engine.train_step(poisoned, 1e-2).skipped
+                above = engine.train_step(batches.at(1).batches, 1e-2, loss_limit=0.1)
+                assert above.skipped
+                assert math.isfinite(above.loss)
+            last = engine.train_step(batches.at(2).batches, 1e-2)
+            found[skipping] = (last, [p.clone() for p in engine.model.parameters()])
+    assert found[True][0] == found[False][0]
+    assert all(map(torch.equal, found[True][1], found[False][1]))
+
+
+@pytest.mark.parametrize(("way", "steps"), [(without_end, [8, 31]), (of_nonsense, [31, 40])])
+def test_bad_steps_are_skipped_and_recorded(root, manifest, tmp_path, spoil, way, steps):
+    cell = small_cell(root, spike_loss=1.0, max_skipped_steps=2)
+    spoil(steps, way)
+    result, curve = trained(cell, manifest, tmp_path)
+    assert result["status"] == "finished"
+    assert [entry["step"] for entry in result["skipped_steps"]] == steps
+    assert curve.loss.notna().all()
+    assert (curve.loss < 6).all()  # no skipped loss is in the mean of the others
+    # The count, the mean and the evidence are in the checkpoint.
+    half = tmp_path / "half"
+    with asked_to_stop(35), pytest.raises(SystemExit):
+        run_cell(cell, manifest, half)
+    again, resumed = trained(cell, manifest, half)
+    assert again["starts"][-1]["step"] == 35
+    assert again["skipped_steps"] == result["skipped_steps"]
+    pd.testing.assert_frame_equal(resumed, curve, check_exact=True)
+
+
+def test_too_many_skipped_steps_are_a_divergence_with_the_evidence(root, manifest, tmp_path, spoil):
+    cell = small_cell(root, max_skipped_steps=1)
+    spoil([8, 9, 31], without_end)
+    result, _ = trained(cell, manifest, tmp_path)
+    assert result["status"] == "diverged"
+    assert result["steps"] == 9
+    assert result["loss"] is None
+    assert [entry["step"] for entry in result["skipped_steps"]] == [8, 9]
+    assert result["skipped_steps"][0]["loss"] in ("nan", "inf")
+    assert "step 9" in result["reason"]
+
+
+def test_a_held_out_loss_above_the_bound_is_a_divergence(root, manifest, tmp_path):
+    cell = small_cell(root, divergence_loss=1.0)
+    result, _ = trained(cell, manifest, tmp_path)
+    assert (result["status"], result["steps"]) == ("diverged", 10)
+    assert "validation loss" in result["reason"]
+    assert json.loads(result_of(cell, tmp_path).read_text())["loss_last"] > 1
+
+
+def test_prefetched_batches_are_those_of_the_feed(root, manifest):
+    cell = small_cell(root, "mlm")
+    ahead, plain = Prefetched(feed_of(cell, manifest)), feed_of(cell, manifest)
+    for step in (0, 1, 2, 70, 71, 3):  # a resume may begin anywhere
+        found, expected = ahead.at(step), plain.at(step)
+        assert found.unpadded_tokens == expected.unpadded_tokens
+        assert torch.equal(found.batches[0].inputs, expected.batches[0].inputs)

@@ -1,0 +1,96 @@
+"""A cell starts from the weights of the other objective, with its own schedule, or says why not."""
+
+import dataclasses
+import json
+
+import pandas as pd
+import pytest
+from corpora import write_corpus
+
+from plm_scaling.config.load import read_config
+from plm_scaling.errors import TrainError
+from plm_scaling.sweep.cells import OTHER, make_cell
+from plm_scaling.sweep.ladder import Shape
+from plm_scaling.train.cell import train_cell
+
+NO_STEP = 1e-12  # a learning rate that leaves weights as they are
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def make(root):
+    config = read_config(root / "config/demo.yaml")
+
+    def make(objective, source=None, **changes):
+        shape = Shape(1, 16, 42, 2)
+        cell = make_cell(config, objective, "demo", "study", "tiny", shape, 2e9, 1, source)
+        small = dict.fromkeys(("a", "b"), 0.5)
+        small = {"mixture": small, "context_length": 64, "batch_rows": 4, "steps": 40}
+        return dataclasses.replace(
+            cell, **small, tokens=40 * 256, warmup_steps=4, evaluations=2, valid_rows=16, **changes
+        )
+
+    return make
+
+
+def train(cell, manifest, folder, init_from=None):
+    out = folder / "runs" / cell.cell / "result.json"
+    train_cell(cell.to_json(), manifest, out, 1, 10_000.0, init_from)
+    return pd.read_csv(out.with_name("curve.csv")), out.parent
+
+
+def losses(curve):
+    return curve.loss[curve.split == "valid"].tolist()
+
+
+@pytest.mark.parametrize("objective", ["clm", "mlm"])
+def test_cell_starts_from_the_weights_of_the_other_objective(make, manifest, tmp_path, objective):
+    source = make(OTHER[objective])
+    _, folder = train(source, manifest, tmp_path)
+    as_it_is = {"peak_learning_rate": NO_STEP, "final_learning_rate": NO_STEP}
+    target = make(objective, source, **as_it_is)
+    first, second = losses(train(target, manifest, tmp_path, folder)[0])
+    # Neither the seed nor the training of the target moved the weights: they are the source's.
+    other_seed = make(objective, source, seed=2, **as_it_is)
+    assert losses(train(other_seed, manifest, tmp_path, folder)[0]) == [first, second]
+    assert first == pytest.approx(second, abs=1e-6)
+    scratch = dataclasses.replace(target, init_from=None, source_flops=None)
+    assert abs(losses(train(scratch, manifest, tmp_path)[0])[0] - first) > 0.01
+
+
+def test_cell_resumes_from_its_own_weights_and_schedules_anew(make, manifest, tmp_path):
+    source = make("clm")
+    _, folder = train(source, manifest, tmp_path)
+    target = make("mlm", source)
+    curve, own = train(target, manifest, tmp_path, folder)
+    assert curve.tokens.iloc[-1] == target.tokens
+    assert curve.learning_rate.iloc[-1] == pytest.approx(target.final_learning_rate)
+    (own / "result.json").unlink()
+    again, _ = train(target, manifest, tmp_path, folder)
+    assert losses(again) == losses(curve)
+
+
+def test_cell_refuses_a_run_that_it_cannot_start_from(make, manifest, tmp_path):
+    source = make("clm")
+    target = make("mlm", source)
+    _, folder = train(source, manifest, tmp_path)
+    record = json.loads((folder / "result.json").read_text())
+
+    def refused(cell, message, init_from=folder, **changes):
+        (folder / "result.json").write_text(json.dumps(record | changes))
+        with pytest.raises(TrainError, match=message):
+            train(cell, manifest, tmp_path / "refused", init_from)
+        assert not (tmp_path / "refused").exists()
+
+    refused(target, f"starts from cell {source.cell}: give its folder", init_from=None)
+    refused(target, "missing: train cell", init_from=tmp_path)
+    refused(source, "starts from scratch: leave out --init-from")
+    refused(target, "diverged.*loss is nan.*learning rate", status="diverged", reason="loss is nan")
+    refused(target, "no record of a cell of this version", config={"objective": "clm"})
+    refused(make("mlm", make("clm", seed=3)), f"is of cell {source.cell}, but")
+    refused(make("clm", source), "are both CLM")
+    refused(dataclasses.replace(target, hidden=32, ffn=84), "differ in hidden, ffn")
