@@ -91,4 +91,3 @@ def asked_to_stop(step: int) -> Iterator[None]:
 
     with mock.patch.object(Loop, "step", with_signal):
         yield
-

@@ -146,7 +146,14 @@ def test_tokenizer_gives_the_ids_of_training(loaded, objective, recipe):
 def test_card_has_the_facts_of_the_record(folder):
     card = (folder / "mlm-study/README.md").read_text()
     record = json.loads((folder / "runs/mlm-study/result.json").read_text())
-    for fact in (record["cell"], "15 %", "`token`", "| valid | 2.5000 | 12.182 |", "1.69e+08"):
+    for fact in (
+        record["cell"],
+        "15 %",
+        "`token`",
+        "| valid | 2.5000 | 12.182 |",
+        "| ood | 2.9000 |",
+        "1e+09",
+    ):
         assert fact in card
 
 

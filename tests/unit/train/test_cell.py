@@ -164,7 +164,9 @@ def test_cell_refuses_a_damaged_shard_naming_it(cell, tmp_path):
 
 def test_transferred_cell_begins_with_the_weights_of_its_source(cell, manifest, unbroken, tmp_path):
     source = result_of(cell, unbroken[2]).parent
-    mlm = dataclasses.replace(cell, objective="mlm", mask_ratio=0.15, masking="token", warmup_steps=0)
+    mlm = dataclasses.replace(
+        cell, objective="mlm", mask_ratio=0.15, masking="token", warmup_steps=0
+    )
     _, scratch = trained(mlm, manifest, tmp_path / "scratch")
     moved = dataclasses.replace(mlm, init_from=cell.cell)
     _, curve = trained(moved, manifest, tmp_path, init_from=source)
