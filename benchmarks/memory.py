@@ -67,7 +67,9 @@ def main(work: Path) -> None:
         context: write_corpus(work / f"corpus-{context}", context, n=40 * context)
         for context in {point[3] for point in POINTS}
     }
-    print("| parameters | layers × width | recipe | context | rows | TP·DP, rows of a pass |", end="")
+    print(
+        "| parameters | layers × width | recipe | context | rows | TP·DP, rows of a pass |", end=""
+    )
     print(" weights, gradients, AdamW | activations | the rest | estimate | measured | ratio |")
     print("|" + "---|" * 12)
     for shape, recipe, objective, context, rows, (tensor, data, micro) in POINTS:
