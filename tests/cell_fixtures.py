@@ -31,6 +31,7 @@ def cell_of(objective: str, shape: Shape, recipe: str = "study", **changes: obje
         "mask_ratio": 0.15 if is_mlm else None,
         "masking": "token" if is_mlm else None,
         "init_from": None,
+        "source_flops": None,
         "seed": 1,
         "data_seed": 1,
         "peak_learning_rate": 1e-2,

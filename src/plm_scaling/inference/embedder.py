@@ -1,8 +1,6 @@
 """Hidden states of protein sequences."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -74,34 +72,10 @@ class Embedder:
         cell = self.run.cell
         tokens = np.frombuffer(encode(chunk), np.uint8)
         pieces = windows(lengths, cell.context_length, cell.objective)
-        with _kept_output(self.run.model, self.layer) as kept:
-            for some in batches(pieces.size):
-                rows = window_rows(tokens, pieces, some)
-                self.run.logits(rows, pieces.size[some])
-                row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
-                states = kept.pop()  # [width of the rows, rows, hidden]
-                found = states[torch.from_numpy(column), torch.from_numpy(row)].float()
-                yield pieces.place[some][row] + column, found
-                count(float(rows.size))
-
-
-@contextmanager
-def _kept_output(model: Any, layer: int) -> Iterator[list[torch.Tensor]]:
-    """A list that receives the hidden states of `layer` whenever the model is called."""
-    kept: list[torch.Tensor] = []
-
-    def keep(module: Any, inputs: Any, output: Any) -> None:
-        kept.append(output[0] if isinstance(output, tuple) else output)
-
-    decoder = model.decoder
-    if layer == 0:
-        module = model.embedding
-    elif layer == len(decoder.layers):
-        module = decoder.final_layernorm
-    else:
-        module = decoder.layers[layer - 1]
-    handle = module.register_forward_hook(keep)
-    try:
-        yield kept
-    finally:
-        handle.remove()
+        for some in batches(pieces.size, self.run.device.type):
+            rows = window_rows(tokens, pieces, some)
+            states = self.run.states(rows, pieces.size[some], self.layer)
+            row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
+            found = states[torch.from_numpy(row), torch.from_numpy(column)].float()
+            yield pieces.place[some][row] + column, found
+            count(float(pieces.size[some].sum()))

@@ -24,12 +24,12 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", module="megatron")  # says at import that it found no CUDA
     from megatron.core.models.gpt import GPTModel
 
-    from plm_scaling.train.attention import Segments
     from plm_scaling.train.batches import Batch
     from plm_scaling.train.checkpoint import load_weights
-    from plm_scaling.train.losses import model_logits
+    from plm_scaling.train.losses import model_logits, model_output
     from plm_scaling.train.model import build_model
     from plm_scaling.train.process import cpu_process
+    from plm_scaling.train.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -65,26 +65,42 @@ class Run:
     def logits(self, rows: NDArray[np.uint8], sizes: NDArray[np.int64]) -> torch.Tensor:
         """Logits [rows, width, vocabulary] of `rows` [rows, width] with one sequence each.
 
-        It begins its row and has `sizes` tokens; what follows changes nothing in it. For a causal
-        model that needs no mask, so all rows are attended to in one call.
+        It begins its row and has `sizes` tokens; what follows changes nothing in it.
         """
+        return model_logits(self.model, self._batch(rows, sizes))
+
+    def states(self, rows: NDArray[np.uint8], sizes: NDArray[np.int64], layer: int) -> torch.Tensor:
+        """Hidden states [rows, width, hidden] of such rows.
+
+        `layer` 0 is the embedding, k the output of layer k, and the last that after the final norm.
+        """
+        decoder = self.model.decoder
+        modules = [self.model.embedding, *decoder.layers[:-1], decoder.final_layernorm]
+        kept: list[torch.Tensor] = []
+
+        def keep(module: Any, inputs: Any, output: Any) -> None:
+            kept.append(output[0] if isinstance(output, tuple) else output)
+
+        batch = self._batch(rows, sizes)
+        handle = modules[layer].register_forward_hook(keep)
+        try:
+            model_output(self.model, batch)
+        finally:
+            handle.remove()
+        return batch.segments.unpack(kept[0][:, 0], batch.rows)
+
+    def _batch(self, rows: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Batch:
         count, width = rows.shape
         starts = np.arange(count) * width
-        if self.cell.objective == "clm":
-            segments = Segments.of(starts, np.full(count, width))
+        if self.cell.objective == "clm":  # nothing sees what follows it: rows need no borders
+            segments = Segments.of(starts, np.full(count, width), width)
         else:
             begins = np.stack([starts, starts + sizes], axis=1).ravel()
             lengths = np.stack([sizes, width - sizes], axis=1).ravel()
-            segments = Segments.of(begins[lengths > 0], lengths[lengths > 0])
+            segments = Segments.of(begins[lengths > 0], lengths[lengths > 0], width)
         inputs = torch.from_numpy(rows.astype(np.int64))
-        batch = Batch(
-            inputs=inputs,
-            labels=inputs,
-            loss_mask=torch.ones_like(inputs, dtype=torch.float32),
-            positions=torch.arange(width).expand(count, -1),
-            segments=segments,
-        )
-        return model_logits(self.model, batch.to(self.device))
+        no_loss = torch.zeros_like(inputs, dtype=torch.float32)
+        return Batch(inputs, inputs, no_loss, segments).to(self.device)
 
 
 @contextmanager

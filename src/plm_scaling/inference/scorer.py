@@ -114,7 +114,7 @@ class Scorer:
         own: NDArray[np.float32],
         count: Count,
     ) -> None:
-        for some in batches(pieces.size):
+        for some in batches(pieces.size, self.run.device.type):
             rows = window_rows(tokens, pieces, some)
             logits = self.run.logits(rows, pieces.size[some])[:, :-1].float()
             targets = torch.from_numpy(rows[:, 1:].astype(np.int64)).to(logits.device)
@@ -122,7 +122,7 @@ class Scorer:
             # A window's first residue has nothing before it, and position i predicts residue i + 1.
             row, before = np.nonzero(counted(pieces, some, rows.shape[1])[:, 1:])
             own[pieces.place[some][row] + before + 1] = logs[row, before]
-            count(float(rows.size))
+            count(float(pieces.size[some].sum()))
 
     def _masked(
         self,
@@ -135,7 +135,7 @@ class Scorer:
         passes = self._passes(pieces)
         window = np.repeat(np.arange(len(passes)), passes)
         number = np.arange(len(window)) - (np.cumsum(passes) - passes)[window]
-        for some in batches(pieces.size[window]):
+        for some in batches(pieces.size[window], self.run.device.type):
             own_window, turn = window[some], number[some]
             rows = window_rows(tokens, pieces, own_window)
             if self.fast:
@@ -156,7 +156,7 @@ class Scorer:
             own[place] = logs.gather(1, targets[:, None])[:, 0].numpy()
             if marginals is not None:
                 marginals[place] = logs[:, _STANDARD_IDS].numpy()
-            count(float(rows.size))
+            count(float(pieces.size[own_window].sum()))
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from plm_scaling.tokens.vocabulary import PAD
 
-BATCH_TOKENS = 1 << 14  # rows times width of a forward pass
+# Rows times width of a forward pass. On a CPU what stays in the cache is half as fast again.
+BATCH_TOKENS = {"cpu": 1 << 12, "cuda": 1 << 16}
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,15 @@ def windows(lengths: NDArray[np.int64], context_length: int, objective: str) -> 
     )
 
 
-def batches(sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Places of the rows that go together, by falling size: little of a batch is padding."""
+def batches(sizes: NDArray[np.int64], device: str) -> Iterator[NDArray[np.int64]]:
+    """Places of the rows that go together on a kind of device, by falling size.
+
+    So little of a batch is padding.
+    """
     order = np.argsort(-sizes, kind="stable")
     begin = 0
     while begin < len(order):
-        rows = max(1, BATCH_TOKENS // int(sizes[order[begin]]))
+        rows = max(1, BATCH_TOKENS[device] // int(sizes[order[begin]]))
         yield order[begin : begin + rows]
         begin += rows
 

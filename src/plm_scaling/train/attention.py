@@ -1,96 +1,69 @@
-"""Attention within each packed sequence, by PyTorch's scaled dot product attention.
+"""Attention within each packed sequence: never across a border, without masks.
 
-megatron-core's own `DotProductAttention` needs CUDA for its mask and buffers and stores the whole
-[batch, heads, length, length] score matrix. Here the rows of a batch are split at the borders of
-their sequences, sequences of equal length are attended to together, and nothing crosses a border.
+megatron-core's own `DotProductAttention` needs CUDA, has no packed sequences and stores the whole
+score matrix.
 """
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
-import numpy as np
 import torch
 from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-
-@dataclass(frozen=True)
-class Segments:
-    """Where the sequences of a batch [rows, context_length] lie.
-
-    `order` [tokens] lists the flat positions (row-major), grouped by segment length; `inverse`
-    undoes it; `groups` holds (number of segments, their length in tokens) in the same order. They
-    take the place of megatron-core's attention mask, which it hands to attention untouched.
-    """
-
-    order: Tensor
-    inverse: Tensor
-    groups: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(cls, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> "Segments":
-        """From the flat start and length of every segment; together they cover every position."""
-        by_length = np.argsort(lengths, kind="stable")
-        starts, lengths = starts[by_length], lengths[by_length]
-        ends = np.cumsum(lengths)
-        order = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)
-        sizes, counts = np.unique(lengths, return_counts=True)
-        inverse = np.empty_like(order)
-        inverse[order] = np.arange(len(order))
-        return cls(
-            torch.from_numpy(order),
-            torch.from_numpy(inverse),
-            tuple(zip(counts.tolist(), sizes.tolist(), strict=True)),
-        )
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Segments":
-        """The segments on a device."""
-        return Segments(
-            self.order.to(device, non_blocking=non_blocking),
-            self.inverse.to(device, non_blocking=non_blocking),
-            self.groups,
-        )
+from plm_scaling.train.functions import RotaryAttention
+from plm_scaling.train.fused import turned
+from plm_scaling.train.segments import Segments
 
 
 class SegmentAttention(MegatronModule):
-    """`core_attention` of a megatron-core layer: softmax(q·kᵀ/√d)·v within each segment."""
+    """`core_attention` by PyTorch's kernels: on CUDA in half precision one for all segments, else
+    segments of equal length together.
+    """
 
     def __init__(
-        self,
-        config: TransformerConfig,
-        layer_number: int,
-        attn_mask_type: AttnMaskType,
-        attention_type: str,
-        **unused: Any,  # megatron-core passes options that only its own classes use
+        self, config: TransformerConfig, attn_mask_type: AttnMaskType, **unused: Any
     ) -> None:
         super().__init__(config=config)
         self.causal = attn_mask_type == AttnMaskType.causal
 
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Segments, **unused: Any
-    ) -> Tensor:
-        """query, key, value [length, rows, heads, channels] → [length, rows, heads·channels]."""
-        length, rows, heads, channels = query.shape
+    def forward(self, qkv: Tensor, segments: Segments) -> Tensor:
+        """[tokens, heads, 3, channels] → [tokens, heads, channels]."""
+        if qkv.is_cpu:
+            attended: Tensor = RotaryAttention.apply(qkv, segments, self.causal)
+            return attended
+        q, k, v = turned(qkv, *segments.rotary(qkv.shape[-1], qkv.dtype))
+        varlen = varlen_attention(self.causal) if qkv.dtype != torch.float32 else None
+        if varlen is None:
+            return grouped_attention(q, k, v, segments, self.causal)
+        edges, longest = segments.edges, segments.longest
+        return varlen(q, k, v, edges, edges, longest, longest)
 
-        def grouped(states: Tensor) -> list[Tensor]:
-            flat = states.transpose(0, 1).reshape(rows * length, heads, channels)
-            pieces = flat[attention_mask.order].split(
-                [n * size for n, size in attention_mask.groups]
-            )
-            return [
-                piece.view(n, size, heads, channels).transpose(1, 2)
-                for piece, (n, size) in zip(pieces, attention_mask.groups, strict=True)
-            ]
 
-        attended = [
-            scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-            .transpose(1, 2)
-            .reshape(-1, heads * channels)
-            for q, k, v in zip(grouped(query), grouped(key), grouped(value), strict=True)
-        ]
-        flat = torch.cat(attended)[attention_mask.inverse]
-        return flat.view(rows, length, heads * channels).transpose(0, 1).contiguous()
+def grouped_attention(q: Tensor, k: Tensor, v: Tensor, segments: Segments, causal: bool) -> Tensor:
+    """softmax(q·kᵀ/√channels)·v of [tokens, heads, channels] within each segment."""
+    sizes = [n * length for n, length in segments.groups]
+    attended = []
+    for group, *parts in zip(segments.groups, *(x.split(sizes) for x in (q, k, v)), strict=True):
+        own_q, own_k, own_v = (part.unflatten(0, group).transpose(1, 2) for part in parts)
+        out = scaled_dot_product_attention(own_q, own_k, own_v, is_causal=causal)
+        attended.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(attended)
+
+
+@lru_cache(maxsize=2)
+def varlen_attention(causal: bool) -> Callable[..., Any] | None:
+    """PyTorch's flash attention for sequences of any length; None if it has none (before 2.10)."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    option: dict[str, Any] = {"window_size": (-1, 0 if causal else -1)}
+    if "is_causal" in inspect.signature(varlen_attn).parameters:  # until 2.10
+        option = {"is_causal": causal}
+    return partial(varlen_attn, **option)

@@ -10,8 +10,8 @@ from torch import Tensor
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.tokens.packing import segment_bounds
 from plm_scaling.tokens.vocabulary import PAD
-from plm_scaling.train.attention import Segments
 from plm_scaling.train.masking import MASKINGS
+from plm_scaling.train.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,6 @@ class Batch:
     inputs: Tensor
     labels: Tensor
     loss_mask: Tensor
-    positions: Tensor
     segments: Segments
 
     @property
@@ -64,19 +63,9 @@ def masked_batch(
 def _batch(
     inputs: NDArray[np.uint8], labels: NDArray[np.uint8], loss_mask: NDArray[np.bool_]
 ) -> Batch:
-    rows, length = inputs.shape
     return Batch(
         inputs=torch.from_numpy(inputs.astype(np.int64)),
         labels=torch.from_numpy(labels.astype(np.int64)),
         loss_mask=torch.from_numpy(loss_mask.astype(np.float32)),
-        positions=torch.arange(length).expand(rows, -1),
-        segments=Segments.of(*_with_padding(inputs)),
+        segments=Segments.of_rows(inputs),
     )
-
-
-def _with_padding(rows: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Flat start and length of the segments and of the padding: attention covers every position."""
-    starts, lengths = segment_bounds(rows)
-    row_edges = np.arange(len(rows) + 1) * rows.shape[1]
-    edges = np.unique(np.concatenate([starts, starts + lengths, row_edges]))
-    return edges[:-1], np.diff(edges)

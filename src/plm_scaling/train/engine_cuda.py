@@ -77,8 +77,8 @@ class CudaEngine:
             data_iterator=iter(self._moved(batches)),
             model=self.ddp,
             num_microbatches=len(batches),
-            seq_length=self.cell.context_length,
-            micro_batch_size=batches[0].rows,
+            seq_length=batches[0].inputs.numel(),  # a batch is one list of tokens
+            micro_batch_size=1,
         )
         nats, tokens = self._total(sums, 2).tolist()
         self.optimizer.prepare_grads()
@@ -105,8 +105,8 @@ class CudaEngine:
                 data_iterator=iter(self._moved([batch])),
                 model=self.model,
                 num_microbatches=1,
-                seq_length=self.cell.context_length,
-                micro_batch_size=batch.rows,
+                seq_length=batch.inputs.numel(),
+                micro_batch_size=1,
                 forward_only=True,
                 collect_non_loss_data=True,
             )

@@ -10,25 +10,6 @@ from plm_scaling.sweep.ladder import VOCABULARY_SIZE
 from plm_scaling.train.batches import Batch
 
 
-def model_output(model: GPTModel, batch: Batch) -> Tensor:
-    """What this pipeline stage gives for a batch: logits in the last, else hidden states.
-
-    Hand it to the next stage, or in the last one to `output_losses` or `output_logits`.
-    """
-    output: Tensor = model(batch.inputs, batch.positions, batch.segments)
-    return output
-
-
-def output_losses(output: Tensor, batch: Batch) -> Tensor:
-    """Cross entropy per token in nats, [rows, context_length], from the last stage's output."""
-    return token_losses(output, batch.labels)
-
-
-def output_logits(output: Tensor, batch: Batch) -> Tensor:
-    """Logits [rows, context_length, vocabulary] from the last stage's output."""
-    return output
-
-
 def model_losses(model: GPTModel, batch: Batch) -> Tensor:
     """Cross entropy per token in nats, [rows, context_length]; meaningful where `loss_mask` is 1.
 
@@ -39,20 +20,34 @@ def model_losses(model: GPTModel, batch: Batch) -> Tensor:
 
 def model_logits(model: GPTModel, batch: Batch) -> Tensor:
     """Logits [rows, context_length, vocabulary]; see `model_losses`."""
-    return output_logits(model_output(model, batch), batch)
+    return batch.segments.unpack(model_output(model, batch)[:, 0], batch.rows)
+
+
+def model_output(model: GPTModel, batch: Batch) -> Tensor:
+    """What this pipeline stage gives for a batch, as one list of tokens (see `Segments`).
+
+    Logits [tokens, 1, vocabulary] in the last stage, to be handed to `output_losses`; else hidden
+    states [tokens, 1, hidden], for the next one.
+    """
+    output: Tensor = model(batch.segments.pack(batch.inputs), batch.segments)
+    return output
+
+
+def output_losses(output: Tensor, batch: Batch) -> Tensor:
+    """Cross entropy per token in nats, [rows, context_length], of the last stage's output."""
+    losses = token_losses(output[:, 0], batch.segments.pack(batch.labels))
+    return batch.segments.unpack(losses, batch.rows)
 
 
 def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy in nats (float32, shape of `labels`) of logits [..., vocabulary].
+    """Cross entropy [tokens] in nats, float32, of logits [tokens, vocabulary or a part of it].
 
-    Logits of a part of the vocabulary (tensor parallelism) are summed over the ranks that share
-    it. That takes three all-reduces, which would be a tenth of a small model's step in one process.
+    With a vocabulary this small, PyTorch's own function on float32 logits costs next to nothing
+    beside the layers, on CUDA too; megatron-core's fused one rounds gradients to bfloat16. A part
+    of the vocabulary (tensor parallelism) is summed with those of the other processes: three
+    all-reduces, which would be a tenth of a small model's step if one process did them.
     """
     if logits.shape[-1] < VOCABULARY_SIZE:
-        # It overwrites float32 logits, which nothing else reads.
-        losses: Tensor = vocab_parallel_cross_entropy(logits.contiguous(), labels)
+        losses: Tensor = vocab_parallel_cross_entropy(logits[None], labels[None])[0]
         return losses
-    flat = cross_entropy(
-        logits.flatten(0, -2).to(torch.float32), labels.flatten(), reduction="none"
-    )
-    return flat.view(labels.shape)
+    return cross_entropy(logits.to(torch.float32), labels, reduction="none")

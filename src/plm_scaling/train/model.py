@@ -3,113 +3,144 @@
 `plm_scaling.sweep.ladder` gives the parameter counts of exactly these models.
 """
 
-from functools import lru_cache
+from typing import Any
 
 import torch
 from megatron.core import parallel_state
-from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
 from megatron.core.models.gpt import GPTModel
-from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
-from megatron.core.transformer.enums import AttnMaskType
-from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.tensor_parallel.random import initialize_rng_tracker
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
+from torch.nn.functional import gelu, linear, silu
 
+from plm_scaling.errors import TrainError
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.ladder import VOCABULARY_SIZE
 from plm_scaling.sweep.layout import Layout
-from plm_scaling.train.attention import SegmentAttention
-from plm_scaling.train.layers import DeepNormLayer
+from plm_scaling.train.layers import layers_of
+from plm_scaling.train.parts import implementation
+from plm_scaling.train.segments import Segments
+from plm_scaling.train.weights import initialise
 
 
-class CpuRotaryEmbedding(RotaryEmbedding):
-    """Rotary positions on the CPU; megatron-core 0.16.1 moves their frequencies to CUDA."""
+class SequenceModel(GPTModel):
+    """`GPTModel` over one list of tokens (see `Segments`)."""
 
-    @lru_cache(maxsize=4)  # noqa: B019  one instance lives as long as its model
-    def get_emb(self, max_seq_len: int, offset: int = 0) -> Tensor:
-        """Angles [max_seq_len, 1, 1, channels]."""
-        frequencies = self.get_freqs_non_repeated(max_seq_len, offset)
-        return torch.cat((frequencies, frequencies), dim=-1)[:, None, None, :]
-
-
-def contiguous_gelu(x: Tensor) -> Tensor:
-    """GELU of a copy: megatron-core passes half of a wider tensor, which takes much longer."""
-    return torch.nn.functional.gelu(x.contiguous())
+    def forward(self, tokens: Tensor, segments: Segments) -> Tensor:
+        """Tokens [tokens] (read by the first stage) → logits [tokens, 1, vocabulary or this
+        process's part of it] in the last stage, else hidden states [tokens, 1, hidden].
+        """
+        hidden = None
+        if self.pre_process:
+            hidden = self.embedding(input_ids=tokens[None], position_ids=None)
+        hidden = self.decoder(hidden, attention_mask=None, packed_seq_params=segments)
+        if not self.post_process:
+            return hidden
+        table = self.shared_embedding_or_output_weight()
+        if self.pg_collection.tp.size() == 1:  # without megatron-core's autograd function
+            return linear(hidden, table)
+        logits: Tensor = self.output_layer(hidden, weight=table)[0]
+        return logits
 
 
 def build_model(
     cell: Cell, layout: Layout | None = None, *, device: torch.device | str = "cpu"
-) -> GPTModel:
-    """This process's part of the cell's model; `layout` is one CPU process if it is None.
+) -> SequenceModel:
+    """This process's part of the cell's model with its initial weights; `layout` None is one CPU
+    process.
 
     megatron-core's model-parallel groups must be initialised: they say which pipeline stage and
     which part of each matrix it is. The only difference between the objectives is the attention
     mask, so that weights move from one to the other. On the device `meta` nothing is allocated.
+    Weights are bfloat16 on the cuda backend if the cell's precision says so; on the CPU they are
+    always float32, since arithmetic in bfloat16 is many times slower there. Raises `TrainError`
+    when the shape cannot be divided as the layout says.
     """
-    with torch.device(device):
-        return _model(cell)
+    layout = layout or Layout("cpu", 1, 1, 1, cell.batch_rows, "none")
+    _check(cell, layout)
+    is_meta = torch.device(device).type == "meta"
+    with torch.device("meta" if is_meta else "cpu"):
+        config = _config(cell, layout)
+        model = SequenceModel(
+            config=config,
+            transformer_layer_spec=layers_of(config, causal=cell.objective == "clm"),
+            vocab_size=VOCABULARY_SIZE,
+            max_sequence_length=cell.context_length,
+            position_embedding_type="none",  # attention turns queries and keys itself
+            share_embeddings_and_output_weights=True,
+            parallel_output=True,
+            pre_process=parallel_state.is_pipeline_first_stage(),
+            post_process=parallel_state.is_pipeline_last_stage(),
+        )
+    if config.sequence_parallel:
+        # megatron-core keeps CUDA generators of its own for dropout there; nothing is drawn here
+        initialize_rng_tracker(inference_rng_tracker=True, force_reset=True)
+    if not is_meta:
+        initialise(model, cell)
+    return model.to(device)
 
 
-def _model(cell: Cell) -> GPTModel:
+def _check(cell: Cell, layout: Layout) -> None:
+    """Raise `TrainError` unless the layout divides the shape."""
+    for name, size, parts in (
+        ("heads", cell.heads, layout.tensor),
+        ("ffn", cell.ffn, layout.tensor),
+        ("layers", cell.layers, layout.pipeline),
+    ):
+        if size % parts:
+            how = "pipeline stages" if name == "layers" else "tensor-parallel processes"
+            raise TrainError(
+                f"cell {cell.cell} ({cell.size}) has {size} {name}, which {parts} {how} cannot "
+                "share; take a number that divides it"
+            )
+    if cell.hidden % (2 * cell.heads):
+        raise TrainError(
+            f"cell {cell.cell} ({cell.size}): width {cell.hidden} over {cell.heads} heads gives no "
+            "even number of channels, as rotary positions need; change sweep.shapes"
+        )
+
+
+def _config(cell: Cell, layout: Layout) -> TransformerConfig:
     study = cell.recipe == "study"
-    config = TransformerConfig(
+    cuda = layout.backend == "cuda"
+    dtype = torch.bfloat16 if cuda and cell.precision == "bf16" else torch.float32
+    recompute: dict[str, Any] = {}
+    if layout.recompute == "full":
+        recompute = {
+            "recompute_granularity": "full",
+            "recompute_method": "uniform",
+            "recompute_num_layers": 1,
+        }
+    return TransformerConfig(
         num_layers=cell.layers,
         hidden_size=cell.hidden,
         ffn_hidden_size=cell.ffn,
         num_attention_heads=cell.heads,
         gated_linear_unit=True,
-        activation_func=contiguous_gelu if study else torch.nn.functional.silu,
+        activation_func=gelu if study else silu,
         normalization="LayerNorm" if study else "RMSNorm",
         layernorm_epsilon=1e-5,
         add_bias_linear=study,
-        add_qkv_bias=study,
         qk_layernorm=not study,
         hidden_dropout=0.0,
         attention_dropout=0.0,
-        init_method_std=cell.init_std,
+        transformer_impl=implementation(layout.backend),
+        tensor_model_parallel_size=layout.tensor,
+        pipeline_model_parallel_size=layout.pipeline,
+        sequence_parallel=cuda and layout.tensor > 1,
+        bf16=dtype == torch.bfloat16,
+        params_dtype=dtype,
+        pipeline_dtype=dtype,
+        # `initialise` draws the weights, on the CPU; megatron-core only marks how they are divided
         use_cpu_initialization=True,
-        # these need CUDA or a compiler, or lower the gradient to bf16
-        persist_layer_norm=False,
-        bias_activation_fusion=False,
-        bias_dropout_fusion=False,
-        masked_softmax_fusion=False,
+        init_method=_keep,
+        output_layer_init_method=_keep,
+        # these need kernels that are not in torch, or lower the gradient to bfloat16
         gradient_accumulation_fusion=False,
+        masked_softmax_fusion=False,
+        **recompute,
     )
-    spec: ModuleSpec = get_gpt_layer_local_spec(
-        qk_layernorm=not study, normalization=config.normalization
-    )
-    if study:
-        spec.module = DeepNormLayer
-        config.output_layer_init_method = config.init_method  # DeepNorm has its own scale
-    mask = AttnMaskType.causal if cell.objective == "clm" else AttnMaskType.no_mask
-    spec.submodules.self_attention.params["attn_mask_type"] = mask
-    spec.submodules.self_attention.submodules.core_attention = SegmentAttention
-    model = GPTModel(
-        config=config,
-        transformer_layer_spec=spec,
-        vocab_size=VOCABULARY_SIZE,
-        max_sequence_length=cell.context_length,
-        position_embedding_type="rope",
-        share_embeddings_and_output_weights=True,
-        parallel_output=True,
-        pre_process=parallel_state.is_pipeline_first_stage(),
-        post_process=parallel_state.is_pipeline_last_stage(),
-    )
-    model.rotary_pos_emb = CpuRotaryEmbedding(
-        kv_channels=config.kv_channels, rotary_percent=1.0, use_cpu_initialization=True
-    )
-    if study:
-        _scale_for_deepnorm(model)
-    return model
 
 
-@torch.no_grad()
-def _scale_for_deepnorm(model: GPTModel) -> None:
-    """Multiply values, attention projection and MLP matrices by β = (2·L)^(-1/2)."""
-    beta = (2.0 * model.config.num_layers) ** -0.5
-    for layer in model.decoder.layers:
-        attention, mlp = layer.self_attention, layer.mlp
-        qkv = attention.linear_qkv.weight
-        qkv.view(-1, 3, model.config.kv_channels, qkv.shape[1])[:, 2].mul_(beta)
-        for linear in (attention.linear_proj, mlp.linear_fc1, mlp.linear_fc2):
-            linear.weight.mul_(beta)
+def _keep(weight: Tensor) -> Tensor:
+    return weight

@@ -142,7 +142,7 @@ def test_scores_depend_neither_on_batching_nor_on_neighbours(request, monkeypatc
     together = score(scorer, sequences)
     alone = [score(scorer, [text])[0] for text in sequences]
     reverse = score(scorer, sequences[::-1])[::-1]
-    monkeypatch.setattr("plm_scaling.inference.windows.BATCH_TOKENS", 150)
+    monkeypatch.setattr("plm_scaling.inference.windows.BATCH_TOKENS", {"cpu": 150})
     small = score(scorer, sequences)
     for other in (alone, reverse, small):
         np.testing.assert_allclose(together, other, atol=5e-6)
@@ -225,7 +225,7 @@ def test_sequence_of_one_residue_has_a_masked_score(masked):
 def test_work_is_what_passes_through_the_model(request, kind):
     scorer = request.getfixturevalue("causal" if kind == "causal" else "masked")
     scorer = dataclasses.replace(scorer, fast=kind == "fast")
-    sequences = ["MKVLAAGIVG" * 9] * 5  # of one length: no row is padded
+    sequences = [s * (1 + i % 4) for i, s in enumerate(random_sequences(5, 4))]
     tokens = []
     scorer.scores(entries(sequences), lengths_of(sequences), count=tokens.append)
     assert sum(tokens) == scorer.work(lengths_of(sequences)) > 0

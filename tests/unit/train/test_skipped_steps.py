@@ -91,9 +91,7 @@ def test_bad_steps_are_skipped_and_recorded(root, manifest, tmp_path, spoil, way
     pd.testing.assert_frame_equal(resumed, curve, check_exact=True)
 
 
-def test_too_many_skipped_steps_are_a_divergence_with_the_evidence(
-    root, manifest, tmp_path, spoil
-):
+def test_too_many_skipped_steps_are_a_divergence_with_the_evidence(root, manifest, tmp_path, spoil):
     cell = small_cell(root, max_skipped_steps=1)
     spoil([8, 9, 31], without_end)
     result, _ = trained(cell, manifest, tmp_path)
