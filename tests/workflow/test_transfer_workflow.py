@@ -52,7 +52,7 @@ def test_transfer_runs_and_laws_come_out(transferred):
         for objective in ("clm", "mlm")
     }
     assert laws["mlm"]["status"] == "two_points"
-    assert {pair["run_id"] for pair in laws["mlm"]["details"]["pairs"]} == set(
+    assert {pair["run_id"] for pair in laws["mlm"]["pairs"]} == set(
         targets.index[targets["objective"] == "mlm"]
     )
     assert laws["clm"]["status"] == "not_identified"
