@@ -14,8 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from cell_fixtures import cell_of
 from corpora import write_corpus
 
@@ -24,6 +23,7 @@ from plm_scaling.sweep.ladder import STUDY_GRID, Shape
 from plm_scaling.sweep.layout import Layout
 from plm_scaling.sweep.memory import process_memory
 
+ROOT = Path(__file__).resolve().parents[1]
 # Shape, recipe, objective, context, rows, and the layout's tensor, data and micro_batch_rows.
 POINTS = [
     (Shape(4, 128, 341, 2), "study", "clm", 256, 64, (1, 1, 64)),

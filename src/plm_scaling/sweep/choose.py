@@ -14,7 +14,9 @@ from plm_scaling.sweep.ladder import VOCABULARY_SIZE
 from plm_scaling.sweep.layout import Layout, check_layout
 from plm_scaling.sweep.memory import process_memory
 
-USABLE_SHARE = 0.92  # of a GPU's memory; the rest is for what the estimate does not know
+# Of a GPU's memory as sold; with the 6 % more that most have, a tenth is left for what the estimate
+# does not know.
+USABLE_SHARE = 0.95
 # Tokens of a pass beyond which it gains nothing: on GPUs the matrices of the smallest models are
 # large enough, on CPUs activations fall out of the caches.
 MAX_PASS_TOKENS = {"cuda": 1 << 17, "cpu": 1 << 14}
@@ -49,7 +51,7 @@ def choose_layout(cell: Cell, machine: Machine) -> Layout:
     if given.keys() == WHOLE.keys():
         return Layout(backend="cuda", **given)
     hours_of_one = estimated_hours(cell, Layout(backend="cuda", **WHOLE), machine)
-    counts = list(_gpu_counts(machine))
+    counts = _gpu_counts(cell, machine, given)
     for count in counts:
         if hours_of_one / count <= machine.target_hours:
             for layout in _fitting(cell, machine, count, given):
@@ -73,10 +75,19 @@ def _cpu_layout(cell: Cell, machine: Machine, given: dict[str, Any]) -> Layout:
     return layout
 
 
-def _gpu_counts(machine: Machine) -> Iterator[int]:
-    """Numbers of GPUs that a cell may take: up to a node, then whole nodes."""
-    yield from range(1, min(machine.gpus_per_node, machine.max_gpus) + 1)
-    yield from range(2 * machine.gpus_per_node, machine.max_gpus + 1, machine.gpus_per_node)
+def _gpu_counts(cell: Cell, machine: Machine, given: dict[str, Any]) -> list[int]:
+    """Numbers of GPUs that a cell may take: up to a node, then whole nodes.
+
+    Only those that replicas alone could share the batch on, lest a model be divided in three for
+    the sake of three GPUs; unless the nodes are such that none of them is a whole node, or
+    `machine.layouts` says how to divide.
+    """
+    node, most = machine.gpus_per_node, machine.max_gpus
+    counts = [*range(1, min(node, most) + 1), *range(2 * node, most + 1, node)]
+    sharing = [count for count in counts if cell.batch_rows % count == 0]
+    if sharing[-1] < min(node, most) or given.keys() & {"tensor", "pipeline", "data"}:
+        return counts
+    return sharing
 
 
 def _fitting(cell: Cell, machine: Machine, count: int, given: dict[str, Any]) -> Iterator[Layout]:
@@ -146,7 +157,7 @@ def _nothing_fits(cell: Cell, machine: Machine, given: dict[str, Any]) -> str:
             **(WHOLE | {"recompute": "full"} | given)
             | {"tensor": tensor, "pipeline": pipeline, "data": data},
         )
-        for count in _gpu_counts(machine)
+        for count in _gpu_counts(cell, machine, given)
         for tensor, pipeline, data in _divisions(cell, machine, count, given)
     ]
     gpus = f"{machine.max_gpus} {machine.gpu} ({machine.gpus_per_node} a node)"

@@ -12,9 +12,17 @@ from plm_scaling.sweep.layout import Layout
 
 # What the process has before a model is built. CPU: resident memory after the imports; CUDA, not
 # measured: context, cuBLAS, and NCCL's buffers where there are several GPUs.
-LIBRARIES_BYTES = {"cpu": 0.45e9, "cuda": 1.0e9}
+LIBRARIES_BYTES = {"cpu": 0.48e9, "cuda": 1.0e9}
 NCCL_BYTES = 1.5e9
-BATCH_BYTES_PER_TOKEN = 36  # inputs, labels and attention's two permutations int64; loss mask fp32
+# Holes between tensors of many sizes, as a share of those that come and go. CPU: measured, the C
+# library's heap, in one pass per step and in several, whose gradients stay in between; CUDA:
+# assumed, PyTorch's allocator.
+CPU_FRAGMENTED_SHARE = {False: 0.25, True: 0.55}
+CUDA_FRAGMENTED_SHARE = 0.05
+# The C library's heap keeps this share of what came and went in training (measured) when an
+# evaluation begins, whose larger tensors do not go there.
+HELD_SHARE = 0.83
+BATCH_BYTES_PER_TOKEN = 44  # inputs, labels, places and permutations int64; loss mask fp32
 EVALUATION_ROWS = 32  # rows of a forward pass of the evaluation
 READ_AHEAD_BYTES = 1 << 25
 
@@ -32,6 +40,8 @@ class Memory:
     """What the forward pass keeps for the backward pass, logits included."""
     working: float
     """Of the operation under way at the peak."""
+    fragmented: float
+    """Between tensors, of no use to the allocator."""
     data: float
     """Batches and what is read ahead."""
     libraries: float
@@ -59,28 +69,54 @@ def _stage_memory(cell: Cell, layout: Layout, first: bool, last: bool) -> Memory
     value_bytes = 2 if cell.precision == "bf16" else 4
     parameters = _parameters(cell, layout, last)
     master = 4 if value_bytes == 2 else 0
+    libraries = LIBRARIES_BYTES[layout.backend]
+    if cuda and layout.processes > 1:
+        libraries += NCCL_BYTES
+    training, evaluation = (
+        _training(cell, layout, parameters, first, last),
+        _evaluation(cell, layout),
+    )
+    if not cuda:
+        evaluation["fragmented"] = HELD_SHARE * (sum(training.values()) - training["gradients"])
+    evaluation["gradients"] = 4.0 * parameters
+    return Memory(
+        weights=value_bytes * parameters,
+        optimizer=(8 + master) * parameters / (layout.data if cuda else 1),
+        data=_data_bytes(cell, layout),
+        libraries=libraries,
+        **max(training, evaluation, key=lambda terms: sum(terms.values())),
+    )
+
+
+def _training(
+    cell: Cell, layout: Layout, parameters: float, first: bool, last: bool
+) -> dict[str, float]:
+    """Terms that come and go with a training pass, at the start of its backward pass."""
+    several = layout.passes(cell) > 1
     in_flight = min(layout.pipeline, layout.passes(cell)) if first else 1
     pass_tokens = layout.micro_batch_rows * cell.context_length
     activations = in_flight * pass_tokens * saved_bytes_per_token(cell, layout, last)
     working = pass_tokens * _working_bytes_per_token(cell, layout)
     gradients = 4.0 * parameters
-    at_peak = gradients
-    if not cuda and layout.passes(cell) == 1 and layout.data == 1:
+    if layout.backend == "cpu" and layout.data == 1 and not several:
         # Each gradient comes into being as the activations of its layer go.
-        at_peak = max(gradients / cell.layers, gradients - activations)
-    evaluation = EVALUATION_ROWS * cell.context_length * _forward_bytes_per_token(cell, layout)
-    if evaluation + gradients > activations + working + at_peak:
-        activations, working, at_peak = 0.0, evaluation, gradients
-    return Memory(
-        weights=value_bytes * parameters,
-        optimizer=(8 + master) * parameters / (layout.data if cuda else 1),
-        gradients=at_peak,
-        activations=activations,
-        working=working,
-        data=_data_bytes(cell, layout),
-        libraries=LIBRARIES_BYTES[layout.backend]
-        + (NCCL_BYTES if cuda and layout.processes > 1 else 0),
-    )
+        gradients = max(0.0, gradients - activations)
+    share = CUDA_FRAGMENTED_SHARE
+    if layout.backend == "cpu":
+        share = CPU_FRAGMENTED_SHARE[several]
+    return {
+        "gradients": gradients,
+        "activations": activations,
+        "working": working,
+        "fragmented": share * (activations + working),
+    }
+
+
+def _evaluation(cell: Cell, layout: Layout) -> dict[str, float]:
+    """The same of a forward pass over held-out rows."""
+    working = EVALUATION_ROWS * cell.context_length * _forward_bytes_per_token(cell, layout)
+    fragmented = CUDA_FRAGMENTED_SHARE * working
+    return {"activations": 0.0, "working": working, "fragmented": fragmented}
 
 
 def _parameters(cell: Cell, layout: Layout, last: bool) -> float:
@@ -104,60 +140,64 @@ def _parameters(cell: Cell, layout: Layout, last: bool) -> float:
 def saved_bytes_per_token(cell: Cell, layout: Layout, last: bool = True) -> float:
     """Bytes that the forward pass of a stage keeps for the backward pass, per token of the pass."""
     value_bytes = 2 if cell.precision == "bf16" else 4
-    layers = cell.layers / layout.pipeline
     shared = layout.tensor if layout.sequence_parallel else 1
-    layer = _layer_bytes(cell, layout)
+    layers, layer, once = cell.layers / layout.pipeline, _layer_bytes(cell, layout), 0.0
     if layout.recompute == "full":  # the input of each layer, and one layer computed again
         layer, once = value_bytes * cell.hidden / shared, layer
-    else:
-        once = 0.0
-    # Input of the final norm (and scaled input, without a fused kernel) and of the output layer;
-    # log-probabilities in fp32.
-    wide = 2 if cell.recipe == "study" else 3
-    head = wide * value_bytes * cell.hidden / shared + 4 * VOCABULARY_SIZE / layout.tensor
-    return layers * layer + once + (head if last else 0)
+    # Cosines and sines of the rotary angles; on CPUs they belong to the batch.
+    rotary = 2 * value_bytes * cell.hidden / cell.heads if layout.backend == "cuda" else 0.0
+    # Input of the final norm and of the output layer; log-probabilities in fp32.
+    head = 2 * value_bytes * cell.hidden / shared + 4 * VOCABULARY_SIZE / layout.tensor
+    return layers * layer + once + rotary + (head if last else 0)
 
 
 def _layer_bytes(cell: Cell, layout: Layout) -> float:
     """What one layer keeps, per token.
 
-    In units of d, `study`: inputs and outputs of both norms (the outputs are the inputs of the
-    matrices that follow); queries, keys and values as attention reads them, its output, and that
-    output in the order of the rows. In units of f: half of the first matrix' output, its GELU, the
-    other half, their product. `prenorm`: besides these, what the norms of PyTorch without a fused
-    kernel keep (their scaled input), queries, keys and values before QK norm, and the whole output
-    of the first matrix.
+    In units of d: inputs of both norms and of the two matrices that follow them (whole in each
+    process without sequence parallelism); queries, keys and values, the first two once more as the
+    rotary angles turned them, the output of attention; in `prenorm` also queries, keys and values
+    before QK norm. In units of f: both halves of the first matrix' output, their product, and on
+    CPUs the activation of the first half, which the compiled kernel of GPUs computes again.
     """
     value_bytes = 2 if cell.precision == "bf16" else 4
     shared = layout.tensor if layout.sequence_parallel else 1
-    whole, divided, wide = (4, 5, 4) if cell.recipe == "study" else (6, 10, 5)
-    values = whole * cell.hidden / shared
-    values += (divided * cell.hidden + wide * cell.ffn) / layout.tensor
-    statistics = 4 * cell.heads / layout.tensor  # log-sum-exp of attention, fp32
-    rotary = 4 * 4 * cell.hidden / cell.heads / layout.micro_batch_rows  # of each position, fp32
-    return value_bytes * values + statistics + rotary
+    divided = (6 if cell.recipe == "study" else 9) * cell.hidden
+    divided += (3 if layout.backend == "cuda" else 4) * cell.ffn
+    # Log-sum-exp of attention; scale of each norm (LayerNorm: and mean) and each QK norm; fp32.
+    statistics = 4 * cell.heads / layout.tensor + (16 if cell.recipe == "study" else 8)
+    if cell.recipe == "prenorm":
+        statistics += 8 * cell.heads / layout.tensor
+    return value_bytes * (4 * cell.hidden / shared + divided / layout.tensor) + statistics
 
 
 def _working_bytes_per_token(cell: Cell, layout: Layout) -> float:
-    """Of the backward pass of an MLP, or of the loss: beyond what is freed by then."""
+    """Of the backward pass of an MLP, less the log-probabilities, which are gone by then; or of
+    the loss."""
     value_bytes = 2 if cell.precision == "bf16" else 4
-    mlp = value_bytes * (cell.ffn / layout.tensor + cell.hidden)
-    return max(mlp, 2 * 4 * VOCABULARY_SIZE / layout.tensor)
+    logits = 4 * VOCABULARY_SIZE / layout.tensor
+    return max(value_bytes * 2 * (cell.ffn / layout.tensor + cell.hidden) - logits, 2 * logits)
 
 
 def _forward_bytes_per_token(cell: Cell, layout: Layout) -> float:
-    """Of a forward pass that keeps nothing: halves of an MLP, or logits and their logarithms."""
+    """Of a forward pass that keeps nothing: an MLP with its input, or logits and their logarithms.
+
+    The MLP has both halves of its first matrix' output, their product, and on CPUs the activation.
+    """
     value_bytes = 2 if cell.precision == "bf16" else 4
-    mlp = value_bytes * (5 * cell.ffn / layout.tensor + 2 * cell.hidden)
+    wide = (3 if layout.backend == "cuda" else 4) * cell.ffn / layout.tensor
+    mlp = value_bytes * (wide + 2 * cell.hidden)
     return max(mlp, 3 * 4 * VOCABULARY_SIZE / layout.tensor)
 
 
 def _data_bytes(cell: Cell, layout: Layout) -> float:
-    """Batches of a step and the held-out rows; on CUDA they wait in main memory but for one."""
+    """Batches of a step; on CPUs also the held-out rows, with their rotary angles, and rows that
+    are read ahead."""
     context = cell.context_length
+    step_rows = cell.batch_rows / layout.data
     if layout.backend == "cuda":
-        return BATCH_BYTES_PER_TOKEN * layout.micro_batch_rows * context
+        return BATCH_BYTES_PER_TOKEN * step_rows * context
     batch_bytes = cell.batch_rows * context
     ahead = min(64 * batch_bytes, max(batch_bytes, READ_AHEAD_BYTES))
-    rows = cell.batch_rows / layout.data + cell.valid_rows
-    return BATCH_BYTES_PER_TOKEN * rows * context + 2 * ahead
+    angles = 2 * 4 * cell.hidden / cell.heads
+    return (BATCH_BYTES_PER_TOKEN + angles) * (step_rows + cell.valid_rows) * context + 2 * ahead

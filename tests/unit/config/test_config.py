@@ -75,6 +75,13 @@ def test_config_of_the_repository_is_valid(root, name):
         ("study", "a b", ["study"]),
         ("sweep.shapes.250.heads", 3, ["heads"]),
         ("training.peak_learning_rate.clm.0.from_parameters", 5, ["from_parameters"]),
+        ("machine.gpu", "H1000", ["'H1000'", "H100,"]),
+        ("machine.backend", "gpu", ["machine.backend", "'gpu'"]),
+        ("machine.utilisation.0.value", 1.5, ["utilisation", "at most 1"]),
+        ("machine.utilisation.0.from_parameters", 5, ["utilisation", "from_parameters"]),
+        ("machine.gpus_per_node", 1, ["max_gpus", "set it to 1"]),
+        ("machine.layouts", {"7.3B": {"tensor": 2}}, ["unknown size '7.3B'", "7.2B"]),
+        ("machine.layouts", {"7.2B": {"tensors": 2}}, ["machine.layouts.7.2B.tensors", "'tensor'"]),
     ],
 )
 def test_config_with_a_mistake_is_refused_naming_key_and_remedy(demo, path, value, fragments):

@@ -1,0 +1,81 @@
+"""The bill says what each cell takes, adds it up, and fits a terminal."""
+
+import dataclasses
+import re
+
+import pytest
+from machines import machine
+
+from plm_scaling.config.load import read_config
+from plm_scaling.errors import SweepError
+from plm_scaling.sweep.bill import WIDTH, bill
+from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.sweep.choose import choose_layout
+from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.memory import process_memory
+
+
+@pytest.fixture(scope="module")
+def full(root):
+    return read_config(root / "config.yaml")
+
+
+@pytest.fixture(scope="module")
+def cells(full):
+    return list(plan_cells(full).values())
+
+
+def test_bill_has_a_line_for_each_cell_with_its_layout_memory_and_hours(cells, full):
+    lines = {line.split()[0]: line.split() for line in bill(cells, full.machine).splitlines()}
+    heading = lines["cell"]
+    for cell in cells:
+        layout = choose_layout(cell, full.machine)
+        # From the right: only transferred cells have something in the column "from".
+        found = dict(zip(heading[:-6:-1], lines[cell.cell][:-6:-1], strict=True))
+        assert found["TP·PP·DP"] == f"{layout.tensor}·{layout.pipeline}·{layout.data}"
+        assert found["rows"] == str(layout.micro_batch_rows)
+        assert float(found["memory"].removesuffix("GB")) == pytest.approx(
+            process_memory(cell, layout).total / 1e9, rel=0.01
+        )
+        hours = estimated_hours(cell, layout, full.machine)
+        assert float(found["hours"]) == pytest.approx(hours, rel=0.06)
+
+
+def test_bill_totals_all_cells(cells, full):
+    text = bill(cells, full.machine)
+    assert f"{len(cells)} cells" in text
+    assert f"{sum(c.flops for c in cells):.3g} FLOPs" in text
+    hours = 0.0
+    for cell in cells:
+        layout = choose_layout(cell, full.machine)
+        hours += layout.processes * estimated_hours(cell, layout, full.machine)
+    assert f"{hours:.3g} H100-hours" in text
+    slow = next(cell for cell in cells if cell.size == "10.7B")
+    assert re.search(rf"longer than machine.target_hours .*{slow.cell}", text)
+
+
+def test_bill_of_a_cpu_counts_core_hours(root):
+    config = read_config(root / "config/demo.yaml")
+    cells = list(plan_cells(config).values())
+    hours = sum(cell.flops_exact for cell in cells) / 1e9 / config.machine.cpu_gflops / 3600
+    assert f"{hours:.3g} core-hours" in bill(cells, config.machine)
+
+
+def test_bill_fits_a_terminal_whatever_the_cells_differ_in(cells):
+    where = machine(gpu="A100-40GB", max_gpus=128)
+    varied = [
+        dataclasses.replace(cell, corpus=f"metagenomic{i % 2}", unique_tokens_limit=1e9)
+        for i, cell in enumerate(cells)
+    ]
+    varied += [
+        dataclasses.replace(cell, recipe="prenorm", init_from=cell.cell) for cell in varied[:9]
+    ]
+    lines = bill(varied, where).splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    for name in ("corpus", "from", "epochs", "again", "hours"):
+        assert name in lines[0]
+
+
+def test_bill_of_what_cannot_be_trained_there_says_so(cells):
+    with pytest.raises(SweepError, match="nothing fits"):
+        bill(cells, machine(gpu="V100", gpus_per_node=2, max_gpus=2))

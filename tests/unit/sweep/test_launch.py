@@ -1,0 +1,90 @@
+"""What a training job asks for and how its processes start."""
+
+import pytest
+from cell_fixtures import cell_of
+from machines import machine
+
+from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.ladder import STUDY_GRID, Shape
+from plm_scaling.sweep.launch import launcher, resources
+from plm_scaling.sweep.layout import Layout
+from plm_scaling.sweep.memory import process_memory
+
+GPU_CELL = cell_of(
+    "clm",
+    STUDY_GRID["2.8B"],
+    precision="bf16",
+    batch_rows=512,
+    context_length=1024,
+    flops_exact=1e20,
+)
+
+
+def gpus(data, tensor=1):
+    return Layout("cuda", tensor, 1, data, 4, "none")
+
+
+def test_one_process_is_python_and_several_on_a_node_are_torchruns():
+    where = machine()
+    assert launcher(gpus(1), where) == "python"
+    assert launcher(gpus(2, tensor=4), where) == "torchrun --standalone --nproc-per-node 8"
+    assert launcher(Layout("cpu", 1, 1, 12, 1, "none"), where).endswith(" 12")
+
+
+def test_several_nodes_are_started_by_slurm_which_is_told_everything():
+    words = launcher(gpus(32), machine(threads=3)).split()
+    assert words[0] == "srun"
+    assert words[-1] == "python"
+    options = dict(zip(words[1:-2:2], words[2:-2:2], strict=True))
+    assert options == {
+        "--nodes": "4", "--ntasks": "32", "--ntasks-per-node": "8", "--gpus": "32",
+        "--cpus-per-task": "3",
+    }  # fmt: skip
+
+
+def test_resources_on_one_node_leave_the_processes_to_torchrun():
+    where = machine(threads=3)
+    asked = resources(GPU_CELL, gpus(4), where, attempt=1)
+    assert asked["gpu"] == 4
+    assert asked["threads"] == 12
+    assert not {"mpi", "nodes", "tasks_per_node", "cpus_per_task"} & set(asked)
+    state = process_memory(GPU_CELL, gpus(4))
+    assert asked["mem_mb"] * 1e6 >= 4 * (state.weights + state.optimizer)
+
+
+def test_resources_of_several_nodes_are_those_of_each_but_for_the_gpus():
+    where = machine(threads=3)
+    asked = resources(GPU_CELL, gpus(16), where, attempt=1)
+    assert asked["gpu"] == 16
+    assert (asked["nodes"], asked["tasks_per_node"], asked["cpus_per_task"]) == (2, 8, 3)
+    assert asked["threads"] == 24
+    assert asked["mpi"] == "srun"
+
+
+def test_cpu_job_asks_for_the_memory_of_all_its_processes_and_no_gpu():
+    cell = cell_of("mlm", Shape(2, 64, 170, 4), batch_rows=64)
+    layout = Layout("cpu", 1, 1, 2, 32, "none")
+    asked = resources(cell, layout, machine(backend="cpu", threads=1), attempt=1)
+    assert asked["threads"] == 2
+    assert "gpu" not in asked
+    assert asked["mem_mb"] * 1e6 >= 2 * 1.15 * process_memory(cell, layout).total
+
+
+def test_time_is_above_the_estimate_and_grows_with_the_attempts():
+    where = machine()
+    first, second = (resources(GPU_CELL, gpus(8), where, attempt) for attempt in (1, 2))
+    hours = estimated_hours(GPU_CELL, gpus(8), where)
+    assert first["runtime"] / 60 > 1.2 * hours
+    assert second["runtime"] == 2 * first["runtime"]
+    assert second["mem_mb"] == 2 * first["mem_mb"]
+
+
+def test_hours_are_flops_over_the_assumed_rate():
+    where = machine(utilisation=[{"from_parameters": 0, "value": 0.25}])
+    hours = estimated_hours(GPU_CELL, gpus(8), where)
+    assert hours == pytest.approx(1e20 / (8 * 989e12 * 0.25) / 3600)
+    again = estimated_hours(GPU_CELL, Layout("cuda", 1, 1, 8, 4, "full"), where)
+    assert again == pytest.approx(hours * 4 / 3)
+    cpu = machine(backend="cpu", threads=3, cpu_gflops=5.0)
+    layout = Layout("cpu", 1, 1, 2, 4, "none")
+    assert estimated_hours(GPU_CELL, layout, cpu) == pytest.approx(1e20 / (6 * 5e9) / 3600)

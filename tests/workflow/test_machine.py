@@ -1,0 +1,54 @@
+"""Where a study is trained changes how its cells are started, and retrains nothing."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from workflows import Workflow
+
+pytestmark = pytest.mark.slow
+
+
+def copy_of(workflow, folder):
+    """A copy that may be changed, with modification times as they were."""
+    shutil.copytree(workflow.folder, folder, dirs_exist_ok=True, symlinks=True)
+    return Workflow(workflow.root, folder, copy.deepcopy(workflow.config))
+
+
+def test_another_machine_runs_nothing_again(finished, tmp_path):
+    workflow = copy_of(finished, tmp_path / "copy")
+    for changes in ({"threads": 2, "cpu_processes": 2}, {"backend": "cuda", "max_gpus": 2}):
+        workflow.config["machine"] |= changes
+        assert workflow.planned() == {}
+
+
+def test_cell_in_two_processes_ends_with_the_same_loss(finished, tmp_path):
+    workflow = copy_of(finished, tmp_path / "copy")
+    run = min((workflow.results / "runs").iterdir())
+    before = json.loads((run / "result.json").read_text())
+    shutil.rmtree(run)
+    workflow.config["machine"]["cpu_processes"] = 2
+    done = workflow.run(f"results/tiny/runs/{run.name}/result.json", "--printshellcmds")
+    assert "torchrun --standalone --nproc-per-node 2" in done.stdout + done.stderr
+    after = json.loads((run / "result.json").read_text())
+    assert after["loss"] == pytest.approx(before["loss"], abs=1e-4)
+    assert after["curve_sha256"] != before["curve_sha256"]  # it was trained anew
+
+
+def test_a_site_says_where_in_a_second_config_file(root, tmp_path):
+    """On two nodes of four GPUs the cells of the full study are started by Slurm."""
+    site = tmp_path / "site.yaml"
+    machine = {"gpu": "A100", "gpus_per_node": 4, "max_gpus": 8, "target_hours": 0.01, "threads": 3}
+    site.write_text(yaml.safe_dump({"machine": machine}))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile"]
+    command += ["--directory", tmp_path, "--configfile", root / "config.yaml", site]
+    command += ["--dry-run", "--printshellcmds", "--cores", "1", "train"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
+    started = [line for line in done.stdout.splitlines() if "train_cell.py" in line]
+    assert len(started) > 100
+    assert all("srun --nodes 2 --ntasks 8 --ntasks-per-node 4" in line for line in started)
+    assert all("--cpus-per-task 3 " in line for line in started)
