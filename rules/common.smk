@@ -8,6 +8,7 @@ from plm_scaling.errors import PlmScalingError
 from plm_scaling.sources.table import find_source
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import choose_layout
+from plm_scaling.sweep.launch import resources
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
@@ -61,3 +62,19 @@ wildcard_constraints:
 def script(name):
     """Path of a program in scripts/, right under --directory too."""
     return ROOT / "scripts" / f"{name}.py"
+
+
+def asked(name):
+    """A resource of a training job, as a function of the job; None for what it does not ask."""
+
+    def of_job(wildcards, attempt):
+        cell, layout = CELLS[wildcards.cell], LAYOUTS[wildcards.cell]
+        return resources(cell, layout, CONFIG.machine, attempt).get(name)
+
+    return of_job
+
+
+def source_run(wildcards):
+    """The record of the cell that a transferred one starts from."""
+    source = CELLS[wildcards.cell].init_from
+    return f"{RESULTS}/runs/{source}/result.json" if source else []

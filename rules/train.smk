@@ -1,25 +1,9 @@
 """Train each cell. result.json is written last; curve and checkpoints beside it survive a kill."""
 
-from plm_scaling.sweep.launch import launcher, processes_per_node, resources
+from plm_scaling.sweep.launch import launcher, processes_per_node
 from plm_scaling.train import STAGE_VERSION as TRAIN_VERSION
 
 TRAINED = [f"{RESULTS}/runs/{cell}/result.json" for cell in CELLS]
-
-
-def source_run(wildcards):
-    """The record of the cell that a transferred one starts from."""
-    source = CELLS[wildcards.cell].init_from
-    return f"{RESULTS}/runs/{source}/result.json" if source else []
-
-
-def asked(name):
-    """A resource of a training job, as a function of the job; None for what it does not ask."""
-
-    def of_job(wildcards, attempt):
-        cell, layout = CELLS[wildcards.cell], LAYOUTS[wildcards.cell]
-        return resources(cell, layout, CONFIG.machine, attempt).get(name)
-
-    return of_job
 
 
 # The layout and what starts it are parameters of which Snakemake keeps no record, because their

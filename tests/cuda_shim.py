@@ -1,16 +1,18 @@
 """megatron-core's CUDA code on CPUs and gloo, to test the logic of the cuda engine without a GPU.
 
-For tests alone. What it replaces: the current device and its synchronisation, `Tensor.cuda` and
-`Tensor.type`, `device="cuda"` in calls of PyTorch, and what `process.py` does for the cuda backend.
+For tests alone. What it replaces: the current device, its synchronisation and random states,
+`Tensor.cuda` and `Tensor.type`, `device="cuda"` in calls of PyTorch, and what `process.py` does for
+the cuda backend.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
 import torch
 import torch.distributed as dist
+from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
 from torch.overrides import TorchFunctionMode
 
 from plm_scaling.train import process
@@ -46,11 +48,12 @@ def cuda_on_cpu() -> Iterator[None]:
         _real_init("gloo", **kwargs)
 
     with (
-        mock.patch("torch.cuda.current_device", lambda: CPU),
-        mock.patch("torch.cuda.synchronize", lambda *_: None),
+        mock.patch("torch.cuda.current_device", return_value=CPU),
+        mock.patch("torch.cuda.synchronize"),
         mock.patch.object(torch.Tensor, "cuda", lambda tensor, *_, **__: tensor),
         mock.patch.object(torch.Tensor, "type", _type),
-        mock.patch.object(process, "_device", lambda layout, place: CPU),
+        mock.patch.object(CudaRNGStatesTracker, "fork", nullcontext),
+        mock.patch.object(process, "_device", return_value=CPU),
         mock.patch("torch.distributed.init_process_group", init),
         _CudaIsCpu(),
     ):

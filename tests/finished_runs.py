@@ -11,10 +11,9 @@ from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.ladder import Shape
 from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.checkpoint import save_checkpoint
-from plm_scaling.train.curve import append_curve, truncate_curve
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import cpu_process
-from plm_scaling.train.record import result_record
+from plm_scaling.train.record import versions
 from plm_scaling.train.sharded import sharded_model
 
 CONTEXT = 64
@@ -40,21 +39,19 @@ def finished_run(
         identity = {"cell": cell.cell, "data_sha256": "0", "stage_version": str(STAGE_VERSION)}
         state = {"model": sharded_model(model)}
         save_checkpoint(folder / "checkpoints", cell.steps, identity, {}, state)
-    curve = folder / "curve.csv"
-    truncate_curve(curve, 0)
-    append_curve(curve, [(5, 1, 1.0, "valid", 2.9, 0.1, 9.0), (10, 2, 2.0, "train", 2.4, 0.1, 9.0)])
-    append_curve(curve, [(10, 2, 2.0, "valid", 2.5, 0.1, 9.0)])
-    record = result_record(
-        cell,
-        status=status,
-        reason="" if status == "finished" else "loss 9 at step 7",
-        step=cell.steps,
-        losses=[2.9, 2.5],
-        unique_tokens=1000,
-        curve=curve,
-        wall_seconds=1.0,
-        data_sha256="0",
-    )
+    record = {
+        "cell": cell.cell,
+        "status": status,
+        "reason": "" if status == "finished" else "loss 9 at step 7",
+        "steps": cell.steps,
+        "held_out_losses": {"valid": 2.5, "valid/a": 2.4, "ood": 2.9},
+        "tokens": cell.tokens,
+        "unique_tokens": 1000,
+        "flops": cell.flops,
+        "flops_exact": cell.flops_exact,
+        "data_sha256": "0",
+        "config": dataclasses.asdict(cell),
+        "versions": versions(),
+    }
     (folder / "result.json").write_text(json.dumps(record))
-    assert record["config"] == dataclasses.asdict(cell)
     return cell

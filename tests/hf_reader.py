@@ -1,7 +1,8 @@
 """What `transformers` makes of exported folders, in a process that cannot import this project.
 
-python hf_reader.py RUNS.json OUT.npz: RUNS.json maps the name of each folder beside it to its
-objective and to rows of tokens. Everything found goes to OUT.npz, as NAME/what.
+python hf_reader.py TASK.json OUT.npz: `runs` of the task maps the name of each folder beside it to
+its objective, whether it brings its own code, and rows of tokens; `proteins` and `prompts` are
+texts. Everything found goes to OUT.npz, as NAME/what.
 """
 
 import json
@@ -12,12 +13,16 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-PROMPTS = ["MKV", "ACDEFGHIK", "W"]
-PROTEINS = ["MKVLAAGIVGLLLAQ", "mkv XB-Z\nUO", "ACDEFGHIKLMNPQRSTVWYBJOUXZ"]
 
-
-def read(folder: Path, objective: str, rows: torch.Tensor, code: bool) -> dict[str, object]:
-    """Everything about one folder; `code`: it brings its own."""
+def read(
+    folder: Path,
+    objective: str,
+    code: bool,
+    rows: torch.Tensor,
+    proteins: list[str],
+    prompts: list[str],
+) -> dict[str, object]:
+    """Everything about one folder."""
     trust = {"trust_remote_code": True} if code else {}
     auto = AutoModelForCausalLM if objective == "clm" else AutoModelForMaskedLM
     model = auto.from_pretrained(folder, **trust)
@@ -38,28 +43,28 @@ def read(folder: Path, objective: str, rows: torch.Tensor, code: bool) -> dict[s
         found["explicit"] = explicit.logits
         found["attention sums"] = explicit.attentions[-1].sum(-1)
 
-    for number, protein in enumerate(PROTEINS):
+    for number, protein in enumerate(proteins):
         found[f"ids/{number}"] = tokenizer(protein)["input_ids"]
     found["ids/end"] = tokenizer("MK" + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
     found["ids/mask"] = tokenizer("M<mask>V", add_special_tokens=False)["input_ids"]
-    found["text"] = tokenizer.decode(tokenizer(PROTEINS[0])["input_ids"], skip_special_tokens=True)
+    found["text"] = tokenizer.decode(tokenizer(proteins[0])["input_ids"], skip_special_tokens=True)
 
     for side in ("left", "right"):
-        padded = tokenizer(PROTEINS, return_tensors="pt", padding=True, padding_side=side)
+        padded = tokenizer(proteins, return_tensors="pt", padding=True, padding_side=side)
         logits = model(**padded).logits
-        for number, protein in enumerate(PROTEINS):
+        for number, protein in enumerate(proteins):
             alone = model(**tokenizer(protein, return_tensors="pt")).logits[0]
             inside = padded["attention_mask"][number].bool()
             found[f"padded {side}/{number}"] = logits[number][inside]
             found[f"alone/{number}"] = alone
 
     if objective == "clm":
-        prompts = tokenizer(PROMPTS, return_tensors="pt", padding=True)
+        starts = tokenizer(prompts, return_tensors="pt", padding=True)
         greedy = {"do_sample": False, "max_new_tokens": 9, "eos_token_id": None}
-        found["greedy"] = model.generate(**prompts, **greedy)
-        found["greedy, no cache"] = model.generate(**prompts, **greedy, use_cache=False)
+        found["greedy"] = model.generate(**starts, **greedy)
+        found["greedy, no cache"] = model.generate(**starts, **greedy, use_cache=False)
         torch.manual_seed(1)
-        found["sampled"] = model.generate(**prompts, max_new_tokens=40)
+        found["sampled"] = model.generate(**starts, max_new_tokens=40)
 
     model.save_pretrained(folder.with_name(f"{folder.name} again"))
     again = auto.from_pretrained(folder.with_name(f"{folder.name} again"), **trust)
@@ -69,10 +74,12 @@ def read(folder: Path, objective: str, rows: torch.Tensor, code: bool) -> dict[s
 
 if __name__ == "__main__":
     sys.modules["plm_scaling"] = sys.modules["megatron"] = None  # type: ignore[assignment]
-    runs, out = map(Path, sys.argv[1:])
+    path, out = map(Path, sys.argv[1:])
+    task = json.loads(path.read_text())
+    texts = (task["proteins"], task["prompts"])
     everything = {}
     with torch.no_grad():
-        for name, (objective, code, rows) in json.loads(runs.read_text()).items():
-            found = read(runs.with_name(name), objective, torch.tensor(rows), code)
+        for name, (objective, code, rows) in task["runs"].items():
+            found = read(path.with_name(name), objective, code, torch.tensor(rows), *texts)
             everything |= {f"{name}/{what}": np.asarray(value) for what, value in found.items()}
     np.savez(out, **everything)

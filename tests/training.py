@@ -18,7 +18,6 @@ from plm_scaling.sweep.layout import Layout
 from plm_scaling.train.cell import train_cell
 from plm_scaling.train.curve import MEASURED
 from plm_scaling.train.loop import Loop
-from plm_scaling.train.stop import EXIT_STOPPED
 
 UNBROKEN = 10_000.0  # seconds between checkpoints: longer than any test
 

@@ -1,5 +1,7 @@
 """Corpora or recipes at equal compute: the lowest loss of each, and each size by itself."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -57,7 +59,7 @@ def comparison(table: pd.DataFrame, by: str) -> Figure:
     """Two panels per objective: the lowest loss at each budget, and what each corpus or recipe is
     above the best one there (lines) and above the best one of the same size (dots)."""
     objectives = sorted(table["objective"].unique())
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         name: {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)]}
         for i, name in enumerate(sorted(table[by].unique()))
     }
@@ -84,7 +86,7 @@ def comparison(table: pd.DataFrame, by: str) -> Figure:
     return figure
 
 
-_DOT = {"linestyle": "none", "markersize": 3.5, "alpha": 0.5, "markeredgewidth": 0}
+_DOT: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "alpha": 0.5, "markeredgewidth": 0}
 
 
 def _margins(ax: Axes, losses: "pd.Series[float]") -> None:

@@ -1,7 +1,6 @@
 """README.md of an exported model: what it is, what it was trained on, and how to load it."""
 
-import csv
-from pathlib import Path
+import math
 from typing import Any
 
 from plm_scaling.progress import short_count
@@ -44,9 +43,10 @@ embedding = output.hidden_states[-1][0, :-1].mean(0)  # without <eod>
 """
 
 
-def model_card(cell: Cell, record: dict[str, Any], curve: Path, weights_sha256: str) -> str:
-    """The text, from the cell, its record (result.json) and its learning curve."""
+def model_card(cell: Cell, record: dict[str, Any], weights_sha256: str) -> str:
+    """The text, from the cell and its record (result.json)."""
     causal = cell.objective == "clm"
+    losses: dict[str, float] = record["held_out_losses"]
     own_code = not (causal and cell.recipe == "prenorm")
     facts = {
         "cell": f"`{cell.cell}`",
@@ -59,7 +59,7 @@ def model_card(cell: Cell, record: dict[str, Any], curve: Path, weights_sha256: 
         "data (SHA-256 of the shards read)": f"`{record['data_sha256']}`",
         "tokens": f"{record['tokens']:,}, of which different {record['unique_tokens']:,}",
         "FLOPs (6·N·D)": f"{record['flops']:.3g}",
-        "FLOPs with attention and output layer": f"{cell.flops_exact:.3g}",
+        "FLOPs with attention and output layer": f"{record['flops_exact']:.3g}",
         "weights (SHA-256)": f"`{weights_sha256}`",
         "trained with": ", ".join(f"{name} {v}" for name, v in record["versions"].items()),
     }
@@ -89,10 +89,7 @@ def model_card(cell: Cell, record: dict[str, Any], curve: Path, weights_sha256: 
             "",
             *_table(
                 ("held out", "loss", "perplexity"),
-                (
-                    (name, f"{loss:.4f}", f"{2.718281828459045**loss:.3f}")
-                    for name, loss in _losses(curve)
-                ),
+                ((name, f"{loss:.4f}", f"{math.exp(loss):.3f}") for name, loss in losses.items()),
             ),
             "",
             "## Use",
@@ -136,16 +133,6 @@ def _masking(cell: Cell) -> str:
 
 def _mixture(mixture: dict[str, float]) -> str:
     return ", ".join(f"{100 * share:g} % {source}" for source, share in mixture.items())
-
-
-def _losses(curve: Path) -> list[tuple[str, float]]:
-    """The last loss of every held-out split of a curve."""
-    last = {}
-    with curve.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["split"] != "train":
-                last[row["split"]] = float(row["loss"])
-    return list(last.items())
 
 
 def _table(header: tuple[str, ...], rows: Any) -> list[str]:

@@ -45,7 +45,7 @@ def export_cell(cell: str, out: Path, threads: int) -> None:
             for name in CODE:
                 with importlib.resources.as_file(code / f"{name}.py") as path:
                     shutil.copyfile(path, folder / f"{name}.py")
-        card = model_card(run.cell, run.record, run.folder / "curve.csv", sha256_of(weights))
+        card = model_card(run.cell, run.record, sha256_of(weights))
         (folder / "README.md").write_text(card)
 
 

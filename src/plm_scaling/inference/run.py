@@ -75,14 +75,20 @@ class Run:
         `layer` 0 is the embedding, k the output of layer k, and the last that after the final norm.
         """
         decoder = self.model.decoder
-        modules = [self.model.embedding, *decoder.layers[:-1], decoder.final_layernorm]
         kept: list[torch.Tensor] = []
 
-        def keep(module: Any, inputs: Any, output: Any) -> None:
+        def keep_input(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+            kept.append(inputs[0])
+
+        def keep_output(module: Any, inputs: Any, output: Any) -> None:
             kept.append(output[0] if isinstance(output, tuple) else output)
 
+        if layer == 0:
+            handle = decoder.register_forward_pre_hook(keep_input)
+        else:
+            module = decoder if layer == len(decoder.layers) else decoder.layers[layer - 1]
+            handle = module.register_forward_hook(keep_output)
         batch = self._batch(rows, sizes)
-        handle = modules[layer].register_forward_hook(keep)
         try:
             model_output(self.model, batch)
         finally:

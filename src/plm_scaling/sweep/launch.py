@@ -9,6 +9,8 @@ from plm_scaling.sweep.layout import Layout
 from plm_scaling.sweep.memory import process_memory
 
 CUDA_HOST_BYTES = 8e9  # of a process: libraries, pinned buffers, the caches of the file system
+SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"  # that torchrun passes on
+SAVING_SECONDS = 600  # for a checkpoint after a signal; then torchrun kills
 STARTING_MINUTES = 30  # beside the estimate: a queue's slow file system, imports, evaluations
 
 
@@ -25,7 +27,8 @@ def processes_per_node(layout: Layout, machine: Machine) -> int:
 def launcher(layout: Layout, machine: Machine) -> str:
     """The command that is put before a Python program to start it in all processes.
 
-    One process is Python itself. On one node torchrun gives each its rank; on several that would
+    One process is Python itself. On one node torchrun gives each its rank (`--` keeps it from
+    taking the program's own options, which it finds ambiguous, for its own); on several that would
     need a torchrun on every node and an address for them to meet, so there Slurm starts the
     processes, and the program reads ranks and address from Slurm's variables. srun is told
     everything: inside a job of Snakemake's Slurm plugin it finds nothing but the job's id.
@@ -34,8 +37,10 @@ def launcher(layout: Layout, machine: Machine) -> str:
         return "python"
     per_node = processes_per_node(layout, machine)
     if nodes(layout, machine) == 1:
-        # Without the -- torchrun takes an option of the program, --log, for one of its own.
-        return f"torchrun --standalone --nproc-per-node {per_node} --"
+        return (
+            f"torchrun --standalone --nproc-per-node {per_node} --signals-to-handle {SIGNALS} "
+            f"--shutdown-timeout {SAVING_SECONDS} --"
+        )
     return (
         f"srun --nodes {nodes(layout, machine)} --ntasks {layout.processes} --ntasks-per-node "
         f"{per_node} --gpus {layout.processes} --cpus-per-task {machine.threads} "

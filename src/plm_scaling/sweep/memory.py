@@ -72,10 +72,8 @@ def _stage_memory(cell: Cell, layout: Layout, first: bool, last: bool) -> Memory
     libraries = LIBRARIES_BYTES[layout.backend]
     if cuda and layout.processes > 1:
         libraries += NCCL_BYTES
-    training, evaluation = (
-        _training(cell, layout, parameters, first, last),
-        _evaluation(cell, layout),
-    )
+    training = _training(cell, layout, parameters, first, last)
+    evaluation = _evaluation(cell, layout)
     if not cuda:
         evaluation["fragmented"] = HELD_SHARE * (sum(training.values()) - training["gradients"])
     evaluation["gradients"] = 4.0 * parameters
@@ -101,9 +99,7 @@ def _training(
     if layout.backend == "cpu" and layout.data == 1 and not several:
         # Each gradient comes into being as the activations of its layer go.
         gradients = max(0.0, gradients - activations)
-    share = CUDA_FRAGMENTED_SHARE
-    if layout.backend == "cpu":
-        share = CPU_FRAGMENTED_SHARE[several]
+    share = CPU_FRAGMENTED_SHARE[several] if layout.backend == "cpu" else CUDA_FRAGMENTED_SHARE
     return {
         "gradients": gradients,
         "activations": activations,

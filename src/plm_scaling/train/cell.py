@@ -17,7 +17,7 @@ from plm_scaling.train.engine import make_engine
 from plm_scaling.train.evaluate import held_out
 from plm_scaling.train.feed import Feed, Prefetched
 from plm_scaling.train.loop import Loop, Outcome
-from plm_scaling.train.position import Position
+from plm_scaling.train.position import Position, evaluation_step
 from plm_scaling.train.process import Process, training_process
 from plm_scaling.train.profiling import StepProfile
 from plm_scaling.train.record import result_record
@@ -125,7 +125,8 @@ class _Run:
             engine.weights_replaced()
             logger.info("cell %s begins with the weights of %s", self.cell.cell, init_from)
         if self.process.is_first:
-            truncate_curve(loop.curve, loop.position.step)
+            # Not at the step: the evaluation there may have come after the checkpoint.
+            truncate_curve(loop.curve, evaluation_step(loop.position.evaluations, self.cell))
             note_start(self.starts, self.identity, loop.position.step, self.process.layout)
 
     def save(self) -> None:

@@ -5,14 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from megatron.core.models.gpt import GPTModel
 from numpy.typing import NDArray
 from torch import Tensor
 
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.tokens.dataset import TokenCorpus
 from plm_scaling.train.batches import Batch, batch_of
-from plm_scaling.train.losses import model_losses
 
 SPLITS = ("valid", "ood")
 EVALUATION_ROWS = 32  # rows per forward pass
@@ -122,13 +120,3 @@ def mean_losses(held_out: HeldOut, sums: Tensor) -> dict[str, float]:
         for name, of in held_out.sets.items()
         if count[of].sum() > 0
     }
-
-
-@torch.no_grad()
-def evaluate(model: GPTModel, held_out: HeldOut) -> dict[str, float]:
-    """Mean loss of each held-out set in nats/token, by one process."""
-    n_groups = len(held_out.names)
-    sums = torch.zeros(n_groups, 2, dtype=torch.float64)
-    for batch, groups in held_out.batches:
-        sums += loss_sums(model_losses(model, batch), batch, groups, n_groups)
-    return mean_losses(held_out, sums)

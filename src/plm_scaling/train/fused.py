@@ -56,9 +56,10 @@ def _gated(gate_up: Tensor, activation: str) -> Tensor:
 @Compiled
 def turned(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values [tokens, heads, channels] of [tokens, heads, 3, channels], the first
-    two turned by the rotary angles (see `Segments.rotary`).
+    two turned by the rotary angles (see `Segments.rotary`), the last a copy: a view would keep all
+    of `qkv` in memory.
     """
     qk = qkv[:, :, :2]
     first, second = qk.chunk(2, -1)
     q, k = (qk * cos + torch.cat((-second, first), -1) * sin).unbind(2)
-    return q, k, qkv[:, :, 2]
+    return q, k, qkv[:, :, 2].clone()

@@ -12,7 +12,12 @@ from plm_scaling.train.engine import Engine
 from plm_scaling.train.evaluate import HeldOut
 from plm_scaling.train.feed import Batches
 from plm_scaling.train.optimizer import learning_rate
-from plm_scaling.train.position import Position, held_out_divergence, too_many_skipped
+from plm_scaling.train.position import (
+    Position,
+    evaluation_step,
+    held_out_divergence,
+    too_many_skipped,
+)
 from plm_scaling.train.process import Process
 from plm_scaling.train.profiling import StepProfile
 from plm_scaling.train.report import CellReporter
@@ -58,7 +63,7 @@ class Loop:
         position, steps = self.position, self.cell.steps
         saved = time.monotonic()
         while True:
-            if position.step >= self._next_evaluation():
+            if self._evaluation_is_due():
                 self.evaluate()
                 if reason := held_out_divergence(position, self.cell):
                     return Outcome("diverged", reason)
@@ -121,9 +126,8 @@ class Loop:
             ],
         )
 
-    def _next_evaluation(self) -> float:
-        """The step after which the next evaluation is due; evenly spaced, the last at the end."""
-        done, all_of_them = self.position.evaluations, self.cell.evaluations
-        if done == all_of_them:
-            return float("inf")
-        return round((done + 1) * self.cell.steps / all_of_them)
+    def _evaluation_is_due(self) -> bool:
+        next_one = self.position.evaluations + 1
+        if next_one > self.cell.evaluations:
+            return False
+        return self.position.step >= evaluation_step(next_one, self.cell)

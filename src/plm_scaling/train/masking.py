@@ -24,7 +24,7 @@ from plm_scaling.tokens.permutation import mix
 from plm_scaling.tokens.vocabulary import EOD, MASK, PAD, RESIDUE_ID, STANDARD
 
 # Keep the streams of one seed apart.
-CHOICE, FATE, RESIDUE, GAP, LENGTH = range(5)
+CHOICE, FATE, GAP, LENGTH = range(4)
 SPAN_MEAN = 3.0  # of the Poisson distribution
 LONGEST_SPAN = 39  # as in GLM; in fact one of 20 is as rare as one in 10^10
 APART = 40  # places between sequences: about 15 times as far as one place tells of another
@@ -51,11 +51,11 @@ def bert_masks(rows: Rows, first_row: int, mask_ratio: float, seed: int) -> Mask
     random one of the 20 residues of 10 %, and 10 % stay (Devlin et al. 2019, section 3.1).
     """
     seen, chosen = token_masks(rows, first_row, mask_ratio, seed)
-    fate = _uniform(rows.shape, first_row, seed, FATE)
-    draw = _uniform(rows.shape, first_row, seed, RESIDUE)
-    random = _RESIDUES[(draw * len(_RESIDUES)).astype(np.intp)]
-    seen = np.where(chosen & (fate >= 0.8), random, seen)
-    return np.where(chosen & (fate >= 0.9), rows, seen), chosen
+    fate = _uniform(rows.shape, first_row, seed, FATE)[chosen]
+    residue = np.minimum((fate - 0.8).clip(0) * 10 * len(_RESIDUES), len(_RESIDUES) - 1)
+    replaced = np.where(fate < 0.9, _RESIDUES[residue.astype(np.intp)], rows[chosen])
+    seen[chosen] = np.where(fate < 0.8, np.uint8(MASK), replaced)
+    return seen, chosen
 
 
 def span_masks(rows: Rows, first_row: int, mask_ratio: float, seed: int) -> Masked:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from megatron.core import parallel_state
 from megatron.core.models.gpt import GPTModel
+from megatron.core.tensor_parallel.random import initialize_rng_tracker
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.nn.functional import gelu, linear, silu
@@ -71,6 +72,9 @@ def build_model(
             pre_process=parallel_state.is_pipeline_first_stage(),
             post_process=parallel_state.is_pipeline_last_stage(),
         )
+    if config.sequence_parallel:
+        # megatron-core keeps CUDA generators of its own for dropout there; nothing is drawn here
+        initialize_rng_tracker(inference_rng_tracker=True, force_reset=True)
     if not is_meta:
         initialise(model, cell)
     return model.to(device)

@@ -85,6 +85,14 @@ class Position:
         return asdict(self)
 
 
+def evaluation_step(number: int, cell: Cell) -> int:
+    """The step after which evaluation `number` is due, from 1 to `evaluations`; 0 for number 0.
+
+    They are evenly spaced, the last at the end.
+    """
+    return round(number * cell.steps / cell.evaluations)
+
+
 def too_many_skipped(position: Position, cell: Cell) -> str:
     """Why the run has diverged by its training steps; empty if it has not."""
     skipped = position.skipped

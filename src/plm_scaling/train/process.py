@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from megatron.core import parallel_state
+from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
 from plm_scaling.errors import TrainError
 from plm_scaling.sweep.layout import Layout
@@ -122,6 +123,9 @@ def training_process(layout: Layout, threads: int, seed: int) -> Iterator[Proces
         parallel_state.initialize_model_parallel(
             tensor_model_parallel_size=layout.tensor, pipeline_model_parallel_size=layout.pipeline
         )
+        if device.type == "cuda":
+            # Nothing is drawn on the GPU, but megatron-core's layers ask for its states.
+            model_parallel_cuda_manual_seed(seed)
         yield Process(place, layout, device)
     finally:
         parallel_state.destroy_model_parallel()

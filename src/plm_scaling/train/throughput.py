@@ -40,7 +40,7 @@ class Machine:
 
 
 def gpu_named(device: str) -> str | None:
-    """The name in `GPUS` of a device that the driver calls `device`: NVIDIA H100 80GB HBM3 → H100."""
+    """The name in `GPUS` of what a driver calls `device`: NVIDIA H100 80GB HBM3 → H100."""
     said = device.replace(" ", "")
     found = [name for name in GPUS if name.split("-")[0] in said]
     return max(found, key=len) if found else None

@@ -5,12 +5,10 @@ import os
 import subprocess
 import sys
 
-import hf_reader
 import numpy as np
 import pytest
 import torch
 from finished_runs import SHAPE, finished_run
-from hf_reader import PROMPTS, PROTEINS
 
 from plm_scaling.errors import InferenceError
 from plm_scaling.inference.embedder import Embedder
@@ -20,6 +18,8 @@ from plm_scaling.inference.scorer import Scorer
 from plm_scaling.inference.weights import hf_weights
 from plm_scaling.tokens.vocabulary import EOD, MASK, RESIDUE_ID, UNK, decode, encode
 
+PROMPTS = ["MKV", "ACDEFGHIK", "W"]
+PROTEINS = ["MKVLAAGIVGLLLAQ", "mkv XB-Z\nUO", "ACDEFGHIKLMNPQRSTVWYBJOUXZ"]
 KINDS = [(o, r) for o in ("clm", "mlm") for r in ("study", "prenorm")]
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
 kinds = pytest.mark.parametrize(("objective", "recipe"), KINDS)
@@ -48,13 +48,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def loaded(folder):
+def loaded(root, folder):
     """What transformers found in the exports; see `hf_reader`."""
     runs = {f"{o}-{r}": (o, (o, r) != ("clm", "prenorm"), rows_for(o).tolist()) for o, r in KINDS}
-    (folder / "runs.json").write_text(json.dumps(runs))
+    task = {"runs": runs, "proteins": PROTEINS, "prompts": PROMPTS}
+    (folder / "task.json").write_text(json.dumps(task))
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, hf_reader.__file__, folder / "runs.json", folder / "found.npz"],
+        [sys.executable, root / "tests/hf_reader.py", folder / "task.json", folder / "found.npz"],
         env=environment | {"HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"},
         capture_output=True, text=True,
     )  # fmt: skip
@@ -146,7 +147,14 @@ def test_tokenizer_gives_the_ids_of_training(loaded, objective, recipe):
 def test_card_has_the_facts_of_the_record(folder):
     card = (folder / "mlm-study/README.md").read_text()
     record = json.loads((folder / "runs/mlm-study/result.json").read_text())
-    for fact in (record["cell"], "15 %", "`token`", "| valid | 2.5000 | 12.182 |", "1.69e+08"):
+    for fact in (
+        record["cell"],
+        "15 %",
+        "`token`",
+        "| valid | 2.5000 | 12.182 |",
+        "| ood | 2.9000 |",
+        "1e+09",
+    ):
         assert fact in card
 
 

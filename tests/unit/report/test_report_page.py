@@ -2,6 +2,7 @@ import logging
 import re
 
 import browser
+import pandas as pd
 import pytest
 import study
 
@@ -69,6 +70,22 @@ def test_report_is_self_contained_and_holds_every_part(page):
     assert "8,700 training sequences: 0 of 310 valid" in text
     assert "filtered" in text
     assert "MKVLAEXAMPLE" in text
+
+
+def test_report_compares_recipes_where_there_are_several(page, figures, tmp_path):
+    arguments, _ = figures
+    table = pd.read_csv(arguments["runs"])
+    other = table.assign(run_id="p" + table.run_id, recipe="prenorm", loss=table.loss + 0.0125)
+    pd.concat([table, other]).to_csv(tmp_path / "runs.csv", index=False)
+    assert "Recipes at equal compute" not in page.read_text()
+    files = {"runs": tmp_path / "runs.csv", "out": tmp_path}
+    assert "recipes" in draw_figures(**arguments | files, only=["recipes"])
+    make_report("demo", files["runs"], arguments["laws"], tmp_path, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert 'id="figure-recipes"' in text
+    assert 'id="figure-corpora"' not in text
+    assert "Recipes at equal compute" in text
+    assert text.count('<td class="n">0.0125</td><td class="n">0.0125 (5)</td>') == 6  # by budget
 
 
 def test_report_ids_are_unique_and_references_resolve(page):

@@ -111,6 +111,8 @@ def test_order_a_budget_limits_rows_and_a_smaller_one_is_part_of_it(corpus: Toke
         rows = order.batch(0, 5 * order.unique_rows["a"])
         distinct.append({row.tobytes() for row in rows})
         assert len(distinct[-1]) == order.unique_rows["a"]
+        epochs = np.split(rows, 5)  # each the same rows in an order of its own
+        assert len({epoch.tobytes() for epoch in epochs}) == 5
         if budget:
             tokens = sum(np.count_nonzero(np.frombuffer(row, np.uint8)) for row in distinct[-1])
             assert 60 * order.unique_rows["a"] == pytest.approx(budget, rel=0.1)

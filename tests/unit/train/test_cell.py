@@ -7,10 +7,11 @@ import shutil
 import pandas as pd
 import pytest
 from corpora import write_corpus
-from training import asked_to_stop, result_of, run_cell, small_cell, trained
+from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, trained
 
 from plm_scaling.errors import SweepError, TokenError, TrainError
 from plm_scaling.sweep.layout import Layout
+from plm_scaling.train.loop import Loop
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,20 @@ def test_cell_with_a_damaged_newest_checkpoint_goes_on_from_the_one_before(
     assert again["restarts"] == 2
     pd.testing.assert_frame_equal(curve, unbroken[1], check_exact=True)
     assert newest.with_suffix(".damaged").exists()
+
+
+def test_an_evaluation_made_up_for_is_in_the_curve_once(
+    cell, manifest, unbroken, tmp_path, monkeypatch
+):
+    with asked_to_stop(10), pytest.raises(SystemExit):  # with an evaluation due
+        run_cell(cell, manifest, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "step", lambda loop: 1 / 0)  # ends after the evaluation
+        with pytest.raises(ZeroDivisionError):
+            run_cell(cell, manifest, tmp_path)
+    assert set(curve_of(cell, tmp_path).step) == {10}
+    _, curve = trained(cell, manifest, tmp_path)
+    pd.testing.assert_frame_equal(curve, unbroken[1], check_exact=True)
 
 
 def test_cell_on_changed_data_starts_anew_and_keeps_the_old_checkpoints(

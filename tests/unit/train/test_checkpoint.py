@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,11 +32,20 @@ from plm_scaling.sweep.ladder import Shape
 from plm_scaling.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from plm_scaling.train.process import cpu_process
 
+FILES = [".metadata", "__0_0.distcp", "checkpoint.json", "common.pt", "metadata.json"]
+
 
 @pytest.fixture(autouse=True)
-def process():
+def synced(monkeypatch):
+    """A process of one; what it forces to disk, in order, which is not done: it takes long."""
+    done = []
+
+    def fsync(descriptor):
+        done.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     with cpu_process(1, 1):
-        yield
+        yield done
 
 
 def names(folder):
@@ -105,6 +115,22 @@ def test_stock_megatron_reads_it(tmp_path):
         )
 
 
+def test_every_file_is_on_disk_before_the_folder_gets_its_name(tmp_path, synced, monkeypatch):
+    rename = Path.rename
+
+    def note(path, to):
+        synced.append(f"rename {path.name}")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", note)
+    save(tmp_path, 1)
+    before = synced.index("rename .step-000000001.tmp")
+    written = {*FILES, ".step-000000001.tmp"} - {".metadata"} | {".metadata.tmp"}
+    assert set(synced[:before]) == written | {"rename .metadata.tmp"}
+    assert synced[before - 1] == ".step-000000001.tmp"  # names of files, after the files
+    assert synced[before + 1 :] == [tmp_path.name]
+
+
 def test_last_ones_are_kept_and_what_killed_saves_left_is_removed(tmp_path):
     (tmp_path / ".step-000000003.tmp").mkdir()
     (tmp_path / ".step-000000003.tmp/__0_0.distcp").write_bytes(b"half")
@@ -137,9 +163,6 @@ def flip(path):
 
 def cut(path):
     path.write_bytes(path.read_bytes()[:-3])
-
-
-FILES = [".metadata", "__0_0.distcp", "checkpoint.json", "common.pt", "metadata.json"]
 
 
 @pytest.mark.parametrize("damage", [flip, cut, os.unlink])

@@ -1,5 +1,6 @@
 """One process, replicas, divided matrices and pipeline stages: the same losses to rounding."""
 
+import contextlib
 import dataclasses
 import math
 import shutil
@@ -11,6 +12,7 @@ from cuda_shim import cuda_on_cpu
 from forks import run_job
 from training import asked_to_stop, curve_of, result_of, run_cell, small_cell
 
+from plm_scaling.files import read_json
 from plm_scaling.sweep.ladder import Shape
 from plm_scaling.sweep.layout import Layout
 from plm_scaling.tokens.dataset import TokenCorpus
@@ -24,6 +26,8 @@ STEPS = 50
 ONE = Layout("cpu", 1, 1, 1, 4, "none")
 TENSOR = Layout("cpu", 2, 1, 1, 4, "none")
 DATA = Layout("cpu", 1, 1, 2, 2, "none")
+CUDA_DATA = Layout("cuda", 1, 1, 2, 1, "none")
+CUDA_TENSOR = Layout("cuda", 2, 1, 1, 4, "none")
 SHAPE = Shape(2, 16, 42, 2)
 
 
@@ -37,7 +41,7 @@ def cell_for(root, objective, recipe):
     fields = dataclasses.asdict(SHAPE)
     counts = {"n_params": SHAPE.n_params(recipe), "n_params_total": SHAPE.n_params_total(recipe)}
     changes = {**fields, **counts, "recipe": recipe, "peak_learning_rate": 1e-3}
-    return small_cell(root, objective, STEPS, evaluations=5, **changes)
+    return small_cell(root, objective, STEPS, evaluations=5, divergence_loss=9.0, **changes)
 
 
 def losses(cell, layout, manifest):
@@ -94,31 +98,50 @@ def test_engines_and_layouts_give_the_same_losses(root, manifest, tmp_path, obje
         "DP 2": DATA,
         "TP 2": TENSOR,
         "cuda": Layout("cuda", 1, 1, 1, 2, "none"),
-        "cuda DP 2": Layout("cuda", 1, 1, 2, 1, "none"),
+        "cuda DP 2": CUDA_DATA,
         "cuda PP 2": Layout("cuda", 1, 2, 1, 1, "none"),
-        "cuda TP 2": Layout("cuda", 2, 1, 1, 4, "none"),
+        "cuda TP 2": CUDA_TENSOR,
     }
     for name, layout in others.items():
         found = losses_in(cell, layout, manifest, tmp_path / name)
         assert_agree(found, one, 1e-5)
 
 
-@pytest.mark.parametrize("objective", ["clm", "mlm"])
-def test_a_run_goes_on_in_another_layout(root, manifest, tmp_path, objective):
+def runs_in(cell, layout, manifest, folder, stop=None):
+    """Train the cell in `folder` in a layout, to its end or to step `stop`."""
+
+    def job():
+        with contextlib.ExitStack() as stack:
+            if layout.backend == "cuda":
+                stack.enter_context(cuda_on_cpu())
+            if stop:
+                stack.enter_context(asked_to_stop(stop))
+                stack.enter_context(pytest.raises(SystemExit))
+            run_cell(cell, manifest, folder, layout=layout)
+
+    run_job(layout.processes, job, folder / "job")
+
+
+@pytest.mark.parametrize(
+    ("objective", "first", "others"),
+    [
+        ("clm", ONE, [TENSOR, DATA]),
+        ("mlm", TENSOR, [ONE, DATA]),
+        ("clm", CUDA_DATA, [CUDA_DATA, CUDA_TENSOR]),
+    ],
+)
+def test_a_run_goes_on_in_another_layout(root, manifest, tmp_path, objective, first, others):
     cell = cell_for(root, objective, "study")
-
-    def to_step_25():
-        with asked_to_stop(25), pytest.raises(SystemExit):
-            run_cell(cell, manifest, tmp_path, layout=ONE)
-
-    run_cell(cell, manifest, tmp_path / "whole", layout=ONE)
+    runs_in(cell, ONE, manifest, tmp_path / "whole")
     unbroken = curve_of(cell, tmp_path / "whole")
-    to_step_25()
-    for layout in (TENSOR, DATA):
-        folder = tmp_path / f"{layout.tensor}"
-        shutil.copytree(tmp_path / "runs", folder / "runs")
-        run_job(2, lambda: run_cell(cell, manifest, folder, layout=layout), tmp_path / "job")  # noqa: B023
+    runs_in(cell, first, manifest, tmp_path / "half", stop=25)
+    for number, layout in enumerate(others):
+        folder = tmp_path / f"{number}"
+        shutil.copytree(tmp_path / "half", folder)
+        runs_in(cell, layout, manifest, folder)
+        record = read_json(result_of(cell, folder))
+        assert [start["step"] for start in record["starts"]] == [0, 25]
+        assert record["layout"] == dataclasses.asdict(layout)
         curve = curve_of(cell, folder)
-        assert (curve[curve.columns[:4]] == unbroken[unbroken.columns[:4]]).all(axis=None)
+        assert (curve[["step", "split"]] == unbroken[["step", "split"]]).all(axis=None)
         np.testing.assert_allclose(curve.loss, unbroken.loss, rtol=1e-5)
-        assert result_of(cell, folder).exists()

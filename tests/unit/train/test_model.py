@@ -1,31 +1,51 @@
-"""The model: its size, its FLOPs, and that nothing crosses the border of a sequence."""
+"""The models: their size, their mathematics, and that nothing crosses the border of a sequence."""
+
+import dataclasses
+import resource
 
 import numpy as np
 import pytest
 import torch
 from cell_fixtures import cell_of
+from plain_models import logits_of
 from torch.utils.flop_counter import FlopCounterMode
 
+from plm_scaling.errors import TrainError
 from plm_scaling.sweep.flops import exact_training_flops
-from plm_scaling.sweep.ladder import VOCABULARY_SIZE, Shape
+from plm_scaling.sweep.ladder import STUDY_GRID, VOCABULARY_SIZE, Shape
+from plm_scaling.sweep.layout import Layout
 from plm_scaling.tokens.vocabulary import EOD, PAD, PADDED_SIZE
-from plm_scaling.train.batches import causal_batch, masked_batch
-from plm_scaling.train.losses import model_losses
+from plm_scaling.train.batches import Batch, batch_of, causal_batch, masked_batch
+from plm_scaling.train.losses import model_logits, model_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import cpu_process
 
 SHAPE = Shape(layers=2, hidden=24, ffn=40, heads=3)
 WIDTH = 32
+RECIPES = ("study", "prenorm")
+OBJECTIVES = ("clm", "mlm")
+KINDS = [(recipe, objective) for recipe in RECIPES for objective in OBJECTIVES]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def process():
     with cpu_process(threads=1, seed=3):
         yield
 
 
-def model_of(objective, shape=SHAPE, recipe="study"):
-    return build_model(cell_of(objective, shape, recipe, context_length=WIDTH, init_std=0.1))
+def cell(objective, recipe="study", shape=SHAPE, **changes):
+    return cell_of(objective, shape, recipe, context_length=WIDTH, **{"init_std": 0.1} | changes)
+
+
+def model_of(objective, recipe="study", shape=SHAPE, moved=True):
+    """A model whose biases and norms are not what they begin with, so that they matter."""
+    model = build_model(cell(objective, recipe, shape))
+    if moved:
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)
+    return model
 
 
 def packed_rows():
@@ -37,31 +57,65 @@ def packed_rows():
     return rows
 
 
-def batch_of(objective, rows):
+def batch_for(objective, rows):
     return causal_batch(rows) if objective == "clm" else masked_batch(rows, 0, "token", 0.3, seed=5)
 
 
-@pytest.mark.parametrize(
-    "shape", [SHAPE, Shape(1, 16, 42, 1), Shape(3, 64, 170, 4)], ids=["a", "b", "c"]
-)
-@pytest.mark.parametrize("objective", ["clm", "mlm"])
-def test_model_has_as_many_parameters_as_the_formula(shape, objective):
-    model = model_of(objective, shape)
-    counts = {name: p.numel() for name, p in model.named_parameters()}
-    assert sum(counts.values()) == shape.n_params_total("study")
-    embedding = sum(n for name, n in counts.items() if "word_embeddings" in name)
-    assert sum(counts.values()) - embedding == shape.n_params("study")
+def with_changed(batch: Batch, row: int, column: int) -> Batch:
+    inputs = batch.inputs.clone()
+    inputs[row, column] = inputs[row, column] % 20 + 1
+    return dataclasses.replace(batch, inputs=inputs)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_size_of_the_study_has_as_many_parameters_as_the_formula(recipe):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for size, shape in STUDY_GRID.items():
+        model = build_model(cell_of("clm", shape, recipe), device="meta")
+        counts = {name: p.numel() for name, p in model.named_parameters()}
+        total = sum(counts.values())
+        assert total == shape.n_params_total(recipe), size
+        embedding = counts["embedding.word_embeddings.weight"]
+        assert total - embedding == shape.n_params(recipe), size
+        assert all(parameter.is_meta for parameter in model.parameters())
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kib < 1 << 20  # the largest has 40 GiB of weights
 
 
 def test_vocabulary_of_the_model_holds_that_of_the_shards():
     assert VOCABULARY_SIZE == PADDED_SIZE
 
 
-@pytest.mark.parametrize("objective", ["clm", "mlm"])
+@pytest.mark.parametrize(("recipe", "objective"), KINDS)
+def test_logits_are_those_of_the_formulas(recipe, objective):
+    model = model_of(objective, recipe)
+    weights = {name: value.detach() for name, value in model.named_parameters()}
+    batch = batch_for(objective, packed_rows())
+    logits = model_logits(model, batch)
+    for row, begin, end in ((0, 0, 12), (0, 12, 26), (1, 0, WIDTH)):
+        expected = logits_of(weights, cell(objective, recipe), batch.inputs[row, begin:end])
+        torch.testing.assert_close(logits[row, begin:end], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("recipe", "objective"), KINDS)
+def test_gradients_are_those_of_the_formulas(recipe, objective):
+    model = model_of(objective, recipe)
+    batch = batch_for(objective, packed_rows())
+    (model_losses(model, batch)[1] * batch.loss_mask[1]).sum().backward()
+    weights = {n: p.detach().requires_grad_() for n, p in model.named_parameters()}
+    logits = logits_of(weights, cell(objective, recipe), batch.inputs[1])
+    losses = torch.nn.functional.cross_entropy(logits, batch.labels[1], reduction="none")
+    (losses * batch.loss_mask[1]).sum().backward()
+    for name, parameter in model.named_parameters():
+        expected = weights[name].grad
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_flops_of_a_step_are_what_torch_counts(objective):
     model = model_of(objective)
     rows = np.random.default_rng(1).integers(1, 21, (4, WIDTH)).astype(np.uint8)
-    batch = batch_of(objective, rows)
+    batch = batch_for(objective, rows)
     with FlopCounterMode(display=False) as counter:
         model_losses(model, batch).mean().backward()
     counted = counter.get_flop_counts()["Global"]
@@ -73,75 +127,150 @@ def test_flops_of_a_step_are_what_torch_counts(objective):
     assert matrices == pytest.approx(ours - our_attention, rel=1e-12)
 
 
-@pytest.mark.parametrize("objective", ["clm", "mlm"])
-def test_attention_does_not_see_a_packed_neighbour(objective):
-    model = model_of(objective)
-    rows = packed_rows()
-    batch = batch_of(objective, rows)
+@pytest.mark.parametrize(("recipe", "objective"), KINDS)
+def test_a_packed_neighbour_is_not_seen(recipe, objective):
+    model = model_of(objective, recipe)
+    batch = batch_for(objective, packed_rows())
     before = model_losses(model, batch)
-    changed = batch.inputs.clone()
-    changed[0, 3] = changed[0, 3] % 20 + 1  # in the first sequence
-    after = model_losses(model, type(batch)(changed, *list(vars(batch).values())[1:]))
+    after = model_losses(model, with_changed(batch, 0, 3))
     assert not torch.equal(before[0, :12], after[0, :12])
     assert torch.equal(before[0, 12:], after[0, 12:])
     assert torch.equal(before[1], after[1])
+    after = model_losses(model, with_changed(batch, 0, 14))
+    assert torch.equal(before[0, :12], after[0, :12])
+    assert not torch.equal(before[0, 12:26], after[0, 12:26])
 
 
-def test_causal_model_does_not_see_what_follows():
-    model = model_of("clm")
+@pytest.mark.parametrize(("recipe", "objective"), KINDS)
+def test_no_gradient_comes_from_a_packed_neighbour(recipe, objective):
+    model = model_of(objective, recipe)
+    batch = batch_for(objective, packed_rows())
+    rows = batch.inputs.clone()
+    rows[0, :11] = 27  # a token that stands in the first sequence alone
+    batch = dataclasses.replace(batch, inputs=rows)
+    model_losses(model, batch)[0, 12:26].sum().backward()
+    # Its row of the tied embedding has a gradient as a possible prediction, not as an input: the
+    # same as that of a token that stands nowhere.
+    with torch.no_grad():
+        table = model.embedding.word_embeddings.weight
+        table[26] = table[27]
+    model.zero_grad()
+    model_losses(model, batch)[0, 12:26].sum().backward()
+    torch.testing.assert_close(table.grad[27], table.grad[26])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_causal_model_does_not_see_what_follows(recipe):
+    model = model_of("clm", recipe)
     batch = causal_batch(packed_rows())
     before = model_losses(model, batch)
-    changed = batch.inputs.clone()
-    changed[1, 20] = changed[1, 20] % 20 + 1
-    after = model_losses(model, type(batch)(changed, *list(vars(batch).values())[1:]))
+    after = model_losses(model, with_changed(batch, 1, 20))
     assert torch.equal(before[1, :20], after[1, :20])
     assert not torch.equal(before[1, 20:], after[1, 20:])
 
 
-def test_masked_model_sees_both_sides():
-    model = model_of("mlm")
-    batch = masked_batch(packed_rows(), 0, "token", 0.3, seed=5)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_masked_model_sees_both_sides(recipe):
+    model = model_of("mlm", recipe)
+    batch = batch_for("mlm", packed_rows())
     before = model_losses(model, batch)
-    changed = batch.inputs.clone()
-    changed[1, 20] = changed[1, 20] % 20 + 1
-    after = model_losses(model, type(batch)(changed, *list(vars(batch).values())[1:]))
+    after = model_losses(model, with_changed(batch, 1, 20))
     assert not torch.equal(before[1, :20], after[1, :20])
     assert not torch.equal(before[1, 21:], after[1, 21:])
 
 
-@pytest.mark.parametrize("objective", ["clm", "mlm"])
-def test_packed_sequence_has_the_loss_it_has_alone(objective):
-    model = model_of(objective)
+@pytest.mark.parametrize(("recipe", "objective"), KINDS)
+def test_packed_sequence_has_the_loss_it_has_alone(recipe, objective):
+    model = model_of(objective, recipe)
     rows = packed_rows()
     alone = np.full((1, WIDTH), PAD, np.uint8)
     alone[0, :14] = rows[0, 12:26]
-    if objective == "clm":
-        together, single = causal_batch(rows), causal_batch(alone)
-    else:
-        together, single = (
-            masked_batch(rows, 0, "token", 0.3, 5),
-            masked_batch(alone, 0, "token", 0.3, 5),
-        )
-        single.inputs[0, :14] = together.inputs[0, 12:26]
+    together, single = batch_for(objective, rows), batch_for(objective, alone)
+    single.inputs[0, :14] = together.inputs[0, 12:26]
     torch.testing.assert_close(
         model_losses(model, together)[0, 12:26], model_losses(model, single)[0, :14]
     )
 
 
-def test_attention_is_that_of_an_explicit_document_mask():
-    """SegmentAttention against softmax over a full score matrix with a mask."""
-    from plm_scaling.train.attention import SegmentAttention
-
+def test_batch_goes_through_the_model_whatever_rows_it_has():
+    model = model_of("clm")
     rows = packed_rows()
-    batch = causal_batch(rows)
-    attention: SegmentAttention = model_of("clm").decoder.layers[0].self_attention.core_attention
-    torch.manual_seed(0)
-    q, k, v = torch.randn(3, WIDTH, 2, 3, 8)
-    got = attention(q, k, v, batch.segments).view(WIDTH, 2, 3, 8)
-    segment = np.zeros((2, WIDTH), int)
-    segment[0, 12:26], segment[0, 26:] = 1, 2
-    same = torch.from_numpy(segment[:, :, None] == segment[:, None, :])
-    allowed = same & torch.ones(WIDTH, WIDTH).tril().bool()
-    scores = torch.einsum("qbhd,kbhd->bhqk", q, k) / 8**0.5
-    weights = scores.masked_fill(~allowed[:, None], float("-inf")).softmax(-1)
-    torch.testing.assert_close(got, torch.einsum("bhqk,kbhd->qbhd", weights, v))
+    whole = model_losses(model, causal_batch(rows))
+    for row in (0, 1):
+        one = model_losses(model, causal_batch(rows[row : row + 1]))
+        torch.testing.assert_close(one[0], whole[row])
+
+
+@pytest.mark.parametrize(("recipe", "objective"), KINDS)
+def test_weights_depend_on_the_seed_of_the_cell_alone(recipe, objective):
+    one = build_model(cell(objective, recipe)).state_dict()
+    torch.rand(1)
+    again = build_model(cell(objective, recipe)).state_dict()
+    other = build_model(cell(objective, recipe, seed=2)).state_dict()
+    for name, value in one.items():
+        if value is not None:
+            assert torch.equal(value, again[name]), name
+    name = "decoder.layers.1.mlp.linear_fc2.weight"
+    assert not torch.equal(one[name], other[name])
+    assert not torch.equal(one[name], one[name.replace("layers.1", "layers.0")])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_initial_weights_have_the_deviations_of_the_recipe(recipe):
+    shape = Shape(layers=4, hidden=192, ffn=512, heads=3)
+    model = build_model(cell_of("clm", shape, recipe, init_std=0.02))
+    scaled = 0.02 * (2 * shape.layers) ** -0.5
+    attention, mlp = model.decoder.layers[2].self_attention, model.decoder.layers[2].mlp
+    qkv = attention.linear_qkv.weight.view(3, 3, 64, 192)
+    deviations = {
+        "embedding": (model.embedding.word_embeddings.weight, 0.02),
+        "queries": (qkv[:, 0], 0.02),
+        "keys": (qkv[:, 1], 0.02),
+        "values": (qkv[:, 2], scaled if recipe == "study" else 0.02),
+        "projection": (attention.linear_proj.weight, scaled),
+        "fc1": (mlp.linear_fc1.weight, scaled if recipe == "study" else 0.02),
+        "fc2": (mlp.linear_fc2.weight, scaled),
+    }
+    for name, (weight, expected) in deviations.items():
+        assert float(weight.detach().std()) == pytest.approx(expected, rel=0.03), name
+        assert abs(float(weight.detach().mean())) < 0.03 * expected, name
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            assert bool((parameter == float("norm.weight" in name)).all()), name
+
+
+@pytest.mark.parametrize(
+    ("layout", "what"),
+    [
+        (Layout("cuda", 2, 1, 1, 1, "none"), "3 heads, which 2 tensor-parallel processes"),
+        (Layout("cuda", 3, 1, 1, 1, "none"), "40 ffn, which 3 tensor-parallel processes"),
+        (Layout("cuda", 1, 4, 1, 1, "none"), "2 layers, which 4 pipeline stages"),
+    ],
+)
+def test_shape_that_a_layout_cannot_divide_is_refused(layout, what):
+    with pytest.raises(TrainError, match=what):
+        build_model(cell("clm"), layout, device="meta")
+
+
+def test_heads_of_an_odd_number_of_channels_are_refused():
+    with pytest.raises(TrainError, match="width 21 over 3 heads"):
+        build_model(cell("clm", shape=Shape(1, 21, 32, 3)))
+
+
+def test_precision_is_the_cells_on_cuda_and_float32_on_the_cpu():
+    spec = cell("clm", precision="bf16")
+    on_cuda = build_model(spec, Layout("cuda", 1, 1, 1, 4, "full"), device="meta")
+    assert {p.dtype for p in on_cuda.parameters()} == {torch.bfloat16}
+    assert on_cuda.config.recompute_granularity == "full"
+    on_cpu = build_model(spec, Layout("cpu", 1, 1, 1, 4, "none"), device="meta")
+    assert {p.dtype for p in on_cpu.parameters()} == {torch.float32}
+
+
+def test_batch_of_a_cell_follows_its_objective_and_masking():
+    rows = packed_rows()
+    causal = batch_of(cell("clm"), rows, 5)
+    assert torch.equal(causal.labels, causal_batch(rows).labels)
+    for masking in ("token", "bert", "span"):
+        spec = cell("mlm", masking=masking, mask_ratio=0.4, seed=9)
+        expected = masked_batch(rows, 5, masking, 0.4, seed=9)
+        assert torch.equal(batch_of(spec, rows, 5).inputs, expected.inputs)

@@ -3,15 +3,12 @@
 import dataclasses
 import json
 
-import pandas as pd
 import pytest
 from corpora import write_corpus
+from training import result_of, run_cell, small_cell, trained
 
-from plm_scaling.config.load import read_config
 from plm_scaling.errors import TrainError
-from plm_scaling.sweep.cells import OTHER, make_cell
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.train.cell import train_cell
+from plm_scaling.sweep.cells import OTHER
 
 NO_STEP = 1e-12  # a learning rate that leaves weights as they are
 
@@ -23,24 +20,16 @@ def manifest(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def make(root):
-    config = read_config(root / "config/demo.yaml")
-
     def make(objective, source=None, **changes):
-        shape = Shape(1, 16, 42, 2)
-        cell = make_cell(config, objective, "demo", "study", "tiny", shape, 2e9, 1, source)
-        small = dict.fromkeys(("a", "b"), 0.5)
-        small = {"mixture": small, "context_length": 64, "batch_rows": 4, "steps": 40}
-        return dataclasses.replace(
-            cell, **small, tokens=40 * 256, warmup_steps=4, evaluations=2, valid_rows=16, **changes
-        )
+        start = {"init_from": source.cell, "source_flops": source.flops} if source else {}
+        return small_cell(root, objective, 40, evaluations=2, **start, **changes)
 
     return make
 
 
 def train(cell, manifest, folder, init_from=None):
-    out = folder / "runs" / cell.cell / "result.json"
-    train_cell(cell.to_json(), manifest, out, 1, 10_000.0, init_from)
-    return pd.read_csv(out.with_name("curve.csv")), out.parent
+    _, curve = trained(cell, manifest, folder, init_from=init_from)
+    return curve, result_of(cell, folder).parent
 
 
 def losses(curve):
@@ -83,7 +72,7 @@ def test_cell_refuses_a_run_that_it_cannot_start_from(make, manifest, tmp_path):
     def refused(cell, message, init_from=folder, **changes):
         (folder / "result.json").write_text(json.dumps(record | changes))
         with pytest.raises(TrainError, match=message):
-            train(cell, manifest, tmp_path / "refused", init_from)
+            run_cell(cell, manifest, tmp_path / "refused", init_from=init_from)
         assert not (tmp_path / "refused").exists()
 
     refused(target, f"starts from cell {source.cell}: give its folder", init_from=None)

@@ -1,0 +1,58 @@
+"""Checks that fork, in a program of their own.
+
+A test before may have left threads of gloo behind; a fork while one of them holds a lock waits for
+ever. Here one program imports what the checks need, makes no process group, and forks for each.
+"""
+
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from forks import exit_code, fork
+
+SKIPPED = 77
+
+
+def run_checks(program: str, folder: Path) -> Path:
+    """Run `program`, a test module that ends with `main`; the folder of its checks."""
+    folders = [Path(__file__).parent, Path(program).parent, *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+    subprocess.run([sys.executable, program, folder], check=True, env=environment)
+    return folder
+
+
+def report(folder: Path, check: Callable[[Path], None]) -> None:
+    """Fail, or skip, as `check` did in the program."""
+    said = (folder / f"{check.__name__}.txt").read_text()
+    if said.startswith("skipped"):
+        pytest.skip(said)
+    assert said == "passed", said
+
+
+def main(*checks: Callable[[Path], None]) -> None:
+    """The program: each check in a fork with a folder of its own, and what became of it."""
+    folder = Path(sys.argv[1])
+    for check in checks:
+        own = folder / check.__name__
+        own.mkdir()
+        said = own.with_suffix(".txt")
+        code = exit_code(fork(lambda: _run(check, own, said)))  # noqa: B023
+        if code == SKIPPED:
+            said.write_text("skipped: this system does not allow it")
+        elif not said.exists():
+            said.write_text(f"ended with {code}")
+
+
+def _run(check: Callable[[Path], None], own: Path, said: Path) -> None:
+    try:
+        check(own)
+    except SystemExit:
+        raise
+    except BaseException:  # pytest's failures are no Exceptions
+        said.write_text(traceback.format_exc())
+    else:
+        said.write_text("passed")

@@ -1,0 +1,64 @@
+"""Where a process learns which one of its job it is."""
+
+import pytest
+
+from plm_scaling.train.process import Place, first_host
+from plm_scaling.train.throughput import gpu_named
+
+TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
+TORCHRUN |= {"MASTER_ADDR": "gpu07", "MASTER_PORT": "2345"}
+SLURM = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "1"}
+SLURM |= {"SLURM_STEP_NODELIST": "gpu[07-08]", "SLURM_JOB_ID": "1000123", "SLURM_STEP_ID": "2"}
+
+
+@pytest.fixture(autouse=True)
+def no_job(monkeypatch):
+    for name in {**TORCHRUN, **SLURM}:
+        monkeypatch.delenv(name, raising=False)
+
+
+def place_in(monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Place.of_environment()
+
+
+def test_process_without_a_job_is_alone():
+    assert Place.of_environment() == Place(rank=0, world_size=1, local_rank=0, address=None)
+
+
+def test_process_of_a_batch_script_is_alone(monkeypatch):
+    assert place_in(monkeypatch, {"SLURM_PROCID": "0", "SLURM_JOB_ID": "1"}).world_size == 1
+
+
+def test_torchrun_says_rank_and_address(monkeypatch):
+    assert place_in(monkeypatch, TORCHRUN) == Place(5, 8, 1, "gpu07", 2345)
+
+
+def test_srun_says_rank_and_all_processes_of_a_step_find_the_same_address(monkeypatch):
+    place = place_in(monkeypatch, SLURM)
+    assert (place.rank, place.world_size, place.local_rank, place.address) == (5, 8, 1, "gpu07")
+    assert place_in(monkeypatch, {**SLURM, "SLURM_PROCID": "6"}).port == place.port
+    assert place_in(monkeypatch, {**SLURM, "SLURM_STEP_ID": "3"}).port != place.port
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [("n1", "n1"), ("n1,n2", "n1"), ("gpu[07-09,12],login", "gpu07"), ("a-b[3,5]-x", "a-b3-x")],
+)
+def test_first_host_of_a_node_list(nodes, first):
+    assert first_host(nodes) == first
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu"),
+    [
+        ("NVIDIA H200", "H200"),
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA GeForce RTX 4090", "RTX4090"),
+        ("AMD Instinct MI300X", "MI300X"),
+        ("NVIDIA T4", None),
+    ],
+)
+def test_gpu_is_recognised_by_what_its_driver_calls_it(device, gpu):
+    assert gpu_named(device) == gpu
