@@ -70,7 +70,7 @@ def main(work: Path) -> None:
     print(
         "| parameters | layers × width | recipe | context | rows | TP·DP, rows of a pass |", end=""
     )
-    print(" weights, gradients, AdamW | activations | the rest | estimate | measured | ratio |")
+    print(" weights, gradients, AdamW | of a pass | the rest | estimate | measured | ratio |")
     print("|" + "---|" * 12)
     for shape, recipe, objective, context, rows, (tensor, data, micro) in POINTS:
         tokens = 2 * rows * context
