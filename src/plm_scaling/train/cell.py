@@ -89,6 +89,7 @@ class _Run:
             "cell": cell.cell,
             "data_sha256": self.data_sha256,
             "stage_version": str(STAGE_VERSION),
+            "backend": process.layout.backend,
         }
         self.order = corpus.train_rows(
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed

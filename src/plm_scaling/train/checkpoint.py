@@ -1,10 +1,10 @@
 """Checkpoints of a cell: written whole, checked when read, tied to their cell and data.
 
 A checkpoint is a folder, step-000000120/, in megatron-core's distributed format with a record of
-ours beside the tensors: checkpoint.json has the step, whose it is (cell, data, stage version),
-where training was, and size and SHA-256 of every other file. All functions are collective: every
-process of the job calls them and gets the same answer or the same error. The folder must be on a
-file system that all processes share.
+ours beside the tensors: checkpoint.json has the step, whose it is (cell, data, stage version,
+backend), where training was, and size and SHA-256 of every other file. All functions are
+collective: every process of the job calls them and gets the same answer or the same error. The
+folder must be on a file system that all processes share.
 """
 
 import errno
@@ -71,8 +71,9 @@ def load_checkpoint(
 
     `template` gives the sharded tensors to read into, divided as this job divides them; it is
     called when there is something to read. A damaged checkpoint is moved aside and the one before
-    it is taken. One of another cell is a `TrainError`; one of the same cell with other data or
-    another `STAGE_VERSION` is superseded: the whole folder is moved aside and training starts anew.
+    it is taken. One of another cell, or by the other backend, is a `TrainError`; one of the same
+    cell with other data or another `STAGE_VERSION` is superseded: the whole folder is moved aside
+    and training starts anew.
     """
     paths = on_first(lambda: _newest_first(folder))
     for path in paths:
@@ -82,18 +83,26 @@ def load_checkpoint(
             aside = on_first(partial(_move_aside, path, path.with_suffix(".damaged")))
             _warn(f"{path} is damaged: {damage}; moved to {aside.name}")
             continue
-        if record.identity["cell"] != identity["cell"]:
+        differing = {key for key in identity if record.identity.get(key) != identity[key]}
+        if "cell" in differing:
             raise TrainError(
                 f"{path}: this checkpoint is of cell {record.identity['cell']}, not of "
                 f"{identity['cell']}; move it back where it belongs or delete the folder to train "
                 "from the start"
             )
-        if record.identity != identity:
+        if differing - {"backend"}:
             aside = on_first(partial(_move_aside, folder, Path(f"{folder}-superseded")))
             same_data = record.identity["data_sha256"] == identity["data_sha256"]
             other = "by another version of the training" if same_data else "on other data"
             _warn(f"{folder}: trained {other}; moved to {aside}, starting anew")
             return None
+        if differing:
+            before, now = record.identity.get("backend"), identity["backend"]
+            raise TrainError(
+                f"{path} was written by backend {before}, whose optimizer keeps another state than "
+                f"that of {now}; finish the cell with machine.backend {before}, or delete {folder} "
+                "to train it from the start"
+            )
         if path != paths[0]:
             _warn(f"going on from {path}, the newest that is intact")
         return record.step, record.position, read_state(path, template(), set(record.files))

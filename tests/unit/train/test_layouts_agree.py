@@ -12,10 +12,12 @@ from cuda_shim import cuda_on_cpu
 from forks import run_job
 from training import asked_to_stop, curve_of, result_of, run_cell, small_cell
 
+from plm_scaling.errors import TrainError
 from plm_scaling.files import read_json
 from plm_scaling.sweep.ladder import Shape
 from plm_scaling.sweep.layout import Layout
 from plm_scaling.tokens.dataset import TokenCorpus
+from plm_scaling.train.checkpoint import load_weights
 from plm_scaling.train.engine import make_engine
 from plm_scaling.train.evaluate import held_out
 from plm_scaling.train.feed import Feed
@@ -145,3 +147,17 @@ def test_a_run_goes_on_in_another_layout(root, manifest, tmp_path, objective, fi
         curve = curve_of(cell, folder)
         assert (curve[["step", "split"]] == unbroken[["step", "split"]]).all(axis=None)
         np.testing.assert_allclose(curve.loss, unbroken.loss, rtol=1e-5)
+
+
+def test_the_other_backend_reads_the_weights_but_not_the_optimizer(root, manifest, tmp_path):
+    cell = cell_for(root, "clm", "study")
+    runs_in(cell, CUDA_DATA, manifest, tmp_path, stop=25)
+    with pytest.raises(TrainError, match=r"backend cuda, .* machine.backend cuda, or delete"):
+        run_cell(cell, manifest, tmp_path, layout=ONE)
+    runs_in(cell, CUDA_TENSOR, manifest, tmp_path)
+    record = read_json(result_of(cell, tmp_path))
+    with training_process(ONE, 1, cell.seed) as process:
+        engine = make_engine(cell, process)
+        load_weights(result_of(cell, tmp_path).parent, engine.model)
+        held = engine.held_out_losses(held_out(TokenCorpus.open(manifest), cell))
+    assert held == pytest.approx(record["held_out_losses"], rel=1e-5)
