@@ -54,11 +54,14 @@ def transfer(table: pd.DataFrame) -> Figure:
         top.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.2))
         bottom.axhline(1, color=GREY, linewidth=0.8)
         bottom.set_ylabel("scratch compute for the same loss\n÷ all compute spent")
-        bottom.annotate("above 1: transfer saves compute", (0.99, 0.93), **_NOTE)
-        bottom.set_ylim(0, None)
+        known = table["compute_ratio"].notna().any()
+        note = "above 1: transfer saves compute" if known else "no law of scratch runs: not known"
+        bottom.annotate(note, (0.99, 0.93), **_NOTE)
+        bottom.set_ylim(0, None if known else 2)
         bottom.set_xlabel("non-embedding parameters N")
-        for ax in (top, bottom):
-            log_axis(ax, "x")
+        log_axis(top, "x")
+        bottom.set_xlim(top.get_xlim())
+        log_axis(bottom, "x")
     return figure
 
 
