@@ -49,7 +49,7 @@ KINDS = {"protein": PROTEIN} | ({"code": CODE} if CODE else {})
 
 wildcard_constraints:
     source="[A-Za-z0-9][A-Za-z0-9_.-]*",
-    file="[A-Za-z0-9][A-Za-z0-9_.-]*",
+    file="[A-Za-z0-9][A-Za-z0-9_.+-]*",
     kind="protein|code",
     part="[0-9]{4}",
     cell="[0-9a-f]{10}",
