@@ -45,6 +45,7 @@ def archive(tmp_path, members):
             info = tarfile.TarInfo(name)
             if content in SPECIAL:
                 info.type, info.linkname = content, str(tmp_path)
+                info.size = len(CONTENT.get(name.removeprefix("repo-1/"), b""))  # as if it fitted
                 tar.addfile(info)
             else:
                 info.size = len(content)
