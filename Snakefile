@@ -14,6 +14,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "src"))  # this repository's library, whichever is installed
 
 # A config given with --configfile replaces this one; merging key by key would mix two studies.
 if "study" not in config:

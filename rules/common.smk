@@ -1,10 +1,9 @@
 """Shared by all rules: the validated config, the environment of the programs, names of files."""
 
-import json
-
 from snakemake.logging import logger
 from plm_scaling.config.load import validate_config
 from plm_scaling.errors import PlmScalingError
+from plm_scaling.files import sha256_of
 from plm_scaling.sources.table import find_source
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import choose_layout
@@ -50,7 +49,7 @@ KINDS = {"protein": PROTEIN} | ({"code": CODE} if CODE else {})
 
 wildcard_constraints:
     source="[A-Za-z0-9][A-Za-z0-9_.-]*",
-    file="[A-Za-z0-9][A-Za-z0-9_.-]*",
+    file="[A-Za-z0-9][A-Za-z0-9_.+-]*",
     kind="protein|code",
     part="[0-9]{4}",
     cell="[0-9a-f]{10}",
@@ -62,6 +61,22 @@ wildcard_constraints:
 def script(name):
     """Path of a program in scripts/, right under --directory too."""
     return ROOT / "scripts" / f"{name}.py"
+
+
+# What Snakemake records of a rule's parameters, and compares, is their values: no paths (objects of
+# the class Path), so that a repository that moves runs nothing again, and no functions that take
+# `input` or `threads`. The values are a set, without names.
+
+
+def by_name(block, *without):
+    """The settings of a block as one parameter, so that two that change places are noticed."""
+    return block.model_dump_json(exclude=set(without))
+
+
+def computed(*blocks):
+    """The config, or some of its blocks, without what changes no result, as a parameter."""
+    where = {"machine": True, "training": {"checkpoint_seconds"}}
+    return CONFIG.model_dump_json(include=set(blocks) or None, exclude=where)
 
 
 def asked(name):

@@ -60,6 +60,7 @@ rule deduplicate:
         mmseqs=CONFIG.mmseqs.path,
         min_seq_id=CONFIG.dedup.min_seq_id,
         coverage=CONFIG.dedup.coverage,
+        settings=by_name(CONFIG.dedup),
         stage=DEDUP_VERSION,
     shell:
         "python {params.script:q} --pool {params.pool:q} --min-seq-id {params.min_seq_id}"
@@ -101,6 +102,7 @@ rule split_clusters:
         sensitivity=CONFIG.split.sensitivity,
         redundant="--redundant" if REDUNDANT else "",
         seed=CONFIG.seed,
+        settings=by_name(CONFIG.split, "ood_after"),
         stage=DEDUP_VERSION,
     shell:
         "python {params.script:q} --pool {params.pool:q} --dedup {params.dedup:q}"

@@ -94,6 +94,7 @@ rule select_sequences:
         length_bins=CONFIG.filter.length_bins,
         perplexity_quantiles=CONFIG.filter.perplexity_quantiles,
         redundant="--redundant" if REDUNDANT else "",
+        settings=by_name(CONFIG.filter, "model", "reference_source", "ngram_order"),
         stage=FILTER_VERSION,
     shell:
         "python {params.script:q} --pool {params.pool:q} --split {params.split:q}"

@@ -3,14 +3,14 @@
 from plm_scaling.figures import PUBLISHED_FIGURES
 
 PUBLISHED = "results/published"
-PUBLISHED_FILES = str(ROOT / "resources/published/files.tsv")
+PUBLISHED_FILES = ROOT / "resources/published/files.tsv"
+PUBLISHED_ARCHIVE = ROOT / "resources/published/archive.tsv"
+MINIMA = ROOT / "resources/published/minima.tsv"
+CONSTANTS = ROOT / "resources/published/constants.tsv"
 PUBLISHED_LOGS = CONFIG.published.logs and str(ROOT / CONFIG.published.logs)
 
 
 rule fetch_published:
-    input:
-        archives=str(ROOT / "resources/published/archive.tsv"),
-        files=PUBLISHED_FILES,
     output:
         directory("data/raw/published_logs"),
     log:
@@ -22,14 +22,16 @@ rule fetch_published:
         runtime=60,
     params:
         script=script("fetch_published"),
+        archives=PUBLISHED_ARCHIVE,
+        files=PUBLISHED_FILES,
+        sha256=[sha256_of(PUBLISHED_ARCHIVE), sha256_of(PUBLISHED_FILES)],
     shell:
-        "python {params.script:q} --archives {input.archives:q} --files {input.files:q}"
+        "python {params.script:q} --archives {params.archives:q} --files {params.files:q}"
         " --out {output:q} --log {log:q}"
 
 
 rule import_published:
     input:
-        files=PUBLISHED_FILES,  # a folder's logs are verified against it, so it stands for them
         fetched=[] if PUBLISHED_LOGS else rules.fetch_published.output,
     output:
         runs=f"{PUBLISHED}/runs.csv",
@@ -46,6 +48,8 @@ rule import_published:
     params:
         script=script("import_published"),
         logs=lambda wildcards, input: PUBLISHED_LOGS or input.fetched,
+        # A folder's logs are verified against the list of files, so it stands for them.
+        files_sha256=sha256_of(PUBLISHED_FILES),
         stage=RUNS_VERSION,
     shell:
         "python {params.script:q} --logs {params.logs:q} --out-runs {output.runs:q}"
@@ -74,7 +78,6 @@ rule fit_published_law:
         runs=rules.import_published.output.runs,
         curves=rules.import_published.output.curves,
         notebook=rules.import_published.output.notebook,
-        minima=str(ROOT / "resources/published/minima.tsv"),
     output:
         f"{PUBLISHED}/laws/{{objective}}.{{law}}.json",
     log:
@@ -86,6 +89,8 @@ rule fit_published_law:
         runtime=30,
     params:
         script=script("fit_law"),
+        minima=MINIMA,
+        minima_sha256=sha256_of(MINIMA),
         bootstrap=CONFIG.laws.bootstrap,
         level=CONFIG.laws.level,
         huber_delta=CONFIG.laws.huber_delta,
@@ -95,7 +100,7 @@ rule fit_published_law:
     shell:
         "python {params.script:q} --law {wildcards.law} --objective {wildcards.objective}"
         " --study published --runs {input.runs:q} --curves {input.curves:q}"
-        " --notebook {input.notebook:q} --minima {input.minima:q}"
+        " --notebook {input.notebook:q} --minima {params.minima:q}"
         " --held-out-above {params.held_out_above} --bootstrap {params.bootstrap}"
         " --level {params.level} --seed {params.seed} --huber-delta {params.huber_delta}"
         " --out {output:q} --log {log:q}"
@@ -132,7 +137,6 @@ rule make_published_report:
         audit=rules.import_published.output.audit,
         laws=PUBLISHED_LAWS,
         figures=rules.draw_published_figures.output,
-        constants=str(ROOT / "resources/published/constants.tsv"),
     output:
         report=f"{PUBLISHED}/report.html",
         constants=f"{PUBLISHED}/constants.csv",
@@ -143,9 +147,11 @@ rule make_published_report:
         "../envs/analysis.yaml"
     params:
         script=script("make_published_report"),
+        constants=CONSTANTS,
+        constants_sha256=sha256_of(CONSTANTS),
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
         " --audit {input.audit:q} --laws {input.laws:q} --figures {params.folder:q}"
-        " --constants {input.constants:q} --out {output.report:q} --log {log:q}"
+        " --constants {params.constants:q} --out {output.report:q} --log {log:q}"

@@ -20,10 +20,9 @@ rule record_config:
         "../envs/analysis.yaml"
     params:
         script=script("record_config"),
-        # Another machine alone records nothing anew: Snakemake keeps no record of a function that
-        # takes `threads`, so it is `computed` that runs the rule again.
+        # Another machine alone records nothing anew: it is `computed` that runs the rule again.
         config=lambda wildcards, threads: CONFIG.model_dump_json(),
-        computed=CONFIG.model_dump_json(exclude={"machine"}),
+        computed=computed(),
     shell:
         "python {params.script:q} --config {params.config:q} --out {output:q} --log {log:q}"
 
@@ -92,7 +91,6 @@ rule make_report:
         laws=expand(LAWS, results=RESULTS),
         figures=rules.draw_data_figures.output,
         run_figures=expand(rules.draw_figures.output, results=RESULTS),
-        sources=SOURCE_TABLE,
         counts=COUNTS,
         examples=f"{DATA}/filter/examples.tsv",
         contamination=f"{DATA}/contamination.json",
@@ -108,11 +106,13 @@ rule make_report:
     params:
         script=script("make_report"),
         study=CONFIG.study,
+        sources=SOURCE_TABLE,
+        sources_sha256=sha256_of(SOURCE_TABLE),
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"
         " --runs {input.runs:q} --laws {input.laws:q} --figures {params.folder:q}"
-        " --sources {input.sources:q} --counts {input.counts:q} --examples {input.examples:q}"
+        " --sources {params.sources:q} --counts {input.counts:q} --examples {input.examples:q}"
         " --contamination {input.contamination:q} --manifest {input.manifest:q}"
         " --tool {input.tool:q} --out {output:q} --log {log:q}"

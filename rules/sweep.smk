@@ -14,7 +14,8 @@ rule plan_sweep:
         "../envs/analysis.yaml"
     params:
         script=script("plan_sweep"),
-        blocks=json.dumps(CONFIG.model_dump(include=set(SWEEP_BLOCKS))),
+        blocks=lambda wildcards, threads: CONFIG.model_dump_json(include=set(SWEEP_BLOCKS)),
+        computed=computed(*SWEEP_BLOCKS),
     shell:
         "python {params.script:q} --blocks {params.blocks:q} --out {output:q} --log {log:q}"
 

@@ -6,8 +6,8 @@ from plm_scaling.train import STAGE_VERSION as TRAIN_VERSION
 TRAINED = [f"{RESULTS}/runs/{cell}/result.json" for cell in CELLS]
 
 
-# The layout and what starts it are parameters of which Snakemake keeps no record, because their
-# functions take `threads`: another machine trains no finished cell again.
+# The layout, what starts it and how often it is saved are parameters of which Snakemake keeps no
+# record, because their functions take `threads`: another machine trains no finished cell again.
 rule train_cell:
     input:
         manifest=f"{DATA}/tokens/manifest.json",
@@ -35,7 +35,7 @@ rule train_cell:
         init_from=lambda wildcards, input: (
             ["--init-from", os.path.dirname(input.source)] if input.source else []
         ),
-        checkpoint_seconds=CONFIG.training.checkpoint_seconds,
+        checkpoint_seconds=lambda wildcards, threads: CONFIG.training.checkpoint_seconds,
         stage=TRAIN_VERSION,
         layout=lambda wildcards, threads: LAYOUTS[wildcards.cell].to_json(),
         launcher=lambda wildcards, threads: launcher(LAYOUTS[wildcards.cell], CONFIG.machine),

@@ -1,6 +1,7 @@
 """A local HTTP server that serves ranges as a good one does, and misbehaves as it is told."""
 
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,10 +114,11 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     pages: dict[str, Page]
+    scheme = "http"
 
     def url(self, path: str) -> str:
         """The address of a page."""
-        return f"http://127.0.0.1:{self.server_port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}{path}"
 
     def page(self, path: str, content: bytes, **how: object) -> Page:
         """Serve a page."""
@@ -128,10 +130,13 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """A running server without pages."""
+def serving(context: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """A running server without pages; over https with a context."""
     httpd = Server(("127.0.0.1", 0), Handler)
     httpd.pages = {}
+    if context is not None:
+        httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
+        httpd.scheme = "https"
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -1,7 +1,9 @@
 """A working folder, a config of the smallest useful size, and Snakemake to run it."""
 
+import copy
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -46,19 +48,44 @@ class Workflow:
 
     def planned(self, *targets: str) -> dict[str, int]:
         """Jobs by rule that a run would do now; targets are not counted."""
+        return self.plan(*targets)[0]
+
+    def plan(self, *targets: str) -> tuple[dict[str, int], str]:
+        """The same, and what Snakemake says of the jobs."""
         done = self.run("--dry-run", *targets)
-        lines = (done.stdout + done.stderr).splitlines()
-        if not any(line.startswith("Job stats:") for line in lines):
-            return {}
-        start = next(i for i, line in enumerate(lines) if line.startswith("Job stats:")) + 3
-        jobs = {}
-        for line in lines[start:]:
-            if not line.strip():
-                break
-            rule, count = line.split()
-            jobs[rule] = int(count)
-        targets_only = {"all", "data", "plan", "train", "laws", "report", "published", "total"}
-        return {rule: count for rule, count in jobs.items() if rule not in targets_only}
+        output = done.stdout + done.stderr
+        return _jobs(output.splitlines()), output
+
+
+def _jobs(lines: list[str]) -> dict[str, int]:
+    """Jobs by rule out of what Snakemake says, without targets."""
+    if not any(line.startswith("Job stats:") for line in lines):
+        return {}
+    start = next(i for i, line in enumerate(lines) if line.startswith("Job stats:")) + 3
+    jobs = {}
+    for line in lines[start:]:
+        if not line.strip():
+            break
+        rule, count = line.split()
+        jobs[rule] = int(count)
+    targets_only = {"all", "data", "plan", "train", "laws", "report", "published", "total"}
+    return {rule: count for rule, count in jobs.items() if rule not in targets_only}
+
+
+def copy_of(workflow: Workflow, folder: Path) -> Workflow:
+    """A copy that may be changed, with modification times as they were."""
+    shutil.copytree(workflow.folder, folder, dirs_exist_ok=True, symlinks=True)
+    return Workflow(workflow.root, folder, copy.deepcopy(workflow.config))
+
+
+def checkout(root: Path, folder: Path) -> Path:
+    """What of the repository a workflow needs, as a fresh clone has it: times are new."""
+    for name in ("rules", "scripts", "src", "config", "envs", "resources"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(root / name, folder / name, ignore=ignored, copy_function=shutil.copyfile)
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copyfile(root / name, folder / name)
+    return folder
 
 
 def take(source: Path, n: int, out: Path, skip: int = 0) -> None:

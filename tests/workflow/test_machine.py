@@ -1,6 +1,5 @@
 """Where a study is trained changes how its cells are started, and retrains nothing."""
 
-import copy
 import json
 import shutil
 import subprocess
@@ -8,15 +7,9 @@ import sys
 
 import pytest
 import yaml
-from workflows import Workflow
+from workflows import copy_of
 
 pytestmark = pytest.mark.slow
-
-
-def copy_of(workflow, folder):
-    """A copy that may be changed, with modification times as they were."""
-    shutil.copytree(workflow.folder, folder, dirs_exist_ok=True, symlinks=True)
-    return Workflow(workflow.root, folder, copy.deepcopy(workflow.config))
 
 
 def test_another_machine_runs_nothing_again(finished, tmp_path):

@@ -1,12 +1,10 @@
 """Cells that start from the other objective, from the config to the law and the report."""
 
-import copy
 import json
-import shutil
 
 import pandas as pd
 import pytest
-from workflows import Workflow
+from workflows import copy_of
 
 pytestmark = pytest.mark.slow
 
@@ -14,9 +12,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def transferred(finished, tmp_path_factory):
     """The finished workflow with two pairs towards MLM, one towards CLM, and their laws."""
-    folder = tmp_path_factory.mktemp("transferred")
-    shutil.copytree(finished.folder, folder, dirs_exist_ok=True, symlinks=True)
-    workflow = Workflow(finished.root, folder, copy.deepcopy(finished.config))
+    workflow = copy_of(finished, tmp_path_factory.mktemp("transferred"))
     workflow.config["sweep"]["transfer"] = [
         {"corpus": "demo", "recipe": "study", "objective": objective, "size": size}
         | {"flops": flops, "source_flops": source_flops}
@@ -82,8 +78,7 @@ def test_transfer_again_does_nothing_even_when_a_source_is_touched(transferred):
 
 
 def test_transfer_from_a_diverged_source_says_so(transferred, tmp_path):
-    shutil.copytree(transferred.folder, tmp_path, dirs_exist_ok=True, symlinks=True)
-    workflow = Workflow(transferred.root, tmp_path, transferred.config)
+    workflow = copy_of(transferred, tmp_path)
     sweep = pd.read_csv(workflow.results / "sweep.tsv", sep="\t", dtype={"init_from": str})
     target = sweep[sweep["init_from"].notna()].iloc[0]
     path = workflow.results / f"runs/{target.init_from}/result.json"

@@ -3,7 +3,6 @@
 import hashlib
 import re
 import urllib.error
-import urllib.request
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from xml.etree import ElementTree
 
 from plm_scaling.errors import SourceError
 from plm_scaling.sources.table import HEX_DIGITS
+from plm_scaling.sources.web import open_url
 
 MAX_BYTES = 64 << 20
 TIMEOUT_SECONDS = 60.0
@@ -51,8 +51,7 @@ def _read(address: str, root: Path) -> str:
         try:
             if parts.scheme == "file":
                 return (root / url2pathname(parts.path)).read_text()
-            request = urllib.request.Request(address, headers={"User-Agent": "plm-scaling"})
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            with open_url(address, {}, TIMEOUT_SECONDS) as response:
                 return response.read(MAX_BYTES).decode(errors="replace")
         except urllib.error.HTTPError as error:
             problem = f"status {error.code} {error.reason}"

@@ -9,7 +9,6 @@ import logging
 import re
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
@@ -18,6 +17,7 @@ from time import sleep
 from plm_scaling.errors import SourceError
 from plm_scaling.progress import Progress, short_number
 from plm_scaling.sources.partial import Origin, Partial
+from plm_scaling.sources.web import open_url, token_variable
 
 logger = logging.getLogger("plm_scaling")
 
@@ -68,7 +68,7 @@ def _attempt(url: str, partial: Partial, length: int | None, label: str, may_mix
     """One request; True if it went on after bytes that were there."""
     origin = partial.origin()
     offset = partial.size
-    headers = {"User-Agent": "plm-scaling", "Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}
     if origin is None or not _may_go_on(origin, url, may_mix):
         offset = 0
     elif offset == origin.length:
@@ -117,10 +117,9 @@ def _open(
     url: str, headers: dict[str, str], partial: Partial, offset: int, may_be_all: bool
 ) -> HTTPResponse | None:
     """The answer, status 200 or 206; None if nothing is left to send. Other statuses raise."""
-    request = urllib.request.Request(url, headers=headers)
     with _network(url, lambda: partial.size):
         try:
-            response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+            response = open_url(url, headers, TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
             error.close()
             what = f"{url} answered with status {error.code} {error.reason}"
@@ -129,6 +128,8 @@ def _open(
                     return None
                 partial.discard()  # what we have is no beginning of what is there now
                 raise InterruptionError(f"{what} to a request for bytes after {offset}") from error
+            if error.code in (401, 403) and (variable := token_variable(url)):
+                what += f"; if it wants a token, set {variable}"
             kind = InterruptionError if error.code in TRY_AGAIN else RefusedError
             raise kind(f"{what} ({partial.size} bytes received)") from error
     if response.status not in (200, 206) or (response.status == 206 and not offset):

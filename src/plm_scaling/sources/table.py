@@ -127,8 +127,7 @@ def _parse(row: Mapping[str, str], where: str) -> Source:
     if row["format"] in NEED_MEMBER and not row["member"]:
         refuse("member", f"{row['format']} needs the name of the database in the archive")
     for column in ("url", "mirror", "checksum_list"):
-        if row[column] and urlsplit(row[column]).scheme not in SCHEMES:
-            refuse(column, f"must begin with one of {', '.join(f'{s}:' for s in SCHEMES)}")
+        _check_address(row[column], f"{where}, column {column}")
     if row["mirror"] and not row["url"]:
         refuse("url", "there is a mirror, so give the first address too")
     if row["bytes"] and not re.fullmatch(r"[0-9]+", row["bytes"]):
@@ -141,6 +140,25 @@ def _parse(row: Mapping[str, str], where: str) -> Source:
         refuse("licence", "say under which licence the data are, or that it is not stated")
     size = int(row["bytes"]) if row["bytes"] else None
     return Source(**{**row, "bytes": size})  # type: ignore[arg-type]
+
+
+def _check_address(address: str, where: str) -> None:
+    """Raise SourceError for what is no address, or holds a password, which is then not shown."""
+    if not address or address.startswith("file:"):
+        return
+    authority = re.split(r"[/?#]", address.partition("//")[2] or address)[0]
+    if "@" in authority:
+        raise SourceError(
+            f"{where}: the address holds a user or password, which logs and reports would show; "
+            "take it out, and give a token in the environment instead (docs/sources.md)"
+        )
+    if not re.fullmatch(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", authority):
+        raise SourceError(f"{where}: the address has no name of a host after //; correct it")
+    if urlsplit(address).scheme not in SCHEMES:
+        schemes = ", ".join(f"{scheme}:" for scheme in SCHEMES)
+        raise SourceError(f"{where}: {address!r}; must begin with one of {schemes}")
+    if not re.fullmatch(r"[!-~]+", address):
+        raise SourceError(f"{where}: {address!r}; write blanks and the like as %20")
 
 
 def find_source(table: Path, name: str) -> Source:

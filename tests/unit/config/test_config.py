@@ -93,6 +93,45 @@ def test_config_with_a_mistake_is_refused_naming_key_and_remedy(demo, path, valu
         assert fragment in message
 
 
+HOSTILE = (
+    "a b",
+    "a;b",
+    "$(touch pwned)",
+    "`b`",
+    "a'b",
+    'a"b',
+    "a\nb",
+    "a\n",
+    "../a",
+    "-a",
+    "{a}",
+    "",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_config_names_that_become_files_or_words_of_a_command_are_plain(demo, name):
+    """Whoever must have other characters has them in paths, which are quoted."""
+    corpus = demo["corpora"]["demo"]
+    shape = demo["sweep"]["shapes"]["250"]
+    for path, value, key in (
+        ("study", name, "study"),
+        ("data.name", name, "data.name"),
+        ("corpora", {"demo": corpus, name: corpus}, "corpora"),
+        ("corpora.demo.mixture", {name: 1.0}, "corpora.demo.mixture"),
+        ("corpora.demo.unique_tokens", {name: 10}, "corpora.demo.unique_tokens"),
+        ("filter.reference_source", name, "filter.reference_source"),
+        ("split.downstream", [name], "split.downstream"),
+        ("sweep.corpora", [name], "sweep.corpora"),
+        ("sweep.sizes", [name], "sweep.sizes"),
+        ("sweep.shapes", {name: shape}, "sweep.shapes"),
+        ("machine.gpu", name, "machine.gpu"),
+        ("machine.layouts", {name: {}}, "machine.layouts"),
+    ):
+        with pytest.raises(ConfigError, match=rf"my\.yaml: .*{key}"):
+            validate_config(changed(demo, path, value), "my.yaml")
+
+
 def test_config_with_several_mistakes_names_all_of_them(demo):
     config = changed(changed(demo, "seed", -1), "dedup.coverage", 2)
     with pytest.raises(ConfigError, match=r"(?s)seed.*dedup\.coverage|dedup\.coverage.*seed"):

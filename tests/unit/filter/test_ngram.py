@@ -86,6 +86,25 @@ def test_model_name_tells_models_apart(tmp_path: Path) -> None:
     assert len(names) == 2
 
 
+class Attack:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.mark), "w")
+
+
+def test_model_that_brings_code_is_refused_and_its_code_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    ngram.train(ngram.count(entries(["ACD"]), 2), 2).save(path, "here")
+    rewritten(path, nll=np.array([Attack(tmp_path / "mark")], dtype=object))
+    with pytest.raises(FilterError, match="no n-gram model, or damaged"):
+        ngram.load_ngram(path)
+    assert not (tmp_path / "mark").exists()
+
+
 def rewritten(path: Path, **changed: object) -> None:
     with np.load(path) as saved:
         content = {**saved, **changed}

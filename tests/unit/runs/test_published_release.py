@@ -14,6 +14,7 @@ CONTENT = {
     "data/training_logs/a/one.csv": b"Wall time,Step,Value\n1,2,3\n",
     "data/training_logs/b c/two (1).csv": b"Wall time,Step,Value\n4,5,6\n",
 }
+SPECIAL = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 
 
 @pytest.fixture
@@ -37,13 +38,14 @@ def folder(tmp_path):
 
 
 def archive(tmp_path, members):
-    """A .tar.gz of (name, content or a link's target), and the table that names it."""
+    """A .tar.gz of (name, content or type), and the table that names it; links lead outside."""
     path = tmp_path / "release.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
         for name, content in members:
             info = tarfile.TarInfo(name)
-            if isinstance(content, str):
-                info.type, info.linkname = tarfile.SYMTYPE, content
+            if content in SPECIAL:
+                info.type, info.linkname = content, str(tmp_path)
+                info.size = len(CONTENT.get(name.removeprefix("repo-1/"), b""))  # as if it fitted
                 tar.addfile(info)
             else:
                 info.size = len(content)
@@ -85,7 +87,9 @@ def test_download_unpacks_the_listed_files_and_nothing_else(files, tmp_path):
         ("repo-1/../../escaped.csv", b"x"),
         ("/absolute.csv", b"x"),
         ("repo-1/README.md", b"not listed"),
-        ("repo-1/data/training_logs/link.csv", "/etc/passwd"),
+        ("repo-1/data/training_logs/../../../escaped.csv", b"x"),
+        ("repo-1/data", tarfile.SYMTYPE),  # and what follows would be written through it
+        *((f"repo-1/data/training_logs/{n}.csv", kind) for n, kind in enumerate(SPECIAL)),
     ]
     good = [(f"repo-1/{name}", content) for name, content in CONTENT.items()]
     out = tmp_path / "out/logs"
@@ -94,11 +98,15 @@ def test_download_unpacks_the_listed_files_and_nothing_else(files, tmp_path):
     assert found == set(CONTENT)
     assert not (tmp_path / "out/logs.tar.gz").exists()
     assert not list(tmp_path.rglob("escaped.csv"))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("files.tsv", "out", "release.tar.gz", "resources"),
+    }
 
 
-def test_download_with_a_link_in_place_of_a_file_is_refused(files, tmp_path):
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_download_with_no_regular_file_in_place_of_one_is_refused(files, tmp_path, kind):
     (first, _), (second, content) = CONTENT.items()
-    table = archive(tmp_path, [(f"repo-1/{first}", "/etc/passwd"), (f"repo-1/{second}", content)])
+    table = archive(tmp_path, [(f"repo-1/{first}", kind), (f"repo-1/{second}", content)])
     with pytest.raises(RunsError, match=r"one\.csv is missing"):
         fetch_release(table, files, tmp_path / "logs")
     assert not (tmp_path / "logs").exists()

@@ -90,14 +90,30 @@ def test_documents_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_documents_of_links_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
-        for name, kind in (("b.py", tarfile.SYMTYPE), ("c.py", tarfile.LNKTYPE)):
-            info = tarfile.TarInfo(name)
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+            info = tarfile.TarInfo("b.py")
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
-        info = tarfile.TarInfo("../../d.py")
+        info = tarfile.TarInfo("c.py")
         info.size = 2
         tar.addfile(info, io.BytesIO(b"x\n"))
-    assert read(path)[0] == [(b"../../d.py", b"x\r")]
+    assert read(path)[0] == [(b"c.py", b"x\r")]
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_documents_whose_paths_lead_outside_are_but_names(tmp_path: Path, kind: str) -> None:
+    """Nothing of an archive becomes a file."""
+    path = tmp_path / f"in/code.{kind}"
+    path.parent.mkdir()
+    outside = {"../d.py": b"x\n", f"{tmp_path}/e.py": b"y\n"}
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in outside.items():
+                archive.writestr(name, content)
+    else:
+        write_tar(path, outside)
+    assert [content for _, content in read(path)[0]] == [b"x\r", b"y\r"]
+    assert [*tmp_path.rglob("*")] == [path.parent, path]
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "tar.xz", "zip"])

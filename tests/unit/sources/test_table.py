@@ -43,6 +43,10 @@ def test_table_facts_change_with_what_makes_the_file(tmp_path: Path, column: str
         ("file", ""),
         ("url", "ftp://a.org/x"),
         ("url", ""),  # there is a mirror
+        ("url", "https://a.org/two words"),
+        ("url", "https:///x"),
+        ("url", "https://[x"),
+        ("url", "https://a.org:port/x"),
         ("mirror", "b.org/x"),
         ("checksum_list", "RELEASE.metalink"),
         ("bytes", "12 GB"),

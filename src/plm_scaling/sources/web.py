@@ -1,0 +1,53 @@
+"""Requests over http(s), with the token of a host that wants one.
+
+A token comes from the environment and goes to its own host, over https and nowhere else: not to
+another host that the first one redirects to, and into no message, note or argument.
+"""
+
+import os
+import re
+import urllib.request
+from http.client import HTTPResponse
+from urllib.parse import urlsplit
+
+from plm_scaling.errors import SourceError
+
+TOKEN_VARIABLE = "PLM_SCALING_TOKEN_"
+
+
+def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
+    """The answer to a GET; redirections are followed. `timeout` is in seconds without any byte.
+
+    Raises what `urllib.request` does, and `SourceError` for a token that no header can hold.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": "plm-scaling", **headers})
+    opener = urllib.request.build_opener(_Tokens())
+    response: HTTPResponse = opener.open(request, timeout=timeout)
+    return response
+
+
+def token_variable(url: str) -> str | None:
+    """The environment variable that may hold a token for the address; None unless it is https.
+
+    No two hosts share one: of `data-1.example.org` it ends in `DATA__1_EXAMPLE_ORG`.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        return None
+    return TOKEN_VARIABLE + parts.hostname.replace("-", "__").replace(".", "_").upper()
+
+
+class _Tokens(urllib.request.BaseHandler):
+    """Every request passes here, also those that follow a redirection."""
+
+    def https_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        variable = token_variable(request.full_url)
+        token = os.environ.get(variable, "").strip() if variable else ""
+        if not token:
+            return request
+        if not re.fullmatch(r"[!-~]+", token):  # http.client's own error would show it
+            raise SourceError(
+                f"the token in {variable} has characters that no token has; set it again"
+            )
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+        return request
