@@ -64,6 +64,11 @@ def script(name):
     return ROOT / "scripts" / f"{name}.py"
 
 
+def grows(amount):
+    """A resource of which each retry of the job asks for more."""
+    return lambda wildcards, attempt: attempt * amount
+
+
 def asked(name):
     """A resource of a training job, as a function of the job; None for what it does not ask."""
 
