@@ -108,7 +108,7 @@ class Cluster:
         subprocess.run(["scancel", "--user", "root"], check=False, capture_output=True)
         for name in NODES:
             self.kill_node(name, signal.SIGTERM)
-        self._kill("slurmctld.pid", signal.SIGTERM)
+        self.stop_controller()
         if self.munged:
             self.munged.terminate()
             self.munged.wait()
@@ -119,13 +119,13 @@ class Cluster:
         """Start slurmctld and wait until it answers."""
         subprocess.run(["slurmctld"], check=True, capture_output=True)
         wait_until(
-            lambda: subprocess.run(["scontrol", "ping"], capture_output=True).returncode == 0,
+            lambda: not subprocess.run(["scontrol", "ping"], capture_output=True).returncode,
             "slurmctld",
         )
 
-    def kill_controller(self) -> None:
-        """SIGKILL to slurmctld."""
-        self._kill("slurmctld.pid", signal.SIGKILL)
+    def stop_controller(self) -> None:
+        """End slurmctld; it saves its state first."""
+        self._kill("slurmctld.pid", signal.SIGTERM)
 
     def start_node(self, name: str) -> None:
         """Start the slurmd of a node."""
@@ -187,8 +187,10 @@ class Cluster:
             shutil.chown(path, "munge", "munge")
             Path(path).chmod(mode)
         self.munged = subprocess.Popen(
-            ["setpriv", "--reuid", "munge", "--regid", "munge", "--init-groups"]
-            + ["munged", "--foreground", "--force"],
+            [
+                *("setpriv", "--reuid", "munge", "--regid", "munge", "--init-groups"),
+                *("munged", "--foreground", "--force"),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -212,7 +214,9 @@ class Cluster:
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 own = wanted in (process / "environ").read_bytes().split(b"\0")
-                stepd = (process / "cmdline").read_bytes().startswith(f"slurmstepd: [{job}".encode())
+                stepd = (
+                    (process / "cmdline").read_bytes().startswith(f"slurmstepd: [{job}".encode())
+                )
                 if own or stepd:
                     os.kill(int(process.name), signal.SIGKILL)
             except OSError:  # it ended meanwhile
