@@ -1,10 +1,10 @@
 """A real Slurm on this machine, for tests: two nodes of eight CPUs and four pretended GPUs each.
 
 munged, slurmctld and one slurmd per node, on the loopback interface, without accounting (`squeue`
-tells the states of jobs). Needs root and the packages slurm-wlm and munge; `reason_why_not` says
-what is lacking. Slurm finds its configuration in /etc/slurm alone, because the variable that names
-another place does not reach the inner jobs of Snakemake's Slurm plugin; links are put there, and
-nothing that is not ours is touched.
+tells the states of jobs). Jobs of the partition `urgent` preempt those of `main`. Needs root and
+the packages slurm-wlm and munge; `reason_why_not` says what is lacking. Slurm finds its
+configuration in /etc/slurm alone, because the variable that names another place does not reach the
+inner jobs of Snakemake's Slurm plugin; links are put there, and nothing that is not ours is touched.
 """
 
 import os
@@ -31,6 +31,7 @@ SlurmctldPort=26817
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire=5
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -59,7 +60,10 @@ InactiveLimit=0
 DefMemPerCPU=500
 PropagateResourceLimits=NONE
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=7-0 DefaultTime=10 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=ALL Default=YES MaxTime=7-0 DefaultTime=10 PriorityTier=1 GraceTime=20
+PartitionName=urgent Nodes=ALL MaxTime=7-0 PriorityTier=9 PreemptMode=OFF
 """
 NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} "

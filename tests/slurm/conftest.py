@@ -90,6 +90,7 @@ def undisturbed(root, tmp_path_factory):
     cell = {"corpus": "demo", "recipe": "study", "objective": "clm", "size": "b"}
     config["sweep"]["extra"] = [cell | {"flops": LONG}, cell | {"flops": LONGEST}]
     config["training"]["checkpoint_seconds"] = 1
+    config["laws"]["fits"] = ["isoflop"]  # others ask for more runs
     workflow = Workflow(root, folder, config)
     workflow.run()
     return workflow

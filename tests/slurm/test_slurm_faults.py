@@ -64,6 +64,19 @@ def test_cancelled_job_saves_and_is_submitted_again(disturbed, undisturbed, clus
     assert_same_tables(workflow, undisturbed)
 
 
+def test_preempted_job_saves_and_is_queued_again(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    step = workflow.wait_for_checkpoint(cell)
+    preempting = ["sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--mem=0"]
+    preempting += ["--output=/dev/null", "--wrap", "sleep 3"]
+    subprocess.run(preempting, check=True, capture_output=True)
+    code, output = finish(process)
+    assert code == 0, output
+    assert workflow.record(cell)["starts"][1]["step"] > step
+    assert_same_tables(workflow, undisturbed)
+
+
 def test_node_that_dies_costs_what_came_after_the_checkpoint(disturbed, undisturbed, cluster):
     workflow, cell = disturbed
     process = workflow.start()
