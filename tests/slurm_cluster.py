@@ -4,7 +4,7 @@ munged, slurmctld and one slurmd per node, on the loopback interface, without ac
 tells the states of jobs). Jobs of the partition `urgent` preempt those of `main`. Needs root and
 the packages slurm-wlm and munge; `reason_why_not` says what is lacking. Slurm finds its
 configuration in /etc/slurm alone, because the variable that names another place does not reach the
-inner jobs of Snakemake's Slurm plugin; links are put there, and nothing that is not ours is touched.
+inner jobs of Snakemake's Slurm plugin; links are put there, and what is not ours is not touched.
 """
 
 import os

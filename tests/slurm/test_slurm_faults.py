@@ -5,21 +5,10 @@ import subprocess
 import time
 
 import pytest
-from conftest import LONGEST, assert_same_tables
 from slurm_cluster import wait_until
+from slurm_study import LONGEST, assert_same_tables, job_of
 
 pytestmark = pytest.mark.slow
-
-
-def job_of(cluster, cell):
-    """Number and node of the job that trains a cell; waits for it."""
-
-    def lines():
-        return [line for line in cluster.jobs("%A %T %N %k") if cell in line and "RUN" in line]
-
-    wait_until(lambda: bool(lines()), f"a running job of {cell}")
-    number, _, node, _ = lines()[0].split()
-    return number, node
 
 
 def finish(process):
@@ -32,9 +21,13 @@ def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
     workflow, cell = disturbed
     # The outer and the inner Snakemake count as well.
     workflow.cell_resources = ("gpu=1", "mem_mb=450*attempt", "runtime=5")
+    assert workflow.run("--retries", "0", check=False).returncode == 1
+    assert f"failed: train_cell (results/tiny/runs/{cell}/result.json): out of memory; " in (
+        workflow.status()
+    )
     done = workflow.run()
-    assert "exceeded memory limit" in done.stderr
     assert "Trying to restart job" in done.stderr
+    assert "failed" not in workflow.status()
     assert workflow.record(cell)["status"] == "finished"
     assert_same_tables(workflow, undisturbed)
 
