@@ -79,6 +79,11 @@ def computed(*blocks):
     return CONFIG.model_dump_json(include=set(blocks) or None, exclude=where)
 
 
+def grows(amount):
+    """A resource of which each retry of the job asks for more."""
+    return lambda wildcards, attempt: attempt * amount
+
+
 def asked(name):
     """A resource of a training job, as a function of the job; None for what it does not ask."""
 

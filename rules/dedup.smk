@@ -23,8 +23,8 @@ rule pool_part:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=grows(6000),
+        runtime=grows(240),
     params:
         script=script("pool_part"),
         clean=lambda wildcards: [f"{DATA}/clean/{name}" for name in KINDS[wildcards.kind]],
@@ -51,8 +51,8 @@ rule deduplicate:
         "../envs/mmseqs2.yaml"
     threads: 64
     resources:
-        mem_mb=8000,
-        runtime=2880,
+        mem_mb=grows(8000),
+        runtime=grows(2880),
     params:
         script=script("deduplicate"),
         pool=subpath(input[0], ancestor=2),
@@ -83,8 +83,8 @@ rule split_clusters:
         "../envs/mmseqs2.yaml"
     threads: 64
     resources:
-        mem_mb=8000,
-        runtime=2880,
+        mem_mb=grows(8000),
+        runtime=grows(2880),
     params:
         script=script("split_clusters"),
         pool=f"{DATA}/pool/protein",
@@ -129,8 +129,8 @@ rule check_contamination:
         "../envs/mmseqs2.yaml"
     threads: 64
     resources:
-        mem_mb=8000,
-        runtime=2880,
+        mem_mb=grows(8000),
+        runtime=grows(2880),
     params:
         script=script("check_contamination"),
         pool=f"{DATA}/pool/protein",

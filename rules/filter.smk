@@ -22,8 +22,8 @@ rule train_reference:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=grows(4000),
+        runtime=grows(720),
     params:
         script=script("train_reference"),
         pool=f"{DATA}/pool/protein",
@@ -51,8 +51,8 @@ rule score_part:
         "../envs/train-gpu.yaml" if OWN_MODEL else "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=grows(4000),
+        runtime=grows(1440),
     params:
         script=script("score_part"),
         pool=f"{DATA}/pool/protein",
@@ -78,8 +78,8 @@ rule select_sequences:
     conda:
         "../envs/mmseqs2.yaml"
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=grows(4000),
+        runtime=grows(720),
     params:
         script=script("select_sequences"),
         pool=f"{DATA}/pool/protein",
@@ -120,8 +120,8 @@ rule select_documents:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=grows(4000),
+        runtime=grows(240),
     params:
         script=script("select_documents"),
         pool=subpath(input[0], ancestor=2),

@@ -23,8 +23,8 @@ rule fit_law:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=grows(1000),
+        runtime=grows(30),
     params:
         script=script("fit_law"),
         study=lambda wildcards: wildcards.results.split("/")[1],

@@ -18,8 +18,8 @@ rule fetch_published:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=grows(1000),
+        runtime=grows(60),
     params:
         script=script("fetch_published"),
         archives=PUBLISHED_ARCHIVE,
@@ -43,8 +43,8 @@ rule import_published:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=grows(1000),
+        runtime=grows(30),
     params:
         script=script("import_published"),
         logs=lambda wildcards, input: PUBLISHED_LOGS or input.fetched,
@@ -85,8 +85,8 @@ rule fit_published_law:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=grows(1000),
+        runtime=grows(30),
     params:
         script=script("fit_law"),
         minima=MINIMA,
@@ -118,8 +118,8 @@ rule draw_published_figures:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=grows(1000),
+        runtime=grows(30),
     params:
         script=script("draw_figures"),
         names=PUBLISHED_FIGURES,

@@ -48,8 +48,8 @@ rule draw_figures:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=grows(1000),
+        runtime=grows(30),
     params:
         script=script("draw_figures"),
         names=RUN_FIGURES,
@@ -72,8 +72,8 @@ rule draw_data_figures:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=grows(2000),
+        runtime=grows(60),
     params:
         script=script("draw_figures"),
         filter=lambda wildcards, input: os.path.dirname(input.filter[0]),

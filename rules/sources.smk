@@ -16,8 +16,8 @@ rule fetch_source:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=2880,
+        mem_mb=grows(1000),
+        runtime=grows(2880),
     params:
         script=script("fetch_source"),
         table=SOURCE_TABLE,
@@ -39,8 +39,8 @@ rule clean_source:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
-        runtime=1440,
+        mem_mb=grows(2000),
+        runtime=grows(1440),
     params:
         script=script("clean_source"),
         table=SOURCE_TABLE,

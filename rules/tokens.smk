@@ -21,8 +21,8 @@ rule tokenize_part:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=grows(2000),
+        runtime=grows(240),
     params:
         script=script("tokenize_part"),
         pool=f"{DATA}/pool/{{kind}}",
@@ -51,8 +51,8 @@ rule merge_tokens:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=grows(1000),
+        runtime=grows(60),
     params:
         script=script("merge_tokens"),
         folder=subpath(output[0], parent=True),

@@ -43,8 +43,10 @@ rule train_cell:
         threads=lambda wildcards, threads: max(
             1, threads // processes_per_node(LAYOUTS[wildcards.cell], CONFIG.machine)
         ),
+    # exec: a scheduler's signal reaches every process of the job, and a shell would die of it and take
+    # the cell along while it saves
     shell:
-        "OMP_NUM_THREADS={params.threads} {params.launcher} {params.script:q}"
+        "OMP_NUM_THREADS={params.threads} exec {params.launcher} {params.script:q}"
         " --cell {params.cell:q} --layout {params.layout:q}"
         " --manifest {input.manifest:q} --threads {params.threads}"
         " --checkpoint-seconds {params.checkpoint_seconds} {params.init_from:q}"

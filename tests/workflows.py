@@ -33,18 +33,26 @@ class Workflow:
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake; with `check`, a failure shows its output."""
+        process = self.start(*arguments)
+        stdout, stderr = process.communicate()
+        assert process.returncode == 0 or not check, stdout + stderr
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Snakemake, running."""
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(self.config))
-        command = [sys.executable, "-m", "snakemake", *arguments]
+        command = [sys.executable, "-m", "snakemake", *arguments, *self.how()]
         command += ["--snakefile", self.root / "Snakefile"]
-        command += ["--directory", self.folder, "--configfile", path, "--cores", "2"]
-        command += ["--rerun-triggers", "mtime", "params", "input", "code"]
-        done = subprocess.run(
-            [*map(str, command)], capture_output=True, text=True,
+        command += ["--directory", self.folder, "--configfile", path]
+        return subprocess.Popen(
+            [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             cwd=self.folder, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
-        assert done.returncode == 0 or not check, done.stdout + done.stderr
-        return done
+
+    def how(self) -> list[str | Path]:
+        """Options that say where jobs run."""
+        return ["--cores", "2", "--rerun-triggers", "mtime", "params", "input", "code"]
 
     def planned(self, *targets: str) -> dict[str, int]:
         """Jobs by rule that a run would do now; targets are not counted."""

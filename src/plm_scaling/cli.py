@@ -14,7 +14,7 @@ def main() -> None:
     """Parse the command line; errors are one message and exit code 1."""
     parser = argparse.ArgumentParser(prog="plm-scaling", description="Scaling laws of pLMs.")
     commands = parser.add_subparsers(required=True)
-    status = commands.add_parser("status", help="state, loss, tokens and time left of each cell")
+    status = commands.add_parser("status", help="of each cell: state, loss, time left, Slurm job")
     status.add_argument("results", type=Path, nargs="*", help="results folders (default: all)")
     status.set_defaults(function=show_status)
     summary = commands.add_parser("summary", help="fitted exponents, and where the report is")
@@ -56,7 +56,10 @@ def main() -> None:
 
 
 def show_status(results: list[Path]) -> None:
-    """Print the table of each sweep, from its files, while a run goes on or after."""
+    """Print the table of each sweep, from its files, while a run goes on or after; what Slurm has
+    in its queue; and why jobs of the last run failed."""
+    from plm_scaling.runs.failures import failed_jobs
+    from plm_scaling.runs.queue import queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
 
     sweeps = [folder / "sweep.tsv" for folder in results]
@@ -67,8 +70,16 @@ def show_status(results: list[Path]) -> None:
             f"{missing[0] if missing else 'results/*/sweep.tsv'}: no sweep there; make one with "
             "`snakemake plan`, or give the results folder"
         )
+    jobs = queued_jobs()
+    trains = {job.job.removeprefix("train_cell "): job.text for job in jobs}
     for sweep in sweeps:
-        print(f"{sweep.parent}\n{status_table(cell_states(sweep, sweep.with_name('runs')))}")
+        states = cell_states(sweep, sweep.with_name("runs"))
+        print(f"{sweep.parent}\n{status_table(states, trains)}")
+    if jobs:
+        print(queue_text(jobs))
+    for folder in dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps):
+        for failure in failed_jobs(folder):
+            print(f"failed: {failure.text}")
 
 
 def show_summary(results: Path) -> None:

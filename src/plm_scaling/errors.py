@@ -9,6 +9,10 @@ class PlmScalingError(Exception):
     """Base of every error that a user can mend."""
 
 
+class LockError(PlmScalingError):
+    """Another process writes the same files, or nothing can be written there."""
+
+
 class ConfigError(PlmScalingError):
     """The config does not follow the schema."""
 

@@ -6,19 +6,18 @@ do; those of another request are removed.
 """
 
 import errno
-import fcntl
 import json
 import logging
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from plm_scaling import lock
 from plm_scaling.dedup.mmseqs import Mmseqs
 from plm_scaling.dedup.resources import Resources
 from plm_scaling.errors import DedupError
@@ -26,7 +25,7 @@ from plm_scaling.files import read_json, remove, write_json
 
 logger = logging.getLogger("plm_scaling")
 
-LOCK_SECONDS = 10.0  # longer than what a killed attempt started takes to end
+LOCK = "lock"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # What MMseqs2 and its scripts say when a write fails.
 _UNWRITABLE = re.compile(r"[Cc]an ?not (write|close)|No space left|quota exceeded|File too large")
@@ -37,7 +36,7 @@ class Steps:
 
     `asked` holds everything that the result depends on, as JSON values; that the finished steps of
     a killed attempt are used rests on it. Use it as a context: one process at a time may work
-    towards `out`. Raises `DedupError` if another one does.
+    towards `out`. Raises `LockError` if another one does.
     """
 
     def __init__(
@@ -53,18 +52,11 @@ class Steps:
         self._lock = -1
 
     def __enter__(self) -> Self:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.folder)
-        except OSError as error:
-            raise DedupError(
-                f"{self.out.parent} cannot be written to ({error.strerror}); make it writable, or "
-                "choose another folder"
-            ) from error
+        self._lock = lock.take(self.folder / LOCK)
         request = self.folder / "request.json"
         if not request.is_file() or read_json(request) != self._asked:
             for path in self.folder.iterdir():
-                if path.name != _LOCK_NAME:
+                if path.name != LOCK:
                     remove(path)
             self._clear_scratch()
             write_json(request, self._asked)
@@ -151,7 +143,7 @@ class Steps:
         for path in result.parent.glob(f"{result.name}*"):
             path.unlink()
         arguments = [*inputs, result, *options, "--threads", self.resources.threads]
-        self.tool.run(command, *arguments, keep_open=(self._lock,))
+        self.tool.run(command, *arguments, keep_open=(self._lock,))  # none runs unseen
 
     def mmseqs_table(self, result: Path) -> Path:
         """Turn a result database into a table with tabs; the first column is the entry's key."""
@@ -176,24 +168,3 @@ class Steps:
                 f"no space is left for step {name} of {self.stage}: {free}. Free some. {kept}\n"
                 f"{error}"
             ) from error
-
-
-_LOCK_NAME = "lock"
-
-
-def _lock(folder: Path) -> int:
-    """A descriptor that holds the folder's lock; MMseqs2 inherits it, so that none runs unseen."""
-    end = time.monotonic() + LOCK_SECONDS
-    while True:
-        descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-        except OSError as error:  # some network file systems have no locks
-            logger.warning("%s cannot be locked (%s): start no second run of it", folder, error)
-            return descriptor
-        if time.monotonic() > end:
-            raise DedupError(f"another run works in {folder}; wait until it ends, or end it")
-        time.sleep(0.1)

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -146,16 +146,21 @@ def _last_sign(folder: Path, progress: dict[str, Any]) -> float:
     return max(times)
 
 
-def status_table(states: Sequence[CellState]) -> str:
+def status_table(states: Sequence[CellState], queue: Mapping[str, str] | None = None) -> str:
     """A fixed-width table of the cells with a line of totals.
+
+    `queue` has what a scheduler says of cells' jobs, by cell; it makes a last column.
 
     The sweep's time left is its remaining FLOPs over the mean rate of all cells with a measured
     rate, times the number of cells running now.
     """
     header = ("cell", "objective", "size", "FLOPs", "state", "loss", "tokens", "tokens/s", "ETA")
     rows = [header, *(_row(state) for state in states)]
+    if queue:
+        said = ["Slurm", *(queue.get(state.cell, "") for state in states)]
+        rows = [(*row, text) for row, text in zip(rows, said, strict=True)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    left = {0, 1, 2, 4}
+    left = {0, 1, 2, 4, 9}
     lines = [
         "  ".join(
             text.ljust(width) if i in left else text.rjust(width)

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from plm_scaling.errors import SourceError
+from plm_scaling.lock import held
 from plm_scaling.progress import Progress, short_number
 from plm_scaling.sources.checksums import Expected, checksum_of, published
 from plm_scaling.sources.download import download
@@ -23,7 +24,8 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
     A `file:` address is relative to the folder above the table's folder (the repository's root).
     What was received before an interruption or a kill lies beside `out` as `.NAME.part` and is
     gone on with. Raises `SourceError` naming each address tried, its status and the bytes received,
-    or what the disk lacks; `out` then does not exist or is what it was before.
+    or what the disk lacks; `out` then does not exist or is what it was before. Raises `LockError`
+    when another process is fetching it.
     """
     row = find_file(table, file)
     root = table.resolve().parent.parent
@@ -33,7 +35,13 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
             f"{file} has no address in {table} ({row.role}); download it as described there and "
             f"put its address into the table, for example file:/path/to/{out.name}"
         )
-    expected = _expected(row, root)
+    with held(out.with_name(f".{out.name}.lock")):
+        _fetch_to(out, table, file, addresses, _expected(row, root))
+
+
+def _fetch_to(out: Path, table: Path, file: str, addresses: list[str], expected: Expected) -> None:
+    """Try the addresses in turn, first the one whose bytes are there already."""
+    root = table.resolve().parent.parent
     partial = Partial(out)
     partial.check_space(expected.bytes)
     begun = partial.origin()

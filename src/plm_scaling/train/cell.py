@@ -2,16 +2,19 @@
 
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from plm_scaling.errors import TrainError
 from plm_scaling.files import write_json
+from plm_scaling.lock import held
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.layout import Layout, check_layout
 from plm_scaling.tokens.dataset import TokenCorpus
 from plm_scaling.tokens.manifest import data_sha256
 from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from plm_scaling.train.collective import on_first
 from plm_scaling.train.curve import truncate_curve
 from plm_scaling.train.engine import make_engine
 from plm_scaling.train.evaluate import held_out
@@ -51,12 +54,17 @@ def train_cell(
     `init_from` is the folder of a finished run whose weights a new run begins with. `profile_steps`
     steps are profiled into profile/ beside `out`. Raises `TrainError` when the cell does not fit
     the corpus or the processes, or checkpoints are another cell's, `SweepError` when it does not
-    fit the layout, `TokenError` when a shard is damaged.
+    fit the layout, `TokenError` when a shard is damaged, `LockError` when another job trains it.
     """
     spec, division = Cell.from_json(cell), Layout.from_json(layout)
     check_layout(spec, division)
     check_source(spec, init_from)
-    with training_process(division, threads, spec.seed) as process, stop_request() as request:
+    with (
+        training_process(division, threads, spec.seed) as process,
+        stop_request() as request,
+        ExitStack() as stack,
+    ):
+        on_first(lambda: stack.enter_context(held(out.with_name("lock"))))
         # One process reads the shards through; if one is damaged, the others end with it.
         corpus = TokenCorpus.open(manifest, verify=process.is_first)
         if corpus.context_length != spec.context_length:

@@ -1,7 +1,8 @@
 """The loop: steps, evaluations and checkpoints, from a position to the end of the run."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,6 +52,8 @@ class Loop:
     curve: Path
     reporter: CellReporter | None
     save: Callable[[], None]
+    longest_pause: float = 0.0
+    """Seconds of the longest evaluation or checkpoint so far."""
 
     def train(
         self, request: StopRequest, checkpoint_seconds: float, profile: StepProfile
@@ -64,7 +67,8 @@ class Loop:
         saved = time.monotonic()
         while True:
             if self._evaluation_is_due():
-                self.evaluate()
+                with self._pause():
+                    self.evaluate()
                 if reason := held_out_divergence(position, self.cell):
                     return Outcome("diverged", reason)
             if position.step == steps:
@@ -74,14 +78,17 @@ class Loop:
             if reason := too_many_skipped(position, self.cell):
                 return Outcome("diverged", reason)
             waited = time.monotonic() - saved
-            stop, due = self.process.maximum(
-                request.signal or 0, float(waited >= checkpoint_seconds)
+            signal, ends, due = self.process.maximum(
+                request.signal or 0,
+                request.job_ends(self.longest_pause),
+                waited >= checkpoint_seconds,
             )
-            if stop:
+            if signal or ends:
                 self.save()
-                return Outcome("stopped", f"signal {stop:.0f}")
+                return Outcome("stopped", f"signal {signal:.0f}" if signal else "its job ends")
             if due:
-                self.save()
+                with self._pause():
+                    self.save()
                 saved = time.monotonic()
 
     def step(self) -> None:
@@ -125,6 +132,12 @@ class Loop:
                 if loss is not None
             ],
         )
+
+    @contextmanager
+    def _pause(self) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self.longest_pause = max(self.longest_pause, time.monotonic() - begin)
 
     def _evaluation_is_due(self) -> bool:
         next_one = self.position.evaluations + 1

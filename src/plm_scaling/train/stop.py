@@ -1,6 +1,12 @@
 """Being asked to stop: the step is finished and a checkpoint saved; run again, it goes on."""
 
+import math
+import os
+import re
+import shutil
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,12 +18,21 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Not 0, so that the job counts as not done.
 EXIT_STOPPED = 75
 
+# Kept free before the end of a Slurm job, beside the time for two checkpoints or evaluations.
+MARGIN_SECONDS = 15.0
+
 
 class StopRequest:
-    """Whether this process was asked to stop, and by which signal."""
+    """Whether this process was asked to stop, by which signal, or by the end of its Slurm job."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds_left: float = math.inf) -> None:
         self.signal: signal.Signals | None = None
+        self.end = time.monotonic() + seconds_left
+
+    def job_ends(self, pause_seconds: float) -> bool:
+        """Whether the job ends too soon for another step and two pauses of `pause_seconds`, which
+        is what a checkpoint or an evaluation may take."""
+        return time.monotonic() > self.end - MARGIN_SECONDS - 2 * pause_seconds
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
@@ -26,10 +41,37 @@ class StopRequest:
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
     """Within the block, the signals are noted and end nothing."""
-    request = StopRequest()
+    request = StopRequest(seconds_left_of_job())
     before = {number: signal.signal(number, request._note) for number in SIGNALS}
     try:
         yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def seconds_left_of_job() -> float:
+    """Seconds until the time limit of the Slurm job that this process is in; else infinity.
+
+    Slurm's own warning comes with SIGTERM, KillWait (30 s by default) before SIGKILL, which is
+    less than a large checkpoint takes. Its --signal reaches what Snakemake starts inside the job
+    as well, and ends it.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or not shutil.which("squeue"):
+        return math.inf
+    command = ["squeue", "--noheader", "--jobs", job, "--format", "%L"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return math.inf
+    return seconds_of(done.stdout.strip())
+
+
+def seconds_of(time_left: str) -> float:
+    """Slurm's [days-][[hours:]minutes:]seconds; infinity for anything else, such as UNLIMITED."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)", time_left)
+    if not found:
+        return math.inf
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)

@@ -15,7 +15,7 @@ from plm_scaling.dedup.arrays import new_array
 from plm_scaling.dedup.mmseqs import Mmseqs, find_mmseqs
 from plm_scaling.dedup.resources import MIB, Resources
 from plm_scaling.dedup.steps import Steps
-from plm_scaling.errors import DedupError
+from plm_scaling.errors import DedupError, LockError
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_full_disk_is_one_clear_message_and_work_is_kept(tmp_path: Path, tool: M
 
 def test_output_that_cannot_be_written_is_named(tmp_path: Path, tool: Mmseqs) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DedupError, match=r"file cannot be written to \(Not a directory\)"):
+    with pytest.raises(LockError, match=r"cannot be written to \(Not a directory\)"):
         steps_of(tmp_path / "file", tool).__enter__()
 
 
@@ -162,13 +162,13 @@ def _hold(folder: Path, ready: Any, release: Any) -> None:
 def test_two_runs_do_not_work_in_one_folder(
     tmp_path: Path, tool: Mmseqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plm_scaling.dedup.steps.LOCK_SECONDS", 0.3)
+    monkeypatch.setattr("plm_scaling.lock.WAIT_SECONDS", 0.3)
     context = multiprocessing.get_context("spawn")
     ready, release = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(tmp_path, ready, release))
     other.start()
     assert ready.wait(60)
-    with pytest.raises(DedupError, match=r"another run works in .*\.out\.work"):
+    with pytest.raises(LockError, match=r"another run works in .*\.out\.work: process \d+ on"):
         steps_of(tmp_path, tool).__enter__()
     release.set()
     other.join()

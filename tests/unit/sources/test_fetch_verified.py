@@ -17,7 +17,7 @@ from fetching import CONTENT, LENGTH, OTHER, WITH_CHECKSUM, fetch, fetch_fails
 from misbehaving import Server
 from source_tables import write_table
 
-from plm_scaling.errors import SourceError
+from plm_scaling.errors import LockError, SourceError
 from plm_scaling.sources import partial
 from plm_scaling.sources.fetch import fetch_source
 from plm_scaling.sources.table import read_sources
@@ -144,7 +144,7 @@ def test_fetch_real_full_device(tmp_path: Path, server: Server) -> None:
 def test_fetch_folder_that_cannot_be_made(tmp_path: Path, server: Server) -> None:
     (tmp_path / "raw").write_text("a file")
     page = server.page("/good", CONTENT)
-    with pytest.raises(SourceError, match=r"raw cannot be written"):
+    with pytest.raises(LockError, match=r"raw cannot be written"):
         fetch(tmp_path, server.url("/good"))
     assert not page.requests
 

@@ -9,7 +9,8 @@ import pytest
 from corpora import write_corpus
 from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, trained
 
-from plm_scaling.errors import SweepError, TokenError, TrainError
+from plm_scaling.errors import LockError, SweepError, TokenError, TrainError
+from plm_scaling.lock import held
 from plm_scaling.sweep.layout import Layout
 from plm_scaling.train.loop import Loop
 
@@ -77,6 +78,19 @@ def test_profile_is_written_and_changes_no_loss(cell, manifest, unbroken, tmp_pa
 def test_cell_with_another_seed_has_other_losses(cell, manifest, unbroken, tmp_path):
     _, second = trained(dataclasses.replace(cell, seed=2), manifest, tmp_path)
     assert (second.loss != unbroken[1].loss).all()
+
+
+def test_second_copy_of_a_cell_sees_the_first_and_writes_nothing(
+    cell, manifest, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("plm_scaling.lock.WAIT_SECONDS", 0.3)
+    folder = result_of(cell, tmp_path).parent
+    with (
+        held(folder / "lock"),
+        pytest.raises(LockError, match=rf"another run works in {folder}: process \d+ on"),
+    ):
+        run_cell(cell, manifest, tmp_path)
+    assert not any(folder.iterdir())
 
 
 def test_cell_refuses_the_checkpoint_of_another_cell(cell, manifest, unbroken, tmp_path):

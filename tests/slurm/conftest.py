@@ -1,0 +1,50 @@
+"""A Slurm for all tests of this folder, and a small study whose undisturbed result is known."""
+
+import time
+
+import pytest
+from slurm_cluster import Cluster, reason_why_not
+from slurm_study import LONG, LONGEST, SHORT, SlurmWorkflow
+from workflows import Workflow, take, tiny_config, write_sources
+
+SEQUENCES = 200  # per source
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """Two nodes, until the last test of this folder is done."""
+    if why_not := reason_why_not():
+        pytest.skip(why_not)
+    with Cluster(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def undisturbed(root, tmp_path_factory):
+    """A study of four cells, run on this machine without Slurm."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    files = {}
+    for name in ("uniref_demo", "metagenome_demo"):
+        files[name] = folder / f"{name}.fasta.gz"
+        take(root / f"resources/demo/{name}.fasta.gz", SEQUENCES, files[name])
+    config = tiny_config(root, write_sources(folder, files))
+    config["sweep"] |= {"objectives": ["clm"], "budgets_flops": [SHORT], "sizes": ["b", "c"]}
+    cell = {"corpus": "demo", "recipe": "study", "objective": "clm", "size": "b"}
+    config["sweep"]["extra"] = [cell | {"flops": LONG}, cell | {"flops": LONGEST}]
+    config["training"]["checkpoint_seconds"] = 1
+    config["laws"]["fits"] = ["isoflop"]  # others ask for more runs
+    workflow = Workflow(root, folder, config)
+    workflow.run()
+    return workflow
+
+
+@pytest.fixture
+def disturbed(undisturbed, cluster, tmp_path, request):
+    """A copy of the study in which a cell of LONG is to be trained again: (study, cell)."""
+    workflow = SlurmWorkflow.copy_of(undisturbed, tmp_path)
+    cell = workflow.cell(getattr(request, "param", LONG))
+    workflow.forget(cell)
+    yield workflow, cell
+    end = time.monotonic() + 60
+    while cluster.jobs("%A") and time.monotonic() < end:
+        time.sleep(0.2)

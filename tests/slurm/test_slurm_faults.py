@@ -1,0 +1,147 @@
+"""After each fault the study is run again, and its tables are those of an undisturbed run."""
+
+import signal
+import subprocess
+import time
+
+import pytest
+from slurm_cluster import wait_until
+from slurm_study import LONGEST, assert_same_tables, job_of
+
+pytestmark = pytest.mark.slow
+
+
+def finish(process):
+    """Wait for Snakemake; its output."""
+    stdout, stderr = process.communicate(timeout=240)
+    return process.returncode, stdout + stderr
+
+
+def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
+    workflow, cell = disturbed
+    # The outer and the inner Snakemake count as well.
+    workflow.cell_resources = ("gpu=1", "mem_mb=450*attempt", "runtime=5")
+    assert workflow.run("--retries", "0", check=False).returncode == 1
+    assert f"failed: train_cell (results/tiny/runs/{cell}/result.json): out of memory; " in (
+        workflow.status()
+    )
+    done = workflow.run()
+    assert "Trying to restart job" in done.stderr
+    assert "failed" not in workflow.status()
+    assert workflow.record(cell)["status"] == "finished"
+    assert_same_tables(workflow, undisturbed)
+
+
+@pytest.mark.parametrize("disturbed", [LONGEST], indirect=True)
+def test_job_that_meets_its_time_limit_saves_and_goes_on(disturbed, undisturbed):
+    workflow, cell = disturbed
+    workflow.cell_resources = ("gpu=1", "mem_mb=1500", "runtime=1")
+    done = workflow.run("--retries", "20")  # as many as a slow machine needs
+    starts = workflow.record(cell)["starts"]
+    assert len(starts) > 1
+    assert starts[1]["step"] > 0
+    assert "its job ends" in done.stderr
+    assert_same_tables(workflow, undisturbed)
+
+
+def test_cancelled_job_saves_and_is_submitted_again(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    step = workflow.wait_for_checkpoint(cell)
+    subprocess.run(["scancel", job_of(cluster, cell)[0]], check=True)
+    code, output = finish(process)
+    assert code == 0, output
+    starts = workflow.record(cell)["starts"]
+    assert len(starts) == 2
+    assert starts[1]["step"] >= step
+    assert_same_tables(workflow, undisturbed)
+
+
+def test_preempted_job_saves_and_is_queued_again(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    step = workflow.wait_for_checkpoint(cell)
+    preempting = ["sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--mem=0"]
+    preempting += ["--output=/dev/null", "--wrap", "sleep 3"]
+    subprocess.run(preempting, check=True, capture_output=True)
+    code, output = finish(process)
+    assert code == 0, output
+    assert workflow.record(cell)["starts"][1]["step"] > step
+    assert_same_tables(workflow, undisturbed)
+
+
+def test_node_that_dies_costs_what_came_after_the_checkpoint(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    step = workflow.wait_for_checkpoint(cell)
+    node = job_of(cluster, cell)[1]
+    cluster.kill_node(node)
+    code, output = finish(process)
+    cluster.start_node(node)
+    assert code == 0, output
+    assert workflow.record(cell)["starts"][1]["step"] >= step
+    assert_same_tables(workflow, undisturbed)
+    wait_until(lambda: cluster.nodes()[node] == "idle", "the node again", 60)
+
+
+def test_restart_of_the_controller_loses_nothing(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    workflow.wait_for_checkpoint(cell)
+    cluster.stop_controller()
+    time.sleep(3)  # a few questions of Snakemake's get no answer
+    cluster.start_controller()
+    code, output = finish(process)
+    assert code == 0, output
+    assert len(workflow.record(cell)["starts"]) == 1
+    assert_same_tables(workflow, undisturbed)
+
+
+def test_orphan_of_a_killed_snakemake_is_seen_by_the_second_copy(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    step = workflow.wait_for_checkpoint(cell)
+    number, _ = job_of(cluster, cell)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    workflow.run("--unlock")
+    again = workflow.run("--retries", "0", "train", check=False)
+    assert again.returncode == 1
+    assert f"another run works in results/tiny/runs/{cell}: Slurm job {number}, " in again.stderr
+    wait_until(lambda: number not in cluster.jobs("%A"), "the orphan", 120)
+    workflow.run()
+    assert len(workflow.record(cell)["starts"]) <= 2
+    assert workflow.record(cell)["steps"] > step
+    assert_same_tables(workflow, undisturbed)
+
+
+def test_interrupt_cancels_the_jobs_and_the_next_run_goes_on(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    step = workflow.wait_for_checkpoint(cell)
+    process.send_signal(signal.SIGINT)
+    code, _ = finish(process)
+    assert code == 1
+    wait_until(lambda: not cluster.jobs("%A"), "an empty queue", 60)
+    workflow.run()
+    assert workflow.record(cell)["starts"][1]["step"] >= step
+    assert_same_tables(workflow, undisturbed)
+
+
+def test_full_shared_folder_is_said_and_the_next_run_goes_on(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    folder = workflow.results / "runs" / cell
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file systems can be mounted here")
+    try:
+        done = workflow.run("--retries", "0", check=False)
+        assert done.returncode == 1
+        assert "the checkpoint of step" in done.stderr
+        assert "cannot be written: No space left on device" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+        workflow.run()
+        assert_same_tables(workflow, undisturbed)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -1,0 +1,99 @@
+"""A small study through the Slurm of the tests, and how its results are compared."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from slurm_cluster import Cluster, wait_until
+from workflows import Workflow
+
+# FLOPs of cells that take seconds, half a minute, and more than the minute that is Slurm's shortest
+# time limit.
+SHORT, LONG, LONGEST = 4e8, 5e9, 1.3e10
+
+
+@dataclass
+class SlurmWorkflow(Workflow):
+    """The workflow through Slurm, by the profile that users have, asking Slurm more often."""
+
+    @classmethod
+    def copy_of(cls, workflow: Workflow, folder: Path) -> "SlurmWorkflow":
+        """What another folder holds, with modification times as they were."""
+        shutil.copytree(workflow.folder, folder, dirs_exist_ok=True, symlinks=True)
+        return cls(workflow.root, folder, copy.deepcopy(workflow.config))
+
+    cell_resources: tuple[str, ...] = ("gpu=1", "mem_mb=1500", "runtime=5")
+
+    def how(self) -> list[str | Path]:
+        each = ("deduplicate", "split_clusters", "check_contamination")
+        return [
+            *("--profile", self.root / "profiles/slurm", "--max-threads", "2"),
+            *("--slurm-status-command", "squeue", "--seconds-between-status-checks", "1"),
+            *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
+            *("--set-resources", *(f"{rule}:mem_mb=2000" for rule in each)),
+            *(f"train_cell:{ask}" for ask in self.cell_resources),
+        ]
+
+    def cell(self, flops: float) -> str:
+        """Name of the cell of these FLOPs."""
+        sweep = pd.read_csv(self.results / "sweep.tsv", sep="\t")
+        (cell,) = sweep.cell[sweep.flops_budget == flops]
+        return str(cell)
+
+    def forget(self, cell: str) -> None:
+        """Remove this cell's run, and all tables and laws."""
+        shutil.rmtree(self.results / "runs" / cell)
+        for path in self.results.iterdir():
+            if path.name not in ("runs", "sweep.tsv", "config.yaml"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def record(self, cell: str) -> dict:
+        """Its result.json."""
+        return json.loads((self.results / "runs" / cell / "result.json").read_text())
+
+    def status(self) -> str:
+        """What `plm-scaling status` says."""
+        command = [sys.executable, "-m", "plm_scaling.cli", "status"]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def wait_for_checkpoint(self, cell: str, seconds: float = 120) -> int:
+        """Wait until the cell has a checkpoint; its step."""
+        folder = self.results / "runs" / cell / "checkpoints"
+
+        def newest() -> int:
+            return max((int(path.name[5:]) for path in folder.glob("step-*")), default=0)
+
+        wait_until(lambda: newest() > 0, f"a checkpoint of {cell}", seconds)
+        return newest()
+
+
+def job_of(cluster: Cluster, cell: str) -> tuple[str, str]:
+    """Number and node of the job that trains a cell; waits for it."""
+
+    def lines() -> list[str]:
+        return [line for line in cluster.jobs("%A %T %N %k") if cell in line and "RUN" in line]
+
+    wait_until(lambda: bool(lines()), f"a running job of {cell}")
+    number, _, node, _ = lines()[0].split()
+    return number, node
+
+
+def assert_same_tables(one: Workflow, other: Workflow) -> None:
+    """Runs, evaluations, curves without what is measured, and laws are the same."""
+    for name in ("runs.csv", "evaluations.csv", "sweep.tsv"):
+        assert (one.results / name).read_text() == (other.results / name).read_text()
+    measured = ["tokens_per_second"]
+    curves = [pd.read_parquet(w.results / "curves.parquet") for w in (one, other)]
+    curves = [table.drop(columns=measured, errors="ignore") for table in curves]
+    pd.testing.assert_frame_equal(*curves, check_exact=True)
+    laws = sorted(path.name for path in (one.results / "laws").iterdir())
+    assert laws == sorted(path.name for path in (other.results / "laws").iterdir())
+    for name in laws:
+        first, second = (json.loads((w.results / "laws" / name).read_text()) for w in (one, other))
+        assert first == second, name

@@ -1,0 +1,54 @@
+"""What Slurm's queue says of the workflow's jobs."""
+
+import pytest
+
+from plm_scaling.errors import RunsError
+from plm_scaling.runs.queue import FORMAT, QueuedJob, queue_text, queued_jobs
+
+LINES = """\
+12|RUNNING|n1|3:20|1:00:00|rule_train_cell_wildcards_5d0e5ce555
+13|PENDING|(Priority)|0:00|1:00:00|rule_train_cell_wildcards_63850ce60e
+14|PENDING|(Priority)|0:00|1:00:00|rule_deduplicate
+15|RUNNING|n2|1:00|1:00:00|somebody's own | job
+"""
+
+
+@pytest.fixture
+def squeue(tmp_path, monkeypatch):
+    """A squeue that answers to the question that is asked, and to no other."""
+    path = tmp_path / "squeue"
+    (tmp_path / "lines").write_text(LINES)
+    path.write_text(
+        "#!/bin/sh\n"
+        f'[ "$*" = "--me --noheader --format {FORMAT}" ] || exit 1\n'
+        f'while IFS= read -r line; do echo "$line"; done < {tmp_path}/lines\n'
+    )
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return path
+
+
+def test_jobs_of_the_workflow_are_named_by_rule_and_wildcards(squeue):
+    jobs = queued_jobs()
+    assert [job.job for job in jobs] == [
+        "train_cell 5d0e5ce555", "train_cell 63850ce60e", "deduplicate",
+    ]  # fmt: skip
+    assert jobs[0].text == "job 12 running on n1, 3:20 of 1:00:00"
+    assert jobs[1].text == "job 13 pending (Priority)"
+    assert queue_text(jobs) == "Slurm: 2 pending (Priority), 1 running"
+
+
+def test_slurm_that_does_not_answer_is_said(squeue):
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2; exit 1\n")
+    with pytest.raises(RunsError, match="queue cannot be read: slurm_load_jobs error: Unable"):
+        queued_jobs()
+
+
+def test_without_slurm_there_are_no_jobs(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert queued_jobs() == []
+
+
+def test_a_queue_without_jobs():
+    assert queue_text([]) == "Slurm: no jobs"
+    assert QueuedJob("1", "COMPLETING", "n1", "0:01", "1:00", "x").text == "job 1 completing n1"
