@@ -14,7 +14,7 @@ from workflows import Workflow
 
 # FLOPs of cells that take seconds, half a minute, and more than the minute that is Slurm's shortest
 # time limit.
-SHORT, LONG, LONGEST = 4e8, 5e9, 1.3e10
+SHORT, LONG, LONGEST = 4e8, 5e9, 2.6e10
 
 
 @dataclass
