@@ -1,5 +1,6 @@
 """Why jobs of the last Snakemake run failed, one line each, from Snakemake's log and theirs."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ ENDED_BY_SLURM = {
     r"CANCELLED": "cancelled",
 }
 TAIL_BYTES = 65536
+QUOTE = 80 * "="  # Snakemake puts it before and after a log that it shows
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,11 @@ def failed_jobs(folder: Path) -> list[Failure]:
         return []
     failed: dict[str, dict[str, str]] = {}
     block: dict[str, str] | None = None
+    quoted = False
     for line in logs[-1].read_text(errors="replace").splitlines():
+        quoted ^= line == QUOTE  # the logs of failed jobs, among them those of inner Snakemakes
+        if quoted:
+            continue
         if found := re.match(r"Error in (?:rule|group) (.+):$", line):
             block = {"rule": found[1]}
         elif block is not None and (found := re.match(r" {4,}(\w+): (.*)$", line)):
@@ -57,7 +63,8 @@ def _failure(folder: Path, block: dict[str, str]) -> Failure:
     texts = [_tail(log) for log in logs]
     output = block.get("output", "").split(", ")[0]
     reason, log = _reason(block.get("message", ""), texts)
-    return Failure(block["rule"], output, reason, names[log] if logs else "")
+    shown = os.path.relpath(logs[log], folder) if logs else ""
+    return Failure(block["rule"], output, reason, shown)
 
 
 def _reason(message: str, texts: list[str]) -> tuple[str, int]:
@@ -70,8 +77,8 @@ def _reason(message: str, texts: list[str]) -> tuple[str, int]:
             if re.search(pattern, text, re.IGNORECASE):
                 return reason, number
     status = re.search(r"SLURM status is: '(\w+)'", message)
-    lines = texts[0].strip().splitlines() if texts else []
-    said = re.sub(r"^\S+ \S+ [A-Z]+ ", "", lines[-1]) if lines else "no word in its log"
+    lines = re.findall(r"(?:INFO|WARNING) (.*)", texts[0]) if texts else []
+    said = lines[-1] if lines else "no word in its log"
     return (f"{status[1]}: {said}" if status else said), 0
 
 

@@ -159,7 +159,7 @@ def status_table(states: Sequence[CellState], queue: Mapping[str, str] | None = 
     if queue:
         said = ["Slurm", *(queue.get(state.cell, "") for state in states)]
         rows = [(*row, text) for row, text in zip(rows, said, strict=True)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = {0, 1, 2, 4, 9}
     lines = [
         "  ".join(

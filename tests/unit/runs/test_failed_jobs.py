@@ -84,6 +84,14 @@ def test_a_job_that_was_started_again_has_not_failed(folder, after):
     assert len(failed_jobs(folder)) == 1
 
 
+def test_what_failed_inside_a_cluster_job_is_not_counted_again(folder):
+    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
+    inner = FIRST.replace("jobid: 26", "jobid: 0")
+    shown = f"Logfile logs/cell.log:\n{80 * '='}\n{inner}Finished jobid: 26\n{80 * '='}\n\n"
+    log.write_text(FIRST + shown)
+    assert [failure.rule for failure in failed_jobs(folder)] == ["train_cell"]
+
+
 def test_without_a_run_or_logs_nothing_is_made_up(tmp_path, folder):
     assert failed_jobs(tmp_path / "elsewhere") == []
     (folder / "logs/cell.log").unlink()

@@ -83,6 +83,17 @@ def test_status_table_totals_count_cells_and_give_the_time_left(study):
     assert re.search(r"about (\d+:)*\d+ left", lines[-1])
 
 
+def test_status_table_with_a_queue_has_a_last_column(study):
+    states = cell_states(study / "sweep.tsv", study / "runs")
+    text = "job 12 running on n1, 3:20 of 1:00:00"
+    lines = status_table(states, {"clm001": text}).splitlines()
+    assert lines[0].endswith("  Slurm")
+    rows = {line.split()[0]: line for line in lines[2:26]}
+    assert rows["clm001"].endswith(f"  {text}")
+    assert not rows["clm000"].endswith(text)
+    assert status_table(states, {}) == status_table(states)
+
+
 def test_status_table_finished_sweep_has_no_time_left(study):
     table = status_table(cell_states(study / "sweep.tsv", study / "runs"))
     assert "24 of 24 cells finished" in table
