@@ -35,7 +35,7 @@ test: install
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest --numprocesses $(CORES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
 docs: install
 	$(BIN)/python -m plm_scaling.config.document --config config.yaml > docs/config.md

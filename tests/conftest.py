@@ -21,11 +21,5 @@ def root() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files stay together on one process, as do all tests that share the finished pipeline.
-
-    The pipeline's tests take longest and begin first.
-    """
-    for item in items:
-        shares = "finished" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("finished" if shares else str(item.path)))
-    items.sort(key=lambda item: "finished" not in getattr(item, "fixturenames", ()))
+    """Whole pipelines first: they take longest, and the others fill up what is left."""
+    items.sort(key=lambda item: item.path.parent.name not in ("workflow", "slurm"))
