@@ -30,12 +30,14 @@ class SlurmWorkflow(Workflow):
     cell_resources: tuple[str, ...] = ("gpu=1", "mem_mb=1500", "runtime=5")
 
     def how(self) -> list[str | Path]:
-        each = ("deduplicate", "split_clusters", "check_contamination")
+        each = ("deduplicate", "split_clusters", "check_contamination", "train_reference")
+        parts = ("pool_part", "score_part", "tokenize_part", "select_sequences")
         return [
             *("--profile", self.root / "profiles/slurm", "--max-threads", "2"),
             *("--slurm-status-command", "squeue", "--seconds-between-status-checks", "1"),
             *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
             *("--set-resources", *(f"{rule}:mem_mb=2000" for rule in each)),
+            *(f"{rule}:mem_mb=1500" for rule in parts),  # several at once on these nodes
             *(f"train_cell:{ask}" for ask in self.cell_resources),
         ]
 
