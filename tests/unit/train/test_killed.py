@@ -42,14 +42,14 @@ def test_a_run_killed_at_twenty_random_moments_has_the_curve_of_an_unbroken_one(
         code = exit_code(process)
         assert code in (0, -signal.SIGKILL)
         killed += code != 0
-        if code == 0:
+        if result_of(cell, folder).exists():  # it may be killed after that, on its way out
             ended += 1
             pd.testing.assert_frame_equal(curve_of(cell, folder), unbroken, check_exact=True)
             resumed = read_json(result_of(cell, folder))
             same = ("loss", "loss_last", "n_evals", "tokens", "unpadded_tokens", "status")
             assert [resumed[key] for key in same] == [result[key] for key in same]
         else:
-            assert not result_of(cell, folder).exists()
+            assert code != 0
     # The last run was resumed in its middle, or the above says little.
     steps = [s["step"] for n in range(ended) for s in read_starts(cell, tmp_path / f"run{n}")]
     assert sum(0 < step < cell.steps for step in steps) >= 3
