@@ -29,10 +29,15 @@ class Workflow:
     def data(self) -> Path:
         return self.folder / "data" / self.config["data"]["name"]
 
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake; with `check`, a failure shows its output."""
+    def write_config(self) -> Path:
+        """The config as a file, which Snakemake is given."""
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(self.config))
+        return path
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake; with `check`, a failure shows its output."""
+        path = self.write_config()
         command = [sys.executable, "-m", "snakemake", *arguments]
         command += ["--snakefile", self.root / "Snakefile"]
         command += ["--directory", self.folder, "--configfile", path, "--cores", "2"]
