@@ -1,14 +1,13 @@
 """What planning a study costs: Snakemake's dry run of many cells, beside a bare workflow's.
 
-python benchmarks/planning.py --work FOLDER [--seeds 1 17 170] [--rounds 3] [--variants]
+python benchmarks/planning.py --work FOLDER [--seeds 1 17 170] [--modes silent counts all]
 
 Takes config.yaml with so many seeds of every cell: 268, 4,108 and 40,828 cells over 256 parts of
 the data. For each a bare Snakefile has as many jobs, of one file, log, benchmark, three resources
-and two parameters each. `snakemake --dry-run --quiet` plans the two in turn, so that both meet the
-same load of the machine. Prints a Markdown table: CPU-seconds (user and system, the least of the
-rounds), peak resident memory, milliseconds per job beyond those of a plan of one job, and the ratio
-of the CPU-seconds. --variants asks for less or more of the first study of --seeds, in a table of
-its own.
+and two parameters each. Snakemake plans the two in turn, so that both meet the same load of the
+machine, as quietly as --modes says. Prints a Markdown table: CPU-seconds (user and system, the
+least of --rounds), those of a job beyond what a plan of two bare jobs takes, peak resident memory,
+the same of the bare workflow, and the ratio of the CPU-seconds.
 """
 
 import argparse
@@ -44,13 +43,10 @@ rule cell:
     shell:
         "train {params.cell} --seed {params.seed} > {output} 2> {log}"
 """
-VARIANTS = {
-    "`-n -q`": ["--quiet"],
-    "`-n -q data`": ["data", "--quiet"],
-    "`-n -q --batch collect_runs=1/10`": ["--batch", "collect_runs=1/10", "--quiet"],
-    "`-n -q --rerun-triggers mtime`": ["--rerun-triggers", "mtime", "--quiet"],
-    "`-n -q --persistence-backend db`": ["--persistence-backend", "db", "--quiet"],
-    "`-n` (every job in words)": [],
+MODES = {
+    "silent": ["--quiet"],  # nothing but errors; the jobs are not even counted
+    "counts": ["--quiet", "rules"],  # the jobs by rule, and not one by one
+    "all": [],
 }
 
 
@@ -62,31 +58,28 @@ class Cost:
     """User and system time."""
     peak_mb: float
     """Largest resident set, in 10⁶ bytes."""
-    jobs: int
-    """Jobs that the run would do."""
-    cells: int
-    """Cells that it would train."""
 
 
 def dry_run(work: Path, *arguments: str | Path) -> Cost:
-    """Plan in the folder `work`, in which nothing was ever made."""
+    """Plan in the folder `work`, in which nothing was ever made; the output goes to out.txt."""
     command = [sys.executable, "-m", "snakemake", "--directory", work, "--cores", "2", "--dry-run"]
-    out = work / "out.txt"
-    with out.open("w") as file:
+    with (work / "out.txt").open("w") as file:
         process = subprocess.Popen(
             [*map(str, [*command, *arguments])], stdout=file, stderr=subprocess.STDOUT
         )
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"error: {' '.join(process.args)} failed; see {out}")
-    stats = dict(re.findall(r"^(total|train_cell) +(\d+)$", out.read_text(), re.MULTILINE))
-    return Cost(
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mb=usage.ru_maxrss * 1024 / 1e6,
-        jobs=int(stats["total"]),
-        cells=int(stats.get("train_cell", 0)),
-    )
+        sys.exit(f"error: {' '.join(process.args)} failed; see {work / 'out.txt'}")
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
+
+
+def counted(work: Path, *arguments: str | Path) -> tuple[int, int]:
+    """Jobs that a run would do, and the cells among them."""
+    dry_run(work, *arguments, *MODES["counts"])
+    output = (work / "out.txt").read_text()
+    jobs = dict(re.findall(r"^(total|train_cell) +(\d+)$", output, re.MULTILINE))
+    return int(jobs["total"]), int(jobs["train_cell"])
 
 
 def least(rounds: list[Cost]) -> Cost:
@@ -111,26 +104,27 @@ def bare(jobs: int, work: Path) -> list[str | Path]:
 
 
 def print_row(*cells: object) -> None:
+    """One row of a Markdown table."""
     print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
-def compare(seeds: list[int], rounds: int, work: Path) -> None:
-    """Print the table of studies beside bare workflows."""
-    print_row("cells", "jobs", "CPU-s", "ms per job", "peak MB", "bare: CPU-s", "MB", "ratio")
-    print_row(*["---"] * 8)
-    start = least([dry_run(work, *bare(1, work), "--quiet") for _ in range(rounds)]).cpu_s
-    for number in seeds:
-        study = study_with(number, work)
-        ours, theirs = [], []
+def compare(seeds: int, modes: list[str], rounds: int, work: Path) -> None:
+    """Print a row per mode for config.yaml with so many seeds."""
+    study = study_with(seeds, work)
+    jobs, cells = counted(work, *study)
+    for mode in modes:
+        ours, theirs, start = [], [], []
         for _ in range(rounds):
-            ours.append(dry_run(work, *study, "--quiet"))
-            theirs.append(dry_run(work, *bare(ours[0].jobs, work), "--quiet"))
+            ours.append(dry_run(work, *study, *MODES[mode]))
+            theirs.append(dry_run(work, *bare(jobs, work), *MODES[mode]))
+            start.append(dry_run(work, *bare(2, work), *MODES[mode]))
         cost, skeleton = least(ours), least(theirs)
         print_row(
-            f"{cost.cells:,}",
-            f"{cost.jobs:,}",
+            f"{cells:,}",
+            f"{jobs:,}",
+            " ".join(["`-n", *MODES[mode]]).replace("--quiet", "-q") + "`",
             f"{cost.cpu_s:.1f}",
-            f"{1000 * (cost.cpu_s - start) / cost.jobs:.2f}",
+            f"{1000 * (cost.cpu_s - least(start).cpu_s) / jobs:.1f}",
             f"{cost.peak_mb:.0f}",
             f"{skeleton.cpu_s:.1f}",
             f"{skeleton.peak_mb:.0f}",
@@ -138,33 +132,20 @@ def compare(seeds: list[int], rounds: int, work: Path) -> None:
         )
 
 
-def compare_variants(seeds: int, rounds: int, work: Path) -> None:
-    """Print the table of what else can be asked of one study."""
-    print_row("", "jobs", "CPU-s", "peak MB")
-    print_row(*["---"] * 4)
-    study = study_with(seeds, work)
-    costs: dict[str, list[Cost]] = {name: [] for name in VARIANTS}
-    for _ in range(rounds):
-        for name, arguments in VARIANTS.items():
-            costs[name].append(dry_run(work, *study, *arguments))
-    for name, found in costs.items():
-        cost = least(found)
-        print_row(name, f"{cost.jobs:,}", f"{cost.cpu_s:.1f}", f"{cost.peak_mb:.0f}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="an empty folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 17, 170], help="of each cell")
+    parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
     parser.add_argument("--rounds", type=int, default=3, help="runs of each plan")
-    parser.add_argument("--variants", action="store_true", help="the second table instead")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYTHONPATH", str(ROOT / "src"))
-    if asked.variants:
-        compare_variants(asked.seeds[0], asked.rounds, asked.work)
-    else:
-        compare(asked.seeds, asked.rounds, asked.work)
+    columns = ("cells", "jobs", "", "CPU-s", "ms per job", "MB", "bare: CPU-s", "MB", "ratio")
+    print_row(*columns)
+    print_row(*["---"] * len(columns))
+    for seeds in asked.seeds:
+        compare(seeds, asked.modes, asked.rounds, asked.work)
 
 
 if __name__ == "__main__":
