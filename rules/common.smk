@@ -1,5 +1,9 @@
 """Shared by all rules: the validated config, the environment of the programs, names of files."""
 
+import gc
+from functools import cache
+from inspect import signature
+
 from snakemake.logging import logger
 from plm_scaling.config.load import validate_config
 from plm_scaling.errors import PlmScalingError
@@ -15,6 +19,10 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     PYTHONPATH=str(ROOT / "src"),
 )
+
+# A plan is a million small objects that live until its end. To look among them for garbage less
+# often than after every 700 new ones saves a sixth of its CPU time and costs no memory.
+gc.set_threshold(100_000)
 
 # The scheduler says these before every job; what a job does, its program says.
 logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to", "Execute ")))
@@ -79,21 +87,30 @@ def computed(*blocks):
     return CONFIG.model_dump_json(include=set(blocks) or None, exclude=where)
 
 
+def signed(function):
+    """The function with its signature noted: Snakemake looks it up three times per job, which for
+    thousands of cells takes longer than what the functions do."""
+    function.__signature__ = signature(function)
+    return function
+
+
 def grows(amount):
     """A resource of which each retry of the job asks for more."""
-    return lambda wildcards, attempt: attempt * amount
+    return signed(lambda wildcards, attempt: attempt * amount)
+
+
+@cache
+def resources_of(cell, attempt):
+    """All resources of a training job; Snakemake asks for them one by one."""
+    return resources(CELLS[cell], LAYOUTS[cell], CONFIG.machine, attempt)
 
 
 def asked(name):
     """A resource of a training job, as a function of the job; None for what it does not ask."""
-
-    def of_job(wildcards, attempt):
-        cell, layout = CELLS[wildcards.cell], LAYOUTS[wildcards.cell]
-        return resources(cell, layout, CONFIG.machine, attempt).get(name)
-
-    return of_job
+    return signed(lambda wildcards, attempt: resources_of(wildcards.cell, attempt).get(name))
 
 
+@signed
 def source_run(wildcards):
     """The record of the cell that a transferred one starts from."""
     source = CELLS[wildcards.cell].init_from

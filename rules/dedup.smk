@@ -9,11 +9,12 @@ POOL = f"{DATA}/pool/{{kind}}/part-{{part}}/part.json"
 DEDUPED = multiext(f"{DATA}/dedup/", "counts.tsv", "tool.json")
 SPLIT = multiext(f"{DATA}/split/", "counts.tsv", "splits.tsv", "tool.json")
 CLEAN = f"{DATA}/clean/{{source}}/counts.tsv"
+CLEAN_OF_KIND = {kind: expand(CLEAN, source=names) for kind, names in KINDS.items()}
 
 
 rule pool_part:
     input:
-        lambda wildcards: expand(CLEAN, source=KINDS[wildcards.kind]),
+        signed(lambda wildcards: CLEAN_OF_KIND[wildcards.kind]),
     output:
         POOL,
     log:
@@ -27,8 +28,8 @@ rule pool_part:
         runtime=grows(240),
     params:
         script=script("pool_part"),
-        clean=lambda wildcards: [f"{DATA}/clean/{name}" for name in KINDS[wildcards.kind]],
-        sources=lambda wildcards: KINDS[wildcards.kind],
+        clean=signed(lambda wildcards: [f"{DATA}/clean/{name}" for name in KINDS[wildcards.kind]]),
+        sources=signed(lambda wildcards: KINDS[wildcards.kind]),
         parts=CONFIG.data.parts,
         folder=subpath(output[0], parent=True),
         stage=DEDUP_VERSION,

@@ -39,7 +39,7 @@ rule train_reference:
 
 rule score_part:
     input:
-        SPLIT,
+        SPLIT[0],  # stands for the others, made with it: fewer files make the plan cheaper
         model=f"{CONFIG.filter.model}/result.json" if OWN_MODEL else NGRAM,
     output:
         SCORES,
@@ -57,7 +57,7 @@ rule score_part:
         script=script("score_part"),
         pool=f"{DATA}/pool/protein",
         split=subpath(input[0], parent=True),
-        model=lambda wildcards, input: CONFIG.filter.model if OWN_MODEL else input.model,
+        model=CONFIG.filter.model if OWN_MODEL else NGRAM,
         redundant="--redundant" if REDUNDANT else "",
         stage=FILTER_VERSION,
     shell:

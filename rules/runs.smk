@@ -35,7 +35,7 @@ rule collect_runs:
 use rule collect_runs as collect_finished_runs with:
     input:
         sweep=f"{RESULTS}/sweep.tsv",
-        records=list(filter(os.path.exists, TRAINED)),
+        records=lambda wildcards: list(filter(os.path.exists, TRAINED)),
     output:
         runs=f"{SO_FAR}/runs.csv",
         curves=f"{SO_FAR}/curves.parquet",

@@ -11,7 +11,7 @@ SELECTION = {"protein": SELECTED[0], "code": SELECTED_CODE}
 
 rule tokenize_part:
     input:
-        lambda wildcards: SELECTION[wildcards.kind],
+        signed(lambda wildcards: SELECTION[wildcards.kind]),
     output:
         TOKENS,
     log:

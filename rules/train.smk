@@ -7,7 +7,8 @@ TRAINED = [f"{RESULTS}/runs/{cell}/result.json" for cell in CELLS]
 
 
 # The layout, what starts it and how often it is saved are parameters of which Snakemake keeps no
-# record, because their functions take `threads`: another machine trains no finished cell again.
+# record, because their functions take `input`: another machine trains no finished cell again. (So it
+# would be with `threads`, but then planning a job would work out all its resources.)
 rule train_cell:
     input:
         manifest=f"{DATA}/tokens/manifest.json",
@@ -31,23 +32,26 @@ rule train_cell:
         cpus_per_task=asked("cpus_per_task"),
     params:
         script=script("train_cell"),
-        cell=lambda wildcards: CELLS[wildcards.cell].to_json(),
-        init_from=lambda wildcards, input: (
-            ["--init-from", os.path.dirname(input.source)] if input.source else []
+        cell=signed(lambda wildcards: CELLS[wildcards.cell].to_json()),
+        init_from=signed(
+            lambda wildcards, input: (
+                ["--init-from", os.path.dirname(input.source)] if input.source else []
+            )
         ),
-        checkpoint_seconds=lambda wildcards, threads: CONFIG.training.checkpoint_seconds,
+        checkpoint_seconds=signed(lambda wildcards, input: CONFIG.training.checkpoint_seconds),
         stage=TRAIN_VERSION,
-        layout=lambda wildcards, threads: LAYOUTS[wildcards.cell].to_json(),
-        launcher=lambda wildcards, threads: launcher(LAYOUTS[wildcards.cell], CONFIG.machine),
-        # of a process; fewer than the machine's where Snakemake has fewer cores
-        threads=lambda wildcards, threads: max(
-            1, threads // processes_per_node(LAYOUTS[wildcards.cell], CONFIG.machine)
+        layout=signed(lambda wildcards, input: LAYOUTS[wildcards.cell].to_json()),
+        launcher=signed(lambda wildcards, input: launcher(LAYOUTS[wildcards.cell], CONFIG.machine)),
+        processes=signed(
+            lambda wildcards, input: processes_per_node(LAYOUTS[wildcards.cell], CONFIG.machine)
         ),
+    # Threads are of a process: fewer than the machine's where Snakemake has fewer cores.
     # exec: a scheduler's signal reaches every process of the job, and a shell would die of it and take
     # the cell along while it saves
     shell:
-        "OMP_NUM_THREADS={params.threads} exec {params.launcher} {params.script:q}"
+        "threads=$(({threads} > {params.processes} ? {threads} / {params.processes} : 1));"
+        " OMP_NUM_THREADS=$threads exec {params.launcher} {params.script:q}"
         " --cell {params.cell:q} --layout {params.layout:q}"
-        " --manifest {input.manifest:q} --threads {params.threads}"
+        " --manifest {input.manifest:q} --threads $threads"
         " --checkpoint-seconds {params.checkpoint_seconds} {params.init_from:q}"
         " --out {output:q} --log {log:q}"

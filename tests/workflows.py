@@ -31,6 +31,12 @@ class Workflow:
     def data(self) -> Path:
         return self.folder / "data" / self.config["data"]["name"]
 
+    def write_config(self) -> Path:
+        """The config as a file, which Snakemake is given."""
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(self.config))
+        return path
+
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake; with `check`, a failure shows its output."""
         process = self.start(*arguments)
@@ -40,11 +46,9 @@ class Workflow:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Snakemake, running."""
-        path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(self.config))
         command = [sys.executable, "-m", "snakemake", *arguments, *self.how()]
         command += ["--snakefile", self.root / "Snakefile"]
-        command += ["--directory", self.folder, "--configfile", path]
+        command += ["--directory", self.folder, "--configfile", self.write_config()]
         return subprocess.Popen(
             [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             cwd=self.folder, env={**os.environ, "OMP_NUM_THREADS": "1"},

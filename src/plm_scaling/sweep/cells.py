@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import chain, product
 from typing import Any
 
@@ -65,8 +65,7 @@ class Cell:
     @property
     def cell(self) -> str:
         """Opaque id: ten hex digits of the SHA-256 of the fields."""
-        canonical = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:10]
 
     @property
     def shape(self) -> Shape:
@@ -84,7 +83,7 @@ class Cell:
 
     def to_json(self) -> str:
         """One line of JSON, as the training program takes it."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(vars(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Cell":

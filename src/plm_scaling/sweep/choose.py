@@ -129,12 +129,11 @@ def _divisions(
 def _with_largest_pass(cell: Cell, one_row: Layout, limit: float) -> Layout:
     """The layout with the largest micro-batch that divides the rows and fits."""
     rows, most = cell.batch_rows // one_row.data, _most_rows(cell, one_row)
-    best = one_row
-    for micro in (n for n in range(2, most + 1) if rows % n == 0):
+    for micro in (n for n in range(most, 1, -1) if rows % n == 0):
         layout = replace(one_row, micro_batch_rows=micro)
         if process_memory(cell, layout).total <= limit:
-            best = layout
-    return best
+            return layout
+    return one_row
 
 
 def _most_rows(cell: Cell, layout: Layout) -> int:

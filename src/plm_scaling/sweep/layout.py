@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from plm_scaling.errors import SweepError
@@ -48,7 +48,7 @@ class Layout:
 
     def to_json(self) -> str:
         """One line of JSON, as the training program takes it."""
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Layout":
