@@ -28,7 +28,9 @@ rule train_cell:
         gpu=asked("gpu"),
         nodes=asked("nodes"),
         mpi=asked("mpi"),
+        tasks=asked("tasks"),
         tasks_per_node=asked("tasks_per_node"),
+        tasks_per_gpu=asked("tasks_per_gpu"),
         cpus_per_task=asked("cpus_per_task"),
     params:
         script=script("train_cell"),

@@ -92,7 +92,7 @@ def copy_of(workflow: Workflow, folder: Path) -> Workflow:
 
 def checkout(root: Path, folder: Path) -> Path:
     """What of the repository a workflow needs, as a fresh clone has it: times are new."""
-    for name in ("rules", "scripts", "src", "config", "envs", "resources"):
+    for name in ("rules", "scripts", "src", "config", "envs", "profiles", "resources"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(root / name, folder / name, ignore=ignored, copy_function=shutil.copyfile)
     for name in ("Snakefile", "config.yaml"):

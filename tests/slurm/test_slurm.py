@@ -1,20 +1,58 @@
-"""The study through a real Slurm: after each fault it is run again, and its tables are those of a
-run without Slurm and without faults.
+"""The study through a real Slurm: undisturbed, and run again after each fault.
+
+Its tables are always those of a run without Slurm.
 """
 
+import re
+import signal
 import subprocess
+import time
 
 import pytest
 from slurm_cluster import wait_until
-from slurm_study import LONGEST, assert_same_tables, job_of
+from slurm_study import LONGEST, SlurmWorkflow, assert_same_tables, job_of
+from workflows import checkout
 
 pytestmark = pytest.mark.slow
+
+# Found by Python at its start: training for GPUs is done on CPUs (tests/cuda_shim.py).
+SITECUSTOMIZE = """
+import sys
+
+if any(word.endswith("train_cell.py") for word in sys.orig_argv):
+    sys.path.append({tests!r})
+    from cuda_shim import cuda_on_cpu
+
+    shim = cuda_on_cpu()
+    shim.__enter__()
+"""
 
 
 def finish(process):
     """Wait for Snakemake; its output."""
     stdout, stderr = process.communicate(timeout=240)
     return process.returncode, stdout + stderr
+
+
+def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluster, tmp_path):
+    workflow = SlurmWorkflow(undisturbed.root, tmp_path, undisturbed.config)
+    cell = SlurmWorkflow.cell(undisturbed, LONGEST)
+    process = workflow.start()
+    workflow.wait_for_checkpoint(cell, seconds=400)
+    number, node = job_of(cluster, cell)
+    said = workflow.status()
+    _, output = process.communicate()
+    assert process.returncode == 0, output
+    row = next(line for line in said.splitlines() if line.startswith(cell))
+    assert re.search(rf"running .* job {number} running on {node}, \d+:\d\d of 5:00$", row)
+    assert re.search(r"^Slurm: \d+ running", said, re.MULTILINE)
+    assert_same_tables(workflow, undisturbed)
+    assert (workflow.results / "report.html").is_file()
+    submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", output)
+    jobs = {row.split("|")[0]: row.split("|") for row in cluster.jobs("%A|%b|%T", "--states=all")}
+    cells = [jobs[number] for number in submitted if jobs[number][1].endswith("gpu:1")]
+    assert len(cells) == 4  # each cell asked for a GPU
+    assert len(submitted) < 22  # 4 cells, 9 other jobs of data, parts and laws in groups
 
 
 def test_unknown_partition_is_said_and_nothing_is_lost(disturbed, undisturbed):
@@ -91,3 +129,91 @@ def test_node_that_dies_costs_what_came_after_the_checkpoint(disturbed, undistur
     assert workflow.record(cell)["starts"][1]["step"] >= step
     assert_same_tables(workflow, undisturbed)
     wait_until(lambda: cluster.nodes()[node] == "idle", "the node again", 60)
+
+
+def test_cell_on_two_nodes_is_started_by_srun_saves_and_goes_on(
+    disturbed, undisturbed, cluster, root, tmp_path, monkeypatch
+):
+    workflow, cell = disturbed
+    workflow.root = checkout(root, tmp_path / "repository")
+    text = SITECUSTOMIZE.format(tests=str(root / "tests"))
+    (workflow.root / "src/sitecustomize.py").write_text(text)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the nodes' names are known to Slurm alone
+    machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
+    workflow.config["machine"] = machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
+    workflow.cell_resources = ("mem_mb=3000", "runtime=5")
+    process = workflow.start()
+    step = workflow.wait_for_checkpoint(cell)
+    number, nodes = job_of(cluster, cell)
+    assert nodes == "n[1-2]"
+    subprocess.run(["scancel", number], check=True)
+    code, output = finish(process)
+    assert code == 0, output
+    record = workflow.record(cell)
+    assert record["starts"][1]["step"] >= step
+    assert (record["layout"]["backend"], record["layout"]["data"]) == ("cuda", 2)
+    one = SlurmWorkflow.record(undisturbed, cell)
+    assert record["loss"] == pytest.approx(one["loss"], abs=1e-4)
+
+
+def test_restart_of_the_controller_loses_nothing(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    workflow.wait_for_checkpoint(cell)
+    cluster.stop_controller()
+    time.sleep(3)  # a few questions of Snakemake's get no answer
+    cluster.start_controller()
+    code, output = finish(process)
+    assert code == 0, output
+    assert len(workflow.record(cell)["starts"]) == 1
+    assert_same_tables(workflow, undisturbed)
+
+
+def test_orphan_of_a_killed_snakemake_is_seen_by_the_second_copy(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    step = workflow.wait_for_checkpoint(cell)
+    number, _ = job_of(cluster, cell)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    workflow.run("--unlock")
+    again = workflow.run("--retries", "0", "train", check=False)
+    assert again.returncode == 1
+    assert f"another run works in results/tiny/runs/{cell}: Slurm job {number}, " in again.stderr
+    wait_until(lambda: number not in cluster.jobs("%A"), "the orphan", 120)
+    workflow.run()
+    assert len(workflow.record(cell)["starts"]) <= 2
+    assert workflow.record(cell)["steps"] > step
+    assert_same_tables(workflow, undisturbed)
+
+
+def test_interrupt_cancels_the_jobs_and_the_next_run_goes_on(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    process = workflow.start()
+    step = workflow.wait_for_checkpoint(cell)
+    process.send_signal(signal.SIGINT)
+    code, _ = finish(process)
+    assert code == 1
+    wait_until(lambda: not cluster.jobs("%A"), "an empty queue", 60)
+    workflow.run()
+    assert workflow.record(cell)["starts"][1]["step"] >= step
+    assert_same_tables(workflow, undisturbed)
+
+
+def test_full_shared_folder_is_said_and_the_next_run_goes_on(disturbed, undisturbed, cluster):
+    workflow, cell = disturbed
+    folder = workflow.results / "runs" / cell
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file systems can be mounted here")
+    try:
+        done = workflow.run("--retries", "0", check=False)
+        assert done.returncode == 1
+        assert "the checkpoint of step" in done.stderr
+        assert "cannot be written: No space left on device" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+        workflow.run()
+        assert_same_tables(workflow, undisturbed)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

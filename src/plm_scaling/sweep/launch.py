@@ -52,7 +52,8 @@ def resources(cell: Cell, layout: Layout, machine: Machine, attempt: int) -> dic
     """Threads and resources of the job on each node; memory and time grow with the attempts.
 
     The names are those of Snakemake's Slurm plugin; `gpu` counts all nodes' GPUs. With `mpi` the
-    plugin leaves starting the processes to the job.
+    plugin leaves starting the processes to the job. It refuses one task per node, so nodes of one
+    GPU are asked for by their tasks in all, which it would take for those of each GPU.
     """
     per_node = processes_per_node(layout, machine)
     asked: dict[str, int | str] = {
@@ -67,9 +68,13 @@ def resources(cell: Cell, layout: Layout, machine: Machine, attempt: int) -> dic
         asked |= {
             "mpi": "srun",
             "nodes": nodes(layout, machine),
-            "tasks_per_node": per_node,
             "cpus_per_task": machine.threads,
         }
+        asked |= (
+            {"tasks_per_node": per_node}
+            if per_node > 1
+            else {"tasks": layout.processes, "tasks_per_gpu": 1}
+        )
     return asked
 
 

@@ -64,6 +64,13 @@ def test_resources_of_several_nodes_are_those_of_each_but_for_the_gpus():
     assert asked["mpi"] == "srun"
 
 
+def test_resources_of_nodes_with_one_gpu_are_asked_for_by_their_tasks():
+    """The plugin refuses tasks_per_node = 1, and takes tasks for those of a GPU."""
+    asked = resources(GPU_CELL, gpus(4), machine(gpus_per_node=1), attempt=1)
+    assert (asked["nodes"], asked["tasks"], asked["tasks_per_gpu"]) == (4, 4, 1)
+    assert "tasks_per_node" not in asked
+
+
 def test_cpu_job_asks_for_the_memory_of_all_its_processes_and_no_gpu():
     cell = cell_of("mlm", Shape(2, 64, 170, 4), batch_rows=64)
     layout = Layout("cpu", 1, 1, 2, 32, "none")
