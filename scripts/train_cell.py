@@ -9,12 +9,12 @@ checkpoint is saved after the running step, and the exit code is 75: run it agai
 """
 
 import argparse
-import warnings
 from pathlib import Path
 
 from plm_scaling.program import run
+from plm_scaling.train.megatron import import_megatron
 
-warnings.filterwarnings("ignore", module="megatron")  # says at import that it found no CUDA library
+import_megatron()
 from plm_scaling.train.cell import train_cell  # noqa: E402
 from plm_scaling.train.process import Place  # noqa: E402
 

@@ -21,5 +21,6 @@ def root() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole pipelines first: they take longest, and the others fill up what is left."""
-    items.sort(key=lambda item: item.path.parent.name not in ("workflow", "slurm"))
+    """What takes longest first, Slurm and whole pipelines; the others fill up what is left."""
+    longest = ["slurm", "workflow"]
+    items.sort(key=lambda item: (*longest, item.path.parent.name).index(item.path.parent.name))

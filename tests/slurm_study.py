@@ -12,9 +12,11 @@ import pandas as pd
 from slurm_cluster import Cluster, wait_until
 from workflows import Workflow
 
+from plm_scaling.train.starts import read_starts
+
 # FLOPs of cells that take seconds, half a minute, and more than the minute that is Slurm's shortest
 # time limit.
-SHORT, LONG, LONGEST = 4e8, 5e9, 2.6e10
+SHORT, LONG, LONGEST = 4e8, 5e9, 2e10
 
 
 @dataclass
@@ -64,14 +66,18 @@ class SlurmWorkflow(Workflow):
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True)
         return done.stdout
 
-    def wait_for_checkpoint(self, cell: str, seconds: float = 120) -> int:
-        """Wait until the cell has a checkpoint; its step."""
-        folder = self.results / "runs" / cell / "checkpoints"
+    def wait_for_checkpoint(self, cell: str, start: int = 1, seconds: float = 400) -> int:
+        """Wait until the cell's `start`-th start has saved a checkpoint of its own; its step."""
+        run = self.results / "runs" / cell
 
         def newest() -> int:
-            return max((int(path.name[5:]) for path in folder.glob("step-*")), default=0)
+            return max((int(path.name[5:]) for path in run.glob("checkpoints/step-*")), default=0)
 
-        wait_until(lambda: newest() > 0, f"a checkpoint of {cell}", seconds)
+        def saved() -> bool:
+            starts = read_starts(run / "starts.json")
+            return len(starts) == start and newest() > starts[-1]["step"]
+
+        wait_until(saved, f"a checkpoint of start {start} of {cell}", seconds)
         return newest()
 
 

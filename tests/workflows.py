@@ -33,8 +33,9 @@ class Workflow:
 
     def write_config(self) -> Path:
         """The config as a file, which Snakemake is given."""
-        path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(self.config))
+        path, text = self.folder / "config.yaml", yaml.safe_dump(self.config)
+        if not path.is_file() or path.read_text() != text:  # others may be reading it
+            path.write_text(text)
         return path
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -187,7 +187,7 @@ def test_data_and_losses_are_the_same_in_a_second_run(finished, fresh):
 
 def test_commands_in_the_log_run_by_hand(finished, tmp_path):
     """The shell command that Snakemake prints for a rule is complete."""
-    output = finished.output.stdout + finished.output.stderr
+    output = finished.output
     line = next(line for line in output.splitlines() if "fit_law.py" in line)
     command = line.removeprefix("Shell command:").strip()
     workflow = copy_of(finished, tmp_path / "copy")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,17 +18,17 @@ from plm_scaling.errors import InferenceError, SweepError
 from plm_scaling.files import read_json
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.layout import Layout
+from plm_scaling.train.megatron import import_megatron
 
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", module="megatron")  # says at import that it found no CUDA
-    from megatron.core.models.gpt import GPTModel
+import_megatron()
+from megatron.core.models.gpt import GPTModel  # noqa: E402
 
-    from plm_scaling.train.batches import Batch
-    from plm_scaling.train.checkpoint import load_weights
-    from plm_scaling.train.losses import model_logits, model_output
-    from plm_scaling.train.model import build_model
-    from plm_scaling.train.process import cpu_process
-    from plm_scaling.train.segments import Segments
+from plm_scaling.train.batches import Batch  # noqa: E402
+from plm_scaling.train.checkpoint import load_weights  # noqa: E402
+from plm_scaling.train.losses import model_logits, model_output  # noqa: E402
+from plm_scaling.train.model import build_model  # noqa: E402
+from plm_scaling.train.process import cpu_process  # noqa: E402
+from plm_scaling.train.segments import Segments  # noqa: E402
 
 
 @dataclass(frozen=True)

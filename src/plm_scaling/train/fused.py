@@ -25,11 +25,12 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.plain = function
-        self.function = function
-        if importlib.util.find_spec("triton") is not None:
-            self.function = torch.compile(function, dynamic=False)
+        self.function: Callable[..., Any] | None = None  # to load the compiler takes seconds
 
     def __call__(self, *arguments: Any) -> Any:
+        if self.function is None:
+            compiles = importlib.util.find_spec("triton") is not None
+            self.function = torch.compile(self.plain, dynamic=False) if compiles else self.plain
         try:
             return self.function(*arguments)
         except torch._dynamo.exc.TorchDynamoException as error:
