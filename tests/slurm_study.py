@@ -74,7 +74,8 @@ class SlurmWorkflow(Workflow):
             return max((int(path.name[5:]) for path in run.glob("checkpoints/step-*")), default=0)
 
         def saved() -> bool:
-            starts = read_starts(run / "starts.json")
+            path = run / "starts.json"
+            starts = read_starts(path) if path.exists() else []
             return len(starts) == start and newest() > starts[-1]["step"]
 
         wait_until(saved, f"a checkpoint of start {start} of {cell}", seconds)
