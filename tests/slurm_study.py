@@ -14,9 +14,7 @@ from workflows import Workflow
 
 from plm_scaling.train.starts import read_starts
 
-# FLOPs of cells that take seconds, half a minute, and more than the minute that is Slurm's shortest
-# time limit.
-SHORT, LONG, LONGEST = 4e8, 5e9, 2e10
+SHORT, LONG = 4e8, 5e9  # FLOPs of cells that take a second, and ten or more
 
 
 @dataclass
@@ -82,13 +80,13 @@ class SlurmWorkflow(Workflow):
         return newest()
 
 
-def job_of(cluster: Cluster, cell: str) -> tuple[str, str]:
+def job_of(cluster: Cluster, cell: str, seconds: float = 60) -> tuple[str, str]:
     """Number and node of the job that trains a cell; waits for it."""
 
     def lines() -> list[str]:
         return [line for line in cluster.jobs("%A %T %N %k") if cell in line and "RUN" in line]
 
-    wait_until(lambda: bool(lines()), f"a running job of {cell}")
+    wait_until(lambda: bool(lines()), f"a running job of {cell}", seconds)
     number, _, node, _ = lines()[0].split()
     return number, node
 

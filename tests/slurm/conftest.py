@@ -4,7 +4,7 @@ import time
 
 import pytest
 from slurm_cluster import Cluster, reason_why_not
-from slurm_study import LONG, LONGEST, SHORT, SlurmWorkflow
+from slurm_study import LONG, SHORT, SlurmWorkflow
 from workflows import Workflow, take, tiny_config, write_sources
 
 SEQUENCES = 200  # per source
@@ -21,7 +21,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def undisturbed(root, tmp_path_factory):
-    """A study of four cells, run on this machine without Slurm."""
+    """A study of three cells, run on this machine without Slurm."""
     folder = tmp_path_factory.mktemp("undisturbed")
     files = {}
     for name in ("uniref_demo", "metagenome_demo"):
@@ -30,7 +30,7 @@ def undisturbed(root, tmp_path_factory):
     config = tiny_config(root, write_sources(folder, files))
     config["sweep"] |= {"objectives": ["clm"], "budgets_flops": [SHORT], "sizes": ["b", "c"]}
     cell = {"corpus": "demo", "recipe": "study", "objective": "clm", "size": "b"}
-    config["sweep"]["extra"] = [cell | {"flops": LONG}, cell | {"flops": LONGEST}]
+    config["sweep"]["extra"] = [cell | {"flops": LONG}]
     config["training"]["checkpoint_seconds"] = 1
     config["laws"]["fits"] = ["isoflop"]  # others ask for more runs
     workflow = Workflow(root, folder, config)
@@ -39,10 +39,10 @@ def undisturbed(root, tmp_path_factory):
 
 
 @pytest.fixture
-def disturbed(undisturbed, cluster, tmp_path, request):
-    """A copy of the study in which a cell of LONG is to be trained again: (study, cell)."""
-    workflow = SlurmWorkflow.copy_of(undisturbed, tmp_path)
-    cell = workflow.cell(getattr(request, "param", LONG))
+def disturbed(undisturbed, cluster, tmp_path):
+    """A copy of the study in which the cell of LONG is to be trained again: (study, cell)."""
+    workflow = SlurmWorkflow.copy_of(undisturbed, tmp_path / "study")
+    cell = workflow.cell(LONG)
     workflow.forget(cell)
     yield workflow, cell
     end = time.monotonic() + 60

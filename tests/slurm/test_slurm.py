@@ -10,22 +10,48 @@ import time
 
 import pytest
 from slurm_cluster import wait_until
-from slurm_study import LONGEST, SlurmWorkflow, assert_same_tables, job_of
+from slurm_study import LONG, SlurmWorkflow, assert_same_tables, job_of
 from workflows import checkout
 
 pytestmark = pytest.mark.slow
 
-# Found by Python at its start: training for GPUs is done on CPUs (tests/cuda_shim.py).
-SITECUSTOMIZE = """
-import sys
+# Before training begins, most of the minute that is Slurm's shortest time limit goes by.
+LATE = """
+import os, time
+from plm_scaling.train.megatron import import_megatron
+from plm_scaling.train.stop import seconds_left_of_job
 
-if any(word.endswith("train_cell.py") for word in sys.orig_argv):
-    sys.path.append({tests!r})
-    from cuda_shim import cuda_on_cpu
-
-    shim = cuda_on_cpu()
-    shim.__enter__()
+starts = os.path.join(os.path.dirname(sys.orig_argv[sys.orig_argv.index("--out") + 1]), "starts.json")
+import_megatron()
+import plm_scaling.train.cell
+while not os.path.exists(starts) and seconds_left_of_job() > 18:
+    time.sleep(0.2)
 """
+
+# Training for GPUs is done on CPUs.
+SHIM = """
+sys.path.append({tests!r})
+from cuda_shim import cuda_on_cpu
+
+shim = cuda_on_cpu()
+shim.__enter__()
+"""
+
+
+def with_start(root, folder, program):
+    """A copy of the repository in which Python runs `program` before a cell is trained."""
+    copy = checkout(root, folder)
+    lines = [f"    {line}" if line else "" for line in program.strip().splitlines()]
+    text = "\n".join(
+        [
+            "import sys",
+            "",
+            'if any(word.endswith("train_cell.py") for word in sys.orig_argv):',
+            *lines,
+        ]
+    )
+    copy.joinpath("src/sitecustomize.py").write_text(text + "\n")
+    return copy
 
 
 def finish(process):
@@ -34,17 +60,23 @@ def finish(process):
     return process.returncode, stdout + stderr
 
 
-def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluster, tmp_path):
-    """Also after a submission that was refused, and with a cell that meets its time limit."""
-    workflow = SlurmWorkflow(undisturbed.root, tmp_path, undisturbed.config)
+def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluster, root, tmp_path):
+    """Though a submission was refused, the controller restarted and a cell met its time limit."""
+    workflow = SlurmWorkflow(undisturbed.root, tmp_path / "study", undisturbed.config)
+    workflow.folder.mkdir()
     refused = workflow.run("--default-resources", "slurm_partition=nowhere", check=False)
     assert refused.returncode == 1
     assert "invalid partition specified: nowhere" in refused.stderr
 
+    workflow.root = with_start(root, tmp_path / "repository", LATE)
     workflow.cell_resources = ("gpu=1", "mem_mb=1500", "runtime=1")
     process = workflow.start("--retries", "20")  # as many as a slow machine needs
-    cell = SlurmWorkflow.cell(undisturbed, LONGEST)
-    workflow.wait_for_checkpoint(cell)
+    cell = SlurmWorkflow.cell(undisturbed, LONG)
+    job_of(cluster, cell, seconds=400)
+    cluster.stop_controller()
+    time.sleep(2)  # a few questions of Snakemake's get no answer
+    cluster.start_controller()
+    workflow.wait_for_checkpoint(cell, start=2)
     number, node = job_of(cluster, cell)
     said = workflow.status()
     code, output = finish(process)
@@ -54,26 +86,19 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     assert re.search(rf"running .* job {number} running on {node}, 0:\d\d of 1:00$", row)
     assert re.search(r"^Slurm: \d+ running", said, re.MULTILINE)
     assert "its job ends" in output
-    starts = workflow.record(cell)["starts"]
-    assert len(starts) > 1
-    assert starts[1]["step"] > 0
+    assert workflow.record(cell)["starts"][1]["step"] > 0
     assert_same_tables(workflow, undisturbed)
     assert (workflow.results / "report.html").is_file()
 
     submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", output)
-    jobs = {row.split("|")[0]: row.split("|") for row in cluster.jobs("%A|%b|%T", "--states=all")}
-    cells = [number for number in submitted if jobs[number][1].endswith("gpu:1")]
-    runs = [
-        workflow.record(path.parent.name) for path in workflow.results.glob("runs/*/result.json")
-    ]
-    again = sum(run["restarts"] for run in runs)
-    assert len(cells) == 4 + again  # each cell asked for a GPU
+    jobs = dict(line.split("|") for line in cluster.jobs("%A|%b", "--states=all"))
+    cells = [number for number in submitted if jobs[number].endswith("gpu:1")]
+    runs = [workflow.record(path.name) for path in (workflow.results / "runs").iterdir()]
+    assert len(cells) == sum(1 + run["restarts"] for run in runs)  # each asked for a GPU
     assert len(submitted) - len(cells) <= 12  # parts and laws in groups
 
 
-def test_running_cell_is_cancelled_preempted_and_loses_controller_and_node(
-    disturbed, undisturbed, cluster
-):
+def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undisturbed, cluster):
     workflow, cell = disturbed
     process = workflow.start()
     steps = [workflow.wait_for_checkpoint(cell)]
@@ -85,9 +110,6 @@ def test_running_cell_is_cancelled_preempted_and_loses_controller_and_node(
     subprocess.run(preempting, check=True, capture_output=True)
 
     steps.append(workflow.wait_for_checkpoint(cell, start=3))
-    cluster.stop_controller()
-    time.sleep(3)  # a few questions of Snakemake's get no answer
-    cluster.start_controller()
     node = job_of(cluster, cell)[1]
     cluster.kill_node(node)
     code, output = finish(process)
@@ -166,9 +188,8 @@ def test_cell_on_two_nodes_is_started_by_srun_saves_and_goes_on(
     disturbed, undisturbed, cluster, root, tmp_path, monkeypatch
 ):
     workflow, cell = disturbed
-    workflow.root = checkout(root, tmp_path / "repository")
-    text = SITECUSTOMIZE.format(tests=str(root / "tests"))
-    (workflow.root / "src/sitecustomize.py").write_text(text)
+    program = SHIM.format(tests=str(root / "tests"))
+    workflow.root = with_start(root, tmp_path / "repository", program)
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the nodes' names are known to Slurm alone
     machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
     workflow.config["machine"] = machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
