@@ -6,6 +6,7 @@ Its tables are always those of a run without Slurm.
 import re
 import signal
 import subprocess
+import textwrap
 import time
 
 import pytest
@@ -21,10 +22,10 @@ import os, time
 from plm_scaling.train.megatron import import_megatron
 from plm_scaling.train.stop import seconds_left_of_job
 
-starts = os.path.join(os.path.dirname(sys.orig_argv[sys.orig_argv.index("--out") + 1]), "starts.json")
+run = os.path.dirname(sys.orig_argv[sys.orig_argv.index("--out") + 1])
 import_megatron()
 import plm_scaling.train.cell
-while not os.path.exists(starts) and seconds_left_of_job() > 18:
+while not os.path.exists(run + "/starts.json") and seconds_left_of_job() > 18:
     time.sleep(0.2)
 """
 
@@ -41,16 +42,9 @@ shim.__enter__()
 def with_start(root, folder, program):
     """A copy of the repository in which Python runs `program` before a cell is trained."""
     copy = checkout(root, folder)
-    lines = [f"    {line}" if line else "" for line in program.strip().splitlines()]
-    text = "\n".join(
-        [
-            "import sys",
-            "",
-            'if any(word.endswith("train_cell.py") for word in sys.orig_argv):',
-            *lines,
-        ]
-    )
-    copy.joinpath("src/sitecustomize.py").write_text(text + "\n")
+    condition = 'if any(word.endswith("train_cell.py") for word in sys.orig_argv):'
+    text = "\n".join(["import sys", condition, textwrap.indent(program, "    ")])
+    copy.joinpath("src/sitecustomize.py").write_text(text)
     return copy
 
 
