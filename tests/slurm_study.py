@@ -41,6 +41,16 @@ class SlurmWorkflow(Workflow):
             *(f"train_cell:{ask}" for ask in self.cell_resources),
         ]
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Snakemake, running, with its output in a file: a pipe that nobody reads would fill up."""
+        with self.folder.joinpath("said.txt").open("w") as said:
+            return self.start(*arguments, stdout=said, stderr=subprocess.STDOUT)
+
+    def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
+        """Wait for what was begun; its exit code and output."""
+        code = process.wait(timeout=400)
+        return code, self.folder.joinpath("said.txt").read_text()
+
     def cell(self, flops: float) -> str:
         """Name of the cell of these FLOPs."""
         sweep = pd.read_csv(self.results / "sweep.tsv", sep="\t")

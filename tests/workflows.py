@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from source_tables import local_row, write_table
@@ -45,13 +46,15 @@ class Workflow:
         assert process.returncode == 0 or not check, stdout + stderr
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stdout: Any = subprocess.PIPE, stderr: Any = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         """Snakemake, running."""
         command = [sys.executable, "-m", "snakemake", *arguments, *self.how()]
         command += ["--snakefile", self.root / "Snakefile"]
         command += ["--directory", self.folder, "--configfile", self.write_config()]
         return subprocess.Popen(
-            [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [*map(str, command)], stdout=stdout, stderr=stderr, text=True,
             cwd=self.folder, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 

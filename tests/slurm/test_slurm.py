@@ -48,12 +48,6 @@ def with_start(root, folder, program):
     return copy
 
 
-def finish(process):
-    """Wait for Snakemake; its output."""
-    stdout, stderr = process.communicate(timeout=400)
-    return process.returncode, stdout + stderr
-
-
 def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluster, root, tmp_path):
     """Though a submission was refused, the controller restarted and a cell met its time limit."""
     workflow = SlurmWorkflow(undisturbed.root, tmp_path / "study", undisturbed.config)
@@ -64,7 +58,7 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
 
     workflow.root = with_start(root, tmp_path / "repository", LATE)
     workflow.cell_resources = ("gpu=1", "mem_mb=1500", "runtime=1")
-    process = workflow.start("--retries", "20")  # as many as a slow machine needs
+    process = workflow.begin("--retries", "20")  # as many as a slow machine needs
     cell = SlurmWorkflow.cell(undisturbed, LONG)
     job_of(cluster, cell, seconds=400)
     cluster.stop_controller()
@@ -73,7 +67,7 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     workflow.wait_for_checkpoint(cell, start=2)
     number, node = job_of(cluster, cell)
     said = workflow.status()
-    code, output = finish(process)
+    code, output = workflow.end(process)
     assert code == 0, output
 
     row = next(line for line in said.splitlines() if line.startswith(cell))
@@ -89,12 +83,12 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     cells = [number for number in submitted if jobs[number].endswith("gpu:1")]
     runs = [workflow.record(path.name) for path in (workflow.results / "runs").iterdir()]
     assert len(cells) == sum(1 + run["restarts"] for run in runs)  # each asked for a GPU
-    assert len(submitted) - len(cells) <= 12  # parts and laws in groups
+    assert len(submitted) - len(cells) <= 15  # parts and laws in groups
 
 
 def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undisturbed, cluster):
     workflow, cell = disturbed
-    process = workflow.start()
+    process = workflow.begin()
     steps = [workflow.wait_for_checkpoint(cell)]
     subprocess.run(["scancel", job_of(cluster, cell)[0]], check=True)
 
@@ -106,7 +100,7 @@ def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undistu
     steps.append(workflow.wait_for_checkpoint(cell, start=3))
     node = job_of(cluster, cell)[1]
     cluster.kill_node(node)
-    code, output = finish(process)
+    code, output = workflow.end(process)
     cluster.start_node(node)
     assert code == 0, output
     starts = workflow.record(cell)["starts"]
@@ -119,18 +113,18 @@ def test_interrupt_cancels_the_jobs_and_an_orphan_is_seen_by_the_second_copy(
     disturbed, undisturbed, cluster
 ):
     workflow, cell = disturbed
-    process = workflow.start()
+    process = workflow.begin()
     step = workflow.wait_for_checkpoint(cell)
     process.send_signal(signal.SIGINT)
-    code, _ = finish(process)
+    code, _ = workflow.end(process)
     assert code == 1
     wait_until(lambda: not cluster.jobs("%A"), "an empty queue", 60)
 
-    process = workflow.start()
+    process = workflow.begin()
     workflow.wait_for_checkpoint(cell, start=2)
     number, _ = job_of(cluster, cell)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.wait()
     workflow.run("--unlock")
     again = workflow.run("--retries", "0", "train", check=False)
     assert again.returncode == 1
@@ -188,12 +182,12 @@ def test_cell_on_two_nodes_is_started_by_srun_saves_and_goes_on(
     machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
     workflow.config["machine"] = machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
     workflow.cell_resources = ("mem_mb=3000", "runtime=5")
-    process = workflow.start(f"results/tiny/runs/{cell}/result.json")
+    process = workflow.begin(f"results/tiny/runs/{cell}/result.json")
     step = workflow.wait_for_checkpoint(cell)
     number, nodes = job_of(cluster, cell)
     assert nodes == "n[1-2]"
     subprocess.run(["scancel", number], check=True)
-    code, output = finish(process)
+    code, output = workflow.end(process)
     assert code == 0, output
     record = workflow.record(cell)
     assert record["starts"][1]["step"] >= step
