@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(root, tmp_path):
     config = yaml.safe_load((root / "config/data-constrained.yaml").read_text())
+    config["sweep"]["budgets_flops"] = [2e9]  # a quarter of its smallest
     workflow = Workflow(root, tmp_path, config)
     workflow.run("data")
     manifest = json.loads((workflow.data / "tokens/manifest.json").read_text())
@@ -30,7 +31,7 @@ def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(roo
     assert train["code_demo"]["kind"] == "code"
     workflow.run("results/data-constrained/sweep.tsv")
     sweep = pd.read_csv(workflow.results / "sweep.tsv", sep="\t")
-    chosen = sweep[(sweep.flops_budget == 9e9) & (sweep["size"] == "3.3k")]
+    chosen = sweep[(sweep.flops_budget == 2e9) & (sweep["size"] == "1.3k")]
     chosen = chosen[chosen.objective == "clm"].set_index("corpus")
     for corpus in ("repeat", "code"):
         cell = chosen.loc[corpus, "cell"]
