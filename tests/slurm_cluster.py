@@ -157,6 +157,12 @@ class Cluster:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 
+    def resources_of(self, job: str) -> str:
+        """What a running job asked for beside CPUs and memory, such as `gres:gpu:1`."""
+        command = ["squeue", "--noheader", "--jobs", job, "--Format", "tres-per-job"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
     def _configure(self) -> None:
         host = platform.node().split(".")[0]
         for name in ("state", *(f"spool-{node}" for node in NODES)):

@@ -66,6 +66,7 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     cluster.start_controller()
     workflow.wait_for_checkpoint(cell, start=2)
     number, node = job_of(cluster, cell)
+    assert cluster.resources_of(number) == "gres:gpu:1"
     said = workflow.status()
     code, output = workflow.end(process)
     assert code == 0, output
@@ -78,12 +79,11 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     assert_same_tables(workflow, undisturbed)
     assert (workflow.results / "report.html").is_file()
 
-    submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", output)
-    jobs = dict(line.split("|") for line in cluster.jobs("%A|%b", "--states=all"))
-    cells = [number for number in submitted if jobs[number].endswith("gpu:1")]
+    submitted = re.findall(r"has been submitted with SLURM jobid \d+ \(log: (\S+)\)", output)
+    cells = sum("rule_train_cell" in log for log in submitted)
     runs = [workflow.record(path.name) for path in (workflow.results / "runs").iterdir()]
-    assert len(cells) == sum(1 + run["restarts"] for run in runs)  # each asked for a GPU
-    assert len(submitted) - len(cells) <= 15  # parts and laws in groups
+    assert cells == sum(1 + run["restarts"] for run in runs)
+    assert len(submitted) - cells <= 15  # parts and laws in groups
 
 
 def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undisturbed, cluster):
