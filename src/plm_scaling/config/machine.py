@@ -69,9 +69,3 @@ class Machine(Block):
         if self.gpu not in GPUS:
             raise ValueError(f"gpu: unknown GPU {self.gpu!r}; there are {', '.join(GPUS)}")
         return self
-
-    @model_validator(mode="after")
-    def _one_gpu_per_node_is_one_gpu(self) -> Self:
-        if self.gpus_per_node == 1 and self.max_gpus > 1:
-            raise ValueError("max_gpus: several nodes need more than one GPU on each; set it to 1")
-        return self

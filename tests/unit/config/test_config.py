@@ -79,7 +79,6 @@ def test_config_of_the_repository_is_valid(root, name):
         ("machine.backend", "gpu", ["machine.backend", "'gpu'"]),
         ("machine.utilisation.0.value", 1.5, ["utilisation", "at most 1"]),
         ("machine.utilisation.0.from_parameters", 5, ["utilisation", "from_parameters"]),
-        ("machine.gpus_per_node", 1, ["max_gpus", "set it to 1"]),
         ("machine.layouts", {"7.3B": {"tensor": 2}}, ["unknown size '7.3B'", "7.2B"]),
         ("machine.layouts", {"7.2B": {"tensors": 2}}, ["machine.layouts.7.2B.tensors", "'tensor'"]),
     ],
