@@ -35,7 +35,8 @@ class SlurmWorkflow(Workflow):
         return [
             *("--profile", self.root / "profiles/slurm", "--max-threads", "2"),
             *("--slurm-status-command", "squeue", "--seconds-between-status-checks", "1"),
-            *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"),
+            # As long as most jobs take here: after each look the plugin waits ten seconds longer.
+            *("--slurm-init-seconds-before-status-checks", "10", "--latency-wait", "5"),
             *("--set-resources", *(f"{rule}:mem_mb=2000" for rule in each)),
             *(f"{rule}:mem_mb=1500" for rule in parts),  # several at once on these nodes
             *(f"train_cell:{ask}" for ask in self.cell_resources),
