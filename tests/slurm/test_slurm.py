@@ -144,7 +144,7 @@ def test_interrupt_cancels_the_jobs_and_an_orphan_is_seen_by_the_second_copy(
 def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
     workflow, cell = disturbed
     # The outer and the inner Snakemake count as well.
-    workflow.cell_resources = ("gpu=1", "mem_mb=450*attempt", "runtime=5")
+    workflow.cell_resources = ("gpu=1", "mem_mb=350*attempt", "runtime=5")
     assert workflow.run("--retries", "0", check=False).returncode == 1
     assert f"failed: train_cell (results/tiny/runs/{cell}/result.json): out of memory; " in (
         workflow.status()
