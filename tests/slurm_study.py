@@ -53,9 +53,9 @@ class SlurmWorkflow(Workflow):
         return code, self.folder.joinpath("said.txt").read_text()
 
     def cell(self, flops: float) -> str:
-        """Name of the cell of these FLOPs."""
+        """Name of the cell of size b and these FLOPs."""
         sweep = pd.read_csv(self.results / "sweep.tsv", sep="\t")
-        (cell,) = sweep.cell[sweep.flops_budget == flops]
+        (cell,) = sweep.cell[(sweep.flops_budget == flops) & (sweep["size"] == "b")]
         return str(cell)
 
     def forget(self, cell: str) -> None:
