@@ -10,7 +10,7 @@ from workflows import Workflow, take, tiny_config, write_sources
 SEQUENCES = 200  # per source
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Two nodes, until the last test of this folder is done."""
     if why_not := reason_why_not():
@@ -19,7 +19,7 @@ def cluster(tmp_path_factory):
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def undisturbed(root, tmp_path_factory):
     """A study of three cells, run on this machine without Slurm."""
     folder = tmp_path_factory.mktemp("undisturbed")
