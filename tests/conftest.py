@@ -1,5 +1,6 @@
 """Shared by all tests."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ __all__ = ["published"]  # a fixture
 
 settings.register_profile("shared", deadline=None)  # machines are shared; no test times code
 settings.load_profile("shared")
+
+# In the background of a shell an interrupt may be ignored, and programs that tests start inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 

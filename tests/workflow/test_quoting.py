@@ -18,8 +18,8 @@ PLAIN = {
     *("params.huber_delta", "params.launcher", "params.length_bins", "params.level"),
     *("params.max_length", "params.max_rejected_fraction", "params.max_unknown_fraction"),
     *("params.min_distinct_3mer_ratio", "params.min_length", "params.min_seq_id", "params.order"),
-    *("params.parts", "params.perplexity_quantiles", "params.redundant", "params.seed"),
-    *("params.reference_fraction", "params.sensitivity", "params.shard_rows", "params.threads"),
+    *("params.parts", "params.perplexity_quantiles", "params.processes", "params.redundant"),
+    *("params.reference_fraction", "params.seed", "params.sensitivity", "params.shard_rows"),
     "params.valid_fraction",
 }
 
