@@ -12,7 +12,7 @@ __all__ = ["published"]  # a fixture
 settings.register_profile("shared", deadline=None)  # machines are shared; no test times code
 settings.load_profile("shared")
 
-# In the background of a shell an interrupt may be ignored, and programs that tests start inherit it.
+# A shell may have its background ignore interrupts, which programs that tests start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
