@@ -1,8 +1,6 @@
 """Shared by all rules: the validated config, the environment of the programs, names of files."""
 
-import gc
 from functools import cache
-from inspect import signature
 
 from snakemake.logging import logger
 from plm_scaling.config.load import validate_config
@@ -19,10 +17,6 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     PYTHONPATH=str(ROOT / "src"),
 )
-
-# A plan is a million small objects that live until its end. To look among them for garbage less
-# often than after every 700 new ones saves a sixth of its CPU time and costs no memory.
-gc.set_threshold(100_000)
 
 # The scheduler says these before every job; what a job does, its program says.
 logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to", "Execute ")))
@@ -87,16 +81,9 @@ def computed(*blocks):
     return CONFIG.model_dump_json(include=set(blocks) or None, exclude=where)
 
 
-def signed(function):
-    """The function with its signature noted: Snakemake looks it up three times per job, which for
-    thousands of cells takes longer than what the functions do."""
-    function.__signature__ = signature(function)
-    return function
-
-
 def grows(amount):
     """A resource of which each retry of the job asks for more."""
-    return signed(lambda wildcards, attempt: attempt * amount)
+    return lambda wildcards, attempt: attempt * amount
 
 
 @cache
@@ -107,10 +94,9 @@ def resources_of(cell, attempt):
 
 def asked(name):
     """A resource of a training job, as a function of the job; None for what it does not ask."""
-    return signed(lambda wildcards, attempt: resources_of(wildcards.cell, attempt).get(name))
+    return lambda wildcards, attempt: resources_of(wildcards.cell, attempt).get(name)
 
 
-@signed
 def source_run(wildcards):
     """The record of the cell that a transferred one starts from."""
     source = CELLS[wildcards.cell].init_from

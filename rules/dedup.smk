@@ -14,7 +14,7 @@ CLEAN_OF_KIND = {kind: expand(CLEAN, source=names) for kind, names in KINDS.item
 
 rule pool_part:
     input:
-        signed(lambda wildcards: CLEAN_OF_KIND[wildcards.kind]),
+        lambda wildcards: CLEAN_OF_KIND[wildcards.kind],
     output:
         POOL,
     log:
@@ -28,8 +28,8 @@ rule pool_part:
         runtime=grows(240),
     params:
         script=script("pool_part"),
-        clean=signed(lambda wildcards: [f"{DATA}/clean/{name}" for name in KINDS[wildcards.kind]]),
-        sources=signed(lambda wildcards: KINDS[wildcards.kind]),
+        clean=lambda wildcards: [f"{DATA}/clean/{name}" for name in KINDS[wildcards.kind]],
+        sources=lambda wildcards: KINDS[wildcards.kind],
         parts=CONFIG.data.parts,
         folder=subpath(output[0], parent=True),
         stage=DEDUP_VERSION,

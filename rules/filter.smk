@@ -57,7 +57,7 @@ rule score_part:
         script=script("score_part"),
         pool=f"{DATA}/pool/protein",
         split=subpath(input[0], parent=True),
-        model=signed(lambda wildcards, input: CONFIG.filter.model if OWN_MODEL else input.model),
+        model=lambda wildcards, input: CONFIG.filter.model if OWN_MODEL else input.model,
         redundant="--redundant" if REDUNDANT else "",
         stage=FILTER_VERSION,
     shell:

@@ -11,7 +11,7 @@ SELECTION = {"protein": SELECTED[0], "code": SELECTED_CODE}
 
 rule tokenize_part:
     input:
-        signed(lambda wildcards: SELECTION[wildcards.kind]),
+        lambda wildcards: SELECTION[wildcards.kind],
     output:
         TOKENS,
     log:

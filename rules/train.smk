@@ -34,18 +34,16 @@ rule train_cell:
         cpus_per_task=asked("cpus_per_task"),
     params:
         script=script("train_cell"),
-        cell=signed(lambda wildcards: CELLS[wildcards.cell].to_json()),
-        init_from=signed(
-            lambda wildcards, input: (
-                ["--init-from", os.path.dirname(input.source)] if input.source else []
-            )
+        cell=lambda wildcards: CELLS[wildcards.cell].to_json(),
+        init_from=lambda wildcards, input: (
+            ["--init-from", os.path.dirname(input.source)] if input.source else []
         ),
-        checkpoint_seconds=signed(lambda wildcards, input: CONFIG.training.checkpoint_seconds),
+        checkpoint_seconds=lambda wildcards, input: CONFIG.training.checkpoint_seconds,
         stage=TRAIN_VERSION,
-        layout=signed(lambda wildcards, input: LAYOUTS[wildcards.cell].to_json()),
-        launcher=signed(lambda wildcards, input: launcher(LAYOUTS[wildcards.cell], CONFIG.machine)),
-        processes=signed(
-            lambda wildcards, input: processes_per_node(LAYOUTS[wildcards.cell], CONFIG.machine)
+        layout=lambda wildcards, input: LAYOUTS[wildcards.cell].to_json(),
+        launcher=lambda wildcards, input: launcher(LAYOUTS[wildcards.cell], CONFIG.machine),
+        processes=lambda wildcards, input: processes_per_node(
+            LAYOUTS[wildcards.cell], CONFIG.machine
         ),
     # Threads are of a process: fewer than the machine's where Snakemake has fewer cores.
     # exec: a scheduler's signal reaches every process of the job, and a shell would die of it and take
