@@ -1,7 +1,5 @@
 """Shared by all rules: the validated config, the environment of the programs, names of files."""
 
-from functools import cache
-
 from snakemake.logging import logger
 from plm_scaling.config.load import validate_config
 from plm_scaling.errors import PlmScalingError
@@ -86,15 +84,14 @@ def grows(amount):
     return lambda wildcards, attempt: attempt * amount
 
 
-@cache
-def resources_of(cell, attempt):
-    """All resources of a training job; Snakemake asks for them one by one."""
-    return resources(CELLS[cell], LAYOUTS[cell], CONFIG.machine, attempt)
-
-
 def asked(name):
     """A resource of a training job, as a function of the job; None for what it does not ask."""
-    return lambda wildcards, attempt: resources_of(wildcards.cell, attempt).get(name)
+
+    def of_job(wildcards, attempt):
+        cell, layout = CELLS[wildcards.cell], LAYOUTS[wildcards.cell]
+        return resources(cell, layout, CONFIG.machine, attempt).get(name)
+
+    return of_job
 
 
 def source_run(wildcards):

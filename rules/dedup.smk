@@ -9,12 +9,11 @@ POOL = f"{DATA}/pool/{{kind}}/part-{{part}}/part.json"
 DEDUPED = multiext(f"{DATA}/dedup/", "counts.tsv", "tool.json")
 SPLIT = multiext(f"{DATA}/split/", "counts.tsv", "splits.tsv", "tool.json")
 CLEAN = f"{DATA}/clean/{{source}}/counts.tsv"
-CLEAN_OF_KIND = {kind: expand(CLEAN, source=names) for kind, names in KINDS.items()}
 
 
 rule pool_part:
     input:
-        lambda wildcards: CLEAN_OF_KIND[wildcards.kind],
+        lambda wildcards: expand(CLEAN, source=KINDS[wildcards.kind]),
     output:
         POOL,
     log:

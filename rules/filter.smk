@@ -39,7 +39,7 @@ rule train_reference:
 
 rule score_part:
     input:
-        SPLIT[0],  # stands for the others, made with it: fewer files make the plan cheaper
+        SPLIT,
         model=f"{CONFIG.filter.model}/result.json" if OWN_MODEL else NGRAM,
     output:
         SCORES,
