@@ -1,7 +1,7 @@
 """Protein sequences to scaling laws.
 
-Targets: all (the study's report), data, plan, train, laws, report, published (the laws of Cheng et
-al. 2024 from their released logs). Rules are in rules/, one file per stage; what is computed comes
+Targets: all (the study's report), download, data, plan, train, laws, report, published (the laws of
+Cheng et al. 2024 from their released logs). Rules are in rules/, one file per stage; what is computed comes
 from the config, how it is run from a profile.
 """
 
@@ -37,6 +37,7 @@ include: "rules/published.smk"
 
 localrules:
     all,
+    download,
     data,
     plan,
     train,
@@ -49,6 +50,11 @@ rule all:
     default_target: True
     input:
         rules.make_report.output,
+
+
+rule download:
+    input:
+        expand(rules.fetch_source.output, file=FILE_FACTS),
 
 
 rule data:

@@ -1,13 +1,15 @@
 """Shared by all rules: the validated config, the environment of the programs, names of files."""
 
+import gc
+
 from snakemake.logging import logger
 from plm_scaling.config.load import validate_config
 from plm_scaling.errors import PlmScalingError
 from plm_scaling.files import sha256_of
 from plm_scaling.sources.table import find_source
 from plm_scaling.sweep.cells import plan_cells
-from plm_scaling.sweep.choose import choose_layout
-from plm_scaling.sweep.launch import resources
+from plm_scaling.sweep.choose import choose_layouts
+from plm_scaling.sweep.launch import launcher, processes_per_node, resources
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
@@ -16,13 +18,16 @@ os.environ.update(
     PYTHONPATH=str(ROOT / "src"),
 )
 
+# Planning makes millions of objects, and none that only a collection could free.
+gc.set_threshold(1_000_000)
+
 # The scheduler says these before every job; what a job does, its program says.
 logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to", "Execute ")))
 
 try:
     CONFIG = validate_config(config, "config")
     CELLS = plan_cells(CONFIG)
-    LAYOUTS = {name: choose_layout(cell, CONFIG.machine) for name, cell in CELLS.items()}
+    LAYOUTS = dict(zip(CELLS, choose_layouts(CELLS.values(), CONFIG.machine)))
     SOURCE_TABLE = ROOT / CONFIG.data.sources
     DOWNSTREAM = CONFIG.split.downstream
     SOURCE = {name: find_source(SOURCE_TABLE, name) for name in [*CONFIG.sources, *DOWNSTREAM]}
@@ -92,6 +97,21 @@ def asked(name):
         return resources(cell, layout, CONFIG.machine, attempt).get(name)
 
     return of_job
+
+
+def start_of(wildcards, input):
+    """How a cell is started and how often it is saved.
+
+    Snakemake keeps no record of it, because `input` is among the arguments: another machine trains
+    no finished cell again. (With `threads` in its place planning a job would work out all its resources.)
+    """
+    layout = LAYOUTS[wildcards.cell]
+    return {
+        "launcher": launcher(layout, CONFIG.machine),
+        "processes": processes_per_node(layout, CONFIG.machine),
+        "layout": layout.to_json(),
+        "checkpoint_seconds": CONFIG.training.checkpoint_seconds,
+    }
 
 
 def source_run(wildcards):

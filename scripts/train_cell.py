@@ -26,7 +26,10 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, required=True, help="CPU threads of a process")
     parser.add_argument("--checkpoint-seconds", type=float, required=True)
     parser.add_argument(
-        "--init-from", type=Path, help="folder of a finished run: begin with its weights"
+        "--init-from",
+        type=Path,
+        nargs="?",
+        help="result.json of a finished run: begin with its weights; nothing: from scratch",
     )
     parser.add_argument(
         "--profile-steps", type=int, default=0, help="steps to profile into profile/ beside --out"

@@ -146,6 +146,14 @@ def rows_of(data):
     return {key: value for key, value in found.items() if key[2] == "kept"}
 
 
+def test_download_fetches_the_files_alone(fresh):
+    fresh.run("download")
+    made = [path.relative_to(fresh.folder / "data") for path in fresh.folder.glob("data/**/*.*")]
+    assert sorted(map(str, made)) == [
+        f"raw/{name}_demo.fasta.gz" for name in ("metagenome", "uniref")
+    ]
+
+
 def test_laws_from_cached_runs_need_no_data_and_never_train(finished, fresh):
     shutil.copytree(finished.results / "runs", fresh.results / "runs")
     for path in fresh.results.rglob("checkpoints"):

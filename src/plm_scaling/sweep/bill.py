@@ -9,7 +9,7 @@ from plm_scaling.config.load import validate_blocks
 from plm_scaling.config.machine import Machine
 from plm_scaling.progress import short_number
 from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.choose import USABLE_SHARE, choose_layout
+from plm_scaling.sweep.choose import USABLE_SHARE, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.gpus import GPUS
 from plm_scaling.sweep.layout import Layout
@@ -71,7 +71,7 @@ def bill(cells: list[Cell], machine: Machine) -> str:
 
     Raises `SweepError` when a cell cannot be trained there.
     """
-    layouts = [choose_layout(cell, machine) for cell in cells]
+    layouts = choose_layouts(cells, machine)
     lines = [
         _Line(cell, layout, estimated_hours(cell, layout, machine))
         for cell, layout in zip(cells, layouts, strict=True)

@@ -1,6 +1,6 @@
 """The layout of a cell on a machine: the fewest processes, and the simplest division over them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,18 @@ WHOLE: dict[str, Any] = {
     "micro_batch_rows": 1,
     "recompute": "none",
 }
+
+
+def choose_layouts(cells: Iterable[Cell], machine: Machine) -> list[Layout]:
+    """`choose_layout` of each cell, worked out once for those that differ in their seed alone."""
+    chosen: dict[str, Layout] = {}
+    layouts = []
+    for cell in cells:
+        facts = repr(vars(cell) | {"seed": None, "data_seed": None})
+        if facts not in chosen:
+            chosen[facts] = choose_layout(cell, machine)
+        layouts.append(chosen[facts])
+    return layouts
 
 
 def choose_layout(cell: Cell, machine: Machine) -> Layout:

@@ -51,10 +51,11 @@ def train_cell(
     to stop by a signal (see `plm_scaling.train.stop`), it saves a checkpoint after the running step
     and exits with 75. A cell that diverges is a result too.
 
-    `init_from` is the folder of a finished run whose weights a new run begins with. `profile_steps`
-    steps are profiled into profile/ beside `out`. Raises `TrainError` when the cell does not fit
-    the corpus or the processes, or checkpoints are another cell's, `SweepError` when it does not
-    fit the layout, `TokenError` when a shard is damaged, `LockError` when another job trains it.
+    `init_from` is the record (result.json) of a finished run whose weights a new run begins with.
+    `profile_steps` steps are profiled into profile/ beside `out`. Raises `TrainError` when the cell
+    does not fit the corpus or the processes, or checkpoints are another cell's, `SweepError` when
+    it does not fit the layout, `TokenError` when a shard is damaged, `LockError` when another job
+    trains it.
     """
     spec, division = Cell.from_json(cell), Layout.from_json(layout)
     check_layout(spec, division)
@@ -130,9 +131,9 @@ class _Run:
             steps = self.cell.steps
             logger.info("cell %s resumes at step %d of %d", self.cell.cell, step, steps)
         elif init_from is not None:
-            load_weights(init_from, engine.model)
+            load_weights(init_from.parent, engine.model)
             engine.weights_replaced()
-            logger.info("cell %s begins with the weights of %s", self.cell.cell, init_from)
+            logger.info("cell %s begins with the weights of %s", self.cell.cell, init_from.parent)
         if self.process.is_first:
             # Not at the step: the evaluation there may have come after the checkpoint.
             truncate_curve(loop.curve, evaluation_step(loop.position.evaluations, self.cell))

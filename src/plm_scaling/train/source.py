@@ -9,21 +9,21 @@ from plm_scaling.sweep.cells import Cell
 SAME = ("recipe", "layers", "hidden", "ffn", "heads", "context_length")
 
 
-def check_source(cell: Cell, folder: Path | None) -> None:
-    """Whether the run in `folder` is the one that `cell` starts from (None: from scratch).
+def check_source(cell: Cell, path: Path | None) -> None:
+    """Whether the run that `path` is the record of is what `cell` starts from (None: from scratch).
 
     Raises `TrainError` if one of them has no source, if the run is another cell's, has not
     finished, or is not of the other objective with the same model.
     """
-    if cell.init_from is None and folder is None:
+    if cell.init_from is None and path is None:
         return
-    if folder is None:
+    if path is None:
         raise TrainError(
-            f"cell {cell.cell} starts from cell {cell.init_from}: give its folder with --init-from"
+            f"cell {cell.cell} starts from cell {cell.init_from}: give its result.json with "
+            "--init-from"
         )
     if cell.init_from is None:
-        raise TrainError(f"cell {cell.cell} starts from scratch: leave out --init-from {folder}")
-    path = folder / "result.json"
+        raise TrainError(f"cell {cell.cell} starts from scratch: leave out --init-from {path}")
     if not path.is_file():
         raise TrainError(f"{path} is missing: train cell {cell.init_from} first")
     try:

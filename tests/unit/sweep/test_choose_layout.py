@@ -1,6 +1,7 @@
 """The layout of a cell: always possible, always in memory, on as few GPUs as the time allows."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from cell_fixtures import cell_of
@@ -11,7 +12,7 @@ from machines import machine
 from plm_scaling.config.load import read_config
 from plm_scaling.errors import SweepError
 from plm_scaling.sweep.cells import plan_cells
-from plm_scaling.sweep.choose import MAX_PASS_TOKENS, USABLE_SHARE, choose_layout
+from plm_scaling.sweep.choose import MAX_PASS_TOKENS, USABLE_SHARE, choose_layout, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.gpus import GPUS
 from plm_scaling.sweep.ladder import STUDY_GRID, Shape
@@ -121,6 +122,13 @@ def test_pass_is_the_largest_that_fits_and_recomputes_only_when_one_row_does_not
     if layout.recompute == "full":
         divided = (layout.tensor, layout.pipeline, layout.data)
         assert process_memory(cell, Layout("cuda", *divided, 1, "none")).total > limit(where)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.builds(replace, cells, seed=st.integers(1, 2)), max_size=8))
+def test_layouts_of_many_cells_are_those_of_each(several):
+    where = machine()
+    assert choose_layouts(several, where) == [choose_layout(cell, where) for cell in several]
 
 
 @settings(max_examples=60)

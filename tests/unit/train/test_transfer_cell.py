@@ -29,7 +29,7 @@ def make(root):
 
 def train(cell, manifest, folder, init_from=None):
     _, curve = trained(cell, manifest, folder, init_from=init_from)
-    return curve, result_of(cell, folder).parent
+    return curve, result_of(cell, folder)
 
 
 def losses(curve):
@@ -39,13 +39,13 @@ def losses(curve):
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
 def test_cell_starts_from_the_weights_of_the_other_objective(make, manifest, tmp_path, objective):
     source = make(OTHER[objective])
-    _, folder = train(source, manifest, tmp_path)
+    _, result = train(source, manifest, tmp_path)
     as_it_is = {"peak_learning_rate": NO_STEP, "final_learning_rate": NO_STEP}
     target = make(objective, source, **as_it_is)
-    first, second = losses(train(target, manifest, tmp_path, folder)[0])
+    first, second = losses(train(target, manifest, tmp_path, result)[0])
     # Neither the seed nor the training of the target moved the weights: they are the source's.
     other_seed = make(objective, source, seed=2, **as_it_is)
-    assert losses(train(other_seed, manifest, tmp_path, folder)[0]) == [first, second]
+    assert losses(train(other_seed, manifest, tmp_path, result)[0]) == [first, second]
     assert first == pytest.approx(second, abs=1e-6)
     scratch = dataclasses.replace(target, init_from=None, source_flops=None)
     assert abs(losses(train(scratch, manifest, tmp_path)[0])[0] - first) > 0.01
@@ -53,30 +53,30 @@ def test_cell_starts_from_the_weights_of_the_other_objective(make, manifest, tmp
 
 def test_cell_resumes_from_its_own_weights_and_schedules_anew(make, manifest, tmp_path):
     source = make("clm")
-    _, folder = train(source, manifest, tmp_path)
+    _, result = train(source, manifest, tmp_path)
     target = make("mlm", source)
-    curve, own = train(target, manifest, tmp_path, folder)
+    curve, own = train(target, manifest, tmp_path, result)
     assert curve.tokens.iloc[-1] == target.tokens
     assert curve.learning_rate.iloc[-1] == pytest.approx(target.final_learning_rate)
-    (own / "result.json").unlink()
-    again, _ = train(target, manifest, tmp_path, folder)
+    own.unlink()
+    again, _ = train(target, manifest, tmp_path, result)
     assert losses(again) == losses(curve)
 
 
 def test_cell_refuses_a_run_that_it_cannot_start_from(make, manifest, tmp_path):
     source = make("clm")
     target = make("mlm", source)
-    _, folder = train(source, manifest, tmp_path)
-    record = json.loads((folder / "result.json").read_text())
+    _, result = train(source, manifest, tmp_path)
+    record = json.loads(result.read_text())
 
-    def refused(cell, message, init_from=folder, **changes):
-        (folder / "result.json").write_text(json.dumps(record | changes))
+    def refused(cell, message, init_from=result, **changes):
+        result.write_text(json.dumps(record | changes))
         with pytest.raises(TrainError, match=message):
             run_cell(cell, manifest, tmp_path / "refused", init_from=init_from)
         assert not (tmp_path / "refused").exists()
 
-    refused(target, f"starts from cell {source.cell}: give its folder", init_from=None)
-    refused(target, "missing: train cell", init_from=tmp_path)
+    refused(target, f"starts from cell {source.cell}: give its result.json", init_from=None)
+    refused(target, "missing: train cell", init_from=tmp_path / "result.json")
     refused(source, "starts from scratch: leave out --init-from")
     refused(target, "diverged.*loss is nan.*learning rate", status="diverged", reason="loss is nan")
     refused(target, "no record of a cell of this version", config={"objective": "clm"})
