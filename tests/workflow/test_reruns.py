@@ -217,3 +217,21 @@ def test_laws_of_a_runs_folder_alone_never_train(finished, fresh, missing, colle
         shutil.rmtree(cell)
     laws = {"plan_sweep": 1, collected: 1, "fit_law": 4, "draw_figures": 1}
     assert fresh.planned("laws") == laws
+
+
+def test_laws_beside_outdated_data_never_train(changed):
+    laws = {"fit_law": 4, "draw_figures": 1}
+    changed.config["filter"]["perplexity_quantiles"] = [0.05, 0.95]
+    rewrite(changed.data / "tokens/manifest.json")
+    assert changed.planned()["train_cell"] == 16
+    assert changed.planned("laws") == {}
+    cells = sorted((changed.results / "runs").iterdir())
+    rewrite(cells[0] / "result.json")
+    assert changed.planned("laws") == {"collect_runs": 1, **laws}
+    shutil.rmtree(cells[1])
+    assert changed.planned("laws") == {"collect_finished_runs": 1, **laws}
+
+
+def rewrite(path):
+    """Newer, with other characters that mean the same."""
+    path.write_text(path.read_text() + "\n")

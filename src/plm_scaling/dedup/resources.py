@@ -42,7 +42,8 @@ class Resources:
             raise DedupError(
                 f"{self.memory_mb} MB of memory are too little for {n_sequences:,} sequences: "
                 f"MMseqs2 needs {fixed} MB for its index and at least {least_mib} MB for k-mers; "
-                f"give at least {fixed + least_mib} MB"
+                f"give at least {fixed + least_mib} MB (mem_mb of the job; in the workflow "
+                f"--set-resources RULE:mem_mb={fixed + least_mib})"
             )
         return left
 

@@ -11,6 +11,7 @@ from plm_scaling.sweep.memory import process_memory
 CUDA_HOST_BYTES = 8e9  # of a process: libraries, pinned buffers, the caches of the file system
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"  # that torchrun passes on
 SAVING_SECONDS = 600  # for a checkpoint after a signal; then torchrun kills
+MOST_MEMORY = 4  # times the estimate; beyond so many attempts it is the time that was too short
 STARTING_MINUTES = 30  # beside the estimate: a queue's slow file system, imports, evaluations
 
 
@@ -58,7 +59,7 @@ def resources(cell: Cell, layout: Layout, machine: Machine, attempt: int) -> dic
     per_node = processes_per_node(layout, machine)
     asked: dict[str, int | str] = {
         "threads": machine.threads * per_node,
-        "mem_mb": attempt * math.ceil(per_node * _host_bytes(cell, layout) / 1e6),
+        "mem_mb": min(attempt, MOST_MEMORY) * math.ceil(per_node * _host_bytes(cell, layout) / 1e6),
         "runtime": attempt
         * math.ceil(STARTING_MINUTES + 1.5 * 60 * estimated_hours(cell, layout, machine)),
     }

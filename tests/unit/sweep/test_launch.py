@@ -80,13 +80,16 @@ def test_cpu_job_asks_for_the_memory_of_all_its_processes_and_no_gpu():
     assert asked["mem_mb"] * 1e6 >= 2 * 1.15 * process_memory(cell, layout).total
 
 
-def test_time_is_above_the_estimate_and_grows_with_the_attempts():
+def test_time_and_memory_grow_with_the_attempts():
+    """Time always; memory no further when a long cell has met its time limit many times."""
     where = machine()
-    first, second = (resources(GPU_CELL, gpus(8), where, attempt) for attempt in (1, 2))
+    first, second, tenth = (resources(GPU_CELL, gpus(8), where, n) for n in (1, 2, 10))
     hours = estimated_hours(GPU_CELL, gpus(8), where)
     assert first["runtime"] / 60 > 1.2 * hours
     assert second["runtime"] == 2 * first["runtime"]
     assert second["mem_mb"] == 2 * first["mem_mb"]
+    assert tenth["runtime"] == 10 * first["runtime"]
+    assert tenth["mem_mb"] == 4 * first["mem_mb"]
 
 
 def test_hours_are_flops_over_the_assumed_rate():
