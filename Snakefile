@@ -35,6 +35,12 @@ include: "rules/report.smk"
 include: "rules/published.smk"
 
 
+onstart:
+    if workflow.non_local_exec:
+        given = workflow.config_settings.config_args
+        check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
+
+
 localrules:
     all,
     download,

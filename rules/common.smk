@@ -4,6 +4,7 @@ import gc
 
 from snakemake.logging import logger
 from plm_scaling.config.load import validate_config
+from plm_scaling.config.submission import check_submission
 from plm_scaling.errors import PlmScalingError
 from plm_scaling.files import sha256_of
 from plm_scaling.sources.table import find_source

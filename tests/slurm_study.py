@@ -34,7 +34,7 @@ class SlurmWorkflow(Workflow):
         parts = ("pool_part", "score_part", "tokenize_part", "select_sequences")
         return [
             *("--profile", self.root / "profiles/slurm", "--max-threads", "2"),
-            *("--slurm-status-command", "squeue", "--seconds-between-status-checks", "1"),
+            *("--seconds-between-status-checks", "1"),
             # As long as most jobs take here: after each look the plugin waits ten seconds longer.
             *("--slurm-init-seconds-before-status-checks", "10", "--latency-wait", "5"),
             *("--set-resources", *(f"{rule}:mem_mb=2000" for rule in each)),

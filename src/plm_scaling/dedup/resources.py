@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import logging
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +85,25 @@ class Resources:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that all programs with MMseqs2 share."""
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--memory-mb", type=int, required=True, help="memory it may use, in MiB")
+    parser.add_argument(
+        "--memory-mb",
+        type=_memory_of_job,
+        required=True,
+        help="memory it may use, in MiB; in a Slurm job no more than the job has",
+    )
     parser.add_argument(
         "--scratch",
         type=lambda path: Path(path) if path else None,
         help="disk of the node for temporary files, used if it exists and has room",
     )
     parser.add_argument("--mmseqs", required=True, help="path of MMseqs2, or auto")
+
+
+def _memory_of_job(text: str) -> int:
+    """The MiB that are given, or what Slurm gave the job if that is less: a site's limit changes
+    what Snakemake asks for, but not what it tells the job."""
+    asked, granted = int(text), int(os.environ.get("SLURM_MEM_PER_NODE", "0"))
+    return min(asked, granted) if granted else asked
 
 
 def _free(folder: Path) -> int:

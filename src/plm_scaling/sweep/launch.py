@@ -64,13 +64,10 @@ def resources(cell: Cell, layout: Layout, machine: Machine, attempt: int) -> dic
         * math.ceil(STARTING_MINUTES + 1.5 * 60 * estimated_hours(cell, layout, machine)),
     }
     if layout.backend == "cuda":
-        asked["gpu"] = layout.processes
+        # Without the nodes Slurm may spread a node's worth of GPUs over several.
+        asked |= {"gpu": layout.processes, "nodes": nodes(layout, machine)}
     if nodes(layout, machine) > 1:
-        asked |= {
-            "mpi": "srun",
-            "nodes": nodes(layout, machine),
-            "cpus_per_task": machine.threads,
-        }
+        asked |= {"mpi": "srun", "cpus_per_task": machine.threads}
         asked |= (
             {"tasks_per_node": per_node}
             if per_node > 1

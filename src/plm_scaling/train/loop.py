@@ -52,6 +52,8 @@ class Loop:
     curve: Path
     reporter: CellReporter | None
     save: Callable[[], None]
+    longest_step: float = 0.0
+    """Seconds of the longest step so far."""
     longest_pause: float = 0.0
     """Seconds of the longest evaluation or checkpoint so far."""
 
@@ -80,7 +82,7 @@ class Loop:
             waited = time.monotonic() - saved
             signal, ends, due = self.process.maximum(
                 request.signal or 0,
-                request.job_ends(self.longest_pause),
+                request.job_ends(self.longest_step, self.longest_pause),
                 waited >= checkpoint_seconds,
             )
             if signal or ends:
@@ -99,7 +101,9 @@ class Loop:
         step = self.engine.train_step(
             own.batches, learning_rate(position.step + 1, cell), position.loss_limit(cell)
         )
-        position.count(step, own.unpadded_tokens, time.monotonic() - begin)
+        seconds = time.monotonic() - begin
+        position.count(step, own.unpadded_tokens, seconds)
+        self.longest_step = max(self.longest_step, seconds)
         if self.reporter:
             self.reporter.report(position.step, position.losses, position.seconds)
 

@@ -1,5 +1,6 @@
 """Being asked to stop: the step is finished and a checkpoint saved; run again, it goes on."""
 
+import logging
 import math
 import os
 import re
@@ -8,8 +9,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+logger = logging.getLogger("plm_scaling")
 
 # SIGTERM is what batch systems and `kill` send; SIGUSR1 and SIGUSR2 are the usual warnings before
 # the time of a job is over (Slurm's --signal, Grid Engine's -notify, LSF's -wa).
@@ -18,8 +21,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Not 0, so that the job counts as not done.
 EXIT_STOPPED = 75
 
-# Kept free before the end of a Slurm job, beside the time for two checkpoints or evaluations.
+# Kept free before the end of a Slurm job, beside a step and two checkpoints or evaluations.
 MARGIN_SECONDS = 15.0
+# A controller that many jobs ask at once may not answer at first.
+QUESTIONS = 4
+SECONDS_BETWEEN_QUESTIONS = 5.0
 
 
 class StopRequest:
@@ -29,10 +35,10 @@ class StopRequest:
         self.signal: signal.Signals | None = None
         self.end = time.monotonic() + seconds_left
 
-    def job_ends(self, pause_seconds: float) -> bool:
-        """Whether the job ends too soon for another step and two pauses of `pause_seconds`, which
-        is what a checkpoint or an evaluation may take."""
-        return time.monotonic() > self.end - MARGIN_SECONDS - 2 * pause_seconds
+    def job_ends(self, step_seconds: float, pause_seconds: float) -> bool:
+        """Whether the job ends too soon for another step and two pauses, which are a checkpoint
+        and an evaluation."""
+        return time.monotonic() > self.end - MARGIN_SECONDS - step_seconds - 2 * pause_seconds
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
@@ -61,11 +67,18 @@ def seconds_left_of_job() -> float:
     if not job or not shutil.which("squeue"):
         return math.inf
     command = ["squeue", "--noheader", "--jobs", job, "--format", "%L"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except subprocess.TimeoutExpired:
-        return math.inf
-    return seconds_of(done.stdout.strip())
+    for question in range(QUESTIONS):
+        if question:
+            time.sleep(SECONDS_BETWEEN_QUESTIONS)
+        with suppress(subprocess.SubprocessError):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+            return seconds_of(done.stdout.strip())
+    logger.warning(
+        "squeue does not say when job %s ends: checkpoints are saved as often as the config says, "
+        "and not right before",
+        job,
+    )
+    return math.inf
 
 
 def seconds_of(time_left: str) -> float:

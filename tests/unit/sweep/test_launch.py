@@ -48,9 +48,9 @@ def test_several_nodes_are_started_by_slurm_which_is_told_everything():
 def test_resources_on_one_node_leave_the_processes_to_torchrun():
     where = machine(threads=3)
     asked = resources(GPU_CELL, gpus(4), where, attempt=1)
-    assert asked["gpu"] == 4
+    assert (asked["gpu"], asked["nodes"]) == (4, 1)
     assert asked["threads"] == 12
-    assert not {"mpi", "nodes", "tasks_per_node", "cpus_per_task"} & set(asked)
+    assert not {"mpi", "tasks_per_node", "cpus_per_task"} & set(asked)
     state = process_memory(GPU_CELL, gpus(4))
     assert asked["mem_mb"] * 1e6 >= 4 * (state.weights + state.optimizer)
 
