@@ -52,6 +52,9 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     """Though a submission was refused, the controller restarted and a cell met its time limit."""
     workflow = SlurmWorkflow(undisturbed.root, tmp_path / "study", undisturbed.config)
     workflow.folder.mkdir()
+    unsafe = workflow.run("--config", "published={logs: '$(touch pwned)'}", check=False)
+    assert unsafe.returncode == 1
+    assert "(touch pwned)'}\" has $, which a shell would read on submission" in unsafe.stderr
     refused = workflow.run("--default-resources", "slurm_partition=nowhere", check=False)
     assert refused.returncode == 1
     assert "invalid partition specified: nowhere" in refused.stderr

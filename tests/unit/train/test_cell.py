@@ -192,7 +192,7 @@ def test_cell_refuses_a_damaged_shard_naming_it(cell, tmp_path):
 
 
 def test_transferred_cell_begins_with_the_weights_of_its_source(cell, manifest, unbroken, tmp_path):
-    source = result_of(cell, unbroken[2]).parent
+    source = result_of(cell, unbroken[2])
     mlm = dataclasses.replace(
         cell, objective="mlm", mask_ratio=0.15, masking="token", warmup_steps=0
     )
