@@ -9,6 +9,8 @@ from plm_scaling import data_cli, model_cli
 from plm_scaling.errors import PlmScalingError, RunsError
 from plm_scaling.program import start_logging
 
+NO_SWEEP = "no sweep planned there yet; make one with `snakemake plan`, or give the results folder"
+
 
 def main() -> None:
     """Parse the command line; errors are one message and exit code 1."""
@@ -57,29 +59,35 @@ def main() -> None:
 
 def show_status(results: list[Path]) -> None:
     """Print the table of each sweep, from its files, while a run goes on or after; what Slurm has
-    in its queue; and why jobs of the last run failed."""
+    in its queue; and why jobs of the last run failed.
+
+    Neither a Slurm that does not answer nor a sweep that is still to be planned hides the rest.
+    Raises `RunsError`, at the end, when a results folder that is asked for has no sweep.
+    """
     from plm_scaling.runs.failures import failed_jobs
     from plm_scaling.runs.queue import queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
 
     sweeps = [folder / "sweep.tsv" for folder in results]
     sweeps = sweeps or sorted(Path("results").glob("*/sweep.tsv"))
-    missing = [sweep for sweep in sweeps if not sweep.exists()]
-    if missing or not sweeps:
-        raise RunsError(
-            f"{missing[0] if missing else 'results/*/sweep.tsv'}: no sweep there; make one with "
-            "`snakemake plan`, or give the results folder"
-        )
-    jobs = queued_jobs()
+    try:
+        jobs = queued_jobs()
+        queue = queue_text(jobs) if jobs else ""
+    except RunsError as error:
+        jobs, queue = [], str(error)
     trains = {job.job.removeprefix("train_cell "): job.text for job in jobs}
-    for sweep in sweeps:
+    for sweep in (sweep for sweep in sweeps if sweep.exists()):
         states = cell_states(sweep, sweep.with_name("runs"))
         print(f"{sweep.parent}\n{status_table(states, trains)}")
-    if jobs:
-        print(queue_text(jobs))
-    for folder in dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps):
+    if not sweeps:
+        print(f"results/*/sweep.tsv: {NO_SWEEP}")
+    if queue:
+        print(queue)
+    for folder in dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps) or [Path()]:
         for failure in failed_jobs(folder):
             print(f"failed: {failure.text}")
+    if missing := [sweep for sweep in sweeps if not sweep.exists()]:
+        raise RunsError(f"{missing[0]}: {NO_SWEEP}")
 
 
 def show_summary(results: Path) -> None:

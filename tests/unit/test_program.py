@@ -61,16 +61,6 @@ def test_program_interrupted_says_nothing_and_dies_of_the_signal(tmp_path):
     assert done.stderr == ""
 
 
-def test_status_without_a_sweep_says_what_to_do(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "plm_scaling.cli", "status"],
-        capture_output=True, text=True, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: results/*/sweep.tsv")
-    assert "snakemake plan" in done.stderr
-
-
 def test_every_program_in_scripts_explains_itself(root):
     programs = sorted((root / "scripts").glob("*.py"))
     assert programs

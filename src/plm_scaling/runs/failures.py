@@ -2,19 +2,42 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# What Slurm writes into a job's log when it ends the job.
+from plm_scaling.runs.snakemake_log import (
+    FailedJob,
+    Submission,
+    failed_submissions,
+    named_as_failed,
+)
+
+# An error of a program of ours: in its log, on the terminal, or of its arguments.
+OWN_ERROR = re.compile(r"^(?:\S+ \S+ ERROR |\S+\.py: )?(error: .*)$", re.MULTILINE)
+# The exception at the end of a traceback, but those that only say that another program failed.
+EXCEPTION = re.compile(
+    r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*"
+    r"(?!\S*(?:RuleException|CalledProcessError|WorkflowError|ChildFailedError)\b)(\S.*)$",
+    re.MULTILINE,
+)
+# What a shell, Python or srun says of a program that cannot be started.
+NOT_STARTED = re.compile(
+    r"^((?:\S*/)?(?:bash|sh|env|python[\d.]*): (?!.*warning: ).*"
+    r"|slurmstepd\S*: error: execve\(\): .*)$",
+    re.MULTILINE,
+)
+LOGGED = re.compile(r"^\S+ \S+ (?:DEBUG|INFO|WARNING) ", re.MULTILINE)  # by a program of ours
+# What Slurm writes into a job's log, or sacct says of its state, when it ends the job.
+SLURM_LINE = re.compile(r"^(?:slurmstepd|srun|SLURM-job).*$", re.MULTILINE)
 ENDED_BY_SLURM = {
-    r"exceeded memory limit|oom[-_ ]kill|out[-_ ]of[-_ ]memory": "out of memory",
-    r"DUE TO TIME LIMIT": "time limit",
-    r"DUE TO PREEMPTION": "preempted",
-    r"DUE TO NODE FAILURE": "the node failed",
-    r"CANCELLED": "cancelled",
+    r"exceeded (?:job )?memory limit|oom[-_ ]kill|out[-_ ]of[-_ ]memory": "out of memory",
+    r"DUE TO TIME LIMIT|'TIMEOUT'": "time limit",
+    r"DUE TO PREEMPTION|'PREEMPTED'": "preempted",
+    r"DUE TO NODE FAILURE|'NODE_FAIL'": "the node failed",
 }
-TAIL_BYTES = 65536
-QUOTE = 80 * "="  # Snakemake puts it before and after a log that it shows
+CANCELLED = {r"CANCELLED": "cancelled"}  # so ends each other process of a job when one fails
+TAIL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -33,53 +56,101 @@ class Failure:
 
 
 def failed_jobs(folder: Path) -> list[Failure]:
-    """Jobs of the last Snakemake run in `folder` that failed and were not started again since."""
+    """Jobs of the last Snakemake run in `folder` that failed and were not started again since.
+
+    Of a group those that failed themselves; where none did, the group is one line.
+    """
     logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
     if not logs:
         return []
-    failed: dict[str, dict[str, str]] = {}
-    block: dict[str, str] | None = None
-    quoted = False
-    for line in logs[-1].read_text(errors="replace").splitlines():
-        quoted ^= line == QUOTE  # the logs of failed jobs, among them those of inner Snakemakes
-        if quoted:
-            continue
-        if found := re.match(r"Error in (?:rule|group) (.+):$", line):
-            block = {"rule": found[1]}
-        elif block is not None and (found := re.match(r" {4,}(\w+): (.*)$", line)):
-            block.setdefault(found[1], found[2])
-            if found[1] == "jobid":
-                failed[found[2]] = block
-        elif not line.startswith(" "):
-            block = None
-        if found := re.match(r"(?:Finished jobid: |Trying to restart job )(\d+)", line):
-            failed.pop(found[1], None)
-    return [_failure(folder, block) for block in failed.values()]
+    submissions = failed_submissions(logs[-1].read_text(errors="replace"))
+    return [failure for submission in submissions for failure in _failures(folder, submission)]
 
 
-def _failure(folder: Path, block: dict[str, str]) -> Failure:
-    names = block.get("log", "").partition(" (check log file")[0].split(", ")
-    logs = [folder / name for name in names if name and (folder / name).is_file()]
-    texts = [_tail(log) for log in logs]
-    output = block.get("output", "").split(", ")[0]
-    reason, log = _reason(block.get("message", ""), texts)
-    shown = os.path.relpath(logs[log], folder) if logs else ""
-    return Failure(block["rule"], output, reason, shown)
+def _failures(folder: Path, submission: Submission) -> list[Failure]:
+    jobs = list(submission.jobs.values())
+    if not submission.grouped:
+        return [_failure(folder, jobs)]
+    shared = folder / submission.log
+    named = named_as_failed(_tail(shared)) if submission.log and shared.is_file() else set()
+    alone = [job for job in jobs if job.output in named]
+    return [_failure(folder, [job], submission.log) for job in alone] or [
+        _failure(folder, jobs, submission.log)
+    ]
+
+
+def _failure(folder: Path, jobs: Sequence[FailedJob], shared: str = "") -> Failure:
+    """Of one job, or of a group's jobs that ended together; `shared` is the log of a group."""
+    logs = [log for job in jobs for log in _logs(folder, job)]
+    if shared and (folder / shared).is_file():
+        logs.append(folder / shared)
+    first = jobs[0]
+    output = first.output.split(", ")[0]
+    output += f" and {len(jobs) - 1} more of its group" if len(jobs) > 1 else ""
+    if first.message and "SLURM status is" not in first.message:
+        return Failure(first.rule, output, _refusal(first.message), "")
+    reason, log = _reason(first.message, [_tail(log) for log in logs])
+    return Failure(first.rule, output, reason, os.path.relpath(logs[log], folder) if logs else "")
+
+
+def _logs(folder: Path, job: FailedJob) -> list[Path]:
+    """The job's logs that exist: of the rule, of the other processes (FILE.RANK), of Slurm.
+
+    Snakemake removes the rule's log before a start, but knows nothing of those of other processes:
+    one that was not written since is of an earlier start.
+    """
+    named = [folder / name for name in job.logs]
+    ranks = sorted(path for log in named[:1] for path in log.parent.glob(f"{log.name}.[0-9]*"))
+    ranks = [log for log in ranks if log.stat().st_mtime >= job.started]
+    return [log for log in (*named[:1], *ranks, *named[1:]) if log.is_file()]
+
+
+def _refusal(message: str) -> str:
+    """What ran the job says of it, in one line: of a refused submission what sbatch said."""
+    said = re.search(r"The error message was '(.*?)'\.$", message, re.MULTILINE | re.DOTALL)
+    if said:
+        lines = [line.removeprefix("sbatch: error: ") for line in said[1].splitlines()]
+        return f"not submitted: {'; '.join(lines)}"
+    return " ".join(message.partition("For further error details")[0].split())
 
 
 def _reason(message: str, texts: list[str]) -> tuple[str, int]:
-    """The reason, and the number of the log that it is from."""
-    for number, text in enumerate(texts):
-        if errors := re.findall(r"ERROR (error: .*)", text):
-            return errors[-1], number
-    for number, text in enumerate(texts):
-        for pattern, reason in ENDED_BY_SLURM.items():
-            if re.search(pattern, text, re.IGNORECASE):
-                return reason, number
+    """The reason, and the number of the log that it is from.
+
+    A program's own error comes first; then what Slurm did, unless it only ended the other processes
+    of a program that had failed; then what was said of a program that had no log yet.
+    """
+    began = any(LOGGED.search(text) for text in texts)
+    return (
+        _last(OWN_ERROR, texts)
+        or _ended_by_slurm(ENDED_BY_SLURM, message, texts)
+        or _last(EXCEPTION, texts)
+        or _last(NOT_STARTED, [] if began else texts)
+        or _ended_by_slurm(CANCELLED, message, texts)
+        or _last_word(message, texts)
+    )
+
+
+def _last(pattern: re.Pattern[str], texts: list[str]) -> tuple[str, int] | None:
+    """The last match in the first log with one."""
+    matches = ((pattern.findall(text), number) for number, text in enumerate(texts))
+    return next(((found[-1], number) for found, number in matches if found), None)
+
+
+def _ended_by_slurm(ends: dict[str, str], message: str, texts: list[str]) -> tuple[str, int] | None:
+    for number, text in enumerate([*texts, message]):
+        lines = "\n".join(SLURM_LINE.findall(text))
+        for pattern, reason in ends.items():
+            if re.search(pattern, lines, re.IGNORECASE):
+                return reason, min(number, len(texts) - 1)
+    return None
+
+
+def _last_word(message: str, texts: list[str]) -> tuple[str, int]:
     status = re.search(r"SLURM status is: '(\w+)'", message)
     lines = re.findall(r"(?:INFO|WARNING) (.*)", texts[0]) if texts else []
     said = lines[-1] if lines else "no word in its log"
-    return (f"{status[1]}: {said}" if status else said), 0
+    return (f"{status[1]}: {said}" if status else said), 0 if lines else len(texts) - 1
 
 
 def _tail(path: Path) -> str:

@@ -1,5 +1,8 @@
 """Failed jobs of a run, from logs as Snakemake 9 and Slurm 22 write them."""
 
+import os
+import time
+
 import pytest
 
 from plm_scaling.runs.failures import failed_jobs
@@ -18,6 +21,57 @@ cluster/cloud log and the log files of the involved rule(s).
         python train_cell.py --cell {"a": 1}
         (command exited with non-zero exit code)
     external_jobid: 5
+"""
+REFUSED = """\
+[Sun Nov 22 11:02:12 2026]
+Error in rule train_cell:
+    message: SLURM sbatch failed. The error message was 'sbatch: error: invalid partition \
+specified: nope
+sbatch: error: Batch job submission failed: Invalid partition name specified'.
+    sbatch call:
+        sbatch --parsable --job-name 0ea1ded5 --comment rule_refused  -A a  -p nope --wrap="python"
+
+For further error details see the cluster/cloud log and the log files of the involved rule(s).
+    jobid: 26
+    output: results/tiny/runs/5d0e5ce555/result.json
+    log: logs/cell.log (check log file(s) for error details)
+"""
+NO_ACCOUNT = """\
+[Sun Nov 22 11:02:12 2026]
+Error in rule train_cell:
+    message: Job submission failed with exception: The given account a appears to be invalid. \
+Available accounts:
+clustername = xFor further error details see the cluster/cloud log and the log files of the \
+involved rule(s).
+    jobid: 26
+    output: results/tiny/runs/5d0e5ce555/result.json
+    log: logs/cell.log (check log file(s) for error details)
+"""
+TRACE = """\
+Traceback (most recent call last):
+  File "<string>", line 1, in <module>
+ModuleNotFoundError: No module named 'megatron'
+"""
+SNAKEMAKE = """\
+RuleException:
+CalledProcessError in file "/study/Snakefile", line 11:
+Command 'set -euo pipefail;  python x.py' returned non-zero exit status 1.
+WorkflowError:
+At least one job did not complete successfully.
+"""
+TORCHRUN = """\
+Traceback (most recent call last):
+  File "/venv/bin/torchrun", line 8, in <module>
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+"""
+KILLED = """\
+slurmstepd-n1: error: *** STEP 8.1 ON n1 CANCELLED AT 2026-11-22T15:17:15 ***
+srun: error: n1: task 1: Exited with exit code 1
+"""
+OUT_OF_MEMORY = """\
+slurmstepd-n1: error: StepId=8.0 exceeded memory limit (498334720 > 471859200), being killed
+srun: Job step aborted: Waiting up to 22 seconds for job step to finish.
+slurmstepd-n1: error: *** STEP 8.0 ON n1 CANCELLED AT 2026-11-22T15:17:15 ***
 """
 PROGRAM = "2026-11-22 11:02:01,123 INFO [train] begins\n"
 
@@ -98,3 +152,93 @@ def test_without_a_run_or_logs_nothing_is_made_up(tmp_path, folder):
     (failure,) = failed_jobs(folder)
     assert failure.reason == "FAILED: no word in its log"
     assert failure.log == ""
+
+
+def reason(folder):
+    (failure,) = failed_jobs(folder)
+    return failure.reason, failure.log
+
+
+@pytest.mark.parametrize(
+    ("slurm", "expected"),
+    [
+        (TRACE + SNAKEMAKE, "ModuleNotFoundError: No module named 'megatron'"),
+        (TRACE + TORCHRUN + KILLED, "ModuleNotFoundError: No module named 'megatron'"),
+        (
+            "/usr/bin/bash: line 1: python: command not found\n" + SNAKEMAKE + KILLED,
+            "/usr/bin/bash: line 1: python: command not found",
+        ),
+        ("train_cell.py: error: argument --cell: not JSON\n", "error: argument --cell: not JSON"),
+        (TRACE + OUT_OF_MEMORY, "out of memory"),
+        ("bash: warning: setlocale: LC_ALL: cannot change locale\n" + KILLED, "cancelled"),
+        (SNAKEMAKE, "FAILED: no word in its log"),
+    ],
+)
+def test_what_happened_before_a_program_opened_its_log_is_in_slurm_s(folder, slurm, expected):
+    (folder / "logs/cell.log").write_text("")
+    (folder / ".snakemake/slurm_logs/5.log").write_text(slurm)
+    assert reason(folder) == (expected, ".snakemake/slurm_logs/5.log")
+
+
+def test_state_of_the_job_says_what_its_log_has_no_time_to(folder):
+    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
+    (folder / ".snakemake/slurm_logs/5.log").write_text("")
+    log.write_text(FIRST.replace("'FAILED'", "'OUT_OF_MEMORY'"))
+    assert reason(folder)[0] == "out of memory"
+
+
+def test_a_shell_that_is_said_while_the_program_ran_is_no_reason(folder):
+    (folder / ".snakemake/slurm_logs/5.log").write_text(
+        "bash: module: command not found\n" + SNAKEMAKE + KILLED
+    )
+    assert reason(folder)[0] == "cancelled"
+
+
+def test_error_of_another_process_is_the_reason_unless_it_is_of_an_earlier_start(folder):
+    other = folder / "logs/cell.log.1"
+    other.write_text("2026-11-22 11:02:02,000 ERROR error: rank 1 has no GPU; ask for two\n")
+    (folder / ".snakemake/slurm_logs/5.log").write_text(OUT_OF_MEMORY)
+    started = "[Sun Nov 22 11:01:00 2026]\nrule train_cell:\n    output: x\n    jobid: 26\n"
+    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
+    log.write_text(started + FIRST)
+    moment = time.mktime((2026, 11, 22, 11, 1, 0, 0, 0, -1))
+    os.utime(other, (moment + 62, moment + 62))
+    assert reason(folder) == ("error: rank 1 has no GPU; ask for two", "logs/cell.log.1")
+    os.utime(other, (moment - 62, moment - 62))
+    assert reason(folder) == ("out of memory", ".snakemake/slurm_logs/5.log")
+
+
+def test_error_on_the_terminal_alone_is_the_reason_although_srun_ends_the_rest(folder):
+    (folder / ".snakemake/slurm_logs/5.log").write_text(
+        "error: shared folder: No space left on device\n" + KILLED
+    )
+    assert reason(folder)[0] == "error: shared folder: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            REFUSED,
+            "not submitted: invalid partition specified: nope; "
+            "Batch job submission failed: Invalid partition name specified",
+        ),
+        (
+            NO_ACCOUNT,
+            "Job submission failed with exception: The given account a appears to be invalid. "
+            "Available accounts: clustername = x",
+        ),
+    ],
+)
+def test_refused_submission_says_why_whatever_an_earlier_log_says(folder, text, expected):
+    (folder / "logs/cell.log").write_text("2026-11-22 11:02:02,000 ERROR error: of before\n")
+    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
+    log.write_text(text)
+    assert reason(folder) == (expected, "")
+
+
+def test_short_logs_are_shown_between_shorter_lines(folder):
+    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
+    inner = FIRST[: FIRST.index("    message")] + "    jobid: 0\n    output: y\n"
+    log.write_text(f"{FIRST}Logfile logs/a.log:\n{30 * '='}\n{inner}{30 * '='}\n")
+    assert len(failed_jobs(folder)) == 1

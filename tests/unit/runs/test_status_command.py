@@ -1,0 +1,72 @@
+"""`plm-scaling status`: what is known is shown, whatever cannot be asked or is not there yet."""
+
+import pytest
+import synthetic
+
+from plm_scaling.cli import main
+
+FAILED = """\
+[Sun Nov 22 11:02:12 2026]
+Error in rule fetch_source:
+    message: None
+    jobid: 3
+    output: data/raw/a.fasta.gz
+"""
+WHY = "failed: fetch_source (data/raw/a.fasta.gz): no word in its log\n"
+
+
+@pytest.fixture
+def status(tmp_path, monkeypatch, capsys):
+    """Runs the command in a folder with a failed download; its exit code, output and error."""
+    (tmp_path / ".snakemake/log").mkdir(parents=True)
+    (tmp_path / ".snakemake/log/2026-11-22T110000.snakemake.log").write_text(FAILED)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["plm-scaling", "status", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return code, capsys.readouterr().out
+
+    run.folder = tmp_path
+    return run
+
+
+def squeue(folder, *lines):
+    path = folder / "bin/squeue"
+    path.write_text("\n".join(("#!/bin/sh", *lines, "")))
+    path.chmod(0o755)
+
+
+def test_before_a_sweep_the_queue_and_failures_of_the_data_are_shown(status):
+    squeue(status.folder, "echo '12|RUNNING|n1|3:20|1:00:00|rule_deduplicate'")
+    code, said = status()
+    assert code == 0
+    first, rest = said.split("\n", 1)
+    assert first.startswith("results/*/sweep.tsv: no sweep planned there yet; ")
+    assert "snakemake plan" in first
+    assert rest == "Slurm: 1 running\n" + WHY
+
+
+def test_slurm_that_does_not_answer_hides_neither_table_nor_failures(status):
+    synthetic.write_study(status.folder / "results/study", n_sizes=2)
+    squeue(status.folder, "echo 'slurm_load_jobs error: Unable to contact' >&2", "exit 1")
+    code, said = status()
+    assert code == 0
+    assert said.startswith("results/study\ncell ")
+    assert "\nSlurm's queue cannot be read: slurm_load_jobs error: Unable to contact\n" in said
+    assert said.endswith(WHY)
+
+
+def test_results_folder_without_a_sweep_is_an_error_after_all_the_rest(status):
+    squeue(status.folder)
+    synthetic.write_study(status.folder / "results/study", n_sizes=2)
+    code, said = status("results/study", "results/stduy")
+    assert code.startswith("error: results/stduy/sweep.tsv: no sweep planned there yet; ")
+    assert "cells finished" in said
+    assert said.endswith(WHY)
