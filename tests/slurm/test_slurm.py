@@ -58,6 +58,7 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     refused = workflow.run("--default-resources", "slurm_partition=nowhere", check=False)
     assert refused.returncode == 1
     assert "invalid partition specified: nowhere" in refused.stderr
+    assert "not submitted: invalid partition specified: nowhere" in workflow.status()
 
     workflow.root = with_start(root, tmp_path / "repository", LATE)
     workflow.cell_resources = ("gpu=1", "mem_mb=1500", "runtime=1")
