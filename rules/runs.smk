@@ -8,17 +8,6 @@ SO_FAR = f"{RESULTS}/so-far"
 LAWS_FROM = RESULTS if all(map(os.path.exists, TRAINED)) else SO_FAR
 
 
-def as_they_are(records):
-    """Records that no job is to make again, whatever changed in what they were made from."""
-    return [before_update(record) for record in records]
-
-
-def records(wildcards):
-    """All cells' records; asked for the laws alone nothing is trained, though it were outdated."""
-    laws_alone = set(workflow.dag_settings.targets) == {"laws"}
-    return as_they_are(TRAINED) if laws_alone else TRAINED
-
-
 rule collect_runs:
     input:
         sweep=f"{RESULTS}/sweep.tsv",
