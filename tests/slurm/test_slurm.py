@@ -14,18 +14,20 @@ from slurm_cluster import wait_until
 from slurm_study import LONG, SHORT, SlurmWorkflow, assert_same_tables, job_of
 from workflows import checkout
 
+from plm_scaling.dedup.resources import PROGRAM_MIB
+
 pytestmark = pytest.mark.slow
 
 # Before training begins, most of the minute that is Slurm's shortest time limit goes by.
 LATE = """
 import os, time
 from plm_scaling.train.megatron import import_megatron
-from plm_scaling.train.stop import seconds_left_of_job
+from plm_scaling.slurm_job import seconds_left
 
 run = os.path.dirname(sys.orig_argv[sys.orig_argv.index("--out") + 1])
 import_megatron()
 import plm_scaling.train.cell
-while not os.path.exists(run + "/starts.json") and seconds_left_of_job() > 18:
+while not os.path.exists(run + "/starts.json") and seconds_left() > 18:
     time.sleep(0.2)
 """
 
@@ -62,7 +64,8 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
 
     workflow.root = with_start(root, tmp_path / "repository", LATE)
     workflow.cell_resources = ("gpu=1", "mem_mb=1500", "runtime=1")
-    process = workflow.begin("--retries", "20")  # as many as a slow machine needs
+    # As many retries as a slow machine needs; less memory than the profile gives MMseqs2.
+    process = workflow.begin("--retries", "20", "--resources", "mem_mb=1700")
     cell = SlurmWorkflow.cell(undisturbed, LONG)
     job_of(cluster, cell, seconds=400)
     cluster.stop_controller()
@@ -82,6 +85,10 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     assert workflow.record(cell)["starts"][1]["step"] > 0
     assert_same_tables(workflow, undisturbed)
     assert (workflow.results / "report.html").is_file()
+    log = (workflow.folder / "logs/tiny/deduplicate.log").read_text()
+    limits = [int(limit) for limit in re.findall(r"--split-memory-limit (\d+)M", log)]
+    assert limits
+    assert max(limits) <= 1700 - PROGRAM_MIB
 
     submitted = re.findall(r"has been submitted with SLURM jobid \d+ \(log: (\S+)\)", output)
     cells = sum("rule_train_cell" in log for log in submitted)

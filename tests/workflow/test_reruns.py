@@ -225,6 +225,8 @@ def test_laws_beside_outdated_data_never_train(changed):
     rewrite(changed.data / "tokens/manifest.json")
     assert changed.planned()["train_cell"] == 16
     assert changed.planned("laws") == {}
+    assert "train_cell" not in changed.planned("laws", "plan")
+    assert changed.planned("laws", "train")["train_cell"] == 16
     cells = sorted((changed.results / "runs").iterdir())
     rewrite(cells[0] / "result.json")
     assert changed.planned("laws") == {"collect_runs": 1, **laws}

@@ -3,11 +3,11 @@
 import argparse
 import hashlib
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from plm_scaling import slurm_job
 from plm_scaling.errors import DedupError
 from plm_scaling.progress import short_number
 
@@ -100,10 +100,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _memory_of_job(text: str) -> int:
-    """The MiB that are given, or what Slurm gave the job if that is less: a site's limit changes
-    what Snakemake asks for, but not what it tells the job."""
-    asked, granted = int(text), int(os.environ.get("SLURM_MEM_PER_NODE", "0"))
-    return min(asked, granted) if granted else asked
+    """The MiB that are given, or those of the Slurm job if it has less: a site's limit changes what
+    Snakemake asks for, but not what it tells the job."""
+    return int(min(int(text), slurm_job.memory_mib()))
 
 
 def _free(folder: Path) -> int:

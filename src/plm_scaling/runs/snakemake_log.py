@@ -58,6 +58,8 @@ def failed_submissions(text: str) -> list[Submission]:
     started: dict[str, float] = {}
     slurm_logs: dict[str, str] = {}
     for event in EVENT.finditer(text):
+        if event["rule"] and "jobid" not in _fields(event):
+            continue  # cut off: the log is still being written, or the disk was full
         if event["group"]:
             failed.append(Submission(grouped=True, log=event["group_log"] or ""))
         elif event["submitted"]:
@@ -108,3 +110,4 @@ def _forget(number: str, failed: list[Submission], slurm_logs: dict[str, str]) -
         submission.jobs.pop(number, None)
         if submission.log and submission.log == slurm_logs.get(number):
             submission.jobs.clear()
+    failed[:-1] = [submission for submission in failed[:-1] if submission.jobs]

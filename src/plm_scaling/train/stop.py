@@ -1,18 +1,13 @@
 """Being asked to stop: the step is finished and a checkpoint saved; run again, it goes on."""
 
-import logging
 import math
-import os
-import re
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
-logger = logging.getLogger("plm_scaling")
+from plm_scaling import slurm_job
 
 # SIGTERM is what batch systems and `kill` send; SIGUSR1 and SIGUSR2 are the usual warnings before
 # the time of a job is over (Slurm's --signal, Grid Engine's -notify, LSF's -wa).
@@ -23,9 +18,6 @@ EXIT_STOPPED = 75
 
 # Kept free before the end of a Slurm job, beside a step and two checkpoints or evaluations.
 MARGIN_SECONDS = 15.0
-# A controller that many jobs ask at once may not answer at first.
-QUESTIONS = 4
-SECONDS_BETWEEN_QUESTIONS = 5.0
 
 
 class StopRequest:
@@ -46,45 +38,17 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Within the block, the signals are noted and end nothing."""
-    request = StopRequest(seconds_left_of_job())
+    """Within the block, the signals are noted and end nothing.
+
+    The end of the job is looked up, because Slurm's own warning comes with SIGTERM, KillWait (30 s
+    by default) before SIGKILL, which is less than a large checkpoint takes. Its --signal reaches
+    what Snakemake starts inside the job as well, and ends it.
+    """
+    request = StopRequest()
     before = {number: signal.signal(number, request._note) for number in SIGNALS}
     try:
+        request.end = time.monotonic() + slurm_job.seconds_left()
         yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def seconds_left_of_job() -> float:
-    """Seconds until the time limit of the Slurm job that this process is in; else infinity.
-
-    Slurm's own warning comes with SIGTERM, KillWait (30 s by default) before SIGKILL, which is
-    less than a large checkpoint takes. Its --signal reaches what Snakemake starts inside the job
-    as well, and ends it.
-    """
-    job = os.environ.get("SLURM_JOB_ID")
-    if not job or not shutil.which("squeue"):
-        return math.inf
-    command = ["squeue", "--noheader", "--jobs", job, "--format", "%L"]
-    for question in range(QUESTIONS):
-        if question:
-            time.sleep(SECONDS_BETWEEN_QUESTIONS)
-        with suppress(subprocess.SubprocessError):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-            return seconds_of(done.stdout.strip())
-    logger.warning(
-        "squeue does not say when job %s ends: checkpoints are saved as often as the config says, "
-        "and not right before",
-        job,
-    )
-    return math.inf
-
-
-def seconds_of(time_left: str) -> float:
-    """Slurm's [days-][[hours:]minutes:]seconds; infinity for anything else, such as UNLIMITED."""
-    found = re.fullmatch(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)", time_left)
-    if not found:
-        return math.inf
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)

@@ -242,3 +242,13 @@ def test_short_logs_are_shown_between_shorter_lines(folder):
     inner = FIRST[: FIRST.index("    message")] + "    jobid: 0\n    output: y\n"
     log.write_text(f"{FIRST}Logfile logs/a.log:\n{30 * '='}\n{inner}{30 * '='}\n")
     assert len(failed_jobs(folder)) == 1
+
+
+def test_log_that_ends_in_the_middle_of_a_block_says_what_comes_before(folder):
+    """The disk is full, or Snakemake is still writing."""
+    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
+    first = REFUSED.replace("jobid: 26", "jobid: 25")
+    log.write_text(first + FIRST[: FIRST.index("\n    jobid: 26")])
+    assert reason(folder)[0].startswith("not submitted: ")
+    log.write_text(first + "[Sun Nov 22 11:03:00 2026]\nrule collect_runs:\n    input: a, b")
+    assert reason(folder)[0].startswith("not submitted: ")

@@ -1,0 +1,52 @@
+"""What Slurm says of the job that a process is in."""
+
+import math
+
+import pytest
+
+from plm_scaling import slurm_job
+from plm_scaling.slurm_job import memory_mib, mib_of, seconds_left, seconds_of
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("0:07", 7),
+        ("59:01", 3541),
+        ("2:00:00", 7200),
+        ("3-01:00:01", 262801),
+        ("UNLIMITED", math.inf),
+        ("NOT_SET", math.inf),
+        ("", math.inf),
+    ],
+)
+def test_time_that_slurm_says_is_left(said, seconds):
+    assert seconds_of(said) == seconds
+
+
+@pytest.mark.parametrize(
+    ("said", "mib"),
+    [("2000M", 2000), ("1.5G", 1536), ("2T", 2 << 20), ("0", math.inf), ("", math.inf)],
+)
+def test_memory_that_slurm_says_a_job_has(said, mib):
+    assert mib_of(said) == mib
+
+
+def test_outside_slurm_a_job_has_no_limits(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert seconds_left() == memory_mib() == math.inf
+
+
+def test_slurm_is_asked_about_this_job_until_it_answers(monkeypatch, tmp_path):
+    squeue, asked = tmp_path / "squeue", tmp_path / "asked"
+    squeue.write_text(
+        f"#!/bin/sh\n[ -e {asked} ] || {{ > {asked}; exit 1; }}\n"
+        '[ "$*" = "--noheader --jobs 77 --format %L" ] && echo 1:30\n'
+    )
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setattr(slurm_job, "SECONDS_BETWEEN_QUESTIONS", 0.0)
+    assert seconds_left() == 90
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    assert seconds_left() == math.inf
