@@ -65,7 +65,7 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     workflow.root = with_start(root, tmp_path / "repository", LATE)
     workflow.cell_resources = ("gpu=1", "mem_mb=1500", "runtime=1")
     # As many retries as a slow machine needs; less memory than the profile gives MMseqs2.
-    process = workflow.begin("--retries", "20", "--resources", "mem_mb=1700")
+    process = workflow.begin("--retries", "20", "--resources", "mem_mb=1850")
     cell = SlurmWorkflow.cell(undisturbed, LONG)
     job_of(cluster, cell, seconds=400)
     cluster.stop_controller()
@@ -88,7 +88,7 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     log = (workflow.folder / "logs/tiny/deduplicate.log").read_text()
     limits = [int(limit) for limit in re.findall(r"--split-memory-limit (\d+)M", log)]
     assert limits
-    assert max(limits) <= 1700 - PROGRAM_MIB
+    assert max(limits) <= 1850 - PROGRAM_MIB
 
     submitted = re.findall(r"has been submitted with SLURM jobid \d+ \(log: (\S+)\)", output)
     cells = sum("rule_train_cell" in log for log in submitted)
