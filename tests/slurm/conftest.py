@@ -1,9 +1,10 @@
 """A Slurm for all tests of this folder, and a small study whose undisturbed result is known."""
 
-import time
+import subprocess
 
+import psutil
 import pytest
-from slurm_cluster import Cluster, reason_why_not
+from slurm_cluster import Cluster, reason_why_not, wait_until
 from slurm_study import LONG, SHORT, SlurmWorkflow
 from workflows import Workflow, take, tiny_config, write_sources
 
@@ -38,13 +39,22 @@ def undisturbed(root, tmp_path_factory):
     return workflow
 
 
+@pytest.fixture(autouse=True)
+def nothing_goes_on(cluster):
+    """A test that fails leaves no Snakemake and no job to the tests after it."""
+    yield
+    for process in psutil.Process().children():
+        if any("snakemake" in word for word in process.cmdline()):
+            process.kill()
+            process.wait()
+    subprocess.run(["scancel", "--user", "root"], check=True)
+    wait_until(lambda: not cluster.jobs("%A"), "an empty queue", 120)
+
+
 @pytest.fixture
-def disturbed(undisturbed, cluster, tmp_path):
+def disturbed(undisturbed, tmp_path):
     """A copy of the study in which the cell of LONG is to be trained again: (study, cell)."""
     workflow = SlurmWorkflow.copy_of(undisturbed, tmp_path / "study")
     cell = workflow.cell(LONG)
     workflow.forget(cell)
-    yield workflow, cell
-    end = time.monotonic() + 60
-    while cluster.jobs("%A") and time.monotonic() < end:
-        time.sleep(0.2)
+    return workflow, cell
