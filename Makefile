@@ -1,5 +1,5 @@
 # make install   .venv/ with the locked versions
-# make demo      raw sequences to a fitted law and results/demo/report.html, about 15 minutes on two cores
+# make demo      raw sequences to a fitted law and results/demo/report.html, about 17 minutes on two cores
 # make test      format, lint, types, unit tests and the whole pipeline, small
 #
 # On a machine without a GPU, where the default index would bring torch with gigabytes of CUDA

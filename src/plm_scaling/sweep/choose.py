@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from plm_scaling.config.machine import Machine
@@ -31,14 +32,14 @@ WHOLE: dict[str, Any] = {
 
 
 def choose_layouts(cells: Iterable[Cell], machine: Machine) -> list[Layout]:
-    """`choose_layout` of each cell, worked out once for those that differ in their seed alone."""
-    chosen: dict[str, Layout] = {}
-    layouts = []
-    for cell in cells:
-        facts = repr(vars(cell) | {"seed": None, "data_seed": None})
-        if facts not in chosen:
-            chosen[facts] = choose_layout(cell, machine)
-        layouts.append(chosen[facts])
+    """`choose_layout` of each cell, worked out once for those that differ in their seed alone.
+
+    They are neighbours in a sweep.
+    """
+    layouts: list[Layout] = []
+    for _, alike in groupby(cells, key=lambda cell: vars(cell) | {"seed": None}):
+        first, *others = alike
+        layouts += [choose_layout(first, machine)] * (1 + len(others))
     return layouts
 
 
