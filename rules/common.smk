@@ -39,8 +39,6 @@ DATA = f"data/{CONFIG.data.name}"
 RESULTS = f"results/{CONFIG.study}"
 PARTS = [f"{number:04d}" for number in range(CONFIG.data.parts)]
 
-# Near-duplicates are scored and tokenised only when a corpus is to be trained on them.
-REDUNDANT = any(not CONFIG.corpora[cell.corpus].dedup for cell in CELLS.values())
 PROTEIN = [name for name in CONFIG.sources if SOURCE[name].kind == "protein"]
 CODE = [name for name in CONFIG.sources if SOURCE[name].kind == "code"]
 NEW_SOURCES = [  # dates are in ISO 8601, so that text compares as days do

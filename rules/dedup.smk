@@ -100,7 +100,6 @@ rule split_clusters:
         ood=NEW_SOURCES,
         downstream=[f"{DATA}/clean/{name}" for name in DOWNSTREAM],
         sensitivity=CONFIG.split.sensitivity,
-        redundant="--redundant" if REDUNDANT else "",
         seed=CONFIG.seed,
         settings=by_name(CONFIG.split, "ood_after"),
         stage=DEDUP_VERSION,
@@ -111,7 +110,7 @@ rule split_clusters:
         " --reference-fraction {params.reference_fraction}"
         " --reference-source {params.reference_source:q} --ood-sources {params.ood:q}"
         " --downstream {params.downstream:q} --sensitivity {params.sensitivity}"
-        " --seed {params.seed} {params.redundant} --threads {threads}"
+        " --seed {params.seed} --threads {threads}"
         " --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
         " --mmseqs {params.mmseqs:q} --out {params.folder:q} --log {log:q}"
 

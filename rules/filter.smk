@@ -58,12 +58,11 @@ rule score_part:
         pool=f"{DATA}/pool/protein",
         split=subpath(input[0], parent=True),
         model=lambda wildcards, input: CONFIG.filter.model if OWN_MODEL else input.model,
-        redundant="--redundant" if REDUNDANT else "",
         stage=FILTER_VERSION,
     shell:
         "OMP_NUM_THREADS={threads} python {params.script:q} --pool {params.pool:q}"
         " --split {params.split:q} --part $((10#{wildcards.part})) --model {params.model:q}"
-        " {params.redundant} --threads {threads} --out {output:q} --log {log:q}"
+        " --threads {threads} --out {output:q} --log {log:q}"
 
 
 rule select_sequences:
@@ -93,7 +92,6 @@ rule select_sequences:
         min_distinct_3mer_ratio=CONFIG.filter.min_distinct_3mer_ratio,
         length_bins=CONFIG.filter.length_bins,
         perplexity_quantiles=CONFIG.filter.perplexity_quantiles,
-        redundant="--redundant" if REDUNDANT else "",
         settings=by_name(CONFIG.filter, "model", "reference_source", "ngram_order"),
         stage=FILTER_VERSION,
     shell:
@@ -104,8 +102,7 @@ rule select_sequences:
         " --min-distinct-3mer-ratio {params.min_distinct_3mer_ratio}"
         " --length-bins {params.length_bins}"
         " --perplexity-quantiles {params.perplexity_quantiles}"
-        " {params.redundant} --mmseqs {params.mmseqs:q}"
-        " --out {params.folder:q} --log {log:q}"
+        " --mmseqs {params.mmseqs:q} --out {params.folder:q} --log {log:q}"
 
 
 rule select_documents:

@@ -12,17 +12,15 @@ from plm_scaling.filter.ngram import load_ngram
 from plm_scaling.filter.score import score_part
 
 
-def score(
-    pool: Path, split: Path, part: int, model: Path, redundant: bool, threads: int, out: Path
-) -> None:
+def score(pool: Path, split: Path, part: int, model: Path, threads: int, out: Path) -> None:
     """Score with the model that lies at `model`: a folder is a run, a file an n-gram model."""
     if model.is_dir():
         from plm_scaling.inference.scorer import clm_scorer  # torch takes seconds to import
 
         with clm_scorer(model, threads) as scorer:
-            score_part(pool, split, part, scorer, redundant, out)
+            score_part(pool, split, part, scorer, out)
     else:
-        score_part(pool, split, part, load_ngram(model), redundant, out)
+        score_part(pool, split, part, load_ngram(model), out)
 
 
 if __name__ == "__main__":
@@ -34,9 +32,6 @@ if __name__ == "__main__":
     parser.add_argument("--part", type=int, required=True, help="number of the part")
     parser.add_argument(
         "--model", type=Path, required=True, help="n-gram model (.npz), or folder of a CLM run"
-    )
-    parser.add_argument(
-        "--redundant", action="store_true", help="score near-duplicates in training too"
     )
     parser.add_argument("--threads", type=int, required=True, help="of a CLM; n-grams use one")
     parser.add_argument("--out", type=Path, required=True, help="the score table, .parquet")

@@ -30,9 +30,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--perplexity-quantiles", type=float, nargs=2, required=True, metavar=("LOW", "HIGH")
     )
-    parser.add_argument(
-        "--redundant", action="store_true", help="select near-duplicates and copies in training too"
-    )
     parser.add_argument("--mmseqs", required=True, help="path of MMseqs2, or auto")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     program.run(select_sequences, parser)

@@ -38,9 +38,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("--sensitivity", type=float, required=True, help="of the search, 1 to 7.5")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument(
-        "--redundant", action="store_true", help="redundant sequences will be trained on, too"
-    )
     add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     program.run(split_clusters, parser)

@@ -24,7 +24,6 @@ SPLIT: dict[str, Any] = {
     "downstream": [],
     "sensitivity": 5.7,
     "seed": 1,
-    "redundant": False,
 }
 
 

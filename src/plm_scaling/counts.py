@@ -1,7 +1,7 @@
 """counts.tsv: what entered a stage, what stayed and what was dropped, per source and reason.
 
 Columns: stage, source, reason, sequences, residues. Reasons are `in`, `kept`, the drop reasons and,
-outside the sum, facts about records that were kept, whose reason starts with `handled:`.
+outside the sum, other facts, whose reason starts with `handled:`.
 """
 
 from collections import defaultdict

@@ -1,6 +1,7 @@
 """After a change exactly what depends on it runs again. Dry runs of the finished pipeline."""
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -104,6 +105,24 @@ def test_new_size_trains_its_cells_alone(changed):
     changed.config["sweep"]["shapes"]["e"] = {"layers": 1, "hidden": 20, "ffn": 53, "heads": 1}
     changed.config["sweep"]["sizes"].append("e")
     assert changed.planned() == {**TABLES, "train_cell": 4, **SWEEP}
+
+
+def test_corpus_with_near_duplicates_leaves_finished_cells_and_held_out_rows_alone(changed):
+    """What is held out does not depend on the corpora that are swept."""
+    finished = {p: p.stat().st_mtime_ns for p in changed.results.glob("runs/*/result.json")}
+    changed.config["corpora"]["all"] = changed.config["corpora"]["demo"] | {"dedup": False}
+    changed.config["sweep"]["corpora"].append("all")
+    assert changed.planned() == {**TABLES, "train_cell": 16, **SWEEP}
+    cells = plan_cells(validate_config(changed.config, "after"))
+    clm = [(name, cell.corpus) for name, cell in cells.items() if cell.objective == "clm"]
+    old, new = (next(n for n, corpus in clm if corpus == wanted) for wanted in ("demo", "all"))
+    changed.run(f"results/tiny/runs/{new}/result.json")
+    assert {p: p.stat().st_mtime_ns for p in finished} == finished
+    held_out = [
+        json.loads((changed.results / f"runs/{cell}/result.json").read_text())["held_out_tokens"]
+        for cell in (old, new)
+    ]
+    assert held_out[0] == held_out[1]
 
 
 def test_new_law_setting_refits_and_trains_nothing(changed):

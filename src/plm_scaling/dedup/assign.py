@@ -15,8 +15,9 @@ TRAIN, VALID, OOD, REFERENCE = "train", "valid", "ood", "reference"
 SPLITS = [TRAIN, VALID, OOD, REFERENCE]
 DROPPED = "dropped"
 REASONS = ["homologous_to_training", "in_reference_cluster", "homologous_to_downstream"]
+OF_REDUNDANT = "homologous_to_held_out"  # the one reason that only redundant sequences have
 # What becomes of a sequence, by code: a split, or the reason why it is dropped.
-OUTCOMES = [*SPLITS, *REASONS]
+OUTCOMES = [*SPLITS, *REASONS, OF_REDUNDANT]
 CODE = {name: code for code, name in enumerate(OUTCOMES)}
 
 

@@ -55,7 +55,6 @@ def check_contamination(
     """
     tool = find_mmseqs(mmseqs)
     opened = Pool.open(pool)
-    redundant = read_json(split / "tool.json")["redundant"]
     criteria = Criteria(min_seq_id, coverage, sensitivity, E_VALUE, MAX_SEQS)
     tables = sorted([*split.glob("part-*.parquet"), *split.glob("*.index")])
     tests = sorted(path for folder in downstream for path in folder.glob("part-*.fasta"))
@@ -67,7 +66,7 @@ def check_contamination(
     }
     resources = Resources(threads, memory_mb, scratch)
     with Steps(out, "contamination", asked, tool, resources) as steps:
-        training = checked_view(opened, split, TRAIN, redundant)
+        training = checked_view(opened, split, TRAIN)
         sets: dict[str, tuple[Pool, Database]] = {
             VALID: (opened, checked_view(opened, split, VALID))
         }
@@ -87,7 +86,6 @@ def check_contamination(
             "clean": all(one["pairs"] == 0 for one in found.values()),
             "criteria": criteria.as_dict(),
             "direction": "held-out as query, training as target, coverage of the held-out sequence",
-            "redundant_training_sequences": redundant,
             "training_sequences": training.n_sequences,
             "held_out": found,
             "mmseqs": tool.version,

@@ -1,14 +1,14 @@
-"""Drop homologues of downstream tests from training, and of training from what is held out."""
+"""Keep training apart from what is held out: of two homologues across the line, one is dropped."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from plm_scaling.dedup.arrays import new_array, open_array
-from plm_scaling.dedup.assign import CODE, OOD, TRAIN, VALID
+from plm_scaling.dedup.assign import CODE, OF_REDUNDANT, OOD, TRAIN, VALID
 from plm_scaling.dedup.homology import TEMPORARY_BYTES, Criteria, find_homologues
 from plm_scaling.dedup.pool import PROTEIN, Pool, PoolPart
 from plm_scaling.dedup.pooling import pool_part
@@ -28,103 +28,169 @@ PURGE_MAX_SEQS = 1000
 class Purge:
     """What the searches of one split share.
 
-    `representative` is the .npy file with the global key of each sequence's representative. With
-    `redundant` the training sequences that are searched include those that stand behind one.
-    Outcomes are .npy files with a code per sequence, of which those of representatives count.
+    `representative` is the .npy file with the global key of each sequence's representative.
+    Outcomes are .npy files with a code per sequence, of which those of representatives count until
+    `drop_redundant`. Representatives are settled first, and among themselves: the held-out sets do
+    not depend on redundant sequences.
     """
 
     steps: Steps
     pool: Pool
     representative: Path
     criteria: Criteria
-    redundant: bool
 
-    def drop_downstream(self, outcome: Path, downstream: list[Path]) -> Path:
-        """The outcomes without the training sequences that are homologous to downstream tests.
+    def pooled_tests(self, downstream: list[Path]) -> Pool:
+        """The downstream tests, pooled, so that keys stand for their records."""
+        folder = self.steps.run("downstream", lambda path: pool_downstream(downstream, path))
+        return Pool.open(folder / PROTEIN)
 
-        If a redundant sequence is, its representative goes, and with it all that it stands for.
-        A query lists a limited number of candidates, so queries with hits search again in what is
-        left, until a round finds nothing.
-        """
-        tests = Pool.open(
-            self.steps.run("downstream", lambda path: pool_downstream(downstream, path)) / PROTEIN
+    def drop_downstream(self, outcome: Path, tests: Pool) -> Path:
+        """The outcomes without the training representatives that are homologous to `tests`."""
+        queries = Selection(tests, keys_of)
+        return self._drop_training(
+            "downstream", queries, outcome, self._training, "homologous_to_downstream"
         )
-        found = np.ones(tests.n_sequences, bool)
-        number = 0
-        while found.any():
-            number += 1
-            outcome, found = self._downstream_round(number, tests, found, outcome)
-        return outcome
-
-    def _downstream_round(
-        self, number: int, tests: Pool, wanted: np.ndarray, outcome: Path
-    ) -> tuple[Path, np.ndarray]:
-        name = f"downstream_{number}"
-        queries = Selection(tests, lambda part: keys_of(part)[wanted[span(part)]])
-
-        def make(folder: Path) -> None:
-            folder.mkdir()
-            found = np.zeros(tests.n_sequences, bool)
-            left = self._copy(outcome, folder / "outcome.npy")
-            representative = open_array(self.representative)
-            for query, target in self._search(name, queries, outcome, first_only=False):
-                found[query] = True
-                left[representative[target]] = CODE["homologous_to_downstream"]
-            np.save(folder / "found.npy", found)
-            logger.info(
-                "[split] %d of %d downstream sequences have training homologues (round %d)",
-                *(found.sum(), queries.count(), number),
-            )
-
-        folder = self.steps.run(name, make)
-        return folder / "outcome.npy", np.load(folder / "found.npy")
 
     def drop_held_out(self, outcome: Path) -> Path:
-        """The outcomes without the validation and ood sequences that have a training homologue."""
-        held_out = self.select(outcome, [VALID, OOD], redundant=False)
+        """The outcomes without the validation and ood representatives with a training homologue."""
+        held_out = self.representatives(outcome, [VALID, OOD])
 
         def make(path: Path) -> None:
             left = self._copy(outcome, path)
-            for query, _ in self._search("purge", held_out, outcome, first_only=True):
+            targets = self._training(outcome)
+            for query, _ in self._search("purge", held_out, targets, first_only=True):
                 left[query] = CODE["homologous_to_training"]
             logger.info(
                 "[split] %d of %d held-out sequences have a training homologue and are dropped",
-                *(held_out.count() - self.select(path, [VALID, OOD], False).count(),),
+                held_out.count() - self.representatives(path, [VALID, OOD]).count(),
                 held_out.count(),
             )
 
         return self.steps.run("purged.npy", make)
 
-    def select(self, outcome: Path, splits: list[str], redundant: bool) -> Selection:
-        """The sequences of some splits: representatives, or with `redundant` all of them."""
+    def drop_redundant(self, outcome: Path, tests: Pool | None) -> Path:
+        """The outcomes of all sequences.
+
+        A redundant one has that of its representative, but is dropped from training if it is
+        homologous itself to what is held out (homologous_to_held_out) or to `tests`.
+        """
+        followed = self.steps.run("followed.npy", lambda path: self._follow(outcome, path))
+        held_out = self.representatives(followed, [VALID, OOD])
+        left = self._drop_training("redundant", held_out, followed, self._redundant, OF_REDUNDANT)
+        if tests is None:
+            return left
+        queries = Selection(tests, keys_of)
+        return self._drop_training(
+            "redundant_downstream", queries, left, self._redundant, "homologous_to_downstream"
+        )
+
+    def representatives(self, outcome: Path, splits: list[str]) -> Selection:
+        """The representatives of some splits."""
+        return self._select(outcome, splits, np.equal)
+
+    def everything(self, outcome: Path, split: str) -> Selection:
+        """Representatives and redundant sequences of a split, after `drop_redundant`."""
+        return self._select(outcome, [split], lambda head, own: np.ones(len(own), bool))
+
+    def _training(self, outcome: Path) -> Selection:
+        return self.representatives(outcome, [TRAIN])
+
+    def _redundant(self, outcome: Path) -> Selection:
+        return self._select(outcome, [TRAIN], np.not_equal)
+
+    def _select(
+        self,
+        outcome: Path,
+        splits: list[str],
+        which: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> Selection:
+        """Sequences of some splits; `which` compares the keys of representatives with their own."""
         outcomes, representatives = open_array(outcome), open_array(self.representative)
         codes = [CODE[name] for name in splits]
 
         def keys(part: PoolPart) -> np.ndarray:
-            own, head = keys_of(part), representatives[span(part)]
-            chosen = np.isin(outcomes[head], codes)
-            return own[chosen if redundant else chosen & (head == own)]
+            own = keys_of(part)
+            return own[
+                np.isin(outcomes[span(part)], codes) & which(representatives[span(part)], own)
+            ]
 
         return Selection(self.pool, keys)
 
+    def _drop_training(
+        self,
+        name: str,
+        queries: Selection,
+        outcome: Path,
+        targets: Callable[[Path], Selection],
+        reason: str,
+    ) -> Path:
+        """The outcomes without the `targets` that are homologous to a query.
+
+        A query lists a limited number of candidates, so queries with hits search again in what is
+        left, until a round finds nothing.
+        """
+        number = 0
+        while queries.count():
+            number += 1
+            folder = self._round(f"{name}_{number}", queries, outcome, targets(outcome), reason)
+            outcome = folder / "outcome.npy"
+            queries = _of_keys(queries.pool, np.load(folder / "found.npy"))
+        return outcome
+
+    def _round(
+        self, name: str, queries: Selection, outcome: Path, targets: Selection, reason: str
+    ) -> Path:
+        def make(folder: Path) -> None:
+            folder.mkdir()
+            found = [np.empty(0, np.int64)]
+            left = self._copy(outcome, folder / "outcome.npy")
+            for query, target in self._search(name, queries, targets, first_only=False):
+                found.append(np.unique(query))
+                left[target] = CODE[reason]
+            hit = np.unique(np.concatenate(found))
+            np.save(folder / "found.npy", hit)
+            logger.info(
+                "[split] %s: %d of %d sequences have homologues among %d training sequences, which "
+                "are dropped",
+                *(name.replace("_", " "), len(hit), queries.count(), targets.count()),
+            )
+
+        return self.steps.run(name, make)
+
     def _search(
-        self, name: str, queries: Selection, outcome: Path, first_only: bool
+        self, name: str, queries: Selection, targets: Selection, first_only: bool
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Keys of queries and of the training sequences that they hit."""
-        training = self.select(outcome, [TRAIN], self.redundant)
+        """Keys of queries and of the targets that they hit."""
         n_queries = queries.count()
-        if training.count() == 0:
-            raise DedupError("no sequence is left for train: lower the fractions of the others")
+        if targets.count() == 0:
+            return
         with self.steps.temporary(name, TEMPORARY_BYTES * n_queries) as folder:
-            query, target = queries.view(folder / "query"), training.view(folder / "target")
+            query, target = queries.view(folder / "query"), targets.view(folder / "target")
             hits = find_homologues(self.steps, query, target, self.criteria, first_only, folder)
             for rows in hits:
                 yield rows["query"].to_numpy(), rows["target"].to_numpy()
+
+    def _follow(self, outcome: Path, out: Path) -> None:
+        """Give each sequence the outcome of its representative."""
+        outcomes, representatives = open_array(outcome), open_array(self.representative)
+        followed = new_array(out, self.pool.n_sequences, np.int8)
+        for part in self.pool.parts:
+            followed[span(part)] = outcomes[representatives[span(part)]]
 
     def _copy(self, outcome: Path, out: Path) -> np.ndarray:
         copy = new_array(out, self.pool.n_sequences, np.int8)
         copy[:] = open_array(outcome)
         return copy
+
+
+def _of_keys(pool: Pool, keys: np.ndarray) -> Selection:
+    """The sequences with these ascending global keys."""
+
+    def of_part(part: PoolPart) -> np.ndarray:
+        first, last = np.searchsorted(keys, [span(part).start, span(part).stop])
+        return keys[first:last]
+
+    return Selection(pool, of_part)
 
 
 def pool_downstream(folders: list[Path], out: Path) -> None:

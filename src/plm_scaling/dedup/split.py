@@ -54,7 +54,6 @@ def split_clusters(
     downstream: list[Path],
     sensitivity: float,
     seed: int,
-    redundant: bool,
     threads: int,
     memory_mb: int,
     scratch: Path | None,
@@ -73,9 +72,10 @@ def split_clusters(
 
     A training sequence that covers `coverage` of a sequence in the cleaned folders `downstream` at
     `min_seq_id` is dropped (homologous_to_downstream). Then valid and ood sequences that are
-    covered so by a training sequence are dropped (homologous_to_training). `redundant` says that
-    redundant sequences will be trained on, too: then they are searched as well. A redundant
-    sequence has the cluster, split and reason of its representative.
+    covered so by a training sequence are dropped (homologous_to_training). A redundant sequence has
+    the cluster, split and reason of its representative; but one in training that covers so what is
+    still held out, or a downstream sequence, is dropped itself (homologous_to_held_out): what is
+    held out does not depend on whether redundant sequences are trained on.
 
     The folder `out` gets part-0000.parquet … with a row for each sequence of the pool's part, an
     MMseqs2 database of links for each split, splits.tsv, counts.tsv and tool.json. The result
@@ -94,7 +94,6 @@ def split_clusters(
         "clustering": clustering,
         "drawing": asdict(drawing),
         "criteria": criteria.as_dict(),
-        "redundant": redundant,
         "downstream": [str(folder) for folder in downstream],
         "input": [*pool_state(opened), *map(file_state, [*inputs, *tests])],
     }
@@ -111,24 +110,29 @@ def split_clusters(
             "assigned.npy",
             lambda path: assign(opened, representative, clusters, drawing, path),
         )
-        purge = Purge(steps, opened, representative, criteria, redundant)
-        if downstream:
-            outcome = purge.drop_downstream(outcome, downstream)
-        outcome = purge.drop_held_out(outcome)
+        purge = Purge(steps, opened, representative, criteria)
+        tests_pool = purge.pooled_tests(downstream) if downstream else None
+        if tests_pool is not None:
+            outcome = purge.drop_downstream(outcome, tests_pool)
+        outcome = purge.drop_redundant(purge.drop_held_out(outcome), tests_pool)
 
         def write(folder: Path) -> None:
             folder.mkdir()
             for split in SPLITS:
-                chosen = purge.select(outcome, [split], redundant and split == TRAIN)
+                chosen = (
+                    purge.everything(outcome, TRAIN)
+                    if split == TRAIN
+                    else purge.representatives(outcome, [split])
+                )
                 if chosen.count() > 0:
                     chosen.view(view_of(folder, split))
                 elif split != OOD or ood_sources:
                     raise DedupError(
-                        f"no sequence is left for {split}: raise its fraction, or use more "
-                        "sequences or sources"
+                        f"no sequence is left for {split}: raise its fraction (for train, lower "
+                        "the others'), or use more sequences or sources"
                     )
             write_tables(opened, representative, clusters, outcome, folder)
-            write_json(folder / "tool.json", {"mmseqs": tool.version, "redundant": redundant})
+            write_json(folder / "tool.json", {"mmseqs": tool.version})
 
         steps.finish(write)
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from plm_scaling.counts import Counts
 from plm_scaling.dedup.arrays import open_array
-from plm_scaling.dedup.assign import DROPPED, OUTCOMES, REASONS, SPLITS
+from plm_scaling.dedup.assign import DROPPED, OF_REDUNDANT, REASONS, SPLITS
 from plm_scaling.dedup.pool import Pool
 from plm_scaling.dedup.selection import keys_of, span
 from plm_scaling.parts import part_name
@@ -26,14 +26,19 @@ SPLIT_SCHEMA = pa.schema(
     ]
 )
 # The split and the reason of each outcome.
-_SPLIT_CODES = pa.array([*range(len(SPLITS)), *[len(SPLITS)] * len(REASONS)], pa.int8())
-_REASON_CODES = pa.array([*[None] * len(SPLITS), *range(len(REASONS))], pa.int8())
+DROP_REASONS = [*REASONS, OF_REDUNDANT]
+_SPLIT_CODES = pa.array([*range(len(SPLITS)), *[len(SPLITS)] * len(DROP_REASONS)], pa.int8())
+_REASON_CODES = pa.array([*[None] * len(SPLITS), *range(len(DROP_REASONS))], pa.int8())
 
 
 def write_tables(
     pool: Pool, representative: Path, cluster: Path, outcome: Path, folder: Path
 ) -> None:
-    """Write part-0000.parquet …, counts.tsv and splits.tsv (both of representatives)."""
+    """Write part-0000.parquet …, counts.tsv and splits.tsv (both of representatives).
+
+    `handled:redundant_dropped` in counts.tsv are the redundant sequences dropped from training,
+    though their representatives are trained on.
+    """
     representatives, clusters, outcomes = map(open_array, (representative, cluster, outcome))
     counts = Counts("split")
     sizes = np.zeros((len(SPLITS), len(pool.sources), 2), np.int64)
@@ -41,7 +46,7 @@ def write_tables(
     for part in pool.parts:
         here = span(part)
         heads, own_cluster = representatives[here], clusters[here]
-        codes = outcomes[heads]
+        codes = outcomes[here]
         with RowWriter(folder / f"{part_name(part.number)}.parquet", SPLIT_SCHEMA) as writer:
             for start in range(0, max(part.n_sequences, 1), ROWS_PER_GROUP):
                 rows = slice(start, start + ROWS_PER_GROUP)
@@ -49,7 +54,14 @@ def write_tables(
         keys = keys_of(part)
         n_clusters += int((own_cluster == keys).sum())
         kept = heads == keys
-        _count(pool.sources, part.owners()[kept], part.index()[1][kept], codes[kept], counts, sizes)
+        owners, lengths = part.owners(), part.index()[1]
+        _count(pool.sources, owners[kept], lengths[kept], codes[kept], counts, sizes)
+        for number in np.unique(owners[alone := codes != outcomes[heads]]):
+            own = alone & (owners == number)
+            counts.add(
+                *(pool.sources[number], "handled:redundant_dropped"),
+                *(own.sum(), lengths[own].sum()),
+            )
     counts.write(folder / "counts.tsv")
     cells = [
         (split, source, *sizes[i, j])
@@ -69,7 +81,7 @@ def write_tables(
 def _table(representative: np.ndarray, cluster: np.ndarray, code: np.ndarray) -> pa.Table:
     codes = pa.array(code)
     split = pa.DictionaryArray.from_arrays(_SPLIT_CODES.take(codes), [*SPLITS, DROPPED])
-    reason = pa.DictionaryArray.from_arrays(_REASON_CODES.take(codes), REASONS)
+    reason = pa.DictionaryArray.from_arrays(_REASON_CODES.take(codes), DROP_REASONS)
     return pa.table([representative, cluster, split, reason], schema=SPLIT_SCHEMA)
 
 
@@ -85,7 +97,7 @@ def _count(
     for number, name in enumerate(sources):
         own = source == number
         counts.add(name, "in", own.sum(), lengths[own].sum())
-        for code, what in enumerate(OUTCOMES):
+        for code, what in enumerate([*SPLITS, *REASONS]):
             chosen = own & (codes == code)
             size = int(chosen.sum()), int(lengths[chosen].sum())
             counts.add(name, "kept" if what in SPLITS else what, *size)

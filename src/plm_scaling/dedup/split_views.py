@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from plm_scaling.dedup.assign import TRAIN
 from plm_scaling.dedup.database import read_keys
 from plm_scaling.dedup.pool import Pool, PoolPart
 from plm_scaling.dedup.selection import Database, Selection, keys_of
@@ -21,14 +22,19 @@ def view_of(split_folder: Path, split: str) -> Path:
     return split_folder / split
 
 
-def checked_view(pool: Pool, split: Path, name: str, redundant: bool = False) -> Database:
-    """The database of a split; it must hold the sequences that the tables of the split say."""
+def checked_view(pool: Pool, split: Path, name: str) -> Database:
+    """The database of a split; it must hold the sequences that the tables of the split say.
+
+    Those are all of training, and the representatives of the others.
+    """
 
     def keys(part: PoolPart) -> np.ndarray:
         table = read_all(split / f"{part_name(part.number)}.parquet", ["representative", "split"])
         own = keys_of(part)
         chosen = pc.equal(table["split"].cast(pa.string()), name).to_numpy()
-        return own[chosen if redundant else chosen & (table["representative"].to_numpy() == own)]
+        if name != TRAIN:
+            chosen &= table["representative"].to_numpy() == own
+        return own[chosen]
 
     chosen = Selection(pool, keys)
     path = view_of(split, name)

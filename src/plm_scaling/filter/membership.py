@@ -20,7 +20,8 @@ HELD_OUT = (VALID, OOD)
 class Membership:
     """Per sequence of a part: `split` (int8, place in `SPLITS`) and whether it represents itself.
 
-    A sequence that is no representative is a near-duplicate of one and has its split.
+    A sequence that is no representative is a near-duplicate of one, and has its split unless it is
+    dropped.
     """
 
     split: np.ndarray
@@ -30,13 +31,12 @@ class Membership:
         """Whether each sequence is in one of these splits."""
         return np.isin(self.split, [SPLITS.index(name) for name in splits])
 
-    def scored(self, redundant: bool) -> np.ndarray:
-        """Whether each sequence gets a score: representatives of training and held-out splits.
+    def scored(self) -> np.ndarray:
+        """Whether each sequence gets a score: all of training, representatives of what is held out.
 
-        With `redundant`, near-duplicates in training too; held-out sets never hold any.
+        Held-out sets never hold near-duplicates.
         """
-        chosen = self.of(TRAIN, *HELD_OUT) & self.representative
-        return chosen | self.of(TRAIN) if redundant else chosen
+        return self.of(TRAIN) | (self.of(*HELD_OUT) & self.representative)
 
 
 def read_membership(split: Path, part: PoolPart) -> Membership:

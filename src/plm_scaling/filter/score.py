@@ -36,22 +36,20 @@ SCORE_SCHEMA = pa.schema(
 )
 
 
-def score_part(
-    pool: Path, split: Path, part: int, model: ReferenceModel, redundant: bool, out: Path
-) -> None:
+def score_part(pool: Path, split: Path, part: int, model: ReferenceModel, out: Path) -> None:
     """Score the sequences of one part and write the table `out`.
 
     A row has the global key, id and source of the sequence's first record, its split and length
     (residues); `nll_per_residue`, the mean of −ln P in nats (missing where the model says nothing);
     `unknown_fraction`, the share of X B Z J; `distinct_3mer_ratio`, the number of different 3-mers
-    over that of all (missing below 3 residues); and the model's name. Representatives of training
-    and held-out splits are scored, and with `redundant` also near-duplicates in training. The part
-    is held in memory, but not its sequences.
+    over that of all (missing below 3 residues); and the model's name. Scored are all of training,
+    near-duplicates too, so that a corpus may be trained on them, and the representatives of the
+    held-out splits. The part is held in memory, but not its sequences.
     """
     opened = Pool.open(pool)
     own = pool_part_of(opened, part)
     membership = read_membership(split, own)
-    chosen = membership.scored(redundant)
+    chosen = membership.scored()
     scores = {name: np.full(own.n_sequences, np.nan, np.float32) for name in SCORES}
     progress = Progress(f"scores, part {part}", int(chosen.sum()), "sequences")
     for keys, chunk, lengths in chunks(opened, own, chosen, model.chunk_residues):

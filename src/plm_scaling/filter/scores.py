@@ -37,12 +37,11 @@ class PartScores:
 class ScoreParts:
     """The score tables in a folder, part by part."""
 
-    def __init__(self, pool: Pool, split: Path, folder: Path, redundant: bool) -> None:
+    def __init__(self, pool: Pool, split: Path, folder: Path) -> None:
         """Raises `FilterError` naming the parts that are missing."""
         self.pool = pool
         self.split = split
         self.folder = folder
-        self.redundant = redundant
         self.model: str | None = None
         missing = [part.number for part in pool.parts if not self.path(part).is_file()]
         if missing:
@@ -55,11 +54,7 @@ class ScoreParts:
         return self.folder / f"{part_name(part.number)}.parquet"
 
     def __iter__(self) -> Iterator[PartScores]:
-        """Read the parts in order; raises `FilterError` naming a file that is damaged or strange.
-
-        Scores of sequences that are not asked for (near-duplicates without `redundant`) are left
-        out.
-        """
+        """Read the parts in order; raises `FilterError` naming a damaged or strange file."""
         for part in self.pool.parts:
             yield self._read(part)
 
@@ -72,14 +67,13 @@ class ScoreParts:
         has_score = np.zeros(part.n_sequences, bool)
         inside = (keys >= 0) & (keys < part.n_sequences)
         has_score[keys[inside]] = True
-        scored = membership.scored(self.redundant)
-        extra = has_score & ~membership.scored(redundant=True)
-        if not inside.all() or (np.diff(keys) <= 0).any() or extra.any():
+        scored = membership.scored()
+        if not inside.all() or (np.diff(keys) <= 0).any() or (has_score & ~scored).any():
             raise FilterError(f"{path} does not belong to this pool and split; {AGAIN}")
         if lacking := int((scored & ~has_score).sum()):
             raise FilterError(
                 f"{path} lacks {lacking:,} of {int(scored.sum()):,} sequences: it is of another "
-                f"split, or was made without --redundant; {AGAIN}"
+                f"split; {AGAIN}"
             )
         length = np.zeros(part.n_sequences, np.int64)
         length[keys] = table["length"].to_numpy()

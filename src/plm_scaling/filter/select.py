@@ -73,7 +73,6 @@ def select_sequences(
     min_distinct_3mer_ratio: float,
     length_bins: Sequence[int],
     perplexity_quantiles: Sequence[float],
-    redundant: bool,
     mmseqs: str,
     out: Path,
 ) -> None:
@@ -87,16 +86,16 @@ def select_sequences(
     The folder `out` gets part-….parquet (strata of `plm_scaling.filter.strata`), dropped.parquet
     (every record that fails, with scores and reason; those of training are listed for corpora that
     are not filtered too), thresholds.json, counts.tsv, totals.json, and the tables of the figures:
-    perplexity.tsv, examples.tsv and overlap.tsv (which runs MMseqs2). counts.tsv counts records:
-    first records of representatives, with `redundant` also near-duplicates and exact copies in
-    training (`handled:redundant` of those kept).
+    perplexity.tsv, examples.tsv and overlap.tsv (which runs MMseqs2). counts.tsv counts the first
+    records of representatives, as the split does; `handled:redundant` are the near-duplicates and
+    exact copies in training that pass, beside them.
     """
     rules = Rules(min_length, max_length, max_unknown_fraction, min_distinct_3mer_ratio)
     low, high = check_quantiles(perplexity_quantiles)
     bins = LengthBins(length_bins)
     tool = find_mmseqs(mmseqs)
     opened = Pool.open(pool)
-    parts = ScoreParts(opened, split, scores, redundant)
+    parts = ScoreParts(opened, split, scores)
     histograms = _count(parts, rules, bins)
     limits = histograms.limits(low, high)
     counts, totals = Counts("filter"), Totals(opened.sources)
@@ -112,7 +111,7 @@ def select_sequences(
                 code = np.where(code == 0, verdict, code)
                 name = f"{part_name(part.part.number)}.parquet"
                 with RowWriter(folder / name, SELECTED_SCHEMA) as selected:
-                    for records in entering(part, code, redundant):
+                    for records in entering(part, code):
                         selected.write(records.rows(part.part.first_key, opened.sources))
                         dropped.write(_dropped(part, records, opened.sources))
                         _tally(counts, opened.sources, records)
@@ -197,18 +196,18 @@ def _dropped(part: PartScores, records: Records, sources: list[str]) -> pa.Table
 
 def _tally(counts: Counts, sources: list[str], records: Records) -> None:
     """Count what entered, what was kept and what was dropped by reason."""
-    place = records.source.astype(np.int64) * len(REASONS) + records.code
+    again = (records.stratum & REDUNDANT) != 0
+    place = (records.source.astype(np.int64) * len(REASONS) + records.code)[~again]
     shape = (len(sources), len(REASONS))
     size = len(sources) * len(REASONS)
     number = np.bincount(place, minlength=size).reshape(shape)
-    residues = np.bincount(place, weights=records.length, minlength=size).reshape(shape)
-    again = (records.code == 0) & (records.stratum == REDUNDANT)
+    residues = np.bincount(place, weights=records.length[~again], minlength=size).reshape(shape)
+    again &= records.code == 0
     for row, source in enumerate(sources):
-        if not number[row].sum():
-            continue
-        counts.add(source, "in", number[row].sum(), residues[row].sum())
-        for code, reason in enumerate(REASONS):
-            counts.add(source, reason, number[row, code], residues[row, code])
+        if number[row].any():
+            counts.add(source, "in", number[row].sum(), residues[row].sum())
+            for code, reason in enumerate(REASONS):
+                counts.add(source, reason, number[row, code], residues[row, code])
         own = again & (records.source == row)
         if own.any():
             counts.add(source, f"handled:{STRATA[REDUNDANT]}", own.sum(), records.length[own].sum())

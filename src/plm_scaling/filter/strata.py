@@ -50,13 +50,12 @@ class Records:
         )
 
 
-def entering(scores: PartScores, code: np.ndarray, redundant: bool) -> Iterator[Records]:
+def entering(scores: PartScores, code: np.ndarray) -> Iterator[Records]:
     """The records of a part that enter the filter; `code` is the verdict on each sequence.
 
-    A sequence enters once, as its first record; with `redundant` its exact copies enter too if it
-    is in training, and share its verdict. A record is redundant if it is such a copy, or if its
-    sequence is a near-duplicate. Training records that fail are selected too, in strata of their
-    own.
+    A sequence enters as its first record; if it is in training its exact copies enter too, and
+    share its verdict. A record is redundant if it is such a copy, or if its sequence is a
+    near-duplicate. Training records that fail are selected too, in strata of their own.
     """
     last = -1
     in_training = scores.membership.of(TRAIN)
@@ -64,7 +63,7 @@ def entering(scores: PartScores, code: np.ndarray, redundant: bool) -> Iterator[
         key = rows["key"].to_numpy().astype(np.int64)
         is_first = np.diff(key, prepend=last) > 0
         last = key[-1] if len(key) else last
-        enters = scores.scored[key] & (is_first | (redundant & in_training[key]))
+        enters = scores.scored[key] & (is_first | in_training[key])
         rows, key, is_first = rows.filter(pa.array(enters)), key[enters], is_first[enters]
         verdict = code[key]
         repeated = ~is_first | ~scores.membership.representative[key]

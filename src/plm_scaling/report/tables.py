@@ -136,7 +136,7 @@ def funnel_rows(counts: Sequence[Path]) -> list[dict[str, str]]:
             dropped = {k: v for k, v in count.items() if k not in ("in", "kept")}
             reasons = [
                 f"{number:,} {str(reason).removeprefix('handled:').replace('_', ' ').strip()}"
-                + (" (handled, kept)" if str(reason).startswith("handled:") else "")
+                + (" (handled)" if str(reason).startswith("handled:") else "")
                 for reason, number in dropped.items()
                 if number
             ]

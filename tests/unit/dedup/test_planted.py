@@ -253,7 +253,6 @@ def split(path: DataPath, clustering: str) -> str:
         downstream=[],
         sensitivity=5.7,
         seed=1,
-        redundant=False,
         **RESOURCES,
         out=path.folder / name,
     )

@@ -13,10 +13,13 @@ from pools import make_pool, write_clean
 
 from plm_scaling.dedup.database import read_keys
 from plm_scaling.dedup.pool import Pool
+from plm_scaling.dedup.purge import Purge
+from plm_scaling.dedup.selection import Selection
 from plm_scaling.dedup.split_views import view_of
 from plm_scaling.errors import DedupError
 
 SOURCES = ["one", "two"]
+EMPTY = np.empty(0, np.int64)
 
 
 @pytest.fixture(scope="module")
@@ -70,25 +73,21 @@ def test_redundant_sequences_follow_their_representative(pool: Pool, splitted: P
         assert (table[column].fillna("").to_numpy() == head[column].fillna("").to_numpy()).all()
 
 
-def test_views_and_counts_hold_what_is_assigned(
-    pool: Pool, deduped: Path, splitted: Path, tmp_path: Path
-) -> None:
-    with_redundant = stages.split(pool, deduped, tmp_path / "split", redundant=True)
-    for folder, redundant in ((splitted, False), (with_redundant, True)):
-        for split in ("train", "valid", "reference"):
-            keys = []
-            for part in pool.parts:
-                own = pd.read_parquet(folder / f"part-000{part.number}.parquet")
-                own["key"] = np.arange(len(own)) + part.first_key
-                chosen = own.split == split
-                if not (redundant and split == "train"):
-                    chosen &= own.key == own.representative
-                keys += own.key[chosen].tolist()
-            stored = np.concatenate(list(read_keys(view_of(folder, split)))).tolist()
-            assert stored == keys, (split, redundant)
-            assert view_of(folder, split).with_name(f"{split}.1").resolve() == (
-                pool.parts[1].database.resolve()
-            )
+def test_views_and_counts_hold_what_is_assigned(pool: Pool, deduped: Path, splitted: Path) -> None:
+    for split in ("train", "valid", "reference"):
+        keys = []
+        for part in pool.parts:
+            own = pd.read_parquet(splitted / f"part-000{part.number}.parquet")
+            own["key"] = np.arange(len(own)) + part.first_key
+            chosen = own.split == split
+            if split != "train":  # which holds redundant sequences too
+                chosen &= own.key == own.representative
+            keys += own.key[chosen].tolist()
+        stored = np.concatenate(list(read_keys(view_of(splitted, split)))).tolist()
+        assert stored == keys, split
+        assert view_of(splitted, split).with_name(f"{split}.1").resolve() == (
+            pool.parts[1].database.resolve()
+        )
     assert not list(splitted.glob("ood*"))
     counts, before = stages.counts(splitted), stages.counts(deduped)
     sizes = pd.read_csv(splitted / "splits.tsv", sep="\t").groupby("source").sequences.sum()
@@ -157,8 +156,13 @@ def test_planted_homologue_at_60_percent_is_dropped_from_validation(tmp_path: Pa
     stages.check(pool, tmp_path / "split", tmp_path / "clean.json")
 
 
-def test_redundant_member_that_is_trained_on_is_searched(tmp_path: Path) -> None:
-    """A domain like the part in which a redundant sequence differs from its representative."""
+def test_redundant_sequences_never_change_what_is_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Domains like the part in which a redundant sequence differs from its representative.
+
+    The redundant one leaves training; the domain stays held out, as without the redundant ones.
+    """
     rng = np.random.default_rng(5)
     records: Records = {"one": [], "two": []}
     for number in range(40):
@@ -167,19 +171,23 @@ def test_redundant_member_that_is_trained_on_is_searched(tmp_path: Path) -> None
         records["one"] += [(f"r{number}", body), (f"t{number}", tail)]
         records["two"].append((f"m{number}", body + tail))
     options: dict[str, Any] = {"valid_fraction": 0.4, "reference_fraction": 0.05}
-    _, without = held(records, tmp_path / "without", **options)
-    _, within = held(records, tmp_path / "with", redundant=True, **options)
-    leaks = [
-        n
-        for n in range(40)
-        if without.split[f"m{n}"] == "train"
-        and without.representative[f"m{n}"] == f"r{n}"
-        and without.split[f"t{n}"] == "valid"
-    ]
-    assert len(leaks) > 5  # nobody sees the redundant sequence, and it is not trained on
-    assert {within.reason[f"t{n}"] for n in leaks} == {"homologous_to_training"}
-    others = without.index.difference([f"t{n}" for n in leaks])
-    assert without.split[others].equals(within.split[others])
+    pool, table = held(records, tmp_path / "with", **options)
+    assert [table.representative[f"m{n}"] for n in range(40)] == [f"r{n}" for n in range(40)]
+    across = [n for n in range(40) if table.split[f"r{n}"] == "train"]
+    leaks = [n for n in across if table.split[f"t{n}"] == "valid"]
+    assert len(leaks) > 5
+    assert {table.reason[f"m{n}"] for n in leaks} == {"homologous_to_held_out"}
+    assert {table.split[f"m{n}"] for n in across if n not in leaks} == {"train"}
+    counts = stages.counts(tmp_path / "with" / "split")
+    assert counts["two", "handled:redundant_dropped"] == len(leaks)
+    _, without = held({"one": records["one"], "two": []}, tmp_path / "without", **options)
+    assert without.split.equals(table.split[without.index])
+    stages.check(pool, tmp_path / "with" / "split", tmp_path / "clean.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(Purge, "_redundant", lambda self, outcome: Selection(pool, lambda _: EMPTY))
+        pool, table = held(records, tmp_path / "unsearched", **options)
+    with pytest.raises(DedupError, match=f"{len(leaks)} of .* valid sequences have a homologue"):
+        stages.check(pool, tmp_path / "unsearched" / "split", tmp_path / "clean.json")
 
 
 def test_ood_sequences_with_a_training_homologue_are_dropped(tmp_path: Path) -> None:
@@ -226,7 +234,7 @@ def test_downstream_homologues_leave_training(
     monkeypatch.setattr("plm_scaling.dedup.split.PURGE_MAX_SEQS", 3)
     with caplog.at_level(logging.INFO, "plm_scaling"):
         pool, table = held(records, tmp_path, downstream=downstream)
-    assert "round 3" in caplog.text
+    assert "downstream 3:" in caplog.text
     hits = table[table.index.str.startswith("hit")]
     assert set(hits.split) == {"dropped", "valid", "reference"}
     assert (hits.reason[hits.split == "dropped"] == "homologous_to_downstream").all()
@@ -238,7 +246,7 @@ def test_downstream_homologues_leave_training(
         stages.check(pool, without, out, downstream=downstream)
 
 
-def test_downstream_homologue_behind_a_representative_takes_all_of_it_away(tmp_path: Path) -> None:
+def test_redundant_homologue_of_a_downstream_test_leaves_training(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     records = families(40, SOURCES)
     tests = []
@@ -249,11 +257,15 @@ def test_downstream_homologue_behind_a_representative_takes_all_of_it_away(tmp_p
         tests.append((f"t{number}", tail))
     write_clean(tmp_path / "clean" / "tests", tests, 2)
     downstream = [tmp_path / "clean" / "tests"]
-    pool, table = held(records, tmp_path, downstream=downstream, redundant=True)
+    pool, table = held(records, tmp_path, downstream=downstream)
+    _, without = held(records, tmp_path / "without")
     for number in range(12):
         assert table.representative[f"m{number}"] == f"r{number}"
-        assert table.split[f"m{number}"] == table.split[f"r{number}"] != "train"
-    assert (table.reason == "homologous_to_downstream").sum() >= 10
+        assert table.split[f"r{number}"] == without.split[f"r{number}"]
+        in_training = table.split[f"r{number}"] == "train"
+        expected = "homologous_to_downstream" if in_training else without.reason[f"m{number}"]
+        assert table.reason[f"m{number}"] is expected or table.reason[f"m{number}"] == expected
+    assert (table.reason == "homologous_to_downstream").sum() >= 5
     stages.check(pool, tmp_path / "split", tmp_path / "clean.json", downstream=downstream)
 
 

@@ -4,10 +4,9 @@ from filtered import Filtered, prepare
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Filtered:
-    """Scored with and without near-duplicates, selected once, in four parts."""
+    """Scored and selected once, in four parts."""
     run = prepare(tmp_path_factory.mktemp("filtered"), parts=4)
     run.score()
-    run.score("scores_redundant", redundant=True)
     run.select()
     return run
 
@@ -17,5 +16,4 @@ def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """The same records in another number of parts, scored alike."""
     run = prepare(tmp_path_factory.mktemp(f"filtered{request.param}"), parts=request.param)
     run.score()
-    run.score("scores_redundant", redundant=True)
     return run

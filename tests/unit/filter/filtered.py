@@ -25,7 +25,6 @@ SELECT: dict[str, Any] = {
     "min_distinct_3mer_ratio": 0.65,
     "length_bins": [0, 100, 300],
     "perplexity_quantiles": [0.05, 0.9],
-    "redundant": False,
 }
 
 
@@ -60,12 +59,12 @@ class Filtered:
     near: dict[int, int]
     records: pd.DataFrame
 
-    def score(self, out: str = "scores", redundant: bool = False) -> Path:
+    def score(self, out: str = "scores") -> Path:
         """Score all parts with the n-gram model; the folder of the tables."""
         model = load_ngram(self.folder / "model.npz")
         for part in self.pool.parts:
             path = self.folder / out / f"{part_name(part.number)}.parquet"
-            score_part(self.pool.folder, self.split, part.number, model, redundant, path)
+            score_part(self.pool.folder, self.split, part.number, model, path)
         return self.folder / out
 
     def select(self, out: str = "filter", scores: str = "scores", **changed: Any) -> Path:

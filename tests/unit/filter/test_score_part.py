@@ -22,16 +22,13 @@ def split_of(run: Filtered, key: int) -> str:
     return run.splits[run.near.get(key, key)]
 
 
-@pytest.mark.parametrize("redundant", [False, True])
-def test_scored_are_representatives_and_if_asked_near_duplicates_in_training(
-    made: Filtered, redundant: bool
-) -> None:
-    scores = made.scores("scores_redundant" if redundant else "scores")
+def test_scored_are_all_of_training_and_representatives_of_the_held_out(made: Filtered) -> None:
+    scores = made.scores()
     expected = [
         key
         for key in range(made.pool.n_sequences)
         if split_of(made, key) in ("train", "valid", "ood")
-        and (key not in made.near or (redundant and split_of(made, key) == "train"))
+        and (key not in made.near or split_of(made, key) == "train")
     ]
     assert scores.key.tolist() == expected
     assert scores.split.tolist() == [split_of(made, key) for key in expected]
@@ -63,7 +60,7 @@ def test_scores_do_not_depend_on_the_number_of_parts(made: Filtered, other: Filt
 def test_scores_written_twice_are_the_same_bytes(made: Filtered, tmp_path: Path) -> None:
     model = load_ngram(made.folder / "model.npz")
     out = tmp_path / "part.parquet"
-    score_part(made.pool.folder, made.split, 2, model, False, out)
+    score_part(made.pool.folder, made.split, 2, model, out)
     assert sha256_of(out) == sha256_of(made.folder / "scores" / "part-0002.parquet")
     assert pq.read_schema(out).names == SCORE_SCHEMA.names
 
@@ -87,7 +84,7 @@ def test_model_that_says_nothing_leaves_the_score_missing(made: Filtered, tmp_pa
             return np.where(lengths > 100, 2.5, np.nan)
 
     out = tmp_path / "part.parquet"
-    score_part(made.pool.folder, made.split, 0, Silent(), False, out)
+    score_part(made.pool.folder, made.split, 0, Silent(), out)
     table = pq.read_table(out)
     missing = table["nll_per_residue"].is_null().to_numpy()
     assert np.array_equal(missing, table["length"].to_numpy() <= 100)
@@ -101,7 +98,7 @@ def test_part_without_sequences_gives_an_empty_table(tmp_path: Path) -> None:
     model = ngram.train(ngram.count(b"MKV\n\0", 2), 2)
     rows = []
     for part in range(4):
-        score_part(pool.folder, split, part, model, False, tmp_path / f"{part}.parquet")
+        score_part(pool.folder, split, part, model, tmp_path / f"{part}.parquet")
         rows.append(pq.read_table(tmp_path / f"{part}.parquet").num_rows)
     assert sorted(rows) == [0, 0, 0, 1]
 
@@ -124,7 +121,7 @@ def test_reference_source_without_sequences_is_refused(made: Filtered, tmp_path:
 def test_part_that_the_pool_has_not_is_refused(made: Filtered, tmp_path: Path) -> None:
     model = load_ngram(made.folder / "model.npz")
     with pytest.raises(FilterError, match="parts 0 to 3, not 4"):
-        score_part(made.pool.folder, made.split, 4, model, False, tmp_path / "out")
+        score_part(made.pool.folder, made.split, 4, model, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +139,6 @@ def test_split_that_does_not_fit_is_named(tmp_path: Path, damage, message: str) 
     damage(split / "part-0000.parquet")
     model = ngram.train(ngram.count(b"MKV\n\0", 2), 2)
     with pytest.raises(FilterError, match=message) as raised:
-        score_part(pool.folder, split, 0, model, False, tmp_path / "out")
+        score_part(pool.folder, split, 0, model, tmp_path / "out")
     assert str(split / "part-0000.parquet") in str(raised.value)
     assert not (tmp_path / "out").exists()

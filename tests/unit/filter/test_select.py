@@ -1,7 +1,9 @@
 """Selection: every record that enters is kept or dropped with a reason, whatever the parts."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -11,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from filtered import SELECT, Filtered
+from splits import write_split
 
 from plm_scaling.errors import FilterError
 from plm_scaling.files import sha256_of
@@ -19,13 +22,11 @@ from plm_scaling.filter.score import SCORE_SCHEMA
 from plm_scaling.filter.thresholds import MIN_SEQUENCES
 from plm_scaling.parts import part_name
 
-BOTH = {"scores": "scores_redundant", "redundant": True}
 
-
-def expected_records(run: Filtered, folder: Path, redundant: bool) -> pd.DataFrame:
+def expected_records(run: Filtered, folder: Path) -> pd.DataFrame:
     """The definition of `select_sequences` record by record, with the thresholds that it wrote."""
     limits = json.loads((folder / "thresholds.json").read_text())["perplexity"]
-    scores = run.scores("scores_redundant" if redundant else "scores")
+    scores = run.scores()
     rows = []
     by_key = {
         key: list(group) for key, group in groupby(run.records.itertuples(), attrgetter("key"))
@@ -48,7 +49,7 @@ def expected_records(run: Filtered, folder: Path, redundant: bool) -> pd.DataFra
             reason = "perplexity_too_high"
         else:
             reason = "kept"
-        copies = group if redundant and score.split == "train" else group[:1]
+        copies = group if score.split == "train" else group[:1]
         for number, record in enumerate(copies):
             again = number > 0 or key in run.near
             rows.append((key, record.id, record.source, score.split, reason, again, score.length))
@@ -57,15 +58,9 @@ def expected_records(run: Filtered, folder: Path, redundant: bool) -> pd.DataFra
 
 
 @pytest.fixture(scope="module")
-def strata(made: Filtered) -> Path:
-    """Selected with every stratum switched on."""
-    return made.select("strata", **BOTH)
-
-
-@pytest.fixture(params=["plain", "strata"])
-def case(request: pytest.FixtureRequest, made: Filtered, strata: Path) -> tuple[Path, pd.DataFrame]:
-    folder = strata if request.param == "strata" else made.folder / "filter"
-    return folder, expected_records(made, folder, request.param == "strata")
+def case(made: Filtered) -> tuple[Path, pd.DataFrame]:
+    folder = made.folder / "filter"
+    return folder, expected_records(made, folder)
 
 
 def test_dropped_records_are_those_that_fail_with_their_first_reason(
@@ -90,16 +85,17 @@ def test_dropped_records_are_those_that_fail_with_their_first_reason(
 def test_counts_say_in_is_kept_and_dropped_per_source(case: tuple[Path, pd.DataFrame]) -> None:
     folder, expected = case
     counts = pd.read_csv(folder / "counts.tsv", sep="\t").set_index(["source", "reason"])
-    for source, rows in expected.groupby("source"):
+    for source, records in expected.groupby("source"):
+        again = records[records.again & (records.reason == "kept")]
+        assert counts.sequences[source, "handled:redundant"] == len(again) > 0
+        assert counts.residues[source, "handled:redundant"] == again.length.sum()
+        rows = records[~records.again]
         assert counts.sequences[source, "in"] == len(rows)
         assert counts.residues[source, "in"] == rows.length.sum()
         for reason in REASONS:
             own = rows[rows.reason == reason]
             assert counts.sequences[source, reason] == len(own)
             assert counts.residues[source, reason] == own.length.sum()
-        again = int(rows.again[rows.reason == "kept"].sum())
-        assert (counts.sequences.get((source, "handled:redundant"), 0)) == again
-        assert (again > 0) == (folder.name == "strata")
 
 
 def test_selected_rows_are_the_records_to_tokenise_in_order(
@@ -116,8 +112,7 @@ def test_selected_rows_are_the_records_to_tokenise_in_order(
     selected = made.selected(folder)
     columns = ["key", "source", "split", "stratum"]
     assert selected[columns].values.tolist() == chosen[columns].values.tolist()
-    with_redundant = {"redundant", "redundant_filtered"} if folder.name == "strata" else set()
-    assert set(selected.stratum) == {"kept", "filtered"} | with_redundant
+    assert set(selected.stratum) == {"kept", "filtered", "redundant", "redundant_filtered"}
     assert set(selected.split) == {"train", "valid", "ood"}
     assert set(selected[selected.split != "train"].stratum) == {"kept"}
     totals = {
@@ -128,22 +123,25 @@ def test_selected_rows_are_the_records_to_tokenise_in_order(
     assert totals == {place: (len(rows), int((rows.length + 1).sum())) for place, rows in groups}
 
 
-def test_near_duplicates_add_strata_and_change_nothing_else(made: Filtered, strata: Path) -> None:
-    everything = made.selected(strata)
-    plain = made.selected(made.folder / "filter")
-    first = everything[everything.stratum.isin(["kept", "filtered"])].reset_index(drop=True)
-    pd.testing.assert_frame_equal(first, plain)
-    # Thresholds come from representatives, so that scores of near-duplicates move none.
-    texts = {p: (made.folder / p / "thresholds.json").read_text() for p in ("filter", "strata")}
-    assert texts["filter"] == texts["strata"]
-    surplus = made.select("surplus", scores="scores_redundant")
-    pd.testing.assert_frame_equal(made.selected(surplus), plain)
+def test_near_duplicates_add_strata_and_change_nothing_else(made: Filtered, tmp_path: Path) -> None:
+    splits = ["dropped" if key in made.near else split for key, split in enumerate(made.splits)]
+    split = write_split(tmp_path / "split", made.pool, splits)
+    without = replace(made, folder=tmp_path, split=split, splits=splits, near={})
+    shutil.copyfile(made.folder / "model.npz", tmp_path / "model.npz")
+    without.score()
+    first, plain = made.selected(made.folder / "filter"), without.selected(without.select())
+    first, plain = (t[t.stratum.isin(["kept", "filtered"])] for t in (first, plain))
+    assert first.values.tolist() == plain.values.tolist()
+    for name in ("thresholds.json", "perplexity.tsv", "examples.tsv", "overlap.tsv"):
+        ours = (made.folder / "filter" / name).read_text()
+        assert ours == (tmp_path / "filter" / name).read_text(), name
 
 
 def test_each_length_bin_of_a_source_loses_the_asked_share(made: Filtered) -> None:
     thresholds = json.loads((made.folder / "filter" / "thresholds.json").read_text())
-    expected = expected_records(made, made.folder / "filter", False)
+    expected = expected_records(made, made.folder / "filter")
     passing = expected[(expected.split == "train") & expected.reason.str.match("kept|perplexity")]
+    passing = passing[~passing.again]
     checked = 0
     for source, bins in thresholds["perplexity"].items():
         for own in bins:
@@ -175,28 +173,28 @@ def test_held_out_sets_do_not_depend_on_the_thresholds(made: Filtered) -> None:
     assert not dropped.reason.str.startswith("perplexity").any()
 
 
-def test_result_does_not_depend_on_the_number_of_parts(
-    made: Filtered, other: Filtered, strata: Path
-) -> None:
-    folder = other.select("strata", **BOTH)
-    pd.testing.assert_frame_equal(other.selected(folder), made.selected(strata))
-    for path in sorted(strata.iterdir()):
+def test_result_does_not_depend_on_the_number_of_parts(made: Filtered, other: Filtered) -> None:
+    folder, expected = other.select(), made.folder / "filter"
+    pd.testing.assert_frame_equal(other.selected(folder), made.selected(expected))
+    for path in sorted(expected.iterdir()):
         if not path.name.startswith("part-"):
             assert sha256_of(folder / path.name) == sha256_of(path), path.name
     assert len(list(folder.glob("part-*.parquet"))) == len(other.pool.parts)
 
 
-def test_made_twice_is_the_same_bytes(made: Filtered, strata: Path) -> None:
-    again = made.select("again", **BOTH)
-    names = sorted(path.name for path in strata.iterdir())
+def test_made_twice_is_the_same_bytes(made: Filtered) -> None:
+    again, first = made.select("again"), made.folder / "filter"
+    names = sorted(path.name for path in first.iterdir())
     assert sorted(path.name for path in again.iterdir()) == names
     for name in names:
-        assert sha256_of(again / name) == sha256_of(strata / name), name
+        assert sha256_of(again / name) == sha256_of(first / name), name
 
 
-def test_examples_are_the_first_that_fall_out_on_either_side(made: Filtered, strata: Path) -> None:
-    examples = pd.read_csv(strata / "examples.tsv", sep="\t")
-    expected = expected_records(made, strata, redundant=True)
+def test_examples_are_the_first_that_fall_out_on_either_side(
+    case: tuple[Path, pd.DataFrame], made: Filtered
+) -> None:
+    folder, expected = case
+    examples = pd.read_csv(folder / "examples.tsv", sep="\t")
     for source in ("one", "two"):
         for reason in ("perplexity_too_low", "perplexity_too_high"):
             own = expected[(expected.source == source) & (expected.reason == reason)]
@@ -228,8 +226,8 @@ def test_perplexity_table_counts_every_sequence_that_set_a_threshold(made: Filte
 
 def test_overlap_counts_the_sample_once_and_sees_repeats(made: Filtered) -> None:
     table = pd.read_csv(made.folder / "filter" / "overlap.tsv", sep="\t")
-    expected = expected_records(made, made.folder / "filter", False)
-    sampled = expected[(expected.split == "train")]
+    expected = expected_records(made, made.folder / "filter")
+    sampled = expected[(expected.split == "train") & ~expected.again]
     sampled = sampled[~sampled.reason.isin(["too_short", "too_long", "too_many_unknown"])]
     for source, rows in table.groupby("source"):
         own = sampled[sampled.source == source]
@@ -251,7 +249,6 @@ def test_overlap_counts_the_sample_once_and_sees_repeats(made: Filtered) -> None
         ({"min_length": 10, "max_length": 5}, "keep no sequence"),
         ({"min_length": 599}, "no training sequence of 'one'"),
         ({"length_bins": [10, 20]}, "length bins"),
-        ({"redundant": True}, "without --redundant"),
     ],
 )
 def test_impossible_selection_is_refused(made: Filtered, changed: dict, message: str) -> None:
