@@ -8,6 +8,7 @@ SELECTED = multiext(f"{DATA}/filter/", *FILTER_TABLES)
 SELECTED_CODE = f"{DATA}/filter_code/counts.tsv"
 NGRAM = f"{DATA}/scores/model.npz"
 OWN_MODEL = CONFIG.filter.model != "ngram"
+ON_ONE_GPU = "python -m plm_scaling.devices 1"  # where there are GPUs
 
 
 rule train_reference:
@@ -58,9 +59,10 @@ rule score_part:
         pool=f"{DATA}/pool/protein",
         split=subpath(input[0], parent=True),
         model=lambda wildcards, input: CONFIG.filter.model if OWN_MODEL else input.model,
+        start=f"{ON_ONE_GPU} python" if OWN_MODEL else "python",
         stage=FILTER_VERSION,
     shell:
-        "OMP_NUM_THREADS={threads} python {params.script:q} --pool {params.pool:q}"
+        "OMP_NUM_THREADS={threads} {params.start} {params.script:q} --pool {params.pool:q}"
         " --split {params.split:q} --part $((10#{wildcards.part})) --model {params.model:q}"
         " --threads {threads} --out {output:q} --log {log:q}"
 

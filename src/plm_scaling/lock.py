@@ -29,20 +29,25 @@ def take(path: Path) -> int:
     wrote about itself.
     """
     end = time.monotonic() + WAIT_SECONDS
+    while (descriptor := take_if_free(path)) is None:
+        if time.monotonic() > end:
+            raise LockError(
+                f"another run works in {path.parent}: {holder(path) or 'unknown'}; wait until it "
+                "ends, or end it"
+            )
+        time.sleep(0.1)
+    return descriptor
+
+
+def take_if_free(path: Path) -> int | None:
+    """The same without waiting: None if another process holds the lock."""
     while True:
         descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
             os.close(descriptor)
-            if time.monotonic() > end:
-                raise LockError(
-                    f"another run works in {path.parent}: {holder or 'unknown'}; wait until it "
-                    "ends, or end it"
-                ) from None
-            time.sleep(0.1)
-            continue
+            return None
         except OSError as error:  # some network file systems have no locks
             logger.warning("%s cannot be locked (%s): start no second run of it", path, error)
             return descriptor
@@ -51,6 +56,14 @@ def take(path: Path) -> int:
             os.pwrite(descriptor, f"{_self()}\n".encode(), 0)
             return descriptor
         os.close(descriptor)  # its holder has just removed it
+
+
+def holder(path: Path) -> str:
+    """What the process that holds the lock of the file `path` wrote about itself."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
 
 
 @contextmanager

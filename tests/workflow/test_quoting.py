@@ -18,7 +18,7 @@ PLAIN = {
     *("params.huber_delta", "params.length_bins", "params.level"),
     *("params.max_length", "params.max_rejected_fraction", "params.max_unknown_fraction"),
     *("params.min_distinct_3mer_ratio", "params.min_length", "params.min_seq_id", "params.order"),
-    *("params.parts", "params.perplexity_quantiles", "params.redundant"),
+    *("params.parts", "params.perplexity_quantiles", "params.start"),
     *("params.reference_fraction", "params.seed", "params.sensitivity", "params.shard_rows"),
     *("params.start[checkpoint_seconds]", "params.start[launcher]", "params.start[processes]"),
     "params.valid_fraction",

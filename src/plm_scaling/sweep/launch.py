@@ -29,18 +29,20 @@ def launcher(layout: Layout, machine: Machine) -> str:
     """The command that is put before a Python program to start it in all processes.
 
     One process is Python itself. On one node torchrun gives each its rank (`--` keeps it from
-    taking the program's own options, which it finds ambiguous, for its own); on several that would
+    taking the program's own options, which it finds ambiguous, for its own), and
+    `plm_scaling.devices` gives the cell GPUs that no other one has; on several that would
     need a torchrun on every node and an address for them to meet, so there Slurm starts the
     processes, and the program reads ranks and address from Slurm's variables. srun is told
     everything: inside a job of Snakemake's Slurm plugin it finds nothing but the job's id.
     """
-    if layout.processes == 1:
-        return "python"
     per_node = processes_per_node(layout, machine)
     if nodes(layout, machine) == 1:
+        own_gpus = "" if layout.backend == "cpu" else f"python -m plm_scaling.devices {per_node} "
+        if layout.processes == 1:
+            return f"{own_gpus}python"
         return (
-            f"torchrun --standalone --nproc-per-node {per_node} --signals-to-handle {SIGNALS} "
-            f"--shutdown-timeout {SAVING_SECONDS} --"
+            f"{own_gpus}torchrun --standalone --nproc-per-node {per_node} --signals-to-handle "
+            f"{SIGNALS} --shutdown-timeout {SAVING_SECONDS} --"
         )
     return (
         f"srun --nodes {nodes(layout, machine)} --ntasks {layout.processes} --ntasks-per-node "

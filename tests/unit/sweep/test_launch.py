@@ -26,9 +26,13 @@ def gpus(data, tensor=1):
 
 def test_one_process_is_python_and_several_on_a_node_are_torchruns():
     where = machine()
-    assert launcher(gpus(1), where) == "python"
+    assert launcher(Layout("cpu", 1, 1, 1, 1, "none"), where) == "python"
+    reserved = "python -m plm_scaling.devices"
+    assert launcher(gpus(1), where) == f"{reserved} 1 python"
     for layout, count in ((gpus(2, tensor=4), 8), (Layout("cpu", 1, 1, 12, 1, "none"), 12)):
-        words = launcher(layout, where).split()
+        command = launcher(layout, where)
+        assert command.startswith(f"{reserved} {count} ") == (layout.backend == "cuda")
+        words = command.removeprefix(f"{reserved} {count} ").split()
         assert words[:2] == ["torchrun", "--standalone"]
         assert words[words.index("--nproc-per-node") + 1] == str(count)
         assert words[-1] == "--"  # the program's options are no concern of torchrun's

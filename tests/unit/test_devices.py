@@ -1,0 +1,82 @@
+"""Jobs on one machine never share a GPU; nvidia-smi is a stand-in that lists three."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def uuids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names = [f"GPU-{os.getpid()}-{time.time_ns()}-{number}" for number in range(3)]
+    tool = tmp_path / "nvidia-smi"
+    lines = "\n".join(f"{number}, {name}" for number, name in enumerate(names))
+    tool.write_text(f"#!/bin/sh\ncat <<END\n{lines}\nEND\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return names
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest):
+    """Start a job on so many GPUs; all are killed at the end."""
+
+    def job(count: int, **env: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "plm_scaling.devices", str(count)]
+        process = subprocess.Popen(
+            [*command, sys.executable, "-c", COMMAND],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | env,
+        )  # fmt: skip
+        request.addfinalizer(process.kill)
+        return process
+
+    return job
+
+
+def gpus_of(process: subprocess.Popen[str]) -> list[str]:
+    assert process.stdout is not None
+    return process.stdout.readline().strip().split(",")
+
+
+def test_jobs_get_gpus_of_their_own_and_wait_for_what_a_killed_one_held(uuids, start):
+    first, second = start(2), None
+    assert gpus_of(first) == uuids[:2]
+    waiting, second = start(2), start(1)
+    assert gpus_of(second) == uuids[2:]
+    assert "waits for 2 of 3 GPU(s)" in waiting.stderr.readline()
+    first.send_signal(signal.SIGKILL)
+    assert gpus_of(waiting) == uuids[:2]
+
+
+def test_gpus_given_by_number_or_uuid_are_the_ones_used(uuids, start):
+    assert gpus_of(start(1, CUDA_VISIBLE_DEVICES="2")) == uuids[2:]
+    assert gpus_of(start(1, CUDA_VISIBLE_DEVICES=f"{uuids[2]}, 1")) == uuids[1:2]
+
+
+def test_more_gpus_than_there_are_is_an_error_that_names_both(uuids, start):
+    failed = start(4)
+    assert failed.wait() == 1
+    said = failed.stderr.read()
+    assert "4 GPU(s), this machine has 3" in said
+    assert "machine.gpus_per_node" in said
+
+
+def test_a_failing_driver_is_named(uuids, start, tmp_path):
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho No devices were found\nexit 6\n")
+    failed = start(1)
+    assert failed.wait() == 1
+    assert "No devices were found" in failed.stderr.read()
+
+
+def test_without_a_driver_the_command_is_left_to_say_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    command = [sys.executable, "-m", "plm_scaling.devices", "1"]
+    done = subprocess.run([*command, sys.executable, "-c", "print('started')"], capture_output=True)
+    assert done.stdout == b"started\n"
