@@ -1,7 +1,7 @@
 """Download the sources (resources/sources.tsv) and clean them: data/{name}/clean/{source}/."""
 
 from plm_scaling.sources import STAGE_VERSION as SOURCES_VERSION
-from plm_scaling.sources.raw_files import watched_file
+from plm_scaling.sources.local_files import watched_file
 
 RAW = {source.file: source for source in SOURCE.values()}
 

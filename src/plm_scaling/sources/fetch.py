@@ -9,8 +9,9 @@ from plm_scaling.lock import held
 from plm_scaling.progress import Progress, short_number
 from plm_scaling.sources.checksums import Expected
 from plm_scaling.sources.download import download
+from plm_scaling.sources.local_files import file_behind
 from plm_scaling.sources.partial import Origin, Partial, WriteError
-from plm_scaling.sources.raw_files import Compared, compare, expected_of, file_behind, record
+from plm_scaling.sources.raw_files import Compared, compare, expected_of, record
 from plm_scaling.sources.table import find_file
 
 logger = logging.getLogger("plm_scaling")

@@ -1,4 +1,4 @@
-"""Raw files: what each was compared with, and the files of this machine that some come from.
+"""What each raw file was compared with, and the verification of one that no fetch has brought.
 
 Beside a raw file lies `.NAME.verified.json`, which says what the file was compared with. It holds
 as long as the file and what the table says of it stay as they were.
@@ -6,11 +6,8 @@ as long as the file and what the table says of it stay as they were.
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from plm_scaling.errors import SourceError
 from plm_scaling.files import read_json, write_json
@@ -117,35 +114,3 @@ def _state(raw: Path, row: Source) -> dict[str, Any]:
     stat = raw.stat()
     stated = {name: getattr(row, name) for name in ("bytes", "checksum", "checksum_list")}
     return {"size": stat.st_size, "modified_ns": stat.st_mtime_ns, "table": stated}
-
-
-def file_behind(address: str, root: Path) -> Path | None:
-    """The file of a `file:` address, relative to `root`; None for another address."""
-    parts = urlsplit(address)
-    return root / url2pathname(parts.path) if parts.scheme == "file" else None
-
-
-def watched_file(row: Source, table: Path, raw: Path) -> Path | None:
-    """The file of this machine whose change must fetch the source again; None if there is none.
-
-    A checksum in the table says what the source is, so that such a file may be newer than its copy
-    `raw` but not another. Raises `SourceError` if it is, or if neither file nor copy exists.
-    """
-    path = file_behind(row.url, table.resolve().parent.parent)
-    if path is None or (not path.is_file() and row.mirror and not raw.exists()):
-        return None
-    if not path.is_file() and not raw.exists():
-        raise SourceError(
-            f"source {row.name}: {path} does not exist; correct its url in {table}, or put the "
-            "file there"
-        )
-    if not row.checksum:  # a relative path stays the same when all folders move
-        return path if urlsplit(row.url).path.startswith("/") else Path(os.path.relpath(path))
-    if path.is_file() and raw.exists() and path.stat().st_mtime > raw.stat().st_mtime:
-        found = checksum_of(path, row.checksum.partition(":")[0])
-        if found != row.checksum:
-            raise SourceError(
-                f"source {row.name}: {path} was changed: it has {found}, {table} says "
-                f"{row.checksum}; correct bytes and checksum there, or the file"
-            )
-    return None

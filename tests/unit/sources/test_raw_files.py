@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 from fetching import CONTENT, LENGTH, WITH_CHECKSUM, fetch
 from misbehaving import Server
-from source_tables import local_row, write_table
+from source_tables import write_table
 
 from plm_scaling.errors import SourceError
 from plm_scaling.files import read_json
 from plm_scaling.sources import raw_files
 from plm_scaling.sources.clean import clean_source
-from plm_scaling.sources.raw_files import record_of, verify_raw, watched_file
-from plm_scaling.sources.table import find_source
+from plm_scaling.sources.raw_files import record_of, verify_raw
 
 RIGHT = gzip.compress(b">a\nMKVAC\n", mtime=0)
 OTHER = gzip.compress(b">a\nMKVAD\n", mtime=0)
@@ -138,35 +137,3 @@ def test_half_a_file_of_unknown_length_is_not_called_verified(
         raw = fetch(tmp_path, f"file:{half}")
     assert "not verified: no length or checksum known" in caplog.messages[-1]
     assert read_json(record_of(raw))["verified_by"] is None
-
-
-def watched(folder: Path, source: Path, **fields: str) -> Path | None:
-    table = write_table(folder / "resources/t.tsv", {**local_row("s", source), **fields})
-    return watched_file(find_source(table, "s"), table, folder / "raw")
-
-
-def test_file_address_is_watched_and_must_exist(tmp_path: Path) -> None:
-    source, copy = tmp_path / "mine.fasta", tmp_path / "raw"
-    source.write_bytes(RIGHT)
-    unpinned = {"bytes": "", "checksum": ""}
-    assert watched(tmp_path, source, **unpinned) == source
-    source.rename(tmp_path / "away")
-    gone = {"url": f"file:{source}", **unpinned}
-    with pytest.raises(SourceError, match=r"source s: .*/mine\.fasta does not exist"):
-        watched(tmp_path, tmp_path / "away", **gone)
-    assert watched(tmp_path, tmp_path / "away", **gone, mirror="http://h/x") is None
-    copy.write_bytes(RIGHT)
-    assert watched(tmp_path, tmp_path / "away", **gone) == source  # the copy serves
-    assert watched(tmp_path, tmp_path / "away", **unpinned, url="https://h/x") is None
-
-
-def test_file_address_with_a_checksum_may_be_newer_but_not_another(tmp_path: Path) -> None:
-    source, copy = tmp_path / "mine.fasta", tmp_path / "raw"
-    source.write_bytes(RIGHT)
-    copy.write_bytes(RIGHT)
-    os.utime(copy, (0, 0))
-    assert watched(tmp_path, source) is None
-    stated = local_row("s", source)
-    source.write_bytes(OTHER)
-    with pytest.raises(SourceError, match=r"source s: .*mine\.fasta was changed: it has sha256"):
-        watched(tmp_path, source, **stated)
