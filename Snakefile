@@ -60,7 +60,7 @@ rule all:
 
 rule download:
     input:
-        expand(rules.fetch_source.output, file=FILE_FACTS),
+        expand(rules.verify_source.output, file=RAW),
 
 
 rule data:

@@ -124,8 +124,12 @@ def as_they_are(records):
     return [before_update(record) for record in records]
 
 
+def fits_only():
+    """Whether laws are asked for and nothing that could train."""
+    asked = set(workflow.dag_settings.targets)
+    return "laws" in asked and not asked & {"all", "train", "report"}
+
+
 def records(wildcards):
     """All cells' records; for the laws, unless training is asked for too, though it were outdated."""
-    asked = set(workflow.dag_settings.targets)
-    fits_only = "laws" in asked and not asked & {"all", "train", "report"}
-    return as_they_are(TRAINED) if fits_only else TRAINED
+    return as_they_are(TRAINED) if fits_only() else TRAINED

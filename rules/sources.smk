@@ -1,12 +1,28 @@
 """Download the sources (resources/sources.tsv) and clean them: data/{name}/clean/{source}/."""
 
 from plm_scaling.sources import STAGE_VERSION as SOURCES_VERSION
+from plm_scaling.sources.local_files import watched_file
+
+RAW = {source.file: source for source in SOURCE.values()}
+
+
+def file_of_source(wildcards):
+    """The file of this machine that a raw file is a copy of, if a change of it is to be noticed."""
+    row = RAW[wildcards.file]
+    if row.checksum and not workflow.is_main_process:  # it may have to be read
+        return []
+    try:
+        return watched_file(row, SOURCE_TABLE, Path("data/raw", row.file)) or []
+    except PlmScalingError as error:
+        if fits_only():
+            return []
+        sys.exit(f"error: {error}")
+
 
 # A new release, address or checksum fetches a file again.
-FILE_FACTS = {source.file: source.facts for source in SOURCE.values()}
-
-
 rule fetch_source:
+    input:
+        file_of_source,
     output:
         "data/raw/{file}",
     log:
@@ -21,10 +37,32 @@ rule fetch_source:
     params:
         script=script("fetch_source"),
         table=SOURCE_TABLE,
-        facts=lambda wildcards: FILE_FACTS[wildcards.file],
+        facts=lambda wildcards: RAW[wildcards.file].facts,
     shell:
         "python {params.script:q} --table {params.table:q} --file {wildcards.file:q}"
         " --out {output:q} --log {log:q}"
+
+
+# A fetch has verified its file; this is for one that was put there by hand.
+rule verify_source:
+    input:
+        "data/raw/{file}",
+    output:
+        update("data/raw/.{file}.verified.json"),
+    log:
+        "logs/sources/verify.{file}.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(600),
+    params:
+        script=script("verify_source"),
+        table=SOURCE_TABLE,
+        facts=lambda wildcards: RAW[wildcards.file].facts,
+    shell:
+        "python {params.script:q} --table {params.table:q} --file {wildcards.file:q}"
+        " --raw {input:q} --log {log:q}"
 
 
 rule clean_source:

@@ -1,4 +1,4 @@
-"""Check that nothing held out has a training homologue; exit 1 if something has.
+"""Check that no training sequence covers a held-out one; exit 1 if one does.
 
 python scripts/check_contamination.py --split data/demo/split --pool data/demo/pool/protein \
     --min-seq-id 0.5 --coverage 0.8 --sensitivity 5.7 \

@@ -9,6 +9,7 @@ from source_tables import write_table
 
 from plm_scaling.errors import SourceError
 from plm_scaling.sources.fetch import fetch_source
+from plm_scaling.sources.raw_files import record_of
 
 CONTENT = random.Random(1).randbytes(200_000)
 OTHER = random.Random(2).randbytes(150_000)
@@ -22,7 +23,7 @@ def fetch(tmp_path: Path, url: str = "", **fields: str) -> Path:
     write_table(table, {"name": "s", "file": "s.gz", "url": url, "role": "a role", **fields})
     out = tmp_path / "raw" / "s.gz"
     fetch_source(table, "s.gz", out)
-    assert sorted(path.name for path in out.parent.iterdir()) == ["s.gz"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [record_of(out).name, "s.gz"]
     return out
 
 
@@ -34,6 +35,7 @@ def fetch_fails(tmp_path: Path, *words: str, kept: int | None = None, **fields: 
         assert word in str(raised.value)
     raw = tmp_path / "raw"
     left = {path.name for path in raw.iterdir()} if raw.exists() else set()
+    left.discard(record_of(raw / "s.gz").name)  # of an earlier fetch
     if kept is None:
         assert not left
     else:

@@ -149,9 +149,9 @@ def rows_of(data):
 def test_download_fetches_the_files_alone(fresh):
     fresh.run("download")
     made = [path.relative_to(fresh.folder / "data") for path in fresh.folder.glob("data/**/*.*")]
-    assert sorted(map(str, made)) == [
-        f"raw/{name}_demo.fasta.gz" for name in ("metagenome", "uniref")
-    ]
+    names = [f"{name}_demo.fasta.gz" for name in ("metagenome", "uniref")]
+    records = [f"raw/.{name}.verified.json" for name in names]
+    assert sorted(map(str, made)) == [*records, *(f"raw/{name}" for name in names)]
 
 
 def test_laws_from_cached_runs_need_no_data_and_never_train(finished, fresh):

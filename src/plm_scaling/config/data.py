@@ -85,7 +85,8 @@ class Dedup(Block):
 
 
 class Split(Block):
-    """Training, held-out and reference sequences, split by cluster: no homologues across."""
+    """Training, held-out and reference sequences, split by cluster; a search drops held-out ones
+    that a training sequence covers."""
 
     min_seq_id: Share
     """Sequences at least this identical are homologues and stay on one side (0.5 in UniRef50)."""

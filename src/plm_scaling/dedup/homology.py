@@ -22,6 +22,12 @@ SMALL_TARGET_KMER, KMER = 5, 6
 # Below this MMseqs2 refuses to search, with any number of threads.
 LEAST_MIB = {SMALL_TARGET_KMER: 600, KMER: 1500}
 
+# Of every search: what can be shared with training all the same.
+NOT_TESTED = (
+    "fragments in training that cover a held-out sequence only together, shorter matches, and what "
+    "a search of this sensitivity misses"
+)
+
 # Compressed candidates and alignments, per query.
 TEMPORARY_BYTES = 20_000
 
@@ -39,7 +45,7 @@ HITS = {
 
 @dataclass(frozen=True)
 class Criteria:
-    """What counts as a homologue: the alignment's identity and share of the held-out sequence.
+    """What counts as a homologue: one alignment's identity and share of the held-out sequence.
 
     `sensitivity` (1 to 7.5), `e_value` and `max_seqs` (candidates per query) say how hard to look.
     """

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from plm_scaling.dedup.homology import NOT_TESTED
 from plm_scaling.files import read_json
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.progress import short_number
@@ -173,7 +174,7 @@ def token_rows(manifest: Path | None) -> list[dict[str, str]]:
 
 
 def contamination_sentence(report: Path | None) -> str:
-    """What the search for training homologues of the held-out sets found."""
+    """What the search for training sequences that cover held-out ones found, and what it is not."""
     if report is None:
         return ""
     found = read_json(report)
@@ -183,9 +184,11 @@ def contamination_sentence(report: Path | None) -> str:
         for name, part in found["held_out"].items()
     )
     return (
-        f"Held-out sequences with a homologue among {found['training_sequences']:,} training "
-        f"sequences: {sets}; MMseqs2 search with "
-        f"{', '.join(f'{name} {json.dumps(value)}' for name, value in criteria.items())}."
+        "Held-out sequences that a training sequence covers, of "
+        f"{found['training_sequences']:,} training sequences: {sets}; MMseqs2 search with "
+        f"{', '.join(f'{name} {json.dumps(value)}' for name, value in criteria.items())}, coverage "
+        "being that of the held-out sequence. The split has dropped what the same search finds, so "
+        f"this one can hardly find more. Not tested: {NOT_TESTED}."
     )
 
 

@@ -21,6 +21,7 @@ from plm_scaling.sources.colabfold import read_colabfold
 from plm_scaling.sources.documents import read_documents
 from plm_scaling.sources.fasta import read_fasta
 from plm_scaling.sources.part_files import PartFiles
+from plm_scaling.sources.raw_files import verify_raw
 from plm_scaling.sources.records import Records, Rejected
 from plm_scaling.sources.table import Source, find_source
 from plm_scaling.sources.unique import NameHashes, Repeated
@@ -55,6 +56,7 @@ def clean_source(
     """
     check_parts(parts)
     row = find_source(table, source)
+    verify_raw(table, row.file, raw)
     with atomic(out) as folder:
         folder.mkdir(parents=True)
         with NameHashes(folder / HASHES) as names:

@@ -4,6 +4,7 @@ gzip, zstd and xz are told apart by their first bytes, not by the file's name.
 """
 
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ CHUNK_BYTES = 1 << 20
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz"}
 SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".xz": "xz"}
 ZIP_MAGIC = b"PK\x03\x04"
+_CR_ALONE = re.compile(rb"\r(?!\n)")
 AGAIN = "remove it and fetch the source again"
 
 
@@ -153,10 +155,21 @@ def _descend(stream: BinaryIO, path: Path, member: str, stack: ExitStack) -> Bin
 
 
 def blocks(stream: BinaryIO, path: Path, block_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """The stream's content in blocks; damage raises `SourceError`."""
+    """The text of a stream in blocks; damage raises `SourceError`.
+
+    A CR that no LF follows ends a line, so it comes as LF; CRLF stays as it is.
+    """
+    held = b""  # a CR at the end of a block, of which the next one tells what it is
     while True:
         with reading(path):
             block = stream.read(block_bytes)
+        text = held + block
+        held = b""
+        if b"\r" in text:
+            if block and text.endswith(b"\r"):
+                text, held = text[:-1], b"\r"
+            text = _CR_ALONE.sub(b"\n", text)
+        if text:
+            yield text
         if not block:
             return
-        yield block

@@ -91,6 +91,7 @@ def test_clean_split_is_reported(pool: Pool, splitted: Path, tmp_path: Path) -> 
     assert report["held_out"] == {
         "valid": {"sequences": sizes["valid"], "contaminated": 0, "pairs": 0, "first_pairs": []}
     }
+    assert "fragments" in report["not_tested"]
     assert report["mmseqs"] == "18-8cc5c"
     assert [path.name for path in tmp_path.iterdir()] == ["clean.json"]
 

@@ -68,6 +68,7 @@ def test_report_is_self_contained_and_holds_every_part(page):
         assert expected in text
     assert "elsewhere" not in text  # a source that this study does not use
     assert "8,700 training sequences: 0 of 310 valid" in text
+    assert "Not tested: fragments" in text
     assert "filtered" in text
     assert "MKVLAEXAMPLE" in text
 

@@ -19,7 +19,7 @@ ENTRY = b"""<entry id="%b" updated="2023-02-22">
 <dbReference type="UniProtKB ID" id="TITIN_HUMAN">
 <property type="UniProtKB accession" value="Q8WZ42"/>
 </dbReference>
-<sequence length="9" checksum="5F61A27C1E82B8B3">
+<sequence length="%d" checksum="5F61A27C1E82B8B3">
 %b
 </sequence>
 </representativeMember>
@@ -33,7 +33,7 @@ SECOND = b'<sequence length="3" checksum="00">AAA</sequence>\n'  # members of Un
 
 def entries(*pairs: tuple[bytes, bytes]) -> bytes:
     body = b"".join(
-        ENTRY % (name, sequence, SECOND if i % 2 else b"")
+        ENTRY % (name, len(sequence.replace(b"\n", b"")), sequence, SECOND if i % 2 else b"")
         for i, (name, sequence) in enumerate(pairs)
     )
     return HEAD + body + b"</UniRef50>\n"
@@ -90,7 +90,7 @@ def test_uniref_every_entry_is_a_record(tmp_path: Path, chunk_bytes: int) -> Non
         + b"<entry id='four'><sequence>M>K</sequence></entry>"
         + b'<entry\tid="five" updated="2020">\n'
         + b'<sequence length="2"\nchecksum="0">AC</sequence></entry>'
-        + b'<entryid="none"><sequences>AC</sequences><entry id="six">'
+        + b'<entryid="none"><sequences>AC</sequences><entry id="six"></UniRef50>'
     )
     kept, rejected = read(path, chunk_bytes=chunk_bytes)
     assert kept == [(b"five", b"AC")]
@@ -111,3 +111,28 @@ def test_uniref_truncated_or_other_file_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"<html><body>gone</body></html>"))
     with pytest.raises(SourceError, match="no record"):
         read(path)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 50, 1 << 20])
+def test_uniref_cut_between_entries_is_an_error(tmp_path: Path, chunk_bytes: int) -> None:
+    path = tmp_path / "a.xml"
+    whole = entries((b"A", b"MK"), (b"B", b"MKV"))
+    path.write_bytes(whole.removesuffix(b"</UniRef50>\n"))
+    with pytest.raises(SourceError, match=r"a\.xml does not end with the closing tag"):
+        read(path, chunk_bytes=chunk_bytes)
+    for end in (b"</UniRef50>", b"</UniRef50 >\r\n\r\n", b"</UniRef>\n"):
+        path.write_bytes(whole.removesuffix(b"</UniRef50>\n") + end)
+        assert len(read(path, chunk_bytes=chunk_bytes)[0]) == 2
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 50, 1 << 20])
+@pytest.mark.parametrize("sequence", [b"MKVL", b"MK\nVLAC"])
+def test_uniref_length_that_differs_is_an_error(
+    tmp_path: Path, chunk_bytes: int, sequence: bytes
+) -> None:
+    path = tmp_path / "a.xml"
+    entry = b'<entry id="B"><sequence length="5">%b</sequence></entry>' % sequence
+    path.write_bytes(entries((b"A", b"MK")).replace(b"</UniRef50>", entry + b"</UniRef50>"))
+    found = len(sequence.replace(b"\n", b""))
+    with pytest.raises(SourceError, match=rf"a\.xml: entry 'B' .* length of 5 and has {found} "):
+        read(path, chunk_bytes=chunk_bytes)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from plm_scaling.errors import RunsError
 from plm_scaling.files import atomic
 from plm_scaling.sources.fetch import fetch_source
+from plm_scaling.sources.raw_files import record_of
 
 logger = logging.getLogger("plm_scaling")
 
@@ -93,6 +94,7 @@ def fetch_release(archives: Path, files: Path, out: Path) -> None:
             raise RunsError(f"{archive}: cannot be unpacked ({error}); fetch it again") from error
         read_release(temporary, listed)
     archive.unlink()
+    record_of(archive).unlink(missing_ok=True)
     logger.info("[published] %d files unpacked to %s and verified", len(listed), out)
 
 
