@@ -131,7 +131,6 @@ def run(cell, layout, manifest, folder, resumes):
     [
         (DATA, "clm", "study"),
         (DATA, "mlm", "prenorm"),
-        (STAGES, "mlm", "study"),
         (STAGES, "clm", "prenorm"),
         (BOTH, "clm", "study"),
     ],
