@@ -12,6 +12,7 @@ from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.choose import USABLE_SHARE, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.gpus import GPUS
+from plm_scaling.sweep.launch import resources
 from plm_scaling.sweep.layout import Layout
 from plm_scaling.sweep.memory import process_memory
 from plm_scaling.sweep.table import read_sweep
@@ -127,6 +128,12 @@ def _costs(lines: list[_Line], machine: Machine) -> list[str]:
         "TP·PP·DP: GPUs that share each layer · stages · replicas; rows: of one pass; memory: peak "
         f"of a GPU (estimate; of {short_number(gpu.memory_bytes)}B, {USABLE_SHARE:.0%} used)",
     ]
+    asked = [int(resources(line.cell, line.layout, machine, 1)["mem_mb"]) for line in lines]
+    most = lines[asked.index(max(asked))]
+    said.append(
+        f"main memory of a node: at most {short_number(max(asked) * 1e6)}B, asked by "
+        f"{most.cell.size} on {most.layout.processes} for its checkpoints"
+    )
     if any(line.layout.recompute == "full" for line in lines):
         said.append("again: activations are computed again in the backward pass, to save memory")
     if slow := [line for line in lines if line.hours > machine.target_hours]:

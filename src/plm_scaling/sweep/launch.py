@@ -6,9 +6,9 @@ from plm_scaling.config.machine import Machine
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.layout import Layout
-from plm_scaling.sweep.memory import process_memory
+from plm_scaling.sweep.memory import checkpoint_bytes, process_memory
 
-CUDA_HOST_BYTES = 8e9  # of a process: libraries, pinned buffers, the caches of the file system
+CUDA_HOST_BYTES = 8e9  # of a process, assumed: libraries, batches, holes between tensors
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"  # that torchrun passes on
 SAVING_SECONDS = 600  # for a checkpoint after a signal; then torchrun kills
 MOST_MEMORY = 4  # times the estimate; beyond so many attempts it is the time that was too short
@@ -61,7 +61,7 @@ def resources(cell: Cell, layout: Layout, machine: Machine, attempt: int) -> dic
     per_node = processes_per_node(layout, machine)
     asked: dict[str, int | str] = {
         "threads": machine.threads * per_node,
-        "mem_mb": min(attempt, MOST_MEMORY) * math.ceil(per_node * _host_bytes(cell, layout) / 1e6),
+        "mem_mb": math.ceil(per_node * _host_bytes(cell, layout, min(attempt, MOST_MEMORY)) / 1e6),
         "runtime": attempt
         * math.ceil(STARTING_MINUTES + 1.5 * 60 * estimated_hours(cell, layout, machine)),
     }
@@ -78,9 +78,8 @@ def resources(cell: Cell, layout: Layout, machine: Machine, attempt: int) -> dic
     return asked
 
 
-def _host_bytes(cell: Cell, layout: Layout) -> float:
-    """Main memory of a process: for a GPU's, also the copy of its state that a checkpoint makes."""
-    memory = process_memory(cell, layout)
+def _host_bytes(cell: Cell, layout: Layout, times: int) -> float:
+    """Main memory of a process, with `times` of what is estimated and not counted."""
     if layout.backend == "cuda":
-        return CUDA_HOST_BYTES + memory.weights + memory.optimizer
-    return 1.25 * memory.total
+        return times * CUDA_HOST_BYTES + checkpoint_bytes(cell, layout)
+    return times * 1.25 * process_memory(cell, layout).total

@@ -25,6 +25,7 @@ HELD_SHARE = 0.6
 BATCH_BYTES_PER_TOKEN = 44  # inputs, labels, places and permutations int64; loss mask fp32
 EVALUATION_ROWS = 32  # rows of a forward pass of the evaluation
 READ_AHEAD_BYTES = 1 << 25
+BUCKET_PARAMETERS = 4e7  # at least, of what replicas gather at once; or 1e6 for each of them
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,20 @@ def process_memory(cell: Cell, layout: Layout) -> Memory:
         return _stage_memory(cell, layout, first=True, last=True)
     ends = [_stage_memory(cell, layout, first=first, last=not first) for first in (True, False)]
     return max(ends, key=lambda memory: memory.total)
+
+
+def checkpoint_bytes(cell: Cell, layout: Layout) -> float:
+    """Main memory that a checkpoint takes in each process of the cuda backend, beside all else.
+
+    AdamW's state, fp32 weights and two moments, is gathered from all replicas in each of them, to
+    be written by one; on reading each has it whole, too. On the way there are three more copies of
+    a tensor of the largest bucket, and what the process itself gives of its three tensors.
+    """
+    parameters = bucket = _parameters(cell, layout, last=True)
+    if layout.data > 1 and layout.pipeline == 1:  # otherwise a process has one bucket for all
+        largest = 2 * cell.hidden * cell.ffn / layout.tensor
+        bucket = min(parameters, max(BUCKET_PARAMETERS, 1e6 * layout.data) + largest)
+    return 12 * (parameters + bucket + bucket / layout.data)
 
 
 def _stage_memory(cell: Cell, layout: Layout, first: bool, last: bool) -> Memory:

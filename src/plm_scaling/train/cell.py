@@ -14,6 +14,7 @@ from plm_scaling.tokens.dataset import TokenCorpus
 from plm_scaling.tokens.manifest import data_sha256
 from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from plm_scaling.train.checkpoint_record import DamageError
 from plm_scaling.train.collective import on_first
 from plm_scaling.train.curve import truncate_curve
 from plm_scaling.train.engine import make_engine
@@ -126,7 +127,13 @@ class _Run:
         )
         if found is not None:
             step, position, state = found
-            engine.load_state(state)
+            try:
+                engine.load_state(state)
+            except DamageError as damage:
+                raise TrainError(
+                    f"{self.checkpoints}, step {step}: {damage}; delete the folder to train the "
+                    "cell from the start"
+                ) from damage
             loop.position = Position(**position)
             steps = self.cell.steps
             logger.info("cell %s resumes at step %d of %d", self.cell.cell, step, steps)

@@ -60,7 +60,10 @@ class Engine(Protocol):
         """Model and optimizer as sharded tensors, to save them or to read into them."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over what was read for `sharded_state(loading=True)`."""
+        """Take over what was read for `sharded_state(loading=True)`.
+
+        Collective. Raises `DamageError` if it contradicts itself.
+        """
 
 
 def make_engine(cell: Cell, process: Process) -> Engine:

@@ -29,9 +29,7 @@ from plm_scaling.train.losses import model_output, output_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import Process
 from plm_scaling.train.sharded import load_model, sharded_model
-
-# The optimizer's state as tensors of the parameters' shapes, read in any layout.
-OPTIMIZER_FORMAT = {"distrib_optim_sharding_type": "fully_reshardable"}
+from plm_scaling.train.sharded_cuda import check_weights, sharded_optimizer
 
 
 class CudaEngine:
@@ -123,13 +121,14 @@ class CudaEngine:
         weights = sharded_model(self.model)
         for optimizer in self.optimizer.chained_optimizers:
             moments_ready(optimizer)
-        state = self.optimizer.sharded_state_dict(
-            weights, is_loading=loading, metadata=OPTIMIZER_FORMAT
-        )
-        return {"model": weights, "optimizer": state}
+        return {
+            "model": weights,
+            "optimizer": sharded_optimizer(self.optimizer, weights, loading),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """See `Engine`."""
+        check_weights(self.optimizer, self.model, state)
         load_model(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for optimizer in self.optimizer.chained_optimizers:

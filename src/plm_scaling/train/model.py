@@ -37,7 +37,9 @@ class SequenceModel(GPTModel):
         if not self.post_process:
             return hidden
         table = self.shared_embedding_or_output_weight()
-        if self.pg_collection.tp.size() == 1:  # without megatron-core's autograd function
+        # Without megatron-core's autograd function; but in a pipeline the last stage has a table of
+        # its own, and replicas' hooks wait for it where the module is called.
+        if self.pre_process and self.pg_collection.tp.size() == 1:
             return linear(hidden, table)
         logits: Tensor = self.output_layer(hidden, weight=table)[0]
         return logits

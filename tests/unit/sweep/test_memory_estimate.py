@@ -1,21 +1,28 @@
 """The memory estimate beside what PyTorch keeps, what models hold, and what jobs take."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from cell_fixtures import cell_of
 from corpora import write_corpus
+from cuda_shim import cuda_on_cpu
+from forks import run_job
 
 from plm_scaling.sweep.ladder import STUDY_GRID, Shape
 from plm_scaling.sweep.layout import Layout
-from plm_scaling.sweep.memory import process_memory, saved_bytes_per_token
+from plm_scaling.sweep.memory import checkpoint_bytes, process_memory, saved_bytes_per_token
 from plm_scaling.tokens.vocabulary import EOD
 from plm_scaling.train.batches import batch_of
+from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
+from plm_scaling.train.engine import make_engine
 from plm_scaling.train.losses import model_losses
 from plm_scaling.train.model import build_model
 from plm_scaling.train.process import training_process
@@ -102,6 +109,42 @@ def test_state_is_divided_over_replicas_and_activations_are_not():
     assert again.activations < 0.1 * eight.activations
     halved = process_memory(cell, Layout("cuda", 2, 1, 4, 4, "none"))
     assert halved.activations == pytest.approx(eight.activations / 2, rel=0.02)
+
+
+def resident_bytes(which):
+    """Of this process: VmRSS now, or VmHWM the most since that was forgotten."""
+    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if which in x)
+    return 1024 * int(line.split()[1])
+
+
+def checkpoint_peaks(cell, layout, folder):
+    """Most memory of this process while it saves, and while it reads, beside what it had before."""
+
+    def peak(action):
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")  # forgets VmHWM
+        before = resident_bytes("VmRSS")
+        action()
+        return resident_bytes("VmHWM") - before
+
+    with cuda_on_cpu(), training_process(layout, 1, 1) as process:
+        engine = make_engine(cell, process)
+        engine.sharded_state(loading=False)  # makes the moments, which a GPU would have
+        states = partial(engine.sharded_state, loading=True)
+        return [
+            peak(lambda: save_checkpoint(folder, 1, {}, {}, engine.sharded_state(loading=False))),
+            peak(lambda: engine.load_state(load_checkpoint(folder, {}, states)[2])),
+        ]
+
+
+def test_a_checkpoint_takes_the_main_memory_that_is_counted(tmp_path):
+    """With tensors of more than 32 MB, which the C library gives back as they go."""
+    cell = cell_of("clm", Shape(5, 384, 1023, 6))
+    layout = Layout("cuda", 1, 1, 1, 1, "none")
+    job = partial(checkpoint_peaks, cell, layout, tmp_path / "checkpoints")
+    ((saving, reading),) = run_job(1, job, tmp_path)
+    assert saving == pytest.approx(checkpoint_bytes(cell, layout), rel=0.05)
+    assert reading < 18 * cell.n_params_total  # nothing is put together from copies
 
 
 @pytest.mark.slow
