@@ -64,9 +64,11 @@ def fit_isoflop(
     values that are not positive and finite.
     """
     check_settings(bootstrap, level)
-    check_runs(n_params=n_params, tokens=tokens, flops=flops, loss=loss)
+    n_params, tokens, flops, loss = check_runs(
+        n_params=n_params, tokens=tokens, flops=flops, loss=loss
+    )
     if loss_sd is not None:
-        check_runs(loss=loss, loss_sd=loss_sd)
+        loss, loss_sd = check_runs(loss=loss, loss_sd=loss_sd)
     if not window > 0:
         raise LawError(f"the IsoFLOP window is {window}; give a positive number of nats")
     groups = group_budgets(flops)

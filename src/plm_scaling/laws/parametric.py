@@ -61,7 +61,7 @@ def fit_parametric(
     than six distinct (N, D) or values not positive and finite.
     """
     check_settings(bootstrap, level)
-    check_runs(n_params=n_params, tokens=tokens, loss=loss)
+    n_params, tokens, loss = check_runs(n_params=n_params, tokens=tokens, loss=loss)
     if not huber_delta > 0:
         raise LawError(f"laws.huber_delta is {huber_delta}; give a positive number such as 1e-3")
     distinct = count_distinct(n_params, tokens)
@@ -135,6 +135,7 @@ def _status(hit: list[str], interval: Interval | None) -> str:
 
 def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
     """The fitted loss (nats/token) at N and D; a term that vanished contributes nothing."""
+    n_params, tokens = np.asarray(n_params), np.asarray(tokens)  # without the labels of a Series
     p = {name: value or 0.0 for name, value in result.equations["L"].parameters.items()}
     return p["E"] + p["A"] / n_params ** p["alpha"] + p["B"] / tokens ** p["beta"]
 

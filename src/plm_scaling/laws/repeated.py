@@ -88,7 +88,9 @@ def fit_repeated(
     `unique_tokens`. Raises LawError for unusable values or too few runs.
     """
     check_settings(bootstrap, level)
-    check_runs(n_params=n_params, tokens=tokens, unique_tokens=unique_tokens, loss=loss)
+    n_params, tokens, unique_tokens, loss = check_runs(
+        n_params=n_params, tokens=tokens, unique_tokens=unique_tokens, loss=loss
+    )
     unique = np.minimum(unique_tokens, tokens)
     again = tokens / unique > REPEATED
     if again.sum() < MIN_REPEATED_RUNS:
