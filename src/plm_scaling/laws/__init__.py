@@ -9,7 +9,7 @@ From Python: `from plm_scaling.laws import fit_parametric` and so on; arrays, li
 from importlib import import_module
 from typing import Any
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 
 _MODULES = {
     "fit_frontier": "frontier",

@@ -38,7 +38,7 @@ from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.surface import Surface
 
 GRID_POINTS = 60
-ZOOMS, RESAMPLE_ZOOMS = 6, 3  # passes; each narrows the grid to the minima of the last
+ZOOMS = 6  # passes; each narrows the grid to the minima of the last
 BASE_LAYERS = 20  # resampled base laws; each is tabulated once and serves a share of the resamples
 MIN_BASE_RUNS, MIN_REPEATED_RUNS = 6, 3
 REPEATED = 1.01  # epochs; a sweep's rounding is no repetition
@@ -208,7 +208,7 @@ def _resample(
     layers = bases[1:] or bases
     for base, rows in zip(layers, np.array_split(np.arange(bootstrap), len(layers)), strict=True):
         r_d = r_n = r_grid(GRID_POINTS)
-        for _ in range(RESAMPLE_ZOOMS):
+        for _ in range(ZOOMS):
             table = _huber(runs.log_error(base, r_d, r_n), delta).reshape(GRID_POINTS**2, -1)
             misfit = (counts[rows] @ table.T).reshape(len(rows), GRID_POINTS, GRID_POINTS)
             along_d, along_n = misfit.min(axis=1), misfit.min(axis=2)
