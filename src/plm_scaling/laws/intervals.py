@@ -53,9 +53,9 @@ def place(value: float, interval: Interval) -> str:
     if min(low, value) > 0:
         low, high, value = math.log(low), math.log(high), math.log(value)
     room = SEED_SHARE * (high - low)
-    if abs(value - low) <= room:
+    if abs(value - low) < room:
         return "at the lower end of"
-    if abs(value - high) <= room:
+    if abs(value - high) < room:
         return "at the upper end of"
     return "below" if value < low else "above" if value > high else "inside"
 

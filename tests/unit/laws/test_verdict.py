@@ -6,7 +6,7 @@ from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
 from test_repeated import BASE, study
 
 from plm_scaling.laws import fit_frontier, fit_isoflop, fit_parametric, fit_repeated, read_law
-from plm_scaling.laws.intervals import percentile_interval
+from plm_scaling.laws.intervals import overlap, percentile_interval, place
 from plm_scaling.laws.result import Equation, LawResult, write_law
 from plm_scaling.laws.verdict import around
 
@@ -157,3 +157,28 @@ def test_rounding_moves_an_end_and_excludes_nothing():
     assert around(-2.0, [-3.0, -2.0 - 1e-9]) == [-3.0, -2.0]
     assert around(2.0, (None, 1.9)) is None
     assert around(2.0, (1.0, None)) == (1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "where"),
+    [
+        (0.578, (0.58, 0.70), "at the lower end of"),
+        (0.578, (0.576, 0.70), "at the lower end of"),
+        (0.71, (0.58, 0.70), "at the upper end of"),
+        (0.60, (0.58, 0.70), "inside"),
+        (0.55, (0.58, 0.70), "below"),
+        (0.75, (0.58, 0.70), "above"),
+        (150.0, (1.0, 100.0), "at the upper end of"),  # near in the logarithm
+        (0.0, (-0.45, 0.0009), "at the upper end of"),
+        (0.0, (0.0, 0.0), "inside"),
+        (2.1, (0.0, 0.0), "above"),
+    ],
+)
+def test_place_is_in_or_out_only_where_no_seed_would_change_it(value, interval, where):
+    assert place(value, interval) == where
+
+
+def test_overlap_is_said_only_where_no_seed_would_change_it():
+    assert overlap((0.5, 0.6), (0.55, 0.7)) == "overlaps with"
+    assert overlap((0.5, 0.6), (0.605, 0.7)) == "touches"
+    assert overlap((0.65, 0.7), (0.5, 0.6)) == "does not overlap with"
