@@ -1,6 +1,7 @@
 """Scaling laws fitted to a table of runs, each with intervals and a statement of its health.
 
-From Python: `from plm_scaling.laws import fit_parametric` and so on, arrays in, a `LawResult` out.
+From Python: `from plm_scaling.laws import fit_parametric` and so on; arrays, lists or pandas Series
+(taken by position) in, a `LawResult` out.
 
 `STAGE_VERSION` is a parameter of the Snakemake rule: raise it when a fit changes its numbers.
 """
@@ -8,7 +9,7 @@ From Python: `from plm_scaling.laws import fit_parametric` and so on, arrays in,
 from importlib import import_module
 from typing import Any
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 
 _MODULES = {
     "fit_frontier": "frontier",

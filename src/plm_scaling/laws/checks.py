@@ -1,5 +1,7 @@
 """Checks that every fit makes of its runs before it believes them."""
 
+from typing import Any
+
 import numpy as np
 
 from plm_scaling.errors import LawError
@@ -8,21 +10,43 @@ from plm_scaling.laws.intervals import Floats, percent
 COMPUTE_TOLERANCE = 0.05
 
 
-def check_runs(**columns: Floats) -> None:
-    """Raise LawError unless the columns are 1-d, equally long, positive and finite.
+def as_floats(name: str, values: Any) -> Floats:
+    """Array, list, tuple or pandas Series `values` as floats (n,), by position: labels are dropped.
 
-    A missing loss is NaN and must be left out before, with its reason, never turned into a number.
+    Raises LawError naming the argument `name` if they are not a row of numbers.
     """
-    lengths = {name: np.shape(values) for name, values in columns.items()}
-    if len(set(lengths.values())) != 1 or len(next(iter(lengths.values()))) != 1:
-        raise LawError(f"columns of runs differ in shape: {lengths}; give one value per run")
-    for name, values in columns.items():
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise LawError(f"{name}: not numbers ({error}); give one number per run") from None
+    if array.ndim != 1:
+        raise LawError(f"{name}: shape {array.shape}; give one number per run, shape (n,)")
+    return array
+
+
+def check_runs(**columns: Any) -> list[Floats]:
+    """The columns as float arrays (`as_floats`), equally long, positive and finite.
+
+    Raises LawError naming what is not so. A missing loss is NaN and must be left out before, with
+    its reason, never turned into a number.
+    """
+    arrays = {name: as_floats(name, values) for name, values in columns.items()}
+    check_lengths(**arrays)
+    for name, values in arrays.items():
         bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
         if len(bad):
             raise LawError(
                 f"run {bad[0]} (of {len(values)}), column {name}: {values[bad[0]]} is not a "
                 "positive finite number; leave such runs out"
             )
+    return list(arrays.values())
+
+
+def check_lengths(**columns: Any) -> None:
+    """Raise LawError naming the columns unless they are equally long."""
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise LawError(f"columns of runs differ in length: {lengths}; give one value per run")
 
 
 def compute_warning(n_params: Floats, tokens: Floats, flops: Floats) -> list[str]:

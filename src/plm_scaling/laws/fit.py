@@ -27,22 +27,12 @@ from plm_scaling.laws.published import PUBLISHED_PROCEDURES
 from plm_scaling.laws.repeated_runs import fit_repeated_runs
 from plm_scaling.laws.result import LawResult, write_law
 from plm_scaling.laws.transfer import fit_transfer_runs
+from plm_scaling.laws.verdict import HEADLINES
 from plm_scaling.runs.tables import OBJECTIVES, read_curves, read_runs
 
 logger = logging.getLogger("plm_scaling")
 
 BOTH = "both"  # the objective of a law that takes runs of both
-
-# the equation and parameter that a law is mostly asked for, and how to say it
-HEADLINES = {
-    "frontier": ("N", "a", "N_opt ∝ C^{}"),
-    "isoflop": ("N", "a", "N_opt ∝ C^{}"),
-    "parametric": ("N", "a", "N_opt ∝ C^{}"),
-    "joint": ("N", "a", "N of two equal models ∝ C_sum^{}"),
-    "repeated": ("D_eff", "R_D", "R*_D = {} repetitions"),
-    "transfer": ("D_t", "b", "transferred tokens ∝ N^{}"),
-    "mask_ratio": ("L", "ratio", "best mask ratio {}"),
-}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plm_scaling.errors import LawError
-from plm_scaling.laws.checks import check_runs, compute_warning
+from plm_scaling.laws.checks import check_lengths, check_runs, compute_warning
 from plm_scaling.laws.frontier_envelope import REACH, SMOOTHING, Envelope, build_envelope
 from plm_scaling.laws.frontier_fits import fit_linear, fit_log
 from plm_scaling.laws.frontier_table import frontier_rows
@@ -83,7 +83,10 @@ def fit_frontier(
     that are not positive and finite.
     """
     check_settings(bootstrap, level)
-    check_runs(n_params=n_params, tokens=tokens, flops=flops, loss=loss)
+    n_params, tokens, flops, loss = check_runs(
+        n_params=n_params, tokens=tokens, flops=flops, loss=loss
+    )
+    check_lengths(run=run, loss=loss)
     envelope = build_envelope(run, n_params, flops, loss)
     once = np.ones((1, len(envelope.flops)))
     drawn = multiplicities(len(envelope.flops), bootstrap, seed)

@@ -40,7 +40,6 @@ METHOD = (
     "residual_rms in nats, objective_value their sum of squares"
 )
 VANISHED_WARNING = 0.05
-WIDE_EXPONENT = 0.15
 LARGE_BIAS = 0.25  # of the interval's half-width
 
 
@@ -64,9 +63,11 @@ def fit_isoflop(
     values that are not positive and finite.
     """
     check_settings(bootstrap, level)
-    check_runs(n_params=n_params, tokens=tokens, flops=flops, loss=loss)
+    n_params, tokens, flops, loss = check_runs(
+        n_params=n_params, tokens=tokens, flops=flops, loss=loss
+    )
     if loss_sd is not None:
-        check_runs(loss=loss, loss_sd=loss_sd)
+        loss, loss_sd = check_runs(loss=loss, loss_sd=loss_sd)
     if not window > 0:
         raise LawError(f"the IsoFLOP window is {window}; give a positive number of nats")
     groups = group_budgets(flops)
@@ -95,7 +96,7 @@ def fit_isoflop(
             samples = np.array([]) if column is None else np.exp(log_n[:, column])
         minima.append(p.to_json(percentile_interval(samples, level)))
     bias = parabola_bias(accepted)
-    warnings = _warnings(parabolas, accepted, lost, equations["N"].interval["a"])
+    warnings = _warnings(parabolas, accepted, lost, log_n)
     warnings += _bias_warning(bias, equations["N"].interval["a"])
     warnings += compute_warning(n_params, tokens, flops)
     return LawResult(
@@ -121,6 +122,9 @@ def fit_isoflop(
                 "resamples": bootstrap,
                 "seed": seed,
                 "share_without_all_minima": lost,
+                "share_without_exponent": (
+                    float(np.isnan(resampled["N"].exponent).mean()) if bootstrap else None
+                ),
             },
         },
     )
@@ -173,7 +177,7 @@ def _warnings(
     parabolas: list[Parabola],
     accepted: list[Parabola],
     lost: float | None,
-    interval: Interval | None,
+    log_n: Floats,
 ) -> list[str]:
     """What a reader must know before using the numbers, in plain sentences."""
     several = [p for p in parabolas if p.n_sizes >= MIN_SIZES]
@@ -202,16 +206,12 @@ def _warnings(
     if lost is None:
         warnings.append("no bootstrap was asked for; there are no intervals")
     elif lost > VANISHED_WARNING:
+        vanished = np.isnan(log_n).mean(axis=0)
+        most = int(vanished.argmax())
         warnings.append(
             f"in {percent(round(lost, 2))} of the resamples at least one minimum vanished or left "
-            "its sizes and was refused; the intervals rest on the others"
-        )
-    if lost is not None and interval is None:
-        warnings.append("over half of the resamples gave no exponent; there is no interval for a")
-    elif interval is not None and interval[1] - interval[0] > 2 * WIDE_EXPONENT:
-        warnings.append(
-            f"the interval of a ({interval[0]:.2f} to {interval[1]:.2f}) spans more than "
-            f"±{WIDE_EXPONENT}: these runs do not determine the exponent"
+            f"its sizes and was refused, most often that at C={accepted[most].budget:.3g} "
+            f"({percent(round(vanished[most], 2))}); their laws go through the others"
         )
     return warnings
 

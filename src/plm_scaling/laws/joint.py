@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 
 from plm_scaling.errors import LawError
-from plm_scaling.laws.intervals import Floats, Interval, check_settings, percentile_interval
+from plm_scaling.laws.intervals import (
+    Floats,
+    Interval,
+    check_settings,
+    percentile_interval,
+    place,
+)
 from plm_scaling.laws.joint_pair import (
     columns,
     compute_sum,
@@ -32,6 +38,7 @@ from plm_scaling.laws.result import Equation, LawResult
 
 STUDY_SIZES = (1e7, 1e10)  # parameters; used where neither law says how far it reaches
 GRID = 25
+WORST = ("not_identified", "two_points")  # what the law of two laws takes over from either
 METHOD = (
     "sum of the inverted N(C) of both objectives, solved for N; N = k*C_sum^a is its least squares "
     "in log-log over the sizes of `split`; intervals by resampling both laws as normal in "
@@ -71,7 +78,7 @@ def fit_joint(
     error = float(np.abs(approximate(sums) / n_params - 1).max())
     equations = _equations(pair, approximate, samples, sums, level)
     trend = equations["C_mlm/C_clm"].interval["s"]
-    crossing = trend is not None and not trend[0] <= 0 <= trend[1]
+    crossing = trend is not None and place(0, trend) in ("below", "above")
     return LawResult(
         law="joint",
         method=METHOD,
@@ -79,7 +86,7 @@ def fit_joint(
         equations=equations,
         objective_value=None,
         residual_rms=None,
-        status="two_points" if "two_points" in (clm.status, mlm.status) else "converged",
+        status=next((s for s in WORST if s in (clm.status, mlm.status)), "converged"),
         warnings=_warnings(samples is None, trend, float(equal), low, high),
         objective="both",
         details={
@@ -93,7 +100,11 @@ def fit_joint(
                 "flops_each": float(inverse(pair[0], equal)) if np.isfinite(equal) else None,
             },
             "split": _split(pair, samples, sums, n_params, level),
-            "bootstrap": {"kind": "normal, from the laws", "resamples": bootstrap, "seed": seed},
+            "bootstrap": {
+                "kind": "normal, from the laws",
+                "resamples": 0 if samples is None else bootstrap,
+                "seed": seed,
+            },
         },
     )
 
@@ -203,10 +214,10 @@ def _warnings(
     warnings = []
     if no_samples:
         warnings.append("a law has no intervals, so this one has none either")
-    if trend is not None and trend[0] <= 0 <= trend[1]:
+    if trend is not None and place(0, trend) not in ("below", "above"):
         warnings.append(
-            f"the interval of s ({trend[0]:.2f} to {trend[1]:.2f}) holds 0: whose share grows with "
-            "size is not determined, nor where the shares are equal"
+            f"the interval of s ({trend[0]:.2f} to {trend[1]:.2f}) holds 0 or ends at it: "
+            "whose share grows with size is not determined, nor where the shares are equal"
         )
     if not low <= equal <= high:
         warnings.append(

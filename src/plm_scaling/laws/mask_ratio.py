@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.errors import LawError
 from plm_scaling.laws.budgets import group_budgets
-from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
 from plm_scaling.laws.intervals import Floats, check_settings, percentile_interval
 from plm_scaling.laws.mask_ratio_fit import (
     MIN_RATIOS,
@@ -94,8 +94,11 @@ def fit_mask_ratio(
     positive and finite, or if no size has four ratios.
     """
     check_settings(bootstrap, level)
-    check_runs(n_params=n_params, tokens=tokens, mask_ratio=mask_ratio, loss=loss)
-    error = np.full(len(loss), np.nan) if noise is None else noise
+    n_params, tokens, mask_ratio, loss = check_runs(
+        n_params=n_params, tokens=tokens, mask_ratio=mask_ratio, loss=loss
+    )
+    error = np.full(len(loss), np.nan) if noise is None else as_floats("noise", noise)
+    check_lengths(loss=loss, noise=error)
     ladders = [
         Ladder.of(n, float(tokens[i].mean()), mask_ratio[i], loss[i], error[i], WINDOW)
         for n, i in _groups(n_params, tokens, mask_ratio)

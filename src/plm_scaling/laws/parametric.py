@@ -14,7 +14,7 @@ from plm_scaling.errors import LawError
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.frontier_table import frontier_rows
 from plm_scaling.laws.implied import implied_equations
-from plm_scaling.laws.intervals import Floats, Interval, check_settings, multiplicities
+from plm_scaling.laws.intervals import Floats, check_settings, multiplicities
 from plm_scaling.laws.optima import bounds_hit, find_optima, profile_floor, resample_optima
 from plm_scaling.laws.parametric_checks import (
     MIN_RUNS,
@@ -22,11 +22,7 @@ from plm_scaling.laws.parametric_checks import (
     held_out_check,
     optimum_row,
 )
-from plm_scaling.laws.parametric_health import (
-    MAX_ALLOCATION_WIDTH,
-    fit_warnings,
-    profile_summary,
-)
+from plm_scaling.laws.parametric_health import fit_warnings, profile_summary
 from plm_scaling.laws.points import near_frontier
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.surface import Surface
@@ -61,7 +57,7 @@ def fit_parametric(
     than six distinct (N, D) or values not positive and finite.
     """
     check_settings(bootstrap, level)
-    check_runs(n_params=n_params, tokens=tokens, loss=loss)
+    n_params, tokens, loss = check_runs(n_params=n_params, tokens=tokens, loss=loss)
     if not huber_delta > 0:
         raise LawError(f"laws.huber_delta is {huber_delta}; give a positive number such as 1e-3")
     distinct = count_distinct(n_params, tokens)
@@ -84,9 +80,7 @@ def fit_parametric(
     if usable.any():
         samples[usable] = resample_optima(surface, optima, counts[usable])
     equations, law, resampled = implied_equations(surface, best, samples, level)
-    interval = equations["N"].interval["a"]
     hit = bounds_hit(surface, best.theta)
-    status = _status(hit, interval)
     profile = profile_summary(surface, best, profile_floor(surface, best))
     residuals = surface.log_prediction(best.theta[None])[0] - surface.log_loss
     flops = 6 * n_params * tokens
@@ -105,8 +99,8 @@ def fit_parametric(
         equations=equations,
         objective_value=best.misfit,
         residual_rms=float(np.sqrt((residuals**2).mean())),
-        status=status,
-        warnings=fit_warnings(surface, optima, samples, profile, hit, interval, distinct),
+        status=_status(hit),
+        warnings=fit_warnings(surface, optima, samples, profile, hit, distinct),
         details={
             "huber_delta": huber_delta,
             "bounds_hit": hit,
@@ -125,16 +119,16 @@ def fit_parametric(
     )
 
 
-def _status(hit: list[str], interval: Interval | None) -> str:
+def _status(hit: list[str]) -> str:
     """E at 0 is a result of its own; a term at its bound leaves the allocation undetermined."""
-    wide = interval is not None and interval[1] - interval[0] > MAX_ALLOCATION_WIDTH
-    if wide or set(hit) - {"E"}:
+    if set(hit) - {"E"}:
         return "not_identified"
     return "at_bound" if hit else "converged"
 
 
 def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
     """The fitted loss (nats/token) at N and D; a term that vanished contributes nothing."""
+    n_params, tokens = np.asarray(n_params), np.asarray(tokens)  # without the labels of a Series
     p = {name: value or 0.0 for name, value in result.equations["L"].parameters.items()}
     return p["E"] + p["A"] / n_params ** p["alpha"] + p["B"] / tokens ** p["beta"]
 

@@ -92,7 +92,7 @@ def check_published_row(
     a worse minimum) or no_optimum (the misfit falls all the way from the row to the best fit).
     Raises LawError for missing or negative parameters.
     """
-    check_runs(n_params=n_params, tokens=tokens, loss=loss)
+    n_params, tokens, loss = check_runs(n_params=n_params, tokens=tokens, loss=loss)
     values = np.array([row.get(name, np.nan) for name in NAMES], float)
     if not (np.isfinite(values).all() and (values >= 0).all()):
         raise LawError(f"a published row needs E, A, B, alpha and beta, none negative; got {row}")

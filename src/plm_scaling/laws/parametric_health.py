@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from plm_scaling.laws.intervals import Floats, Interval, percent
+from plm_scaling.laws.intervals import Floats, percent
 from plm_scaling.laws.optima import Optimum
 from plm_scaling.laws.surface import NAMES, Surface
 
@@ -12,7 +12,6 @@ FLAT = 0.02  # an objective this much above the best is as good, for any noise m
 RIVAL = 0.10
 FEW_RUNS = 12
 OFTEN = 0.05
-MAX_ALLOCATION_WIDTH = 0.3  # ±0.15: a wider interval of a does not say how to share compute
 
 
 def profile_summary(
@@ -59,7 +58,6 @@ def fit_warnings(
     samples: Floats,
     profile: dict[str, Any],
     hit: list[str],
-    interval: Interval | None,
     distinct: int,
 ) -> list[str]:
     """Sentences for the law file and the report."""
@@ -82,11 +80,6 @@ def fit_warnings(
     if distinct < FEW_RUNS:
         warnings.append(f"{distinct} distinct runs for five parameters; the intervals are rough")
     warnings += _resample_warnings(surface, samples)
-    if interval is not None and interval[1] - interval[0] > MAX_ALLOCATION_WIDTH:
-        warnings.append(
-            f"the interval of a ({interval[0]:.2f} to {interval[1]:.2f}) spans more than ±0.15: "
-            "these runs do not determine how to share compute between N and D"
-        )
     return warnings
 
 

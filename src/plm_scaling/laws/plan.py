@@ -1,9 +1,12 @@
 """What to train with a given compute: size, tokens, epochs and expected loss from fitted laws.
 
-N and D come from the IsoFLOP law. When the unique tokens do not last for one epoch, the loss
-around that optimum (`local_surface`) is minimised over N at the same compute with D' instead of D,
-the worth of repeated tokens by the data-constrained law (Muennighoff et al. 2023, eq. 5). Where
-nothing is repeated, that is the IsoFLOP optimum.
+N and D come from the IsoFLOP law. When the unique tokens do not last for one epoch, N is the one
+whose run is worth most at the same compute, with D' instead of D: the worth of repeated tokens by
+the data-constrained law (Muennighoff et al. 2023, eq. 5). Its loss is that of the smaller compute
+whose optimum is as good (`local_surface`). So the loss never rises with compute or unique tokens,
+and where nothing is repeated the answer is the IsoFLOP optimum.
+
+Laws hold where they were fitted: far from there the plan is called a guess, or refused.
 """
 
 import math
@@ -15,14 +18,19 @@ import numpy as np
 
 from plm_scaling.errors import LawError
 from plm_scaling.laws.intervals import Floats, Interval
-from plm_scaling.laws.local_surface import local_surface
+from plm_scaling.laws.local_surface import equivalent_share, falling_loss, surface_exponents
 from plm_scaling.laws.repeated_model import effective_tokens
 from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.verdict import around
 from plm_scaling.sweep.gpus import gpu_hours
 from plm_scaling.sweep.ladder import STUDY_GRID, Shape
 
 PUBLISHED_LAWS = Path(__file__).parents[3] / "resources/published/laws"
-SIZES = np.geomspace(1e3, 1e14, 8001)  # where the constrained optimum is looked for
+SIZES = (1e-4, 1e4)  # in units of the optimum for fresh tokens: where the constrained one is sought
+GUESS, REFUSED = 1e2, 1e4  # factors beyond the budgets fitted
+NEAR = 1.01  # budgets and epochs are met to within this
+RESIDUES = 20  # STANDARD of `tokens.vocabulary`, which takes longer to import than a plan to make
+UNIFORM_GUESS = math.log(RESIDUES)  # nats/token of a model that knows nothing
 Estimate = tuple[float, Interval | None]
 
 
@@ -43,6 +51,7 @@ class Plan:
     gpu_hours: float
     source: str
     unique_tokens: float | None = None
+    guesses: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -62,11 +71,12 @@ def plan_training(
 ) -> Plan:
     """The plan for `flops` (6·N·D) of `objective` from the law files in the folder `laws`.
 
-    Raises LawError for a missing or unidentified isoflop law and for values that are not positive.
+    Raises LawError for a missing isoflop law, one without numbers, values that are not positive,
+    and where no law says anything: compute over 10,000 times beyond the budgets fitted, more epochs
+    than repeated tokens were fitted on, or a loss above that of a uniform guess over the residues.
     """
-    for name, value in (("flops", flops), ("unique tokens", unique_tokens)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise LawError(f"{name} is {value}; give a positive number such as 1e21")
+    flops = _positive("flops", flops)
+    unique_tokens = None if unique_tokens is None else _positive("unique tokens", unique_tokens)
     law = read_law(laws / f"{objective}.isoflop.json")
     rows = law.details.get("frontier")
     if not rows:
@@ -74,8 +84,14 @@ def plan_training(
             f"{laws}/{objective}.isoflop.json: the law is {law.status} and has no frontier; fit it "
             "to runs with minima at two budgets at least"
         )
+    warnings, guesses = _extrapolation(rows, flops)
+    if law.status != "converged":
+        why = "a line through two minima, which nothing checks"
+        if law.status == "not_identified":
+            why = law.warnings[-1]
+        guesses.append(f"the isoflop law is {law.status} ({why})")
     n, tokens, loss = (_at(rows, name, flops) for name in ("n_params", "tokens", "loss"))
-    loss = _scaled(loss, [_bend(law, flops)] * 2)
+    loss = _scaled(loss, [falling_loss(law, flops) / loss[0]])
     plan = Plan(
         flops=flops,
         objective=objective,
@@ -90,10 +106,17 @@ def plan_training(
         gpu_hours=gpu_hours(flops, gpu, utilisation),
         source=f"the {law.study} study's laws in {laws}",
         unique_tokens=unique_tokens,
-        warnings=_extrapolation(rows, flops),
+        guesses=guesses,
+        warnings=warnings,
     )
     if unique_tokens is not None and tokens[0] > unique_tokens:
         _repeat(plan, law, laws, unique_tokens)
+    if plan.loss[0] > UNIFORM_GUESS:
+        raise LawError(
+            f"the loss of such a run would be {plan.loss[0]:.3g} nats/token by the laws, above the "
+            f"{UNIFORM_GUESS:.3g} (ln {RESIDUES}) of a uniform guess over the residues: they "
+            "do not hold here; ask for more compute or give more unique tokens"
+        )
     if objective == "mlm":
         _transfer(plan, laws)
     plan.size, plan.shape = nearest_shape(plan.n_params[0])
@@ -124,7 +147,7 @@ def _at(rows: Sequence[dict], name: str, flops: float) -> Estimate:
         return value, None
     ends = np.log(np.array(intervals))
     low, high = (math.exp(_line(x, ends[:, i], math.log(flops))) for i in (0, 1))
-    return value, (low, high)
+    return value, around(value, (low, high))
 
 
 def _line(x: Floats, y: Floats, at: float) -> float:
@@ -132,71 +155,99 @@ def _line(x: Floats, y: Floats, at: float) -> float:
     return float(y[i - 1] + (y[i] - y[i - 1]) * (at - x[i - 1]) / (x[i] - x[i - 1]))
 
 
-def _bend(law: LawResult, flops: float) -> float:
-    """Measured over fitted loss at `flops`, between the minima of the budgets and level beyond.
-
-    L(C) bends in log-log (it has a floor, or steepens); a power law through all minima misses
-    those in the middle by more than their noise.
-    """
-    power = law.equations["L"].parameters
-    k, c = power["k"] or math.nan, power["c"] or math.nan
-    minima = [m for m in law.details["minima"] if m["status"] == "accepted"]
-    budgets = np.array([m["flops"] for m in minima])
-    ratios = np.array([m["loss"] for m in minima]) / (k * budgets**c)
-    return float(np.exp(np.interp(math.log(flops), np.log(budgets), np.log(ratios))))
+def _positive(name: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise LawError(f"{name} is {value}; give a positive number such as 1e21")
+    return number
 
 
-def _extrapolation(rows: Sequence[dict], flops: float) -> list[str]:
+def _extrapolation(rows: Sequence[dict], flops: float) -> tuple[list[str], list[str]]:
+    """(warnings, guesses) where `flops` lies beyond the budgets; raises LawError where far off."""
     fitted = [row["flops"] for row in rows if not row["extrapolated"]]
     low, high = min(fitted), max(fitted)
-    if low / 1.01 <= flops <= high * 1.01:
-        return []
-    where = f"{low / flops:.3g} times below the cheapest"
-    if flops > high:
-        where = f"{flops / high:.3g} times above the dearest"
-    return [
-        f"extrapolated: {flops:.3g} FLOPs lie {where} budget that was fitted "
-        f"({low:.3g} to {high:.3g}); the interval does not cover a law that bends"
-    ]
+    factor = max(low / flops, flops / high)
+    if factor <= NEAR:
+        return [], []
+    side = "above the dearest" if flops > high else "below the cheapest"
+    what = (
+        f"{flops:.3g} FLOPs lie {factor:.3g} times {side} budget that was fitted ({low:.3g} to "
+        f"{high:.3g})"
+    )
+    if factor > REFUSED * NEAR:
+        raise LawError(
+            f"{what}; beyond {REFUSED:,.0f} times a power law says nothing: give the laws of runs "
+            "nearer to it (--laws)"
+        )
+    warning = f"extrapolated: {what}; the interval does not cover a law that bends"
+    return [warning], [what] if factor > GUESS * NEAR else []
 
 
 def _repeat(plan: Plan, law: LawResult, laws: Path, unique: float) -> None:
     """Move the plan to what is best when tokens beyond `unique` are repeated."""
     path = laws / f"{plan.objective}.repeated.json"
+    fresh_tokens = plan.tokens[0]
+    epochs = f"{fresh_tokens / unique:.3g} epochs"
     if not path.exists():
+        from plm_scaling.laws.points import MAX_EPOCHS  # pandas, which no other plan needs
+
         plan.warnings.append(
-            f"{plan.tokens[0] / unique:.3g} epochs: {laws} has no law of repeated tokens, so size "
-            "and loss are those of fresh tokens"
+            f"{epochs}: {laws} has no law of repeated tokens, so size and loss are those of fresh "
+            "tokens"
         )
+        _refuse_epochs(plan, fresh_tokens, MAX_EPOCHS, "no more are as good as fresh ones, and "
+                       f"{laws} has no law of repeated tokens")  # fmt: skip
         return
     repeated = read_law(path)
+    known = repeated.details.get("epochs_range")
+    if known is None:
+        raise LawError(f"{path}: it does not say up to how many epochs it was fitted; fit it again")
+    fitted_on = "the law of repeated tokens was fitted on no more"
     r_d = repeated.equations["D_eff"].parameters["R_D"]
-    if r_d is None:
+    if r_d is None or repeated.status == "not_identified":
+        why = repeated.warnings[0] if repeated.warnings else "no number"
+        plan.guesses.append(f"what the repeated tokens of {epochs} are worth is not known")
         plan.warnings.append(
-            f"{plan.tokens[0] / unique:.3g} epochs, and the {plan.objective} runs do not say what "
-            "repeated tokens are worth: size and loss are those of fresh tokens, and the loss will "
-            f"be higher ({repeated.status}: {repeated.warnings[0]})"
+            f"{epochs}, and the {plan.objective} runs do not say what repeated tokens are worth: "
+            "size and loss are those of fresh tokens, and the loss will be higher "
+            f"({repeated.status}: {why})"
         )
+        _refuse_epochs(plan, fresh_tokens, known[1], fitted_on)
         return
-    base = local_surface(law, plan.flops, plan.n_params[0], plan.loss[0])
-    open_ends = repeated.details.get("open_intervals", {}).get("R_D") or (r_d, None)
-    ends = [r_d if open_ends[0] is None else open_ends[0], open_ends[1] or math.inf]
-    fresh_n, fresh_loss = plan.n_params[0], plan.loss[0]
-    n, loss = _optimum(base, plan.flops, unique, r_d)
-    others = [_optimum(base, plan.flops, unique, end) for end in ends]
-    factors = [m / fresh_n for m in (n, *(other[0] for other in others))]
+    ends = repeated.equations["D_eff"].interval["R_D"] or ()
+    fresh_loss = plan.loss[0]
+    exponents = surface_exponents(law)
+    factors, losses = [], []
+    for value in (r_d, *ends):
+        factor, share = _optimum(exponents, fresh_tokens / unique, value)
+        factors.append(factor)
+        losses.append(falling_loss(law, plan.flops * share))
     plan.n_params = _scaled(plan.n_params, factors)
     plan.tokens = _scaled(plan.tokens, [1 / factor for factor in factors])
-    rises = [value - fresh_loss for value in (loss, *(other[1] for other in others))]
+    rises = [loss - fresh_loss for loss in losses]
     spread = plan.loss[1]
     plan.loss = (
-        loss,
+        losses[0],
         None if spread is None else (spread[0] + min(rises), spread[1] + max(rises)),
     )
+    _refuse_epochs(plan, fresh_tokens, known[1], fitted_on)
     plan.notes.append(
         f"tokens repeat: R*_D = {r_d:.3g}, so the best size is {factors[0]:.3g} times that for "
         f"fresh tokens and the loss {rises[0]:.3g} nats higher"
     )
+
+
+def _refuse_epochs(plan: Plan, fresh_tokens: float, most: float, why: str) -> None:
+    """Raise LawError if the plan repeats its tokens more often than anything is known of."""
+    if plan.epochs is not None and plan.epochs > most * NEAR:
+        raise LawError(
+            f"{plan.epochs:.3g} epochs of {plan.unique_tokens:.3g} unique tokens would be best, "
+            f"over {most:.3g}, and {why}: {fresh_tokens / most:.3g} unique tokens are enough for "
+            "this compute, or give less compute"
+        )
 
 
 def _transfer(plan: Plan, laws: Path) -> None:
@@ -217,18 +268,23 @@ def _transfer(plan: Plan, laws: Path) -> None:
     )
 
 
-def _optimum(
-    base: dict[str, float], flops: float, unique: float, r_d: float
-) -> tuple[float, float]:
-    """(N, loss) at the lowest loss over N at fixed compute, tokens beyond `unique` repeated."""
-    tokens = flops / (6 * SIZES)
-    worth = tokens if math.isinf(r_d) else effective_tokens(tokens, unique, r_d)
-    loss = base["E"] + base["A"] / SIZES ** base["alpha"] + base["B"] / worth ** base["beta"]
-    best = int(loss.argmin())
-    return float(SIZES[best]), float(loss[best])
+def _optimum(exponents: tuple[float, float], epochs: float, r_d: float) -> tuple[float, float]:
+    """The best size in units of that for fresh tokens, and the share of the compute that fresh
+    tokens would need for its loss; `epochs` are those at the optimum for fresh tokens."""
+    sizes = np.geomspace(*SIZES, 401)
+    for _ in range(4):  # each pass narrows the sizes to the neighbours of the best
+        tokens = 1 / sizes
+        worth = effective_tokens(tokens, 1 / epochs, r_d)
+        shares = equivalent_share(exponents, sizes, worth)
+        best = int(shares.argmax())
+        found = float(sizes[best]), float(shares[best])
+        low, high = sizes[max(best - 1, 0)], sizes[min(best + 1, len(sizes) - 1)]
+        sizes = np.geomspace(low, high, len(sizes))
+    return found
 
 
 def _scaled(estimate: Estimate, factors: Sequence[float]) -> Estimate:
+    """The estimate times the first factor; the interval covers all of them."""
     value, interval = estimate
     if interval is None:
         return value * factors[0], None

@@ -1,9 +1,9 @@
 """The data-constrained law from end points of runs (Muennighoff et al. 2023, eq. 5 to 7).
 
 L = E + A/N'^α + B/D'^β with D' and N' as in `repeated_model`. The base law is given, or fitted to
-the runs that repeat nothing; R*_D and R*_N are then fitted to the repeated runs. Their surface is a
-flat valley with local optima, so it is tabulated per run on a grid, zoomed into, and resampled by
-weighing the tabulated runs.
+the runs that repeat nothing and whose N' is N; R*_D and R*_N are then fitted to the repeated runs.
+Their surface is a flat valley with local optima, so it is tabulated per run on a grid, zoomed into,
+and resampled by weighing the tabulated runs.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,8 @@ from plm_scaling.laws.budgets import group_budgets
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.intervals import Floats, check_settings, multiplicities
 from plm_scaling.laws.optima import find_optima, resample_optima
+from plm_scaling.laws.parametric_checks import count_distinct
+from plm_scaling.laws.repeated_checks import check_misfit, without_excess
 from plm_scaling.laws.repeated_model import (
     BASE_NAMES,
     OpenInterval,
@@ -38,7 +40,7 @@ from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.surface import Surface
 
 GRID_POINTS = 60
-ZOOMS, RESAMPLE_ZOOMS = 6, 3  # passes; each narrows the grid to the minima of the last
+ZOOMS = 6  # passes; each narrows the grid to the minima of the last
 BASE_LAYERS = 20  # resampled base laws; each is tabulated once and serves a share of the resamples
 MIN_BASE_RUNS, MIN_REPEATED_RUNS = 6, 3
 REPEATED = 1.01  # epochs; a sweep's rounding is no repetition
@@ -88,7 +90,9 @@ def fit_repeated(
     `unique_tokens`. Raises LawError for unusable values or too few runs.
     """
     check_settings(bootstrap, level)
-    check_runs(n_params=n_params, tokens=tokens, unique_tokens=unique_tokens, loss=loss)
+    n_params, tokens, unique_tokens, loss = check_runs(
+        n_params=n_params, tokens=tokens, unique_tokens=unique_tokens, loss=loss
+    )
     unique = np.minimum(unique_tokens, tokens)
     again = tokens / unique > REPEATED
     if again.sum() < MIN_REPEATED_RUNS:
@@ -97,7 +101,14 @@ def fit_repeated(
             f"needs at least {MIN_REPEATED_RUNS}: train cells with tokens above unique_tokens"
         )
     fresh = (n_params[~again], tokens[~again], loss[~again])
-    bases = _given(base) if base is not None else _fitted(fresh, huber_delta, bootstrap, seed)
+    left_out, biased = "", ""
+    if base is not None:
+        bases = _given(base)
+    else:
+        fresh, left_out, biased = without_excess(
+            fresh, lambda part: _fitted(part, huber_delta, 0, seed)[0], _enough
+        )
+        bases = _fitted(fresh, huber_delta, bootstrap, seed)
     runs = _Runs(n_params[again], tokens[again], unique[again], np.log(loss[again]))
     best = bases[0]
     r_d, r_n = _search(runs, best, huber_delta)
@@ -107,10 +118,13 @@ def fit_repeated(
     excess_n = float((runs.n_params / optimal_params(best, runs.unique)).max() - 1)
     d_value, d_why = _identified("D", r_d, intervals[0])
     n_value, n_why = _identified("N", r_n, intervals[1], excess_n)
+    errors_nats = np.exp(runs.log_loss) * np.expm1(errors)
+    fit_quality, misfit = check_misfit(errors_nats, fresh, best, fitted=base is None)
+    reasons = [reason for reason in (biased, misfit) if reason]
     repetitions = runs.tokens / runs.unique - 1
     as_fresh = best["A"] / runs.n_params ** best["alpha"] + best["B"] / runs.tokens ** best["beta"]
     over = fit_overfit(repetitions, np.exp(runs.log_loss) - best["E"] - as_fresh)
-    warnings = d_why + n_why
+    warnings = reasons + d_why + n_why + [left_out] * bool(left_out)
     if not bootstrap:
         warnings.append("no bootstrap was asked for; there are no intervals")
     return LawResult(
@@ -128,16 +142,16 @@ def fit_repeated(
         },
         objective_value=float(_huber(errors, huber_delta).sum()),
         residual_rms=float(np.sqrt((errors**2).mean())),
-        status=_status(r_d, d_value),
+        status="not_identified" if reasons else _status(r_d, d_value),
         warnings=warnings,
         details={
             "kind": "end points",
             "base": {name: float(best[name]) for name in BASE_NAMES},
-            "n_base_runs": int((~again).sum()) if base is None else None,
+            "n_base_runs": len(fresh[0]) if base is None else None,
             "epochs_range": [float(e) for e in (repetitions.min() + 1, repetitions.max() + 1)],
             "open_intervals": {"R_D": intervals[0], "R_N": intervals[1]},
             "excess_rms_nats": over.rms,
-            "residual_rms_nats": float(np.std(np.exp(runs.log_loss) * np.expm1(errors))),
+            **fit_quality,
             "worth": worth_rows(d_value),
             "held_out": _held_out(runs, best, huber_delta),
             "bootstrap": {"kind": "runs", "resamples": bootstrap, "seed": seed},
@@ -160,8 +174,8 @@ def _fitted(
 ) -> list[dict[str, float]]:
     """The base law of the runs without repetition, then those of BASE_LAYERS resamples of them."""
     n_params, tokens, loss = fresh
-    distinct = len(np.unique(np.stack([n_params, tokens]), axis=1).T)
-    if distinct < MIN_BASE_RUNS:
+    if not _enough(fresh):
+        distinct = count_distinct(n_params, tokens)
         raise LawError(
             f"{distinct} distinct run(s) repeat nothing; the base law needs at least "
             f"{MIN_BASE_RUNS}: train such cells, or give `base` (E, A, B, alpha, beta)"
@@ -177,6 +191,11 @@ def _fitted(
         layers = resample_optima(surface, optima, counts)
         thetas += list(layers[np.isfinite(layers[:, 0])])
     return [dict(zip(BASE_NAMES, map(float, surface.natural(t)), strict=True)) for t in thetas]
+
+
+def _enough(fresh: tuple[Floats, Floats, Floats]) -> bool:
+    """Whether a base law can be fitted to N, D and loss of fresh runs."""
+    return count_distinct(*fresh[:2]) >= MIN_BASE_RUNS
 
 
 def _huber(error: Floats, delta: float) -> Floats:
@@ -206,7 +225,7 @@ def _resample(
     layers = bases[1:] or bases
     for base, rows in zip(layers, np.array_split(np.arange(bootstrap), len(layers)), strict=True):
         r_d = r_n = r_grid(GRID_POINTS)
-        for _ in range(RESAMPLE_ZOOMS):
+        for _ in range(ZOOMS):
             table = _huber(runs.log_error(base, r_d, r_n), delta).reshape(GRID_POINTS**2, -1)
             misfit = (counts[rows] @ table.T).reshape(len(rows), GRID_POINTS, GRID_POINTS)
             along_d, along_n = misfit.min(axis=1), misfit.min(axis=2)
@@ -221,6 +240,7 @@ def _identified(
     name: str, value: float, interval: OpenInterval | None, excess: float | None = None
 ) -> tuple[float | None, list[str]]:
     """R*_name or None, and the reason or the warning that its interval is open."""
+    open_end = interval is not None and None in interval
     if excess is not None and excess < MIN_EXCESS:
         return None, [
             f"R*_{name} is not identified: no repeated run is larger than its unique tokens call "
@@ -229,7 +249,8 @@ def _identified(
     sentence = open_sentence(name, interval)
     if at_limit(value) and not sentence:
         sentence = [f"R*_{name} is not identified: least misfit at the edge of the values scanned"]
-    return (None if at_limit(value) or interval == (None, None) else value), sentence
+    unknown = at_limit(value) or interval == (None, None) or (name == "N" and open_end)
+    return (None if unknown else value), sentence
 
 
 def _status(r_d: float, value: float | None) -> str:

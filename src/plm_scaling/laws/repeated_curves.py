@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.errors import LawError
 from plm_scaling.laws.blocks import block_length, moving_blocks, noise_of, rms, smoothed
+from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.intervals import Floats, check_settings
 from plm_scaling.laws.repeated_model import (
     effective_tokens,
@@ -54,6 +55,14 @@ class RepeatedCurve:
     fresh_loss: Floats
     decayed_tokens: Floats
     decayed_loss: Floats
+
+    def __post_init__(self) -> None:
+        """Raises LawError for losses or tokens that are not positive finite numbers."""
+        for part in ("", "fresh_", "decayed_"):
+            names = (f"{part}tokens", f"{part}loss")
+            arrays = check_runs(**{name: getattr(self, name) for name in names})
+            for name, array in zip(names, arrays, strict=True):
+                object.__setattr__(self, name, array)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from plm_scaling.laws.intervals import MIN_USABLE_SHARE, Floats, Interval
+from plm_scaling.laws.intervals import USABLE_SHARE, Floats, Interval
 
 OpenInterval = tuple[float | None, float | None]
 R_LIMITS = (0.05, 1000.0)  # below, repeats are worth nothing; above, as much as fresh tokens
@@ -77,10 +77,10 @@ def at_limit(r_star: float) -> bool:
 def open_interval(samples: Floats, level: float) -> OpenInterval | None:
     """The central `level` interval; an end at the edge of the grid is None, that is: open.
 
-    NaN are resamples without a value; None if under half of the resamples have one.
+    NaN are resamples without a value; None if half of the resamples or more are.
     """
     known = samples[~np.isnan(samples)]
-    if not len(samples) or len(known) < MIN_USABLE_SHARE * len(samples):
+    if len(known) <= USABLE_SHARE * len(samples):
         return None
     shares = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(known, shares, method="nearest")  # no mean of a number and infinity

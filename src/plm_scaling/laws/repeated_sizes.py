@@ -65,9 +65,9 @@ def fit_repeated_curves(
         table, lengths = resample_misfits(gap, spread, bootstrap, seed + k)
         misfits.append(table)
         sizes.append(_size(gap, table, lengths, level))
-    good = [k for k, size in enumerate(sizes) if size["status"] != "not_identified"]
+    good = [k for k, size in enumerate(sizes) if not size["why"]]
     joint = _joint([gaps[k] for k in good], [misfits[k] for k in good], level, seed)
-    bad = [size["why"] for size in sizes if size["status"] == "not_identified"]
+    bad = [size["why"] for size in sizes if size["why"]]
     warnings = [*bad, NO_R_N, *_interval_warnings(sizes, joint, bootstrap)]
     value = None if bad else joint["R_D"]
     interval = None if bad else joint["interval"]
@@ -90,6 +90,7 @@ def fit_repeated_curves(
         warnings=warnings,
         details={
             "kind": "curves",
+            "epochs_range": [float(end(gap.epochs[-1] for gap in gaps)) for end in (min, max)],
             "sizes": sizes,
             "joint": {name: v for name, v in joint.items() if name != "limit"},
             "open_intervals": {"R_D": interval, "R_N": None},
@@ -116,9 +117,9 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> d
     head = rows[1]
     why = _unfollowed(gap, head["rms_smoothed_nats"])
     value = head["least_misfit_R_D"]
-    status = "not_identified" if why else "converged"
-    if not why and value is None:
-        status = "at_bound"
+    interval = None if why else open_interval(lowest_on_grid(misfits, gap.grid), level)
+    at_bound = value is None or (interval is not None and None in interval)
+    status = "not_identified" if why else "at_bound" if at_bound else "converged"
     repetitions = gap.epochs[gap.repeated] - 1
     over = fit_overfit(repetitions, gap.values[gap.repeated] - offset)
     end = float(gap.epochs[-1])
@@ -134,7 +135,7 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> d
         "status": status,
         "why": why,
         "R_D": None if why else value,
-        "interval": None if why else open_interval(lowest_on_grid(misfits, gap.grid), level),
+        "interval": interval,
         "offset_nats": offset,
         "offset_sensitivity": rows,
         "rms_nats": head["rms_nats"],

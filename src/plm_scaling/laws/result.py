@@ -11,6 +11,7 @@ from typing import Any
 from plm_scaling.errors import LawError
 from plm_scaling.files import read_json, write_json
 from plm_scaling.laws.intervals import Interval
+from plm_scaling.laws.verdict import judge
 
 SCHEMA = Path(__file__).with_name("law.schema.json")
 STATUSES = ("converged", "two_points", "at_bound", "not_identified")
@@ -42,7 +43,9 @@ class LawResult:
     """A fitted law and how good it is; see the schema for the meaning of the fields.
 
     `status`: converged; two_points (a slope without a residual); at_bound (a parameter ended at
-    its bound); not_identified (the runs do not determine the law; parameters may be None).
+    its bound); not_identified (the runs do not determine the law; parameters may be None). Every
+    law is judged by `verdict`: intervals that exclude their estimates are withheld, and `status`
+    and `warnings` say what follows.
     """
 
     law: str
@@ -59,6 +62,14 @@ class LawResult:
     data: dict[str, str] = field(default_factory=dict)
     excluded: list[dict[str, str]] = field(default_factory=list)
     version: str = ""
+
+    def __post_init__(self) -> None:
+        self.equations, self.details, reasons = judge(
+            self.law, self.status, self.equations, self.details
+        )
+        if reasons:
+            self.status = "not_identified"
+            self.warnings = [*self.warnings, *(r for r in reasons if r not in self.warnings)]
 
     def to_json(self) -> dict[str, Any]:
         """The content of the law file."""

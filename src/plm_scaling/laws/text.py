@@ -20,7 +20,7 @@ def law_text(law: LawResult) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """The plan as a short table, its reasons and its warnings."""
+    """The plan as a short table, its reasons and its warnings; a guess says so, and why, first."""
     epochs = (
         "" if plan.epochs is None else f", {plan.epochs:.3g} epochs of {plan.unique_tokens:.3g}"
     )
@@ -39,7 +39,10 @@ def plan_text(plan: Plan) -> str:
             "in 16 bit",
         ),
     ]
-    lines = [f"{plan.objective.upper()} with {plan.flops:.3g} FLOPs (6·N·D), from {plan.source}:"]
+    lines = [f"a guess: {'; '.join(plan.guesses)}"] if plan.guesses else []
+    lines.append(
+        f"{plan.objective.upper()} with {plan.flops:.3g} FLOPs (6·N·D), from {plan.source}:"
+    )
     lines += [f"  {name:27} {text}" for name, text in rows]
     lines += [f"  note: {note}" for note in plan.notes]
     lines += [f"  warning: {warning}" for warning in plan.warnings]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.intervals import (
     Floats,
     check_settings,
@@ -48,10 +49,8 @@ def fit_transfer(
     settings; fewer than two sizes give status not_identified.
     """
     check_settings(bootstrap, level)
-    flops, loss, scratch = (
-        np.array([getattr(pair, name) for pair in pairs])
-        for name in ("flops", "loss", "scratch_loss")
-    )
+    names = ("flops", "loss", "scratch_loss")
+    flops, loss, scratch = check_runs(**{n: [getattr(p, n) for p in pairs] for n in names})
     rng = np.random.default_rng(seed)
     errors = [np.array([getattr(p, n) for p in pairs]) for n in ("loss_error", "scratch_error")]
     noisy, noisy_scratch = (

@@ -7,6 +7,7 @@ import pandas as pd
 
 from plm_scaling.errors import LawError
 from plm_scaling.laws.blocks import noise_of
+from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.intervals import Floats
 
 SAME_SIZE = 0.001  # relative difference of N: the transferred weights come from the same shape
@@ -20,6 +21,12 @@ class Curve:
 
     tokens: Floats = field(default_factory=lambda: np.array([]))
     loss: Floats = field(default_factory=lambda: np.array([]))
+
+    def __post_init__(self) -> None:
+        """Raises LawError for losses or tokens that are not positive finite numbers."""
+        tokens, loss = check_runs(tokens=self.tokens, loss=self.loss)
+        object.__setattr__(self, "tokens", tokens)
+        object.__setattr__(self, "loss", loss)
 
     def final(self, stated: float) -> tuple[float, float]:
         """Mean of the last evaluations and its standard error; (`stated`, 0) without a curve."""

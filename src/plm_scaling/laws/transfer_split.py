@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
 from plm_scaling.laws.intervals import Floats
 from plm_scaling.laws.points import most_shared
 
@@ -33,6 +34,9 @@ def best_split(
     Loss is a quadratic in share = source/(source + target); `share` is None where its minimum lies
     outside the shares tried.
     """
+    n_params, flops, loss = check_runs(n_params=n_params, flops=flops, loss=loss)
+    source_flops = as_floats("source_flops", source_flops)
+    check_lengths(flops=flops, source_flops=source_flops)
     total = flops + source_flops
     share = source_flops / total
     rows = []

@@ -15,7 +15,9 @@ import pandas as pd
 
 from plm_scaling.errors import PlmScalingError
 from plm_scaling.files import atomic
+from plm_scaling.laws.intervals import place
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.verdict import around
 
 INPUT_COLUMNS = (
     *("name", "objective", "symbol", "published", "form", "source", "procedure", "ours", "why"),
@@ -124,7 +126,7 @@ def _at(equation: Mapping[str, Any], flops: float, law: LawResult) -> Found:
         )
         inside = np.interp(math.log(flops), log_c, bound)
         ends.append(math.exp(beyond if math.log(flops) > log_c[-1] else inside))
-    return Found(value, (ends[0], ends[1]))
+    return Found(value, around(value, (ends[0], ends[1])))
 
 
 def _row(given: Mapping[str, str], procedure: Found, ours: Found) -> dict[str, Any]:
@@ -179,11 +181,9 @@ def _in_interval(published: float, ours: Found, asked: bool) -> tuple[str, bool]
     if ours.interval is None:
         return f"We find {ours.value:.3g}, without an interval.", False
     low, high = ours.interval
-    words = f"our interval {low:.3g} to {high:.3g}"
-    if low <= published <= high:
-        return f"Inside {words}.", True
-    side = "Below" if published < low else "Above"
-    return f"{side} {words}.", False
+    where = place(published, (low, high))
+    said = where[0].upper() + where[1:]
+    return f"{said} our interval {low:.3g} to {high:.3g}.", where == "inside"
 
 
 def _in_range(spread: re.Match[str], ours: Found) -> tuple[str, bool]:

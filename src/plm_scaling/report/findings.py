@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plm_scaling.laws.intervals import percent
+from plm_scaling.laws.intervals import overlap, percent
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.verdict import WIDE
 
-WIDE = 0.15  # an exponent known to no better than ±0.15 does not steer a budget
 STUDY_SMALLEST = 1e18  # FLOPs; the smallest budget of Cheng et al. 2024
 FEW_MINIMA = 3
 
@@ -97,8 +97,7 @@ def _agreement(own: dict[str, LawResult]) -> str:
         return (
             f"The parametric law gives {value:.2f}; without intervals the two cannot be compared."
         )
-    overlap = max(one.interval["a"][0], interval[0]) <= min(one.interval["a"][1], interval[1])
-    verdict = "overlaps with" if overlap else "does not overlap with"
+    verdict = overlap(one.interval["a"], interval)
     return (
         f"The parametric law gives {value:.2f} ({interval[0]:.2f} to {interval[1]:.2f}); its "
         f"interval {verdict} that of the IsoFLOP fit."
@@ -134,8 +133,9 @@ def comparison(laws: Sequence[LawResult]) -> str:
     clm, mlm = intervals.get("clm"), intervals.get("mlm")
     if clm is None or mlm is None:
         return ""
-    if max(clm[0], mlm[0]) <= min(clm[1], mlm[1]):
-        return "The intervals of CLM and MLM overlap: these runs do not tell the objectives apart."
+    if overlap(clm, mlm) != "does not overlap with":
+        how = "overlap" if overlap(clm, mlm) == "overlaps with" else "touch"
+        return f"The intervals of CLM and MLM {how}: these runs do not tell the objectives apart."
     higher = "MLM" if mlm[0] > clm[1] else "CLM"
     return (
         f"The intervals of CLM and MLM do not overlap: {higher} puts more of any added compute "

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from plm_scaling.laws.intervals import percent
+from plm_scaling.laws.intervals import percent, place
 from plm_scaling.laws.result import LawResult
 from plm_scaling.progress import short_count
 from plm_scaling.report.findings import Finding
@@ -16,6 +16,14 @@ VERDICTS = {
     "local_optimum": "is a local optimum whose objective is {ratio:.1f} times that of the best fit",
     "no_optimum": "has an objective {ratio:.1f} times that of the best fit, and is not even a "
     "local optimum: a descent from it ends at the best fit",
+}
+
+PLACES = {
+    "inside": "inside",
+    "below": "below it",
+    "above": "above it",
+    "at the lower end of": "at its lower end",
+    "at the upper end of": "at its upper end",
 }
 
 
@@ -42,7 +50,8 @@ def _reproduction(constants: pd.DataFrame) -> Finding:
     close = asked & (constants["relative_difference"].abs() <= 0.01) & ~again
     ours = constants["low"].notna() & constants["published"].str.fullmatch(r"[\d.eE+-]+")
     ours &= ~constants["published"].str.contains(r"\d-\d", regex=True)
-    inside = ours & constants["verdict"].str.contains("Inside", regex=False)
+    inside = ours & constants["verdict"].str.contains("Inside our interval", regex=False)
+    at_end = ours & constants["verdict"].str.contains("end of our interval", regex=False)
     near = f", {close.sum()} more to within 1 %" if close.any() else ""
     others = constants.loc[asked & ~again & ~close, "name"].value_counts()
     rest = "; the others: " + ", ".join(f"{n} of {name}" for name, n in others.items())
@@ -50,7 +59,8 @@ def _reproduction(constants: pd.DataFrame) -> Finding:
         f"Of {asked.sum()} published constants that the released logs allow to be worked out again "
         f"by the study's own procedure, {again.sum()} come out as printed{near}"
         f"{rest if len(others) else ''}. "
-        f"{inside.sum()} of {ours.sum()} lie inside the intervals of our fits."
+        f"{inside.sum()} of {ours.sum()} lie inside the intervals of our fits"
+        f"{f', {at_end.sum()} at an end of them' if at_end.any() else ''}."
     )
     return Finding("all", True, sentence, [])
 
@@ -68,8 +78,7 @@ def _exponent(law: LawResult, constants: pd.DataFrame) -> Finding:
     said = ""
     if len(row):
         published = float(row["published"].iloc[0])
-        inside = interval[0] <= published <= interval[1]
-        said = f"; the published {published:g} lies {'in' if inside else 'out'}side"
+        said = f"; the published {published:g} lies {PLACES[place(published, interval)]}"
     sentence = (
         f"N_opt grows as C^{a:.2f} ({percent(equation.level)} interval {interval[0]:.2f} to "
         f"{interval[1]:.2f}{said}): ten times the compute calls for a model {10**a:.1f}× as large "

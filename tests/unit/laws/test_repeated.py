@@ -75,6 +75,63 @@ def test_fit_repeated_fits_the_base_law_from_the_fresh_runs():
     }
 
 
+def with_excess(noise=0.0, seed=0, rise=0.0):
+    """`study` in which excess parameters of fresh runs count for N' as well, and losses of repeated
+    runs rise by `rise` nats at most, which no R* can follow."""
+    n, d, u, loss = study(seed=seed)
+    fresh = base_loss(effective_params(n, optimal_params(BASE, u), R_N), d)
+    loss = np.where(d > u, loss + rise * ((d / u) / 60) ** 2, fresh)
+    rng = np.random.default_rng(seed)
+    return n, d, u, loss * np.exp(noise * rng.standard_normal(len(n)))
+
+
+def test_fit_repeated_base_law_leaves_out_fresh_runs_whose_n_eff_is_not_n():
+    result = fit_repeated(*with_excess(), bootstrap=100)
+    for equation, name, true in (("D_eff", "R_D", R_D), ("N_eff", "R_N", R_N)):
+        assert result.equations[equation].parameters[name] == pytest.approx(true, rel=1e-3)
+    assert result.status == "converged"
+    assert result.details["n_base_runs"] < 36
+    assert any("fitted without them" in w for w in result.warnings)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_fit_repeated_interval_holds_the_truth_though_fresh_runs_have_excess_parameters(seed):
+    result = fit_repeated(*with_excess(0.003, seed), bootstrap=200, seed=seed)
+    assert result.status == "converged"
+    low, high = result.equations["D_eff"].interval["R_D"]
+    assert low <= R_D <= high
+
+
+def test_fit_repeated_fresh_runs_that_all_have_excess_parameters_identify_nothing():
+    n, d, u, loss = with_excess()
+    fresh = d <= u
+    keep = ~fresh | (n > optimal_params(BASE, d)) | (n < 2e7)
+    result = fit_repeated(*(x[keep] for x in (n, d, u, loss)), bootstrap=0)
+    assert result.status == "not_identified"
+    assert any("biased" in w for w in result.warnings)
+
+
+@pytest.mark.parametrize("base", [BASE, None])
+@pytest.mark.parametrize("noise", [0.001, 0.004])
+def test_fit_repeated_end_points_that_turn_up_do_not_follow_the_law(base, noise):
+    columns = with_excess(noise, 1, rise=0.3)
+    if base is not None:  # then no fresh run shows the scatter
+        again = columns[1] > columns[2]
+        columns = [x[again] for x in columns]
+    result = fit_repeated(*columns, base=base, bootstrap=200)
+    assert result.status == "not_identified"
+    assert result.details["residual_rms_nats"] > result.details["largest_misfit_nats"]
+    assert any("miss the law by" in w for w in result.warnings)
+
+
+def test_fit_repeated_open_interval_is_not_identified():
+    result = fit_repeated(*study(0.01, seed=0, r_d=150), base=BASE, bootstrap=200)
+    assert result.details["open_intervals"]["R_D"][1] is None
+    assert result.equations["D_eff"].parameters["R_D"] is not None
+    assert result.status == "not_identified"
+    assert any("interval of R*_D is open" in w for w in result.warnings)
+
+
 def test_fit_repeated_same_seed_same_result():
     one, two = (fit_repeated(*study(0.01), base=BASE, bootstrap=100, seed=3) for _ in range(2))
     assert one == two

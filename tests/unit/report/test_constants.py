@@ -3,6 +3,7 @@ import pytest
 from plm_scaling.errors import PlmScalingError
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.report.constants import INPUT_COLUMNS, compare_constants, last_digit, look_up
+from plm_scaling.report.published_findings import published_findings
 
 
 def isoflop(a=0.6, interval=(0.55, 0.65), **details):
@@ -52,6 +53,22 @@ def test_constant_outside_says_on_which_side_and_why(tmp_path):
     row = compare(tmp_path, published="0.70")
     assert row["verdict"] == "Above our interval 0.55 to 0.65. Because."
     assert compare(tmp_path, published="0.5")["verdict"].startswith("Below our interval")
+
+
+def test_constant_at_an_end_of_the_interval_is_neither_inside_nor_outside(tmp_path):
+    for published in ("0.542", "0.558"):  # another seed moves an end by as much
+        row = compare(tmp_path, published=published)
+        assert row["verdict"] == "At the lower end of our interval 0.55 to 0.65. Because."
+    assert compare(tmp_path, published="0.655")["verdict"].startswith("At the upper end of")
+
+
+def test_published_exponent_beside_an_end_of_the_interval_is_not_said_to_lie_outside(tmp_path):
+    law = isoflop(interval=(0.5797, 0.69), published=VARIANTS)
+    row = compare(tmp_path, law, symbol="N: exponent", procedure=PROCEDURE)
+    table = row.to_frame().T.infer_objects()
+    _, finding = published_findings({"clm.isoflop": law}, table)
+    assert "0.578 lies at its lower end" in finding.sentence
+    assert "outside" not in finding.sentence
 
 
 def test_constant_not_reproduced_gives_the_other_number_and_why(tmp_path):

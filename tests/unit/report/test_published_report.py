@@ -129,8 +129,13 @@ def test_published_constants_verdicts_follow_the_numbers(constants):
     for row in constants[constants["low"].notna()].to_dict("records"):
         if "-" in row["published"].removeprefix("-").replace("e-", "e"):
             continue  # a range
-        inside = row["low"] <= float(row["published"]) <= row["high"]
-        assert ("Inside our interval" in row["verdict"]) == inside, row
+        published, low, high = float(row["published"]), row["low"], row["high"]
+        inside = low <= published <= high
+        said = row["verdict"]
+        assert inside or "Inside our interval" not in said, row
+        assert ("Below our" in said) <= (published < low), row
+        assert ("Above our" in said) <= (published > high), row
+        assert re.search("(Inside|Below|Above|end of) our interval", said), row
     share = constants.loc[("Share of CLM", "mlm", "share of compute")]
     assert np.isnan(share["ours"])
     assert "do not determine it" in share["verdict"]

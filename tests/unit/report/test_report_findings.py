@@ -58,6 +58,10 @@ def test_findings_say_whether_the_two_laws_agree():
     parametric.objective = "clm"
     (finding,) = find([isoflop(), parametric], 1e20)
     assert any("overlaps with that of the IsoFLOP" in note for note in finding.notes)
+    high = isoflop().equations["N"].interval["a"][1]
+    parametric.equations["N"].interval["a"] = (high + 0.001, high + 0.1)
+    (finding,) = find([isoflop(), parametric], 1e20)
+    assert any("touches that of the IsoFLOP" in note for note in finding.notes)
     parametric.equations["N"].interval["a"] = (0.9, 0.95)
     (finding,) = find([isoflop(), parametric], 1e20)
     assert any("does not overlap" in note for note in finding.notes)
@@ -72,3 +76,10 @@ def test_findings_say_whether_the_two_laws_agree():
 )
 def test_comparison_of_objectives_follows_the_intervals(surface, expected):
     assert expected in comparison([isoflop(), isoflop("mlm", surface)])
+
+
+def test_comparison_of_intervals_that_touch_tells_nothing_apart():
+    clm, mlm = isoflop(), isoflop("mlm")
+    low, high = clm.equations["N"].interval["a"]
+    mlm.equations["N"].interval["a"] = (high + 0.05 * (high - low), high + 1.05 * (high - low))
+    assert "touch: these runs do not tell" in comparison([clm, mlm])
