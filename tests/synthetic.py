@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from plm_scaling.files import sha256_of
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -163,6 +165,7 @@ def write_cell(
         "tokens": total,
         "unique_tokens": row["unique_tokens"],
         "flops": flops,
+        "curve_sha256": sha256_of(folder / "curve.csv"),
         "reason": "loss is not finite at the last evaluation" if status == "diverged" else None,
         "versions": {"torch": "2.13.0", "megatron-core": "0.16.1", "python": "3.11.2"},
     }

@@ -176,14 +176,15 @@ def read_curve(path: Path) -> pd.DataFrame:
     A last line without its line end is still being written and left out. A loss of `nan` or `inf`
     stays as such: it is how a diverged cell looks. Raises RunsError naming file and line.
     """
-    text = path.read_text()
+    text = path.read_text(errors="replace")
     text = text[: text.rfind("\n") + 1]
     if not text:
         raise RunsError(f"{path}: empty curve; remove the cell's folder and train it again")
     try:
         curve = pd.read_csv(io.StringIO(text))
-    except pd.errors.ParserError as error:
-        raise RunsError(f"{path}: not a table ({error}); train the cell again") from error
+    except ValueError as error:  # pandas' own errors are of this kind
+        said = str(error).strip()
+        raise RunsError(f"{path}: not a table ({said}); train the cell again") from error
     missing = [name for name in CURVE_COLUMNS if name not in curve.columns]
     if missing:
         raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; train the cell again")
