@@ -70,6 +70,7 @@ SWEEP_COLUMNS = (
         "corpus",
         "recipe",
         "mask_ratio",
+        "masking",
     ),
     *("init_from", "seed"),
 )
@@ -121,6 +122,7 @@ def write_study(
                 "corpus": "demo",
                 "recipe": "study",
                 "mask_ratio": 0.15 if objective == "mlm" else "",
+                "masking": "bert" if objective == "mlm" else "",
                 "seed": 1,
             }
             rows.append(row)

@@ -78,7 +78,9 @@ def read_sweep(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise RunsError(f"{path}: no such sweep; make it with `snakemake plan`")
     table = pd.read_csv(
-        path, sep="\t", dtype=dict.fromkeys(("cell", "size", "corpus", "recipe", "init_from"), str)
+        path,
+        sep="\t",
+        dtype=dict.fromkeys(("cell", "size", "corpus", "recipe", "masking", "init_from"), str),
     )
     missing = [name for name in SWEEP_COLUMNS if name not in table.columns]
     if missing or table.empty:
@@ -141,7 +143,7 @@ def _planned(cell: dict[str, Any]) -> dict[str, Any]:
             "seed",
         )
     }
-    for name in ("corpus", "recipe", "size", "init_from"):
+    for name in ("corpus", "recipe", "size", "masking", "init_from"):
         value = cell.get(name)
         row[name] = value if isinstance(value, str) else None
     row |= {"run_id": cell["cell"], "objective": cell["objective"]}

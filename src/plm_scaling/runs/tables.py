@@ -31,6 +31,7 @@ RUN_COLUMNS = (
     "loss_last",
     "n_evals",
     "mask_ratio",
+    "masking",
     "init_from",
     "source_flops",
     "seed",
@@ -41,7 +42,7 @@ RUN_COLUMNS = (
 MINIMAL_COLUMNS = ("n_params", "tokens", "loss")
 TEXT_COLUMNS = (
     *("run_id", "objective", "corpus", "recipe", "size"),
-    *("init_from", "status", "excluded", "source_file"),
+    *("masking", "init_from", "status", "excluded", "source_file"),
 )
 MAY_BE_ZERO = ("n_evals", "seed")
 NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")

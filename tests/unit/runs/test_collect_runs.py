@@ -44,6 +44,8 @@ def test_collect_runs_finished_study_has_the_public_columns_and_one_row_per_cell
         assert (study / run["source_file"]).is_file()
     assert table.loc["mlm012", "mask_ratio"] == 0.15
     assert math.isnan(table.loc["clm000", "mask_ratio"])
+    assert table.loc["mlm012", "masking"] == "bert"
+    assert table.loc["clm000", "masking"] == ""
 
 
 @pytest.mark.parametrize("final_evaluations", [1, 3])
