@@ -50,6 +50,12 @@ def not_usable(runs: pd.DataFrame) -> "pd.Series[str]":
     return _of_others(runs, not_finished(runs), ("recipe", "masking"))
 
 
+def not_from_scratch(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Why a law of runs from scratch may not use one, '' where it may: see `not_usable`."""
+    why = not_usable(runs)
+    return why.where((why != "") | (runs["init_from"] == ""), "not trained from scratch")
+
+
 def not_alike(runs: pd.DataFrame) -> "pd.Series[str]":
     """Why the loss of a run cannot be compared with those of most, '' where it can.
 
