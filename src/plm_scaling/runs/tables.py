@@ -75,7 +75,8 @@ def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
             "your own"
         )
     raw = pd.read_csv(path, dtype=str, keep_default_na=False)
-    needed = MINIMAL_COLUMNS if minimal else RUN_COLUMNS
+    whole = [name for name in RUN_COLUMNS if name != "masking"]  # tables of earlier versions
+    needed = MINIMAL_COLUMNS if minimal else whole
     missing = [name for name in needed if name not in raw.columns]
     if missing:
         raise RunsError(
@@ -84,8 +85,7 @@ def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
         )
     if raw.empty:
         raise RunsError(f"{path}: the table has a header and no run; train cells first")
-    if minimal:
-        raw = _with_all_columns(raw)
+    raw = _with_all_columns(raw)
     table = raw[list(RUN_COLUMNS)].copy()
     for name in RUN_COLUMNS:
         if name not in TEXT_COLUMNS:
