@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from plm_scaling.files import sha256_of
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -68,6 +70,7 @@ SWEEP_COLUMNS = (
         "corpus",
         "recipe",
         "mask_ratio",
+        "masking",
     ),
     *("init_from", "seed"),
 )
@@ -119,6 +122,7 @@ def write_study(
                 "corpus": "demo",
                 "recipe": "study",
                 "mask_ratio": 0.15 if objective == "mlm" else "",
+                "masking": "bert" if objective == "mlm" else "",
                 "seed": 1,
             }
             rows.append(row)
@@ -163,6 +167,7 @@ def write_cell(
         "tokens": total,
         "unique_tokens": row["unique_tokens"],
         "flops": flops,
+        "curve_sha256": sha256_of(folder / "curve.csv"),
         "reason": "loss is not finite at the last evaluation" if status == "diverged" else None,
         "versions": {"torch": "2.13.0", "megatron-core": "0.16.1", "python": "3.11.2"},
     }

@@ -28,6 +28,7 @@ RUNS_COLUMNS = (  # design.md §4
         "loss_last",
         "n_evals",
         "mask_ratio",
+        "masking",
         "init_from",
         "source_flops",
         "seed",

@@ -85,8 +85,8 @@ class Sweep(Block):
     """Share of tokens masked for MLM (0.15 in the study)."""
     masking: Masking
     """How MLM tokens are chosen and replaced. token: each on its own, by <mask>. bert: each on its
-    own, 80 % by <mask>, 10 % by a random residue, 10 % kept. span: in spans, by <mask> (the
-    study's)."""
+    own, 80 % by <mask>, 10 % by a random residue, 10 % kept (probably the study's, see
+    docs/training.md). span: in spans, by <mask>."""
     seeds: Annotated[list[Count], Field(min_length=1)]
     """One cell per seed; a seed sets initial weights, data order and masks."""
     extra: list[Extra]

@@ -24,15 +24,18 @@ def comparison_table(runs: pd.DataFrame, by: str) -> pd.DataFrame:
 
     Rows with `at` "best" take all sizes at the budget; then follow the sizes that more than one
     corpus or recipe has there, `at` being the size. Runs are finished, from scratch and, in what is
-    not compared (recipe or corpus), as most are. All are evaluated on the same held-out rows, so
-    their losses compare. `epochs` is tokens over unique tokens; `above_best` the loss above the
-    lowest at the same `at` and budget, in nats/token.
+    not compared (recipe or corpus, masking and mask ratio), as most are. All are evaluated on the
+    same held-out rows, so their losses compare. `epochs` is tokens over unique tokens; `above_best`
+    the loss above the lowest at the same `at` and budget, in nats/token.
     """
     usable = runs[(runs["status"] == "finished") & (runs["excluded"] == "")]
     usable = usable[(usable["init_from"] == "") & usable["loss"].notna()]
     usable = usable[usable[OTHER[by]] == most_shared(usable[OTHER[by]])]
     parts: list[pd.DataFrame] = []
     for _, own in usable.groupby("objective"):
+        for column in ("masking", "mask_ratio"):
+            common = most_shared(own[column])
+            own = own if common is None else own[own[column] == common]
         for budget, members in group_budgets(own["flops"].to_numpy(float)):
             here = own.iloc[members].assign(flops=budget)
             parts.append(_lowest(here, by).assign(at=BEST))

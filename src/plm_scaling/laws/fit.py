@@ -15,17 +15,18 @@ from plm_scaling.laws.frontier import fit_frontier, frontier_points
 from plm_scaling.laws.intervals import percent
 from plm_scaling.laws.isoflop import fit_isoflop
 from plm_scaling.laws.joint import fit_joint
-from plm_scaling.laws.mask_ratio import fit_mask_ratio, mask_ratio_points
+from plm_scaling.laws.mask_ratio import fit_mask_ratio, mask_ratio_points, mask_ratio_runs
 from plm_scaling.laws.parametric import fit_parametric
-from plm_scaling.laws.points import (
-    isoflop_points,
-    not_comparable,
-    not_usable,
-    parametric_points,
-)
+from plm_scaling.laws.points import isoflop_points, parametric_points
 from plm_scaling.laws.published import PUBLISHED_PROCEDURES
 from plm_scaling.laws.repeated_runs import fit_repeated_runs
 from plm_scaling.laws.result import LawResult, write_law
+from plm_scaling.laws.selection import (
+    note_selection,
+    selection,
+    selection_words,
+    why_left_out,
+)
 from plm_scaling.laws.transfer import fit_transfer_runs
 from plm_scaling.laws.verdict import HEADLINES
 from plm_scaling.runs.tables import OBJECTIVES, read_curves, read_runs
@@ -55,7 +56,10 @@ Tables = tuple[pd.DataFrame, pd.DataFrame | None]  # runs, and their curves wher
 
 
 def _frontier(tables: Tables, settings: Settings) -> LawResult:
-    return fit_frontier(**frontier_points(*tables), **settings.resampling)
+    points = frontier_points(*tables)
+    result = fit_frontier(**points, **settings.resampling)
+    result.taken = set(points["run"])
+    return result
 
 
 def _isoflop(tables: Tables, settings: Settings) -> LawResult:
@@ -76,11 +80,16 @@ def _repeated(tables: Tables, settings: Settings) -> LawResult:
 
 
 def _transfer(tables: Tables, settings: Settings) -> LawResult:
-    return fit_transfer_runs(*tables, **settings.resampling)
+    result = fit_transfer_runs(*tables, **settings.resampling)
+    pairs = result.details["pairs"]
+    result.taken = {pair[run] for pair in pairs for run in ("run_id", "scratch_run_id")}
+    return result
 
 
 def _mask_ratio(tables: Tables, settings: Settings) -> LawResult:
-    return fit_mask_ratio(**mask_ratio_points(*tables), **settings.resampling)
+    result = fit_mask_ratio(**mask_ratio_points(*tables), **settings.resampling)
+    result.taken = set(mask_ratio_runs(*tables)["run_id"])
+    return result
 
 
 def _joint(tables: Tables, settings: Settings) -> LawResult:
@@ -136,24 +145,27 @@ def fit_law(
     else:
         objective = _one_objective(table, objective, runs)
         table = table[table["objective"] == objective]
-    used, excluded = split_usable(table, NOT_USED.get(law, not_usable))
-    if used.empty:
+    why = why_left_out(law, table)
+    left_out = selection_words(selection(len(table), list(why[why != ""])))
+    if (why != "").all():
         raise LawError(
-            f"{runs}: none of the {len(table)} {objective} run(s) is finished and usable; train "
-            f"{objective} cells first (`snakemake train`), or fit another objective"
+            f"{runs}: none of the {len(table)} {objective} run(s) is finished and usable: "
+            f"{left_out}; train {objective} cells first (`snakemake train`), or fit another "
+            "objective"
         )
-    tables = used, None if curves is None else read_curves(curves)
+    tables = table[why == ""], None if curves is None else read_curves(curves)
     settings = Settings(bootstrap, level, seed, huber_delta, held_out_above)
     try:
         result = LAWS[law](tables, settings)
     except LawError as error:
-        raise LawError(f"{objective} {law} from {runs}: {error}") from error
+        raise LawError(f"{objective} {law} from {runs}, {left_out}: {error}") from error
     if notebook is not None and minima is not None and law in PUBLISHED_PROCEDURES:
         procedure = PUBLISHED_PROCEDURES[law]
         result.details["published"] = procedure(objective, *tables, notebook, minima)
     result.objective, result.study = objective, study
     result.data = {"runs": str(runs), "sha256": sha256_of(runs)}
-    result.excluded, result.version = excluded, __version__
+    result.version = __version__
+    note_selection(result, table, why)
     write_law(out, result)
     logger.info("[laws] %s", law_sentence(result))
     for warning in result.warnings:
@@ -174,29 +186,14 @@ def _one_objective(table: pd.DataFrame, objective: str | None, runs: Path) -> st
     return str(objective)
 
 
-def split_usable(
-    table: pd.DataFrame, why_not: Callable[[pd.DataFrame], "pd.Series[str]"]
-) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """The runs of which `why_not` says nothing, objective by objective, and the others with it."""
-    said = [why_not(runs) for _, runs in table.groupby("objective")]
-    why = pd.concat(said).reindex(table.index) if said else pd.Series("", index=table.index)
-    left_out = why != ""
-    return table[~left_out], [
-        {"run_id": run_id, "why": reason}
-        for run_id, reason in zip(table.loc[left_out, "run_id"], why[left_out], strict=True)
-    ]
-
-
-# laws that take runs alike in all but N and D; the others choose among the finished by themselves
-NOT_USED = dict.fromkeys(("isoflop", "parametric", "joint"), not_comparable)
-
-
 def law_sentence(result: LawResult) -> str:
     """One line: what the law is mostly asked for, with its interval, and how the fit stands."""
     name, parameter, words = HEADLINES[result.law]
     equation = result.equations[name]
     value, interval = equation.parameters[parameter], equation.interval[parameter]
     head = f"{result.objective.upper()} {result.law}"
+    if result.selection:
+        head += f", {selection_words(result.selection)}"
     if value is None:
         what = words.format("?")
         return f"{head}: {what} not identified by {result.n_points} points ({result.status})"

@@ -23,7 +23,7 @@ from plm_scaling.laws.frontier_envelope import REACH, SMOOTHING, Envelope, build
 from plm_scaling.laws.frontier_fits import fit_linear, fit_log
 from plm_scaling.laws.frontier_table import frontier_rows
 from plm_scaling.laws.intervals import Floats, check_settings, multiplicities, percent
-from plm_scaling.laws.points import most_shared
+from plm_scaling.laws.points import not_alike
 from plm_scaling.laws.power import PowerLaw, PowerLaws, power_equation
 from plm_scaling.laws.result import Equation, LawResult
 
@@ -41,18 +41,12 @@ SHIFT_WARNING = 0.02  # exponents this far apart lead to other plans
 def frontier_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
     """The arguments of `fit_frontier` from tables as `read_runs` and `curves.parquet` give.
 
-    Finished, not excluded runs of one objective, trained from scratch, of the corpus, recipe and
-    mask ratio that most of them share: other losses cannot be compared. Without `curves` a run is
-    its final point. Raises LawError if runs of two objectives are given or none is left.
+    Runs of one objective whose losses can be compared (`not_alike`). Without `curves` a run is its
+    final point. Raises LawError if runs of two objectives are given or none is left.
     """
     if runs["objective"].nunique() > 1:
         raise LawError("runs of both objectives; a frontier compares losses, so give one")
-    used = runs[(runs["status"] == "finished") & (runs["excluded"] == "")]
-    used = used[used["init_from"] == ""]
-    for column in ("corpus", "recipe", "mask_ratio"):
-        common = most_shared(used[column])
-        if common is not None:
-            used = used[used[column] == common]
+    used = runs[not_alike(runs) == ""]
     if used.empty:
         raise LawError("no finished run trained from scratch; a frontier needs some")
     if curves is None:

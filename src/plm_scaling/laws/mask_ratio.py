@@ -50,7 +50,14 @@ ONE_RUN_WARNING = (
 
 
 def mask_ratio_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
-    """The arguments of `fit_mask_ratio` from tables as `read_runs` and `curves.parquet` give.
+    """The arguments of `fit_mask_ratio` from its runs (`mask_ratio_runs`), each (n,)."""
+    table = mask_ratio_runs(runs, curves)
+    names = ("n_params", "tokens", "mask_ratio", "loss", "noise")
+    return {name: table[name].to_numpy(float) for name in names}
+
+
+def mask_ratio_runs(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The runs of the law, from tables as `read_runs` and `curves.parquet` give.
 
     Finished, not excluded runs from scratch that have a mask ratio, in groups of one size, corpus
     and number of tokens with at least four ratios. `noise` is measured from `curves`, NaN without
@@ -70,9 +77,7 @@ def mask_ratio_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) ->
             f"no size has {MIN_RATIOS} mask ratios at equal tokens; train one with at least "
             f"{MIN_RATIOS} ratios around 0.15"
         )
-    table = pd.concat(groups)
-    names = ("n_params", "tokens", "mask_ratio", "loss", "noise")
-    return {name: table[name].to_numpy(float) for name in names}
+    return pd.concat(groups)
 
 
 def fit_mask_ratio(

@@ -1,5 +1,6 @@
 """Which runs of a table the IsoFLOP and the parametric law take."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,33 +44,49 @@ def not_finished(runs: pd.DataFrame) -> "pd.Series[str]":
 
 
 def not_usable(runs: pd.DataFrame) -> "pd.Series[str]":
-    """Why no law of these runs may use one, '' where it may: finished, not excluded, and of the
-    recipe that most share, since N of another architecture is another quantity."""
-    return _of_others(runs, not_finished(runs), "recipe")
+    """Why no law of these runs may use one, '' where it may: finished, not excluded, of the recipe
+    that most share, since N of another architecture is another quantity, and of their masking,
+    since what is kept or replaced of a masked model's input sets the level of its loss."""
+    return _of_others(runs, not_finished(runs), ("recipe", "masking"))
 
 
-def not_comparable(runs: pd.DataFrame) -> "pd.Series[str]":
-    """Why a run says nothing of N and D alone, '' where it does.
+def not_from_scratch(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Why a law of runs from scratch may not use one, '' where it may: see `not_usable`."""
+    why = not_usable(runs)
+    return why.where((why != "") | (runs["init_from"] == ""), "not trained from scratch")
 
-    Runs must be usable (`not_usable`), trained from scratch, on the corpus and with the mask ratio
-    that most share (what they learnt, or the task, is another otherwise), on no token more than
-    MAX_EPOCHS times.
+
+def not_alike(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Why the loss of a run cannot be compared with those of most, '' where it can.
+
+    Runs must be finished, not excluded, trained from scratch, on the corpus, in the recipe, and
+    with the masking and mask ratio that most share: what they learnt, or the task, is another
+    otherwise.
     """
     why = not_finished(runs)
     why = why.where((why != "") | (runs["init_from"] == ""), "not trained from scratch")
-    for column in ("corpus", "recipe", "mask_ratio"):
-        why = _of_others(runs, why, column)
+    return _of_others(runs, why, ("corpus", "recipe", "masking", "mask_ratio"))
+
+
+def not_comparable(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Why a run says nothing of N and D alone, '' where it does: `not_alike`, or it saw a token
+    more than MAX_EPOCHS times."""
+    why = not_alike(runs)
     many = (why == "") & (runs["tokens"] > MAX_EPOCHS * runs["unique_tokens"])
     return why.mask(many, f"more than {MAX_EPOCHS:g} epochs")
 
 
-def _of_others(runs: pd.DataFrame, why: "pd.Series[str]", column: str) -> "pd.Series[str]":
-    """`why`, and for those left over that they have not the value that most of them have."""
-    common = most_shared(runs.loc[why == "", column])
-    if common is None:
-        return why
-    other = (why == "") & (runs[column] != common)
-    return why.mask(other, f"{column} is not {common}, which most runs have")
+def _of_others(
+    runs: pd.DataFrame, why: "pd.Series[str]", columns: Sequence[str]
+) -> "pd.Series[str]":
+    """`why`, and for those left over that they have not the values that most of them have."""
+    for column in columns:
+        common = most_shared(runs.loc[why == "", column])
+        if common is not None:
+            other = (why == "") & (runs[column] != common)
+            said = "empty" if common == "" else common
+            why = why.mask(other, f"{column} is not {said}, which most runs have")
+    return why
 
 
 def parametric_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:

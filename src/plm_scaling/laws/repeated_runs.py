@@ -44,10 +44,11 @@ def fit_repeated_runs(
     own = set(usable.loc[~again, "corpus"])
     foreign = bool((~usable.loc[again, "corpus"].isin(own)).any())
     if foreign and curves is not None:
-        found, left_out = repeated_curve_points(runs, curves)
+        found, left_out, taken = repeated_curve_points(runs, curves)
         if found:
             result = fit_repeated_curves(found, bootstrap=bootstrap, level=level, seed=seed)
             result.warnings += left_out
+            result.taken = taken
             return result
     p = repeated_points(runs)
     result = fit_repeated(
@@ -60,6 +61,7 @@ def fit_repeated_runs(
         level=level,
         seed=seed,
     )
+    result.taken = set(repeated_table(runs)["run_id"])
     if foreign:
         result.warnings.append(
             "repeated and fresh runs come from different corpora, and no curves of the same size "
@@ -69,7 +71,14 @@ def fit_repeated_runs(
 
 
 def repeated_points(runs: pd.DataFrame) -> dict[str, Floats]:
-    """n_params, tokens, unique_tokens and loss of the usable runs from scratch, each (n,).
+    """n_params, tokens, unique_tokens and loss of the runs of `repeated_table`, each (n,)."""
+    table = repeated_table(runs)
+    names = ("n_params", "tokens", "unique_tokens", "loss")
+    return {name: table[name].to_numpy(float) for name in names}
+
+
+def repeated_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """The usable runs from scratch that give end points.
 
     Only runs that are trained like repeated ones: with a mask ratio of theirs and, where such
     fresh runs exist, on a corpus of theirs. Raises LawError if no run states `unique_tokens`.
@@ -85,14 +94,14 @@ def repeated_points(runs: pd.DataFrame) -> dict[str, Floats]:
         raise LawError(
             "no usable run from scratch states unique_tokens; the repeated law needs that column"
         )
-    names = ("n_params", "tokens", "unique_tokens", "loss")
-    return {name: usable[name].to_numpy(float) for name in names}
+    return usable
 
 
 def repeated_curve_points(
     runs: pd.DataFrame, curves: pd.DataFrame
-) -> tuple[list[RepeatedCurve], list[str]]:
-    """The repeated runs with what they are compared to, by size, and sentences on those without.
+) -> tuple[list[RepeatedCurve], list[str], set[str]]:
+    """The repeated runs with what they are compared to, by size, sentences on those without, and
+    the ids of all runs taken.
 
     Fresh runs are of the same size (within 3 %) and mask ratio; the one beside the curve also has
     the same length (within 5 %) and preferably the same seed; all give end points.
@@ -101,7 +110,7 @@ def repeated_curve_points(
     valid = curves[(curves["split"] == "valid") & np.isfinite(curves["loss"])]
     by_run = {str(run_id): part.sort_values("tokens") for run_id, part in valid.groupby("run_id")}
     again = _repeats(usable)
-    found, left_out = [], []
+    found, left_out, taken = [], [], set()
     for run in usable[again].sort_values(["n_params", "run_id"]).to_dict("records"):
         alike = _near(usable["n_params"], run["n_params"], SAME_SIZE)
         alike &= usable["mask_ratio"].fillna(0) == np.nan_to_num(run["mask_ratio"])
@@ -122,6 +131,7 @@ def repeated_curve_points(
         if why:
             left_out.append(f"run {run['run_id']} repeats tokens but {why}; it is not used")
             continue
+        taken |= {run["run_id"], str(partner["run_id"]), *fresh["run_id"]}
         here, there = by_run[run["run_id"]], by_run[partner["run_id"]]
         found.append(
             RepeatedCurve(
@@ -137,7 +147,7 @@ def repeated_curve_points(
                 decayed_loss=fresh["loss"].to_numpy(float),
             )
         )
-    return found, left_out
+    return found, left_out, taken
 
 
 def _scratch(runs: pd.DataFrame) -> pd.DataFrame:

@@ -61,7 +61,12 @@ class LawResult:
     study: str = ""
     data: dict[str, str] = field(default_factory=dict)
     excluded: list[dict[str, str]] = field(default_factory=list)
+    selection: dict[str, Any] = field(default_factory=dict)
+    """How many runs there were (`given`), how many of them the law rests on (`used`), and how many
+    were left out for which reason (`left_out`, most frequent first)."""
     version: str = ""
+    taken: set[str] | None = None
+    """Run ids that the fit took of those it was given, None: all. Not in the file."""
 
     def __post_init__(self) -> None:
         self.equations, self.details, reasons = judge(
@@ -86,6 +91,7 @@ class LawResult:
             "warnings": self.warnings,
             "data": self.data,
             "excluded": self.excluded,
+            "selection": self.selection,
             "version": self.version,
             **self.details,
         }

@@ -3,12 +3,14 @@
 from plm_scaling.laws.intervals import Interval, percent
 from plm_scaling.laws.plan import Estimate, Plan
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.selection import selection_words
 from plm_scaling.progress import short_number
 
 
 def law_text(law: LawResult) -> str:
     """Every equation with its parameters and intervals, the status and the warnings."""
-    lines = [f"{law.objective} {law.law}: {law.status}, {law.n_points} points"]
+    runs = f"{selection_words(law.selection)}, " if law.selection else ""
+    lines = [f"{law.objective} {law.law}: {law.status}, {runs}{law.n_points} points"]
     for name, equation in law.equations.items():
         lines.append(f"  {name} = {equation.form}")
         for parameter, value in equation.parameters.items():

@@ -4,9 +4,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from plm_scaling.errors import PlmScalingError
 from plm_scaling.figures import DATA_FIGURES
 from plm_scaling.files import atomic
+from plm_scaling.laws.fit import BOTH
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find
@@ -88,7 +91,7 @@ def make_report(
         methods={law.law: law.method for law in fitted},
         minima=_minima(fitted),
         warnings=[(f"{w.objective.upper()} {w.law}", w.warnings) for w in fitted if w.warnings],
-        excluded=_excluded(fitted),
+        excluded=_excluded(fitted, run_table),
         status=status,
         n_runs=len(run_table),
         total_flops=float(run_table["flops"].sum()),
@@ -136,6 +139,12 @@ def number(value: float | None) -> str:
     return tables.DASH if value is None else tables.short_number(value)
 
 
-def _excluded(laws: Sequence[LawResult]) -> dict[str, str]:
-    """Runs no law used, once each."""
-    return {row["run_id"]: row["why"] for law in laws for row in law.excluded}
+def _excluded(laws: Sequence[LawResult], runs: pd.DataFrame) -> dict[str, str]:
+    """Runs that no law of their objective used, with what the first says of them."""
+    said = [(law.objective, {row["run_id"]: row["why"] for row in law.excluded}) for law in laws]
+    excluded = {}
+    for run, objective in zip(runs["run_id"], runs["objective"], strict=True):
+        own = [why for of, why in said if of in (objective, BOTH)]
+        if own and all(run in why for why in own):
+            excluded[run] = own[0][run]
+    return excluded

@@ -13,7 +13,7 @@ from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.progress import short_count
 from plm_scaling.report.constants import compare_constants, write_constants
 from plm_scaling.report.published_findings import published_findings, row_checks, row_sentence
-from plm_scaling.report.tables import DASH, STATUS_WORDS, with_interval
+from plm_scaling.report.tables import DASH, STATUS_WORDS, runs_used, with_interval
 from plm_scaling.report.template import inline_figures, render
 from plm_scaling.report.versions import versions
 from plm_scaling.runs.tables import read_runs
@@ -147,7 +147,7 @@ def equation_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
                     "law": _title(law),
                     "equation": f"{name} = {equation.form.replace('*', '·')}",
                     "values": "not identified" if unknown else values,
-                    "runs": str(law.n_points),
+                    "runs": runs_used(law),
                     "status": STATUS_WORDS[law.status],
                     "good": "yes" if law.status == "converged" and not unknown else "",
                 }

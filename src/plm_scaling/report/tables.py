@@ -35,12 +35,18 @@ def law_rows(laws: Sequence[LawResult]) -> list[dict[str, str]]:
             "loss": _loss_parameters(law.equations.get("L")),
             "status": STATUS_WORDS[law.status],
             "good": "yes" if law.status == "converged" else "",
-            "runs": str(law.n_points),
+            "runs": runs_used(law),
             "rms": DASH if law.residual_rms is None else f"{law.residual_rms:.2g}",
             "held_out": _held_out(law.details.get("held_out", {})),
         }
         for law in laws
     ]
+
+
+def runs_used(law: LawResult) -> str:
+    """'30 of 60' runs used; a law file of an earlier version says its points alone."""
+    found = law.selection
+    return f"{found['used']} of {found['given']}" if found else str(law.n_points)
 
 
 def with_interval(equation: Equation | None, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from plm_scaling.errors import RunsError
-from plm_scaling.files import read_json
+from plm_scaling.files import read_json, sha256_of
 from plm_scaling.runs.evaluations import evaluation_rows, write_evaluations
 from plm_scaling.runs.tables import read_curve, write_curves, write_runs
 
@@ -17,6 +17,7 @@ logger = logging.getLogger("plm_scaling")
 
 SWEEP_COLUMNS = ("cell", "objective", "size", "n_params", "n_params_total", "tokens", "flops")
 TOKEN_TOLERANCE = 0.01  # a finished cell trained what was planned, up to the last batch
+AGAIN = "move the cell's folder aside and train it again"
 INTEGERS = ("n_params", "n_params_total", "tokens", "unique_tokens", "seed")
 
 
@@ -77,7 +78,9 @@ def read_sweep(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise RunsError(f"{path}: no such sweep; make it with `snakemake plan`")
     table = pd.read_csv(
-        path, sep="\t", dtype=dict.fromkeys(("cell", "size", "corpus", "recipe", "init_from"), str)
+        path,
+        sep="\t",
+        dtype=dict.fromkeys(("cell", "size", "corpus", "recipe", "masking", "init_from"), str),
     )
     missing = [name for name in SWEEP_COLUMNS if name not in table.columns]
     if missing or table.empty:
@@ -93,15 +96,16 @@ def _collect_cell(
     held-out set (none unless it is finished)."""
     row = _planned(cell)
     curve_path, result_path = folder / "curve.csv", folder / "result.json"
+    result = _read_result(result_path, cell) if result_path.is_file() else None
+    if result is not None:
+        _check_curve(curve_path, result.get("curve_sha256"))
     curve = read_curve(curve_path) if curve_path.is_file() else None
     if curve is not None:
         losses = curve.loc[curve["split"] == "valid", "loss"]
         row["n_evals"] = len(losses)
-    if not result_path.is_file():
+    if result is None:
         row["tokens"], row["flops"] = _reached(curve)
         return row | {"status": "unfinished", "excluded": "unfinished: no result.json"}, curve, []
-    result = read_json(result_path)
-    _check_result(result_path, result, cell)
     for name in ("tokens", "unique_tokens", "flops"):
         row[name] = _number(result.get(name, row[name]), name)
     if result["status"] == "diverged":
@@ -139,7 +143,7 @@ def _planned(cell: dict[str, Any]) -> dict[str, Any]:
             "seed",
         )
     }
-    for name in ("corpus", "recipe", "size", "init_from"):
+    for name in ("corpus", "recipe", "size", "masking", "init_from"):
         value = cell.get(name)
         row[name] = value if isinstance(value, str) else None
     row |= {"run_id": cell["cell"], "objective": cell["objective"]}
@@ -160,25 +164,41 @@ def _reached(curve: pd.DataFrame | None) -> tuple[int | None, float | None]:
     return int(curve["tokens"].iloc[-1]), float(curve["flops"].iloc[-1])
 
 
-def _check_result(path: Path, result: Any, cell: dict[str, Any]) -> None:
+def _check_curve(path: Path, recorded: str | None) -> None:
+    """A curve must be the one that training left; a record without its SHA-256 cannot say."""
+    if recorded is None:
+        logger.warning("[runs] %s is not checked: its record has no curve_sha256", path)
+    elif not path.is_file() or sha256_of(path) != recorded:
+        raise RunsError(
+            f"{path}: not the curve that training left (curve_sha256 in result.json): it was "
+            f"changed, shortened or lost; put it back, or {AGAIN}"
+        )
+
+
+def _read_result(path: Path, cell: dict[str, Any]) -> dict[str, Any]:
     """A record must be of this cell, and a finished one must have trained what was planned."""
-    again = "move the cell's folder aside and train it again"
+    try:
+        result = read_json(path)
+    except ValueError as error:
+        raise RunsError(f"{path}: not JSON ({error}); {AGAIN}") from error
     if not isinstance(result, dict) or result.get("status") not in ("finished", "diverged"):
-        raise RunsError(f"{path}: key status must be finished or diverged; {again}")
+        raise RunsError(f"{path}: key status must be finished or diverged; {AGAIN}")
     if result.get("cell", cell["cell"]) != cell["cell"]:
         raise RunsError(
             f"{path}: key cell is '{result['cell']}', the folder belongs to '{cell['cell']}'; "
-            f"{again}"
+            f"{AGAIN}"
         )
     if result["status"] == "finished":
-        tokens = result.get("tokens")
-        if not isinstance(tokens, int | float) or not (
-            abs(tokens - cell["tokens"]) <= TOKEN_TOLERANCE * cell["tokens"]
-        ):
-            raise RunsError(
-                f"{path}: key tokens is {tokens}, the sweep plans {cell['tokens']}: the record is "
-                f"of another plan; {again}"
-            )
+        for name in ("tokens", "flops"):
+            found, planned = result.get(name), cell[name]
+            if not isinstance(found, int | float) or not (
+                abs(found - planned) <= TOKEN_TOLERANCE * planned
+            ):
+                raise RunsError(
+                    f"{path}: key {name} is {found}, the sweep plans {planned}: the record is of "
+                    f"another plan; {AGAIN}"
+                )
+    return result
 
 
 def _relative(path: Path, folder: Path) -> str:

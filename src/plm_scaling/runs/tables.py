@@ -31,6 +31,7 @@ RUN_COLUMNS = (
     "loss_last",
     "n_evals",
     "mask_ratio",
+    "masking",
     "init_from",
     "source_flops",
     "seed",
@@ -41,7 +42,7 @@ RUN_COLUMNS = (
 MINIMAL_COLUMNS = ("n_params", "tokens", "loss")
 TEXT_COLUMNS = (
     *("run_id", "objective", "corpus", "recipe", "size"),
-    *("init_from", "status", "excluded", "source_file"),
+    *("masking", "init_from", "status", "excluded", "source_file"),
 )
 MAY_BE_ZERO = ("n_evals", "seed")
 NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
@@ -74,7 +75,8 @@ def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
             "your own"
         )
     raw = pd.read_csv(path, dtype=str, keep_default_na=False)
-    needed = MINIMAL_COLUMNS if minimal else RUN_COLUMNS
+    whole = [name for name in RUN_COLUMNS if name != "masking"]  # tables of earlier versions
+    needed = MINIMAL_COLUMNS if minimal else whole
     missing = [name for name in needed if name not in raw.columns]
     if missing:
         raise RunsError(
@@ -83,8 +85,7 @@ def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
         )
     if raw.empty:
         raise RunsError(f"{path}: the table has a header and no run; train cells first")
-    if minimal:
-        raw = _with_all_columns(raw)
+    raw = _with_all_columns(raw)
     table = raw[list(RUN_COLUMNS)].copy()
     for name in RUN_COLUMNS:
         if name not in TEXT_COLUMNS:
@@ -176,14 +177,15 @@ def read_curve(path: Path) -> pd.DataFrame:
     A last line without its line end is still being written and left out. A loss of `nan` or `inf`
     stays as such: it is how a diverged cell looks. Raises RunsError naming file and line.
     """
-    text = path.read_text()
+    text = path.read_text(errors="replace")
     text = text[: text.rfind("\n") + 1]
     if not text:
         raise RunsError(f"{path}: empty curve; remove the cell's folder and train it again")
     try:
         curve = pd.read_csv(io.StringIO(text))
-    except pd.errors.ParserError as error:
-        raise RunsError(f"{path}: not a table ({error}); train the cell again") from error
+    except ValueError as error:  # pandas' own errors are of this kind
+        said = str(error).strip()
+        raise RunsError(f"{path}: not a table ({said}); train the cell again") from error
     missing = [name for name in CURVE_COLUMNS if name not in curve.columns]
     if missing:
         raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; train the cell again")

@@ -16,7 +16,7 @@ from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from plm_scaling.train.checkpoint_record import DamageError
 from plm_scaling.train.collective import on_first
-from plm_scaling.train.curve import truncate_curve
+from plm_scaling.train.curve import CurveFile
 from plm_scaling.train.engine import make_engine
 from plm_scaling.train.evaluate import held_out
 from plm_scaling.train.feed import Feed, Prefetched
@@ -113,7 +113,7 @@ class _Run:
             feed=Prefetched(feed) if process.device.type == "cuda" else feed,
             held_out=held_out(corpus, cell),
             position=Position(),
-            curve=out.with_name("curve.csv"),
+            curve=CurveFile(out.with_name("curve.csv")),
             reporter=CellReporter(cell, out) if process.is_first else None,
             save=self.save,
         )
@@ -121,6 +121,7 @@ class _Run:
     def begin(self, init_from: Path | None) -> None:
         """Go to the last checkpoint, if there is one, and cut the curve there."""
         loop, engine = self.loop, self.loop.engine
+        curve_sha256 = None
         self.out.parent.mkdir(parents=True, exist_ok=True)
         found = load_checkpoint(
             self.checkpoints, self.identity, lambda: engine.sharded_state(loading=True)
@@ -134,23 +135,33 @@ class _Run:
                     f"{self.checkpoints}, step {step}: {damage}; delete the folder to train the "
                     "cell from the start"
                 ) from damage
+            curve_sha256 = position.pop("curve_sha256", None)
             loop.position = Position(**position)
             steps = self.cell.steps
             logger.info("cell %s resumes at step %d of %d", self.cell.cell, step, steps)
+            if curve_sha256 is None and self.process.is_first:
+                logger.warning(
+                    "%s: its checkpoint, of an earlier version, says nothing of this curve: it is "
+                    "not checked for rows that were changed or lost",
+                    loop.curve.path,
+                )
         elif init_from is not None:
             load_weights(init_from.parent, engine.model)
             engine.weights_replaced()
             logger.info("cell %s begins with the weights of %s", self.cell.cell, init_from.parent)
+        # Not at the step: the evaluation there may have come after the checkpoint.
+        last = evaluation_step(loop.position.evaluations, self.cell)
+        on_first(lambda: loop.curve.begin(last, curve_sha256))
         if self.process.is_first:
-            # Not at the step: the evaluation there may have come after the checkpoint.
-            truncate_curve(loop.curve, evaluation_step(loop.position.evaluations, self.cell))
             note_start(self.starts, self.identity, loop.position.step, self.process.layout)
 
     def save(self) -> None:
         """Write a checkpoint of where the run is."""
         position, engine = self.loop.position, self.loop.engine
         state = engine.sharded_state(loading=False)
-        save_checkpoint(self.checkpoints, position.step, self.identity, position.to_json(), state)
+        # The first process writes the record, as it does the curve.
+        where = position.to_json() | {"curve_sha256": self.loop.curve.sha256}
+        save_checkpoint(self.checkpoints, position.step, self.identity, where, state)
 
     def finish(self, outcome: Outcome) -> None:
         """Save the final weights and write the record, last."""
@@ -166,7 +177,7 @@ class _Run:
             status=outcome.status,
             reason=outcome.reason,
             unique_tokens=self.order.unique_tokens_seen(position.step * self.cell.batch_rows),
-            curve=self.loop.curve,
+            curve_sha256=self.loop.curve.sha256,
             data_sha256=self.data_sha256,
             held_out_tokens=self.loop.held_out.predicted_tokens(),
             layout=self.process.layout,

@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from plm_scaling.sweep.cells import Cell
-from plm_scaling.train.curve import append_curve
+from plm_scaling.train.curve import CurveFile
 from plm_scaling.train.engine import Engine
 from plm_scaling.train.evaluate import HeldOut
 from plm_scaling.train.feed import Batches
@@ -49,7 +48,7 @@ class Loop:
     feed: Batches
     held_out: HeldOut
     position: Position
-    curve: Path
+    curve: CurveFile
     reporter: CellReporter | None
     save: Callable[[], None]
     longest_step: float = 0.0
@@ -116,8 +115,7 @@ class Loop:
             return
         tokens = position.step * cell.batch_rows * cell.context_length
         speed = Throughput.of(cell, position, self.machine)
-        append_curve(
-            self.curve,
+        self.curve.append(
             [
                 (
                     position.step,

@@ -5,11 +5,12 @@ masks however rows are batched, and computed for all rows of a batch at once, si
 generator for each row would take longer than a small model's step. Ends of sequences and padding
 are never chosen. Every other token is chosen with probability `mask_ratio`, wherever it stands.
 
-What is certain of the study: its configuration names a mask probability of 0.15 and GLM's span
-masking with `bert_prob` 1. What is uncertain: whether it ran GLM's code as a masked language model,
-where each token of a span becomes `<mask>`, none is kept and none is replaced by another
-(`masked_lm` in GLM's `blocklm_utils.py`; `span` is this), or changed the lengths of spans, or
-replaced some of the tokens as BERT does.
+What is certain of the study: its configuration names a mask probability of 0.15 and `bert_prob` 1.
+What is probable: with these settings the authors' pre-training code draws int(0.15·L) positions of
+each row uniformly and masks 80 % of them, replaces 10 % and keeps 10 % (ONERAI/xTrimoPGLM, commit
+fdadd8b; the 100B model's branch, so the study's may differ). `bert` is this but for the fixed
+number. `span` is GLM's own code run as a masked language model, where each token of a span becomes
+`<mask>` (`masked_lm` in GLM's `blocklm_utils.py`).
 """
 
 from collections.abc import Callable

@@ -3,11 +3,9 @@
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from plm_scaling import __version__
-from plm_scaling.files import sha256_of
 from plm_scaling.sweep.cells import Cell
 from plm_scaling.sweep.layout import Layout
 from plm_scaling.train import STAGE_VERSION
@@ -33,7 +31,7 @@ def result_record(
     status: str,
     reason: str,
     unique_tokens: int,
-    curve: Path,
+    curve_sha256: str,
     data_sha256: str,
     held_out_tokens: dict[str, int],
     layout: Layout,
@@ -73,7 +71,7 @@ def result_record(
         "peak_memory_bytes": peak_memory,
         "restarts": len(starts) - 1,
         "starts": starts,
-        "curve_sha256": sha256_of(curve),
+        "curve_sha256": curve_sha256,
         "data_sha256": data_sha256,
         "config": {name: getattr(cell, name) for name in cell.__dataclass_fields__},
         "versions": versions(),

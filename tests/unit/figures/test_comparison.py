@@ -13,7 +13,7 @@ def run(corpus: str, flops: float, loss: float, **more: object) -> dict[str, obj
         "run_id": f"{corpus}{flops:g}{loss:g}", "objective": "clm", "corpus": corpus,
         "recipe": "study", "size": f"{1000 * loss:g}", "n_params": 1000 * loss, "tokens": 4e6,
         "unique_tokens": 1e6, "flops": flops, "loss": loss, "status": "finished", "excluded": "",
-        "init_from": "",
+        "init_from": "", "mask_ratio": np.nan, "masking": "",
     } | more  # fmt: skip
 
 
@@ -26,6 +26,7 @@ RUNS = pd.DataFrame(
         run("code", 1.00e10, 2.1, init_from="x"),
         run("code", 1.00e10, 2.2, status="diverged", excluded="diverged"),
         run("code", 1.00e10, 2.3, recipe="prenorm"),
+        run("code", 1.00e10, 2.4, masking="bert"),
         run("repeat", 4.00e10, 2.5),
         run("code", 4.00e10, 2.55, unique_tokens=4e6),
     ]

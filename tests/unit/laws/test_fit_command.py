@@ -84,6 +84,7 @@ def test_fit_of_the_joint_law_takes_both_objectives(tmp_path, monkeypatch, capsy
     assert code == 0
     law = read_law(out)
     assert law.objective == "both"
+    assert law.selection == {"given": 42, "used": 42, "left_out": {}}
     split = law.equations["C_mlm/C_clm"].parameters["s"]
     assert split == pytest.approx(1 / 0.7 - 1 / 0.5, rel=1e-3)  # from the inverses of both N(C)
 
@@ -119,3 +120,82 @@ def test_law_file_of_an_own_table_passes_the_schema(tmp_path, monkeypatch, capsy
     out = tmp_path / "law.json"
     fit(monkeypatch, capsys, "parametric", "--runs", tmp_path / "own.csv", "--out", out)
     jsonschema.validate(json.loads(out.read_text()), json.loads(SCHEMA.read_text()))
+
+
+def every_kind():
+    """Runs that every law can take some of, and some that only their `recipe` tells apart."""
+    rows = []
+    for flops in (1e18, 1e19, 1e20):
+        best = 1e-2 * flops**0.5
+        for n in best * np.geomspace(0.25, 4, 7):
+            loss = 30 * flops**-0.05 + 0.02 * np.log(n / best) ** 2
+            rows.append({"n_params": n, "tokens": flops / 6 / n, "loss": loss})
+    table = pd.DataFrame(rows)
+    table["unique_tokens"], table["mask_ratio"] = table["tokens"], 0.15
+    first = table.iloc[:7]
+    ladder = pd.DataFrame(
+        {
+            "n_params": 1e7, "tokens": 1e9, "unique_tokens": 1e9, "mask_ratio": ratio,
+            "loss": 2.5 + 0.1 * np.log(ratio / 0.15) ** 2,
+        }
+        for ratio in (0.05, 0.1, 0.15, 0.2, 0.3)
+    )  # fmt: skip
+    again = first.assign(unique_tokens=first["tokens"] / 8, loss=first["loss"] + 0.2)
+    moved = table.iloc[::7].assign(init_from="clm", source_flops=1e17, loss=table["loss"] - 0.1)
+    parts = [table, ladder, again, moved]
+    other = table.assign(recipe="y", loss=table["loss"] + 1)
+    kinds = pd.concat([part.assign(recipe="x") for part in parts] + [other], ignore_index=True)
+    kinds["objective"], kinds["masking"] = "mlm", "bert"
+    return kinds.fillna({"init_from": ""})
+
+
+# a grid of 21, 5 of a ladder (one at 0.15, one far above the best), 7 that repeat, 3 transferred
+TAKEN = {
+    "isoflop": 21, "parametric": 22, "frontier": 29, "repeated": 29, "transfer": 6, "mask_ratio": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("law", TAKEN)
+@pytest.mark.parametrize("column", ["recipe", "masking"])
+def test_first_line_says_how_many_of_how_many_runs_and_why_not_the_others(
+    tmp_path, monkeypatch, capsys, law, column
+):
+    table = every_kind()
+    if column == "masking":
+        table["masking"] = table["recipe"].map({"x": "bert", "y": "token"})
+        table["recipe"] = "x"
+    table.to_csv(tmp_path / "own.csv", index=False)
+    out = tmp_path / "law.json"
+    code, said = fit(
+        monkeypatch, capsys, law, "--runs", tmp_path / "own.csv", "--out", out, "--bootstrap", 0
+    )
+    assert code == 0, code
+    common = {"recipe": "x", "masking": "bert"}[column]
+    for first in (said.out.splitlines()[0], said.err.splitlines()[0]):
+        assert f"{TAKEN[law]} of 57 runs used" in first
+        assert f"21 {column} is not {common}, which most runs have" in first
+    law_file = json.loads(out.read_text())
+    found = law_file["selection"]
+    assert found["given"] == 57
+    assert found["used"] == TAKEN[law] == 57 - sum(found["left_out"].values())
+    named = {row["run_id"] for row in law_file["excluded"]}
+    assert named >= {f"line {row + 2}" for row in np.flatnonzero(table[column] != common)}
+    assert len(named) == 57 - found["used"] or law in ("isoflop", "mask_ratio")
+
+
+def test_first_line_counts_runs_of_many_epochs(tmp_path, monkeypatch, capsys):
+    table = own_table(60)
+    table.assign(unique_tokens=table["tokens"] / np.where(table.index < 25, 9, 1)).to_csv(
+        tmp_path / "own.csv", index=False
+    )
+    out = tmp_path / "law.json"
+    _, said = fit(monkeypatch, capsys, "parametric", "--runs", tmp_path / "own.csv", "--out", out)
+    assert "35 of 60 runs used (left out: 25 more than 4 epochs)" in said.out.splitlines()[0]
+
+
+def test_fit_that_fails_says_what_it_was_left_with(tmp_path, monkeypatch, capsys):
+    table = own_table(20)
+    table.assign(recipe=["x"] * 11 + ["y"] * 9).to_csv(tmp_path / "own.csv", index=False)
+    out = tmp_path / "law.json"
+    code, _ = fit(monkeypatch, capsys, "transfer", "--runs", tmp_path / "own.csv", "--out", out)
+    assert "11 of 20 runs used (left out: 9 recipe is not x" in str(code)

@@ -122,9 +122,8 @@ def test_envelope_loss_is_smoothed_interpolated_and_missing_beyond_a_log():
 def runs_table(**changes):
     base = {
         "run_id": "a", "objective": "mlm", "corpus": "all", "recipe": "study", "n_params": 1e6,
-        "tokens": 1e9,
-        "flops": 6e15, "loss": 2.0, "mask_ratio": 0.15, "init_from": "", "status": "finished",
-        "excluded": "",
+        "tokens": 1e9, "flops": 6e15, "loss": 2.0, "mask_ratio": 0.15, "masking": "bert",
+        "init_from": "", "status": "finished", "excluded": "",
     }  # fmt: skip
     rows = [base, base | {"run_id": "b"}, base | {"run_id": "c"} | changes]
     return pd.DataFrame(rows)
@@ -136,6 +135,7 @@ def runs_table(**changes):
         {"corpus": "other"},
         {"recipe": "prenorm"},
         {"mask_ratio": 0.4},
+        {"masking": "span"},
         {"init_from": "clm:1e18"},
         {"status": "unfinished"},
         {"excluded": "wrong axis"},

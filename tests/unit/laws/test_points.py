@@ -27,6 +27,7 @@ def table(**changes):
             "flops": 6e15 * np.arange(1, 7),
             "loss": 2.0,
             "mask_ratio": 0.15,
+            "masking": "bert",
             "init_from": "",
             "status": "finished",
             "excluded": "",
@@ -46,6 +47,7 @@ def table(**changes):
         ("corpus", "b"),
         ("recipe", "prenorm"),
         ("mask_ratio", 0.3),
+        ("masking", "token"),
         ("tokens", 5e9),
     ],
 )
@@ -63,6 +65,15 @@ def test_points_of_two_recipes_alike_in_number_are_those_of_the_first():
     assert not_usable(runs).tolist() == why.tolist()
     transferred = runs.assign(init_from="x")
     assert (not_usable(transferred) == "").sum() == 3  # what transfer laws are fitted to
+
+
+def test_runs_of_two_maskings_are_never_in_one_law():
+    runs = table().assign(masking=["token", "", "bert", "bert", "bert", ""])
+    assert set(not_comparable(runs)) == {"", "masking is not bert, which most runs have"}
+    assert not_usable(runs).tolist() == not_comparable(runs).tolist()
+    runs["masking"] = ["token", "", "", "", "", ""]  # of a table that does not say
+    assert not_usable(runs)[0] == "masking is not empty, which most runs have"
+    assert (not_usable(runs)[1:] == "").all()
 
 
 def test_points_keep_runs_whose_unique_tokens_are_unknown_or_little_repeated():

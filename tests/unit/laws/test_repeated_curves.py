@@ -187,7 +187,7 @@ def table(corpora=("fresh", "small")):
 
 
 def test_curve_points_pair_by_size_length_seed_and_mask_ratio():
-    found, left_out = repeated_curve_points(*table())
+    found, left_out, _ = repeated_curve_points(*table())
     assert [c.run_id for c in found] == ["again"]
     assert found[0].fresh_run_id == "partner"
     assert len(found[0].decayed_tokens) == 5  # without the larger, the masked and the excluded one
@@ -196,10 +196,10 @@ def test_curve_points_pair_by_size_length_seed_and_mask_ratio():
 
 def test_curve_points_say_why_a_repeated_run_has_no_partner():
     runs, curves = table()
-    found, left_out = repeated_curve_points(runs[runs["tokens"] != TOKENS[-1]], curves)
+    found, left_out, _ = repeated_curve_points(runs[runs["tokens"] != TOKENS[-1]], curves)
     assert not found
     runs = runs[~runs["run_id"].isin(["partner", "other-seed"])]
-    found, left_out = repeated_curve_points(runs, curves)
+    found, left_out, _ = repeated_curve_points(runs, curves)
     assert not found
     assert "run again repeats tokens but has no fresh run of its size and length" in left_out[0]
 
@@ -221,6 +221,7 @@ def test_fit_repeated_runs_without_partners_uses_end_points_and_says_so():
     curves = pd.DataFrame({"run_id": [], "split": [], "tokens": [], "loss": []})
     result = fit_repeated_runs(runs, curves, bootstrap=0)
     assert result.details["kind"] == "end points"
+    assert result.taken == set(runs["run_id"])
     assert any("different corpora" in w for w in result.warnings)
 
 
@@ -228,6 +229,7 @@ def test_fit_repeated_runs_takes_curves_where_corpora_differ():
     runs, curves = table()
     result = fit_repeated_runs(runs, curves, bootstrap=100)
     assert result.details["kind"] == "curves"
+    assert result.taken == set(runs["run_id"]) - {"larger", "masked", "spoilt"}
     assert result.details["sizes"][0]["R_D"] == pytest.approx(R_D, rel=0.4)
 
 

@@ -9,6 +9,7 @@ import study
 from plm_scaling.errors import LawError, PlmScalingError
 from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.figures.draw import draw_figures
+from plm_scaling.laws.result import read_law, write_law
 from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary
 from plm_scaling.report.svg import inline_svg
@@ -73,6 +74,24 @@ def test_report_is_self_contained_and_holds_every_part(page):
     assert "MKVLAEXAMPLE" in text
 
 
+def test_report_names_the_runs_that_no_law_used_and_counts_those_of_each_law(page, figures):
+    """Of the MLM cells two repeat their tokens too often for either law."""
+    text = page.read_text()
+    out = page.with_name("partly.html")
+    assert text.count("was left out") == text.count("was left out: more than 4 epochs") == 2
+    assert ">13 of 15<" in text
+    arguments, _ = figures
+    isoflop, parametric = (
+        read_law(path) for path in arguments["laws"] if path.name.startswith("mlm")
+    )
+    parametric.excluded = []
+    laws = [page.with_name("mlm.isoflop.json"), page.with_name("mlm.parametric.json")]
+    for path, law in zip(laws, (isoflop, parametric), strict=True):
+        write_law(path, law)
+    make_report("demo", arguments["runs"], laws, arguments["out"], out)
+    assert "was left out:" not in out.read_text()
+
+
 def test_report_compares_recipes_where_there_are_several(page, figures, tmp_path):
     arguments, _ = figures
     table = pd.read_csv(arguments["runs"])
@@ -118,7 +137,9 @@ def test_summary_gives_the_exponents_and_where_the_report_is(figures):
     arguments, _ = figures
     lines = summary(arguments["runs"].parent).splitlines()
     assert len(lines) == len(arguments["laws"]) + 1
-    assert re.search(r"CLM isoflop: N_opt ∝ C\^0\.\d+, 95 % interval", "\n".join(lines))
+    assert re.search(
+        r"CLM isoflop, 15 of 15 runs used: N_opt ∝ C\^0\.\d+, 95 % interval", "\n".join(lines)
+    )
     assert "report.html" in lines[-1]
 
 

@@ -6,6 +6,7 @@ import pytest
 import synthetic
 
 from plm_scaling.errors import RunsError
+from plm_scaling.files import sha256_of
 from plm_scaling.runs.collect import collect_runs, read_sweep
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import CURVE_SCHEMA, RUN_COLUMNS, read_runs
@@ -43,6 +44,8 @@ def test_collect_runs_finished_study_has_the_public_columns_and_one_row_per_cell
         assert (study / run["source_file"]).is_file()
     assert table.loc["mlm012", "mask_ratio"] == 0.15
     assert math.isnan(table.loc["clm000", "mask_ratio"])
+    assert table.loc["mlm012", "masking"] == "bert"
+    assert table.loc["clm000", "masking"] == ""
 
 
 @pytest.mark.parametrize("final_evaluations", [1, 3])
@@ -78,7 +81,8 @@ def test_collect_runs_evaluations_are_the_final_losses_on_every_held_out_set(stu
     path.write_text("\n".join([*lines, *shifted]) + "\n")
     record = study / "runs/clm003/result.json"
     tokens = {"valid": 300, "valid/one source": 100}
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"held_out_tokens": tokens}))
+    changes = {"held_out_tokens": tokens, "curve_sha256": sha256_of(path)}
+    record.write_text(json.dumps(json.loads(record.read_text()) | changes))
     runs = collect(study, final_evaluations=2)
     table = read_evaluations(study / "evaluations.csv")
     own = table[table["run_id"] == "clm003"].set_index("set")
@@ -135,6 +139,7 @@ def test_collect_runs_too_few_evaluations_names_the_cell_and_the_key(study):
         ("cell", "other", "key cell is 'other'"),
         ("status", "ok", "key status"),
         ("tokens", 5, "another plan"),
+        ("flops", 5, "another plan"),
     ],
 )
 def test_collect_runs_record_of_another_cell_or_plan_is_refused(study, key, value, message):
@@ -143,6 +148,58 @@ def test_collect_runs_record_of_another_cell_or_plan_is_refused(study, key, valu
     with pytest.raises(RunsError, match=message) as caught:
         collect(study)
     assert "clm000" in str(caught.value)
+
+
+def edit_last_loss(path):
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[-1].replace(lines[-1].split(",")[4], "2.1")]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        edit_last_loss,
+        lambda path: path.write_text("".join(path.read_text().splitlines(True)[:-2])),
+        lambda path: path.write_bytes(path.read_bytes() + b"\xff\xfe garbage\n"),
+        lambda path: path.unlink(),
+    ],
+    ids=["edited", "shortened", "garbage", "lost"],
+)
+@pytest.mark.parametrize("status", ["finished", "diverged"])
+def test_collect_runs_curve_that_training_did_not_leave_is_refused(study, status, change):
+    row = read_sweep(study / "sweep.tsv")[2]
+    synthetic.write_cell(study / "runs/clm002", row, 3.0, status=status)
+    change(study / "runs/clm002/curve.csv")
+    with pytest.raises(RunsError, match=r"clm002.curve\.csv: not the curve.*put it back") as caught:
+        collect(study)
+    assert "\n" not in str(caught.value)
+    assert not (study / "runs.csv").exists()
+
+
+def test_collect_runs_record_without_a_checksum_is_taken_and_named(study, caplog):
+    path = study / "runs/clm003/result.json"
+    record = json.loads(path.read_text())
+    del record["curve_sha256"]
+    path.write_text(json.dumps(record))
+    assert collect(study).loc["clm003", "status"] == "finished"
+    assert "clm003/curve.csv is not checked" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.json", "{"),
+        ("curve.csv", "\n"),
+        ("curve.csv", "a,b\n1,2,3\n"),
+        ("curve.csv", "\xff"),
+    ],
+)
+def test_collect_runs_garbage_is_refused_in_one_line_that_names_the_file(study, name, content):
+    (study / "runs/clm001/result.json").unlink()
+    (study / "runs/clm001" / name).write_bytes((content + "\n").encode("latin-1"))
+    with pytest.raises(RunsError, match=rf"clm001.{name}.*again") as caught:
+        collect(study)
+    assert "\n" not in str(caught.value)
 
 
 def test_collect_runs_same_records_give_the_same_bytes(study):

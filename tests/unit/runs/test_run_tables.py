@@ -1,5 +1,6 @@
 import math
 
+import pandas as pd
 import pytest
 
 from plm_scaling.errors import RunsError
@@ -53,6 +54,14 @@ def test_read_runs_missing_column_is_named(tmp_path):
     path.write_text("run_id,objective,loss\nr1,clm,2.9\n")
     with pytest.raises(RunsError, match="missing: corpus, recipe, size, n_params"):
         read_runs(path)
+
+
+def test_read_runs_table_of_an_earlier_version_has_no_masking(tmp_path):
+    path = tmp_path / "runs.csv"
+    write_runs(path, [run(masking="bert")])
+    assert read_runs(path)["masking"].tolist() == ["bert"]
+    pd.read_csv(path).drop(columns="masking").to_csv(path, index=False)
+    assert read_runs(path)["masking"].tolist() == [""]
 
 
 def test_read_runs_absent_or_empty_table_says_what_to_do(tmp_path):

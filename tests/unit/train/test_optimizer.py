@@ -8,7 +8,6 @@ import torch
 
 from plm_scaling.config.load import read_config
 from plm_scaling.sweep.cells import plan_cells
-from plm_scaling.train.curve import COLUMNS, append_curve, truncate_curve
 from plm_scaling.train.optimizer import learning_rate, make_optimizer
 
 
@@ -43,16 +42,3 @@ def test_weight_decay_spares_biases_and_norms(cell):
     assert decayed["weight_decay"] == cell.weight_decay
     assert len(spared["params"]) == 3
     assert spared["weight_decay"] == 0
-
-
-def test_curve_is_cut_at_the_checkpoint_and_loses_a_torn_line(tmp_path):
-    path = tmp_path / "curve.csv"
-    truncate_curve(path, 0)
-    for step in (10, 20, 30):
-        append_curve(path, [(step, step, 1.0, "valid", 2.5, 0.1, 9.0)])
-    with path.open("a") as file:
-        file.write("20,4")  # torn by a kill
-    truncate_curve(path, 20)
-    rows = path.read_text().splitlines()
-    assert rows[0] == ",".join(COLUMNS)
-    assert [row.split(",")[0] for row in rows[1:]] == ["10", "20"]

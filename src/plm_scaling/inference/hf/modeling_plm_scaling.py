@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, gelu, linear, scaled_dot_product_attention, silu
+from torch.nn.functional import gelu, linear, scaled_dot_product_attention, silu
 from transformers import DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
@@ -266,18 +266,26 @@ class PlmScalingForCausalLM(PlmScalingPreTrainedModel, GenerationMixin):
         self.post_init()
 
     def forward(
-        self, input_ids: Tensor | None = None, labels: Tensor | None = None, **inputs: Any
+        self,
+        input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **inputs: Any,
     ) -> Any:
         """Logits [rows, length, vocabulary]; with `labels` (not shifted; −100 counts not) a loss.
 
-        Other arguments are those of `PlmScalingModel`.
+        The loss is the mean over the predicted tokens or, given their number in all batches that
+        `Trainer` accumulates (`num_items_in_batch`), their sum over it. Other arguments are those
+        of `PlmScalingModel`.
         """
         return_dict = inputs.pop("return_dict", None)
         output = self.model(input_ids=input_ids, **inputs)
         logits = linear(output.last_hidden_state, self.model.embed_tokens.weight)
         loss = None
         if labels is not None:
-            loss = cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
+            loss = self.loss_function(
+                logits, labels, self.config.vocab_size, num_items_in_batch=num_items_in_batch
+            )
         result = CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -299,18 +307,26 @@ class PlmScalingForMaskedLM(PlmScalingPreTrainedModel):
         self.post_init()
 
     def forward(
-        self, input_ids: Tensor | None = None, labels: Tensor | None = None, **inputs: Any
+        self,
+        input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **inputs: Any,
     ) -> Any:
         """Logits [rows, length, vocabulary]; with `labels` (−100 counts not) a loss.
 
-        Other arguments are those of `PlmScalingModel`.
+        The loss is the mean over the predicted tokens or, given their number in all batches that
+        `Trainer` accumulates (`num_items_in_batch`), their sum over it. Other arguments are those
+        of `PlmScalingModel`.
         """
         return_dict = inputs.pop("return_dict", None)
         output = self.model(input_ids=input_ids, **inputs)
         logits = linear(output.last_hidden_state, self.model.embed_tokens.weight)
         loss = None
         if labels is not None:
-            loss = cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+            loss = self.loss_function(
+                logits, labels, self.config.vocab_size, num_items_in_batch=num_items_in_batch
+            )
         result = MaskedLMOutput(
             loss=loss,
             logits=logits,

@@ -39,6 +39,7 @@ def run_row(run: Run, seed: int) -> dict[str, Any]:
         "loss_last": float(last[-1]),
         "n_evals": len(curve.loss),
         "mask_ratio": (curve.named.mask_ratio or MASK_RATIO) if _is_masked(curve) else None,
+        "masking": None,  # the study says the ratio and not how (docs/files.md)
         "init_from": f"{source}:{source_flops:g}" if source else "",
         "source_flops": source_flops,
         "seed": seed,
