@@ -22,7 +22,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -c "from plm_scaling.dedup.mmseqs import find_mmseqs; print('installed; MMseqs2', find_mmseqs('auto').version)"
+	@$(BIN)/python -c "from plm_scaling.mmseqs.tool import find_mmseqs; print('installed; MMseqs2', find_mmseqs('auto').version)"
 	touch $@
 
 demo: install

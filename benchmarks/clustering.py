@@ -23,7 +23,7 @@ import pyarrow.csv as pc
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from planted import COPY, LOW, MEMBER, Truth, cluster_labels, pair_scores, truth_of, write_planted
 
-from plm_scaling.dedup.mmseqs import find_mmseqs
+from plm_scaling.mmseqs.tool import find_mmseqs
 
 MEASURE = Path(__file__).with_name("measure.py")
 COVERAGE = ("-c", 0.8, "--cov-mode", 0)

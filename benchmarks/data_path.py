@@ -29,10 +29,10 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from data_path_inputs import BLOCK, MANY_SHARDS, ROW, SHARD_ROWS, Inputs, make_inputs
 from isal import igzip
 
-from plm_scaling.tokens import vocabulary
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.tokens.fasta import tokenize_fasta, tokens_of
-from plm_scaling.tokens.tokenize import tokenize_part
+from plm_scaling.tokens.format import vocabulary
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.tokens.write.fasta import tokenize_fasta, tokens_of
+from plm_scaling.tokens.write.tokenize import tokenize_part
 
 BATCH = 64
 READS = 50_000  # rows read per round
@@ -361,8 +361,8 @@ def ratios(rates: dict[str, float]) -> list[str]:
 PEAK = """
 import re, sys
 from pathlib import Path
-from plm_scaling.tokens.fasta import tokenize_fasta
-from plm_scaling.tokens.tokenize import tokenize_part
+from plm_scaling.tokens.write.fasta import tokenize_fasta
+from plm_scaling.tokens.write.tokenize import tokenize_part
 folder, out = map(Path, sys.argv[1:])
 if out.name == "from-pool":
     tokenize_part(folder / "pool", folder / "selected", 0, "c", 1024, 10**6, out)

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plm_scaling.dedup.pooling import pool_part
-from plm_scaling.files import write_json
-from plm_scaling.parts import part_name
-from plm_scaling.tokens import vocabulary
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.tokens.shards import FORMAT, ShardWriter, shard_schema
+from plm_scaling.common.files import write_json
+from plm_scaling.common.parts import part_name
+from plm_scaling.pool.write import pool_part
+from plm_scaling.tokens.format import vocabulary
+from plm_scaling.tokens.format.shards import FORMAT, ShardWriter, shard_schema
+from plm_scaling.tokens.read.dataset import TokenCorpus
 
 ROW = 1024
 BLOCK = 1 << 20

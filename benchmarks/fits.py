@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from lbfgsb import hoffmann_starts, minimise
 
-from plm_scaling.laws.intervals import multiplicities
-from plm_scaling.laws.optima import find_optima, resample_optima
-from plm_scaling.laws.parametric import fit_parametric
+from plm_scaling.laws.parametric.fit import fit_parametric
+from plm_scaling.laws.parametric.optima import find_optima, resample_optima
+from plm_scaling.laws.parametric.surface import Surface
 from plm_scaling.laws.points import parametric_points
-from plm_scaling.laws.surface import Surface
+from plm_scaling.laws.stats.intervals import multiplicities
 from plm_scaling.runs.tables import read_runs
 
 DELTA = 1e-3

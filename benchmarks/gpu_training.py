@@ -23,20 +23,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from plm_scaling.common.errors import SweepError
 from plm_scaling.config.load import read_config
-from plm_scaling.errors import SweepError
-from plm_scaling.sweep.cells import Cell, make_cell
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import STUDY_GRID
+from plm_scaling.sweep.cells import make_cell
 from plm_scaling.sweep.choose import choose_layout
-from plm_scaling.sweep.ladder import STUDY_GRID
-from plm_scaling.sweep.layout import Layout
 from plm_scaling.sweep.memory import process_memory
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.train.batches import batch_of
-from plm_scaling.train.engine import Engine, make_engine
-from plm_scaling.train.feed import Feed, Prefetched, StepBatches
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.data.batches import batch_of
+from plm_scaling.train.data.feed import Feed, Prefetched, StepBatches
+from plm_scaling.train.distributed.process import Process, training_process
+from plm_scaling.train.engine.base import Engine, make_engine
+from plm_scaling.train.output.throughput import Machine, Throughput, gpu_named
 from plm_scaling.train.position import Position
-from plm_scaling.train.process import Process, training_process
-from plm_scaling.train.throughput import Machine, Throughput, gpu_named
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

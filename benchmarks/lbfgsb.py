@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 from scipy.optimize import minimize
 
-from plm_scaling.laws.surface import Surface
+from plm_scaling.laws.parametric.surface import Surface
 
 
 def hoffmann_starts() -> np.ndarray:

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from cell_fixtures import cell_of
 from corpora import write_corpus
 
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.ladder import STUDY_GRID, Shape
-from plm_scaling.sweep.layout import Layout
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import STUDY_GRID, Shape
 from plm_scaling.sweep.memory import process_memory
 
 ROOT = Path(__file__).resolve().parents[1]

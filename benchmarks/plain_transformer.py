@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.ladder import VOCABULARY_SIZE
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.shapes import VOCABULARY_SIZE
 
 
 class Attention(nn.Module):

@@ -24,7 +24,7 @@ from scale_steps import SEED, SOURCES, STEPS, Command, Run
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from planted import LOW, pair_scores, record_labels, truth_of, write_planted
 
-from plm_scaling.dedup.pool import Pool
+from plm_scaling.pool.read import Pool
 from plm_scaling.sources.table import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from plm_scaling.parts import part_name
+from plm_scaling.common.parts import part_name
 
 SOURCES = ["uniref", "metagenome"]
 PART_SEQUENCES = 500_000  # parts are chosen so that none has many more records

@@ -28,15 +28,16 @@ from plain_transformer import PlainTransformer
 from torch.nn import functional
 
 from plm_scaling.config.load import read_config
-from plm_scaling.sweep.cells import Cell, make_cell
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.sweep.layout import Layout
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.tokens.vocabulary import EOD
-from plm_scaling.train.batches import Batch, batch_of
-from plm_scaling.train.engine import make_engine
-from plm_scaling.train.feed import Feed
-from plm_scaling.train.process import training_process
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import Shape
+from plm_scaling.sweep.cells import make_cell
+from plm_scaling.tokens.format.vocabulary import EOD
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.data.batches import Batch, batch_of
+from plm_scaling.train.data.feed import Feed
+from plm_scaling.train.distributed.process import training_process
+from plm_scaling.train.engine.base import make_engine
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

@@ -8,7 +8,7 @@ SELECTED = multiext(f"{DATA}/filter/", *FILTER_TABLES)
 SELECTED_CODE = f"{DATA}/filter_code/counts.tsv"
 NGRAM = f"{DATA}/scores/model.npz"
 OWN_MODEL = CONFIG.filter.model != "ngram"
-ON_ONE_GPU = "python -m plm_scaling.devices 1"  # where there are GPUs
+ON_ONE_GPU = "python -m plm_scaling.common.devices 1"  # where there are GPUs
 
 
 rule train_reference:

@@ -8,9 +8,9 @@ python scripts/check_contamination.py --split data/demo/split --pool data/demo/p
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.dedup.contamination import check_contamination
-from plm_scaling.dedup.resources import add_arguments
+from plm_scaling.mmseqs.resources import add_arguments
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -8,7 +8,7 @@ python scripts/clean_source.py --table resources/sources.tsv --source uniref_dem
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.sources.clean import clean_source
 
 if __name__ == "__main__":

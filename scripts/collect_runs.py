@@ -8,7 +8,7 @@ python scripts/collect_runs.py --sweep results/demo/sweep.tsv --runs results/dem
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.runs.collect import collect_runs
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ python scripts/deduplicate.py --pool data/demo/pool/protein --min-seq-id 0.9 --c
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.dedup.deduplicate import deduplicate
-from plm_scaling.dedup.resources import add_arguments
+from plm_scaling.mmseqs.resources import add_arguments
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

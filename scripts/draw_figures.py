@@ -13,7 +13,7 @@ with --runs, --curves, --evaluations and --laws; --only names those wanted.
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.figures.draw import draw_figures
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ python scripts/fetch_published.py --archives resources/published/archive.tsv \
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
-from plm_scaling.runs.published.release import fetch_release
+from plm_scaling.cheng2024.release import fetch_release
+from plm_scaling.common import program
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

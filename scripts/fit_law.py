@@ -8,7 +8,7 @@ python scripts/fit_law.py --law isoflop --objective clm --study demo --runs resu
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.laws.fit import BOTH, LAWS, fit_law
 from plm_scaling.runs.tables import OBJECTIVES
 

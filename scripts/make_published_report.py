@@ -9,8 +9,8 @@ python scripts/make_published_report.py --runs results/published/runs.csv \
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
-from plm_scaling.report.published import make_published_report
+from plm_scaling.cheng2024.page import make_published_report
+from plm_scaling.common import program
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

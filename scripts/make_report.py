@@ -11,7 +11,7 @@ python scripts/make_report.py --study demo --config config/demo.yaml --runs resu
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.report.page import make_report
 
 if __name__ == "__main__":

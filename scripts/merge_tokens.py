@@ -8,8 +8,8 @@ python scripts/merge_tokens.py --tokens data/demo/tokens \
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
-from plm_scaling.tokens.merge import merge_tokens
+from plm_scaling.common import program
+from plm_scaling.tokens.write.merge import merge_tokens
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

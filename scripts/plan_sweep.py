@@ -7,7 +7,7 @@ python scripts/plan_sweep.py --blocks '{"seed": 1, "corpora": …, "tokens": …
 import argparse
 from pathlib import Path
 
-from plm_scaling.program import run
+from plm_scaling.common.program import run
 from plm_scaling.sweep.table import plan_sweep
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ python scripts/pool_part.py --clean data/demo/clean/uniref_demo data/demo/clean/
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
-from plm_scaling.dedup.pool import CODE, PROTEIN
-from plm_scaling.dedup.pooling import pool_part
+from plm_scaling.common import program
+from plm_scaling.pool.read import CODE, PROTEIN
+from plm_scaling.pool.write import pool_part
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -6,8 +6,8 @@ python scripts/record_config.py --config '{"study": "demo", …}' --out results/
 import argparse
 from pathlib import Path
 
+from plm_scaling.common.program import run
 from plm_scaling.config.load import record_config
-from plm_scaling.program import run
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -7,7 +7,7 @@ python scripts/score_part.py --pool data/demo/pool/protein --split data/demo/spl
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.filter.ngram import load_ngram
 from plm_scaling.filter.score import score_part
 

@@ -7,7 +7,7 @@ python scripts/select_documents.py --pool data/demo/pool/code --valid-fraction 0
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.filter.documents import select_documents
 
 if __name__ == "__main__":

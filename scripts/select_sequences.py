@@ -9,7 +9,7 @@ python scripts/select_sequences.py --pool data/demo/pool/protein --split data/de
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.filter.select import select_sequences
 
 if __name__ == "__main__":

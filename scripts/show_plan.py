@@ -6,7 +6,7 @@ python scripts/show_plan.py --sweep results/demo/sweep.tsv --machine '{"backend"
 import argparse
 from pathlib import Path
 
-from plm_scaling.program import run
+from plm_scaling.common.program import run
 from plm_scaling.sweep.bill import show_plan
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ python scripts/split_clusters.py --pool data/demo/pool/protein --dedup data/demo
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
-from plm_scaling.dedup.resources import add_arguments
+from plm_scaling.common import program
 from plm_scaling.dedup.split import OPTIONS, split_clusters
+from plm_scaling.mmseqs.resources import add_arguments
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -8,8 +8,8 @@ python scripts/tokenize_part.py --pool data/demo/pool/protein --selected data/de
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
-from plm_scaling.tokens.tokenize import tokenize_part
+from plm_scaling.common import program
+from plm_scaling.tokens.write.tokenize import tokenize_part
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -11,12 +11,12 @@ checkpoint is saved after the running step, and the exit code is 75: run it agai
 import argparse
 from pathlib import Path
 
-from plm_scaling.program import run
-from plm_scaling.train.megatron import import_megatron
+from plm_scaling.common.program import run
+from plm_scaling.train.distributed.megatron import import_megatron
 
 import_megatron()
 from plm_scaling.train.cell import train_cell  # noqa: E402
-from plm_scaling.train.process import Place  # noqa: E402
+from plm_scaling.train.distributed.process import Place  # noqa: E402
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -7,7 +7,7 @@ python scripts/train_reference.py --pool data/demo/pool/protein --split data/dem
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.filter.reference import train_reference
 
 if __name__ == "__main__":

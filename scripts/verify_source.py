@@ -7,7 +7,7 @@ python scripts/verify_source.py --table resources/sources.tsv --file uniref_demo
 import argparse
 from pathlib import Path
 
-from plm_scaling import program
+from plm_scaling.common import program
 from plm_scaling.sources.raw_files import verify_raw
 
 if __name__ == "__main__":

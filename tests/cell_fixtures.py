@@ -1,7 +1,7 @@
 """Cells for tests of the model: any shape, everything else of little account."""
 
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.ladder import Shape
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.shapes import Shape
 
 
 def cell_of(objective: str, shape: Shape, recipe: str = "study", **changes: object) -> Cell:

@@ -9,14 +9,19 @@ import torch
 from cell_fixtures import cell_of
 from megatron.core.dist_checkpointing import ShardedTensor
 
-from plm_scaling.files import sha256_of
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.train.checkpoint import save_checkpoint
-from plm_scaling.train.checkpoint_record import RECORD, Record
-from plm_scaling.train.digests import FileDigest
-from plm_scaling.train.model import build_model
-from plm_scaling.train.sharded import load_adamw, load_model, sharded_adamw, sharded_model
+from plm_scaling.common.files import sha256_of
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.shapes import Shape
+from plm_scaling.train.checkpoint.digests import FileDigest
+from plm_scaling.train.checkpoint.record import RECORD, Record
+from plm_scaling.train.checkpoint.sharded import (
+    load_adamw,
+    load_model,
+    sharded_adamw,
+    sharded_model,
+)
+from plm_scaling.train.checkpoint.store import save_checkpoint
+from plm_scaling.train.model.builder import build_model
 
 SHAPE = Shape(layers=3, hidden=16, ffn=42, heads=2)
 IDENTITY = {"cell": "0123456789", "data_sha256": "1", "stage_version": "2"}

@@ -9,12 +9,12 @@ import pyarrow as pa
 from pools import make_pool
 from selections import select
 
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.parts import part_name
-from plm_scaling.tokens.merge import merge_tokens
-from plm_scaling.tokens.packing import pack
-from plm_scaling.tokens.tokenize import tokenize_part
-from plm_scaling.tokens.vocabulary import TABLES
+from plm_scaling.common.parts import part_name
+from plm_scaling.pool.read import Pool
+from plm_scaling.tokens.format.packing import pack
+from plm_scaling.tokens.format.vocabulary import TABLES
+from plm_scaling.tokens.write.merge import merge_tokens
+from plm_scaling.tokens.write.tokenize import tokenize_part
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 

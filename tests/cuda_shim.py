@@ -15,7 +15,7 @@ import torch.distributed as dist
 from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
 from torch.overrides import TorchFunctionMode
 
-from plm_scaling.train import process
+from plm_scaling.train.distributed import process
 
 CPU = torch.device("cpu")
 

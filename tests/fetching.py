@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from source_tables import write_table
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.fetch import fetch_source
 from plm_scaling.sources.raw_files import record_of
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from cell_fixtures import cell_of
 
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.ladder import Shape
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.shapes import Shape
 from plm_scaling.train import STAGE_VERSION
-from plm_scaling.train.checkpoint import save_checkpoint
-from plm_scaling.train.model import build_model
-from plm_scaling.train.process import cpu_process
-from plm_scaling.train.record import versions
-from plm_scaling.train.sharded import sharded_model
+from plm_scaling.train.checkpoint.sharded import sharded_model
+from plm_scaling.train.checkpoint.store import save_checkpoint
+from plm_scaling.train.distributed.process import cpu_process
+from plm_scaling.train.model.builder import build_model
+from plm_scaling.train.output.record import versions
 
 CONTEXT = 64
 SHAPE = Shape(layers=2, hidden=24, ffn=40, heads=3)

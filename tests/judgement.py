@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import rankdata
 
-from plm_scaling.dedup.clusters import read_columns
-from plm_scaling.dedup.database import END, write_index
-from plm_scaling.dedup.mmseqs import find_mmseqs
+from plm_scaling.mmseqs.clusters import read_columns
+from plm_scaling.mmseqs.tool import find_mmseqs
+from plm_scaling.pool.database import END, write_index
 
 STANDARD = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
 MUTATED_SHARE = 0.3

@@ -25,9 +25,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from isal import igzip
 
-from plm_scaling.dedup.mmseqs import Mmseqs
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.parts import part_name
+from plm_scaling.common.parts import part_name
+from plm_scaling.mmseqs.tool import Mmseqs
+from plm_scaling.pool.read import Pool
 
 # UniProtKB/Swiss-Prot, composition in percent for the complete database (release statistics,
 # section 5.1, release 2023_01).

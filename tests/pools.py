@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from plm_scaling.dedup.pool import PROTEIN, Pool
-from plm_scaling.dedup.pooling import pool_part
-from plm_scaling.parts import digests, part_name, part_of
+from plm_scaling.common.parts import digests, part_name, part_of
+from plm_scaling.pool.read import PROTEIN, Pool
+from plm_scaling.pool.write import pool_part
 
 
 def write_clean(folder: Path, records: list[tuple[str, str]], parts: int) -> None:

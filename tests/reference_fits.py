@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from plm_scaling.laws.surface import Surface
+from plm_scaling.laws.parametric.surface import Surface
 
 
 def lbfgsb(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.parts import part_name
+from plm_scaling.common.parts import part_name
+from plm_scaling.pool.read import Pool
 
 TEXT = pa.dictionary(pa.int8(), pa.string())
 SCHEMA = pa.schema([("key", pa.uint32()), ("source", TEXT), ("split", TEXT), ("stratum", TEXT)])

@@ -12,7 +12,7 @@ import pandas as pd
 from slurm_cluster import Cluster, wait_until
 from workflows import Workflow
 
-from plm_scaling.train.starts import read_starts
+from plm_scaling.train.output.starts import read_starts
 
 SHORT, LONG = 4e8, 5e9  # FLOPs of cells that take a second, and ten or more
 
@@ -71,7 +71,7 @@ class SlurmWorkflow(Workflow):
 
     def status(self) -> str:
         """What `plm-scaling status` says."""
-        command = [sys.executable, "-m", "plm_scaling.cli", "status"]
+        command = [sys.executable, "-m", "plm_scaling.cli.main", "status"]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True)
         return done.stdout
 

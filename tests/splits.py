@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.parts import part_name
+from plm_scaling.common.parts import part_name
+from plm_scaling.pool.read import Pool
 
 NAME = pa.dictionary(pa.int8(), pa.string())
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from plm_scaling.common.files import sha256_of
+from plm_scaling.common.parts import part_name
 from plm_scaling.dedup.contamination import check_contamination
 from plm_scaling.dedup.deduplicate import deduplicate
-from plm_scaling.dedup.pool import Pool
 from plm_scaling.dedup.split import split_clusters
-from plm_scaling.files import sha256_of
-from plm_scaling.parts import part_name
+from plm_scaling.pool.read import Pool
 
 RUN: dict[str, Any] = {"threads": 1, "memory_mb": 2000, "scratch": None, "mmseqs": "auto"}
 SPLIT: dict[str, Any] = {

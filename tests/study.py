@@ -8,7 +8,7 @@ import pandas as pd
 import synthetic
 from source_tables import write_table
 
-from plm_scaling.counts import Counts
+from plm_scaling.common.counts import Counts
 from plm_scaling.filter.overlap import COLUMNS as OVERLAP_COLUMNS
 from plm_scaling.filter.thresholds import Histograms, LengthBins, steps_of
 from plm_scaling.laws.fit import fit_law

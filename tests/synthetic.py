@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plm_scaling.files import sha256_of
+from plm_scaling.common.files import sha256_of
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from unittest import mock
 import pandas as pd
 
 from plm_scaling.config.load import read_config
-from plm_scaling.sweep.cells import Cell, make_cell
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.sweep.layout import Layout
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import Shape
+from plm_scaling.sweep.cells import make_cell
 from plm_scaling.train.cell import train_cell
-from plm_scaling.train.curve import MEASURED
 from plm_scaling.train.loop import Loop
+from plm_scaling.train.output.curve import MEASURED
 
 UNBROKEN = 10_000.0  # seconds between checkpoints: longer than any test
 

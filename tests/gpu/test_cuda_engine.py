@@ -12,8 +12,8 @@ import torch
 from corpora import write_corpus
 from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, trained
 
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.sweep.layout import Layout
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import Shape
 
 pytestmark = [
     pytest.mark.gpu,

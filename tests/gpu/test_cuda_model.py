@@ -8,16 +8,16 @@ import pytest
 import torch
 from cell_fixtures import cell_of
 
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.sweep.layout import Layout
-from plm_scaling.tokens.vocabulary import EOD, PAD
-from plm_scaling.train import parts
-from plm_scaling.train.attention import grouped_attention, varlen_attention
-from plm_scaling.train.batches import batch_of
-from plm_scaling.train.losses import model_losses
-from plm_scaling.train.model import build_model
-from plm_scaling.train.process import cpu_process
-from plm_scaling.train.segments import Segments
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import Shape
+from plm_scaling.tokens.format.vocabulary import EOD, PAD
+from plm_scaling.train.data.batches import batch_of
+from plm_scaling.train.distributed.process import cpu_process
+from plm_scaling.train.model import modules as parts
+from plm_scaling.train.model.attention import grouped_attention, varlen_attention
+from plm_scaling.train.model.builder import build_model
+from plm_scaling.train.model.losses import model_losses
+from plm_scaling.train.model.segments import Segments
 
 pytestmark = [
     pytest.mark.gpu,
@@ -42,7 +42,9 @@ def implementation(request, monkeypatch):
         if importlib.util.find_spec("transformer_engine") is None:
             pytest.skip("no Transformer Engine")
     else:
-        monkeypatch.setattr("plm_scaling.train.model.implementation", lambda backend: "local")
+        monkeypatch.setattr(
+            "plm_scaling.train.model.builder.implementation", lambda backend: "local"
+        )
     return request.param
 
 

@@ -14,15 +14,15 @@ from slurm_cluster import wait_until
 from slurm_study import LONG, SHORT, SlurmWorkflow, assert_same_tables, job_of
 from workflows import checkout
 
-from plm_scaling.dedup.resources import PROGRAM_MIB
+from plm_scaling.mmseqs.resources import PROGRAM_MIB
 
 pytestmark = pytest.mark.slow
 
 # Before training begins, most of the minute that is Slurm's shortest time limit goes by.
 LATE = """
 import os, time
-from plm_scaling.train.megatron import import_megatron
-from plm_scaling.slurm_job import seconds_left
+from plm_scaling.train.distributed.megatron import import_megatron
+from plm_scaling.common.slurm_job import seconds_left
 
 run = os.path.dirname(sys.orig_argv[sys.orig_argv.index("--out") + 1])
 import_megatron()

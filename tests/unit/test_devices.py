@@ -29,7 +29,7 @@ def start(request: pytest.FixtureRequest):
     """Start a job on so many GPUs; all are killed at the end."""
 
     def job(count: int, **env: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "plm_scaling.devices", str(count)]
+        command = [sys.executable, "-m", "plm_scaling.common.devices", str(count)]
         process = subprocess.Popen(
             [*command, sys.executable, "-c", COMMAND],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | env,
@@ -77,6 +77,6 @@ def test_a_failing_driver_is_named(uuids, start, tmp_path):
 
 def test_without_a_driver_the_command_is_left_to_say_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    command = [sys.executable, "-m", "plm_scaling.devices", "1"]
+    command = [sys.executable, "-m", "plm_scaling.common.devices", "1"]
     done = subprocess.run([*command, sys.executable, "-c", "print('started')"], capture_output=True)
     assert done.stdout == b"started\n"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from plm_scaling.files import atomic, read_json, sha256_of, write_json
+from plm_scaling.common.files import atomic, read_json, sha256_of, write_json
 
 
 def test_atomic_failure_leaves_what_was_there_and_no_temporary(tmp_path):
@@ -30,7 +30,7 @@ def test_atomic_folder_replaces_a_folder_that_is_not_empty(tmp_path):
 
 
 def test_atomic_removes_what_a_killed_process_left_and_nothing_of_a_running_one(tmp_path):
-    code = "import sys; from plm_scaling.files import atomic\nwith atomic(sys.argv[1]) as t:"
+    code = "import sys; from plm_scaling.common.files import atomic\nwith atomic(sys.argv[1]) as t:"
     code += "\n t.mkdir(); (t / 'half').touch(); print(flush=True); input()"
     path = tmp_path / "out"
     writers = []

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from plm_scaling import lock
-from plm_scaling.errors import LockError
+from plm_scaling.common import lock
+from plm_scaling.common.errors import LockError
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from plm_scaling.lock import held
+from plm_scaling.common.lock import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -23,7 +23,7 @@ with held(Path(sys.argv[1])):
 COUNTER = """
 import sys
 from pathlib import Path
-from plm_scaling.lock import held
+from plm_scaling.common.lock import held
 folder = Path(sys.argv[1])
 for _ in range(100):
     with held(folder / "lock"):

@@ -7,15 +7,15 @@ import sys
 
 import pytest
 
-from plm_scaling.progress import short_number, short_time
+from plm_scaling.common.progress import short_number, short_time
 
 PROGRAM = """
 import argparse
 import os
 import signal
 from pathlib import Path
-from plm_scaling.errors import SourceError
-from plm_scaling.program import run
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.program import run
 
 def work(kind: str) -> None:
     if kind == "ours":

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from plm_scaling import slurm_job
-from plm_scaling.slurm_job import memory_mib, mib_of, seconds_left, seconds_of
+from plm_scaling.common import slurm_job
+from plm_scaling.common.slurm_job import memory_mib, mib_of, seconds_left, seconds_of
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import yaml
 from source_tables import local_row, write_table
 from workflows import SEQUENCES, Workflow, take
 
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.parts import part_name
+from plm_scaling.common.parts import part_name
+from plm_scaling.pool.read import Pool
 from plm_scaling.sources.fasta import read_fasta
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from workflows import take, write_sources
 
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.parts import part_name
+from plm_scaling.common.parts import part_name
+from plm_scaling.pool.read import Pool
 
 NAMES = ("uniref_demo", "metagenome_demo")
 

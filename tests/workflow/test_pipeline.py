@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from workflows import copy_of
 
-from plm_scaling.tokens.shards import open_shard
-from plm_scaling.train.curve import MEASURED
+from plm_scaling.tokens.format.shards import open_shard
+from plm_scaling.train.output.curve import MEASURED
 
 RUNS_COLUMNS = (  # design.md §4
     *("run_id", "objective", "corpus", "recipe", "size", "n_params", "n_params_total"),

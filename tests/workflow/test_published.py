@@ -13,8 +13,8 @@ from published import logs_or_skip
 from workflows import Workflow
 
 from plm_scaling.figures import PUBLISHED_FIGURES
-from plm_scaling.laws.plan import PUBLISHED_LAWS
 from plm_scaling.laws.result import SCHEMA
+from plm_scaling.planner.plan import PUBLISHED_LAWS
 
 LAW_FILES = {
     *(f"{o}.{law}.json" for o in ("clm", "mlm") for law in ("frontier", "isoflop", "parametric")),
@@ -47,8 +47,8 @@ def test_published_runs_no_data_stage_and_trains_nothing(made):
 
 def test_published_programs_import_no_torch():
     code = (
-        "import sys, plm_scaling.runs.published, plm_scaling.laws.fit, plm_scaling.figures.draw,"
-        "plm_scaling.report.published;"
+        "import sys, plm_scaling.cheng2024, plm_scaling.laws.fit, plm_scaling.figures.draw,"
+        "plm_scaling.cheng2024.page;"
         "print([m for m in ('torch', 'megatron') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import pytest
 from source_tables import local_row, write_table
 from workflows import Workflow, checkout, take, tiny_config
 
-from plm_scaling.dedup.mmseqs import find_mmseqs
+from plm_scaling.mmseqs.tool import find_mmseqs
 
 NASTY = "a b'c\"$(touch pwned);d`touch pwned`&e"
 # Numbers, and words from a closed list: schema or wildcard patterns let nothing else through.

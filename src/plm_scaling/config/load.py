@@ -9,9 +9,9 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from plm_scaling.common.errors import ConfigError
+from plm_scaling.common.files import atomic
 from plm_scaling.config.schema import Config
-from plm_scaling.errors import ConfigError
-from plm_scaling.files import atomic
 
 BlockType = TypeVar("BlockType", bound=BaseModel)
 

@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import BySize, ascending
-from plm_scaling.sweep.gpus import GPUS
+from plm_scaling.study.hardware import GPUS
 
 Backend = Literal["cuda", "cpu"]
 Recompute = Literal["none", "full"]
@@ -35,7 +35,7 @@ class Machine(Block):
     backend: Backend
     """cuda: a process per GPU, NCCL. cpu: gloo."""
     gpu: Name
-    """For cuda: a name in the table of GPUs (src/plm_scaling/sweep/gpus.py)."""
+    """For cuda: a name in the table of GPUs (src/plm_scaling/study/hardware.py)."""
     gpus_per_node: Count
     """For cuda: GPUs of a node; a cell takes up to one node, or whole nodes."""
     max_gpus: Count

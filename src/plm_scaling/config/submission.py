@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from plm_scaling.errors import ConfigError
+from plm_scaling.common.errors import ConfigError
 
 READ_BY_SHELLS = "$`\\"
 

@@ -76,7 +76,7 @@ class Sweep(Block):
     budgets_flops: Annotated[list[Positive], Field(min_length=1)]
     """Compute per cell, C = 6·N·D FLOPs with N non-embedding parameters and D tokens."""
     sizes: Annotated[list[Name], Field(min_length=1)]
-    """Names in the study's size grid (src/plm_scaling/sweep/ladder.py) or in `shapes`."""
+    """Names in the study's size grid (src/plm_scaling/study/shapes.py) or in `shapes`."""
     shapes: dict[Name, ShapeBlock]
     """Further shapes by name; {} for none."""
     tokens_per_parameter: Annotated[list[Positive], Field(min_length=2, max_length=2)]

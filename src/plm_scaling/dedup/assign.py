@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from plm_scaling.dedup.arrays import new_array, open_array
-from plm_scaling.dedup.pool import Pool, PoolPart
-from plm_scaling.dedup.selection import keys_of, span
-from plm_scaling.files import remove
+from plm_scaling.common.files import remove
+from plm_scaling.pool.arrays import new_array, open_array
+from plm_scaling.pool.read import Pool, PoolPart
+from plm_scaling.pool.selection import keys_of, span
 
 TRAIN, VALID, OOD, REFERENCE = "train", "valid", "ood", "reference"
 SPLITS = [TRAIN, VALID, OOD, REFERENCE]

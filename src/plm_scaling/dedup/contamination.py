@@ -13,25 +13,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from plm_scaling.common.errors import DedupError
+from plm_scaling.common.files import read_json, write_json
 from plm_scaling.dedup import STAGE_VERSION
 from plm_scaling.dedup.assign import OOD, TRAIN, VALID
 from plm_scaling.dedup.deduplicate import file_state, pool_state
-from plm_scaling.dedup.homology import (
+from plm_scaling.dedup.purge import pool_downstream
+from plm_scaling.dedup.split_views import checked_view
+from plm_scaling.mmseqs.homology import (
     HITS,
     NOT_TESTED,
     TEMPORARY_BYTES,
     Criteria,
     find_homologues,
 )
-from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.dedup.pool import PROTEIN, Pool
-from plm_scaling.dedup.purge import pool_downstream
-from plm_scaling.dedup.resources import Resources
-from plm_scaling.dedup.selection import Database, Selection, keys_of
-from plm_scaling.dedup.split_views import checked_view
-from plm_scaling.dedup.steps import Steps
-from plm_scaling.errors import DedupError
-from plm_scaling.files import read_json, write_json
+from plm_scaling.mmseqs.resources import Resources
+from plm_scaling.mmseqs.steps import Steps
+from plm_scaling.mmseqs.tool import find_mmseqs
+from plm_scaling.pool.read import PROTEIN, Pool
+from plm_scaling.pool.selection import Database, Selection, keys_of
 
 logger = logging.getLogger("plm_scaling")
 

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from plm_scaling.counts import Counts
+from plm_scaling.common.counts import Counts
+from plm_scaling.common.errors import DedupError
+from plm_scaling.common.files import write_json
+from plm_scaling.common.parts import part_name
+from plm_scaling.common.rows import ROWS_PER_GROUP, RowWriter
 from plm_scaling.dedup import STAGE_VERSION
-from plm_scaling.dedup.arrays import new_array, open_array
-from plm_scaling.dedup.clusters import cluster
-from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.dedup.pool import Pool, PoolPart
-from plm_scaling.dedup.resources import Resources
-from plm_scaling.dedup.selection import Selection, keys_of, span
-from plm_scaling.dedup.steps import Steps
-from plm_scaling.errors import DedupError
-from plm_scaling.files import write_json
-from plm_scaling.parts import part_name
-from plm_scaling.rows import ROWS_PER_GROUP, RowWriter
+from plm_scaling.mmseqs.clusters import cluster
+from plm_scaling.mmseqs.resources import Resources
+from plm_scaling.mmseqs.steps import Steps
+from plm_scaling.mmseqs.tool import find_mmseqs
+from plm_scaling.pool.arrays import new_array, open_array
+from plm_scaling.pool.read import Pool, PoolPart
+from plm_scaling.pool.selection import Selection, keys_of, span
 
 logger = logging.getLogger("plm_scaling")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from plm_scaling.dedup.arrays import new_array, open_array
+from plm_scaling.common.errors import DedupError
+from plm_scaling.common.parts import part_name
 from plm_scaling.dedup.assign import CODE, OF_REDUNDANT, OOD, TRAIN, VALID
-from plm_scaling.dedup.homology import TEMPORARY_BYTES, Criteria, find_homologues
-from plm_scaling.dedup.pool import PROTEIN, Pool, PoolPart
-from plm_scaling.dedup.pooling import pool_part
-from plm_scaling.dedup.selection import Selection, keys_of, span
-from plm_scaling.dedup.steps import Steps
-from plm_scaling.errors import DedupError
-from plm_scaling.parts import part_name
+from plm_scaling.mmseqs.homology import TEMPORARY_BYTES, Criteria, find_homologues
+from plm_scaling.mmseqs.steps import Steps
+from plm_scaling.pool.arrays import new_array, open_array
+from plm_scaling.pool.read import PROTEIN, Pool, PoolPart
+from plm_scaling.pool.selection import Selection, keys_of, span
+from plm_scaling.pool.write import pool_part
 
 logger = logging.getLogger("plm_scaling")
 

@@ -12,24 +12,24 @@ from typing import Literal
 
 import numpy as np
 
+from plm_scaling.common.errors import DedupError
+from plm_scaling.common.files import write_json
+from plm_scaling.common.parts import part_name
+from plm_scaling.common.rows import read_all
 from plm_scaling.dedup import STAGE_VERSION
-from plm_scaling.dedup.arrays import new_array, open_array
 from plm_scaling.dedup.assign import OOD, SPLITS, TRAIN, Drawing, assign
-from plm_scaling.dedup.clusters import cluster
 from plm_scaling.dedup.deduplicate import file_state, pool_state
-from plm_scaling.dedup.homology import Criteria
-from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.dedup.pool import Pool, PoolPart
 from plm_scaling.dedup.purge import PURGE_E_VALUE, PURGE_MAX_SEQS, Purge
-from plm_scaling.dedup.resources import Resources
-from plm_scaling.dedup.selection import Selection, keys_of, span
 from plm_scaling.dedup.split_tables import write_tables
 from plm_scaling.dedup.split_views import view_of
-from plm_scaling.dedup.steps import Steps
-from plm_scaling.errors import DedupError
-from plm_scaling.files import write_json
-from plm_scaling.parts import part_name
-from plm_scaling.rows import read_all
+from plm_scaling.mmseqs.clusters import cluster
+from plm_scaling.mmseqs.homology import Criteria
+from plm_scaling.mmseqs.resources import Resources
+from plm_scaling.mmseqs.steps import Steps
+from plm_scaling.mmseqs.tool import find_mmseqs
+from plm_scaling.pool.arrays import new_array, open_array
+from plm_scaling.pool.read import Pool, PoolPart
+from plm_scaling.pool.selection import Selection, keys_of, span
 
 logger = logging.getLogger("plm_scaling")
 

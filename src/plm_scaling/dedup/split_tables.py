@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from plm_scaling.counts import Counts
-from plm_scaling.dedup.arrays import open_array
+from plm_scaling.common.counts import Counts
+from plm_scaling.common.parts import part_name
+from plm_scaling.common.rows import ROWS_PER_GROUP, RowWriter
 from plm_scaling.dedup.assign import DROPPED, OF_REDUNDANT, REASONS, SPLITS
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.dedup.selection import keys_of, span
-from plm_scaling.parts import part_name
-from plm_scaling.rows import ROWS_PER_GROUP, RowWriter
+from plm_scaling.pool.arrays import open_array
+from plm_scaling.pool.read import Pool
+from plm_scaling.pool.selection import keys_of, span
 
 logger = logging.getLogger("plm_scaling")
 

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from plm_scaling.common.errors import DedupError
+from plm_scaling.common.parts import part_name
+from plm_scaling.common.rows import read_all
 from plm_scaling.dedup.assign import TRAIN
-from plm_scaling.dedup.database import read_keys
-from plm_scaling.dedup.pool import Pool, PoolPart
-from plm_scaling.dedup.selection import Database, Selection, keys_of
-from plm_scaling.errors import DedupError
-from plm_scaling.parts import part_name
-from plm_scaling.rows import read_all
+from plm_scaling.pool.database import read_keys
+from plm_scaling.pool.read import Pool, PoolPart
+from plm_scaling.pool.selection import Database, Selection, keys_of
 
 
 def view_of(split_folder: Path, split: str) -> Path:

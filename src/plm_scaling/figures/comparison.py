@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plm_scaling.figures.style import COMPUTE_LABEL, CYCLE, MARKERS, compute_axis, panels, style
-from plm_scaling.laws.budgets import group_budgets
 from plm_scaling.laws.points import most_shared
+from plm_scaling.laws.stats.budgets import group_budgets
 
 OTHER = {"corpus": "recipe", "recipe": "corpus"}
 BEST = "best"  # of all sizes at a budget

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.errors import PlmScalingError
+from plm_scaling.cheng2024.ur50_unimeta import ur50_unimeta, ur50_unimeta_table
+from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures.comparison import comparison, comparison_table
 from plm_scaling.figures.frontier import frontier, frontier_table
 from plm_scaling.figures.funnel import funnel, funnel_table
@@ -23,7 +24,6 @@ from plm_scaling.figures.perplexity import perplexity, perplexity_table
 from plm_scaling.figures.repeated import repeated, repeated_table
 from plm_scaling.figures.style import save
 from plm_scaling.figures.transfer import transfer, transfer_table
-from plm_scaling.figures.ur50_unimeta import ur50_unimeta, ur50_unimeta_table
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import read_curves, read_runs

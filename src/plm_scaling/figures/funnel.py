@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from plm_scaling.common.progress import short_number
 from plm_scaling.figures.style import CYCLE, panels, style
-from plm_scaling.progress import short_number
 
 KEPT_COLOUR, DROPPED_COLOUR = CYCLE[0], CYCLE[1]
 ROW_INCHES = 0.24

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plm_scaling.figures.style import CYCLE, MARKERS, panels, power_of_ten, style
-from plm_scaling.laws.budgets import group_budgets
+from plm_scaling.laws.stats.budgets import group_budgets
 
 COLUMNS = (
     *("objective", "flops", "corpus", "recipe", "run_id", "size", "n_params", "tokens"),

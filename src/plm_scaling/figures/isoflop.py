@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plm_scaling.figures.style import GREY, log_axis, panels, power_of_ten, sequential, style
-from plm_scaling.laws.budgets import group_budgets, move_to_budgets
-from plm_scaling.laws.parabola import MIN_SIZES
+from plm_scaling.laws.isoflop.parabola import MIN_SIZES
 from plm_scaling.laws.points import comparable_runs
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.stats.budgets import group_budgets, move_to_budgets
 
 COLUMNS = (
     *("objective", "flops_budget", "kind", "status", "n_params", "n_low", "n_high", "loss"),

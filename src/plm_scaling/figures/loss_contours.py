@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from plm_scaling.figures.style import COMPUTE_LABEL, GREY, compute_axis, log_axis, panels, style
-from plm_scaling.laws.parametric import predict_loss
+from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.points import comparable_runs
 from plm_scaling.laws.result import LawResult
 

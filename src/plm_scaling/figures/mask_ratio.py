@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+from plm_scaling.common.progress import short_count
 from plm_scaling.figures.style import CYCLE, GREY, panels, style
 from plm_scaling.laws.result import LawResult
-from plm_scaling.progress import short_count
 
 COLUMNS = (
     *("objective", "kind", "n_params", "tokens", "mask_ratio", "low", "high"),

@@ -15,7 +15,7 @@ from plm_scaling.figures.style import (
     panels,
     style,
 )
-from plm_scaling.laws.parametric import predict_loss
+from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.points import comparable_runs
 from plm_scaling.laws.result import LawResult
 

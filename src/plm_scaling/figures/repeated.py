@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from plm_scaling.common.progress import short_count
 from plm_scaling.figures.style import CYCLE, GREY, WIDTH, style
-from plm_scaling.laws.blocks import smoothed
-from plm_scaling.laws.repeated_model import effective_tokens
+from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.result import LawResult
-from plm_scaling.progress import short_count
+from plm_scaling.laws.stats.blocks import smoothed
 
 COLUMNS = (
     *("objective", "run_id", "n_params", "status", "kind", "epochs", "gap", "R_D", "kappa"),

@@ -21,8 +21,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from plm_scaling.files import atomic
-from plm_scaling.progress import short_count
+from plm_scaling.common.files import atomic
+from plm_scaling.common.progress import short_count
 
 WIDTH = 4.6
 OBJECTIVE_COLOURS = {"clm": "#0072B2", "mlm": "#D55E00"}

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from plm_scaling.dedup.pool import Pool, PoolPart
+from plm_scaling.common.parts import DIGEST_BITS
 from plm_scaling.filter.ngram import END
-from plm_scaling.parts import DIGEST_BITS
+from plm_scaling.pool.read import Pool, PoolPart
 
 MIN_BITS = 8  # small pools have 256 chunks at least: the same up to 256 parts
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from plm_scaling.counts import Counts
-from plm_scaling.dedup.pool import CODE, Pool
-from plm_scaling.errors import FilterError
-from plm_scaling.files import atomic, write_json
+from plm_scaling.common.counts import Counts
+from plm_scaling.common.errors import FilterError
+from plm_scaling.common.files import atomic, write_json
+from plm_scaling.common.parts import part_name
+from plm_scaling.common.rows import RowWriter
 from plm_scaling.filter.membership import SPLITS, TRAIN, VALID
 from plm_scaling.filter.strata import SELECTED_SCHEMA, Records
 from plm_scaling.filter.totals import Totals
-from plm_scaling.parts import part_name
-from plm_scaling.rows import RowWriter
+from plm_scaling.pool.read import CODE, Pool
 
 logger = logging.getLogger("plm_scaling")
 

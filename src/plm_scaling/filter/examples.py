@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from plm_scaling.files import atomic
+from plm_scaling.common.files import atomic
 from plm_scaling.filter.rules import REASONS, TOO_HIGH, TOO_LOW
 from plm_scaling.filter.scores import PartScores
 from plm_scaling.filter.strata import REDUNDANT, Records

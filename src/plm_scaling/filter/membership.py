@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from plm_scaling.dedup.pool import Pool, PoolPart
-from plm_scaling.errors import FilterError
-from plm_scaling.parts import part_name
+from plm_scaling.common.errors import FilterError
+from plm_scaling.common.parts import part_name
+from plm_scaling.pool.read import Pool, PoolPart
 
 TRAIN, VALID, OOD, REFERENCE, DROPPED = SPLITS = ("train", "valid", "ood", "reference", "dropped")
 HELD_OUT = (VALID, OOD)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from plm_scaling.errors import FilterError
-from plm_scaling.files import atomic, sha256_of
+from plm_scaling.common.errors import FilterError
+from plm_scaling.common.files import atomic, sha256_of
 
 ALPHABET = "ACDEFGHIKLMNPQRSTVWYX"  # X stands for B J O U X Z too
 BOUNDARY = len(ALPHABET)  # pads the context of a sequence's first residues

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from plm_scaling.dedup.database import read_chunks, write_index
-from plm_scaling.dedup.mmseqs import Mmseqs
-from plm_scaling.files import atomic
+from plm_scaling.common.files import atomic
 from plm_scaling.filter.chunks import entries
 from plm_scaling.filter.membership import TRAIN
 from plm_scaling.filter.ngram import END
 from plm_scaling.filter.rules import LOW_COMPLEXITY, REASONS
 from plm_scaling.filter.scores import PartScores
+from plm_scaling.mmseqs.tool import Mmseqs
+from plm_scaling.pool.database import read_chunks, write_index
 
 SAMPLE = 20_000  # sequences
 MASKED_SHARE = 0.2  # a sequence counts as masked from this share of its residues

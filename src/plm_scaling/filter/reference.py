@@ -9,12 +9,12 @@ from typing import Protocol
 
 import numpy as np
 
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.errors import FilterError
+from plm_scaling.common.errors import FilterError
+from plm_scaling.common.progress import Progress, short_number
 from plm_scaling.filter import ngram
 from plm_scaling.filter.chunks import chunks
 from plm_scaling.filter.membership import REFERENCE, read_membership
-from plm_scaling.progress import Progress, short_number
+from plm_scaling.pool.read import Pool
 
 logger = logging.getLogger("plm_scaling")
 

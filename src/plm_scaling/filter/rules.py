@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plm_scaling.errors import FilterError
+from plm_scaling.common.errors import FilterError
 
 # In the order in which they are tried; the first that fails is the reason. Perplexity comes last:
 # its thresholds are quantiles of the sequences that pass the others.

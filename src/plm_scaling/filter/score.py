@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from plm_scaling.dedup.pool import Pool, PoolPart
-from plm_scaling.files import atomic
+from plm_scaling.common.files import atomic
+from plm_scaling.common.progress import Progress
+from plm_scaling.common.rows import RowWriter
 from plm_scaling.filter.chunks import chunks
 from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
 from plm_scaling.filter.membership import SPLITS, Membership, pool_part_of, read_membership
 from plm_scaling.filter.reference import ReferenceModel
-from plm_scaling.progress import Progress
-from plm_scaling.rows import RowWriter
+from plm_scaling.pool.read import Pool, PoolPart
 
 logger = logging.getLogger("plm_scaling")
 

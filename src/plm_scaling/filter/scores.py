@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from plm_scaling.dedup.pool import Pool, PoolPart
-from plm_scaling.errors import FilterError
+from plm_scaling.common.errors import FilterError
+from plm_scaling.common.parts import part_name
 from plm_scaling.filter.membership import Membership, read_membership, read_part
 from plm_scaling.filter.score import SCORES
-from plm_scaling.parts import part_name
+from plm_scaling.pool.read import Pool, PoolPart
 
 AGAIN = "score this part again (scripts/score_part.py)"
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from plm_scaling.counts import Counts
-from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.errors import FilterError
-from plm_scaling.files import atomic, write_json
+from plm_scaling.common.counts import Counts
+from plm_scaling.common.errors import FilterError
+from plm_scaling.common.files import atomic, write_json
+from plm_scaling.common.parts import part_name
+from plm_scaling.common.progress import Progress
+from plm_scaling.common.rows import RowWriter
 from plm_scaling.filter.examples import Examples
 from plm_scaling.filter.membership import SPLITS, TRAIN, VALID
 from plm_scaling.filter.overlap import Overlap
@@ -42,9 +43,8 @@ from plm_scaling.filter.thresholds import (
     steps_of,
 )
 from plm_scaling.filter.totals import Totals
-from plm_scaling.parts import part_name
-from plm_scaling.progress import Progress
-from plm_scaling.rows import RowWriter
+from plm_scaling.mmseqs.tool import find_mmseqs
+from plm_scaling.pool.read import Pool
 
 logger = logging.getLogger("plm_scaling")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from plm_scaling.errors import FilterError
-from plm_scaling.files import atomic
+from plm_scaling.common.errors import FilterError
+from plm_scaling.common.files import atomic
 
 RESOLUTION = 1e-4  # nats per residue
 SCALE = 10.0  # nats per residue; what lies above is counted at the end (a uniform model has 3.04)

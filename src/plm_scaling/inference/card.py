@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from plm_scaling.progress import short_count
-from plm_scaling.sweep.cells import Cell
+from plm_scaling.common.progress import short_count
+from plm_scaling.study.cell import Cell
 
 _OBJECTIVES = {"clm": "next token (causal)", "mlm": "masked tokens"}
 _RECIPES = {

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plm_scaling.errors import InferenceError
+from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.run import Run
 from plm_scaling.inference.windows import batches, counted, window_rows, windows
-from plm_scaling.tokens.vocabulary import encode
+from plm_scaling.tokens.format.vocabulary import encode
 
 CHUNK_VALUES = 1 << 26  # of the hidden states of a chunk, at most, unless a sequence has more
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from plm_scaling.errors import InferenceError
-from plm_scaling.files import atomic, sha256_of, write_json
+from plm_scaling.common.errors import InferenceError
+from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.inference.card import model_card
 from plm_scaling.inference.run import find_run, open_run
 from plm_scaling.inference.tokenizer import tokenizer_config, tokenizer_json
 from plm_scaling.inference.weights import hf_weights
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.ladder import VOCABULARY_SIZE
-from plm_scaling.tokens.vocabulary import EOD, PAD, RESIDUE_ID
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.shapes import VOCABULARY_SIZE
+from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID
 
 CODE = ("configuration_plm_scaling", "modeling_plm_scaling")
 HEADS = {"clm": "CausalLM", "mlm": "MaskedLM"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from plm_scaling.errors import SourceError
-from plm_scaling.progress import Progress
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.progress import Progress
 from plm_scaling.sources.fasta import read_fasta
 
 logger = logging.getLogger("plm_scaling")

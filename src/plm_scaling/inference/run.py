@@ -14,21 +14,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plm_scaling.errors import InferenceError, SweepError
-from plm_scaling.files import read_json
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.layout import Layout
-from plm_scaling.train.megatron import import_megatron
+from plm_scaling.common.errors import InferenceError, SweepError
+from plm_scaling.common.files import read_json
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.layout import Layout
+from plm_scaling.train.distributed.megatron import import_megatron
 
 import_megatron()
 from megatron.core.models.gpt import GPTModel  # noqa: E402
 
-from plm_scaling.train.batches import Batch  # noqa: E402
-from plm_scaling.train.checkpoint import load_weights  # noqa: E402
-from plm_scaling.train.losses import model_logits, model_output  # noqa: E402
-from plm_scaling.train.model import build_model  # noqa: E402
-from plm_scaling.train.process import cpu_process  # noqa: E402
-from plm_scaling.train.segments import Segments  # noqa: E402
+from plm_scaling.train.checkpoint.store import load_weights  # noqa: E402
+from plm_scaling.train.data.batches import Batch  # noqa: E402
+from plm_scaling.train.distributed.process import cpu_process  # noqa: E402
+from plm_scaling.train.model.builder import build_model  # noqa: E402
+from plm_scaling.train.model.losses import model_logits, model_output  # noqa: E402
+from plm_scaling.train.model.segments import Segments  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from plm_scaling.errors import InferenceError
+from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.run import Run, find_run, open_run
 from plm_scaling.inference.scorer import Scorer, mean_nll
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
-from plm_scaling.tokens.vocabulary import STANDARD
+from plm_scaling.tokens.format.vocabulary import STANDARD
 
 
 def score_fasta(

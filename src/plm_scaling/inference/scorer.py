@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plm_scaling.errors import InferenceError
+from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.run import Run, open_run
 from plm_scaling.inference.windows import Windows, batches, counted, window_rows, windows
-from plm_scaling.tokens.vocabulary import MASK, RESIDUE_ID, STANDARD, encode
+from plm_scaling.tokens.format.vocabulary import MASK, RESIDUE_ID, STANDARD, encode
 
 CHUNK_RESIDUES = 1 << 18  # enough sequences for batches of nearly equal length
 _STANDARD_IDS = torch.tensor([RESIDUE_ID[letter] for letter in STANDARD])

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from plm_scaling.errors import InferenceError
-from plm_scaling.files import atomic
+from plm_scaling.common.errors import InferenceError
+from plm_scaling.common.files import atomic
 
 FORMATS = (".parquet", ".arrow", ".tsv")
 

@@ -1,8 +1,8 @@
-"""The protein vocabulary (`plm_scaling.tokens.vocabulary`) as files that `transformers` loads."""
+"""The protein vocabulary (`plm_scaling.tokens.format.vocabulary`) as files that `transformers` loads."""
 
 from typing import Any
 
-from plm_scaling.tokens.vocabulary import EOD, RESIDUE_ID, SPECIAL
+from plm_scaling.tokens.format.vocabulary import EOD, RESIDUE_ID, SPECIAL
 
 SPECIAL_TOKENS = {f"<{name}>": number for name, number in SPECIAL.items()}
 END = "<eod>"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from plm_scaling.errors import InferenceError
-from plm_scaling.sweep.ladder import Shape
+from plm_scaling.common.errors import InferenceError
+from plm_scaling.study.shapes import Shape
 
 _LAYER = "decoder.layers."
 # megatron-core's name within a layer → ours, where a matrix is one matrix on both sides.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plm_scaling.tokens.vocabulary import PAD
+from plm_scaling.tokens.format.vocabulary import PAD
 
 # Rows times width of a forward pass. On a CPU what stays in the cache is half as fast again.
 BATCH_TOKENS = {"cpu": 1 << 12, "cuda": 1 << 16}

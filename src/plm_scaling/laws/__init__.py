@@ -11,17 +11,8 @@ from typing import Any
 
 STAGE_VERSION = 4
 
-_MODULES = {
-    "fit_frontier": "frontier",
-    "fit_isoflop": "isoflop",
-    "fit_joint": "joint",
-    "fit_mask_ratio": "mask_ratio",
-    "fit_parametric": "parametric",
-    "fit_repeated": "repeated",
-    "fit_transfer": "transfer",
-    "plan_training": "plan",
-    "read_law": "result",
-}
+_FITS = ("frontier", "isoflop", "joint", "mask_ratio", "parametric", "repeated", "transfer")
+_MODULES = {f"fit_{law}": f"{law}.fit" for law in _FITS} | {"read_law": "result"}
 __all__ = ["STAGE_VERSION", *_MODULES]
 
 

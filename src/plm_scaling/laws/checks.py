@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.intervals import Floats, percent
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.stats.intervals import Floats, percent
 
 COMPUTE_TOLERANCE = 0.05
 

@@ -9,17 +9,15 @@ from typing import Any
 import pandas as pd
 
 from plm_scaling import __version__
-from plm_scaling.errors import LawError
-from plm_scaling.files import sha256_of
-from plm_scaling.laws.frontier import fit_frontier, frontier_points
-from plm_scaling.laws.intervals import percent
-from plm_scaling.laws.isoflop import fit_isoflop
-from plm_scaling.laws.joint import fit_joint
-from plm_scaling.laws.mask_ratio import fit_mask_ratio, mask_ratio_points, mask_ratio_runs
-from plm_scaling.laws.parametric import fit_parametric
+from plm_scaling.common.errors import LawError
+from plm_scaling.common.files import sha256_of
+from plm_scaling.laws.frontier.fit import fit_frontier, frontier_points
+from plm_scaling.laws.isoflop.fit import fit_isoflop
+from plm_scaling.laws.joint.fit import fit_joint
+from plm_scaling.laws.mask_ratio.fit import fit_mask_ratio, mask_ratio_points, mask_ratio_runs
+from plm_scaling.laws.parametric.fit import fit_parametric
 from plm_scaling.laws.points import isoflop_points, parametric_points
-from plm_scaling.laws.published import PUBLISHED_PROCEDURES
-from plm_scaling.laws.repeated_runs import fit_repeated_runs
+from plm_scaling.laws.repeated.fit import fit_repeated_runs
 from plm_scaling.laws.result import LawResult, write_law
 from plm_scaling.laws.selection import (
     note_selection,
@@ -27,7 +25,8 @@ from plm_scaling.laws.selection import (
     selection_words,
     why_left_out,
 )
-from plm_scaling.laws.transfer import fit_transfer_runs
+from plm_scaling.laws.stats.intervals import percent
+from plm_scaling.laws.transfer.fit import fit_transfer_runs
 from plm_scaling.laws.verdict import HEADLINES
 from plm_scaling.runs.tables import OBJECTIVES, read_curves, read_runs
 
@@ -159,9 +158,8 @@ def fit_law(
         result = LAWS[law](tables, settings)
     except LawError as error:
         raise LawError(f"{objective} {law} from {runs}, {left_out}: {error}") from error
-    if notebook is not None and minima is not None and law in PUBLISHED_PROCEDURES:
-        procedure = PUBLISHED_PROCEDURES[law]
-        result.details["published"] = procedure(objective, *tables, notebook, minima)
+    if published is not None:
+        result.details["published"] = published(objective, *tables)
     result.objective, result.study = objective, study
     result.data = {"runs": str(runs), "sha256": sha256_of(runs)}
     result.version = __version__

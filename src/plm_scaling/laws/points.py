@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.intervals import Floats
-from plm_scaling.laws.noise import loss_noise
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.stats.noise import loss_noise
 
 LIKE_COMPUTE = 1.2
 MAX_EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plm_scaling.errors import LawError
-from plm_scaling.files import read_json, write_json
-from plm_scaling.laws.intervals import Interval
+from plm_scaling.common.errors import LawError
+from plm_scaling.common.files import read_json, write_json
+from plm_scaling.laws.stats.intervals import Interval
 from plm_scaling.laws.verdict import judge
 
 SCHEMA = Path(__file__).with_name("law.schema.json")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from plm_scaling.laws.mask_ratio_fit import MIN_RATIOS
+from plm_scaling.laws.mask_ratio.parabola import MIN_RATIOS
 from plm_scaling.laws.points import not_alike, not_comparable, not_from_scratch, not_usable
 from plm_scaling.laws.result import LawResult
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plm_scaling.laws.intervals import overlap, percent
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.stats.intervals import overlap, percent
 from plm_scaling.laws.verdict import WIDE
 
 STUDY_SMALLEST = 1e18  # FLOPs; the smallest budget of Cheng et al. 2024

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plm_scaling.errors import LawError
+from plm_scaling.common.errors import LawError
 from plm_scaling.laws.fit import law_sentence
 from plm_scaling.laws.result import read_law
 

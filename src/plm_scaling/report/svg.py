@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from plm_scaling.errors import PlmScalingError
+from plm_scaling.common.errors import PlmScalingError
 
 _ID = re.compile(r'\bid="([^"]+)"')
 _REFERENCE = re.compile(r'(xlink:href="#|href="#|url\(#)')

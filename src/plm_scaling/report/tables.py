@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from plm_scaling.dedup.homology import NOT_TESTED
-from plm_scaling.files import read_json
+from plm_scaling.common.files import read_json
+from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import Equation, LawResult
-from plm_scaling.progress import short_number
+from plm_scaling.mmseqs.homology import NOT_TESTED
 
 DASH = "–"
 STATUS_WORDS = {

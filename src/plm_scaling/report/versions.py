@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from plm_scaling import __version__
-from plm_scaling.files import read_json, sha256_of
+from plm_scaling.common.files import read_json, sha256_of
 
 PACKAGES = ("torch", "megatron-core", "snakemake", "numpy", "scipy", "pyarrow", "matplotlib")
 

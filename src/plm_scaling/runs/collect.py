@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from plm_scaling.errors import RunsError
-from plm_scaling.files import read_json, sha256_of
+from plm_scaling.common.errors import RunsError
+from plm_scaling.common.files import read_json, sha256_of
 from plm_scaling.runs.evaluations import evaluation_rows, write_evaluations
 from plm_scaling.runs.tables import read_curve, write_curves, write_runs
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from plm_scaling.errors import RunsError
-from plm_scaling.files import atomic
+from plm_scaling.common.errors import RunsError
+from plm_scaling.common.files import atomic
 
 FACTS = ("run_id", "objective", "corpus", "recipe", "size", "n_params", "tokens", "flops")
 EVALUATION_COLUMNS = (*FACTS, "init_from", "set", "loss", "predicted_tokens")

@@ -5,7 +5,7 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass
 
-from plm_scaling.errors import RunsError
+from plm_scaling.common.errors import RunsError
 
 # Job, state, node or why it waits, time used, time limit, and what Snakemake's Slurm plugin notes
 # as the job's comment: rule_RULE_wildcards_VALUES.

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from plm_scaling.progress import short_number, short_time
+from plm_scaling.common.progress import short_number, short_time
 from plm_scaling.runs.collect import read_sweep
 
 STALLED_AFTER_SECONDS = 600.0  # longer than any step, evaluation or checkpoint should take

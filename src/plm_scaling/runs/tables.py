@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plm_scaling.errors import RunsError
-from plm_scaling.files import atomic
+from plm_scaling.common.errors import RunsError
+from plm_scaling.common.files import atomic
 
 OBJECTIVES = ("clm", "mlm")
 ANY_OBJECTIVE = "any"  # of runs in a table that does not say

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from plm_scaling.counts import Counts
-from plm_scaling.errors import SourceError
-from plm_scaling.files import atomic
-from plm_scaling.parts import check_parts
-from plm_scaling.progress import Progress, short_number
-from plm_scaling.rows import RowWriter
+from plm_scaling.common.counts import Counts
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.files import atomic
+from plm_scaling.common.parts import check_parts
+from plm_scaling.common.progress import Progress, short_number
+from plm_scaling.common.rows import RowWriter
 from plm_scaling.sources.colabfold import read_colabfold
 from plm_scaling.sources.documents import read_documents
 from plm_scaling.sources.fasta import read_fasta

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.fasta import MAX_RECORD_BYTES, parse_records
 from plm_scaling.sources.records import Records
 from plm_scaling.sources.streams import AGAIN, CHUNK_BYTES, blocks, members, open_stream, reading

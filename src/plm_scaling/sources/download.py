@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from time import sleep
 
-from plm_scaling.errors import SourceError
-from plm_scaling.progress import Progress, short_number
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.progress import Progress, short_number
 from plm_scaling.sources.partial import Origin, Partial
 from plm_scaling.sources.web import open_url, token_variable
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from Bio.Data.IUPACData import extended_protein_letters
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.records import Records, Rejected
 from plm_scaling.sources.streams import AGAIN, CHUNK_BYTES, blocks, open_stream
 

@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from plm_scaling.errors import SourceError
-from plm_scaling.lock import held
-from plm_scaling.progress import Progress, short_number
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.lock import held
+from plm_scaling.common.progress import Progress, short_number
 from plm_scaling.sources.checksums import Expected
 from plm_scaling.sources.download import download
 from plm_scaling.sources.local_files import file_behind

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plm_scaling.parts import digests, part_name, part_of
+from plm_scaling.common.parts import digests, part_name, part_of
 
 BUFFER_BYTES = 32 << 20  # all parts together
 

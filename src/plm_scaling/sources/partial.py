@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from plm_scaling.errors import SourceError
-from plm_scaling.files import read_json, write_json
-from plm_scaling.progress import short_number
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.files import read_json, write_json
+from plm_scaling.common.progress import short_number
 
 
 class WriteError(SourceError):

@@ -9,8 +9,8 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plm_scaling.errors import SourceError
-from plm_scaling.files import read_json, write_json
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.files import read_json, write_json
 from plm_scaling.sources.checksums import Expected, checksum_of, published
 from plm_scaling.sources.download import WEB_PAGE
 from plm_scaling.sources.streams import open_stream, reading

@@ -18,7 +18,7 @@ import pyarrow as pa
 from isal import igzip
 from isal.isal_zlib import IsalError
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 
 CHUNK_BYTES = 1 << 20
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz"}

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 
 PROTEIN, CODE = "protein", "code"
 FORMATS = {

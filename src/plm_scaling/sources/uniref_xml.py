@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.fasta import parse_fasta
 from plm_scaling.sources.records import Records
 from plm_scaling.sources.streams import AGAIN, CHUNK_BYTES, blocks, open_stream

@@ -10,7 +10,7 @@ import urllib.request
 from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 
 TOKEN_VARIABLE = "PLM_SCALING_TOKEN_"
 

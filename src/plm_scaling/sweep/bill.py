@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from plm_scaling.common.progress import short_number
 from plm_scaling.config.load import validate_blocks
 from plm_scaling.config.machine import Machine
-from plm_scaling.progress import short_number
-from plm_scaling.sweep.cells import Cell
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.hardware import GPUS
+from plm_scaling.study.layout import Layout
 from plm_scaling.sweep.choose import USABLE_SHARE, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
-from plm_scaling.sweep.gpus import GPUS
 from plm_scaling.sweep.launch import resources
-from plm_scaling.sweep.layout import Layout
 from plm_scaling.sweep.memory import process_memory
 from plm_scaling.sweep.table import read_sweep
 

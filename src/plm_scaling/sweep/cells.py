@@ -1,99 +1,17 @@
 """The cells of a sweep: a pure function of the config, cheap enough for parsing the Snakefile."""
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from itertools import chain, product
-from typing import Any
 
+from plm_scaling.common.errors import SweepError
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import FromSize, Objective, Recipe
-from plm_scaling.errors import SweepError
-from plm_scaling.sweep.flops import exact_training_flops, training_flops
-from plm_scaling.sweep.ladder import STUDY_GRID, Shape
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.flops import exact_training_flops, training_flops
+from plm_scaling.study.shapes import STUDY_GRID, Shape
 
 OTHER: dict[Objective, Objective] = {"clm": "mlm", "mlm": "clm"}
 FLOPS_TOLERANCE = 0.01  # achieved FLOPs lie this close to the budget
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training run. Every fact that decides its result is a field; the id is a hash of them."""
-
-    objective: str
-    recipe: str
-    size: str
-    layers: int
-    hidden: int
-    ffn: int
-    heads: int
-    n_params: int
-    n_params_total: int
-    tokens: int
-    steps: int
-    batch_rows: int
-    context_length: int
-    flops_budget: float
-    flops: float
-    flops_exact: float
-    corpus: str
-    mixture: dict[str, float]
-    strata: list[str]
-    unique_tokens_limit: float | dict[str, float] | None
-    mask_ratio: float | None
-    masking: str | None
-    init_from: str | None
-    source_flops: float | None
-    seed: int
-    data_seed: int
-    peak_learning_rate: float
-    final_learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    beta1: float
-    beta2: float
-    gradient_clip: float
-    init_std: float
-    precision: str
-    evaluations: int
-    valid_rows: int
-    divergence_loss: float
-    spike_loss: float
-    max_skipped_steps: int
-
-    @property
-    def cell(self) -> str:
-        """Opaque id: ten hex digits of the SHA-256 of the fields."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:10]
-
-    @property
-    def shape(self) -> Shape:
-        """The model's shape."""
-        return Shape(self.layers, self.hidden, self.ffn, self.heads)
-
-    @property
-    def epochs(self) -> float | None:
-        """How often the scarcest source is gone through, as far as a limit is set."""
-        limits = self.unique_tokens_limit
-        if limits is not None and not isinstance(limits, dict):
-            return self.tokens / limits
-        of_source = [self.mixture[s] * self.tokens / limit for s, limit in (limits or {}).items()]
-        return max(of_source, default=None)
-
-    def to_json(self) -> str:
-        """One line of JSON, as the training program takes it."""
-        return json.dumps(vars(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Cell":
-        """Inverse of `to_json`. Raises `SweepError` naming missing or unknown fields."""
-        values: Any = json.loads(text)
-        expected = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != expected:
-            different = expected ^ set(values if isinstance(values, dict) else [])
-            raise SweepError(f"--cell is not a cell of this version; fields differ: {different}")
-        return cls(**values)
 
 
 def plan_cells(config: SweepInputs) -> dict[str, Cell]:

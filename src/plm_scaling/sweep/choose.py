@@ -5,14 +5,14 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from plm_scaling.common.errors import SweepError
+from plm_scaling.common.progress import short_number
 from plm_scaling.config.machine import Machine
-from plm_scaling.errors import SweepError
-from plm_scaling.progress import short_number
-from plm_scaling.sweep.cells import Cell
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.hardware import GPUS
+from plm_scaling.study.layout import Layout, check_layout
+from plm_scaling.study.shapes import VOCABULARY_SIZE
 from plm_scaling.sweep.cost import estimated_hours
-from plm_scaling.sweep.gpus import GPUS
-from plm_scaling.sweep.ladder import VOCABULARY_SIZE
-from plm_scaling.sweep.layout import Layout, check_layout
 from plm_scaling.sweep.memory import process_memory
 
 # Of a GPU's memory as sold; with the 6 % more that most have, a tenth is left for what the estimate

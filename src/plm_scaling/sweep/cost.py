@@ -1,9 +1,10 @@
 """Estimated hours of a cell on the machine of the config."""
 
 from plm_scaling.config.machine import Machine
-from plm_scaling.sweep.cells import Cell, by_size
-from plm_scaling.sweep.gpus import gpu_hours
-from plm_scaling.sweep.layout import Layout
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.hardware import gpu_hours
+from plm_scaling.study.layout import Layout
+from plm_scaling.sweep.cells import by_size
 
 
 def estimated_hours(cell: Cell, layout: Layout, machine: Machine) -> float:

@@ -3,9 +3,9 @@
 import math
 
 from plm_scaling.config.machine import Machine
-from plm_scaling.sweep.cells import Cell
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.layout import Layout
 from plm_scaling.sweep.cost import estimated_hours
-from plm_scaling.sweep.layout import Layout
 from plm_scaling.sweep.memory import checkpoint_bytes, process_memory
 
 CUDA_HOST_BYTES = 8e9  # of a process, assumed: libraries, batches, holes between tensors
@@ -30,14 +30,16 @@ def launcher(layout: Layout, machine: Machine) -> str:
 
     One process is Python itself. On one node torchrun gives each its rank (`--` keeps it from
     taking the program's own options, which it finds ambiguous, for its own), and
-    `plm_scaling.devices` gives the cell GPUs that no other one has; on several that would
+    `plm_scaling.common.devices` gives the cell GPUs that no other one has; on several that would
     need a torchrun on every node and an address for them to meet, so there Slurm starts the
     processes, and the program reads ranks and address from Slurm's variables. srun is told
     everything: inside a job of Snakemake's Slurm plugin it finds nothing but the job's id.
     """
     per_node = processes_per_node(layout, machine)
     if nodes(layout, machine) == 1:
-        own_gpus = "" if layout.backend == "cpu" else f"python -m plm_scaling.devices {per_node} "
+        own_gpus = (
+            "" if layout.backend == "cpu" else f"python -m plm_scaling.common.devices {per_node} "
+        )
         if layout.processes == 1:
             return f"{own_gpus}python"
         return (

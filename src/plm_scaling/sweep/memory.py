@@ -6,9 +6,9 @@ PyTorch saves); docs/training.md has the estimate beside measured runs.
 
 from dataclasses import dataclass, fields
 
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.ladder import VOCABULARY_SIZE
-from plm_scaling.sweep.layout import Layout
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import VOCABULARY_SIZE
 
 # What the process has before a model is built. CPU: resident memory after the imports; CUDA, not
 # measured: context, cuBLAS, and NCCL's buffers where there are several GPUs.

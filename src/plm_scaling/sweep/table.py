@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from plm_scaling.common.files import atomic
+from plm_scaling.common.progress import short_number
 from plm_scaling.config.load import validate_blocks
 from plm_scaling.config.schema import SweepInputs
-from plm_scaling.files import atomic
-from plm_scaling.progress import short_number
-from plm_scaling.sweep.cells import Cell, plan_cells
+from plm_scaling.study.cell import Cell
+from plm_scaling.sweep.cells import plan_cells
 
 logger = logging.getLogger("plm_scaling")
 

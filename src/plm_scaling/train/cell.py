@@ -5,31 +5,31 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from plm_scaling.errors import TrainError
-from plm_scaling.files import write_json
-from plm_scaling.lock import held
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.sweep.layout import Layout, check_layout
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.tokens.manifest import data_sha256
+from plm_scaling.common.errors import TrainError
+from plm_scaling.common.files import write_json
+from plm_scaling.common.lock import held
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.layout import Layout, check_layout
+from plm_scaling.tokens.format.manifest import data_sha256
+from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train import STAGE_VERSION
-from plm_scaling.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from plm_scaling.train.checkpoint_record import DamageError
-from plm_scaling.train.collective import on_first
-from plm_scaling.train.curve import CurveFile
-from plm_scaling.train.engine import make_engine
+from plm_scaling.train.checkpoint.record import DamageError
+from plm_scaling.train.checkpoint.store import load_checkpoint, load_weights, save_checkpoint
+from plm_scaling.train.data.feed import Feed, Prefetched
+from plm_scaling.train.distributed.collective import on_first
+from plm_scaling.train.distributed.process import Process, training_process
+from plm_scaling.train.engine.base import make_engine
 from plm_scaling.train.evaluate import held_out
-from plm_scaling.train.feed import Feed, Prefetched
+from plm_scaling.train.init_from import check_source
 from plm_scaling.train.loop import Loop, Outcome
+from plm_scaling.train.output.curve import CurveFile
+from plm_scaling.train.output.profiling import StepProfile
+from plm_scaling.train.output.progress import CellReporter
+from plm_scaling.train.output.record import result_record
+from plm_scaling.train.output.starts import note_start, read_starts
+from plm_scaling.train.output.throughput import Machine, peak_memory_bytes
 from plm_scaling.train.position import Position, evaluation_step
-from plm_scaling.train.process import Process, training_process
-from plm_scaling.train.profiling import StepProfile
-from plm_scaling.train.record import result_record
-from plm_scaling.train.report import CellReporter
-from plm_scaling.train.source import check_source
-from plm_scaling.train.starts import note_start, read_starts
 from plm_scaling.train.stop import EXIT_STOPPED, stop_request
-from plm_scaling.train.throughput import Machine, peak_memory_bytes
 
 logger = logging.getLogger("plm_scaling")
 

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.train.batches import Batch, batch_of
+from plm_scaling.study.cell import Cell
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.data.batches import Batch, batch_of
 
 SPLITS = ("valid", "ood")
 EVALUATION_ROWS = 32  # rows per forward pass

@@ -6,23 +6,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.train.curve import CurveFile
-from plm_scaling.train.engine import Engine
+from plm_scaling.study.cell import Cell
+from plm_scaling.train.data.feed import Batches
+from plm_scaling.train.distributed.process import Process
+from plm_scaling.train.engine.base import Engine
+from plm_scaling.train.engine.optimizer import learning_rate
 from plm_scaling.train.evaluate import HeldOut
-from plm_scaling.train.feed import Batches
-from plm_scaling.train.optimizer import learning_rate
+from plm_scaling.train.output.curve import CurveFile
+from plm_scaling.train.output.profiling import StepProfile
+from plm_scaling.train.output.progress import CellReporter
+from plm_scaling.train.output.throughput import Machine, Throughput
 from plm_scaling.train.position import (
     Position,
     evaluation_step,
     held_out_divergence,
     too_many_skipped,
 )
-from plm_scaling.train.process import Process
-from plm_scaling.train.profiling import StepProfile
-from plm_scaling.train.report import CellReporter
 from plm_scaling.train.stop import StopRequest
-from plm_scaling.train.throughput import Machine, Throughput
 
 
 @dataclass(frozen=True)

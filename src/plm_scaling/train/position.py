@@ -4,8 +4,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from plm_scaling.sweep.cells import Cell
-from plm_scaling.train.engine import Step
+from plm_scaling.study.cell import Cell
+from plm_scaling.train.engine.base import Step
 
 MEAN_STEPS = 100  # the running mean of the loss is over about so many steps
 SPIKES_AFTER_STEPS = 20  # so many losses are in the mean before it judges one

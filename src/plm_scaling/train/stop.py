@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from plm_scaling import slurm_job
+from plm_scaling.common import slurm_job
 
 # SIGTERM is what batch systems and `kill` send; SIGUSR1 and SIGUSR2 are the usual warnings before
 # the time of a job is over (Slurm's --signal, Grid Engine's -notify, LSF's -wa).

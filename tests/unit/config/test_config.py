@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from plm_scaling.common.errors import ConfigError
 from plm_scaling.config.document import document_config
 from plm_scaling.config.load import read_config, validate_config
 from plm_scaling.config.numbers import Positive
-from plm_scaling.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

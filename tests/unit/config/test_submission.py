@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plm_scaling.common.errors import ConfigError
 from plm_scaling.config.submission import check_submission
-from plm_scaling.errors import ConfigError
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)).filter(bool))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pools import make_pool
 
 from plm_scaling.dedup.assign import OUTCOMES, Drawing, assign, draw, uniform
-from plm_scaling.dedup.pool import Pool
+from plm_scaling.pool.read import Pool
 
 DIGESTS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=50, unique=True)
 

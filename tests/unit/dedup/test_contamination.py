@@ -13,11 +13,11 @@ import stages
 from families import families, family_of
 from pools import make_pool
 
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.dedup.selection import Selection, keys_of, span
+from plm_scaling.common.errors import DedupError
 from plm_scaling.dedup.split_tables import SPLIT_SCHEMA
 from plm_scaling.dedup.split_views import view_of
-from plm_scaling.errors import DedupError
+from plm_scaling.pool.read import Pool
+from plm_scaling.pool.selection import Selection, keys_of, span
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from plm_scaling.dedup.clusters import read_columns
-from plm_scaling.dedup.database import read_chunks, read_index, read_keys, read_sequences
-from plm_scaling.errors import DedupError
+from plm_scaling.common.errors import DedupError
+from plm_scaling.mmseqs.clusters import read_columns
+from plm_scaling.pool.database import read_chunks, read_index, read_keys, read_sequences
 
 
 def write(path: Path, entries: dict[int, bytes]) -> Path:

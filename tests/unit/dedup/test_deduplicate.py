@@ -10,9 +10,9 @@ import stages
 from families import families, family_of, mutate, random_protein
 from pools import make_pool
 
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.dedup.resources import Resources
-from plm_scaling.errors import DedupError
+from plm_scaling.common.errors import DedupError
+from plm_scaling.mmseqs.resources import Resources
+from plm_scaling.pool.read import Pool
 
 SOURCES = ["one", "two"]
 

@@ -15,7 +15,7 @@ import stages
 from families import families
 from pools import make_pool
 
-from plm_scaling.dedup.pool import Pool
+from plm_scaling.pool.read import Pool
 
 RUN = ["--threads", "2", "--memory-mb", "3000", "--mmseqs", "auto"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from plm_scaling.dedup.mmseqs import check_version, find_mmseqs
-from plm_scaling.errors import DedupError
+from plm_scaling.common.errors import DedupError
+from plm_scaling.mmseqs.tool import check_version, find_mmseqs
 
 
 def fake_mmseqs(folder: Path, version: str) -> Path:

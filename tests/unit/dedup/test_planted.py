@@ -28,8 +28,8 @@ from planted import (
 from pools import make_pool
 
 from plm_scaling.dedup.deduplicate import deduplicate
-from plm_scaling.dedup.pool import Pool
 from plm_scaling.dedup.split import split_clusters
+from plm_scaling.pool.read import Pool
 
 N = 3000
 

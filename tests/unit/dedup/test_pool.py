@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool
 
-from plm_scaling.dedup.database import read_sequences
-from plm_scaling.dedup.mmseqs import find_mmseqs
-from plm_scaling.dedup.pool import Pool, write_view
-from plm_scaling.dedup.pooling import pool_part
-from plm_scaling.errors import DedupError
-from plm_scaling.parts import digest, digests, part_of
+from plm_scaling.common.errors import DedupError
+from plm_scaling.common.parts import digest, digests, part_of
+from plm_scaling.mmseqs.tool import find_mmseqs
+from plm_scaling.pool.database import read_sequences
+from plm_scaling.pool.read import Pool, write_view
+from plm_scaling.pool.write import pool_part
 
 SEQUENCES = st.text("ACDEFGHIKLMNPQRSTVWY", min_size=1, max_size=12)
 SOURCES = {

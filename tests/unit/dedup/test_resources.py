@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from plm_scaling import slurm_job
-from plm_scaling.dedup.resources import add_arguments
+from plm_scaling.common import slurm_job
+from plm_scaling.mmseqs.resources import add_arguments
 
 
 @pytest.mark.parametrize(("granted", "used"), [(math.inf, 3000), (2000.0, 2000), (5000.0, 3000)])

@@ -11,12 +11,12 @@ import stages
 from families import Records, families, family_of, mutate, random_protein
 from pools import make_pool, write_clean
 
-from plm_scaling.dedup.database import read_keys
-from plm_scaling.dedup.pool import Pool
+from plm_scaling.common.errors import DedupError
 from plm_scaling.dedup.purge import Purge
-from plm_scaling.dedup.selection import Selection
 from plm_scaling.dedup.split_views import view_of
-from plm_scaling.errors import DedupError
+from plm_scaling.pool.database import read_keys
+from plm_scaling.pool.read import Pool
+from plm_scaling.pool.selection import Selection
 
 SOURCES = ["one", "two"]
 EMPTY = np.empty(0, np.int64)

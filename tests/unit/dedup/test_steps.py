@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plm_scaling.dedup.arrays import new_array
-from plm_scaling.dedup.mmseqs import Mmseqs, find_mmseqs
-from plm_scaling.dedup.resources import MIB, Resources
-from plm_scaling.dedup.steps import Steps
-from plm_scaling.errors import DedupError, LockError
+from plm_scaling.common.errors import DedupError, LockError
+from plm_scaling.mmseqs.resources import MIB, Resources
+from plm_scaling.mmseqs.steps import Steps
+from plm_scaling.mmseqs.tool import Mmseqs, find_mmseqs
+from plm_scaling.pool.arrays import new_array
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def _hold(folder: Path, ready: Any, release: Any) -> None:
 def test_two_runs_do_not_work_in_one_folder(
     tmp_path: Path, tool: Mmseqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plm_scaling.lock.WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("plm_scaling.common.lock.WAIT_SECONDS", 0.3)
     context = multiprocessing.get_context("spawn")
     ready, release = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(tmp_path, ready, release))

@@ -9,12 +9,12 @@ import pandas as pd
 from pools import make_pool
 from splits import read_pool, write_split
 
-from plm_scaling.dedup.pool import Pool
+from plm_scaling.common.parts import part_name
 from plm_scaling.filter.ngram import load_ngram
 from plm_scaling.filter.reference import train_reference
 from plm_scaling.filter.score import score_part
 from plm_scaling.filter.select import select_sequences
-from plm_scaling.parts import part_name
+from plm_scaling.pool.read import Pool
 
 LETTERS = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
 SPLITS = ["train", "valid", "ood", "reference", "dropped"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filtered import Filtered
 
-from plm_scaling.files import sha256_of
+from plm_scaling.common.files import sha256_of
 
 SELECT = [
     *("--min-length", "30", "--max-length", "600", "--max-unknown-fraction", "0.05"),

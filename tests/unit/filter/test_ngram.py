@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plm_scaling.errors import FilterError
+from plm_scaling.common.errors import FilterError
 from plm_scaling.filter import ngram
 from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
 

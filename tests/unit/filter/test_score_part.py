@@ -10,8 +10,8 @@ from filtered import Filtered
 from pools import make_pool
 from splits import write_split
 
-from plm_scaling.errors import FilterError
-from plm_scaling.files import sha256_of
+from plm_scaling.common.errors import FilterError
+from plm_scaling.common.files import sha256_of
 from plm_scaling.filter import ngram
 from plm_scaling.filter.ngram import load_ngram
 from plm_scaling.filter.reference import train_reference

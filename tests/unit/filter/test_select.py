@@ -15,12 +15,12 @@ import pytest
 from filtered import SELECT, Filtered
 from splits import write_split
 
-from plm_scaling.errors import FilterError
-from plm_scaling.files import sha256_of
+from plm_scaling.common.errors import FilterError
+from plm_scaling.common.files import sha256_of
+from plm_scaling.common.parts import part_name
 from plm_scaling.filter.rules import REASONS
 from plm_scaling.filter.score import SCORE_SCHEMA
 from plm_scaling.filter.thresholds import MIN_SEQUENCES
-from plm_scaling.parts import part_name
 
 
 def expected_records(run: Filtered, folder: Path) -> pd.DataFrame:

@@ -9,9 +9,9 @@ import pytest
 from pools import make_pool
 from splits import read_pool
 
-from plm_scaling.dedup.pool import Pool
-from plm_scaling.errors import FilterError
+from plm_scaling.common.errors import FilterError
 from plm_scaling.filter.documents import draw, select_documents
+from plm_scaling.pool.read import Pool
 
 DOCUMENTS = [(f"d{i}", f"def f{i}(x):\rreturn x + {i}") for i in range(400)]
 SOURCES = {"code": DOCUMENTS, "more": [("copy", DOCUMENTS[3][1]), ("own", "print(1)")]}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plm_scaling.errors import FilterError
+from plm_scaling.common.errors import FilterError
 from plm_scaling.filter.thresholds import (
     MIN_SEQUENCES,
     RESOLUTION,

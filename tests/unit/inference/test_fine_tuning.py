@@ -5,7 +5,7 @@ import torch
 from finished_runs import finished_run
 
 from plm_scaling.inference.export import export_cell
-from plm_scaling.tokens.vocabulary import EOD
+from plm_scaling.tokens.format.vocabulary import EOD
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
 ROWS = 8

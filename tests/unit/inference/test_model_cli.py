@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from finished_runs import CONTEXT, SHAPE, finished_run
 
-from plm_scaling import cli
-from plm_scaling.errors import InferenceError, SourceError
+from plm_scaling.cli import main as cli
+from plm_scaling.common.errors import InferenceError, SourceError
 from plm_scaling.inference.embed import embed_fasta
 from plm_scaling.inference.embedder import Embedder
 from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.score import score_fasta
 from plm_scaling.inference.scorer import Scorer
-from plm_scaling.tokens.vocabulary import STANDARD, encode
+from plm_scaling.tokens.format.vocabulary import STANDARD, encode
 
 
 def proteins():
@@ -251,7 +251,7 @@ def test_chunks_hold_about_as_many_residues_as_asked_for(tmp_path):
 def test_help_does_not_wait_for_torch(command):
     program = (
         "import sys\n"
-        "from plm_scaling.cli import main\n"
+        "from plm_scaling.cli.main import main\n"
         f"sys.argv = ['plm-scaling', *{command}, '--help']\n"
         "try: main()\n"
         "finally: assert not {'torch', 'megatron', 'pyarrow'} & set(sys.modules)\n"

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from finished_runs import finished_run
 
-from plm_scaling.errors import InferenceError, PlmScalingError
+from plm_scaling.common.errors import InferenceError, PlmScalingError
 from plm_scaling.inference.run import find_run, open_run
 
 

@@ -8,14 +8,14 @@ import torch
 from corpora import pack_rows
 from finished_runs import CONTEXT, finished_run
 
-from plm_scaling.errors import InferenceError
+from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.scorer import Scorer, clm_scorer
 from plm_scaling.inference.windows import windows
-from plm_scaling.tokens.packing import segment_bounds
-from plm_scaling.tokens.vocabulary import EOD, MASK, PAD, RESIDUE_ID, STANDARD, encode
-from plm_scaling.train.batches import causal_batch
-from plm_scaling.train.losses import model_logits, model_losses
+from plm_scaling.tokens.format.packing import segment_bounds
+from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD, RESIDUE_ID, STANDARD, encode
+from plm_scaling.train.data.batches import causal_batch
+from plm_scaling.train.model.losses import model_logits, model_losses
 
 
 def random_sequences(n, seed):

@@ -7,9 +7,9 @@ from training import result_of, small_cell, trained
 
 from plm_scaling.inference.export import export_cell
 from plm_scaling.inference.run import open_run
-from plm_scaling.tokens.dataset import TokenCorpus
+from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train.evaluate import held_out, loss_sums, mean_losses
-from plm_scaling.train.losses import model_losses
+from plm_scaling.train.model.losses import model_losses
 
 
 @pytest.mark.parametrize(("objective", "recipe"), [("clm", "prenorm"), ("mlm", "study")])

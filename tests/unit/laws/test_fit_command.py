@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import plm_scaling.laws
-from plm_scaling.cli import main
+from plm_scaling.cli.main import main
 from plm_scaling.laws.result import SCHEMA, read_law
 
 

@@ -4,8 +4,8 @@ import jsonschema
 import pytest
 import synthetic
 
-from plm_scaling.errors import LawError
-from plm_scaling.files import sha256_of
+from plm_scaling.common.errors import LawError
+from plm_scaling.common.files import sha256_of
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.result import SCHEMA, read_law
 from plm_scaling.runs.collect import collect_runs, read_sweep

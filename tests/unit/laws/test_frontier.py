@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from synthetic import Surface
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.frontier import fit_frontier, frontier_points
-from plm_scaling.laws.frontier_envelope import build_envelope
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.frontier.envelope import build_envelope
+from plm_scaling.laws.frontier.fit import fit_frontier, frontier_points
 
 SURFACE = Surface()
 BUDGETS = np.geomspace(3e11, 3e13, 9)

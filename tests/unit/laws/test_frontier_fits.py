@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from plm_scaling.laws.frontier_fits import fit_linear, fit_log
+from plm_scaling.laws.frontier.variants import fit_linear, fit_log
 
 
 @pytest.mark.parametrize("exponent", [0.578, 0.776, -0.0249, 1.9, -2.2])

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.frontier import fit_frontier, frontier_points
-from plm_scaling.laws.frontier_fits import fit_linear, fit_log
-from plm_scaling.laws.frontier_published import (
+from plm_scaling.cheng2024.frontier import (
     PETAFLOP_DAY,
     notebook_envelope,
     notebook_points,
     published_variants,
     read_minima,
 )
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.frontier.fit import fit_frontier, frontier_points
+from plm_scaling.laws.frontier.variants import fit_linear, fit_log
 
 MINIMA = Path(__file__).resolve().parents[3] / "resources/published/minima.tsv"
 

@@ -8,9 +8,9 @@ from test_frontier import ends_only, sweep
 from test_joint import CLM, MLM, law
 from test_mask_ratio import RATIOS, losses
 
-from plm_scaling.laws.frontier import fit_frontier
-from plm_scaling.laws.joint import fit_joint
-from plm_scaling.laws.mask_ratio import fit_mask_ratio
+from plm_scaling.laws.frontier.fit import fit_frontier
+from plm_scaling.laws.joint.fit import fit_joint
+from plm_scaling.laws.mask_ratio.fit import fit_mask_ratio
 from plm_scaling.laws.result import SCHEMA, LawResult
 
 CURVES = ends_only(sweep(0.002))

@@ -8,7 +8,7 @@ import pytest
 from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
 
 import plm_scaling.laws
-from plm_scaling.errors import LawError
+from plm_scaling.common.errors import LawError
 from plm_scaling.laws import (
     fit_frontier,
     fit_isoflop,
@@ -18,10 +18,10 @@ from plm_scaling.laws import (
     fit_repeated,
     fit_transfer,
 )
-from plm_scaling.laws.parametric_checks import check_published_row
-from plm_scaling.laws.repeated_curves import RepeatedCurve
-from plm_scaling.laws.repeated_sizes import fit_repeated_curves
-from plm_scaling.laws.transfer_pairs import Curve, TransferPair
+from plm_scaling.laws.parametric.checks import check_published_row
+from plm_scaling.laws.repeated.curves import RepeatedCurve
+from plm_scaling.laws.repeated.sizes import fit_repeated_curves
+from plm_scaling.laws.transfer.pairs import Curve, TransferPair
 
 RNG = np.random.default_rng(5)
 ROW = {"E": 1.6, "A": 30.0, "B": 130.0, "alpha": 0.34, "beta": 0.36}

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.budgets import group_budgets
-from plm_scaling.laws.isoflop import fit_isoflop
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.isoflop.fit import fit_isoflop
+from plm_scaling.laws.stats.budgets import group_budgets
 
 SYMMETRIC = Surface(E=1.6, A=30.0, alpha=0.34, B=60.0, beta=0.34)
 

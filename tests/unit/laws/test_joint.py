@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.frontier_table import frontier_rows
-from plm_scaling.laws.joint import fit_joint
-from plm_scaling.laws.joint_pair import columns, compute_sum, resample_from_frontier, size_for
-from plm_scaling.laws.power import PowerLaw, fit_power_law, fit_power_laws
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.joint.fit import fit_joint
+from plm_scaling.laws.joint.pair import columns, compute_sum, resample_from_frontier, size_for
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.stats.frontier_table import frontier_rows
+from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws
 
 
 def law(k, a):

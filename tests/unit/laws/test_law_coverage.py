@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
 
-from plm_scaling.laws.isoflop import fit_isoflop
-from plm_scaling.laws.parametric import fit_parametric
+from plm_scaling.laws.isoflop.fit import fit_isoflop
+from plm_scaling.laws.parametric.fit import fit_parametric
 
 
 @pytest.mark.slow

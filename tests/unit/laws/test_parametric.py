@@ -7,14 +7,14 @@ from reference_fits import lbfgsb
 from scipy.optimize import nnls
 from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws import surface as model
-from plm_scaling.laws.derivatives import derivatives
-from plm_scaling.laws.descent import descend
-from plm_scaling.laws.intervals import multiplicities
-from plm_scaling.laws.optima import exponent_grid, find_optima, resample_optima
-from plm_scaling.laws.parametric import fit_parametric, predict_loss
-from plm_scaling.laws.parametric_checks import check_published_row
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.parametric import surface as model
+from plm_scaling.laws.parametric.checks import check_published_row
+from plm_scaling.laws.parametric.derivatives import derivatives
+from plm_scaling.laws.parametric.descent import descend
+from plm_scaling.laws.parametric.fit import fit_parametric, predict_loss
+from plm_scaling.laws.parametric.optima import exponent_grid, find_optima, resample_optima
+from plm_scaling.laws.stats.intervals import multiplicities
 
 BUDGETS = np.geomspace(1e10, 1e14, 6)
 

@@ -2,9 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.budgets import group_budgets, move_to_budgets
-from plm_scaling.laws.noise import loss_noise, scatter
+from plm_scaling.common.errors import LawError
 from plm_scaling.laws.points import (
     isoflop_points,
     near_frontier,
@@ -12,6 +10,8 @@ from plm_scaling.laws.points import (
     not_usable,
     parametric_points,
 )
+from plm_scaling.laws.stats.budgets import group_budgets, move_to_budgets
+from plm_scaling.laws.stats.noise import loss_noise, scatter
 
 
 def table(**changes):

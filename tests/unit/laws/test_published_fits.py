@@ -12,14 +12,14 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from plm_scaling.laws.frontier_published import notebook_envelope, notebook_points
-from plm_scaling.laws.intervals import place
-from plm_scaling.laws.isoflop import fit_isoflop
-from plm_scaling.laws.noise import scatter
-from plm_scaling.laws.parametric import fit_parametric
-from plm_scaling.laws.parametric_checks import check_published_row
+from plm_scaling.cheng2024.frontier import notebook_envelope, notebook_points
+from plm_scaling.laws.isoflop.fit import fit_isoflop
+from plm_scaling.laws.parametric.checks import check_published_row
+from plm_scaling.laws.parametric.fit import fit_parametric
 from plm_scaling.laws.points import isoflop_points, near_frontier, parametric_points
 from plm_scaling.laws.result import SCHEMA
+from plm_scaling.laws.stats.intervals import place
+from plm_scaling.laws.stats.noise import scatter
 
 # §3.2: vertex N in millions and its 95 % interval, by budget
 VERTICES = {

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.repeated import fit_repeated
-from plm_scaling.laws.repeated_model import (
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.repeated.endpoints import fit_repeated
+from plm_scaling.laws.repeated.model import (
     effective_params,
     effective_tokens,
     lowest_on_grid,
@@ -11,7 +11,7 @@ from plm_scaling.laws.repeated_model import (
     optimal_params,
     r_grid,
 )
-from plm_scaling.laws.repeated_overfit import fit_overfit
+from plm_scaling.laws.repeated.overfit import fit_overfit
 
 BASE = {"E": 1.8, "A": 500.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
 R_D, R_N = 15.387756, 5.309743  # Muennighoff et al. 2023, fitted constants of their law

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from published import Published
 
-from plm_scaling.errors import LawError
-from plm_scaling.laws.blocks import block_length, moving_blocks, noise_of
-from plm_scaling.laws.repeated_curves import RepeatedCurve
-from plm_scaling.laws.repeated_model import effective_tokens
-from plm_scaling.laws.repeated_reference import fit_reference
-from plm_scaling.laws.repeated_runs import (
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.repeated.curves import RepeatedCurve
+from plm_scaling.laws.repeated.fit import (
     fit_repeated_runs,
     repeated_curve_points,
     repeated_points,
 )
-from plm_scaling.laws.repeated_sizes import fit_repeated_curves
+from plm_scaling.laws.repeated.model import effective_tokens
+from plm_scaling.laws.repeated.reference import fit_reference
+from plm_scaling.laws.repeated.sizes import fit_repeated_curves
 from plm_scaling.laws.result import SCHEMA
+from plm_scaling.laws.stats.blocks import block_length, moving_blocks, noise_of
 
 U, FLOOR, DROP, BETA = 15e9, 1.9, 900.0, 0.33
 OFFSET, R_D = 0.035, 8.0

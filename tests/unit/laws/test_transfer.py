@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from published import Published
 
-from plm_scaling.errors import LawError
+from plm_scaling.common.errors import LawError
 from plm_scaling.laws.result import SCHEMA
-from plm_scaling.laws.transfer import fit_transfer, fit_transfer_runs
-from plm_scaling.laws.transfer_pairs import Curve, transfer_points
-from plm_scaling.laws.transfer_split import best_split
-from plm_scaling.laws.transferred_tokens import match_pairs, smooth_at
+from plm_scaling.laws.transfer.fit import fit_transfer, fit_transfer_runs
+from plm_scaling.laws.transfer.pairs import Curve, transfer_points
+from plm_scaling.laws.transfer.split import best_split
+from plm_scaling.laws.transfer.tokens import match_pairs, smooth_at
 
 K, A, B = 2e5, 0.16, 0.37  # of D_t
 SIZES = np.geomspace(3e7, 1.2e9, 5)

@@ -6,8 +6,8 @@ from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
 from test_repeated import BASE, study
 
 from plm_scaling.laws import fit_frontier, fit_isoflop, fit_parametric, fit_repeated, read_law
-from plm_scaling.laws.intervals import overlap, percentile_interval, place
 from plm_scaling.laws.result import Equation, LawResult, write_law
+from plm_scaling.laws.stats.intervals import overlap, percentile_interval, place
 from plm_scaling.laws.verdict import around
 
 # three budgets of a surface with a = 0.538 and a noise of 0.006 nats: C, six N, six losses

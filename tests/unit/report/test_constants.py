@@ -1,9 +1,9 @@
 import pytest
 
-from plm_scaling.errors import PlmScalingError
+from plm_scaling.cheng2024.constants import INPUT_COLUMNS, compare_constants, last_digit, look_up
+from plm_scaling.cheng2024.findings import published_findings
+from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.laws.result import Equation, LawResult
-from plm_scaling.report.constants import INPUT_COLUMNS, compare_constants, last_digit, look_up
-from plm_scaling.report.published_findings import published_findings
 
 
 def isoflop(a=0.6, interval=(0.55, 0.65), **details):

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from plm_scaling.errors import PlmScalingError
+from plm_scaling.cheng2024.page import make_published_report
+from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures import PUBLISHED_FIGURES
 from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.fit import fit_law
-from plm_scaling.report.published import make_published_report
 
 ROOT = Path(__file__).resolve().parents[3]
 CONSTANTS = ROOT / "resources/published/constants.tsv"

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import study
 
-from plm_scaling.errors import LawError, PlmScalingError
+from plm_scaling.common.errors import LawError, PlmScalingError
 from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.result import read_law, write_law

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from plm_scaling.errors import RunsError
-from plm_scaling.files import sha256_of
+from plm_scaling.common.errors import RunsError
+from plm_scaling.common.files import sha256_of
 from plm_scaling.runs.collect import collect_runs, read_sweep
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import CURVE_SCHEMA, RUN_COLUMNS, read_runs

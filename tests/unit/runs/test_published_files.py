@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from plm_scaling.errors import RunsError
-from plm_scaling.runs.published.curves import read_curve, same_run
-from plm_scaling.runs.published.names import read_name
-from plm_scaling.runs.published.sizes import SIZES
+from plm_scaling.cheng2024.curves import read_curve, same_run
+from plm_scaling.cheng2024.names import read_name
+from plm_scaling.cheng2024.sizes import SIZES
+from plm_scaling.common.errors import RunsError
 
 SWEEP = "data/training_logs/{model}_valid/approach3_flops/{folder}/run-{model}_{stem}"
 TAG = "-tag-lm-loss-validation_valid_lm loss validation vs gigaflos (without embeddings).csv"

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from plm_scaling.errors import RunsError
-from plm_scaling.runs.published.curves import read_curve
-from plm_scaling.runs.published.gather import gather
-from plm_scaling.runs.published.table import run_row, seeds
+from plm_scaling.cheng2024.curves import read_curve
+from plm_scaling.cheng2024.gather import gather
+from plm_scaling.cheng2024.table import run_row, seeds
+from plm_scaling.common.errors import RunsError
 
 INTERVAL = 300 * 512 * 1024  # tokens per evaluation
 UR50 = "data/training_logs/ur50_all1ep_valid_loss/{folder}/run-mlm_154M_{name}"

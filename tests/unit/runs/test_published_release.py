@@ -7,8 +7,8 @@ import tarfile
 import pytest
 from source_tables import write_table
 
-from plm_scaling.errors import RunsError, SourceError
-from plm_scaling.runs.published.release import fetch_release, read_list, read_release
+from plm_scaling.cheng2024.release import fetch_release, read_list, read_release
+from plm_scaling.common.errors import RunsError, SourceError
 
 CONTENT = {
     "data/training_logs/a/one.csv": b"Wall time,Step,Value\n1,2,3\n",

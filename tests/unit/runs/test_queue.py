@@ -2,7 +2,7 @@
 
 import pytest
 
-from plm_scaling.errors import RunsError
+from plm_scaling.common.errors import RunsError
 from plm_scaling.runs.queue import FORMAT, QueuedJob, queue_text, queued_jobs
 
 LINES = """\

@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from plm_scaling.errors import RunsError
+from plm_scaling.common.errors import RunsError
 from plm_scaling.runs.tables import RUN_COLUMNS, read_curve, read_runs, write_runs
 
 

@@ -3,7 +3,7 @@
 import pytest
 import synthetic
 
-from plm_scaling.cli import main
+from plm_scaling.cli.main import main
 
 FAILED = """\
 [Sun Nov 22 11:02:12 2026]

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from source_tables import write_table
 
-from plm_scaling.dedup.pooling import pool_part
-from plm_scaling.errors import SourceError
-from plm_scaling.parts import digests, part_name, part_of
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.parts import digests, part_name, part_of
+from plm_scaling.pool.write import pool_part
 from plm_scaling.sources import clean, part_files, unique
 from plm_scaling.sources.clean import clean_source
 from plm_scaling.sources.raw_files import record_of

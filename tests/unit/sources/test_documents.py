@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from archives import tar_bytes, write_tar
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources import documents
 from plm_scaling.sources.documents import read_documents
 

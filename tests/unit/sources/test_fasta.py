@@ -11,7 +11,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources import fasta
 from plm_scaling.sources.fasta import RESIDUES as KNOWN
 from plm_scaling.sources.fasta import read_fasta

@@ -17,7 +17,7 @@ from fetching import CONTENT, LENGTH, OTHER, WITH_CHECKSUM, fetch, fetch_fails
 from misbehaving import Server
 from source_tables import write_table
 
-from plm_scaling.errors import LockError, SourceError
+from plm_scaling.common.errors import LockError, SourceError
 from plm_scaling.sources import partial
 from plm_scaling.sources.fetch import fetch_source
 from plm_scaling.sources.raw_files import record_of
@@ -81,7 +81,7 @@ def test_fetch_reports_share_and_rate(
     tmp_path: Path, server: Server, caplog: pytest.LogCaptureFixture, monkeypatch
 ) -> None:
     clock = iter(range(0, 10_000_000, 6))
-    monkeypatch.setattr("plm_scaling.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("plm_scaling.common.progress.time.monotonic", lambda: next(clock))
     server.page("/good", CONTENT)
     with caplog.at_level(logging.INFO, "plm_scaling"):
         fetch(tmp_path, server.url("/good"))

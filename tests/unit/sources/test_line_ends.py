@@ -16,8 +16,8 @@ from plm_scaling.sources.fasta import read_fasta
 from plm_scaling.sources.records import Records
 from plm_scaling.sources.table import find_source
 from plm_scaling.sources.uniref_xml import read_uniref
-from plm_scaling.tokens import fasta as tokens
-from plm_scaling.tokens import vocabulary
+from plm_scaling.tokens.format import vocabulary
+from plm_scaling.tokens.write import fasta as tokens
 
 ENDS = [b"\n", b"\r\n", b"\r", b"\r\r\n"]
 CHUNK_BYTES = [1, 2, 3, 5, 16, 1 << 20]

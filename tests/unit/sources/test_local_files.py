@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from source_tables import local_row, write_table
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.local_files import watched_file
 from plm_scaling.sources.table import find_source
 

@@ -11,8 +11,8 @@ from fetching import CONTENT, LENGTH, WITH_CHECKSUM, fetch
 from misbehaving import Server
 from source_tables import write_table
 
-from plm_scaling.errors import SourceError
-from plm_scaling.files import read_json
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.files import read_json
 from plm_scaling.sources import raw_files
 from plm_scaling.sources.clean import clean_source
 from plm_scaling.sources.raw_files import record_of, verify_raw

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from source_tables import write_table
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.table import COLUMNS, find_file, find_source, read_sources
 
 GOOD = {"name": "good", "url": "https://a.org/g.gz", "mirror": "http://b.org/g.gz"}

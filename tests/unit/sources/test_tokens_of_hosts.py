@@ -14,7 +14,7 @@ from fetching import CONTENT, WITH_CHECKSUM, fetch
 from misbehaving import Server, serving
 from source_tables import write_table
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.web import token_variable
 
 TOKEN = "hf_s3cret-T0ken"

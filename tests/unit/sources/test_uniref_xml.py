@@ -6,7 +6,7 @@ from archives import tar_bytes, write_tar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plm_scaling.errors import SourceError
+from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.uniref_xml import read_uniref
 
 HEAD = b"""<?xml version="1.0" encoding="ISO-8859-1" ?>

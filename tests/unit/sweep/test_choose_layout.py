@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import machine
 
+from plm_scaling.common.errors import SweepError
 from plm_scaling.config.load import read_config
-from plm_scaling.errors import SweepError
+from plm_scaling.study.hardware import GPUS
+from plm_scaling.study.layout import Layout, check_layout
+from plm_scaling.study.shapes import STUDY_GRID, Shape
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import MAX_PASS_TOKENS, USABLE_SHARE, choose_layout, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
-from plm_scaling.sweep.gpus import GPUS
-from plm_scaling.sweep.ladder import STUDY_GRID, Shape
-from plm_scaling.sweep.layout import Layout, check_layout
 from plm_scaling.sweep.memory import process_memory
 
 

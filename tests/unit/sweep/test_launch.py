@@ -4,10 +4,10 @@ import pytest
 from cell_fixtures import cell_of
 from machines import machine
 
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import STUDY_GRID, Shape
 from plm_scaling.sweep.cost import estimated_hours
-from plm_scaling.sweep.ladder import STUDY_GRID, Shape
 from plm_scaling.sweep.launch import launcher, resources
-from plm_scaling.sweep.layout import Layout
 from plm_scaling.sweep.memory import process_memory
 
 GPU_CELL = cell_of(
@@ -27,7 +27,7 @@ def gpus(data, tensor=1):
 def test_one_process_is_python_and_several_on_a_node_are_torchruns():
     where = machine()
     assert launcher(Layout("cpu", 1, 1, 1, 1, "none"), where) == "python"
-    reserved = "python -m plm_scaling.devices"
+    reserved = "python -m plm_scaling.common.devices"
     assert launcher(gpus(1), where) == f"{reserved} 1 python"
     for layout, count in ((gpus(2, tensor=4), 8), (Layout("cpu", 1, 1, 12, 1, "none"), 12)):
         command = launcher(layout, where)

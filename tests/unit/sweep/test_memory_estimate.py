@@ -16,16 +16,16 @@ from corpora import write_corpus
 from cuda_shim import cuda_on_cpu
 from forks import run_job
 
-from plm_scaling.sweep.ladder import STUDY_GRID, Shape
-from plm_scaling.sweep.layout import Layout
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import STUDY_GRID, Shape
 from plm_scaling.sweep.memory import checkpoint_bytes, process_memory, saved_bytes_per_token
-from plm_scaling.tokens.vocabulary import EOD
-from plm_scaling.train.batches import batch_of
-from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
-from plm_scaling.train.engine import make_engine
-from plm_scaling.train.losses import model_losses
-from plm_scaling.train.model import build_model
-from plm_scaling.train.process import training_process
+from plm_scaling.tokens.format.vocabulary import EOD
+from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
+from plm_scaling.train.data.batches import batch_of
+from plm_scaling.train.distributed.process import training_process
+from plm_scaling.train.engine.base import make_engine
+from plm_scaling.train.model.builder import build_model
+from plm_scaling.train.model.losses import model_losses
 
 ONE = Layout("cpu", 1, 1, 1, 8, "none")
 

@@ -7,11 +7,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plm_scaling.common.errors import SweepError
 from plm_scaling.config.load import read_config, validate_config
-from plm_scaling.errors import SweepError
-from plm_scaling.sweep.cells import Cell, plan_cells
-from plm_scaling.sweep.flops import exact_training_flops, training_flops
-from plm_scaling.sweep.ladder import STUDY_GRID, Shape
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.flops import exact_training_flops, training_flops
+from plm_scaling.study.shapes import STUDY_GRID, Shape
+from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.table import read_sweep, write_sweep
 
 # N = GFLOPs·1e9 / (6·tokens) of the paired exports in the study's released logs (Cheng et al. 2024,

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import yaml
 
+from plm_scaling.common.errors import ConfigError
 from plm_scaling.config.load import read_config, validate_config
-from plm_scaling.errors import ConfigError
 from plm_scaling.sweep.bill import bill
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.table import read_sweep, write_sweep

@@ -10,9 +10,9 @@ from corpora import write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plm_scaling.errors import TokenError
-from plm_scaling.tokens.dataset import TokenCorpus, apportion
-from plm_scaling.tokens.shards import open_shard
+from plm_scaling.common.errors import TokenError
+from plm_scaling.tokens.format.shards import open_shard
+from plm_scaling.tokens.read.dataset import TokenCorpus, apportion
 
 SHARD = "protein/part-0000/train-a-kept-00000.arrow"
 

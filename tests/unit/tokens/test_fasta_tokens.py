@@ -14,14 +14,14 @@ from corpora import random_sequences, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plm_scaling import data_cli
-from plm_scaling.errors import SourceError, TokenError
-from plm_scaling.tokens import fasta
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.tokens.fasta import tokenize_fasta, tokens_of
-from plm_scaling.tokens.inspect import inspect_tokens
-from plm_scaling.tokens.packing import segment_bounds
-from plm_scaling.tokens.vocabulary import RESIDUES, decode, encode
+from plm_scaling.cli import data as data_cli
+from plm_scaling.common.errors import SourceError, TokenError
+from plm_scaling.tokens.format.packing import segment_bounds
+from plm_scaling.tokens.format.vocabulary import RESIDUES, decode, encode
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.tokens.read.inspect import inspect_tokens
+from plm_scaling.tokens.write import fasta
+from plm_scaling.tokens.write.fasta import tokenize_fasta, tokens_of
 
 TEXT = "".join(
     f">{i} some protein > of something\n{s[:60]}\n{s[60:]}\n"

@@ -11,9 +11,9 @@ from corpora import write_corpus, write_tokens
 from pools import make_pool
 from selections import select
 
-from plm_scaling.errors import TokenError
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.tokens.merge import merge_tokens
+from plm_scaling.common.errors import TokenError
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.tokens.write.merge import merge_tokens
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pools import make_pool
 from selections import select
 
-from plm_scaling.errors import TokenError
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.tokens.interleave import Interleaving
-from plm_scaling.tokens.permutation import permute
+from plm_scaling.common.errors import TokenError
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.tokens.read.interleave import Interleaving
+from plm_scaling.tokens.read.permutation import permute
 
 STUDY = [8.5, 19.5, 19.5, 52.5]
 MIXTURE = {"a": 0.3, "b": 0.7}

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plm_scaling.tokens import packing
-from plm_scaling.tokens.packing import pack, plan, row_lengths, segment_bounds
-from plm_scaling.tokens.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES, TABLES
+from plm_scaling.tokens.format import packing
+from plm_scaling.tokens.format.packing import pack, plan, row_lengths, segment_bounds
+from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES, TABLES
 
 # A sequence, how often it comes, and whether something lies between it and the next one.
 entries = st.lists(

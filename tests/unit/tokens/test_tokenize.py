@@ -13,13 +13,13 @@ from corpora import random_sequences, write_tokens
 from pools import make_pool
 from selections import select
 
-from plm_scaling.errors import TokenError
-from plm_scaling.files import sha256_of
-from plm_scaling.tokens import groups, tokenize
-from plm_scaling.tokens.packing import segment_bounds
-from plm_scaling.tokens.shards import open_shard
-from plm_scaling.tokens.tokenize import tokenize_part
-from plm_scaling.tokens.vocabulary import EOD, decode
+from plm_scaling.common.errors import TokenError
+from plm_scaling.common.files import sha256_of
+from plm_scaling.tokens.format.packing import segment_bounds
+from plm_scaling.tokens.format.shards import open_shard
+from plm_scaling.tokens.format.vocabulary import EOD, decode
+from plm_scaling.tokens.write import groups, tokenize
+from plm_scaling.tokens.write.tokenize import tokenize_part
 
 Place = tuple[str, str]
 Records = dict[str, list[tuple[str, str]]]
@@ -230,9 +230,9 @@ def test_tokens_impossible_numbers_are_refused(
 MEASURE = """
 import re, sys
 from pathlib import Path
-from plm_scaling import rows
-from plm_scaling.tokens import groups
-from plm_scaling.tokens.tokenize import tokenize_part
+from plm_scaling.common import rows
+from plm_scaling.tokens.write import groups
+from plm_scaling.tokens.write.tokenize import tokenize_part
 rows.ROWS_PER_GROUP, groups.GROUP_RECORDS = 1 << 14, 1 << 12
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

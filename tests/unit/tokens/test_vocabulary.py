@@ -9,8 +9,8 @@ from Bio.Data.IUPACData import extended_protein_letters, protein_letters
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plm_scaling.tokens import vocabulary
-from plm_scaling.tokens.vocabulary import EOD, PAD, TABLES, UNK, decode, encode
+from plm_scaling.tokens.format import vocabulary
+from plm_scaling.tokens.format.vocabulary import EOD, PAD, TABLES, UNK, decode, encode
 
 END = b"\n\0"
 PRINTABLE = "".join(map(chr, range(32, 127)))

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from plm_scaling.tokens.vocabulary import EOD, MASK, PAD
-from plm_scaling.train.batches import causal_batch, masked_batch
+from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD
+from plm_scaling.train.data.batches import causal_batch, masked_batch
 
 
 def row(*tokens, width=10):

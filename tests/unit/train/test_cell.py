@@ -9,9 +9,9 @@ import pytest
 from corpora import write_corpus
 from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, trained
 
-from plm_scaling.errors import LockError, SweepError, TokenError, TrainError
-from plm_scaling.lock import held
-from plm_scaling.sweep.layout import Layout
+from plm_scaling.common.errors import LockError, SweepError, TokenError, TrainError
+from plm_scaling.common.lock import held
+from plm_scaling.study.layout import Layout
 from plm_scaling.train.loop import Loop
 
 
@@ -83,7 +83,7 @@ def test_cell_with_another_seed_has_other_losses(cell, manifest, unbroken, tmp_p
 def test_second_copy_of_a_cell_sees_the_first_and_writes_nothing(
     cell, manifest, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("plm_scaling.lock.WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("plm_scaling.common.lock.WAIT_SECONDS", 0.3)
     folder = result_of(cell, tmp_path).parent
     with (
         held(folder / "lock"),

@@ -27,10 +27,10 @@ from megatron.core.dist_checkpointing.validation import StrictHandling
 from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
-from plm_scaling.errors import TrainError
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from plm_scaling.train.process import cpu_process
+from plm_scaling.common.errors import TrainError
+from plm_scaling.study.shapes import Shape
+from plm_scaling.train.checkpoint.store import load_checkpoint, load_weights, save_checkpoint
+from plm_scaling.train.distributed.process import cpu_process
 
 FILES = [".metadata", "__0_0.distcp", "checkpoint.json", "common.pt", "metadata.json"]
 

@@ -16,9 +16,9 @@ from checkpointing import IDENTITY, assert_filled, filled
 from clean import SKIPPED, main, report, run_checks
 from forks import exit_code, fork, run_job
 
-from plm_scaling.errors import TrainError
-from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
-from plm_scaling.train.process import cpu_process
+from plm_scaling.common.errors import TrainError
+from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
+from plm_scaling.train.distributed.process import cpu_process
 
 KILLED = 9  # exit code of a process that ends itself where it would have been killed
 

@@ -10,10 +10,10 @@ from checkpointing import IDENTITY, SHAPE, Training, assert_same, filled
 from clean import main, report, run_checks
 from forks import run_job
 
-from plm_scaling.errors import TrainError
-from plm_scaling.sweep.layout import Layout
-from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
-from plm_scaling.train.process import training_process
+from plm_scaling.common.errors import TrainError
+from plm_scaling.study.layout import Layout
+from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
+from plm_scaling.train.distributed.process import training_process
 
 RECIPES = ("study", "prenorm")
 

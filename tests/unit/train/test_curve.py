@@ -7,9 +7,9 @@ from checkpointing import sign
 from corpora import write_corpus
 from training import asked_to_stop, result_of, run_cell, small_cell, trained
 
-from plm_scaling.errors import TrainError
-from plm_scaling.files import sha256_of
-from plm_scaling.train.curve import COLUMNS, CurveFile
+from plm_scaling.common.errors import TrainError
+from plm_scaling.common.files import sha256_of
+from plm_scaling.train.output.curve import COLUMNS, CurveFile
 
 
 def row(step):

@@ -10,13 +10,13 @@ from cell_fixtures import cell_of
 from cuda_shim import cuda_on_cpu
 from forks import run_job
 
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.sweep.layout import Layout
-from plm_scaling.tokens.vocabulary import EOD, PAD
-from plm_scaling.train.batches import batch_of
-from plm_scaling.train.losses import model_losses
-from plm_scaling.train.model import build_model
-from plm_scaling.train.process import training_process
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import Shape
+from plm_scaling.tokens.format.vocabulary import EOD, PAD
+from plm_scaling.train.data.batches import batch_of
+from plm_scaling.train.distributed.process import training_process
+from plm_scaling.train.model.builder import build_model
+from plm_scaling.train.model.losses import model_losses
 
 SHAPE = Shape(layers=2, hidden=24, ffn=40, heads=2)
 KINDS = [(recipe, objective) for recipe in ("study", "prenorm") for objective in ("clm", "mlm")]

@@ -11,13 +11,13 @@ from corpora import random_sequences, write_corpus, write_tokens
 from pools import make_pool
 from selections import select
 
+from plm_scaling.common.errors import TokenError
 from plm_scaling.config.load import read_config
-from plm_scaling.errors import TokenError
+from plm_scaling.study.shapes import Shape
 from plm_scaling.sweep.cells import make_cell
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.tokens.dataset import TokenCorpus
+from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train import evaluate
-from plm_scaling.train.batches import causal_batch
+from plm_scaling.train.data.batches import causal_batch
 from plm_scaling.train.evaluate import held_out, loss_sums, mean_losses
 
 N_SEQUENCES = {"large": 900, "small": 12, "tiny": 1}

@@ -6,10 +6,10 @@ import torch
 from plain_models import angles, turn
 from torch.nn.functional import gelu, silu
 
-from plm_scaling.train.attention import grouped_attention
-from plm_scaling.train.functions import GatedActivation, RmsNorm, RotaryAttention
-from plm_scaling.train.fused import _gated, turned
-from plm_scaling.train.segments import Segments
+from plm_scaling.train.model.attention import grouped_attention
+from plm_scaling.train.model.functions import GatedActivation, RmsNorm, RotaryAttention
+from plm_scaling.train.model.fused import _gated, turned
+from plm_scaling.train.model.segments import Segments
 
 HEADS, CHANNELS = 2, 6
 

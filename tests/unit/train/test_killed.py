@@ -11,8 +11,8 @@ from corpora import write_corpus
 from forks import exit_code, fork, start_job
 from training import curve_of, result_of, run_cell, small_cell, trained
 
-from plm_scaling.files import read_json
-from plm_scaling.sweep.layout import Layout
+from plm_scaling.common.files import read_json
+from plm_scaling.study.layout import Layout
 from plm_scaling.train.stop import EXIT_STOPPED, SIGNALS
 
 KILLS = 20

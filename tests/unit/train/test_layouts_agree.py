@@ -12,17 +12,17 @@ from cuda_shim import cuda_on_cpu
 from forks import run_job
 from training import asked_to_stop, curve_of, result_of, run_cell, small_cell
 
-from plm_scaling.errors import TrainError
-from plm_scaling.files import read_json
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.sweep.layout import Layout
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.train.checkpoint import load_weights
-from plm_scaling.train.engine import make_engine
+from plm_scaling.common.errors import TrainError
+from plm_scaling.common.files import read_json
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import Shape
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.checkpoint.store import load_weights
+from plm_scaling.train.data.feed import Feed
+from plm_scaling.train.distributed.process import training_process
+from plm_scaling.train.engine.base import make_engine
+from plm_scaling.train.engine.optimizer import learning_rate
 from plm_scaling.train.evaluate import held_out
-from plm_scaling.train.feed import Feed
-from plm_scaling.train.optimizer import learning_rate
-from plm_scaling.train.process import training_process
 
 STEPS = 50
 ONE = Layout("cpu", 1, 1, 1, 4, "none")

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from plm_scaling.errors import TrainError
-from plm_scaling.tokens.vocabulary import EOD, MASK, PAD
-from plm_scaling.train.masking import MASKINGS
+from plm_scaling.common.errors import TrainError
+from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD
+from plm_scaling.train.data.masking import MASKINGS
 
 kinds = st.sampled_from(sorted(MASKINGS))
 tokens = st.sampled_from([*range(1, 27), EOD, EOD, EOD])

@@ -10,15 +10,15 @@ from cell_fixtures import cell_of
 from plain_models import logits_of
 from torch.utils.flop_counter import FlopCounterMode
 
-from plm_scaling.errors import TrainError
-from plm_scaling.sweep.flops import exact_training_flops
-from plm_scaling.sweep.ladder import STUDY_GRID, VOCABULARY_SIZE, Shape
-from plm_scaling.sweep.layout import Layout
-from plm_scaling.tokens.vocabulary import EOD, PAD, PADDED_SIZE
-from plm_scaling.train.batches import Batch, batch_of, causal_batch, masked_batch
-from plm_scaling.train.losses import model_logits, model_losses
-from plm_scaling.train.model import build_model
-from plm_scaling.train.process import cpu_process
+from plm_scaling.common.errors import TrainError
+from plm_scaling.study.flops import exact_training_flops
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import STUDY_GRID, VOCABULARY_SIZE, Shape
+from plm_scaling.tokens.format.vocabulary import EOD, PAD, PADDED_SIZE
+from plm_scaling.train.data.batches import Batch, batch_of, causal_batch, masked_batch
+from plm_scaling.train.distributed.process import cpu_process
+from plm_scaling.train.model.builder import build_model
+from plm_scaling.train.model.losses import model_logits, model_losses
 
 SHAPE = Shape(layers=2, hidden=24, ffn=40, heads=3)
 WIDTH = 32

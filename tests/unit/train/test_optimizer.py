@@ -8,7 +8,7 @@ import torch
 
 from plm_scaling.config.load import read_config
 from plm_scaling.sweep.cells import plan_cells
-from plm_scaling.train.optimizer import learning_rate, make_optimizer
+from plm_scaling.train.engine.optimizer import learning_rate, make_optimizer
 
 
 @pytest.fixture(scope="module")

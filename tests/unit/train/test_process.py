@@ -2,8 +2,8 @@
 
 import pytest
 
-from plm_scaling.train.process import Place, first_host
-from plm_scaling.train.throughput import gpu_named
+from plm_scaling.train.distributed.process import Place, first_host
+from plm_scaling.train.output.throughput import gpu_named
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
 TORCHRUN |= {"MASTER_ADDR": "gpu07", "MASTER_PORT": "2345"}

@@ -13,18 +13,19 @@ from forks import run_job
 from megatron.core.distributed import DistributedDataParallelConfig
 from training import asked_to_stop, run_cell, small_cell
 
-from plm_scaling.errors import TrainError
-from plm_scaling.sweep.ladder import Shape
-from plm_scaling.sweep.layout import Layout
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.train import engine_cuda, sharded_cuda
-from plm_scaling.train.adamw_cuda import TENSORS
-from plm_scaling.train.checkpoint import load_checkpoint, save_checkpoint
-from plm_scaling.train.engine import make_engine
+from plm_scaling.common.errors import TrainError
+from plm_scaling.study.layout import Layout
+from plm_scaling.study.shapes import Shape
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.checkpoint import sharded_cuda
+from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
+from plm_scaling.train.data.feed import Feed
+from plm_scaling.train.distributed.process import training_process
+from plm_scaling.train.engine import cuda as engine_cuda
+from plm_scaling.train.engine.adamw_cuda import TENSORS
+from plm_scaling.train.engine.base import make_engine
+from plm_scaling.train.engine.optimizer import learning_rate
 from plm_scaling.train.evaluate import held_out
-from plm_scaling.train.feed import Feed
-from plm_scaling.train.optimizer import learning_rate
-from plm_scaling.train.process import training_process
 
 STEPS, HALF = 8, 4
 SHAPE = Shape(2, 24, 62, 2)

@@ -10,11 +10,11 @@ import torch
 from corpora import write_corpus
 from training import asked_to_stop, result_of, run_cell, small_cell, trained, whole
 
-from plm_scaling.tokens.dataset import TokenCorpus
-from plm_scaling.train import feed
-from plm_scaling.train.engine import make_engine
-from plm_scaling.train.feed import Feed, Prefetched
-from plm_scaling.train.process import training_process
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.data import feed
+from plm_scaling.train.data.feed import Feed, Prefetched
+from plm_scaling.train.distributed.process import training_process
+from plm_scaling.train.engine.base import make_engine
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from corpora import write_corpus
 from training import result_of, run_cell, small_cell, trained
 
-from plm_scaling.errors import TrainError
+from plm_scaling.common.errors import TrainError
 from plm_scaling.sweep.cells import OTHER
 
 NO_STEP = 1e-12  # a learning rate that leaves weights as they are

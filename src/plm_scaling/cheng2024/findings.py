@@ -1,0 +1,225 @@
+"""What the published logs show, in sentences made from the law files and the constants."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from plm_scaling.common.progress import short_count
+from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.stats.intervals import percent, place
+from plm_scaling.report.findings import Finding
+
+OBJECTIVES = ("clm", "mlm")
+VERDICTS = {
+    "global_optimum": "is the best fit",
+    "local_optimum": "is a local optimum whose objective is {ratio:.1f} times that of the best fit",
+    "no_optimum": "has an objective {ratio:.1f} times that of the best fit, and is not even a "
+    "local optimum: a descent from it ends at the best fit",
+}
+
+PLACES = {
+    "inside": "inside",
+    "below": "below it",
+    "above": "above it",
+    "at the lower end of": "at its lower end",
+    "at the upper end of": "at its upper end",
+}
+
+
+def published_findings(laws: Mapping[str, LawResult], constants: pd.DataFrame) -> list[Finding]:
+    """The headline findings; `laws` by '{objective}.{law}', a law that is absent says nothing."""
+    found = [_reproduction(constants)]
+    for objective in OBJECTIVES:
+        for make, law in (
+            (_exponent, "isoflop"),
+            (_parametric, "parametric"),
+            (_repeated, "repeated"),
+            (_transfer, "transfer"),
+            (_mask_ratio, "mask_ratio"),
+        ):
+            if f"{objective}.{law}" in laws:
+                found.append(make(laws[f"{objective}.{law}"], constants))
+    return found
+
+
+def _reproduction(constants: pd.DataFrame) -> Finding:
+    """How many constants their own procedure gives again, and how many lie in our intervals."""
+    asked = constants["by_their_procedure"].notna()
+    again = asked & constants["verdict"].str.contains("^Reproduced", regex=True)
+    close = asked & (constants["relative_difference"].abs() <= 0.01) & ~again
+    ours = constants["low"].notna() & constants["published"].str.fullmatch(r"[\d.eE+-]+")
+    ours &= ~constants["published"].str.contains(r"\d-\d", regex=True)
+    inside = ours & constants["verdict"].str.contains("Inside our interval", regex=False)
+    at_end = ours & constants["verdict"].str.contains("end of our interval", regex=False)
+    near = f", {close.sum()} more to within 1 %" if close.any() else ""
+    others = constants.loc[asked & ~again & ~close, "name"].value_counts()
+    rest = "; the others: " + ", ".join(f"{n} of {name}" for name, n in others.items())
+    sentence = (
+        f"Of {asked.sum()} published constants that the released logs allow to be worked out again "
+        f"by the study's own procedure, {again.sum()} come out as printed{near}"
+        f"{rest if len(others) else ''}. "
+        f"{inside.sum()} of {ours.sum()} lie inside the intervals of our fits"
+        f"{f', {at_end.sum()} at an end of them' if at_end.any() else ''}."
+    )
+    return Finding("all", True, sentence, [])
+
+
+def _exponent(law: LawResult, constants: pd.DataFrame) -> Finding:
+    equation = law.equations["N"]
+    a, interval = equation.parameters["a"], equation.interval["a"]
+    if a is None or interval is None:
+        return Finding(law.objective, False, "The IsoFLOP runs give no exponent.", law.warnings)
+    row = constants[
+        (constants["name"] == "Table 2")
+        & (constants["objective"] == law.objective)
+        & (constants["symbol"] == "N: exponent")
+    ]
+    said = ""
+    if len(row):
+        published = float(row["published"].iloc[0])
+        said = f"; the published {published:g} lies {PLACES[place(published, interval)]}"
+    sentence = (
+        f"N_opt grows as C^{a:.2f} ({percent(equation.level)} interval {interval[0]:.2f} to "
+        f"{interval[1]:.2f}{said}): ten times the compute calls for a model {10**a:.1f}× as large "
+        f"and {10 ** (1 - a):.1f}× the tokens."
+    )
+    return Finding(law.objective, law.status == "converged", sentence, [])
+
+
+def row_checks(law: LawResult) -> list[dict[str, Any]]:
+    """What Table A9's row is on one or more sets of runs (`check_published_row`)."""
+    checks = law.details.get("published") or []
+    return checks if isinstance(checks, list) else [checks]
+
+
+def row_sentence(check: Mapping[str, Any]) -> str:
+    """What a published parametric row is on one set of runs."""
+    where = check.get("source", "the final points of the corrected runs")
+    verdict = VERDICTS[check["verdict"]].format(ratio=check["ratio_to_best"])
+    return f"On {where} ({check['n_points']} points) the row of Table A9 {verdict}."
+
+
+def _parametric(law: LawResult, _: pd.DataFrame) -> Finding:
+    sentences = [row_sentence(check) for check in row_checks(law)]
+    profile = law.details["profile_E"]
+    if not profile["identified"]:
+        low, high = profile["flat_range"]
+        sentences.append(
+            f"The irreducible loss E is not identified: any value from {low:.2f} to {high:.2f} "
+            f"nats fits as well to {percent(profile['flat_threshold'])}."
+        )
+    notes = []
+    near = law.details.get("near_frontier", {})
+    if near.get("equations"):
+        one, other = law.equations["N"], near["equations"]["N"]
+        ends = [one.interval["a"], other["interval"]["a"]]
+        if one.parameters["a"] is not None and other["a"] is not None and None not in ends:
+            notes.append(
+                f"The implied exponent of N is {one.parameters['a']:.2f} ({ends[0][0]:.2f} to "
+                f"{ends[0][1]:.2f}) from all {law.n_points} runs and {other['a']:.2f} "
+                f"({ends[1][0]:.2f} to {ends[1][1]:.2f}) from the {near['n_points']} within "
+                f"{near['within']:g} nats of the frontier."
+            )
+    notes += _dearest(law, near)
+    return Finding(law.objective, law.status == "converged", " ".join(sentences), notes)
+
+
+def _dearest(law: LawResult, near: Mapping[str, Any]) -> list[str]:
+    """How the dearest run was predicted from cheaper ones."""
+    for check in (law.details.get("held_out", {}), near.get("held_out", {})):
+        runs = check.get("runs") or []
+        if runs:
+            run = max(runs, key=lambda row: row["flops"])
+            off = run["predicted"] - run["measured"]
+            return [
+                f"Fitted to runs of at most {max(check['fitted_on_flops']):.2g} FLOPs, the form "
+                f"gives the run of {short_count(run['n_params'])} parameters a loss of "
+                f"{run['predicted']:.3f}; it reached {run['measured']:.3f}, {abs(off):.3f} nats "
+                f"{'below' if off > 0 else 'above'}."
+            ]
+    return []
+
+
+def _repeated(law: LawResult, _: pd.DataFrame) -> Finding:
+    sizes = law.details.get("sizes", [])
+    good = [size for size in sizes if size["status"] != "not_identified"]
+    bad = [size for size in sizes if size["status"] == "not_identified"]
+    joint = law.details.get("joint", {})
+    sentences = []
+    if good and joint.get("R_D") is not None:
+        low, high = joint["interval"] or (None, None)
+        spread = f" ({_open(low)} to {_open(high)})" if joint["interval"] else ""
+        worth = [s["effective_over_unique_at_end"] for s in good]
+        worth = [w for w in worth if w is not None]
+        epochs = max(size["epochs"] for size in good)
+        sentences.append(
+            f"Repeated tokens lose their worth with R* = {joint['R_D']:.1f}{spread} at "
+            f"{_names(good)} parameters: {epochs:.0f} epochs are worth "
+            f"{min(worth):.1f} to {max(worth):.1f} epochs of fresh tokens."
+        )
+    if bad:
+        rise = max(size["excess"]["kappa"] for size in bad)
+        sentences.append(
+            f"At {_names(bad)} parameters ({len(bad)} of {len(sizes)} runs) no R* exists, as the "
+            f"loss turns up again; an additive c·R^κ follows it, with κ up to {rise:.1f}."
+        )
+    return Finding(law.objective, not bad and bool(good), " ".join(sentences), [])
+
+
+def _as_sentence(warning: str) -> str:
+    return f"{warning[0].upper()}{warning[1:]}."
+
+
+def _open(end: float | None) -> str:
+    return "open" if end is None else f"{end:.1f}"
+
+
+def _names(sizes: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(short_count(size["n_params"]) for size in sizes))
+    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
+
+
+def _transfer(law: LawResult, _: pd.DataFrame) -> Finding:
+    pairs = sorted(law.details["pairs"], key=lambda pair: pair["n_params"])
+    other = {"clm": "MLM", "mlm": "CLM"}[law.objective]
+    first, last = pairs[0], pairs[-1]
+    ratios = [pair["compute_ratio"] for pair in pairs if pair["compute_ratio"] is not None]
+    sentence = (
+        f"Starting from {other} lowers the loss by {first['gain_nats']:.3f} nats at "
+        f"{short_count(first['n_params'])} and {last['gain_nats']:.3f} at "
+        f"{short_count(last['n_params'])}"
+    )
+    pays = bool(ratios) and min(ratios) > 1
+    if ratios:
+        verdict = "pays" if pays else "does not pay" if max(ratios) < 1 else "pays at some sizes"
+        sentence += (
+            f", and {verdict}: all compute counted, it is worth {min(ratios):.2f} to "
+            f"{max(ratios):.2f} times as much spent from scratch."
+        )
+    else:
+        sentence += "."
+    share = law.details["split"]["best_share"]
+    note = "The best split of a budget is not identified: no sweep over shares was released."
+    notes = [note] if share is None else [f"The best share for {other} is {share:.2f}."]
+    return Finding(law.objective, pays, sentence, notes)
+
+
+def _mask_ratio(law: LawResult, _: pd.DataFrame) -> Finding:
+    equation = law.equations["L"]
+    ratio, interval = equation.parameters["ratio"], equation.interval["ratio"]
+    if ratio is None or interval is None:
+        return Finding(law.objective, False, "The runs show no best mask ratio.", law.warnings)
+    alike = [
+        {row["mask_ratio"] for row in size["ratios"] if row["within_noise"]}
+        for size in law.details["sizes"]
+    ]
+    common = sorted(set.intersection(*alike))
+    sentence = (
+        f"The best mask ratio is {100 * ratio:.1f} % ({100 * interval[0]:.1f} to "
+        f"{100 * interval[1]:.1f} %); within noise at every size: "
+        f"{', '.join(f'{100 * r:.0f} %' for r in common)}."
+    )
+    return Finding(
+        law.objective, law.status == "converged", sentence, [_as_sentence(law.warnings[0])]
+    )

@@ -1,0 +1,107 @@
+"""The released logs as the tables of this stage: runs, curves and an audit of every file."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from plm_scaling.cheng2024.axes import CONTEXT
+from plm_scaling.cheng2024.curves import Curve, read_curve
+from plm_scaling.cheng2024.gather import Run, gather
+from plm_scaling.cheng2024.notebook import notebook_points
+from plm_scaling.cheng2024.release import read_list, read_release
+from plm_scaling.cheng2024.table import run_row, seeds
+from plm_scaling.common.files import atomic
+from plm_scaling.runs.tables import RUN_COLUMNS, write_curves
+
+logger = logging.getLogger("plm_scaling")
+
+FILES = Path(__file__).parents[1] / "published/files.tsv"
+PUBLISHED_COLUMNS = (*RUN_COLUMNS, "experiment", "notes")
+AUDIT_COLUMNS = ("path", "sha256", "run_id", "kind", "axis", "used", "notes")
+
+
+def import_published(
+    logs: Path,
+    out_runs: Path,
+    out_curves: Path,
+    out_audit: Path,
+    out_notebook: Path | None = None,
+) -> None:
+    """Write the released logs in the folder `logs` as tables; docs/files.md has their columns.
+
+    `out_notebook`, if given, receives the raw points of the study's own procedure. Raises RunsError
+    naming the files that are missing, changed, not of the release or not understood.
+    """
+    contents = read_release(logs, read_list(FILES))
+    curves = [read_curve(path, content) for path, content in sorted(contents.items())]
+    runs, without_run = gather(curves)
+    rows = [run_row(run, seed) for run, seed in zip(runs, seeds(runs), strict=True)]
+    names = [str(row["run_id"]) for row in rows]
+    write_curves(
+        out_curves,
+        {name: _points(run, row) for name, run, row in zip(names, runs, rows, strict=True)},
+    )
+    if out_notebook is not None:
+        with atomic(out_notebook) as temporary:
+            pq.write_table(notebook_points(contents.items()), temporary)
+    _write(out_audit, AUDIT_COLUMNS, _audit(curves, runs, names, without_run))
+    _write(out_runs, PUBLISHED_COLUMNS, rows)
+    usable = sum(not row["excluded"] for row in rows)
+    logger.info("[published] %d files, %d runs, %d usable", len(contents), len(rows), usable)
+
+
+def _points(run: Run, row: dict[str, Any]) -> pd.DataFrame:
+    """The validation and, where logged, training points of a run, as in `curves.parquet`."""
+    tokens_per_step = run.curve.axis.batch_rows * CONTEXT  # a training log does not say its batch
+    parts = [
+        pd.DataFrame(
+            {
+                "step": curve.tokens // tokens_per_step,
+                "tokens": curve.tokens,
+                "flops": 6.0 * row["n_params"] * curve.tokens,
+                "split": curve.named.split,
+                "loss": curve.loss,
+            }
+        )
+        for curve in (run.curve, run.training)
+        if curve is not None
+    ]
+    return pd.concat(parts)
+
+
+def _audit(
+    curves: Sequence[Curve], runs: Sequence[Run], names: Sequence[str], without_run: dict[str, str]
+) -> list[dict[str, object]]:
+    """One row per file: the run it belongs to, whether its points are used, and why not."""
+    run_ids, unused = {}, dict(without_run)
+    for name, run in zip(names, runs, strict=True):
+        for curve in (*run.files, *([run.training] if run.training else [])):
+            run_ids[curve.named.path] = name
+        unused |= run.why
+    rows: list[dict[str, object]] = []
+    for curve in curves:
+        path = curve.named.path
+        kind = "train" if curve.named.split == "train" else "validation"
+        rows.append(
+            {
+                "path": path,
+                "sha256": curve.sha256,
+                "run_id": run_ids.get(path, ""),
+                "kind": "perplexity" if curve.named.perplexity else kind,
+                "axis": curve.named.axis,
+                "used": "no" if path in unused else "yes",
+                "notes": "; ".join(filter(None, [unused.get(path), *curve.notes])),
+            }
+        )
+    return rows
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """A CSV of exactly these columns; None becomes an empty cell."""
+    cells = [["" if row[name] is None else row[name] for name in columns] for row in rows]
+    with atomic(path) as temporary:
+        pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(temporary, index=False)

@@ -1,0 +1,132 @@
+"""Held-out loss of runs on repeated tokens beside runs of the same size on fresh ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator
+
+from plm_scaling.common.progress import short_count
+from plm_scaling.figures.style import CYCLE, GREY, panels, style
+from plm_scaling.laws.result import LawResult
+
+COLUMNS = ("objective", "run_id", "corpus", "repeated", "n_params", "unique_tokens")
+STRETCHES = 130  # means of the evaluations in each are drawn: the noise of one hides the gap
+FROM_EPOCHS = 0.5  # the loss is drawn from here on; before it falls out of any useful scale
+BILLION = 1e9
+DASHES = (0, (4, 1.3))
+SAME_SIZE = 1.03  # the study's fresh and repeated runs of one size differ by 2 % in N
+
+
+def ur50_unimeta_table(
+    runs: pd.DataFrame, curves: pd.DataFrame, laws: Sequence[LawResult]
+) -> pd.DataFrame:
+    """Mean tokens and loss of stretches of each curve that a repeated law compares.
+
+    `laws` are repeated laws fitted to curves; a fresh run that serves several repeated ones is
+    listed once. Loss in nats/token; epochs are passes over the unique tokens of the repeated run.
+    """
+    facts = runs.set_index("run_id")
+    valid = curves[(curves["split"] == "valid") & curves["loss"].notna()]
+    parts: list[pd.DataFrame] = []
+    for law in laws:
+        drawn: set[str] = set()
+        for size in law.details.get("sizes", []):
+            for run_id, repeated in ((size["fresh_run_id"], False), (size["run_id"], True)):
+                if run_id in drawn:
+                    continue
+                drawn.add(run_id)
+                head = {
+                    "objective": law.objective,
+                    "run_id": run_id,
+                    "corpus": facts.loc[run_id, "corpus"],
+                    "repeated": repeated,
+                    "n_params": facts.loc[run_id, "n_params"],
+                    "unique_tokens": size["unique_tokens"],
+                }
+                curve = _stretches(valid[valid["run_id"] == run_id])
+                parts.append(curve.assign(**head, epochs=curve["tokens"] / size["unique_tokens"]))
+    columns = [*COLUMNS, "tokens", "epochs", "loss"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _stretches(curve: pd.DataFrame) -> pd.DataFrame:
+    """Means of `tokens` and `loss` over STRETCHES parts of a curve, even in tokens."""
+    place = np.ceil(curve["tokens"] / curve["tokens"].max() * STRETCHES)
+    return curve.groupby(place)[["tokens", "loss"]].mean().reset_index(drop=True)
+
+
+def ur50_unimeta(table: pd.DataFrame) -> Figure:
+    """One panel per objective; colour is the size, dashed lines repeat their tokens."""
+    objectives = sorted(table["objective"].unique())
+    groups = _sizes(table)
+    with style():
+        figure, axes = panels(len(objectives), 3.1)
+        for ax, objective in zip(axes, objectives, strict=True):
+            part = table[table["objective"] == objective]
+            shown = part[part["epochs"] >= FROM_EPOCHS]
+            for _, run in part.groupby("run_id", sort=False):
+                ax.plot(
+                    run["tokens"] / BILLION,
+                    run["loss"],
+                    linestyle=DASHES if run["repeated"].iloc[0] else "-",
+                    color=groups[float(run["n_params"].iloc[0])][0],
+                    linewidth=1.3,
+                )
+            low, high = float(shown["loss"].min()), float(shown["loss"].max())
+            ax.set_ylim(low - 0.03 * (high - low), high)
+            ax.set_xlim(0, float(part["tokens"].max()) / BILLION)
+            ax.set_title(objective.upper())
+            ax.set_ylabel("validation loss (nats/token)")
+            _mark_epochs(ax, float(part["unique_tokens"].iloc[0]) / BILLION)
+        axes[-1].set_xlabel("training tokens (billions)")
+        figure.legend(handles=_handles(table, groups), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _sizes(table: pd.DataFrame) -> dict[float, tuple[str, str]]:
+    """Colour and label by N; sizes within 3 % share them."""
+    found: dict[float, tuple[str, str]] = {}
+    group: list[float] = []
+    groups: list[list[float]] = []
+    for n in sorted(table["n_params"].unique()):
+        if not group or n > group[0] * SAME_SIZE:
+            group = []
+            groups.append(group)
+        group.append(float(n))
+    for number, members in enumerate(groups):
+        label = "/".join(dict.fromkeys(short_count(n) for n in members))
+        found |= dict.fromkeys(members, (CYCLE[number % len(CYCLE)], f"N = {label}"))
+    return found
+
+
+def _mark_epochs(ax: Axes, unique: float) -> None:
+    """A second axis in epochs of the repeated corpus, with a line at each."""
+
+    def to_epochs(tokens: Any) -> Any:
+        return tokens / unique
+
+    def to_tokens(epochs: Any) -> Any:
+        return epochs * unique
+
+    top = ax.secondary_xaxis("top", functions=(to_epochs, to_tokens))
+    top.xaxis.set_major_locator(MultipleLocator(1))
+    top.set_xlabel("epochs of the repeated data", fontsize=8)
+    top.tick_params(labelsize=8, length=2)
+    ax.grid(False, axis="x")
+    for epoch in np.arange(1, ax.get_xlim()[1] / unique):
+        ax.axvline(epoch * unique, color="#e4e4e4", linewidth=0.6, zorder=0)
+
+
+def _handles(table: pd.DataFrame, groups: dict[float, tuple[str, str]]) -> list[Any]:
+    looks = dict.fromkeys(groups.values())
+    handles = [Line2D([], [], color=colour, label=label) for colour, label in looks]
+    fresh = ", ".join(sorted(table.loc[~table["repeated"].astype(bool), "corpus"].unique()))
+    again = ", ".join(sorted(table.loc[table["repeated"].astype(bool), "corpus"].unique()))
+    handles.append(Line2D([], [], color=GREY, label=f"fresh tokens ({fresh})"))
+    dashes = Line2D([], [], color=GREY, linestyle=DASHES, label=f"repeated ({again})")
+    return [*handles, dashes]

@@ -1,0 +1,1 @@
+"""The `plm-scaling` command."""

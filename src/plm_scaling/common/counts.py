@@ -1,0 +1,60 @@
+"""counts.tsv: what entered a stage, what stayed and what was dropped, per source and reason.
+
+Columns: stage, source, reason, sequences, residues. Reasons are `in`, `kept`, the drop reasons and,
+outside the sum, other facts, whose reason starts with `handled:`.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pandas as pd
+
+from plm_scaling.common.files import atomic
+
+COLUMNS = ["stage", "source", "reason", "sequences", "residues"]
+
+
+class Counts:
+    """Counts of one stage; `write` refuses a table in which in ≠ kept + dropped."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self._cells: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+
+    def add(self, source: str, reason: str, sequences: int, residues: int) -> None:
+        """Count `sequences` more records of `residues` residues in all."""
+        cell = self._cells[source, reason]
+        cell[0] += int(sequences)
+        cell[1] += int(residues)
+
+    def get(self, source: str, reason: str) -> tuple[int, int]:
+        """Sequences and residues counted so far for a source and reason."""
+        sequences, residues = self._cells.get((source, reason), (0, 0))
+        return sequences, residues
+
+    def reasons(self, source: str) -> list[str]:
+        """The reasons counted so far for a source."""
+        return [reason for name, reason in self._cells if name == source]
+
+    def table(self) -> pd.DataFrame:
+        """All rows, in the order in which they were first counted; raises if they do not add up."""
+        rows = [(self.stage, *key, *cell) for key, cell in self._cells.items()]
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        check(table)
+        return table
+
+    def write(self, path: Path) -> None:
+        """Write the table as TSV, whole or not at all."""
+        table = self.table()
+        with atomic(path) as temporary:
+            table.to_csv(temporary, sep="\t", index=False)
+
+
+def check(table: pd.DataFrame) -> None:
+    """Raise `AssertionError` unless in = kept + dropped for every source (a bug, not bad input)."""
+    entered = table[~table.reason.str.startswith("handled:")]
+    for source, rows in entered.groupby("source"):
+        totals = rows.groupby("reason")[["sequences", "residues"]].sum()
+        out = totals.drop(index="in").sum()
+        if not (totals.loc["in"] == out).all():
+            raise AssertionError(f"counts of {source} do not add up: {totals.to_dict()}")

@@ -1,0 +1,53 @@
+"""One exception class per area.
+
+Every message says what is wrong, where (file, record, key or line) and what to do. Programs print
+the message alone and exit with 1; the traceback goes to the log (see `plm_scaling.common.program`).
+"""
+
+
+class PlmScalingError(Exception):
+    """Base of every error that a user can mend."""
+
+
+class LockError(PlmScalingError):
+    """Another process writes the same files, or nothing can be written there."""
+
+
+class ConfigError(PlmScalingError):
+    """The config does not follow the schema."""
+
+
+class SourceError(PlmScalingError):
+    """A source table, download or FASTA file is unusable."""
+
+
+class DedupError(PlmScalingError):
+    """MMseqs2 is missing, of another version or failed; or the split is contaminated."""
+
+
+class FilterError(PlmScalingError):
+    """Scoring or selection cannot be done as asked."""
+
+
+class TokenError(PlmScalingError):
+    """A token shard or manifest is damaged or does not fit."""
+
+
+class SweepError(PlmScalingError):
+    """A cell of the sweep cannot be planned as asked."""
+
+
+class TrainError(PlmScalingError):
+    """A cell cannot be trained or resumed as asked."""
+
+
+class RunsError(PlmScalingError):
+    """A run record or table is missing or malformed."""
+
+
+class LawError(PlmScalingError):
+    """A law cannot be fitted to the given runs."""
+
+
+class InferenceError(PlmScalingError):
+    """A trained cell cannot be scored with, exported or used otherwise as asked."""

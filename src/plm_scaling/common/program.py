@@ -1,0 +1,71 @@
+"""What every program in `scripts/` shares: arguments, log file, one message on failure."""
+
+import argparse
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from plm_scaling.common.errors import PlmScalingError
+
+logger = logging.getLogger("plm_scaling")
+
+
+def _say_nothing_of_interrupts(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+
+
+# Ctrl-C reaches every running program; who pressed it needs no traceback from each. Set here and
+# not in `run`, so that it holds during the seconds that the imports of a trainer take.
+sys.excepthook = _say_nothing_of_interrupts
+
+
+def run(function: Callable[..., Any], parser: argparse.ArgumentParser, rank: int = 0) -> None:
+    """Parse the arguments, call `function` with them by name, and exit.
+
+    `--log FILE` is added to every program: the log receives everything, the terminal only
+    progress (level INFO). A `PlmScalingError` ends the program with exit code 1 and its message;
+    so does any other exception, with the traceback in the log (on the terminal without `--log`).
+    Of a job of several processes, those with a `rank` above 0 log to FILE.RANK and say nothing but
+    warnings and errors.
+    """
+    parser.add_argument("--log", type=Path, help="also write messages and tracebacks to this file")
+    arguments = vars(parser.parse_args())
+    log = arguments.pop("log")
+    if rank and log is not None:
+        log = log.with_name(f"{log.name}.{rank}")
+    start_logging(log, logging.WARNING if rank else logging.INFO)
+    logger.debug("command: %s", " ".join(sys.argv))
+    try:
+        function(**arguments)
+    except PlmScalingError as error:
+        logger.debug("%s", traceback.format_exc())
+        logger.error("error: %s", error)
+        sys.exit(1)
+    except Exception as error:
+        if log is None:
+            raise
+        logger.debug("%s", traceback.format_exc())
+        logger.error("error: %s: %s (traceback in %s)", type(error).__name__, error, log)
+        sys.exit(1)
+
+
+def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
+    """Send `terminal_level` and above to the terminal and everything to `log`."""
+    logger.setLevel(logging.DEBUG)
+    logger.handlers.clear()
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(terminal_level)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(terminal)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(log, mode="w")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(file)

@@ -1,0 +1,1 @@
+"""The lower envelope of learning curves over compute."""

@@ -1,0 +1,1 @@
+"""Minima over size at equal compute, and the power laws through them."""

@@ -1,0 +1,69 @@
+"""What parabolas get wrong even without noise, on the sizes and budgets at hand.
+
+A quadratic in ln N is exact only at the minimum: on wide or off-centre grids, or where α ≠ β, its
+vertex is off, and differently so in each budget, which tilts the exponent. The size of that is
+found by simulation: the parametric surface is fitted to the runs of the windows, its losses without
+noise at the same N and C go through the same parabolas, and the vertices are compared with the
+surface's own optimum (Hoffmann et al. 2022 eq. 4).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from plm_scaling.laws.isoflop.parabola import Parabola, vertices
+from plm_scaling.laws.parametric.implied import implied_allocation
+from plm_scaling.laws.parametric.optima import find_optima
+from plm_scaling.laws.parametric.surface import NAMES, Surface
+from plm_scaling.laws.stats.power import fit_power_law
+
+MIN_RUNS = 6
+HUBER_DELTA = 1e-3
+
+
+def parabola_bias(accepted: list[Parabola]) -> dict[str, Any]:
+    """Bias (parabola − surface) of the exponent a and of ln N at each vertex, and the surface."""
+    if len(accepted) < 2:
+        return _none("fewer than two minima")
+    n = np.concatenate([p.n_params[p.used] for p in accepted])
+    c = np.concatenate([np.full(p.used.sum(), p.budget) for p in accepted])
+    loss = np.concatenate([p.loss[p.used] for p in accepted])
+    d = c / (6 * n)
+    if len(np.unique(np.stack([n, d]), axis=1).T) < MIN_RUNS:
+        return _none("fewer than six distinct runs")
+    surface = Surface.of(n, d, loss, HUBER_DELTA)
+    optima = find_optima(surface)
+    if not optima:
+        return _none("no surface could be fitted")
+    theta = optima[0].theta
+    natural = surface.natural(theta)
+    law = implied_allocation(natural[None])
+    if not np.isfinite(law.log_k[0]):
+        return _none("the fitted surface has no optimum: one of its terms vanished")
+    simulated = np.exp(surface.log_prediction(theta[None])[0])
+    budgets = np.array([p.budget for p in accepted])
+    log_n, start = [], 0
+    for p in accepted:
+        if p.fit is None:
+            continue
+        stop = start + len(p.fit.fitted)
+        coefficients = p.fit.solver @ simulated[start:stop]
+        log_n.append(vertices(coefficients[None, :], p.fit.centre)[0][0])
+        start = stop
+    if not np.isfinite(log_n).all():
+        return _none("a parabola through the fitted surface does not open upwards")
+    truth = law.log_k[0] + law.exponent[0] * np.log(budgets)
+    exponent = fit_power_law(budgets, np.exp(log_n)).exponent
+    return {
+        "status": "done",
+        "a": float(exponent - law.exponent[0]),
+        "log_n": [
+            {"flops": float(c), "bias": float(found - true)}
+            for c, found, true in zip(budgets, log_n, truth, strict=True)
+        ],
+        "surface": dict(zip(NAMES, map(float, natural), strict=True)),
+    }
+
+
+def _none(why: str) -> dict[str, Any]:
+    return {"status": "not_available", "why": why}

@@ -1,0 +1,228 @@
+"""Compute-optimal sizes from IsoFLOP parabolas (approach 2 of Hoffmann et al. 2022).
+
+In each budget C a quadratic in ln N is fitted to the losses near the lowest; its vertex is N_opt,
+with D_opt = C/(6·N_opt). N = k·C^a, D = k·C^b and L = k·C^c are lines through the logarithms of the
+accepted vertices; a + b = 1 by construction. A vertex outside the sizes used is no minimum.
+
+Runs a few per cent off their budget are moved to it along the slope of the lowest losses in C. Only
+runs within a window of the lowest loss are used, because far wings bend the parabola. How intervals
+are made is said in `isoflop_resample`, what they do not cover is measured in `isoflop_bias`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.checks import check_runs, compute_warning
+from plm_scaling.laws.isoflop.bias import parabola_bias
+from plm_scaling.laws.isoflop.parabola import MIN_SIZES, WINDOW, Parabola, fit_parabola
+from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR, resample_vertices
+from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.stats.budgets import REACH, TOLERANCE, group_budgets, move_to_budgets
+from plm_scaling.laws.stats.frontier_table import frontier_rows
+from plm_scaling.laws.stats.intervals import (
+    Floats,
+    Interval,
+    check_settings,
+    percent,
+    percentile_interval,
+)
+from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equation
+
+METHOD = (
+    "quadratic in ln N per IsoFLOP budget (runs within "
+    f"{percent(TOLERANCE)} of each other in FLOPs, and others within {percent(REACH)} moved to the "
+    "budget along the slope of the lowest losses), on the runs within {window:g} nats of the "
+    "lowest loss; vertex inside their sizes; power laws by least squares in log-log over the "
+    "vertices; intervals by a residual bootstrap given the sizes and the accepted budgets, the "
+    f"window drawn between 1/{WINDOW_FACTOR:g} and {WINDOW_FACTOR:g} times its width{{noise}}; "
+    "residual_rms in nats, objective_value their sum of squares"
+)
+VANISHED_WARNING = 0.05
+LARGE_BIAS = 0.25  # of the interval's half-width
+
+
+def fit_isoflop(
+    n_params: Floats,
+    tokens: Floats,
+    flops: Floats,
+    loss: Floats,
+    loss_sd: Floats | None = None,
+    *,
+    window: float = WINDOW,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 1,
+) -> LawResult:
+    """Fit N_opt(C), D_opt(C) and L_opt(C) to runs, all arrays of shape (n,).
+
+    `n_params` non-embedding, `tokens` and `flops` of training, `loss` in nats/token, `loss_sd` its
+    noise in nats where it has been measured (`plm_scaling.laws.stats.noise`), `window` in nats. Fewer
+    than two accepted budgets give status not_identified and no parameters. Raises LawError on
+    values that are not positive and finite.
+    """
+    check_settings(bootstrap, level)
+    n_params, tokens, flops, loss = check_runs(
+        n_params=n_params, tokens=tokens, flops=flops, loss=loss
+    )
+    if loss_sd is not None:
+        loss, loss_sd = check_runs(loss=loss, loss_sd=loss_sd)
+    if not window > 0:
+        raise LawError(f"the IsoFLOP window is {window}; give a positive number of nats")
+    groups = group_budgets(flops)
+    moved = move_to_budgets(groups, flops, loss, MIN_SIZES)
+    parabolas = [fit_parabola(c, n_params, moved, i, window) for c, i in groups]
+    accepted = [p for p in parabolas if p.status == "accepted"]
+    budgets = np.array([p.budget for p in accepted])
+    log_n, log_l, lost = resample_vertices(accepted, loss_sd, window, bootstrap, seed)
+    laws = _power_laws(accepted)
+    log_c = np.log(budgets)
+    resampled = {
+        "N": fit_power_laws(log_c, log_n),
+        "D": fit_power_laws(log_c, log_c - np.log(6) - log_n),
+        "L": fit_power_laws(log_c, log_l),
+    }
+    equations = {
+        name: power_equation(power, laws.get(name), resampled[name], level)
+        for name, power in (("N", "a"), ("D", "b"), ("L", "c"))
+    }
+    residuals = np.concatenate([p.fit.residuals for p in accepted if p.fit] or [np.array([])])
+    squares, freedom = float((residuals**2).sum()), len(residuals) - 3 * len(accepted)
+    minima = []
+    for p in parabolas:
+        column = next((j for j, other in enumerate(accepted) if other is p), None)
+        with np.errstate(over="ignore"):
+            samples = np.array([]) if column is None else np.exp(log_n[:, column])
+        minima.append(p.to_json(percentile_interval(samples, level)))
+    bias = parabola_bias(accepted)
+    warnings = _warnings(parabolas, accepted, lost, log_n)
+    warnings += _bias_warning(bias, equations["N"].interval["a"])
+    warnings += compute_warning(n_params, tokens, flops)
+    return LawResult(
+        law="isoflop",
+        method=METHOD.format(
+            window=window, noise="" if loss_sd is None else ", residuals no smaller than loss_sd"
+        ),
+        n_points=int(sum(p.used.sum() for p in accepted)),
+        equations=equations,
+        objective_value=squares if accepted else None,
+        residual_rms=float(np.sqrt(squares / freedom)) if accepted else None,
+        status=_status(len(accepted)),
+        warnings=warnings,
+        details={
+            "minima": minima,
+            "frontier": frontier_rows(budgets, laws, resampled, level) if laws else [],
+            "held_out": _held_out(accepted),
+            "window": window,
+            "bias": bias,
+            "noise": None if loss_sd is None else float(np.median(loss_sd)),
+            "bootstrap": {
+                "kind": "residuals within the sweep's sizes",
+                "resamples": bootstrap,
+                "seed": seed,
+                "share_without_all_minima": lost,
+                "share_without_exponent": (
+                    float(np.isnan(resampled["N"].exponent).mean()) if bootstrap else None
+                ),
+            },
+        },
+    )
+
+
+def _status(n_accepted: int) -> str:
+    if n_accepted < 2:
+        return "not_identified"
+    return "two_points" if n_accepted == 2 else "converged"
+
+
+def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
+    """N(C), D(C), L(C) through the vertices; empty with fewer than two."""
+    if len(accepted) < 2:
+        return {}
+    c = np.array([p.budget for p in accepted])
+    n, loss = np.array([p.vertex for p in accepted]).T
+    return {
+        "N": fit_power_law(c, n),
+        "D": fit_power_law(c, c / (6 * n)),
+        "L": fit_power_law(c, loss),
+    }
+
+
+def _held_out(accepted: list[Parabola]) -> dict[str, Any]:
+    """Power laws from all but the dearest accepted budget, asked for that one."""
+    if len(accepted) < 3:
+        return {
+            "status": "not_available",
+            "why": f"accepted minima: {len(accepted)}; three are needed to fit two and predict one",
+        }
+    *cheaper, dearest = accepted
+    laws = _power_laws(cheaper)
+    n, loss = dearest.vertex or (np.nan, np.nan)
+    predicted_n, predicted_loss = float(laws["N"](dearest.budget)), float(laws["L"](dearest.budget))
+    return {
+        "status": "done",
+        "fitted_on_flops": [p.budget for p in cheaper],
+        "predicted_at_flops": dearest.budget,
+        "n_params": {"measured": n, "predicted": predicted_n, "ratio": predicted_n / n},
+        "loss": {
+            "measured": loss,
+            "predicted": predicted_loss,
+            "difference": predicted_loss - loss,
+        },
+    }
+
+
+def _warnings(
+    parabolas: list[Parabola],
+    accepted: list[Parabola],
+    lost: float | None,
+    log_n: Floats,
+) -> list[str]:
+    """What a reader must know before using the numbers, in plain sentences."""
+    several = [p for p in parabolas if p.n_sizes >= MIN_SIZES]
+    warnings = [
+        f"no minimum used at C={p.budget:.3g}: {p.reason()}"
+        for p in several
+        if p.status != "accepted"
+    ]
+    few = len(parabolas) - len(several)
+    if few:
+        warnings.append(
+            f"{few} of {len(parabolas)} amounts of compute have fewer than {MIN_SIZES} sizes and "
+            "give no minimum; their runs are not used"
+        )
+    if len(accepted) < 2:
+        warnings.append(
+            f"{len(accepted)} of {len(parabolas)} budgets have a minimum; a power law needs two. "
+            "Add sizes around the cheapest losses, or budgets"
+        )
+        return warnings
+    if len(accepted) == 2:
+        warnings.append(
+            "two minima: the power laws go through both exactly, so nothing shows whether a power "
+            "law holds"
+        )
+    if lost is None:
+        warnings.append("no bootstrap was asked for; there are no intervals")
+    elif lost > VANISHED_WARNING:
+        vanished = np.isnan(log_n).mean(axis=0)
+        most = int(vanished.argmax())
+        warnings.append(
+            f"in {percent(round(lost, 2))} of the resamples at least one minimum vanished or left "
+            f"its sizes and was refused, most often that at C={accepted[most].budget:.3g} "
+            f"({percent(round(vanished[most], 2))}); their laws go through the others"
+        )
+    return warnings
+
+
+def _bias_warning(bias: dict[str, Any], interval: Interval | None) -> list[str]:
+    """A sentence if parabolas on this grid are off by more than the interval lets one expect."""
+    if bias["status"] != "done" or interval is None:
+        return []
+    if abs(bias["a"]) <= LARGE_BIAS * (interval[1] - interval[0]) / 2:
+        return []
+    return [
+        f"parabolas on these sizes and budgets are off by {bias['a']:+.3f} in a even without noise "
+        "(simulated from the fitted surface); the interval does not include it"
+    ]

@@ -1,0 +1,1 @@
+"""Two models of one size from one compute sum."""

@@ -1,0 +1,244 @@
+"""Two models of one size, one per objective, from one sum of compute (paper Fig. 3).
+
+A size N is compute-optimal for an objective at C(N) = (N/k)^(1/a), the inverse of its N = k·C^a.
+Two models of that size cost C_sum = C_CLM(N) + C_MLM(N); solved for N this gives the size that a
+sum affords, and C_MLM/C_CLM = r·N^s how to split it, with s = 1/a_MLM − 1/a_CLM and
+r = k_CLM^(1/a_CLM)/k_MLM^(1/a_MLM). N(C_sum) is no power law (each end follows the dearer
+objective); the one given is the best in log-log over the sizes of the table, its largest error
+beside it.
+
+Intervals: a law file keeps percentile intervals of N at many C, which hold the variances of ln k
+and a and how the two go together. They are recovered from there and both laws resampled as normal
+in (ln k, a), independently, as no run serves both objectives.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.joint.pair import (
+    columns,
+    compute_sum,
+    equal_size,
+    inverse,
+    ratio,
+    resample_from_frontier,
+    size_for,
+)
+from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.stats.intervals import (
+    Floats,
+    Interval,
+    check_settings,
+    percentile_interval,
+    place,
+)
+from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, fit_power_laws
+
+STUDY_SIZES = (1e7, 1e10)  # parameters; used where neither law says how far it reaches
+GRID = 25
+WORST = ("not_identified", "two_points")  # what the law of two laws takes over from either
+METHOD = (
+    "sum of the inverted N(C) of both objectives, solved for N; N = k*C_sum^a is its least squares "
+    "in log-log over the sizes of `split`; intervals by resampling both laws as normal in "
+    "(ln k, a), with the covariance that their frontier tables imply"
+)
+
+
+def fit_joint(
+    clm: LawResult,
+    mlm: LawResult,
+    *,
+    sizes: tuple[float, float] | None = None,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 1,
+) -> LawResult:
+    """Size and split for a compute sum from one law per objective, any that has an equation N.
+
+    `sizes` (parameters) bounds the table; by default what the laws' own frontier tables span, or
+    10M to 10B. A law without exponent gives status not_identified and no numbers. Raises LawError
+    if a law has no equation N, or one whose N does not grow with compute.
+    """
+    check_settings(bootstrap, level)
+    laws = {"clm": _law(clm, "clm"), "mlm": _law(mlm, "mlm")}
+    if laws["clm"] is None or laws["mlm"] is None:
+        missing = [name for name, law in laws.items() if law is None]
+        return _unknown(missing, clm, mlm, level)
+    pair = (laws["clm"], laws["mlm"])
+    rng = np.random.default_rng(seed)
+    drawn = [resample_from_frontier(law, bootstrap, rng) for law in (clm, mlm)]
+    samples = (drawn[0], drawn[1]) if drawn[0] is not None and drawn[1] is not None else None
+    low, high = sizes or _sizes(clm, mlm)
+    n_params = np.geomspace(low, high, GRID)
+    sums = compute_sum(pair, n_params)
+    approximate = fit_power_law(sums, n_params)
+    equal = equal_size(columns(pair))[0]
+    error = float(np.abs(approximate(sums) / n_params - 1).max())
+    equations = _equations(pair, approximate, samples, sums, level)
+    trend = equations["C_mlm/C_clm"].interval["s"]
+    crossing = trend is not None and place(0, trend) in ("below", "above")
+    return LawResult(
+        law="joint",
+        method=METHOD,
+        n_points=clm.n_points + mlm.n_points,
+        equations=equations,
+        objective_value=None,
+        residual_rms=None,
+        status=next((s for s in WORST if s in (clm.status, mlm.status)), "converged"),
+        warnings=_warnings(samples is None, trend, float(equal), low, high),
+        objective="both",
+        details={
+            "laws": {name: law.law for name, law in (("clm", clm), ("mlm", mlm))},
+            "approximation": {"sizes": [low, high], "largest_relative_error": error},
+            "equal_split": {
+                "n_params": float(equal) if np.isfinite(equal) else None,
+                "n_params_interval": (
+                    _interval(equal_size(samples), level) if samples and crossing else None
+                ),
+                "flops_each": float(inverse(pair[0], equal)) if np.isfinite(equal) else None,
+            },
+            "split": _split(pair, samples, sums, n_params, level),
+            "bootstrap": {
+                "kind": "normal, from the laws",
+                "resamples": 0 if samples is None else bootstrap,
+                "seed": seed,
+            },
+        },
+    )
+
+
+def _law(result: LawResult, objective: str) -> PowerLaw | None:
+    if "N" not in result.equations:
+        raise LawError(
+            f"the {objective} law '{result.law}' has no equation N = k*C^a; give isoflop, frontier "
+            "or parametric"
+        )
+    k, a = (result.equations["N"].parameters[name] for name in ("k", "a"))
+    if k is None or a is None:
+        return None
+    if a <= 0:
+        raise LawError(
+            f"the {objective} law '{result.law}' has a={a:.3g}: its best size does not grow with "
+            "compute, so no compute belongs to a size; fit it to more budgets"
+        )
+    return PowerLaw(float(np.log(k)), a)
+
+
+def _sizes(clm: LawResult, mlm: LawResult) -> tuple[float, float]:
+    """The sizes at which both laws are within their budgets or a decade beyond."""
+    tables = [[r["n_params"] for r in law.details.get("frontier", [])] for law in (clm, mlm)]
+    if not all(tables):
+        return STUDY_SIZES
+    low, high = max(map(min, tables)), min(map(max, tables))
+    return (low, high) if low < high else STUDY_SIZES
+
+
+def _interval(samples: Floats, level: float) -> list[float] | None:
+    interval = percentile_interval(samples, level)
+    return None if interval is None else list(interval)
+
+
+def _equations(
+    pair: tuple[PowerLaw, PowerLaw],
+    approximate: PowerLaw,
+    samples: tuple[PowerLaws, PowerLaws] | None,
+    sums: Floats,
+    level: float,
+) -> dict[str, Equation]:
+    log_r, s = ratio(columns(pair))
+    nothing = np.full(0, np.nan)
+    log_rs, ss, laws = nothing, nothing, PowerLaws(nothing, nothing)
+    if samples is not None:
+        log_rs, ss = ratio(samples)
+        laws = fit_power_laws(np.log(sums), np.log(size_for(samples, sums)))
+    with np.errstate(over="ignore"):
+        return {
+            "N": Equation(
+                "k*C_sum^a",
+                {"k": float(np.exp(approximate.log_k)), "a": approximate.exponent},
+                {
+                    "k": percentile_interval(np.exp(laws.log_k), level),
+                    "a": percentile_interval(laws.exponent, level),
+                },
+                level,
+            ),
+            "C_mlm/C_clm": Equation(
+                "r*N^s",
+                {"r": float(np.exp(log_r[0])), "s": float(s[0])},
+                {
+                    "r": percentile_interval(np.exp(log_rs), level),
+                    "s": percentile_interval(ss, level),
+                },
+                level,
+            ),
+        }
+
+
+def _split(
+    pair: tuple[PowerLaw, PowerLaw],
+    samples: tuple[PowerLaws, PowerLaws] | None,
+    sums: Floats,
+    n_params: Floats,
+    level: float,
+) -> list[dict[str, Any]]:
+    """One row per compute sum: the size, each model's compute and tokens, the share of the MLM."""
+    sizes = None if samples is None else size_for(samples, sums)
+    rows = []
+    for i, (flops, n) in enumerate(zip(sums, n_params, strict=True)):
+        clm, mlm = (float(inverse(law, n)) for law in pair)
+        shares = None
+        if samples is not None and sizes is not None:
+            with np.errstate(over="ignore"):
+                shares = np.exp((np.log(sizes[:, i]) - samples[1].log_k) / samples[1].exponent)
+        rows.append(
+            {
+                "flops": float(flops),
+                "n_params": float(n),
+                "n_params_interval": None if sizes is None else _interval(sizes[:, i], level),
+                "clm_flops": clm,
+                "mlm_flops": mlm,
+                "clm_tokens": clm / (6 * float(n)),
+                "mlm_tokens": mlm / (6 * float(n)),
+                "mlm_share": mlm / float(flops),
+                "mlm_share_interval": None if shares is None else _interval(shares / flops, level),
+            }
+        )
+    return rows
+
+
+def _warnings(
+    no_samples: bool, trend: Interval | None, equal: float, low: float, high: float
+) -> list[str]:
+    warnings = []
+    if no_samples:
+        warnings.append("a law has no intervals, so this one has none either")
+    if trend is not None and place(0, trend) not in ("below", "above"):
+        warnings.append(
+            f"the interval of s ({trend[0]:.2f} to {trend[1]:.2f}) holds 0 or ends at it: "
+            "whose share grows with size is not determined, nor where the shares are equal"
+        )
+    if not low <= equal <= high:
+        warnings.append(
+            f"equal shares would fall at N={equal:.3g}, outside the sizes of the table "
+            f"({low:.3g} to {high:.3g}): within them one objective always takes more"
+        )
+    return warnings
+
+
+def _unknown(missing: list[str], clm: LawResult, mlm: LawResult, level: float) -> LawResult:
+    return LawResult(
+        law="joint",
+        method=METHOD,
+        n_points=clm.n_points + mlm.n_points,
+        equations={
+            "N": Equation("k*C_sum^a", {"k": None, "a": None}, {"k": None, "a": None}, level)
+        },
+        objective_value=None,
+        residual_rms=None,
+        status="not_identified",
+        warnings=[f"no exponent of N(C) for {' and '.join(missing)}: nothing to invert"],
+        objective="both",
+        details={"laws": {"clm": clm.law, "mlm": mlm.law}, "split": []},
+    )

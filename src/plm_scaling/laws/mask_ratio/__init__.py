@@ -1,0 +1,1 @@
+"""The best share of masked tokens."""

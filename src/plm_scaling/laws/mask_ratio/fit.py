@@ -1,0 +1,238 @@
+"""The best mask ratio of masked training: a parabola in ln ratio, per size and pooled.
+
+Near its best a loss is quadratic in ln r: L = L_best + q·ln(r/ratio)², with L_best of each size
+(N, D) its own. Ratios whose loss lies more than 0.06 nats above the best of their size are left
+out, as far wings are not quadratic.
+
+Intervals: each resample adds noise to the fitted losses and picks one of the windows (runs of at
+least four neighbouring ratios that hold the best one and its neighbours), so that they carry the
+choice of window too. The noise is the residual scatter about the parabola, with its own uncertainty
+of few degrees of freedom, and never less than what the evaluations of a run scatter by.
+"""
+
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
+from plm_scaling.laws.mask_ratio.parabola import (
+    MIN_RATIOS,
+    Ladder,
+    evaluation_noise,
+    fit_vertices,
+    resample_vertices,
+)
+from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.stats.budgets import group_budgets
+from plm_scaling.laws.stats.intervals import Floats, check_settings, percentile_interval
+
+WINDOW = 0.06  # nats above the best loss of the size
+METHOD = (
+    f"quadratic in ln(ratio) with one vertex and curvature for all sizes, through losses within "
+    f"{WINDOW} nats of each size's best; intervals by resampling residual scatter (at least the "
+    "evaluation noise) and the window of ratios; residual_rms in nats, objective_value the sum of "
+    "squares"
+)
+FORM = "L_best(N, D) + q*ln(r/ratio)^2"
+VALIDATION_WARNING = (
+    "the table does not say which ratio the held-out loss was measured with; if each run was "
+    "validated at its own training ratio, losses at different ratios cannot be compared and the "
+    "best ratio means nothing"
+)
+ONE_RUN_WARNING = (
+    "one run per ratio: the scatter between repeated runs is not in the evaluation noise, so "
+    "ratios called different may be alike"
+)
+
+
+def mask_ratio_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
+    """The arguments of `fit_mask_ratio` from its runs (`mask_ratio_runs`), each (n,)."""
+    table = mask_ratio_runs(runs, curves)
+    names = ("n_params", "tokens", "mask_ratio", "loss", "noise")
+    return {name: table[name].to_numpy(float) for name in names}
+
+
+def mask_ratio_runs(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The runs of the law, from tables as `read_runs` and `curves.parquet` give.
+
+    Finished, not excluded runs from scratch that have a mask ratio, in groups of one size, corpus
+    and number of tokens with at least four ratios. `noise` is measured from `curves`, NaN without
+    them. Raises LawError if there is no such group.
+    """
+    used = runs[(runs["status"] == "finished") & (runs["excluded"] == "")]
+    used = used[(used["init_from"] == "") & used["mask_ratio"].notna()]
+    groups = []
+    for _, same in used.groupby(["objective", "corpus", "n_params"]):
+        for _, rows in group_budgets(same["tokens"].to_numpy(float)):
+            group = same.iloc[rows]
+            if group["mask_ratio"].nunique() >= MIN_RATIOS:
+                noise = evaluation_noise(curves, list(group["run_id"]))
+                groups.append(group.assign(noise=noise))
+    if not groups:
+        raise LawError(
+            f"no size has {MIN_RATIOS} mask ratios at equal tokens; train one with at least "
+            f"{MIN_RATIOS} ratios around 0.15"
+        )
+    return pd.concat(groups)
+
+
+def fit_mask_ratio(
+    n_params: Floats,
+    tokens: Floats,
+    mask_ratio: Floats,
+    loss: Floats,
+    noise: Floats | None = None,
+    *,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 1,
+) -> LawResult:
+    """Find the best mask ratio of runs, all arrays of shape (n,).
+
+    `n_params` non-embedding, `tokens` of training, `mask_ratio` a share, `loss` in nats/token,
+    `noise` the standard error of each loss against the others of its size, nats (NaN or None:
+    unknown). Sizes with fewer than four ratios are refused. Raises LawError on values that are not
+    positive and finite, or if no size has four ratios.
+    """
+    check_settings(bootstrap, level)
+    n_params, tokens, mask_ratio, loss = check_runs(
+        n_params=n_params, tokens=tokens, mask_ratio=mask_ratio, loss=loss
+    )
+    error = np.full(len(loss), np.nan) if noise is None else as_floats("noise", noise)
+    check_lengths(loss=loss, noise=error)
+    ladders = [
+        Ladder.of(n, float(tokens[i].mean()), mask_ratio[i], loss[i], error[i], WINDOW)
+        for n, i in _groups(n_params, tokens, mask_ratio)
+    ]
+    if not ladders:
+        raise LawError(
+            f"no size has {MIN_RATIOS} mask ratios at equal tokens; a parabola needs them"
+        )
+    rng = np.random.default_rng(seed)
+    pooled = fit_vertices(ladders)
+    sizes = [_size(ladder, bootstrap, level, rng) for ladder in ladders]
+    inside = pooled.inside
+    samples = resample_vertices(ladders, pooled, bootstrap, rng)
+    ratio, curvature = np.exp(samples.log_ratio), samples.curvature
+    equation = Equation(
+        FORM,
+        {
+            "ratio": float(np.exp(pooled.log_ratio)) if inside else None,
+            "q": pooled.curvature if inside else None,
+        },
+        {
+            "ratio": percentile_interval(ratio, level) if inside else None,
+            "q": percentile_interval(curvature, level) if inside else None,
+        },
+        level,
+    )
+    return LawResult(
+        law="mask_ratio",
+        method=METHOD,
+        n_points=sum(int(ladder.windows[0].sum()) for ladder in ladders),
+        equations={"L": equation},
+        objective_value=pooled.squares,
+        residual_rms=pooled.rms,
+        status="converged" if inside else "not_identified",
+        warnings=_warnings(ladders, sizes, inside, noise is None or bool(np.isnan(error).all())),
+        details={
+            "sizes": sizes,
+            "held_out": _held_out(ladders),
+            "bootstrap": {
+                "kind": "residual scatter and the window of ratios",
+                "resamples": bootstrap,
+                "seed": seed,
+            },
+        },
+    )
+
+
+def _groups(
+    n_params: Floats, tokens: Floats, mask_ratio: Floats
+) -> list[tuple[float, NDArray[np.int64]]]:
+    """(N, indices) of the sizes with enough ratios at equal tokens, by rising N."""
+    groups = []
+    for n in np.unique(n_params):
+        same = np.flatnonzero(n_params == n)
+        for _, rows in group_budgets(tokens[same]):
+            if len(np.unique(mask_ratio[same[rows]])) >= MIN_RATIOS:
+                groups.append((float(n), same[rows]))
+    return groups
+
+
+def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator) -> dict[str, Any]:
+    """The row of one size: its best ratio with interval, and which ratios are as good."""
+    fit = fit_vertices([ladder])
+    samples = resample_vertices([ladder], fit, bootstrap, rng)
+    interval = percentile_interval(np.exp(samples.log_ratio), level) if fit.inside else None
+    scatter = max(fit.rms or 0.0, ladder.noise)
+    limit = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(2) * scatter
+    best = ladder.loss.min()
+    order = np.argsort(ladder.ratio, kind="stable")
+    return {
+        "n_params": ladder.n_params,
+        "tokens": ladder.tokens,
+        "ratio": float(np.exp(fit.log_ratio)) if fit.inside else None,
+        "ratio_interval": None if interval is None else list(interval),
+        "loss": fit.least_loss if fit.inside else None,
+        "q": fit.curvature if fit.inside else None,
+        "status": "accepted" if fit.inside else "no minimum inside the ratios",
+        "residual_rms": fit.rms,
+        "evaluation_noise": ladder.noise or None,
+        "within_noise_below": float(limit) if scatter else None,
+        "ratios": [
+            {
+                "mask_ratio": float(ladder.ratio[i]),
+                "loss": float(ladder.loss[i]),
+                "above_best": float(ladder.loss[i] - best),
+                "fitted": bool(ladder.windows[0][i]),
+                "within_noise": bool(ladder.loss[i] - best <= limit),
+            }
+            for i in order
+        ],
+    }
+
+
+def _held_out(ladders: list[Ladder]) -> dict[str, Any]:
+    """The best ratio and curvature of the cheaper sizes, asked for the dearest one's losses."""
+    ordered = sorted(ladders, key=lambda ladder: ladder.flops)
+    if len(ordered) < 2:
+        return {"status": "not_available", "why": "one size; two are needed to predict one"}
+    dearest = ordered[-1]
+    fit, own = fit_vertices(ordered[:-1]), fit_vertices([dearest])
+    if not fit.inside:
+        return {"status": "not_available", "why": "the cheaper sizes show no best ratio"}
+    chosen = dearest.windows[0]
+    shape = fit.curvature * (np.log(dearest.ratio[chosen]) - fit.log_ratio) ** 2
+    error = shape - dearest.loss[chosen]
+    error = error - error.mean()  # the level of the loss is each size's own
+    return {
+        "status": "done",
+        "fitted_on_flops": [ladder.flops for ladder in ordered[:-1]],
+        "predicted_at_flops": dearest.flops,
+        "ratio": {
+            "measured": float(np.exp(own.log_ratio)) if own.inside else None,
+            "predicted": float(np.exp(fit.log_ratio)),
+        },
+        "loss": {"rms_error": float(np.sqrt((error**2).mean()))},
+    }
+
+
+def _warnings(
+    ladders: list[Ladder], sizes: list[dict[str, Any]], inside: bool, unknown_noise: bool
+) -> list[str]:
+    warnings = [VALIDATION_WARNING]
+    if all(len(np.unique(ladder.ratio)) == len(ladder.ratio) for ladder in ladders):
+        warnings.append(ONE_RUN_WARNING)
+    if unknown_noise:
+        warnings.append("no learning curves were given, so the evaluation noise is not measured")
+    warnings += [
+        f"N={size['n_params']:.3g}: {size['status']}" for size in sizes if size["ratio"] is None
+    ]
+    if not inside:
+        warnings.append("the sizes together have no best ratio inside those trained")
+    return warnings

@@ -1,0 +1,117 @@
+"""Two tests of a parametric law: can it predict dearer runs, and is a published row its optimum."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.parametric.implied import surface_loss
+from plm_scaling.laws.parametric.optima import Optimum, find_optima, optima_from
+from plm_scaling.laws.parametric.surface import NAMES, Surface
+from plm_scaling.laws.stats.budgets import group_budgets
+from plm_scaling.laws.stats.intervals import Floats
+
+MIN_RUNS = 6  # five parameters and something left to judge them by
+MAX_LISTED = 50
+LOCAL = 1.01  # an optimum whose misfit is this much above the best is another one
+
+
+def count_distinct(n_params: Floats, tokens: Floats) -> int:
+    """How many different (N, D) there are."""
+    return len(np.unique(np.stack([n_params, tokens]), axis=1).T)
+
+
+def held_out_check(
+    n_params: Floats, tokens: Floats, loss: Floats, delta: float, above: float | None
+) -> dict[str, Any]:
+    """Fit the runs of at most `above` FLOPs (None: all but the dearest budget), predict the others.
+
+    Errors are predicted − measured, in nats.
+    """
+    flops = 6 * n_params * tokens
+    if above is None:
+        dear = np.zeros(len(loss), bool)
+        dear[group_budgets(flops)[-1][1]] = True
+    else:
+        dear = flops > above
+    if not dear.any():
+        return {"status": "not_available", "why": f"no run is dearer than {above:.3g} FLOPs"}
+    distinct = count_distinct(n_params[~dear], tokens[~dear])
+    if distinct < MIN_RUNS:
+        return {
+            "status": "not_available",
+            "why": f"{distinct} distinct runs remain without the dearest budget; "
+            f"{MIN_RUNS} are needed",
+        }
+    surface = Surface.of(n_params[~dear], tokens[~dear], loss[~dear], delta)
+    optima = find_optima(surface)
+    if not optima:
+        return {"status": "not_available", "why": "the fit without the dearest runs failed"}
+    predicted = surface_loss(surface.natural(optima[0].theta), n_params[dear], tokens[dear])
+    error = predicted - loss[dear]
+    columns = (n_params[dear], tokens[dear], flops[dear], loss[dear], predicted)
+    names = ("n_params", "tokens", "flops", "measured", "predicted")
+    rows = [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
+    return {
+        "status": "done",
+        "fitted_on_flops": [float(flops[~dear].min()), float(flops[~dear].max())],
+        "predicted_at_flops": float(np.exp(np.log(flops[dear]).mean())),
+        "n_predicted": int(dear.sum()),
+        "loss": {
+            "mean_error": float(error.mean()),
+            "rms_error": float(np.sqrt((error**2).mean())),
+        },
+        "runs": sorted(rows, key=lambda row: row["flops"])[-MAX_LISTED:],
+    }
+
+
+def optimum_row(surface: Surface, optimum: Optimum) -> dict[str, Any]:
+    """An optimum in natural units, with its objective and how many starts ended there."""
+    natural = surface.natural(optimum.theta)
+    return {
+        "objective_value": optimum.misfit,
+        "starts": optimum.starts,
+        **dict(zip(NAMES, map(float, natural), strict=True)),
+    }
+
+
+def check_published_row(
+    n_params: Floats,
+    tokens: Floats,
+    loss: Floats,
+    row: Mapping[str, float],
+    *,
+    huber_delta: float = 1e-3,
+) -> dict[str, Any]:
+    """What published parameters are on these runs: the best fit, a local optimum, or neither.
+
+    `row` maps E, A, B, alpha, beta to their published values (N in parameters, D in tokens), arrays
+    have shape (n,). `verdict` is global_optimum, local_optimum (a descent from the row stays near
+    a worse minimum) or no_optimum (the misfit falls all the way from the row to the best fit).
+    Raises LawError for missing or negative parameters.
+    """
+    n_params, tokens, loss = check_runs(n_params=n_params, tokens=tokens, loss=loss)
+    values = np.array([row.get(name, np.nan) for name in NAMES], float)
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise LawError(f"a published row needs E, A, B, alpha and beta, none negative; got {row}")
+    surface = Surface.of(n_params, tokens, loss, huber_delta)
+    theta = surface.scaled(values)
+    best = find_optima(surface)[0]
+    reached = optima_from(surface, theta[None])[0]
+    at_row = float(surface.misfit(theta[None])[0])
+    if at_row <= LOCAL * best.misfit or reached.misfit > LOCAL * best.misfit:
+        verdict = "local_optimum" if reached.misfit > LOCAL * best.misfit else "global_optimum"
+    else:
+        verdict = "no_optimum"
+    return {
+        "verdict": verdict,
+        "n_points": len(loss),
+        "row": dict(zip(NAMES, map(float, values), strict=True)),
+        "objective_value": at_row,
+        "ratio_to_best": at_row / best.misfit,
+        "polished": optimum_row(surface, reached),
+        "polished_ratio_to_best": reached.misfit / best.misfit,
+        "best": optimum_row(surface, best),
+    }

@@ -1,0 +1,158 @@
+"""The parametric law L = E + A/N^α + B/D^β (approach 3 of Hoffmann et al. 2022).
+
+Σ Huber_δ(ln L̂ − ln L) over the runs is minimised: E, A and B by least squares at each point of a
+grid over (α, β), then Newton steps with exact derivatives from the best points and the grid's own
+minima. Intervals come from resampled runs, each started from the best of some hundred candidates.
+The compute-optimal allocation that follows is in `implied`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from plm_scaling.common.errors import LawError
+from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.parametric.checks import (
+    MIN_RUNS,
+    count_distinct,
+    held_out_check,
+    optimum_row,
+)
+from plm_scaling.laws.parametric.health import fit_warnings, profile_summary
+from plm_scaling.laws.parametric.implied import implied_equations
+from plm_scaling.laws.parametric.optima import (
+    bounds_hit,
+    find_optima,
+    profile_floor,
+    resample_optima,
+)
+from plm_scaling.laws.parametric.surface import Surface
+from plm_scaling.laws.points import near_frontier
+from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.stats.frontier_table import frontier_rows
+from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
+
+NEAR_FRONTIER = 0.03  # nats
+OPTIMA_KEPT = 5
+METHOD = (
+    "sum of Huber(delta={delta:g}) of the log loss over the runs, minimised by damped Newton steps "
+    "from a 16 x 16 grid over (alpha, beta) with non-negative E, A, B; intervals by a bootstrap "
+    "over runs, each resample refitted; N and D by Hoffmann et al. 2022 eq. 4; residual_rms "
+    "is of ln(loss)"
+)
+
+
+def fit_parametric(
+    n_params: Floats,
+    tokens: Floats,
+    loss: Floats,
+    *,
+    huber_delta: float = 1e-3,
+    held_out_above: float | None = None,
+    near_frontier_nats: float | None = NEAR_FRONTIER,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 1,
+) -> LawResult:
+    """Fit L(N, D) to runs, all arrays of shape (n,): non-embedding parameters, tokens, nats/token.
+
+    The held-out check predicts the runs of more than `held_out_above` FLOPs from the others (None:
+    the dearest budget). `details["near_frontier"]` is the same fit on the runs within
+    `near_frontier_nats` of the best at like compute (None: left out). Raises LawError with fewer
+    than six distinct (N, D) or values not positive and finite.
+    """
+    check_settings(bootstrap, level)
+    n_params, tokens, loss = check_runs(n_params=n_params, tokens=tokens, loss=loss)
+    if not huber_delta > 0:
+        raise LawError(f"laws.huber_delta is {huber_delta}; give a positive number such as 1e-3")
+    distinct = count_distinct(n_params, tokens)
+    if distinct < MIN_RUNS:
+        raise LawError(
+            f"{distinct} distinct run(s); the parametric law has five parameters and needs at "
+            f"least {MIN_RUNS}: train more cells, or fit only isoflop"
+        )
+    surface = Surface.of(n_params, tokens, loss, huber_delta)
+    optima = find_optima(surface)
+    if not optima:
+        raise LawError(
+            "the parametric fit converged from no start; check the runs for losses that "
+            "are not in nats/token or tables that mix objectives"
+        )
+    best = optima[0]
+    counts = multiplicities(len(loss), bootstrap, seed)
+    usable = (counts > 0).sum(axis=1) >= MIN_RUNS
+    samples = np.full((bootstrap, 5), np.nan)
+    if usable.any():
+        samples[usable] = resample_optima(surface, optima, counts[usable])
+    equations, law, resampled = implied_equations(surface, best, samples, level)
+    hit = bounds_hit(surface, best.theta)
+    profile = profile_summary(surface, best, profile_floor(surface, best))
+    residuals = surface.log_prediction(best.theta[None])[0] - surface.log_loss
+    flops = 6 * n_params * tokens
+    near: dict[str, Any] = {"status": "not_available", "why": "not asked for"}
+    if near_frontier_nats is not None:
+        chosen = near_frontier(flops, loss, near_frontier_nats)
+        settings = {"huber_delta": huber_delta, "bootstrap": bootstrap, "level": level}
+        near = _near_frontier(
+            n_params[chosen], tokens[chosen], loss[chosen], settings | {"seed": seed}
+        )
+        near["within"] = near_frontier_nats
+    return LawResult(
+        law="parametric",
+        method=METHOD.format(delta=huber_delta),
+        n_points=len(loss),
+        equations=equations,
+        objective_value=best.misfit,
+        residual_rms=float(np.sqrt((residuals**2).mean())),
+        status=_status(hit),
+        warnings=fit_warnings(surface, optima, samples, profile, hit, distinct),
+        details={
+            "huber_delta": huber_delta,
+            "bounds_hit": hit,
+            "optima": [optimum_row(surface, o) for o in optima[:OPTIMA_KEPT]],
+            "profile_E": profile,
+            "frontier": frontier_rows(flops, law, resampled, level) if law else [],
+            "held_out": held_out_check(n_params, tokens, loss, huber_delta, held_out_above),
+            "near_frontier": near,
+            "bootstrap": {
+                "kind": "runs",
+                "resamples": bootstrap,
+                "seed": seed,
+                "share_unusable": float(np.isnan(samples[:, 0]).mean()) if bootstrap else None,
+            },
+        },
+    )
+
+
+def _status(hit: list[str]) -> str:
+    """E at 0 is a result of its own; a term at its bound leaves the allocation undetermined."""
+    if set(hit) - {"E"}:
+        return "not_identified"
+    return "at_bound" if hit else "converged"
+
+
+def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
+    """The fitted loss (nats/token) at N and D; a term that vanished contributes nothing."""
+    n_params, tokens = np.asarray(n_params), np.asarray(tokens)  # without the labels of a Series
+    p = {name: value or 0.0 for name, value in result.equations["L"].parameters.items()}
+    return p["E"] + p["A"] / n_params ** p["alpha"] + p["B"] / tokens ** p["beta"]
+
+
+def _near_frontier(
+    n_params: Floats, tokens: Floats, loss: Floats, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """The parts of the fit to near-frontier runs that stand beside the fit to all of them."""
+    distinct = count_distinct(n_params, tokens)
+    if distinct < MIN_RUNS:
+        return {"status": "not_available", "why": f"{distinct} distinct runs; six are needed"}
+    fit = fit_parametric(n_params, tokens, loss, near_frontier_nats=None, **settings)
+    return {
+        "status": fit.status,
+        "n_points": fit.n_points,
+        "equations": {name: equation.to_json() for name, equation in fit.equations.items()},
+        "objective_value": fit.objective_value,
+        "residual_rms": fit.residual_rms,
+        "profile_E": {k: v for k, v in fit.details["profile_E"].items() if k != "points"},
+        "held_out": fit.details["held_out"],
+        "warnings": fit.warnings,
+    }

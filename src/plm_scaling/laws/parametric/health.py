@@ -1,0 +1,123 @@
+"""How far a parametric fit can be trusted: rivals, bounds, flat directions, in plain words."""
+
+from typing import Any
+
+import numpy as np
+
+from plm_scaling.laws.parametric.optima import Optimum
+from plm_scaling.laws.parametric.surface import NAMES, Surface
+from plm_scaling.laws.stats.intervals import Floats, percent
+
+FLAT = 0.02  # an objective this much above the best is as good, for any noise met in practice
+RIVAL = 0.10
+FEW_RUNS = 12
+OFTEN = 0.05
+
+
+def profile_summary(
+    surface: Surface, best: Optimum, rows: list[tuple[float, float, Floats]]
+) -> dict[str, Any]:
+    """The profile over E, and the range of E whose objective is within FLAT of the best."""
+    floors, misfits = (np.array([row[i] for row in rows], float) for i in (0, 1))
+    low, high = _flat_range(floors, misfits, best.misfit * (1 + FLAT), float(best.theta[0]))
+    points = []
+    for floor, misfit, theta in rows:
+        alpha, beta = theta[3], theta[4]
+        points.append({"E": floor, "objective_value": misfit, "a": float(beta / (alpha + beta))})
+    return {
+        "points": points,
+        "flat_range": [low, high],
+        "flat_threshold": FLAT,
+        "identified": low > 0,
+        "upper_limit": float(surface.bounds[1][0]),
+    }
+
+
+def _flat_range(
+    floors: Floats, misfits: Floats, limit: float, best_floor: float
+) -> tuple[float, float]:
+    """Where the profile, linear between its points, crosses `limit` on either side of the best."""
+    k = int(np.flatnonzero(floors == best_floor)[0])
+    ends = []
+    for side in (range(k - 1, -1, -1), range(k + 1, len(floors))):
+        end, previous = best_floor, k
+        for i in side:
+            if misfits[i] > limit:
+                rise = misfits[i] - misfits[previous]
+                share = max(0.0, limit - misfits[previous]) / rise
+                end = float(floors[previous] + share * (floors[i] - floors[previous]))
+                break
+            end, previous = float(floors[i]), i
+        ends.append(end)
+    return ends[0], ends[1]
+
+
+def fit_warnings(
+    surface: Surface,
+    optima: list[Optimum],
+    samples: Floats,
+    profile: dict[str, Any],
+    hit: list[str],
+    distinct: int,
+) -> list[str]:
+    """Sentences for the law file and the report."""
+    best = optima[0]
+    warnings = [_bound_sentence(name, float(best.theta[NAMES.index(name)])) for name in hit]
+    rivals = [o for o in optima[1:] if _rival(o, best)]
+    if rivals:
+        alpha, beta = rivals[0].theta[3], rivals[0].theta[4]
+        warnings.append(
+            f"another optimum lies within {percent(RIVAL)} of the best objective and "
+            f"says otherwise: E={rivals[0].theta[0]:.2f}, alpha={alpha:.3f}, beta={beta:.3f}, "
+            f"a={beta / (alpha + beta):.2f} ({len(rivals)} such in all)"
+        )
+    low, high = profile["flat_range"]
+    if not profile["identified"]:
+        warnings.append(
+            f"E is not identified: every E from {low:.2f} to {high:.2f} nats fits within "
+            f"{percent(FLAT)} of the best objective"
+        )
+    if distinct < FEW_RUNS:
+        warnings.append(f"{distinct} distinct runs for five parameters; the intervals are rough")
+    warnings += _resample_warnings(surface, samples)
+    return warnings
+
+
+def _rival(other: Optimum, best: Optimum) -> bool:
+    """Almost as good a fit with another allocation or another floor."""
+    shares = [o.theta[4] / (o.theta[3] + o.theta[4]) for o in (other, best)]
+    apart = abs(shares[0] - shares[1]) > 0.02 or abs(other.theta[0] - best.theta[0]) > 0.1
+    return bool(apart and other.misfit <= best.misfit * (1 + RIVAL))
+
+
+def _bound_sentence(name: str, value: float) -> str:
+    if name == "E":
+        floor = "0" if value == 0 else f"the least loss ({value:.3f})"
+        return f"E ended at its bound, {floor}: no irreducible loss can be told apart in these runs"
+    if name in ("A", "B"):
+        other = "N" if name == "A" else "D"
+        return (
+            f"{name} ended at its bound ({value:.3g}): the runs show no clear dependence on {other}"
+        )
+    return f"{name} ended at its bound ({value:.3g}): the runs do not determine it"
+
+
+def _resample_warnings(surface: Surface, samples: Floats) -> list[str]:
+    if not len(samples):
+        return ["no bootstrap was asked for; there are no intervals"]
+    warnings = []
+    unusable = float(np.isnan(samples[:, 0]).mean())
+    if unusable > OFTEN:
+        warnings.append(
+            f"{percent(round(unusable, 2))} of the resamples had too few distinct runs or did not "
+            "converge"
+        )
+    low, high = surface.bounds
+    with np.errstate(invalid="ignore"):
+        at_bound = ((samples <= low) | (samples >= high)).mean(axis=0).tolist()
+    often = [
+        f"{n} in {percent(round(s, 2))}" for n, s in zip(NAMES, at_bound, strict=True) if s > OFTEN
+    ]
+    if often:
+        warnings.append(f"of the resamples, these ended at a bound: {', '.join(often)}")
+    return warnings

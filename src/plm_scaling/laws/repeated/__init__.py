@@ -1,0 +1,1 @@
+"""What repeated tokens are worth."""

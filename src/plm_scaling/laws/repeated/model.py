@@ -1,0 +1,127 @@
+"""What repeated tokens and excess parameters are worth (Muennighoff et al. 2023, eq. 5 to 7).
+
+D' = U + U·R*_D·(1 − exp(−R_D/R*_D)) with R_D = D/U − 1 repetitions of U unique tokens, and
+N' = U_N + U_N·R*_N·(1 − exp(−R_N/R*_N)) with R_N = N/U_N − 1, where U_N = min(N, N_opt(U)) is the
+size that the unique tokens call for. The loss is that of the base law at (N', D').
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from plm_scaling.laws.stats.intervals import USABLE_SHARE, Floats, Interval
+
+OpenInterval = tuple[float | None, float | None]
+R_LIMITS = (0.05, 1000.0)  # below, repeats are worth nothing; above, as much as fresh tokens
+EDGE = 1.001  # relative; closer to a limit than this is at it
+BASE_NAMES = ("E", "A", "B", "alpha", "beta")
+
+
+def effective_tokens(
+    tokens: Floats, unique_tokens: Floats | float, r_star: Floats | float
+) -> Floats:
+    """D' in tokens; `r_star` broadcasts against the runs. Without repetition D' = D."""
+    unique = np.minimum(unique_tokens, tokens)
+    return unique * (1 - r_star * np.expm1(-(tokens / unique - 1) / r_star))
+
+
+def effective_params(n_params: Floats, n_optimal: Floats, r_star: Floats | float) -> Floats:
+    """N' in parameters, where `n_optimal` is N_opt(U); a smaller model keeps N' = N."""
+    return effective_tokens(n_params, n_optimal, r_star)  # eq. 6 has the form of eq. 5
+
+
+def optimal_params(base: Mapping[str, float], unique_tokens: Floats) -> Floats:
+    """N_opt for U unique tokens under the base law E + A/N^alpha + B/D^beta.
+
+    From αA/N^α = βB/D^β (Hoffmann et al. 2022, eq. 4); infinite if a term of the law vanished.
+    """
+    with np.errstate(divide="ignore", over="ignore"):
+        gain = base["beta"] * base["B"] / unique_tokens ** base["beta"]
+        return np.asarray((base["alpha"] * base["A"] / gain) ** (1 / base["alpha"]))
+
+
+def r_grid(points: int) -> Floats:
+    """Values of R* to scan, even in the logarithm."""
+    return np.geomspace(*R_LIMITS, points)
+
+
+def lowest_on_grid(misfit: Floats, grid: Floats) -> Floats:
+    """R* of least misfit for each row of `misfit` (S, G), by a parabola in ln R* through three
+    points; −inf or inf where the least lies at the lower or upper limit of all values scanned."""
+    i = misfit.argmin(axis=1)
+    inner = np.clip(i, 1, len(grid) - 2)
+    rows = np.arange(len(misfit))
+    left, mid, right = (misfit[rows, inner + k] for k in (-1, 0, 1))
+    curvature = left - 2 * mid + right
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shift = np.where(curvature > 0, 0.5 * (left - right) / curvature, 0.0)
+    step = np.log(grid[1] / grid[0])
+    value = grid[inner] * np.exp(np.clip(shift, -1, 1) * step)
+    value = np.where(grid[i] <= R_LIMITS[0] * EDGE, -np.inf, value)
+    return np.where(grid[i] >= R_LIMITS[1] / EDGE, np.inf, value)
+
+
+def narrower_grid(misfit: Floats, grid: Floats) -> Floats:
+    """As many values again, from one step below the lowest minimum of the rows to one above the
+    highest."""
+    i = misfit.argmin(axis=1)
+    low, high = max(i.min() - 1, 0), min(i.max() + 1, len(grid) - 1)
+    return np.geomspace(grid[low], grid[high], len(grid))
+
+
+def at_limit(r_star: float) -> bool:
+    """Whether R* lies at an end of the values scanned."""
+    return r_star <= R_LIMITS[0] * EDGE or r_star >= R_LIMITS[1] / EDGE
+
+
+def open_interval(samples: Floats, level: float) -> OpenInterval | None:
+    """The central `level` interval; an end at the edge of the grid is None, that is: open.
+
+    NaN are resamples without a value; None if half of the resamples or more are.
+    """
+    known = samples[~np.isnan(samples)]
+    if len(known) <= USABLE_SHARE * len(samples):
+        return None
+    shares = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(known, shares, method="nearest")  # no mean of a number and infinity
+    return (
+        float(low) if np.isfinite(low) else None,
+        float(high) if np.isfinite(high) else None,
+    )
+
+
+def closed(interval: OpenInterval | None) -> Interval | None:
+    """The interval if both ends are known; law files hold the others as `open_intervals`."""
+    if interval is None or interval[0] is None or interval[1] is None:
+        return None
+    return interval[0], interval[1]
+
+
+def open_sentence(name: str, interval: OpenInterval | None) -> list[str]:
+    """A warning if an end of the interval of R*_`name` lies beyond the values scanned."""
+    if interval is None or None not in interval:
+        return []
+    low, high = interval
+    if low is None and high is None:
+        return [f"R*_{name} is not identified: its interval covers all values scanned"]
+    if high is None:
+        return [
+            f"the interval of R*_{name} is open: above {low:.3g} no value can be ruled out "
+            f"(scanned up to {R_LIMITS[1]:g}); repeats may be worth as much as fresh tokens"
+        ]
+    return [
+        f"the interval of R*_{name} is open: below {high:.3g} no value can be ruled out "
+        f"(scanned down to {R_LIMITS[0]:g}); repeats may be worth nothing"
+    ]
+
+
+def worth_rows(r_star: float | None) -> list[dict[str, float]]:
+    """D' in units of U after whole numbers of epochs; empty without R*."""
+    if r_star is None:
+        return []
+    epochs = np.array([1, 2, 4, 8, 16, 32, 64], float)
+    worth = effective_tokens(epochs, 1.0, r_star)
+    return [
+        {"epochs": float(e), "effective_over_unique": float(w)}
+        for e, w in zip(epochs, worth, strict=True)
+    ]

@@ -1,0 +1,269 @@
+"""The data-constrained law of a study's repeated curves: per size, jointly, and its verdict."""
+
+from typing import Any
+
+import numpy as np
+
+from plm_scaling.laws.repeated.curves import (
+    PARTS,
+    TURN_UP,
+    WINDOWS,
+    Gap,
+    RepeatedCurve,
+    check_curves,
+    direct_inversion,
+    offset_row,
+    reference_noise,
+    resample_misfits,
+)
+from plm_scaling.laws.repeated.endpoints import D_FORM, N_FORM
+from plm_scaling.laws.repeated.model import (
+    closed,
+    effective_tokens,
+    lowest_on_grid,
+    open_interval,
+    open_sentence,
+    worth_rows,
+)
+from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit, overfit_equation
+from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.stats.blocks import rms, smoothed
+from plm_scaling.laws.stats.intervals import Floats
+
+OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
+LEAST_NOISE = 0.001  # nats; a smooth misfit below this matters to no one
+METHOD = (
+    "least squares of the gap between repeated and fresh curves of one size, offset + L_N(D') − "
+    "L_N(D), beyond the first epoch, on a grid over ln R*_D; offset = mean gap in epochs 0.3–1; "
+    "joint: one R*_D, offsets of their own, curves weighted alike; intervals by moving blocks of "
+    "residuals along the curves with resampled reference runs, half of them with the offset from "
+    "epochs 0.75–1, jointly also over curves; one run per size: what a rerun would change is not "
+    "in them; residual_rms in nats per evaluation, objective_value the mean of their squares"
+)
+NO_R_N = (
+    "R*_N is not identified: excess parameters shift a size's loss by a constant, and so does the "
+    "unknown offset between the corpora"
+)
+
+
+def fit_repeated_curves(
+    curves: list[RepeatedCurve],
+    *,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 1,
+) -> LawResult:
+    """Fit R*_D to curves of repeated runs, each with fresh runs of its size beside it.
+
+    Status not_identified, and no R*_D, if some curve does not follow the form; the sizes that do
+    are in `sizes` and `joint`. Raises LawError for curves that cannot be compared.
+    """
+    gaps = check_curves(curves, bootstrap, level)
+    spread = reference_noise(gaps)
+    sizes, misfits = [], []
+    for k, gap in enumerate(gaps):
+        table, lengths = resample_misfits(gap, spread, bootstrap, seed + k)
+        misfits.append(table)
+        sizes.append(_size(gap, table, lengths, level))
+    good = [k for k, size in enumerate(sizes) if not size["why"]]
+    joint = _joint([gaps[k] for k in good], [misfits[k] for k in good], level, seed)
+    bad = [size["why"] for size in sizes if size["why"]]
+    warnings = [*bad, NO_R_N, *_interval_warnings(sizes, joint, bootstrap)]
+    value = None if bad else joint["R_D"]
+    interval = None if bad else joint["interval"]
+    status = "converged" if value is not None else "not_identified"
+    if not bad and joint["limit"] == "upper":
+        status = "at_bound"
+    over = _joint_overfit(gaps)
+    return LawResult(
+        law="repeated",
+        method=METHOD,
+        n_points=len(gaps),
+        equations={
+            "D_eff": Equation(D_FORM, {"R_D": value}, {"R_D": closed(interval)}, level),
+            "N_eff": Equation(N_FORM, {"R_N": None}, {"R_N": None}, level),
+            "excess": overfit_equation(over, level),
+        },
+        objective_value=joint["rms_nats"] ** 2 if joint["rms_nats"] is not None else None,
+        residual_rms=joint["rms_nats"],
+        status=status,
+        warnings=warnings,
+        details={
+            "kind": "curves",
+            "epochs_range": [float(end(gap.epochs[-1] for gap in gaps)) for end in (min, max)],
+            "sizes": sizes,
+            "joint": {name: v for name, v in joint.items() if name != "limit"},
+            "open_intervals": {"R_D": interval, "R_N": None},
+            "reference_noise_nats": spread,
+            "excess_rms_nats": over.rms,
+            "worth": worth_rows(value),
+            "held_out": _held_out(gaps),
+            "bootstrap": {
+                "kind": "moving blocks of residuals and reference runs; jointly also curves",
+                "resamples": bootstrap,
+                "seed": seed,
+            },
+        },
+    )
+
+
+def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> dict[str, Any]:
+    """What one curve says: R*, its interval, offset sensitivity, D' at the end, c·R^κ."""
+    first = WINDOWS[0]
+    offset = gap.offset(first)
+    rows = [offset_row("none", gap, 0.0)]
+    rows += [offset_row(f"epochs {w[0]:g}-{w[1]:g}", gap, gap.offset(w)) for w in WINDOWS]
+    rows += [offset_row(f"{s:+g} nats", gap, offset + s) for s in (-OFFSET_SHIFT, OFFSET_SHIFT)]
+    head = rows[1]
+    why = _unfollowed(gap, head["rms_smoothed_nats"])
+    value = head["least_misfit_R_D"]
+    interval = None if why else open_interval(lowest_on_grid(misfits, gap.grid), level)
+    at_bound = value is None or (interval is not None and None in interval)
+    status = "not_identified" if why else "at_bound" if at_bound else "converged"
+    repetitions = gap.epochs[gap.repeated] - 1
+    over = fit_overfit(repetitions, gap.values[gap.repeated] - offset)
+    end = float(gap.epochs[-1])
+    worth = None
+    if value is not None and not why:
+        worth = float(effective_tokens(np.array([end]), 1.0, np.array(value))[0])
+    return {
+        "run_id": gap.curve.run_id,
+        "fresh_run_id": gap.curve.fresh_run_id,
+        "n_params": gap.curve.n_params,
+        "unique_tokens": gap.curve.unique_tokens,
+        "epochs": end,
+        "status": status,
+        "why": why,
+        "R_D": None if why else value,
+        "interval": interval,
+        "offset_nats": offset,
+        "offset_sensitivity": rows,
+        "rms_nats": head["rms_nats"],
+        "rms_smoothed_nats": head["rms_smoothed_nats"],
+        "evaluation_noise_nats": gap.noise,
+        "block_lengths": lengths,
+        "effective_over_unique_at_end": worth,
+        "effective_over_unique_from_final_loss": direct_inversion(gap, offset),
+        "reference": {
+            "n_runs": len(gap.curve.decayed_loss),
+            "E": float(gap.reference.floor[0]),
+            "B": float(gap.reference.drop[0] * gap.reference.centre ** gap.reference.beta[0]),
+            "beta": float(gap.reference.beta[0]),
+        },
+        "excess": {"form": "c*R^kappa", "c": over.c, "kappa": over.kappa, "rms_nats": over.rms},
+    }
+
+
+def _unfollowed(gap: Gap, rms_smoothed: float) -> str:
+    """Why the form cannot follow this curve: what it misses when noise is averaged out exceeds
+    the noise of one evaluation. Empty if it can."""
+    rise, error, at = gap.rise()
+    name = f"{gap.curve.run_id} ({gap.curve.n_params:.3g} parameters)"
+    if rms_smoothed <= max(gap.noise, LEAST_NOISE):
+        return ""
+    if rise > TURN_UP * error:
+        return (
+            f"R*_D is not identified for {name}: its held-out loss turns up after {at:.1f} epochs "
+            f"and ends {rise:.3f} nats above its lowest, which D' cannot follow because it only "
+            f"grows (smooth misfit {rms_smoothed:.3f} nats, evaluation noise {gap.noise:.3f}); "
+            "see its c*R^kappa"
+        )
+    return (
+        f"R*_D is not identified for {name}: the form misses its curve by {rms_smoothed:.3f} "
+        f"nats where evaluation noise is averaged out ({gap.noise:.3f} per evaluation)"
+    )
+
+
+def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> dict[str, Any]:
+    """One R* for all curves that follow the form, each with its own offset, weighted alike."""
+    out: dict[str, Any] = {
+        "run_ids": [gap.curve.run_id for gap in gaps],
+        "R_D": None,
+        "interval": None,
+        "rms_nats": None,
+        "rms_smoothed_nats": None,
+        "limit": None,
+        "by_offset": [],
+    }
+    if not gaps:
+        return out
+    for window in WINDOWS:
+        offsets = [gap.offset(window) for gap in gaps]
+        total = np.mean([g.misfit(o) for g, o in zip(gaps, offsets, strict=True)], axis=0)
+        r_star = float(lowest_on_grid(total[None], gaps[0].grid)[0])
+        at = float(np.clip(r_star, gaps[0].grid[0], gaps[0].grid[-1]))
+        parts = [g.residuals(o, at) for g, o in zip(gaps, offsets, strict=True)]
+        smooth = [smoothed(part, PARTS) for part in parts]
+        row = {
+            "offset_from": f"epochs {window[0]:g}-{window[1]:g}",
+            "R_D": r_star if np.isfinite(r_star) else None,
+            "rms_nats": rms(np.array([rms(part) for part in parts])),
+            "rms_smoothed_nats": rms(np.array([rms(part) for part in smooth])),
+        }
+        out["by_offset"].append(row)
+        if window == WINDOWS[0]:
+            out |= {n: row[n] for n in ("R_D", "rms_nats", "rms_smoothed_nats")}
+            out["limit"] = None if np.isfinite(r_star) else "upper" if r_star > 0 else "lower"
+    rng = np.random.default_rng(seed)
+    bootstrap = len(misfits[0])
+    counts = rng.multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), size=bootstrap)
+    total = np.einsum("bk,kbg->bg", counts.astype(float), np.array(misfits))
+    out["interval"] = open_interval(lowest_on_grid(total, gaps[0].grid), level)
+    return out
+
+
+def _joint_overfit(gaps: list[Gap]) -> Overfit:
+    """One c·R^κ for all curves, weighted alike, each cleared of its own offset."""
+    excess = [gap.values[gap.repeated] - gap.offset(WINDOWS[0]) for gap in gaps]
+    repetitions = [gap.epochs[gap.repeated] - 1 for gap in gaps]
+    weights = [np.full(len(x), 1 / len(x)) for x in excess]
+    return fit_overfit(*(np.concatenate(x) for x in (repetitions, excess, weights)))
+
+
+def _interval_warnings(
+    sizes: list[dict[str, Any]], joint: dict[str, Any], bootstrap: int
+) -> list[str]:
+    if not bootstrap:
+        return ["no bootstrap was asked for; there are no intervals"]
+    warnings = [f"{s['run_id']}: {w}" for s in sizes for w in open_sentence("D", s["interval"])]
+    warnings += [f"jointly: {w}" for w in open_sentence("D", joint["interval"])]
+    low, high = (joint["by_offset"][k]["R_D"] for k in (0, 1)) if joint["by_offset"] else (0, 0)
+    if low and high:
+        warnings.append(
+            f"the offset between the corpora decides most of R*_D: jointly {low:.3g} with the "
+            f"offset from epochs 0.3–1, {high:.3g} from 0.75–1"
+        )
+    if len(joint["run_ids"]) > 1:
+        warnings.append(
+            f"the joint interval resamples {len(joint['run_ids'])} curves; so few say little about "
+            "how R*_D varies between sizes"
+        )
+    return warnings
+
+
+def _held_out(gaps: list[Gap]) -> dict[str, Any]:
+    """R* from the first half of each curve, asked for its last stretch."""
+    rows = []
+    for gap in gaps:
+        offset, half = gap.offset(WINDOWS[0]), float(gap.epochs[-1]) / 2
+        r_star = gap.best(offset, until=half)
+        at = float(np.clip(r_star, gap.grid[0], gap.grid[-1]))
+        error = -smoothed(gap.residuals(offset, at), PARTS)[-1]
+        rows.append(
+            {
+                "run_id": gap.curve.run_id,
+                "fitted_until_epochs": half,
+                "least_misfit_R_D": r_star if np.isfinite(r_star) else None,
+                "error_at_end_nats": float(error),
+            }
+        )
+    errors = np.array([row["error_at_end_nats"] for row in rows])
+    flops = [6 * gap.curve.n_params * float(gap.tokens[-1]) for gap in gaps]
+    return {
+        "status": "done",
+        "fitted_on_flops": [c / 2 for c in flops],
+        "predicted_at_flops": max(flops),
+        "n_predicted": len(rows),
+        "loss": {"mean_error": float(errors.mean()), "rms_error": rms(errors)},
+        "curves": rows,
+    }

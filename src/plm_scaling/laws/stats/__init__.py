@@ -1,0 +1,1 @@
+"""Statistics that laws share: power laws, intervals, noise, budgets."""

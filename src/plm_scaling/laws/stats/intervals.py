@@ -1,0 +1,75 @@
+"""Percentile intervals and seeded resampling, the same for every law."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plm_scaling.common.errors import LawError
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+SEED_SHARE = 0.1  # of an interval's width; from seed to seed its ends move by less
+USABLE_SHARE = 0.5  # with no more usable resamples an interval would describe the lucky ones
+
+
+def check_settings(resamples: int, level: float) -> None:
+    """Raise LawError unless 0 < level < 1 and there is a whole number of resamples, 0 for none."""
+    if not 0 < level < 1:
+        raise LawError(f"laws.level is {level}; give a share between 0 and 1, such as 0.95")
+    if resamples < 0 or 0 < resamples < 100:
+        raise LawError(
+            f"laws.bootstrap is {resamples}; give 0 (no intervals) or at least 100 resamples, "
+            "1000 for a stable 95 % interval"
+        )
+
+
+def percentile_interval(samples: Floats, level: float) -> Interval | None:
+    """The central `level` interval of the samples that are not NaN; None if half of them are NaN.
+
+    An end that overflows (k of a power law can) also gives None: unbounded is not a number.
+    """
+    known = samples[~np.isnan(samples)]
+    if len(known) <= USABLE_SHARE * len(samples):
+        return None
+    with np.errstate(invalid="ignore"):  # between two infinities
+        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def multiplicities(n_runs: int, resamples: int, seed: int) -> Floats:
+    """How often each run is drawn in each resample with replacement, shape (resamples, n_runs)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=resamples).astype(np.float64)
+
+
+def place(value: float, interval: Interval) -> str:
+    """Where a value stands: inside, below, above, 'at the lower end of' or 'at the upper end of'.
+
+    At an end is what the resamples of another seed may put on its other side. In logarithms where
+    all is positive, as coefficients span decades.
+    """
+    low, high = interval
+    if min(low, value) > 0:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    room = SEED_SHARE * (high - low)
+    if abs(value - low) < room:
+        return "at the lower end of"
+    if abs(value - high) < room:
+        return "at the upper end of"
+    return "below" if value < low else "above" if value > high else "inside"
+
+
+def overlap(one: Interval, other: Interval) -> str:
+    """How two intervals stand: 'overlaps with', 'does not overlap with', or 'touches' where
+    another seed may change which."""
+    gap = max(one[0], other[0]) - min(one[1], other[1])
+    if gap <= 0:
+        return "overlaps with"
+    width = max(one[1] - one[0], other[1] - other[0])
+    return "touches" if gap <= SEED_SHARE * width else "does not overlap with"
+
+
+def percent(share: float) -> str:
+    """0.95 → '95 %'."""
+    return f"{100 * share:.3g} %"

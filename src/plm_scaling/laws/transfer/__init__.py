@@ -1,0 +1,1 @@
+"""What starting from the other objective is worth."""

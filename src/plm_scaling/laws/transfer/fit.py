@@ -1,0 +1,255 @@
+"""What starting from the other objective is worth: loss laws, transferred tokens, compute balance.
+
+Over pairs of runs that differ in their start alone, L = k·C^p is fitted in log-log, from scratch
+and transferred, with C the compute of the target training (Cheng et al. 2024, Table 4), and
+D_t = k·D_f^a·N^b (`transferred_tokens`). The balance asks how much compute from scratch would give
+the transferred loss, and divides it by all that was spent, source included.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.stats.intervals import (
+    Floats,
+    check_settings,
+    multiplicities,
+    percentile_interval,
+)
+from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, power_equation
+from plm_scaling.laws.transfer.pairs import TransferPair, transfer_points
+from plm_scaling.laws.transfer.split import best_split, split_points
+from plm_scaling.laws.transfer.tokens import fit_transferred, match_pairs, start_rows
+
+FEW_PAIRS = 8
+CONFOUNDED = 0.8  # correlation of share and size beyond which they cannot be told apart
+METHOD = (
+    "pairs of runs alike but for their start; L = k*C^p by least squares in log-log over pairs; "
+    "D_t = k*D_f^a*N^b by least squares in logs where the smoothed scratch curve reaches the loss "
+    "of the transferred one; intervals by a bootstrap over pairs with evaluation noise on the "
+    "final losses; residual_rms and objective_value of ln(loss) around the transferred law"
+)
+
+
+def fit_transfer(
+    pairs: list[TransferPair],
+    *,
+    sweep: dict[str, Floats] | None = None,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 1,
+) -> LawResult:
+    """Fit the transfer laws of one direction to its pairs (`transfer_points`).
+
+    `sweep` holds n_params, flops, source_flops and loss of all runs (`split_points`), from which
+    the best split follows if the shares were varied at fixed size. Raises LawError for bad
+    settings; fewer than two sizes give status not_identified.
+    """
+    check_settings(bootstrap, level)
+    names = ("flops", "loss", "scratch_loss")
+    flops, loss, scratch = check_runs(**{n: [getattr(p, n) for p in pairs] for n in names})
+    rng = np.random.default_rng(seed)
+    errors = [np.array([getattr(p, n) for p in pairs]) for n in ("loss_error", "scratch_error")]
+    noisy, noisy_scratch = (
+        value + error * rng.standard_normal((bootstrap, len(pairs)))
+        for value, error in zip((loss, scratch), errors, strict=True)
+    )
+    counts = multiplicities(len(pairs), bootstrap, seed + 1)
+    transfer_laws = _resampled(flops, noisy, counts)
+    scratch_laws = _resampled(flops, noisy_scratch, counts)
+    budgets = len(np.unique(flops))
+    law = fit_power_law(flops, loss) if budgets > 1 else None
+    scratch_law = fit_power_law(flops, scratch) if budgets > 1 else None
+    tokens, tokens_rms, tokens_warnings = fit_transferred(match_pairs(pairs), counts, level)
+    residuals = np.log(loss / law(flops)) if law else None
+    rows = _pair_rows(pairs, scratch_law, scratch_laws, noisy_scratch - noisy, level)
+    split, split_warning = _split(rows, sweep)
+    return LawResult(
+        law="transfer",
+        method=METHOD,
+        n_points=len(pairs),
+        equations={
+            "scratch": power_equation("p", scratch_law, scratch_laws, level),
+            "transfer": power_equation("p", law, transfer_laws, level),
+            "D_t": tokens,
+        },
+        objective_value=None if residuals is None else float((residuals**2).sum()),
+        residual_rms=None if residuals is None else float(np.sqrt((residuals**2).mean())),
+        status="not_identified" if law is None else "two_points" if budgets == 2 else "converged",
+        warnings=[*_warnings(rows, bootstrap, budgets), *tokens_warnings, split_warning],
+        details={
+            "pairs": rows,
+            "D_t_rms_ln": tokens_rms,
+            "D_t_by_start": start_rows(pairs, level),
+            "split": split,
+            "held_out": _held_out(flops, loss),
+            "bootstrap": {
+                "kind": "pairs, with evaluation noise on the final losses",
+                "resamples": bootstrap,
+                "seed": seed,
+            },
+        },
+    )
+
+
+def fit_transfer_runs(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame | None,
+    *,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 1,
+) -> LawResult:
+    """Fit the transfer laws to the runs of one objective: `runs` as `read_runs` gives them,
+    `curves` as in curves.parquet (without them D_t is not identified)."""
+    pairs = transfer_points(runs, curves)
+    return fit_transfer(
+        pairs, sweep=split_points(runs), bootstrap=bootstrap, level=level, seed=seed
+    )
+
+
+def _resampled(flops: Floats, losses: Floats, counts: Floats) -> PowerLaws:
+    """L = k·C^p for each resample: losses and counts (resamples, pairs); NaN with one budget."""
+    x, y = np.log(flops), np.log(losses)
+    total = counts.sum(axis=1)
+    mean_x, mean_y = (counts @ x) / total, (counts * y).sum(axis=1) / total
+    dx = x - mean_x[:, None]
+    spread = (counts * dx**2).sum(axis=1)
+    one_budget = spread < 1e-6 * total
+    cross = (counts * dx * (y - mean_y[:, None])).sum(axis=1)
+    exponent = np.where(one_budget, np.nan, cross / np.where(one_budget, 1.0, spread))
+    return PowerLaws(mean_y - exponent * mean_x, exponent)
+
+
+def _pair_rows(
+    pairs: list[TransferPair],
+    law: PowerLaw | None,
+    laws: PowerLaws,
+    gains: Floats,
+    level: float,
+) -> list[dict[str, Any]]:
+    """Gain and compute balance of each pair.
+
+    Scratch compute that gives the transferred loss: the pair's own budget, moved along the slope
+    of the scratch law, C·(L_scratch/L)^(−1/p); beside it the scratch law inverted, (L/k)^(1/p),
+    which takes the law's residual at this pair for a part of the gain.
+    """
+    rows = []
+    for k, pair in enumerate(pairs):
+        total = pair.flops + pair.source_flops
+        gain = pair.scratch_loss - pair.loss
+        ratio, from_law, interval = None, None, None
+        if law is not None and law.exponent < 0:
+            log_ratio = np.log(pair.scratch_loss / pair.loss)
+            ratio = float(pair.flops / total * np.exp(-log_ratio / law.exponent))
+            reached = np.exp((np.log(pair.loss) - law.log_k) / law.exponent)
+            from_law = float(reached / total)
+            with np.errstate(over="ignore", invalid="ignore"):
+                samples = np.log1p(gains[:, k] / pair.loss) / -laws.exponent
+                samples = pair.flops / total * np.exp(samples)
+            interval = percentile_interval(samples, level)
+        gain_interval = percentile_interval(gains[:, k], level)
+        has_noise = pair.loss_error > 0 and pair.scratch_error > 0
+        rows.append(
+            {
+                "run_id": pair.run_id,
+                "scratch_run_id": pair.scratch_run_id,
+                "source": pair.source,
+                "n_params": pair.n_params,
+                "tokens": pair.tokens,
+                "flops": pair.flops,
+                "source_flops": pair.source_flops,
+                "source_share": pair.source_flops / total,
+                "scratch_loss": pair.scratch_loss,
+                "loss": pair.loss,
+                "gain_nats": gain,
+                "gain_interval": gain_interval if has_noise else None,
+                "compute_ratio": ratio,
+                "compute_ratio_interval": interval,
+                "compute_ratio_from_law": from_law,
+            }
+        )
+    return rows
+
+
+def _split(
+    rows: list[dict[str, Any]], sweep: dict[str, Floats] | None
+) -> tuple[dict[str, Any], str]:
+    """The best source share where it was varied at fixed size; otherwise None, and why."""
+    tried = [] if sweep is None else best_split(**sweep)
+    shares = [row["share"] for row in tried if row["share"] is not None]
+    pair_shares = np.array([row["source_share"] for row in rows])
+    sizes = np.log([row["n_params"] for row in rows])
+    varied = len(rows) > 2 and np.ptp(pair_shares) > 0 and np.ptp(sizes) > 0
+    correlation = float(np.corrcoef(pair_shares, sizes)[0, 1]) if varied else None
+    out: dict[str, Any] = {
+        "best_share": float(np.median(shares)) if shares else None,
+        "groups": tried,
+        "shares": [float(pair_shares.min()), float(pair_shares.max())],
+        "share_size_correlation": correlation,
+    }
+    if shares:
+        lowest, highest = min(shares), max(shares)
+        return out, (
+            f"the best source share comes from {len(shares)} size(s) and lies between "
+            f"{lowest:.2f} and {highest:.2f}"
+        )
+    reason = "no size was trained with four or more shares at one compute sum"
+    if correlation is not None and abs(correlation) > CONFOUNDED:
+        reason += (
+            f"; the share goes with the size (correlation {correlation:.2f}), so what either does "
+            "cannot be told apart"
+        )
+    ratios = [row["compute_ratio"] for row in rows if row["compute_ratio"] is not None]
+    said = ""
+    if ratios:
+        said = (
+            f". At the shares tried, {out['shares'][0]:.0%} to {out['shares'][1]:.0%}, transfer "
+            f"gives what {min(ratios):.2f} to {max(ratios):.2f} times its whole compute would give "
+            "from scratch"
+        )
+    return out, f"the best split is not identified: {reason}{said}"
+
+
+def _warnings(rows: list[dict[str, Any]], bootstrap: int, budgets: int) -> list[str]:
+    warnings = []
+    if budgets < 2:
+        warnings.append("pairs at one budget only; a power law needs two")
+    elif len(rows) < FEW_PAIRS:
+        warnings.append(
+            f"{len(rows)} pairs, one run each: intervals from so few are too short, and what a "
+            "rerun would change is not in them"
+        )
+    if not bootstrap:
+        warnings.append("no bootstrap was asked for; there are no intervals")
+    unsure = [r["run_id"] for r in rows if r["gain_interval"] and r["gain_interval"][0] <= 0]
+    if unsure:
+        warnings.append(f"gains within evaluation noise: {', '.join(unsure)}")
+    warnings.append(
+        "partners share a schedule, so matching them before the end compares losses at different "
+        "learning rates; D_t includes that"
+    )
+    return warnings
+
+
+def _held_out(flops: Floats, loss: Floats) -> dict[str, Any]:
+    """The transferred law without the dearest pair, asked for it."""
+    dearest = int(flops.argmax())
+    rest = np.delete(np.arange(len(flops)), dearest)
+    if len(np.unique(flops[rest])) < 2:
+        return {"status": "not_available", "why": "two budgets are needed besides the dearest"}
+    predicted = float(fit_power_law(flops[rest], loss[rest])(float(flops[dearest])))
+    measured = float(loss[dearest])
+    return {
+        "status": "done",
+        "fitted_on_flops": sorted(map(float, flops[rest])),
+        "predicted_at_flops": float(flops[dearest]),
+        "loss": {
+            "measured": measured,
+            "predicted": predicted,
+            "difference": predicted - measured,
+        },
+    }

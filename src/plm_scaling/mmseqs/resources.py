@@ -1,0 +1,109 @@
+"""Threads, memory and temporary space of a stage that runs MMseqs2."""
+
+import argparse
+import hashlib
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from plm_scaling.common import slurm_job
+from plm_scaling.common.errors import DedupError
+from plm_scaling.common.progress import short_number
+
+logger = logging.getLogger("plm_scaling")
+
+MIB = 1 << 20
+# What MMseqs2 holds per sequence whatever its split limit says: index entry (24 bytes), its order
+# and key tables of query and target (about 48 bytes in all are reported for 0.5 G entries).
+INDEX_BYTES = 64
+PROGRAM_MIB = 256
+SPARE_FACTOR = 1.5
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a stage may use. `memory_mb` is in MiB; `scratch` is a disk of the node, or None."""
+
+    threads: int
+    memory_mb: int
+    scratch: Path | None
+
+    def split_memory_mib(self, n_sequences: int, least_mib: int) -> int:
+        """MMseqs2's --split-memory-limit, in MiB.
+
+        The limit counts only the table of k-mers, which needs `least_mib` however often it is
+        split; the index of all sequences and the program come on top. The sequences themselves are
+        mapped: the system takes their pages back at need. Raises `DedupError` if the memory does
+        not hold these.
+        """
+        fixed = PROGRAM_MIB + n_sequences * INDEX_BYTES // MIB
+        left = self.memory_mb - fixed
+        if left < least_mib:
+            raise DedupError(
+                f"{self.memory_mb} MB of memory are too little for {n_sequences:,} sequences: "
+                f"MMseqs2 needs {fixed} MB for its index and at least {least_mib} MB for k-mers; "
+                f"give at least {fixed + least_mib} MB (mem_mb of the job; in the workflow "
+                f"--set-resources RULE:mem_mb={fixed + least_mib})"
+            )
+        return left
+
+    def scratch_of(self, out: Path) -> Path | None:
+        """The folder on the scratch disk for temporaries of the stage that makes `out`."""
+        if self.scratch is None:
+            return None
+        name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
+        return self.scratch / f"plm-scaling-{name}"
+
+    def place(self, stage: str, beside: Path, on_scratch: Path | None, needed_bytes: float) -> Path:
+        """Where temporaries of about `needed_bytes` go: to scratch if they fit, or to `beside`."""
+        folder, why = beside, "no scratch disk is given"
+        if self.scratch is not None and on_scratch is not None:
+            if not self.scratch.is_dir():
+                why = f"scratch {self.scratch} does not exist"
+            elif on_scratch.is_dir() or _free(self.scratch) > SPARE_FACTOR * needed_bytes:
+                folder, why = on_scratch, f"{short_number(_free(self.scratch))}B are free there"
+            else:
+                why = f"only {short_number(_free(self.scratch))}B are free on {self.scratch}"
+        logger.info(
+            "[%s] temporary files of MMseqs2 (about %sB) go to %s: %s",
+            stage,
+            short_number(needed_bytes),
+            folder,
+            why,
+        )
+        return folder
+
+    def free_space(self, folder: Path) -> str:
+        """How much is free where the stage writes, for a message."""
+        disks = [folder, *([self.scratch] if self.scratch and self.scratch.is_dir() else [])]
+        return ", ".join(
+            f"{short_number(_free(disk))}B are free on the disk of {disk}" for disk in disks
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that all programs with MMseqs2 share."""
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument(
+        "--memory-mb",
+        type=_memory_of_job,
+        required=True,
+        help="memory it may use, in MiB; in a Slurm job no more than the job has",
+    )
+    parser.add_argument(
+        "--scratch",
+        type=lambda path: Path(path) if path else None,
+        help="disk of the node for temporary files, used if it exists and has room",
+    )
+    parser.add_argument("--mmseqs", required=True, help="path of MMseqs2, or auto")
+
+
+def _memory_of_job(text: str) -> int:
+    """The MiB that are given, or those of the Slurm job if it has less: a site's limit changes what
+    Snakemake asks for, but not what it tells the job."""
+    return int(min(int(text), slurm_job.memory_mib()))
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free

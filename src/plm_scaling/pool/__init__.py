@@ -1,0 +1,1 @@
+"""The pool: different sequences by content, in parts, and MMseqs2 databases of them."""

@@ -1,0 +1,109 @@
+"""Read MMseqs2 databases as arrays and chunks of bytes, and write their indexes.
+
+A sequence database is a data file of entries `SEQUENCE\\n\\0`, an index file of lines
+`key offset length` (length counts the two end bytes) and some side files. All databases of this
+project lie in the order of their keys, which is that of the sequences' digests.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from plm_scaling.common.errors import DedupError
+
+CHUNK_BYTES = 1 << 20
+END = b"\n\0"
+AMINO_ACIDS = bytes(4)  # MMseqs2's number of the type, a little-endian int32
+
+
+def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Keys (uint32) and entry lengths in bytes (int64, with the two end bytes), in data order.
+
+    Raises `DedupError` if the index is missing, or does not match the data file's size.
+    """
+    index = path.with_name(f"{path.name}.index")
+    if not index.is_file():
+        raise DedupError(f"MMseqs2 database {path} has no index; run the step that made it again")
+    if index.stat().st_size == 0:
+        return np.empty(0, np.uint32), np.empty(0, np.int64)
+    table = pa.csv.read_csv(
+        index,
+        read_options=pa.csv.ReadOptions(column_names=["key", "offset", "length"]),
+        parse_options=pa.csv.ParseOptions(delimiter="\t"),
+        convert_options=pa.csv.ConvertOptions(
+            column_types={"key": pa.uint32(), "offset": pa.int64(), "length": pa.int64()}
+        ),
+    )
+    keys, offsets, lengths = (column.to_numpy() for column in table.columns)
+    order = np.argsort(offsets, kind="stable")
+    size = sum(part.stat().st_size for part in data_files(path))
+    if int(lengths.sum()) != size:
+        raise DedupError(
+            f"MMseqs2 database {path} is damaged: its index counts {int(lengths.sum())} bytes, "
+            f"its data have {size}; run the step that made it again"
+        )
+    return keys[order], lengths[order]
+
+
+def read_keys(path: Path) -> Iterator[np.ndarray]:
+    """The keys (uint32) of a database in the order of its index, in pieces."""
+    index = path.with_name(f"{path.name}.index")
+    if not index.is_file():
+        raise DedupError(f"MMseqs2 database {path} has no index; run the step that made it again")
+    if index.stat().st_size:
+        for rows in pa.csv.open_csv(
+            index,
+            pa.csv.ReadOptions(column_names=["key", "offset", "length"]),
+            pa.csv.ParseOptions(delimiter="\t"),
+            pa.csv.ConvertOptions(column_types={"key": pa.uint32()}, include_columns=["key"]),
+        ):
+            yield rows["key"].to_numpy()
+
+
+def write_index(path: Path, entries: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    """Write the index of the sequence database `path`, and the file that says what it holds.
+
+    Each entry gives keys, offsets and sizes in bytes (with the two end bytes) of some sequences,
+    keys ascending.
+    """
+    form = pa.csv.WriteOptions(include_header=False, delimiter="\t")
+    names = ["key", "offset", "size"]
+    with path.with_name(f"{path.name}.index").open("wb") as file:
+        for columns in entries:
+            if len(columns[0]):
+                pa.csv.write_csv(pa.table(list(columns), names=names), file, form)
+    path.with_name(f"{path.name}.dbtype").write_bytes(AMINO_ACIDS)
+
+
+def data_files(path: Path) -> list[Path]:
+    """The data file, or its parts NAME.0, NAME.1, … in order, as several threads write them."""
+    if path.is_file():
+        return [path]
+    parts: list[Path] = []
+    while (part := path.with_name(f"{path.name}.{len(parts)}")).is_file():
+        parts.append(part)
+    return parts
+
+
+def read_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """The data in chunks of whole entries, about `chunk_bytes` each."""
+    rest = b""
+    for part in data_files(path):
+        with part.open("rb") as file:
+            while block := file.read(chunk_bytes):
+                data = rest + block
+                cut = data.rfind(b"\0") + 1
+                if cut:
+                    yield data[:cut]
+                rest = data[cut:]
+    if rest:
+        raise DedupError(f"MMseqs2 database {path} ends within an entry; make it again")
+
+
+def read_sequences(path: Path) -> Iterator[list[bytes]]:
+    """The sequences in data order, one list per chunk."""
+    for chunk in read_chunks(path):
+        yield chunk.removesuffix(END).split(END)

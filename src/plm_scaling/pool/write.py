@@ -1,0 +1,145 @@
+"""Make one part of the pool: sort by content, store each different sequence once."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from plm_scaling.common.counts import Counts
+from plm_scaling.common.errors import DedupError
+from plm_scaling.common.files import atomic, write_json
+from plm_scaling.common.parts import digests, part_name, part_of
+from plm_scaling.common.rows import RowWriter
+from plm_scaling.pool.database import END, write_index
+from plm_scaling.pool.read import FORMAT, RECORD_SCHEMA
+
+logger = logging.getLogger("plm_scaling")
+
+_WRITE_SEQUENCES = 1 << 16
+
+
+def pool_part(
+    clean: list[Path], sources: list[str], part: int, parts: int, kind: str, out: Path
+) -> None:
+    """Sort one part of the cleaned sources by content and store each different sequence once.
+
+    `clean[i]` is the folder of `sources[i]`; sources come first that shall own a sequence which
+    several have. `kind` is protein or code. The part is held in memory. Raises `DedupError` for a
+    file that is missing or is not what the cleaning step writes.
+    """
+    if len(clean) != len(sources) or len(set(sources)) != len(sources):
+        raise DedupError(
+            f"{len(clean)} folders for the sources {sources}; give one folder for each"
+        )
+    ids: list[bytes] = []
+    sequences: list[bytes] = []
+    owner: list[np.ndarray] = []
+    for number, folder in enumerate(clean):
+        if (found := len(list(folder.glob("part-*.fasta")))) != parts:
+            raise DedupError(f"{folder} was cleaned for {found} parts, not {parts}; clean it again")
+        names, texts = _read_clean(folder / f"{part_name(part)}.fasta")
+        ids += names
+        sequences += texts
+        owner.append(np.full(len(names), number, np.int8))
+    source = np.concatenate(owner)
+    values = digests(sequences)
+    if (part_of(values, parts) != part).any():
+        raise DedupError(f"{clean[0].parent} holds sequences of other parts; clean again")
+    order = _content_order(values, sequences, source, ids)
+    with atomic(out) as folder:
+        folder.mkdir(parents=True)
+        key, lengths = _write_sequences(folder / "sequences", sequences, order)
+        records = (ids, source[order], values[order], key, lengths[key], order)
+        counts = _write_records(folder, sources, *records)
+        counts.write(folder / "counts.tsv")
+        facts = {
+            "format": FORMAT,
+            "kind": kind,
+            "part": part,
+            "parts": parts,
+            "sources": sources,
+            "sequences": len(lengths),
+            "records": len(order),
+            "residues": int(lengths.sum()),
+        }
+        write_json(folder / "part.json", facts)
+    logger.info(
+        "[pool] %s part %d of %d: %s different sequences in %s records",
+        kind,
+        part + 1,
+        parts,
+        f"{len(lengths):,}",
+        f"{len(order):,}",
+    )
+
+
+def _read_clean(path: Path) -> tuple[list[bytes], list[bytes]]:
+    """Ids and sequences of a cleaned file: two lines per record."""
+    lines = path.read_bytes().split(b"\n")
+    if lines.pop() or len(lines) % 2 or any(not line.startswith(b">") for line in lines[0::2]):
+        raise DedupError(f"{path} is damaged: not two lines per record; clean the source again")
+    return [line[1:] for line in lines[0::2]], lines[1::2]
+
+
+def _content_order(
+    values: np.ndarray, sequences: list[bytes], source: np.ndarray, ids: list[bytes]
+) -> np.ndarray:
+    """Records by digest, then sequence (for digests that collide), source and id."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    ends = np.append(starts[1:], len(ordered))
+    for start, end in zip(*(edge[ends - starts > 1] for edge in (starts, ends)), strict=True):
+        tied = order[start:end].tolist()
+        tied.sort(key=lambda i: (sequences[i], source[i], ids[i]))
+        order[start:end] = tied
+    return order
+
+
+def _write_sequences(
+    path: Path, sequences: list[bytes], order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Write the database; the key of each ordered record, and the residues of each sequence."""
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = [
+        sequences[a] != sequences[b]
+        for a, b in zip(order[:-1].tolist(), order[1:].tolist(), strict=True)
+    ]
+    first = order[is_new]
+    with path.open("wb") as file:
+        for start in range(0, len(first), _WRITE_SEQUENCES):
+            chosen = first[start : start + _WRITE_SEQUENCES].tolist()
+            file.write(END.join([sequences[i] for i in chosen]) + END)
+    lengths = np.fromiter((len(sequences[i]) for i in first.tolist()), np.int64, len(first))
+    sizes = lengths + len(END)
+    write_index(path, [(np.arange(len(first)), np.cumsum(sizes) - sizes, sizes)])
+    return np.cumsum(is_new) - 1, lengths
+
+
+def _write_records(
+    folder: Path,
+    sources: list[str],
+    ids: list[bytes],
+    source: np.ndarray,
+    values: np.ndarray,
+    key: np.ndarray,
+    length: np.ndarray,
+    order: np.ndarray,
+) -> Counts:
+    """records.parquet, and what each source gave."""
+    counts = Counts("pool")
+    for number, name in enumerate(sources):
+        own = source == number
+        counts.add(name, "in", own.sum(), length[own].sum())
+        counts.add(name, "kept", own.sum(), length[own].sum())
+        copies = own & (np.diff(key, prepend=-1) == 0)
+        counts.add(name, "handled:exact_copy", copies.sum(), length[copies].sum())
+    with RowWriter(folder / "records.parquet", RECORD_SCHEMA) as writer:
+        for start in range(0, max(len(order), 1), _WRITE_SEQUENCES):
+            piece = slice(start, start + _WRITE_SEQUENCES)
+            names = pa.array([ids[i] for i in order[piece].tolist()], pa.binary()).cast(pa.string())
+            codes = pa.DictionaryArray.from_arrays(pa.array(source[piece], pa.int8()), sources)
+            columns = [key[piece], names, codes, length[piece], values[piece]]
+            writer.write(pa.table(columns, names=RECORD_SCHEMA.names))
+    return counts

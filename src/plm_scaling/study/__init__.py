@@ -1,0 +1,1 @@
+"""Facts of a study: shapes of models, FLOPs, cells, layouts, GPUs."""

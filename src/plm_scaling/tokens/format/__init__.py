@@ -1,0 +1,1 @@
+"""The format of token shards: vocabulary, packing, Arrow files, manifest."""

@@ -1,0 +1,1 @@
+"""Token corpora as they are trained on: rows, order, mixtures."""

@@ -1,0 +1,1 @@
+"""From selected sequences to token shards."""

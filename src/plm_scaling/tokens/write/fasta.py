@@ -1,0 +1,172 @@
+"""Straight from FASTA files to packed shards, for sequences that need no deduplication or filter.
+
+Headers are replaced by one regular expression and residues by one `bytes.translate` per chunk of
+about 1 MiB; only a chunk with something unusual is looked at record by record.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from plm_scaling.common.errors import TokenError
+from plm_scaling.sources.fasta import MAX_RECORD_BYTES, parse_records, read_fasta
+from plm_scaling.sources.streams import blocks, open_stream
+from plm_scaling.tokens.format import vocabulary
+from plm_scaling.tokens.format.packing import pack
+from plm_scaling.tokens.format.shards import shard_schema
+from plm_scaling.tokens.write.groups import GROUP_RECORDS, Place
+from plm_scaling.tokens.write.merge import write_manifest
+from plm_scaling.tokens.write.series import ShardSeries, output_folder
+from plm_scaling.tokens.write.tokenize import CHUNK_TOKENS, PART_FILE, check_sizes, write_part
+
+KIND, STRATUM = "protein", "kept"
+
+# Every header line becomes NUL, which becomes eod; a `>` that is left is inside a line.
+_HEADER = re.compile(rb"\n>[^\n]*\n")
+_EOD, _BAD = vocabulary.EOD, 255
+_TABLE = bytes(
+    _EOD if byte == 0 else vocabulary.RESIDUE_ID.get(chr(byte).upper(), _BAD)
+    if byte < 128 else _BAD
+    for byte in range(256)
+)  # fmt: skip
+_DELETED = b"\n\r \t"
+BLOCK_BYTES = 1 << 19
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def tokenize_fasta(
+    fasta: list[Path],
+    valid: list[Path],
+    source: str,
+    corpus: str,
+    context_length: int,
+    shard_rows: int,
+    out: Path,
+) -> None:
+    """Pack the sequences of `fasta` (plain, gzip, zstd or xz) for training, of `valid` to hold out.
+
+    They keep their order, in windows of 65,536 that are packed together. The folder `out` gets
+    shards and manifest.json. Raises `TokenError` or `SourceError`, naming file and line, for a
+    record that is no protein; nothing is skipped.
+    """
+    check_sizes(context_length, shard_rows)
+    splits = {"train": fasta, "valid": valid}
+    with output_folder(out) as folder, ExitStack() as stack:
+        series: dict[Place, ShardSeries] = {}
+        for split, paths in splits.items():
+            if not paths:
+                continue
+            place = Place(split, source, STRATUM, 0)
+            schema = shard_schema(context_length, corpus, KIND, split, source, STRATUM)
+            series[place] = ShardSeries(folder, place.name, schema, shard_rows)
+            stack.callback(series[place].close)
+            for tokens, starts, lengths in _windows(paths):
+                for rows in pack(tokens, starts, lengths, context_length, tokens.size - 1):
+                    row_bytes = len(rows.tokens) * context_length
+                    series[place].write(np.frombuffer(rows.data, np.uint8, row_bytes), rows)
+        write_part(folder, corpus, KIND, context_length, 0, 1, series)
+        files = {split: [str(path) for path in paths] for split, paths in splits.items()}
+        write_manifest([folder / PART_FILE], {"fasta": files}, folder / "manifest.json")
+
+
+class _Window:
+    """Tokens of some ten thousand sequences, each with its eod, in a buffer that is used again."""
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(CHUNK_TOKENS, np.uint8)
+        self._buffer[0] = _EOD
+        self._size = 1  # each sequence has its eod in front; moved by one token, it has one behind
+        self._ends: list[np.ndarray] = [np.zeros(1, np.int64)]
+        self._sequences = 0
+
+    def add(self, tokens: bytes, sequences: int) -> None:
+        """Append `tokens` of that many `sequences`, each with eod in front."""
+        new = np.frombuffer(tokens, np.uint8)[1:]
+        end = self._size + len(new)
+        if end + 2 > len(self._buffer):
+            self._buffer = np.concatenate([self._buffer, np.empty(end, np.uint8)])
+        self._buffer[self._size : end] = new
+        self._buffer[end] = _EOD
+        self._ends.append(np.flatnonzero(new == _EOD) + self._size)
+        self._ends.append(np.array([end]))
+        self._size = end + 1
+        self._sequences += sequences
+
+    @property
+    def is_full(self) -> bool:
+        return self._sequences >= GROUP_RECORDS or self._size >= CHUNK_TOKENS // 2
+
+    def take(self, paths: list[Path]) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
+        """Tokens and a pad, and starts and lengths of the sequences; the window is empty then."""
+        ends = np.concatenate(self._ends)
+        lengths = np.diff(ends)
+        if len(lengths) != self._sequences or lengths.min() < 2:
+            _explain(paths)
+        self._buffer[self._size] = vocabulary.PAD
+        tokens = pa.py_buffer(self._buffer).slice(0, self._size + 1)
+        self._size, self._sequences, self._ends = 1, 0, self._ends[:1]
+        return tokens, ends[:-1] + 1, lengths
+
+
+def _windows(paths: list[Path]) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndarray]]:
+    window = _Window()
+    empty = True
+    for path in paths:
+        for tokens, sequences in _chunks(path):
+            window.add(tokens, sequences)
+            empty = False
+            if window.is_full:
+                yield window.take(paths)
+                empty = True
+    if not empty:
+        yield window.take(paths)
+
+
+def _chunks(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Tokens of whole records, each with eod in front, and how many records they are."""
+    rest = b""
+    with open_stream(path) as stream:
+        for block in blocks(stream, path, BLOCK_BYTES):
+            data = rest + block if rest else b"\n" + block.removeprefix(_BYTE_ORDER_MARK).lstrip()
+            cut = data.rfind(b"\n>")
+            if cut > 0:
+                yield _translate(data[: cut + 1], path)
+            rest = data[max(0, cut) :]
+            if len(rest) > MAX_RECORD_BYTES:
+                _explain([path])
+    yield _translate(rest + b"\n", path)
+
+
+def _translate(chunk: bytes, path: Path) -> tuple[bytes, int]:
+    """`chunk` begins with a line end and a header."""
+    body, count = _HEADER.subn(b"\0", chunk)
+    tokens = body.translate(_TABLE, _DELETED)
+    if _BAD not in tokens and tokens.startswith(bytes([_EOD])):
+        return tokens, count
+    records = parse_records(chunk[1:]) if chunk.startswith(b"\n>") else None
+    if records is None or records.rejected:
+        _explain([path])
+    sequences = b"".join(b"\0" + sequence for sequence in records.sequences)
+    return sequences.translate(_TABLE), len(records.ids)
+
+
+def _explain(paths: list[Path]) -> NoReturn:
+    """Raise the error that names the first record that cannot be used."""
+    for path in paths:
+        for records in read_fasta(path):
+            for number, line, name, _, reason in records.rejected:
+                raise TokenError(
+                    f"{path}, line {line}: record {number} ({name.decode(errors='replace')}) "
+                    f"cannot be used: {reason.replace('_', ' ')}; correct or remove it"
+                )
+    raise TokenError(f"{', '.join(map(str, paths))}: unreadable FASTA")
+
+
+def tokens_of(path: Path) -> bytes:
+    """All tokens of a FASTA file in order, each sequence followed by its eod."""
+    return b"".join(tokens[1:] + bytes([_EOD]) for tokens, _ in _chunks(path))

@@ -1,0 +1,214 @@
+"""Turn the selected records of one part of a pool into packed token shards.
+
+The sequences stay where they are: lengths decide the packing, Arrow gathers the rows from the
+mapped pool, and one table lookup per pair of bytes makes tokens of them. Memory is bounded by one
+group of about 65,536 sequences.
+"""
+
+import logging
+import mmap
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from plm_scaling.common.errors import TokenError
+from plm_scaling.common.files import write_json
+from plm_scaling.common.progress import Progress, short_number
+from plm_scaling.pool.read import Pool, PoolPart
+from plm_scaling.tokens.format import vocabulary
+from plm_scaling.tokens.format.packing import pack
+from plm_scaling.tokens.format.shards import FORMAT, shard_schema
+from plm_scaling.tokens.write.groups import Entries, Place, read_entries, read_places
+from plm_scaling.tokens.write.series import TOTALS, ShardSeries, output_folder
+
+logger = logging.getLogger("plm_scaling")
+
+PART_FILE = "part.json"
+CHUNK_TOKENS = 1 << 25  # packed together at most, whatever the lengths
+NEAR_BYTES = 1 << 27  # sequences that lie further apart are copied before they are packed
+_GATHERED = 1024
+
+
+def tokenize_part(
+    pool: Path,
+    selected: Path,
+    part: int,
+    corpus: str,
+    context_length: int,
+    shard_rows: int,
+    out: Path,
+) -> None:
+    """Pack one part's share of `selected` into rows of `context_length` tokens.
+
+    The folder `out` gets {split}-{source}-{stratum}-{number}.arrow, at most `shard_rows` rows each,
+    and part.json. The rows of a split, source and stratum over all parts are the same whatever the
+    number of parts. Raises `TokenError` where pool and selection do not fit, or `out` cannot be
+    written.
+    """
+    check_sizes(context_length, shard_rows)
+    whole = Pool.open(pool)
+    parts = len(whole.parts)
+    if not 0 <= part < parts:
+        raise TokenError(f"{pool} has parts 0 to {parts - 1}, not {part}")
+    places = read_places(selected, parts)
+    table = vocabulary.TABLES[whole.kind]
+    with output_folder(out) as folder, ExitStack() as stack:
+        series: dict[Place, ShardSeries] = {}
+        for place, data, starts, lengths in _chunks(whole, part, selected, places):
+            if place not in series:
+                facts = (corpus, whole.kind, place.split, place.source, place.stratum)
+                schema = shard_schema(context_length, *facts)
+                series[place] = ShardSeries(folder, place.name, schema, shard_rows)
+                stack.callback(series[place].close)
+            pad_at = int(starts[-1] + lengths[-1] + 1)  # the NUL behind the last sequence
+            for rows in pack(data, starts, lengths + 1, context_length, pad_at):
+                tokens = table.translate(rows.data)
+                series[place].write(tokens[: len(rows.tokens) * context_length], rows)
+        write_part(folder, corpus, whole.kind, context_length, part, parts, series)
+
+
+def check_sizes(context_length: int, shard_rows: int) -> None:
+    """Refuse sizes that cannot be packed to."""
+    if context_length < 2 or shard_rows < 1:
+        raise TokenError(f"context length {context_length} or shard rows {shard_rows} is too small")
+
+
+def write_part(
+    folder: Path,
+    corpus: str,
+    kind: str,
+    context_length: int,
+    part: int,
+    parts: int,
+    series: dict[Place, ShardSeries],
+) -> None:
+    """Finish the shards and write part.json."""
+    entries: list[dict[str, Any]] = []
+    for place in sorted(series, key=lambda place: place.name):
+        where = {"split": place.split, "source": place.source, "stratum": place.stratum}
+        entries.append({**where, **series[place].finish()})
+    facts = {
+        "format": FORMAT,
+        "corpus": corpus,
+        "kind": kind,
+        "context_length": context_length,
+        "vocabulary_sha256": vocabulary.SHA256,
+        "part": part,
+        "parts": parts,
+        "entries": entries,
+    }
+    write_json(folder / PART_FILE, facts)
+    rows, tokens, sequences, padding = (sum(entry[what] for entry in entries) for what in TOTALS)
+    logger.info(
+        "[tokens] %s part %d of %d: %s rows, %s tokens of %s sequences, %.2f %% padding",
+        kind,
+        part + 1,
+        parts,
+        f"{rows:,}",
+        short_number(tokens),
+        f"{sequences:,}",
+        100 * padding / max(1, rows * context_length),
+    )
+
+
+class _Data:
+    """The mapped data of a pool's part, whose pages can be let go."""
+
+    def __init__(self, part: PoolPart) -> None:
+        expected = part.n_residues + 2 * part.n_sequences
+        size = part.database.stat().st_size
+        if size != expected:
+            raise TokenError(
+                f"{part.database} has {size} bytes, its part.json counts {expected}; pool again"
+            )
+        with part.database.open("rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.buffer = pa.py_buffer(self._mapped)
+
+    def release(self) -> None:
+        """Take the pages out of this process's memory; they are mapped again when read."""
+        self._mapped.madvise(mmap.MADV_DONTNEED)
+
+
+_Stretch = tuple[_Data, Entries]
+_Chunk = tuple[Place, pa.Buffer, np.ndarray, np.ndarray]  # place, data, starts, lengths
+
+
+def _chunks(pool: Pool, part: int, selected: Path, places: list[Place]) -> Iterator[_Chunk]:
+    """What is packed together, one chunk after the other, with the data it lies in."""
+    parts = len(pool.parts)
+    own = [p for p in places if part % p.parts_of_a_group(parts) == 0]
+    held: dict[Place, list[_Stretch]] = {place: [] for place in own}
+    end = part + max((place.parts_of_a_group(parts) for place in own), default=0)
+    label = f"tokens {pool.kind} part {part + 1} of {parts}"
+    progress = Progress(label, sum(place.records for place in own) / parts, "records")
+    for number in range(part, end):
+        active = [place for place in own if number < part + place.parts_of_a_group(parts)]
+        data: _Data | None = None
+        for entries in read_entries(pool, number, selected, places):
+            data = data or _Data(pool.parts[number])
+            for place in active:
+                if place in entries:
+                    held[place].append((data, entries[place]))
+                    for group in _complete(place, held[place]):
+                        yield from _cut(place, group)
+            progress.add(sum(len(entries[place].starts) for place in active if place in entries))
+        for place in active:
+            if number == part + place.parts_of_a_group(parts) - 1 and held[place]:
+                yield from _cut(place, held.pop(place))
+
+
+def _complete(place: Place, held: list[_Stretch]) -> Iterator[list[_Stretch]]:
+    """Take the groups that are complete out of `held`: all but the one that is open at its end."""
+    data, entries = held[-1]
+    groups = place.group_of(entries.digests)
+    previous = place.group_of(held[-2][1].digests[-1:]) if len(held) > 1 else groups[:1]
+    starts = np.flatnonzero(np.diff(groups, prepend=previous)).tolist()
+    if not starts:
+        return
+    held.pop()
+    pairs = zip([0, *starts], [*starts, len(groups)], strict=True)
+    for number, (first, last) in enumerate(pairs):
+        if number > 0:
+            yield held[:]
+            held.clear()
+        if first < last:
+            held.append((data, Entries(*(column[first:last] for column in entries))))
+
+
+def _cut(place: Place, group: list[_Stretch]) -> Iterator[_Chunk]:
+    """Chunks of a group of at most `CHUNK_TOKENS` tokens (or one sequence) each."""
+    lengths = np.concatenate([entries.lengths for _, entries in group])
+    number = np.cumsum(lengths + 1) // CHUNK_TOKENS
+    edges = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+    origins = np.cumsum([0, *(len(entries.lengths) for _, entries in group)]).tolist()
+    for first, last in zip(edges, [*edges[1:], len(lengths)], strict=True):
+        pieces = []
+        for (data, entries), origin in zip(group, origins[:-1], strict=True):
+            inside = slice(max(0, first - origin), max(0, last - origin))
+            if len(entries.starts[inside]):
+                pieces.append((data, entries.starts[inside], entries.lengths[inside]))
+        data = pieces[0][0]
+        starts = np.concatenate([starts for _, starts, _ in pieces])
+        own = np.concatenate([lengths for _, _, lengths in pieces])
+        if all(other is data for other, _, _ in pieces) and starts[-1] - starts[0] < NEAR_BYTES:
+            yield place, data.buffer, starts, own
+            data.release()
+        else:
+            yield place, _gather(pieces), np.cumsum(own + 2) - own - 2, own
+
+
+def _gather(pieces: list[tuple[_Data, np.ndarray, np.ndarray]]) -> pa.Buffer:
+    """Copy entries to one buffer, in their order, few at a time: each may map 64 KiB."""
+    joined = []
+    for data, starts, lengths in pieces:
+        view = memoryview(data.buffer)
+        bounds = list(zip(starts.tolist(), (starts + lengths + 2).tolist(), strict=True))
+        for i in range(0, len(bounds), _GATHERED):
+            joined.append(b"".join([view[a:b] for a, b in bounds[i : i + _GATHERED]]))
+            data.release()
+    return pa.py_buffer(b"".join(joined))

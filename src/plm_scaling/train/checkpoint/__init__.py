@@ -1,0 +1,1 @@
+"""Checkpoints that any layout reads, whole or not at all."""

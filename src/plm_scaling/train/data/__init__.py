@@ -1,0 +1,1 @@
+"""Batches of packed rows, their masks, and how they reach a process."""

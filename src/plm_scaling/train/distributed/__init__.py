@@ -1,0 +1,1 @@
+"""The processes of a cell and what they say to each other."""

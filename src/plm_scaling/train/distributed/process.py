@@ -1,0 +1,193 @@
+"""The processes that train: their groups, device, threads and seeds."""
+
+import os
+import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
+
+from plm_scaling.common.errors import TrainError
+from plm_scaling.study.layout import Layout
+
+COLLECTIVE_TIMEOUT = timedelta(
+    minutes=30
+)  # a checkpoint on a slow disk may keep the others waiting
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process is among those of its job.
+
+    `address` and `port` are where they meet (that of rank 0), None for a single process.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    address: str | None = None
+    port: int | None = None
+
+    @classmethod
+    def of_environment(cls) -> "Place":
+        """From the variables that torchrun sets or, without them, srun; else a single process."""
+        env = os.environ
+        if "RANK" in env and "WORLD_SIZE" in env:
+            return cls(
+                int(env["RANK"]),
+                int(env["WORLD_SIZE"]),
+                int(env.get("LOCAL_RANK", 0)),
+                env.get("MASTER_ADDR", "127.0.0.1"),
+                int(env.get("MASTER_PORT", 29500)),
+            )
+        if "SLURM_STEP_NUM_TASKS" in env:  # set by srun alone, unlike SLURM_PROCID
+            job = int(env.get("SLURM_JOB_ID", 0)) * 7 + int(env.get("SLURM_STEP_ID", 0))
+            return cls(
+                int(env["SLURM_PROCID"]),
+                int(env["SLURM_STEP_NUM_TASKS"]),
+                int(env["SLURM_LOCALID"]),
+                env.get("MASTER_ADDR", first_host(env.get("SLURM_STEP_NODELIST", "127.0.0.1"))),
+                int(env.get("MASTER_PORT", 20000 + job % 20000)),
+            )
+        return cls()
+
+
+def first_host(nodes: str) -> str:
+    """The first host of a Slurm node list: `gpu[07-09,12],login` → `gpu07`."""
+    found = re.match(r"([^\[,]*)(?:\[([^\],-]*)[^\]]*\]([^,]*))?", nodes)
+    return "".join(part or "" for part in found.groups()) if found else nodes
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the job that trains a cell."""
+
+    place: Place
+    layout: Layout
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the curve, the record and the log."""
+        return self.place.rank == 0
+
+    @property
+    def data_rank(self) -> int:
+        """Which of the layout's `data` replicas this process is part of."""
+        return int(parallel_state.get_data_parallel_rank())
+
+    def maximum(self, *values: float) -> list[float]:
+        """The largest of each value over all processes, the same in each of them."""
+        return self._reduced(dist.ReduceOp.MAX, values)
+
+    def total(self, *values: float) -> list[float]:
+        """The sum of each value over all processes."""
+        return self._reduced(dist.ReduceOp.SUM, values)
+
+    def _reduced(self, op: dist.ReduceOp.RedOpType, values: tuple[float, ...]) -> list[float]:
+        if self.place.world_size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=op)
+        return [float(value) for value in tensor.tolist()]
+
+
+@contextmanager
+def training_process(layout: Layout, threads: int, seed: int) -> Iterator[Process]:
+    """This process as one of `layout`, with megatron-core's groups and everything random seeded.
+
+    gloo for the cpu backend, nccl with one GPU per process for cuda. A single process needs no
+    socket. Raises `TrainError` when the job has not as many processes as the layout, or no GPU.
+    """
+    place = Place.of_environment()
+    if layout.processes == 1 and place.world_size == 1:
+        place = Place()
+    if place.world_size != layout.processes:
+        n = layout.processes
+        raise TrainError(
+            f"the layout has {layout.tensor} (tensor) · {layout.pipeline} (pipeline) · "
+            f"{layout.data} (data) = {n} processes, but this job runs {place.world_size}; start it "
+            f"with `torchrun --nproc-per-node {n}` or `srun --ntasks {n}`, or change the layout"
+        )
+    device = _device(layout, place)
+    _set_up(device, threads, seed)
+    _meet(layout, place)
+    try:
+        parallel_state.initialize_model_parallel(
+            tensor_model_parallel_size=layout.tensor, pipeline_model_parallel_size=layout.pipeline
+        )
+        if device.type == "cuda":
+            # Nothing is drawn on the GPU, but megatron-core's layers ask for its states.
+            model_parallel_cuda_manual_seed(seed)
+        yield Process(place, layout, device)
+    finally:
+        parallel_state.destroy_model_parallel()
+        dist.destroy_process_group()
+
+
+@contextmanager
+def cpu_process(threads: int, seed: int) -> Iterator[None]:
+    """A single process on the CPU with `threads` threads, whatever job it is part of."""
+    _set_up(torch.device("cpu"), threads, seed)
+    _meet(Layout("cpu", 1, 1, 1, 1, "none"), Place())
+    try:
+        parallel_state.initialize_model_parallel()
+        yield
+    finally:
+        parallel_state.destroy_model_parallel()
+        dist.destroy_process_group()
+
+
+def _device(layout: Layout, place: Place) -> torch.device:
+    if layout.backend == "cpu":
+        return torch.device("cpu")
+    found = torch.cuda.device_count()
+    # Slurm may show each process its own GPU alone.
+    index = 0 if found == 1 and "SLURM_STEP_NUM_TASKS" in os.environ else place.local_rank
+    if index >= found:
+        raise TrainError(
+            f"backend cuda: process {place.rank} is number {place.local_rank} on its host, which "
+            f"has {found} GPU(s) that PyTorch {torch.__version__} can use; ask for one GPU per "
+            "process, or set machine.backend to cpu"
+        )
+    device = torch.device("cuda", index)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _set_up(device: torch.device, threads: int, seed: int) -> None:
+    """Threads, fixed orders of summation (on the CPU) and seeds."""
+    torch.set_num_threads(threads)
+    # On GPUs fixed orders cost a tenth of the speed and more; there a resume agrees to rounding.
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    # Filling memory that is written anyway takes a fifth of a small model's step.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _meet(layout: Layout, place: Place) -> None:
+    backend = "gloo" if layout.backend == "cpu" else "nccl"
+    if place.address is None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        return
+    if place.address in ("127.0.0.1", "localhost"):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    # Through the environment, because torchrun has opened the port already and says so there.
+    os.environ.update(MASTER_ADDR=place.address, MASTER_PORT=str(place.port))
+    dist.init_process_group(
+        backend,
+        init_method="env://",
+        rank=place.rank,
+        world_size=place.world_size,
+        timeout=COLLECTIVE_TIMEOUT,
+    )

@@ -1,0 +1,1 @@
+"""What makes a step: one engine for CPUs, one for GPUs."""

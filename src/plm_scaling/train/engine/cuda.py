@@ -1,0 +1,202 @@
+"""Training on GPUs by megatron-core: DP with overlap, TP, PP, and the distributed optimizer."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from megatron.core.distributed import (
+    DistributedDataParallel,
+    DistributedDataParallelConfig,
+    finalize_model_grads,
+)
+from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
+from megatron.core.pipeline_parallel import get_forward_backward_func
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import Module
+
+from plm_scaling.study.cell import Cell
+from plm_scaling.train.checkpoint.sharded import load_model, sharded_model
+from plm_scaling.train.checkpoint.sharded_cuda import check_weights, sharded_optimizer
+from plm_scaling.train.data.batches import Batch
+from plm_scaling.train.distributed.process import Process
+from plm_scaling.train.engine.adamw_cuda import make_resumable, moments_ready
+from plm_scaling.train.engine.base import Step, is_bad
+from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
+from plm_scaling.train.model.builder import build_model
+from plm_scaling.train.model.losses import model_output, output_losses
+
+
+class CudaEngine:
+    """Engine of the cuda backend; see `plm_scaling.train.engine.base.Engine`."""
+
+    def __init__(self, cell: Cell, process: Process) -> None:
+        self.cell = cell
+        self.process = process
+        self.model = build_model(cell, process.layout, device=process.device)
+        several = process.layout.data > 1
+        config = self.model.config
+        config.calculate_per_token_loss = True  # gradients are divided by the tokens of all ranks
+        config.finalize_model_grads_func = finalize_model_grads
+        self.ddp = DistributedDataParallel(
+            config,
+            DistributedDataParallelConfig(
+                grad_reduce_in_fp32=True,
+                overlap_grad_reduce=several,
+                overlap_param_gather=several,
+                use_distributed_optimizer=True,
+            ),
+            self.model,
+        )
+        config.no_sync_func = self.ddp.no_sync
+        self.optimizer = _make_optimizer(cell, self.ddp)
+        self.forward_backward = get_forward_backward_func()
+        # Losses are known to the last pipeline stage, to all its tensor processes alike.
+        self.knows_losses = (
+            parallel_state.is_pipeline_last_stage()
+            and parallel_state.get_tensor_model_parallel_rank() == 0
+        )
+
+    def train_step(
+        self, batches: list[Batch], learning_rate: float, loss_limit: float = math.inf
+    ) -> Step:
+        """See `Engine`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.ddp.zero_grad_buffer()
+        self.optimizer.zero_grad()
+        sums: list[Tensor] = self.forward_backward(
+            forward_step_func=_training_step,
+            data_iterator=iter(self._moved(batches)),
+            model=self.ddp,
+            num_microbatches=len(batches),
+            seq_length=batches[0].inputs.numel(),  # a batch is one list of tokens
+            micro_batch_size=1,
+        )
+        nats, tokens = self._total(sums, 2).tolist()
+        self.optimizer.prepare_grads()
+        gradient_norm = float(self.optimizer.get_grad_norm())
+        loss = nats / tokens if tokens else math.nan
+        if is_bad(loss, gradient_norm, loss_limit):
+            return Step(loss, gradient_norm, skipped=True)
+        clip_grad_by_total_norm_fp32(
+            self.optimizer.get_parameters(), self.cell.gradient_clip, gradient_norm
+        )
+        self.optimizer.step_with_ready_grads()
+        return Step(loss, gradient_norm, skipped=False)
+
+    @torch.no_grad()
+    def held_out_losses(self, held_out: HeldOut) -> dict[str, float]:
+        """See `Engine`; each replica takes its share of the batches."""
+        self._gather_weights()
+        self.model.eval()
+        n_groups = len(held_out.names)
+        sums = []
+        for batch, groups in held_out.batches[self.process.data_rank :: self.process.layout.data]:
+            sums += self.forward_backward(
+                forward_step_func=partial(_held_out_step, groups=groups, n_groups=n_groups),
+                data_iterator=iter(self._moved([batch])),
+                model=self.model,
+                num_microbatches=1,
+                seq_length=batch.inputs.numel(),
+                micro_batch_size=1,
+                forward_only=True,
+                collect_non_loss_data=True,
+            )
+        self.model.train()
+        return mean_losses(held_out, self._total(sums, n_groups, 2))
+
+    def weights_replaced(self) -> None:
+        """See `Engine`."""
+        self.optimizer.reload_model_params()
+
+    def sharded_state(self, loading: bool) -> dict[str, Any]:
+        """See `Engine`."""
+        self._gather_weights()
+        weights = sharded_model(self.model)
+        for optimizer in self.optimizer.chained_optimizers:
+            moments_ready(optimizer)
+        return {
+            "model": weights,
+            "optimizer": sharded_optimizer(self.optimizer, weights, loading),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See `Engine`."""
+        check_weights(self.optimizer, self.model, state)
+        load_model(self.model, state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer in self.optimizer.chained_optimizers:
+            moments_ready(optimizer)
+
+    def _moved(self, batches: list[Batch]) -> list[Batch]:
+        return [batch.to(self.process.device) for batch in batches]
+
+    def _gather_weights(self) -> None:
+        """Make whole weights of the parts that the replicas updated, before anything reads them
+        but a training step, which does it on its way."""
+        if self.ddp.ddp_config.overlap_param_gather:
+            self.ddp.start_param_sync(force_sync=True)
+
+    def _total(self, sums: list[Tensor], *shape: int) -> Tensor:
+        """The sum over all micro-batches of all replicas, the same in every process."""
+        total = torch.zeros(*shape, dtype=torch.float64, device=self.process.device)
+        if self.knows_losses:
+            for part in sums:
+                total += part
+        if self.process.layout.processes > 1:
+            dist.all_reduce(total)
+        return total
+
+
+def _make_optimizer(cell: Cell, ddp: DistributedDataParallel) -> Any:
+    """megatron-core's distributed AdamW, as `plm_scaling.train.engine.optimizer.make_optimizer`."""
+    config = OptimizerConfig(
+        optimizer="adam",
+        lr=cell.peak_learning_rate,
+        min_lr=cell.final_learning_rate,
+        weight_decay=cell.weight_decay,
+        adam_beta1=cell.beta1,
+        adam_beta2=cell.beta2,
+        clip_grad=cell.gradient_clip,
+        bf16=cell.precision == "bf16",
+        params_dtype=torch.bfloat16 if cell.precision == "bf16" else torch.float32,
+        use_distributed_optimizer=True,
+        overlap_param_gather=ddp.ddp_config.overlap_param_gather,
+    )
+    optimizer = get_megatron_optimizer(config, [ddp])
+    for group in optimizer.param_groups:
+        # megatron-core leaves this to its schedule; 0 for biases and norms.
+        group["weight_decay"] = cell.weight_decay * group["wd_mult"]
+    for distributed in optimizer.chained_optimizers:
+        make_resumable(distributed)
+    return optimizer
+
+
+def _training_step(batches: Iterator[Batch], model: Module) -> tuple[Tensor, Any]:
+    """Forward pass of one micro-batch, and the function of its output that is its loss."""
+    batch = next(batches)
+
+    def loss(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        nats = (output_losses(output, batch) * batch.loss_mask).sum()
+        tokens = batch.loss_mask.sum()
+        return nats, tokens.to(torch.int), torch.stack([nats.detach(), tokens]).double()
+
+    return model_output(model, batch), loss
+
+
+def _held_out_step(
+    batches: Iterator[Batch], model: Module, groups: NDArray[Any], n_groups: int
+) -> tuple[Tensor, Any]:
+    """Forward pass of one batch of held-out rows, and the function that sums its losses."""
+    batch = next(batches)
+
+    def sums(output: Tensor, non_loss_data: bool = True) -> Tensor:
+        return loss_sums(output_losses(output, batch), batch, groups, n_groups)
+
+    return model_output(model, batch), sums

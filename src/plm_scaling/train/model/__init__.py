@@ -1,0 +1,1 @@
+"""Models from megatron-core's modules: layers, attention, initial weights, losses."""

@@ -1,0 +1,1 @@
+"""What a cell leaves: record, curve, progress, throughput."""

@@ -1,0 +1,29 @@
+"""starts.json: when, where and from which step a run was started, an entry for each time."""
+
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from plm_scaling.common.files import read_json, write_json
+from plm_scaling.study.layout import Layout
+
+
+def note_start(path: Path, identity: dict[str, str], step: int, layout: Layout) -> None:
+    """Add an entry; those of a run with another identity (other data, …) are dropped."""
+    entry = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "step": step,
+        "host": platform.node(),
+        "layout": asdict(layout),
+    }
+    found = read_json(path) if path.exists() else {}
+    before = found["starts"] if found.get("identity") == identity else []
+    write_json(path, {"identity": identity, "starts": [*before, entry]})
+
+
+def read_starts(path: Path) -> list[dict[str, Any]]:
+    """The entries, oldest first."""
+    starts: list[dict[str, Any]] = read_json(path)["starts"]
+    return starts
