@@ -7,6 +7,7 @@ from plm_scaling.config.load import validate_config
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
+from plm_scaling.sources.local_files import watched_file
 from plm_scaling.sources.table import find_source
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import choose_layouts
@@ -48,6 +49,7 @@ NEW_SOURCES = [  # dates are in ISO 8601, so that text compares as days do
     and SOURCE[name].released
     and SOURCE[name].released > CONFIG.split.ood_after.isoformat()
 ]
+RAW = {source.file: source for source in SOURCE.values()}
 KINDS = {"protein": PROTEIN} | ({"code": CODE} if CODE else {})
 
 
@@ -128,6 +130,19 @@ def fits_only():
     """Whether laws are asked for and nothing that could train."""
     asked = set(workflow.dag_settings.targets)
     return "laws" in asked and not asked & {"all", "train", "report"}
+
+
+def file_of_source(wildcards):
+    """The file of this machine that a raw file is a copy of, if a change of it is to be noticed."""
+    row = RAW[wildcards.file]
+    if row.checksum and not workflow.is_main_process:  # it may have to be read
+        return []
+    try:
+        return watched_file(row, SOURCE_TABLE, Path("data/raw", row.file)) or []
+    except PlmScalingError as error:
+        if fits_only():
+            return []
+        sys.exit(f"error: {error}")
 
 
 def records(wildcards):

@@ -88,7 +88,7 @@ rule fit_published_law:
         mem_mb=grows(1000),
         runtime=grows(30),
     params:
-        script=script("fit_law"),
+        script=script("fit_published_law"),
         minima=MINIMA,
         minima_sha256=sha256_of(MINIMA),
         bootstrap=CONFIG.laws.bootstrap,

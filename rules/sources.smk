@@ -1,22 +1,6 @@
 """Download the sources (resources/sources.tsv) and clean them: data/{name}/clean/{source}/."""
 
 from plm_scaling.sources import STAGE_VERSION as SOURCES_VERSION
-from plm_scaling.sources.local_files import watched_file
-
-RAW = {source.file: source for source in SOURCE.values()}
-
-
-def file_of_source(wildcards):
-    """The file of this machine that a raw file is a copy of, if a change of it is to be noticed."""
-    row = RAW[wildcards.file]
-    if row.checksum and not workflow.is_main_process:  # it may have to be read
-        return []
-    try:
-        return watched_file(row, SOURCE_TABLE, Path("data/raw", row.file)) or []
-    except PlmScalingError as error:
-        if fits_only():
-            return []
-        sys.exit(f"error: {error}")
 
 
 # A new release, address or checksum fetches a file again.

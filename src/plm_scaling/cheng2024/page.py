@@ -64,7 +64,7 @@ def make_published_report(
     table, files = read_runs(runs), pd.read_csv(audit, dtype=str, keep_default_na=False)
     points = pd.read_parquet(curves, columns=["split"])
     page = render(
-        "published.html.j2",
+        Path(__file__).with_name("page.html.j2"),
         findings=published_findings(fitted, compared),
         constants=constant_rows(compared),
         equations=equation_rows(fitted),

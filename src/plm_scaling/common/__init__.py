@@ -1,1 +1,1 @@
-"""What every stage uses: files, tables of rows, parts, counts, locks, progress, errors, programs."""
+"""What every stage uses: files, rows, parts, counts, locks, progress, errors, programs."""

@@ -1,4 +1,4 @@
-"""The protein vocabulary (`plm_scaling.tokens.format.vocabulary`) as files that `transformers` loads."""
+"""The protein vocabulary as files that `transformers` loads."""
 
 from typing import Any
 

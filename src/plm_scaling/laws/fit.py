@@ -120,21 +120,20 @@ def fit_law(
     objective: str | None = None,
     study: str = "own",
     curves: Path | None = None,
-    notebook: Path | None = None,
-    minima: Path | None = None,
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
     huber_delta: float = 1e-3,
     held_out_above: float | None = None,
+    published: Callable[..., Any] | None = None,
 ) -> LawResult:
     """Fit `law` to the finished, not excluded runs of `objective` in `runs`; write and return it.
 
     `runs` needs at least n_params, tokens and loss (`read_runs`); without `objective` all must have
     the same, but for the joint law, which takes both. `curves` (curves.parquet) adds what needs
-    whole learning curves; `notebook` and `minima` (for the study's own runs) what the study's
-    procedures give. Raises LawError if the law is unknown or no run can be used, RunsError for a
-    bad table.
+    whole learning curves; `published(objective, runs, curves)` gives the key `published` of the
+    law file, what the procedures of those who trained the runs give. Raises LawError if the law is
+    unknown or no run can be used, RunsError for a bad table.
     """
     if law not in LAWS:
         raise LawError(f"no law named '{law}'; there are {', '.join(LAWS)}")

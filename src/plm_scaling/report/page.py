@@ -82,7 +82,7 @@ def make_report(
     stale -= {law.law for law in fitted}
     wanted = [name for name in CAPTIONS if name not in stale]
     page = render(
-        "page.html.j2",
+        Path(__file__).with_name("page.html.j2"),
         study=study,
         findings=find(fitted, dearest),
         comparison=comparison(fitted),

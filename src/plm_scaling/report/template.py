@@ -1,4 +1,4 @@
-"""Pages from the templates beside this module, and the figures in them."""
+"""Pages from templates, which may extend those beside this module, and the figures in them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from markupsafe import Markup, escape
 from plm_scaling.report.svg import inline_svg
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: Path, **values: Any) -> str:
     """The page that `template` makes of `values`; text in them is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["formulas"] = _formulas
-    return environment.get_template(template).render(**values)
+    return environment.get_template(template.name).render(**values)
 
 
 def _formulas(sentence: str) -> Markup:

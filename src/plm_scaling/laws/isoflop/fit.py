@@ -58,8 +58,8 @@ def fit_isoflop(
     """Fit N_opt(C), D_opt(C) and L_opt(C) to runs, all arrays of shape (n,).
 
     `n_params` non-embedding, `tokens` and `flops` of training, `loss` in nats/token, `loss_sd` its
-    noise in nats where it has been measured (`plm_scaling.laws.stats.noise`), `window` in nats. Fewer
-    than two accepted budgets give status not_identified and no parameters. Raises LawError on
+    noise in nats where it has been measured (`laws.stats.noise`), `window` in nats. Fewer than two
+    accepted budgets give status not_identified and no parameters. Raises LawError on
     values that are not positive and finite.
     """
     check_settings(bootstrap, level)

@@ -43,9 +43,9 @@ def save_checkpoint(
 ) -> None:
     """Write step-{step}/ under a temporary name, rename it, and keep the last `kept`.
 
-    `position` is what JSON can hold; `state` holds sharded tensors (`plm_scaling.train.checkpoint.sharded`)
-    and is used up. A step that is saved already is left as it is. Raises `TrainError` when it
-    cannot be written; the checkpoints before it are then as they were.
+    `position` is what JSON can hold; `state` holds sharded tensors (see `sharded` beside this
+    module) and is used up. A step that is saved already is left as it is. Raises `TrainError` when
+    it cannot be written; the checkpoints before it are then as they were.
     """
     path = folder / _name(step)
     temporary = folder / f".{path.name}.tmp"
