@@ -157,7 +157,9 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 @pytest.mark.parametrize("name", ["n_params", "tokens", "loss"])
-@pytest.mark.parametrize("fit", [fit_isoflop, fit_parametric, fit_frontier], ids=str)
+@pytest.mark.parametrize(
+    "fit", [fit_isoflop, fit_parametric, fit_frontier], ids=lambda fit: fit.__name__
+)
 def test_bad_columns_are_refused_by_name(fit, name, bad):
     columns = {**GRID, "run": np.arange(len(GRID["loss"])).astype(str)}
     wanted = fit.__code__.co_varnames[: fit.__code__.co_argcount]
