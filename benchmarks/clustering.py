@@ -3,7 +3,7 @@
 nice -n 10 python benchmarks/clustering.py --sequences 20000 200000 --work WORK \
     [--only 90 50 variants search]
 
-Prints Markdown tables: pair precision and recall against the truth (tests/planted.py), CPU-seconds,
+Prints Markdown tables: pair precision and recall against the truth (tests/support/planted.py), CPU-seconds,
 peak memory and bytes of temporary files of each setting, per size; exponents between sizes.
 Finished measurements lie in WORK as JSON and are not repeated.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow.csv as pc
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
 from planted import COPY, LOW, MEMBER, Truth, cluster_labels, pair_scores, truth_of, write_planted
 
 from plm_scaling.mmseqs.tool import find_mmseqs

@@ -40,7 +40,7 @@ from plm_scaling.train.output.throughput import Machine, Throughput, gpu_named
 from plm_scaling.train.position import Position
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 from corpora import write_corpus  # noqa: E402
 
 SEQUENCES = 100_000  # of the corpus, of 80 residues on average: 8,000 rows

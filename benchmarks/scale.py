@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from scale_steps import SEED, SOURCES, STEPS, Command, Run
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
 from planted import LOW, pair_scores, record_labels, truth_of, write_planted
 
 from plm_scaling.pool.read import Pool

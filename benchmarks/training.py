@@ -40,7 +40,7 @@ from plm_scaling.train.distributed.process import training_process
 from plm_scaling.train.engine.base import make_engine
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 from corpora import write_corpus  # noqa: E402
 
 SHAPES = {"1M": Shape(5, 128, 341, 4), "4M": Shape(5, 256, 682, 8)}

@@ -7,7 +7,7 @@ from plm_scaling.config.load import validate_config
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
-from plm_scaling.sources.local_files import watched_file
+from plm_scaling.sources.fetch.local_files import watched_file
 from plm_scaling.sources.table import find_source
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import choose_layouts

@@ -1,6 +1,6 @@
 """The study's released logs (published.logs, or downloaded) → results/published/."""
 
-from plm_scaling.figures import PUBLISHED_FIGURES
+from plm_scaling.cheng2024 import FIGURES as PUBLISHED_FIGURES
 
 PUBLISHED = "results/published"
 PUBLISHED_FILES = ROOT / "resources/published/files.tsv"
@@ -121,7 +121,7 @@ rule draw_published_figures:
         mem_mb=grows(1000),
         runtime=grows(30),
     params:
-        script=script("draw_figures"),
+        script=script("draw_published_figures"),
         names=PUBLISHED_FIGURES,
         folder=subpath(output[0], parent=True),
         stage=FIGURES_VERSION,

@@ -7,7 +7,7 @@ python scripts/fetch_published.py --archives resources/published/archive.tsv \
 import argparse
 from pathlib import Path
 
-from plm_scaling.cheng2024.release import fetch_release
+from plm_scaling.cheng2024.logs.release import fetch_release
 from plm_scaling.common import program
 
 if __name__ == "__main__":

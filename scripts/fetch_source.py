@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from plm_scaling.common import program
-from plm_scaling.sources.fetch import fetch_source
+from plm_scaling.sources.fetch.source import fetch_source
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -8,7 +8,7 @@ python scripts/import_published.py --logs data/raw/published_logs \
 import argparse
 from pathlib import Path
 
-from plm_scaling.cheng2024 import import_published
+from plm_scaling.cheng2024.logs.importer import import_published
 from plm_scaling.common import program
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from plm_scaling.common import program
-from plm_scaling.sources.raw_files import verify_raw
+from plm_scaling.sources.fetch.raw_files import verify_raw
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -11,7 +11,7 @@ from workflows import SEQUENCES, Workflow, take
 
 from plm_scaling.common.parts import part_name
 from plm_scaling.pool.read import Pool
-from plm_scaling.sources.fasta import read_fasta
+from plm_scaling.sources.read.fasta import read_fasta
 
 pytestmark = pytest.mark.slow
 

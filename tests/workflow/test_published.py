@@ -12,7 +12,7 @@ import yaml
 from published import logs_or_skip
 from workflows import Workflow
 
-from plm_scaling.figures import PUBLISHED_FIGURES
+from plm_scaling.cheng2024 import FIGURES as PUBLISHED_FIGURES
 from plm_scaling.laws.result import SCHEMA
 from plm_scaling.planner.plan import PUBLISHED_LAWS
 

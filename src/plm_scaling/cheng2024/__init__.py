@@ -1,15 +1,10 @@
-"""The study's released logs (Cheng et al., 2024) as tables of runs and curves.
+"""What reproduces one paper: Cheng et al., Training Compute-Optimal Protein Language Models (2024).
 
-The release is 294 CSVs whose names carry the facts, not all of them right; docs/files.md and the
-modules here say what is corrected and how:
-
-- `release`: which files there are, verified; their download.
-- `names`: what a path says.  `sizes`: which model that is.
-- `axes`: what the logged x-axis says: tokens, N and false starts.
-- `gather`: which files are one run.  `table`: the run's row, and why it may be left out.
-- `notebook`: the raw points that the study's own fitting procedure reads.
+`logs` imports the released training logs; beside it are the study's own procedures, the laws fitted
+to its runs, the constants that it published, and the page that compares them.
 """
 
-from plm_scaling.cheng2024.importer import import_published
-
-__all__ = ["import_published"]
+FIGURES = (
+    *("isoflop", "frontier", "loss_contours", "parametric"),
+    *("ur50_unimeta", "repeated", "transfer", "mask_ratio"),
+)

@@ -8,10 +8,6 @@ from collections.abc import Iterable
 STAGE_VERSION = 4
 
 DATA_FIGURES = ("funnel", "perplexity", "masking")
-PUBLISHED_FIGURES = (
-    *("isoflop", "frontier", "loss_contours", "parametric"),
-    *("ur50_unimeta", "repeated", "transfer", "mask_ratio"),
-)
 _OF_LAW = {
     "isoflop": ("isoflop", "frontier"),
     "frontier": ("frontier",),

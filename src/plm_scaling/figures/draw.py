@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.cheng2024.ur50_unimeta import ur50_unimeta, ur50_unimeta_table
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures.comparison import comparison, comparison_table
 from plm_scaling.figures.frontier import frontier, frontier_table
@@ -42,19 +41,22 @@ def draw_figures(
     counts: Sequence[Path] = (),
     filter: Path | None = None,
     only: Sequence[str] = (),
+    own: Callable[[pd.DataFrame, pd.DataFrame, list[LawResult]], dict[str, Job]] | None = None,
 ) -> list[str]:
     """Write `out`/{name}.svg, .pdf, .png and .csv for each figure; return the names drawn.
 
     learning_curves if `runs` and `curves` are given, corpora and recipes if there are several, and
     with them what `laws` hold: frontier, one figure of each law's name, loss_contours for
-    parametric and ur50_unimeta for repeated ones. held_out if `evaluations` is given. funnel if
-    `counts` are, drawn in their order; perplexity and masking if `filter` is, the folder of the
-    filter's tables. With `only`, these figures and no others. Raises PlmScalingError if the files
+    parametric ones; `own(runs, curves, laws)` gives further figures of one study. held_out if
+    `evaluations` is given. funnel if `counts` are, drawn in their order; perplexity and masking if
+    `filter` is, the folder of the filter's tables. With `only`, these figures and no others. Raises PlmScalingError if the files
     do not allow one of them.
     """
     jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:
-        jobs |= _run_jobs(runs, curves, [read_law(path) for path in laws])
+        tables = read_runs(runs), read_curves(curves), [read_law(path) for path in laws]
+        jobs |= _run_jobs(*tables)
+        jobs |= own(*tables) if own is not None else {}
     if evaluations is not None:
         losses = read_evaluations(evaluations)
         jobs["held_out"] = (lambda: held_out_table(losses), held_out)
@@ -78,9 +80,8 @@ def draw_figures(
     return wanted
 
 
-def _run_jobs(runs: Path, curves: Path, laws: list[LawResult]) -> dict[str, Job]:
-    """The figures of runs and laws."""
-    table, points = read_runs(runs), read_curves(curves)
+def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
+    """The figures of runs, their curves and laws."""
     found: dict[str, list[LawResult]] = {}
     for law in laws:
         found.setdefault(law.law, []).append(law)
@@ -101,7 +102,6 @@ def _run_jobs(runs: Path, curves: Path, laws: list[LawResult]) -> dict[str, Job]
         jobs["loss_contours"] = (lambda: loss_contours_table(table, both), loss_contours)
     again = [law for law in found.get("repeated", []) if law.details.get("kind") == "curves"]
     if again:
-        jobs["ur50_unimeta"] = (lambda: ur50_unimeta_table(table, points, again), ur50_unimeta)
         jobs["repeated"] = (lambda: repeated_table(table, points, again), repeated)
     if "transfer" in found:
         jobs["transfer"] = (lambda: transfer_table(found["transfer"]), transfer)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.progress import Progress
-from plm_scaling.sources.fasta import read_fasta
+from plm_scaling.sources.read.fasta import read_fasta
 
 logger = logging.getLogger("plm_scaling")
 

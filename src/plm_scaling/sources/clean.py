@@ -17,15 +17,15 @@ from plm_scaling.common.files import atomic
 from plm_scaling.common.parts import check_parts
 from plm_scaling.common.progress import Progress, short_number
 from plm_scaling.common.rows import RowWriter
-from plm_scaling.sources.colabfold import read_colabfold
-from plm_scaling.sources.documents import read_documents
-from plm_scaling.sources.fasta import read_fasta
+from plm_scaling.sources.fetch.raw_files import verify_raw
 from plm_scaling.sources.part_files import PartFiles
-from plm_scaling.sources.raw_files import verify_raw
-from plm_scaling.sources.records import Records, Rejected
+from plm_scaling.sources.read.colabfold import read_colabfold
+from plm_scaling.sources.read.documents import read_documents
+from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.records import Records, Rejected
+from plm_scaling.sources.read.uniref_xml import read_uniref
 from plm_scaling.sources.table import Source, find_source
 from plm_scaling.sources.unique import NameHashes, Repeated
-from plm_scaling.sources.uniref_xml import read_uniref
 
 logger = logging.getLogger("plm_scaling")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from misbehaving import Server, serving
 
-from plm_scaling.sources import download
+from plm_scaling.sources.fetch import download
 
 
 @pytest.fixture(autouse=True)

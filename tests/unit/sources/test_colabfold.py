@@ -7,7 +7,7 @@ from archives import tar_bytes, write_tar
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.mmseqs.tool import find_mmseqs
-from plm_scaling.sources.colabfold import read_colabfold
+from plm_scaling.sources.read.colabfold import read_colabfold
 
 SEQUENCES = {0: b"MKV", 1: b"MKVA", 2: b"ACD", 5: b"ACDE", 70_000: b"FGH", 70_001: b"FGHI"}
 REPRESENTATIVES = [0, 2, 70_000]

@@ -8,8 +8,8 @@ import pytest
 from archives import tar_bytes, write_tar
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources import documents
-from plm_scaling.sources.documents import read_documents
+from plm_scaling.sources.read import documents
+from plm_scaling.sources.read.documents import read_documents
 
 FILES = {
     "lib/a.py": b"import os\n\nprint(1)\n",

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources import fasta
-from plm_scaling.sources.fasta import RESIDUES as KNOWN
-from plm_scaling.sources.fasta import read_fasta
+from plm_scaling.sources.read import fasta
+from plm_scaling.sources.read.fasta import RESIDUES as KNOWN
+from plm_scaling.sources.read.fasta import read_fasta
 
 RESIDUES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 names = st.text("abcXYZ019_.:-", min_size=1, max_size=8)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from misbehaving import Server
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources import download
+from plm_scaling.sources.fetch import download
 
 
 def test_fetch_file_is_relative_to_the_folder_above_the_table(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from misbehaving import Server
 from source_tables import write_table
 
 from plm_scaling.common.errors import LockError, SourceError
-from plm_scaling.sources import partial
-from plm_scaling.sources.fetch import fetch_source
-from plm_scaling.sources.raw_files import record_of
+from plm_scaling.sources.fetch import partial
+from plm_scaling.sources.fetch.raw_files import record_of
+from plm_scaling.sources.fetch.source import fetch_source
 from plm_scaling.sources.table import read_sources
 
 

@@ -7,7 +7,7 @@ import pytest
 from source_tables import local_row, write_table
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.local_files import watched_file
+from plm_scaling.sources.fetch.local_files import watched_file
 from plm_scaling.sources.table import find_source
 
 RIGHT, OTHER, HALF = b">a\nMKVAC\n", b">a\nMKVAD\n", b">a\nMK\n"

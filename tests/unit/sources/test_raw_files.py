@@ -13,9 +13,9 @@ from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json
-from plm_scaling.sources import raw_files
 from plm_scaling.sources.clean import clean_source
-from plm_scaling.sources.raw_files import record_of, verify_raw
+from plm_scaling.sources.fetch import raw_files
+from plm_scaling.sources.fetch.raw_files import record_of, verify_raw
 
 RIGHT = gzip.compress(b">a\nMKVAC\n", mtime=0)
 OTHER = gzip.compress(b">a\nMKVAD\n", mtime=0)

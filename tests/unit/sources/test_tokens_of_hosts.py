@@ -15,7 +15,7 @@ from misbehaving import Server, serving
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.web import token_variable
+from plm_scaling.sources.fetch.web import token_variable
 
 TOKEN = "hf_s3cret-T0ken"
 HERE, LOCALHOST = "PLM_SCALING_TOKEN_127_0_0_1", "PLM_SCALING_TOKEN_LOCALHOST"

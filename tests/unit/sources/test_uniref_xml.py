@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.uniref_xml import read_uniref
+from plm_scaling.sources.read.uniref_xml import read_uniref
 
 HEAD = b"""<?xml version="1.0" encoding="ISO-8859-1" ?>
 <UniRef50 xmlns="http://uniprot.org/uniref" releaseDate="2023-05-03" version="2023_02">

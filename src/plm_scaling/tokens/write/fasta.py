@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
-from plm_scaling.sources.fasta import MAX_RECORD_BYTES, parse_records, read_fasta
-from plm_scaling.sources.streams import blocks, open_stream
+from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records, read_fasta
+from plm_scaling.sources.read.streams import blocks, open_stream
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import pack
 from plm_scaling.tokens.format.shards import shard_schema

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json, write_json
-from plm_scaling.sources.checksums import Expected, checksum_of, published
-from plm_scaling.sources.download import WEB_PAGE
-from plm_scaling.sources.streams import open_stream, reading
+from plm_scaling.sources.fetch.checksums import Expected, checksum_of, published
+from plm_scaling.sources.fetch.download import WEB_PAGE
+from plm_scaling.sources.read.streams import open_stream, reading
 from plm_scaling.sources.table import Source, find_file
 
 logger = logging.getLogger("plm_scaling")

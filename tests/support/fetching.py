@@ -8,8 +8,8 @@ import pytest
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.fetch import fetch_source
-from plm_scaling.sources.raw_files import record_of
+from plm_scaling.sources.fetch.raw_files import record_of
+from plm_scaling.sources.fetch.source import fetch_source
 
 CONTENT = random.Random(1).randbytes(200_000)
 OTHER = random.Random(2).randbytes(150_000)

@@ -7,7 +7,7 @@ import tarfile
 import pytest
 from source_tables import write_table
 
-from plm_scaling.cheng2024.release import fetch_release, read_list, read_release
+from plm_scaling.cheng2024.logs.release import fetch_release, read_list, read_release
 from plm_scaling.common.errors import RunsError, SourceError
 
 CONTENT = {

@@ -14,9 +14,16 @@ from typing import BinaryIO
 import numpy as np
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.fasta import MAX_RECORD_BYTES, parse_records
-from plm_scaling.sources.records import Records
-from plm_scaling.sources.streams import AGAIN, CHUNK_BYTES, blocks, members, open_stream, reading
+from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records
+from plm_scaling.sources.read.records import Records
+from plm_scaling.sources.read.streams import (
+    AGAIN,
+    CHUNK_BYTES,
+    blocks,
+    members,
+    open_stream,
+    reading,
+)
 
 KEY_DIGITS = 10  # keys of MMseqs2 have 32 bits
 MAX_KEY = 2**32 - 1

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.checksums import checksum_of
+from plm_scaling.sources.fetch.checksums import checksum_of
 from plm_scaling.sources.table import Source
 
 

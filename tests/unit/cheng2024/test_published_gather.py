@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from plm_scaling.cheng2024.curves import read_curve
-from plm_scaling.cheng2024.gather import gather
-from plm_scaling.cheng2024.table import run_row, seeds
+from plm_scaling.cheng2024.logs.curves import read_curve
+from plm_scaling.cheng2024.logs.gather import gather
+from plm_scaling.cheng2024.logs.table import run_row, seeds
 from plm_scaling.common.errors import RunsError
 
 INTERVAL = 300 * 512 * 1024  # tokens per evaluation

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from plm_scaling.cheng2024.names import Named
-from plm_scaling.cheng2024.sizes import SIZES, Size
+from plm_scaling.cheng2024.logs.names import Named
+from plm_scaling.cheng2024.logs.sizes import SIZES, Size
 from plm_scaling.common.errors import RunsError
 
 CONTEXT = 1024  # tokens per row of a batch

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from plm_scaling.cheng2024.axes import Axis, Floats, Integers, loss_of, read_axis, read_points
-from plm_scaling.cheng2024.names import Named, read_name
-from plm_scaling.cheng2024.sizes import Size, size_named, size_of_folder
+from plm_scaling.cheng2024.logs.axes import Axis, Floats, Integers, loss_of, read_axis, read_points
+from plm_scaling.cheng2024.logs.names import Named, read_name
+from plm_scaling.cheng2024.logs.sizes import Size, size_named, size_of_folder
 from plm_scaling.common.errors import RunsError
 
 EXPORT_ROWS = 1000  # what the logging tool exports at most; longer curves are sub-sampled

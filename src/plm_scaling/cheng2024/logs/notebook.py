@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import pandas as pd
 import pyarrow as pa
 
-from plm_scaling.cheng2024.axes import read_points
-from plm_scaling.cheng2024.names import read_name
+from plm_scaling.cheng2024.logs.axes import read_points
+from plm_scaling.cheng2024.logs.names import read_name
 
 # The notebook's N by folder (some with embeddings, some 12·L·d²; 7B is mistyped by 1000 or so).
 # 280M, 609M and 736M have folders but no entry.

@@ -14,8 +14,8 @@ import numpy as np
 from Bio.Data.IUPACData import extended_protein_letters
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.records import Records, Rejected
-from plm_scaling.sources.streams import AGAIN, CHUNK_BYTES, blocks, open_stream
+from plm_scaling.sources.read.records import Records, Rejected
+from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, blocks, open_stream
 
 MAX_RECORD_BYTES = 64 << 20  # a longer record is no protein, and would not fit in memory
 RESIDUES = extended_protein_letters.encode()  # 20 amino acids and B X Z J U O

@@ -11,8 +11,8 @@ from urllib.request import url2pathname
 from xml.etree import ElementTree
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.fetch.web import open_url
 from plm_scaling.sources.table import HEX_DIGITS
-from plm_scaling.sources.web import open_url
 
 MAX_BYTES = 64 << 20
 TIMEOUT_SECONDS = 60.0

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from plm_scaling.cheng2024.axes import CONTEXT
-from plm_scaling.cheng2024.curves import Curve, read_curve
-from plm_scaling.cheng2024.gather import Run, gather
-from plm_scaling.cheng2024.notebook import notebook_points
-from plm_scaling.cheng2024.release import read_list, read_release
-from plm_scaling.cheng2024.table import run_row, seeds
+from plm_scaling.cheng2024.logs.axes import CONTEXT
+from plm_scaling.cheng2024.logs.curves import Curve, read_curve
+from plm_scaling.cheng2024.logs.gather import Run, gather
+from plm_scaling.cheng2024.logs.notebook import notebook_points
+from plm_scaling.cheng2024.logs.release import read_list, read_release
+from plm_scaling.cheng2024.logs.table import run_row, seeds
 from plm_scaling.common.files import atomic
 from plm_scaling.runs.tables import RUN_COLUMNS, write_curves
 

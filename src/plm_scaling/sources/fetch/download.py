@@ -16,8 +16,8 @@ from time import sleep
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.progress import Progress, short_number
-from plm_scaling.sources.partial import Origin, Partial
-from plm_scaling.sources.web import open_url, token_variable
+from plm_scaling.sources.fetch.partial import Origin, Partial
+from plm_scaling.sources.fetch.web import open_url, token_variable
 
 logger = logging.getLogger("plm_scaling")
 

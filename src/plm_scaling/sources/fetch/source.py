@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.lock import held
 from plm_scaling.common.progress import Progress, short_number
-from plm_scaling.sources.checksums import Expected
-from plm_scaling.sources.download import download
-from plm_scaling.sources.local_files import file_behind
-from plm_scaling.sources.partial import Origin, Partial, WriteError
-from plm_scaling.sources.raw_files import Compared, compare, expected_of, record
+from plm_scaling.sources.fetch.checksums import Expected
+from plm_scaling.sources.fetch.download import download
+from plm_scaling.sources.fetch.local_files import file_behind
+from plm_scaling.sources.fetch.partial import Origin, Partial, WriteError
+from plm_scaling.sources.fetch.raw_files import Compared, compare, expected_of, record
 from plm_scaling.sources.table import find_file
 
 logger = logging.getLogger("plm_scaling")

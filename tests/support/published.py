@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from plm_scaling.cheng2024 import import_published
+from plm_scaling.cheng2024.logs.importer import import_published
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT.parent / "shared/data/ScalingProteinLM-12acfa0"
 
 

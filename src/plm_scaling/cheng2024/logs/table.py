@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from plm_scaling.cheng2024.curves import Curve
-from plm_scaling.cheng2024.gather import Run
+from plm_scaling.cheng2024.logs.curves import Curve
+from plm_scaling.cheng2024.logs.gather import Run
 
 UNIQUE_TOKENS = {"unimeta200b": 200e9, "ur50": 15.4e9}
 EPOCH_TOKENS = UNIQUE_TOKENS["unimeta200b"]  # what `allXep` in a name counts, for both corpora

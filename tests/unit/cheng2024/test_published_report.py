@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from plm_scaling.cheng2024 import FIGURES as PUBLISHED_FIGURES
+from plm_scaling.cheng2024.figures import draw_published_figures
 from plm_scaling.cheng2024.page import make_published_report
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.figures import PUBLISHED_FIGURES
-from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.fit import fit_law
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -44,7 +44,9 @@ def laws(published, tmp_path_factory):
 @pytest.fixture(scope="module")
 def figures(published, laws, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    draw_figures(folder, published.runs_file, published.curves_file, laws, only=PUBLISHED_FIGURES)
+    draw_published_figures(
+        published.runs_file, published.curves_file, laws, PUBLISHED_FIGURES, folder
+    )
     return folder
 
 
@@ -177,9 +179,11 @@ def test_published_report_without_a_law_it_needs_names_the_constant(published, l
         )  # fmt: skip
 
 
-def test_draw_figures_asked_for_what_the_files_do_not_hold_is_an_error(published, tmp_path):
+def test_figures_asked_for_what_the_files_do_not_hold_is_an_error(published, tmp_path):
     with pytest.raises(PlmScalingError, match="figure transfer: the files given"):
-        draw_figures(tmp_path, published.runs_file, published.curves_file, only=["transfer"])
+        draw_published_figures(
+            published.runs_file, published.curves_file, [], ["transfer"], tmp_path
+        )
 
 
 @pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.records import Records, Rejected
-from plm_scaling.sources.streams import (
+from plm_scaling.sources.read.records import Records, Rejected
+from plm_scaling.sources.read.streams import (
     AGAIN,
     CHUNK_BYTES,
     ZIP_MAGIC,

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.fasta import parse_fasta
-from plm_scaling.sources.records import Records
-from plm_scaling.sources.streams import AGAIN, CHUNK_BYTES, blocks, open_stream
+from plm_scaling.sources.read.fasta import parse_fasta
+from plm_scaling.sources.read.records import Records
+from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, blocks, open_stream
 
 _TOKEN = re.compile(rb"<entry\s([^>]*)>|<sequence((?:\s[^>]*)?)>([^<]*)</sequence>")
 _ID = re.compile(rb"\bid=[\"']([^\"']*)")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from plm_scaling.cheng2024.curves import read_curve, same_run
-from plm_scaling.cheng2024.names import read_name
-from plm_scaling.cheng2024.sizes import SIZES
+from plm_scaling.cheng2024.logs.curves import read_curve, same_run
+from plm_scaling.cheng2024.logs.names import read_name
+from plm_scaling.cheng2024.logs.sizes import SIZES
 from plm_scaling.common.errors import RunsError
 
 SWEEP = "data/training_logs/{model}_valid/approach3_flops/{folder}/run-{model}_{stem}"

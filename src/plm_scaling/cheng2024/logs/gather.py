@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from plm_scaling.cheng2024.curves import Curve, same_run
+from plm_scaling.cheng2024.logs.curves import Curve, same_run
 from plm_scaling.common.errors import RunsError
 
 GROUPS = ("sweep", "scratch", "transfer", "pair", "repeated", "mask_ratio")  # preferred first

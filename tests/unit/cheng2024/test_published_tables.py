@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from published import logs_or_skip
 
-from plm_scaling.cheng2024 import import_published
+from plm_scaling.cheng2024.logs.importer import import_published
 from plm_scaling.runs.tables import read_runs
 
 EXPERIMENTS = {

@@ -1,0 +1,1 @@
+"""Raw files: fetched, verified, and what each was compared with."""
