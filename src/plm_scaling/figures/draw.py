@@ -49,8 +49,8 @@ def draw_figures(
     with them what `laws` hold: frontier, one figure of each law's name, loss_contours for
     parametric ones; `own(runs, curves, laws)` gives further figures of one study. held_out if
     `evaluations` is given. funnel if `counts` are, drawn in their order; perplexity and masking if
-    `filter` is, the folder of the filter's tables. With `only`, these figures and no others. Raises PlmScalingError if the files
-    do not allow one of them.
+    `filter` is, the folder of the filter's tables. With `only`, these figures and no others. Raises
+    PlmScalingError if the files do not allow one of them.
     """
     jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:

@@ -17,7 +17,6 @@ from plm_scaling.common.errors import LawError, SweepError
 from plm_scaling.laws.isoflop.fit import fit_isoflop
 from plm_scaling.laws.repeated.endpoints import fit_repeated
 from plm_scaling.laws.result import read_law, write_law
-from plm_scaling.laws.text import plan_text
 from plm_scaling.planner.local_surface import equivalent_share, falling_loss, surface_exponents
 from plm_scaling.planner.plan import (
     PUBLISHED_LAWS,
@@ -26,6 +25,7 @@ from plm_scaling.planner.plan import (
     nearest_shape,
     plan_training,
 )
+from plm_scaling.planner.text import plan_text
 from plm_scaling.study.hardware import gpu_hours
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
