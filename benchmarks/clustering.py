@@ -4,7 +4,8 @@ nice -n 10 python benchmarks/clustering.py --sequences 20000 200000 --work WORK 
     [--only 90 50 variants search]
 
 Prints Markdown tables: pair precision and recall against the truth (tests/support/planted.py),
-CPU-seconds, peak memory and bytes of temporary files of each setting, per size; exponents between sizes.
+CPU-seconds, peak memory and bytes of temporary files of each setting, per size; exponents between
+sizes.
 Finished measurements lie in WORK as JSON and are not repeated.
 """
 
