@@ -19,7 +19,7 @@ from plm_scaling.runs.tables import RUN_COLUMNS, write_curves
 
 logger = logging.getLogger("plm_scaling")
 
-FILES = Path(__file__).parents[1] / "published/files.tsv"
+FILES = Path(__file__).parents[2] / "published/files.tsv"
 PUBLISHED_COLUMNS = (*RUN_COLUMNS, "experiment", "notes")
 AUDIT_COLUMNS = ("path", "sha256", "run_id", "kind", "axis", "used", "notes")
 
