@@ -3,12 +3,13 @@
 python -m plm_scaling.common.devices 2 torchrun …
 
 waits until two of the machine's GPUs are free, locks them, and becomes the command, which sees no
-others. The kernel releases the locks when the command ends, however that happens. GPUs are named by
-UUID, so that jobs agree to which a scheduler gave some of them, each with numbers of its own.
+others; where there are no GPUs it just starts the command. The kernel releases the locks when the
+command ends, however that happens. GPUs are named by UUID, so that jobs agree to which a scheduler
+gave some of them, each with numbers of its own.
 """
 
+import itertools
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -22,23 +23,36 @@ LOCKS = Path("/tmp/plm-scaling-gpus")  # of all users of the machine, whatever t
 WAIT_SECONDS = 1.0
 
 
-def visible_gpus() -> list[str] | None:
-    """UUIDs of the GPUs that this process may use; None without NVIDIA's driver.
+def visible_gpus() -> list[str]:
+    """UUIDs of the GPUs that this process may use; none without NVIDIA's driver.
 
-    All of the machine, or those that CUDA_VISIBLE_DEVICES names by number or UUID.
+    All of the machine, or those that CUDA_VISIBLE_DEVICES names by number or by the beginning of
+    their UUID; parts of a GPU (MIG) by theirs. Raises `TrainError` for a name that fits none.
     """
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    query = [tool, "--query-gpu=index,uuid", "--format=csv,noheader"]
-    listed = subprocess.run(query, capture_output=True, text=True, check=False)
-    if listed.returncode != 0:
-        raise TrainError(f"nvidia-smi fails ({listed.stdout.strip()}); see to the NVIDIA driver")
-    uuid_of = dict(line.split(", ") for line in listed.stdout.splitlines())
+    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []  # the command finds no GPU either, and says so if it needs one
+    uuids = listed.split()
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None:
-        return list(uuid_of.values())
-    return [uuid_of.get(name.strip(), name.strip()) for name in chosen.split(",") if name.strip()]
+    names = uuids if chosen is None else [name.strip() for name in chosen.split(",")]
+    shown = itertools.takewhile(lambda name: name not in ("", "-1"), names)
+    return list(dict.fromkeys(_uuid_of(name, uuids) for name in shown))
+
+
+def _uuid_of(name: str, uuids: Sequence[str]) -> str:
+    if name.startswith("MIG-"):
+        return name
+    if name.isdigit() and int(name) < len(uuids):
+        return uuids[int(name)]
+    found = [uuid for uuid in uuids if uuid.startswith(name)]
+    if len(found) != 1:
+        raise TrainError(
+            f"CUDA_VISIBLE_DEVICES names {name!r}, which is none of the GPUs of this machine "
+            f"({', '.join(uuids) or 'none'}); correct it"
+        )
+    return found[0]
 
 
 def reserve(gpus: Sequence[str], count: int) -> list[str]:
@@ -81,12 +95,15 @@ def main(arguments: Sequence[str]) -> None:
     mask = os.umask(0)  # others' jobs lock the same files
     try:
         gpus = visible_gpus()
-        if gpus is not None:
+        if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(reserve(gpus, int(count)))
     except PlmScalingError as error:
         sys.exit(f"error: {error}")
     os.umask(mask)
-    os.execvp(command[0], command)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        sys.exit(f"error: {command[0]} cannot be started ({error.strerror})")
 
 
 if __name__ == "__main__":

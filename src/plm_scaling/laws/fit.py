@@ -93,6 +93,8 @@ def _mask_ratio(tables: Tables, settings: Settings) -> LawResult:
 
 def _joint(tables: Tables, settings: Settings) -> LawResult:
     runs, curves = tables
+    if missing := set(OBJECTIVES) - set(runs["objective"]):
+        raise LawError(f"the joint law needs runs of both objectives; none is {', '.join(missing)}")
     clm, mlm = (
         fit_isoflop(
             **isoflop_points(runs[runs["objective"] == objective], curves), **settings.resampling

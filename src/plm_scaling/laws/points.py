@@ -85,7 +85,7 @@ def _of_others(
         if common is not None:
             other = (why == "") & (runs[column] != common)
             said = "empty" if common == "" else common
-            why = why.mask(other, f"{column} is not {said}, which most runs have")
+            why = why.mask(other, f"{column} is not {said}, the most common")
     return why
 
 

@@ -25,7 +25,7 @@ WHY_NOT: dict[str, Callable[[pd.DataFrame], "pd.Series[str]"]] = {
 # why a law that chooses among those (`LawResult.taken`) did not take one
 NOT_TAKEN = {
     "frontier": "no validation curve",
-    "repeated": "no unique_tokens, or neither repeats them nor is compared with a run that does",
+    "repeated": "no unique_tokens, not compared with a run that repeats them, or N > U_N",
     "transfer": "in no pair of a transferred run and its partner from scratch",
     "mask_ratio": f"of no size with {MIN_RATIOS} mask ratios at equal tokens",
 }
@@ -66,7 +66,7 @@ def selection(given: int, reasons: Sequence[str]) -> dict[str, Any]:
 
 
 def selection_words(found: dict[str, Any]) -> str:
-    """'30 of 60 runs used (left out: 30 recipe is not x, which most runs have)'."""
+    """'30 of 60 runs used (left out: 30 recipe is not x, the most common)'."""
     left_out = list(found["left_out"].items())
     said = [f"{n} {why}" for why, n in left_out[:SAID]]
     if more := sum(n for _, n in left_out[SAID:]):

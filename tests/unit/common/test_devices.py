@@ -5,23 +5,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from plm_scaling.common.devices import LOCKS
 
 COMMAND = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); time.sleep(60)"
 
 
 @pytest.fixture
-def uuids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def uuids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     names = [f"GPU-{os.getpid()}-{time.time_ns()}-{number}" for number in range(3)]
     tool = tmp_path / "nvidia-smi"
-    lines = "\n".join(f"{number}, {name}" for number, name in enumerate(names))
-    tool.write_text(f"#!/bin/sh\ncat <<END\n{lines}\nEND\n")
+    tool.write_text("#!/bin/sh\ncat <<END\n" + "\n".join(names) + "\nEND\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return names
+    yield names
+    for name in names:
+        (LOCKS / name).unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -57,7 +60,15 @@ def test_jobs_get_gpus_of_their_own_and_wait_for_what_a_killed_one_held(uuids, s
 
 def test_gpus_given_by_number_or_uuid_are_the_ones_used(uuids, start):
     assert gpus_of(start(1, CUDA_VISIBLE_DEVICES="2")) == uuids[2:]
-    assert gpus_of(start(1, CUDA_VISIBLE_DEVICES=f"{uuids[2]}, 1")) == uuids[1:2]
+    assert gpus_of(start(1, CUDA_VISIBLE_DEVICES=f"{uuids[2]}, 1, 1")) == uuids[1:2]
+    assert gpus_of(start(1, CUDA_VISIBLE_DEVICES=f"{uuids[0]},-1,1")) == uuids[:1]
+
+
+@pytest.mark.parametrize("names", ["3", "GPU-", "0,other"])
+def test_a_name_that_is_no_gpu_of_the_machine_is_refused(uuids, start, names):
+    failed = start(1, CUDA_VISIBLE_DEVICES=names)
+    assert failed.wait() == 1
+    assert "CUDA_VISIBLE_DEVICES names" in failed.stderr.read()
 
 
 def test_more_gpus_than_there_are_is_an_error_that_names_both(uuids, start):
@@ -68,15 +79,14 @@ def test_more_gpus_than_there_are_is_an_error_that_names_both(uuids, start):
     assert "machine.gpus_per_node" in said
 
 
-def test_a_failing_driver_is_named(uuids, start, tmp_path):
-    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho No devices were found\nexit 6\n")
-    failed = start(1)
-    assert failed.wait() == 1
-    assert "No devices were found" in failed.stderr.read()
-
-
-def test_without_a_driver_the_command_is_left_to_say_what_is_missing(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.mark.parametrize("driver", ["absent", "failing", "hidden"])
+def test_without_gpus_the_command_just_starts(uuids, monkeypatch, tmp_path, driver):
+    if driver == "absent":
+        (tmp_path / "nvidia-smi").unlink()
+    elif driver == "failing":
+        (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho No devices were found\nexit 6\n")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     command = [sys.executable, "-m", "plm_scaling.common.devices", "1"]
     done = subprocess.run([*command, sys.executable, "-c", "print('started')"], capture_output=True)
     assert done.stdout == b"started\n"

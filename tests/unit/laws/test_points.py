@@ -61,7 +61,7 @@ def test_points_of_two_recipes_alike_in_number_are_those_of_the_first():
     assert parametric_points(runs)["n_params"].tolist() == [1e6, 3e6, 5e6]
     assert parametric_points(runs[1:])["n_params"].tolist() == [2e6, 4e6, 6e6]
     why = not_comparable(runs)
-    assert why[1] == "recipe is not study, which most runs have"
+    assert why[1] == "recipe is not study, the most common"
     assert not_usable(runs).tolist() == why.tolist()
     transferred = runs.assign(init_from="x")
     assert (not_usable(transferred) == "").sum() == 3  # what transfer laws are fitted to
@@ -69,10 +69,10 @@ def test_points_of_two_recipes_alike_in_number_are_those_of_the_first():
 
 def test_runs_of_two_maskings_are_never_in_one_law():
     runs = table().assign(masking=["token", "", "bert", "bert", "bert", ""])
-    assert set(not_comparable(runs)) == {"", "masking is not bert, which most runs have"}
+    assert set(not_comparable(runs)) == {"", "masking is not bert, the most common"}
     assert not_usable(runs).tolist() == not_comparable(runs).tolist()
     runs["masking"] = ["token", "", "", "", "", ""]  # of a table that does not say
-    assert not_usable(runs)[0] == "masking is not empty, which most runs have"
+    assert not_usable(runs)[0] == "masking is not empty, the most common"
     assert (not_usable(runs)[1:] == "").all()
 
 

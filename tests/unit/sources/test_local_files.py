@@ -8,6 +8,7 @@ from source_tables import local_row, write_table
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.fetch.local_files import watched_file
+from plm_scaling.sources.fetch.source import fetch_source
 from plm_scaling.sources.table import find_source
 
 RIGHT, OTHER, HALF = b">a\nMKVAC\n", b">a\nMKVAD\n", b">a\nMK\n"
@@ -42,6 +43,21 @@ def test_file_replaced_by_an_older_one_is_noticed(tmp_path: Path) -> None:
         watched(tmp_path, source, bytes="", checksum="")
     source.touch()
     assert watched(tmp_path, source, bytes="", checksum="") == source
+
+
+def test_older_file_of_equal_size_is_noticed_by_its_content(tmp_path: Path) -> None:
+    source, copy = tmp_path / "data/mine.fasta", tmp_path / "raw"
+    source.parent.mkdir()
+    source.write_bytes(RIGHT)
+    unpinned = {"bytes": "", "checksum": ""}
+    assert watched(tmp_path, source, **unpinned) == source
+    fetch_source(tmp_path / "resources/t.tsv", "s.fasta.gz", copy)
+    os.utime(source, (0, 0))
+    assert watched(tmp_path, source, **unpinned) == source  # another time and the same content
+    source.write_bytes(OTHER)
+    os.utime(source, (0, 0))
+    with pytest.raises(SourceError, match=r"mine\.fasta is not what its copy .*raw is.*touch it"):
+        watched(tmp_path, source, **unpinned)
 
 
 def test_file_whose_name_is_a_pattern_needs_a_checksum(tmp_path: Path) -> None:

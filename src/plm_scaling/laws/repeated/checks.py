@@ -23,22 +23,23 @@ Runs = tuple[Floats, Floats, Floats]  # N, D and loss, each (n,)
 
 def without_excess(
     fresh: Runs, fit: Callable[[Runs], Mapping[str, float]], enough: Callable[[Runs], bool]
-) -> tuple[Runs, str, str]:
+) -> tuple[NDArray[np.bool_], str, str]:
     """The fresh runs with no more parameters than their tokens call for, where N' is N.
 
     With N above U_N = N_opt(D) their loss is that of N' < N, which a base law fitted to N takes for
-    the loss of N. U_N follows from the base law, so runs and law are found in turn. Returns the
-    runs, a sentence on those left out, and one on why they could not be.
+    the loss of N. U_N follows from the base law, so runs and law are found in turn. Returns which
+    they are, a sentence on those left out, and one on why they could not be.
     """
     n_params, tokens, _ = fresh
-    chosen: NDArray[np.bool_] = np.ones(len(n_params), bool)
+    every: NDArray[np.bool_] = np.ones(len(n_params), bool)
+    chosen = every
     for _ in range(ROUNDS):
-        inside = n_params <= optimal_params(fit(_select(fresh, chosen)), tokens)
+        inside = n_params <= optimal_params(fit(select_runs(fresh, chosen)), tokens)
         excess = f"{(~inside).sum()} of {len(inside)} fresh run(s) have more parameters than their "
         excess += "tokens call for (N > U_N), so their loss is that of fewer (N')"
-        if not enough(_select(fresh, inside)):
+        if not enough(select_runs(fresh, inside)):
             return (
-                fresh,
+                every,
                 "",
                 (
                     f"{excess}; too few are left without them, and with them R*_D and R*_N are "
@@ -48,11 +49,14 @@ def without_excess(
         if (inside == chosen).all():
             break
         chosen = inside
+    else:
+        excess += f" (law and runs did not settle in {ROUNDS} rounds)"
     left_out = "" if chosen.all() else f"{excess}; the base law is fitted without them"
-    return _select(fresh, chosen), left_out, ""
+    return chosen, left_out, ""
 
 
-def _select(runs: Runs, chosen: NDArray[np.bool_]) -> Runs:
+def select_runs(runs: Runs, chosen: NDArray[np.bool_]) -> Runs:
+    """Those of the runs."""
     return runs[0][chosen], runs[1][chosen], runs[2][chosen]
 
 

@@ -6,7 +6,7 @@ Their surface is a flat valley with local optima, so it is tabulated per run on 
 and resampled by weighing the tabulated runs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.parametric.checks import count_distinct
 from plm_scaling.laws.parametric.optima import find_optima, resample_optima
 from plm_scaling.laws.parametric.surface import Surface
-from plm_scaling.laws.repeated.checks import check_misfit, without_excess
+from plm_scaling.laws.repeated.checks import check_misfit, select_runs, without_excess
 from plm_scaling.laws.repeated.model import (
     BASE_NAMES,
     OpenInterval,
@@ -83,11 +83,13 @@ def fit_repeated(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
+    run: Sequence[str] | None = None,
 ) -> LawResult:
     """Fit R*_D and R*_N to runs, arrays of shape (n,): parameters, tokens, unique tokens, nats.
 
     `base` holds E, A, B, alpha and beta; without it they are fitted to the runs with tokens up to
-    `unique_tokens`. Raises LawError for unusable values or too few runs.
+    `unique_tokens`. `run` names the runs, for `taken` of the result. Raises LawError for unusable
+    values or too few runs.
     """
     check_settings(bootstrap, level)
     n_params, tokens, unique_tokens, loss = check_runs(
@@ -101,13 +103,16 @@ def fit_repeated(
             f"needs at least {MIN_REPEATED_RUNS}: train cells with tokens above unique_tokens"
         )
     fresh = (n_params[~again], tokens[~again], loss[~again])
+    used = np.ones(len(loss), bool)
     left_out, biased = "", ""
     if base is not None:
         bases = _given(base)
     else:
-        fresh, left_out, biased = without_excess(
+        chosen, left_out, biased = without_excess(
             fresh, lambda part: _fitted(part, huber_delta, 0, seed)[0], _enough
         )
+        fresh = select_runs(fresh, chosen)
+        used[~again] = chosen
         bases = _fitted(fresh, huber_delta, bootstrap, seed)
     runs = _Runs(n_params[again], tokens[again], unique[again], np.log(loss[again]))
     best = bases[0]
@@ -156,6 +161,7 @@ def fit_repeated(
             "held_out": _held_out(runs, best, huber_delta),
             "bootstrap": {"kind": "runs", "resamples": bootstrap, "seed": seed},
         },
+        taken=None if run is None else {str(name) for name in np.asarray(run)[used]},
     )
 
 

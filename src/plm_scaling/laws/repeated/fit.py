@@ -56,12 +56,12 @@ def fit_repeated_runs(
         p["tokens"],
         p["unique_tokens"],
         p["loss"],
+        run=repeated_table(runs)["run_id"].to_list(),
         huber_delta=huber_delta,
         bootstrap=bootstrap,
         level=level,
         seed=seed,
     )
-    result.taken = set(repeated_table(runs)["run_id"])
     if foreign:
         result.warnings.append(
             "repeated and fresh runs come from different corpora, and no curves of the same size "

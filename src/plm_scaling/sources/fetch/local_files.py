@@ -6,8 +6,14 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.common.files import read_json
 from plm_scaling.sources.fetch.checksums import checksum_of
 from plm_scaling.sources.table import Source
+
+
+def record_of(raw: Path) -> Path:
+    """What a raw file was compared with, and where it is from; see `raw_files`."""
+    return raw.with_name(f".{raw.name}.verified.json")
 
 
 def file_behind(address: str, root: Path) -> Path | None:
@@ -37,7 +43,7 @@ def watched_file(row: Source, table: Path, raw: Path) -> Path | None:
         if is_newer:
             _check_unchanged(path, row, table)
         return None
-    if both and not is_newer and path.stat().st_size != raw.stat().st_size:
+    if both and not is_newer and _is_another(path, raw):
         raise SourceError(
             f"source {row.name}: {path} is not what its copy {raw} is, and not newer; touch it, so "
             "that it is copied again"
@@ -49,6 +55,19 @@ def watched_file(row: Source, table: Path, raw: Path) -> Path | None:
         )
     # A relative path stays the same when all folders move.
     return path if urlsplit(row.url).path.startswith("/") else Path(os.path.relpath(path))
+
+
+def _is_another(path: Path, raw: Path) -> bool:
+    """Whether a file is not what was copied; it is read only where its time is another."""
+    if path.stat().st_size != raw.stat().st_size:
+        return True
+    try:
+        copied = read_json(record_of(raw))
+        if copied["from_modified_ns"] == path.stat().st_mtime_ns:
+            return False
+        return bool(checksum_of(path, copied["found"].partition(":")[0]) != copied["found"])
+    except (OSError, ValueError, KeyError, TypeError):  # no record, or of an earlier version
+        return False
 
 
 def _check_unchanged(path: Path, row: Source, table: Path) -> None:

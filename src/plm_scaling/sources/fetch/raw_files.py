@@ -13,6 +13,7 @@ from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json, write_json
 from plm_scaling.sources.fetch.checksums import Expected, checksum_of, published
 from plm_scaling.sources.fetch.download import WEB_PAGE
+from plm_scaling.sources.fetch.local_files import record_of
 from plm_scaling.sources.read.streams import open_stream, reading
 from plm_scaling.sources.table import Source, find_file
 
@@ -64,14 +65,21 @@ def compare(path: Path, expected: Expected, name: str, announced: int | None = N
     return Compared(found, algorithm or by)
 
 
-def record_of(raw: Path) -> Path:
-    """Where the result of the comparison lies."""
-    return raw.with_name(f".{raw.name}.verified.json")
-
-
-def record(raw: Path, row: Source, compared: Compared, origin: str | None) -> None:
-    """Write it; `origin` is the address that the file was fetched from, None if it was found."""
-    result = {"verified_by": compared.by or None, "found": compared.checksum, "from": origin}
+def record(
+    raw: Path,
+    row: Source,
+    compared: Compared,
+    origin: str | None = None,
+    modified_ns: int | None = None,
+) -> None:
+    """Write it; `origin` is the address that the file was fetched from, None if it was found, and
+    `modified_ns` the time of a file of this machine there."""
+    result = {
+        "verified_by": compared.by or None,
+        "found": compared.checksum,
+        "from": origin,
+        "from_modified_ns": modified_ns,
+    }
     try:
         write_json(record_of(raw), _state(raw, row) | result)
     except OSError as error:  # a folder of others: verified again at the next use
@@ -104,7 +112,7 @@ def verify_raw(table: Path, file: str, raw: Path) -> None:
             f"{error}. No fetch has put the file there as it is: move it away to have it fetched, "
             f"put the right one in its place, or correct the row of {file} in {table}"
         ) from error
-    record(raw, row, compared, None)
+    record(raw, row, compared)
     log = logger.info if compared.by else logger.warning
     log("[sources] %s was found in place, %s", raw, compared)
 

@@ -38,11 +38,18 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
             f"put its address into the table, for example file:/path/to/{out.name}"
         )
     with held(out.with_name(f".{out.name}.lock")):
+        times = {address: _modified_ns(address, root) for address in addresses}
         address, compared = _fetch_to(out, table, file, addresses, expected_of(row, root))
-        record(out, row, compared, address)
+        record(out, row, compared, address, times[address])
     size = short_number(out.stat().st_size)
     log = logger.info if compared.by else logger.warning
     log("[sources] %s: %sB from %s, %s", file, size, address, compared)
+
+
+def _modified_ns(address: str, root: Path) -> int | None:
+    """When a file of this machine was last modified; None for another address or without it."""
+    path = file_behind(address, root)
+    return path.stat().st_mtime_ns if path is not None and path.is_file() else None
 
 
 def _fetch_to(
