@@ -171,7 +171,7 @@ def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         table.to_csv(temporary, index=False)
 
 
-def read_curve(path: Path) -> pd.DataFrame:
+def read_cell_curve(path: Path) -> pd.DataFrame:
     """Read a cell's `curve.csv`: step, tokens, flops, split (train|valid), loss in nats/token.
 
     A last line without its line end is still being written and left out. A loss of `nan` or `inf`

@@ -187,4 +187,4 @@ class _Run:
         )
         if self.loop.reporter:
             self.loop.reporter.finish(record)
-        write_json(self.out, record)
+        write_json(self.out, record.to_json())

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from plm_scaling.common.errors import RunsError
-from plm_scaling.runs.tables import RUN_COLUMNS, read_curve, read_runs, write_runs
+from plm_scaling.runs.tables import RUN_COLUMNS, read_cell_curve, read_runs, write_runs
 
 
 def run(**changes):
@@ -76,10 +76,10 @@ def test_read_curve_broken_value_names_line_column_and_value(tmp_path):
     path = tmp_path / "curve.csv"
     path.write_text("step,tokens,flops,split,loss\n1,4,24,train,3.0\n2,x8,48,train,2.9\n")
     with pytest.raises(RunsError, match=r"line 3, column tokens: unusable value 'x8'"):
-        read_curve(path)
+        read_cell_curve(path)
 
 
 def test_read_curve_half_written_last_line_is_left_out(tmp_path):
     path = tmp_path / "curve.csv"
     path.write_text("step,tokens,flops,split,loss\n1,4,24,train,3.0\n2,8,4")
-    assert read_curve(path)["step"].tolist() == [1]
+    assert read_cell_curve(path)["step"].tolist() == [1]
