@@ -17,7 +17,7 @@ from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.parts import part_name
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.filter.membership import SPLITS, TRAIN, VALID
-from plm_scaling.filter.strata import SELECTED_SCHEMA, Records
+from plm_scaling.filter.strata import SELECTED_SCHEMA, JudgedRecords
 from plm_scaling.filter.totals import Totals
 from plm_scaling.pool.read import CODE, Pool
 
@@ -83,8 +83,8 @@ def draw(digests: np.ndarray, seed: int) -> np.ndarray:
 
 def _records(
     rows: pa.Table, key: np.ndarray, is_first: np.ndarray, is_valid: np.ndarray
-) -> Records:
-    return Records(
+) -> JudgedRecords:
+    return JudgedRecords(
         key=key,
         id=rows["id"],
         source=rows["source"].combine_chunks().indices.to_numpy(),
@@ -96,7 +96,7 @@ def _records(
     )
 
 
-def _tally(counts: Counts, sources: list[str], records: Records) -> None:
+def _tally(counts: Counts, sources: list[str], records: JudgedRecords) -> None:
     for number, source in enumerate(sources):
         own = records.source == number
         if not own.any():

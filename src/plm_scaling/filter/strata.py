@@ -20,7 +20,7 @@ SELECTED_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Records:
+class JudgedRecords:
     """Records that enter the filter, in the order of (key, source priority, id).
 
     `key` counts within the part; `source` is a place in `Pool.sources`, `code` one in `REASONS`,
@@ -50,7 +50,7 @@ class Records:
         )
 
 
-def entering(scores: PartScores, code: np.ndarray) -> Iterator[Records]:
+def entering(scores: PartScores, code: np.ndarray) -> Iterator[JudgedRecords]:
     """The records of a part that enter the filter; `code` is the verdict on each sequence.
 
     A sequence enters as its first record; if it is in training its exact copies enter too, and
@@ -67,7 +67,7 @@ def entering(scores: PartScores, code: np.ndarray) -> Iterator[Records]:
         rows, key, is_first = rows.filter(pa.array(enters)), key[enters], is_first[enters]
         verdict = code[key]
         repeated = ~is_first | ~scores.membership.representative[key]
-        yield Records(
+        yield JudgedRecords(
             key=key,
             id=rows["id"],
             source=rows["source"].combine_chunks().indices.to_numpy(),

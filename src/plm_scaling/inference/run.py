@@ -31,7 +31,7 @@ from plm_scaling.train.model.segments import Segments  # noqa: E402
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedRun:
     """A finished run with its model, in evaluation mode on `device`."""
 
     folder: Path
@@ -108,7 +108,7 @@ class Run:
 
 
 @contextmanager
-def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterator[Run]:
+def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterator[TrainedRun]:
     """The run in `folder` (result.json, checkpoints/), on CUDA if there is or on `device`.
 
     Nothing in the folder is changed. Raises `RunsError` if the run did not finish or its
@@ -124,7 +124,7 @@ def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterat
         load_weights(folder, model)
         model.eval()
         with torch.no_grad():
-            yield Run(folder, cell, record, model, torch.device(backend))
+            yield TrainedRun(folder, cell, record, model, torch.device(backend))
 
 
 def find_run(cell: str) -> Path:

@@ -10,7 +10,7 @@ from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.record import RunRecord
 from plm_scaling.train import STAGE_VERSION
-from plm_scaling.train.output.throughput import Machine, Throughput
+from plm_scaling.train.output.throughput import Hardware, Throughput
 from plm_scaling.train.position import Position
 
 
@@ -36,7 +36,7 @@ def result_record(
     data_sha256: str,
     held_out_tokens: dict[str, int],
     layout: Layout,
-    machine: Machine,
+    hardware: Hardware,
     peak_memory: dict[str, int],
     starts: list[dict[str, Any]],
 ) -> RunRecord:
@@ -64,11 +64,11 @@ def result_record(
         flops=6.0 * cell.n_params * tokens,
         flops_exact=cell.flops_exact / cell.tokens * tokens,
         wall_seconds=round(position.seconds, 3),
-        **asdict(Throughput.of(cell, position, machine)),
-        utilisation_of=machine.peak,
+        **asdict(Throughput.of(cell, position, hardware)),
+        utilisation_of=hardware.peak,
         layout=asdict(layout),
-        device=machine.device,
-        hosts=machine.hosts,
+        device=hardware.device,
+        hosts=hardware.hosts,
         peak_memory_bytes=peak_memory,
         restarts=len(starts) - 1,
         starts=starts,
