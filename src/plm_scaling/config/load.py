@@ -72,13 +72,14 @@ def _keys_at(location: tuple[int | str, ...], schema: type[BaseModel]) -> list[s
     for part in location:
         if not isinstance(part, str) or part not in block.model_fields:
             continue  # an index of a list or a name in a mapping: its block was already found
-        inner = _block_in(block.model_fields[part].annotation)
+        inner = block_in(block.model_fields[part].annotation)
         if inner is not None:
             block = inner
     return list(block.model_fields)
 
 
-def _block_in(annotation: Any) -> type[BaseModel] | None:
+def block_in(annotation: Any) -> type[BaseModel] | None:
+    """The block that a field of this type has or consists of, if there is one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _block_in(part))), None)
+    return next((found for part in get_args(annotation) if (found := block_in(part))), None)

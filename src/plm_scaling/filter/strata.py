@@ -57,12 +57,8 @@ def entering(scores: PartScores, code: np.ndarray) -> Iterator[JudgedRecords]:
     share its verdict. A record is redundant if it is such a copy, or if its sequence is a
     near-duplicate. Training records that fail are selected too, in strata of their own.
     """
-    last = -1
     in_training = scores.membership.of(TRAIN)
-    for rows in scores.part.records(["key", "id", "source"]):
-        key = rows["key"].to_numpy().astype(np.int64)
-        is_first = np.diff(key, prepend=last) > 0
-        last = key[-1] if len(key) else last
+    for rows, key, is_first in scores.part.keyed_records(["id", "source"]):
         enters = scores.scored[key] & (is_first | in_training[key])
         rows, key, is_first = rows.filter(pa.array(enters)), key[enters], is_first[enters]
         verdict = code[key]

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from plm_scaling.common import lock
 from plm_scaling.common.errors import DedupError
-from plm_scaling.common.files import read_json, remove, write_json
+from plm_scaling.common.files import atomic, read_json, remove, write_json
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.tool import Mmseqs
 
@@ -93,13 +93,8 @@ class Steps:
 
         `path` lies beside the output, so that relative links inside it hold after the renaming.
         """
-        partial = self.out.with_name(f".{self.out.name}.partial")
-        remove(partial)
-        with self._explained("output"):
-            make(partial)
-            if self.out.is_dir() and not self.out.is_symlink():
-                shutil.rmtree(self.out)  # a rename cannot replace a folder that is not empty
-            partial.replace(self.out)
+        with self._explained("output"), atomic(self.out) as temporary:
+            make(temporary)
         self.remove()
 
     def remove(self) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import sha256_of
-from plm_scaling.runs.evaluations import evaluation_rows, write_evaluations
-from plm_scaling.runs.tables import RUN_COLUMNS, read_cell_curve, write_curves, write_runs
+from plm_scaling.runs.evaluations import EVALUATION_COLUMNS, evaluation_rows
+from plm_scaling.runs.tables import RUN_COLUMNS, read_cell_curve, write_curves, write_table
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import AGAIN, RunRecord
 from plm_scaling.study.sweep_table import read_sweep
@@ -60,8 +60,8 @@ def collect_runs(
             "train them first (`snakemake train`), or point runs to a folder of cached runs"
         )
     write_curves(out_curves, curves)
-    write_evaluations(out_evaluations, evaluations)
-    write_runs(out_runs, rows)
+    write_table(out_evaluations, EVALUATION_COLUMNS, evaluations)
+    write_table(out_runs, RUN_COLUMNS, rows)
     logger.info(
         "[runs] %d of %d cells finished, %d diverged, %d unfinished; loss is the mean of the last "
         "%d evaluation(s)",

@@ -160,13 +160,10 @@ def _where(path: Path, row: int, column: str, text: str) -> str:
     return f"{path}, line {row + 2}, column {column}: '{text}'"
 
 
-def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with exactly the columns of RUN_COLUMNS; None becomes an empty cell."""
-    table = pd.DataFrame(
-        [["" if row[name] is None else row[name] for name in RUN_COLUMNS] for row in rows],
-        columns=list(RUN_COLUMNS),
-        dtype=object,
-    )
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV with exactly these columns of `rows`; None becomes an empty cell."""
+    cells = [["" if row[name] is None else row[name] for name in columns] for row in rows]
+    table = pd.DataFrame(cells, columns=list(columns), dtype=object)
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False)
 

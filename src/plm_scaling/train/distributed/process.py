@@ -113,8 +113,9 @@ def training_process(layout: Layout, threads: int, seed: int) -> Iterator[Proces
         n = layout.processes
         raise TrainError(
             f"the layout has {layout.tensor} (tensor) · {layout.pipeline} (pipeline) · "
-            f"{layout.data} (data) = {n} processes, but this job runs {rendezvous.world_size}; start it "
-            f"with `torchrun --nproc-per-node {n}` or `srun --ntasks {n}`, or change the layout"
+            f"{layout.data} (data) = {n} processes, but this job runs {rendezvous.world_size}; "
+            f"start it with `torchrun --nproc-per-node {n}` or `srun --ntasks {n}`, or change the "
+            "layout"
         )
     device = _device(layout, rendezvous)
     _set_up(device, threads, seed)
@@ -153,9 +154,9 @@ def _device(layout: Layout, rendezvous: Rendezvous) -> torch.device:
     index = 0 if found == 1 and "SLURM_STEP_NUM_TASKS" in os.environ else rendezvous.local_rank
     if index >= found:
         raise TrainError(
-            f"backend cuda: process {rendezvous.rank} is number {rendezvous.local_rank} on its host, which "
-            f"has {found} GPU(s) that PyTorch {torch.__version__} can use; ask for one GPU per "
-            "process, or set machine.backend to cpu"
+            f"backend cuda: process {rendezvous.rank} is number {rendezvous.local_rank} on its "
+            f"host, which has {found} GPU(s) that PyTorch {torch.__version__} can use; ask for one "
+            "GPU per process, or set machine.backend to cpu"
         )
     device = torch.device("cuda", index)
     torch.cuda.set_device(device)
