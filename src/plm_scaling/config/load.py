@@ -16,15 +16,6 @@ from plm_scaling.config.schema import Config
 BlockType = TypeVar("BlockType", bound=BaseModel)
 
 
-def read_config(path: Path | str) -> Config:
-    """Read and validate a YAML file. Raises `ConfigError` naming the file and every wrong key."""
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-    return validate_config(values, str(path))
-
-
 def validate_config(values: Any, where: str) -> Config:
     """Validate parsed values. `where` names their origin in the message of the `ConfigError`."""
     return validate_blocks(Config, values, where)

@@ -61,7 +61,7 @@ CURVE_SCHEMA = pa.schema(
 
 
 def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
-    """Read and check a table of runs (design.md §4), ours or anybody's.
+    """Read and check a table of runs (docs/files.md), ours or anybody's.
 
     Text columns are strings ('' where empty), the others float64 (NaN where empty); columns that
     the format does not know are left out. A finished run that is not excluded must have

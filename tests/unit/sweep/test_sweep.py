@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 import yaml
+from configs import read_config
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plm_scaling.common.errors import SweepError
-from plm_scaling.config.load import read_config, validate_config
+from plm_scaling.config.load import validate_config
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.flops import exact_training_flops, training_flops
 from plm_scaling.study.shapes import STUDY_GRID, Shape

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 import yaml
+from configs import read_config
 
 from plm_scaling.common.errors import ConfigError
-from plm_scaling.config.load import read_config, validate_config
+from plm_scaling.config.load import validate_config
 from plm_scaling.study.sweep_table import read_sweep, write_sweep
 from plm_scaling.sweep.bill import bill
 from plm_scaling.sweep.cells import plan_cells

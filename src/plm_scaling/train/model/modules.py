@@ -53,26 +53,24 @@ class AddsBias:
         super().__init__(*arguments, **(options | {"skip_bias_add": False}))
 
 
-class ColumnLinear(AddsBias, ColumnParallelLinear):
+class OwnLinear(AddsBias):
+    """Mixed into a linear layer: without megatron-core's autograd function, which adds the bias
+    later, in one process."""
+
+    def forward(self, input_: Tensor) -> tuple[Tensor, None]:
+        """The output, and None for a bias that is still to be added."""
+        if self.tp_group.size() > 1:  # type: ignore[attr-defined]
+            result: tuple[Tensor, None] = super().forward(input_)  # type: ignore[misc]
+            return result
+        return linear(input_, self.weight, self.bias), None  # type: ignore[attr-defined]
+
+
+class ColumnLinear(OwnLinear, ColumnParallelLinear):
     """[tokens, 1, inputs] → [tokens, 1, outputs of this process]; a pair with None."""
 
-    def forward(self, input_: Tensor) -> tuple[Tensor, None]:
-        """In one process without megatron-core's autograd function, which adds the bias later."""
-        if self.tp_group.size() > 1:
-            result: tuple[Tensor, None] = super().forward(input_)
-            return result
-        return linear(input_, self.weight, self.bias), None
 
-
-class RowLinear(AddsBias, RowParallelLinear):
+class RowLinear(OwnLinear, RowParallelLinear):
     """[tokens, 1, inputs of this process] → [tokens, 1, outputs]; a pair with None."""
-
-    def forward(self, input_: Tensor) -> tuple[Tensor, None]:
-        """See `ColumnLinear`."""
-        if self.tp_group.size() > 1:
-            result: tuple[Tensor, None] = super().forward(input_)
-            return result
-        return linear(input_, self.weight, self.bias), None
 
 
 class MarksParameters:
