@@ -16,7 +16,7 @@ from plm_scaling.train.distributed.megatron import import_megatron
 
 import_megatron()
 from plm_scaling.train.cell import train_cell  # noqa: E402
-from plm_scaling.train.distributed.process import Place  # noqa: E402
+from plm_scaling.train.distributed.process import Rendezvous  # noqa: E402
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -35,4 +35,4 @@ if __name__ == "__main__":
         "--profile-steps", type=int, default=0, help="steps to profile into profile/ beside --out"
     )
     parser.add_argument("--out", type=Path, required=True, help="result.json, written last")
-    run(train_cell, parser, rank=Place.of_environment().rank)
+    run(train_cell, parser, rank=Rendezvous.of_environment().rank)

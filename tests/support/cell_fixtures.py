@@ -1,13 +1,16 @@
-"""Cells for tests of the model: any shape, everything else of little account."""
+"""Cells and records for tests: any shape, everything else of little account."""
+
+from typing import Any
 
 from plm_scaling.study.cell import Cell
+from plm_scaling.study.record import RunRecord
 from plm_scaling.study.shapes import Shape
 
 
-def cell_of(objective: str, shape: Shape, recipe: str = "study", **changes: object) -> Cell:
+def cell_of(objective: str, shape: Shape, recipe: str = "study", **changes: Any) -> Cell:
     """A cell of this shape; `changes` replace any of its fields."""
     is_mlm = objective == "mlm"
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "objective": objective,
         "recipe": recipe,
         "size": "test",
@@ -50,3 +53,27 @@ def cell_of(objective: str, shape: Shape, recipe: str = "study", **changes: obje
         "max_skipped_steps": 10,
     }
     return Cell(**(values | changes))
+
+
+def record_of(cell: Cell, /, **changes: Any) -> RunRecord:
+    """The record of a cell that trained what was planned; `changes` replace any of its keys."""
+    values: dict[str, Any] = {
+        "cell": cell.cell,
+        "status": "finished",
+        "reason": "",
+        "loss": 2.5,
+        "loss_last": 2.5,
+        "held_out_losses": {"valid": 2.5, "valid/a": 2.4, "ood": 2.9},
+        "n_evals": cell.evaluations,
+        "steps": cell.steps,
+        "tokens": cell.tokens,
+        "unique_tokens": 1000,
+        "flops": cell.flops,
+        "flops_exact": cell.flops_exact,
+        "wall_seconds": 1.0,
+        "tokens_per_second": float(cell.tokens),
+        "data_sha256": "0",
+        "config": vars(cell),
+        "versions": {"torch": "2.13.0", "megatron-core": "0.16.1", "python": "3.11.2"},
+    }
+    return RunRecord(**(values | changes))

@@ -1,15 +1,14 @@
 """Small models, optimizers and checkpoints for tests of checkpoints."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from cell_fixtures import cell_of
+from cell_fixtures import cell_of, record_of
 from megatron.core.dist_checkpointing import ShardedTensor
 
-from plm_scaling.common.files import sha256_of
+from plm_scaling.common.files import sha256_of, write_json
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.shapes import Shape
 from plm_scaling.train.checkpoint.digests import FileDigest
@@ -102,12 +101,6 @@ def finished_run(folder: Path, cell: Cell, seed: int = 1, status: str = "finishe
     training = Training(cell, seed)
     identity = {**IDENTITY, "cell": cell.cell}
     save_checkpoint(folder / "checkpoints", cell.steps, identity, {}, training.state())
-    record = {
-        "cell": cell.cell,
-        "status": status,
-        "reason": "" if status == "finished" else "loss 9 at step 7",
-        "steps": cell.steps,
-        "config": asdict(cell),
-    }
-    (folder / "result.json").write_text(json.dumps(record))
+    reason = "" if status == "finished" else "loss 9 at step 7"
+    write_json(folder / "result.json", record_of(cell, status=status, reason=reason).to_json())
     return training

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from plm_scaling.common.parts import digests, part_name, part_of
+from plm_scaling.pool.database import END, read_chunks
 from plm_scaling.pool.read import PROTEIN, Pool
 from plm_scaling.pool.write import pool_part
 
@@ -18,6 +19,12 @@ def write_clean(folder: Path, records: list[tuple[str, str]], parts: int) -> Non
             if number == part
         )
         (folder / f"{part_name(part)}.fasta").write_text(text)
+
+
+def sequences_in(database: Path) -> list[str]:
+    """The sequences of an MMseqs2 database in the order of its data."""
+    chunks = read_chunks(database)
+    return [s.decode() for chunk in chunks for s in chunk.removesuffix(END).split(END)]
 
 
 def make_pool(

@@ -1,15 +1,17 @@
 """Runs whose law is known: a loss surface, and the files training would have left behind."""
 
-import csv
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from cell_fixtures import cell_of, record_of
 
-from plm_scaling.common.files import sha256_of
+from plm_scaling.common.files import sha256_of, write_json
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.shapes import Shape
+from plm_scaling.study.sweep_table import write_sweep
 
 
 @dataclass(frozen=True)
@@ -58,22 +60,7 @@ def isoflop_grid(
     return n_params, tokens, flops, loss
 
 
-SWEEP_COLUMNS = (
-    *("cell", "objective", "size", "layers", "hidden", "ffn", "heads", "n_params"),
-    *("n_params_total", "tokens", "unique_tokens", "steps", "batch_rows", "context_length"),
-    *(
-        "peak_lr",
-        "warmup_steps",
-        "flops_budget",
-        "flops",
-        "flops_exact",
-        "corpus",
-        "recipe",
-        "mask_ratio",
-        "masking",
-    ),
-    *("init_from", "seed"),
-)
+UNIQUE_TOKENS = 5_000_000  # of the corpus
 DEMO_BUDGETS = (3e11, 1e12, 3e12)
 DEMO_SURFACES = {
     "clm": Surface(),
@@ -92,59 +79,37 @@ def write_study(
     surfaces: dict[str, Surface] | None = None,
 ) -> Path:
     """Write `sweep.tsv` and `runs/{cell}/` of a finished study into `folder`; return the sweep."""
-    rows = []
+    cells = {}
     for objective, surface in (surfaces or DEMO_SURFACES).items():
         grid = isoflop_grid(surface, budgets, n_sizes, span, noise, seed)
         for n_params, tokens, flops, loss in zip(*grid, strict=True):
-            cell = f"{objective}{len(rows):03d}"
             steps = max(1, round(tokens / 4096))
-            row = dict.fromkeys(SWEEP_COLUMNS, "")
-            row |= {
-                "cell": cell,
-                "objective": objective,
-                "size": f"{n_params / 1e3:.3g}k",
-                "layers": 4,
-                "hidden": 64,
-                "ffn": 170,
-                "heads": 4,
-                "n_params": round(n_params),
-                "n_params_total": round(n_params) + 128 * 64,
-                "tokens": steps * 4096,
-                "unique_tokens": min(steps * 4096, 5_000_000),
-                "steps": steps,
-                "batch_rows": 4,
-                "context_length": 1024,
-                "peak_lr": 1e-3,
-                "warmup_steps": max(1, steps // 40),
-                "flops_budget": flops,
-                "flops": 6.0 * round(n_params) * steps * 4096,
-                "flops_exact": 6.6 * round(n_params) * steps * 4096,
-                "corpus": "demo",
-                "recipe": "study",
-                "mask_ratio": 0.15 if objective == "mlm" else "",
-                "masking": "bert" if objective == "mlm" else "",
-                "seed": 1,
-            }
-            rows.append(row)
-            write_cell(folder / "runs" / cell, row, loss, evaluations)
-    sweep = folder / "sweep.tsv"
-    with sweep.open("w", newline="") as file:
-        writer = csv.DictWriter(file, SWEEP_COLUMNS, delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return sweep
+            name = f"{objective}{len(cells):03d}"
+            cells[name] = cell_of(
+                objective,
+                Shape(layers=4, hidden=64, ffn=170, heads=4),
+                size=f"{n_params / 1e3:.3g}k",
+                n_params=round(n_params),
+                n_params_total=round(n_params) + 128 * 64,
+                tokens=steps * 4096,
+                steps=steps,
+                batch_rows=4,
+                context_length=1024,
+                flops_budget=float(flops),
+                flops=6.0 * round(n_params) * steps * 4096,
+                flops_exact=6.6 * round(n_params) * steps * 4096,
+                corpus="demo",
+            )
+            write_cell(folder / "runs" / name, cells[name], loss, evaluations)
+    write_sweep(cells, folder / "sweep.tsv")
+    return folder / "sweep.tsv"
 
 
 def write_cell(
-    folder: Path,
-    row: dict[str, object],
-    loss: float,
-    evaluations: int = 8,
-    status: str = "finished",
+    folder: Path, cell: Cell, loss: float, evaluations: int = 8, status: str = "finished"
 ) -> None:
     """Write `curve.csv` and `result.json` of one cell that ends at `loss`."""
     folder.mkdir(parents=True, exist_ok=True)
-    total, flops = int(str(row["tokens"])), float(str(row["flops"]))
     lines = ["step,tokens,flops,split,loss,learning_rate,tokens_per_second"]
     for k in range(1, evaluations + 1):
         share = k / evaluations
@@ -152,23 +117,21 @@ def write_cell(
         if status == "diverged" and k == evaluations:
             value = float("nan")
         for split, offset in (("train", 0.004), ("valid", 0.0)):
-            step = round(share * int(str(row["steps"])))
             lines.append(
-                f"{step},{round(share * total)},{share * flops!r},{split},{value - offset!r},"
-                f"{1e-3 * (1.1 - share):.6g},21000.0"
+                f"{round(share * cell.steps)},{round(share * cell.tokens)},{share * cell.flops!r},"
+                f"{split},{value - offset!r},{1e-3 * (1.1 - share):.6g},21000.0"
             )
     (folder / "curve.csv").write_text("\n".join(lines) + "\n")
-    result = {
-        "cell": row["cell"],
-        "status": status,
-        "loss": None if status == "diverged" else float(loss),
-        "loss_last": None if status == "diverged" else float(loss),
-        "n_evals": evaluations,
-        "tokens": total,
-        "unique_tokens": row["unique_tokens"],
-        "flops": flops,
-        "curve_sha256": sha256_of(folder / "curve.csv"),
-        "reason": "loss is not finite at the last evaluation" if status == "diverged" else None,
-        "versions": {"torch": "2.13.0", "megatron-core": "0.16.1", "python": "3.11.2"},
-    }
-    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    diverged = status == "diverged"
+    result = record_of(
+        cell,
+        cell=folder.name,
+        status=status,
+        reason="loss is not finite at the last evaluation" if diverged else "",
+        loss=None if diverged else float(loss),
+        loss_last=None if diverged else float(loss),
+        n_evals=evaluations,
+        unique_tokens=min(cell.tokens, UNIQUE_TOKENS),
+        curve_sha256=sha256_of(folder / "curve.csv"),
+    )
+    write_json(folder / "result.json", result.to_json())

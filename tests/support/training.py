@@ -10,8 +10,8 @@ from typing import Any
 from unittest import mock
 
 import pandas as pd
+from configs import read_config
 
-from plm_scaling.config.load import read_config
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape

@@ -18,7 +18,7 @@ from workflows import copy_of
 from plm_scaling.tokens.format.shards import open_shard
 from plm_scaling.train.output.curve import MEASURED
 
-RUNS_COLUMNS = (  # design.md §4
+RUNS_COLUMNS = (  # docs/files.md
     *("run_id", "objective", "corpus", "recipe", "size", "n_params", "n_params_total"),
     *(
         "tokens",

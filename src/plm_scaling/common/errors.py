@@ -34,7 +34,7 @@ class TokenError(PlmScalingError):
 
 
 class SweepError(PlmScalingError):
-    """A cell of the sweep cannot be planned as asked."""
+    """A cell of the sweep cannot be planned as asked, or the table of the sweep is unusable."""
 
 
 class TrainError(PlmScalingError):

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from plm_scaling.config.load import block_in
 from plm_scaling.config.schema import Config
 
 _NAMES = {
@@ -37,7 +38,7 @@ def document_config(config: Path) -> str:
         if name not in simple:
             block, mark = field.annotation, ""
             if get_origin(block) is dict:  # blocks by name: the first stands for all
-                block, mark = _inner_block(block), "{name}."
+                block, mark = block_in(block), "{name}."
                 block_values = next(iter(block_values.values()))
             lines += ["", f"## {name}", "", _plain(field.description or block.__doc__), ""]
             lines += ["| key | type | here | meaning |", "|---|---|---|---|"]
@@ -48,7 +49,7 @@ def document_config(config: Path) -> str:
 def _rows(block: Any, values: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, field in block.model_fields.items():
         yield _row(prefix + name, field, values[name])
-        inner = _inner_block(field.annotation)
+        inner = block_in(field.annotation)
         if inner is not None:
             mark = ".{name}." if get_origin(field.annotation) is dict else "[]."
             for inner_name, inner_field in inner.model_fields.items():
@@ -99,16 +100,6 @@ def _type_name(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "block"
     return _NAMES[annotation.__name__]
-
-
-def _inner_block(annotation: Any) -> type[BaseModel] | None:
-    for part in get_args(annotation):
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            return part
-        inner = _inner_block(part)
-        if inner is not None:
-            return inner
-    return None
 
 
 if __name__ == "__main__":

@@ -16,15 +16,6 @@ from plm_scaling.config.schema import Config
 BlockType = TypeVar("BlockType", bound=BaseModel)
 
 
-def read_config(path: Path | str) -> Config:
-    """Read and validate a YAML file. Raises `ConfigError` naming the file and every wrong key."""
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-    return validate_config(values, str(path))
-
-
 def validate_config(values: Any, where: str) -> Config:
     """Validate parsed values. `where` names their origin in the message of the `ConfigError`."""
     return validate_blocks(Config, values, where)
@@ -72,13 +63,14 @@ def _keys_at(location: tuple[int | str, ...], schema: type[BaseModel]) -> list[s
     for part in location:
         if not isinstance(part, str) or part not in block.model_fields:
             continue  # an index of a list or a name in a mapping: its block was already found
-        inner = _block_in(block.model_fields[part].annotation)
+        inner = block_in(block.model_fields[part].annotation)
         if inner is not None:
             block = inner
     return list(block.model_fields)
 
 
-def _block_in(annotation: Any) -> type[BaseModel] | None:
+def block_in(annotation: Any) -> type[BaseModel] | None:
+    """The block that a field of this type has or consists of, if there is one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _block_in(part))), None)
+    return next((found for part in get_args(annotation) if (found := block_in(part))), None)

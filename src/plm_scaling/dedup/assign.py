@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plm_scaling.common import splitmix
 from plm_scaling.common.files import remove
 from plm_scaling.pool.arrays import new_array, open_array
 from plm_scaling.pool.read import Pool, PoolPart
@@ -93,11 +94,7 @@ def uniform(digests: np.ndarray, seed: int) -> np.ndarray:
     one part agree in their top bits.
     """
     salt = hashlib.blake2b(f"plm-scaling split {seed}".encode(), digest_size=8).digest()
-    mixed = digests ^ np.uint64(int.from_bytes(salt, "big"))
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    return (mixed >> np.uint64(11)) * 2.0**-53
+    return splitmix.uniform(digests ^ np.uint64(int.from_bytes(salt, "big")))
 
 
 def _exclude_older(

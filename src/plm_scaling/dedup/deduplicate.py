@@ -160,13 +160,10 @@ def _count(
     counts: Counts,
 ) -> None:
     """Count the records of a part by source and by what became of them."""
-    last = -1
-    for rows in part.records(["key", "source", "length"]):
-        local = rows["key"].to_numpy().astype(np.int64)
+    for rows, local, is_first in part.keyed_records(["source", "length"]):
         source = rows["source"].combine_chunks().indices.to_numpy()
         length = rows["length"].to_numpy().astype(np.int64)
-        is_copy = np.diff(local, prepend=last) == 0
-        last = local[-1] if len(local) else last
+        is_copy = ~is_first
         keys = local + part.first_key
         heads = representative[keys]
         kept_by = np.where(is_copy, owner[keys], owner[heads])

@@ -16,8 +16,9 @@ from plm_scaling.common.errors import FilterError
 from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.parts import part_name
 from plm_scaling.common.rows import RowWriter
+from plm_scaling.common.splitmix import GOLDEN, uniform
 from plm_scaling.filter.membership import SPLITS, TRAIN, VALID
-from plm_scaling.filter.strata import SELECTED_SCHEMA, Records
+from plm_scaling.filter.strata import SELECTED_SCHEMA, JudgedRecords
 from plm_scaling.filter.totals import Totals
 from plm_scaling.pool.read import CODE, Pool
 
@@ -44,13 +45,9 @@ def select_documents(pool: Path, valid_fraction: float, seed: int, out: Path) ->
         for part in opened.parts:
             is_valid = draw(part.digests(), seed) < valid_fraction
             path = folder / f"{part_name(part.number)}.parquet"
-            last = -1
             with RowWriter(path, SELECTED_SCHEMA) as writer:
-                for rows in part.records(["key", "id", "source", "length"]):
-                    key = rows["key"].to_numpy().astype(np.int64)
-                    is_copy = np.diff(key, prepend=last) == 0
-                    last = key[-1] if len(key) else last
-                    records = _records(rows, key, ~is_copy, is_valid[key])
+                for rows, key, is_first in part.keyed_records(["id", "source", "length"]):
+                    records = _records(rows, key, is_first, is_valid[key])
                     writer.write(records.rows(part.first_key, opened.sources))
                     totals.add(records)
                     _tally(counts, opened.sources, records)
@@ -72,19 +69,16 @@ def select_documents(pool: Path, valid_fraction: float, seed: int, out: Path) ->
 def draw(digests: np.ndarray, seed: int) -> np.ndarray:
     """A number in [0, 1) per document, from its digest (uint64) and `seed` alone.
 
-    The finaliser of SplitMix64 (Steele, Lea and Flood 2014): the top bits of a digest say in which
+    Hashed: the top bits of a digest say in which
     part a document lies, and must not say whether it is held out.
     """
-    x = digests + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((x ^ (x >> np.uint64(31))) >> np.uint64(11)) / 2**53
+    return uniform(digests + np.uint64((seed + 1) * int(GOLDEN) % 2**64))
 
 
 def _records(
     rows: pa.Table, key: np.ndarray, is_first: np.ndarray, is_valid: np.ndarray
-) -> Records:
-    return Records(
+) -> JudgedRecords:
+    return JudgedRecords(
         key=key,
         id=rows["id"],
         source=rows["source"].combine_chunks().indices.to_numpy(),
@@ -96,7 +90,7 @@ def _records(
     )
 
 
-def _tally(counts: Counts, sources: list[str], records: Records) -> None:
+def _tally(counts: Counts, sources: list[str], records: JudgedRecords) -> None:
     for number, source in enumerate(sources):
         own = records.source == number
         if not own.any():

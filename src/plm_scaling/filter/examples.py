@@ -8,7 +8,7 @@ import pandas as pd
 from plm_scaling.common.files import atomic
 from plm_scaling.filter.rules import REASONS, TOO_HIGH, TOO_LOW
 from plm_scaling.filter.scores import PartScores
-from plm_scaling.filter.strata import REDUNDANT, Records
+from plm_scaling.filter.strata import REDUNDANT, JudgedRecords
 
 EXAMPLES = 12
 SHOWN_RESIDUES = 60
@@ -22,7 +22,7 @@ class Examples:
         self.sources = sources
         self._found: dict[tuple[str, str], list[tuple[str, int, float, str]]] = {}
 
-    def add(self, part: PartScores, records: Records) -> None:
+    def add(self, part: PartScores, records: JudgedRecords) -> None:
         """Take what is still wanted from some records of a part."""
         wanted: list[tuple[tuple[str, str], int]] = []
         for number, source in enumerate(self.sources):

@@ -82,12 +82,8 @@ def score_part(pool: Path, split: Path, part: int, model: ReferenceModel, out: P
 
 def _first_records(part: PoolPart, chosen: np.ndarray) -> Iterator[pa.Table]:
     """The first record of every chosen sequence, in the order of keys."""
-    last = -1
-    for rows in part.records(["key", "id", "source", "length"]):
-        keys = rows["key"].to_numpy().astype(np.int64)
-        first = np.diff(keys, prepend=last) > 0
-        last = keys[-1] if len(keys) else last
-        yield rows.filter(pa.array(first & chosen[keys]))
+    for rows, key, is_first in part.keyed_records(["id", "source", "length"]):
+        yield rows.filter(pa.array(is_first & chosen[key]))
 
 
 def _names(membership: Membership, keys: np.ndarray) -> pa.Array:

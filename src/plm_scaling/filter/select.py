@@ -29,7 +29,7 @@ from plm_scaling.filter.strata import (
     REDUNDANT,
     SELECTED_SCHEMA,
     STRATA,
-    Records,
+    JudgedRecords,
     entering,
     named,
 )
@@ -177,7 +177,7 @@ def _perplexity(part: PartScores, bins: LengthBins, limits: list[list[Limits]]) 
     return np.select(failed, codes, default=0).astype(np.int8)
 
 
-def _dropped(part: PartScores, records: Records, sources: list[str]) -> pa.Table:
+def _dropped(part: PartScores, records: JudgedRecords, sources: list[str]) -> pa.Table:
     """The records that fail as rows of `DROPPED_SCHEMA`."""
     failed = records.code != 0
     key = records.key[failed]
@@ -194,7 +194,7 @@ def _dropped(part: PartScores, records: Records, sources: list[str]) -> pa.Table
     return pa.table(columns, schema=DROPPED_SCHEMA)
 
 
-def _tally(counts: Counts, sources: list[str], records: Records) -> None:
+def _tally(counts: Counts, sources: list[str], records: JudgedRecords) -> None:
     """Count what entered, what was kept and what was dropped by reason."""
     again = (records.stratum & REDUNDANT) != 0
     place = (records.source.astype(np.int64) * len(REASONS) + records.code)[~again]

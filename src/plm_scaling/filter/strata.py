@@ -20,7 +20,7 @@ SELECTED_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Records:
+class JudgedRecords:
     """Records that enter the filter, in the order of (key, source priority, id).
 
     `key` counts within the part; `source` is a place in `Pool.sources`, `code` one in `REASONS`,
@@ -50,24 +50,20 @@ class Records:
         )
 
 
-def entering(scores: PartScores, code: np.ndarray) -> Iterator[Records]:
+def entering(scores: PartScores, code: np.ndarray) -> Iterator[JudgedRecords]:
     """The records of a part that enter the filter; `code` is the verdict on each sequence.
 
     A sequence enters as its first record; if it is in training its exact copies enter too, and
     share its verdict. A record is redundant if it is such a copy, or if its sequence is a
     near-duplicate. Training records that fail are selected too, in strata of their own.
     """
-    last = -1
     in_training = scores.membership.of(TRAIN)
-    for rows in scores.part.records(["key", "id", "source"]):
-        key = rows["key"].to_numpy().astype(np.int64)
-        is_first = np.diff(key, prepend=last) > 0
-        last = key[-1] if len(key) else last
+    for rows, key, is_first in scores.part.keyed_records(["id", "source"]):
         enters = scores.scored[key] & (is_first | in_training[key])
         rows, key, is_first = rows.filter(pa.array(enters)), key[enters], is_first[enters]
         verdict = code[key]
         repeated = ~is_first | ~scores.membership.representative[key]
-        yield Records(
+        yield JudgedRecords(
             key=key,
             id=rows["id"],
             source=rows["source"].combine_chunks().indices.to_numpy(),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from plm_scaling.filter.membership import SPLITS
-from plm_scaling.filter.strata import STRATA, Records
+from plm_scaling.filter.strata import STRATA, JudgedRecords
 
 
 class Totals:
@@ -17,7 +17,7 @@ class Totals:
         self._records = np.zeros(shape, np.int64)
         self._tokens = np.zeros(shape, np.int64)
 
-    def add(self, records: Records) -> None:
+    def add(self, records: JudgedRecords) -> None:
         """Count the selected ones."""
         chosen = records.selected
         place = (records.split[chosen], records.source[chosen], records.stratum[chosen])

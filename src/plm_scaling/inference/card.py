@@ -5,6 +5,7 @@ from typing import Any
 
 from plm_scaling.common.progress import short_count
 from plm_scaling.study.cell import Cell
+from plm_scaling.study.record import RunRecord
 
 _OBJECTIVES = {"clm": "next token (causal)", "mlm": "masked tokens"}
 _RECIPES = {
@@ -43,10 +44,13 @@ embedding = output.hidden_states[-1][0, :-1].mean(0)  # without <eod>
 """
 
 
-def model_card(cell: Cell, record: dict[str, Any], weights_sha256: str) -> str:
+def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
     """The text, from the cell and its record (result.json)."""
     causal = cell.objective == "clm"
-    losses: dict[str, float] = record["held_out_losses"]
+    losses = {
+        name: math.nan if loss is None else loss
+        for name, loss in (record.held_out_losses or {}).items()
+    }
     own_code = not (causal and cell.recipe == "prenorm")
     facts = {
         "cell": f"`{cell.cell}`",
@@ -56,12 +60,12 @@ def model_card(cell: Cell, record: dict[str, Any], weights_sha256: str) -> str:
         "parameters": f"{cell.n_params:,} without embeddings, {cell.n_params_total:,} in all",
         "context": f"{cell.context_length} tokens",
         "corpus": f"`{cell.corpus}`: " + _mixture(cell.mixture),
-        "data (SHA-256 of the shards read)": f"`{record['data_sha256']}`",
-        "tokens": f"{record['tokens']:,}, of which different {record['unique_tokens']:,}",
-        "FLOPs (6·N·D)": f"{record['flops']:.3g}",
-        "FLOPs with attention and output layer": f"{record['flops_exact']:.3g}",
+        "data (SHA-256 of the shards read)": f"`{record.data_sha256}`",
+        "tokens": f"{record.tokens:,}, of which different {record.unique_tokens:,}",
+        "FLOPs (6·N·D)": f"{record.flops:.3g}",
+        "FLOPs with attention and output layer": f"{record.flops_exact or math.nan:.3g}",
         "weights (SHA-256)": f"`{weights_sha256}`",
-        "trained with": ", ".join(f"{name} {v}" for name, v in record["versions"].items()),
+        "trained with": ", ".join(f"{name} {v}" for name, v in record.versions.items()),
     }
     if cell.init_from is not None:
         facts["started from"] = f"the weights of cell `{cell.init_from}`"

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from plm_scaling.inference.embedder import CHUNK_VALUES, Embedder
 from plm_scaling.inference.fasta import read_chunks, survey
-from plm_scaling.inference.run import Run, find_run, open_run
+from plm_scaling.inference.run import TrainedRun, find_run, open_run
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
 
 
@@ -36,7 +36,7 @@ def embed_fasta(
                 write(pa.record_batch(columns, schema=schema))
 
 
-def _schema(run: Run, layer: int, per_residue: bool) -> pa.Schema:
+def _schema(run: TrainedRun, layer: int, per_residue: bool) -> pa.Schema:
     vector = pa.list_(pa.float32(), run.cell.hidden)
     fields = [
         pa.field("id", pa.string()),

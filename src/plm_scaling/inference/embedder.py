@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import InferenceError
-from plm_scaling.inference.run import Run
+from plm_scaling.inference.run import TrainedRun
 from plm_scaling.inference.windows import batches, counted, window_rows, windows
 from plm_scaling.tokens.format.vocabulary import encode
 
@@ -23,7 +23,7 @@ class Embedder:
     the model does not have.
     """
 
-    def __init__(self, run: Run, layer: int = -1) -> None:
+    def __init__(self, run: TrainedRun, layer: int = -1) -> None:
         layers = run.cell.layers
         if not -layers - 1 <= layer <= layers:
             raise InferenceError(

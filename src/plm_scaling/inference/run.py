@@ -1,7 +1,6 @@
 """Open a finished run: its cell, its record and its model with the final weights."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plm_scaling.common.errors import InferenceError, SweepError
-from plm_scaling.common.files import read_json
+from plm_scaling.common.errors import InferenceError
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
+from plm_scaling.study.record import RunRecord, read_finished
 from plm_scaling.train.distributed.megatron import import_megatron
 
 import_megatron()
@@ -32,12 +31,12 @@ from plm_scaling.train.model.segments import Segments  # noqa: E402
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedRun:
     """A finished run with its model, in evaluation mode on `device`."""
 
     folder: Path
     cell: Cell
-    record: dict[str, Any]
+    record: RunRecord
     model: GPTModel
     device: torch.device
 
@@ -109,13 +108,13 @@ class Run:
 
 
 @contextmanager
-def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterator[Run]:
+def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterator[TrainedRun]:
     """The run in `folder` (result.json, checkpoints/), on CUDA if there is or on `device`.
 
-    Nothing in the folder is changed. Raises `InferenceError` if the run did not finish or its
+    Nothing in the folder is changed. Raises `RunsError` if the run did not finish or its
     record is damaged, `TrainError` if its checkpoint is.
     """
-    cell, record = read_record(folder)
+    record, cell = read_finished(folder / "result.json")
     backend = device or ("cuda" if torch.cuda.is_available() else "cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same sums in every run on CUDA
     layout = Layout(backend, 1, 1, 1, cell.batch_rows, "none")
@@ -125,7 +124,7 @@ def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterat
         load_weights(folder, model)
         model.eval()
         with torch.no_grad():
-            yield Run(folder, cell, record, model, torch.device(backend))
+            yield TrainedRun(folder, cell, record, model, torch.device(backend))
 
 
 def find_run(cell: str) -> Path:
@@ -144,28 +143,3 @@ def find_run(cell: str) -> Path:
             else f"{cell} is in {', '.join(map(str, found))}; give one of these folders"
         )
     return found[0]
-
-
-def read_record(folder: Path) -> tuple[Cell, dict[str, Any]]:
-    """Cell and record of a run that finished."""
-    result = folder / "result.json"
-    if not result.is_file():
-        raise InferenceError(
-            f"{folder} has no result.json: the cell is not trained; train it first"
-        )
-    try:
-        record = read_json(result)
-        cell = Cell.from_json(json.dumps(record["config"]))
-        name, status, reason = record["cell"], record["status"], record["reason"]
-    except (ValueError, KeyError, TypeError, SweepError) as error:
-        raise InferenceError(
-            f"{result} is no record of a cell of this version ({error}); train the cell again"
-        ) from error
-    if status != "finished":
-        raise InferenceError(f"{folder}: the run {status} ({reason}); take one that finished")
-    if name != cell.cell:
-        raise InferenceError(
-            f"{result} is of cell {name} but describes {cell.cell}: it was put together by hand; "
-            "take the folder that training made"
-        )
-    return cell, record

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.fasta import read_chunks, survey
-from plm_scaling.inference.run import Run, find_run, open_run
+from plm_scaling.inference.run import TrainedRun, find_run, open_run
 from plm_scaling.inference.scorer import Scorer, mean_nll
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
 from plm_scaling.tokens.format.vocabulary import STANDARD
@@ -54,7 +54,7 @@ def score_fasta(
                 write(pa.record_batch(columns, schema=schema))
 
 
-def _schema(run: Run, method: str, per_residue: bool) -> pa.Schema:
+def _schema(run: TrainedRun, method: str, per_residue: bool) -> pa.Schema:
     fields = [
         pa.field("id", pa.string()),
         pa.field("length", pa.int64()),

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import InferenceError
-from plm_scaling.inference.run import Run, open_run
+from plm_scaling.inference.run import TrainedRun, open_run
 from plm_scaling.inference.windows import Windows, batches, counted, window_rows, windows
 from plm_scaling.tokens.format.vocabulary import MASK, RESIDUE_ID, STANDARD, encode
 
@@ -52,7 +52,7 @@ class Scorer:
     end of the sequence is no residue and has no score.
     """
 
-    run: Run
+    run: TrainedRun
     fast: bool = False
     chunk_residues: int = CHUNK_RESIDUES
 

@@ -14,12 +14,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from plm_scaling.common import lock
 from plm_scaling.common.errors import DedupError
-from plm_scaling.common.files import read_json, remove, write_json
+from plm_scaling.common.files import atomic, read_json, remove, write_json
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.tool import Mmseqs
 
@@ -62,12 +61,7 @@ class Steps:
             write_json(request, self._asked)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._lock)
 
     def run(self, name: str, make: Callable[[Path], None]) -> Path:
@@ -93,13 +87,8 @@ class Steps:
 
         `path` lies beside the output, so that relative links inside it hold after the renaming.
         """
-        partial = self.out.with_name(f".{self.out.name}.partial")
-        remove(partial)
-        with self._explained("output"):
-            make(partial)
-            if self.out.is_dir() and not self.out.is_symlink():
-                shutil.rmtree(self.out)  # a rename cannot replace a folder that is not empty
-            partial.replace(self.out)
+        with self._explained("output"), atomic(self.out) as temporary:
+            make(temporary)
         self.remove()
 
     def remove(self) -> None:

@@ -101,9 +101,3 @@ def read_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
                 rest = data[cut:]
     if rest:
         raise DedupError(f"MMseqs2 database {path} ends within an entry; make it again")
-
-
-def read_sequences(path: Path) -> Iterator[list[bytes]]:
-    """The sequences in data order, one list per chunk."""
-    for chunk in read_chunks(path):
-        yield chunk.removesuffix(END).split(END)

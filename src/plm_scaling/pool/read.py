@@ -70,6 +70,18 @@ class PoolPart:
         """The rows of records.parquet in order, in pieces; keys count within the part."""
         return read_rows(self.folder / "records.parquet", columns)
 
+    def keyed_records(
+        self, columns: list[str]
+    ) -> Iterator[tuple[pa.Table, np.ndarray, np.ndarray]]:
+        """The same, with the keys (int64) and whether each record is the first of its sequence;
+        the others are exact copies."""
+        last = -1
+        for rows in self.records(["key", *columns]):
+            key = rows["key"].to_numpy().astype(np.int64)
+            is_first = np.diff(key, prepend=last) > 0
+            last = key[-1] if len(key) else last
+            yield rows, key, is_first
+
     def digests(self) -> np.ndarray:
         """The digest (uint64) of each sequence, ascending."""
         values = np.empty(self.n_sequences, np.uint64)
@@ -80,12 +92,8 @@ class PoolPart:
     def owners(self) -> np.ndarray:
         """Per sequence the source (int8, place in `Pool.sources`) of its first record."""
         codes = np.empty(self.n_sequences, np.int8)
-        last = -1
-        for rows in self.records(["key", "source"]):
-            key = rows["key"].to_numpy().astype(np.int64)
-            first = np.diff(key, prepend=last) > 0
+        for rows, key, first in self.keyed_records(["source"]):
             codes[key[first]] = rows["source"].combine_chunks().indices.to_numpy()[first]
-            last = key[-1]
         return codes
 
 

@@ -1,14 +1,13 @@
 """evaluations.csv: the final loss of every run on every held-out set."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from plm_scaling.common.errors import RunsError
-from plm_scaling.common.files import atomic
 
 FACTS = ("run_id", "objective", "corpus", "recipe", "size", "n_params", "tokens", "flops")
 EVALUATION_COLUMNS = (*FACTS, "init_from", "set", "loss", "predicted_tokens")
@@ -34,16 +33,6 @@ def evaluation_rows(
             | {"predicted_tokens": predicted_tokens.get(str(name))}
         )
     return rows
-
-
-def write_evaluations(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with exactly the columns of EVALUATION_COLUMNS; None becomes an empty cell."""
-    cells = [
-        ["" if row[name] is None else row[name] for name in EVALUATION_COLUMNS] for row in rows
-    ]
-    with atomic(path) as temporary:
-        table = pd.DataFrame(cells, columns=list(EVALUATION_COLUMNS), dtype=object)
-        table.to_csv(temporary, index=False)
 
 
 def read_evaluations(path: Path) -> pd.DataFrame:

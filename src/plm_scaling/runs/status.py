@@ -5,12 +5,14 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from plm_scaling.common.errors import RunsError
 from plm_scaling.common.progress import short_number, short_time
-from plm_scaling.runs.collect import read_sweep
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.record import RunRecord
+from plm_scaling.study.sweep_table import read_sweep
 
 STALLED_AFTER_SECONDS = 600.0  # longer than any step, evaluation or checkpoint should take
 TAIL_BYTES = 65536
@@ -56,12 +58,13 @@ def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[C
     `now` (seconds since the epoch, default the clock) decides which running cells have stalled.
     """
     moment = time.time() if now is None else now
-    return [_cell_state(cell, runs_dir / cell["cell"], moment) for cell in read_sweep(sweep)]
+    cells = read_sweep(sweep).items()
+    return [_cell_state(cell, runs_dir / name, moment) for name, cell in cells]
 
 
-def _cell_state(cell: dict[str, Any], folder: Path, now: float) -> CellState:
-    result = _json_or_none(folder / "result.json")
-    progress = _json_or_none(folder / "progress.json") or {}
+def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
+    result = _result(folder / "result.json")
+    progress = _progress(folder / "progress.json")
     lines = _last_lines(folder / "curve.csv")
     tokens = _positive(lines[-1].get("tokens")) if lines else None
     rate = next((r for row in reversed(lines) if (r := _positive(row["tokens_per_second"]))), None)
@@ -69,25 +72,24 @@ def _cell_state(cell: dict[str, Any], folder: Path, now: float) -> CellState:
     tokens = max(tokens or 0.0, _positive(progress.get("tokens")) or 0.0)
     state, eta = "waiting", None
     if result is not None:
-        state = str(result.get("status", "finished"))
-        tokens = _positive(result.get("tokens")) or tokens
-        loss = None if state == "diverged" else _positive(result.get("loss")) or loss
+        state, tokens = result.status, result.tokens
+        loss = None if state == "diverged" else _positive(result.loss) or loss
     elif lines or progress:
         rate = _positive(progress.get("tokens_per_second")) or rate
         loss = loss or _positive(progress.get("loss"))
         stalled = now - _last_sign(folder, progress) > STALLED_AFTER_SECONDS
         state = "stalled" if stalled else "running"
         if rate and not stalled:
-            eta = max(0.0, cell["tokens"] - tokens) / rate
+            eta = max(0.0, cell.tokens - tokens) / rate
     return CellState(
-        cell=cell["cell"],
-        objective=cell["objective"],
-        size=str(cell["size"]),
-        flops=float(cell["flops"]),
+        cell=folder.name,
+        objective=cell.objective,
+        size=cell.size,
+        flops=cell.flops,
         state=state,
         loss=loss,
         tokens=int(tokens),
-        tokens_planned=int(cell["tokens"]),
+        tokens_planned=cell.tokens,
         tokens_per_second=rate,
         eta_seconds=eta,
     )
@@ -122,28 +124,28 @@ def _positive(value: Any) -> float | None:
     return number if math.isfinite(number) and number > 0 else None
 
 
-def _json_or_none(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None if there is none or it is being replaced at this moment."""
+def _result(path: Path) -> RunRecord | None:
+    """The record; None without a usable one, which `snakemake laws` will name."""
     try:
-        value = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return RunRecord.read(path)
+    except RunsError:
         return None
-    return value if isinstance(value, dict) else None
 
 
-def _last_sign(folder: Path, progress: dict[str, Any]) -> float:
+def _progress(path: Path) -> dict[str, float]:
+    """What a cell that trains last said of itself; nothing if it is damaged."""
+    try:
+        progress: dict[str, float] = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return progress
+
+
+def _last_sign(folder: Path, progress: dict[str, float]) -> float:
     """When the cell last wrote anything, in seconds since the epoch."""
     files = (folder / "curve.csv", folder / "progress.json")
     times = [file.stat().st_mtime for file in files if file.exists()]
-    updated = progress.get("updated")
-    if isinstance(updated, str):
-        try:
-            times.append(datetime.fromisoformat(updated).timestamp())
-        except ValueError:
-            return max(times)  # the file's own time says enough
-    elif isinstance(updated, int | float):
-        times.append(float(updated))
-    return max(times)
+    return max([*times, progress.get("updated", 0.0)])
 
 
 def status_table(states: Sequence[CellState], queue: Mapping[str, str] | None = None) -> str:

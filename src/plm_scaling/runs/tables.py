@@ -61,7 +61,7 @@ CURVE_SCHEMA = pa.schema(
 
 
 def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
-    """Read and check a table of runs (design.md §4), ours or anybody's.
+    """Read and check a table of runs (docs/files.md), ours or anybody's.
 
     Text columns are strings ('' where empty), the others float64 (NaN where empty); columns that
     the format does not know are left out. A finished run that is not excluded must have
@@ -160,18 +160,15 @@ def _where(path: Path, row: int, column: str, text: str) -> str:
     return f"{path}, line {row + 2}, column {column}: '{text}'"
 
 
-def write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with exactly the columns of RUN_COLUMNS; None becomes an empty cell."""
-    table = pd.DataFrame(
-        [["" if row[name] is None else row[name] for name in RUN_COLUMNS] for row in rows],
-        columns=list(RUN_COLUMNS),
-        dtype=object,
-    )
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV with exactly these columns of `rows`; None becomes an empty cell."""
+    cells = [["" if row[name] is None else row[name] for name in columns] for row in rows]
+    table = pd.DataFrame(cells, columns=list(columns), dtype=object)
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False)
 
 
-def read_curve(path: Path) -> pd.DataFrame:
+def read_cell_curve(path: Path) -> pd.DataFrame:
     """Read a cell's `curve.csv`: step, tokens, flops, split (train|valid), loss in nats/token.
 
     A last line without its line end is still being written and left out. A loss of `nan` or `inf`

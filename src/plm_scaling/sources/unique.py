@@ -1,7 +1,6 @@
 """Find names that occur twice among very many, in eight bytes per name on disk."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
@@ -46,12 +45,7 @@ class NameHashes:
     def __enter__(self) -> "NameHashes":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         self._path.unlink(missing_ok=True)
 

@@ -11,17 +11,17 @@ from plm_scaling.config.machine import Machine
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.layout import Layout
+from plm_scaling.study.sweep_table import read_sweep
 from plm_scaling.sweep.choose import USABLE_SHARE, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.launch import resources
 from plm_scaling.sweep.memory import process_memory
-from plm_scaling.sweep.table import read_sweep
 
 
 def show_plan(sweep: Path, machine: str) -> None:
     """Print the bill of a sweep.tsv for the config block `machine`, given as JSON."""
     where = validate_blocks(Machine, json.loads(machine), "--machine")
-    print(bill(read_sweep(sweep), where), flush=True)
+    print(bill(list(read_sweep(sweep).values()), where), flush=True)
 
 
 @dataclass(frozen=True)

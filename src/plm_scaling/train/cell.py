@@ -27,7 +27,7 @@ from plm_scaling.train.output.profiling import StepProfile
 from plm_scaling.train.output.progress import CellReporter
 from plm_scaling.train.output.record import result_record
 from plm_scaling.train.output.starts import note_start, read_starts
-from plm_scaling.train.output.throughput import Machine, peak_memory_bytes
+from plm_scaling.train.output.throughput import Hardware, peak_memory_bytes
 from plm_scaling.train.position import Position, evaluation_step
 from plm_scaling.train.stop import EXIT_STOPPED, stop_request
 
@@ -74,7 +74,7 @@ def train_cell(
                 f"{manifest}: rows of {corpus.context_length} tokens, but cell {spec.cell} has "
                 f"context length {spec.context_length}; make the tokens anew"
             )
-        run = _Run(spec, corpus, out, process)
+        run = _Training(spec, corpus, out, process)
         run.begin(init_from)
         profiled = profile_steps if process.is_first else 0
         with StepProfile(profiled, out.with_name("profile")) as profile:
@@ -85,7 +85,7 @@ def train_cell(
         run.finish(outcome)
 
 
-class _Run:
+class _Training:
     """A cell in training, and its files."""
 
     def __init__(self, cell: Cell, corpus: TokenCorpus, out: Path, process: Process) -> None:
@@ -108,7 +108,7 @@ class _Run:
         self.loop = Loop(
             cell=cell,
             process=process,
-            machine=Machine.of(process),
+            hardware=Hardware.of(process),
             engine=make_engine(cell, process),
             feed=Prefetched(feed) if process.device.type == "cuda" else feed,
             held_out=held_out(corpus, cell),
@@ -181,10 +181,10 @@ class _Run:
             data_sha256=self.data_sha256,
             held_out_tokens=self.loop.held_out.predicted_tokens(),
             layout=self.process.layout,
-            machine=self.loop.machine,
+            hardware=self.loop.hardware,
             peak_memory=peak_memory,
             starts=read_starts(self.starts),
         )
         if self.loop.reporter:
             self.loop.reporter.finish(record)
-        write_json(self.out, record)
+        write_json(self.out, record.to_json())

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from plm_scaling.common.errors import SweepError, TrainError
-from plm_scaling.common.files import read_json
+from plm_scaling.common.errors import TrainError
 from plm_scaling.study.cell import Cell
+from plm_scaling.study.record import read_cell
 
 SAME = ("recipe", "layers", "hidden", "ffn", "heads", "context_length")
 
@@ -13,7 +13,8 @@ def check_source(cell: Cell, path: Path | None) -> None:
     """Whether the run that `path` is the record of is what `cell` starts from (None: from scratch).
 
     Raises `TrainError` if one of them has no source, if the run is another cell's, has not
-    finished, or is not of the other objective with the same model.
+    finished, or is not of the other objective with the same model, `RunsError` if its record is
+    missing or unusable.
     """
     if cell.init_from is None and path is None:
         return
@@ -24,24 +25,15 @@ def check_source(cell: Cell, path: Path | None) -> None:
         )
     if cell.init_from is None:
         raise TrainError(f"cell {cell.cell} starts from scratch: leave out --init-from {path}")
-    if not path.is_file():
-        raise TrainError(f"{path} is missing: train cell {cell.init_from} first")
-    try:
-        record = read_json(path)
-        source = Cell(**record["config"])
-        status, reason = record["status"], record["reason"]
-    except (ValueError, KeyError, TypeError, SweepError) as error:
-        raise TrainError(
-            f"{path} is no record of a cell of this version ({error!r}); train the cell again"
-        ) from error
+    record, source = read_cell(path)
     if source.cell != cell.init_from:
         raise TrainError(
             f"{path} is of cell {source.cell}, but cell {cell.cell} starts from {cell.init_from}"
         )
-    if status != "finished":
+    if record.status != "finished":
         raise TrainError(
-            f"cell {cell.cell} cannot start from cell {source.cell}, which {status} ({reason}); "
-            "lower its learning rate, or take the pair out of sweep.transfer"
+            f"cell {cell.cell} cannot start from cell {source.cell}, which {record.status} "
+            f"({record.reason}); lower its learning rate, or take the pair out of sweep.transfer"
         )
     if source.objective == cell.objective:
         raise TrainError(

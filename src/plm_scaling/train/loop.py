@@ -15,7 +15,7 @@ from plm_scaling.train.evaluate import HeldOut
 from plm_scaling.train.output.curve import CurveFile
 from plm_scaling.train.output.profiling import StepProfile
 from plm_scaling.train.output.progress import CellReporter
-from plm_scaling.train.output.throughput import Machine, Throughput
+from plm_scaling.train.output.throughput import Hardware, Throughput
 from plm_scaling.train.position import (
     Position,
     evaluation_step,
@@ -43,7 +43,7 @@ class Loop:
 
     cell: Cell
     process: Process
-    machine: Machine
+    hardware: Hardware
     engine: Engine
     feed: Batches
     held_out: HeldOut
@@ -114,7 +114,7 @@ class Loop:
         if self.reporter is None:
             return
         tokens = position.step * cell.batch_rows * cell.context_length
-        speed = Throughput.of(cell, position, self.machine)
+        speed = Throughput.of(cell, position, self.hardware)
         self.curve.append(
             [
                 (

@@ -6,13 +6,14 @@ import sys
 
 import pytest
 import yaml
+from configs import read_config
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from plm_scaling.common.errors import ConfigError
 from plm_scaling.config.document import document_config
-from plm_scaling.config.load import read_config, validate_config
+from plm_scaling.config.load import validate_config
 from plm_scaling.config.numbers import Positive
 
 
@@ -135,13 +136,6 @@ def test_config_with_several_mistakes_names_all_of_them(demo):
     config = changed(changed(demo, "seed", -1), "dedup.coverage", 2)
     with pytest.raises(ConfigError, match=r"(?s)seed.*dedup\.coverage|dedup\.coverage.*seed"):
         validate_config(config, "my.yaml")
-
-
-def test_config_that_is_no_yaml_is_refused_naming_the_file(tmp_path):
-    path = tmp_path / "broken.yaml"
-    path.write_text("study: [")
-    with pytest.raises(ConfigError, match=r"broken\.yaml"):
-        read_config(path)
 
 
 @given(st.floats(1e3, 1e30, allow_nan=False))

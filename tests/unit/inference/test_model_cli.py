@@ -195,7 +195,7 @@ def write(path, text):
 def test_what_is_no_protein_is_refused_before_anything_is_computed(
     folder, tmp_path, monkeypatch, text, message
 ):
-    monkeypatch.setattr("plm_scaling.inference.run.Run.logits", None)
+    monkeypatch.setattr("plm_scaling.inference.run.TrainedRun.logits", None)
     fasta = write(tmp_path / "in.fasta", text)
     for compute in (
         lambda out: score_fasta(str(folder / "clm"), fasta, out, False, False, 1),

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from finished_runs import finished_run
 
-from plm_scaling.common.errors import InferenceError, PlmScalingError
+from plm_scaling.common.errors import InferenceError, PlmScalingError, RunsError
 from plm_scaling.inference.run import find_run, open_run
 
 
@@ -47,7 +47,7 @@ def test_run_that_is_damaged_is_refused_and_left_as_it_is(tmp_path, damage, mess
 def test_diverged_run_is_refused(tmp_path):
     finished_run(tmp_path / "wild", status="diverged")
     with (
-        pytest.raises(InferenceError, match=r"diverged \(loss 9"),
+        pytest.raises(RunsError, match=r"diverged \(loss 9"),
         open_run(tmp_path / "wild", 1),
     ):
         pass

@@ -8,7 +8,8 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.result import SCHEMA, read_law
-from plm_scaling.runs.collect import collect_runs, read_sweep
+from plm_scaling.runs.collect import collect_runs
+from plm_scaling.study.sweep_table import read_sweep
 
 
 @pytest.fixture
@@ -53,8 +54,8 @@ def test_fit_law_read_back_is_what_was_written(study):
 
 
 def test_fit_law_diverged_and_unfinished_runs_are_named_and_change_nothing_else(study):
-    rows = read_sweep(study / "sweep.tsv")
-    synthetic.write_cell(study / "runs/clm000", rows[0], 9.0, status="diverged")
+    cells = read_sweep(study / "sweep.tsv")
+    synthetic.write_cell(study / "runs/clm000", cells["clm000"], 9.0, status="diverged")
     (study / "runs/clm014/result.json").unlink()
     document = fit(study)
     assert {row["run_id"] for row in document["excluded"]} == {"clm000", "clm014"}

@@ -6,7 +6,7 @@ import pytest
 
 from plm_scaling.common.errors import DedupError
 from plm_scaling.mmseqs.clusters import read_columns
-from plm_scaling.pool.database import read_chunks, read_index, read_keys, read_sequences
+from plm_scaling.pool.database import read_chunks, read_index, read_keys
 
 
 def write(path: Path, entries: dict[int, bytes]) -> Path:
@@ -33,7 +33,6 @@ def test_chunks_of_any_size_hold_whole_entries(tmp_path: Path, chunk_bytes: int)
     chunks = list(read_chunks(path, chunk_bytes))
     assert all(chunk.endswith(b"\n\0") for chunk in chunks)
     assert b"".join(chunks) == path.read_bytes()
-    assert [s for part in read_sequences(path) for s in part] == [b"MKV" * i for i in range(1, 9)]
 
 
 def test_table_of_several_threads_is_read_as_one(tmp_path: Path) -> None:

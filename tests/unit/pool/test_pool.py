@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import make_pool
+from pools import make_pool, sequences_in
 
 from plm_scaling.common.errors import DedupError
 from plm_scaling.common.parts import digest, digests, part_of
 from plm_scaling.mmseqs.tool import find_mmseqs
-from plm_scaling.pool.database import read_sequences
 from plm_scaling.pool.read import Pool, write_view
 from plm_scaling.pool.write import pool_part
 
@@ -26,7 +25,7 @@ def rows_of(pool: Pool) -> list[tuple[str, str, str]]:
     """Sequence, source and id of every record, in the pool's order."""
     found = []
     for part in pool.parts:
-        sequences = [s.decode() for chunk in read_sequences(part.database) for s in chunk]
+        sequences = sequences_in(part.database)
         for table in part.records(["key", "source", "id", "length"]):
             for row in table.to_pylist():
                 sequence = sequences[row["key"]]
@@ -53,9 +52,9 @@ def test_owner_is_the_first_source_and_copies_follow_by_source_and_id(tmp_path: 
     assert copies == [("b", "b1"), ("b", "b3"), ("a", "a1"), ("a", "a2")]
     owners = {}
     for part in pool.parts:
-        sequences = [s for chunk in read_sequences(part.database) for s in chunk]
+        sequences = sequences_in(part.database)
         owners |= dict(zip(sequences, part.owners().tolist(), strict=True))
-    assert owners == {b"MKV": 0, b"MKVLL": 0, b"GGG": 1}
+    assert owners == {"MKV": 0, "MKVLL": 0, "GGG": 1}
 
 
 @settings(max_examples=25, deadline=None)
@@ -88,7 +87,7 @@ def test_pool_does_not_depend_on_input_order_or_parts(
 def test_database_is_what_mmseqs_itself_would_write(tmp_path: Path) -> None:
     pool = make_pool(tmp_path, SOURCES, parts=1)
     part = pool.parts[0]
-    sequences = [s.decode() for chunk in read_sequences(part.database) for s in chunk]
+    sequences = sequences_in(part.database)
     fasta = tmp_path / "in.fasta"
     fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)))
     find_mmseqs("auto").run("createdb", fasta, tmp_path / "db", "--shuffle", 0, "--dbtype", 1)
@@ -107,8 +106,8 @@ def test_view_lists_the_chosen_sequences_for_mmseqs(tmp_path: Path) -> None:
     listed = tmp_path / "keys"
     listed.write_text("".join(f"{key}\n" for key in np.concatenate(chosen)))
     find_mmseqs("auto").run("createsubdb", listed, view, tmp_path / "copy", "--subdb-mode", 0)
-    everything = [s for p in pool.parts for chunk in read_sequences(p.database) for s in chunk]
-    found = [s for chunk in read_sequences(tmp_path / "copy") for s in chunk]
+    everything = [s for p in pool.parts for s in sequences_in(p.database)]
+    found = sequences_in(tmp_path / "copy")
     assert found == [everything[key] for key in np.concatenate(chosen)]
 
 

@@ -7,9 +7,10 @@ import synthetic
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import sha256_of
-from plm_scaling.runs.collect import collect_runs, read_sweep
+from plm_scaling.runs.collect import collect_runs
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import CURVE_SCHEMA, RUN_COLUMNS, read_runs
+from plm_scaling.study.sweep_table import read_sweep
 
 
 @pytest.fixture
@@ -34,17 +35,17 @@ def test_collect_runs_finished_study_has_the_public_columns_and_one_row_per_cell
     table = collect(study)
     header = (study / "runs.csv").read_text().splitlines()[0]
     assert header == ",".join(RUN_COLUMNS)
-    cells = {cell["cell"]: cell for cell in read_sweep(study / "sweep.tsv")}
+    cells = read_sweep(study / "sweep.tsv")
     assert list(table.index) == list(cells)
     for run_id, run in table.iterrows():
-        assert run["n_params"] == cells[run_id]["n_params"]
-        assert run["tokens"] == cells[run_id]["tokens"]
+        assert run["n_params"] == cells[run_id].n_params
+        assert run["tokens"] == cells[run_id].tokens
         assert run["status"] == "finished"
         assert run["excluded"] == ""
         assert (study / run["source_file"]).is_file()
     assert table.loc["mlm012", "mask_ratio"] == 0.15
     assert math.isnan(table.loc["clm000", "mask_ratio"])
-    assert table.loc["mlm012", "masking"] == "bert"
+    assert table.loc["mlm012", "masking"] == "token"
     assert table.loc["clm000", "masking"] == ""
 
 
@@ -96,8 +97,8 @@ def test_collect_runs_evaluations_are_the_final_losses_on_every_held_out_set(stu
 
 
 def test_collect_runs_diverged_cell_keeps_its_row_without_a_loss(study):
-    row = read_sweep(study / "sweep.tsv")[2]
-    synthetic.write_cell(study / "runs" / row["cell"], row, 3.0, status="diverged")
+    cell = read_sweep(study / "sweep.tsv")["clm002"]
+    synthetic.write_cell(study / "runs/clm002", cell, 3.0, status="diverged")
     table = collect(study)
     assert table.loc["clm002", "status"] == "diverged"
     assert math.isnan(table.loc["clm002", "loss"])
@@ -167,8 +168,8 @@ def edit_last_loss(path):
 )
 @pytest.mark.parametrize("status", ["finished", "diverged"])
 def test_collect_runs_curve_that_training_did_not_leave_is_refused(study, status, change):
-    row = read_sweep(study / "sweep.tsv")[2]
-    synthetic.write_cell(study / "runs/clm002", row, 3.0, status=status)
+    cell = read_sweep(study / "sweep.tsv")["clm002"]
+    synthetic.write_cell(study / "runs/clm002", cell, 3.0, status=status)
     change(study / "runs/clm002/curve.csv")
     with pytest.raises(RunsError, match=r"clm002.curve\.csv: not the curve.*put it back") as caught:
         collect(study)

@@ -4,8 +4,8 @@ import re
 import pytest
 import synthetic
 
-from plm_scaling.runs.collect import read_sweep
 from plm_scaling.runs.status import STALLED_AFTER_SECONDS, cell_states, status_table
+from plm_scaling.study.sweep_table import read_sweep
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def reset(folder, cell, keep_lines=None):
 
 
 def test_cell_states_every_kind_of_cell_is_told_apart(study):
-    rows = {row["cell"]: row for row in read_sweep(study / "sweep.tsv")}
+    cells = read_sweep(study / "sweep.tsv")
     reset(study / "runs", "clm000")
     now = reset(study / "runs", "clm001", keep_lines=8).stat().st_mtime
-    synthetic.write_cell(study / "runs/clm002", rows["clm002"], 3.0, status="diverged")
+    synthetic.write_cell(study / "runs/clm002", cells["clm002"], 3.0, status="diverged")
     found = states(study, now + 1)
     kinds = [found[f"clm00{i}"].state for i in range(4)]
     assert kinds == ["waiting", "running", "diverged", "finished"]
@@ -41,9 +41,9 @@ def test_cell_states_every_kind_of_cell_is_told_apart(study):
     assert found["clm002"].loss is None
     assert found["clm003"].loss is not None
     running = found["clm001"]
-    assert running.tokens == round(rows["clm001"]["tokens"] / 2)
+    assert running.tokens == round(cells["clm001"].tokens / 2)
     assert running.tokens_per_second == 21000
-    assert running.eta_seconds == pytest.approx(rows["clm001"]["tokens"] / 2 / 21000, rel=0.01)
+    assert running.eta_seconds == pytest.approx(cells["clm001"].tokens / 2 / 21000, rel=0.01)
     assert states(study, now + STALLED_AFTER_SECONDS + 5)["clm001"].state == "stalled"
 
 
@@ -71,12 +71,11 @@ def test_cell_states_long_curve_is_read_from_its_end(study):
 
 
 def test_status_table_totals_count_cells_and_give_the_time_left(study):
-    rows = read_sweep(study / "sweep.tsv")
     reset(study / "runs", "clm000")
     now = reset(study / "runs", "clm001", keep_lines=8).stat().st_mtime
     table = status_table(cell_states(study / "sweep.tsv", study / "runs", now + 1))
     lines = table.splitlines()
-    assert len(lines) == len(rows) + 4
+    assert len(lines) == 24 + 4
     assert "22 of 24 cells finished" in lines[-1]
     assert "1 running" in lines[-1]
     assert "1 waiting" in lines[-1]

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from plm_scaling.common.errors import RunsError
-from plm_scaling.runs.tables import RUN_COLUMNS, read_curve, read_runs, write_runs
+from plm_scaling.runs.tables import RUN_COLUMNS, read_cell_curve, read_runs, write_table
 
 
 def run(**changes):
@@ -16,7 +16,11 @@ def run(**changes):
 
 def test_read_runs_written_table_comes_back_with_missing_as_missing(tmp_path):
     path = tmp_path / "runs.csv"
-    write_runs(path, [run(), run(run_id="r2", status="diverged", loss=None, excluded="diverged")])
+    write_table(
+        path,
+        RUN_COLUMNS,
+        [run(), run(run_id="r2", status="diverged", loss=None, excluded="diverged")],
+    )
     table = read_runs(path)
     assert table["loss"].iloc[0] == 2.9
     assert math.isnan(table["loss"].iloc[1])
@@ -44,7 +48,7 @@ def test_read_runs_written_table_comes_back_with_missing_as_missing(tmp_path):
 )
 def test_read_runs_bad_value_names_line_and_column(tmp_path, changes, column):
     path = tmp_path / "runs.csv"
-    write_runs(path, [run(), run(run_id="r2") | changes])
+    write_table(path, RUN_COLUMNS, [run(), run(run_id="r2") | changes])
     with pytest.raises(RunsError, match=f"line 3, column {column}"):
         read_runs(path)
 
@@ -58,7 +62,7 @@ def test_read_runs_missing_column_is_named(tmp_path):
 
 def test_read_runs_table_of_an_earlier_version_has_no_masking(tmp_path):
     path = tmp_path / "runs.csv"
-    write_runs(path, [run(masking="bert")])
+    write_table(path, RUN_COLUMNS, [run(masking="bert")])
     assert read_runs(path)["masking"].tolist() == ["bert"]
     pd.read_csv(path).drop(columns="masking").to_csv(path, index=False)
     assert read_runs(path)["masking"].tolist() == [""]
@@ -76,10 +80,10 @@ def test_read_curve_broken_value_names_line_column_and_value(tmp_path):
     path = tmp_path / "curve.csv"
     path.write_text("step,tokens,flops,split,loss\n1,4,24,train,3.0\n2,x8,48,train,2.9\n")
     with pytest.raises(RunsError, match=r"line 3, column tokens: unusable value 'x8'"):
-        read_curve(path)
+        read_cell_curve(path)
 
 
 def test_read_curve_half_written_last_line_is_left_out(tmp_path):
     path = tmp_path / "curve.csv"
     path.write_text("step,tokens,flops,split,loss\n1,4,24,train,3.0\n2,8,4")
-    assert read_curve(path)["step"].tolist() == [1]
+    assert read_cell_curve(path)["step"].tolist() == [1]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from archives import write_tar
 from Bio import SeqIO
+from fasta_tokens import pieces, sequences_of, tokenize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from source_tables import write_table
@@ -16,7 +17,6 @@ from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.records import Records
 from plm_scaling.sources.read.uniref_xml import read_uniref
 from plm_scaling.sources.table import find_source
-from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.write import fasta as tokens
 
 ENDS = [b"\n", b"\r\n", b"\r", b"\r\r\n"]
@@ -66,9 +66,8 @@ def check_all_readers(folder: Path, content: bytes, chunk_bytes: int) -> None:
     assert scored == expected
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tokens, "BLOCK_BYTES", chunk_bytes)
-        tokenized = tokens.tokens_of(path)
-    ids = [[vocabulary.RESIDUE_ID[letter] for letter in seq] for _, seq in expected]
-    assert list(tokenized) == [one for seq in ids for one in [*seq, vocabulary.EOD]]
+        manifest = tokenize(folder, path)
+    assert sequences_of(manifest) == pieces([sequence for _, sequence in expected])
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import dataclasses
 import re
 
 import pytest
+from configs import read_config
 from machines import machine
 
 from plm_scaling.common.errors import SweepError
-from plm_scaling.config.load import read_config
 from plm_scaling.sweep.bill import WIDTH, bill
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import choose_layout

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 from cell_fixtures import cell_of
+from configs import read_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import machine
 
 from plm_scaling.common.errors import SweepError
-from plm_scaling.config.load import read_config
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.layout import Layout, check_layout
 from plm_scaling.study.shapes import STUDY_GRID, Shape

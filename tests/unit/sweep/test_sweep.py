@@ -4,16 +4,17 @@ import dataclasses
 
 import pytest
 import yaml
+from configs import read_config
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plm_scaling.common.errors import SweepError
-from plm_scaling.config.load import read_config, validate_config
+from plm_scaling.config.load import validate_config
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.flops import exact_training_flops, training_flops
 from plm_scaling.study.shapes import STUDY_GRID, Shape
+from plm_scaling.study.sweep_table import read_sweep, write_sweep
 from plm_scaling.sweep.cells import plan_cells
-from plm_scaling.sweep.table import read_sweep, write_sweep
 
 # N = GFLOPs·1e9 / (6·tokens) of the paired exports in the study's released logs (Cheng et al. 2024,
 # repository at commit 12acfa0); 1.2B and its total as printed by the study's training code.
@@ -156,7 +157,7 @@ def test_sweep_without_cells_says_so(root):
 
 @pytest.mark.parametrize("name", ["config.yaml", "config/data-constrained.yaml"])
 def test_sweep_table_read_back_is_the_same(root, tmp_path, name):
-    cells = list(plan_cells(read_config(root / name)).values())
+    cells = plan_cells(read_config(root / name))
     write_sweep(cells, tmp_path / "sweep.tsv")
     assert read_sweep(tmp_path / "sweep.tsv") == cells
 

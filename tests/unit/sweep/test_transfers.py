@@ -4,12 +4,13 @@ import dataclasses
 
 import pytest
 import yaml
+from configs import read_config
 
 from plm_scaling.common.errors import ConfigError
-from plm_scaling.config.load import read_config, validate_config
+from plm_scaling.config.load import validate_config
+from plm_scaling.study.sweep_table import read_sweep, write_sweep
 from plm_scaling.sweep.bill import bill
 from plm_scaling.sweep.cells import plan_cells
-from plm_scaling.sweep.table import read_sweep, write_sweep
 
 
 @pytest.fixture
@@ -75,11 +76,13 @@ def test_full_study_has_the_pairs_of_the_study_and_a_partner_for_each(root):
 
 
 def test_transferred_cells_read_back_from_the_table_are_the_same(demo, tmp_path):
-    cells = list(planned(demo, pair()).values())
+    cells = planned(demo, pair())
     machine = validate_config(demo, "demo").machine
     write_sweep(cells, tmp_path / "sweep.tsv")
     assert read_sweep(tmp_path / "sweep.tsv") == cells
-    assert sum(cells[-1].init_from in line for line in bill(cells, machine).splitlines()) == 2
+    *_, target = cells.values()
+    lines = bill(list(cells.values()), machine).splitlines()
+    assert sum(target.init_from in line for line in lines) == 2
 
 
 def test_transfer_of_an_unknown_corpus_or_without_a_rate_is_refused(demo):

@@ -3,49 +3,26 @@
 import argparse
 import gzip
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 from corpora import random_sequences, write_corpus
+from fasta_tokens import pieces, sequences_of, tokenize
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plm_scaling.cli import data as data_cli
 from plm_scaling.common.errors import SourceError, TokenError
-from plm_scaling.tokens.format.packing import segment_bounds
 from plm_scaling.tokens.format.vocabulary import RESIDUES, decode, encode
-from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.tokens.read.inspect import inspect_tokens
 from plm_scaling.tokens.write import fasta
-from plm_scaling.tokens.write.fasta import tokenize_fasta, tokens_of
 
 TEXT = "".join(
     f">{i} some protein > of something\n{s[:60]}\n{s[60:]}\n"
     for i, s in enumerate(random_sequences(200, 3))
 )
-
-
-def tokenize(folder: Path, *paths: Path, valid: list[Path] | None = None) -> Path:
-    out = folder / "tokens"
-    tokenize_fasta(list(paths), valid or [], "mine", "own", 64, 20, out)
-    return out / "manifest.json"
-
-
-def sequences_of(manifest: Path, split: str = "train") -> list[str]:
-    rows = TokenCorpus.open(manifest).rows(split, "mine")
-    read = rows.read(np.arange(len(rows)))
-    bounds = zip(*segment_bounds(read), strict=True)
-    return sorted(decode(read.reshape(-1)[a : a + n].tobytes()) for a, n in bounds)
-
-
-def pieces(texts: list[str], row: int = 64) -> list[str]:
-    return sorted(
-        p for t in texts for p in ((t + "?")[i : i + row] for i in range(0, len(t) + 1, row))
-    )
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
@@ -74,8 +51,9 @@ def test_fasta_several_files_are_one_source(tmp_path: Path) -> None:
     assert sequences_of(tokenize(tmp_path, tmp_path / "a", tmp_path / "b")) == ["ACD?", "MKV?"]
 
 
-def tokens(sequences: Iterable[str]) -> bytes:
-    return encode("".join(f"{sequence}\n\0" for sequence in sequences).encode())
+def letters(sequence: str) -> str:
+    """As the tokens have them."""
+    return decode(encode(f"{sequence}\n\0".encode())[:-1])
 
 
 records = st.lists(
@@ -96,7 +74,8 @@ def test_fasta_tokens_are_those_of_biopython(
     block: int,
     end: str,
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.fasta"
+    path = tmp_path_factory.getbasetemp() / "any/any.fasta"
+    path.parent.mkdir(exist_ok=True)
     lines = [
         line
         for name, s in records
@@ -104,10 +83,11 @@ def test_fasta_tokens_are_those_of_biopython(
     ]
     path.write_bytes("".join(line + end for line in lines).encode())
     with path.open() as file:
-        expected = tokens(sequence for _, sequence in SimpleFastaParser(file))
+        expected = [letters(sequence) for _, sequence in SimpleFastaParser(file)]
+    assert expected == [letters(sequence) for _, sequence in records]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fasta, "BLOCK_BYTES", block)
-        assert tokens_of(path) == expected == tokens(s for _, s in records)
+        assert sequences_of(tokenize(path.parent, path)) == pieces(expected)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_vocabulary_has_not_changed_under_the_format_version():
 def test_vocabulary_every_token_has_its_own_id_within_the_model():
     ids = list(vocabulary.VOCABULARY.values())
     assert sorted(ids) == list(range(len(ids)))
-    assert vocabulary.SIZE == len(ids) == 107 < vocabulary.PADDED_SIZE
+    assert len(vocabulary.VOCABULARY) == len(ids) == 107 < vocabulary.PADDED_SIZE
 
 
 def test_vocabulary_code_shares_capital_letters_and_nothing_else_with_proteins():

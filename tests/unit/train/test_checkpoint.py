@@ -27,7 +27,7 @@ from megatron.core.dist_checkpointing.validation import StrictHandling
 from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
-from plm_scaling.common.errors import TrainError
+from plm_scaling.common.errors import PlmScalingError, TrainError
 from plm_scaling.study.shapes import Shape
 from plm_scaling.train.checkpoint.store import load_checkpoint, load_weights, save_checkpoint
 from plm_scaling.train.distributed.process import cpu_process
@@ -307,20 +307,20 @@ def test_run_that_is_unfinished_or_damaged_is_refused_and_left_as_it_is(tmp_path
     finished_run(tmp_path, cell_of("clm", SHAPE))
     damage(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(TrainError, match=said):
+    with pytest.raises(PlmScalingError, match=said):
         load_weights(tmp_path, Training().model)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_run_that_diverged_or_was_put_together_by_hand_is_refused(tmp_path):
     finished_run(tmp_path / "wild", cell_of("clm", SHAPE), status="diverged")
-    with pytest.raises(TrainError, match=r"the run diverged \(loss 9"):
+    with pytest.raises(PlmScalingError, match=r"the run diverged \(loss 9"):
         load_weights(tmp_path / "wild", Training().model)
     finished_run(tmp_path / "run", cell_of("clm", SHAPE))
     record = json.loads((tmp_path / "run/result.json").read_text())
     record["config"]["seed"] = 2
     (tmp_path / "run/result.json").write_text(json.dumps(record))
-    with pytest.raises(TrainError, match="put together by hand"):
+    with pytest.raises(PlmScalingError, match="put together by hand"):
         load_weights(tmp_path / "run", Training().model)
 
 

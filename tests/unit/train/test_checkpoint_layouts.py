@@ -79,7 +79,7 @@ def moves_between_layouts(tmp_path):
             for recipe in RECIPES:
                 training = load(source, recipe)
                 found = training.tensors()
-                own = process.place.rank if ranks > 1 else 0
+                own = process.rendezvous.rank if ranks > 1 else 0
                 parts = {n: part(n, t, own, ranks) for n, t in expected[recipe].items()}
                 assert_same(found, parts)
                 save(to, recipe, training)
@@ -108,7 +108,7 @@ def two_processes_fail_together(tmp_path):
 
     def job():
         with training_process(layout(tensor=2), 1, 1) as process:
-            rank = process.place.rank
+            rank = process.rendezvous.rank
             training = load(whole, "study")
             for step in (1, 2):
                 save_checkpoint(folder, step, IDENTITY, {}, training.state())

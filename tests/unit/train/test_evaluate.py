@@ -7,12 +7,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from configs import read_config
 from corpora import random_sequences, write_corpus, write_tokens
 from pools import make_pool
 from selections import select
 
 from plm_scaling.common.errors import TokenError
-from plm_scaling.config.load import read_config
 from plm_scaling.study.shapes import Shape
 from plm_scaling.sweep.cells import make_cell
 from plm_scaling.tokens.read.dataset import TokenCorpus

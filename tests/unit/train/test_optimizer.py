@@ -5,8 +5,8 @@ import itertools
 
 import pytest
 import torch
+from configs import read_config
 
-from plm_scaling.config.load import read_config
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.train.engine.optimizer import learning_rate, make_optimizer
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plm_scaling.train.distributed.process import Place, first_host
+from plm_scaling.train.distributed.process import Rendezvous, first_host
 from plm_scaling.train.output.throughput import gpu_named
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
@@ -20,11 +20,13 @@ def no_job(monkeypatch):
 def place_in(monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return Place.of_environment()
+    return Rendezvous.of_environment()
 
 
 def test_process_without_a_job_is_alone():
-    assert Place.of_environment() == Place(rank=0, world_size=1, local_rank=0, address=None)
+    assert Rendezvous.of_environment() == Rendezvous(
+        rank=0, world_size=1, local_rank=0, address=None
+    )
 
 
 def test_process_of_a_batch_script_is_alone(monkeypatch):
@@ -32,7 +34,7 @@ def test_process_of_a_batch_script_is_alone(monkeypatch):
 
 
 def test_torchrun_says_rank_and_address(monkeypatch):
-    assert place_in(monkeypatch, TORCHRUN) == Place(5, 8, 1, "gpu07", 2345)
+    assert place_in(monkeypatch, TORCHRUN) == Rendezvous(5, 8, 1, "gpu07", 2345)
 
 
 def test_srun_says_rank_and_all_processes_of_a_step_find_the_same_address(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from corpora import write_corpus
 from training import result_of, run_cell, small_cell, trained
 
-from plm_scaling.common.errors import TrainError
+from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.sweep.cells import OTHER
 
 NO_STEP = 1e-12  # a learning rate that leaves weights as they are
@@ -71,12 +71,12 @@ def test_cell_refuses_a_run_that_it_cannot_start_from(make, manifest, tmp_path):
 
     def refused(cell, message, init_from=result, **changes):
         result.write_text(json.dumps(record | changes))
-        with pytest.raises(TrainError, match=message):
+        with pytest.raises(PlmScalingError, match=message):
             run_cell(cell, manifest, tmp_path / "refused", init_from=init_from)
         assert not (tmp_path / "refused").exists()
 
     refused(target, f"starts from cell {source.cell}: give its result.json", init_from=None)
-    refused(target, "missing: train cell", init_from=tmp_path / "result.json")
+    refused(target, "has no result.json", init_from=tmp_path / "result.json")
     refused(source, "starts from scratch: leave out --init-from")
     refused(target, "diverged.*loss is nan.*learning rate", status="diverged", reason="loss is nan")
     refused(target, "no record of a cell of this version", config={"objective": "clm"})

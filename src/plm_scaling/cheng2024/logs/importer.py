@@ -15,7 +15,7 @@ from plm_scaling.cheng2024.logs.notebook import notebook_points
 from plm_scaling.cheng2024.logs.release import read_list, read_release
 from plm_scaling.cheng2024.logs.table import run_row, seeds
 from plm_scaling.common.files import atomic
-from plm_scaling.runs.tables import RUN_COLUMNS, write_curves
+from plm_scaling.runs.tables import RUN_COLUMNS, write_curves, write_table
 
 logger = logging.getLogger("plm_scaling")
 
@@ -48,8 +48,8 @@ def import_published(
     if out_notebook is not None:
         with atomic(out_notebook) as temporary:
             pq.write_table(notebook_points(contents.items()), temporary)
-    _write(out_audit, AUDIT_COLUMNS, _audit(curves, runs, names, without_run))
-    _write(out_runs, PUBLISHED_COLUMNS, rows)
+    write_table(out_audit, AUDIT_COLUMNS, _audit(curves, runs, names, without_run))
+    write_table(out_runs, PUBLISHED_COLUMNS, rows)
     usable = sum(not row["excluded"] for row in rows)
     logger.info("[published] %d files, %d runs, %d usable", len(contents), len(rows), usable)
 
@@ -98,10 +98,3 @@ def _audit(
             }
         )
     return rows
-
-
-def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    """A CSV of exactly these columns; None becomes an empty cell."""
-    cells = [["" if row[name] is None else row[name] for name in columns] for row in rows]
-    with atomic(path) as temporary:
-        pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(temporary, index=False)

@@ -26,6 +26,7 @@ from plm_scaling.laws.mask_ratio.parabola import (
     fit_vertices,
     resample_vertices,
 )
+from plm_scaling.laws.points import finished_runs
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats, check_settings, percentile_interval
@@ -63,7 +64,7 @@ def mask_ratio_runs(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> p
     and number of tokens with at least four ratios. `noise` is measured from `curves`, NaN without
     them. Raises LawError if there is no such group.
     """
-    used = runs[(runs["status"] == "finished") & (runs["excluded"] == "")]
+    used = finished_runs(runs)
     used = used[(used["init_from"] == "") & used["mask_ratio"].notna()]
     groups = []
     for _, same in used.groupby(["objective", "corpus", "n_params"]):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.laws.points import finished_runs
 from plm_scaling.laws.repeated.curves import RepeatedCurve
 from plm_scaling.laws.repeated.endpoints import REPEATED, fit_repeated
 from plm_scaling.laws.repeated.reference import MIN_RUNS
@@ -152,8 +153,8 @@ def repeated_curve_points(
 
 def _scratch(runs: pd.DataFrame) -> pd.DataFrame:
     """Finished runs from scratch that are not excluded and state their unique tokens."""
-    usable = (runs["status"] == "finished") & (runs["excluded"] == "") & (runs["init_from"] == "")
-    return runs[usable & runs["unique_tokens"].notna()]
+    usable = finished_runs(runs)
+    return usable[(usable["init_from"] == "") & usable["unique_tokens"].notna()]
 
 
 def _repeats(runs: pd.DataFrame) -> "pd.Series[bool]":

@@ -7,6 +7,7 @@ import pandas as pd
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.points import finished_runs
 from plm_scaling.laws.stats.blocks import noise_of
 from plm_scaling.laws.stats.intervals import Floats
 
@@ -66,7 +67,7 @@ def transfer_points(runs: pd.DataFrame, curves: pd.DataFrame | None) -> list[Tra
     Of several partners the one with the most similar tokens is taken. Raises LawError if there is
     no pair, or a transferred run does not state `source_flops`.
     """
-    usable = runs[(runs["status"] == "finished") & (runs["excluded"] == "")]
+    usable = finished_runs(runs)
     valid = {}
     if curves is not None:
         kept = curves[(curves["split"] == "valid") & np.isfinite(curves["loss"])]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
-from plm_scaling.laws.points import most_shared
+from plm_scaling.laws.points import finished_runs, most_shared
 from plm_scaling.laws.stats.intervals import Floats
 
 SAME_TOTAL = 0.05  # relative width of a group of runs with one compute sum
@@ -16,7 +16,7 @@ MIN_SHARES = 4  # distinct shares: a parabola and something left to judge it by
 def split_points(runs: pd.DataFrame) -> dict[str, Floats]:
     """n_params, flops, source_flops (0 from scratch) and loss of the usable runs, each (n,): those
     of the corpus that most transferred ones share."""
-    usable = runs[(runs["status"] == "finished") & (runs["excluded"] == "")]
+    usable = finished_runs(runs)
     scratch = usable["init_from"] == ""
     usable = usable[scratch | (usable["source_flops"] > 0)]
     common = most_shared(usable.loc[usable["init_from"] != "", "corpus"])

@@ -19,10 +19,9 @@ from plm_scaling.sources.read.records import Records
 from plm_scaling.sources.read.streams import (
     AGAIN,
     CHUNK_BYTES,
+    archived_files,
     blocks,
-    members,
     open_stream,
-    reading,
 )
 
 KEY_DIGITS = 10  # keys of MMseqs2 have 32 bits
@@ -40,7 +39,7 @@ def read_colabfold(
     damaged or lacks one of the two.
     """
     with open_stream(path) as stream:
-        files = _files(stream, path)
+        files = archived_files(stream, path)
         clusters = _find(files, f"{database}.tsv")
         if clusters is None:
             raise _lacks(path, f"{database}.tsv")
@@ -50,28 +49,16 @@ def read_colabfold(
             yield from _records(lines, database, keys, representatives)
             return
     with open_stream(path) as stream:
-        sequences = _find(_files(stream, path), f"{database}_seq.tsv")
+        sequences = _find(archived_files(stream, path), f"{database}_seq.tsv")
         if sequences is None:
             raise _lacks(path, f"{database}_seq.tsv")
         lines = _lines(sequences, path, chunk_bytes)
         yield from _records(lines, database, keys, representatives)
 
 
-def _files(stream: BinaryIO, path: Path) -> Iterator[tuple[str, BinaryIO]]:
-    """The archive's files by their names without folders."""
-    walk = members(stream)
-    while True:
-        with reading(path):
-            found = next(walk, None)
-        if found is None:
-            return
-        name, _, content = found
-        if content is not None:
-            yield name.rpartition("/")[2], content
-
-
-def _find(files: Iterator[tuple[str, BinaryIO]], name: str) -> BinaryIO | None:
-    return next((content for found, content in files if found == name), None)
+def _find(files: Iterator[tuple[str, int, BinaryIO]], name: str) -> BinaryIO | None:
+    """The next file of this name in any folder."""
+    return next((content for found, _, content in files if found.rpartition("/")[2] == name), None)
 
 
 def _lacks(path: Path, name: str) -> SourceError:

@@ -16,7 +16,7 @@ from plm_scaling.sources.read.streams import (
     AGAIN,
     CHUNK_BYTES,
     ZIP_MAGIC,
-    members,
+    archived_files,
     open_stream,
     reading,
 )
@@ -82,15 +82,7 @@ def _is_zip(path: Path) -> bool:
 
 def _tar_files(path: Path, member: str) -> Iterator[tuple[str, int, BinaryIO]]:
     with open_stream(path, member) as stream:
-        walk = members(stream)
-        while True:
-            with reading(path):
-                found = next(walk, None)
-            if found is None:
-                return
-            name, size, content = found
-            if content is not None:
-                yield name, size, content
+        yield from archived_files(stream, path)
 
 
 def _zip_files(path: Path) -> Iterator[tuple[str, int, BinaryIO]]:

@@ -138,6 +138,19 @@ def members(stream: BinaryIO) -> Generator[tuple[str, int, BinaryIO | None], Non
             yield info.name, info.size, cast(BinaryIO | None, content)
 
 
+def archived_files(stream: BinaryIO, path: Path) -> Iterator[tuple[str, int, BinaryIO]]:
+    """The regular files among `members`; damage raises `SourceError` naming `path`."""
+    walk = members(stream)
+    while True:
+        with reading(path):
+            found = next(walk, None)
+        if found is None:
+            return
+        name, size, content = found
+        if content is not None:
+            yield name, size, content
+
+
 def _descend(stream: BinaryIO, path: Path, member: str, stack: ExitStack) -> BinaryIO:
     """The decompressed content of `member`, whose first part may be an archive itself."""
     walk = members(stream)

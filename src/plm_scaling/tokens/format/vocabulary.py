@@ -41,7 +41,6 @@ PADDED_SIZE = 128  # rows of the model's embedding: a multiple that suits the ha
 RESIDUE_ID = {letter: number for number, letter in enumerate(RESIDUES, start=1)}
 CODE_ID = {character: number for number, character in enumerate(CODE_CHARACTERS, start=UNK + 1)}
 VOCABULARY: dict[str, int] = {**SPECIAL, **RESIDUE_ID, **CODE_ID}
-SIZE = len(VOCABULARY)
 SHA256 = hashlib.sha256(json.dumps(VOCABULARY, sort_keys=True).encode()).hexdigest()
 
 LINE_END = "\r"  # in the pool a document is one line: `\r` stands for its line ends

@@ -1,7 +1,6 @@
 """Open a token corpus: shards checked against the manifest, mapped, and read by row."""
 
-from collections.abc import Mapping as Dict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 from plm_scaling.common.errors import TokenError
 from plm_scaling.tokens.format.manifest import list_shards, read_manifest
 from plm_scaling.tokens.format.shards import AGAIN, read_shard
-from plm_scaling.tokens.read.mapping import Mapping
+from plm_scaling.tokens.read.mapping import MappedFiles
 from plm_scaling.tokens.read.order import VALID, TrainingOrder, stream
 from plm_scaling.tokens.read.permutation import permute
 from plm_scaling.tokens.read.rows import MappedShard, TokenRows
@@ -34,7 +33,7 @@ class TokenCorpus:
     """The token shards behind one manifest."""
 
     def __init__(
-        self, manifest: dict[str, Any], mapping: Mapping, shards: dict[str, MappedShard]
+        self, manifest: dict[str, Any], mapping: MappedFiles, shards: dict[str, MappedShard]
     ) -> None:
         self.manifest = manifest
         self.context_length: int = manifest["context_length"]
@@ -55,7 +54,7 @@ class TokenCorpus:
         for shard in listed:
             shard.check(verify)
         try:
-            mapping = Mapping([(shard.path, shard.bytes) for shard in listed])
+            mapping = MappedFiles([(shard.path, shard.bytes) for shard in listed])
         except OSError as error:
             raise TokenError(f"{path}: its shards cannot be mapped ({error})") from error
         data = pa.py_buffer(mapping.bytes)
@@ -92,7 +91,7 @@ class TokenCorpus:
         self,
         mixture: dict[str, float],
         strata: Sequence[str] = ("kept",),
-        unique_tokens: float | Dict[str, float] | None = None,
+        unique_tokens: float | Mapping[str, float] | None = None,
         seed: int = 0,
     ) -> TrainingOrder:
         """The training rows of a mixture, in the order of a seed.
@@ -116,23 +115,17 @@ class TokenCorpus:
             unique_rows[name] = _rows_within(budget, name, rows)
         return TrainingOrder(sources, shares, unique_rows, seed)
 
-    def valid_rows(self, n_rows: int, seed: int, split: str = "valid") -> np.ndarray:
-        """A fixed sample of held-out protein rows, uint8 (n_rows, context_length).
-
-        Sources enter in proportion to their held-out rows, whatever is trained on, so that losses
-        of different mixtures are compared on the same rows.
-        """
-        samples = self.held_out_rows(split, n_rows, seed).values()
-        return np.concatenate([sample.rows[: sample.proportional] for sample in samples])
-
     def held_out_rows(
         self, split: str, n_rows: int, seed: int, least: int = 0
     ) -> dict[str, HeldOutSample]:
-        """The rows of `valid_rows` by source, with further ones of sources that have few.
+        """A fixed sample of `n_rows` held-out protein rows by source, with further ones of sources
+        that have few.
 
-        A source with less than `least` rows in the sample gets rows up to that number, or all that
-        it has. Sources of proteins only: held-out code shares most of its text with what is trained
-        on. Raises `TokenError` when the split has less than `n_rows` rows.
+        Sources enter in proportion to their held-out rows, whatever is trained on, so that losses
+        of different mixtures are compared on the same rows. A source with less than `least` rows in
+        the sample gets rows up to that number, or all that it has. Sources of proteins only:
+        held-out code shares most of its text with what is trained on. Raises `TokenError` when the
+        split has less than `n_rows` rows.
         """
         sources = self._held_out_sources(split)
         available = sum(map(len, sources.values()))
@@ -207,10 +200,10 @@ def apportion(n_rows: int, shares: dict[str, float]) -> dict[str, int]:
 
 
 def _budget(
-    unique_tokens: float | Dict[str, float] | None, name: str, shares: dict[str, float]
+    unique_tokens: float | Mapping[str, float] | None, name: str, shares: dict[str, float]
 ) -> float | None:
     """Unique tokens of one source."""
-    if not isinstance(unique_tokens, Dict):
+    if not isinstance(unique_tokens, Mapping):
         return None if unique_tokens is None else unique_tokens * shares[name]
     for source in unique_tokens:
         if source not in shares:

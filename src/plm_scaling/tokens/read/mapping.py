@@ -23,7 +23,7 @@ _libc.mmap.argtypes = [
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
-class Mapping:
+class MappedFiles:
     """`files` (path and size in bytes) mapped for reading; `firsts[i]` is where file i begins.
 
     `bytes` (uint8) is the whole range; a gap of less than a page lies behind each file. It is

@@ -46,10 +46,6 @@ class TrainingOrder:
         """Rows of each source among the first `n_rows` of the run."""
         return dict(zip(self._names, self._interleaving.counts(n_rows), strict=True))
 
-    def epochs(self, n_rows: int) -> dict[str, float]:
-        """How often each source's unique rows are read in the first `n_rows` rows of the run."""
-        return {name: n / self.unique_rows[name] for name, n in self.rows_of(n_rows).items()}
-
     def unique_tokens_seen(self, n_rows: int) -> int:
         """Different tokens among the first `n_rows` rows of the run: distinct rows times the
         context length. Positions of packed rows are counted, as for all tokens of a run.

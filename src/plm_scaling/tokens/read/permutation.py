@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from plm_scaling.common.splitmix import mix
+
 ROUNDS = 8
 
 
@@ -35,10 +37,3 @@ def _feistel(index: np.ndarray, bits: int, keys: np.ndarray) -> np.ndarray:
     for key in keys:
         left, right = right, left ^ (mix(right ^ key) & mask)
     return left << shift | right
-
-
-def mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64: every input bit changes every output bit half of the time."""
-    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return x ^ x >> np.uint64(31)

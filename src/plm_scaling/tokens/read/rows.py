@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plm_scaling.tokens.read.mapping import Mapping
+from plm_scaling.tokens.read.mapping import MappedFiles
 
 
 class MappedShard(NamedTuple):
@@ -19,7 +19,9 @@ class MappedShard(NamedTuple):
 class TokenRows:
     """The rows of some shards, one after the other."""
 
-    def __init__(self, mapping: Mapping, shards: list[MappedShard], context_length: int) -> None:
+    def __init__(
+        self, mapping: MappedFiles, shards: list[MappedShard], context_length: int
+    ) -> None:
         self.context_length = context_length
         self.tokens = sum(shard.tokens for shard in shards)
         counts = np.array([shard.rows for shard in shards], np.int64)

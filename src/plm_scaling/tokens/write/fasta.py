@@ -165,8 +165,3 @@ def _explain(paths: list[Path]) -> NoReturn:
                     f"cannot be used: {reason.replace('_', ' ')}; correct or remove it"
                 )
     raise TokenError(f"{', '.join(map(str, paths))}: unreadable FASTA")
-
-
-def tokens_of(path: Path) -> bytes:
-    """All tokens of a FASTA file in order, each sequence followed by its eod."""
-    return b"".join(tokens[1:] + bytes([_EOD]) for tokens, _ in _chunks(path))

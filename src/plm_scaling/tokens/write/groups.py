@@ -136,17 +136,13 @@ def read_entries(
 
 def _stretches(part: PoolPart) -> Iterator[Entries]:
     """All sequences of the part in order, in stretches."""
-    last, end = -1, 0
-    for rows in part.records(["key", "length", "digest"]):
-        key = rows["key"].to_numpy().astype(np.int64)
-        is_new = np.diff(key, prepend=last) > 0  # the other records are exact copies
-        lengths = rows["length"].to_numpy()[is_new].astype(np.int64)
+    end = 0
+    for rows, _, is_first in part.keyed_records(["length", "digest"]):
+        lengths = rows["length"].to_numpy()[is_first].astype(np.int64)
         ends = end + np.cumsum(lengths + _END_BYTES)
-        if len(key):
-            last = key[-1]
         if len(ends):
             end = ends[-1]
-            yield Entries(ends - lengths - _END_BYTES, lengths, rows["digest"].to_numpy()[is_new])
+            yield Entries(ends - lengths - _END_BYTES, lengths, rows["digest"].to_numpy()[is_first])
 
 
 def _codes(rows: pa.Table, places: list[Place], path: Path) -> np.ndarray:

@@ -8,7 +8,6 @@ folder must be on a file system that all processes share.
 """
 
 import errno
-import json
 import logging
 import re
 import shutil
@@ -19,9 +18,9 @@ from typing import Any
 
 from torch.nn import Module
 
-from plm_scaling.common.errors import SweepError, TrainError
-from plm_scaling.common.files import read_json, remove
-from plm_scaling.study.cell import Cell
+from plm_scaling.common.errors import TrainError
+from plm_scaling.common.files import remove
+from plm_scaling.study.record import read_finished
 from plm_scaling.train.checkpoint.digests import sync_folder, write_synced
 from plm_scaling.train.checkpoint.record import RECORD, DamageError, Record, intact_record
 from plm_scaling.train.checkpoint.sharded import load_model, sharded_model, state_bytes
@@ -115,8 +114,8 @@ def load_weights(run_folder: Path, model: Module) -> None:
     """Final weights of the finished run in `run_folder` (result.json, checkpoints/) into `model`.
 
     Collective. `model` is a `GPTModel` of the same shape and recipe in any layout; the objective
-    may differ. Nothing in the folder is changed. Raises `TrainError` if the run did not finish, is
-    damaged, or is of another shape.
+    may differ. Nothing in the folder is changed. Raises `RunsError` if the run did not
+    finish, `TrainError` if it is damaged or of another shape.
     """
     path, cell = on_first(lambda: _final(run_folder))
     try:
@@ -134,25 +133,11 @@ def load_weights(run_folder: Path, model: Module) -> None:
 
 def _final(run_folder: Path) -> tuple[Path, str]:
     """The last checkpoint of a finished run, and the name of its cell."""
-    result = run_folder / "result.json"
-    if not result.is_file():
-        raise TrainError(
-            f"{run_folder} has no result.json: the cell is not trained to its end; train it first"
-        )
-    try:
-        record = read_json(result)
-        status, reason = record["status"], record["reason"]
-        cell = Cell.from_json(json.dumps(record["config"])).cell
-        path = run_folder / "checkpoints" / _name(int(record["steps"]))
-    except (ValueError, KeyError, TypeError, SweepError) as error:
-        raise TrainError(
-            f"{result} is no record of a cell of this version ({error}); train the cell again"
-        ) from error
-    if status != "finished":
-        raise TrainError(f"{run_folder}: the run {status} ({reason}); take one that finished")
+    record, _ = read_finished(run_folder / "result.json")
+    path = run_folder / "checkpoints" / _name(record.steps)
     if not path.is_dir():
         raise TrainError(f"{path} is missing; train the cell again")
-    return path, cell
+    return path, record.cell
 
 
 def _name(step: int) -> str:

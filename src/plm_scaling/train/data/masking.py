@@ -21,15 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import TrainError
+from plm_scaling.common.splitmix import GOLDEN, mix, uniform
 from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD, RESIDUE_ID, STANDARD
-from plm_scaling.tokens.read.permutation import mix
 
 # Keep the streams of one seed apart.
 CHOICE, FATE, GAP, LENGTH = range(4)
 SPAN_MEAN = 3.0  # of the Poisson distribution
 LONGEST_SPAN = 39  # as in GLM; in fact one of 20 is as rare as one in 10^10
 APART = 40  # places between sequences: about 15 times as far as one place tells of another
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # step of splitmix64
 _RESIDUES = np.array([RESIDUE_ID[letter] for letter in STANDARD], np.uint8)
 
 Rows = NDArray[np.uint8]
@@ -128,7 +127,7 @@ def _uniform(shape: tuple[int, int], first_row: int, seed: int, stream: int) -> 
     rows = np.arange(first_row, first_row + shape[0], dtype=np.uint64)[:, None]
     start = mix(_key(seed, stream) + rows * GOLDEN)
     steps = np.arange(1, shape[1] + 1, dtype=np.uint64) * GOLDEN
-    return (mix(start + steps) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return uniform(start + steps)
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,7 @@ COLLECTIVE_TIMEOUT = timedelta(
 
 
 @dataclass(frozen=True)
-class Place:
+class Rendezvous:
     """Where a process is among those of its job.
 
     `address` and `port` are where they meet (that of rank 0), None for a single process.
@@ -36,7 +36,7 @@ class Place:
     port: int | None = None
 
     @classmethod
-    def of_environment(cls) -> "Place":
+    def of_environment(cls) -> "Rendezvous":
         """From the variables that torchrun sets or, without them, srun; else a single process."""
         env = os.environ
         if "RANK" in env and "WORLD_SIZE" in env:
@@ -69,14 +69,14 @@ def first_host(nodes: str) -> str:
 class Process:
     """One process of the job that trains a cell."""
 
-    place: Place
+    rendezvous: Rendezvous
     layout: Layout
     device: torch.device
 
     @property
     def is_first(self) -> bool:
         """Whether this process writes the curve, the record and the log."""
-        return self.place.rank == 0
+        return self.rendezvous.rank == 0
 
     @property
     def data_rank(self) -> int:
@@ -92,7 +92,7 @@ class Process:
         return self._reduced(dist.ReduceOp.SUM, values)
 
     def _reduced(self, op: dist.ReduceOp.RedOpType, values: tuple[float, ...]) -> list[float]:
-        if self.place.world_size == 1:
+        if self.rendezvous.world_size == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, op=op)
@@ -106,19 +106,20 @@ def training_process(layout: Layout, threads: int, seed: int) -> Iterator[Proces
     gloo for the cpu backend, nccl with one GPU per process for cuda. A single process needs no
     socket. Raises `TrainError` when the job has not as many processes as the layout, or no GPU.
     """
-    place = Place.of_environment()
-    if layout.processes == 1 and place.world_size == 1:
-        place = Place()
-    if place.world_size != layout.processes:
+    rendezvous = Rendezvous.of_environment()
+    if layout.processes == 1 and rendezvous.world_size == 1:
+        rendezvous = Rendezvous()
+    if rendezvous.world_size != layout.processes:
         n = layout.processes
         raise TrainError(
             f"the layout has {layout.tensor} (tensor) · {layout.pipeline} (pipeline) · "
-            f"{layout.data} (data) = {n} processes, but this job runs {place.world_size}; start it "
-            f"with `torchrun --nproc-per-node {n}` or `srun --ntasks {n}`, or change the layout"
+            f"{layout.data} (data) = {n} processes, but this job runs {rendezvous.world_size}; "
+            f"start it with `torchrun --nproc-per-node {n}` or `srun --ntasks {n}`, or change the "
+            "layout"
         )
-    device = _device(layout, place)
+    device = _device(layout, rendezvous)
     _set_up(device, threads, seed)
-    _meet(layout, place)
+    _meet(layout, rendezvous)
     try:
         parallel_state.initialize_model_parallel(
             tensor_model_parallel_size=layout.tensor, pipeline_model_parallel_size=layout.pipeline
@@ -126,7 +127,7 @@ def training_process(layout: Layout, threads: int, seed: int) -> Iterator[Proces
         if device.type == "cuda":
             # Nothing is drawn on the GPU, but megatron-core's layers ask for its states.
             model_parallel_cuda_manual_seed(seed)
-        yield Process(place, layout, device)
+        yield Process(rendezvous, layout, device)
     finally:
         parallel_state.destroy_model_parallel()
         dist.destroy_process_group()
@@ -136,7 +137,7 @@ def training_process(layout: Layout, threads: int, seed: int) -> Iterator[Proces
 def cpu_process(threads: int, seed: int) -> Iterator[None]:
     """A single process on the CPU with `threads` threads, whatever job it is part of."""
     _set_up(torch.device("cpu"), threads, seed)
-    _meet(Layout("cpu", 1, 1, 1, 1, "none"), Place())
+    _meet(Layout("cpu", 1, 1, 1, 1, "none"), Rendezvous())
     try:
         parallel_state.initialize_model_parallel()
         yield
@@ -145,17 +146,17 @@ def cpu_process(threads: int, seed: int) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _device(layout: Layout, place: Place) -> torch.device:
+def _device(layout: Layout, rendezvous: Rendezvous) -> torch.device:
     if layout.backend == "cpu":
         return torch.device("cpu")
     found = torch.cuda.device_count()
     # Slurm may show each process its own GPU alone.
-    index = 0 if found == 1 and "SLURM_STEP_NUM_TASKS" in os.environ else place.local_rank
+    index = 0 if found == 1 and "SLURM_STEP_NUM_TASKS" in os.environ else rendezvous.local_rank
     if index >= found:
         raise TrainError(
-            f"backend cuda: process {place.rank} is number {place.local_rank} on its host, which "
-            f"has {found} GPU(s) that PyTorch {torch.__version__} can use; ask for one GPU per "
-            "process, or set machine.backend to cpu"
+            f"backend cuda: process {rendezvous.rank} is number {rendezvous.local_rank} on its "
+            f"host, which has {found} GPU(s) that PyTorch {torch.__version__} can use; ask for one "
+            "GPU per process, or set machine.backend to cpu"
         )
     device = torch.device("cuda", index)
     torch.cuda.set_device(device)
@@ -174,20 +175,20 @@ def _set_up(device: torch.device, threads: int, seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _meet(layout: Layout, place: Place) -> None:
+def _meet(layout: Layout, rendezvous: Rendezvous) -> None:
     backend = "gloo" if layout.backend == "cpu" else "nccl"
-    if place.address is None:
+    if rendezvous.address is None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         return
-    if place.address in ("127.0.0.1", "localhost"):
+    if rendezvous.address in ("127.0.0.1", "localhost"):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     # Through the environment, because torchrun has opened the port already and says so there.
-    os.environ.update(MASTER_ADDR=place.address, MASTER_PORT=str(place.port))
+    os.environ.update(MASTER_ADDR=rendezvous.address, MASTER_PORT=str(rendezvous.port))
     dist.init_process_group(
         backend,
         init_method="env://",
-        rank=place.rank,
-        world_size=place.world_size,
+        rank=rendezvous.rank,
+        world_size=rendezvous.world_size,
         timeout=COLLECTIVE_TIMEOUT,
     )

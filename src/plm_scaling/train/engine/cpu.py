@@ -40,8 +40,8 @@ class CpuEngine:
         # Kept as a list because walking the modules takes 3 % of a small model's step.
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(self.model, cell)
-        self.replicas = _Replicas(self.parameters) if self.layout.data > 1 else None
-        self.divided = _Divided(self.model) if self.layout.tensor > 1 else None
+        self.data_parallel = _DataParallel(self.parameters) if self.layout.data > 1 else None
+        self.tensor_parallel = _TensorParallel(self.model) if self.layout.tensor > 1 else None
 
     def train_step(
         self, batches: list[Batch], learning_rate: float, loss_limit: float = math.inf
@@ -49,16 +49,16 @@ class CpuEngine:
         """See `Engine`. The sums are divided by the number of tokens together with the clipping."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        if self.replicas:
-            self.replicas.gradients.zero_()
+        if self.data_parallel:
+            self.data_parallel.gradients.zero_()
         else:
             self.optimizer.zero_grad(set_to_none=True)
         nats, tokens = self._backward(batches)
-        if self.replicas:
-            nats, tokens = self.replicas.add_up(nats, tokens)
+        if self.data_parallel:
+            nats, tokens = self.data_parallel.add_up(nats, tokens)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        if self.divided:
-            nats, norm = self.divided.add_up(nats)
+        if self.tensor_parallel:
+            nats, norm = self.tensor_parallel.add_up(nats)
         else:
             norm = _norm(gradients)
         loss = float(nats) / float(tokens) if tokens else math.nan
@@ -86,8 +86,8 @@ class CpuEngine:
         sums = torch.zeros(n_groups, 2, dtype=torch.float64)
         for batch, groups in held_out.batches[self.replica :: self.layout.data]:
             sums += loss_sums(model_losses(self.model, batch), batch, groups, n_groups)
-        if self.replicas:
-            dist.all_reduce(sums, group=self.replicas.group)
+        if self.data_parallel:
+            dist.all_reduce(sums, group=self.data_parallel.group)
         return mean_losses(held_out, sums)
 
     def weights_replaced(self) -> None:
@@ -104,7 +104,7 @@ class CpuEngine:
         load_adamw(self.optimizer, self.model, state["optimizer"])
 
 
-class _Replicas:
+class _DataParallel:
     """Sums over the replicas of the model (DP), in one call per step."""
 
     def __init__(self, parameters: list[torch.nn.Parameter]) -> None:
@@ -123,7 +123,7 @@ class _Replicas:
         return self.gradients[-2], self.gradients[-1]
 
 
-class _Divided:
+class _TensorParallel:
     """Sums over the processes that share the matrices of a replica (TP)."""
 
     def __init__(self, model: torch.nn.Module) -> None:

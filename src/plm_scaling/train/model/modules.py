@@ -15,7 +15,7 @@ from torch.nn.functional import linear, rms_norm
 
 from plm_scaling.train.model.attention import SegmentAttention
 from plm_scaling.train.model.functions import RmsNorm
-from plm_scaling.train.model.fused import turned
+from plm_scaling.train.model.fused import apply_rotary
 from plm_scaling.train.model.segments import Segments
 
 
@@ -36,7 +36,8 @@ def parts_of(config: TransformerConfig) -> Parts:
     """The parts that `config.transformer_impl` names."""
     if config.transformer_impl == "transformer_engine":
         return _transformer_engine()
-    return Parts(ColumnLinear, RowLinear, Norm, SegmentAttention)
+    norm = MarkedLayerNorm if config.normalization == "LayerNorm" else MarkedRmsNorm
+    return Parts(ColumnLinear, RowLinear, norm, SegmentAttention)
 
 
 def implementation(backend: str) -> str:
@@ -52,44 +53,46 @@ class AddsBias:
         super().__init__(*arguments, **(options | {"skip_bias_add": False}))
 
 
-class ColumnLinear(AddsBias, ColumnParallelLinear):
+class OwnLinear(AddsBias):
+    """Mixed into a linear layer: without megatron-core's autograd function, which adds the bias
+    later, in one process."""
+
+    def forward(self, input_: Tensor) -> tuple[Tensor, None]:
+        """The output, and None for a bias that is still to be added."""
+        if self.tp_group.size() > 1:  # type: ignore[attr-defined]
+            result: tuple[Tensor, None] = super().forward(input_)  # type: ignore[misc]
+            return result
+        return linear(input_, self.weight, self.bias), None  # type: ignore[attr-defined]
+
+
+class ColumnLinear(OwnLinear, ColumnParallelLinear):
     """[tokens, 1, inputs] → [tokens, 1, outputs of this process]; a pair with None."""
 
-    def forward(self, input_: Tensor) -> tuple[Tensor, None]:
-        """In one process without megatron-core's autograd function, which adds the bias later."""
-        if self.tp_group.size() > 1:
-            result: tuple[Tensor, None] = super().forward(input_)
-            return result
-        return linear(input_, self.weight, self.bias), None
 
-
-class RowLinear(AddsBias, RowParallelLinear):
+class RowLinear(OwnLinear, RowParallelLinear):
     """[tokens, 1, inputs of this process] → [tokens, 1, outputs]; a pair with None."""
 
-    def forward(self, input_: Tensor) -> tuple[Tensor, None]:
-        """See `ColumnLinear`."""
-        if self.tp_group.size() > 1:
-            result: tuple[Tensor, None] = super().forward(input_)
-            return result
-        return linear(input_, self.weight, self.bias), None
 
-
-class Norm:
-    """LayerNorm or RMSNorm, also for sequence parallelism, which megatron-core's refuses: each
-    process sees a part of the tokens, and gradients of parameters that are marked are summed.
+class MarksParameters:
+    """Mixed into a norm for sequence parallelism: each process sees a part of the tokens, and
+    gradients of parameters that are marked are summed. megatron-core's own norms refuse it.
     """
 
-    def __new__(cls, config: TransformerConfig, hidden_size: int, eps: float) -> Any:
-        """The module of PyTorch."""
-        kind = torch.nn.LayerNorm if config.normalization == "LayerNorm" else _RmsNorm
-        module = kind(hidden_size, eps=eps, dtype=config.params_dtype)
-        for parameter in module.parameters():
-            parameter.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
-        return module
+    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float) -> None:
+        super().__init__(hidden_size, eps=eps, dtype=config.params_dtype)  # type: ignore[call-arg]
+        for parameter in self.parameters():  # type: ignore[attr-defined]
+            parameter.sequence_parallel = config.sequence_parallel
 
 
-class _RmsNorm(torch.nn.RMSNorm):
+class MarkedLayerNorm(MarksParameters, torch.nn.LayerNorm):
+    """LayerNorm over `hidden_size` channels."""
+
+
+class MarkedRmsNorm(MarksParameters, torch.nn.RMSNorm):
+    """RMSNorm over `hidden_size` channels."""
+
     def forward(self, x: Tensor) -> Tensor:
+        """On the CPU with a gradient that is written out."""
         if x.is_cuda:
             return rms_norm(x, self.normalized_shape, self.weight, self.eps)
         result: Tensor = RmsNorm.apply(x, self.weight, self.eps)
@@ -115,7 +118,7 @@ def _transformer_engine() -> Parts:
         """With rotary positions, as `SegmentAttention`."""
 
         def forward(self, qkv: Tensor, segments: Segments) -> Tensor:
-            q, k, v = turned(qkv, *segments.rotary(qkv.shape[-1], qkv.dtype))
+            q, k, v = apply_rotary(qkv, *segments.rotary(qkv.shape[-1], qkv.dtype))
             packed = PackedSeqParams(
                 qkv_format="thd",
                 cu_seqlens_q=segments.edges,

@@ -1,7 +1,6 @@
 """A short profile of training steps, on request."""
 
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -35,12 +34,7 @@ class StepProfile:
             self.profiler.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.profiler:
             self.profiler.stop()
 

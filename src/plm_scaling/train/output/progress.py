@@ -1,14 +1,14 @@
 """What a reader of the terminal and `plm-scaling status` see of a cell while it trains."""
 
-import csv
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 from plm_scaling.common.files import write_json
 from plm_scaling.common.progress import short_number, short_time
 from plm_scaling.study.cell import Cell
+from plm_scaling.study.record import RunRecord
+from plm_scaling.study.sweep_table import read_sweep
 
 logger = logging.getLogger("plm_scaling")
 
@@ -26,7 +26,9 @@ class CellReporter:
     def __init__(self, cell: Cell, out: Path) -> None:
         self.cell = cell
         self.progress_file = out.with_name("progress.json")
-        self._sweep = _flops_by_cell(out.parent.parent.with_name("sweep.tsv"))
+        sweep = out.parent.parent.with_name("sweep.tsv")
+        cells = read_sweep(sweep) if sweep.exists() else {}
+        self._sweep = {name: planned.flops for name, planned in cells.items()}
         self._runs = out.parent.parent
         number = list(self._sweep).index(cell.cell) + 1 if cell.cell in self._sweep else "?"
         self.label = (
@@ -59,27 +61,20 @@ class CellReporter:
                 short_time((self.cell.tokens - tokens) / rate),
             )
 
-    def finish(self, record: dict[str, Any]) -> None:
+    def finish(self, record: RunRecord) -> None:
         """The cell's last line, with how far the sweep is."""
         done = [c for c in self._sweep if (self._runs / c / "result.json").exists()]
         done_flops = sum(self._sweep[c] for c in [*done, self.cell.cell] if c in self._sweep)
         total_flops = sum(self._sweep.values())
-        loss = record["loss_last"]
+        loss = record.loss_last
         logger.info(
             "%s %s: loss %s after %s tokens in %s, %s tokens/s%s",
             self.label,
-            record["status"],
+            record.status,
             "-" if loss is None else f"{loss:.4f}",
-            short_number(record["tokens"]),
-            short_time(record["wall_seconds"]),
-            short_number(record["tokens_per_second"]),
+            short_number(record.tokens),
+            short_time(record.wall_seconds),
+            short_number(record.tokens_per_second),
             f"; sweep {100 * done_flops / total_flops:.0f} % done by FLOPs" if total_flops else "",
         )
         self.progress_file.unlink(missing_ok=True)
-
-
-def _flops_by_cell(sweep: Path) -> dict[str, float]:
-    if not sweep.exists():
-        return {}
-    with sweep.open(newline="") as file:
-        return {row["cell"]: float(row["flops"]) for row in csv.DictReader(file, delimiter="\t")}

@@ -12,7 +12,7 @@ from plm_scaling.train.position import Position
 
 
 @dataclass(frozen=True)
-class Machine:
+class Hardware:
     """What a run trains on; the same in every process."""
 
     device: str
@@ -24,9 +24,9 @@ class Machine:
     """Of all the layout's devices together."""
 
     @classmethod
-    def of(cls, process: Process) -> "Machine":
+    def of(cls, process: Process) -> "Hardware":
         """Ask the device; the number of hosts is agreed on by all processes."""
-        hosts = round(process.total(float(process.place.local_rank == 0))[0])
+        hosts = round(process.total(float(process.rendezvous.local_rank == 0))[0])
         if process.device.type != "cuda":
             return cls("cpu", hosts, None, None)
         name = torch.cuda.get_device_name(process.device)
@@ -63,12 +63,12 @@ class Throughput:
     """`flops_per_second` as a share of the peak."""
 
     @classmethod
-    def of(cls, cell: Cell, position: Position, machine: Machine) -> "Throughput":
+    def of(cls, cell: Cell, position: Position, hardware: Hardware) -> "Throughput":
         """From the tokens and the time so far."""
         seconds = position.seconds or float("inf")
         rate = position.step * cell.batch_rows * cell.context_length / seconds
         exact = rate * cell.flops_exact / cell.tokens
-        peak = machine.peak_flops_per_second
+        peak = hardware.peak_flops_per_second
         return cls(
             tokens_per_second=round(rate, 1),
             unpadded_tokens_per_second=round(position.unpadded_tokens / seconds, 1),

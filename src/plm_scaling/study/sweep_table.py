@@ -1,0 +1,66 @@
+"""sweep.tsv: the cells of a sweep as a table."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from plm_scaling.common.errors import SweepError
+from plm_scaling.common.files import atomic
+from plm_scaling.study.cell import Cell
+
+_TEXT = {"objective", "recipe", "size", "corpus", "precision", "masking", "init_from"}
+_NEEDED = ("cell", "objective", "size", "n_params", "n_params_total", "tokens", "flops")
+_OPTIONAL = {"mask_ratio", "masking", "init_from", "source_flops", "unique_tokens_limit"}
+_JSON = ("mixture", "strata", "unique_tokens_limit")
+
+
+def write_sweep(cells: Mapping[str, Cell], out: Path) -> None:
+    """One row per cell, by id; missing values are empty, lists and mappings are JSON."""
+    with atomic(out) as temporary, temporary.open("w", newline="") as file:
+        names = ["cell", *(field.name for field in fields(Cell))]
+        writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        for name, cell in cells.items():
+            row = {"cell": name, **asdict(cell)}
+            as_json = {name: json.dumps(row[name]) for name in _JSON if row[name] is not None}
+            writer.writerow(row | as_json)
+
+
+def read_sweep(path: Path) -> dict[str, Cell]:
+    """Inverse of `write_sweep`, in the order of the table. Raises `SweepError`.
+
+    A fact of a cell for which the table of an earlier version has no column is None.
+    """
+    try:
+        with path.open(newline="") as file:
+            table = csv.DictReader(file, delimiter="\t")
+            rows, header = list(table), table.fieldnames or ()
+    except FileNotFoundError:
+        raise _unusable(path, "no such sweep") from None
+    if missing := [name for name in _NEEDED if name not in header]:
+        raise _unusable(path, f"column(s) missing: {', '.join(missing)}")
+    if not rows:
+        raise _unusable(path, "no cell in it")
+    try:
+        return {row["cell"]: _parse(row) for row in rows}
+    except ValueError as error:
+        raise _unusable(path, str(error)) from error
+
+
+def _parse(row: dict[str, str]) -> Cell:
+    values: dict[str, Any] = {field.name: None for field in fields(Cell)}
+    for name in values.keys() & row.keys():
+        text = row[name] or ""  # None in a line with too few fields
+        try:
+            if text or name not in _OPTIONAL:
+                values[name] = text if name in _TEXT else json.loads(text)
+        except ValueError:
+            raise ValueError(f"cell {row['cell']}, column {name}: '{text}' is no value") from None
+    return Cell(**values)
+
+
+def _unusable(path: Path, problem: str) -> SweepError:
+    return SweepError(f"{path}: {problem}; write it again with `snakemake plan`")
