@@ -88,7 +88,7 @@ class Sweep(Block):
     own, 80 % by <mask>, 10 % by a random residue, 10 % kept (probably the study's, see
     docs/training.md). span: in spans, by <mask>."""
     seeds: Annotated[list[Count], Field(min_length=1)]
-    """One cell per seed; a seed sets initial weights, data order and masks."""
+    """One cell per seed; it sets initial weights and masks (the data order follows from `seed`)."""
     extra: list[Extra]
     """Single cells beside the grid; [] for none."""
     transfer: list[Transfer]
