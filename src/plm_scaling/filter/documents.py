@@ -70,7 +70,7 @@ def select_documents(pool: Path, valid_fraction: float, seed: int, out: Path) ->
 
 
 def draw(digests: np.ndarray, seed: int) -> np.ndarray:
-    """A number in [0, 1) per document, from its digest (uint64) and `seed` alone.
+    """A number in [0, 1) per document, from only its digest (uint64) and `seed`.
 
     The finaliser of SplitMix64 (Steele, Lea and Flood 2014): the top bits of a digest say in which
     part a document lies, and must not say whether it is held out.
