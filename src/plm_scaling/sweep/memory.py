@@ -167,7 +167,7 @@ def _layer_bytes(cell: Cell, layout: Layout) -> float:
 
     In units of d: inputs of both norms and of the two matrices that follow them (whole in each
     process without sequence parallelism); queries, keys and values, the first two once more as the
-    rotary angles turned them, the output of attention; in `prenorm` also queries, keys and values
+    rotary angles rotated them, the output of attention; in `prenorm` also queries, keys and values
     before QK norm. In units of f: both halves of the first matrix' output, their product, and on
     CPUs the activation of the first half, which the compiled kernel of GPUs computes again.
     """

@@ -8,7 +8,7 @@ from torch.nn.functional import gelu, silu
 
 from plm_scaling.train.model.attention import grouped_attention
 from plm_scaling.train.model.functions import GatedActivation, RmsNorm, RotaryAttention
-from plm_scaling.train.model.fused import _gated, turned
+from plm_scaling.train.model.fused import _gated, rotated
 from plm_scaling.train.model.segments import Segments
 
 HEADS, CHANNELS = 2, 6
@@ -74,7 +74,7 @@ def test_attention_is_that_of_each_segment_by_itself(causal):
     expected = expected_attention(qkv, found, starts, lengths, causal)
     same(RotaryAttention.apply(qkv, found, causal), expected, qkv)
     # What CUDA takes where its kernel for all segments cannot be used.
-    q, k, v = turned.plain(qkv, *found.rotary(CHANNELS, qkv.dtype))
+    q, k, v = rotated.plain(qkv, *found.rotary(CHANNELS, qkv.dtype))
     same(grouped_attention(q, k, v, found, causal), expected, qkv)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from plm_scaling.train.model.functions import RotaryAttention
-from plm_scaling.train.model.fused import turned
+from plm_scaling.train.model.fused import rotated
 from plm_scaling.train.model.segments import Segments
 
 
@@ -37,7 +37,7 @@ class SegmentAttention(MegatronModule):
         if qkv.is_cpu:
             attended: Tensor = RotaryAttention.apply(qkv, segments, self.causal)
             return attended
-        q, k, v = turned(qkv, *segments.rotary(qkv.shape[-1], qkv.dtype))
+        q, k, v = rotated(qkv, *segments.rotary(qkv.shape[-1], qkv.dtype))
         varlen = varlen_attention(self.causal) if qkv.dtype != torch.float32 else None
         if varlen is None:
             return grouped_attention(q, k, v, segments, self.causal)

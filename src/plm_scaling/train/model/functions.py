@@ -73,8 +73,8 @@ class RotaryAttention(torch.autograd.Function):
     def forward(ctx: Any, qkv: Tensor, segments: Segments, causal: bool) -> Tensor:
         """[tokens, heads, 3, channels] → [tokens, heads, channels]."""
         cos, sin = segments.rotary(qkv.shape[-1], qkv.dtype)
-        turned = rotate(qkv[:, :, :2], cos, sin, torch.empty_like(qkv[:, :, :2]))
-        q, k, v = turned[:, :, 0], turned[:, :, 1], qkv[:, :, 2]
+        rotated = rotate(qkv[:, :, :2], cos, sin, torch.empty_like(qkv[:, :, :2]))
+        q, k, v = rotated[:, :, 0], rotated[:, :, 1], qkv[:, :, 2]
         out = torch.empty_like(v, memory_format=torch.contiguous_format)
         sums = []
         for group in _groups(segments, q, k, v, out):
@@ -93,9 +93,9 @@ class RotaryAttention(torch.autograd.Function):
         q, k, v, out, *sums = ctx.saved_tensors
         segments = ctx.segments
         tokens, heads, channels = v.shape
-        turned = v.new_empty(tokens, heads, 2, channels)
+        rotated = v.new_empty(tokens, heads, 2, channels)
         result = v.new_empty(tokens, heads, 3, channels)
-        of = (turned[:, :, 0], turned[:, :, 1], result[:, :, 2])
+        of = (rotated[:, :, 0], rotated[:, :, 1], result[:, :, 2])
         for log_sum, group in zip(
             sums, _groups(segments, gradient, q, k, v, out, *of), strict=True
         ):
@@ -105,7 +105,7 @@ class RotaryAttention(torch.autograd.Function):
             for place, values in zip(group[5:], gradients, strict=True):
                 place.copy_(values)
         cos, sin = segments.rotary(channels, v.dtype)
-        rotate(turned, cos, sin, result[:, :, :2], backwards=True)
+        rotate(rotated, cos, sin, result[:, :, :2], backwards=True)
         return result, None, None
 
 

@@ -55,9 +55,9 @@ def _gated(gate_up: Tensor, activation: str) -> Tensor:
 
 
 @Compiled
-def turned(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def rotated(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values [tokens, heads, channels] of [tokens, heads, 3, channels], the first
-    two turned by the rotary angles (see `Segments.rotary`), the last a copy: a view would keep all
+    two rotated by the rotary angles (see `Segments.rotary`), the last a copy: a view would keep all
     of `qkv` in memory.
     """
     qk = qkv[:, :, :2]

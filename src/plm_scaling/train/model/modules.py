@@ -15,7 +15,7 @@ from torch.nn.functional import linear, rms_norm
 
 from plm_scaling.train.model.attention import SegmentAttention
 from plm_scaling.train.model.functions import RmsNorm
-from plm_scaling.train.model.fused import turned
+from plm_scaling.train.model.fused import rotated
 from plm_scaling.train.model.segments import Segments
 
 
@@ -115,7 +115,7 @@ def _transformer_engine() -> Parts:
         """With rotary positions, as `SegmentAttention`."""
 
         def forward(self, qkv: Tensor, segments: Segments) -> Tensor:
-            q, k, v = turned(qkv, *segments.rotary(qkv.shape[-1], qkv.dtype))
+            q, k, v = rotated(qkv, *segments.rotary(qkv.shape[-1], qkv.dtype))
             packed = PackedSeqParams(
                 qkv_format="thd",
                 cu_seqlens_q=segments.edges,
