@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 UNWANTED = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -88,11 +89,17 @@ def test_wheel_of_the_source_archive_is_the_same(tree, wheel):
     assert zipfile.ZipFile(rebuilt).namelist() == zipfile.ZipFile(wheel).namelist()
 
 
-def test_metadata_names_licence_and_authors(wheel):
+def test_metadata_names_licence_and_authors_as_the_citation_does(wheel):
     archive = zipfile.ZipFile(wheel)
     (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
     metadata = archive.read(name).decode()
-    for line in ("License-Expression: MIT", "Author: the plm-scaling authors"):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    (author,) = citation["authors"]
+    for line in (
+        f"Version: {citation['version']}",
+        f"License-Expression: {citation['license']}",
+        f"Author: {author['name']}",
+    ):
         assert f"\n{line}\n" in metadata
     assert any(name.endswith("/licenses/LICENSE") for name in archive.namelist())
 
