@@ -1,4 +1,4 @@
-"""Throughput of the data path on one core, beside the limits of the machine and other tools.
+"""Throughput of the data path on one core, compared with the limits of the machine and other tools.
 
 OMP_NUM_THREADS=1 python benchmarks/data_path.py --scratch FOLDER --out TABLE.md \
     [--megabytes 100] [--rounds 5] [--tokenizers-python VENV/bin/python]

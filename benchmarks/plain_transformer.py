@@ -27,7 +27,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         rows, length, width = x.shape
         q, k, v = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = (turned(norm(h), cos, sin) for norm, h in ((self.q_norm, q), (self.k_norm, k)))
+        q, k = (rotated(norm(h), cos, sin) for norm, h in ((self.q_norm, q), (self.k_norm, k)))
         attended = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.out(attended.transpose(1, 2).reshape(rows, length, width))
 
@@ -79,7 +79,7 @@ class PlainTransformer(nn.Module):
         return functional.linear(self.final_norm(x), self.embedding.weight)
 
 
-def turned(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions: the two halves of the channels turned by the position's angle."""
+def rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions: the two halves of the channels rotated by the position's angle."""
     first, second = states.chunk(2, -1)
     return states * cos + torch.cat((-second, first), -1) * sin

@@ -1,4 +1,4 @@
-"""What planning a study costs: Snakemake's dry run of many cells, beside a bare workflow's.
+"""What planning a study costs: Snakemake's dry run of many cells, compared with a bare workflow's.
 
 python benchmarks/planning.py --work FOLDER [--seeds 1 17 170] [--modes silent counts all]
 

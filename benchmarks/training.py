@@ -1,4 +1,4 @@
-"""Training steps of the engine beside those of a transformer written by hand in plain PyTorch.
+"""Training steps of the engine, and of a transformer written by hand in plain PyTorch.
 
 OMP_NUM_THREADS=1 python benchmarks/training.py --rounds 7 --out TABLE.md
 

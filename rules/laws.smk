@@ -1,4 +1,4 @@
-"""Fit every law to every objective, and draw: from a runs table alone, without data or models."""
+"""Fit every law to every objective, and draw: from only a runs table, without data or models."""
 
 from plm_scaling.figures import STAGE_VERSION as FIGURES_VERSION
 from plm_scaling.laws import STAGE_VERSION as LAWS_VERSION

@@ -94,7 +94,7 @@ rule fit_published_law:
         bootstrap=CONFIG.laws.bootstrap,
         level=CONFIG.laws.level,
         huber_delta=CONFIG.laws.huber_delta,
-        held_out_above=1.2e21,  # beyond the IsoFLOP budgets: a few dear runs are predicted
+        held_out_above=1.2e21,  # beyond the IsoFLOP budgets: the few runs of largest compute are predicted
         seed=CONFIG.seed,
         stage=LAWS_VERSION,
     shell:

@@ -20,7 +20,7 @@ rule record_config:
         "../envs/analysis.yaml"
     params:
         script=script("record_config"),
-        # Another machine alone records nothing anew: it is `computed` that runs the rule again.
+        # Another machine is no reason to record again: it is `computed` that runs the rule again.
         config=lambda wildcards, threads: CONFIG.model_dump_json(),
         computed=computed(),
     shell:

@@ -1,4 +1,4 @@
-"""Write the report on the study's published logs, and the table of its constants beside it.
+"""Write the report on the study's published logs, and the table of its constants next to it.
 
 python scripts/make_published_report.py --runs results/published/runs.csv \
     --curves results/published/curves.parquet --audit results/published/audit.csv \

@@ -1,11 +1,11 @@
-"""Train one cell of the sweep, or go on with it from its last checkpoint.
+"""Train one cell of the sweep, or resume it from its last checkpoint.
 
 python scripts/train_cell.py --cell '{"objective": "clm", …}' --layout '{"backend": "cpu", …}'
 --manifest data/demo/tokens/manifest.json --threads 1 --checkpoint-seconds 60 --out
 results/demo/runs/CELL/result.json
 
 A layout of several processes is started with torchrun or srun. On SIGTERM, SIGUSR1 or SIGUSR2 a
-checkpoint is saved after the running step, and the exit code is 75: run it again to go on.
+checkpoint is saved after the running step, and the exit code is 75: run it again to resume.
 """
 
 import argparse

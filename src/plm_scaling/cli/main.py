@@ -40,7 +40,7 @@ def main() -> None:
     plan = commands.add_parser("plan", help="what to train with a given compute, and its cost")
     plan.add_argument("--flops", type=float, required=True, help="6·N·D to spend, such as 1e21")
     plan.add_argument("--objective", choices=("clm", "mlm"), required=True)
-    plan.add_argument("--unique-tokens", type=float, help="tokens at hand; beyond, they repeat")
+    plan.add_argument("--unique-tokens", type=float, help="tokens available; beyond, they repeat")
     plan.add_argument("--laws", type=Path, help="folder of law files (default: the study's)")
     plan.add_argument("--gpu", default="H100", help="for the hours (default H100)")
     plan.add_argument(
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def show_status(results: list[Path]) -> None:
-    """Print the table of each sweep, from its files, while a run goes on or after; what Slurm has
+    """Print the table of each sweep, from its files, during a run or after it; what Slurm has
     in its queue; and why jobs of the last run failed.
 
     Neither a Slurm that does not answer nor a sweep that is still to be planned hides the rest.

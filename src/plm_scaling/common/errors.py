@@ -1,12 +1,12 @@
 """One exception class per area.
 
 Every message says what is wrong, where (file, record, key or line) and what to do. Programs print
-the message alone and exit with 1; the traceback goes to the log (see `plm_scaling.common.program`).
+only the message and exit with 1; the traceback goes to the log (see `plm_scaling.common.program`).
 """
 
 
 class PlmScalingError(Exception):
-    """Base of every error that a user can mend."""
+    """Base of every error that a user can fix."""
 
 
 class LockError(PlmScalingError):

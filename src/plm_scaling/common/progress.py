@@ -67,7 +67,7 @@ def short_count(value: float) -> str:
 
 
 def short_time(seconds: float) -> str:
-    """3725 → '1:02:05', 65 → '1:05'; '?' when not finite."""
+    """3725 → '1:02:05', 65 → '1:05'; '?' when non-finite."""
     if not seconds < float("inf"):
         return "?"
     minutes, second = divmod(round(seconds), 60)

@@ -29,7 +29,7 @@ class LayoutBlock(Block):
 
 class Machine(Block):
     """Where the study is trained. It decides how cells are divided over processes, what they ask of
-    a scheduler and what the bill says, and changes results by rounding alone: no cell is trained
+    a scheduler and what the bill says, and changes results only by rounding: no cell is trained
     again when it changes. A site overrides it with a file of its own, as a second --configfile."""
 
     backend: Backend

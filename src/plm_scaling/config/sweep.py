@@ -14,7 +14,7 @@ Precision = Literal["bf16", "fp32"]
 
 
 class ShapeBlock(Block):
-    """A transformer shape beside the study's grid."""
+    """A transformer shape besides those of the study's grid."""
 
     layers: Count
     """Transformer layers."""
@@ -36,7 +36,7 @@ class ShapeBlock(Block):
 
 
 class Extra(Block):
-    """A single cell beside the grid, such as a validation run of a law."""
+    """A single cell outside the grid, such as a validation run of a law."""
 
     objective: Objective
     """clm or mlm."""
@@ -55,7 +55,7 @@ class Transfer(Extra):
     come from: same corpus, recipe and size. Both are trained; either may be one of the grid."""
 
     flops: Positive
-    """Compute budget of the cell alone, 6·N·D FLOPs."""
+    """Compute budget of the cell itself, 6·N·D FLOPs."""
     source_flops: Positive
     """Compute budget of the cell that it starts from."""
 
@@ -88,13 +88,13 @@ class Sweep(Block):
     own, 80 % by <mask>, 10 % by a random residue, 10 % kept (probably the study's, see
     docs/training.md). span: in spans, by <mask>."""
     seeds: Annotated[list[Count], Field(min_length=1)]
-    """One cell per seed; a seed sets initial weights, data order and masks."""
+    """One cell per seed; it sets initial weights and masks (the data order follows from `seed`)."""
     extra: list[Extra]
-    """Single cells beside the grid; [] for none."""
+    """Single cells outside the grid; [] for none."""
     transfer: list[Transfer]
-    """Cells that start from the other objective's weights, with a fresh optimizer and a schedule of
-    their own; [] for none. The law `transfer` compares each with a cell from scratch of the same
-    objective, corpus, recipe, size and flops, in the grid or in `extra`."""
+    """Cells that start from the other objective's weights, with a fresh optimizer and a
+    learning-rate schedule of their own; [] for none. The law `transfer` compares each with a cell
+    from scratch of the same objective, corpus, recipe, size and flops, in the grid or `extra`."""
 
 
 class FromSize(Block):
@@ -144,11 +144,11 @@ class Training(Block):
     """Wall time between checkpoints; a killed cell loses at most this much."""
     divergence_loss: Positive
     """A cell whose validation loss (nats/token) is above this after warm-up has diverged, as has
-    one whose validation loss is not finite."""
+    one whose validation loss is non-finite."""
     spike_loss: Positive
     """A training step is skipped when its loss (nats/token) is further than this above the running
-    mean, or when its loss or gradient is not finite: weights and AdamW stay as they are, and the
-    run goes on with the next batch."""
+    mean, or when its loss or gradient is non-finite: weights and AdamW stay as they are, and the
+    run continues with the next batch."""
     max_skipped_steps: Annotated[int, Field(ge=0)]
     """Skipped steps that a cell may have; one more, and it has diverged."""
 

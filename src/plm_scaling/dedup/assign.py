@@ -79,7 +79,7 @@ def assign(
 
 
 def draw(digests: np.ndarray, drawing: Drawing) -> np.ndarray:
-    """Codes (int8) of valid, reference or train, from the digests (uint64) and the seed alone."""
+    """Codes (int8) of valid, reference or train, from only the digests (uint64) and the seed."""
     number = uniform(digests, drawing.seed)
     code = np.full(len(digests), CODE[TRAIN], np.int8)
     code[number < drawing.valid_fraction + drawing.reference_fraction] = CODE[REFERENCE]

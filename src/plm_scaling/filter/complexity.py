@@ -1,4 +1,4 @@
-"""What is measured of a sequence beside its perplexity: unknown residues and repetitiveness."""
+"""What is measured of a sequence besides its perplexity: unknown residues and repetitiveness."""
 
 import numpy as np
 

@@ -67,7 +67,7 @@ def select_documents(pool: Path, valid_fraction: float, seed: int, out: Path) ->
 
 
 def draw(digests: np.ndarray, seed: int) -> np.ndarray:
-    """A number in [0, 1) per document, from its digest (uint64) and `seed` alone.
+    """A number in [0, 1) per document, from only its digest (uint64) and `seed`.
 
     Hashed: the top bits of a digest say in which
     part a document lies, and must not say whether it is held out.

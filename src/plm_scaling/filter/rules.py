@@ -1,4 +1,4 @@
-"""Rules that look at one sequence alone, and the order of verdicts."""
+"""Rules that look at one sequence at a time, and the order of verdicts."""
 
 from dataclasses import dataclass
 

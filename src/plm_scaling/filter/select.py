@@ -88,7 +88,7 @@ def select_sequences(
     are not filtered too), thresholds.json, counts.tsv, totals.json, and the tables of the figures:
     perplexity.tsv, examples.tsv and overlap.tsv (which runs MMseqs2). counts.tsv counts the first
     records of representatives, as the split does; `handled:redundant` are the near-duplicates and
-    exact copies in training that pass, beside them.
+    exact copies in training that pass, in addition.
     """
     rules = Rules(min_length, max_length, max_unknown_fraction, min_distinct_3mer_ratio)
     low, high = check_quantiles(perplexity_quantiles)
@@ -163,7 +163,7 @@ def _count(parts: ScoreParts, rules: Rules, bins: LengthBins) -> Histograms:
 
 
 def _perplexity(part: PartScores, bins: LengthBins, limits: list[list[Limits]]) -> np.ndarray:
-    """Verdict (int8, place in `REASONS`) of the perplexity rule alone on each sequence.
+    """Verdict (int8, place in `REASONS`) of only the perplexity rule on each sequence.
 
     Held-out sequences, and those about which the model says nothing, pass.
     """

@@ -48,7 +48,7 @@ class Scorer:
     """Scores with the model of a run; `fast` as above.
 
     Sequences of nearly equal length share a batch, one to a row; a score depends on its neighbours
-    by rounding alone. One longer than the context is read in overlapping windows (`windows`). The
+    only by rounding. One longer than the context is read in overlapping windows (`windows`). The
     end of the sequence is no residue and has no score.
     """
 

@@ -146,7 +146,7 @@ class Steps:
         try:
             yield
         except (DedupError, OSError) as error:
-            kept = f"What was finished is kept in {self.folder}: run again to go on from there"
+            kept = f"What was finished is kept in {self.folder}: run again to resume from there"
             free = self.resources.free_space(self.folder)
             if isinstance(error, OSError):
                 if error.errno not in _DISK_FULL:

@@ -16,7 +16,7 @@ from plm_scaling.common.errors import DedupError
 logger = logging.getLogger("plm_scaling")
 
 PINNED_RELEASE = 18
-# Builds that print their commit alone.
+# Builds that print only their commit.
 COMMITS = {"8cc5ce367b5638c4306c2d7cfc652dd099a4643f": "18-8cc5c"}
 LAST_LINES = 15
 INSTALL_HINT = (

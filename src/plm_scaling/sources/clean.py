@@ -50,7 +50,7 @@ def clean_source(
 
     `out` gets a FASTA file per part (a power of two of them; two lines per record, `>id` and the
     residues in upper case or, of source code, the document with `\\r` for line ends), counts.tsv
-    and rejected.parquet. Lower case, Windows line ends and a `*` at the end are mended and
+    and rejected.parquet. Lower case, Windows line ends and a `*` at the end are fixed and
     counted. The second record of an id is rejected. Raises `SourceError` if the raw file is missing
     or damaged, or more than `max_rejected_fraction` of its records are rejected, naming the first.
     """
@@ -143,7 +143,7 @@ def _rejected_table(rejected: list[Rejected]) -> pa.Table:
 def _without(records: Records, positions: list[int]) -> Records:
     """The batch with the records at `positions` rejected because their ids came before.
 
-    What was mended in them stays counted.
+    What was fixed in them stays counted.
     """
     if not positions:
         return records
@@ -182,7 +182,7 @@ def _report(cleaned: _Cleaned) -> None:
     counts, source = cleaned.counts, cleaned.source
     sequences, residues = counts.get(source, "kept")
     notes = []
-    for title, wanted in (("mended", True), ("rejected", False)):
+    for title, wanted in (("fixed", True), ("rejected", False)):
         reasons = [
             f"{counts.get(source, reason)[0]} {reason.removeprefix('handled:').replace('_', ' ')}"
             for reason in counts.reasons(source)

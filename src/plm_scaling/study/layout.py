@@ -16,7 +16,7 @@ _COUNTS = ("tensor", "pipeline", "data", "micro_batch_rows")
 class Layout:
     """Model and batch over `processes` = tensor · pipeline · data processes.
 
-    It changes speed and memory, and results by rounding alone, so it is no part of a cell.
+    It changes speed and memory, and results only by rounding, so it is no part of a cell.
     """
 
     backend: str
@@ -83,7 +83,7 @@ def _problems(cell: Cell, layout: Layout) -> Iterator[str]:
     if layout.backend == "cpu" and (layout.pipeline > 1 or layout.recompute == "full"):
         yield "the cpu backend has neither pipeline > 1 nor recompute full"
     if layout.backend == "cpu" and cell.precision != "fp32":
-        yield "the cpu backend trains in fp32 alone (training.precision)"
+        yield "the cpu backend trains only in fp32 (training.precision)"
     divided = {"heads": cell.heads, "ffn": cell.ffn, "the vocabulary": VOCABULARY_SIZE}
     if layout.sequence_parallel:
         divided["the context length"] = cell.context_length

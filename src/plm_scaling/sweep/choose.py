@@ -32,7 +32,7 @@ WHOLE: dict[str, Any] = {
 
 
 def choose_layouts(cells: Iterable[Cell], machine: Machine) -> list[Layout]:
-    """`choose_layout` of each cell, worked out once for those that differ in their seed alone.
+    """`choose_layout` of each cell, worked out once for those that differ only in their seed.
 
     They are neighbours in a sweep.
     """
@@ -91,9 +91,9 @@ def _cpu_layout(cell: Cell, machine: Machine, given: dict[str, Any]) -> Layout:
 def _gpu_counts(cell: Cell, machine: Machine, given: dict[str, Any]) -> list[int]:
     """Numbers of GPUs that a cell may take: up to a node, then whole nodes.
 
-    Only those that replicas alone could share the batch on, lest a model be divided in three for
-    the sake of three GPUs; unless the nodes are such that none of them is a whole node, or
-    `machine.layouts` says how to divide.
+    Only those on which pure data parallelism could share the batch, so that no model is divided in
+    three for the sake of three GPUs; unless the nodes are such that none of them is a whole node,
+    or `machine.layouts` says how to divide.
     """
     node, most = machine.gpus_per_node, machine.max_gpus
     counts = [*range(1, min(node, most) + 1), *range(2 * node, most + 1, node)]

@@ -1,7 +1,7 @@
 """Memory of one training process, by what it is for.
 
 What autograd keeps for the backward pass is counted tensor by tensor (a test compares it with what
-PyTorch saves); docs/training.md has the estimate beside measured runs.
+PyTorch saves); docs/training.md compares the estimate with measured runs.
 """
 
 from dataclasses import dataclass, fields
@@ -66,7 +66,7 @@ def process_memory(cell: Cell, layout: Layout) -> Memory:
 
 
 def checkpoint_bytes(cell: Cell, layout: Layout) -> float:
-    """Main memory that a checkpoint takes in each process of the cuda backend, beside all else.
+    """Main memory that a checkpoint takes in each process of the cuda backend, on top of the rest.
 
     AdamW's state, fp32 weights and two moments, is gathered from all replicas in each of them, to
     be written by one; on reading each has it whole, too. On the way there are three more copies of
@@ -167,7 +167,7 @@ def _layer_bytes(cell: Cell, layout: Layout) -> float:
 
     In units of d: inputs of both norms and of the two matrices that follow them (whole in each
     process without sequence parallelism); queries, keys and values, the first two once more as the
-    rotary angles turned them, the output of attention; in `prenorm` also queries, keys and values
+    rotary angles rotated them, the output of attention; in `prenorm` also queries, keys and values
     before QK norm. In units of f: both halves of the first matrix' output, their product, and on
     CPUs the activation of the first half, which the compiled kernel of GPUs computes again.
     """

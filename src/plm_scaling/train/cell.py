@@ -47,7 +47,7 @@ def train_cell(
     """Train the cell given as JSON on the corpus of `manifest`; write `out` (result.json) last.
 
     Every process of `layout` (JSON) calls this. curve.csv and checkpoints/ grow beside `out`.
-    Killed at any moment and started again, in this layout or another, the cell goes on from its
+    Killed at any moment and started again, in this layout or another, the cell resumes from its
     last checkpoint; in the same layout (on CPUs) it ends with the same losses, bit by bit. Asked
     to stop by a signal (see `plm_scaling.train.stop`), it saves a checkpoint after the running step
     and exits with 75. A cell that diverges is a result too.
@@ -72,7 +72,7 @@ def train_cell(
         if corpus.context_length != spec.context_length:
             raise TrainError(
                 f"{manifest}: rows of {corpus.context_length} tokens, but cell {spec.cell} has "
-                f"context length {spec.context_length}; make the tokens anew"
+                f"context length {spec.context_length}; make the tokens again"
             )
         run = _Training(spec, corpus, out, process)
         run.begin(init_from)

@@ -23,7 +23,7 @@ class HeldOut:
     """The held-out rows as batches that belong to groups.
 
     A group is the rows of one source in one split, `names[i]` is `{split}/{source}`. A source with
-    few rows has a second group of the same name with rows that count for it alone: `in_split[i]` is
+    few rows has a second group of the same name with rows that count only for it: `in_split[i]` is
     False there. With each batch goes the group of each of its rows, int64 (rows,).
     """
 
@@ -53,8 +53,8 @@ class HeldOut:
 def held_out(corpus: TokenCorpus, cell: Cell) -> HeldOut:
     """The held-out sets of the data: valid, ood where there is one, and each source of both.
 
-    `valid` is a sample of `cell.valid_rows` rows, `ood` one of at most as many. The rows depend on
-    the data and `data_seed` alone, MLM masks on a row's place besides, so that every run of a study
+    `valid` is a sample of `cell.valid_rows` rows, `ood` one of at most as many. The rows depend
+    only on the data and `data_seed`, MLM masks also on a row's place, so that every run of a study
     is evaluated on the same tasks. Raises `TokenError` when there are too few rows.
     """
     names: list[str] = []

@@ -44,5 +44,5 @@ def check_source(cell: Cell, path: Path | None) -> None:
     if different:
         raise TrainError(
             f"cell {cell.cell} and its source {source.cell} differ in {', '.join(different)}: "
-            "weights fit the same model alone"
+            "weights fit only the same model"
         )

@@ -62,7 +62,7 @@ class Loop:
         """Train to the last step, or until the run has diverged or is asked to stop.
 
         A request is heeded after the running step, before an evaluation that may be due: that is
-        made up for when the run goes on.
+        made up for when the run resumes.
         """
         position, steps = self.position, self.cell.steps
         saved = time.monotonic()

@@ -24,14 +24,14 @@ class Position:
     losses: list[float] = field(default_factory=list)
     """The finite losses on `valid` (nats/token), one per evaluation."""
     held_out: dict[str, float | None] = field(default_factory=dict)
-    """The last loss on each held-out set (nats/token); None if it was not finite."""
+    """The last loss on each held-out set (nats/token); None if it was non-finite."""
     interval: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Of the steps since the last evaluation that were not skipped: their number, the sum of their
     losses and that of their gradient norms."""
     mean_loss: float = 0.0
     mean_steps: int = 0
     skipped: list[dict[str, Any]] = field(default_factory=list)
-    """Step, loss and gradient norm of each skipped step; what is not finite as text."""
+    """Step, loss and gradient norm of each skipped step; non-finite values as text."""
     unpadded_tokens: int = 0
     seconds: float = 0.0
     """Time of all training steps, without evaluations and checkpoints."""

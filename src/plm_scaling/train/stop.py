@@ -1,4 +1,4 @@
-"""Being asked to stop: the step is finished and a checkpoint saved; run again, it goes on."""
+"""Being asked to stop: the step is finished and a checkpoint saved; run again, it resumes."""
 
 import math
 import signal
@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Not 0, so that the job counts as not done.
 EXIT_STOPPED = 75
 
-# Kept free before the end of a Slurm job, beside a step and two checkpoints or evaluations.
+# Kept free before the end of a Slurm job, in addition to a step and two checkpoints or evaluations.
 MARGIN_SECONDS = 15.0
 
 

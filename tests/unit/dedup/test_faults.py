@@ -167,7 +167,7 @@ def assert_full(returncode: int, stderr: str) -> None:
     assert stderr.count("error:") == 1
     assert "no space is left for step" in stderr
     assert "free on the disk of" in stderr
-    assert "run again to go on from there" in stderr
+    assert "run again to resume from there" in stderr
     assert "Traceback" not in stderr
 
 

@@ -152,7 +152,7 @@ def test_cell_refuses_rows_of_another_length(cell, manifest, tmp_path):
 
 
 def test_cell_refuses_bf16_on_the_cpu(cell, manifest, tmp_path):
-    with pytest.raises(SweepError, match=r"fp32 alone \(training\.precision\)"):
+    with pytest.raises(SweepError, match=r"only in fp32 \(training\.precision\)"):
         trained(dataclasses.replace(cell, precision="bf16"), manifest, tmp_path)
 
 

@@ -184,7 +184,7 @@ def test_without_an_intact_checkpoint_training_starts_anew_with_a_warning(tmp_pa
     for path in tmp_path.glob("step-*/common.pt"):
         cut(path)
     assert load(tmp_path) == 0
-    assert "no intact checkpoint: training starts anew" in caplog.text
+    assert "no intact checkpoint: training restarts from scratch" in caplog.text
     assert names(tmp_path) == [
         "step-000000001.damaged",
         "step-000000002.damaged",

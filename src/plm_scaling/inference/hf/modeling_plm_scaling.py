@@ -29,10 +29,10 @@ def rotary_angles(positions: Tensor, channels: int, base: float) -> tuple[Tensor
 
 
 def rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Queries or keys [rows, heads, length, channels], turned by their positions."""
+    """Queries or keys [rows, heads, length, channels], rotated by their positions."""
     first, second = states.chunk(2, dim=-1)
-    turned = torch.cat((-second, first), dim=-1)
-    return states * cosine.to(states.dtype) + turned * sine.to(states.dtype)
+    rotated_half = torch.cat((-second, first), dim=-1)
+    return states * cosine.to(states.dtype) + rotated_half * sine.to(states.dtype)
 
 
 def visible_positions(

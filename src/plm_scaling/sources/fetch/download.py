@@ -1,8 +1,8 @@
-"""Download one address over http(s), going on after interruptions.
+"""Download one address over http(s), resuming after interruptions.
 
 What was received is kept in a `Partial`. A further attempt asks for the rest (Range) on condition
 that the file is still the same (If-Range). A server that ignores Range, or whose file has changed,
-sends the whole file, and the download starts again from its first byte.
+sends the whole file, and the download restarts from its first byte.
 """
 
 import logging
@@ -45,7 +45,7 @@ def download(
     """Bring `partial` to the whole file behind `url`, of `length` bytes if that is known.
 
     True if it was pieced together from several answers. `may_mix`: bytes that the server cannot
-    vouch for (from another address, or without a validator) may be gone on with, because a
+    vouch for (from another address, or without a validator) may be resumed from, because a
     checksum will tell. Raises `SourceError` naming
     address, status and bytes received when the address refuses or `MAX_ATTEMPTS` attempts in a row
     bring little.
@@ -65,7 +65,7 @@ def download(
 
 
 def _attempt(url: str, partial: Partial, length: int | None, label: str, may_mix: bool) -> bool:
-    """One request; True if it went on after bytes that were there."""
+    """One request; True if it resumed after bytes that were there."""
     origin = partial.origin()
     offset = partial.size
     headers = {"Accept-Encoding": "identity"}
@@ -104,7 +104,7 @@ def _attempt(url: str, partial: Partial, length: int | None, label: str, may_mix
             partial.restart(found)
             partial.check_space(found.length)
         else:
-            logger.info("[%s] going on after %sB", label, short_number(offset))
+            logger.info("[%s] resuming after %sB", label, short_number(offset))
         _receive(url, response, partial, found.length or length, label)
         return response.status == 206
 

@@ -1,4 +1,4 @@
-"""A download that is not finished: its bytes, and what a later attempt must know to go on."""
+"""A download that is not finished: its bytes, and what a later attempt must know to resume."""
 
 import errno
 import json
@@ -134,4 +134,4 @@ def _cannot_write(path: Path, error: OSError) -> WriteError:
     what = f"{path} cannot be written: {error.strerror or error}"
     if error.errno == errno.ENOSPC:
         return WriteError(f"{what}; make room and run again, what was received is kept")
-    return WriteError(f"{what}; mend that and run again")
+    return WriteError(f"{what}; fix that and run again")

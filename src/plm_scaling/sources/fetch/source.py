@@ -25,7 +25,7 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
     What it was compared with is recorded beside it (`raw_files`).
     A `file:` address is relative to the folder above the table's folder (the repository's root).
     What was received before an interruption or a kill lies beside `out` as `.NAME.part` and is
-    gone on with. Raises `SourceError` naming each address tried, its status and the bytes received,
+    resumed. Raises `SourceError` naming each address tried, its status and the bytes received,
     or what the disk lacks; `out` then does not exist or is what it was before. Raises `LockError`
     when another process is fetching it.
     """
@@ -60,7 +60,7 @@ def _fetch_to(
     partial = Partial(out)
     partial.check_space(expected.bytes)
     begun = partial.origin()
-    if begun is not None and begun.url in addresses:  # where a killed process was: go on there
+    if begun is not None and begun.url in addresses:  # where a killed process was: resume there
         addresses.sort(key=lambda address: address != begun.url)
     problems = []
     for address in addresses:

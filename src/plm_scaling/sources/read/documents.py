@@ -98,7 +98,7 @@ def _zip_files(path: Path) -> Iterator[tuple[str, int, BinaryIO]]:
 
 
 def _as_line(content: bytes) -> tuple[list[str], bytes, str | None]:
-    """What was mended, the document with `\\r` for line ends, and why it is rejected if it is."""
+    """What was fixed, the document with `\\r` for line ends, and why it is rejected if it is."""
     text = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", LINE_END)
     if len(content) > MAX_DOCUMENT_BYTES:
         return [], text, "too_long"

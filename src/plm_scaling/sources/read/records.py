@@ -20,7 +20,7 @@ class Records:
     """Consecutive records: `ids[i]` names `sequences[i]`, upper-case residues or a document.
 
     They are the records from number `first` on without those in `rejected`. `handled` maps what
-    was mended (lower_case, windows_line_ends, trailing_star) to the numbers of records and residues
+    was fixed (lower_case, windows_line_ends, trailing_star) to the numbers of records and residues
     concerned.
     """
 

@@ -1,4 +1,4 @@
-"""What is packed together: groups that depend on content alone, never on the number of parts.
+"""What is packed together: groups that depend only on content, never on the number of parts.
 
 The records of one split, source and stratum form a *place*. Its records are divided into a power
 of two of groups by the first bits of their digest, as many as its number of records over all parts

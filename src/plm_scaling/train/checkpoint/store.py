@@ -72,7 +72,7 @@ def load_checkpoint(
     called when there is something to read. A damaged checkpoint is moved aside and the one before
     it is taken. One of another cell, or by the other backend, is a `TrainError`; one of the same
     cell with other data or another `STAGE_VERSION` is superseded: the whole folder is moved aside
-    and training starts anew.
+    and training restarts from scratch.
     """
     paths = on_first(lambda: _newest_first(folder))
     for path in paths:
@@ -93,7 +93,7 @@ def load_checkpoint(
             aside = on_first(partial(_move_aside, folder, Path(f"{folder}-superseded")))
             same_data = record.identity["data_sha256"] == identity["data_sha256"]
             other = "by another version of the training" if same_data else "on other data"
-            _warn(f"{folder}: trained {other}; moved to {aside}, starting anew")
+            _warn(f"{folder}: trained {other}; moved to {aside}, restarting from scratch")
             return None
         if differing:
             before, now = record.identity.get("backend"), identity["backend"]
@@ -103,10 +103,10 @@ def load_checkpoint(
                 "to train it from the start"
             )
         if path != paths[0]:
-            _warn(f"going on from {path}, the newest that is intact")
+            _warn(f"resuming from {path}, the newest that is intact")
         return record.step, record.position, read_state(path, template(), set(record.files))
     if paths:
-        _warn(f"{folder} has no intact checkpoint: training starts anew")
+        _warn(f"{folder} has no intact checkpoint: training restarts from scratch")
     return None
 
 
@@ -190,7 +190,7 @@ def _cannot_write(folder: Path, step: int, needed: int, error: OSError) -> Train
         remedy = f"it takes {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free: make room there"
     return TrainError(
         f"{folder}: the checkpoint of step {step} cannot be written: {error.strerror or error}; "
-        f"{remedy} and run again, to go on from the checkpoint before it"
+        f"{remedy} and run again, to resume from the checkpoint before it"
     )
 
 

@@ -78,7 +78,7 @@ def read_state(folder: Path, state: dict[str, Any], files: set[str]) -> dict[str
 
 
 def _write_common(folder: Path, common: dict[str, Any]) -> dict[str, FileDigest]:
-    """What megatron-core's `load` expects beside the tensors."""
+    """What megatron-core's `load` expects besides the tensors."""
     buffer = io.BytesIO()
     torch.save(common, buffer)
     config = json.dumps(dataclasses.asdict(CheckpointingConfig("torch_dist", 1)))

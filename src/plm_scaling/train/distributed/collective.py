@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """Number of this process in the job; 0 where there is one alone."""
+    """Number of this process in the job; 0 where there is only one."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -48,7 +48,7 @@ def everywhere(action: Callable[[], T]) -> list[T]:
 
 
 def on_first(action: Callable[[], T]) -> T:
-    """Run `action` in the first process alone. Its result, or its error, in all of them."""
+    """Run `action` only in the first process. Its result, or its error, in all of them."""
     return everywhere(action if rank() == 0 else lambda: None)[0]  # type: ignore[return-value]
 
 

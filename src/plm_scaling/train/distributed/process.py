@@ -47,7 +47,7 @@ class Rendezvous:
                 env.get("MASTER_ADDR", "127.0.0.1"),
                 int(env.get("MASTER_PORT", 29500)),
             )
-        if "SLURM_STEP_NUM_TASKS" in env:  # set by srun alone, unlike SLURM_PROCID
+        if "SLURM_STEP_NUM_TASKS" in env:  # set only by srun, unlike SLURM_PROCID
             job = int(env.get("SLURM_JOB_ID", 0)) * 7 + int(env.get("SLURM_STEP_ID", 0))
             return cls(
                 int(env["SLURM_PROCID"]),
@@ -150,7 +150,7 @@ def _device(layout: Layout, rendezvous: Rendezvous) -> torch.device:
     if layout.backend == "cpu":
         return torch.device("cpu")
     found = torch.cuda.device_count()
-    # Slurm may show each process its own GPU alone.
+    # Slurm may show each process only its own GPU.
     index = 0 if found == 1 and "SLURM_STEP_NUM_TASKS" in os.environ else rendezvous.local_rank
     if index >= found:
         raise TrainError(

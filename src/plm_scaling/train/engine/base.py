@@ -29,7 +29,7 @@ class Step:
 
 
 def is_bad(loss: float, gradient_norm: float, loss_limit: float) -> bool:
-    """Whether a step is to be skipped: something is not finite, or the loss is above its limit."""
+    """Whether a step is to be skipped: something is non-finite, or the loss is above its limit."""
     return not (math.isfinite(loss) and math.isfinite(gradient_norm) and loss <= loss_limit)
 
 
@@ -46,8 +46,8 @@ class Engine(Protocol):
         """One optimizer step on the micro-batches of this replica.
 
         The gradient is that of the loss summed over all predicted tokens of all replicas, divided
-        by their number, so that it depends on the layout by rounding alone. A step whose loss is
-        above `loss_limit`, or whose loss or gradient norm is not finite, is skipped.
+        by their number, so that it depends on the layout only by rounding. A step whose loss is
+        above `loss_limit`, or whose loss or gradient norm is non-finite, is skipped.
         """
 
     def held_out_losses(self, held_out: HeldOut) -> dict[str, float]:

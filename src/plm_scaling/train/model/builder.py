@@ -68,7 +68,7 @@ def build_model(
             transformer_layer_spec=layers_of(config, causal=cell.objective == "clm"),
             vocab_size=VOCABULARY_SIZE,
             max_sequence_length=cell.context_length,
-            position_embedding_type="none",  # attention turns queries and keys itself
+            position_embedding_type="none",  # attention rotates queries and keys itself
             share_embeddings_and_output_weights=True,
             parallel_output=True,
             pre_process=parallel_state.is_pipeline_first_stage(),

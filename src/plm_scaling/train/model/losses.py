@@ -42,9 +42,9 @@ def output_losses(output: Tensor, batch: Batch) -> Tensor:
 def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy [tokens] in nats, float32, of logits [tokens, vocabulary or a part of it].
 
-    With a vocabulary this small, PyTorch's own function on float32 logits costs next to nothing
-    beside the layers, on CUDA too; megatron-core's fused one rounds gradients to bfloat16. A part
-    of the vocabulary (tensor parallelism) is summed with those of the other processes: three
+    With a vocabulary this small, PyTorch's own function on float32 logits costs little
+    compared with the layers, on CUDA too; megatron-core's fused one rounds gradients to bfloat16. A
+    part of the vocabulary (tensor parallelism) is summed with those of the other processes: three
     all-reduces, which would be a tenth of a small model's step if one process did them.
     """
     if logits.shape[-1] < VOCABULARY_SIZE:

@@ -103,7 +103,7 @@ def rotary_table(
 ) -> Tensor:
     """Cosines and, after them, sines of the rotary angles, [context_length, 2·channels].
 
-    Channels i and i + channels/2 are turned by position·10000^(−2i/channels) (Su et al. 2021,
+    Channels i and i + channels/2 are rotated by position·10000^(−2i/channels) (Su et al. 2021,
     arXiv:2104.09864, with the two halves of a head as pairs).
     """
     speeds = ROTARY_BASE ** (-torch.arange(0, channels, 2, dtype=torch.float32) / channels)
