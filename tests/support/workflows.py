@@ -50,13 +50,17 @@ class Workflow:
         self, *arguments: str, stdout: Any = subprocess.PIPE, stderr: Any = subprocess.PIPE
     ) -> subprocess.Popen[str]:
         """Snakemake, running."""
-        command = [sys.executable, "-m", "snakemake", *arguments, *self.how()]
+        command = [sys.executable, *self.program(), *arguments, *self.how()]
         command += ["--snakefile", self.root / "Snakefile"]
         command += ["--directory", self.folder, "--configfile", self.write_config()]
         return subprocess.Popen(
             [*map(str, command)], stdout=stdout, stderr=stderr, text=True,
             cwd=self.folder, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
+
+    def program(self) -> list[str | Path]:
+        """What Python runs."""
+        return ["-m", "snakemake"]
 
     def how(self) -> list[str | Path]:
         """Options that say where jobs run."""

@@ -55,7 +55,7 @@ def loaded(root, folder):
     (folder / "task.json").write_text(json.dumps(task))
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, root / "tests/hf_reader.py", folder / "task.json", folder / "found.npz"],
+        [sys.executable, root / "tests/support/hf_reader.py", folder / "task.json", folder / "found.npz"],
         env=environment | {"HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"},
         capture_output=True, text=True,
     )  # fmt: skip
