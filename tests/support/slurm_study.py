@@ -31,8 +31,8 @@ class SlurmWorkflow(Workflow):
 
     cell_resources: tuple[str, ...] = ("gpu=1", "mem_mb=1500", "runtime=5")
 
-    def program(self) -> list[str | Path]:
-        return [Path(eager_snakemake.__file__)]
+    def program(self) -> list[str]:
+        return [eager_snakemake.__file__]
 
     def how(self) -> list[str | Path]:
         each = ("deduplicate", "split_clusters", "check_contamination", "train_reference")
