@@ -1,6 +1,7 @@
 # make install   .venv/ with the locked versions
 # make demo      raw sequences to a fitted law and results/demo/report.html, about 17 minutes on two cores
 # make test      format, lint, types, unit tests and the whole pipeline, small
+# make test-long what of it is tried more often, or simulated hundreds of times
 #
 # On a machine without a GPU, where the default index would bring torch with gigabytes of CUDA
 # packages, point TORCH_INDEX to an index of CPU builds (PyTorch's installation page names it).
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' requirements.lock)
 
-.PHONY: install demo test docs format
+.PHONY: install demo test test-long lint pytest docs format
 
 install: $(VENV)/.installed
 
@@ -29,13 +30,24 @@ demo: install
 	@$(BIN)/snakemake --profile profiles/demo --cores $(CORES)
 	@$(BIN)/plm-scaling summary results/demo
 
+# One process more than cores: the tests with Slurm wait most of their time.
+PYTEST := $(BIN)/pytest --numprocesses $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
+
 test: install
+	@$(MAKE) --jobs 2 --no-print-directory lint pytest
+
+pytest: install
+	$(PYTEST) -m "not long"
+
+test-long: install
+	$(PYTEST) -m long
+
+lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
 docs: install
 	$(BIN)/python -m plm_scaling.config.document --config config.yaml > docs/config.md

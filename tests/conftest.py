@@ -1,13 +1,18 @@
 """Shared by all tests."""
 
+import os
 import signal
 from pathlib import Path
 
+# Tests run side by side on all cores: one thread each, also in the programs that they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
+from pipeline import finished, tiny_sources
 from published import published
 
-__all__ = ["published"]  # a fixture
+__all__ = ["finished", "published", "tiny_sources"]  # fixtures
 
 settings.register_profile("shared", deadline=None)  # machines are shared; no test times code
 settings.load_profile("shared")
@@ -25,6 +30,12 @@ def root() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest first, Slurm and whole pipelines; the others fill up what is left."""
-    longest = ["slurm", "workflow"]
-    items.sort(key=lambda item: (*longest, item.path.parent.name).index(item.path.parent.name))
+    """What takes longest first: Slurm, whole pipelines, files with slow tests."""
+    folders = ["slurm", "workflow"]
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        folder = item.path.parent.name
+        return (*folders, folder).index(folder), item.path not in slow
+
+    items.sort(key=place)

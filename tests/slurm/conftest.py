@@ -5,10 +5,8 @@ import subprocess
 import psutil
 import pytest
 from slurm_cluster import Cluster, reason_why_not, wait_until
-from slurm_study import LONG, SHORT, SlurmWorkflow
-from workflows import Workflow, take, tiny_config, write_sources
-
-SEQUENCES = 200  # per source
+from slurm_study import LONG, SHORT, SlurmWorkflow, forget_tables
+from workflows import copy_of
 
 
 @pytest.fixture(scope="module")
@@ -21,20 +19,16 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(root, tmp_path_factory):
-    """A study of three cells, run on this machine without Slurm."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    files = {}
-    for name in ("uniref_demo", "metagenome_demo"):
-        files[name] = folder / f"{name}.fasta.gz"
-        take(root / f"resources/demo/{name}.fasta.gz", SEQUENCES, files[name])
-    config = tiny_config(root, write_sources(folder, files))
+def undisturbed(finished, tmp_path_factory):
+    """The finished pipeline with another sweep, of three cells, run without Slurm."""
+    workflow = copy_of(finished, tmp_path_factory.mktemp("undisturbed"))
+    forget_tables(workflow)
+    config = workflow.config
     config["sweep"] |= {"objectives": ["clm"], "budgets_flops": [SHORT], "sizes": ["b", "c"]}
     cell = {"corpus": "demo", "recipe": "study", "objective": "clm", "size": "b"}
     config["sweep"]["extra"] = [cell | {"flops": LONG}]
     config["training"]["checkpoint_seconds"] = 1
     config["laws"]["fits"] = ["isoflop"]  # others ask for more runs
-    workflow = Workflow(root, folder, config)
     workflow.run()
     return workflow
 

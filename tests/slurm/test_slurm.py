@@ -1,6 +1,6 @@
 """The study through a real Slurm: undisturbed, and with each fault.
 
-Its tables are always those of a run without Slurm.
+Its tables, or the run of the one cell that is trained, are always those of a study without Slurm.
 """
 
 import re
@@ -11,7 +11,7 @@ import time
 
 import pytest
 from slurm_cluster import wait_until
-from slurm_study import LONG, SHORT, SlurmWorkflow, assert_same_tables, job_of
+from slurm_study import LONG, SHORT, SlurmWorkflow, assert_same_run, assert_same_tables, job_of
 from workflows import checkout
 
 from plm_scaling.mmseqs.resources import PROGRAM_MIB
@@ -103,7 +103,7 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
 
 def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undisturbed, cluster):
     workflow, cell = disturbed
-    process = workflow.begin()
+    process = workflow.begin(workflow.result_of(cell))
     steps = [workflow.wait_for_checkpoint(cell)]
     subprocess.run(["scancel", job_of(cluster, cell)[0]], check=True)
 
@@ -120,7 +120,7 @@ def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undistu
     assert code == 0, output
     starts = workflow.record(cell)["starts"]
     assert all(after["step"] >= step for after, step in zip(starts[1:], steps, strict=True))
-    assert_same_tables(workflow, undisturbed)
+    assert_same_run(workflow, undisturbed, cell)
     wait_until(lambda: cluster.nodes()[node] == "idle", "the node again", 60)
 
 
@@ -160,15 +160,15 @@ def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
     workflow, cell = disturbed
     # The outer and the inner Snakemake count as well.
     workflow.cell_resources = ("gpu=1", "mem_mb=350*attempt", "runtime=5")
-    assert workflow.run("--retries", "0", check=False).returncode == 1
+    assert workflow.run("--retries", "0", workflow.result_of(cell), check=False).returncode == 1
     assert f"failed: train_cell (results/tiny/runs/{cell}/result.json): out of memory; " in (
         workflow.status()
     )
-    done = workflow.run()
+    done = workflow.run(workflow.result_of(cell))
     assert "Trying to restart job" in done.stderr
     assert "failed" not in workflow.status()
     assert workflow.record(cell)["status"] == "finished"
-    assert_same_tables(workflow, undisturbed)
+    assert_same_run(workflow, undisturbed, cell)
 
 
 def test_full_shared_folder_is_said_and_the_next_run_goes_on(disturbed, undisturbed, cluster):
@@ -179,13 +179,13 @@ def test_full_shared_folder_is_said_and_the_next_run_goes_on(disturbed, undistur
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("no file systems can be mounted here")
     try:
-        done = workflow.run("--retries", "0", check=False)
+        done = workflow.run("--retries", "0", workflow.result_of(cell), check=False)
         assert done.returncode == 1
         assert "the checkpoint of step" in done.stderr
         assert "cannot be written: No space left on device" in done.stderr
         subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
-        workflow.run()
-        assert_same_tables(workflow, undisturbed)
+        workflow.run(workflow.result_of(cell))
+        assert_same_run(workflow, undisturbed, cell)
     finally:
         subprocess.run(["umount", str(folder)], check=True)
 
@@ -196,13 +196,13 @@ def test_cell_on_two_nodes_is_started_by_srun_saves_and_goes_on(
     workflow, _ = disturbed
     cell = workflow.cell(SHORT)  # this way a step takes four times as long
     workflow.forget(cell)
-    program = SHIM.format(tests=str(root / "tests"))
+    program = SHIM.format(tests=str(root / "tests/support"))
     workflow.root = with_start(root, tmp_path / "repository", program)
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the nodes' names are known to Slurm alone
     machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
     workflow.config["machine"] |= machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
     workflow.cell_resources = ("mem_mb=3000", "runtime=5")
-    process = workflow.begin(f"results/tiny/runs/{cell}/result.json")
+    process = workflow.begin(workflow.result_of(cell))
     step = workflow.wait_for_checkpoint(cell)
     number, nodes = job_of(cluster, cell)
     assert nodes == "n[1-2]"

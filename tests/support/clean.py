@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forks import exit_code, fork
@@ -17,15 +18,19 @@ from forks import exit_code, fork
 SKIPPED = 77
 
 
-def run_checks(program: str, folder: Path) -> Path:
-    """Run `program`, a test module that ends with `main`; the folder of its checks."""
+Check = Callable[[Path], None]
+
+
+def run_checks(program: str, folder: Path, *checks: Check) -> Path:
+    """Run these functions of `program`, a test module that ends with `main`; their folder."""
     folders = [Path(__file__).parent, Path(program).parent, *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
-    subprocess.run([sys.executable, program, folder], check=True, env=environment)
+    names = [check.__name__ for check in checks]
+    subprocess.run([sys.executable, program, folder, *names], check=True, env=environment)
     return folder
 
 
-def report(folder: Path, check: Callable[[Path], None]) -> None:
+def report(folder: Path, check: Check) -> None:
     """Fail, or skip, as `check` did in the program."""
     said = (folder / f"{check.__name__}.txt").read_text()
     if said.startswith("skipped"):
@@ -33,10 +38,10 @@ def report(folder: Path, check: Callable[[Path], None]) -> None:
     assert said == "passed", said
 
 
-def main(*checks: Callable[[Path], None]) -> None:
+def main(functions: dict[str, Any]) -> None:
     """The program: each check in a fork with a folder of its own, and what became of it."""
     folder = Path(sys.argv[1])
-    for check in checks:
+    for check in map(functions.get, sys.argv[2:]):
         own = folder / check.__name__
         own.mkdir()
         said = own.with_suffix(".txt")
@@ -47,7 +52,7 @@ def main(*checks: Callable[[Path], None]) -> None:
             said.write_text(f"ended with {code}")
 
 
-def _run(check: Callable[[Path], None], own: Path, said: Path) -> None:
+def _run(check: Check, own: Path, said: Path) -> None:
     try:
         check(own)
     except SystemExit:

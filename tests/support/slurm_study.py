@@ -8,10 +8,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import eager_snakemake
 import pandas as pd
 from slurm_cluster import Cluster, wait_until
 from workflows import Workflow
 
+from plm_scaling.train.output.curve import MEASURED
 from plm_scaling.train.output.starts import read_starts
 
 SHORT, LONG = 4e8, 5e9  # FLOPs of cells that take a second, and ten or more
@@ -29,14 +31,16 @@ class SlurmWorkflow(Workflow):
 
     cell_resources: tuple[str, ...] = ("gpu=1", "mem_mb=1500", "runtime=5")
 
+    def program(self) -> list[str]:
+        return [eager_snakemake.__file__]
+
     def how(self) -> list[str | Path]:
         each = ("deduplicate", "split_clusters", "check_contamination", "train_reference")
         parts = ("pool_part", "score_part", "tokenize_part", "select_sequences")
         return [
             *("--profile", self.root / "profiles/slurm", "--max-threads", "2"),
             *("--seconds-between-status-checks", "1"),
-            # As long as most jobs take here: after each look the plugin waits ten seconds longer.
-            *("--slurm-init-seconds-before-status-checks", "10", "--latency-wait", "5"),
+            *("--latency-wait", "5"),
             *("--set-resources", *(f"{rule}:mem_mb=2000" for rule in each)),
             *(f"{rule}:mem_mb=1500" for rule in parts),  # several at once on these nodes
             *(f"train_cell:{ask}" for ask in self.cell_resources),
@@ -58,12 +62,14 @@ class SlurmWorkflow(Workflow):
         (cell,) = sweep.cell[(sweep.flops_budget == flops) & (sweep["size"] == "b")]
         return str(cell)
 
+    def result_of(self, cell: str) -> str:
+        """What Snakemake is asked for to have this cell trained, and nothing after it."""
+        return f"results/tiny/runs/{cell}/result.json"
+
     def forget(self, cell: str) -> None:
         """Remove this cell's run, and all tables and laws."""
         shutil.rmtree(self.results / "runs" / cell)
-        for path in self.results.iterdir():
-            if path.name not in ("runs", "sweep.tsv", "config.yaml"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        forget_tables(self)
 
     def record(self, cell: str) -> dict:
         """Its result.json."""
@@ -91,6 +97,13 @@ class SlurmWorkflow(Workflow):
         return newest()
 
 
+def forget_tables(workflow: Workflow) -> None:
+    """Remove all results but the cells' runs and what they were planned by."""
+    for path in workflow.results.iterdir():
+        if path.name not in ("runs", "sweep.tsv", "config.yaml"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def job_of(cluster: Cluster, cell: str, seconds: float = 60) -> tuple[str, str]:
     """Number and node of the job that trains a cell; waits for it."""
 
@@ -100,6 +113,16 @@ def job_of(cluster: Cluster, cell: str, seconds: float = 60) -> tuple[str, str]:
     wait_until(lambda: bool(lines()), f"a running job of {cell}", seconds)
     number, _, node, _ = lines()[0].split()
     return number, node
+
+
+def assert_same_run(one: Workflow, other: Workflow, cell: str) -> None:
+    """The cell has the same curve without what is measured, and the same record of its losses."""
+    folders = [workflow.results / "runs" / cell for workflow in (one, other)]
+    curves = [pd.read_csv(folder / "curve.csv").drop(columns=[*MEASURED]) for folder in folders]
+    pd.testing.assert_frame_equal(*curves, check_exact=True)
+    records = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    for name in ("status", "loss", "held_out_losses", "held_out_tokens", "tokens", "unique_tokens"):
+        assert records[0][name] == records[1][name], name
 
 
 def assert_same_tables(one: Workflow, other: Workflow) -> None:

@@ -2,15 +2,16 @@
 
 import copy
 import gzip
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from forked_snakemake import snakemake
 from source_tables import local_row, write_table
 
 SEQUENCES = 400  # per source
@@ -41,22 +42,32 @@ class Workflow:
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake; with `check`, a failure shows its output."""
-        process = self.start(*arguments)
-        stdout, stderr = process.communicate()
-        assert process.returncode == 0 or not check, stdout + stderr
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+        if "--dry-run" in arguments:
+            words = self.words(arguments)
+            code, stdout, stderr = snakemake(words, self.folder)
+        else:
+            process = self.start(*arguments)
+            stdout, stderr = process.communicate()
+            words, code = process.args, process.returncode
+        assert code == 0 or not check, stdout + stderr
+        return subprocess.CompletedProcess(words, code, stdout, stderr)
 
     def start(
         self, *arguments: str, stdout: Any = subprocess.PIPE, stderr: Any = subprocess.PIPE
     ) -> subprocess.Popen[str]:
         """Snakemake, running."""
-        command = [sys.executable, "-m", "snakemake", *arguments, *self.how()]
-        command += ["--snakefile", self.root / "Snakefile"]
-        command += ["--directory", self.folder, "--configfile", self.write_config()]
-        return subprocess.Popen(
-            [*map(str, command)], stdout=stdout, stderr=stderr, text=True,
-            cwd=self.folder, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        command = [sys.executable, *self.program(), *self.words(arguments)]
+        return subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True, cwd=self.folder)
+
+    def words(self, arguments: Iterable[str | Path]) -> list[str]:
+        """The words of Snakemake's command line."""
+        words = [*arguments, *self.how(), "--snakefile", self.root / "Snakefile"]
+        words += ["--directory", self.folder, "--configfile", self.write_config()]
+        return [*map(str, words)]
+
+    def program(self) -> list[str]:
+        """What Python runs."""
+        return ["-m", "snakemake"]
 
     def how(self) -> list[str | Path]:
         """Options that say where jobs run."""

@@ -67,6 +67,6 @@ def test_calls_grow_in_proportion_to_the_cells(plans):
 def test_each_cell_is_worked_out_once(plans):
     for plan in plans:
         assert plan.calls("sweep/cells", "plan_cells") == 1
-        assert plan.calls("sweep/cells", "to_json") == 2 * plan.cells  # its id, its parameter
+        assert plan.calls("study/cell", "to_json") == 2 * plan.cells  # its id, its parameter
         assert plan.calls("sweep/choose", "choose_layout") == 16  # for all seeds
         assert plan.calls("sweep/launch", "resources") == 0  # until a job is to run

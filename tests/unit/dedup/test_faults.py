@@ -75,10 +75,14 @@ def lines_of(log: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    ("seed", "killed"),
+    [(1, 2), *(pytest.param(seed, 5, marks=pytest.mark.long) for seed in (2, 3))],
+)
 def test_killed_stages_resume_to_the_same_result(
-    root: Path, pool: Pool, undisturbed: Path, seed: int
+    root: Path, pool: Pool, undisturbed: Path, seed: int, killed: int
 ) -> None:
+    """At the first `killed` attempts of each stage."""
     rng = random.Random(seed)
     folder = pool.folder.parents[1] / f"killed{seed}"
     folder.mkdir()
@@ -96,9 +100,9 @@ def test_killed_stages_resume_to_the_same_result(
             # By progress, not by time, so that a busy machine does not matter. A later attempt has
             # less to do: it may end before.
             until = rng.uniform(0.0, 0.9) * lines_of(undisturbed / log.name)
-            while attempt < 5 and process.poll() is None and lines_of(log) < until:
+            while attempt < killed and process.poll() is None and lines_of(log) < until:
                 time.sleep(0.002)
-            if attempt < 5 and process.poll() is None:
+            if attempt < killed and process.poll() is None:
                 process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
                 kills += 1
             if process.wait() > 0:

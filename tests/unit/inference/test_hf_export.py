@@ -54,8 +54,9 @@ def loaded(root, folder):
     task = {"runs": runs, "proteins": PROTEINS, "prompts": PROMPTS}
     (folder / "task.json").write_text(json.dumps(task))
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    reader = root / "tests/support/hf_reader.py"
     done = subprocess.run(
-        [sys.executable, root / "tests/hf_reader.py", folder / "task.json", folder / "found.npz"],
+        [sys.executable, reader, folder / "task.json", folder / "found.npz"],
         env=environment | {"HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"},
         capture_output=True, text=True,
     )  # fmt: skip

@@ -66,7 +66,9 @@ def test_interval_that_excludes_its_estimate_is_withheld_and_said():
     assert list(excluding(result.to_json())) == []
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize(
+    "seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 40))]
+)
 def test_no_law_of_noisy_runs_has_an_interval_that_excludes_its_estimate(seed):
     n, d, c, loss = noisy(seed, noise=0.03)
     names = np.arange(len(n)).astype(str)

@@ -192,9 +192,3 @@ def test_exact_flops_exceed_the_convention_only_by_attention_output_and_vectors(
     assert matrices < shape.n_params(
         "study"
     )  # the convention counts biases and norms as if multiplied
-
-
-def test_cells_are_frozen(full):
-    cell = next(iter(plan_cells(full).values()))
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        cell.seed = 2

@@ -64,7 +64,7 @@ def two_saved(folder):
     assert exit_code(fork(job)) == 0
 
 
-def killed_at_random_moments(tmp_path):
+def killed_at_random_moments(tmp_path, kills=3):
     rng = random.Random(5)
     folder, last = tmp_path / "checkpoints", 0
 
@@ -74,7 +74,7 @@ def killed_at_random_moments(tmp_path):
                 save(folder, step)
                 os.write(pipe, b"%d\n" % step)
 
-    for _ in range(20):
+    for _ in range(kills):
         reading, writing = os.pipe()
         process = fork(lambda: saves(last + 1, writing))  # noqa: B023  runs before the next turn
         os.close(writing)
@@ -90,7 +90,11 @@ def killed_at_random_moments(tmp_path):
         assert not [name for name in names(folder) if "damaged" in name]
 
 
-def killed_before_each_change(tmp_path):
+def killed_at_many_random_moments(tmp_path):
+    killed_at_random_moments(tmp_path, kills=20)
+
+
+def killed_before_a_change(tmp_path, every=3):
     folder = tmp_path / "checkpoints"
     two_saved(folder)
     calls = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
@@ -110,7 +114,7 @@ def killed_before_each_change(tmp_path):
             save(folder, 3)
 
     seen = set()
-    for k in range(1, 100):
+    for k in range(1, 100, every):
         copy = folder.with_name(f"{folder.name}-{k}")
         shutil.copytree(folder, copy)
         code = exit_code(fork(lambda: save_until(copy, k)))  # noqa: B023
@@ -123,6 +127,10 @@ def killed_before_each_change(tmp_path):
         assert code == KILLED
     assert k > 15
     assert seen == {2, 3}
+
+
+def killed_before_each_change(tmp_path):
+    killed_before_a_change(tmp_path, every=1)
 
 
 def small_disk(at):
@@ -197,15 +205,22 @@ def test_folder_that_cannot_be_made_is_named():
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory):
-    return run_checks(__file__, tmp_path_factory.mktemp("faults"))
+    checks = (killed_at_random_moments, killed_before_a_change, full_disk, limited_files)
+    return run_checks(__file__, tmp_path_factory.mktemp("faults"), *checks)
 
 
-def test_killed_at_twenty_random_moments_no_checkpoint_is_half(checked):
+def test_killed_at_random_moments_no_checkpoint_is_half(checked):
     report(checked, killed_at_random_moments)
 
 
-def test_killed_before_any_change_that_it_makes_to_the_disk_no_checkpoint_is_half(checked):
-    report(checked, killed_before_each_change)
+@pytest.mark.long
+@pytest.mark.parametrize("check", [killed_at_many_random_moments, killed_before_each_change])
+def test_killed_at_many_moments_no_checkpoint_is_half(tmp_path, check):
+    report(run_checks(__file__, tmp_path, check), check)
+
+
+def test_killed_before_a_change_that_it_makes_to_the_disk_no_checkpoint_is_half(checked):
+    report(checked, killed_before_a_change)
 
 
 def test_full_disk_is_named_and_leaves_the_old_checkpoints(checked):
@@ -217,4 +232,4 @@ def test_file_that_may_not_grow_leaves_the_old_checkpoints(checked):
 
 
 if __name__ == "__main__":
-    main(killed_at_random_moments, killed_before_each_change, full_disk, limited_files)
+    main(globals())

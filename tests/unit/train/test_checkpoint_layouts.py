@@ -145,7 +145,8 @@ def two_processes_fail_together(tmp_path):
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory):
-    return run_checks(__file__, tmp_path_factory.mktemp("layouts"))
+    checks = (moves_between_layouts, two_processes_fail_together)
+    return run_checks(__file__, tmp_path_factory.mktemp("layouts"), *checks)
 
 
 def test_checkpoints_move_between_layouts_and_back_to_the_last_bit(checked):
@@ -157,4 +158,4 @@ def test_two_processes_fail_together_and_take_the_same_checkpoint(checked):
 
 
 if __name__ == "__main__":
-    main(moves_between_layouts, two_processes_fail_together)
+    main(globals())

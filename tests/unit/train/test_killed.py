@@ -13,9 +13,8 @@ from training import curve_of, result_of, run_cell, small_cell, trained
 
 from plm_scaling.common.files import read_json
 from plm_scaling.study.layout import Layout
+from plm_scaling.train.output.starts import read_starts
 from plm_scaling.train.stop import EXIT_STOPPED, SIGNALS
-
-KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +23,23 @@ def manifest(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_twenty_random_moments_has_the_curve_of_an_unbroken_one(
-    root, manifest, tmp_path
+@pytest.mark.parametrize(
+    ("kills", "resumes"), [(3, 1), pytest.param(20, 3, marks=pytest.mark.long)]
+)
+def test_a_run_killed_at_random_moments_has_the_curve_of_an_unbroken_one(
+    root, manifest, tmp_path, kills, resumes
 ):
+    """After at least so many kills, and so many resumes in the middle of a run."""
     cell = small_cell(root, "mlm", steps=80, evaluations=8)
     begin = time.monotonic()
     result, unbroken = trained(cell, manifest, tmp_path / "unbroken", checkpoint_seconds=0.1)
     seconds = time.monotonic() - begin
     rng = random.Random(7)
     killed = ended = 0
-    while killed < KILLS or not ended:
+    while (few := killed < kills or resumed_in_the_middle(cell, tmp_path) < resumes) or not ended:
         folder = tmp_path / f"run{ended}"
         process = fork(lambda: run_cell(cell, manifest, folder, checkpoint_seconds=0.1))  # noqa: B023
-        if killed < KILLS:
+        if few:
             time.sleep(rng.uniform(0, 0.7 * seconds))
             os.kill(process, signal.SIGKILL)
         code = exit_code(process)
@@ -50,13 +53,13 @@ def test_a_run_killed_at_twenty_random_moments_has_the_curve_of_an_unbroken_one(
             assert [resumed[key] for key in same] == [result[key] for key in same]
         else:
             assert code != 0
-    # The last run was resumed in its middle, or the above says little.
-    steps = [s["step"] for n in range(ended) for s in read_starts(cell, tmp_path / f"run{n}")]
-    assert sum(0 < step < cell.steps for step in steps) >= 3
+            assert killed <= 5 * kills, "no run resumes in its middle"
 
 
-def read_starts(cell, folder):
-    return read_json(result_of(cell, folder).with_name("starts.json"))["starts"]
+def resumed_in_the_middle(cell, folder):
+    """How many starts of all runs in `folder` were neither at the beginning nor at the end."""
+    starts = [s for path in folder.glob("run*/runs/*/starts.json") for s in read_starts(path)]
+    return sum(0 < start["step"] < cell.steps for start in starts)
 
 
 def wait_for_evaluations(cell, folder, n, processes):

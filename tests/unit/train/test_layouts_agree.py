@@ -24,7 +24,7 @@ from plm_scaling.train.engine.base import make_engine
 from plm_scaling.train.engine.optimizer import learning_rate
 from plm_scaling.train.evaluate import held_out
 
-STEPS = 50
+STEPS, HALF = 20, 10
 ONE = Layout("cpu", 1, 1, 1, 4, "none")
 TENSOR = Layout("cpu", 2, 1, 1, 4, "none")
 DATA = Layout("cpu", 1, 1, 2, 2, "none")
@@ -38,12 +38,12 @@ def manifest(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-def cell_for(root, objective, recipe):
+def cell_for(root, objective, recipe, steps=STEPS):
     """Of two layers, with a learning rate at which rounding does not grow."""
     fields = dataclasses.asdict(SHAPE)
     counts = {"n_params": SHAPE.n_params(recipe), "n_params_total": SHAPE.n_params_total(recipe)}
     changes = {**fields, **counts, "recipe": recipe, "peak_learning_rate": 1e-3}
-    return small_cell(root, objective, STEPS, evaluations=5, divergence_loss=9.0, **changes)
+    return small_cell(root, objective, steps, evaluations=5, divergence_loss=9.0, **changes)
 
 
 def losses(cell, layout, manifest):
@@ -55,7 +55,7 @@ def losses(cell, layout, manifest):
         feed = Feed(order, cell, layout, process.data_rank)
         engine = make_engine(cell, process)
         steps = []
-        for number in range(STEPS):
+        for number in range(cell.steps):
             batches = feed.at(number).batches
             if number == 1 and process.data_rank == layout.data - 1:
                 mask = batches[-1].loss_mask
@@ -80,8 +80,8 @@ def losses_in(cell, layout, manifest, folder):
 
 def assert_agree(found, expected, tolerance):
     (steps, held), (expected_steps, expected_held) = found, expected
-    assert [s.skipped for s in steps] == [n == 1 for n in range(STEPS)]
-    assert [s.skipped for s in expected_steps] == [n == 1 for n in range(STEPS)]
+    skipped = [n == 1 for n in range(len(expected_steps))]
+    assert [s.skipped for s in steps] == [s.skipped for s in expected_steps] == skipped
     np.testing.assert_allclose(
         [s.loss for s in steps if not s.skipped],
         [s.loss for s in expected_steps if not s.skipped],
@@ -92,8 +92,11 @@ def assert_agree(found, expected, tolerance):
 
 
 @pytest.mark.parametrize(("objective", "recipe"), [("clm", "study"), ("mlm", "prenorm")])
-def test_engines_and_layouts_give_the_same_losses(root, manifest, tmp_path, objective, recipe):
-    cell = cell_for(root, objective, recipe)
+@pytest.mark.parametrize("steps", [STEPS, pytest.param(50, marks=pytest.mark.long)])
+def test_engines_and_layouts_give_the_same_losses(
+    root, manifest, tmp_path, objective, recipe, steps
+):
+    cell = cell_for(root, objective, recipe, steps)
     one = losses_in(cell, ONE, manifest, tmp_path / "one")
     others = {
         "micro-batches": Layout("cpu", 1, 1, 1, 1, "none"),
@@ -136,13 +139,13 @@ def test_a_run_goes_on_in_another_layout(root, manifest, tmp_path, objective, fi
     cell = cell_for(root, objective, "study")
     runs_in(cell, ONE, manifest, tmp_path / "whole")
     unbroken = curve_of(cell, tmp_path / "whole")
-    runs_in(cell, first, manifest, tmp_path / "half", stop=25)
+    runs_in(cell, first, manifest, tmp_path / "half", stop=HALF)
     for number, layout in enumerate(others):
         folder = tmp_path / f"{number}"
         shutil.copytree(tmp_path / "half", folder)
         runs_in(cell, layout, manifest, folder)
         record = read_json(result_of(cell, folder))
-        assert [start["step"] for start in record["starts"]] == [0, 25]
+        assert [start["step"] for start in record["starts"]] == [0, HALF]
         assert record["layout"] == dataclasses.asdict(layout)
         curve = curve_of(cell, folder)
         assert (curve[["step", "split"]] == unbroken[["step", "split"]]).all(axis=None)
@@ -151,7 +154,7 @@ def test_a_run_goes_on_in_another_layout(root, manifest, tmp_path, objective, fi
 
 def test_the_other_backend_reads_the_weights_but_not_the_optimizer(root, manifest, tmp_path):
     cell = cell_for(root, "clm", "study")
-    runs_in(cell, CUDA_DATA, manifest, tmp_path, stop=25)
+    runs_in(cell, CUDA_DATA, manifest, tmp_path, stop=HALF)
     with pytest.raises(TrainError, match=r"backend cuda, .* machine.backend cuda, or delete"):
         run_cell(cell, manifest, tmp_path, layout=ONE)
     runs_in(cell, CUDA_TENSOR, manifest, tmp_path)

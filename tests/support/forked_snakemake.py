@@ -1,0 +1,36 @@
+"""Dry runs of Snakemake, each in a fork of a process that has imported it: the half of their time.
+
+This module imports nothing of ours, which the Snakefile takes from the repository that it lies in.
+"""
+
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["snakemake.cli"])
+
+
+def snakemake(arguments: list[str], folder: Path) -> tuple[int, str, str]:
+    """Run in `folder`; exit code, output and error output."""
+    said = [folder / ".stdout.txt", folder / ".stderr.txt"]
+    process = FORKS.Process(target=_main, args=(arguments, folder, dict(os.environ), said))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode, *(path.read_text() for path in said)
+
+
+def _main(
+    arguments: list[str], folder: Path, environment: dict[str, str], said: list[Path]
+) -> None:
+    from snakemake.cli import main
+
+    for number, path in enumerate(said, 1):
+        with path.open("w") as file:
+            os.dup2(file.fileno(), number)
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = ["snakemake", *arguments]
+    main(arguments)
