@@ -22,6 +22,7 @@ from plm_scaling.laws.checks import check_lengths, check_runs, compute_warning
 from plm_scaling.laws.frontier.envelope import REACH, SMOOTHING, Envelope, build_envelope
 from plm_scaling.laws.frontier.variants import fit_linear, fit_log
 from plm_scaling.laws.points import not_alike
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.frontier_table import frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities, percent
@@ -56,6 +57,14 @@ def frontier_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> d
         rows = valid.merge(used[["run_id", "n_params"]], on="run_id")
     names = ("n_params", "tokens", "flops", "loss")
     return {"run": rows["run_id"].to_numpy(str)} | {n: rows[n].to_numpy(float) for n in names}
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of the `runs` that have points: see `laws.registry`."""
+    points = frontier_points(runs, curves)
+    result = fit_frontier(**points, **settings.resampling)
+    result.taken = set(points["run"])
+    return result
 
 
 def fit_frontier(

@@ -6,18 +6,21 @@ accepted vertices; a + b = 1 by construction. A vertex outside the sizes used is
 
 Runs a few per cent off their budget are moved to it along the slope of the lowest losses in C. Only
 runs within a window of the lowest loss are used, because far wings bend the parabola. How intervals
-are made is said in `isoflop_resample`, what they do not cover is measured in `isoflop_bias`.
+are made is said in `resample`, what they do not cover is measured in `bias`.
 """
 
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs, compute_warning
 from plm_scaling.laws.isoflop.bias import parabola_bias
 from plm_scaling.laws.isoflop.parabola import MIN_SIZES, WINDOW, Parabola, fit_parabola
 from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR, resample_vertices
+from plm_scaling.laws.points import isoflop_points
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.budgets import REACH, TOLERANCE, group_budgets, move_to_budgets
 from plm_scaling.laws.stats.frontier_table import frontier_rows
@@ -41,6 +44,11 @@ METHOD = (
 )
 VANISHED_WARNING = 0.05
 LARGE_BIAS = 0.25  # of the interval's half-width
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of `runs`: see `laws.registry`."""
+    return fit_isoflop(**isoflop_points(runs, curves), **settings.resampling)
 
 
 def fit_isoflop(

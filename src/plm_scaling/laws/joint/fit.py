@@ -15,8 +15,10 @@ in (ln k, a), independently, as no run serves both objectives.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.laws.isoflop import fit as isoflop
 from plm_scaling.laws.joint.pair import (
     columns,
     compute_sum,
@@ -26,6 +28,7 @@ from plm_scaling.laws.joint.pair import (
     resample_from_frontier,
     size_for,
 )
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.intervals import (
     Floats,
@@ -35,6 +38,7 @@ from plm_scaling.laws.stats.intervals import (
     place,
 )
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, fit_power_laws
+from plm_scaling.runs.tables import OBJECTIVES
 
 STUDY_SIZES = (1e7, 1e10)  # parameters; used where neither law says how far it reaches
 GRID = 25
@@ -44,6 +48,15 @@ METHOD = (
     "in log-log over the sizes of `split`; intervals by resampling both laws as normal in "
     "(ln k, a), with the covariance that their frontier tables imply"
 )
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of `runs` of both objectives, by isoflop: see `laws.registry`."""
+    clm, mlm = (
+        isoflop.fit_tables(runs[runs["objective"] == objective], curves, settings)
+        for objective in OBJECTIVES
+    )
+    return fit_joint(clm, mlm, **settings.resampling)
 
 
 def fit_joint(

@@ -26,6 +26,7 @@ from plm_scaling.laws.mask_ratio.parabola import (
     fit_vertices,
     resample_vertices,
 )
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats, check_settings, percentile_interval
@@ -47,6 +48,13 @@ ONE_RUN_WARNING = (
     "one run per ratio: the scatter between repeated runs is not in the evaluation noise, so "
     "ratios called different may be alike"
 )
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of the `runs` that are in its groups: see `laws.registry`."""
+    result = fit_mask_ratio(**mask_ratio_points(runs, curves), **settings.resampling)
+    result.taken = set(mask_ratio_runs(runs, curves)["run_id"])
+    return result
 
 
 def mask_ratio_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:

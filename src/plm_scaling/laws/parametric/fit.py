@@ -9,6 +9,7 @@ The compute-optimal allocation that follows is in `implied`.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
@@ -27,7 +28,8 @@ from plm_scaling.laws.parametric.optima import (
     resample_optima,
 )
 from plm_scaling.laws.parametric.surface import Surface
-from plm_scaling.laws.points import near_frontier
+from plm_scaling.laws.points import near_frontier, parametric_points
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.frontier_table import frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
@@ -40,6 +42,16 @@ METHOD = (
     "over runs, each resample refitted; N and D by Hoffmann et al. 2022 eq. 4; residual_rms "
     "is of ln(loss)"
 )
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of `runs`, whose `curves` it does not need: see `laws.registry`."""
+    return fit_parametric(
+        **parametric_points(runs),
+        huber_delta=settings.huber_delta,
+        held_out_above=settings.held_out_above,
+        **settings.resampling,
+    )
 
 
 def fit_parametric(
