@@ -25,6 +25,7 @@ from plm_scaling.figures.style import save
 from plm_scaling.figures.transfer import transfer, transfer_table
 from plm_scaling.laws.registry import LAWS
 from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.status import Basis
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import read_curves, read_runs
 
@@ -111,4 +112,4 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
 def _figures(law: LawResult) -> tuple[str, ...]:
     """The figures that show a law."""
     own = LAWS[law.law]
-    return own.figures + own.figures_of_curves * (law.details.get("kind") == "curves")
+    return own.figures + own.figures_of_curves * (law.details.get("kind") == Basis.CURVES)

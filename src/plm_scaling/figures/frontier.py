@@ -21,6 +21,7 @@ from plm_scaling.figures.style import (
     style,
 )
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.status import Minimum
 
 COLUMNS = (
     *("objective", "law", "kind", "flops", "extrapolated"),
@@ -44,7 +45,7 @@ def frontier_table(laws: Sequence[LawResult]) -> pd.DataFrame:
             row = _row(law, "law", point, point["n_params_interval"], point["tokens_interval"])
             rows.append(row | {"extrapolated": point["extrapolated"]})
         for minimum in law.details.get("minima", []):
-            if minimum["status"] != "accepted":
+            if minimum["status"] != Minimum.ACCEPTED:
                 continue
             interval = minimum["n_params_interval"]
             tokens = None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plm_scaling.laws.registry import LAWS
+from plm_scaling.laws.status import Status
 
 if TYPE_CHECKING:
     from plm_scaling.laws.result import Equation
@@ -33,7 +34,7 @@ def around(estimate: float, interval: Any) -> Any:
 
 
 def judge(
-    law: str, status: str, equations: Mapping[str, "Equation"], details: dict[str, Any]
+    law: str, status: Status, equations: Mapping[str, "Equation"], details: dict[str, Any]
 ) -> tuple[dict[str, "Equation"], dict[str, Any], list[str]]:
     """Equations and details without intervals that exclude their estimates, and sentences on why
     the law is not identified; a law of that `status` already is not told again that it lacks an
@@ -53,7 +54,7 @@ def judge(
     if excluded:
         return checked, details, [_excluded_sentence(excluded)]
     resampled = details.get("bootstrap", {}).get("resamples", 0) > 0
-    why = _undetermined(law, checked, resampled and status != "not_identified")
+    why = _undetermined(law, checked, resampled and status != Status.NOT_IDENTIFIED)
     return checked, details, [why] if why else []
 
 

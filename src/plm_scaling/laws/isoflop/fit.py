@@ -32,6 +32,7 @@ from plm_scaling.laws.stats.intervals import (
     percentile_interval,
 )
 from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equation
+from plm_scaling.laws.status import Check, Minimum, Status, not_available
 
 METHOD = (
     "quadratic in ln N per IsoFLOP budget (runs within "
@@ -81,7 +82,7 @@ def fit_isoflop(
     groups = group_budgets(flops)
     moved = move_to_budgets(groups, flops, loss, MIN_SIZES)
     parabolas = [fit_parabola(c, n_params, moved, i, window) for c, i in groups]
-    accepted = [p for p in parabolas if p.status == "accepted"]
+    accepted = [p for p in parabolas if p.status == Minimum.ACCEPTED]
     budgets = np.array([p.budget for p in accepted])
     log_n, log_l, lost = resample_vertices(accepted, loss_sd, window, bootstrap, seed)
     laws = _power_laws(accepted)
@@ -138,10 +139,10 @@ def fit_isoflop(
     )
 
 
-def _status(n_accepted: int) -> str:
+def _status(n_accepted: int) -> Status:
     if n_accepted < 2:
-        return "not_identified"
-    return "two_points" if n_accepted == 2 else "converged"
+        return Status.NOT_IDENTIFIED
+    return Status.TWO_POINTS if n_accepted == 2 else Status.CONVERGED
 
 
 def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
@@ -160,16 +161,15 @@ def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
 def _held_out(accepted: list[Parabola]) -> dict[str, Any]:
     """Power laws from all but the dearest accepted budget, asked for that one."""
     if len(accepted) < 3:
-        return {
-            "status": "not_available",
-            "why": f"accepted minima: {len(accepted)}; three are needed to fit two and predict one",
-        }
+        return not_available(
+            f"accepted minima: {len(accepted)}; three are needed to fit two and predict one"
+        )
     *cheaper, dearest = accepted
     laws = _power_laws(cheaper)
     n, loss = dearest.vertex or (np.nan, np.nan)
     predicted_n, predicted_loss = float(laws["N"](dearest.budget)), float(laws["L"](dearest.budget))
     return {
-        "status": "done",
+        "status": Check.DONE,
         "fitted_on_flops": [p.budget for p in cheaper],
         "predicted_at_flops": dearest.budget,
         "n_params": {"measured": n, "predicted": predicted_n, "ratio": predicted_n / n},
@@ -192,7 +192,7 @@ def _warnings(
     warnings = [
         f"no minimum used at C={p.budget:.3g}: {p.reason()}"
         for p in several
-        if p.status != "accepted"
+        if p.status != Minimum.ACCEPTED
     ]
     few = len(parabolas) - len(several)
     if few:
@@ -226,7 +226,7 @@ def _warnings(
 
 def _bias_warning(bias: dict[str, Any], interval: Interval | None) -> list[str]:
     """A sentence if parabolas on this grid are off by more than the interval lets one expect."""
-    if bias["status"] != "done" or interval is None:
+    if bias["status"] != Check.DONE or interval is None:
         return []
     if abs(bias["a"]) <= LARGE_BIAS * (interval[1] - interval[0]) / 2:
         return []

@@ -38,6 +38,7 @@ from plm_scaling.laws.repeated.overfit import fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
+from plm_scaling.laws.status import Basis, Check, Status, not_available
 
 GRID_POINTS = 60
 ZOOMS = 6  # passes; each narrows the grid to the minima of the last
@@ -142,10 +143,10 @@ def fit_repeated(
         },
         objective_value=float(_huber(errors, huber_delta).sum()),
         residual_rms=float(np.sqrt((errors**2).mean())),
-        status="not_identified" if reasons else _status(r_d, d_value),
+        status=Status.NOT_IDENTIFIED if reasons else _status(r_d, d_value),
         warnings=warnings,
         details={
-            "kind": "end points",
+            "kind": Basis.END_POINTS,
             "base": {name: float(best[name]) for name in BASE_NAMES},
             "n_base_runs": len(fresh[0]) if base is None else None,
             "epochs_range": [float(e) for e in (repetitions.min() + 1, repetitions.max() + 1)],
@@ -253,10 +254,10 @@ def _identified(
     return (None if unknown else value), sentence
 
 
-def _status(r_d: float, value: float | None) -> str:
+def _status(r_d: float, value: float | None) -> Status:
     if value is not None:
-        return "converged"
-    return "at_bound" if at_limit(r_d) and r_d > 1 else "not_identified"
+        return Status.CONVERGED
+    return Status.AT_BOUND if at_limit(r_d) and r_d > 1 else Status.NOT_IDENTIFIED
 
 
 def _equation(
@@ -272,16 +273,13 @@ def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> dict[str,
     dearest = groups[-1][1]
     rest = np.setdiff1d(np.arange(len(runs.tokens)), dearest)
     if len(rest) < MIN_REPEATED_RUNS:
-        return {
-            "status": "not_available",
-            "why": f"{len(rest)} repeated run(s) remain without the dearest budget",
-        }
+        return not_available(f"{len(rest)} repeated run(s) remain without the dearest budget")
     r_d, r_n = _search(_subset(runs, rest), base, delta)
     asked = _subset(runs, dearest)
     log_error = asked.log_error(base, np.array([r_d]), np.array([r_n]))[0, 0]
     error = np.exp(asked.log_loss) * np.expm1(log_error)
     return {
-        "status": "done",
+        "status": Check.DONE,
         "fitted_on_flops": [budget for budget, _ in groups[:-1]],
         "predicted_at_flops": groups[-1][0],
         "n_predicted": len(dearest),
