@@ -22,7 +22,6 @@ from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
 from plm_scaling.laws.mask_ratio.parabola import (
     MIN_RATIOS,
     Ladder,
-    evaluation_noise,
     fit_vertices,
     resample_vertices,
 )
@@ -30,6 +29,7 @@ from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats, check_settings, percentile_interval
+from plm_scaling.laws.stats.noise import evaluation_noise
 from plm_scaling.laws.status import Check, Minimum, Status, not_available
 
 WINDOW = 0.06  # nats above the best loss of the size

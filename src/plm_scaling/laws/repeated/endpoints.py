@@ -37,6 +37,7 @@ from plm_scaling.laws.repeated.model import (
 from plm_scaling.laws.repeated.overfit import fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.budgets import group_budgets
+from plm_scaling.laws.stats.huber import huber
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
 from plm_scaling.laws.status import Basis, Check, Status, not_available
 
@@ -141,7 +142,7 @@ def fit_repeated(
             "N_eff": _equation(N_FORM, "R_N", n_value, intervals[1], level),
             "excess": overfit_equation(over, level),
         },
-        objective_value=float(_huber(errors, huber_delta).sum()),
+        objective_value=float(huber(errors, huber_delta).sum()),
         residual_rms=float(np.sqrt((errors**2).mean())),
         status=Status.NOT_IDENTIFIED if reasons else _status(r_d, d_value),
         warnings=warnings,
@@ -199,16 +200,11 @@ def _enough(fresh: tuple[Floats, Floats, Floats]) -> bool:
     return count_distinct(*fresh[:2]) >= MIN_BASE_RUNS
 
 
-def _huber(error: Floats, delta: float) -> Floats:
-    size = np.abs(error)
-    return np.where(size <= delta, 0.5 * error**2, delta * (size - 0.5 * delta))
-
-
 def _search(runs: _Runs, base: Mapping[str, float], delta: float) -> tuple[float, float]:
     """(R*_D, R*_N) of least misfit: the whole grid, then ever smaller grids around its best."""
     r_d = r_n = r_grid(GRID_POINTS)
     for _ in range(ZOOMS):
-        misfit = _huber(runs.log_error(base, r_d, r_n), delta).sum(axis=2)
+        misfit = huber(runs.log_error(base, r_d, r_n), delta).sum(axis=2)
         best_n, best_d = np.unravel_index(misfit.argmin(), misfit.shape)
         found = float(r_d[best_d]), float(r_n[best_n])
         r_d, r_n = narrower_grid(misfit[[best_n]], r_d), narrower_grid(misfit[:, best_d][None], r_n)
@@ -227,7 +223,7 @@ def _resample(
     for base, rows in zip(layers, np.array_split(np.arange(bootstrap), len(layers)), strict=True):
         r_d = r_n = r_grid(GRID_POINTS)
         for _ in range(ZOOMS):
-            table = _huber(runs.log_error(base, r_d, r_n), delta).reshape(GRID_POINTS**2, -1)
+            table = huber(runs.log_error(base, r_d, r_n), delta).reshape(GRID_POINTS**2, -1)
             misfit = (counts[rows] @ table.T).reshape(len(rows), GRID_POINTS, GRID_POINTS)
             along_d, along_n = misfit.min(axis=1), misfit.min(axis=2)
             samples[rows, 0] = lowest_on_grid(along_d, r_d)
