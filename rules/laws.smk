@@ -1,15 +1,13 @@
 """Fit every law to every objective, and draw: from only a runs table, without data or models."""
 
 from plm_scaling.figures import STAGE_VERSION as FIGURES_VERSION
-from plm_scaling.laws import STAGE_VERSION as LAWS_VERSION
+from plm_scaling.laws import STAGE_VERSION as LAWS_VERSION, registry
 
 TRANSFERRED = {cell.objective for cell in CELLS.values() if cell.init_from}
 LAWS = [
     f"{{results}}/laws/{objective}.{law}.json"
-    for objective in CONFIG.sweep.objectives
-    for law in CONFIG.laws.fits
-    if law != "joint" and (law != "transfer" or objective in TRANSFERRED)
-] + ["{results}/laws/both.joint.json"] * ("joint" in CONFIG.laws.fits)
+    for objective, law in registry.fitted(CONFIG.laws.fits, CONFIG.sweep.objectives, TRANSFERRED)
+]
 
 
 rule fit_law:

@@ -57,15 +57,9 @@ rule import_published:
         " --out-notebook {output.notebook:q} --log {log:q}"
 
 
-# The study's MLM runs alone vary the mask ratio.
 PUBLISHED_LAWS = [
-    *expand(
-        f"{PUBLISHED}/laws/{{objective}}.{{law}}.json",
-        objective=["clm", "mlm"],
-        law=["frontier", "isoflop", "parametric", "repeated", "transfer"],
-    ),
-    f"{PUBLISHED}/laws/mlm.mask_ratio.json",
-    f"{PUBLISHED}/laws/both.joint.json",
+    f"{PUBLISHED}/laws/{objective}.{law}.json"
+    for objective, law in registry.fitted(registry.LAWS, ["clm", "mlm"], ["clm", "mlm"])
 ]
 
 

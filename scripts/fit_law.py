@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from plm_scaling.common import program
-from plm_scaling.laws.fit import BOTH, LAWS, fit_law
+from plm_scaling.laws.fit import fit_law
+from plm_scaling.laws.registry import BOTH, LAWS
 from plm_scaling.runs.tables import OBJECTIVES
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from plm_scaling.cheng2024.fit import fit_published_law
 from plm_scaling.common import program
-from plm_scaling.laws.fit import BOTH, LAWS
+from plm_scaling.laws.registry import BOTH, LAWS
 from plm_scaling.runs.tables import OBJECTIVES
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pandas as pd
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.stats.intervals import place
+from plm_scaling.laws.stats.intervals import Place, place
 from plm_scaling.laws.verdict import around
 
 INPUT_COLUMNS = (
@@ -27,6 +27,9 @@ COLUMNS = (
     *("relative_difference", "ours", "low", "high", "verdict", "source"),
 )
 RANGE = re.compile(r"^([\d.]+)-([\d.]+)$")
+FOUND_COLUMNS = ("reproduced", "place")  # what the verdict says, for findings; not in constants.csv
+CLOSE = 0.01  # relative
+UNDETERMINED = "Our fit does not determine it."
 EXACT = 1e-4  # relative; closer than this counts as reproduced however many digits were printed
 
 
@@ -39,7 +42,7 @@ class Found:
 
 
 def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFrame:
-    """One row per line of `table` (constants.tsv), with the columns of COLUMNS.
+    """One row per line of `table` (constants.tsv), with COLUMNS and FOUND_COLUMNS.
 
     `laws` are the study's by '{objective}.{law}'. Raises PlmScalingError if the table is missing or
     names what no law file holds.
@@ -62,13 +65,13 @@ def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFram
                 f"{table}, constant {line + 1} ({row['name']} {row['objective']} {row['symbol']}): "
                 f"the law files do not hold it ({error}); fit the laws of the study first"
             ) from error
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=[*COLUMNS, *FOUND_COLUMNS])
 
 
 def write_constants(path: Path, constants: pd.DataFrame) -> None:
     """Write constants.csv, whole or not at all."""
     with atomic(path) as temporary:
-        constants.to_csv(temporary, index=False)
+        constants[list(COLUMNS)].to_csv(temporary, index=False)
 
 
 def look_up(where: str, laws: Mapping[str, LawResult]) -> Found:
@@ -138,13 +141,18 @@ def _row(given: Mapping[str, str], procedure: Found, ours: Found) -> dict[str, A
         difference = procedure.value / published - 1
     low, high = ours.interval or (None, None)
     parts, plain = [], True
+    reproduced = stands = None
     if procedure.value is not None and published is not None:
-        sentence, plain = _reproduced(given["published"], published, procedure.value)
+        sentence, reproduced = _reproduced(given["published"], published, procedure.value)
+        plain = reproduced or (difference is not None and abs(difference) <= CLOSE)
         parts.append(sentence)
     if spread:
         sentence, inside = _in_range(spread, ours)
+    elif published is None or ours.value is None:
+        sentence, inside = UNDETERMINED if given["ours"] else "", not given["ours"]
     else:
-        sentence, inside = _in_interval(float(given["published"]), ours, bool(given["ours"]))
+        stands = None if ours.interval is None else place(published, ours.interval)
+        sentence, inside = _in_interval(stands, ours), stands == Place.INSIDE
     parts += [sentence] if sentence else []
     if given["why"] and not (plain and inside):
         parts.append(given["why"])
@@ -156,11 +164,13 @@ def _row(given: Mapping[str, str], procedure: Found, ours: Found) -> dict[str, A
         "low": low,
         "high": high,
         "verdict": " ".join(parts),
+        "reproduced": reproduced,
+        "place": stands,
     }
 
 
 def _reproduced(text: str, published: float, value: float) -> tuple[str, bool]:
-    """How near their procedure comes, judged by the digits that were printed."""
+    """How near their procedure comes, and whether it gives the digits that were printed."""
     if abs(value - published) <= 0.5000001 * last_digit(text):
         return "Reproduced to the last digit printed.", True
     if published == 0:
@@ -170,20 +180,15 @@ def _reproduced(text: str, published: float, value: float) -> tuple[str, bool]:
         return f"Reproduced to {_power(off)} (relative).", True
     if off > 0.5:
         return f"Their procedure gives {value:.4g} on these runs: not reproduced.", False
-    return f"Their procedure gives {value:.4g} on these runs, {100 * off:.2g} % off.", off <= 0.01
+    return f"Their procedure gives {value:.4g} on these runs, {100 * off:.2g} % off.", False
 
 
-def _in_interval(published: float, ours: Found, asked: bool) -> tuple[str, bool]:
+def _in_interval(stands: Place | None, ours: Found) -> str:
     """Where the published value stands in our interval."""
-    if ours.value is None:
-        sentence = "Our fit does not determine it." if asked else ""
-        return sentence, not asked
-    if ours.interval is None:
-        return f"We find {ours.value:.3g}, without an interval.", False
+    if stands is None or ours.interval is None:
+        return f"We find {ours.value:.3g}, without an interval."
     low, high = ours.interval
-    where = place(published, (low, high))
-    said = where[0].upper() + where[1:]
-    return f"{said} our interval {low:.3g} to {high:.3g}.", where == "inside"
+    return f"{stands[0].upper()}{stands[1:]} our interval {low:.3g} to {high:.3g}."
 
 
 def _in_range(spread: re.Match[str], ours: Found) -> tuple[str, bool]:

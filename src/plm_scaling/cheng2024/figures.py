@@ -8,6 +8,7 @@ import pandas as pd
 from plm_scaling.cheng2024.ur50_unimeta import ur50_unimeta, ur50_unimeta_table
 from plm_scaling.figures.draw import Job, draw_figures
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.status import Basis
 
 
 def draw_published_figures(
@@ -18,7 +19,7 @@ def draw_published_figures(
 
 
 def _own(runs: pd.DataFrame, curves: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
-    again = [law for law in laws if law.details.get("kind") == "curves"]
+    again = [law for law in laws if law.details.get("kind") == Basis.CURVES]
     if not again:
         return {}
     return {"ur50_unimeta": (lambda: ur50_unimeta_table(runs, curves, again), ur50_unimeta)}

@@ -5,25 +5,28 @@ from typing import Any
 
 import pandas as pd
 
+from plm_scaling.cheng2024.constants import CLOSE
 from plm_scaling.common.progress import short_count
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.stats.intervals import percent, place
+from plm_scaling.laws.stats.intervals import Place, percent, place
+from plm_scaling.laws.status import RowVerdict, Status
 from plm_scaling.report.findings import Finding
 
 OBJECTIVES = ("clm", "mlm")
 VERDICTS = {
-    "global_optimum": "is the best fit",
-    "local_optimum": "is a local optimum whose objective is {ratio:.1f} times that of the best fit",
-    "no_optimum": "has an objective {ratio:.1f} times that of the best fit, and is not even a "
+    RowVerdict.GLOBAL: "is the best fit",
+    RowVerdict.LOCAL: "is a local optimum whose objective is {ratio:.1f} times that of the best "
+    "fit",
+    RowVerdict.NONE: "has an objective {ratio:.1f} times that of the best fit, and is not even a "
     "local optimum: a descent from it ends at the best fit",
 }
 
 PLACES = {
-    "inside": "inside",
-    "below": "below it",
-    "above": "above it",
-    "at the lower end of": "at its lower end",
-    "at the upper end of": "at its upper end",
+    Place.INSIDE: "inside",
+    Place.BELOW: "below it",
+    Place.ABOVE: "above it",
+    Place.LOWER_END: "at its lower end",
+    Place.UPPER_END: "at its upper end",
 }
 
 
@@ -46,12 +49,11 @@ def published_findings(laws: Mapping[str, LawResult], constants: pd.DataFrame) -
 def _reproduction(constants: pd.DataFrame) -> Finding:
     """How many constants their own procedure gives again, and how many lie in our intervals."""
     asked = constants["by_their_procedure"].notna()
-    again = asked & constants["verdict"].str.contains("^Reproduced", regex=True)
-    close = asked & (constants["relative_difference"].abs() <= 0.01) & ~again
-    ours = constants["low"].notna() & constants["published"].str.fullmatch(r"[\d.eE+-]+")
-    ours &= ~constants["published"].str.contains(r"\d-\d", regex=True)
-    inside = ours & constants["verdict"].str.contains("Inside our interval", regex=False)
-    at_end = ours & constants["verdict"].str.contains("end of our interval", regex=False)
+    again = constants["reproduced"].eq(True)
+    close = asked & (constants["relative_difference"].abs() <= CLOSE) & ~again
+    ours = constants["place"].notna()
+    inside = constants["place"] == Place.INSIDE
+    at_end = constants["place"].isin([Place.LOWER_END, Place.UPPER_END])
     near = f", {close.sum()} more to within 1 %" if close.any() else ""
     others = constants.loc[asked & ~again & ~close, "name"].value_counts()
     rest = "; the others: " + ", ".join(f"{n} of {name}" for name, n in others.items())
@@ -84,7 +86,7 @@ def _exponent(law: LawResult, constants: pd.DataFrame) -> Finding:
         f"{interval[1]:.2f}{said}): ten times the compute calls for a model {10**a:.1f}× as large "
         f"and {10 ** (1 - a):.1f}× the tokens."
     )
-    return Finding(law.objective, law.status == "converged", sentence, [])
+    return Finding(law.objective, law.status == Status.CONVERGED, sentence, [])
 
 
 def row_checks(law: LawResult) -> list[dict[str, Any]]:
@@ -122,7 +124,7 @@ def _parametric(law: LawResult, _: pd.DataFrame) -> Finding:
                 f"{near['within']:g} nats of the frontier."
             )
     notes += _dearest(law, near)
-    return Finding(law.objective, law.status == "converged", " ".join(sentences), notes)
+    return Finding(law.objective, law.status == Status.CONVERGED, " ".join(sentences), notes)
 
 
 def _dearest(law: LawResult, near: Mapping[str, Any]) -> list[str]:
@@ -143,8 +145,8 @@ def _dearest(law: LawResult, near: Mapping[str, Any]) -> list[str]:
 
 def _repeated(law: LawResult, _: pd.DataFrame) -> Finding:
     sizes = law.details.get("sizes", [])
-    good = [size for size in sizes if size["status"] != "not_identified"]
-    bad = [size for size in sizes if size["status"] == "not_identified"]
+    good = [size for size in sizes if size["status"] != Status.NOT_IDENTIFIED]
+    bad = [size for size in sizes if size["status"] == Status.NOT_IDENTIFIED]
     joint = law.details.get("joint", {})
     sentences = []
     if good and joint.get("R_D") is not None:
@@ -221,5 +223,5 @@ def _mask_ratio(law: LawResult, _: pd.DataFrame) -> Finding:
         f"{', '.join(f'{100 * r:.0f} %' for r in common)}."
     )
     return Finding(
-        law.objective, law.status == "converged", sentence, [_as_sentence(law.warnings[0])]
+        law.objective, law.status == Status.CONVERGED, sentence, [_as_sentence(law.warnings[0])]
     )

@@ -13,6 +13,7 @@ from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
 from plm_scaling.common.progress import short_count
 from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.status import Minimum, Status
 from plm_scaling.report.tables import DASH, STATUS_WORDS, runs_used, with_interval
 from plm_scaling.report.template import inline_figures, render
 from plm_scaling.report.versions import versions
@@ -149,7 +150,7 @@ def equation_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
                     "values": "not identified" if unknown else values,
                     "runs": runs_used(law),
                     "status": STATUS_WORDS[law.status],
-                    "good": "yes" if law.status == "converged" and not unknown else "",
+                    "good": "yes" if law.status == Status.CONVERGED and not unknown else "",
                 }
             )
     return rows
@@ -160,7 +161,7 @@ def minimum_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
     rows = []
     for law in laws.values():
         for row in law.details.get("minima", []):
-            if row["status"] == "too_few_sizes":
+            if row["status"] == Minimum.TOO_FEW_SIZES:
                 continue
             interval = row["n_params_interval"]
             rows.append(

@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from plm_scaling.laws.parametric.surface import NAMES
+from plm_scaling.laws.stats.huber import huber
 from plm_scaling.laws.stats.intervals import Floats
 
 START = (1.0, 5.0, 10.0, 0.5, 0.5)  # ln E, ln A, ln B, alpha, beta
@@ -22,9 +23,8 @@ def early_descent(n_params: Floats, tokens: Floats, loss: Floats) -> dict[str, f
 
     def mean_misfit(x: Floats) -> float:
         terms = [np.full_like(log_n, x[0]), x[1] - x[3] * log_n, x[2] - x[4] * log_d]
-        error = np.abs(logsumexp(np.stack(terms), axis=0) - log_loss)
-        square, linear = 0.5 * error**2, HUBER_DELTA * (error - 0.5 * HUBER_DELTA)
-        return float(np.where(error <= HUBER_DELTA, square, linear).mean())
+        error = logsumexp(np.stack(terms), axis=0) - log_loss
+        return float(huber(error, HUBER_DELTA).mean())
 
     x = minimize(mean_misfit, START, method="L-BFGS-B").x
     return dict(zip(NAMES, map(float, [*np.exp(x[:3]), *x[3:]]), strict=True))

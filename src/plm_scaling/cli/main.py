@@ -9,6 +9,7 @@ from plm_scaling.cli import data as data_cli
 from plm_scaling.cli import models as model_cli
 from plm_scaling.common.errors import PlmScalingError, RunsError
 from plm_scaling.common.program import start_logging
+from plm_scaling.laws.registry import LAWS
 
 NO_SWEEP = "no sweep planned there yet; make one with `snakemake plan`, or give the results folder"
 
@@ -24,9 +25,7 @@ def main() -> None:
     summary.add_argument("results", type=Path, help="a results folder, such as results/demo")
     summary.set_defaults(function=show_summary)
     fit = commands.add_parser("fit", help="fit a law to a table of runs")
-    fit.add_argument(
-        "law", help="frontier, isoflop, parametric, repeated, transfer, mask_ratio, joint"
-    )
+    fit.add_argument("law", help=", ".join(LAWS))
     fit.add_argument(
         "--runs", type=Path, required=True, help="CSV with n_params,tokens,loss or more columns"
     )

@@ -8,7 +8,15 @@ from plm_scaling.config.data import Corpus, Data, Dedup, Filter, Mmseqs, Split, 
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import Sweep, Training
+from plm_scaling.laws.registry import LAWS
 from plm_scaling.study.shapes import STUDY_GRID
+
+LAWS_SAID = " ".join(
+    [
+        *(f"{name}: {law.about}." for name, law in LAWS.items()),
+        "See docs/laws.md for the cells that each needs.",
+    ]
+)
 
 
 class Runs(Block):
@@ -22,23 +30,9 @@ class Laws(Block):
     """Which laws are fitted, and how."""
 
     fits: Annotated[
-        list[
-            Literal[
-                "isoflop",
-                "parametric",
-                "frontier",
-                "repeated",
-                "transfer",
-                "mask_ratio",
-                "joint",
-            ]
-        ],
-        Field(min_length=1),
+        list[Literal[tuple(LAWS)]],  # type: ignore[valid-type]
+        Field(min_length=1, description=LAWS_SAID),
     ]
-    """isoflop: minima of loss over size per budget. parametric: L = E + A/N^α + B/D^β. frontier:
-    lower envelope of all curves. repeated: what repeated tokens are worth. transfer: what starting
-    from the other objective is worth. mask_ratio: the best one. joint: two models of equal size
-    from one compute sum, by isoflop. See docs/laws.md for the cells that each needs."""
     bootstrap: Annotated[int, Field(ge=100)]
     """Resamples of the runs for intervals; 1000 and more for stable ones."""
     level: Annotated[float, Field(gt=0, lt=1)]
@@ -128,8 +122,9 @@ class Config(SweepInputs):
 
     @model_validator(mode="after")
     def _transfer_law_has_cells(self) -> Self:
-        if "transfer" in self.laws.fits and not self.sweep.transfer:
-            raise ValueError("laws.fits: transfer needs cells in sweep.transfer")
+        needing = [law for law in self.laws.fits if LAWS[law].needs_transfer]
+        if needing and not self.sweep.transfer:
+            raise ValueError(f"laws.fits: {needing[0]} needs cells in sweep.transfer")
         return self
 
     @property

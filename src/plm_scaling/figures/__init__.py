@@ -5,16 +5,11 @@
 
 from collections.abc import Iterable
 
+from plm_scaling.laws.registry import LAWS
+
 STAGE_VERSION = 4
 
 DATA_FIGURES = ("funnel", "perplexity", "masking")
-_OF_LAW = {
-    "isoflop": ("isoflop", "frontier"),
-    "frontier": ("frontier",),
-    "parametric": ("frontier", "parametric", "loss_contours"),
-    "transfer": ("transfer",),
-    "mask_ratio": ("mask_ratio",),
-}
 
 
 def run_figures(laws: Iterable[str], n_corpora: int, n_recipes: int) -> list[str]:
@@ -23,6 +18,6 @@ def run_figures(laws: Iterable[str], n_corpora: int, n_recipes: int) -> list[str
         "learning_curves",
         *["corpora"] * (n_corpora > 1),
         *["recipes"] * (n_recipes > 1),
-        *dict.fromkeys(f for law in laws for f in _OF_LAW.get(law, ())),
+        *dict.fromkeys(f for law in laws for f in LAWS[law].figures),
         "held_out",
     ]

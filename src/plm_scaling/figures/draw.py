@@ -23,7 +23,9 @@ from plm_scaling.figures.perplexity import perplexity, perplexity_table
 from plm_scaling.figures.repeated import repeated, repeated_table
 from plm_scaling.figures.style import save
 from plm_scaling.figures.transfer import transfer, transfer_table
+from plm_scaling.laws.registry import LAWS
 from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.status import Basis
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import read_curves, read_runs
 
@@ -82,29 +84,32 @@ def draw_figures(
 
 def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
     """The figures of runs, their curves and laws."""
-    found: dict[str, list[LawResult]] = {}
-    for law in laws:
-        found.setdefault(law.law, []).append(law)
-    fitted = found.get("parametric", [])
     jobs: dict[str, Job] = {
         "learning_curves": (lambda: learning_curves_table(table, points), learning_curves)
     }
     for name, by in (("corpora", "corpus"), ("recipes", "recipe")):
         if table[by].nunique() > 1:
             jobs[name] = (partial(comparison_table, table, by), partial(comparison, by=by))
-    if "isoflop" in found:
-        jobs["isoflop"] = (lambda: isoflop_table(table, found["isoflop"]), isoflop)
-    if any(law.details.get("frontier") is not None for law in laws):
-        jobs["frontier"] = (lambda: frontier_table(laws), frontier)
-    if fitted:
-        jobs["parametric"] = (lambda: parametric_table(table, fitted), parametric)
-        both = [*fitted, *found.get("isoflop", [])]
-        jobs["loss_contours"] = (lambda: loss_contours_table(table, both), loss_contours)
-    again = [law for law in found.get("repeated", []) if law.details.get("kind") == "curves"]
-    if again:
-        jobs["repeated"] = (lambda: repeated_table(table, points, again), repeated)
-    if "transfer" in found:
-        jobs["transfer"] = (lambda: transfer_table(found["transfer"]), transfer)
-    if "mask_ratio" in found:
-        jobs["mask_ratio"] = (lambda: mask_ratio_table(found["mask_ratio"]), mask_ratio)
-    return jobs
+    of: dict[str, list[LawResult]] = {}
+    for law in laws:
+        for name in _figures(law):
+            of.setdefault(name, []).append(law)
+    of_laws: dict[str, Job] = {
+        "isoflop": (lambda: isoflop_table(table, of["isoflop"]), isoflop),
+        "frontier": (lambda: frontier_table(laws), frontier),
+        "parametric": (lambda: parametric_table(table, of["parametric"]), parametric),
+        "loss_contours": (
+            lambda: loss_contours_table(table, [*of["loss_contours"], *of.get("isoflop", [])]),
+            loss_contours,
+        ),
+        "repeated": (lambda: repeated_table(table, points, of["repeated"]), repeated),
+        "transfer": (lambda: transfer_table(of["transfer"]), transfer),
+        "mask_ratio": (lambda: mask_ratio_table(of["mask_ratio"]), mask_ratio),
+    }
+    return jobs | {name: job for name, job in of_laws.items() if name in of}
+
+
+def _figures(law: LawResult) -> tuple[str, ...]:
+    """The figures that show a law."""
+    own = LAWS[law.law]
+    return own.figures + own.figures_of_curves * (law.details.get("kind") == Basis.CURVES)

@@ -21,6 +21,7 @@ from plm_scaling.figures.style import (
     style,
 )
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.status import Minimum
 
 COLUMNS = (
     *("objective", "law", "kind", "flops", "extrapolated"),
@@ -28,6 +29,7 @@ COLUMNS = (
 )
 LINES: dict[str, Any] = {"isoflop": "-", "parametric": ":", "frontier": "-.", "published": "--"}
 NAMES = {"parametric": "parametric", "frontier": "envelope", "published": "study, Table 2"}
+OTHER_LINE = (0, (3, 1, 1, 1, 1, 1))
 PUBLISHED = {"source": "minima of Table 2", "points": "all", "space": "linear"}
 ROOM = 5.0  # factor above and below the lines that a wide band may fill
 
@@ -43,7 +45,7 @@ def frontier_table(laws: Sequence[LawResult]) -> pd.DataFrame:
             row = _row(law, "law", point, point["n_params_interval"], point["tokens_interval"])
             rows.append(row | {"extrapolated": point["extrapolated"]})
         for minimum in law.details.get("minima", []):
-            if minimum["status"] != "accepted":
+            if minimum["status"] != Minimum.ACCEPTED:
                 continue
             interval = minimum["n_params_interval"]
             tokens = None
@@ -113,7 +115,8 @@ def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, law: str) -> 
     colour = OBJECTIVE_COLOURS[objective]
     line = part[part["kind"] == "law"]
     if law != "isoflop":
-        ax.plot(line["flops"], line[name], LINES[law], color=colour, linewidth=1.2)
+        dashes = LINES.get(law, OTHER_LINE)
+        ax.plot(line["flops"], line[name], linestyle=dashes, color=colour, linewidth=1.2)
         return
     ax.fill_between(
         line["flops"], line[f"{name}_low"], line[f"{name}_high"], color=colour, alpha=0.18, lw=0
@@ -146,7 +149,8 @@ def _handles(table: pd.DataFrame) -> list[Any]:
     if (table["law"] == "isoflop").any():
         handles.append(Patch(color=GREY, alpha=0.25, label="IsoFLOP interval"))
         handles.append(Line2D([], [], color=GREY, linestyle=(0, (1, 1)), label="extrapolated"))
-    for law, label in NAMES.items():
-        if (table["law"] == law).any():
-            handles.append(Line2D([], [], color=GREY, linestyle=LINES[law], label=label))
+    for law in dict.fromkeys([*NAMES, *table["law"]]):
+        if law != "isoflop" and (table["law"] == law).any():
+            dashes = LINES.get(law, OTHER_LINE)
+            handles.append(Line2D([], [], color=GREY, linestyle=dashes, label=NAMES.get(law, law)))
     return handles

@@ -15,6 +15,7 @@ from plm_scaling.laws.isoflop.parabola import MIN_SIZES
 from plm_scaling.laws.points import taken_runs
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.budgets import group_budgets, move_to_budgets
+from plm_scaling.laws.status import Minimum
 
 COLUMNS = (
     *("objective", "flops_budget", "kind", "status", "n_params", "n_low", "n_high", "loss"),
@@ -38,9 +39,9 @@ def isoflop_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.DataFrame
         groups = group_budgets(flops)
         loss = move_to_budgets(groups, flops, used["loss"].to_numpy(float), MIN_SIZES)
         minima = law.details["minima"]
-        full = any(row["status"] != "too_few_sizes" for row in minima)
+        full = any(row["status"] != Minimum.TOO_FEW_SIZES for row in minima)
         for (budget, members), minimum in zip(groups, minima, strict=True):
-            if full and minimum["status"] == "too_few_sizes":
+            if full and minimum["status"] == Minimum.TOO_FEW_SIZES:
                 continue
             facts = {"objective": law.objective, "flops_budget": budget, **_EMPTY}
             facts["status"] = minimum["status"]
@@ -69,7 +70,7 @@ def _curve(minimum: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _mark(minimum: dict[str, Any], n: np.ndarray, loss: np.ndarray) -> dict[str, Any]:
-    if minimum["status"] == "accepted":
+    if minimum["status"] == Minimum.ACCEPTED:
         low, high = minimum["n_params_interval"] or (None, None)
         place = {"n_params": minimum["n_params"], "loss": minimum["loss"]}
         return place | {"kind": "minimum", "n_low": low, "n_high": high}

@@ -14,6 +14,7 @@ from plm_scaling.figures.style import CYCLE, GREY, WIDTH, style
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.blocks import smoothed
+from plm_scaling.laws.status import Status
 
 COLUMNS = (
     *("objective", "run_id", "n_params", "status", "kind", "epochs", "gap", "R_D", "kappa"),
@@ -119,7 +120,7 @@ def _draw(ax: Axes, part: pd.DataFrame, letter: str) -> None:
     ax.plot(forms["epochs"], forms["constrained"], "-", color=CYCLE[0])
     ax.plot(forms["epochs"], forms["additive"], "--", color=CYCLE[1])
     label = f"{letter}  {facts['objective'].upper()} {short_count(facts['n_params'])}"
-    if facts["status"] == "not_identified":
+    if facts["status"] == Status.NOT_IDENTIFIED:
         label += ": not followed"
     elif pd.notna(facts["R_D"]):
         label += f": R* = {facts['R_D']:.1f}"

@@ -9,10 +9,11 @@ From Python: `from plm_scaling.laws import fit_parametric` and so on; arrays, li
 from importlib import import_module
 from typing import Any
 
+from plm_scaling.laws.registry import LAWS
+
 STAGE_VERSION = 4
 
-_FITS = ("frontier", "isoflop", "joint", "mask_ratio", "parametric", "repeated", "transfer")
-_MODULES = {f"fit_{law}": f"{law}.fit" for law in _FITS} | {"read_law": "result"}
+_MODULES = {f"fit_{name}": law.module for name, law in LAWS.items()} | {"read_law": "result"}
 __all__ = ["STAGE_VERSION", *_MODULES]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import read_json, write_json
 from plm_scaling.laws.stats.intervals import Interval
+from plm_scaling.laws.status import Status
 from plm_scaling.laws.verdict import judge
 
 SCHEMA = Path(__file__).with_name("law.schema.json")
-STATUSES = ("converged", "two_points", "at_bound", "not_identified")
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,8 @@ class Equation:
 class LawResult:
     """A fitted law and how good it is; see the schema for the meaning of the fields.
 
-    `status`: converged; two_points (a slope without a residual); at_bound (a parameter ended at
-    its bound); not_identified (the runs do not determine the law; parameters may be None). Every
-    law is judged by `verdict`: intervals that exclude their estimates are withheld, and `status`
-    and `warnings` say what follows.
+    Every law is judged by `verdict`: intervals that exclude their estimates are withheld, and
+    `status` and `warnings` say what follows.
     """
 
     law: str
@@ -54,7 +52,7 @@ class LawResult:
     equations: dict[str, Equation]
     objective_value: float | None
     residual_rms: float | None
-    status: str
+    status: Status
     warnings: list[str]
     details: dict[str, Any]
     objective: str = ""
@@ -69,11 +67,12 @@ class LawResult:
     """Run ids that the fit took of those it was given, None: all. Not in the file."""
 
     def __post_init__(self) -> None:
+        self.status = Status(self.status)
         self.equations, self.details, reasons = judge(
             self.law, self.status, self.equations, self.details
         )
         if reasons:
-            self.status = "not_identified"
+            self.status = Status.NOT_IDENTIFIED
             self.warnings = [*self.warnings, *(r for r in reasons if r not in self.warnings)]
 
     def to_json(self) -> dict[str, Any]:

@@ -9,23 +9,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from plm_scaling.laws.registry import LAWS
+from plm_scaling.laws.status import Status
+
 if TYPE_CHECKING:
     from plm_scaling.laws.result import Equation
 
 WIDE = 0.15  # an exponent known to no better than ± this does not steer a budget
 ROUNDING = 1e-6  # relative; an estimate this near an end is at it: fits are not exact to the bit
 LISTED = 3
-
-# the equation and parameter that a law is mostly asked for, and how to say it
-HEADLINES = {
-    "frontier": ("N", "a", "N_opt ∝ C^{}"),
-    "isoflop": ("N", "a", "N_opt ∝ C^{}"),
-    "parametric": ("N", "a", "N_opt ∝ C^{}"),
-    "joint": ("N", "a", "N of two equal models ∝ C_sum^{}"),
-    "repeated": ("D_eff", "R_D", "R*_D = {} repetitions"),
-    "transfer": ("D_t", "b", "transferred tokens ∝ N^{}"),
-    "mask_ratio": ("L", "ratio", "best mask ratio {}"),
-}
 
 
 def around(estimate: float, interval: Any) -> Any:
@@ -42,7 +34,7 @@ def around(estimate: float, interval: Any) -> Any:
 
 
 def judge(
-    law: str, status: str, equations: Mapping[str, "Equation"], details: dict[str, Any]
+    law: str, status: Status, equations: Mapping[str, "Equation"], details: dict[str, Any]
 ) -> tuple[dict[str, "Equation"], dict[str, Any], list[str]]:
     """Equations and details without intervals that exclude their estimates, and sentences on why
     the law is not identified; a law of that `status` already is not told again that it lacks an
@@ -62,13 +54,13 @@ def judge(
     if excluded:
         return checked, details, [_excluded_sentence(excluded)]
     resampled = details.get("bootstrap", {}).get("resamples", 0) > 0
-    why = _undetermined(law, checked, resampled and status != "not_identified")
+    why = _undetermined(law, checked, resampled and status != Status.NOT_IDENTIFIED)
     return checked, details, [why] if why else []
 
 
 def _undetermined(law: str, equations: Mapping[str, "Equation"], needs_interval: bool) -> str:
     """Why the main number of a law is not determined; empty if it is, or if there is none."""
-    name, parameter, _ = HEADLINES[law]
+    name, parameter, _ = LAWS[law].headline
     if name not in equations or equations[name].parameters.get(parameter) is None:
         return ""
     interval = equations[name].interval[parameter]

@@ -14,6 +14,7 @@ import numpy as np
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.status import Minimum
 
 
 def surface_exponents(law: LawResult) -> tuple[float, float]:
@@ -22,7 +23,7 @@ def surface_exponents(law: LawResult) -> tuple[float, float]:
     Raises LawError if its minima do not fall with compute or its size exponent is not between 0 and
     1.
     """
-    minima = [m for m in law.details["minima"] if m["status"] == "accepted"]
+    minima = [m for m in law.details["minima"] if m["status"] == Minimum.ACCEPTED]
     log_c = np.log([m["flops"] for m in minima])
     losses = np.array([m["loss"] for m in minima])
     slope = -np.polyder(np.poly1d(np.polyfit(log_c, losses, min(2, len(minima) - 1))))
@@ -66,7 +67,7 @@ def falling_loss(law: LawResult, flops: float) -> float:
             f"{law.objective} isoflop: the lowest loss does not fall with compute (L = k*C^{c}); "
             "fit the law to more budgets, further apart"
         )
-    minima = [m for m in law.details["minima"] if m["status"] == "accepted"]
+    minima = [m for m in law.details["minima"] if m["status"] == Minimum.ACCEPTED]
     log_c = np.log([m["flops"] for m in minima])
     log_l = _falling(np.log([m["loss"] for m in minima]), [m["n_used"] for m in minima])
     bend = np.interp(math.log(flops), log_c, log_l - (math.log(k) + c * log_c))

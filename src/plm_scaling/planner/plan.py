@@ -20,6 +20,7 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.stats.intervals import Floats, Interval
+from plm_scaling.laws.status import Status
 from plm_scaling.laws.verdict import around
 from plm_scaling.planner.local_surface import equivalent_share, falling_loss, surface_exponents
 from plm_scaling.study.hardware import gpu_hours
@@ -85,9 +86,9 @@ def plan_training(
             "to runs with minima at two budgets at least"
         )
     warnings, guesses = _extrapolation(rows, flops)
-    if law.status != "converged":
+    if law.status != Status.CONVERGED:
         why = "a line through two minima, which nothing checks"
-        if law.status == "not_identified":
+        if law.status == Status.NOT_IDENTIFIED:
             why = law.warnings[-1]
         guesses.append(f"the isoflop law is {law.status} ({why})")
     n, tokens, loss = (_at(rows, name, flops) for name in ("n_params", "tokens", "loss"))
@@ -207,7 +208,7 @@ def _repeat(plan: Plan, law: LawResult, laws: Path, unique: float) -> None:
         raise LawError(f"{path}: it does not say up to how many epochs it was fitted; fit it again")
     fitted_on = "the law of repeated tokens was fitted on no more"
     r_d = repeated.equations["D_eff"].parameters["R_D"]
-    if r_d is None or repeated.status == "not_identified":
+    if r_d is None or repeated.status == Status.NOT_IDENTIFIED:
         why = repeated.warnings[0] if repeated.warnings else "no number"
         plan.guesses.append(f"what the repeated tokens of {epochs} are worth is not known")
         plan.warnings.append(

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.stats.intervals import overlap, percent
+from plm_scaling.laws.stats.intervals import Overlap, overlap, percent
+from plm_scaling.laws.status import Check, Minimum, Status
 from plm_scaling.laws.verdict import WIDE
 
 STUDY_SMALLEST = 1e18  # FLOPs; the smallest budget of Cheng et al. 2024
@@ -49,7 +50,7 @@ def _sentence(law: LawResult) -> tuple[bool, str]:
     basis = f"{law.n_points} runs"
     enough = True
     if minima is not None:
-        used = sum(row["status"] == "accepted" for row in minima)
+        used = sum(row["status"] == Minimum.ACCEPTED for row in minima)
         basis = f"{used} of {len(minima)} IsoFLOP budgets with a minimum"
         enough = used >= FEW_MINIMA
     if a is None:
@@ -73,7 +74,7 @@ def _sentence(law: LawResult) -> tuple[bool, str]:
             f"{value} ({spread}), but from {basis}: a line through so few points cannot show "
             "whether a power law holds."
         )
-    return law.status == "converged", (
+    return law.status == Status.CONVERGED, (
         f"{value} ({spread}) from {basis}: ten times the compute calls for a model "
         f"{_times(a)} as large ({_times(low)} to {_times(high)}) and {_times(1 - a)} the tokens."
     )
@@ -91,7 +92,7 @@ def _agreement(own: dict[str, LawResult]) -> str:
         return ""
     one, other = (own[name].equations["N"] for name in ("isoflop", "parametric"))
     value, interval = other.parameters["a"], other.interval["a"]
-    if value is None or own["parametric"].status == "not_identified":
+    if value is None or own["parametric"].status == Status.NOT_IDENTIFIED:
         return "The parametric law does not determine the exponent; see the warnings."
     if one.interval["a"] is None or interval is None:
         return (
@@ -106,7 +107,7 @@ def _agreement(own: dict[str, LawResult]) -> str:
 
 def _held_out(law: LawResult) -> str:
     check = law.details.get("held_out", {})
-    if check.get("status") != "done" or "n_params" not in check:
+    if check.get("status") != Check.DONE or "n_params" not in check:
         return ""
     ratio, off = check["n_params"]["ratio"], check["loss"]["difference"]
     return (
@@ -133,8 +134,8 @@ def comparison(laws: Sequence[LawResult]) -> str:
     clm, mlm = intervals.get("clm"), intervals.get("mlm")
     if clm is None or mlm is None:
         return ""
-    if overlap(clm, mlm) != "does not overlap with":
-        how = "overlap" if overlap(clm, mlm) == "overlaps with" else "touch"
+    if overlap(clm, mlm) != Overlap.APART:
+        how = "overlap" if overlap(clm, mlm) == Overlap.OVERLAPS else "touch"
         return f"The intervals of CLM and MLM {how}: these runs do not tell the objectives apart."
     higher = "MLM" if mlm[0] > clm[1] else "CLM"
     return (

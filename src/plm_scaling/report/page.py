@@ -9,7 +9,7 @@ import pandas as pd
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
 from plm_scaling.figures import DATA_FIGURES
-from plm_scaling.laws.fit import BOTH
+from plm_scaling.laws.registry import BOTH
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find

@@ -11,14 +11,15 @@ import pandas as pd
 from plm_scaling.common.files import read_json
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.status import Check, Status
 from plm_scaling.mmseqs.homology import NOT_TESTED
 
 DASH = "–"
 STATUS_WORDS = {
-    "converged": "converged",
-    "two_points": "two points, no residual",
-    "at_bound": "parameter at its bound",
-    "not_identified": "not identified",
+    Status.CONVERGED: "converged",
+    Status.TWO_POINTS: "two points, no residual",
+    Status.AT_BOUND: "parameter at its bound",
+    Status.NOT_IDENTIFIED: "not identified",
 }
 
 EXAMPLES = 3  # of each source and side
@@ -34,7 +35,7 @@ def law_rows(laws: Sequence[LawResult]) -> list[dict[str, str]]:
             "b": with_interval(law.equations.get("D"), "b"),
             "loss": _loss_parameters(law.equations.get("L")),
             "status": STATUS_WORDS[law.status],
-            "good": "yes" if law.status == "converged" else "",
+            "good": "yes" if law.status == Status.CONVERGED else "",
             "runs": runs_used(law),
             "rms": DASH if law.residual_rms is None else f"{law.residual_rms:.2g}",
             "held_out": _held_out(law.details.get("held_out", {})),
@@ -72,7 +73,7 @@ def _loss_parameters(equation: Equation | None) -> str:
 
 
 def _held_out(check: dict[str, Any]) -> str:
-    if check.get("status") != "done":
+    if check.get("status") != Check.DONE:
         return str(check.get("why", DASH))
     loss = check["loss"]
     if "difference" in loss:

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from plm_scaling.cheng2024.constants import INPUT_COLUMNS, compare_constants, last_digit, look_up
@@ -115,3 +116,17 @@ def test_constants_name_the_row_whose_law_is_missing(tmp_path):
 )
 def test_last_digit_is_the_unit_that_was_printed(text, unit):
     assert last_digit(text) == pytest.approx(unit)
+
+
+def test_findings_count_what_was_found_not_what_its_sentence_says(tmp_path):
+    law = isoflop(published=VARIANTS)
+    rows = [
+        compare(tmp_path, law, procedure=PROCEDURE),
+        compare(tmp_path, law, published="0.558", procedure=PROCEDURE),
+        compare(tmp_path, law, published="0.70", ours=""),
+    ]
+    table = pd.DataFrame(rows).assign(verdict="in other words")
+    sentence = published_findings({}, table)[0].sentence
+    assert "Of 2 published" in sentence
+    assert "1 come out as printed" in sentence
+    assert "1 of 2 lie inside the intervals of our fits, 1 at an end of them" in sentence

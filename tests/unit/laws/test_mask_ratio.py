@@ -4,7 +4,7 @@ import pytest
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.mask_ratio.fit import fit_mask_ratio, mask_ratio_points
-from plm_scaling.laws.mask_ratio.parabola import evaluation_noise
+from plm_scaling.laws.stats.noise import evaluation_noise
 
 RATIOS = np.array([0.05, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6])
 BEST, CURVATURE = 0.12, 0.05

@@ -18,7 +18,8 @@ from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.repeated.reference import fit_reference
 from plm_scaling.laws.repeated.sizes import fit_repeated_curves
 from plm_scaling.laws.result import SCHEMA
-from plm_scaling.laws.stats.blocks import block_length, moving_blocks, noise_of
+from plm_scaling.laws.stats.blocks import block_length, moving_blocks
+from plm_scaling.laws.stats.noise import noise_of
 
 U, FLOOR, DROP, BETA = 15e9, 1.9, 900.0, 0.33
 OFFSET, R_D = 0.035, 8.0

@@ -22,10 +22,12 @@ from plm_scaling.laws.checks import check_lengths, check_runs, compute_warning
 from plm_scaling.laws.frontier.envelope import REACH, SMOOTHING, Envelope, build_envelope
 from plm_scaling.laws.frontier.variants import fit_linear, fit_log
 from plm_scaling.laws.points import not_alike
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.frontier_table import frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities, percent
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, power_equation
+from plm_scaling.laws.status import Check, Status, not_available
 
 METHOD = (
     f"at each run's final compute the run with the lowest loss (mean of {SMOOTHING} evaluations, "
@@ -56,6 +58,14 @@ def frontier_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> d
         rows = valid.merge(used[["run_id", "n_params"]], on="run_id")
     names = ("n_params", "tokens", "flops", "loss")
     return {"run": rows["run_id"].to_numpy(str)} | {n: rows[n].to_numpy(float) for n in names}
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of the `runs` that have points: see `laws.registry`."""
+    points = frontier_points(runs, curves)
+    result = fit_frontier(**points, **settings.resampling)
+    result.taken = set(points["run"])
+    return result
 
 
 def fit_frontier(
@@ -189,11 +199,11 @@ def _points(envelope: Envelope, data: _Series) -> list[dict[str, Any]]:
     ]
 
 
-def _status(flops: Floats, n_params: Floats, found: bool) -> str:
+def _status(flops: Floats, n_params: Floats, found: bool) -> Status:
     if not found:
-        return "not_identified"
+        return Status.NOT_IDENTIFIED
     places = len(np.unique(np.stack([flops, n_params]), axis=1).T)
-    return "two_points" if places == 2 else "converged"
+    return Status.TWO_POINTS if places == 2 else Status.CONVERGED
 
 
 def _held_out(envelope: Envelope, data: _Series) -> dict[str, Any]:
@@ -202,16 +212,15 @@ def _held_out(envelope: Envelope, data: _Series) -> dict[str, Any]:
     cheaper = data.inside & (flops < dearest / 10)
     laws = data.fit("log", cheaper)
     if not np.isfinite(laws["N"].exponent[0]):
-        return {
-            "status": "not_available",
-            "why": f"{int(cheaper.sum())} point(s) below a tenth of the highest compute, "
-            f"{dearest:.3g} FLOPs; a power law needs two compute values",
-        }
+        return not_available(
+            f"{int(cheaper.sum())} point(s) below a tenth of the highest compute, "
+            f"{dearest:.3g} FLOPs; a power law needs two compute values"
+        )
     best = data.best[0, -1]
     n, loss = float(envelope.n_params[best]), float(envelope.loss[-1, best])
     predicted_n, predicted_loss = (float(laws[name](dearest)[0]) for name in ("N", "L"))
     return {
-        "status": "done",
+        "status": Check.DONE,
         "fitted_on_flops": [float(c) for c in np.unique(flops[cheaper[0]])],
         "predicted_at_flops": float(dearest),
         "run_id": str(envelope.names[best]),

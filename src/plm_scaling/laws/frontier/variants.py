@@ -7,7 +7,7 @@ A point of weight 0 does not count, whatever its y.
 import numpy as np
 
 from plm_scaling.laws.stats.intervals import Floats
-from plm_scaling.laws.stats.power import PowerLaws
+from plm_scaling.laws.stats.power import PowerLaws, fit_power_laws, spread_of
 
 EXPONENTS = np.linspace(-3, 3, 121)  # the scan that finds the basin of the least-squares exponent
 MAX_STEPS = 100
@@ -16,16 +16,7 @@ MAX_STEPS = 100
 def fit_log(x: Floats, y: Floats, weights: Floats) -> PowerLaws:
     """Least squares of ln y on ln x: relative errors count alike; NaN without two distinct x."""
     y, w = np.broadcast_arrays(np.atleast_2d(y), np.atleast_2d(weights))
-    log_y = np.log(np.where(w > 0, y, 1.0))
-    log_x = np.log(x)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        total = w.sum(axis=1)
-        mean_x, mean_y = (w * log_x).sum(axis=1) / total, (w * log_y).sum(axis=1) / total
-        dx = log_x - mean_x[:, None]
-        square = (w * dx**2).sum(axis=1)
-        exponent = (w * dx * (log_y - mean_y[:, None])).sum(axis=1) / square
-    exponent = np.where(_two_places(log_x, w), exponent, np.nan)
-    return PowerLaws(mean_y - exponent * mean_x, exponent)
+    return fit_power_laws(np.log(x), np.log(np.where(w > 0, y, 1.0)), w)
 
 
 def fit_linear(x: Floats, y: Floats, weights: Floats) -> PowerLaws:
@@ -41,7 +32,7 @@ def fit_linear(x: Floats, y: Floats, weights: Floats) -> PowerLaws:
     centre = np.log(x).mean()
     t = np.log(x) - centre
     scale = y.max(axis=1, initial=0.0, keepdims=True)
-    usable = _two_places(t, w)
+    usable = spread_of(t, w > 0) > 0
     wy = w * y / np.where(scale > 0, scale, 1.0)
     p = np.full(len(y), np.nan)
     log_k = p.copy()
@@ -81,11 +72,3 @@ def _moments(t: Floats, weights: Floats) -> tuple[Floats, Floats]:
     total, first, second = (weights @ np.stack([np.ones_like(t), t, t**2], axis=1)).T
     mean = first / total
     return mean, second / total - mean**2
-
-
-def _two_places(t: Floats, weights: Floats) -> Floats:
-    """Whether each row has weight at two distinct places at least."""
-    used = weights > 0
-    high = np.where(used, t, -np.inf).max(axis=1)
-    low = np.where(used, t, np.inf).min(axis=1)
-    return high > low

@@ -16,6 +16,7 @@ from plm_scaling.laws.parametric.implied import implied_allocation
 from plm_scaling.laws.parametric.optima import find_optima
 from plm_scaling.laws.parametric.surface import NAMES, Surface
 from plm_scaling.laws.stats.power import fit_power_law
+from plm_scaling.laws.status import Check, not_available
 
 MIN_RUNS = 6
 HUBER_DELTA = 1e-3
@@ -55,7 +56,7 @@ def parabola_bias(accepted: list[Parabola]) -> dict[str, Any]:
     truth = law.log_k[0] + law.exponent[0] * np.log(budgets)
     exponent = fit_power_law(budgets, np.exp(log_n)).exponent
     return {
-        "status": "done",
+        "status": Check.DONE,
         "a": float(exponent - law.exponent[0]),
         "log_n": [
             {"flops": float(c), "bias": float(found - true)}
@@ -66,4 +67,4 @@ def parabola_bias(accepted: list[Parabola]) -> dict[str, Any]:
 
 
 def _none(why: str) -> dict[str, Any]:
-    return {"status": "not_available", "why": why}
+    return not_available(why)

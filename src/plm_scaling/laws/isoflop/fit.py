@@ -6,18 +6,21 @@ accepted vertices; a + b = 1 by construction. A vertex outside the sizes used is
 
 Runs a few per cent off their budget are moved to it along the slope of the lowest losses in C. Only
 runs within a window of the lowest loss are used, because far wings bend the parabola. How intervals
-are made is said in `isoflop_resample`, what they do not cover is measured in `isoflop_bias`.
+are made is said in `resample`, what they do not cover is measured in `bias`.
 """
 
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs, compute_warning
 from plm_scaling.laws.isoflop.bias import parabola_bias
 from plm_scaling.laws.isoflop.parabola import MIN_SIZES, WINDOW, Parabola, fit_parabola
 from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR, resample_vertices
+from plm_scaling.laws.points import isoflop_points
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.budgets import REACH, TOLERANCE, group_budgets, move_to_budgets
 from plm_scaling.laws.stats.frontier_table import frontier_rows
@@ -29,6 +32,7 @@ from plm_scaling.laws.stats.intervals import (
     percentile_interval,
 )
 from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equation
+from plm_scaling.laws.status import Check, Minimum, Status, not_available
 
 METHOD = (
     "quadratic in ln N per IsoFLOP budget (runs within "
@@ -41,6 +45,11 @@ METHOD = (
 )
 VANISHED_WARNING = 0.05
 LARGE_BIAS = 0.25  # of the interval's half-width
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of `runs`: see `laws.registry`."""
+    return fit_isoflop(**isoflop_points(runs, curves), **settings.resampling)
 
 
 def fit_isoflop(
@@ -73,7 +82,7 @@ def fit_isoflop(
     groups = group_budgets(flops)
     moved = move_to_budgets(groups, flops, loss, MIN_SIZES)
     parabolas = [fit_parabola(c, n_params, moved, i, window) for c, i in groups]
-    accepted = [p for p in parabolas if p.status == "accepted"]
+    accepted = [p for p in parabolas if p.status == Minimum.ACCEPTED]
     budgets = np.array([p.budget for p in accepted])
     log_n, log_l, lost = resample_vertices(accepted, loss_sd, window, bootstrap, seed)
     laws = _power_laws(accepted)
@@ -130,10 +139,10 @@ def fit_isoflop(
     )
 
 
-def _status(n_accepted: int) -> str:
+def _status(n_accepted: int) -> Status:
     if n_accepted < 2:
-        return "not_identified"
-    return "two_points" if n_accepted == 2 else "converged"
+        return Status.NOT_IDENTIFIED
+    return Status.TWO_POINTS if n_accepted == 2 else Status.CONVERGED
 
 
 def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
@@ -152,16 +161,15 @@ def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
 def _held_out(accepted: list[Parabola]) -> dict[str, Any]:
     """Power laws from all but the dearest accepted budget, asked for that one."""
     if len(accepted) < 3:
-        return {
-            "status": "not_available",
-            "why": f"accepted minima: {len(accepted)}; three are needed to fit two and predict one",
-        }
+        return not_available(
+            f"accepted minima: {len(accepted)}; three are needed to fit two and predict one"
+        )
     *cheaper, dearest = accepted
     laws = _power_laws(cheaper)
     n, loss = dearest.vertex or (np.nan, np.nan)
     predicted_n, predicted_loss = float(laws["N"](dearest.budget)), float(laws["L"](dearest.budget))
     return {
-        "status": "done",
+        "status": Check.DONE,
         "fitted_on_flops": [p.budget for p in cheaper],
         "predicted_at_flops": dearest.budget,
         "n_params": {"measured": n, "predicted": predicted_n, "ratio": predicted_n / n},
@@ -184,7 +192,7 @@ def _warnings(
     warnings = [
         f"no minimum used at C={p.budget:.3g}: {p.reason()}"
         for p in several
-        if p.status != "accepted"
+        if p.status != Minimum.ACCEPTED
     ]
     few = len(parabolas) - len(several)
     if few:
@@ -218,7 +226,7 @@ def _warnings(
 
 def _bias_warning(bias: dict[str, Any], interval: Interval | None) -> list[str]:
     """A sentence if parabolas on this grid are off by more than the interval lets one expect."""
-    if bias["status"] != "done" or interval is None:
+    if bias["status"] != Check.DONE or interval is None:
         return []
     if abs(bias["a"]) <= LARGE_BIAS * (interval[1] - interval[0]) / 2:
         return []

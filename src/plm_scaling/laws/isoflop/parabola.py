@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.stats.intervals import Floats, Interval
+from plm_scaling.laws.status import Minimum
 
 MIN_SIZES = 4  # three sizes fit any quadratic exactly and leave nothing to judge it by
 KEPT_SIZES = 5  # the best sizes stay in the window however much their losses differ
@@ -36,14 +37,10 @@ class Quadratic:
 
 @dataclass(frozen=True)
 class Parabola:
-    """One budget: its runs by rising N, those in the window, their quadratic if enough sizes.
-
-    `status`: accepted; too_few_sizes (no fit); no_minimum (c2 ≤ 0); edge (the vertex lies outside
-    the sizes of the window).
-    """
+    """One budget: its runs by rising N, those in the window, their quadratic if enough sizes."""
 
     budget: float
-    status: str
+    status: Minimum
     n_params: Floats
     loss: Floats
     members: NDArray[np.int64]
@@ -64,7 +61,7 @@ class Parabola:
     @property
     def vertex(self) -> tuple[float, float] | None:
         """(N at the minimum, loss there) of an accepted budget."""
-        if self.status != "accepted" or self.fit is None:
+        if self.status != Minimum.ACCEPTED or self.fit is None:
             return None
         log_n, loss = vertices(self.fit.coefficients[None, :], self.fit.centre)
         return float(np.exp(log_n[0])), float(loss[0])
@@ -73,9 +70,9 @@ class Parabola:
         """Why the budget has no minimum, in words."""
         low, high = self.n_range
         return {
-            "too_few_sizes": f"{self.n_sizes} distinct size(s), {MIN_SIZES} are needed",
-            "no_minimum": "the parabola does not open upwards",
-            "edge": "the vertex lies outside the sizes trained near the lowest loss "
+            Minimum.TOO_FEW_SIZES: f"{self.n_sizes} distinct size(s), {MIN_SIZES} are needed",
+            Minimum.NO_MINIMUM: "the parabola does not open upwards",
+            Minimum.EDGE: "the vertex lies outside the sizes trained near the lowest loss "
             f"({short_number(low)} to {short_number(high)})",
         }.get(self.status, "")
 
@@ -141,7 +138,7 @@ def fit_parabola(
     members = members[np.argsort(n_params[members], kind="stable")]
     n, measured = n_params[members], loss[members]
     used = in_window(n, measured[None, :], np.array([window]))[0]
-    bare = Parabola(budget, "too_few_sizes", n, measured, members, used)
+    bare = Parabola(budget, Minimum.TOO_FEW_SIZES, n, measured, members, used)
     if bare.n_sizes < MIN_SIZES:
         return bare
     log_n = np.log(n[used])
@@ -151,11 +148,11 @@ def fit_parabola(
     coefficients = solver @ measured[used]
     log_vertex, _ = vertices(coefficients[None, :], centre)
     if not coefficients[2] > 0:
-        status = "no_minimum"
+        status = Minimum.NO_MINIMUM
     elif not log_n.min() < log_vertex[0] < log_n.max():
-        status = "edge"
+        status = Minimum.EDGE
     else:
-        status = "accepted"
+        status = Minimum.ACCEPTED
     fitted = design @ coefficients
     leverage = np.einsum("ij,ji->i", design, solver)
     fit = Quadratic(centre, coefficients, solver, fitted, measured[used] - fitted, leverage)

@@ -15,8 +15,10 @@ in (ln k, a), independently, as no run serves both objectives.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.laws.isoflop import fit as isoflop
 from plm_scaling.laws.joint.pair import (
     columns,
     compute_sum,
@@ -26,24 +28,39 @@ from plm_scaling.laws.joint.pair import (
     resample_from_frontier,
     size_for,
 )
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.intervals import (
     Floats,
     Interval,
+    Place,
     check_settings,
     percentile_interval,
     place,
 )
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, fit_power_laws
+from plm_scaling.laws.status import Status
+from plm_scaling.runs.tables import OBJECTIVES
 
 STUDY_SIZES = (1e7, 1e10)  # parameters; used where neither law says how far it reaches
 GRID = 25
-WORST = ("not_identified", "two_points")  # what the law of two laws takes over from either
+WORST = (Status.NOT_IDENTIFIED, Status.TWO_POINTS)  # what either law passes on
 METHOD = (
     "sum of the inverted N(C) of both objectives, solved for N; N = k*C_sum^a is its least squares "
     "in log-log over the sizes of `split`; intervals by resampling both laws as normal in "
     "(ln k, a), with the covariance that their frontier tables imply"
 )
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of `runs` of both objectives, by isoflop: see `laws.registry`."""
+    if missing := set(OBJECTIVES) - set(runs["objective"]):
+        raise LawError(f"the joint law needs runs of both objectives; none is {', '.join(missing)}")
+    clm, mlm = (
+        isoflop.fit_tables(runs[runs["objective"] == objective], curves, settings)
+        for objective in OBJECTIVES
+    )
+    return fit_joint(clm, mlm, **settings.resampling)
 
 
 def fit_joint(
@@ -78,7 +95,7 @@ def fit_joint(
     error = float(np.abs(approximate(sums) / n_params - 1).max())
     equations = _equations(pair, approximate, samples, sums, level)
     trend = equations["C_mlm/C_clm"].interval["s"]
-    crossing = trend is not None and place(0, trend) in ("below", "above")
+    crossing = trend is not None and place(0, trend) in (Place.BELOW, Place.ABOVE)
     return LawResult(
         law="joint",
         method=METHOD,
@@ -86,7 +103,7 @@ def fit_joint(
         equations=equations,
         objective_value=None,
         residual_rms=None,
-        status=next((s for s in WORST if s in (clm.status, mlm.status)), "converged"),
+        status=next((s for s in WORST if s in (clm.status, mlm.status)), Status.CONVERGED),
         warnings=_warnings(samples is None, trend, float(equal), low, high),
         objective="both",
         details={
@@ -214,7 +231,7 @@ def _warnings(
     warnings = []
     if no_samples:
         warnings.append("a law has no intervals, so this one has none either")
-    if trend is not None and place(0, trend) not in ("below", "above"):
+    if trend is not None and place(0, trend) not in (Place.BELOW, Place.ABOVE):
         warnings.append(
             f"the interval of s ({trend[0]:.2f} to {trend[1]:.2f}) holds 0 or ends at it: "
             "whose share grows with size is not determined, nor where the shares are equal"
@@ -237,7 +254,7 @@ def _unknown(missing: list[str], clm: LawResult, mlm: LawResult, level: float) -
         },
         objective_value=None,
         residual_rms=None,
-        status="not_identified",
+        status=Status.NOT_IDENTIFIED,
         warnings=[f"no exponent of N(C) for {' and '.join(missing)}: nothing to invert"],
         objective="both",
         details={"laws": {"clm": clm.law, "mlm": mlm.law}, "split": []},

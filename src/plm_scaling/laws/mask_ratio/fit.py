@@ -22,14 +22,16 @@ from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
 from plm_scaling.laws.mask_ratio.parabola import (
     MIN_RATIOS,
     Ladder,
-    evaluation_noise,
     fit_vertices,
     resample_vertices,
 )
 from plm_scaling.laws.points import finished_runs
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats, check_settings, percentile_interval
+from plm_scaling.laws.stats.noise import evaluation_noise
+from plm_scaling.laws.status import Check, Minimum, Status, not_available
 
 WINDOW = 0.06  # nats above the best loss of the size
 METHOD = (
@@ -48,6 +50,13 @@ ONE_RUN_WARNING = (
     "one run per ratio: the scatter between repeated runs is not in the evaluation noise, so "
     "ratios called different may be alike"
 )
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of the `runs` that are in its groups: see `laws.registry`."""
+    result = fit_mask_ratio(**mask_ratio_points(runs, curves), **settings.resampling)
+    result.taken = set(mask_ratio_runs(runs, curves)["run_id"])
+    return result
 
 
 def mask_ratio_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
@@ -138,7 +147,7 @@ def fit_mask_ratio(
         equations={"L": equation},
         objective_value=pooled.squares,
         residual_rms=pooled.rms,
-        status="converged" if inside else "not_identified",
+        status=Status.CONVERGED if inside else Status.NOT_IDENTIFIED,
         warnings=_warnings(ladders, sizes, inside, noise is None or bool(np.isnan(error).all())),
         details={
             "sizes": sizes,
@@ -181,7 +190,7 @@ def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator
         "ratio_interval": None if interval is None else list(interval),
         "loss": fit.least_loss if fit.inside else None,
         "q": fit.curvature if fit.inside else None,
-        "status": "accepted" if fit.inside else "no minimum inside the ratios",
+        "status": Minimum.ACCEPTED if fit.inside else Minimum.OUTSIDE_RATIOS,
         "residual_rms": fit.rms,
         "evaluation_noise": ladder.noise or None,
         "within_noise_below": float(limit) if scatter else None,
@@ -202,17 +211,17 @@ def _held_out(ladders: list[Ladder]) -> dict[str, Any]:
     """The best ratio and curvature of the cheaper sizes, asked for the dearest one's losses."""
     ordered = sorted(ladders, key=lambda ladder: ladder.flops)
     if len(ordered) < 2:
-        return {"status": "not_available", "why": "one size; two are needed to predict one"}
+        return not_available("one size; two are needed to predict one")
     dearest = ordered[-1]
     fit, own = fit_vertices(ordered[:-1]), fit_vertices([dearest])
     if not fit.inside:
-        return {"status": "not_available", "why": "the cheaper sizes show no best ratio"}
+        return not_available("the cheaper sizes show no best ratio")
     chosen = dearest.windows[0]
     shape = fit.curvature * (np.log(dearest.ratio[chosen]) - fit.log_ratio) ** 2
     error = shape - dearest.loss[chosen]
     error = error - error.mean()  # the level of the loss is each size's own
     return {
-        "status": "done",
+        "status": Check.DONE,
         "fitted_on_flops": [ladder.flops for ladder in ordered[:-1]],
         "predicted_at_flops": dearest.flops,
         "ratio": {

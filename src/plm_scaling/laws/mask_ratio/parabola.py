@@ -1,16 +1,13 @@
-"""Parabolas in ln ratio with one vertex for several sizes, and the noise of their losses."""
+"""Parabolas in ln ratio with one vertex for several sizes."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from plm_scaling.laws.stats.intervals import Floats
 
 MIN_RATIOS = 4  # three ratios fit any parabola exactly
-LATE = 20  # evaluations at the end of a run, where the learning rate is low, that show its noise
-AVERAGED = 5  # evaluations in the loss of a runs table
 
 
 @dataclass(frozen=True)
@@ -159,39 +156,3 @@ def _solve(
     determinant = uu * vv - uv**2
     slope, curvature = (uz * vv - vz * uv) / determinant, (vz * uu - uz * uv) / determinant
     return slope, curvature, mean_z - slope[:, None] * mean_u - curvature[:, None] * mean_v
-
-
-def evaluation_noise(curves: pd.DataFrame | None, run_ids: list[str]) -> Floats:
-    """Standard error of each run's loss against the others', nats, from late evaluations.
-
-    Runs evaluated at the same steps often share held-out batches, whose luck moves them together
-    and cancels between them; it is subtracted first if at least three runs share their steps. The
-    rest, less a straight line over the last 20 evaluations, scatters by the noise of one, and the
-    loss is the mean of five. NaN for runs with too short curves.
-    """
-    noise = np.full(len(run_ids), np.nan)
-    if curves is None:
-        return noise
-    valid = curves[curves["run_id"].isin(run_ids) & (curves["split"] == "valid")]
-    by_run = dict(list(valid.dropna(subset="loss").sort_values("step").groupby("run_id")))
-    late = [by_run.get(run_id, valid.iloc[:0]).tail(LATE) for run_id in run_ids]
-    steps = [tuple(table["step"]) for table in late]
-    for i, table in enumerate(late):
-        alike = [j for j, other in enumerate(steps) if other == steps[i]]
-        residuals = _detrended(np.array([late[j]["loss"].to_numpy(float) for j in alike]))
-        if len(table) < AVERAGED:
-            continue
-        own = residuals[alike.index(i)]
-        if len(alike) >= 3:
-            own = (own - residuals.mean(axis=0)) * np.sqrt(len(alike) / (len(alike) - 1))
-        noise[i] = np.sqrt((own**2).sum() / (len(own) - 2) / AVERAGED)
-    return noise
-
-
-def _detrended(losses: Floats) -> Floats:
-    """Losses (R, n) less a straight line through each row."""
-    n = losses.shape[1]
-    if n < 2:
-        return np.zeros_like(losses)
-    design = np.vander(np.linspace(-1, 1, n), 2)
-    return losses - losses @ np.linalg.pinv(design).T @ design.T

@@ -12,6 +12,7 @@ from plm_scaling.laws.parametric.optima import Optimum, find_optima, optima_from
 from plm_scaling.laws.parametric.surface import NAMES, Surface
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.status import Check, RowVerdict, not_available
 
 MIN_RUNS = 6  # five parameters and something left to judge them by
 MAX_LISTED = 50
@@ -37,25 +38,23 @@ def held_out_check(
     else:
         dear = flops > above
     if not dear.any():
-        return {"status": "not_available", "why": f"no run is dearer than {above:.3g} FLOPs"}
+        return not_available(f"no run is dearer than {above:.3g} FLOPs")
     distinct = count_distinct(n_params[~dear], tokens[~dear])
     if distinct < MIN_RUNS:
-        return {
-            "status": "not_available",
-            "why": f"{distinct} distinct runs remain without the dearest budget; "
-            f"{MIN_RUNS} are needed",
-        }
+        return not_available(
+            f"{distinct} distinct runs remain without the dearest budget; {MIN_RUNS} are needed"
+        )
     surface = Surface.of(n_params[~dear], tokens[~dear], loss[~dear], delta)
     optima = find_optima(surface)
     if not optima:
-        return {"status": "not_available", "why": "the fit without the dearest runs failed"}
+        return not_available("the fit without the dearest runs failed")
     predicted = surface_loss(surface.natural(optima[0].theta), n_params[dear], tokens[dear])
     error = predicted - loss[dear]
     columns = (n_params[dear], tokens[dear], flops[dear], loss[dear], predicted)
     names = ("n_params", "tokens", "flops", "measured", "predicted")
     rows = [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
     return {
-        "status": "done",
+        "status": Check.DONE,
         "fitted_on_flops": [float(flops[~dear].min()), float(flops[~dear].max())],
         "predicted_at_flops": float(np.exp(np.log(flops[dear]).mean())),
         "n_predicted": int(dear.sum()),
@@ -102,9 +101,9 @@ def check_published_row(
     reached = optima_from(surface, theta[None])[0]
     at_row = float(surface.misfit(theta[None])[0])
     if at_row <= LOCAL * best.misfit or reached.misfit > LOCAL * best.misfit:
-        verdict = "local_optimum" if reached.misfit > LOCAL * best.misfit else "global_optimum"
+        verdict = RowVerdict.LOCAL if reached.misfit > LOCAL * best.misfit else RowVerdict.GLOBAL
     else:
-        verdict = "no_optimum"
+        verdict = RowVerdict.NONE
     return {
         "verdict": verdict,
         "n_points": len(loss),

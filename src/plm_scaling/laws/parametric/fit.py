@@ -9,6 +9,7 @@ The compute-optimal allocation that follows is in `implied`.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
@@ -27,10 +28,12 @@ from plm_scaling.laws.parametric.optima import (
     resample_optima,
 )
 from plm_scaling.laws.parametric.surface import Surface
-from plm_scaling.laws.points import near_frontier
+from plm_scaling.laws.points import near_frontier, parametric_points
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.frontier_table import frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
+from plm_scaling.laws.status import Status, not_available
 
 NEAR_FRONTIER = 0.03  # nats
 OPTIMA_KEPT = 5
@@ -40,6 +43,16 @@ METHOD = (
     "over runs, each resample refitted; N and D by Hoffmann et al. 2022 eq. 4; residual_rms "
     "is of ln(loss)"
 )
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of `runs`, whose `curves` it does not need: see `laws.registry`."""
+    return fit_parametric(
+        **parametric_points(runs),
+        huber_delta=settings.huber_delta,
+        held_out_above=settings.held_out_above,
+        **settings.resampling,
+    )
 
 
 def fit_parametric(
@@ -89,7 +102,7 @@ def fit_parametric(
     profile = profile_summary(surface, best, profile_floor(surface, best))
     residuals = surface.log_prediction(best.theta[None])[0] - surface.log_loss
     flops = 6 * n_params * tokens
-    near: dict[str, Any] = {"status": "not_available", "why": "not asked for"}
+    near = not_available("not asked for")
     if near_frontier_nats is not None:
         chosen = near_frontier(flops, loss, near_frontier_nats)
         settings = {"huber_delta": huber_delta, "bootstrap": bootstrap, "level": level}
@@ -124,11 +137,11 @@ def fit_parametric(
     )
 
 
-def _status(hit: list[str]) -> str:
+def _status(hit: list[str]) -> Status:
     """E at 0 is a result of its own; a term at its bound leaves the allocation undetermined."""
     if set(hit) - {"E"}:
-        return "not_identified"
-    return "at_bound" if hit else "converged"
+        return Status.NOT_IDENTIFIED
+    return Status.AT_BOUND if hit else Status.CONVERGED
 
 
 def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
@@ -144,7 +157,7 @@ def _near_frontier(
     """The parts of the fit to near-frontier runs that stand beside the fit to all of them."""
     distinct = count_distinct(n_params, tokens)
     if distinct < MIN_RUNS:
-        return {"status": "not_available", "why": f"{distinct} distinct runs; six are needed"}
+        return not_available(f"{distinct} distinct runs; six are needed")
     fit = fit_parametric(n_params, tokens, loss, near_frontier_nats=None, **settings)
     return {
         "status": fit.status,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from plm_scaling.laws.stats.huber import huber
 from plm_scaling.laws.stats.intervals import Floats
 
 NAMES = ("E", "A", "B", "alpha", "beta")
@@ -57,9 +58,7 @@ class Surface:
 
     def misfits(self, theta: Floats) -> Floats:
         """Huber_δ(ln L̂ − ln L) of each run, (S, n), at θ (S, 5)."""
-        r = self.log_prediction(theta) - self.log_loss
-        clipped = np.clip(r, -self.delta, self.delta)
-        return clipped * (r - 0.5 * clipped)
+        return huber(self.log_prediction(theta) - self.log_loss, self.delta)
 
     def misfit(self, theta: Floats, weights: Floats | None = None) -> Floats:
         """Σ w·Huber_δ(ln L̂ − ln L), (S,): the sum over runs, as in Hoffmann et al. 2022 eq. 10.

@@ -24,8 +24,9 @@ from plm_scaling.laws.repeated.model import (
     r_grid,
 )
 from plm_scaling.laws.repeated.reference import MIN_RUNS, Reference, fit_reference
-from plm_scaling.laws.stats.blocks import block_length, moving_blocks, noise_of, rms, smoothed
+from plm_scaling.laws.stats.blocks import block_length, moving_blocks, rms, smoothed
 from plm_scaling.laws.stats.intervals import Floats, check_settings
+from plm_scaling.laws.stats.noise import noise_of
 
 WINDOWS = ((0.3, 1.0), (0.75, 1.0))  # epochs; the first gives the value, both the interval
 MIN_WINDOW = 3

@@ -37,7 +37,9 @@ from plm_scaling.laws.repeated.model import (
 from plm_scaling.laws.repeated.overfit import fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.budgets import group_budgets
+from plm_scaling.laws.stats.huber import huber
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
+from plm_scaling.laws.status import Basis, Check, Status, not_available
 
 GRID_POINTS = 60
 ZOOMS = 6  # passes; each narrows the grid to the minima of the last
@@ -145,12 +147,12 @@ def fit_repeated(
             "N_eff": _equation(N_FORM, "R_N", n_value, intervals[1], level),
             "excess": overfit_equation(over, level),
         },
-        objective_value=float(_huber(errors, huber_delta).sum()),
+        objective_value=float(huber(errors, huber_delta).sum()),
         residual_rms=float(np.sqrt((errors**2).mean())),
-        status="not_identified" if reasons else _status(r_d, d_value),
+        status=Status.NOT_IDENTIFIED if reasons else _status(r_d, d_value),
         warnings=warnings,
         details={
-            "kind": "end points",
+            "kind": Basis.END_POINTS,
             "base": {name: float(best[name]) for name in BASE_NAMES},
             "n_base_runs": len(fresh[0]) if base is None else None,
             "epochs_range": [float(e) for e in (repetitions.min() + 1, repetitions.max() + 1)],
@@ -204,16 +206,11 @@ def _enough(fresh: tuple[Floats, Floats, Floats]) -> bool:
     return count_distinct(*fresh[:2]) >= MIN_BASE_RUNS
 
 
-def _huber(error: Floats, delta: float) -> Floats:
-    size = np.abs(error)
-    return np.where(size <= delta, 0.5 * error**2, delta * (size - 0.5 * delta))
-
-
 def _search(runs: _Runs, base: Mapping[str, float], delta: float) -> tuple[float, float]:
     """(R*_D, R*_N) of least misfit: the whole grid, then ever smaller grids around its best."""
     r_d = r_n = r_grid(GRID_POINTS)
     for _ in range(ZOOMS):
-        misfit = _huber(runs.log_error(base, r_d, r_n), delta).sum(axis=2)
+        misfit = huber(runs.log_error(base, r_d, r_n), delta).sum(axis=2)
         best_n, best_d = np.unravel_index(misfit.argmin(), misfit.shape)
         found = float(r_d[best_d]), float(r_n[best_n])
         r_d, r_n = narrower_grid(misfit[[best_n]], r_d), narrower_grid(misfit[:, best_d][None], r_n)
@@ -232,7 +229,7 @@ def _resample(
     for base, rows in zip(layers, np.array_split(np.arange(bootstrap), len(layers)), strict=True):
         r_d = r_n = r_grid(GRID_POINTS)
         for _ in range(ZOOMS):
-            table = _huber(runs.log_error(base, r_d, r_n), delta).reshape(GRID_POINTS**2, -1)
+            table = huber(runs.log_error(base, r_d, r_n), delta).reshape(GRID_POINTS**2, -1)
             misfit = (counts[rows] @ table.T).reshape(len(rows), GRID_POINTS, GRID_POINTS)
             along_d, along_n = misfit.min(axis=1), misfit.min(axis=2)
             samples[rows, 0] = lowest_on_grid(along_d, r_d)
@@ -259,10 +256,10 @@ def _identified(
     return (None if unknown else value), sentence
 
 
-def _status(r_d: float, value: float | None) -> str:
+def _status(r_d: float, value: float | None) -> Status:
     if value is not None:
-        return "converged"
-    return "at_bound" if at_limit(r_d) and r_d > 1 else "not_identified"
+        return Status.CONVERGED
+    return Status.AT_BOUND if at_limit(r_d) and r_d > 1 else Status.NOT_IDENTIFIED
 
 
 def _equation(
@@ -278,16 +275,13 @@ def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> dict[str,
     dearest = groups[-1][1]
     rest = np.setdiff1d(np.arange(len(runs.tokens)), dearest)
     if len(rest) < MIN_REPEATED_RUNS:
-        return {
-            "status": "not_available",
-            "why": f"{len(rest)} repeated run(s) remain without the dearest budget",
-        }
+        return not_available(f"{len(rest)} repeated run(s) remain without the dearest budget")
     r_d, r_n = _search(_subset(runs, rest), base, delta)
     asked = _subset(runs, dearest)
     log_error = asked.log_error(base, np.array([r_d]), np.array([r_n]))[0, 0]
     error = np.exp(asked.log_loss) * np.expm1(log_error)
     return {
-        "status": "done",
+        "status": Check.DONE,
         "fitted_on_flops": [budget for budget, _ in groups[:-1]],
         "predicted_at_flops": groups[-1][0],
         "n_predicted": len(dearest),

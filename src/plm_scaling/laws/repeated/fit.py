@@ -10,6 +10,7 @@ import pandas as pd
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.points import finished_runs
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.repeated.curves import RepeatedCurve
 from plm_scaling.laws.repeated.endpoints import REPEATED, fit_repeated
 from plm_scaling.laws.repeated.reference import MIN_RUNS
@@ -19,6 +20,11 @@ from plm_scaling.laws.stats.intervals import Floats
 
 SAME_SIZE = 0.03  # relative difference of N; a ladder's neighbours are further apart
 SAME_LENGTH = 0.05  # relative difference of tokens; runs that share a schedule
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of `runs`: see `laws.registry`."""
+    return fit_repeated_runs(runs, curves, huber_delta=settings.huber_delta, **settings.resampling)
 
 
 def fit_repeated_runs(

@@ -29,6 +29,7 @@ from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit, overfit_equa
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.blocks import rms, smoothed
 from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.status import Basis, Check, Status
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
 LEAST_NOISE = 0.001  # nats; a smooth misfit below this matters to no one
@@ -71,9 +72,9 @@ def fit_repeated_curves(
     warnings = [*bad, NO_R_N, *_interval_warnings(sizes, joint, bootstrap)]
     value = None if bad else joint["R_D"]
     interval = None if bad else joint["interval"]
-    status = "converged" if value is not None else "not_identified"
+    status = Status.CONVERGED if value is not None else Status.NOT_IDENTIFIED
     if not bad and joint["limit"] == "upper":
-        status = "at_bound"
+        status = Status.AT_BOUND
     over = _joint_overfit(gaps)
     return LawResult(
         law="repeated",
@@ -89,7 +90,7 @@ def fit_repeated_curves(
         status=status,
         warnings=warnings,
         details={
-            "kind": "curves",
+            "kind": Basis.CURVES,
             "epochs_range": [float(end(gap.epochs[-1] for gap in gaps)) for end in (min, max)],
             "sizes": sizes,
             "joint": {name: v for name, v in joint.items() if name != "limit"},
@@ -119,7 +120,7 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> d
     value = head["least_misfit_R_D"]
     interval = None if why else open_interval(lowest_on_grid(misfits, gap.grid), level)
     at_bound = value is None or (interval is not None and None in interval)
-    status = "not_identified" if why else "at_bound" if at_bound else "converged"
+    status = Status.NOT_IDENTIFIED if why else Status.AT_BOUND if at_bound else Status.CONVERGED
     repetitions = gap.epochs[gap.repeated] - 1
     over = fit_overfit(repetitions, gap.values[gap.repeated] - offset)
     end = float(gap.epochs[-1])
@@ -260,7 +261,7 @@ def _held_out(gaps: list[Gap]) -> dict[str, Any]:
     errors = np.array([row["error_at_end_nats"] for row in rows])
     flops = [6 * gap.curve.n_params * float(gap.tokens[-1]) for gap in gaps]
     return {
-        "status": "done",
+        "status": Check.DONE,
         "fitted_on_flops": [c / 2 for c in flops],
         "predicted_at_flops": max(flops),
         "n_predicted": len(rows),

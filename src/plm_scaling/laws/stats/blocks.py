@@ -1,16 +1,8 @@
-"""Evaluations along one training curve: their noise, how long it remembers, and resampling it."""
+"""Resampling of residuals along one training curve, whose neighbours are alike."""
 
 import numpy as np
 
 from plm_scaling.laws.stats.intervals import Floats
-
-
-def noise_of(values: Floats) -> float:
-    """Standard deviation of the evaluation noise, from successive differences.
-
-    The median makes it blind to the few jumps of a run that was restarted; trends cancel.
-    """
-    return float(np.median(np.abs(np.diff(values))) * 1.4826 / np.sqrt(2))
 
 
 def block_length(residuals: Floats) -> int:

@@ -1,11 +1,31 @@
 """Percentile intervals and seeded resampling, the same for every law."""
 
 import math
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
+
+
+class Place(StrEnum):
+    """Where a value stands in an interval."""
+
+    INSIDE = "inside"
+    BELOW = "below"
+    ABOVE = "above"
+    LOWER_END = "at the lower end of"
+    UPPER_END = "at the upper end of"
+
+
+class Overlap(StrEnum):
+    """How two intervals stand."""
+
+    OVERLAPS = "overlaps with"
+    TOUCHES = "touches"
+    APART = "does not overlap with"
+
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -43,8 +63,8 @@ def multiplicities(n_runs: int, resamples: int, seed: int) -> Floats:
     return rng.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=resamples).astype(np.float64)
 
 
-def place(value: float, interval: Interval) -> str:
-    """Where a value stands: inside, below, above, 'at the lower end of' or 'at the upper end of'.
+def place(value: float, interval: Interval) -> Place:
+    """Where a value stands.
 
     At an end is what the resamples of another seed may put on its other side. In logarithms where
     all is positive, as coefficients span decades.
@@ -54,20 +74,19 @@ def place(value: float, interval: Interval) -> str:
         low, high, value = math.log(low), math.log(high), math.log(value)
     room = SEED_SHARE * (high - low)
     if abs(value - low) < room:
-        return "at the lower end of"
+        return Place.LOWER_END
     if abs(value - high) < room:
-        return "at the upper end of"
-    return "below" if value < low else "above" if value > high else "inside"
+        return Place.UPPER_END
+    return Place.BELOW if value < low else Place.ABOVE if value > high else Place.INSIDE
 
 
-def overlap(one: Interval, other: Interval) -> str:
-    """How two intervals stand: 'overlaps with', 'does not overlap with', or 'touches' where
-    another seed may change which."""
+def overlap(one: Interval, other: Interval) -> Overlap:
+    """How two intervals stand: they touch where another seed may change which."""
     gap = max(one[0], other[0]) - min(one[1], other[1])
     if gap <= 0:
-        return "overlaps with"
+        return Overlap.OVERLAPS
     width = max(one[1] - one[0], other[1] - other[0])
-    return "touches" if gap <= SEED_SHARE * width else "does not overlap with"
+    return Overlap.TOUCHES if gap <= SEED_SHARE * width else Overlap.APART
 
 
 def percent(share: float) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plm_scaling.laws.result import Equation
 from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interval
@@ -38,20 +39,28 @@ def fit_power_law(x: Floats, y: Floats) -> PowerLaw:
     return PowerLaw(float(log_k), float(exponent))
 
 
-def fit_power_laws(log_x: Floats, log_y: Floats) -> PowerLaws:
-    """The laws of S series `log_y` (S, P) at common points `log_x` (P,).
+def fit_power_laws(log_x: Floats, log_y: Floats, weights: Floats | None = None) -> PowerLaws:
+    """The laws of S series `log_y` (S, P) at common points `log_x` (P,), by weighted least squares.
 
-    NaN points are left out; series with fewer than two points give NaN.
+    `weights` (S, P), by default 1. Points of weight 0 and NaN points are left out; series
+    without two distinct x give NaN.
     """
-    used = np.isfinite(log_y)
-    count = used.sum(axis=1)
-    x = np.where(used, log_x, 0.0)
+    used = np.isfinite(log_y) & (True if weights is None else weights > 0)
+    w = used.astype(float) if weights is None else np.where(used, weights, 0.0)
     y = np.where(used, log_y, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean_x, mean_y = x.sum(axis=1) / count, y.sum(axis=1) / count
-        dx = np.where(used, log_x - mean_x[:, None], 0.0)
-        exponent = (dx * (y - mean_y[:, None])).sum(axis=1) / (dx**2).sum(axis=1)
+        total = w.sum(axis=1)
+        mean_x, mean_y = (w * log_x).sum(axis=1) / total, (w * y).sum(axis=1) / total
+        dx = log_x - mean_x[:, None]
+        exponent = (w * dx * (y - mean_y[:, None])).sum(axis=1) / (w * dx**2).sum(axis=1)
+    exponent = np.where(spread_of(log_x, used) > 0, exponent, np.nan)
     return PowerLaws(mean_y - exponent * mean_x, exponent)
+
+
+def spread_of(log_x: Floats, used: NDArray[np.bool_]) -> Floats:
+    """How far apart the points of each series in `used` (S, P) lie; -inf without any."""
+    high = np.where(used, log_x, -np.inf).max(axis=1, initial=-np.inf)
+    return high - np.where(used, log_x, np.inf).min(axis=1, initial=np.inf)
 
 
 def power_equation(name: str, law: PowerLaw | None, resampled: PowerLaws, level: float) -> Equation:

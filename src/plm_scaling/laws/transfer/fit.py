@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import (
     Floats,
@@ -20,6 +21,7 @@ from plm_scaling.laws.stats.intervals import (
     percentile_interval,
 )
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, power_equation
+from plm_scaling.laws.status import Check, Status, not_available
 from plm_scaling.laws.transfer.pairs import TransferPair, transfer_points
 from plm_scaling.laws.transfer.split import best_split, split_points
 from plm_scaling.laws.transfer.tokens import fit_transferred, match_pairs, start_rows
@@ -78,7 +80,7 @@ def fit_transfer(
         },
         objective_value=None if residuals is None else float((residuals**2).sum()),
         residual_rms=None if residuals is None else float(np.sqrt((residuals**2).mean())),
-        status="not_identified" if law is None else "two_points" if budgets == 2 else "converged",
+        status=_status(0 if law is None else budgets),
         warnings=[*_warnings(rows, bootstrap, budgets), *tokens_warnings, split_warning],
         details={
             "pairs": rows,
@@ -93,6 +95,14 @@ def fit_transfer(
             },
         },
     )
+
+
+def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+    """The law of the `runs` that make pairs: see `laws.registry`."""
+    result = fit_transfer_runs(runs, curves, **settings.resampling)
+    pairs = result.details["pairs"]
+    result.taken = {pair[run] for pair in pairs for run in ("run_id", "scratch_run_id")}
+    return result
 
 
 def fit_transfer_runs(
@@ -235,16 +245,22 @@ def _warnings(rows: list[dict[str, Any]], bootstrap: int, budgets: int) -> list[
     return warnings
 
 
+def _status(budgets: int) -> Status:
+    if budgets < 2:
+        return Status.NOT_IDENTIFIED
+    return Status.TWO_POINTS if budgets == 2 else Status.CONVERGED
+
+
 def _held_out(flops: Floats, loss: Floats) -> dict[str, Any]:
     """The transferred law without the dearest pair, asked for it."""
     dearest = int(flops.argmax())
     rest = np.delete(np.arange(len(flops)), dearest)
     if len(np.unique(flops[rest])) < 2:
-        return {"status": "not_available", "why": "two budgets are needed besides the dearest"}
+        return not_available("two budgets are needed besides the dearest")
     predicted = float(fit_power_law(flops[rest], loss[rest])(float(flops[dearest])))
     measured = float(loss[dearest])
     return {
-        "status": "done",
+        "status": Check.DONE,
         "fitted_on_flops": sorted(map(float, flops[rest])),
         "predicted_at_flops": float(flops[dearest]),
         "loss": {

@@ -8,8 +8,8 @@ import pandas as pd
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.points import finished_runs
-from plm_scaling.laws.stats.blocks import noise_of
 from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.stats.noise import noise_of
 
 SAME_SIZE = 0.001  # relative difference of N: the transferred weights come from the same shape
 SAME_LENGTH = 0.05  # relative difference of tokens

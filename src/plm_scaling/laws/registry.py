@@ -1,0 +1,137 @@
+"""The laws, each declared once; docs/laws.md says how one is added.
+
+Read when the Snakefile is parsed: this module imports nothing, and what an entry names is imported
+when it is used.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+BOTH = "both"  # the objective of a law that takes runs of both
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the fits are told besides the runs; a law takes what it needs."""
+
+    bootstrap: int
+    level: float
+    seed: int
+    huber_delta: float
+    held_out_above: float | None
+
+    @property
+    def resampling(self) -> dict[str, Any]:
+        """The arguments that every fit takes."""
+        return {"bootstrap": self.bootstrap, "level": self.level, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Law:
+    """One law: the runs that it takes, its fit, and what is shown of it."""
+
+    about: str
+    """What it says, for docs/config.md."""
+    module: str
+    """Where it lies under `plm_scaling.laws`: `fit_tables(runs, curves, settings)` takes usable
+    runs, as `read_runs` gives them, and their curves or None, and returns the `LawResult`;
+    `fit_{name}` takes arrays and is the Python API."""
+    unusable: str
+    """The function of `laws.points` that says why a run of an objective may not be used."""
+    headline: tuple[str, str, str]
+    """The equation and parameter that it is mostly asked for, and how to say it."""
+    figures: tuple[str, ...] = ()
+    """The figures of a study that fits it."""
+    figures_of_curves: tuple[str, ...] = ()
+    """Those drawn besides where it was fitted to curves (`details["kind"]`)."""
+    objectives: tuple[str, ...] = ("clm", "mlm")
+    needs_transfer: bool = False
+    """Whether it needs runs of its objective that started from the other."""
+    not_taken: str = ""
+    """Why it did not take a usable run, if it chooses among them (`LawResult.taken`)."""
+    not_a_point: str = ""
+    """Why a run that it took is none of its points, where not all are."""
+
+
+def load(module: str, name: str) -> Callable[..., Any]:
+    """The function `name` of `plm_scaling.laws.{module}`, imported now."""
+    found: Callable[..., Any] = getattr(import_module(f"plm_scaling.laws.{module}"), name)
+    return found
+
+
+LAWS = {
+    "frontier": Law(
+        about="lower envelope of all curves",
+        module="frontier.fit",
+        unusable="not_alike",
+        headline=("N", "a", "N_opt ∝ C^{}"),
+        figures=("frontier",),
+        not_taken="no validation curve",
+    ),
+    "isoflop": Law(
+        about="minima of loss over size per budget",
+        module="isoflop.fit",
+        unusable="not_comparable",
+        headline=("N", "a", "N_opt ∝ C^{}"),
+        figures=("isoflop", "frontier"),
+        not_a_point="at no accepted minimum or outside its window",
+    ),
+    "parametric": Law(
+        about="L = E + A/N^α + B/D^β",
+        module="parametric.fit",
+        unusable="not_comparable",
+        headline=("N", "a", "N_opt ∝ C^{}"),
+        figures=("frontier", "parametric", "loss_contours"),
+    ),
+    "repeated": Law(
+        about="what repeated tokens are worth",
+        module="repeated.fit",
+        unusable="not_from_scratch",
+        headline=("D_eff", "R_D", "R*_D = {} repetitions"),
+        figures_of_curves=("repeated",),
+        not_taken="no unique_tokens, not compared with a run that repeats them, or N > U_N",
+    ),
+    "transfer": Law(
+        about="what starting from the other objective is worth",
+        module="transfer.fit",
+        unusable="not_usable",
+        headline=("D_t", "b", "transferred tokens ∝ N^{}"),
+        figures=("transfer",),
+        needs_transfer=True,
+        not_taken="in no pair of a transferred run and its partner from scratch",
+    ),
+    "mask_ratio": Law(
+        about="the best mask ratio",
+        module="mask_ratio.fit",
+        unusable="not_from_scratch",
+        headline=("L", "ratio", "best mask ratio {}"),
+        figures=("mask_ratio",),
+        objectives=("mlm",),
+        not_taken="of no size with 4 mask ratios at equal tokens",
+        not_a_point="too far above the best of its size",
+    ),
+    "joint": Law(
+        about="two models of equal size from one compute sum, by isoflop",
+        module="joint.fit",
+        unusable="not_comparable",
+        headline=("N", "a", "N of two equal models ∝ C_sum^{}"),
+        objectives=(BOTH,),
+        not_a_point="at no accepted minimum or outside its window",
+    ),
+}
+
+
+def fitted(
+    laws: Iterable[str], objectives: Iterable[str], transferred: Collection[str]
+) -> list[tuple[str, str]]:
+    """(objective, law) of each law file of a study that fits `laws` to runs of `objectives`, of
+    which `transferred` have runs that started from the other objective."""
+    return [
+        (objective, law)
+        for objective in (*objectives, BOTH)
+        for law in laws
+        if objective in LAWS[law].objectives
+        and (objective in transferred or not LAWS[law].needs_transfer)
+    ]
