@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from plm_scaling.figures.style import GREY, log_axis, panels, power_of_ten, sequential, style
 from plm_scaling.laws.isoflop.parabola import MIN_SIZES
-from plm_scaling.laws.points import comparable_runs
+from plm_scaling.laws.points import runs_of
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.budgets import group_budgets, move_to_budgets
 from plm_scaling.laws.status import Minimum
@@ -34,9 +34,7 @@ def isoflop_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.DataFrame
     """
     rows: list[dict[str, Any]] = []
     for law in laws:
-        left_out = {row["run_id"] for row in law.excluded}
-        own = runs[(runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)]
-        used = comparable_runs(own)
+        used = runs_of(law, runs)
         n, flops = used["n_params"].to_numpy(float), used["flops"].to_numpy(float)
         groups = group_budgets(flops)
         loss = move_to_budgets(groups, flops, used["loss"].to_numpy(float), MIN_SIZES)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from plm_scaling.figures.style import COMPUTE_LABEL, GREY, compute_axis, log_axis, panels, style
 from plm_scaling.laws.parametric.fit import predict_loss
-from plm_scaling.laws.points import comparable_runs
+from plm_scaling.laws.points import runs_of
 from plm_scaling.laws.result import LawResult
 
 COLUMNS = ("objective", "kind", "flops", "n_params", "tokens", "loss")
@@ -30,9 +30,7 @@ def loss_contours_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.Dat
     for law in laws:
         if law.law != "parametric":
             continue
-        left_out = {row["run_id"] for row in law.excluded}
-        own = runs[(runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)]
-        own = comparable_runs(own)
+        own = runs_of(law, runs)
         n, flops = own["n_params"].to_numpy(float), own["flops"].to_numpy(float)
         facts: dict[str, Any] = {"objective": law.objective}
         grid_c, grid_n = (a.ravel() for a in np.meshgrid(_span(flops), _span(n)))

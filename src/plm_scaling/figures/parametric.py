@@ -16,7 +16,7 @@ from plm_scaling.figures.style import (
     style,
 )
 from plm_scaling.laws.parametric.fit import predict_loss
-from plm_scaling.laws.points import comparable_runs
+from plm_scaling.laws.points import runs_of
 from plm_scaling.laws.result import LawResult
 
 COLUMNS = ("run_id", "objective", "n_params", "tokens", "flops", "loss")
@@ -26,9 +26,7 @@ def parametric_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.DataFr
     """The runs used by each law, the loss fitted to each and the residual in per cent of it."""
     parts = []
     for law in laws:
-        left_out = {row["run_id"] for row in law.excluded}
-        own = runs[(runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)]
-        part = comparable_runs(own)[list(COLUMNS)].copy()
+        part = runs_of(law, runs)[list(COLUMNS)].copy()
         part["fitted_loss"] = predict_loss(
             law, part["n_params"].to_numpy(float), part["tokens"].to_numpy(float)
         )

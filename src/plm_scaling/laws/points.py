@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.noise import loss_noise
 
@@ -29,6 +30,13 @@ def comparable_runs(runs: pd.DataFrame) -> pd.DataFrame:
             "many repeats; train such cells, or fill the columns status and unique_tokens"
         )
     return used
+
+
+def runs_of(law: LawResult, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the table `runs` that an IsoFLOP or parametric law was fitted to."""
+    left_out = {row["run_id"] for row in law.excluded}
+    own = runs[(runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)]
+    return comparable_runs(own)
 
 
 def most_shared(values: "pd.Series[Any]") -> Any:
