@@ -1,4 +1,4 @@
-"""What every law file holds (design.md §4), in memory and as JSON.
+"""What every law file holds, in memory and as JSON.
 
 `law.schema.json` beside this module describes the file. A law's own tables (the minima of an
 IsoFLOP fit, the optima of a parametric one) go into `details` and to the top level of the file.
@@ -27,7 +27,7 @@ class Equation:
     level: float
 
     def to_json(self) -> dict[str, Any]:
-        """Parameters lie beside the form, as in design.md §4."""
+        """Parameters lie beside the form."""
         interval = {name: None if i is None else list(i) for name, i in self.interval.items()}
         return {"form": self.form, **self.parameters, "interval": interval, "level": self.level}
 

@@ -1,6 +1,6 @@
 """The data-constrained law from end points of runs (Muennighoff et al. 2023, eq. 5 to 7).
 
-L = E + A/N'^α + B/D'^β with D' and N' as in `repeated_model`. The base law is given, or fitted to
+L = E + A/N'^α + B/D'^β with D' and N' as in `model`. The base law is given, or fitted to
 the runs that repeat nothing and whose N' is N; R*_D and R*_N are then fitted to the repeated runs.
 Their surface is a flat valley with local optima, so it is tabulated per run on a grid, zoomed into,
 and resampled by weighing the tabulated runs.
