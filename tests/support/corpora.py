@@ -13,6 +13,7 @@ from plm_scaling.common.parts import part_name
 from plm_scaling.pool.read import Pool
 from plm_scaling.tokens.format.packing import pack
 from plm_scaling.tokens.format.vocabulary import TABLES
+from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.tokens.write.merge import merge_tokens
 from plm_scaling.tokens.write.tokenize import tokenize_part
 
@@ -72,3 +73,9 @@ def write_tokens(folder: Path, pool: Pool, context_length: int = 64, shard_rows:
         manifest,
     )
     return manifest
+
+
+def valid_rows(corpus: TokenCorpus, n_rows: int, seed: int, split: str = "valid") -> np.ndarray:
+    """A fixed sample of held-out rows, sources in proportion: uint8 (n_rows, context_length)."""
+    samples = corpus.held_out_rows(split, n_rows, seed).values()
+    return np.concatenate([sample.rows[: sample.proportional] for sample in samples])

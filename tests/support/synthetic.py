@@ -106,7 +106,12 @@ def write_study(
 
 
 def write_cell(
-    folder: Path, cell: Cell, loss: float, evaluations: int = 8, status: str = "finished"
+    folder: Path,
+    cell: Cell,
+    loss: float,
+    evaluations: int = 8,
+    status: str = "finished",
+    unique_tokens: int = UNIQUE_TOKENS,
 ) -> None:
     """Write `curve.csv` and `result.json` of one cell that ends at `loss`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +136,7 @@ def write_cell(
         loss=None if diverged else float(loss),
         loss_last=None if diverged else float(loss),
         n_evals=evaluations,
-        unique_tokens=min(cell.tokens, UNIQUE_TOKENS),
+        unique_tokens=min(cell.tokens, unique_tokens),
         curve_sha256=sha256_of(folder / "curve.csv"),
     )
     write_json(folder / "result.json", result.to_json())

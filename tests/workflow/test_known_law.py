@@ -30,8 +30,9 @@ def drawn(fresh):
     rng = np.random.default_rng(0)
     for name, cell in plan_cells(validate_config(fresh.config, "test")).items():
         loss = TRUTH[cell.objective].loss(cell.n_params, cell.tokens)
-        row = {"cell": name, **vars(cell), "unique_tokens": cell.tokens}
-        write_cell(fresh.results / "runs" / name, row, loss * (1 + NOISE * rng.standard_normal()))
+        drawn_loss = loss * (1 + NOISE * rng.standard_normal())
+        folder = fresh.results / "runs" / name
+        write_cell(folder, cell, drawn_loss, unique_tokens=cell.tokens)
     return fresh
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpora import write_corpus
+from corpora import valid_rows, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,12 +58,6 @@ def test_rows_beyond_the_end_are_refused(whole: Path, index: int) -> None:
         rows[index]
     with pytest.raises(IndexError):
         rows.read(np.array([0, index]))
-
-
-def valid_rows(corpus: TokenCorpus, n_rows: int, seed: int, split: str = "valid") -> np.ndarray:
-    """Those that are in proportion."""
-    samples = corpus.held_out_rows(split, n_rows, seed).values()
-    return np.concatenate([sample.rows[: sample.proportional] for sample in samples])
 
 
 def test_valid_rows_are_fixed_and_proportional(whole: Path) -> None:

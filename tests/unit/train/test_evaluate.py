@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from configs import read_config
-from corpora import random_sequences, write_corpus, write_tokens
+from corpora import random_sequences, valid_rows, write_corpus, write_tokens
 from pools import make_pool
 from selections import select
 
@@ -81,8 +81,8 @@ def mean_of(rows):
 def test_valid_is_the_loss_of_the_proportional_sample(corpus, cell):
     found = losses(held_out(corpus, cell))
     assert next(iter(found)) == "valid"
-    assert found["valid"] == pytest.approx(mean_of(corpus.valid_rows(100, 3)), rel=1e-12)
-    assert found["ood"] == pytest.approx(mean_of(corpus.valid_rows(100, 3, "ood")), rel=1e-12)
+    assert found["valid"] == pytest.approx(mean_of(valid_rows(corpus, 100, 3)), rel=1e-12)
+    assert found["ood"] == pytest.approx(mean_of(valid_rows(corpus, 100, 3, "ood")), rel=1e-12)
 
 
 def test_every_source_has_a_loss_on_all_its_rows_where_it_has_few(corpus, cell):
