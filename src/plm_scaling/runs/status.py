@@ -74,7 +74,7 @@ def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
     if result is not None:
         state, tokens = result.status, result.tokens
         loss = None if state == "diverged" else _positive(result.loss) or loss
-    elif lines or progress:
+    elif (folder / "curve.csv").exists() or progress:  # a curve has a header before the first row
         rate = _positive(progress.get("tokens_per_second")) or rate
         loss = loss or _positive(progress.get("loss"))
         stalled = now - _last_sign(folder, progress) > STALLED_AFTER_SECONDS

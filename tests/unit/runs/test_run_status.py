@@ -47,6 +47,13 @@ def test_cell_states_every_kind_of_cell_is_told_apart(study):
     assert states(study, now + STALLED_AFTER_SECONDS + 5)["clm001"].state == "stalled"
 
 
+def test_cell_states_cell_that_has_measured_nothing_yet_runs(study):
+    """Resumed just before its first evaluation, it may save before it says how far it is."""
+    now = reset(study / "runs", "clm001", keep_lines=0).stat().st_mtime
+    found = states(study, now + 1)["clm001"]
+    assert (found.state, found.tokens, found.loss, found.eta_seconds) == ("running", 0, None, None)
+
+
 def test_cell_states_progress_file_is_newer_than_the_curve(study):
     now = reset(study / "runs", "clm001", keep_lines=2).stat().st_mtime
     progress = {"tokens": 12345, "loss": 3.3, "tokens_per_second": 500.0, "updated": now + 1000}
