@@ -14,41 +14,45 @@ def _power_of_two(value: int) -> int:
 
 
 class Mmseqs(Block):
-    """Which MMseqs2 runs. Versions give different clusters in some modes, so one is pinned."""
+    """Which MMseqs2 runs. Versions give different clusters in some modes; one is pinned."""
 
     path: str
-    """`auto` (conda environment if active, else the binary that `make install` brought, else
-    `mmseqs` on PATH) or the path of a binary of MMseqs2 18."""
+    """auto: the conda environment under --sdm conda, else the binary that `make install` brought,
+    else `mmseqs` on PATH. Or the path of a binary of MMseqs2 18."""
 
 
 class Data(Block):
     """The sequences that all corpora draw from, and how the work on them is divided."""
 
     name: Name
-    """Folder under `data/`."""
+    """Data go to data/{name}/. Another name keeps two sets of sequences side by side."""
     sources: Name | str
-    """Source table: a tab-separated file, relative to the repository."""
+    """Source table, with versions and checksums: a tab-separated file, relative to the
+    repository."""
     parts: Annotated[int, Field(ge=1, le=4096), AfterValidator(_power_of_two)]
-    """Parts that the sequences are divided in by content, a power of two; a job holds one part in
-    memory. The tokens do not depend on it."""
+    """Parts that the sequences are divided in by content, a power of two: jobs that run side by
+    side, each with one part in memory. About one per billion residues; the tokens do not depend on
+    it."""
     max_rejected_fraction: Fraction
     """Share of a source's records that may be unusable (no name, no sequence, a character that is
-    no residue); such records are left out and listed. More stop the run."""
+    no residue); such records are left out and listed in rejected.parquet. More stop the run."""
 
 
 class Corpus(Block):
-    """What a model is trained on: sources in proportion, and what is left out of them."""
+    """What models are trained on, by name: sources in proportion, and what is left out of them. All
+    corpora are views of the same tokens: another one costs no data stage, only training."""
 
     mixture: Annotated[dict[Name, Share], Field(min_length=1)]
-    """Share of each source (a name in the source table) in the training tokens; they sum to 1. A
-    code source is a source like any other."""
+    """Share of each source (a name in the source table) in the training tokens; they sum to 1. The
+    first source that has a sequence owns it. A code source is a source like any other."""
     dedup: bool
-    """Leave out near-duplicates (`dedup` says what they are); false trains on them too."""
+    """Leave out near-duplicates (the block `dedup` says what they are); false trains on them
+    too."""
     filter: bool
     """Leave out what the filter drops; false trains on it too."""
     unique_tokens: Positive | dict[Name, Positive] | None
-    """Different tokens that may be used; beyond them training repeats. A number: in all, in the
-    mixture's proportions. A mapping: of these sources. null: all there are."""
+    """Unique tokens that may be used; beyond them training repeats. A number: in all, in the
+    mixture's proportions. A mapping {source: tokens}: of these sources. null: all there are."""
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -79,9 +83,11 @@ class Dedup(Block):
     """Redundancy within and across sources; `mmseqs linclust` keeps one representative each."""
 
     min_seq_id: Share
-    """Sequences at least this identical are redundant (0.9 in UniRef90)."""
+    """Sequences at least this identical are redundant (0.9 in UniRef90). Lower it only to study
+    diversity: below 0.9 families shrink."""
     coverage: Share
-    """Both sequences must be aligned over at least this share of their length."""
+    """Both sequences must be aligned over at least this share of their length. Lower it to drop
+    fragments."""
 
 
 class Split(Block):
@@ -89,14 +95,17 @@ class Split(Block):
     that a training sequence covers."""
 
     min_seq_id: Share
-    """Sequences at least this identical are homologues and stay on one side (0.5 in UniRef50)."""
+    """Sequences at least this identical are homologues and stay on one side (0.5 in UniRef50).
+    Above 0.5 the held-out loss measures memory."""
     coverage: Share
     """Share of the held-out sequence that an alignment must cover to count."""
     clustering: Literal["linclust", "cluster"]
     """linclust: k-mer matching in linear time, with 80 k-mers a sequence. cluster: sensitive
-    searches on top, several times as long. The homology search drops what either missed."""
+    searches on top, several times as long, for sets up to some ten million sequences. The homology
+    search drops what either missed."""
     valid_fraction: Share
-    """Share of the clusters that is held out for evaluation."""
+    """Share of the clusters that is held out for evaluation. A few million residues are enough: the
+    homology search takes time in proportion to them (docs/scale.md)."""
     reference_fraction: Share
     """Share of the clusters that trains the filter's reference model, and nothing else."""
     sensitivity: Annotated[Number, Field(ge=1, le=9)]
@@ -104,7 +113,8 @@ class Split(Block):
     default is 5.7)."""
     ood_after: Day | None
     """Families that only sources released after this date (YYYY-MM-DD) have are held out as an
-    out-of-distribution set, and not trained on; null for none."""
+    out-of-distribution set, and not trained on; null for none. Needs sources of several
+    releases."""
     downstream: list[Name]
     """Sources that are test sets of downstream tasks: their homologues are not trained on."""
 
@@ -117,13 +127,13 @@ class Filter(Block):
     of a finished CLM run of one's own (results/{study}/runs/{cell}), relative to the working
     directory."""
     reference_source: Name
-    """Source whose reference clusters train the n-gram model."""
+    """Source whose reference clusters train the n-gram model: the one you trust most."""
     ngram_order: Annotated[int, Field(ge=1, le=5)]
     """Order of the n-gram model. Above 3 it recognises homologues rather than proteins."""
     min_length: Count
-    """Shorter sequences are dropped (residues)."""
+    """Shorter sequences are dropped (residues): mostly fragments."""
     max_length: Count
-    """Longer sequences are dropped (residues)."""
+    """Longer sequences are dropped (residues): mostly repeats and chimeras."""
     max_unknown_fraction: Fraction
     """Sequences with a larger share of X, B, Z or J are dropped."""
     min_distinct_3mer_ratio: Fraction
@@ -131,7 +141,7 @@ class Filter(Block):
     does not catch them."""
     perplexity_quantiles: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
     """Training sequences below the first or above the second quantile of the perplexity in their
-    source and length bin are dropped."""
+    source and length bin are dropped. A change re-runs neither deduplication nor scoring."""
     length_bins: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     """Lower edges (residues) of the length bins that have quantiles of their own; the perplexity of
     short sequences scatters more, and one threshold for all would drop mostly those."""
@@ -153,4 +163,4 @@ class Tokens(Block):
     context_length: Annotated[int, Field(ge=16)]
     """Tokens per row, and the model's context (1024 in the study)."""
     shard_rows: Count
-    """Rows per shard file; a row takes context_length bytes."""
+    """Rows per shard file; a row takes context_length bytes (1048576 rows of 1024 are 1 GiB)."""

@@ -30,7 +30,8 @@ class LayoutBlock(Block):
 class Machine(Block):
     """Where the study is trained. It decides how cells are divided over processes, what they ask of
     a scheduler and what the bill says, and changes results only by rounding: no cell is trained
-    again when it changes. A site overrides it with a file of its own, as a second --configfile."""
+    again when it changes. Keep your own in a file beside the study's: snakemake --configfile
+    config.yaml site.yaml (docs/running.md)."""
 
     backend: Backend
     """cuda: a process per GPU, NCCL. cpu: gloo."""
@@ -44,9 +45,9 @@ class Machine(Block):
     """For cuda: a cell takes the fewest GPUs with which it is estimated to take no longer. If
     max_gpus are too few for that, it takes what is fastest."""
     utilisation: BySize
-    """For cuda: share of the GPUs' peak that the estimate of hours assumes, by model size.
-    Attention and the output layer count, what is computed twice does not. Put in what your runs
-    reach."""
+    """For cuda: share of the GPUs' peak that the estimate of hours assumes, from a model size
+    upwards. Attention and the output layer count, what is computed twice does not. Put in what your
+    runs reach."""
     cpu_processes: Count
     """For cpu: processes per cell, each with a share of the batch, as far as its rows divide."""
     cpu_gflops: Positive
@@ -54,8 +55,8 @@ class Machine(Block):
     threads: Count
     """CPU threads of each process."""
     layouts: dict[Name, LayoutBlock]
-    """Layouts of sizes that should differ from those chosen, such as {7.2B: {tensor: 2}}; {} for
-    none."""
+    """Layouts of sizes that should differ from those chosen: {7.2B: {tensor: 2, recompute: full}};
+    what is left out is chosen. {} for none."""
 
     @model_validator(mode="after")
     def _utilisation_is_a_share(self) -> Self:

@@ -42,20 +42,20 @@ class Laws(Block):
 
 
 class Published(Block):
-    """The logs that the study released; the target `published` fits its laws to them."""
+    """The logs that the study released; only the target `published` reads them."""
 
     logs: str | None
     """Folder of the released repository (it holds `data/training_logs`), relative to this
-    repository; null downloads it. Every file is verified either way."""
+    repository; null downloads it (6 MB). Every file is verified either way."""
 
 
 class SweepInputs(Block):
     """What the cells of a sweep follow from, and nothing else."""
 
     seed: Count
-    """Seeds the split, the data order and the bootstrap."""
+    """Seeds the split, the data order and the bootstrap; sweep.seeds those of the cells'
+    weights."""
     corpora: Annotated[dict[Name, Corpus], Field(min_length=1)]
-    """What models are trained on, by name: views of the same tokens."""
     tokens: Tokens
     sweep: Sweep
     training: Training
@@ -86,7 +86,7 @@ class Config(SweepInputs):
     (cores, memory, partitions) is in profiles/."""
 
     study: Name
-    """Results go to `results/{study}/`."""
+    """Results go to results/{study}/. Another name keeps two studies side by side."""
     mmseqs: Mmseqs
     data: Data
     dedup: Dedup

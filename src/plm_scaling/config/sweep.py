@@ -76,11 +76,14 @@ class Sweep(Block):
     budgets_flops: Annotated[list[Positive], Field(min_length=1)]
     """Compute per cell, C = 6·N·D FLOPs with N non-embedding parameters and D tokens."""
     sizes: Annotated[list[Name], Field(min_length=1)]
-    """Names in the study's size grid (src/plm_scaling/study/shapes.py) or in `shapes`."""
+    """Names in the study's size grid (src/plm_scaling/study/shapes.py), smallest to largest, or in
+    `shapes`."""
     shapes: dict[Name, ShapeBlock]
-    """Further shapes by name; {} for none."""
+    """Shapes of your own: {name: {layers: 12, hidden: 512, ffn: 1365, heads: 8}}; {} for none. Then
+    name them in sizes."""
     tokens_per_parameter: Annotated[list[Positive], Field(min_length=2, max_length=2)]
-    """Cells outside [low, high] tokens per non-embedding parameter are not trained."""
+    """Cells outside [low, high] tokens per non-embedding parameter are not trained. It should hold
+    a minimum inside every budget of each objective; wider costs more and bends the parabolas."""
     mask_ratio: Share
     """Share of tokens masked for MLM (0.15 in the study)."""
     masking: Masking
@@ -88,13 +91,15 @@ class Sweep(Block):
     own, 80 % by <mask>, 10 % by a random residue, 10 % kept (probably the study's, see
     docs/training.md). span: in spans, by <mask>."""
     seeds: Annotated[list[Count], Field(min_length=1)]
-    """One cell per seed; it sets initial weights and masks (the data order follows from `seed`)."""
+    """One cell per seed; it sets initial weights and masks (the data order follows from `seed`).
+    Add seeds to measure the noise between runs."""
     extra: list[Extra]
     """Single cells outside the grid; [] for none."""
     transfer: list[Transfer]
     """Cells that start from the other objective's weights, with a fresh optimizer and a
-    learning-rate schedule of their own; [] for none. The law `transfer` compares each with a cell
-    from scratch of the same objective, corpus, recipe, size and flops, in the grid or `extra`."""
+    learning-rate schedule of their own; [] for none. flops is that of the cell itself, source_flops
+    of the one that it starts from. The law `transfer` compares each with a cell from scratch of the
+    same objective, corpus, recipe, size and flops, in the grid or `extra`."""
 
 
 class FromSize(Block):
@@ -113,9 +118,11 @@ class Training(Block):
     """How a cell is trained: AdamW, linear warm-up, cosine decay over the cell's own budget."""
 
     batch_tokens: BySize
-    """Tokens per optimizer step by model size (study: 0.52M below 1B parameters, else 1.05M)."""
+    """Tokens per optimizer step, from a model size upwards (study: 512 rows below 1B parameters,
+    1024 rows from there)."""
     peak_learning_rate: dict[Objective, BySize]
-    """Peak learning rate by objective and model size."""
+    """Peak learning rate by objective, from a model size upwards. The study has the same for both
+    objectives; where it names none, the neighbour's is taken."""
     warmup_fraction: Fraction
     """Share of the steps with linearly rising learning rate (0.025 in the study)."""
     transfer_warmup_fraction: Fraction
@@ -131,20 +138,20 @@ class Training(Block):
     gradient_clip: Positive
     """Gradients are scaled down to this norm."""
     init_std: BySize
-    """Standard deviation of initial weights by model size (0.02 in the study; narrow models need
-    more)."""
+    """Standard deviation of initial weights, from a model size upwards. 0.02 (the study's) suits
+    widths of hundreds and more; narrower models need about sqrt(2/(5·width))."""
     precision: Precision
     """Of matrix products and activations: bf16 (the study's; on CPUs several times slower) or fp32.
     Weights, gradients and AdamW are fp32 either way."""
     evaluations: Count
     """Evaluations on the held-out rows per cell, evenly spaced in tokens, the last at the end."""
     valid_rows: Count
-    """Held-out rows per evaluation; the same rows every time."""
+    """Held-out rows per evaluation; the same rows every time (3 M tokens in the study)."""
     checkpoint_seconds: Positive
-    """Wall time between checkpoints; a killed cell loses at most this much."""
+    """Wall time (seconds) between checkpoints; a killed cell loses at most this much."""
     divergence_loss: Positive
     """A cell whose validation loss (nats/token) is above this after warm-up has diverged, as has
-    one whose validation loss is non-finite."""
+    one whose validation loss is non-finite (ln 20 is 3.0)."""
     spike_loss: Positive
     """A training step is skipped when its loss (nats/token) is further than this above the running
     mean, or when its loss or gradient is non-finite: weights and AdamW stay as they are, and the

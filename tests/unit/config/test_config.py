@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from plm_scaling.common.errors import ConfigError
-from plm_scaling.config.document import document_config
+from plm_scaling.config.document import comment_config, document_config
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.numbers import Positive
 
@@ -148,6 +148,24 @@ def test_config_docs_are_what_the_schema_generates(root):
     assert (root / "docs/config.md").read_text() == document_config(root / "config.yaml"), (
         "docs/config.md is stale: run `make docs`"
     )
+
+
+def test_config_comments_are_what_the_schema_says(root):
+    text = (root / "config.yaml").read_text()
+    assert text == comment_config(text), "config.yaml's comments are stale: run `make docs`"
+
+
+def test_config_comments_that_are_not_above_a_key_stay(root):
+    text = (
+        "# A study.\n\n# Of old.\nseed: 1  # as ever\ntraining:\n  # Of old.\n  # Older.\n"
+        "  init_std:\n    # Why.\n    - {from_parameters: 0, value: 0.02}\n"
+    )
+    commented = comment_config(text)
+    for kept in ("# A study.\n\n", "seed: 1  # as ever\n", "    # Why.\n    - {from"):
+        assert kept in commented
+    assert "Of old" not in commented
+    assert "Older" not in commented
+    assert "\n  # Standard deviation of initial weights" in commented
 
 
 def test_config_docs_have_every_key(root):
