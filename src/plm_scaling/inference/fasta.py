@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from plm_scaling.common.errors import SourceError
 from plm_scaling.common.progress import Progress
-from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.fasta import read_sound
 
 logger = logging.getLogger("plm_scaling")
 
@@ -27,20 +26,11 @@ class Chunk:
 
 
 def read_chunks(path: Path, residues: int) -> Iterator[Chunk]:
-    """Chunks of about `residues` residues, or of one longer sequence.
-
-    The file may be plain, gzip, zstd or xz. Raises `SourceError`, naming file and line, if it is
-    no FASTA or a record is no protein; nothing is skipped.
-    """
+    """Chunks of about `residues` residues, or of one longer sequence; errors as `read_sound`."""
     ids: list[str] = []
     sequences: list[bytes] = []
     size = 0
-    for records in read_fasta(path):
-        for number, line, name, _, reason in records.rejected:
-            raise SourceError(
-                f"{path}, line {line}: record {number} ({name.decode(errors='replace')}) cannot be "
-                f"used: {reason.replace('_', ' ')}; correct or remove it"
-            )
+    for records in read_sound(path):
         for name, sequence in zip(records.ids, records.sequences, strict=True):
             if ids and (size + len(sequence) > residues or len(ids) == CHUNK_SEQUENCES):
                 yield _chunk(ids, sequences)

@@ -11,7 +11,7 @@ import torch
 from finished_runs import SHAPE, finished_run
 
 from plm_scaling.common.errors import InferenceError
-from plm_scaling.inference.embedder import Embedder
+from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.export import export_cell
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.scorer import Scorer

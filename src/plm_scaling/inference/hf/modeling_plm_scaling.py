@@ -124,11 +124,8 @@ class PlmScalingMLP(nn.Module):
 
     def __init__(self, config: PlmScalingConfig) -> None:
         super().__init__()
-        width, inner, biased = (
-            config.hidden_size,
-            config.intermediate_size,
-            config.recipe == "study",
-        )
+        width, inner = config.hidden_size, config.intermediate_size
+        biased = config.recipe == "study"
         self.gate_proj = nn.Linear(width, inner, bias=biased)
         self.up_proj = nn.Linear(width, inner, bias=biased)
         self.down_proj = nn.Linear(inner, width, bias=biased)
@@ -255,13 +252,18 @@ class PlmScalingModel(PlmScalingPreTrainedModel):
         return output.to_tuple() if return_dict is False else output
 
 
-class PlmScalingForCausalLM(PlmScalingPreTrainedModel, GenerationMixin):
-    """Next-token logits, for a model whose objective is `clm`."""
+class _WithLogits(PlmScalingPreTrainedModel):
+    """What the classes below share: hidden states to logits and a loss."""
+
+    objective = ""
 
     def __init__(self, config: PlmScalingConfig) -> None:
         super().__init__(config)
-        if config.objective != "clm":
-            raise ValueError("this model was trained with masks; load it for masked LM")
+        if config.objective != self.objective:
+            raise ValueError(
+                f"this model's objective is {config.objective!r}; {type(self).__name__} is for "
+                f"{self.objective!r}"
+            )
         self.model = PlmScalingModel(config)
         self.post_init()
 
@@ -287,50 +289,20 @@ class PlmScalingForCausalLM(PlmScalingPreTrainedModel, GenerationMixin):
                 logits, labels, self.config.vocab_size, num_items_in_batch=num_items_in_batch
             )
         result = CausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=output.past_key_values,
-            hidden_states=output.hidden_states,
-            attentions=output.attentions,
+            loss, logits, output.past_key_values, output.hidden_states, output.attentions
         )
+        if self.objective == "mlm":
+            result = MaskedLMOutput(loss, logits, output.hidden_states, output.attentions)
         return result.to_tuple() if return_dict is False else result
 
 
-class PlmScalingForMaskedLM(PlmScalingPreTrainedModel):
+class PlmScalingForCausalLM(_WithLogits, GenerationMixin):
+    """Next-token logits, for a model whose objective is `clm`."""
+
+    objective = "clm"
+
+
+class PlmScalingForMaskedLM(_WithLogits):
     """Logits of masked tokens, for a model whose objective is `mlm`."""
 
-    def __init__(self, config: PlmScalingConfig) -> None:
-        super().__init__(config)
-        if config.objective != "mlm":
-            raise ValueError("this model was trained on next tokens; load it for causal LM")
-        self.model = PlmScalingModel(config)
-        self.post_init()
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-        **inputs: Any,
-    ) -> Any:
-        """Logits [rows, length, vocabulary]; with `labels` (−100 counts not) a loss.
-
-        The loss is the mean over the predicted tokens or, given their number in all batches that
-        `Trainer` accumulates (`num_items_in_batch`), their sum over it. Other arguments are those
-        of `PlmScalingModel`.
-        """
-        return_dict = inputs.pop("return_dict", None)
-        output = self.model(input_ids=input_ids, **inputs)
-        logits = linear(output.last_hidden_state, self.model.embed_tokens.weight)
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(
-                logits, labels, self.config.vocab_size, num_items_in_batch=num_items_in_batch
-            )
-        result = MaskedLMOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=output.hidden_states,
-            attentions=output.attentions,
-        )
-        return result.to_tuple() if return_dict is False else result
+    objective = "mlm"

@@ -7,11 +7,10 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 from xml.etree import ElementTree
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.fetch.web import open_url
+from plm_scaling.sources.fetch.web import file_behind, open_url
 from plm_scaling.sources.table import HEX_DIGITS
 
 MAX_BYTES = 64 << 20
@@ -45,12 +44,12 @@ def published(address: str, file_url: str, root: Path) -> Expected:
 
 
 def _read(address: str, root: Path) -> str:
-    parts = urlsplit(address)
+    path = file_behind(address, root)
     problem = ""
     for _ in range(ATTEMPTS):
         try:
-            if parts.scheme == "file":
-                return (root / url2pathname(parts.path)).read_text()
+            if path is not None:
+                return path.read_text()
             with open_url(address, {}, TIMEOUT_SECONDS) as response:
                 return response.read(MAX_BYTES).decode(errors="replace")
         except urllib.error.HTTPError as error:
@@ -93,10 +92,9 @@ def _tag(element: ElementTree.Element) -> str:
 def _from_lines(text: str, name: str) -> Expected | None:
     for line in text.splitlines():
         match = re.fullmatch(r"([0-9A-Fa-f]+) [ *]?(?:\S*/)?(\S+)\s*", line)
-        if match is not None and match[2] == name:
-            for algorithm, digits in HEX_DIGITS.items():
-                if len(match[1]) == digits:
-                    return Expected(None, f"{algorithm}:{match[1].lower()}")
+        for algorithm, digits in HEX_DIGITS.items():
+            if match and match[2] == name and len(match[1]) == digits:
+                return Expected(None, f"{algorithm}:{match[1].lower()}")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Requests over http(s), with the token of a host that wants one.
+"""What is behind an address: a file of this machine, or the answer to a request over http(s).
 
 A token comes from the environment and goes to its own host, over https and nowhere else: not to
 another host that the first one redirects to, and into no message, note or argument.
@@ -8,11 +8,19 @@ import os
 import re
 import urllib.request
 from http.client import HTTPResponse
+from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from plm_scaling.common.errors import SourceError
 
 TOKEN_VARIABLE = "PLM_SCALING_TOKEN_"
+
+
+def file_behind(address: str, root: Path) -> Path | None:
+    """The file of a `file:` address, relative to `root`; None for another address."""
+    parts = urlsplit(address)
+    return root / url2pathname(parts.path) if parts.scheme == "file" else None
 
 
 def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:

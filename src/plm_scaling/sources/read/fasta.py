@@ -41,6 +41,17 @@ def read_fasta(path: Path, member: str = "", chunk_bytes: int = CHUNK_BYTES) -> 
         yield from parse_fasta(blocks(stream, path, chunk_bytes), path)
 
 
+def read_sound(path: Path) -> Iterator[Records]:
+    """The same, but the first record that is rejected raises `SourceError`; nothing is skipped."""
+    for records in read_fasta(path):
+        for number, line, name, _, reason in records.rejected:
+            raise SourceError(
+                f"{path}, line {line}: record {number} ({name.decode(errors='replace')}) cannot be "
+                f"used: {reason.replace('_', ' ')}; correct or remove it"
+            )
+        yield records
+
+
 def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
     """Yield the records of FASTA text that comes in pieces of any size."""
     line, record = 1, 1

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
-from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records, read_fasta
+from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records, read_sound
 from plm_scaling.sources.read.streams import blocks, open_stream
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import pack
@@ -52,7 +52,7 @@ def tokenize_fasta(
 
     They keep their order, in windows of 65,536 that are packed together. The folder `out` gets
     shards and manifest.json. Raises `TokenError` or `SourceError`, naming file and line, for a
-    record that is no protein; nothing is skipped.
+    record that is no protein.
     """
     check_sizes(context_length, shard_rows)
     splits = {"train": fasta, "valid": valid}
@@ -98,6 +98,10 @@ class _Window:
         self._sequences += sequences
 
     @property
+    def is_empty(self) -> bool:
+        return self._size == 1
+
+    @property
     def is_full(self) -> bool:
         return self._sequences >= GROUP_RECORDS or self._size >= CHUNK_TOKENS // 2
 
@@ -115,15 +119,12 @@ class _Window:
 
 def _windows(paths: list[Path]) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndarray]]:
     window = _Window()
-    empty = True
     for path in paths:
         for tokens, sequences in _chunks(path):
             window.add(tokens, sequences)
-            empty = False
             if window.is_full:
                 yield window.take(paths)
-                empty = True
-    if not empty:
+    if not window.is_empty:
         yield window.take(paths)
 
 
@@ -158,10 +159,6 @@ def _translate(chunk: bytes, path: Path) -> tuple[bytes, int]:
 def _explain(paths: list[Path]) -> NoReturn:
     """Raise the error that names the first record that cannot be used."""
     for path in paths:
-        for records in read_fasta(path):
-            for number, line, name, _, reason in records.rejected:
-                raise TokenError(
-                    f"{path}, line {line}: record {number} ({name.decode(errors='replace')}) "
-                    f"cannot be used: {reason.replace('_', ' ')}; correct or remove it"
-                )
+        for _ in read_sound(path):
+            pass
     raise TokenError(f"{', '.join(map(str, paths))}: unreadable FASTA")
