@@ -46,7 +46,6 @@ class PoolPart:
     number: int
     first_key: int
     n_sequences: int
-    n_records: int
     n_residues: int
 
     @property
@@ -56,8 +55,8 @@ class PoolPart:
 
     def index(self) -> tuple[np.ndarray, np.ndarray]:
         """Offset in the data file, in bytes, and residues of each sequence (both int64)."""
-        _, sizes = read_index(self.database)
-        return np.cumsum(sizes) - sizes, sizes - len(END)
+        offsets, sizes = read_index(self.database)
+        return offsets, sizes - len(END)
 
     def data(self) -> pa.Buffer:
         """The data file, mapped: entries `SEQUENCE\\n\\0`."""
@@ -73,7 +72,7 @@ class PoolPart:
     def keyed_records(
         self, columns: list[str]
     ) -> Iterator[tuple[pa.Table, np.ndarray, np.ndarray]]:
-        """The same, with the keys (int64) and whether each record is the first of its sequence;
+        """Rows of `records`, their keys (int64), and which of them are the first of their sequence;
         the others are exact copies."""
         last = -1
         for rows in self.records(["key", *columns]):
@@ -128,23 +127,21 @@ class Pool:
             raise DedupError(f"{folder} holds no part of a pool; pool the cleaned sources first")
         facts = [read_json(path / "part.json") for path in found]
         for path, own in zip(found, facts, strict=True):
-            if any(own.get(what) != facts[0].get(what) for what in _COMMON) or (
-                own["format"] != FORMAT
-            ):
+            same = all(own.get(what) == facts[0].get(what) for what in _COMMON)
+            if not same or own["format"] != FORMAT:
                 raise DedupError(f"{path} and {found[0]} are parts of different pools; pool again")
         if [own["part"] for own in facts] != list(range(facts[0]["parts"])):
             raise DedupError(
                 f"{folder} has {len(found)} of {facts[0]['parts']} parts; pool the others too"
             )
-        counted = [(own["sequences"], own["records"], own["residues"]) for own in facts]
-        first = np.cumsum([0, *(sequences for sequences, _, _ in counted)]).tolist()
+        first = np.cumsum([0, *(own["sequences"] for own in facts)]).tolist()
         if first[-1] > MAX_SEQUENCES:
             raise DedupError(
                 f"{folder} has {first[-1]:,} sequences; MMseqs2 counts {MAX_SEQUENCES:,} at most"
             )
         parts = [
-            PoolPart(path, number, first[number], *own)
-            for number, (path, own) in enumerate(zip(found, counted, strict=True))
+            PoolPart(path, number, first[number], own["sequences"], own["residues"])
+            for number, (path, own) in enumerate(zip(found, facts, strict=True))
         ]
         return cls(folder, facts[0]["kind"], facts[0]["sources"], parts)
 

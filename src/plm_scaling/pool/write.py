@@ -65,12 +65,8 @@ def pool_part(
         }
         write_json(folder / "part.json", facts)
     logger.info(
-        "[pool] %s part %d of %d: %s different sequences in %s records",
-        kind,
-        part + 1,
-        parts,
-        f"{len(lengths):,}",
-        f"{len(order):,}",
+        f"[pool] {kind} part {part + 1} of {parts}: {len(lengths):,} different sequences in "
+        f"{len(order):,} records"
     )
 
 

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from plm_scaling.common.progress import short_number
 from plm_scaling.config.load import validate_blocks
@@ -24,17 +24,12 @@ def show_plan(sweep: Path, machine: str) -> None:
     print(bill(list(read_sweep(sweep).values()), where), flush=True)
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     """A cell and how it is to be trained."""
 
     cell: Cell
     layout: Layout
     hours: float
-
-    @property
-    def memory_bytes(self) -> float:
-        return process_memory(self.cell, self.layout).total
 
 
 # Heading and text of each column. Those of `_VARYING` are left out when all cells have the same,
@@ -58,7 +53,7 @@ _COLUMNS: dict[str, Callable[[_Line], str]] = {
     "TP·PP·DP": lambda line: f"{line.layout.tensor}·{line.layout.pipeline}·{line.layout.data}",
     "rows": lambda line: f"{line.layout.micro_batch_rows}",
     "again": lambda line: "yes" if line.layout.recompute == "full" else "",
-    "memory": lambda line: short_number(line.memory_bytes) + "B",
+    "memory": lambda line: short_number(process_memory(line.cell, line.layout).total) + "B",
     "hours": lambda line: f"{line.hours:.2g}",
 }
 _VARYING = ("corpus", "recipe", "from", "epochs", "again")

@@ -1,8 +1,8 @@
 """Downloads are verified, fit the disk, and survive a kill."""
 
 import errno
-import io
 import hashlib
+import io
 import logging
 import os
 import re

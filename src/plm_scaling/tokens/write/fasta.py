@@ -6,7 +6,6 @@ about 1 MiB; only a chunk with something unusual is looked at record by record.
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,13 +17,10 @@ from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records, read
 from plm_scaling.sources.read.streams import blocks, open_stream
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import pack
-from plm_scaling.tokens.format.shards import shard_schema
-from plm_scaling.tokens.write.groups import GROUP_RECORDS, Place
+from plm_scaling.tokens.write.groups import GROUP_RECORDS
 from plm_scaling.tokens.write.merge import write_manifest
-from plm_scaling.tokens.write.series import ShardSeries, output_folder
-from plm_scaling.tokens.write.tokenize import CHUNK_TOKENS, PART_FILE, check_sizes, write_part
-
-KIND, STRATUM = "protein", "kept"
+from plm_scaling.tokens.write.series import PART_FILE, part_writer
+from plm_scaling.tokens.write.tokenize import CHUNK_TOKENS
 
 # Every header line becomes NUL, which becomes eod; a `>` that is left is inside a line.
 _HEADER = re.compile(rb"\n>[^\n]*\n")
@@ -54,24 +50,17 @@ def tokenize_fasta(
     shards and manifest.json. Raises `TokenError` or `SourceError`, naming file and line, for a
     record that is no protein.
     """
-    check_sizes(context_length, shard_rows)
     splits = {"train": fasta, "valid": valid}
-    with output_folder(out) as folder, ExitStack() as stack:
-        series: dict[Place, ShardSeries] = {}
+    with part_writer(out, corpus, "protein", context_length, shard_rows) as writer:
         for split, paths in splits.items():
-            if not paths:
-                continue
-            place = Place(split, source, STRATUM, 0)
-            schema = shard_schema(context_length, corpus, KIND, split, source, STRATUM)
-            series[place] = ShardSeries(folder, place.name, schema, shard_rows)
-            stack.callback(series[place].close)
             for tokens, starts, lengths in _windows(paths):
                 for rows in pack(tokens, starts, lengths, context_length, tokens.size - 1):
-                    row_bytes = len(rows.tokens) * context_length
-                    series[place].write(np.frombuffer(rows.data, np.uint8, row_bytes), rows)
-        write_part(folder, corpus, KIND, context_length, 0, 1, series)
+                    writer.write((split, source, "kept"), np.frombuffer(rows.data, np.uint8), rows)
+        writer.finish(0, 1)
         files = {split: [str(path) for path in paths] for split, paths in splits.items()}
-        write_manifest([folder / PART_FILE], {"fasta": files}, folder / "manifest.json")
+        write_manifest(
+            [writer.folder / PART_FILE], {"fasta": files}, writer.folder / "manifest.json"
+        )
 
 
 class _Window:

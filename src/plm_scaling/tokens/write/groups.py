@@ -36,9 +36,9 @@ class Place:
     records: int
 
     @property
-    def name(self) -> str:
-        """As in the names of its shards."""
-        return f"{self.split}-{self.source}-{self.stratum}"
+    def names(self) -> tuple[str, str, str]:
+        """Split, source and stratum."""
+        return self.split, self.source, self.stratum
 
     @property
     def group_bits(self) -> int:
@@ -98,7 +98,7 @@ def read_places(selected: Path, parts: int) -> list[Place]:
             f"{totals} counts {sum(place.records for place in places):,} records, the parts beside "
             f"it hold {found:,}; {again}"
         )
-    return sorted(places, key=lambda place: place.name)
+    return sorted(places, key=lambda place: "-".join(place.names))
 
 
 def read_entries(
@@ -155,9 +155,9 @@ def _codes(rows: pa.Table, places: list[Place], path: Path) -> np.ndarray:
     names = [column.dictionary.to_pylist() for column in columns]
     table = np.full([len(values) for values in names], -1, np.int16)
     for number, place in enumerate(places):
-        values = (place.split, place.source, place.stratum)
-        if all(value in known for value, known in zip(values, names, strict=True)):
-            table[tuple(k.index(v) for v, k in zip(values, names, strict=True))] = number
+        pairs = list(zip(place.names, names, strict=True))
+        if all(name in known for name, known in pairs):
+            table[tuple(known.index(name) for name, known in pairs)] = number
     codes = table[tuple(column.indices.to_numpy() for column in columns)]
     if (codes < 0).any():
         row = rows.slice(int(np.argmin(codes)), 1).to_pylist()[0]
