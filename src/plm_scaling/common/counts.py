@@ -33,7 +33,6 @@ class Counts:
         return sequences, residues
 
     def reasons(self, source: str) -> list[str]:
-        """The reasons counted so far for a source."""
         return [reason for name, reason in self._cells if name == source]
 
     def write(self, path: Path) -> None:

@@ -67,7 +67,6 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read one JSON document."""
     return json.loads(Path(path).read_text())
 
 

@@ -23,10 +23,8 @@ def seconds_left() -> float:
 
 
 def memory_mib() -> float:
-    """MiB that each node of the job has; infinity outside Slurm, or where it does not say.
-
-    Asked of Slurm, because its plugin for Snakemake keeps SLURM_MEM_PER_NODE from what it starts.
-    """
+    """MiB that each node of the job has; infinity outside Slurm, or where it does not say."""
+    # Snakemake's plugin keeps SLURM_MEM_PER_NODE from what it starts.
     return mib_of(_of_this_job("%m"))
 
 

@@ -1,14 +1,14 @@
 """Hidden states of protein sequences, and the table of those of a FASTA file in its order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 
 from plm_scaling.common.errors import InferenceError
+from plm_scaling.inference.arrays import Count, Floats, Ints
 from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.run import TrainedRun, find_run, open_run
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
@@ -69,23 +69,19 @@ class Embedder:
         self.run = run
         self.layer = layer % (layers + 1)
 
-    def work(self, lengths: NDArray[np.int64]) -> int:
+    def work(self, lengths: Ints) -> int:
         """Tokens that pass through the model for sequences of these lengths."""
         cell = self.run.cell
         return int(windows(lengths, cell.context_length, cell.objective).size.sum())
 
-    def residues(
-        self, chunk: bytes, lengths: NDArray[np.int64], count: Callable[[float], None]
-    ) -> NDArray[np.float32]:
+    def residues(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
         """States [residues, width] of the residues of a chunk of database entries, in order."""
         states = np.empty((int(lengths.sum()), self.run.cell.hidden), np.float32)
         for place, found in self._states(chunk, lengths, count):
             states[place] = found.cpu().numpy()
         return states
 
-    def means(
-        self, chunk: bytes, lengths: NDArray[np.int64], count: Callable[[float], None]
-    ) -> NDArray[np.float32]:
+    def means(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
         """Means [sequences, width] over each sequence's residues."""
         sequence = np.repeat(np.arange(len(lengths)), lengths)
         sums = torch.zeros(len(lengths), self.run.cell.hidden, device=self.run.device)
@@ -95,8 +91,8 @@ class Embedder:
         return np.asarray(means.cpu())
 
     def _states(
-        self, chunk: bytes, lengths: NDArray[np.int64], count: Callable[[float], None]
-    ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
+        self, chunk: bytes, lengths: Ints, count: Count
+    ) -> Iterator[tuple[Ints, torch.Tensor]]:
         """Places among all residues, and their states (fp32), batch by batch."""
         cell = self.run.cell
         tokens = np.frombuffer(encode(chunk), np.uint8)

@@ -78,7 +78,6 @@ def _settings(cell: Cell) -> dict[str, Any]:
 
 
 def hf_config(cell: Cell) -> dict[str, Any]:
-    """config.json."""
     head = HEADS[cell.objective]
     common = {
         "vocab_size": VOCABULARY_SIZE,

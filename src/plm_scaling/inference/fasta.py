@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from plm_scaling.common.progress import Progress
+from plm_scaling.inference.arrays import Ints
 from plm_scaling.sources.read.fasta import read_sound
 
 logger = logging.getLogger("plm_scaling")
@@ -21,7 +21,7 @@ class Chunk:
     """Consecutive proteins: their names, lengths in residues, and entries `SEQUENCE\\n\\0`."""
 
     ids: list[str]
-    lengths: NDArray[np.int64]
+    lengths: Ints
     entries: bytes
 
 
@@ -47,9 +47,7 @@ def _chunk(ids: list[str], sequences: list[bytes]) -> Chunk:
     return Chunk(ids, lengths, b"".join(sequence + b"\n\0" for sequence in sequences))
 
 
-def survey(
-    label: str, path: Path, residues: int, work: Callable[[NDArray[np.int64]], int]
-) -> Progress:
+def survey(label: str, path: Path, residues: int, work: Callable[[Ints], int]) -> Progress:
     """Progress of the work ahead, `work` tokens for sequences of the lengths it is given.
 
     It reads the file once, which takes much less than the model does, so that what is wrong with

@@ -40,12 +40,9 @@ def score_fasta(
                     chunk.entries, chunk.lengths, per_residue and masked, progress.add
                 )
                 nll = mean_nll(scores.own, chunk.lengths)
-                columns = [
-                    pa.array(chunk.ids),
-                    pa.array(chunk.lengths),
-                    pa.array(nll, from_pandas=True),  # NaN, for nothing predicted, becomes null
-                    pa.array(np.exp(nll), from_pandas=True),
-                ]
+                columns = [pa.array(chunk.ids), pa.array(chunk.lengths)]
+                # NaN, for nothing predicted, becomes null.
+                columns += [pa.array(value, from_pandas=True) for value in (nll, np.exp(nll))]
                 if per_residue:
                     own = pa.array(scores.own, from_pandas=True)
                     columns.append(lists(own, chunk.lengths))

@@ -9,7 +9,7 @@ still, but at positions that are not masked a model has learnt nothing, unless i
 `masking: bert`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,14 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import InferenceError
+from plm_scaling.inference.arrays import Count, Floats, Ints, Tokens
 from plm_scaling.inference.run import TrainedRun, open_run
 from plm_scaling.inference.windows import Windows, batches, counted, window_rows, windows
 from plm_scaling.tokens.format.vocabulary import MASK, RESIDUE_ID, STANDARD, encode
 
 CHUNK_RESIDUES = 1 << 18  # enough sequences for batches of nearly equal length
 _STANDARD_IDS = torch.tensor([RESIDUE_ID[letter] for letter in STANDARD])
-
-Count = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Scores:
     acids in the order of `STANDARD`.
     """
 
-    own: NDArray[np.float32]
-    marginals: NDArray[np.float32] | None = None
+    own: Floats
+    marginals: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,14 @@ class Scorer:
         cell = self.run.cell
         return f"{cell.objective} {cell.size} {cell.cell} {self.run.weights_sha256[:12]}"
 
-    def nll_per_residue(self, chunk: bytes, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    def nll_per_residue(self, chunk: bytes, lengths: Ints) -> NDArray[np.float64]:
         """Mean nats per residue of each sequence of a chunk of database entries `SEQUENCE\\n\\0`.
 
         NaN for a sequence of one residue in a CLM.
         """
         return mean_nll(self.scores(chunk, lengths).own, lengths)
 
-    def work(self, lengths: NDArray[np.int64]) -> int:
+    def work(self, lengths: Ints) -> int:
         """Tokens that pass through the model to score sequences of these lengths."""
         pieces = self._windows(lengths)
         return int((pieces.size * self._passes(pieces)).sum())
@@ -77,7 +76,7 @@ class Scorer:
     def scores(
         self,
         chunk: bytes,
-        lengths: NDArray[np.int64],
+        lengths: Ints,
         marginals: bool = False,
         count: Count = lambda tokens: None,
     ) -> Scores:
@@ -95,11 +94,10 @@ class Scorer:
         self._masked(tokens, pieces, own, of_all, count)
         return Scores(own, of_all)
 
-    def _windows(self, lengths: NDArray[np.int64]) -> Windows:
+    def _windows(self, lengths: Ints) -> Windows:
         return windows(lengths, self.run.cell.context_length, self.run.cell.objective)
 
-    def _passes(self, pieces: Windows) -> NDArray[np.int64]:
-        """Passes in which each window goes through the model."""
+    def _passes(self, pieces: Windows) -> Ints:
         ratio = self.run.cell.mask_ratio
         if ratio is None:
             return np.ones_like(pieces.size)
@@ -107,13 +105,7 @@ class Scorer:
             return np.minimum(pieces.residues, max(1, round(1 / ratio)))
         return pieces.last - pieces.first
 
-    def _causal(
-        self,
-        tokens: NDArray[np.uint8],
-        pieces: Windows,
-        own: NDArray[np.float32],
-        count: Count,
-    ) -> None:
+    def _causal(self, tokens: Tokens, pieces: Windows, own: Floats, count: Count) -> None:
         for some in batches(pieces.size, self.run.device.type):
             rows = window_rows(tokens, pieces, some)
             logits = self.run.logits(rows, pieces.size[some])[:, :-1].float()
@@ -125,12 +117,7 @@ class Scorer:
             count(float(pieces.size[some].sum()))
 
     def _masked(
-        self,
-        tokens: NDArray[np.uint8],
-        pieces: Windows,
-        own: NDArray[np.float32],
-        marginals: NDArray[np.float32] | None,
-        count: Count,
+        self, tokens: Tokens, pieces: Windows, own: Floats, marginals: Floats | None, count: Count
     ) -> None:
         passes = self._passes(pieces)
         window = np.repeat(np.arange(len(passes)), passes)
@@ -160,14 +147,14 @@ class Scorer:
 
 
 @lru_cache(maxsize=4096)
-def _turns(residues: int, passes: int) -> NDArray[np.int64]:
+def _turns(residues: int, passes: int) -> Ints:
     """In which of the passes each residue is masked: at random, the same for every sequence of the
     length, so that a score depends on nothing but the sequence.
     """
     return np.random.default_rng((residues, passes)).permutation(residues) % passes
 
 
-def mean_nll(own: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+def mean_nll(own: Floats, lengths: Ints) -> NDArray[np.float64]:
     """Mean nats per residue of sequences of these lengths from their residues' log-probabilities.
 
     Residues without one (NaN) do not count; NaN where none has one.

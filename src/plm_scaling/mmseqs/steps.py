@@ -33,9 +33,8 @@ _UNWRITABLE = re.compile(r"[Cc]an ?not (write|close)|No space left|quota exceede
 class Steps:
     """The steps of one stage, which makes the folder or file `out`.
 
-    `asked` holds everything that the result depends on, as JSON values; that the finished steps of
-    a killed attempt are used rests on it. Use it as a context: one process at a time may work
-    towards `out`. Raises `LockError` if another one does.
+    `asked` holds everything that the result depends on, as JSON values. A context, in which one
+    process at a time may work towards `out`; raises `LockError` if another one does.
     """
 
     def __init__(
@@ -92,7 +91,6 @@ class Steps:
         self.remove()
 
     def remove(self) -> None:
-        """Remove the work folder and what there is on the scratch disk."""
         self._clear_scratch()
         shutil.rmtree(self.folder)
 

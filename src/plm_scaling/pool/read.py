@@ -96,23 +96,21 @@ class PoolPart:
         return codes
 
 
+@dataclass(frozen=True, eq=False)
 class Pool:
     """All parts of a pool, in the order of their sequences."""
 
-    def __init__(self, folder: Path, kind: str, sources: list[str], parts: list[PoolPart]) -> None:
-        self.folder = folder
-        self.kind = kind
-        self.sources = sources
-        self.parts = parts
+    folder: Path
+    kind: str
+    sources: list[str]
+    parts: list[PoolPart]
 
     @property
     def n_sequences(self) -> int:
-        """Different sequences."""
         return sum(part.n_sequences for part in self.parts)
 
     @property
     def n_residues(self) -> int:
-        """Residues of the different sequences."""
         return sum(part.n_residues for part in self.parts)
 
     @classmethod

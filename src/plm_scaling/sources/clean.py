@@ -112,7 +112,6 @@ class _Cleaned:
         self._progress = Progress(f"clean {row.name}", 0, "residues")
 
     def add(self, records: Records) -> None:
-        """Write and count a batch."""
         self._files.add(records.ids, records.sequences)
         residues = sum(map(len, records.sequences))
         everything = residues + sum(rejected.residues for rejected in records.rejected)
@@ -133,7 +132,6 @@ class _Cleaned:
         self._progress.add(everything)
 
     def close(self) -> None:
-        """Write what is held."""
         self._files.flush()
         with self._set_aside:
             pass

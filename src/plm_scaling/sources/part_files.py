@@ -32,7 +32,6 @@ class PartFiles:
             self.flush()
 
     def flush(self) -> None:
-        """Write what the buffers hold."""
         for path, buffer in zip(self._paths, self._buffers, strict=True):
             if buffer:
                 with path.open("ab") as file:

@@ -172,8 +172,9 @@ def find_source(table: Path, name: str) -> Source:
 
 def find_file(table: Path, file: str) -> Source:
     """The first row whose raw file is `file`; raises `SourceError` listing the files there are."""
-    files = {source.file: source for source in reversed(read_sources(table).values())}
-    if file not in files:
-        known = ", ".join(dict.fromkeys(reversed(files)))
-        raise SourceError(f"{table} has no source with the file {file!r}; it has {known}")
-    return files[file]
+    sources = read_sources(table).values()
+    for source in sources:
+        if source.file == file:
+            return source
+    known = ", ".join(dict.fromkeys(source.file for source in sources))
+    raise SourceError(f"{table} has no source with the file {file!r}; it has {known}")

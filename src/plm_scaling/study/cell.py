@@ -61,7 +61,6 @@ class Cell:
 
     @property
     def shape(self) -> Shape:
-        """The model's shape."""
         return Shape(self.layers, self.hidden, self.ffn, self.heads)
 
     @property

@@ -34,7 +34,6 @@ class Layout:
 
     @property
     def processes(self) -> int:
-        """Processes of the job."""
         return self.tensor * self.pipeline * self.data
 
     @property

@@ -1,5 +1,6 @@
 """The layout of a cell on a machine: the fewest processes, and the simplest division over them."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
@@ -63,14 +64,15 @@ def choose_layout(cell: Cell, machine: Machine) -> Layout:
         return _cpu_layout(cell, machine, given)
     if given.keys() == WHOLE.keys():
         return Layout(backend="cuda", **given)
+    limit = USABLE_SHARE * GPUS[machine.gpu].memory_bytes
     hours_of_one = estimated_hours(cell, Layout(backend="cuda", **WHOLE), machine)
     counts = _gpu_counts(cell, machine, given)
     for count in counts:
         if hours_of_one / count <= machine.target_hours:
-            for layout in _fitting(cell, machine, count, given):
+            for layout in _fitting(cell, machine, count, given, limit):
                 if estimated_hours(cell, layout, machine) <= machine.target_hours:
                     return layout
-    slower = [layout for count in counts for layout in _fitting(cell, machine, count, given)]
+    slower = [one for count in counts for one in _fitting(cell, machine, count, given, limit)]
     if not slower:
         raise SweepError(_nothing_fits(cell, machine, given))
     return min(slower, key=lambda layout: estimated_hours(cell, layout, machine))
@@ -103,9 +105,10 @@ def _gpu_counts(cell: Cell, machine: Machine, given: dict[str, Any]) -> list[int
     return sharing
 
 
-def _fitting(cell: Cell, machine: Machine, count: int, given: dict[str, Any]) -> Iterator[Layout]:
-    """Layouts on `count` GPUs that fit in memory, those that divide the model least first."""
-    limit = USABLE_SHARE * GPUS[machine.gpu].memory_bytes
+def _fitting(
+    cell: Cell, machine: Machine, count: int, given: dict[str, Any], limit: float
+) -> Iterator[Layout]:
+    """Layouts on `count` GPUs that fit in `limit` bytes; the least divided model first."""
     for tensor, pipeline, data in _divisions(cell, machine, count, given):
         divided = {"tensor": tensor, "pipeline": pipeline, "data": data}
         rows = cell.batch_rows // data
@@ -163,24 +166,20 @@ def _largest_divisor(whole: int, most: int) -> int:
 
 
 def _nothing_fits(cell: Cell, machine: Machine, given: dict[str, Any]) -> str:
+    least: dict[str, Any] = {"micro_batch_rows": 1, "recompute": "full"} | given
     possible = [
-        Layout(
-            backend="cuda",
-            **(WHOLE | {"recompute": "full"} | given)
-            | {"tensor": tensor, "pipeline": pipeline, "data": data},
-        )
+        layout
         for count in _gpu_counts(cell, machine, given)
-        for tensor, pipeline, data in _divisions(cell, machine, count, given)
+        for layout in _fitting(cell, machine, count, least, math.inf)
     ]
     gpus = f"{machine.max_gpus} {machine.gpu} ({machine.gpus_per_node} a node)"
     where = f"size {cell.size} on up to {gpus}"
     if not possible:
         return f"{where}: machine.layouts gives {given}, which no number of these GPUs allows"
-    needs = {layout: process_memory(cell, layout).total for layout in possible}
-    least = min(needs, key=lambda layout: needs[layout])
+    need, layout = min((process_memory(cell, one).total, one.to_json()) for one in possible)
     return (
         f"{where}: nothing fits. A GPU has {short_number(GPUS[machine.gpu].memory_bytes)}B; the "
-        f"least that one needs is {short_number(needs[least])}B, with {least.to_json()}. Raise "
+        f"least that one needs is {short_number(need)}B, with {layout}. Raise "
         "machine.max_gpus or name a GPU with more memory"
         + ("; or give less in machine.layouts" if given else "")
     )

@@ -171,8 +171,6 @@ class PlmScalingLayer(nn.Module):
 
 
 class PlmScalingPreTrainedModel(PreTrainedModel):
-    """What the classes below share."""
-
     config_class = PlmScalingConfig
     base_model_prefix = "model"
     _no_split_modules = ["PlmScalingLayer"]  # noqa: RUF012  as in the base class
@@ -193,11 +191,9 @@ class PlmScalingModel(PlmScalingPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        """The embedding, which is the output layer as well."""
         return self.embed_tokens
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the embedding."""
         self.embed_tokens = value
 
     def forward(

@@ -28,8 +28,8 @@ class Expected(NamedTuple):
 def published(address: str, file_url: str, root: Path) -> Expected:
     """Length and checksum of the file behind `file_url` in the provider's list at `address`.
 
-    The list is a metalink (as UniProt's RELEASE.metalink) or lines of `digest  name` as md5sum and
-    sha256sum write. Raises `SourceError` when it cannot be read or does not list the file.
+    That is a metalink (as UniProt's RELEASE.metalink) or lines of `digest  name` (as of md5sum).
+    Raises `SourceError` when it cannot be read or does not list the file.
     """
     name = PurePosixPath(urlsplit(file_url).path).name
     text = _read(address, root)
@@ -63,30 +63,25 @@ def _read(address: str, root: Path) -> str:
 
 
 def _from_metalink(text: str, name: str, address: str) -> Expected | None:
-    """The entry of `name`; tags are compared without their namespace (versions 3 and 4)."""
+    """The entry of `name`; tags without their namespace, which differs between versions 3 and 4."""
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise SourceError(f"{address} is no metalink ({error}); correct checksum_list") from error
-    for element in root.iter():
-        if _tag(element) != "file" or element.get("name") != name:
+    for element in root.iterfind(".//{*}file"):
+        if element.get("name") != name:
             continue
-        size, digests = None, {}
-        for child in element.iter():
-            content = (child.text or "").strip()
-            if _tag(child) == "size" and content.isdigit():
-                size = int(content)
-            if _tag(child) == "hash":
-                digests[str(child.get("type")).replace("-", "").lower()] = content.lower()
+        stated = (element.findtext(".//{*}size") or "").strip()
+        size = int(stated) if stated.isdigit() else None
+        digests = {
+            str(found.get("type")).replace("-", "").lower(): (found.text or "").strip().lower()
+            for found in element.iterfind(".//{*}hash")
+        }
         for algorithm in ("sha256", "md5"):
             if re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS[algorithm]}}}", digests.get(algorithm, "")):
                 return Expected(size, f"{algorithm}:{digests[algorithm]}")
         return Expected(size, "")
     return None
-
-
-def _tag(element: ElementTree.Element) -> str:
-    return element.tag.rpartition("}")[2].lower()
 
 
 def _from_lines(text: str, name: str) -> Expected | None:

@@ -52,7 +52,6 @@ class Partial:
 
     @property
     def size(self) -> int:
-        """Bytes that are there."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def origin(self) -> Origin | None:
@@ -76,7 +75,6 @@ class Partial:
                 file.write(block)
 
     def discard(self) -> None:
-        """Remove everything."""
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 

@@ -58,8 +58,7 @@ def compare(path: Path, expected: Expected, name: str, announced: int | None = N
         raise SourceError(f"{name} has {size} bytes and {found}, expected {expected.checksum}")
     if not algorithm:
         logger.warning(
-            "[sources] %s: the table has no checksum; the file has %s, which the table may pin",
-            *(name, found),
+            f"[sources] {name}: the table has no checksum; the file has {found}, which it may pin"
         )
     by = "length" if expected.bytes is not None else ANNOUNCED if announced is not None else ""
     return Compared(found, algorithm or by)
@@ -119,6 +118,6 @@ def verify_raw(table: Path, file: str, raw: Path) -> None:
 
 def _state(raw: Path, row: Source) -> dict[str, Any]:
     """What the result holds for: the file as it is, and what the table says of it."""
-    stat = raw.stat()
+    size, modified = raw.stat().st_size, raw.stat().st_mtime_ns
     stated = {name: getattr(row, name) for name in ("bytes", "checksum", "checksum_list")}
-    return {"size": stat.st_size, "modified_ns": stat.st_mtime_ns, "table": stated}
+    return {"size": size, "modified_ns": modified, "table": stated}

@@ -107,7 +107,6 @@ def _verify(
 
 
 def _copy(path: Path, address: str, partial: Partial, label: str) -> None:
-    """Copy a file of this machine."""
     if not path.is_file():
         raise SourceError(f"{address}: {path} does not exist")
     length = path.stat().st_size

@@ -69,7 +69,8 @@ def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
                     f"found {chunk[:40].decode(errors='replace')!r}; fetch the source again"
                 )
         records = parse_records(chunk, line, record)
-        line += _count(chunk, b"\n")
+        # chunk.count(b"\n"), ten times as fast
+        line += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == ord("\n")))
         record += records.count
         yield records
     if record == 1:
@@ -88,11 +89,6 @@ def parse_records(chunk: bytes, line: int = 1, record: int = 1) -> Records:
         assert records is not None, f"records {record} to {record + len(rejected)} are not sound"
         records.rejected = rejected
     return records
-
-
-def _count(text: bytes, byte: bytes) -> int:
-    """`text.count(byte)`, ten times as fast."""
-    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == byte[0]))
 
 
 def _headers(text: bytes) -> int:

@@ -60,7 +60,6 @@ class ShardWriter:
         self.rows += len(tokens) // self._context_length
 
     def finish(self) -> None:
-        """Complete the file and close it."""
         self._file.flush()
         with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             rows = pa.py_buffer(mapped).slice(self._head_bytes)
@@ -73,7 +72,6 @@ class ShardWriter:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file, finished or not."""
         self._file.close()
 
     def _frame(self, values: pa.Buffer, n_rows: int) -> tuple[bytes, bytes]:

@@ -30,8 +30,6 @@ class HeldOutSample(NamedTuple):
 
 
 class TokenCorpus:
-    """The token shards behind one manifest."""
-
     def __init__(
         self, manifest: dict[str, Any], mapping: MappedFiles, shards: dict[str, MappedShard]
     ) -> None:

@@ -8,14 +8,8 @@ import numpy as np
 
 from plm_scaling.common.errors import TokenError
 from plm_scaling.common.progress import short_number
-from plm_scaling.tokens.format import vocabulary
-from plm_scaling.tokens.format.manifest import (
-    Entry,
-    ListedShard,
-    entries,
-    list_shards,
-    read_manifest,
-)
+from plm_scaling.tokens.format import manifest, vocabulary
+from plm_scaling.tokens.format.manifest import Entry, ListedShard
 from plm_scaling.tokens.format.packing import segment_bounds
 from plm_scaling.tokens.format.shards import AGAIN, open_shard
 from plm_scaling.tokens.write.merge import read_part
@@ -66,9 +60,9 @@ def _content(path: Path) -> tuple[dict[str, Any], list[Entry], list[ListedShard]
         facts = read_part(file)
         listed = [(e["split"], e["source"], e["stratum"], e) for e in facts["entries"]]
     else:
-        facts = read_manifest(file)
-        listed = list(entries(facts))
-    return facts, listed, list_shards(listed, file)
+        facts = manifest.read_manifest(file)
+        listed = list(manifest.entries(facts))
+    return facts, listed, manifest.list_shards(listed, file)
 
 
 def _facts(facts: dict[str, Any]) -> str:
@@ -79,7 +73,6 @@ def _facts(facts: dict[str, Any]) -> str:
 
 
 def _table(listed: list[Entry], context_length: int) -> list[str]:
-    """Rows, tokens, sequences and padding of each entry, and of all."""
     lines = ["split    source               stratum                  rows   tokens  sequences  pad"]
     everything = total(entry for *_, entry in listed)
     for split, source, stratum, entry in [*listed, ("all", "", "", everything)]:
@@ -140,7 +133,6 @@ def _name(number: int) -> str:
 
 
 def _histogram(lengths: np.ndarray) -> list[str]:
-    """Counts in bins that double, as bars."""
     edges = 2 ** np.arange(0, int(lengths.max()).bit_length() + 1)
     counts, _ = np.histogram(lengths, edges)
     filled = np.flatnonzero(counts)

@@ -62,9 +62,8 @@ class TrainingOrder:
             raise TokenError(f"row {first_row + n_rows} is none of a run, which has 2^32 at most")
         index = np.arange(first_row, first_row + n_rows)
         rows = np.empty((n_rows, self.context_length), np.uint8)
-        for name, (places, numbers) in zip(
-            self._names, self._interleaving.sources(index), strict=True
-        ):
+        of_sources = zip(self._names, self._interleaving.sources(index), strict=True)
+        for name, (places, numbers) in of_sources:
             if len(places):
                 rows[places] = self._sources[name].read(self._place(name, numbers))
         return rows

@@ -63,58 +63,38 @@ def tokenize_fasta(
         )
 
 
-class _Window:
-    """Tokens of some ten thousand sequences, each with its eod, in a buffer that is used again."""
-
-    def __init__(self) -> None:
-        self._buffer = np.empty(CHUNK_TOKENS, np.uint8)
-        self._buffer[0] = _EOD
-        self._size = 1  # each sequence has its eod in front; moved by one token, it has one behind
-        self._ends: list[np.ndarray] = [np.zeros(1, np.int64)]
-        self._sequences = 0
-
-    def add(self, tokens: bytes, sequences: int) -> None:
-        """Append `tokens` of that many `sequences`, each with eod in front."""
-        new = np.frombuffer(tokens, np.uint8)[1:]
-        end = self._size + len(new)
-        if end + 2 > len(self._buffer):
-            self._buffer = np.concatenate([self._buffer, np.empty(end, np.uint8)])
-        self._buffer[self._size : end] = new
-        self._buffer[end] = _EOD
-        self._ends.append(np.flatnonzero(new == _EOD) + self._size)
-        self._ends.append(np.array([end]))
-        self._size = end + 1
-        self._sequences += sequences
-
-    @property
-    def is_empty(self) -> bool:
-        return self._size == 1
-
-    @property
-    def is_full(self) -> bool:
-        return self._sequences >= GROUP_RECORDS or self._size >= CHUNK_TOKENS // 2
-
-    def take(self, paths: list[Path]) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
-        """Tokens and a pad, and starts and lengths of the sequences; the window is empty then."""
-        ends = np.concatenate(self._ends)
-        lengths = np.diff(ends)
-        if len(lengths) != self._sequences or lengths.min() < 2:
-            _explain(paths)
-        self._buffer[self._size] = vocabulary.PAD
-        tokens = pa.py_buffer(self._buffer).slice(0, self._size + 1)
-        self._size, self._sequences, self._ends = 1, 0, self._ends[:1]
-        return tokens, ends[:-1] + 1, lengths
-
-
 def _windows(paths: list[Path]) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndarray]]:
-    window = _Window()
+    """Tokens, starts and lengths of some ten thousand sequences at a time."""
+    buffer = np.empty(CHUNK_TOKENS, np.uint8)  # used again
+    ends: list[np.ndarray] = []
+    size = sequences = 0
     for path in paths:
-        for tokens, sequences in _chunks(path):
-            window.add(tokens, sequences)
-            if window.is_full:
-                yield window.take(paths)
-    if not window.is_empty:
-        yield window.take(paths)
+        for tokens, count in _chunks(path):
+            # Each sequence has its eod in front, and with the one behind the last also behind it.
+            new = np.frombuffer(tokens, np.uint8)
+            if size + len(new) + 2 > len(buffer):
+                buffer = np.concatenate([buffer, np.empty(size + len(new), np.uint8)])
+            buffer[size : size + len(new)] = new
+            ends.append(np.flatnonzero(new == _EOD) + size)
+            size += len(new)
+            sequences += count
+            if sequences >= GROUP_RECORDS or size >= CHUNK_TOKENS // 2:
+                yield _window(buffer, size, ends, sequences, paths)
+                ends, size, sequences = [], 0, 0
+    if size:
+        yield _window(buffer, size, ends, sequences, paths)
+
+
+def _window(
+    buffer: np.ndarray, size: int, ends: list[np.ndarray], sequences: int, paths: list[Path]
+) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
+    """The buffer with the last eod and a pad, and what `_windows` yields of it."""
+    buffer[size : size + 2] = _EOD, vocabulary.PAD
+    all_ends = np.append(np.concatenate(ends), size)
+    lengths = np.diff(all_ends)
+    if len(lengths) != sequences or lengths.min() < 2:
+        _explain(paths)
+    return pa.py_buffer(buffer).slice(0, size + 2), all_ends[:-1] + 1, lengths
 
 
 def _chunks(path: Path) -> Iterator[tuple[bytes, int]]:

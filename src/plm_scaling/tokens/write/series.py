@@ -52,7 +52,6 @@ def part_writer(
 
 
 def total(listed: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """The sums of what is listed."""
     listed = list(listed)
     return {what: sum(one[what] for one in listed) for what in TOTALS}
 
@@ -113,7 +112,6 @@ class PartWriter:
         log_totals(f"{self._kind} part {part + 1} of {parts}", total(entries), self.context_length)
 
     def close(self) -> None:
-        """Let go of unfinished shards."""
         for series in self._series.values():
             series.close()
 
@@ -156,7 +154,6 @@ class ShardSeries:
         return {**total(self._shards), "shards": self._shards}
 
     def close(self) -> None:
-        """Let go of an unfinished shard."""
         if self._writer is not None:
             self._writer.close()
 

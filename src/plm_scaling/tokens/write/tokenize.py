@@ -37,9 +37,8 @@ def tokenize_part(
     """Pack one part's share of `selected` into rows of `context_length` tokens.
 
     The folder `out` gets {split}-{source}-{stratum}-{number}.arrow, at most `shard_rows` rows each,
-    and part.json. The rows of a split, source and stratum over all parts are the same whatever the
-    number of parts. Raises `TokenError` where pool and selection do not fit, or `out` cannot be
-    written.
+    and part.json. All parts together hold the same rows whatever their number. Raises `TokenError`
+    where pool and selection do not fit, or `out` cannot be written.
     """
     whole = Pool.open(pool)
     parts = len(whole.parts)
