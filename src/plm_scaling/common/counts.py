@@ -36,10 +36,8 @@ class Counts:
         return [reason for name, reason in self._cells if name == source]
 
     def write(self, path: Path) -> None:
-        """Write all rows as TSV, in the order in which they were first counted.
-
-        Raises `AssertionError` unless in = kept + dropped for every source (a bug, not bad input).
-        """
+        """Write all rows as TSV, in the order in which they were first counted. Raises
+        `AssertionError` unless in = kept + dropped for every source (a bug, not bad input)."""
         rows = [(self.stage, *key, *cell) for key, cell in self._cells.items()]
         table = pd.DataFrame(rows, columns=COLUMNS)
         entered = table[~table.reason.str.startswith("handled:")]

@@ -56,17 +56,13 @@ class TrainedRun:
         return cell | {"weights": self.weights_sha256}
 
     def logits(self, rows: Tokens, sizes: Ints) -> torch.Tensor:
-        """Logits [rows, width, vocabulary] of `rows` [rows, width] with one sequence each.
-
-        It begins its row and has `sizes` tokens; what follows changes nothing in it.
-        """
+        """Logits [rows, width, vocabulary] of `rows` [rows, width] that begin with one sequence
+        each, of `sizes` tokens; what follows changes nothing in it."""
         return model_logits(self.model, self._batch(rows, sizes))
 
     def states(self, rows: Tokens, sizes: Ints, layer: int) -> torch.Tensor:
-        """Hidden states [rows, width, hidden] of such rows.
-
-        `layer` 0 is the embedding, k the output of layer k, and the last that after the final norm.
-        """
+        """Hidden states [rows, width, hidden] of such rows: of the embedding (`layer` 0), the
+        output of layer k, or after the final norm (the last)."""
         decoder = self.model.decoder
         kept: list[torch.Tensor] = []
 
@@ -119,9 +115,7 @@ def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterat
 
 def find_run(cell: str) -> Path:
     """The folder of a run, given as itself or as the cell's id below results/*/runs.
-
-    Raises `InferenceError` if there is none, or more than one.
-    """
+    Raises `InferenceError` if there is none, or more than one."""
     if Path(cell).is_dir():
         return Path(cell)
     found = sorted(Path("results").glob(f"*/runs/{cell}")) if "/" not in cell else []

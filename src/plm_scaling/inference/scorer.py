@@ -62,10 +62,8 @@ class Scorer:
         return f"{cell.objective} {cell.size} {cell.cell} {self.run.weights_sha256[:12]}"
 
     def nll_per_residue(self, chunk: bytes, lengths: Ints) -> NDArray[np.float64]:
-        """Mean nats per residue of each sequence of a chunk of database entries `SEQUENCE\\n\\0`.
-
-        NaN for a sequence of one residue in a CLM.
-        """
+        """Mean nats per residue of each sequence of a chunk of database entries `SEQUENCE\\n\\0`;
+        NaN for a sequence of one residue in a CLM."""
         return mean_nll(self.scores(chunk, lengths).own, lengths)
 
     def work(self, lengths: Ints) -> int:
@@ -80,10 +78,7 @@ class Scorer:
         marginals: bool = False,
         count: Count = lambda tokens: None,
     ) -> Scores:
-        """Scores of the residues of a chunk of database entries.
-
-        `marginals` asks an MLM for those; `count` is told the tokens of each pass.
-        """
+        """Scores of the residues of a chunk of database entries, an MLM's `marginals` on demand."""
         tokens = np.frombuffer(encode(chunk), np.uint8)
         pieces = self._windows(lengths)
         own = np.full(int(lengths.sum()), np.nan, np.float32)
@@ -156,9 +151,7 @@ def _turns(residues: int, passes: int) -> Ints:
 
 def mean_nll(own: Floats, lengths: Ints) -> NDArray[np.float64]:
     """Mean nats per residue of sequences of these lengths from their residues' log-probabilities.
-
-    Residues without one (NaN) do not count; NaN where none has one.
-    """
+    Residues without one (NaN) do not count; NaN where none has one."""
     sequence = np.repeat(np.arange(len(lengths)), lengths)
     known = np.isfinite(own)
     nats = np.bincount(sequence[known], -own[known].astype(np.float64), len(lengths))
@@ -169,9 +162,7 @@ def mean_nll(own: Floats, lengths: Ints) -> NDArray[np.float64]:
 @contextmanager
 def clm_scorer(folder: Path, threads: int) -> Iterator[Scorer]:
     """A finished CLM run as a reference model (`plm_scaling.filter.reference.ReferenceModel`).
-
-    Raises `InferenceError` for an MLM, whose scores would take a pass for each residue.
-    """
+    Raises `InferenceError` for an MLM, whose scores would take a pass for each residue."""
     with open_run(folder, threads) as run:
         if run.cell.objective != "clm":
             raise InferenceError(

@@ -72,10 +72,7 @@ def windows(lengths: Ints, context_length: int, objective: str) -> Windows:
 
 
 def batches(sizes: Ints, device: str) -> Iterator[Ints]:
-    """Places of the rows that go together on a kind of device, by falling size.
-
-    So little of a batch is padding.
-    """
+    """Places of the rows that go together on a kind of device, by falling size: less padding."""
     order = np.argsort(-sizes, kind="stable")
     begin = 0
     while begin < len(order):

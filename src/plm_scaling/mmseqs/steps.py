@@ -64,10 +64,8 @@ class Steps:
         os.close(self._lock)
 
     def run(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The file or folder `name` in the work folder, made by `make(path)` unless it is there.
-
-        `make` gets a name in the same folder, which is renamed when it returns.
-        """
+        """The file or folder `name` in the work folder, made by `make(path)` unless it is there;
+        `path` lies beside it and is renamed when `make` returns."""
         result = self.folder / name
         if result.exists():
             logger.info("[%s] step %s was finished before and is not repeated", self.stage, name)
@@ -83,9 +81,7 @@ class Steps:
 
     def finish(self, make: Callable[[Path], None]) -> None:
         """Make the output by `make(path)`, put it in its place and remove the work folder.
-
-        `path` lies beside the output, so that relative links inside it hold after the renaming.
-        """
+        `path` lies beside the output, so that relative links inside it hold after the renaming."""
         with self._explained("output"), atomic(self.out) as temporary:
             make(temporary)
         self.remove()

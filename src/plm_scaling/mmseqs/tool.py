@@ -102,10 +102,8 @@ def find_mmseqs(mmseqs: str) -> Mmseqs:
 
 
 def check_version(printed: str, path: Path) -> str:
-    """Turn what `mmseqs version` printed into release-commit; refuse releases below the pinned one.
-
-    A newer release is accepted with a warning, since clusters may differ between releases.
-    """
+    """Turn what `mmseqs version` printed into release-commit. An older release than the pinned one
+    is refused, of a newer one a warning says that clusters may differ."""
     version = COMMITS.get(printed, printed)
     # Debian prints 14-7e284+ds, bioconda 18.8cc5c, releases 18-8cc5c.
     found = re.match(r"(\d{1,3})[-.]([0-9a-f]{5})", version)

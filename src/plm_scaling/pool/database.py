@@ -21,9 +21,7 @@ AMINO_ACIDS = bytes(4)  # MMseqs2's number of the type, a little-endian int32
 
 def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Offsets and sizes of the entries in bytes (int64, with the two end bytes), by key.
-
-    Raises `DedupError` if the index is missing, or does not match the data file's size.
-    """
+    Raises `DedupError` if the index is missing, or does not match the data file's size."""
     if (index := _index_of(path)).stat().st_size == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     columns = {"offset": pa.int64(), "length": pa.int64()}

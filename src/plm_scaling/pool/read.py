@@ -115,10 +115,7 @@ class Pool:
 
     @classmethod
     def open(cls, folder: Path | str) -> "Pool":
-        """Read what the parts say of themselves.
-
-        Raises `DedupError` if a part is missing, or if parts belong to different pools.
-        """
+        """Read part.json of all parts; raises `DedupError` if one is missing or of another pool."""
         folder = Path(folder)
         found = sorted(path.parent for path in folder.glob("part-*/part.json"))
         if not found:

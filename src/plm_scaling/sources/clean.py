@@ -138,10 +138,7 @@ class _Cleaned:
 
 
 def _without(records: Records, positions: list[int]) -> Records:
-    """The batch with the records at `positions` rejected because their ids came before.
-
-    What was fixed in them stays counted.
-    """
+    """The batch with the records at `positions` rejected; what was fixed in them stays counted."""
     if not positions:
         return records
     gone = {rejected.record for rejected in records.rejected}

@@ -27,10 +27,7 @@ OF_THE_FILE = ("release", "url", "mirror", "bytes", "checksum", "checksum_list")
 
 @dataclass(frozen=True)
 class Source:
-    """One row of the table; fields are its columns, in order (docs/sources.md explains each).
-
-    `bytes` is None and texts are empty where the provider states none.
-    """
+    """One row of the table, a field per column; `bytes` is None, a text empty if none is stated."""
 
     name: str
     release: str

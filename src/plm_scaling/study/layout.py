@@ -14,10 +14,8 @@ _COUNTS = ("tensor", "pipeline", "data", "micro_batch_rows")
 
 @dataclass(frozen=True)
 class Layout:
-    """Model and batch over `processes` = tensor · pipeline · data processes.
-
-    It changes speed and memory, and results only by rounding, so it is no part of a cell.
-    """
+    """Model and batch over `processes` = tensor · pipeline · data processes: speed and memory, and
+    results only by rounding, so it is no part of a cell."""
 
     backend: str
     """cpu (gloo) or cuda (nccl), one process per GPU."""

@@ -63,10 +63,7 @@ _TEXTS = ("cell", "obj", "corpus", "recipe", "from")  # to the left; numbers to 
 
 
 def bill(cells: list[Cell], machine: Machine) -> str:
-    """The sweep as a table for the terminal, and what it comes to on `machine`.
-
-    Raises `SweepError` when a cell cannot be trained there.
-    """
+    """The sweep as a table, and what it costs on `machine`. Raises `SweepError`."""
     layouts = choose_layouts(cells, machine)
     lines = [
         _Line(cell, layout, estimated_hours(cell, layout, machine))

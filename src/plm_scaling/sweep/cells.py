@@ -91,10 +91,7 @@ def make_cell(
     seed: int,
     source: Cell | None = None,
 ) -> Cell:
-    """Whole steps of whole rows whose 6·N·D comes nearest to `budget` FLOPs.
-
-    `source` is the cell whose weights it starts from.
-    """
+    """Whole steps of whole rows, 6·N·D nearest to `budget` FLOPs, from the weights of `source`."""
     training = config.training
     data = config.corpora[corpus]
     context = config.tokens.context_length

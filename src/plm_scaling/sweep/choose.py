@@ -33,10 +33,7 @@ WHOLE: dict[str, Any] = {
 
 
 def choose_layouts(cells: Iterable[Cell], machine: Machine) -> list[Layout]:
-    """`choose_layout` of each cell, worked out once for those that differ only in their seed.
-
-    They are neighbours in a sweep.
-    """
+    """`choose_layout` of each cell, once for neighbours that differ only in their seed."""
     layouts: list[Layout] = []
     for _, alike in groupby(cells, key=lambda cell: vars(cell) | {"seed": None}):
         first, *others = alike
@@ -126,9 +123,7 @@ def _divisions(
     cell: Cell, machine: Machine, count: int, given: dict[str, Any]
 ) -> Iterator[tuple[int, int, int]]:
     """(tensor, pipeline, data) that divide model, node and batch; the least divided model first.
-
-    A tensor group exchanges activations in every layer, so it lies within a node.
-    """
+    A tensor group exchanges activations in every layer, so it lies within a node."""
     on_node = min(count, machine.gpus_per_node)
     for pipeline in range(1, min(cell.layers, count) + 1):
         if cell.layers % pipeline or given.get("pipeline", pipeline) != pipeline:

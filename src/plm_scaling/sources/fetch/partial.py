@@ -38,10 +38,7 @@ class Origin:
 
 
 class Partial:
-    """`.NAME.part` beside `out`, and `.NAME.part.json` with its origin.
-
-    The names are fixed, so that another process finds what a killed one left.
-    """
+    """`.NAME.part` beside `out`, and `.NAME.part.json` with its origin; others find them."""
 
     def __init__(self, out: Path) -> None:
         self.out = out

@@ -25,9 +25,7 @@ def file_behind(address: str, root: Path) -> Path | None:
 
 def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
     """The answer to a GET; redirections are followed. `timeout` is in seconds without any byte.
-
-    Raises what `urllib.request` does, and `SourceError` for a token that no header can hold.
-    """
+    Raises what `urllib.request` does, and `SourceError` for a token that no header can hold."""
     request = urllib.request.Request(url, headers={"User-Agent": "plm-scaling", **headers})
     opener = urllib.request.build_opener(_Tokens())
     response: HTTPResponse = opener.open(request, timeout=timeout)
@@ -35,10 +33,7 @@ def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
 
 
 def token_variable(url: str) -> str | None:
-    """The environment variable that may hold a token for the address; None unless it is https.
-
-    No two hosts share one: of `data-1.example.org` it ends in `DATA__1_EXAMPLE_ORG`.
-    """
+    """The environment variable that may hold a token for an https address, one for each host."""
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname:
         return None

@@ -78,10 +78,7 @@ def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
 
 
 def parse_records(chunk: bytes, line: int = 1, record: int = 1) -> Records:
-    """Parse whole records; `line` and `record` number the first ones.
-
-    Every line that starts with `>` begins one record of the result, kept or rejected.
-    """
+    """Parse whole records, one per line that starts with `>`, numbered from `line` and `record`."""
     records = _parse_sound(chunk, record)
     if records is None or b"".join(records.ids).translate(None, _PLAIN):
         sound, rejected = _sort_out(chunk, line, record)

@@ -105,10 +105,8 @@ class _Member(tarfile.TarInfo):
 
 
 def members(stream: BinaryIO) -> Generator[tuple[str, int, BinaryIO], None, None]:
-    """Name, size in bytes and content of the regular files in a tar, in order.
-
-    The content is read before the next member is asked for, or skipped.
-    """
+    """Name, size in bytes and content of the regular files in a tar, in order; each is read before
+    the next is asked for, or skipped."""
     with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_Member) as tar:
         while (info := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # a list that would grow with the archive
@@ -144,10 +142,8 @@ def _descend(stream: BinaryIO, path: Path, member: str, stack: ExitStack) -> Bin
 
 
 def blocks(stream: BinaryIO, path: Path, block_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """The text of a stream in blocks; damage raises `SourceError`.
-
-    A CR that no LF follows ends a line, so it comes as LF; CRLF stays as it is.
-    """
+    """The text of a stream in blocks, in which a CR that no LF follows comes as LF; CRLF stays.
+    Damage raises `SourceError`."""
     held = b""  # a CR at the end of a block, of which the next one tells what it is
     while True:
         with reading(path):

@@ -28,10 +28,7 @@ class ListedShard:
     sha256: str
 
     def check(self, verify: bool) -> None:
-        """Compare the file's size, and with `verify` its checksum.
-
-        Raises `TokenError` naming the file.
-        """
+        """Compare the file's size, and with `verify` its checksum; raises `TokenError`."""
         try:
             size = self.path.stat().st_size
         except FileNotFoundError as error:

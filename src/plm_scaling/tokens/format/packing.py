@@ -97,10 +97,8 @@ def pack(
 def cut(
     starts: np.ndarray, lengths: np.ndarray, row: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Starts and sizes of the pieces, and whether they end a sequence.
-
-    Pieces are full rows of long sequences, and what remains.
-    """
+    """Starts and sizes of the pieces, full rows of long sequences and what remains, and whether
+    they end a sequence."""
     if lengths.max(initial=0) <= row:
         return starts, lengths, np.ones(len(starts), bool)
     n_pieces = (lengths + row - 1) // row

@@ -110,10 +110,7 @@ class _Frame:
 
 
 def open_shard(path: Path, context_length: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-    """The rows (n, context_length) as a view of the mapped file, and the shard's metadata.
-
-    Raises `TokenError` as `read_shard` does.
-    """
+    """The rows (n, context_length), mapped, and the metadata; see `read_shard`."""
     if not path.is_file():
         raise TokenError(f"{path} does not exist; {AGAIN}")
     try:

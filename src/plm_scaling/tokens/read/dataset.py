@@ -70,10 +70,7 @@ class TokenCorpus:
         return cls(manifest, mapping, shards)
 
     def rows(self, split: str, source: str, strata: Sequence[str] = ("kept",)) -> TokenRows:
-        """The rows of a split and source, those of the strata one after the other.
-
-        A stratum that the source does not have is empty.
-        """
+        """The rows of a split and source, stratum after stratum, of which it may lack some."""
         known = self._sources(split)
         if source not in known:
             raise TokenError(

@@ -81,10 +81,7 @@ class PartWriter:
         self._series: dict[tuple[str, str, str], ShardSeries] = {}
 
     def write(self, place: tuple[str, str, str], tokens: np.ndarray, rows: Rows) -> None:
-        """Append packed rows to the shards of a split, source and stratum.
-
-        `tokens` begins with what `rows.data` translates to.
-        """
+        """Append packed rows of a split, source and stratum; `tokens` begins with theirs."""
         if place not in self._series:
             schema = shard_schema(self.context_length, self._corpus, self._kind, *place)
             self._series[place] = ShardSeries(
