@@ -5,7 +5,6 @@ it ends, however that happens: nothing is left to be cleaned up after a kill.
 """
 
 import fcntl
-import logging
 import os
 import platform
 import time
@@ -15,8 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from plm_scaling.common.errors import LockError
-
-logger = logging.getLogger("plm_scaling")
+from plm_scaling.common.progress import logger
 
 WAIT_SECONDS = 10.0  # longer than what a killed process started takes to end
 

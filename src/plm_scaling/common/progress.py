@@ -1,4 +1,4 @@
-"""Progress of long work: share done, rate and time left, on one log line every few seconds."""
+"""The log, and progress of long work in it: share done, rate and time left every few seconds."""
 
 import logging
 import math

@@ -1,6 +1,5 @@
 """What Slurm says of the job that this process is in."""
 
-import logging
 import math
 import os
 import re
@@ -9,7 +8,7 @@ import subprocess
 import time
 from contextlib import suppress
 
-logger = logging.getLogger("plm_scaling")
+from plm_scaling.common.progress import logger
 
 # A controller that many jobs ask at once may not answer at first.
 QUESTIONS = 4

@@ -1,17 +1,14 @@
 """Proteins of a FASTA file in chunks, in order, with little memory."""
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from plm_scaling.common.progress import Progress
+from plm_scaling.common.progress import Progress, logger
 from plm_scaling.inference.arrays import Ints
 from plm_scaling.sources.read.fasta import read_sound
-
-logger = logging.getLogger("plm_scaling")
 
 CHUNK_SEQUENCES = 1 << 14
 

@@ -7,7 +7,6 @@ do; those of another request are removed.
 
 import errno
 import json
-import logging
 import os
 import re
 import shutil
@@ -19,10 +18,9 @@ from typing import Any, Self
 from plm_scaling.common import lock
 from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import atomic, read_json, remove, write_json
+from plm_scaling.common.progress import logger
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.tool import Mmseqs
-
-logger = logging.getLogger("plm_scaling")
 
 LOCK = "lock"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -1,7 +1,6 @@
 """Find, check and run MMseqs2."""
 
 import importlib.util
-import logging
 import os
 import re
 import shutil
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plm_scaling.common.errors import DedupError
-
-logger = logging.getLogger("plm_scaling")
+from plm_scaling.common.progress import logger
 
 PINNED_RELEASE = 18
 # Builds that print only their commit.

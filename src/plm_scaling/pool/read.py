@@ -7,7 +7,6 @@ Because the order is that of the content, the input's order, its division into f
 of parts change nothing. Databases of some of the sequences are views: an index and links.
 """
 
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import read_json
 from plm_scaling.common.rows import read_rows
 from plm_scaling.pool.database import END, read_index, write_index
-
-logger = logging.getLogger("plm_scaling")
 
 FORMAT = "plm-scaling pool 1"
 PROTEIN, CODE = "protein", "code"

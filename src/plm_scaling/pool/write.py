@@ -1,6 +1,5 @@
 """Make one part of the pool: sort by content, store each different sequence once."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.parts import digests, part_name, part_of
+from plm_scaling.common.progress import logger
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.pool.database import END, write_index
 from plm_scaling.pool.read import FORMAT, RECORD_SCHEMA
-
-logger = logging.getLogger("plm_scaling")
 
 _WRITE_SEQUENCES = 1 << 16
 

@@ -4,7 +4,6 @@ Records that cannot be used are set aside in `rejected.parquet` with the reason;
 in = kept + rejected.
 """
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import atomic
 from plm_scaling.common.parts import check_parts
-from plm_scaling.common.progress import Progress, short_number
+from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.sources.fetch.raw_files import verify_raw
 from plm_scaling.sources.part_files import PartFiles
@@ -26,8 +25,6 @@ from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.uniref_xml import read_uniref
 from plm_scaling.sources.table import Source, find_source
 from plm_scaling.sources.unique import Repeated, hashes_of, repeated_hashes
-
-logger = logging.getLogger("plm_scaling")
 
 REJECTED_SCHEMA = pa.schema(
     [

@@ -1,16 +1,13 @@
 """Plan a sweep into its table."""
 
 import json
-import logging
 from pathlib import Path
 
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import logger, short_number
 from plm_scaling.config.load import validate_blocks
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.study.sweep_table import write_sweep
 from plm_scaling.sweep.cells import plan_cells
-
-logger = logging.getLogger("plm_scaling")
 
 
 def plan_sweep(blocks: str, out: Path) -> None:

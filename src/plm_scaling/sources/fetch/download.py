@@ -5,7 +5,6 @@ that the file is still the same (If-Range). A server that ignores Range, or whos
 sends the whole file, and the download restarts from its first byte.
 """
 
-import logging
 import re
 import time
 import urllib.error
@@ -15,11 +14,9 @@ from http.client import HTTPException, HTTPResponse
 from time import sleep
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.common.progress import Progress, short_number
+from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.sources.fetch.partial import Origin, Partial
 from plm_scaling.sources.fetch.web import open_url, token_variable
-
-logger = logging.getLogger("plm_scaling")
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60.0  # without any byte

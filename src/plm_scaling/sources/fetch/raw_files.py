@@ -5,19 +5,17 @@ as long as the file and what the table says of it stay as they were.
 """
 
 import json
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json, write_json
+from plm_scaling.common.progress import logger
 from plm_scaling.sources.fetch.checksums import Expected, checksum_of, published
 from plm_scaling.sources.fetch.download import WEB_PAGE
 from plm_scaling.sources.fetch.local_files import record_of
 from plm_scaling.sources.read.streams import open_stream, reading
 from plm_scaling.sources.table import Source, find_file
-
-logger = logging.getLogger("plm_scaling")
 
 ANNOUNCED = "length announced by the server"
 

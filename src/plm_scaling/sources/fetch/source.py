@@ -1,20 +1,17 @@
 """Fetch one raw file of the source table, from its address or mirror, and verify it."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.lock import held
-from plm_scaling.common.progress import Progress, short_number
+from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.sources.fetch.checksums import Expected
 from plm_scaling.sources.fetch.download import download
 from plm_scaling.sources.fetch.partial import Origin, Partial, WriteError
 from plm_scaling.sources.fetch.raw_files import Compared, compare, expected_of, record
 from plm_scaling.sources.fetch.web import file_behind
 from plm_scaling.sources.table import find_file
-
-logger = logging.getLogger("plm_scaling")
 
 BLOCK_BYTES = 1 << 20
 

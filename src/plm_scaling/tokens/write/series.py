@@ -1,7 +1,6 @@
 """Numbered shards of limited size, and folders of them that appear whole or not at all."""
 
 import errno
-import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -13,12 +12,10 @@ import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
 from plm_scaling.common.files import atomic, sha256_of, write_json
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import logger, short_number
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import Rows
 from plm_scaling.tokens.format.shards import FORMAT, ShardWriter, shard_schema
-
-logger = logging.getLogger("plm_scaling")
 
 PART_FILE = "part.json"
 TOTALS = ("rows", "tokens", "sequences", "padding_tokens")
