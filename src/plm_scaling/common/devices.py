@@ -56,11 +56,8 @@ def _uuid_of(name: str, uuids: Sequence[str]) -> str:
 
 
 def reserve(gpus: Sequence[str], count: int) -> list[str]:
-    """`count` of these GPUs, locked until this process and those that replace it end.
-
-    All at once, so that two jobs never wait for each other. Raises `TrainError` if there are fewer,
-    `LockError` if no lock can be written.
-    """
+    """`count` of these GPUs, locked until this process and those that replace it end, all at once,
+    so that two jobs never wait for each other. Raises `TrainError` for too few, `LockError`."""
     if count > len(gpus):
         raise TrainError(
             f"the job is divided over {count} GPU(s), this machine has {len(gpus)} for it; set "

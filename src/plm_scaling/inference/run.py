@@ -96,10 +96,8 @@ class TrainedRun:
 @contextmanager
 def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterator[TrainedRun]:
     """The run in `folder` (result.json, checkpoints/), on CUDA if there is or on `device`.
-
-    Nothing in the folder is changed. Raises `RunsError` if the run did not finish or its
-    record is damaged, `TrainError` if its checkpoint is.
-    """
+    Raises `RunsError` if it did not finish or its record is damaged, `TrainError` if its
+    checkpoint is."""
     record, cell = read_finished(folder / "result.json")
     backend = device or ("cuda" if torch.cuda.is_available() else "cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same sums in every run on CUDA

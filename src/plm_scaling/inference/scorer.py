@@ -30,19 +30,6 @@ _STANDARD_IDS = torch.tensor([RESIDUE_ID[letter] for letter in STANDARD])
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Of the residues of a chunk, one sequence after the other.
-
-    `own` [residues] float32: the log-probability (nats) of the residue that is there, NaN for the
-    first of a sequence in a CLM. `marginals` [residues, 20] float32, of an MLM: those of the amino
-    acids in the order of `STANDARD`.
-    """
-
-    own: Floats
-    marginals: Floats | None = None
-
-
-@dataclass(frozen=True)
 class Scorer:
     """Scores with the model of a run; `fast` as above.
 
@@ -64,7 +51,7 @@ class Scorer:
     def nll_per_residue(self, chunk: bytes, lengths: Ints) -> NDArray[np.float64]:
         """Mean nats per residue of each sequence of a chunk of database entries `SEQUENCE\\n\\0`;
         NaN for a sequence of one residue in a CLM."""
-        return mean_nll(self.scores(chunk, lengths).own, lengths)
+        return mean_nll(self.scores(chunk, lengths)[0], lengths)
 
     def work(self, lengths: Ints) -> int:
         """Tokens that pass through the model to score sequences of these lengths."""
@@ -77,17 +64,21 @@ class Scorer:
         lengths: Ints,
         marginals: bool = False,
         count: Count = lambda tokens: None,
-    ) -> Scores:
-        """Scores of the residues of a chunk of database entries, an MLM's `marginals` on demand."""
+    ) -> tuple[Floats, Floats | None]:
+        """Log-probabilities (nats) of the residues of a chunk of database entries, in order.
+
+        [residues] of those that are there, NaN for the first of a sequence in a CLM; and of an MLM,
+        if `marginals`, [residues, 20] of the amino acids in the order of `STANDARD`.
+        """
         tokens = np.frombuffer(encode(chunk), np.uint8)
         pieces = self._windows(lengths)
         own = np.full(int(lengths.sum()), np.nan, np.float32)
         if self.run.cell.objective == "clm":
             self._causal(tokens, pieces, own, count)
-            return Scores(own)
+            return own, None
         of_all = np.full((len(own), len(STANDARD)), np.nan, np.float32) if marginals else None
         self._masked(tokens, pieces, own, of_all, count)
-        return Scores(own, of_all)
+        return own, of_all
 
     def _windows(self, lengths: Ints) -> Windows:
         return windows(lengths, self.run.cell.context_length, self.run.cell.objective)

@@ -94,11 +94,8 @@ class Steps:
 
     @contextmanager
     def temporary(self, name: str, needed_bytes: float) -> Iterator[Path]:
-        """A folder for MMseqs2's temporaries, kept if the block fails, so that MMseqs2 resumes.
-
-        On the scratch disk of the node if there is enough room for `needed_bytes`, otherwise in the
-        work folder.
-        """
+        """A folder for MMseqs2's temporaries, kept if the block fails, so that MMseqs2 resumes: on
+        the scratch disk if that has room for `needed_bytes`, otherwise in the work folder."""
         on_scratch = self.scratch / name if self.scratch is not None else None
         beside = self.folder / f".{name}.temporary"
         folder = self.resources.place(self.stage, beside, on_scratch, needed_bytes)
@@ -114,11 +111,9 @@ class Steps:
     def mmseqs(
         self, command: str, inputs: list[Path], result: Path, *options: str | Path | int | float
     ) -> None:
-        """Run an MMseqs2 command that makes the database `result`, with the stage's threads.
-
-        Not again if a killed attempt finished it; what an unfinished one left is removed, since
-        MMseqs2 would read files of more threads than it now has.
-        """
+        """Run an MMseqs2 command that makes the database `result`, with the stage's threads,
+        unless a killed attempt finished it. What an unfinished one left is removed, since MMseqs2
+        would read files of more threads than it now has."""
         if result.with_name(f"{result.name}.dbtype").exists():
             return
         for path in result.parent.glob(f"{result.name}*"):

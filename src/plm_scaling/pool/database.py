@@ -62,10 +62,7 @@ def _index_of(path: Path) -> Path:
 
 def write_index(path: Path, entries: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
     """Write the index of the sequence database `path`, and the file that says what it holds.
-
-    Each entry gives keys, offsets and sizes in bytes (with the two end bytes) of some sequences,
-    keys ascending.
-    """
+    Entries give ascending keys, offsets and sizes in bytes (with the two end bytes)."""
     form = pa.csv.WriteOptions(include_header=False, delimiter="\t")
     with path.with_name(f"{path.name}.index").open("wb") as file:
         for columns in entries:

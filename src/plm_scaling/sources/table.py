@@ -62,11 +62,9 @@ COLUMNS = [field.name for field in fields(Source)]
 
 
 def read_sources(table: Path) -> dict[str, Source]:
-    """Read the tab-separated source table; rows by name.
-
-    Raises `SourceError` naming line and column for what is missing, listed twice or malformed, and
-    for rows that share a file but not its address, size or checksum.
-    """
+    """Read the tab-separated source table; rows by name. Raises `SourceError` naming line and
+    column for what is missing, listed twice or malformed, and for rows that share a file but not
+    its address, size or checksum."""
     table = Path(table)
     if not table.is_file():
         raise SourceError(f"source table {table} does not exist; give its path with --table")

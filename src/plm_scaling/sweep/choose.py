@@ -24,10 +24,7 @@ USABLE_SHARE = 0.95
 MAX_PASS_TOKENS = {"cuda": 1 << 17, "cpu": 1 << 14}
 PASSES_PER_STAGE = 8  # of a pipeline, if the batch allows: the bubble is then at most an eighth
 WHOLE: dict[str, Any] = {
-    "tensor": 1,
-    "pipeline": 1,
-    "data": 1,
-    "micro_batch_rows": 1,
+    **dict.fromkeys(("tensor", "pipeline", "data", "micro_batch_rows"), 1),
     "recompute": "none",
 }
 

@@ -15,8 +15,5 @@ def plan_sweep(blocks: str, out: Path) -> None:
     config = validate_blocks(SweepInputs, json.loads(blocks), "--blocks")
     cells = plan_cells(config)
     write_sweep(cells, out)
-    logger.info(
-        "[sweep] %d cells, %s FLOPs (`plan` shows them)",
-        len(cells),
-        short_number(sum(cell.flops for cell in cells.values())),
-    )
+    flops = short_number(sum(cell.flops for cell in cells.values()))
+    logger.info(f"[sweep] {len(cells)} cells, {flops} FLOPs (`plan` shows them)")

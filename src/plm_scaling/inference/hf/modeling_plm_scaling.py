@@ -154,17 +154,10 @@ class PlmScalingLayer(nn.Module):
         """What a sublayer's output is added to."""
         return self.residual_scale * normed if self.post_ln else states
 
-    def forward(
-        self,
-        states: Tensor,
-        angles: tuple[Tensor, Tensor],
-        visible: Tensor | None,
-        cache: Any,
-        weights_wanted: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """states [rows, length, width] → the same, and the attention weights if wanted."""
+    def forward(self, states: Tensor, *others: Any) -> tuple[Tensor, Tensor | None]:
+        """states [rows, length, width] → the same, and the attention weights; `others` as there."""
         normed = self.input_layernorm(states)
-        attended, weights = self.self_attn(normed, angles, visible, cache, weights_wanted)
+        attended, weights = self.self_attn(normed, *others)
         states = self.residual(states, normed) + attended
         normed = self.post_attention_layernorm(states)
         return self.residual(states, normed) + self.mlp(normed), weights

@@ -26,11 +26,9 @@ class Expected(NamedTuple):
 
 
 def published(address: str, file_url: str, root: Path) -> Expected:
-    """Length and checksum of the file behind `file_url` in the provider's list at `address`.
-
-    That is a metalink (as UniProt's RELEASE.metalink) or lines of `digest  name` (as of md5sum).
-    Raises `SourceError` when it cannot be read or does not list the file.
-    """
+    """Length and checksum of the file behind `file_url` in the provider's list at `address`,
+    a metalink (as UniProt's RELEASE.metalink) or lines of `digest  name` (as of md5sum). Raises
+    `SourceError` when it cannot be read or does not list the file."""
     name = PurePosixPath(urlsplit(file_url).path).name
     text = _read(address, root)
     found = _from_metalink(text, name, address) if text.lstrip().startswith("<") else None

@@ -78,8 +78,7 @@ def entries(manifest: dict[str, Any]) -> Iterator[Entry]:
 
 def data_sha256(manifest: dict[str, Any], sources: Collection[str], strata: Sequence[str]) -> str:
     """SHA-256 of the checksums of what a run reads: training shards of these sources and strata,
-    and all held-out ones of proteins. Shards that it does not read do not change it.
-    """
+    and all held-out ones of proteins."""
     read = [
         (split, source, stratum, [shard["sha256"] for shard in entry["shards"]])
         for split, source, stratum, entry in sorted(entries(manifest), key=lambda entry: entry[:3])

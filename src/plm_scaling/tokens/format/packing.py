@@ -163,10 +163,7 @@ def _elements(data: pa.Buffer, starts: np.ndarray, ends: np.ndarray, pad_at: int
 
 def segment_bounds(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Starts in the flattened batch, and lengths with eod, of every segment, in order.
-
-    eod ends a segment, so does the end of a row, and padding is none. Attention kept within
-    segments never crosses from one protein into another.
-    """
+    eod ends a segment, so does the end of a row, and padding is none."""
     row = rows.shape[1]
     is_end = rows == EOD
     used = row_lengths(rows)

@@ -124,11 +124,8 @@ def open_shard(path: Path, context_length: int | None = None) -> tuple[np.ndarra
 def read_shard(
     data: pa.Buffer, path: Path, context_length: int | None
 ) -> tuple[pa.Buffer, int, dict[str, Any]]:
-    """The rows in the `data` of a shard, their number, and the metadata.
-
-    Raises `TokenError` naming the file if it is damaged or of another format or vocabulary, or has
-    rows of another length than `context_length`.
-    """
+    """The rows in the `data` of a shard, their number, and the metadata. Raises `TokenError`
+    if it is damaged, of another format or vocabulary, or not of `context_length`."""
     try:
         reader = pa.ipc.open_file(pa.BufferReader(data))
         facts = json.loads((reader.schema.metadata or {})[METADATA_KEY])

@@ -19,11 +19,8 @@ PROTEIN = "protein"
 
 
 class HeldOutSample(NamedTuple):
-    """Held-out rows of one source: uint8 (n, context_length).
-
-    The first `proportional` are its share of the sample of all sources; the others only make the
-    loss of this source meaningful.
-    """
+    """Held-out rows of one source: uint8 (n, context_length). The first `proportional` are its
+    share of the sample of all sources; the others only make its own loss meaningful."""
 
     rows: np.ndarray
     proportional: int

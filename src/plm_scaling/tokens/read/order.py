@@ -35,7 +35,6 @@ class TrainingOrder:
         seed: int,
     ) -> None:
         self.seed = seed
-        self.shares = shares
         self.unique_rows = unique_rows
         self.context_length = next(iter(sources.values())).context_length
         self._sources = sources
@@ -47,9 +46,7 @@ class TrainingOrder:
         return dict(zip(self._names, self._interleaving.counts(n_rows), strict=True))
 
     def unique_tokens_seen(self, n_rows: int) -> int:
-        """Different tokens among the first `n_rows` rows of the run: distinct rows times the
-        context length. Positions of packed rows are counted, as for all tokens of a run.
-        """
+        """Different tokens among the first `n_rows` rows of the run, padding counted."""
         counts = self.rows_of(n_rows).items()
         return self.context_length * sum(min(n, self.unique_rows[name]) for name, n in counts)
 

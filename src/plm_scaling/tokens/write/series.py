@@ -26,11 +26,8 @@ _NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EAC
 def part_writer(
     out: Path, corpus: str, kind: str, context_length: int, shard_rows: int
 ) -> Iterator["PartWriter"]:
-    """Write the folder `out`, which appears when the block succeeds.
-
-    Raises `TokenError` for sizes that cannot be packed to, and naming `out` when the disk is full
-    or may not be written to; whatever was at `out` stays.
-    """
+    """Write the folder `out`, which appears when the block succeeds; whatever was there stays else.
+    Raises `TokenError` for sizes that cannot be packed to, and if `out` cannot be written."""
     made = False
     try:
         with atomic(out) as folder:
