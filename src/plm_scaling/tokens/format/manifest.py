@@ -44,7 +44,7 @@ class ListedShard:
 
 
 @contextmanager
-def reading(path: Path, what: str = "manifest of token shards") -> Iterator[None]:
+def parsing(path: Path, what: str = "manifest of token shards") -> Iterator[None]:
     """Raise `TokenError` naming `path` for a file that is missing or not what it should be."""
     try:
         yield
@@ -56,7 +56,7 @@ def reading(path: Path, what: str = "manifest of token shards") -> Iterator[None
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read a manifest; raises `TokenError` for one of another format or vocabulary."""
-    with reading(path):
+    with parsing(path):
         manifest: dict[str, Any] = read_json(path)
         for what, value in (("format", FORMAT), ("vocabulary_sha256", vocabulary.SHA256)):
             if manifest[what] != value:
@@ -94,7 +94,7 @@ def data_sha256(manifest: dict[str, Any], sources: Collection[str], strata: Sequ
 def list_shards(listed: Iterable[Entry], path: Path) -> list[ListedShard]:
     """The shards of these entries of the manifest or part `path`."""
     facts = ("rows", "tokens", "bytes", "sha256")
-    with reading(path):
+    with parsing(path):
         return [
             ListedShard(
                 shard["path"], path.parent / shard["path"], *(shard[fact] for fact in facts)

@@ -6,7 +6,7 @@ from typing import Any
 from plm_scaling.common.errors import TokenError
 from plm_scaling.common.files import read_json, write_json
 from plm_scaling.tokens.format import vocabulary
-from plm_scaling.tokens.format.manifest import reading
+from plm_scaling.tokens.format.manifest import parsing
 from plm_scaling.tokens.format.shards import AGAIN, FORMAT
 from plm_scaling.tokens.write.series import PART_FILE, log_totals, total
 
@@ -75,7 +75,7 @@ def write_manifest(parts: list[Path], config: dict[str, Any], out: Path) -> None
 
 def read_part(path: Path) -> dict[str, Any]:
     """Read part.json; raises `TokenError` for one of another version."""
-    with reading(path, "part of a token corpus"):
+    with parsing(path, "part of a token corpus"):
         own: dict[str, Any] = read_json(path)
         if missing := {*_COMMON, "kind", "part", "parts", "entries"} - own.keys():
             raise KeyError(*sorted(missing))
