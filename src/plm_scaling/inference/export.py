@@ -59,8 +59,7 @@ def export_cell(cell: str, out: Path, threads: int) -> None:
         if not fits_qwen3(run.cell):
             code = importlib.resources.files("plm_scaling.inference") / "hf"
             for name in CODE:
-                with importlib.resources.as_file(code / f"{name}.py") as path:
-                    shutil.copyfile(path, folder / f"{name}.py")
+                (folder / f"{name}.py").write_bytes((code / f"{name}.py").read_bytes())
         card = model_card(run.cell, run.record, sha256_of(weights))
         (folder / "README.md").write_text(card)
 

@@ -48,7 +48,6 @@ def choose_layout(cell: Cell, machine: Machine) -> Layout:
     Then the largest micro-batch that fits, and recomputation only where one row does not fit
     without. On CPUs: `cpu_processes` replicas, as far as they divide the batch.
     What `machine.layouts` gives for the cell's size is kept; if it gives all, memory is not asked.
-
     Raises `SweepError` when nothing fits, or when what is given does not divide the cell.
     """
     block = machine.layouts.get(cell.size)

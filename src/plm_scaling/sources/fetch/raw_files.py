@@ -53,7 +53,8 @@ def compare(path: Path, expected: Expected, name: str, announced: int | None = N
         raise SourceError(f"{name} has {size} bytes and {found}, expected {expected.checksum}")
     if not algorithm:
         logger.warning(
-            f"[sources] {name}: the table has no checksum; the file has {found}, which it may pin"
+            f"[sources] {name}: the table has no checksum; the file has {found}, which the table "
+            "may pin"
         )
     by = "length" if expected.bytes is not None else ANNOUNCED if announced is not None else ""
     return Compared(found, algorithm or by)

@@ -94,9 +94,7 @@ def pack(
         yield Rows(joined, tokens[rows], sequences[rows])
 
 
-def cut(
-    starts: np.ndarray, lengths: np.ndarray, row: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cut(starts: np.ndarray, lengths: np.ndarray, row: int) -> tuple[np.ndarray, ...]:
     """Starts and sizes of the pieces, full rows of long sequences and what remains, and whether
     they end a sequence."""
     if lengths.max(initial=0) <= row:
@@ -108,9 +106,7 @@ def cut(
     return starts[sequence] + within, np.minimum(row, left), left <= row
 
 
-def _lay_out(
-    sizes: np.ndarray, is_last: np.ndarray, row: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _lay_out(sizes: np.ndarray, is_last: np.ndarray, row: int) -> tuple[np.ndarray, ...]:
     """What is taken, row after row: element 2i is piece i, element 2n one byte of padding.
 
     Elements; edges, of which row r has elements edges[r] to edges[r + 1]; tokens and ends of

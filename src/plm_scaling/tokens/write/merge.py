@@ -86,14 +86,13 @@ def read_part(path: Path) -> dict[str, Any]:
 
 def _check_parts(kind: str, facts: dict[Path, dict[str, Any]]) -> None:
     """All parts of one kind are there, once."""
-    numbers = sorted(own["part"] for own in facts.values())
     counts = {own["parts"] for own in facts.values()}
     if len(counts) > 1:
         raise TokenError(
             f"{min(facts).parents[1]} holds parts of corpora cut into {sorted(counts)} parts; "
             "remove the old ones"
         )
-    missing = sorted(set(range(counts.pop())) - set(numbers))
+    missing = sorted(set(range(counts.pop())) - {own["part"] for own in facts.values()})
     if missing:
         raise TokenError(
             f"{min(facts).parents[1]}: {kind} part {', '.join(map(str, missing))} is missing; "
