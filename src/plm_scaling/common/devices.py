@@ -25,10 +25,8 @@ WAIT_SECONDS = 1.0
 
 def visible_gpus() -> list[str]:
     """UUIDs of the GPUs that this process may use; none without NVIDIA's driver.
-
     All of the machine, or those that CUDA_VISIBLE_DEVICES names by number or by the beginning of
-    their UUID; parts of a GPU (MIG) by theirs. Raises `TrainError` for a name that fits none.
-    """
+    their UUID; parts of a GPU (MIG) by theirs. Raises `TrainError` for a name that fits none."""
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout

@@ -23,7 +23,6 @@ HEADS = {"clm": "CausalLM", "mlm": "MaskedLM"}
 NORM_EPS = 1e-5
 ROTARY_BASE = 10000.0
 
-_LAYER = "decoder.layers."
 # megatron-core's name within a layer → ours, where a matrix is one matrix on both sides.
 _SAME = {
     "input_layernorm": "input_layernorm",
@@ -66,10 +65,8 @@ def export_cell(cell: str, out: Path, threads: int) -> None:
 
 def fits_qwen3(cell: Cell) -> bool:
     """Whether transformers' Qwen3 is exactly the cell's model.
-
     It is for the `prenorm` recipe and next tokens: RMSNorm, SwiGLU, rotary positions, no biases,
-    RMSNorm on each head's queries and keys (which Llama lacks), tied embeddings.
-    """
+    RMSNorm on each head's queries and keys (which Llama lacks), tied embeddings."""
     return cell.recipe == "prenorm" and cell.objective == "clm"
 
 
@@ -151,7 +148,7 @@ def hf_weights(state: Mapping[str, Tensor], shape: Shape) -> dict[str, Tensor]:
         if module in _WHOLE:
             result[f"{_WHOLE[module]}.{kind}"] = value
             continue
-        number, _, within = module.removeprefix(_LAYER).partition(".")
+        number, _, within = module.removeprefix("decoder.layers.").partition(".")
         layer = f"model.layers.{number}"
         if within in _SAME:
             result[f"{layer}.{_SAME[within]}.{kind}"] = value

@@ -91,7 +91,8 @@ def _from_lines(text: str, name: str) -> Expected | None:
     return None
 
 
-def checksum_of(path: Path, algorithm: str) -> str:
-    """`sha256:…` or `md5:…` of a file's content, read in blocks."""
+def checksum_of(path: Path, like: str) -> str:
+    """`sha256:…` or `md5:…` of a file's content, by the algorithm of the checksum `like`."""
+    algorithm = like.partition(":")[0]
     with path.open("rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"

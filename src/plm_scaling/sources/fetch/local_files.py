@@ -34,10 +34,7 @@ def watched_file(row: Source, table: Path, raw: Path) -> Path | None:
     both = path.is_file() and raw.exists()
     is_newer = both and path.stat().st_mtime > raw.stat().st_mtime
     if row.checksum:
-        if (
-            is_newer
-            and (found := checksum_of(path, row.checksum.partition(":")[0])) != row.checksum
-        ):
+        if is_newer and (found := checksum_of(path, row.checksum)) != row.checksum:
             raise SourceError(
                 f"source {row.name}: {path} was changed: it has {found}, {table} says "
                 f"{row.checksum}; correct bytes and checksum there, or the file"
@@ -65,6 +62,6 @@ def _is_another(path: Path, raw: Path) -> bool:
         copied = read_json(record_of(raw))
         if copied["from_modified_ns"] == path.stat().st_mtime_ns:
             return False
-        return bool(checksum_of(path, copied["found"].partition(":")[0]) != copied["found"])
+        return checksum_of(path, copied["found"]) != str(copied["found"])
     except (OSError, ValueError, KeyError, TypeError):  # no record, or of an earlier version
         return False

@@ -47,17 +47,16 @@ def compare(path: Path, expected: Expected, name: str, announced: int | None = N
     size = path.stat().st_size
     if expected.bytes is not None and size != expected.bytes:
         raise SourceError(f"{name} has {size} bytes, expected {expected.bytes}")
-    algorithm = expected.checksum.partition(":")[0]
-    found = checksum_of(path, algorithm or "sha256")
+    found = checksum_of(path, expected.checksum or "sha256")
     if expected.checksum and found != expected.checksum:
         raise SourceError(f"{name} has {size} bytes and {found}, expected {expected.checksum}")
-    if not algorithm:
+    if not expected.checksum:
         logger.warning(
             f"[sources] {name}: the table has no checksum; the file has {found}, which the table "
             "may pin"
         )
     by = "length" if expected.bytes is not None else ANNOUNCED if announced is not None else ""
-    return Compared(found, algorithm or by)
+    return Compared(found, expected.checksum.partition(":")[0] or by)
 
 
 def record(

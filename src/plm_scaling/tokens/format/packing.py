@@ -108,10 +108,8 @@ def cut(starts: np.ndarray, lengths: np.ndarray, row: int) -> tuple[np.ndarray, 
 
 def _lay_out(sizes: np.ndarray, is_last: np.ndarray, row: int) -> tuple[np.ndarray, ...]:
     """What is taken, row after row: element 2i is piece i, element 2n one byte of padding.
-
     Elements; edges, of which row r has elements edges[r] to edges[r + 1]; tokens and ends of
-    sequences of each row. All of it is array arithmetic on runs of pieces of one size.
-    """
+    sequences of each row. All of it is array arithmetic on runs of pieces of one size."""
     patterns = plan(np.bincount(sizes, minlength=row + 1))
     n_rows = np.array([pattern.rows for pattern in patterns], np.int64)
     n_pieces = np.array([len(pattern.lengths) for pattern in patterns], np.int64)
