@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from plm_scaling.common.parts import digests, part_name, part_of
-from plm_scaling.pool.database import END, read_chunks
+from plm_scaling.pool.database import END, data_files
 from plm_scaling.pool.read import PROTEIN, Pool
 from plm_scaling.pool.write import pool_part
 
@@ -23,8 +23,8 @@ def write_clean(folder: Path, records: list[tuple[str, str]], parts: int) -> Non
 
 def sequences_in(database: Path) -> list[str]:
     """The sequences of an MMseqs2 database in the order of its data."""
-    chunks = read_chunks(database)
-    return [s.decode() for chunk in chunks for s in chunk.removesuffix(END).split(END)]
+    data = b"".join(path.read_bytes() for path in data_files(database))
+    return [sequence.decode() for sequence in data.split(END)[:-1]]
 
 
 def make_pool(

@@ -33,28 +33,17 @@ class Counts:
         return sequences, residues
 
     def reasons(self, source: str) -> list[str]:
-        """The reasons counted so far for a source."""
         return [reason for name, reason in self._cells if name == source]
 
-    def table(self) -> pd.DataFrame:
-        """All rows, in the order in which they were first counted; raises if they do not add up."""
+    def write(self, path: Path) -> None:
+        """Write all rows as TSV, in the order in which they were first counted. Raises
+        `AssertionError` unless in = kept + dropped for every source (a bug, not bad input)."""
         rows = [(self.stage, *key, *cell) for key, cell in self._cells.items()]
         table = pd.DataFrame(rows, columns=COLUMNS)
-        check(table)
-        return table
-
-    def write(self, path: Path) -> None:
-        """Write the table as TSV, whole or not at all."""
-        table = self.table()
+        entered = table[~table.reason.str.startswith("handled:")]
+        for source, own in entered.groupby("source"):
+            totals = own.groupby("reason")[["sequences", "residues"]].sum()
+            if not (totals.loc["in"] == totals.drop(index="in").sum()).all():
+                raise AssertionError(f"counts of {source} do not add up: {totals.to_dict()}")
         with atomic(path) as temporary:
             table.to_csv(temporary, sep="\t", index=False)
-
-
-def check(table: pd.DataFrame) -> None:
-    """Raise `AssertionError` unless in = kept + dropped for every source (a bug, not bad input)."""
-    entered = table[~table.reason.str.startswith("handled:")]
-    for source, rows in entered.groupby("source"):
-        totals = rows.groupby("reason")[["sequences", "residues"]].sum()
-        out = totals.drop(index="in").sum()
-        if not (totals.loc["in"] == out).all():
-            raise AssertionError(f"counts of {source} do not add up: {totals.to_dict()}")

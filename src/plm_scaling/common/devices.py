@@ -25,10 +25,8 @@ WAIT_SECONDS = 1.0
 
 def visible_gpus() -> list[str]:
     """UUIDs of the GPUs that this process may use; none without NVIDIA's driver.
-
     All of the machine, or those that CUDA_VISIBLE_DEVICES names by number or by the beginning of
-    their UUID; parts of a GPU (MIG) by theirs. Raises `TrainError` for a name that fits none.
-    """
+    their UUID; parts of a GPU (MIG) by theirs. Raises `TrainError` for a name that fits none."""
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout
@@ -56,11 +54,8 @@ def _uuid_of(name: str, uuids: Sequence[str]) -> str:
 
 
 def reserve(gpus: Sequence[str], count: int) -> list[str]:
-    """`count` of these GPUs, locked until this process and those that replace it end.
-
-    All at once, so that two jobs never wait for each other. Raises `TrainError` if there are fewer,
-    `LockError` if no lock can be written.
-    """
+    """`count` of these GPUs, locked until this process and those that replace it end, all at once,
+    so that two jobs never wait for each other. Raises `TrainError` for too few, `LockError`."""
     if count > len(gpus):
         raise TrainError(
             f"the job is divided over {count} GPU(s), this machine has {len(gpus)} for it; set "

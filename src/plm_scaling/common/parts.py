@@ -12,13 +12,8 @@ import numpy as np
 DIGEST_BITS = 64
 
 
-def digest(sequence: bytes) -> int:
-    """64-bit BLAKE2b digest of a sequence as it is stored (residues in upper case)."""
-    return int.from_bytes(hashlib.blake2b(sequence, digest_size=8).digest(), "big")
-
-
 def digests(sequences: Iterable[bytes]) -> np.ndarray:
-    """The digests (uint64) of some sequences."""
+    """64-bit BLAKE2b digests (uint64) of sequences as they are stored (residues in upper case)."""
     blake2b = hashlib.blake2b
     joined = b"".join([blake2b(sequence, digest_size=8).digest() for sequence in sequences])
     return np.frombuffer(joined, ">u8").astype(np.uint64)

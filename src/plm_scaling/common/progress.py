@@ -1,26 +1,26 @@
-"""Progress of long work: share done, rate and time left, on one log line every few seconds."""
+"""The log, and progress of long work in it: share done, rate and time left every few seconds."""
 
 import logging
+import math
 import time
 
 logger = logging.getLogger("plm_scaling")
 
+EVERY_SECONDS = 5.0
+
 
 class Progress:
-    """Report `done` of `total` units at most every `every_seconds`.
+    """Report `done` of `total` units every `EVERY_SECONDS` at most.
 
     `label` names the stage as the reader of the terminal knows it, `unit` what is counted. `done`
     units were done before (by a process that was stopped); they do not count in the rate. With a
     `total` of 0 (not known) there is neither share nor time left.
     """
 
-    def __init__(
-        self, label: str, total: float, unit: str, every_seconds: float = 5.0, done: float = 0.0
-    ) -> None:
+    def __init__(self, label: str, total: float, unit: str, done: float = 0.0) -> None:
         self.label = label
         self.total = total
         self.unit = unit
-        self.every_seconds = every_seconds
         self.done = self._before = done
         self._start = self._last = time.monotonic()
 
@@ -28,29 +28,16 @@ class Progress:
         """Count `amount` more units and report when it is time."""
         self.done += amount
         now = time.monotonic()
-        if now - self._last >= self.every_seconds:
-            self._last = now
-            rate = (self.done - self._before) / (now - self._start)
-            if not self.total:
-                logger.info(
-                    "[%s] %s %s, %s %s/s",
-                    self.label,
-                    short_number(self.done),
-                    self.unit,
-                    short_number(rate),
-                    self.unit,
-                )
-                return
-            logger.info(
-                "[%s] %.0f %% of %s %s, %s %s/s, %s left",
-                self.label,
-                100 * self.done / self.total,
-                short_number(self.total),
-                self.unit,
-                short_number(rate),
-                self.unit,
-                short_time((self.total - self.done) / rate if rate else float("inf")),
-            )
+        if now - self._last < EVERY_SECONDS:
+            return
+        self._last = now
+        rate = (self.done - self._before) / (now - self._start)
+        so_far, left = short_number(self.done), ""
+        if self.total:
+            so_far = f"{100 * self.done / self.total:.0f} % of {short_number(self.total)}"
+            left = f", {short_time((self.total - self.done) / rate if rate else math.inf)} left"
+        speed = f"{short_number(rate)} {self.unit}/s"
+        logger.info(f"[{self.label}] {so_far} {self.unit}, {speed}{left}")
 
 
 def short_number(value: float) -> str:
@@ -68,7 +55,7 @@ def short_count(value: float) -> str:
 
 def short_time(seconds: float) -> str:
     """3725 → '1:02:05', 65 → '1:05'; '?' when non-finite."""
-    if not seconds < float("inf"):
+    if not seconds < math.inf:
         return "?"
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)

@@ -1,6 +1,5 @@
 """What Slurm says of the job that this process is in."""
 
-import logging
 import math
 import os
 import re
@@ -9,7 +8,7 @@ import subprocess
 import time
 from contextlib import suppress
 
-logger = logging.getLogger("plm_scaling")
+from plm_scaling.common.progress import logger
 
 # A controller that many jobs ask at once may not answer at first.
 QUESTIONS = 4
@@ -23,10 +22,8 @@ def seconds_left() -> float:
 
 
 def memory_mib() -> float:
-    """MiB that each node of the job has; infinity outside Slurm, or where it does not say.
-
-    Asked of Slurm, because its plugin for Snakemake keeps SLURM_MEM_PER_NODE from what it starts.
-    """
+    """MiB that each node of the job has; infinity outside Slurm, or where it does not say."""
+    # Snakemake's plugin keeps SLURM_MEM_PER_NODE from what it starts.
     return mib_of(_of_this_job("%m"))
 
 

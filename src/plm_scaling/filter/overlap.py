@@ -17,7 +17,7 @@ from plm_scaling.filter.ngram import END
 from plm_scaling.filter.rules import LOW_COMPLEXITY, REASONS
 from plm_scaling.filter.scores import PartScores
 from plm_scaling.mmseqs.tool import Mmseqs
-from plm_scaling.pool.database import read_chunks, write_index
+from plm_scaling.pool.database import data_files, write_index
 
 SAMPLE = 20_000  # sequences
 MASKED_SHARE = 0.2  # a sequence counts as masked from this share of its residues
@@ -104,6 +104,6 @@ def _masked_residues(sample: bytes, lengths: np.ndarray, tool: Mmseqs, folder: P
         write_index(database, [(np.arange(len(sizes)), np.cumsum(sizes) - sizes, sizes)])
         out = Path(work) / "masked"
         tool.run("masksequence", database, out, "--threads", 1)  # one thread keeps the order
-        masked = b"".join(read_chunks(out))
+        masked = b"".join(path.read_bytes() for path in data_files(out))
     lower = np.frombuffer(masked.translate(_IS_LOWER), np.uint8)
     return np.add.reduceat(lower, np.cumsum(sizes) - sizes, dtype=np.int64)

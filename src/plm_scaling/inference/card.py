@@ -1,7 +1,6 @@
 """README.md of an exported model: what it is, what it was trained on, and how to load it."""
 
 import math
-from typing import Any
 
 from plm_scaling.common.progress import short_count
 from plm_scaling.study.cell import Cell
@@ -13,13 +12,44 @@ _RECIPES = {
     "prenorm": "RMSNorm before each sublayer and on queries and keys, SwiGLU, no biases",
 }
 
-_CAUSAL = """\
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+_CARD = """\
+---
+library_name: transformers
+pipeline_tag: {task}
+tags: [biology, protein-language-model]
+---
 
-model = AutoModelForCausalLM.from_pretrained("FOLDER"{trust})
+# {size} protein language model ({objective})
+
+Trained with plm-scaling; exported in fp32. No licence is given here: whoever \
+publishes this model names one that its data allow.
+
+|  |  |
+|---|---|
+{facts}
+## Losses
+
+Nats per token on held-out sequences at the end of training.
+
+| held out | loss | perplexity |
+|---|---|---|
+{losses}
+## Use
+
+```python
+import torch
+from transformers import AutoModelFor{head}, AutoTokenizer
+
+model = AutoModelFor{head}.from_pretrained("FOLDER"{trust})
 tokenizer = AutoTokenizer.from_pretrained("FOLDER"{trust})
 
+{example}```
+
+- One token per residue. Blanks are dropped, lower case is read as upper case, and what is no \
+letter of a residue (`ACDEFGHIKLMNPQRSTVWY`, `BJOUXZ`) is `<unk>`.
+{notes}"""
+
+_CAUSAL = """\
 sequence = "MKVLAAGIVPLL"
 tokens = tokenizer(sequence, return_tensors="pt")
 with torch.no_grad():
@@ -27,14 +57,14 @@ with torch.no_grad():
     made = model.generate(**tokenizer("MKV", return_tensors="pt"))
 print(loss.exp(), tokenizer.batch_decode(made, skip_special_tokens=True))
 """
+_CAUSAL_NOTE = """\
+- In training every sequence ended in `<eod>`; append `tokenizer.eos_token` to score the end, not \
+to a prompt. There is no token for the beginning: a prompt has at least one residue, and the first \
+residue has no probability. `generate` samples and is kept to residues and `<eod>` \
+(`generation_config.json`).
+"""
 
 _MASKED = """\
-import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-model = AutoModelForMaskedLM.from_pretrained("FOLDER"{trust})
-tokenizer = AutoTokenizer.from_pretrained("FOLDER"{trust})
-
 tokens = tokenizer("MKV<mask>AAGIVPLL", return_tensors="pt")
 with torch.no_grad():
     output = model(**tokens, output_hidden_states=True)
@@ -42,24 +72,28 @@ at_mask = output.logits[tokens["input_ids"] == tokenizer.mask_token_id]
 print(tokenizer.decode(at_mask.argmax(-1)))
 embedding = output.hidden_states[-1][0, :-1].mean(0)  # without <eod>
 """
+_MASKED_NOTE = "- The tokenizer ends every sequence in `<eod>`, as in training.\n"
+
+_OWN_CODE_NOTE = """\
+- `trust_remote_code=True` runs `modeling_plm_scaling.py` of this folder: no class of transformers \
+is this model.
+"""
 
 
 def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
     """The text, from the cell and its record (result.json)."""
     causal = cell.objective == "clm"
-    losses = {
-        name: math.nan if loss is None else loss
-        for name, loss in (record.held_out_losses or {}).items()
-    }
     own_code = not (causal and cell.recipe == "prenorm")
+    masking = f", {100 * (cell.mask_ratio or 0):g} % of the residues, masking `{cell.masking}`"
+    mixture = ", ".join(f"{100 * share:g} % {source}" for source, share in cell.mixture.items())
     facts = {
         "cell": f"`{cell.cell}`",
-        "objective": _OBJECTIVES[cell.objective] + _masking(cell),
+        "objective": _OBJECTIVES[cell.objective] + ("" if causal else masking),
         "recipe": f"`{cell.recipe}`: {_RECIPES[cell.recipe]}",
         "shape": f"{cell.layers} layers of width {cell.hidden}, MLP {cell.ffn}, {cell.heads} heads",
         "parameters": f"{cell.n_params:,} without embeddings, {cell.n_params_total:,} in all",
         "context": f"{cell.context_length} tokens",
-        "corpus": f"`{cell.corpus}`: " + _mixture(cell.mixture),
+        "corpus": f"`{cell.corpus}`: {mixture}",
         "data (SHA-256 of the shards read)": f"`{record.data_sha256}`",
         "tokens": f"{record.tokens:,}, of which different {record.unique_tokens:,}",
         "FLOPs (6·N·D)": f"{record.flops:.3g}",
@@ -69,79 +103,20 @@ def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
     }
     if cell.init_from is not None:
         facts["started from"] = f"the weights of cell `{cell.init_from}`"
-    example = (_CAUSAL if causal else _MASKED).format(
-        trust=", trust_remote_code=True" if own_code else ""
+    losses = {
+        name: math.nan if loss is None else loss
+        for name, loss in (record.held_out_losses or {}).items()
+    }
+    return _CARD.format(
+        task="text-generation" if causal else "fill-mask",
+        size=short_count(cell.n_params),
+        objective=cell.objective.upper(),
+        facts="".join(f"| {name} | {fact} |\n" for name, fact in facts.items()),
+        losses="".join(
+            f"| {n} | {loss:.4f} | {math.exp(loss):.3f} |\n" for n, loss in losses.items()
+        ),
+        head="CausalLM" if causal else "MaskedLM",
+        trust=", trust_remote_code=True" if own_code else "",
+        example=_CAUSAL if causal else _MASKED,
+        notes=(_CAUSAL_NOTE if causal else _MASKED_NOTE) + (_OWN_CODE_NOTE if own_code else ""),
     )
-    return "\n".join(
-        [
-            "---",
-            "library_name: transformers",
-            f"pipeline_tag: {'text-generation' if causal else 'fill-mask'}",
-            "tags: [biology, protein-language-model]",
-            "---",
-            "",
-            f"# {short_count(cell.n_params)} protein language model ({cell.objective.upper()})",
-            "",
-            "Trained with plm-scaling; exported in fp32. No licence is given here: whoever "
-            "publishes this model names one that its data allow.",
-            "",
-            *_table(("", ""), facts.items()),
-            "",
-            "## Losses",
-            "",
-            "Nats per token on held-out sequences at the end of training.",
-            "",
-            *_table(
-                ("held out", "loss", "perplexity"),
-                ((name, f"{loss:.4f}", f"{math.exp(loss):.3f}") for name, loss in losses.items()),
-            ),
-            "",
-            "## Use",
-            "",
-            "```python",
-            example + "```",
-            "",
-            *_notes(causal, own_code),
-            "",
-        ]
-    )
-
-
-def _notes(causal: bool, own_code: bool) -> list[str]:
-    notes = [
-        "- One token per residue. Blanks are dropped, lower case is read as upper case, and what "
-        "is no letter of a residue (`ACDEFGHIKLMNPQRSTVWY`, `BJOUXZ`) is `<unk>`.",
-    ]
-    if causal:
-        notes.append(
-            "- In training every sequence ended in `<eod>`; append `tokenizer.eos_token` to score "
-            "the end, not to a prompt. There is no token for the beginning: a prompt has at least "
-            "one residue, and the first residue has no probability. `generate` samples and is kept "
-            "to residues and `<eod>` (`generation_config.json`)."
-        )
-    else:
-        notes.append("- The tokenizer ends every sequence in `<eod>`, as in training.")
-    if own_code:
-        notes.append(
-            "- `trust_remote_code=True` runs `modeling_plm_scaling.py` of this folder: no class of "
-            "transformers is this model."
-        )
-    return notes
-
-
-def _masking(cell: Cell) -> str:
-    if cell.mask_ratio is None:
-        return ""
-    return f", {100 * cell.mask_ratio:g} % of the residues, masking `{cell.masking}`"
-
-
-def _mixture(mixture: dict[str, float]) -> str:
-    return ", ".join(f"{100 * share:g} % {source}" for source, share in mixture.items())
-
-
-def _table(header: tuple[str, ...], rows: Any) -> list[str]:
-    return [
-        f"| {' | '.join(header)} |",
-        f"|{'---|' * len(header)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]

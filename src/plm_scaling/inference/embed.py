@@ -1,13 +1,21 @@
-"""Embeddings of the proteins of a FASTA file, as a table in its order."""
+"""Hidden states of protein sequences, and the table of those of a FASTA file in its order."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import torch
 
-from plm_scaling.inference.embedder import CHUNK_VALUES, Embedder
+from plm_scaling.common.errors import InferenceError
+from plm_scaling.inference.arrays import Count, Floats, Ints
 from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.run import TrainedRun, find_run, open_run
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
+from plm_scaling.inference.windows import batches, counted, window_rows, windows
+from plm_scaling.tokens.format.vocabulary import encode
+
+CHUNK_VALUES = 1 << 26  # of the hidden states of a chunk, at most, unless a sequence has more
 
 
 def embed_fasta(
@@ -21,9 +29,15 @@ def embed_fasta(
     with open_run(find_run(cell), threads) as run:
         check_format(out, nested=True)
         embedder = Embedder(run, layer)
-        residues = CHUNK_VALUES // embedder.width
+        residues = CHUNK_VALUES // run.cell.hidden
         progress = survey("embed", fasta, residues, embedder.work)
-        schema = _schema(run, embedder.layer, per_residue)
+        vector = pa.list_(pa.float32(), run.cell.hidden)
+        fields = [
+            pa.field("id", pa.string()),
+            pa.field("length", pa.int64()),
+            pa.field("embedding", pa.list_(vector) if per_residue else vector),
+        ]
+        schema = pa.schema(fields, run.facts | {"layer": str(embedder.layer)})
         with table_writer(out, schema) as write:
             for chunk in read_chunks(fasta, residues):
                 if per_residue:
@@ -36,11 +50,57 @@ def embed_fasta(
                 write(pa.record_batch(columns, schema=schema))
 
 
-def _schema(run: TrainedRun, layer: int, per_residue: bool) -> pa.Schema:
-    vector = pa.list_(pa.float32(), run.cell.hidden)
-    fields = [
-        pa.field("id", pa.string()),
-        pa.field("length", pa.int64()),
-        pa.field("embedding", pa.list_(vector) if per_residue else vector),
-    ]
-    return pa.schema(fields, run.facts | {"layer": str(layer)})
+class Embedder:
+    """Embeds with the model of a run.
+
+    `layer` counts as `hidden_states` of transformers do: 0 is the embedding of the tokens, k the
+    output of layer k, and the last, or −1, is that after the final norm. Sequences longer than the
+    context are read in overlapping windows, as for scores. Raises `InferenceError` for a layer that
+    the model does not have.
+    """
+
+    def __init__(self, run: TrainedRun, layer: int = -1) -> None:
+        layers = run.cell.layers
+        if not -layers - 1 <= layer <= layers:
+            raise InferenceError(
+                f"--layer {layer}: the model has {layers} layers; give 0 (token embeddings) to "
+                f"{layers} (after the final norm), or count from the end with -1 to {-layers - 1}"
+            )
+        self.run = run
+        self.layer = layer % (layers + 1)
+
+    def work(self, lengths: Ints) -> int:
+        """Tokens that pass through the model for sequences of these lengths."""
+        cell = self.run.cell
+        return int(windows(lengths, cell.context_length, cell.objective).size.sum())
+
+    def residues(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
+        """States [residues, width] of the residues of a chunk of database entries, in order."""
+        states = np.empty((int(lengths.sum()), self.run.cell.hidden), np.float32)
+        for place, found in self._states(chunk, lengths, count):
+            states[place] = found.cpu().numpy()
+        return states
+
+    def means(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
+        """Means [sequences, width] over each sequence's residues."""
+        sequence = np.repeat(np.arange(len(lengths)), lengths)
+        sums = torch.zeros(len(lengths), self.run.cell.hidden, device=self.run.device)
+        for place, found in self._states(chunk, lengths, count):
+            sums.index_add_(0, torch.from_numpy(sequence[place]).to(sums.device), found)
+        means = sums / torch.from_numpy(lengths)[:, None].to(sums)
+        return np.asarray(means.cpu())
+
+    def _states(
+        self, chunk: bytes, lengths: Ints, count: Count
+    ) -> Iterator[tuple[Ints, torch.Tensor]]:
+        """Places among all residues, and their states (fp32), batch by batch."""
+        cell = self.run.cell
+        tokens = np.frombuffer(encode(chunk), np.uint8)
+        pieces = windows(lengths, cell.context_length, cell.objective)
+        for some in batches(pieces.size, self.run.device.type):
+            rows = window_rows(tokens, pieces, some)
+            states = self.run.states(rows, pieces.size[some], self.layer)
+            row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
+            found = states[torch.from_numpy(row), torch.from_numpy(column)].float()
+            yield pieces.place[some][row] + column, found
+            count(float(pieces.size[some].sum()))

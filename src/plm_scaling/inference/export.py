@@ -2,25 +2,40 @@
 
 import importlib.resources
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.inference.card import model_card
 from plm_scaling.inference.run import find_run, open_run
 from plm_scaling.inference.tokenizer import tokenizer_config, tokenizer_json
-from plm_scaling.inference.weights import hf_weights
 from plm_scaling.study.cell import Cell
-from plm_scaling.study.shapes import VOCABULARY_SIZE
+from plm_scaling.study.shapes import VOCABULARY_SIZE, Shape
 from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID
 
 CODE = ("configuration_plm_scaling", "modeling_plm_scaling")
 HEADS = {"clm": "CausalLM", "mlm": "MaskedLM"}
 NORM_EPS = 1e-5
 ROTARY_BASE = 10000.0
+
+# megatron-core's name within a layer → ours, where a matrix is one matrix on both sides.
+_SAME = {
+    "input_layernorm": "input_layernorm",
+    "pre_mlp_layernorm": "post_attention_layernorm",
+    "self_attention.q_layernorm": "self_attn.q_norm",
+    "self_attention.k_layernorm": "self_attn.k_norm",
+    "self_attention.linear_proj": "self_attn.o_proj",
+    "mlp.linear_fc2": "mlp.down_proj",
+}
+_WHOLE = {
+    "embedding.word_embeddings": "model.embed_tokens",
+    "decoder.final_layernorm": "model.norm",
+}
 
 
 def export_cell(cell: str, out: Path, threads: int) -> None:
@@ -43,18 +58,15 @@ def export_cell(cell: str, out: Path, threads: int) -> None:
         if not fits_qwen3(run.cell):
             code = importlib.resources.files("plm_scaling.inference") / "hf"
             for name in CODE:
-                with importlib.resources.as_file(code / f"{name}.py") as path:
-                    shutil.copyfile(path, folder / f"{name}.py")
+                (folder / f"{name}.py").write_bytes((code / f"{name}.py").read_bytes())
         card = model_card(run.cell, run.record, sha256_of(weights))
         (folder / "README.md").write_text(card)
 
 
 def fits_qwen3(cell: Cell) -> bool:
     """Whether transformers' Qwen3 is exactly the cell's model.
-
     It is for the `prenorm` recipe and next tokens: RMSNorm, SwiGLU, rotary positions, no biases,
-    RMSNorm on each head's queries and keys (which Llama lacks), tied embeddings.
-    """
+    RMSNorm on each head's queries and keys (which Llama lacks), tied embeddings."""
     return cell.recipe == "prenorm" and cell.objective == "clm"
 
 
@@ -78,7 +90,6 @@ def _settings(cell: Cell) -> dict[str, Any]:
 
 
 def hf_config(cell: Cell) -> dict[str, Any]:
-    """config.json."""
     head = HEADS[cell.objective]
     common = {
         "vocab_size": VOCABULARY_SIZE,
@@ -120,3 +131,34 @@ def hf_config(cell: Cell) -> dict[str, Any]:
         "norm_eps": NORM_EPS,
         **common,
     }
+
+
+def hf_weights(state: Mapping[str, Tensor], shape: Shape) -> dict[str, Tensor]:
+    """The state of a whole (not divided) model of `shape`, with the names of Qwen3 in transformers.
+
+    megatron-core groups the rows of `linear_qkv` by head, [q, k, v] each, and joins gate and up
+    projection in `linear_fc1`. Input and output embeddings are tied, so there is one. Raises
+    `InferenceError` for a weight that is not known.
+    """
+    result = {}
+    for name, value in state.items():
+        if name.endswith("_extra_state"):  # of Transformer Engine: scales for fp8, not weights
+            continue
+        module, _, kind = name.rpartition(".")
+        if module in _WHOLE:
+            result[f"{_WHOLE[module]}.{kind}"] = value
+            continue
+        number, _, within = module.removeprefix("decoder.layers.").partition(".")
+        layer = f"model.layers.{number}"
+        if within in _SAME:
+            result[f"{layer}.{_SAME[within]}.{kind}"] = value
+        elif within == "self_attention.linear_qkv":
+            by_head = value.unflatten(0, (shape.heads, 3, shape.hidden // shape.heads))
+            for letter, part in zip("qkv", by_head.unbind(1), strict=True):
+                result[f"{layer}.self_attn.{letter}_proj.{kind}"] = part.flatten(0, 1).contiguous()
+        elif within == "mlp.linear_fc1":
+            for half, part in zip(("gate", "up"), value.chunk(2), strict=True):
+                result[f"{layer}.mlp.{half}_proj.{kind}"] = part.contiguous()
+        else:
+            raise InferenceError(f"no place for weight {name} in the exported model")
+    return result

@@ -1,18 +1,14 @@
 """Proteins of a FASTA file in chunks, in order, with little memory."""
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from plm_scaling.common.errors import SourceError
-from plm_scaling.common.progress import Progress
-from plm_scaling.sources.read.fasta import read_fasta
-
-logger = logging.getLogger("plm_scaling")
+from plm_scaling.common.progress import Progress, logger
+from plm_scaling.inference.arrays import Ints
+from plm_scaling.sources.read.fasta import read_sound
 
 CHUNK_SEQUENCES = 1 << 14
 
@@ -22,25 +18,16 @@ class Chunk:
     """Consecutive proteins: their names, lengths in residues, and entries `SEQUENCE\\n\\0`."""
 
     ids: list[str]
-    lengths: NDArray[np.int64]
+    lengths: Ints
     entries: bytes
 
 
 def read_chunks(path: Path, residues: int) -> Iterator[Chunk]:
-    """Chunks of about `residues` residues, or of one longer sequence.
-
-    The file may be plain, gzip, zstd or xz. Raises `SourceError`, naming file and line, if it is
-    no FASTA or a record is no protein; nothing is skipped.
-    """
+    """Chunks of about `residues` residues, or of one longer sequence; errors as `read_sound`."""
     ids: list[str] = []
     sequences: list[bytes] = []
     size = 0
-    for records in read_fasta(path):
-        for number, line, name, _, reason in records.rejected:
-            raise SourceError(
-                f"{path}, line {line}: record {number} ({name.decode(errors='replace')}) cannot be "
-                f"used: {reason.replace('_', ' ')}; correct or remove it"
-            )
+    for records in read_sound(path):
         for name, sequence in zip(records.ids, records.sequences, strict=True):
             if ids and (size + len(sequence) > residues or len(ids) == CHUNK_SEQUENCES):
                 yield _chunk(ids, sequences)
@@ -57,14 +44,9 @@ def _chunk(ids: list[str], sequences: list[bytes]) -> Chunk:
     return Chunk(ids, lengths, b"".join(sequence + b"\n\0" for sequence in sequences))
 
 
-def survey(
-    label: str, path: Path, residues: int, work: Callable[[NDArray[np.int64]], int]
-) -> Progress:
+def survey(label: str, path: Path, residues: int, work: Callable[[Ints], int]) -> Progress:
     """Progress of the work ahead, `work` tokens for sequences of the lengths it is given.
-
-    It reads the file once, which takes much less than the model does, so that what is wrong with
-    the file is said before.
-    """
+    It reads the file once, which is fast, so that faults of the file are reported first."""
     sequences = tokens = 0
     for chunk in read_chunks(path, residues):
         sequences += len(chunk.ids)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from plm_scaling.common.errors import InferenceError
+from plm_scaling.inference.arrays import Ints, Tokens
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.record import RunRecord, read_finished
@@ -52,40 +52,26 @@ class TrainedRun:
     @property
     def facts(self) -> dict[str, str]:
         """What tables that the model made say of it."""
-        cell = self.cell
-        return {
-            "cell": cell.cell,
-            "objective": cell.objective,
-            "size": cell.size,
-            "weights": self.weights_sha256,
-        }
+        cell = {name: getattr(self.cell, name) for name in ("cell", "objective", "size")}
+        return cell | {"weights": self.weights_sha256}
 
-    def logits(self, rows: NDArray[np.uint8], sizes: NDArray[np.int64]) -> torch.Tensor:
-        """Logits [rows, width, vocabulary] of `rows` [rows, width] with one sequence each.
-
-        It begins its row and has `sizes` tokens; what follows changes nothing in it.
-        """
+    def logits(self, rows: Tokens, sizes: Ints) -> torch.Tensor:
+        """Logits [rows, width, vocabulary] of `rows` [rows, width] that begin with one sequence
+        each, of `sizes` tokens; what follows changes nothing in it."""
         return model_logits(self.model, self._batch(rows, sizes))
 
-    def states(self, rows: NDArray[np.uint8], sizes: NDArray[np.int64], layer: int) -> torch.Tensor:
-        """Hidden states [rows, width, hidden] of such rows.
-
-        `layer` 0 is the embedding, k the output of layer k, and the last that after the final norm.
-        """
+    def states(self, rows: Tokens, sizes: Ints, layer: int) -> torch.Tensor:
+        """Hidden states [rows, width, hidden] of such rows: of the embedding (`layer` 0), the
+        output of layer k, or after the final norm (the last)."""
         decoder = self.model.decoder
         kept: list[torch.Tensor] = []
 
-        def keep_input(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-            kept.append(inputs[0])
+        def keep(module: Any, inputs: Any, output: Any) -> None:
+            states = inputs if layer == 0 else output
+            kept.append(states[0] if isinstance(states, tuple) else states)
 
-        def keep_output(module: Any, inputs: Any, output: Any) -> None:
-            kept.append(output[0] if isinstance(output, tuple) else output)
-
-        if layer == 0:
-            handle = decoder.register_forward_pre_hook(keep_input)
-        else:
-            module = decoder if layer == len(decoder.layers) else decoder.layers[layer - 1]
-            handle = module.register_forward_hook(keep_output)
+        inner = 0 < layer < len(decoder.layers)
+        handle = (decoder.layers[layer - 1] if inner else decoder).register_forward_hook(keep)
         batch = self._batch(rows, sizes)
         try:
             model_output(self.model, batch)
@@ -93,7 +79,7 @@ class TrainedRun:
             handle.remove()
         return batch.segments.unpack(kept[0][:, 0], batch.rows)
 
-    def _batch(self, rows: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Batch:
+    def _batch(self, rows: Tokens, sizes: Ints) -> Batch:
         count, width = rows.shape
         starts = np.arange(count) * width
         if self.cell.objective == "clm":  # nothing sees what follows it: rows need no borders
@@ -110,10 +96,8 @@ class TrainedRun:
 @contextmanager
 def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterator[TrainedRun]:
     """The run in `folder` (result.json, checkpoints/), on CUDA if there is or on `device`.
-
-    Nothing in the folder is changed. Raises `RunsError` if the run did not finish or its
-    record is damaged, `TrainError` if its checkpoint is.
-    """
+    Raises `RunsError` if it did not finish or its record is damaged, `TrainError` if its
+    checkpoint is."""
     record, cell = read_finished(folder / "result.json")
     backend = device or ("cuda" if torch.cuda.is_available() else "cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same sums in every run on CUDA
@@ -129,9 +113,7 @@ def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterat
 
 def find_run(cell: str) -> Path:
     """The folder of a run, given as itself or as the cell's id below results/*/runs.
-
-    Raises `InferenceError` if there is none, or more than one.
-    """
+    Raises `InferenceError` if there is none, or more than one."""
     if Path(cell).is_dir():
         return Path(cell)
     found = sorted(Path("results").glob(f"*/runs/{cell}")) if "/" not in cell else []

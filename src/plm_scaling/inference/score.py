@@ -36,21 +36,17 @@ def score_fasta(
         schema = _schema(run, method, per_residue)
         with table_writer(out, schema) as write:
             for chunk in read_chunks(fasta, scorer.chunk_residues):
-                scores = scorer.scores(
+                own, marginals = scorer.scores(
                     chunk.entries, chunk.lengths, per_residue and masked, progress.add
                 )
-                nll = mean_nll(scores.own, chunk.lengths)
-                columns = [
-                    pa.array(chunk.ids),
-                    pa.array(chunk.lengths),
-                    pa.array(nll, from_pandas=True),  # NaN, for nothing predicted, becomes null
-                    pa.array(np.exp(nll), from_pandas=True),
-                ]
+                nll = mean_nll(own, chunk.lengths)
+                columns = [pa.array(chunk.ids), pa.array(chunk.lengths)]
+                # NaN, for nothing predicted, becomes null.
+                columns += [pa.array(value, from_pandas=True) for value in (nll, np.exp(nll))]
                 if per_residue:
-                    own = pa.array(scores.own, from_pandas=True)
-                    columns.append(lists(own, chunk.lengths))
-                if scores.marginals is not None:
-                    columns.append(lists(vectors(scores.marginals), chunk.lengths))
+                    columns.append(lists(pa.array(own, from_pandas=True), chunk.lengths))
+                if marginals is not None:
+                    columns.append(lists(vectors(marginals), chunk.lengths))
                 write(pa.record_batch(columns, schema=schema))
 
 

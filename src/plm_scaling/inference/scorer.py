@@ -9,7 +9,7 @@ still, but at positions that are not masked a model has learnt nothing, unless i
 `masking: bert`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,27 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import InferenceError
+from plm_scaling.inference.arrays import Count, Floats, Ints, Tokens
 from plm_scaling.inference.run import TrainedRun, open_run
 from plm_scaling.inference.windows import Windows, batches, counted, window_rows, windows
 from plm_scaling.tokens.format.vocabulary import MASK, RESIDUE_ID, STANDARD, encode
 
 CHUNK_RESIDUES = 1 << 18  # enough sequences for batches of nearly equal length
 _STANDARD_IDS = torch.tensor([RESIDUE_ID[letter] for letter in STANDARD])
-
-Count = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Of the residues of a chunk, one sequence after the other.
-
-    `own` [residues] float32: the log-probability (nats) of the residue that is there, NaN for the
-    first of a sequence in a CLM. `marginals` [residues, 20] float32, of an MLM: those of the amino
-    acids in the order of `STANDARD`.
-    """
-
-    own: NDArray[np.float32]
-    marginals: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,14 +48,12 @@ class Scorer:
         cell = self.run.cell
         return f"{cell.objective} {cell.size} {cell.cell} {self.run.weights_sha256[:12]}"
 
-    def nll_per_residue(self, chunk: bytes, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mean nats per residue of each sequence of a chunk of database entries `SEQUENCE\\n\\0`.
+    def nll_per_residue(self, chunk: bytes, lengths: Ints) -> NDArray[np.float64]:
+        """Mean nats per residue of each sequence of a chunk of database entries `SEQUENCE\\n\\0`;
+        NaN for a sequence of one residue in a CLM."""
+        return mean_nll(self.scores(chunk, lengths)[0], lengths)
 
-        NaN for a sequence of one residue in a CLM.
-        """
-        return mean_nll(self.scores(chunk, lengths).own, lengths)
-
-    def work(self, lengths: NDArray[np.int64]) -> int:
+    def work(self, lengths: Ints) -> int:
         """Tokens that pass through the model to score sequences of these lengths."""
         pieces = self._windows(lengths)
         return int((pieces.size * self._passes(pieces)).sum())
@@ -77,29 +61,29 @@ class Scorer:
     def scores(
         self,
         chunk: bytes,
-        lengths: NDArray[np.int64],
+        lengths: Ints,
         marginals: bool = False,
         count: Count = lambda tokens: None,
-    ) -> Scores:
-        """Scores of the residues of a chunk of database entries.
+    ) -> tuple[Floats, Floats | None]:
+        """Log-probabilities (nats) of the residues of a chunk of database entries, in order.
 
-        `marginals` asks an MLM for those; `count` is told the tokens of each pass.
+        [residues] of those that are there, NaN for the first of a sequence in a CLM; and of an MLM,
+        if `marginals`, [residues, 20] of the amino acids in the order of `STANDARD`.
         """
         tokens = np.frombuffer(encode(chunk), np.uint8)
         pieces = self._windows(lengths)
         own = np.full(int(lengths.sum()), np.nan, np.float32)
         if self.run.cell.objective == "clm":
             self._causal(tokens, pieces, own, count)
-            return Scores(own)
+            return own, None
         of_all = np.full((len(own), len(STANDARD)), np.nan, np.float32) if marginals else None
         self._masked(tokens, pieces, own, of_all, count)
-        return Scores(own, of_all)
+        return own, of_all
 
-    def _windows(self, lengths: NDArray[np.int64]) -> Windows:
+    def _windows(self, lengths: Ints) -> Windows:
         return windows(lengths, self.run.cell.context_length, self.run.cell.objective)
 
-    def _passes(self, pieces: Windows) -> NDArray[np.int64]:
-        """Passes in which each window goes through the model."""
+    def _passes(self, pieces: Windows) -> Ints:
         ratio = self.run.cell.mask_ratio
         if ratio is None:
             return np.ones_like(pieces.size)
@@ -107,13 +91,7 @@ class Scorer:
             return np.minimum(pieces.residues, max(1, round(1 / ratio)))
         return pieces.last - pieces.first
 
-    def _causal(
-        self,
-        tokens: NDArray[np.uint8],
-        pieces: Windows,
-        own: NDArray[np.float32],
-        count: Count,
-    ) -> None:
+    def _causal(self, tokens: Tokens, pieces: Windows, own: Floats, count: Count) -> None:
         for some in batches(pieces.size, self.run.device.type):
             rows = window_rows(tokens, pieces, some)
             logits = self.run.logits(rows, pieces.size[some])[:, :-1].float()
@@ -125,12 +103,7 @@ class Scorer:
             count(float(pieces.size[some].sum()))
 
     def _masked(
-        self,
-        tokens: NDArray[np.uint8],
-        pieces: Windows,
-        own: NDArray[np.float32],
-        marginals: NDArray[np.float32] | None,
-        count: Count,
+        self, tokens: Tokens, pieces: Windows, own: Floats, marginals: Floats | None, count: Count
     ) -> None:
         passes = self._passes(pieces)
         window = np.repeat(np.arange(len(passes)), passes)
@@ -160,18 +133,16 @@ class Scorer:
 
 
 @lru_cache(maxsize=4096)
-def _turns(residues: int, passes: int) -> NDArray[np.int64]:
+def _turns(residues: int, passes: int) -> Ints:
     """In which of the passes each residue is masked: at random, the same for every sequence of the
     length, so that a score depends on nothing but the sequence.
     """
     return np.random.default_rng((residues, passes)).permutation(residues) % passes
 
 
-def mean_nll(own: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+def mean_nll(own: Floats, lengths: Ints) -> NDArray[np.float64]:
     """Mean nats per residue of sequences of these lengths from their residues' log-probabilities.
-
-    Residues without one (NaN) do not count; NaN where none has one.
-    """
+    Residues without one (NaN) do not count; NaN where none has one."""
     sequence = np.repeat(np.arange(len(lengths)), lengths)
     known = np.isfinite(own)
     nats = np.bincount(sequence[known], -own[known].astype(np.float64), len(lengths))
@@ -182,9 +153,7 @@ def mean_nll(own: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np
 @contextmanager
 def clm_scorer(folder: Path, threads: int) -> Iterator[Scorer]:
     """A finished CLM run as a reference model (`plm_scaling.filter.reference.ReferenceModel`).
-
-    Raises `InferenceError` for an MLM, whose scores would take a pass for each residue.
-    """
+    Raises `InferenceError` for an MLM, whose scores would take a pass for each residue."""
     with open_run(folder, threads) as run:
         if run.cell.objective != "clm":
             raise InferenceError(

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic
+from plm_scaling.inference.arrays import Floats, Ints
 
 FORMATS = (".parquet", ".arrow", ".tsv")
 
@@ -51,13 +51,13 @@ def _cells(row: tuple[object, ...]) -> list[object]:
     return [json.dumps(value) if isinstance(value, list) else value for value in row]
 
 
-def vectors(values: NDArray[np.float32]) -> pa.Array:
+def vectors(values: Floats) -> pa.Array:
     """Rows [n, width] as vectors."""
     flat = pa.array(values.ravel())
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
-def lists(values: pa.Array, lengths: NDArray[np.int64]) -> pa.Array:
+def lists(values: pa.Array, lengths: Ints) -> pa.Array:
     """Values of residues as one list for each sequence."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values)

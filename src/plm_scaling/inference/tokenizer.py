@@ -23,20 +23,13 @@ def tokenizer_json(objective: str) -> dict[str, Any]:
     sequence = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
     end = {"SpecialToken": {"id": END, "type_id": 0}}
     ends = [end] if objective == "mlm" else []
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {
-                "id": number,
-                "content": token,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
+            {"id": number, "content": token, **flags, "special": True}
             for token, number in sorted(SPECIAL_TOKENS.items(), key=lambda item: item[1])
         ],
         "normalizer": {"type": "Sequence", "normalizers": [blanks, *upper]},

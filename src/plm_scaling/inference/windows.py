@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from plm_scaling.inference.arrays import Ints, Tokens
 from plm_scaling.tokens.format.vocabulary import PAD
 
 # Rows times width of a forward pass. On a CPU what stays in the cache is half as fast again.
@@ -21,29 +22,27 @@ class Windows:
     `residues` are all that it holds: the tokens but the eod.
     """
 
-    sequence: NDArray[np.int64]
-    start: NDArray[np.int64]
-    size: NDArray[np.int64]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
-    residues: NDArray[np.int64]
+    sequence: Ints
+    start: Ints
+    size: Ints
+    first: Ints
+    last: Ints
+    residues: Ints
 
     @property
-    def place(self) -> NDArray[np.int64]:
+    def place(self) -> Ints:
         """Place of each window's first token among the residues of all sequences."""
         return self.start - self.sequence  # each sequence before it has one eod
 
 
-def windows(lengths: NDArray[np.int64], context_length: int, objective: str) -> Windows:
+def windows(lengths: Ints, context_length: int, objective: str) -> Windows:
     """The windows in which sequences of `lengths` residues, each followed by eod, are read.
-
     One that fits in the context is a window. A longer one is read in windows of the context's
     length that overlap by half; the last ends where the sequence does. For a `clm`, a residue
     counts in the first window that holds it: it is seen after at least half a context, or after
     all that precedes it. For an `mlm`, whose windows include the eod, it counts in the window in
     which it is farther from the edge: at least a quarter of a context is on both sides, or all that
-    there is.
-    """
+    there is."""
     masked = int(objective == "mlm")
     tokens = lengths + masked
     stride = context_length // 2
@@ -70,11 +69,8 @@ def windows(lengths: NDArray[np.int64], context_length: int, objective: str) -> 
     )
 
 
-def batches(sizes: NDArray[np.int64], device: str) -> Iterator[NDArray[np.int64]]:
-    """Places of the rows that go together on a kind of device, by falling size.
-
-    So little of a batch is padding.
-    """
+def batches(sizes: Ints, device: str) -> Iterator[Ints]:
+    """Places of the rows that go together on a kind of device, by falling size: less padding."""
     order = np.argsort(-sizes, kind="stable")
     begin = 0
     while begin < len(order):
@@ -83,9 +79,7 @@ def batches(sizes: NDArray[np.int64], device: str) -> Iterator[NDArray[np.int64]
         begin += rows
 
 
-def window_rows(
-    tokens: NDArray[np.uint8], pieces: Windows, some: NDArray[np.int64]
-) -> NDArray[np.uint8]:
+def window_rows(tokens: Tokens, pieces: Windows, some: Ints) -> Tokens:
     """Rows [len(some), widest] of some windows, from the joined tokens, filled up with pad."""
     width = int(pieces.size[some].max())
     column = np.arange(width)
@@ -95,7 +89,7 @@ def window_rows(
     return rows
 
 
-def counted(pieces: Windows, some: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
+def counted(pieces: Windows, some: Ints, width: int) -> NDArray[np.bool_]:
     """Which residues of such rows count."""
     column = np.arange(width)
     return (column >= pieces.first[some, None]) & (column < pieces.last[some, None])

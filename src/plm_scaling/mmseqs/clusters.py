@@ -30,11 +30,8 @@ def cluster(
     n_keys: int,
     out: Path,
 ) -> None:
-    """Run `command` (linclust or cluster) on sequences of the pool.
-
-    The .npy file `out` gets, for each of the pool's `n_keys` keys, the key of its cluster's
-    representative (uint32), `UNPLACED` for keys that are not in the view.
-    """
+    """Run `command` (linclust or cluster) on sequences of the pool. The .npy file `out` gets the
+    key of the representative (uint32) of each of `n_keys` keys, `UNPLACED` if it is not chosen."""
     n_sequences = chosen.count()
     limit = steps.resources.split_memory_mib(n_sequences, LEAST_MIB[command])
     with steps.temporary(command, TEMPORARY_BYTES[command] * n_sequences) as folder:
@@ -66,9 +63,7 @@ def read_columns(
     path: Path, columns: dict[str, pa.DataType], all_columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Some columns of a table that MMseqs2 wrote with tabs and without header, in pieces.
-
-    `all_columns` names all columns of the file, if it has more than `columns`.
-    """
+    `all_columns` names all columns of the file, if it has more than `columns`."""
     for part in data_files(path):
         if part.stat().st_size:
             yield from pa.csv.open_csv(

@@ -65,13 +65,8 @@ class Resources:
                 folder, why = on_scratch, f"{short_number(_free(self.scratch))}B are free there"
             else:
                 why = f"only {short_number(_free(self.scratch))}B are free on {self.scratch}"
-        logger.info(
-            "[%s] temporary files of MMseqs2 (about %sB) go to %s: %s",
-            stage,
-            short_number(needed_bytes),
-            folder,
-            why,
-        )
+        size = short_number(needed_bytes)
+        logger.info(f"[{stage}] temporary files of MMseqs2 (about {size}B) go to {folder}: {why}")
         return folder
 
     def free_space(self, folder: Path) -> str:

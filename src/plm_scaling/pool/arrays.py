@@ -8,11 +8,8 @@ from numpy.typing import DTypeLike
 
 
 def new_array(path: Path, length: int, dtype: DTypeLike) -> np.ndarray:
-    """A new array in the .npy file `path`, mapped for writing.
-
-    Its space is allocated at once: a full disk is an `OSError` here, and not a crash at some later
-    assignment.
-    """
+    """A new array in the .npy file `path`, mapped for writing. Its space is allocated
+    at once: a full disk is an `OSError` here, and not a crash at some later assignment."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -1,4 +1,4 @@
-"""Read MMseqs2 databases as arrays and chunks of bytes, and write their indexes.
+"""Read and write the indexes of MMseqs2 databases.
 
 A sequence database is a data file of entries `SEQUENCE\\n\\0`, an index file of lines
 `key offset length` (length counts the two end bytes) and some side files. All databases of this
@@ -14,67 +14,60 @@ import pyarrow.csv
 
 from plm_scaling.common.errors import DedupError
 
-CHUNK_BYTES = 1 << 20
 END = b"\n\0"
+_COLUMNS = ["key", "offset", "length"]
 AMINO_ACIDS = bytes(4)  # MMseqs2's number of the type, a little-endian int32
 
 
 def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (uint32) and entry lengths in bytes (int64, with the two end bytes), in data order.
-
-    Raises `DedupError` if the index is missing, or does not match the data file's size.
-    """
-    index = path.with_name(f"{path.name}.index")
-    if not index.is_file():
-        raise DedupError(f"MMseqs2 database {path} has no index; run the step that made it again")
-    if index.stat().st_size == 0:
-        return np.empty(0, np.uint32), np.empty(0, np.int64)
+    """Offsets and sizes of the entries in bytes (int64, with the two end bytes), by key.
+    Raises `DedupError` if the index is missing, or does not match the data file's size."""
+    if (index := _index_of(path)).stat().st_size == 0:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    columns = {"offset": pa.int64(), "length": pa.int64()}
     table = pa.csv.read_csv(
         index,
-        read_options=pa.csv.ReadOptions(column_names=["key", "offset", "length"]),
-        parse_options=pa.csv.ParseOptions(delimiter="\t"),
-        convert_options=pa.csv.ConvertOptions(
-            column_types={"key": pa.uint32(), "offset": pa.int64(), "length": pa.int64()}
-        ),
+        pa.csv.ReadOptions(column_names=_COLUMNS),
+        pa.csv.ParseOptions(delimiter="\t"),
+        pa.csv.ConvertOptions(column_types=columns, include_columns=list(columns)),
     )
-    keys, offsets, lengths = (column.to_numpy() for column in table.columns)
-    order = np.argsort(offsets, kind="stable")
-    size = sum(part.stat().st_size for part in data_files(path))
-    if int(lengths.sum()) != size:
+    offsets, sizes = (column.to_numpy() for column in table.columns)
+    size = path.stat().st_size if path.is_file() else 0
+    if (counted := int(sizes.sum())) != size:
         raise DedupError(
-            f"MMseqs2 database {path} is damaged: its index counts {int(lengths.sum())} bytes, "
-            f"its data have {size}; run the step that made it again"
+            f"MMseqs2 database {path} is damaged: its index counts {counted} bytes, its data have "
+            f"{size}; run the step that made it again"
         )
-    return keys[order], lengths[order]
+    return offsets, sizes
 
 
 def read_keys(path: Path) -> Iterator[np.ndarray]:
     """The keys (uint32) of a database in the order of its index, in pieces."""
-    index = path.with_name(f"{path.name}.index")
-    if not index.is_file():
-        raise DedupError(f"MMseqs2 database {path} has no index; run the step that made it again")
-    if index.stat().st_size:
+    if (index := _index_of(path)).stat().st_size:
         for rows in pa.csv.open_csv(
             index,
-            pa.csv.ReadOptions(column_names=["key", "offset", "length"]),
+            pa.csv.ReadOptions(column_names=_COLUMNS),
             pa.csv.ParseOptions(delimiter="\t"),
             pa.csv.ConvertOptions(column_types={"key": pa.uint32()}, include_columns=["key"]),
         ):
             yield rows["key"].to_numpy()
 
 
+def _index_of(path: Path) -> Path:
+    index = path.with_name(f"{path.name}.index")
+    if not index.is_file():
+        raise DedupError(f"MMseqs2 database {path} has no index; run the step that made it again")
+    return index
+
+
 def write_index(path: Path, entries: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
     """Write the index of the sequence database `path`, and the file that says what it holds.
-
-    Each entry gives keys, offsets and sizes in bytes (with the two end bytes) of some sequences,
-    keys ascending.
-    """
+    Entries give ascending keys, offsets and sizes in bytes (with the two end bytes)."""
     form = pa.csv.WriteOptions(include_header=False, delimiter="\t")
-    names = ["key", "offset", "size"]
     with path.with_name(f"{path.name}.index").open("wb") as file:
         for columns in entries:
             if len(columns[0]):
-                pa.csv.write_csv(pa.table(list(columns), names=names), file, form)
+                pa.csv.write_csv(pa.table(list(columns), names=_COLUMNS), file, form)
     path.with_name(f"{path.name}.dbtype").write_bytes(AMINO_ACIDS)
 
 
@@ -86,18 +79,3 @@ def data_files(path: Path) -> list[Path]:
     while (part := path.with_name(f"{path.name}.{len(parts)}")).is_file():
         parts.append(part)
     return parts
-
-
-def read_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """The data in chunks of whole entries, about `chunk_bytes` each."""
-    rest = b""
-    for part in data_files(path):
-        with part.open("rb") as file:
-            while block := file.read(chunk_bytes):
-                data = rest + block
-                cut = data.rfind(b"\0") + 1
-                if cut:
-                    yield data[:cut]
-                rest = data[cut:]
-    if rest:
-        raise DedupError(f"MMseqs2 database {path} ends within an entry; make it again")

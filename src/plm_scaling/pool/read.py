@@ -7,7 +7,6 @@ Because the order is that of the content, the input's order, its division into f
 of parts change nothing. Databases of some of the sequences are views: an index and links.
 """
 
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import read_json
 from plm_scaling.common.rows import read_rows
 from plm_scaling.pool.database import END, read_index, write_index
-
-logger = logging.getLogger("plm_scaling")
 
 FORMAT = "plm-scaling pool 1"
 PROTEIN, CODE = "protein", "code"
@@ -46,7 +43,6 @@ class PoolPart:
     number: int
     first_key: int
     n_sequences: int
-    n_records: int
     n_residues: int
 
     @property
@@ -56,8 +52,8 @@ class PoolPart:
 
     def index(self) -> tuple[np.ndarray, np.ndarray]:
         """Offset in the data file, in bytes, and residues of each sequence (both int64)."""
-        _, sizes = read_index(self.database)
-        return np.cumsum(sizes) - sizes, sizes - len(END)
+        offsets, sizes = read_index(self.database)
+        return offsets, sizes - len(END)
 
     def data(self) -> pa.Buffer:
         """The data file, mapped: entries `SEQUENCE\\n\\0`."""
@@ -73,7 +69,7 @@ class PoolPart:
     def keyed_records(
         self, columns: list[str]
     ) -> Iterator[tuple[pa.Table, np.ndarray, np.ndarray]]:
-        """The same, with the keys (int64) and whether each record is the first of its sequence;
+        """Rows of `records`, their keys (int64), and which of them are the first of their sequence;
         the others are exact copies."""
         last = -1
         for rows in self.records(["key", *columns]):
@@ -97,65 +93,56 @@ class PoolPart:
         return codes
 
 
+@dataclass(frozen=True, eq=False)
 class Pool:
     """All parts of a pool, in the order of their sequences."""
 
-    def __init__(self, folder: Path, kind: str, sources: list[str], parts: list[PoolPart]) -> None:
-        self.folder = folder
-        self.kind = kind
-        self.sources = sources
-        self.parts = parts
+    folder: Path
+    kind: str
+    sources: list[str]
+    parts: list[PoolPart]
 
     @property
     def n_sequences(self) -> int:
-        """Different sequences."""
         return sum(part.n_sequences for part in self.parts)
 
     @property
     def n_residues(self) -> int:
-        """Residues of the different sequences."""
         return sum(part.n_residues for part in self.parts)
 
     @classmethod
     def open(cls, folder: Path | str) -> "Pool":
-        """Read what the parts say of themselves.
-
-        Raises `DedupError` if a part is missing, or if parts belong to different pools.
-        """
+        """Read part.json of all parts; raises `DedupError` if one is missing or of another pool."""
         folder = Path(folder)
         found = sorted(path.parent for path in folder.glob("part-*/part.json"))
         if not found:
             raise DedupError(f"{folder} holds no part of a pool; pool the cleaned sources first")
         facts = [read_json(path / "part.json") for path in found]
         for path, own in zip(found, facts, strict=True):
-            if any(own.get(what) != facts[0].get(what) for what in _COMMON) or (
-                own["format"] != FORMAT
-            ):
+            same = all(own.get(what) == facts[0].get(what) for what in _COMMON)
+            if not same or own["format"] != FORMAT:
                 raise DedupError(f"{path} and {found[0]} are parts of different pools; pool again")
         if [own["part"] for own in facts] != list(range(facts[0]["parts"])):
             raise DedupError(
                 f"{folder} has {len(found)} of {facts[0]['parts']} parts; pool the others too"
             )
-        counted = [(own["sequences"], own["records"], own["residues"]) for own in facts]
-        first = np.cumsum([0, *(sequences for sequences, _, _ in counted)]).tolist()
+        first = np.cumsum([0, *(own["sequences"] for own in facts)]).tolist()
         if first[-1] > MAX_SEQUENCES:
             raise DedupError(
                 f"{folder} has {first[-1]:,} sequences; MMseqs2 counts {MAX_SEQUENCES:,} at most"
             )
         parts = [
-            PoolPart(path, number, first[number], *own)
-            for number, (path, own) in enumerate(zip(found, counted, strict=True))
+            PoolPart(path, number, first[number], own["sequences"], own["residues"])
+            for number, (path, own) in enumerate(zip(found, facts, strict=True))
         ]
         return cls(folder, facts[0]["kind"], facts[0]["sources"], parts)
 
 
 def write_view(pool: Pool, keys: Iterable[np.ndarray], out: Path) -> None:
     """Make `out` an MMseqs2 database of some of the pool's sequences, without copying any.
-
     `keys` gives, part by part, the ascending global keys that are chosen. The data files `out.0`,
     `out.1`, … are links to those of the parts, relative, so that the folder can be moved as a
-    whole; the index holds global keys and offsets.
-    """
+    whole; the index holds global keys and offsets."""
     out.parent.mkdir(parents=True, exist_ok=True)
 
     def entries() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -33,7 +33,6 @@ class Selection:
         return map(self.keys, self.pool.parts)
 
     def count(self) -> int:
-        """How many sequences are chosen."""
         return sum(map(len, self))
 
     def view(self, path: Path) -> Database:
@@ -48,14 +47,14 @@ class Selection:
         return Database(path, n, n * mean, max_seq_len(self.pool))
 
 
-def keys_of(part: PoolPart) -> np.ndarray:
-    """The global keys (int64) of a part."""
-    return np.arange(part.first_key, part.first_key + part.n_sequences)
-
-
 def span(part: PoolPart) -> slice:
     """The global keys of a part, as a slice."""
     return slice(part.first_key, part.first_key + part.n_sequences)
+
+
+def keys_of(part: PoolPart) -> np.ndarray:
+    """The same as an array (int64)."""
+    return np.arange(span(part).start, span(part).stop)
 
 
 def max_seq_len(pool: Pool) -> int:

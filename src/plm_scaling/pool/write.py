@@ -1,6 +1,5 @@
 """Make one part of the pool: sort by content, store each different sequence once."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.parts import digests, part_name, part_of
+from plm_scaling.common.progress import logger
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.pool.database import END, write_index
 from plm_scaling.pool.read import FORMAT, RECORD_SCHEMA
-
-logger = logging.getLogger("plm_scaling")
 
 _WRITE_SEQUENCES = 1 << 16
 
@@ -34,15 +32,15 @@ def pool_part(
         )
     ids: list[bytes] = []
     sequences: list[bytes] = []
-    owner: list[np.ndarray] = []
+    owners: list[np.ndarray] = []
     for number, folder in enumerate(clean):
         if (found := len(list(folder.glob("part-*.fasta")))) != parts:
             raise DedupError(f"{folder} was cleaned for {found} parts, not {parts}; clean it again")
         names, texts = _read_clean(folder / f"{part_name(part)}.fasta")
         ids += names
         sequences += texts
-        owner.append(np.full(len(names), number, np.int8))
-    source = np.concatenate(owner)
+        owners.append(np.full(len(names), number, np.int8))
+    source = np.concatenate(owners)
     values = digests(sequences)
     if (part_of(values, parts) != part).any():
         raise DedupError(f"{clean[0].parent} holds sequences of other parts; clean again")
@@ -50,9 +48,16 @@ def pool_part(
     with atomic(out) as folder:
         folder.mkdir(parents=True)
         key, lengths = _write_sequences(folder / "sequences", sequences, order)
-        records = (ids, source[order], values[order], key, lengths[key], order)
-        counts = _write_records(folder, sources, *records)
-        counts.write(folder / "counts.tsv")
+        owner, length = source[order], lengths[key]
+        _counts(sources, owner, key, length).write(folder / "counts.tsv")
+        with RowWriter(folder / "records.parquet", RECORD_SCHEMA) as writer:
+            for start in range(0, max(len(order), 1), _WRITE_SEQUENCES):
+                piece = slice(start, start + _WRITE_SEQUENCES)
+                names = pa.array([ids[i] for i in order[piece].tolist()], pa.binary())
+                codes = pa.DictionaryArray.from_arrays(pa.array(owner[piece], pa.int8()), sources)
+                columns = [key[piece], names.cast(pa.string()), codes, length[piece]]
+                columns.append(values[order[piece]])
+                writer.write(pa.table(columns, names=RECORD_SCHEMA.names))
         facts = {
             "format": FORMAT,
             "kind": kind,
@@ -65,12 +70,8 @@ def pool_part(
         }
         write_json(folder / "part.json", facts)
     logger.info(
-        "[pool] %s part %d of %d: %s different sequences in %s records",
-        kind,
-        part + 1,
-        parts,
-        f"{len(lengths):,}",
-        f"{len(order):,}",
+        f"[pool] {kind} part {part + 1} of {parts}: {len(lengths):,} different sequences in "
+        f"{len(order):,} records"
     )
 
 
@@ -117,29 +118,12 @@ def _write_sequences(
     return np.cumsum(is_new) - 1, lengths
 
 
-def _write_records(
-    folder: Path,
-    sources: list[str],
-    ids: list[bytes],
-    source: np.ndarray,
-    values: np.ndarray,
-    key: np.ndarray,
-    length: np.ndarray,
-    order: np.ndarray,
-) -> Counts:
-    """records.parquet, and what each source gave."""
+def _counts(sources: list[str], owner: np.ndarray, key: np.ndarray, length: np.ndarray) -> Counts:
+    """What each source gave."""
     counts = Counts("pool")
     for number, name in enumerate(sources):
-        own = source == number
-        counts.add(name, "in", own.sum(), length[own].sum())
-        counts.add(name, "kept", own.sum(), length[own].sum())
+        own = owner == number
         copies = own & (np.diff(key, prepend=-1) == 0)
-        counts.add(name, "handled:exact_copy", copies.sum(), length[copies].sum())
-    with RowWriter(folder / "records.parquet", RECORD_SCHEMA) as writer:
-        for start in range(0, max(len(order), 1), _WRITE_SEQUENCES):
-            piece = slice(start, start + _WRITE_SEQUENCES)
-            names = pa.array([ids[i] for i in order[piece].tolist()], pa.binary()).cast(pa.string())
-            codes = pa.DictionaryArray.from_arrays(pa.array(source[piece], pa.int8()), sources)
-            columns = [key[piece], names, codes, length[piece], values[piece]]
-            writer.write(pa.table(columns, names=RECORD_SCHEMA.names))
+        for reason, which in (("in", own), ("kept", own), ("handled:exact_copy", copies)):
+            counts.add(name, reason, which.sum(), length[which].sum())
     return counts

@@ -4,7 +4,6 @@ Records that cannot be used are set aside in `rejected.parquet` with the reason;
 in = kept + rejected.
 """
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import atomic
 from plm_scaling.common.parts import check_parts
-from plm_scaling.common.progress import Progress, short_number
+from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.sources.fetch.raw_files import verify_raw
 from plm_scaling.sources.part_files import PartFiles
@@ -25,9 +24,7 @@ from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.uniref_xml import read_uniref
 from plm_scaling.sources.table import Source, find_source
-from plm_scaling.sources.unique import NameHashes, Repeated
-
-logger = logging.getLogger("plm_scaling")
+from plm_scaling.sources.unique import Repeated, hashes_of, repeated_hashes
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -40,7 +37,6 @@ REJECTED_SCHEMA = pa.schema(
 )
 NAMED_RECORDS = 3
 MORE_SUSPECTS = 1 << 20  # hashes looked up beyond the repeats that are allowed, to name the first
-HASHES = ".hashes"
 
 
 def clean_source(
@@ -59,14 +55,16 @@ def clean_source(
     verify_raw(table, row.file, raw)
     with atomic(out) as folder:
         folder.mkdir(parents=True)
-        with NameHashes(folder / HASHES) as names:
-            cleaned = _Cleaned(row, folder, parts)
+        hashes = folder / ".hashes"
+        cleaned = _Cleaned(row, folder, parts)
+        with hashes.open("wb") as file:
             for records in read_records(row, raw):
-                names.add(records.ids)
+                hashes_of(records.ids).tofile(file)
                 cleaned.add(records)
-            cleaned.close()
-            allowed = int(max_rejected_fraction * cleaned.records) - cleaned.rejected
-            suspects = names.suspects(max(allowed, 0) + MORE_SUSPECTS)
+        cleaned.close()
+        allowed = int(max_rejected_fraction * cleaned.records) - cleaned.rejected
+        suspects = repeated_hashes(hashes, max(allowed, 0) + MORE_SUSPECTS)
+        hashes.unlink()
         if suspects is None:
             raise _refusal(raw, cleaned, max_rejected_fraction, ", and too many ids occur twice")
         if len(suspects) and allowed >= 0:  # now that they are known, they can be set aside
@@ -111,7 +109,6 @@ class _Cleaned:
         self._progress = Progress(f"clean {row.name}", 0, "residues")
 
     def add(self, records: Records) -> None:
-        """Write and count a batch."""
         self._files.add(records.ids, records.sequences)
         residues = sum(map(len, records.sequences))
         everything = residues + sum(rejected.residues for rejected in records.rejected)
@@ -122,29 +119,23 @@ class _Cleaned:
         for rejected in records.rejected:
             self.counts.add(self.source, rejected.reason, 1, rejected.residues)
         if records.rejected:
-            self._set_aside.write(_rejected_table(records.rejected))
+            rows = [
+                one._asdict() | {"id": one.id.decode(errors="replace")} for one in records.rejected
+            ]
+            self._set_aside.write(pa.Table.from_pylist(rows, REJECTED_SCHEMA))
         self.records += records.count
         self.rejected += len(records.rejected)
         self.first += records.rejected[: NAMED_RECORDS - len(self.first)]
         self._progress.add(everything)
 
     def close(self) -> None:
-        """Write what is held."""
         self._files.flush()
         with self._set_aside:
             pass
 
 
-def _rejected_table(rejected: list[Rejected]) -> pa.Table:
-    rows = [one._replace(id=one.id.decode(errors="replace"))._asdict() for one in rejected]  # type: ignore[arg-type]
-    return pa.Table.from_pylist(rows, REJECTED_SCHEMA)
-
-
 def _without(records: Records, positions: list[int]) -> Records:
-    """The batch with the records at `positions` rejected because their ids came before.
-
-    What was fixed in them stays counted.
-    """
+    """The batch with the records at `positions` rejected; what was fixed in them stays counted."""
     if not positions:
         return records
     gone = {rejected.record for rejected in records.rejected}
@@ -181,7 +172,7 @@ def _refusal(raw: Path, cleaned: _Cleaned, fraction: float, more: str = "") -> S
 def _report(cleaned: _Cleaned) -> None:
     counts, source = cleaned.counts, cleaned.source
     sequences, residues = counts.get(source, "kept")
-    notes = []
+    notes = ""
     for title, wanted in (("fixed", True), ("rejected", False)):
         reasons = [
             f"{counts.get(source, reason)[0]} {reason.removeprefix('handled:').replace('_', ' ')}"
@@ -189,11 +180,7 @@ def _report(cleaned: _Cleaned) -> None:
             if reason not in ("in", "kept") and reason.startswith("handled:") == wanted
         ]
         if reasons:
-            notes.append(f"; {title}: {', '.join(reasons)}")
+            notes += f"; {title}: {', '.join(reasons)}"
     logger.info(
-        "[clean] %s: %s records, %s residues%s",
-        source,
-        f"{sequences:,}",
-        short_number(residues),
-        "".join(notes),
+        f"[clean] {source}: {sequences:,} records, {short_number(residues)} residues{notes}"
     )

@@ -9,10 +9,7 @@ BUFFER_BYTES = 32 << 20  # all parts together
 
 class PartFiles:
     """`part-0000.fasta` … in a folder: two lines per record, `>id` and the sequence.
-
-    No file is held open, so that any number of parts is fine; each is appended to when the buffers
-    are full.
-    """
+    No file is held open, so that any number of parts is fine."""
 
     def __init__(self, folder: Path, parts: int) -> None:
         self._paths = [folder / f"{part_name(part)}.fasta" for part in range(parts)]
@@ -32,7 +29,6 @@ class PartFiles:
             self.flush()
 
     def flush(self) -> None:
-        """Write what the buffers hold."""
         for path, buffer in zip(self._paths, self._buffers, strict=True):
             if buffer:
                 with path.open("ab") as file:

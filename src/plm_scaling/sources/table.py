@@ -27,10 +27,7 @@ OF_THE_FILE = ("release", "url", "mirror", "bytes", "checksum", "checksum_list")
 
 @dataclass(frozen=True)
 class Source:
-    """One row of the table; fields are its columns, in order (docs/sources.md explains each).
-
-    `bytes` is None and texts are empty where the provider states none.
-    """
+    """One row of the table, a field per column; `bytes` is None, a text empty if none is stated."""
 
     name: str
     release: str
@@ -65,11 +62,9 @@ COLUMNS = [field.name for field in fields(Source)]
 
 
 def read_sources(table: Path) -> dict[str, Source]:
-    """Read the tab-separated source table; rows by name.
-
-    Raises `SourceError` naming line and column for what is missing, listed twice or malformed, and
-    for rows that share a file but not its address, size or checksum.
-    """
+    """Read the tab-separated source table; rows by name. Raises `SourceError` naming line and
+    column for what is missing, listed twice or malformed, and for rows that share a file but not
+    its address, size or checksum."""
     table = Path(table)
     if not table.is_file():
         raise SourceError(f"source table {table} does not exist; give its path with --table")
@@ -172,8 +167,9 @@ def find_source(table: Path, name: str) -> Source:
 
 def find_file(table: Path, file: str) -> Source:
     """The first row whose raw file is `file`; raises `SourceError` listing the files there are."""
-    files = {source.file: source for source in reversed(read_sources(table).values())}
-    if file not in files:
-        known = ", ".join(dict.fromkeys(reversed(files)))
-        raise SourceError(f"{table} has no source with the file {file!r}; it has {known}")
-    return files[file]
+    sources = read_sources(table).values()
+    for source in sources:
+        if source.file == file:
+            return source
+    known = ", ".join(dict.fromkeys(source.file for source in sources))
+    raise SourceError(f"{table} has no source with the file {file!r}; it has {known}")

@@ -61,7 +61,6 @@ class Cell:
 
     @property
     def shape(self) -> Shape:
-        """The model's shape."""
         return Shape(self.layers, self.hidden, self.ffn, self.heads)
 
     @property
@@ -80,9 +79,14 @@ class Cell:
     @classmethod
     def from_json(cls, text: str) -> "Cell":
         """Inverse of `to_json`. Raises `SweepError` naming missing or unknown fields."""
-        values: Any = json.loads(text)
-        expected = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != expected:
-            different = expected ^ set(values if isinstance(values, dict) else [])
-            raise SweepError(f"--cell is not a cell of this version; fields differ: {different}")
-        return cls(**values)
+        return cls(**read_fields(cls, text))
+
+
+def read_fields(kind: type, text: str) -> dict[str, Any]:
+    """The fields of a `Cell` or `Layout` in JSON. Raises `SweepError` if they are not all."""
+    values = json.loads(text)
+    found = set(values) if isinstance(values, dict) else set()
+    if different := found ^ {field.name for field in fields(kind)}:
+        name = kind.__name__.lower()
+        raise SweepError(f"--{name} is not a {name} of this version; fields differ: {different}")
+    return dict(values)

@@ -32,10 +32,7 @@ GPUS = {
 
 
 def gpu_hours(flops: float, gpu: str, utilisation: float) -> float:
-    """Hours of one `gpu` for `flops` at `utilisation` (0 to 1) of its peak.
-
-    Raises SweepError for a GPU that is not in the table or a utilisation that is no share.
-    """
+    """Hours of one `gpu` for `flops` at `utilisation` (0 to 1) of its peak. Raises `SweepError`."""
     if gpu not in GPUS:
         raise SweepError(f"no GPU named '{gpu}'; there are {', '.join(GPUS)}")
     if not 0 < utilisation <= 1:

@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from plm_scaling.common.errors import SweepError
-from plm_scaling.study.cell import Cell
+from plm_scaling.study.cell import Cell, read_fields
 from plm_scaling.study.shapes import VOCABULARY_SIZE
 
 _COUNTS = ("tensor", "pipeline", "data", "micro_batch_rows")
@@ -14,10 +13,8 @@ _COUNTS = ("tensor", "pipeline", "data", "micro_batch_rows")
 
 @dataclass(frozen=True)
 class Layout:
-    """Model and batch over `processes` = tensor · pipeline · data processes.
-
-    It changes speed and memory, and results only by rounding, so it is no part of a cell.
-    """
+    """Model and batch over `processes` = tensor · pipeline · data processes: speed and memory, and
+    results only by rounding, so it is no part of a cell."""
 
     backend: str
     """cpu (gloo) or cuda (nccl), one process per GPU."""
@@ -34,7 +31,6 @@ class Layout:
 
     @property
     def processes(self) -> int:
-        """Processes of the job."""
         return self.tensor * self.pipeline * self.data
 
     @property
@@ -53,13 +49,7 @@ class Layout:
     @classmethod
     def from_json(cls, text: str) -> "Layout":
         """Inverse of `to_json`. Raises `SweepError` naming what is missing, unknown or no value."""
-        values: Any = json.loads(text)
-        expected = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != expected:
-            different = expected ^ set(values if isinstance(values, dict) else [])
-            raise SweepError(
-                f"--layout is not a layout of this version; fields differ: {different}"
-            )
+        values = read_fields(cls, text)
         if values["backend"] not in ("cpu", "cuda"):
             raise SweepError(f"--layout: backend is {values['backend']!r}; give cpu or cuda")
         if values["recompute"] not in ("none", "full"):

@@ -58,7 +58,6 @@ class RunRecord:
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """The document that `read` reads."""
         return asdict(self)
 
     @classmethod
@@ -67,10 +66,8 @@ class RunRecord:
         try:
             values = read_json(path)
         except FileNotFoundError:
-            raise RunsError(
-                f"{path.parent} has no {path.name}: the cell is not trained to its end; "
-                "train it first"
-            ) from None
+            untrained = f"{path.parent} has no {path.name}: the cell is not trained to its end"
+            raise RunsError(f"{untrained}; train it first") from None
         except ValueError as error:
             raise _unusable(path, f"not JSON: {error}") from error
         if not isinstance(values, dict):

@@ -30,10 +30,8 @@ def write_sweep(cells: Mapping[str, Cell], out: Path) -> None:
 
 
 def read_sweep(path: Path) -> dict[str, Cell]:
-    """Inverse of `write_sweep`, in the order of the table. Raises `SweepError`.
-
-    A fact of a cell for which the table of an earlier version has no column is None.
-    """
+    """Inverse of `write_sweep`, in the order of the table. Raises `SweepError`. A fact for which
+    the table of an earlier version has no column is None."""
     try:
         with path.open(newline="") as file:
             table = csv.DictReader(file, delimiter="\t")

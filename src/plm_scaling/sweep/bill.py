@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from plm_scaling.common.progress import short_number
 from plm_scaling.config.load import validate_blocks
@@ -24,17 +24,12 @@ def show_plan(sweep: Path, machine: str) -> None:
     print(bill(list(read_sweep(sweep).values()), where), flush=True)
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     """A cell and how it is to be trained."""
 
     cell: Cell
     layout: Layout
     hours: float
-
-    @property
-    def memory_bytes(self) -> float:
-        return process_memory(self.cell, self.layout).total
 
 
 # Heading and text of each column. Those of `_VARYING` are left out when all cells have the same,
@@ -58,7 +53,7 @@ _COLUMNS: dict[str, Callable[[_Line], str]] = {
     "TP·PP·DP": lambda line: f"{line.layout.tensor}·{line.layout.pipeline}·{line.layout.data}",
     "rows": lambda line: f"{line.layout.micro_batch_rows}",
     "again": lambda line: "yes" if line.layout.recompute == "full" else "",
-    "memory": lambda line: short_number(line.memory_bytes) + "B",
+    "memory": lambda line: short_number(process_memory(line.cell, line.layout).total) + "B",
     "hours": lambda line: f"{line.hours:.2g}",
 }
 _VARYING = ("corpus", "recipe", "from", "epochs", "again")
@@ -68,10 +63,7 @@ _TEXTS = ("cell", "obj", "corpus", "recipe", "from")  # to the left; numbers to 
 
 
 def bill(cells: list[Cell], machine: Machine) -> str:
-    """The sweep as a table for the terminal, and what it comes to on `machine`.
-
-    Raises `SweepError` when a cell cannot be trained there.
-    """
+    """The sweep as a table, and what it costs on `machine`. Raises `SweepError`."""
     layouts = choose_layouts(cells, machine)
     lines = [
         _Line(cell, layout, estimated_hours(cell, layout, machine))

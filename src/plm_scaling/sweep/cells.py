@@ -11,6 +11,11 @@ from plm_scaling.study.flops import exact_training_flops, training_flops
 from plm_scaling.study.shapes import STUDY_GRID, Shape
 
 OTHER: dict[Objective, Objective] = {"clm": "mlm", "mlm": "clm"}
+# Fields of a cell that are those of the block training.
+AS_CONFIGURED = (
+    *("weight_decay", "beta1", "beta2", "gradient_clip", "precision", "valid_rows"),
+    *("divergence_loss", "spike_loss", "max_skipped_steps"),
+)
 FLOPS_TOLERANCE = 0.01  # achieved FLOPs lie this close to the budget
 
 
@@ -86,10 +91,7 @@ def make_cell(
     seed: int,
     source: Cell | None = None,
 ) -> Cell:
-    """Whole steps of whole rows whose 6·N·D comes nearest to `budget` FLOPs.
-
-    `source` is the cell whose weights it starts from.
-    """
+    """Whole steps of whole rows, 6·N·D nearest to `budget` FLOPs, from the weights of `source`."""
     training = config.training
     data = config.corpora[corpus]
     context = config.tokens.context_length
@@ -111,10 +113,7 @@ def make_cell(
         objective=objective,
         recipe=recipe,
         size=size,
-        layers=shape.layers,
-        hidden=shape.hidden,
-        ffn=shape.ffn,
-        heads=shape.heads,
+        **vars(shape),
         n_params=n_params,
         n_params_total=shape.n_params_total(recipe),
         tokens=tokens,
@@ -137,17 +136,9 @@ def make_cell(
         peak_learning_rate=peak,
         final_learning_rate=peak * training.final_learning_rate_fraction,
         warmup_steps=round(warmup * steps),
-        weight_decay=training.weight_decay,
-        beta1=training.beta1,
-        beta2=training.beta2,
-        gradient_clip=training.gradient_clip,
         init_std=by_size(training.init_std, n_params),
-        precision=training.precision,
         evaluations=min(training.evaluations, steps),
-        valid_rows=training.valid_rows,
-        divergence_loss=training.divergence_loss,
-        spike_loss=training.spike_loss,
-        max_skipped_steps=training.max_skipped_steps,
+        **{name: getattr(training, name) for name in AS_CONFIGURED},
     )
 
 

@@ -1,5 +1,6 @@
 """The layout of a cell on a machine: the fewest processes, and the simplest division over them."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
@@ -23,19 +24,13 @@ USABLE_SHARE = 0.95
 MAX_PASS_TOKENS = {"cuda": 1 << 17, "cpu": 1 << 14}
 PASSES_PER_STAGE = 8  # of a pipeline, if the batch allows: the bubble is then at most an eighth
 WHOLE: dict[str, Any] = {
-    "tensor": 1,
-    "pipeline": 1,
-    "data": 1,
-    "micro_batch_rows": 1,
+    **dict.fromkeys(("tensor", "pipeline", "data", "micro_batch_rows"), 1),
     "recompute": "none",
 }
 
 
 def choose_layouts(cells: Iterable[Cell], machine: Machine) -> list[Layout]:
-    """`choose_layout` of each cell, worked out once for those that differ only in their seed.
-
-    They are neighbours in a sweep.
-    """
+    """`choose_layout` of each cell, once for neighbours that differ only in their seed."""
     layouts: list[Layout] = []
     for _, alike in groupby(cells, key=lambda cell: vars(cell) | {"seed": None}):
         first, *others = alike
@@ -53,7 +48,6 @@ def choose_layout(cell: Cell, machine: Machine) -> Layout:
     Then the largest micro-batch that fits, and recomputation only where one row does not fit
     without. On CPUs: `cpu_processes` replicas, as far as they divide the batch.
     What `machine.layouts` gives for the cell's size is kept; if it gives all, memory is not asked.
-
     Raises `SweepError` when nothing fits, or when what is given does not divide the cell.
     """
     block = machine.layouts.get(cell.size)
@@ -63,14 +57,15 @@ def choose_layout(cell: Cell, machine: Machine) -> Layout:
         return _cpu_layout(cell, machine, given)
     if given.keys() == WHOLE.keys():
         return Layout(backend="cuda", **given)
+    limit = USABLE_SHARE * GPUS[machine.gpu].memory_bytes
     hours_of_one = estimated_hours(cell, Layout(backend="cuda", **WHOLE), machine)
     counts = _gpu_counts(cell, machine, given)
     for count in counts:
         if hours_of_one / count <= machine.target_hours:
-            for layout in _fitting(cell, machine, count, given):
+            for layout in _fitting(cell, machine, count, given, limit):
                 if estimated_hours(cell, layout, machine) <= machine.target_hours:
                     return layout
-    slower = [layout for count in counts for layout in _fitting(cell, machine, count, given)]
+    slower = [one for count in counts for one in _fitting(cell, machine, count, given, limit)]
     if not slower:
         raise SweepError(_nothing_fits(cell, machine, given))
     return min(slower, key=lambda layout: estimated_hours(cell, layout, machine))
@@ -103,9 +98,10 @@ def _gpu_counts(cell: Cell, machine: Machine, given: dict[str, Any]) -> list[int
     return sharing
 
 
-def _fitting(cell: Cell, machine: Machine, count: int, given: dict[str, Any]) -> Iterator[Layout]:
-    """Layouts on `count` GPUs that fit in memory, those that divide the model least first."""
-    limit = USABLE_SHARE * GPUS[machine.gpu].memory_bytes
+def _fitting(
+    cell: Cell, machine: Machine, count: int, given: dict[str, Any], limit: float
+) -> Iterator[Layout]:
+    """Layouts on `count` GPUs that fit in `limit` bytes; the least divided model first."""
     for tensor, pipeline, data in _divisions(cell, machine, count, given):
         divided = {"tensor": tensor, "pipeline": pipeline, "data": data}
         rows = cell.batch_rows // data
@@ -123,9 +119,7 @@ def _divisions(
     cell: Cell, machine: Machine, count: int, given: dict[str, Any]
 ) -> Iterator[tuple[int, int, int]]:
     """(tensor, pipeline, data) that divide model, node and batch; the least divided model first.
-
-    A tensor group exchanges activations in every layer, so it lies within a node.
-    """
+    A tensor group exchanges activations in every layer, so it lies within a node."""
     on_node = min(count, machine.gpus_per_node)
     for pipeline in range(1, min(cell.layers, count) + 1):
         if cell.layers % pipeline or given.get("pipeline", pipeline) != pipeline:
@@ -163,24 +157,20 @@ def _largest_divisor(whole: int, most: int) -> int:
 
 
 def _nothing_fits(cell: Cell, machine: Machine, given: dict[str, Any]) -> str:
+    least: dict[str, Any] = {"micro_batch_rows": 1, "recompute": "full"} | given
     possible = [
-        Layout(
-            backend="cuda",
-            **(WHOLE | {"recompute": "full"} | given)
-            | {"tensor": tensor, "pipeline": pipeline, "data": data},
-        )
+        layout
         for count in _gpu_counts(cell, machine, given)
-        for tensor, pipeline, data in _divisions(cell, machine, count, given)
+        for layout in _fitting(cell, machine, count, least, math.inf)
     ]
     gpus = f"{machine.max_gpus} {machine.gpu} ({machine.gpus_per_node} a node)"
     where = f"size {cell.size} on up to {gpus}"
     if not possible:
         return f"{where}: machine.layouts gives {given}, which no number of these GPUs allows"
-    needs = {layout: process_memory(cell, layout).total for layout in possible}
-    least = min(needs, key=lambda layout: needs[layout])
+    need, layout = min((process_memory(cell, one).total, one.to_json()) for one in possible)
     return (
         f"{where}: nothing fits. A GPU has {short_number(GPUS[machine.gpu].memory_bytes)}B; the "
-        f"least that one needs is {short_number(needs[least])}B, with {least.to_json()}. Raise "
+        f"least that one needs is {short_number(need)}B, with {layout}. Raise "
         "machine.max_gpus or name a GPU with more memory"
         + ("; or give less in machine.layouts" if given else "")
     )

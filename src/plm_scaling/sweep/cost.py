@@ -9,10 +9,8 @@ from plm_scaling.sweep.cells import by_size
 
 def estimated_hours(cell: Cell, layout: Layout, machine: Machine) -> float:
     """Wall hours of all processes at the rates that `machine` assumes.
-
     From the exact FLOPs: with recomputation the layers' forward pass is done twice, 4/3 of them.
-    Communication, pipeline bubbles and evaluations are in the assumed utilisation or nowhere.
-    """
+    Communication, pipeline bubbles and evaluations are in the assumed utilisation or nowhere."""
     if layout.backend == "cpu":
         rate = machine.cpu_gflops * 1e9 * machine.threads * layout.processes
         return cell.flops_exact / rate / 3600

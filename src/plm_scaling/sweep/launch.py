@@ -21,7 +21,6 @@ def nodes(layout: Layout, machine: Machine) -> int:
 
 
 def processes_per_node(layout: Layout, machine: Machine) -> int:
-    """Processes on each node of the job."""
     return layout.processes // nodes(layout, machine)
 
 

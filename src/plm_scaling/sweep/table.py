@@ -1,16 +1,13 @@
 """Plan a sweep into its table."""
 
 import json
-import logging
 from pathlib import Path
 
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import logger, short_number
 from plm_scaling.config.load import validate_blocks
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.study.sweep_table import write_sweep
 from plm_scaling.sweep.cells import plan_cells
-
-logger = logging.getLogger("plm_scaling")
 
 
 def plan_sweep(blocks: str, out: Path) -> None:
@@ -18,8 +15,5 @@ def plan_sweep(blocks: str, out: Path) -> None:
     config = validate_blocks(SweepInputs, json.loads(blocks), "--blocks")
     cells = plan_cells(config)
     write_sweep(cells, out)
-    logger.info(
-        "[sweep] %d cells, %s FLOPs (`plan` shows them)",
-        len(cells),
-        short_number(sum(cell.flops for cell in cells.values())),
-    )
+    flops = short_number(sum(cell.flops for cell in cells.values()))
+    logger.info(f"[sweep] {len(cells)} cells, {flops} FLOPs (`plan` shows them)")

@@ -11,11 +11,10 @@ import torch
 from finished_runs import SHAPE, finished_run
 
 from plm_scaling.common.errors import InferenceError
-from plm_scaling.inference.embedder import Embedder
-from plm_scaling.inference.export import export_cell
+from plm_scaling.inference.embed import Embedder
+from plm_scaling.inference.export import export_cell, hf_weights
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.scorer import Scorer
-from plm_scaling.inference.weights import hf_weights
 from plm_scaling.tokens.format.vocabulary import EOD, MASK, RESIDUE_ID, UNK, decode, encode
 
 PROMPTS = ["MKV", "ACDEFGHIK", "W"]

@@ -14,8 +14,7 @@ from finished_runs import CONTEXT, SHAPE, finished_run
 
 from plm_scaling.cli import main as cli
 from plm_scaling.common.errors import InferenceError, SourceError
-from plm_scaling.inference.embed import embed_fasta
-from plm_scaling.inference.embedder import Embedder
+from plm_scaling.inference.embed import Embedder, embed_fasta
 from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.score import score_fasta
@@ -107,12 +106,14 @@ def test_scores_of_residues_are_in_the_table(folder, small_chunks):
     out = folder / "scores.parquet"
     score_fasta(str(folder / "mlm"), folder / "proteins.fasta.gz", out, False, True, 1)
     table = pq.read_table(out)
-    scores = direct(folder, "mlm", lambda run, *chunk: Scorer(run).scores(*chunk, marginals=True))
+    own, marginals = direct(
+        folder, "mlm", lambda run, *chunk: Scorer(run).scores(*chunk, marginals=True)
+    )
     columns = table.to_pydict()
     lengths = np.array(columns["length"])
     edges = np.cumsum(lengths)[:-1]
-    check_scores(columns, [-logs.mean() for logs in np.split(scores.own, edges)])
-    for name, expected in (("log_probability", scores.own), ("marginals", scores.marginals)):
+    check_scores(columns, [-logs.mean() for logs in np.split(own, edges)])
+    for name, expected in (("log_probability", own), ("marginals", marginals)):
         for found, own in zip(columns[name], np.split(expected, edges), strict=True):
             np.testing.assert_allclose(found, own, atol=1e-5)
     # A residue's own log-probability is its amino acid's among the marginals.

@@ -59,7 +59,7 @@ def score(scorer, sequences):
 def own(scorer, sequences):
     """Log-probabilities of each sequence's residues."""
     lengths = lengths_of(sequences)
-    return np.split(scorer.scores(entries(sequences), lengths).own, np.cumsum(lengths)[:-1])
+    return np.split(scorer.scores(entries(sequences), lengths)[0], np.cumsum(lengths)[:-1])
 
 
 def test_causal_scores_are_the_losses_of_the_models_own_evaluation(causal):
@@ -95,7 +95,7 @@ def test_masked_scores_are_those_of_each_residue_masked_alone(masked):
     sequences = [s[:30] for s in random_sequences(12, 5)]
     found = own(masked, sequences)
     scores = score(masked, sequences)
-    marginals = masked.scores(entries(sequences), lengths_of(sequences), marginals=True).marginals
+    marginals = masked.scores(entries(sequences), lengths_of(sequences), marginals=True)[1]
     for text, logs, nll in zip(sequences, found, scores, strict=True):
         tokens = list(encode(entries([text])))
         assert tokens[-1] == EOD

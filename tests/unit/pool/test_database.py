@@ -6,7 +6,7 @@ import pytest
 
 from plm_scaling.common.errors import DedupError
 from plm_scaling.mmseqs.clusters import read_columns
-from plm_scaling.pool.database import read_chunks, read_index, read_keys
+from plm_scaling.pool.database import read_index, read_keys
 
 
 def write(path: Path, entries: dict[int, bytes]) -> Path:
@@ -20,19 +20,11 @@ def write(path: Path, entries: dict[int, bytes]) -> Path:
     return path
 
 
-def test_index_entries_come_in_data_order(tmp_path: Path) -> None:
-    path = write(tmp_path / "db", {9: b"MKV\n", 2: b"A\n", 5: b"\n"})
-    keys, lengths = read_index(path)
-    assert keys.tolist() == [9, 2, 5]
-    assert lengths.tolist() == [5, 3, 2]
-
-
-@pytest.mark.parametrize("chunk_bytes", [1, 3, 8, 1 << 20])
-def test_chunks_of_any_size_hold_whole_entries(tmp_path: Path, chunk_bytes: int) -> None:
-    path = write(tmp_path / "db", {i: b"MKV" * i + b"\n" for i in range(1, 9)})
-    chunks = list(read_chunks(path, chunk_bytes))
-    assert all(chunk.endswith(b"\n\0") for chunk in chunks)
-    assert b"".join(chunks) == path.read_bytes()
+def test_index_gives_offsets_and_sizes_by_key(tmp_path: Path) -> None:
+    path = write(tmp_path / "db", {2: b"MKV\n", 5: b"A\n", 9: b"\n"})
+    offsets, sizes = read_index(path)
+    assert offsets.tolist() == [0, 5, 8]
+    assert sizes.tolist() == [5, 3, 2]
 
 
 def test_table_of_several_threads_is_read_as_one(tmp_path: Path) -> None:
@@ -60,8 +52,6 @@ def test_index_damaged_data_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2])
     with pytest.raises(DedupError, match="db is damaged"):
         read_index(path)
-    with pytest.raises(DedupError, match="ends within an entry"):
-        list(read_chunks(path))
 
 
 def test_index_missing_database_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import logging
 import os
 import re
@@ -108,28 +109,23 @@ def test_fetch_disk_too_small_names_need_and_room(
 def test_fetch_disk_full_keeps_what_was_received(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Full:
-        def __init__(self, file):
-            self.file, self.room = file, 60_000
+    class Full(io.FileIO):
+        room = 60_000
 
         def write(self, block):
-            self.file.write(block[: self.room])
+            super().write(block[: max(self.room, 0)])
             self.room -= len(block)
             if self.room < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        def close(self):
-            self.file.close()
+    def open_full(path, mode="r", **options):
+        return Full(path, mode) if mode == "ab" else really(path, mode, **options)
 
     server.page("/good", CONTENT)
     urls = {"url": server.url("/good"), "mirror": server.url("/mirror")}
+    really = Path.open
     with monkeypatch.context() as patch:
-        really = partial.Partial._open
-        patch.setattr(
-            partial.Partial,
-            "_open",
-            lambda self, mode: Full(really(self, mode)) if mode == "ab" else really(self, mode),
-        )
+        patch.setattr(Path, "open", open_full)
         fetch_fails(tmp_path, "No space left", "make room", kept=60_000, **urls)
     assert fetch(tmp_path, **urls).read_bytes() == CONTENT
 

@@ -124,11 +124,8 @@ class PlmScalingMLP(nn.Module):
 
     def __init__(self, config: PlmScalingConfig) -> None:
         super().__init__()
-        width, inner, biased = (
-            config.hidden_size,
-            config.intermediate_size,
-            config.recipe == "study",
-        )
+        width, inner = config.hidden_size, config.intermediate_size
+        biased = config.recipe == "study"
         self.gate_proj = nn.Linear(width, inner, bias=biased)
         self.up_proj = nn.Linear(width, inner, bias=biased)
         self.down_proj = nn.Linear(inner, width, bias=biased)
@@ -157,25 +154,16 @@ class PlmScalingLayer(nn.Module):
         """What a sublayer's output is added to."""
         return self.residual_scale * normed if self.post_ln else states
 
-    def forward(
-        self,
-        states: Tensor,
-        angles: tuple[Tensor, Tensor],
-        visible: Tensor | None,
-        cache: Any,
-        weights_wanted: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """states [rows, length, width] → the same, and the attention weights if wanted."""
+    def forward(self, states: Tensor, *others: Any) -> tuple[Tensor, Tensor | None]:
+        """states [rows, length, width] → the same, and the attention weights; `others` as there."""
         normed = self.input_layernorm(states)
-        attended, weights = self.self_attn(normed, angles, visible, cache, weights_wanted)
+        attended, weights = self.self_attn(normed, *others)
         states = self.residual(states, normed) + attended
         normed = self.post_attention_layernorm(states)
         return self.residual(states, normed) + self.mlp(normed), weights
 
 
 class PlmScalingPreTrainedModel(PreTrainedModel):
-    """What the classes below share."""
-
     config_class = PlmScalingConfig
     base_model_prefix = "model"
     _no_split_modules = ["PlmScalingLayer"]  # noqa: RUF012  as in the base class
@@ -196,11 +184,9 @@ class PlmScalingModel(PlmScalingPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        """The embedding, which is the output layer as well."""
         return self.embed_tokens
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the embedding."""
         self.embed_tokens = value
 
     def forward(
@@ -255,13 +241,18 @@ class PlmScalingModel(PlmScalingPreTrainedModel):
         return output.to_tuple() if return_dict is False else output
 
 
-class PlmScalingForCausalLM(PlmScalingPreTrainedModel, GenerationMixin):
-    """Next-token logits, for a model whose objective is `clm`."""
+class _WithLogits(PlmScalingPreTrainedModel):
+    """What the classes below share: hidden states to logits and a loss."""
+
+    objective = ""
 
     def __init__(self, config: PlmScalingConfig) -> None:
         super().__init__(config)
-        if config.objective != "clm":
-            raise ValueError("this model was trained with masks; load it for masked LM")
+        if config.objective != self.objective:
+            raise ValueError(
+                f"this model's objective is {config.objective!r}; {type(self).__name__} is for "
+                f"{self.objective!r}"
+            )
         self.model = PlmScalingModel(config)
         self.post_init()
 
@@ -287,50 +278,20 @@ class PlmScalingForCausalLM(PlmScalingPreTrainedModel, GenerationMixin):
                 logits, labels, self.config.vocab_size, num_items_in_batch=num_items_in_batch
             )
         result = CausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=output.past_key_values,
-            hidden_states=output.hidden_states,
-            attentions=output.attentions,
+            loss, logits, output.past_key_values, output.hidden_states, output.attentions
         )
+        if self.objective == "mlm":
+            result = MaskedLMOutput(loss, logits, output.hidden_states, output.attentions)
         return result.to_tuple() if return_dict is False else result
 
 
-class PlmScalingForMaskedLM(PlmScalingPreTrainedModel):
+class PlmScalingForCausalLM(_WithLogits, GenerationMixin):
+    """Next-token logits, for a model whose objective is `clm`."""
+
+    objective = "clm"
+
+
+class PlmScalingForMaskedLM(_WithLogits):
     """Logits of masked tokens, for a model whose objective is `mlm`."""
 
-    def __init__(self, config: PlmScalingConfig) -> None:
-        super().__init__(config)
-        if config.objective != "mlm":
-            raise ValueError("this model was trained on next tokens; load it for causal LM")
-        self.model = PlmScalingModel(config)
-        self.post_init()
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-        **inputs: Any,
-    ) -> Any:
-        """Logits [rows, length, vocabulary]; with `labels` (−100 counts not) a loss.
-
-        The loss is the mean over the predicted tokens or, given their number in all batches that
-        `Trainer` accumulates (`num_items_in_batch`), their sum over it. Other arguments are those
-        of `PlmScalingModel`.
-        """
-        return_dict = inputs.pop("return_dict", None)
-        output = self.model(input_ids=input_ids, **inputs)
-        logits = linear(output.last_hidden_state, self.model.embed_tokens.weight)
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(
-                logits, labels, self.config.vocab_size, num_items_in_batch=num_items_in_batch
-            )
-        result = MaskedLMOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=output.hidden_states,
-            attentions=output.attentions,
-        )
-        return result.to_tuple() if return_dict is False else result
+    objective = "mlm"

@@ -7,11 +7,10 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 from xml.etree import ElementTree
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.fetch.web import open_url
+from plm_scaling.sources.fetch.web import file_behind, open_url
 from plm_scaling.sources.table import HEX_DIGITS
 
 MAX_BYTES = 64 << 20
@@ -27,11 +26,9 @@ class Expected(NamedTuple):
 
 
 def published(address: str, file_url: str, root: Path) -> Expected:
-    """Length and checksum of the file behind `file_url` in the provider's list at `address`.
-
-    The list is a metalink (as UniProt's RELEASE.metalink) or lines of `digest  name` as md5sum and
-    sha256sum write. Raises `SourceError` when it cannot be read or does not list the file.
-    """
+    """Length and checksum of the file behind `file_url` in the provider's list at `address`,
+    a metalink (as UniProt's RELEASE.metalink) or lines of `digest  name` (as of md5sum). Raises
+    `SourceError` when it cannot be read or does not list the file."""
     name = PurePosixPath(urlsplit(file_url).path).name
     text = _read(address, root)
     found = _from_metalink(text, name, address) if text.lstrip().startswith("<") else None
@@ -45,12 +42,12 @@ def published(address: str, file_url: str, root: Path) -> Expected:
 
 
 def _read(address: str, root: Path) -> str:
-    parts = urlsplit(address)
+    path = file_behind(address, root)
     problem = ""
     for _ in range(ATTEMPTS):
         try:
-            if parts.scheme == "file":
-                return (root / url2pathname(parts.path)).read_text()
+            if path is not None:
+                return path.read_text()
             with open_url(address, {}, TIMEOUT_SECONDS) as response:
                 return response.read(MAX_BYTES).decode(errors="replace")
         except urllib.error.HTTPError as error:
@@ -64,21 +61,20 @@ def _read(address: str, root: Path) -> str:
 
 
 def _from_metalink(text: str, name: str, address: str) -> Expected | None:
-    """The entry of `name`; tags are compared without their namespace (versions 3 and 4)."""
+    """The entry of `name`; tags without their namespace, which differs between versions 3 and 4."""
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise SourceError(f"{address} is no metalink ({error}); correct checksum_list") from error
-    for element in root.iter():
-        if _tag(element) != "file" or element.get("name") != name:
+    for element in root.iterfind(".//{*}file"):
+        if element.get("name") != name:
             continue
-        size, digests = None, {}
-        for child in element.iter():
-            content = (child.text or "").strip()
-            if _tag(child) == "size" and content.isdigit():
-                size = int(content)
-            if _tag(child) == "hash":
-                digests[str(child.get("type")).replace("-", "").lower()] = content.lower()
+        stated = (element.findtext(".//{*}size") or "").strip()
+        size = int(stated) if stated.isdigit() else None
+        digests = {
+            str(found.get("type")).replace("-", "").lower(): (found.text or "").strip().lower()
+            for found in element.iterfind(".//{*}hash")
+        }
         for algorithm in ("sha256", "md5"):
             if re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS[algorithm]}}}", digests.get(algorithm, "")):
                 return Expected(size, f"{algorithm}:{digests[algorithm]}")
@@ -86,21 +82,17 @@ def _from_metalink(text: str, name: str, address: str) -> Expected | None:
     return None
 
 
-def _tag(element: ElementTree.Element) -> str:
-    return element.tag.rpartition("}")[2].lower()
-
-
 def _from_lines(text: str, name: str) -> Expected | None:
     for line in text.splitlines():
         match = re.fullmatch(r"([0-9A-Fa-f]+) [ *]?(?:\S*/)?(\S+)\s*", line)
-        if match is not None and match[2] == name:
-            for algorithm, digits in HEX_DIGITS.items():
-                if len(match[1]) == digits:
-                    return Expected(None, f"{algorithm}:{match[1].lower()}")
+        for algorithm, digits in HEX_DIGITS.items():
+            if match and match[2] == name and len(match[1]) == digits:
+                return Expected(None, f"{algorithm}:{match[1].lower()}")
     return None
 
 
-def checksum_of(path: Path, algorithm: str) -> str:
-    """`sha256:…` or `md5:…` of a file's content, read in blocks."""
+def checksum_of(path: Path, like: str) -> str:
+    """`sha256:…` or `md5:…` of a file's content, by the algorithm of the checksum `like`."""
+    algorithm = like.partition(":")[0]
     with path.open("rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"

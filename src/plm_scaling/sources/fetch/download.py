@@ -5,7 +5,6 @@ that the file is still the same (If-Range). A server that ignores Range, or whos
 sends the whole file, and the download restarts from its first byte.
 """
 
-import logging
 import re
 import time
 import urllib.error
@@ -15,11 +14,9 @@ from http.client import HTTPException, HTTPResponse
 from time import sleep
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.common.progress import Progress, short_number
+from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.sources.fetch.partial import Origin, Partial
 from plm_scaling.sources.fetch.web import open_url, token_variable
-
-logger = logging.getLogger("plm_scaling")
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60.0  # without any byte
@@ -46,9 +43,8 @@ def download(
 
     True if it was pieced together from several answers. `may_mix`: bytes that the server cannot
     vouch for (from another address, or without a validator) may be resumed from, because a
-    checksum will tell. Raises `SourceError` naming
-    address, status and bytes received when the address refuses or `MAX_ATTEMPTS` attempts in a row
-    bring little.
+    checksum will tell. Raises `SourceError` naming address, status and bytes received when the
+    address refuses or `MAX_ATTEMPTS` attempts in a row bring little.
     """
     attempts = 0
     while True:
@@ -67,13 +63,12 @@ def download(
 def _attempt(url: str, partial: Partial, length: int | None, label: str, may_mix: bool) -> bool:
     """One request; True if it resumed after bytes that were there."""
     origin = partial.origin()
-    offset = partial.size
+    offset = 0
     headers = {"Accept-Encoding": "identity"}
-    if origin is None or not _may_go_on(origin, url, may_mix):
-        offset = 0
-    elif offset == origin.length:
-        return True
-    else:
+    if origin is not None and (may_mix or (origin.url == url and origin.validator)):
+        offset = partial.size
+        if offset == origin.length:
+            return True
         headers["Range"] = f"bytes={offset}-"
         if origin.url == url and origin.validator:
             headers["If-Range"] = origin.validator
@@ -82,35 +77,28 @@ def _attempt(url: str, partial: Partial, length: int | None, label: str, may_mix
     if answer is None:
         return True
     with answer as response:
-        found = _described(url, response, partial.size)
-        if response.status == 206:
-            start, total = _content_range(url, response, partial.size)
-            same = origin is not None and (
-                start == offset
-                and origin.length in (None, total)
-                and (origin.url != url or origin.etag in (None, found.etag))
-            )
-            if not same:
-                partial.discard()
-                raise InterruptionError(f"{url} has changed since {offset} bytes were received")
-            found.length = total
+        found, start = _described(url, response, partial.size)
+        resumed = response.status == 206
+        if resumed and not (
+            origin is not None
+            and start == offset
+            and origin.length in (None, found.length)
+            and (origin.url != url or origin.etag in (None, found.etag))
+        ):
+            partial.discard()
+            raise InterruptionError(f"{url} has changed since {offset} bytes were received")
         if length is not None and found.length not in (None, length):
             raise RefusedError(
                 f"{url} answered with status {response.status} and announces {found.length} "
                 f"bytes, expected {length} (0 bytes received)"
             )
-        partial.check_space(found.length if response.status == 206 else None)
-        if response.status != 206:
-            partial.restart(found)
-            partial.check_space(found.length)
-        else:
+        if resumed:
             logger.info("[%s] resuming after %sB", label, short_number(offset))
-        _receive(url, response, partial, found.length or length, label)
-        return response.status == 206
-
-
-def _may_go_on(origin: Origin, url: str, may_mix: bool) -> bool:
-    return may_mix or (origin.url == url and origin.validator is not None)
+        else:
+            partial.restart(found)
+        partial.check_space(found.length)
+        partial.append(_body(url, response, partial, found.length or length, label))
+        return resumed
 
 
 def _open(
@@ -138,14 +126,23 @@ def _open(
     return response
 
 
-def _described(url: str, response: HTTPResponse, received: int) -> Origin:
-    """What the headers say of the file; a web page is refused."""
+def _described(url: str, response: HTTPResponse, received: int) -> tuple[Origin, int]:
+    """What the headers say of the file, and its first byte here; a web page is refused."""
     headers = response.headers
     if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         _refuse_page(url, response.status, received)
-    length = headers.get("Content-Length")
-    known = int(length) if length and length.isdigit() and response.status == 200 else None
-    return Origin(url, headers.get("ETag"), headers.get("Last-Modified"), known)
+    start, length = 0, headers.get("Content-Length", "")
+    if response.status == 206:
+        stated = headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", stated)
+        if match is None:
+            raise RefusedError(
+                f"{url} answered with status 206 but Content-Range {stated!r} ({received} bytes "
+                "received)"
+            )
+        start, length = int(match[1]), match[2]
+    known = int(length) if length.isdigit() else None
+    return Origin(url, headers.get("ETag"), headers.get("Last-Modified"), known), start
 
 
 def _refuse_page(url: str, status: int, received: int) -> None:
@@ -155,31 +152,19 @@ def _refuse_page(url: str, status: int, received: int) -> None:
     )
 
 
-def _content_range(url: str, response: HTTPResponse, received: int) -> tuple[int, int | None]:
-    """First byte and full length of a partial answer."""
-    stated = response.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", stated)
-    if match is None:
-        raise RefusedError(
-            f"{url} answered with status 206 but Content-Range {stated!r} ({received} bytes "
-            "received)"
-        )
-    return int(match[1]), None if match[2] == "*" else int(match[2])
-
-
-def _receive(
+def _body(
     url: str, response: HTTPResponse, partial: Partial, length: int | None, label: str
-) -> None:
-    """Append the answer's body; raises InterruptionError when it ends early or stalls."""
+) -> Iterator[bytes]:
+    """The answer's content; raises InterruptionError when it ends early or stalls."""
     received = partial.size
     progress = Progress(label, length or 0, "B", done=received)
     window_start, window_bytes = time.monotonic(), 0
-    with partial.append() as file, _network(url, lambda: received):
+    with _network(url, lambda: received):
         # read1 gives what has arrived, so that a trickle is seen; read would wait for all of it.
         while received != length and (block := response.read1(BLOCK_BYTES)):
             if received == 0 and block.lstrip()[:5].lower() in WEB_PAGE:
                 _refuse_page(url, response.status, received)
-            file.write(block)
+            yield block
             received += len(block)
             progress.add(len(block))
             window_bytes += len(block)

@@ -3,23 +3,17 @@
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json
 from plm_scaling.sources.fetch.checksums import checksum_of
+from plm_scaling.sources.fetch.web import file_behind
 from plm_scaling.sources.table import Source
 
 
 def record_of(raw: Path) -> Path:
     """What a raw file was compared with, and where it is from; see `raw_files`."""
     return raw.with_name(f".{raw.name}.verified.json")
-
-
-def file_behind(address: str, root: Path) -> Path | None:
-    """The file of a `file:` address, relative to `root`; None for another address."""
-    parts = urlsplit(address)
-    return root / url2pathname(parts.path) if parts.scheme == "file" else None
 
 
 def watched_file(row: Source, table: Path, raw: Path) -> Path | None:
@@ -40,8 +34,11 @@ def watched_file(row: Source, table: Path, raw: Path) -> Path | None:
     both = path.is_file() and raw.exists()
     is_newer = both and path.stat().st_mtime > raw.stat().st_mtime
     if row.checksum:
-        if is_newer:
-            _check_unchanged(path, row, table)
+        if is_newer and (found := checksum_of(path, row.checksum)) != row.checksum:
+            raise SourceError(
+                f"source {row.name}: {path} was changed: it has {found}, {table} says "
+                f"{row.checksum}; correct bytes and checksum there, or the file"
+            )
         return None
     if both and not is_newer and _is_another(path, raw):
         raise SourceError(
@@ -65,15 +62,6 @@ def _is_another(path: Path, raw: Path) -> bool:
         copied = read_json(record_of(raw))
         if copied["from_modified_ns"] == path.stat().st_mtime_ns:
             return False
-        return bool(checksum_of(path, copied["found"].partition(":")[0]) != copied["found"])
+        return checksum_of(path, copied["found"]) != str(copied["found"])
     except (OSError, ValueError, KeyError, TypeError):  # no record, or of an earlier version
         return False
-
-
-def _check_unchanged(path: Path, row: Source, table: Path) -> None:
-    found = checksum_of(path, row.checksum.partition(":")[0])
-    if found != row.checksum:
-        raise SourceError(
-            f"source {row.name}: {path} was changed: it has {found}, {table} says {row.checksum}; "
-            "correct bytes and checksum there, or the file"
-        )

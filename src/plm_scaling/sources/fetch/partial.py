@@ -3,9 +3,10 @@
 import errno
 import json
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json, write_json
@@ -37,23 +38,17 @@ class Origin:
 
 
 class Partial:
-    """`.NAME.part` beside `out`, and `.NAME.part.json` with its origin.
-
-    The names are fixed, so that another process finds what a killed one left.
-    """
+    """`.NAME.part` beside `out`, and `.NAME.part.json` with its origin; others find them."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.path = out.with_name(f".{out.name}.part")
         self._note = out.with_name(f".{out.name}.part.json")
-        try:
+        with _writing(out.parent):
             out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _cannot_write(out.parent, error) from error
 
     @property
     def size(self) -> int:
-        """Bytes that are there."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def origin(self) -> Origin | None:
@@ -65,27 +60,25 @@ class Partial:
 
     def restart(self, origin: Origin) -> None:
         """Drop what is there and note a new origin (in this order: a kill in between is safe)."""
-        self._open("wb").close()
-        try:
+        with _writing(self.path):
+            self.path.write_bytes(b"")
+        with _writing(self._note):
             write_json(self._note, vars(origin))
-        except OSError as error:
-            raise _cannot_write(self._note, error) from error
 
-    def append(self) -> "Appender":
-        """A file object that adds to the bytes."""
-        return Appender(self._open("ab"), self.path)
+    def append(self, blocks: Iterable[bytes]) -> None:
+        """Add blocks as they come; what `blocks` raises is no `OSError`."""
+        with _writing(self.path), self.path.open("ab") as file:
+            for block in blocks:
+                file.write(block)
 
     def discard(self) -> None:
-        """Remove everything."""
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
     def finish(self) -> None:
         """The bytes are complete and verified: they become `out`."""
-        try:
+        with _writing(self.out):
             self.path.replace(self.out)
-        except OSError as error:
-            raise _cannot_write(self.out, error) from error
         self._note.unlink(missing_ok=True)
 
     def check_space(self, length: int | None) -> None:
@@ -99,39 +92,15 @@ class Partial:
                 "the working folder on a larger disk"
             )
 
-    def _open(self, mode: str) -> BinaryIO:
-        try:
-            return self.path.open(mode)  # type: ignore[return-value]
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
 
-
-class Appender:
-    """Writes that fail are no fault of the address: they end the fetch with their own message."""
-
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file = file
-        self._path = path
-
-    def write(self, block: bytes) -> None:
-        """Add a block; raises `WriteError` when the disk is full or refuses."""
-        try:
-            self._file.write(block)
-        except OSError as error:
-            raise _cannot_write(self._path, error) from error
-
-    def __enter__(self) -> "Appender":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            raise _cannot_write(self._path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> WriteError:
-    what = f"{path} cannot be written: {error.strerror or error}"
-    if error.errno == errno.ENOSPC:
-        return WriteError(f"{what}; make room and run again, what was received is kept")
-    return WriteError(f"{what}; fix that and run again")
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A disk that is full or refuses ends the fetch with `WriteError`."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{path} cannot be written: {error.strerror or error}"
+        advice = "fix that and run again"
+        if error.errno == errno.ENOSPC:
+            advice = "make room and run again, what was received is kept"
+        raise WriteError(f"{what}; {advice}") from error

@@ -5,19 +5,17 @@ as long as the file and what the table says of it stay as they were.
 """
 
 import json
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json, write_json
+from plm_scaling.common.progress import logger
 from plm_scaling.sources.fetch.checksums import Expected, checksum_of, published
 from plm_scaling.sources.fetch.download import WEB_PAGE
 from plm_scaling.sources.fetch.local_files import record_of
 from plm_scaling.sources.read.streams import open_stream, reading
 from plm_scaling.sources.table import Source, find_file
-
-logger = logging.getLogger("plm_scaling")
 
 ANNOUNCED = "length announced by the server"
 
@@ -45,24 +43,20 @@ def expected_of(row: Source, root: Path) -> Expected:
 
 def compare(path: Path, expected: Expected, name: str, announced: int | None = None) -> Compared:
     """Compare a file's length and checksum with what they must be, where that is known.
-
-    `announced`: the length in bytes of which a download was sure. Raises `SourceError`, which calls
-    the file `name`.
-    """
+    `announced`: the length in bytes that a server stated. Raises `SourceError`, naming `name`."""
     size = path.stat().st_size
     if expected.bytes is not None and size != expected.bytes:
         raise SourceError(f"{name} has {size} bytes, expected {expected.bytes}")
-    algorithm = expected.checksum.partition(":")[0]
-    found = checksum_of(path, algorithm or "sha256")
+    found = checksum_of(path, expected.checksum or "sha256")
     if expected.checksum and found != expected.checksum:
         raise SourceError(f"{name} has {size} bytes and {found}, expected {expected.checksum}")
-    if not algorithm:
+    if not expected.checksum:
         logger.warning(
-            "[sources] %s: the table has no checksum; the file has %s, which the table may pin",
-            *(name, found),
+            f"[sources] {name}: the table has no checksum; the file has {found}, which the table "
+            "may pin"
         )
     by = "length" if expected.bytes is not None else ANNOUNCED if announced is not None else ""
-    return Compared(found, algorithm or by)
+    return Compared(found, expected.checksum.partition(":")[0] or by)
 
 
 def record(
@@ -119,6 +113,6 @@ def verify_raw(table: Path, file: str, raw: Path) -> None:
 
 def _state(raw: Path, row: Source) -> dict[str, Any]:
     """What the result holds for: the file as it is, and what the table says of it."""
-    stat = raw.stat()
+    size, modified = raw.stat().st_size, raw.stat().st_mtime_ns
     stated = {name: getattr(row, name) for name in ("bytes", "checksum", "checksum_list")}
-    return {"size": stat.st_size, "modified_ns": stat.st_mtime_ns, "table": stated}
+    return {"size": size, "modified_ns": modified, "table": stated}

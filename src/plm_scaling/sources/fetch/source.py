@@ -1,20 +1,17 @@
 """Fetch one raw file of the source table, from its address or mirror, and verify it."""
 
-import logging
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.lock import held
-from plm_scaling.common.progress import Progress, short_number
+from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.sources.fetch.checksums import Expected
 from plm_scaling.sources.fetch.download import download
-from plm_scaling.sources.fetch.local_files import file_behind
 from plm_scaling.sources.fetch.partial import Origin, Partial, WriteError
 from plm_scaling.sources.fetch.raw_files import Compared, compare, expected_of, record
+from plm_scaling.sources.fetch.web import file_behind
 from plm_scaling.sources.table import find_file
-
-logger = logging.getLogger("plm_scaling")
 
 BLOCK_BYTES = 1 << 20
 
@@ -30,16 +27,16 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
     when another process is fetching it.
     """
     row = find_file(table, file)
-    root = table.resolve().parent.parent
     addresses = [address for address in (row.url, row.mirror) if address]
     if not addresses:
         raise SourceError(
             f"{file} has no address in {table} ({row.role}); download it as described there and "
             f"put its address into the table, for example file:/path/to/{out.name}"
         )
+    root = table.resolve().parent.parent
     with held(out.with_name(f".{out.name}.lock")):
         times = {address: _modified_ns(address, root) for address in addresses}
-        address, compared = _fetch_to(out, table, file, addresses, expected_of(row, root))
+        address, compared = _fetch_to(out, table, root, file, addresses, expected_of(row, root))
         record(out, row, compared, address, times[address])
     size = short_number(out.stat().st_size)
     log = logger.info if compared.by else logger.warning
@@ -53,10 +50,9 @@ def _modified_ns(address: str, root: Path) -> int | None:
 
 
 def _fetch_to(
-    out: Path, table: Path, file: str, addresses: list[str], expected: Expected
+    out: Path, table: Path, root: Path, file: str, addresses: list[str], expected: Expected
 ) -> tuple[str, Compared]:
     """Try the addresses in turn, first the one whose bytes are there already."""
-    root = table.resolve().parent.parent
     partial = Partial(out)
     partial.check_space(expected.bytes)
     begun = partial.origin()
@@ -79,26 +75,27 @@ def _fetch_to(
 
 def _fetch(address: str, root: Path, partial: Partial, expected: Expected, label: str) -> Compared:
     """Download and verify; a file pieced together from several attempts gets a second chance."""
-    if urlsplit(address).scheme == "file":
-        _copy(address, root, partial, expected, label)
-        return _verify(address, partial, expected)
+    path = file_behind(address, root)
+    if path is not None:
+        _copy(path, address, partial, label)
+        return _verify(address, partial, expected, None)
     pieced = download(address, partial, expected.bytes, label, may_mix=bool(expected.checksum))
     try:
-        return _verify(address, partial, expected)
+        return _verify(address, partial, expected, partial.origin())
     except SourceError as error:
         if not pieced or isinstance(error, WriteError):
             raise
         logger.warning("[sources] %s; fetching it again from its first byte", error)
         download(address, partial, expected.bytes, label)
-        return _verify(address, partial, expected)
+        return _verify(address, partial, expected, partial.origin())
 
 
-def _verify(address: str, partial: Partial, expected: Expected) -> Compared:
+def _verify(
+    address: str, partial: Partial, expected: Expected, announced: Origin | None
+) -> Compared:
     """Compare length and checksum and put the file in place; a wrong file is removed."""
-    origin = partial.origin()
-    announced = origin.length if origin and urlsplit(address).scheme != "file" else None
     try:
-        found = compare(partial.path, expected, address, announced)
+        found = compare(partial.path, expected, address, announced.length if announced else None)
     except SourceError:
         partial.discard()
         raise
@@ -106,20 +103,21 @@ def _verify(address: str, partial: Partial, expected: Expected) -> Compared:
     return found
 
 
-def _copy(address: str, root: Path, partial: Partial, expected: Expected, label: str) -> None:
-    """Copy a file of this machine."""
-    path = file_behind(address, root)
-    if path is None or not path.is_file():
+def _copy(path: Path, address: str, partial: Partial, label: str) -> None:
+    if not path.is_file():
         raise SourceError(f"{address}: {path} does not exist")
-    try:
-        with path.open("rb") as source:
-            length = path.stat().st_size
-            partial.restart(Origin(address, length=length))
-            partial.check_space(length)
-            progress = Progress(label, length, "B")
-            with partial.append() as target:
-                while block := source.read(BLOCK_BYTES):
-                    target.write(block)
+    length = path.stat().st_size
+    progress = Progress(label, length, "B")
+
+    def blocks() -> Iterator[bytes]:
+        try:
+            with path.open("rb") as file:
+                while block := file.read(BLOCK_BYTES):
+                    yield block
                     progress.add(len(block))
-    except OSError as error:
-        raise SourceError(f"{address}: {error.strerror or error}") from error
+        except OSError as error:
+            raise SourceError(f"{address}: {error.strerror or error}") from error
+
+    partial.restart(Origin(address, length=length))
+    partial.check_space(length)
+    partial.append(blocks())

@@ -1,4 +1,4 @@
-"""Requests over http(s), with the token of a host that wants one.
+"""What is behind an address: a file of this machine, or the answer to a request over http(s).
 
 A token comes from the environment and goes to its own host, over https and nowhere else: not to
 another host that the first one redirects to, and into no message, note or argument.
@@ -8,18 +8,24 @@ import os
 import re
 import urllib.request
 from http.client import HTTPResponse
+from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from plm_scaling.common.errors import SourceError
 
 TOKEN_VARIABLE = "PLM_SCALING_TOKEN_"
 
 
+def file_behind(address: str, root: Path) -> Path | None:
+    """The file of a `file:` address, relative to `root`; None for another address."""
+    parts = urlsplit(address)
+    return root / url2pathname(parts.path) if parts.scheme == "file" else None
+
+
 def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
     """The answer to a GET; redirections are followed. `timeout` is in seconds without any byte.
-
-    Raises what `urllib.request` does, and `SourceError` for a token that no header can hold.
-    """
+    Raises what `urllib.request` does, and `SourceError` for a token that no header can hold."""
     request = urllib.request.Request(url, headers={"User-Agent": "plm-scaling", **headers})
     opener = urllib.request.build_opener(_Tokens())
     response: HTTPResponse = opener.open(request, timeout=timeout)
@@ -27,10 +33,7 @@ def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
 
 
 def token_variable(url: str) -> str | None:
-    """The environment variable that may hold a token for the address; None unless it is https.
-
-    No two hosts share one: of `data-1.example.org` it ends in `DATA__1_EXAMPLE_ORG`.
-    """
+    """The environment variable that may hold a token for an https address, one for each host."""
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname:
         return None

@@ -16,13 +16,7 @@ import numpy as np
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records
 from plm_scaling.sources.read.records import Records
-from plm_scaling.sources.read.streams import (
-    AGAIN,
-    CHUNK_BYTES,
-    archived_files,
-    blocks,
-    open_stream,
-)
+from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, archived_files, blocks
 
 KEY_DIGITS = 10  # keys of MMseqs2 have 32 bits
 MAX_KEY = 2**32 - 1
@@ -38,22 +32,18 @@ def read_colabfold(
     `X.tsv` in it. Lines without a key count as members. Raises `SourceError` for an archive that is
     damaged or lacks one of the two.
     """
-    with open_stream(path) as stream:
-        files = archived_files(stream, path)
-        clusters = _find(files, f"{database}.tsv")
-        if clusters is None:
-            raise _lacks(path, f"{database}.tsv")
-        keys = _keys(_lines(clusters, path, chunk_bytes), path)
-        if (sequences := _find(files, f"{database}_seq.tsv")) is not None:
-            lines = _lines(sequences, path, chunk_bytes)
-            yield from _records(lines, database, keys, representatives)
-            return
-    with open_stream(path) as stream:
-        sequences = _find(archived_files(stream, path), f"{database}_seq.tsv")
-        if sequences is None:
-            raise _lacks(path, f"{database}_seq.tsv")
-        lines = _lines(sequences, path, chunk_bytes)
-        yield from _records(lines, database, keys, representatives)
+    files = archived_files(path)
+    clusters = _find(files, f"{database}.tsv")
+    if clusters is None:
+        raise _lacks(path, f"{database}.tsv")
+    keys = _keys(_lines(clusters, path, chunk_bytes), path)
+    name = f"{database}_seq.tsv"
+    if (sequences := _find(files, name)) is None:
+        files = archived_files(path)
+        sequences = _find(files, name)
+    if sequences is None:
+        raise _lacks(path, name)
+    yield from _records(_lines(sequences, path, chunk_bytes), database, keys, representatives)
 
 
 def _find(files: Iterator[tuple[str, int, BinaryIO]], name: str) -> BinaryIO | None:
@@ -113,14 +103,13 @@ def _records(
         known = (numbers >= 0) & (numbers < len(keys))
         known[known] = keys[numbers[known]]
         chosen = np.flatnonzero(known == representatives)
+        keyed = (numbers >= 0).tolist()
+        # A '>' would begin a record of its own; as '?' it is as illegal as before.
         text = b"".join(
             [
-                # A '>' would begin a record of its own; as '?' it is as illegal as before.
-                (prefix + key if number >= 0 else b">") + b"\n" + value.replace(b">", b"?") + b"\n"
-                for (key, _, value), number in (
-                    (pairs[i], number)
-                    for i, number in zip(chosen.tolist(), numbers[chosen].tolist(), strict=True)
-                )
+                b"%b\n%b\n"
+                % (prefix + pairs[i][0] if keyed[i] else b">", pairs[i][2].replace(b">", b"?"))
+                for i in chosen.tolist()
             ]
         )
         records = parse_records(text, record=record)

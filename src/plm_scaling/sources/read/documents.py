@@ -42,7 +42,7 @@ def read_documents(path: Path, member: str = "") -> Iterator[Records]:
     residues = 0
     number = 1
     for name, size, content in _documents(path, member):
-        handled, text, reason = _as_line(content)
+        text, reason = _as_line(content)
         length = len(text) if reason != "too_long" else size
         identifier = _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], name)
         if reason is not None:
@@ -50,9 +50,9 @@ def read_documents(path: Path, member: str = "") -> Iterator[Records]:
         else:
             batch.ids.append(identifier)
             batch.sequences.append(text)
-            for what in handled:
-                documents, characters = batch.handled.get(what, (0, 0))
-                batch.handled[what] = (documents + 1, characters + len(text))
+            if b"\r\n" in content:
+                documents, characters = batch.handled.get("windows_line_ends", (0, 0))
+                batch.handled["windows_line_ends"] = (documents + 1, characters + len(text))
         number += 1
         residues += len(text)
         if residues >= CHUNK_BYTES:
@@ -65,24 +65,13 @@ def read_documents(path: Path, member: str = "") -> Iterator[Records]:
 
 def _documents(path: Path, member: str) -> Iterator[tuple[bytes, int, bytes]]:
     """Path, size in bytes and content of the source files (cut just beyond what is allowed)."""
-    walk = _zip_files(path) if _is_zip(path) else _tar_files(path, member)
-    for name, size, content in walk:
+    with open_stream(path) as stream, reading(path):
+        is_zip = stream.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    for name, size, content in _zip_files(path) if is_zip else archived_files(path, member):
         if PurePosixPath(name).suffix.lower() in SUFFIXES:
             with reading(path):
                 text = content.read(MAX_DOCUMENT_BYTES + 1)
             yield name.encode(errors="replace"), size, text
-
-
-def _is_zip(path: Path) -> bool:
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; fetch the source first")
-    with path.open("rb") as file:
-        return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
-
-
-def _tar_files(path: Path, member: str) -> Iterator[tuple[str, int, BinaryIO]]:
-    with open_stream(path, member) as stream:
-        yield from archived_files(stream, path)
 
 
 def _zip_files(path: Path) -> Iterator[tuple[str, int, BinaryIO]]:
@@ -97,21 +86,14 @@ def _zip_files(path: Path) -> Iterator[tuple[str, int, BinaryIO]]:
                     yield info.filename, info.file_size, cast(BinaryIO, content)
 
 
-def _as_line(content: bytes) -> tuple[list[str], bytes, str | None]:
-    """What was fixed, the document with `\\r` for line ends, and why it is rejected if it is."""
+def _as_line(content: bytes) -> tuple[bytes, str | None]:
+    """The document with `\\r` for line ends, and why it is rejected if it is."""
     text = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", LINE_END)
     if len(content) > MAX_DOCUMENT_BYTES:
-        return [], text, "too_long"
+        return text, "too_long"
     if not text.strip():
-        return [], text, "empty"
-    if b"\0" in text or not _is_utf8(text):
-        return [], text, "not_text"
-    return ["windows_line_ends"] if b"\r\n" in content else [], text, None
-
-
-def _is_utf8(text: bytes) -> bool:
+        return text, "empty"
     try:
-        text.decode()
+        return text, "not_text" if "\0" in text.decode() else None
     except UnicodeDecodeError:
-        return False
-    return True
+        return text, "not_text"

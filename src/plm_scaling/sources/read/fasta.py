@@ -33,12 +33,21 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 def read_fasta(path: Path, member: str = "", chunk_bytes: int = CHUNK_BYTES) -> Iterator[Records]:
     """Yield the records of a FASTA file (plain, gzip, zstd or xz), some thousands at a time.
-
     `member`: the FASTA is in the archive `path`. Raises `SourceError`, naming file and line, for a
-    file that is missing, empty, truncated or no FASTA.
-    """
+    file that is missing, empty, truncated or no FASTA."""
     with open_stream(path, member) as stream:
         yield from parse_fasta(blocks(stream, path, chunk_bytes), path)
+
+
+def read_sound(path: Path) -> Iterator[Records]:
+    """The same, but the first record that is rejected raises `SourceError`; nothing is skipped."""
+    for records in read_fasta(path):
+        for number, line, name, _, reason in records.rejected:
+            raise SourceError(
+                f"{path}, line {line}: record {number} ({name.decode(errors='replace')}) cannot be "
+                f"used: {reason.replace('_', ' ')}; correct or remove it"
+            )
+        yield records
 
 
 def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
@@ -58,7 +67,8 @@ def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
                     f"found {chunk[:40].decode(errors='replace')!r}; fetch the source again"
                 )
         records = parse_records(chunk, line, record)
-        line += _count(chunk, b"\n")
+        # chunk.count(b"\n"), ten times as fast
+        line += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == ord("\n")))
         record += records.count
         yield records
     if record == 1:
@@ -66,10 +76,7 @@ def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
 
 
 def parse_records(chunk: bytes, line: int = 1, record: int = 1) -> Records:
-    """Parse whole records; `line` and `record` number the first ones.
-
-    Every line that starts with `>` begins one record of the result, kept or rejected.
-    """
+    """Parse whole records, one per line that starts with `>`, numbered from `line` and `record`."""
     records = _parse_sound(chunk, record)
     if records is None or b"".join(records.ids).translate(None, _PLAIN):
         sound, rejected = _sort_out(chunk, line, record)
@@ -77,11 +84,6 @@ def parse_records(chunk: bytes, line: int = 1, record: int = 1) -> Records:
         assert records is not None, f"records {record} to {record + len(rejected)} are not sound"
         records.rejected = rejected
     return records
-
-
-def _count(text: bytes, byte: bytes) -> int:
-    """`text.count(byte)`, ten times as fast."""
-    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == byte[0]))
 
 
 def _headers(text: bytes) -> int:

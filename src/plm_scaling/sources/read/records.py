@@ -20,8 +20,7 @@ class Records:
     """Consecutive records: `ids[i]` names `sequences[i]`, upper-case residues or a document.
 
     They are the records from number `first` on without those in `rejected`. `handled` maps what
-    was fixed (lower_case, windows_line_ends, trailing_star) to the numbers of records and residues
-    concerned.
+    was fixed (lower_case, windows_line_ends, trailing_star) to numbers of records and residues.
     """
 
     ids: list[bytes]
@@ -32,5 +31,4 @@ class Records:
 
     @property
     def count(self) -> int:
-        """Records read, kept and rejected."""
         return len(self.ids) + len(self.rejected)

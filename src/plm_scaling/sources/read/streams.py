@@ -33,11 +33,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what damaged files raise while they are read into `SourceError`."""
     try:
         yield
-    except EOFError as error:
-        raise SourceError(
-            f"{path} is truncated: the compressed data end before their end mark; {AGAIN}"
-        ) from error
     except (
+        EOFError,
         OSError,
         IsalError,  # type: ignore[misc]  # isal's stub declares an instance
         lzma.LZMAError,
@@ -47,7 +44,10 @@ def reading(path: Path) -> Iterator[None]:
         pa.ArrowInvalid,
         RuntimeError,  # zipfile, of an encrypted member
     ) as error:
-        raise SourceError(f"{path} cannot be read: {error}; {AGAIN}") from error
+        problem = f"cannot be read: {error}"
+        if isinstance(error, EOFError) or "runcated" in str(error):  # Arrow's, of zstd, is OSError
+            problem = "is truncated: the compressed data end before their end mark"
+        raise SourceError(f"{path} {problem}; {AGAIN}") from error
 
 
 @contextmanager
@@ -88,31 +88,9 @@ def decompressed(stream: BufferedReader) -> BinaryIO:
         case "xz":
             return cast(BinaryIO, lzma.open(stream))
         case "zstd":
-            return cast(BinaryIO, ZstdStream(stream))
+            return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd"))
         case _:
             return stream
-
-
-class ZstdStream:
-    """Arrow's zstd stream; Arrow raises one kind of error for damage and truncation alike."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes; raises `EOFError` where the compressed data end too early."""
-        try:
-            return bytes(self._stream.read(None if size < 0 else size))
-        except OSError as error:
-            if "runcated" in str(error):
-                raise EOFError(str(error)) from error
-            raise
-
-    def __enter__(self) -> "ZstdStream":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
 
 
 class _Member(tarfile.TarInfo):
@@ -126,29 +104,26 @@ class _Member(tarfile.TarInfo):
             raise EOFError(str(error)) from error
 
 
-def members(stream: BinaryIO) -> Generator[tuple[str, int, BinaryIO | None], None, None]:
-    """Name, size in bytes and content (None unless a regular file) of a tar's members, in order.
-
-    The content is read before the next member is asked for, or skipped.
-    """
+def members(stream: BinaryIO) -> Generator[tuple[str, int, BinaryIO], None, None]:
+    """Name, size in bytes and content of the regular files in a tar, in order; each is read before
+    the next is asked for, or skipped."""
     with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_Member) as tar:
         while (info := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # a list that would grow with the archive
-            content = tar.extractfile(info) if info.isreg() else None
-            yield info.name, info.size, cast(BinaryIO | None, content)
+            if info.isreg():
+                yield info.name, info.size, cast(BinaryIO, tar.extractfile(info))
 
 
-def archived_files(stream: BinaryIO, path: Path) -> Iterator[tuple[str, int, BinaryIO]]:
-    """The regular files among `members`; damage raises `SourceError` naming `path`."""
-    walk = members(stream)
-    while True:
-        with reading(path):
-            found = next(walk, None)
-        if found is None:
-            return
-        name, size, content = found
-        if content is not None:
-            yield name, size, content
+def archived_files(path: Path, member: str = "") -> Iterator[tuple[str, int, BinaryIO]]:
+    """`members` of the tar that a raw file is, or is in it as `member`."""
+    with open_stream(path, member) as stream:
+        walk = members(stream)
+        while True:
+            with reading(path):
+                found = next(walk, None)
+            if found is None:
+                return
+            yield found
 
 
 def _descend(stream: BinaryIO, path: Path, member: str, stack: ExitStack) -> BinaryIO:
@@ -157,21 +132,18 @@ def _descend(stream: BinaryIO, path: Path, member: str, stack: ExitStack) -> Bin
     stack.callback(walk.close)
     for name, _, content in walk:
         name = name.removeprefix("./")
-        if content is None or not (member == name or member.startswith(f"{name}/")):
-            continue
-        inner = stack.enter_context(decompressed(cast(BufferedReader, content)))
-        rest = member[len(name) + 1 :]
-        return _descend(inner, path, rest, stack) if rest else inner
+        if member == name or member.startswith(f"{name}/"):
+            inner = stack.enter_context(decompressed(cast(BufferedReader, content)))
+            rest = member[len(name) + 1 :]
+            return _descend(inner, path, rest, stack) if rest else inner
     raise SourceError(
         f"{path} has no member {member}; correct column member of the source table, or {AGAIN}"
     )
 
 
 def blocks(stream: BinaryIO, path: Path, block_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """The text of a stream in blocks; damage raises `SourceError`.
-
-    A CR that no LF follows ends a line, so it comes as LF; CRLF stays as it is.
-    """
+    """The text of a stream in blocks, in which a CR that no LF follows comes as LF; CRLF stays.
+    Damage raises `SourceError`."""
     held = b""  # a CR at the end of a block, of which the next one tells what it is
     while True:
         with reading(path):

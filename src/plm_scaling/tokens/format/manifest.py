@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from plm_scaling.common.errors import TokenError
 from plm_scaling.common.files import read_json, sha256_of
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.shards import AGAIN, FORMAT
+
+Entry = tuple[str, str, str, dict[str, Any]]  # split, source, stratum, and what is listed of them
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,7 @@ class ListedShard:
     sha256: str
 
     def check(self, verify: bool) -> None:
-        """Compare the file's size, and with `verify` its checksum.
-
-        Raises `TokenError` naming the file.
-        """
+        """Compare the file's size, and with `verify` its checksum; raises `TokenError`."""
         try:
             size = self.path.stat().st_size
         except FileNotFoundError as error:
@@ -43,11 +43,20 @@ class ListedShard:
             )
 
 
+@contextmanager
+def parsing(path: Path, what: str = "manifest of token shards") -> Iterator[None]:
+    """Raise `TokenError` naming `path` for a file that is missing or not what it should be."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TokenError(f"{path} does not exist; {AGAIN}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TokenError(f"{path} is no {what} ({error!r}); {AGAIN}") from error
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read a manifest; raises `TokenError` for one of another format or vocabulary."""
-    if not path.is_file():
-        raise TokenError(f"{path} does not exist; {AGAIN}")
-    try:
+    with parsing(path):
         manifest: dict[str, Any] = read_json(path)
         for what, value in (("format", FORMAT), ("vocabulary_sha256", vocabulary.SHA256)):
             if manifest[what] != value:
@@ -56,42 +65,40 @@ def read_manifest(path: Path) -> dict[str, Any]:
                 )
         if missing := {"corpus", "context_length", "splits"} - manifest.keys():
             raise KeyError(*sorted(missing))
-    except (KeyError, TypeError, ValueError) as error:
-        raise TokenError(f"{path} is no manifest of token shards ({error!r}); {AGAIN}") from error
     return manifest
+
+
+def entries(manifest: dict[str, Any]) -> Iterator[Entry]:
+    """What a manifest lists, split by split, source by source."""
+    for split, content in manifest["splits"].items():
+        for source, own in content["sources"].items():
+            for stratum, entry in own["strata"].items():
+                yield split, source, stratum, entry
 
 
 def data_sha256(manifest: dict[str, Any], sources: Collection[str], strata: Sequence[str]) -> str:
     """SHA-256 of the checksums of what a run reads: training shards of these sources and strata,
-    and all held-out ones of proteins. Shards that it does not read do not change it.
-    """
+    and all held-out ones of proteins."""
     read = [
         (split, source, stratum, [shard["sha256"] for shard in entry["shards"]])
-        for split, content in sorted(manifest["splits"].items())
-        for source, facts in sorted(content["sources"].items())
-        for stratum, entry in sorted(facts["strata"].items())
+        for split, source, stratum, entry in sorted(entries(manifest), key=lambda entry: entry[:3])
         if (
             source in sources and stratum in strata
             if split == "train"
-            else facts["kind"] == "protein"
+            else manifest["splits"][split]["sources"][source]["kind"] == "protein"
         )
     ]
     return hashlib.sha256(json.dumps(read).encode()).hexdigest()
 
 
-def list_shards(manifest: dict[str, Any], path: Path) -> list[ListedShard]:
-    """The shards of the manifest that was read from `path`."""
-    try:
+def list_shards(listed: Iterable[Entry], path: Path) -> list[ListedShard]:
+    """The shards of these entries of the manifest or part `path`."""
+    facts = ("rows", "tokens", "bytes", "sha256")
+    with parsing(path):
         return [
             ListedShard(
-                name=shard["path"],
-                path=path.parent / shard["path"],
-                **{what: shard[what] for what in ("rows", "tokens", "bytes", "sha256")},
+                shard["path"], path.parent / shard["path"], *(shard[fact] for fact in facts)
             )
-            for content in manifest["splits"].values()
-            for source in content["sources"].values()
-            for stratum in source["strata"].values()
-            for shard in stratum["shards"]
+            for *_, entry in listed
+            for shard in entry["shards"]
         ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise TokenError(f"{path} is no manifest of token shards ({error!r}); {AGAIN}") from error

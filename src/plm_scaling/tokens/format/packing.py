@@ -11,7 +11,6 @@ the data where they are, and `take`, given the elements in the order of the rows
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -83,25 +82,21 @@ def pack(
     up. Which of several pieces of one length goes where follows their order.
     """
     starts, sizes, is_last = cut(starts, lengths, row)
-    layout = _Layout.of(sizes, is_last, row)
+    elements, edges, tokens, sequences = _lay_out(sizes, is_last, row)
     pieces = _elements(data, starts, starts + sizes, pad_at)
     block = max(2, BLOCK_BYTES // row // 2 * 2)
-    for first in range(0, layout.n_rows, block):
-        rows = slice(first, min(first + block, layout.n_rows))
-        chosen = layout.elements[layout.edges[rows.start] : layout.edges[rows.stop]]
+    for first in range(0, len(tokens), block):
+        rows = slice(first, min(first + block, len(tokens)))
+        chosen = elements[edges[rows.start] : edges[rows.stop]]
         if (rows.stop - rows.start) * row % 2:
             chosen = np.append(chosen, np.int32(2 * len(starts)))  # makes it even
         joined = pc.take(pieces, pa.array(chosen), boundscheck=False).buffers()[2]
-        yield Rows(joined, layout.tokens[rows], layout.sequences[rows])
+        yield Rows(joined, tokens[rows], sequences[rows])
 
 
-def cut(
-    starts: np.ndarray, lengths: np.ndarray, row: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Starts and sizes of the pieces, and whether they end a sequence.
-
-    Pieces are full rows of long sequences, and what remains.
-    """
+def cut(starts: np.ndarray, lengths: np.ndarray, row: int) -> tuple[np.ndarray, ...]:
+    """Starts and sizes of the pieces, full rows of long sequences and what remains, and whether
+    they end a sequence."""
     if lengths.max(initial=0) <= row:
         return starts, lengths, np.ones(len(starts), bool)
     n_pieces = (lengths + row - 1) // row
@@ -111,55 +106,40 @@ def cut(
     return starts[sequence] + within, np.minimum(row, left), left <= row
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """What is taken, row after row: element 2i is piece i, element 2n one byte of padding."""
+def _lay_out(sizes: np.ndarray, is_last: np.ndarray, row: int) -> tuple[np.ndarray, ...]:
+    """What is taken, row after row: element 2i is piece i, element 2n one byte of padding.
+    Elements; edges, of which row r has elements edges[r] to edges[r + 1]; tokens and ends of
+    sequences of each row. All of it is array arithmetic on runs of pieces of one size."""
+    patterns = plan(np.bincount(sizes, minlength=row + 1))
+    n_rows = np.array([pattern.rows for pattern in patterns], np.int64)
+    n_pieces = np.array([len(pattern.lengths) for pattern in patterns], np.int64)
+    # A slot is a place in a pattern; it is filled by as many pieces as the pattern has rows.
+    slot_sizes = np.array([n for pattern in patterns for n in pattern.lengths], np.int64)
+    slot_pattern = np.repeat(np.arange(len(patterns)), n_pieces)
+    slot_place = np.arange(len(slot_sizes)) - (np.cumsum(n_pieces) - n_pieces)[slot_pattern]
+    slot_rows = n_rows[slot_pattern]
+    free = row - np.bincount(slot_pattern, slot_sizes, len(patterns)).astype(np.int64)
+    width = n_pieces + free
+    # Sorted by size, pieces and slots match one to one: the plan places every piece once.
+    by_size = np.argsort(sizes.astype(np.min_scalar_type(row)), kind="stable")
+    slots_by_size = np.argsort(slot_sizes, kind="stable")
+    first_piece = np.empty_like(slot_rows)
+    counts = slot_rows[slots_by_size]
+    first_piece[slots_by_size] = np.cumsum(counts) - counts
+    # For every piece its slot, and the how-manieth row of the pattern it is in.
+    within = np.arange(len(sizes)) - np.repeat(np.cumsum(slot_rows) - slot_rows, slot_rows)
+    piece = by_size[np.repeat(first_piece, slot_rows) + within]
+    first_element = np.cumsum(width * n_rows) - width * n_rows
+    place = np.repeat(first_element[slot_pattern] + slot_place, slot_rows)
+    place += within * np.repeat(width[slot_pattern], slot_rows)
+    first_row = np.cumsum(n_rows) - n_rows
+    piece_row = np.repeat(first_row[slot_pattern], slot_rows) + within
 
-    elements: np.ndarray
-    edges: np.ndarray  # elements of row r are edges[r] to edges[r + 1]
-    tokens: np.ndarray
-    sequences: np.ndarray
-
-    @property
-    def n_rows(self) -> int:
-        return len(self.tokens)
-
-    @classmethod
-    def of(cls, sizes: np.ndarray, is_last: np.ndarray, row: int) -> "_Layout":
-        """Lay out the pieces. All of it is array arithmetic on runs of pieces of one size."""
-        patterns = plan(np.bincount(sizes, minlength=row + 1))
-        n_rows = np.array([pattern.rows for pattern in patterns], np.int64)
-        n_pieces = np.array([len(pattern.lengths) for pattern in patterns], np.int64)
-        # A slot is a place in a pattern; it is filled by as many pieces as the pattern has rows.
-        slot_sizes = np.array([n for pattern in patterns for n in pattern.lengths], np.int64)
-        slot_pattern = np.repeat(np.arange(len(patterns)), n_pieces)
-        slot_place = np.arange(len(slot_sizes)) - (np.cumsum(n_pieces) - n_pieces)[slot_pattern]
-        slot_rows = n_rows[slot_pattern]
-        free = row - np.bincount(slot_pattern, slot_sizes, len(patterns)).astype(np.int64)
-        width = n_pieces + free
-        # Sorted by size, pieces and slots match one to one: the plan places every piece once.
-        by_size = np.argsort(sizes.astype(np.min_scalar_type(row)), kind="stable")
-        slots_by_size = np.argsort(slot_sizes, kind="stable")
-        first_piece = np.empty_like(slot_rows)
-        counts = slot_rows[slots_by_size]
-        first_piece[slots_by_size] = np.cumsum(counts) - counts
-        # For every piece its slot, and the how-manieth row of the pattern it is in.
-        within = np.arange(len(sizes)) - np.repeat(np.cumsum(slot_rows) - slot_rows, slot_rows)
-        piece = by_size[np.repeat(first_piece, slot_rows) + within]
-        first_element = np.cumsum(width * n_rows) - width * n_rows
-        place = np.repeat(first_element[slot_pattern] + slot_place, slot_rows)
-        place += within * np.repeat(width[slot_pattern], slot_rows)
-        first_row = np.cumsum(n_rows) - n_rows
-        piece_row = np.repeat(first_row[slot_pattern], slot_rows) + within
-
-        elements = np.full(int((width * n_rows).sum()), 2 * len(sizes), np.int32)
-        elements[place] = 2 * piece
-        return cls(
-            elements=elements,
-            edges=np.concatenate(([0], np.cumsum(np.repeat(width, n_rows)))),
-            tokens=np.repeat(row - free, n_rows),
-            sequences=np.bincount(piece_row[is_last[piece]], minlength=int(n_rows.sum())),
-        )
+    elements = np.full(int((width * n_rows).sum()), 2 * len(sizes), np.int32)
+    elements[place] = 2 * piece
+    edges = np.concatenate(([0], np.cumsum(np.repeat(width, n_rows))))
+    sequences = np.bincount(piece_row[is_last[piece]], minlength=int(n_rows.sum()))
+    return elements, edges, np.repeat(row - free, n_rows), sequences
 
 
 def _elements(data: pa.Buffer, starts: np.ndarray, ends: np.ndarray, pad_at: int) -> pa.Array:
@@ -177,10 +157,7 @@ def _elements(data: pa.Buffer, starts: np.ndarray, ends: np.ndarray, pad_at: int
 
 def segment_bounds(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Starts in the flattened batch, and lengths with eod, of every segment, in order.
-
-    eod ends a segment, so does the end of a row, and padding is none. Attention kept within
-    segments never crosses from one protein into another.
-    """
+    eod ends a segment, so does the end of a row, and padding is none."""
     row = rows.shape[1]
     is_end = rows == EOD
     used = row_lengths(rows)

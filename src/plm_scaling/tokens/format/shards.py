@@ -60,7 +60,6 @@ class ShardWriter:
         self.rows += len(tokens) // self._context_length
 
     def finish(self) -> None:
-        """Complete the file and close it."""
         self._file.flush()
         with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             rows = pa.py_buffer(mapped).slice(self._head_bytes)
@@ -73,7 +72,6 @@ class ShardWriter:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file, finished or not."""
         self._file.close()
 
     def _frame(self, values: pa.Buffer, n_rows: int) -> tuple[bytes, bytes]:
@@ -112,10 +110,7 @@ class _Frame:
 
 
 def open_shard(path: Path, context_length: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-    """The rows (n, context_length) as a view of the mapped file, and the shard's metadata.
-
-    Raises `TokenError` as `read_shard` does.
-    """
+    """The rows (n, context_length), mapped, and the metadata; see `read_shard`."""
     if not path.is_file():
         raise TokenError(f"{path} does not exist; {AGAIN}")
     try:
@@ -129,11 +124,8 @@ def open_shard(path: Path, context_length: int | None = None) -> tuple[np.ndarra
 def read_shard(
     data: pa.Buffer, path: Path, context_length: int | None
 ) -> tuple[pa.Buffer, int, dict[str, Any]]:
-    """The rows in the `data` of a shard, their number, and the metadata.
-
-    Raises `TokenError` naming the file if it is damaged or of another format or vocabulary, or has
-    rows of another length than `context_length`.
-    """
+    """The rows in the `data` of a shard, their number, and the metadata. Raises `TokenError`
+    if it is damaged, of another format or vocabulary, or not of `context_length`."""
     try:
         reader = pa.ipc.open_file(pa.BufferReader(data))
         facts = json.loads((reader.schema.metadata or {})[METADATA_KEY])

@@ -17,24 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-PAD = 0
 STANDARD = "ACDEFGHIKLMNPQRSTVWY"
 AMBIGUOUS = "BJOUXZ"
 RESIDUES = STANDARD + AMBIGUOUS  # ids 1 to 26; together the 26 capital letters
-RESERVED = 27  # the study's table has a 27th letter that is not identified; kept free
-MASK, GMASK, SMASK, EOD, SOP, EOP, EOS, UNK = range(28, 36)
-SPECIAL = {
-    "pad": PAD,
-    "reserved": RESERVED,
-    "mask": MASK,
-    "gmask": GMASK,
-    "smask": SMASK,
-    "eod": EOD,
-    "sop": SOP,
-    "eop": EOP,
-    "eos": EOS,
-    "unk": UNK,
-}
+# `reserved`: the study's table has a 27th letter that is not identified; kept free.
+_SPECIAL = ("reserved", "mask", "gmask", "smask", "eod", "sop", "eop", "eos", "unk")
+SPECIAL = {"pad": 0, **{name: number for number, name in enumerate(_SPECIAL, start=27)}}
+PAD, MASK, EOD, UNK = (SPECIAL[name] for name in ("pad", "mask", "eod", "unk"))
 CODE_CHARACTERS = "\n\t" + "".join(c for c in map(chr, range(32, 127)) if not c.isupper())
 PADDED_SIZE = 128  # rows of the model's embedding: a multiple that suits the hardware
 
@@ -44,7 +33,6 @@ VOCABULARY: dict[str, int] = {**SPECIAL, **RESIDUE_ID, **CODE_ID}
 SHA256 = hashlib.sha256(json.dumps(VOCABULARY, sort_keys=True).encode()).hexdigest()
 
 LINE_END = "\r"  # in the pool a document is one line: `\r` stands for its line ends
-KINDS = ("protein", "code")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
-from plm_scaling.tokens.format.manifest import list_shards, read_manifest
+from plm_scaling.tokens.format.manifest import entries, list_shards, read_manifest
 from plm_scaling.tokens.format.shards import AGAIN, read_shard
 from plm_scaling.tokens.read.mapping import MappedFiles
 from plm_scaling.tokens.read.order import VALID, TrainingOrder, stream
@@ -19,19 +19,14 @@ PROTEIN = "protein"
 
 
 class HeldOutSample(NamedTuple):
-    """Held-out rows of one source: uint8 (n, context_length).
-
-    The first `proportional` are its share of the sample of all sources; the others only make the
-    loss of this source meaningful.
-    """
+    """Held-out rows of one source: uint8 (n, context_length). The first `proportional` are its
+    share of the sample of all sources; the others only make its own loss meaningful."""
 
     rows: np.ndarray
     proportional: int
 
 
 class TokenCorpus:
-    """The token shards behind one manifest."""
-
     def __init__(
         self, manifest: dict[str, Any], mapping: MappedFiles, shards: dict[str, MappedShard]
     ) -> None:
@@ -50,7 +45,7 @@ class TokenCorpus:
         """
         path = Path(manifest_path)
         manifest = read_manifest(path)
-        listed = list_shards(manifest, path)
+        listed = list_shards(entries(manifest), path)
         for shard in listed:
             shard.check(verify)
         try:
@@ -72,10 +67,7 @@ class TokenCorpus:
         return cls(manifest, mapping, shards)
 
     def rows(self, split: str, source: str, strata: Sequence[str] = ("kept",)) -> TokenRows:
-        """The rows of a split and source, those of the strata one after the other.
-
-        A stratum that the source does not have is empty.
-        """
+        """The rows of a split and source, stratum after stratum, of which it may lack some."""
         known = self._sources(split)
         if source not in known:
             raise TokenError(
@@ -111,7 +103,10 @@ class TokenCorpus:
         for name, rows in sources.items():
             if len(rows) == 0:
                 raise TokenError(f"source {name!r} has no training row of {', '.join(strata)}")
-            budget = _budget(unique_tokens, name, shares)
+            if isinstance(unique_tokens, Mapping):
+                budget = unique_tokens.get(name)
+            else:
+                budget = None if unique_tokens is None else unique_tokens * shares[name]
             unique_rows[name] = _rows_within(budget, name, rows)
         return TrainingOrder(sources, shares, unique_rows, seed)
 
@@ -161,22 +156,16 @@ class TokenCorpus:
 
     def _shares(self, mixture: dict[str, float]) -> dict[str, float]:
         known = self._sources("train")
+        total = sum(mixture.values())
         for source, share in mixture.items():
             if source not in known:
                 raise TokenError(
                     f"the mixture names source {source!r}, the corpus "
                     f"{self.manifest['corpus']!r} has {', '.join(known)}"
                 )
-            if not share >= 0:
-                raise TokenError(f"share {share} of source {source!r} is negative")
-        total = sum(mixture.values())
-        if not total > 0:
-            raise TokenError("the mixture gives no source a share above 0")
-        shares = {source: share / total for source, share in mixture.items() if share > 0}
-        for source, share in shares.items():
-            if share < 1e-6:
+            if share < 1e-6 * total:
                 raise TokenError(f"share {share} of source {source!r} is so small: leave it out")
-        return shares
+        return {source: share / total for source, share in mixture.items()}
 
     def _check_strata(self, shares: dict[str, float], wanted: Sequence[str]) -> None:
         """Each stratum is somewhere, but for that of both rules, which may well be empty."""
@@ -197,18 +186,6 @@ def apportion(n_rows: int, shares: dict[str, float]) -> dict[str, int]:
     for name in by_remainder[: n_rows - sum(counts.values())]:
         counts[name] += 1
     return counts
-
-
-def _budget(
-    unique_tokens: float | Mapping[str, float] | None, name: str, shares: dict[str, float]
-) -> float | None:
-    """Unique tokens of one source."""
-    if not isinstance(unique_tokens, Mapping):
-        return None if unique_tokens is None else unique_tokens * shares[name]
-    for source in unique_tokens:
-        if source not in shares:
-            raise TokenError(f"unique tokens are given for {source!r}, which the mixture lacks")
-    return unique_tokens.get(name)
 
 
 def _rows_within(budget: float | None, name: str, rows: TokenRows) -> int:

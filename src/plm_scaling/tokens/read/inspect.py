@@ -1,34 +1,23 @@
 """What is in a shard, a part of a corpus or a corpus, as text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from plm_scaling.common.errors import TokenError
-from plm_scaling.common.files import read_json
 from plm_scaling.common.progress import short_number
-from plm_scaling.tokens.format import vocabulary
-from plm_scaling.tokens.format.manifest import ListedShard, list_shards, read_manifest
+from plm_scaling.tokens.format import manifest, vocabulary
+from plm_scaling.tokens.format.manifest import Entry, ListedShard
 from plm_scaling.tokens.format.packing import segment_bounds
 from plm_scaling.tokens.format.shards import AGAIN, open_shard
-from plm_scaling.tokens.write.series import TOTALS
-from plm_scaling.tokens.write.tokenize import PART_FILE
+from plm_scaling.tokens.write.merge import read_part
+from plm_scaling.tokens.write.series import PART_FILE, total
 
 SAMPLE_ROWS = 20_000  # looked at for composition and lengths, spread over all shards
 BAR = 40  # characters of the longest bar
 _NAMES = {number: name for name, number in vocabulary.VOCABULARY.items()}
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a manifest or part lists: totals per split, source and stratum, and its shards."""
-
-    facts: dict[str, Any]
-    places: list[tuple[str, str, str, dict[str, Any]]]
-    shards: list[ListedShard]
 
 
 def inspect_tokens(path: Path, sequences: int = 3, verify: bool = False) -> str:
@@ -44,55 +33,36 @@ def inspect_tokens(path: Path, sequences: int = 3, verify: bool = False) -> str:
         lines += [_facts(facts), f"{len(rows):,} rows of {facts['context_length']} tokens"]
         sample = rows[_spread(len(rows), SAMPLE_ROWS)]
         return "\n".join([*lines, *_describe(sample, len(rows), rows, sequences)])
-    content = _content(path)
-    for shard in content.shards:
+    facts, listed, shards = _content(path)
+    for shard in shards:
         shard.check(verify)
-    lines = [f"{path}: {len(content.shards)} shards", _facts(content.facts), ""]
+    lines = [f"{path}: {len(shards)} shards", _facts(facts), ""]
     if verify:
         lines[0] += ", all checksums match"
-    lines += _table(content.places, content.facts["context_length"])
-    if content.shards:
-        n_rows = sum(shard.rows for shard in content.shards)
-        sample = np.concatenate(list(_sample(content.shards, n_rows)))
-        first = open_shard(content.shards[0].path)[0]
+    lines += _table(listed, facts["context_length"])
+    if shards:
+        n_rows = sum(shard.rows for shard in shards)
+        sample = np.concatenate(list(_sample(shards, n_rows)))
+        first = open_shard(shards[0].path)[0]
         lines += _describe(sample, n_rows, first, sequences)
     return "\n".join(lines)
 
 
-def _content(path: Path) -> Content:
+def _content(path: Path) -> tuple[dict[str, Any], list[Entry], list[ListedShard]]:
+    """What a manifest or part says of itself, and what it lists."""
     file = path
     if path.is_dir():
         found = [path / name for name in ("manifest.json", PART_FILE) if (path / name).is_file()]
         if not found:
             raise TokenError(f"{path} holds neither manifest.json nor {PART_FILE}; {AGAIN}")
         file = found[0]
-    if file.name != PART_FILE:
-        manifest = read_manifest(file)
-        shards = list_shards(manifest, file)
-        places = [
-            (split, source, stratum, entry)
-            for split, content in manifest["splits"].items()
-            for source, own in content["sources"].items()
-            for stratum, entry in own["strata"].items()
-        ]
-        return Content(manifest, places, shards)
-    if not file.is_file():
-        raise TokenError(f"{file} does not exist; {AGAIN}")
-    try:
-        facts = read_json(file)
-        places = [(e["split"], e["source"], e["stratum"], e) for e in facts["entries"]]
-        shards = [
-            ListedShard(
-                name=shard["path"],
-                path=file.parent / shard["path"],
-                **{what: shard[what] for what in ("rows", "tokens", "bytes", "sha256")},
-            )
-            for *_, entry in places
-            for shard in entry["shards"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise TokenError(f"{file} is no part of a token corpus ({error!r}); {AGAIN}") from error
-    return Content(facts, places, shards)
+    if file.name == PART_FILE:
+        facts = read_part(file)
+        listed = [(e["split"], e["source"], e["stratum"], e) for e in facts["entries"]]
+    else:
+        facts = manifest.read_manifest(file)
+        listed = list(manifest.entries(facts))
+    return facts, listed, manifest.list_shards(listed, file)
 
 
 def _facts(facts: dict[str, Any]) -> str:
@@ -102,13 +72,10 @@ def _facts(facts: dict[str, Any]) -> str:
     )
 
 
-def _table(places: list[tuple[str, str, str, dict[str, Any]]], context_length: int) -> list[str]:
-    """Rows, tokens, sequences and padding of each place, and of all."""
-    names = [place[:3] for place in places] + [("all", "", "")]
-    entries = [entry for *_, entry in places]
-    entries = [*entries, {what: sum(entry[what] for entry in entries) for what in TOTALS}]
+def _table(listed: list[Entry], context_length: int) -> list[str]:
     lines = ["split    source               stratum                  rows   tokens  sequences  pad"]
-    for (split, source, stratum), entry in zip(names, entries, strict=True):
+    everything = total(entry for *_, entry in listed)
+    for split, source, stratum, entry in [*listed, ("all", "", "", everything)]:
         padding = 100 * entry["padding_tokens"] / max(1, entry["rows"] * context_length)
         lines.append(
             f"{split:8} {source:20} {stratum:18} {entry['rows']:>10,} "
@@ -166,7 +133,6 @@ def _name(number: int) -> str:
 
 
 def _histogram(lengths: np.ndarray) -> list[str]:
-    """Counts in bins that double, as bars."""
     edges = 2 ** np.arange(0, int(lengths.max()).bit_length() + 1)
     counts, _ = np.histogram(lengths, edges)
     filled = np.flatnonzero(counts)

@@ -10,6 +10,7 @@ of it, which for a pair in a pair is 2/3 at most, since the smallest were joined
 import heapq
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,8 @@ class _Pair:
     numerator: int
     denominator: int
 
-    def left_rows(self, n: np.ndarray) -> np.ndarray:
-        """How many of the first n rows are the left one's."""
+    def left_rows(self, n: Any) -> Any:
+        """How many of the first n rows (a number or an array) are the left one's."""
         return (n * self.numerator + self.denominator // 2) // self.denominator
 
 
@@ -70,9 +71,8 @@ class Interleaving:
             if isinstance(node, int):
                 counts[node] = n
                 return
-            left = (n * node.numerator + node.denominator // 2) // node.denominator
-            descend(node.left, left)
-            descend(node.right, n - left)
+            descend(node.left, node.left_rows(n))
+            descend(node.right, n - node.left_rows(n))
 
         descend(self._root, n_rows)
         return counts

@@ -35,7 +35,6 @@ class TrainingOrder:
         seed: int,
     ) -> None:
         self.seed = seed
-        self.shares = shares
         self.unique_rows = unique_rows
         self.context_length = next(iter(sources.values())).context_length
         self._sources = sources
@@ -47,24 +46,19 @@ class TrainingOrder:
         return dict(zip(self._names, self._interleaving.counts(n_rows), strict=True))
 
     def unique_tokens_seen(self, n_rows: int) -> int:
-        """Different tokens among the first `n_rows` rows of the run: distinct rows times the
-        context length. Positions of packed rows are counted, as for all tokens of a run.
-        """
+        """Different tokens among the first `n_rows` rows of the run, padding counted."""
         counts = self.rows_of(n_rows).items()
         return self.context_length * sum(min(n, self.unique_rows[name]) for name, n in counts)
 
     def batch(self, first_row: int, n_rows: int) -> np.ndarray:
         """Rows `first_row` … `first_row + n_rows − 1` of the run: uint8 (n_rows, context_length).
-
-        Rows count from the start of training, over all epochs.
-        """
+        Rows count from the start of training, over all epochs."""
         if not 0 <= first_row <= first_row + n_rows <= MAX_ROWS:
             raise TokenError(f"row {first_row + n_rows} is none of a run, which has 2^32 at most")
         index = np.arange(first_row, first_row + n_rows)
         rows = np.empty((n_rows, self.context_length), np.uint8)
-        for name, (places, numbers) in zip(
-            self._names, self._interleaving.sources(index), strict=True
-        ):
+        of_sources = zip(self._names, self._interleaving.sources(index), strict=True)
+        for name, (places, numbers) in of_sources:
             if len(places):
                 rows[places] = self._sources[name].read(self._place(name, numbers))
         return rows

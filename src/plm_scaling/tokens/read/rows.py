@@ -55,10 +55,7 @@ class TokenRows:
         return self._windows[self._origin_list[shard] + index * self.context_length]
 
     def read(self, index: np.ndarray) -> np.ndarray:
-        """The rows at these positions, copied: uint8 (n, context_length).
-
-        Raises `IndexError` if there is no such row.
-        """
+        """The rows at these positions, copied: uint8 (n, context_length). Raises `IndexError`."""
         index = index.astype(np.uint64)
         shard = self._ends.searchsorted(index, side="right")
         byte = self._origins[shard] + index * np.uint64(self.context_length)

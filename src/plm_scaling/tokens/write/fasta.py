@@ -6,7 +6,6 @@ about 1 MiB; only a chunk with something unusual is looked at record by record.
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,17 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
-from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records, read_fasta
+from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records, read_sound
 from plm_scaling.sources.read.streams import blocks, open_stream
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import pack
-from plm_scaling.tokens.format.shards import shard_schema
-from plm_scaling.tokens.write.groups import GROUP_RECORDS, Place
+from plm_scaling.tokens.write.groups import GROUP_RECORDS
 from plm_scaling.tokens.write.merge import write_manifest
-from plm_scaling.tokens.write.series import ShardSeries, output_folder
-from plm_scaling.tokens.write.tokenize import CHUNK_TOKENS, PART_FILE, check_sizes, write_part
-
-KIND, STRATUM = "protein", "kept"
+from plm_scaling.tokens.write.series import PART_FILE, part_writer
+from plm_scaling.tokens.write.tokenize import CHUNK_TOKENS
 
 # Every header line becomes NUL, which becomes eod; a `>` that is left is inside a line.
 _HEADER = re.compile(rb"\n>[^\n]*\n")
@@ -52,79 +48,53 @@ def tokenize_fasta(
 
     They keep their order, in windows of 65,536 that are packed together. The folder `out` gets
     shards and manifest.json. Raises `TokenError` or `SourceError`, naming file and line, for a
-    record that is no protein; nothing is skipped.
+    record that is no protein.
     """
-    check_sizes(context_length, shard_rows)
     splits = {"train": fasta, "valid": valid}
-    with output_folder(out) as folder, ExitStack() as stack:
-        series: dict[Place, ShardSeries] = {}
+    with part_writer(out, corpus, "protein", context_length, shard_rows) as writer:
         for split, paths in splits.items():
-            if not paths:
-                continue
-            place = Place(split, source, STRATUM, 0)
-            schema = shard_schema(context_length, corpus, KIND, split, source, STRATUM)
-            series[place] = ShardSeries(folder, place.name, schema, shard_rows)
-            stack.callback(series[place].close)
             for tokens, starts, lengths in _windows(paths):
                 for rows in pack(tokens, starts, lengths, context_length, tokens.size - 1):
-                    row_bytes = len(rows.tokens) * context_length
-                    series[place].write(np.frombuffer(rows.data, np.uint8, row_bytes), rows)
-        write_part(folder, corpus, KIND, context_length, 0, 1, series)
+                    writer.write((split, source, "kept"), np.frombuffer(rows.data, np.uint8), rows)
+        writer.finish(0, 1)
         files = {split: [str(path) for path in paths] for split, paths in splits.items()}
-        write_manifest([folder / PART_FILE], {"fasta": files}, folder / "manifest.json")
-
-
-class _Window:
-    """Tokens of some ten thousand sequences, each with its eod, in a buffer that is used again."""
-
-    def __init__(self) -> None:
-        self._buffer = np.empty(CHUNK_TOKENS, np.uint8)
-        self._buffer[0] = _EOD
-        self._size = 1  # each sequence has its eod in front; moved by one token, it has one behind
-        self._ends: list[np.ndarray] = [np.zeros(1, np.int64)]
-        self._sequences = 0
-
-    def add(self, tokens: bytes, sequences: int) -> None:
-        """Append `tokens` of that many `sequences`, each with eod in front."""
-        new = np.frombuffer(tokens, np.uint8)[1:]
-        end = self._size + len(new)
-        if end + 2 > len(self._buffer):
-            self._buffer = np.concatenate([self._buffer, np.empty(end, np.uint8)])
-        self._buffer[self._size : end] = new
-        self._buffer[end] = _EOD
-        self._ends.append(np.flatnonzero(new == _EOD) + self._size)
-        self._ends.append(np.array([end]))
-        self._size = end + 1
-        self._sequences += sequences
-
-    @property
-    def is_full(self) -> bool:
-        return self._sequences >= GROUP_RECORDS or self._size >= CHUNK_TOKENS // 2
-
-    def take(self, paths: list[Path]) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
-        """Tokens and a pad, and starts and lengths of the sequences; the window is empty then."""
-        ends = np.concatenate(self._ends)
-        lengths = np.diff(ends)
-        if len(lengths) != self._sequences or lengths.min() < 2:
-            _explain(paths)
-        self._buffer[self._size] = vocabulary.PAD
-        tokens = pa.py_buffer(self._buffer).slice(0, self._size + 1)
-        self._size, self._sequences, self._ends = 1, 0, self._ends[:1]
-        return tokens, ends[:-1] + 1, lengths
+        write_manifest(
+            [writer.folder / PART_FILE], {"fasta": files}, writer.folder / "manifest.json"
+        )
 
 
 def _windows(paths: list[Path]) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndarray]]:
-    window = _Window()
-    empty = True
+    """Tokens, starts and lengths of some ten thousand sequences at a time."""
+    buffer = np.empty(CHUNK_TOKENS, np.uint8)  # used again
+    ends: list[np.ndarray] = []
+    size = sequences = 0
     for path in paths:
-        for tokens, sequences in _chunks(path):
-            window.add(tokens, sequences)
-            empty = False
-            if window.is_full:
-                yield window.take(paths)
-                empty = True
-    if not empty:
-        yield window.take(paths)
+        for tokens, count in _chunks(path):
+            # Each sequence has its eod in front, and with the one behind the last also behind it.
+            new = np.frombuffer(tokens, np.uint8)
+            if size + len(new) + 2 > len(buffer):
+                buffer = np.concatenate([buffer, np.empty(size + len(new), np.uint8)])
+            buffer[size : size + len(new)] = new
+            ends.append(np.flatnonzero(new == _EOD) + size)
+            size += len(new)
+            sequences += count
+            if sequences >= GROUP_RECORDS or size >= CHUNK_TOKENS // 2:
+                yield _window(buffer, size, ends, sequences, paths)
+                ends, size, sequences = [], 0, 0
+    if size:
+        yield _window(buffer, size, ends, sequences, paths)
+
+
+def _window(
+    buffer: np.ndarray, size: int, ends: list[np.ndarray], sequences: int, paths: list[Path]
+) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
+    """The buffer with the last eod and a pad, and what `_windows` yields of it."""
+    buffer[size : size + 2] = _EOD, vocabulary.PAD
+    all_ends = np.append(np.concatenate(ends), size)
+    lengths = np.diff(all_ends)
+    if len(lengths) != sequences or lengths.min() < 2:
+        _explain(paths)
+    return pa.py_buffer(buffer).slice(0, size + 2), all_ends[:-1] + 1, lengths
 
 
 def _chunks(path: Path) -> Iterator[tuple[bytes, int]]:
@@ -158,10 +128,6 @@ def _translate(chunk: bytes, path: Path) -> tuple[bytes, int]:
 def _explain(paths: list[Path]) -> NoReturn:
     """Raise the error that names the first record that cannot be used."""
     for path in paths:
-        for records in read_fasta(path):
-            for number, line, name, _, reason in records.rejected:
-                raise TokenError(
-                    f"{path}, line {line}: record {number} ({name.decode(errors='replace')}) "
-                    f"cannot be used: {reason.replace('_', ' ')}; correct or remove it"
-                )
+        for _ in read_sound(path):
+            pass
     raise TokenError(f"{', '.join(map(str, paths))}: unreadable FASTA")

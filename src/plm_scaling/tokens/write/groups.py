@@ -19,11 +19,11 @@ from plm_scaling.common.errors import TokenError
 from plm_scaling.common.files import read_json
 from plm_scaling.common.parts import DIGEST_BITS, part_name
 from plm_scaling.common.rows import read_rows
+from plm_scaling.pool.database import END
 from plm_scaling.pool.read import Pool, PoolPart
 
 GROUP_RECORDS = 1 << 16
 COLUMNS = ["split", "source", "stratum"]
-_END_BYTES = 2  # of an entry in the data: `\n` and NUL
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,8 @@ class Place:
     records: int
 
     @property
-    def name(self) -> str:
-        """As in the names of its shards."""
-        return f"{self.split}-{self.source}-{self.stratum}"
+    def names(self) -> tuple[str, str, str]:
+        return self.split, self.source, self.stratum
 
     @property
     def group_bits(self) -> int:
@@ -50,7 +49,6 @@ class Place:
         return max(1, parts >> self.group_bits)
 
     def group_of(self, digests: np.ndarray) -> np.ndarray:
-        """The group of each digest."""
         if self.group_bits == 0:
             return np.zeros(len(digests), np.uint64)
         return digests >> np.uint64(DIGEST_BITS - self.group_bits)
@@ -65,15 +63,12 @@ class Entries(NamedTuple):
 
 
 def selected_part(selected: Path, part: int) -> Path:
-    """The table of the selected records of one part."""
     return selected / f"{part_name(part)}.parquet"
 
 
 def read_places(selected: Path, parts: int) -> list[Place]:
     """The places of a selection, from its totals.json, in order of their names.
-
-    Raises `TokenError` if a part is missing or the parts do not hold as many records as it says.
-    """
+    Raises `TokenError` if a part is missing or the parts do not hold as many records as it says."""
     totals = selected / "totals.json"
     again = "select again"
     if not totals.is_file():
@@ -84,8 +79,7 @@ def read_places(selected: Path, parts: int) -> list[Place]:
             for row in read_json(totals)
         ]
         found = 0
-        for part in range(parts):
-            path = selected_part(selected, part)
+        for path in (selected_part(selected, part) for part in range(parts)):
             found += pq.read_metadata(path).num_rows
     except FileNotFoundError as error:
         raise TokenError(f"{path} is missing: {parts} parts are needed; {again}") from error
@@ -98,16 +92,14 @@ def read_places(selected: Path, parts: int) -> list[Place]:
             f"{totals} counts {sum(place.records for place in places):,} records, the parts beside "
             f"it hold {found:,}; {again}"
         )
-    return sorted(places, key=lambda place: place.name)
+    return sorted(places, key=lambda place: "-".join(place.names))
 
 
 def read_entries(
     pool: Pool, part: int, selected: Path, places: list[Place]
 ) -> Iterator[dict[Place, Entries]]:
     """The entries of one part, some hundred thousand records at a time, by place.
-
-    Raises `TokenError` where the selection and the pool or the totals disagree.
-    """
+    Raises `TokenError` where the selection and the pool or the totals disagree."""
     path = selected_part(selected, part)
     own = pool.parts[part]
     stretches = _stretches(own)
@@ -139,25 +131,21 @@ def _stretches(part: PoolPart) -> Iterator[Entries]:
     end = 0
     for rows, _, is_first in part.keyed_records(["length", "digest"]):
         lengths = rows["length"].to_numpy()[is_first].astype(np.int64)
-        ends = end + np.cumsum(lengths + _END_BYTES)
+        ends = end + np.cumsum(lengths + len(END))
         if len(ends):
             end = ends[-1]
-            yield Entries(ends - lengths - _END_BYTES, lengths, rows["digest"].to_numpy()[is_first])
+            yield Entries(ends - lengths - len(END), lengths, rows["digest"].to_numpy()[is_first])
 
 
 def _codes(rows: pa.Table, places: list[Place], path: Path) -> np.ndarray:
     """The number of each row's place."""
-    columns = [rows[name].combine_chunks() for name in COLUMNS]
-    columns = [
-        column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        for column in columns
-    ]
+    columns = [rows[name].combine_chunks().dictionary_encode() for name in COLUMNS]
     names = [column.dictionary.to_pylist() for column in columns]
     table = np.full([len(values) for values in names], -1, np.int16)
     for number, place in enumerate(places):
-        values = (place.split, place.source, place.stratum)
-        if all(value in known for value, known in zip(values, names, strict=True)):
-            table[tuple(k.index(v) for v, k in zip(values, names, strict=True))] = number
+        pairs = list(zip(place.names, names, strict=True))
+        if all(name in known for name, known in pairs):
+            table[tuple(known.index(name) for name, known in pairs)] = number
     codes = table[tuple(column.indices.to_numpy() for column in columns)]
     if (codes < 0).any():
         row = rows.slice(int(np.argmin(codes)), 1).to_pylist()[0]

@@ -1,18 +1,14 @@
 """Put the parts of a token corpus together: a manifest that lists all shards. No token is read."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from plm_scaling.common.errors import TokenError
 from plm_scaling.common.files import read_json, write_json
-from plm_scaling.common.progress import short_number
 from plm_scaling.tokens.format import vocabulary
+from plm_scaling.tokens.format.manifest import parsing
 from plm_scaling.tokens.format.shards import AGAIN, FORMAT
-from plm_scaling.tokens.write.series import TOTALS
-from plm_scaling.tokens.write.tokenize import PART_FILE
-
-logger = logging.getLogger("plm_scaling")
+from plm_scaling.tokens.write.series import PART_FILE, log_totals, total
 
 _COMMON = ("format", "corpus", "context_length", "vocabulary_sha256")
 
@@ -37,7 +33,7 @@ def merge_tokens(tokens: Path, contamination: Path, thresholds: Path, out: Path)
 
 def write_manifest(parts: list[Path], config: dict[str, Any], out: Path) -> None:
     """Write the manifest `out` of these part files, with `config`, what made them, in it."""
-    facts = {path: _read_part(path) for path in parts}
+    facts = {path: read_part(path) for path in parts}
     first = facts[parts[0]]
     for path, own in facts.items():
         for what in _COMMON:
@@ -58,18 +54,17 @@ def write_manifest(parts: list[Path], config: dict[str, Any], out: Path) -> None
                     f"{path}: source {entry['source']!r} is {own['kind']}, elsewhere it is "
                     f"{source['kind']}; give it one kind"
                 )
-            empty = {**dict.fromkeys(TOTALS, 0), "shards": []}
-            stratum = source["strata"].setdefault(entry["stratum"], empty)
-            _add(stratum, entry)
+            stratum = source["strata"].setdefault(entry["stratum"], {**total([]), "shards": []})
+            stratum |= total([stratum, entry])
             for shard in entry["shards"]:
                 stratum["shards"].append({**shard, "path": (folder / shard["path"]).as_posix()})
     for split, content in splits.items():
-        _sum_up(split, content, first["context_length"])
+        for source in content["sources"].values():
+            source |= total(source["strata"].values())
+        content |= total(content["sources"].values())
+        log_totals(split, content, first["context_length"])
     manifest = {
-        "format": first["format"],
-        "corpus": first["corpus"],
-        "context_length": first["context_length"],
-        "vocabulary_sha256": first["vocabulary_sha256"],
+        **{what: first[what] for what in _COMMON},
         "vocabulary": vocabulary.VOCABULARY,
         "vocabulary_padded_size": vocabulary.PADDED_SIZE,
         "config": config,
@@ -78,14 +73,12 @@ def write_manifest(parts: list[Path], config: dict[str, Any], out: Path) -> None
     write_json(out, manifest)
 
 
-def _read_part(path: Path) -> dict[str, Any]:
-    try:
+def read_part(path: Path) -> dict[str, Any]:
+    """Read part.json; raises `TokenError` for one of another version."""
+    with parsing(path, "part of a token corpus"):
         own: dict[str, Any] = read_json(path)
-        missing = {*_COMMON, "kind", "part", "parts", "entries"} - own.keys()
-        if missing:
-            raise ValueError(f"no {', '.join(sorted(missing))}")
-    except (ValueError, AttributeError) as error:
-        raise TokenError(f"{path} is no part of a token corpus ({error}); {AGAIN}") from error
+        if missing := {*_COMMON, "kind", "part", "parts", "entries"} - own.keys():
+            raise KeyError(*sorted(missing))
     if own["format"] != FORMAT or own["vocabulary_sha256"] != vocabulary.SHA256:
         raise TokenError(f"{path} is of another version ({own['format']!r}); {AGAIN}")
     return own
@@ -93,37 +86,15 @@ def _read_part(path: Path) -> dict[str, Any]:
 
 def _check_parts(kind: str, facts: dict[Path, dict[str, Any]]) -> None:
     """All parts of one kind are there, once."""
-    numbers = sorted(own["part"] for own in facts.values())
     counts = {own["parts"] for own in facts.values()}
     if len(counts) > 1:
         raise TokenError(
             f"{min(facts).parents[1]} holds parts of corpora cut into {sorted(counts)} parts; "
             "remove the old ones"
         )
-    missing = sorted(set(range(counts.pop())) - set(numbers))
+    missing = sorted(set(range(counts.pop())) - {own["part"] for own in facts.values()})
     if missing:
         raise TokenError(
             f"{min(facts).parents[1]}: {kind} part {', '.join(map(str, missing))} is missing; "
             "tokenise it too"
         )
-
-
-def _add(to: dict[str, Any], other: dict[str, Any]) -> None:
-    for what in TOTALS:
-        to[what] = to.get(what, 0) + other[what]
-
-
-def _sum_up(split: str, content: dict[str, Any], context_length: int) -> None:
-    """Add the totals of sources and of the split, and say them."""
-    for source in content["sources"].values():
-        for stratum in source["strata"].values():
-            _add(source, stratum)
-        _add(content, source)
-    logger.info(
-        "[tokens] %s: %s rows, %s tokens of %s sequences, %.2f %% padding",
-        split,
-        f"{content['rows']:,}",
-        short_number(content["tokens"]),
-        f"{content['sequences']:,}",
-        100 * content["padding_tokens"] / (content["rows"] * context_length),
-    )

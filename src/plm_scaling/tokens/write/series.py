@@ -2,8 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,31 @@ import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
-from plm_scaling.common.files import atomic, sha256_of
+from plm_scaling.common.files import atomic, sha256_of, write_json
+from plm_scaling.common.progress import logger, short_number
+from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import Rows
-from plm_scaling.tokens.format.shards import ShardWriter
+from plm_scaling.tokens.format.shards import FORMAT, ShardWriter, shard_schema
 
+PART_FILE = "part.json"
 TOTALS = ("rows", "tokens", "sequences", "padding_tokens")
 _NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
-def output_folder(out: Path) -> Iterator[Path]:
-    """A new folder under a temporary name, renamed to `out` when the block succeeds.
-
-    Raises `TokenError` naming `out` when the disk is full or may not be written to; whatever was at
-    `out` stays.
-    """
+def part_writer(
+    out: Path, corpus: str, kind: str, context_length: int, shard_rows: int
+) -> Iterator["PartWriter"]:
+    """Write the folder `out`, which appears when the block succeeds; whatever was there stays else.
+    Raises `TokenError` for sizes that cannot be packed to, and if `out` cannot be written."""
     made = False
     try:
         with atomic(out) as folder:
+            writer = PartWriter(folder, corpus, kind, context_length, shard_rows)
             folder.mkdir()
             made = True
-            yield folder
+            with closing(writer):
+                yield writer
     except OSError as error:
         if error.errno is None or (made and error.errno not in _NOT_WRITABLE):
             raise
@@ -39,6 +43,68 @@ def output_folder(out: Path) -> Iterator[Path]:
             f"{out} cannot be written: {os.strerror(error.errno)}; make room or choose another "
             "folder, then run again (nothing of this attempt is left)"
         ) from error
+
+
+def total(listed: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    listed = list(listed)
+    return {what: sum(one[what] for one in listed) for what in TOTALS}
+
+
+def log_totals(what: str, totals: Mapping[str, int], context_length: int) -> None:
+    """Say how much `what` holds, and how much of it is padding."""
+    padding = 100 * totals["padding_tokens"] / max(1, totals["rows"] * context_length)
+    logger.info(
+        f"[tokens] {what}: {totals['rows']:,} rows, {short_number(totals['tokens'])} tokens of "
+        f"{totals['sequences']:,} sequences, {padding:.2f} % padding"
+    )
+
+
+class PartWriter:
+    """The shards of a part of a corpus, in `folder`; close it before the folder is removed."""
+
+    def __init__(
+        self, folder: Path, corpus: str, kind: str, context_length: int, shard_rows: int
+    ) -> None:
+        if context_length < 2 or shard_rows < 1:
+            raise TokenError(
+                f"context length {context_length} or shard rows {shard_rows} is too small"
+            )
+        self.context_length = context_length
+        self.folder, self._corpus, self._kind = folder, corpus, kind
+        self._shard_rows = shard_rows
+        self._series: dict[tuple[str, str, str], ShardSeries] = {}
+
+    def write(self, place: tuple[str, str, str], tokens: np.ndarray, rows: Rows) -> None:
+        """Append packed rows of a split, source and stratum; `tokens` begins with theirs."""
+        if place not in self._series:
+            schema = shard_schema(self.context_length, self._corpus, self._kind, *place)
+            self._series[place] = ShardSeries(
+                self.folder, "-".join(place), schema, self._shard_rows
+            )
+        self._series[place].write(tokens[: len(rows.tokens) * self.context_length], rows)
+
+    def finish(self, part: int, parts: int) -> None:
+        """Complete the shards and write part.json."""
+        entries = [
+            dict(zip(("split", "source", "stratum"), place, strict=True)) | series.finish()
+            for place, series in sorted(self._series.items(), key=lambda item: "-".join(item[0]))
+        ]
+        facts = {
+            "format": FORMAT,
+            "corpus": self._corpus,
+            "kind": self._kind,
+            "context_length": self.context_length,
+            "vocabulary_sha256": vocabulary.SHA256,
+            "part": part,
+            "parts": parts,
+            "entries": entries,
+        }
+        write_json(self.folder / PART_FILE, facts)
+        log_totals(f"{self._kind} part {part + 1} of {parts}", total(entries), self.context_length)
+
+    def close(self) -> None:
+        for series in self._series.values():
+            series.close()
 
 
 class ShardSeries:
@@ -76,13 +142,9 @@ class ShardSeries:
         """Complete the last shard; totals and the list of shards."""
         if self._writer is not None:
             self._finish_shard(self._writer)
-        return {
-            **{what: sum(shard[what] for shard in self._shards) for what in TOTALS},
-            "shards": self._shards,
-        }
+        return {**total(self._shards), "shards": self._shards}
 
     def close(self) -> None:
-        """Let go of an unfinished shard."""
         if self._writer is not None:
             self._writer.close()
 

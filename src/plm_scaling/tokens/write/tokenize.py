@@ -5,29 +5,21 @@ mapped pool, and one table lookup per pair of bytes makes tokens of them. Memory
 group of about 65,536 sequences.
 """
 
-import logging
 import mmap
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
-from plm_scaling.common.files import write_json
-from plm_scaling.common.progress import Progress, short_number
+from plm_scaling.common.progress import Progress
 from plm_scaling.pool.read import Pool, PoolPart
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import pack
-from plm_scaling.tokens.format.shards import FORMAT, shard_schema
 from plm_scaling.tokens.write.groups import Entries, Place, read_entries, read_places
-from plm_scaling.tokens.write.series import TOTALS, ShardSeries, output_folder
+from plm_scaling.tokens.write.series import part_writer
 
-logger = logging.getLogger("plm_scaling")
-
-PART_FILE = "part.json"
 CHUNK_TOKENS = 1 << 25  # packed together at most, whatever the lengths
 NEAR_BYTES = 1 << 27  # sequences that lie further apart are copied before they are packed
 _GATHERED = 1024
@@ -45,74 +37,21 @@ def tokenize_part(
     """Pack one part's share of `selected` into rows of `context_length` tokens.
 
     The folder `out` gets {split}-{source}-{stratum}-{number}.arrow, at most `shard_rows` rows each,
-    and part.json. The rows of a split, source and stratum over all parts are the same whatever the
-    number of parts. Raises `TokenError` where pool and selection do not fit, or `out` cannot be
-    written.
+    and part.json. All parts together hold the same rows whatever their number. Raises `TokenError`
+    where pool and selection do not fit, or `out` cannot be written.
     """
-    check_sizes(context_length, shard_rows)
     whole = Pool.open(pool)
     parts = len(whole.parts)
     if not 0 <= part < parts:
         raise TokenError(f"{pool} has parts 0 to {parts - 1}, not {part}")
-    places = read_places(selected, parts)
     table = vocabulary.TABLES[whole.kind]
-    with output_folder(out) as folder, ExitStack() as stack:
-        series: dict[Place, ShardSeries] = {}
+    with part_writer(out, corpus, whole.kind, context_length, shard_rows) as writer:
+        places = read_places(selected, parts)
         for place, data, starts, lengths in _chunks(whole, part, selected, places):
-            if place not in series:
-                facts = (corpus, whole.kind, place.split, place.source, place.stratum)
-                schema = shard_schema(context_length, *facts)
-                series[place] = ShardSeries(folder, place.name, schema, shard_rows)
-                stack.callback(series[place].close)
             pad_at = int(starts[-1] + lengths[-1] + 1)  # the NUL behind the last sequence
             for rows in pack(data, starts, lengths + 1, context_length, pad_at):
-                tokens = table.translate(rows.data)
-                series[place].write(tokens[: len(rows.tokens) * context_length], rows)
-        write_part(folder, corpus, whole.kind, context_length, part, parts, series)
-
-
-def check_sizes(context_length: int, shard_rows: int) -> None:
-    """Refuse sizes that cannot be packed to."""
-    if context_length < 2 or shard_rows < 1:
-        raise TokenError(f"context length {context_length} or shard rows {shard_rows} is too small")
-
-
-def write_part(
-    folder: Path,
-    corpus: str,
-    kind: str,
-    context_length: int,
-    part: int,
-    parts: int,
-    series: dict[Place, ShardSeries],
-) -> None:
-    """Finish the shards and write part.json."""
-    entries: list[dict[str, Any]] = []
-    for place in sorted(series, key=lambda place: place.name):
-        where = {"split": place.split, "source": place.source, "stratum": place.stratum}
-        entries.append({**where, **series[place].finish()})
-    facts = {
-        "format": FORMAT,
-        "corpus": corpus,
-        "kind": kind,
-        "context_length": context_length,
-        "vocabulary_sha256": vocabulary.SHA256,
-        "part": part,
-        "parts": parts,
-        "entries": entries,
-    }
-    write_json(folder / PART_FILE, facts)
-    rows, tokens, sequences, padding = (sum(entry[what] for entry in entries) for what in TOTALS)
-    logger.info(
-        "[tokens] %s part %d of %d: %s rows, %s tokens of %s sequences, %.2f %% padding",
-        kind,
-        part + 1,
-        parts,
-        f"{rows:,}",
-        short_number(tokens),
-        f"{sequences:,}",
-        100 * padding / max(1, rows * context_length),
-    )
+                writer.write(place.names, table.translate(rows.data), rows)
+        writer.finish(part, parts)
 
 
 class _Data:
