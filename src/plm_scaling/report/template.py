@@ -1,14 +1,17 @@
-"""Pages from templates, which may extend those beside this module, and the figures in them."""
+"""Pages from templates, which may extend those in this folder, with their figures and cells."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
-from plm_scaling.report.svg import inline_svg
+from plm_scaling.common.errors import PlmScalingError
+
+_ID = re.compile(r'\bid="([^"]+)"')
+_REFERENCE = re.compile(r'(xlink:href="#|href="#|url\(#)')
 
 
 def render(template: Path, **values: Any) -> str:
@@ -30,9 +33,37 @@ def _formulas(sentence: str) -> Markup:
     return Markup(re.sub(r"\bC\^(-?[\d.]*\d)", r"C<sup>\1</sup>", text))
 
 
-def inline_figures(
-    folder: Path, captions: Mapping[str, str], names: Sequence[str]
-) -> dict[str, str]:
-    """Inline SVG by name of those `names` that `folder` holds."""
-    found = [name for name in names if (folder / f"{name}.svg").is_file()]
-    return {name: inline_svg(folder / f"{name}.svg", captions[name]) for name in found}
+def code(text: str) -> Markup:
+    """A cell in the fixed-width font: a name of a run or a file."""
+    return Markup("<code>{}</code>").format(text)
+
+
+def flagged(text: str, good: bool = False) -> str:
+    """A cell that stands out unless it is `good`."""
+    return text if good else Markup('<span class="flag">{}</span>').format(text)
+
+
+def inline_figures(folder: Path, captions: Mapping[str, str]) -> dict[str, str]:
+    """Inline SVG by name of the figures with a caption that `folder` holds."""
+    files = {name: folder / f"{name}.svg" for name in captions}
+    return {
+        name: inline_svg(path, captions[name]) for name, path in files.items() if path.is_file()
+    }
+
+
+def inline_svg(path: Path, label: str) -> str:
+    """The SVG element of `path`, scaled by the page, with `label` for screen readers.
+
+    Its ids begin with the figure's name, so that they differ from those of other figures. Raises
+    PlmScalingError if the file holds no SVG.
+    """
+    text = path.read_text()
+    start = text.find("<svg")
+    if start < 0:
+        raise PlmScalingError(f"{path}: not an SVG; remove it and draw it again")
+    body = re.sub(r"<metadata>.*?</metadata>", "", text[start:], flags=re.DOTALL)
+    body = _ID.sub(rf'id="{path.stem}-\1"', body)
+    body = _REFERENCE.sub(rf"\g<1>{path.stem}-", body)
+    head, rest = body.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{label}">{rest.rstrip()}'

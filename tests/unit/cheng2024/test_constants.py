@@ -128,5 +128,5 @@ def test_findings_count_what_was_found_not_what_its_sentence_says(tmp_path):
     table = pd.DataFrame(rows).assign(verdict="in other words")
     sentence = published_findings({}, table)[0].sentence
     assert "Of 2 published" in sentence
-    assert "1 come out as printed" in sentence
+    assert "1 are reproduced as printed" in sentence
     assert "1 of 2 lie inside the intervals of our fits, 1 at an end of them" in sentence

@@ -46,9 +46,11 @@ def test_findings_no_minimum_gives_no_exponent():
 
 
 def test_findings_small_compute_is_set_against_the_studys_smallest_budget():
-    (small,) = find([isoflop()], 3e12)
+    reference = {"authors": "Cheng, Chen", "venue": "2024", "smallest_budget_flops": 1e18}
+    (small,) = find([isoflop()], 3e12, reference)
     assert any("6 orders of magnitude below" in note for note in small.notes)
-    (large,) = find([isoflop()], 1e18)
+    assert any("Cheng et al., 2024" in note for note in small.notes)
+    (large,) = find([isoflop()], 1e18, reference)
     assert not any("orders of magnitude" in note for note in large.notes)
 
 

@@ -1,5 +1,6 @@
 import logging
 import re
+from pathlib import Path
 
 import browser
 import pandas as pd
@@ -12,8 +13,9 @@ from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.result import read_law, write_law
 from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary
-from plm_scaling.report.svg import inline_svg
+from plm_scaling.report.template import inline_svg
 
+REFERENCE = Path(__file__).resolve().parents[3] / "resources/published/reference.json"
 RUN_FIGURES = run_figures(["isoflop", "parametric"], 1, 1)
 
 
@@ -41,6 +43,7 @@ def page(folder, figures):
         arguments["out"],
         folder / "report.html",
         config=folder / "demo.yaml",
+        reference=REFERENCE,
         **{
             n: data[n]
             for n in ("sources", "counts", "examples", "contamination", "manifest", "tool")
