@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plm_scaling.cheng2024.logs.curves import read_curve
+from plm_scaling.cheng2024.logs.curves import read_log
 from plm_scaling.cheng2024.logs.gather import gather
 from plm_scaling.cheng2024.logs.table import run_row, seeds
 from plm_scaling.common.errors import RunsError
@@ -24,7 +24,7 @@ def curve_of(path, evaluations, seed=0, length=None):
     value = np.exp(loss) if " ppl " in path else loss
     x = np.rint(evaluations * INTERVAL)
     rows = [f"{i},{a:.0f},{b:.17g}" for i, (a, b) in enumerate(zip(x, value, strict=True))]
-    return read_curve(path, "\n".join(["Wall time,Step,Value", *rows, ""]).encode())
+    return read_log(path, "\n".join(["Wall time,Step,Value", *rows, ""]).encode())
 
 
 def ur50(name, tag=VALID, folder="ur50_mlm_150M"):
@@ -104,7 +104,7 @@ def test_run_with_its_planned_tokens_or_a_closing_evaluation_is_finished(evaluat
 def test_run_whose_end_nothing_tells_is_left_out():
     path = mask()
     rows = "\n".join(f"{i},{300 * i},{2.9 - 0.01 * i}" for i in range(1, 20))
-    curve = read_curve(path, f"Wall time,Step,Value\n{rows}\n".encode())
+    curve = read_log(path, f"Wall time,Step,Value\n{rows}\n".encode())
     (run,), _ = gather([curve])
     row = run_row(run, 1)
     assert row["status"] == "unfinished"

@@ -152,7 +152,7 @@ def test_a_group_that_was_not_taken_says_so(told):
 
 def test_a_group_is_restarted_by_its_id_and_no_job_whose_number_begins_it(told):
     (said,) = told(SENT, TAKEN, OTHER, FAILED, RESTART, slurm=TIME_LIMIT)
-    assert said == "other (out/2): FAILED: no word in its log"
+    assert said == "other (out/2): FAILED: no message in its log"
 
 
 def test_a_refused_group_that_is_sent_again_has_not_failed(told):

@@ -150,7 +150,7 @@ def test_without_a_run_or_logs_nothing_is_made_up(tmp_path, folder):
     assert failed_jobs(tmp_path / "elsewhere") == []
     (folder / "logs/cell.log").unlink()
     (failure,) = failed_jobs(folder)
-    assert failure.reason == "FAILED: no word in its log"
+    assert failure.reason == "FAILED: no message in its log"
     assert failure.log == ""
 
 
@@ -171,7 +171,7 @@ def reason(folder):
         ("train_cell.py: error: argument --cell: not JSON\n", "error: argument --cell: not JSON"),
         (TRACE + OUT_OF_MEMORY, "out of memory"),
         ("bash: warning: setlocale: LC_ALL: cannot change locale\n" + KILLED, "cancelled"),
-        (SNAKEMAKE, "FAILED: no word in its log"),
+        (SNAKEMAKE, "FAILED: no message in its log"),
     ],
 )
 def test_what_happened_before_a_program_opened_its_log_is_in_slurm_s(folder, slurm, expected):

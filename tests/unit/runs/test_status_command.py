@@ -12,7 +12,7 @@ Error in rule fetch_source:
     jobid: 3
     output: data/raw/a.fasta.gz
 """
-WHY = "failed: fetch_source (data/raw/a.fasta.gz): no word in its log\n"
+WHY = "failed: fetch_source (data/raw/a.fasta.gz): no message in its log\n"
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def loss_of(named: Named, value: Floats) -> Floats:
         said = "perplexities" if named.perplexity else "losses"
         raise RunsError(
             f"{named.path}: its name says {said}, but their median is {np.median(value):.3g}; "
-            "correct the pattern in runs/published/names.py"
+            "correct the pattern in cheng2024/logs/names.py"
         )
     return np.log(value) if named.perplexity else value
 

@@ -87,7 +87,7 @@ def read_name(path: str) -> Named:
             return _named(path, group, match.groupdict())
     raise RunsError(
         f"{path}: fits no known pattern of a released log; remove it, or teach "
-        "runs/published/names.py what it is"
+        "cheng2024/logs/names.py what it is"
     )
 
 
@@ -138,7 +138,7 @@ def _parts(path: str, rest: str) -> dict[str, str]:
                 break
         else:
             raise RunsError(
-                f"{path}: part '{part}' of its name is not known; teach runs/published/names.py "
+                f"{path}: part '{part}' of its name is not known; teach cheng2024/logs/names.py "
                 "what it means"
             )
     return parts

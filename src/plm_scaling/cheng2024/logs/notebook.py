@@ -41,7 +41,7 @@ NOTEBOOK_SCHEMA = pa.schema(
 )
 
 
-def notebook_points(contents: Iterable[tuple[str, bytes]]) -> pa.Table:
+def notebook_table(contents: Iterable[tuple[str, bytes]]) -> pa.Table:
     """Every row of the files under `approach3_flops`, unchanged, in the order of visit.
 
     Folders come by rising size, files by name: the notebook takes whatever order the file system

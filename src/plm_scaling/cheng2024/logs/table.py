@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from plm_scaling.cheng2024.logs.curves import Curve
-from plm_scaling.cheng2024.logs.gather import Run
+from plm_scaling.cheng2024.logs.curves import LoggedCurve
+from plm_scaling.cheng2024.logs.gather import LoggedRun
 
 UNIQUE_TOKENS = {"unimeta200b": 200e9, "ur50": 15.4e9}
 EPOCH_TOKENS = UNIQUE_TOKENS["unimeta200b"]  # what `allXep` in a name counts, for both corpora
@@ -18,7 +18,7 @@ EPOCH_LABEL = (0.006, 0.1)  # absolute (labels have two decimals) and relative
 MASK_RATIO = 0.15
 
 
-def run_row(run: Run, seed: int) -> dict[str, Any]:
+def run_row(run: LoggedRun, seed: int) -> dict[str, Any]:
     """The columns of `runs.csv` for one run; None where a value is unknown."""
     curve = run.curve
     finished, excluded = _finished(run)
@@ -51,7 +51,7 @@ def run_row(run: Run, seed: int) -> dict[str, Any]:
     }
 
 
-def run_id(run: Run) -> str:
+def run_id(run: LoggedRun) -> str:
     """Readable and unique: objective, size, what is special, FLOPs, start of the file's SHA-256."""
     curve = run.curve
     special = [
@@ -65,7 +65,7 @@ def run_id(run: Run) -> str:
     return "-".join([*parts, curve.sha256[:6]])
 
 
-def experiment(run: Run) -> str:
+def experiment(run: LoggedRun) -> str:
     """What the run was made for: the first of its folders that says so."""
     groups = {curve.named.group for curve in run.files}
     if "mask_ratio" in groups:
@@ -80,7 +80,7 @@ def experiment(run: Run) -> str:
     return "repeated" if "repeated" in groups else "transfer_scratch"
 
 
-def seeds(runs: Sequence[Run]) -> list[int]:
+def seeds(runs: Sequence[LoggedRun]) -> list[int]:
     """1, and 2 and more for runs of the same facts as one before."""
     seen: dict[tuple[object, ...], int] = defaultdict(int)
     result = []
@@ -95,11 +95,11 @@ def seeds(runs: Sequence[Run]) -> list[int]:
     return result
 
 
-def _is_masked(curve: Curve) -> bool:
+def _is_masked(curve: LoggedCurve) -> bool:
     return curve.named.objective == "mlm"
 
 
-def _finished(run: Run) -> tuple[bool, str]:
+def _finished(run: LoggedRun) -> tuple[bool, str]:
     """Whether the run reached its planned end, and if not the reason to leave it out.
 
     It did if it has the planned tokens, or if its last evaluation is not a whole interval after
@@ -113,7 +113,7 @@ def _finished(run: Run) -> tuple[bool, str]:
     return False, f"unfinished: stopped at {share:.0%} of the planned tokens"
 
 
-def _share_of_plan(run: Run) -> float | None:
+def _share_of_plan(run: LoggedRun) -> float | None:
     tokens = int(run.curve.tokens[-1])
     flops = _first(curve.named.flops for curve in run.files)
     if flops is not None:
@@ -122,7 +122,7 @@ def _share_of_plan(run: Run) -> float | None:
     return None if epochs is None else tokens / (epochs * EPOCH_TOKENS)
 
 
-def _epochs(run: Run) -> float | None:
+def _epochs(run: LoggedRun) -> float | None:
     return _first(curve.named.epochs for curve in run.files)
 
 
@@ -130,7 +130,7 @@ def _first(values: Any) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _notes(run: Run) -> list[str]:
+def _notes(run: LoggedRun) -> list[str]:
     """What was corrected, and what a reader of the row should know."""
     curve, notes = run.curve, list(run.curve.notes)
     if not curve.size.exact:
@@ -145,7 +145,7 @@ def _notes(run: Run) -> list[str]:
     return notes
 
 
-def _off_budget(run: Run) -> list[str]:
+def _off_budget(run: LoggedRun) -> list[str]:
     """Where a run that was not cut short missed the FLOPs or the epochs of its name."""
     if not run.curve.axis.off_grid:
         return []
