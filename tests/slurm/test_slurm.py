@@ -50,7 +50,7 @@ def with_start(root, folder, program):
     return copy
 
 
-def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluster, root, tmp_path):
+def test_study_through_slurm_has_the_tables_of_a_local_run(undisturbed, cluster, root, tmp_path):
     """Though a submission was refused, the controller restarted and a cell met its time limit."""
     workflow = SlurmWorkflow(undisturbed.root, tmp_path / "study", undisturbed.config)
     workflow.folder.mkdir()
@@ -171,7 +171,7 @@ def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
     assert_same_run(workflow, undisturbed, cell)
 
 
-def test_full_shared_folder_is_said_and_the_next_run_goes_on(disturbed, undisturbed, cluster):
+def test_full_shared_folder_is_reported_and_the_next_run_resumes(disturbed, undisturbed, cluster):
     workflow, cell = disturbed
     folder = workflow.results / "runs" / cell
     folder.mkdir()
@@ -190,7 +190,7 @@ def test_full_shared_folder_is_said_and_the_next_run_goes_on(disturbed, undistur
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_cell_on_two_nodes_is_started_by_srun_saves_and_goes_on(
+def test_cell_on_two_nodes_is_started_by_srun_saves_and_resumes(
     disturbed, undisturbed, cluster, root, tmp_path, monkeypatch
 ):
     workflow, _ = disturbed

@@ -69,7 +69,7 @@ def environment(wheel, tmp_path_factory) -> Path:
     return python.parent
 
 
-def test_wheel_holds_every_file_of_the_package(tree, wheel):
+def test_wheel_contains_every_file_of_the_package(tree, wheel):
     source = ROOT / "src"
     expected = {
         str(Path(folder, name).relative_to(source))

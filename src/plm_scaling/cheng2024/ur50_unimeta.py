@@ -1,4 +1,4 @@
-"""Held-out loss of runs on repeated tokens beside runs of the same size on fresh ones."""
+"""Validation loss of runs on repeated tokens and of runs of the same size on fresh ones."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -66,7 +66,7 @@ def make_report(
     """Write the page of `study` to `out` and log where it is.
 
     `figures` holds {name}.svg; those of the data are shown when `counts` are given. Without data
-    files the page says that they were not available. `reference` (JSON) is a published study to
+    files the page notes that they were not available. `reference` (JSON) is a published study to
     set the compute of the runs against, and to cite. Raises PlmScalingError without law files.
     """
     fitted = [read_law(path) for path in laws]

@@ -35,7 +35,7 @@ def collect_runs(
 
     `loss` is the mean of the last `final_evaluations` validation losses (nats/token), `loss_last`
     the last one, `n_evals` how many there are. A diverged or unfinished cell keeps its row, has
-    no loss, and `excluded` says why. `source_file` is relative to the folder of `out_runs`.
+    no loss, and the reason is in `excluded`. `source_file` is relative to the folder of `out_runs`.
     Raises RunsError if no cell is finished or a record contradicts itself.
     """
     if final_evaluations < 1:

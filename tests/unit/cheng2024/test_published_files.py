@@ -65,7 +65,7 @@ def test_corpus_in_the_name_outweighs_the_folder():
 
 
 @pytest.mark.parametrize("size", ["6M", "13M", "85M", "170M-wide", "280M", "609M", "736M", "880M"])
-def test_axis_of_every_size_gives_back_tokens_and_n(size):
+def test_axis_of_every_size_gives_tokens_and_n(size):
     n_params = SIZES[size].n_params
     name = {"13M": "10M", "170M-wide": "127M"}.get(size, size)
     evaluations = np.append(np.arange(1, 20), 19.5)
@@ -84,7 +84,7 @@ def test_axis_with_a_smaller_batch_is_recognised_without_the_name():
     assert (curve.size.name, curve.axis.batch_rows) == ("85M", 256)
 
 
-def test_axis_with_the_n_of_another_model_is_corrected_when_the_named_budget_says_so():
+def test_axis_with_the_n_of_another_model_is_corrected_when_the_named_budget_requires_it():
     """As in mlm 1.7B 1e21: logged with the N of 1.5B."""
     end = 1e21 / (6 * SIZES["1.7B"].n_params) / (INTERVAL * 1024)
     x = gflops(SIZES["1.5B"].n_params, np.arange(1, int(end) + 1), rows=1024)
@@ -132,7 +132,7 @@ def test_axis_between_the_steps_is_refused():
         read_log(sweep_path("85M_1024l_1e19flops", "85M_flops"), log(x))
 
 
-def test_perplexity_becomes_a_loss_and_a_name_that_lies_about_it_is_refused():
+def test_perplexity_becomes_a_loss_and_a_wrong_name_is_refused():
     folder = "data/training_logs/ur50_all1ep_valid_loss/ur50_clm_3b/run-gpt_3b_ur50"
     ppl = f"{folder}-tag-lm-loss-validation_valid_lm loss validation ppl vs tokens.csv"
     x, value = np.arange(1, 11) * INTERVAL * 1024, np.linspace(18, 9, 10)
@@ -163,7 +163,7 @@ def test_samples_axis_of_a_training_log_counts_rows_of_1024_tokens():
         (log([1, 2, 3, 4, 5], [2.0, 2.0, np.nan, 2.0, 2.0]), "finite Value"),
     ],
 )
-def test_log_that_is_damaged_is_refused_naming_it(content, fragment):
+def test_damaged_log_is_refused_naming_it(content, fragment):
     path = sweep_path("85M_1024l_1e19flops", "85M_flops")
     with pytest.raises(RunsError, match=fragment) as caught:
         read_log(path, content)

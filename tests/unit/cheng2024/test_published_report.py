@@ -87,7 +87,7 @@ def test_ur50_unimeta_ends_at_the_known_losses(figures):
     assert sizes.to_dict() == {"clm": 3, "mlm": 2}
 
 
-def test_repeated_gap_and_its_form_agree_where_the_form_follows(figures):
+def test_repeated_gap_and_fitted_form_agree_where_the_fit_is_identified(figures):
     table = pd.read_csv(figures / "repeated.csv")
     run = table[(table["objective"] == "clm") & (table["n_params"] > 2e9)]
     gap, form = run[run["kind"] == "gap"], run[run["kind"] == "form"]
@@ -155,7 +155,7 @@ def test_published_report_holds_every_part_and_is_self_contained(page):
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(ids)
 
 
-def test_published_report_says_what_the_numbers_say(page):
+def test_published_report_sentences_follow_the_numbers(page):
     text = re.sub(r"<[^>]+>", "", page.read_text())
     # paper.md §3.3: the CLM row is three times worse on the notebook's points, the MLM row the best
     assert "the notebook's points (115 points) the row of Table A9 has an objective 3.1" in (
@@ -177,7 +177,7 @@ def test_published_report_without_a_law_it_needs_names_the_constant(published, l
         )  # fmt: skip
 
 
-def test_figures_asked_for_what_the_files_do_not_hold_is_an_error(published, tmp_path):
+def test_figure_without_its_data_is_an_error(published, tmp_path):
     with pytest.raises(PlmScalingError, match="figure transfer: the files given"):
         draw_published_figures(
             published.runs_file, published.curves_file, [], ["transfer"], tmp_path

@@ -20,7 +20,7 @@ from plm_scaling.common.slurm_job import memory_mib, mib_of, seconds_left, secon
         ("", math.inf),
     ],
 )
-def test_time_that_slurm_says_is_left(said, seconds):
+def test_time_left_is_that_of_slurm(said, seconds):
     assert seconds_of(said) == seconds
 
 
@@ -28,7 +28,7 @@ def test_time_that_slurm_says_is_left(said, seconds):
     ("said", "mib"),
     [("2000M", 2000), ("1.5G", 1536), ("2T", 2 << 20), ("0", math.inf), ("", math.inf)],
 )
-def test_memory_that_slurm_says_a_job_has(said, mib):
+def test_memory_of_a_job_is_that_of_slurm(said, mib):
     assert mib_of(said) == mib
 
 

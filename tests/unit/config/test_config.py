@@ -163,7 +163,7 @@ def test_config_docs_have_every_key(root):
         assert key in page
 
 
-def test_config_import_brings_no_heavy_library():
+def test_config_imports_no_heavy_library():
     code = (
         "import sys, plm_scaling.config.load, plm_scaling.sweep.cells;"
         "heavy = {'torch', 'megatron', 'pandas', 'numpy', 'pyarrow'};"

@@ -96,7 +96,7 @@ def test_clean_split_is_reported(pool: Pool, splitted: Path, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["clean.json"]
 
 
-def test_planted_homologue_stops_and_is_named(pool: Pool, splitted: Path) -> None:
+def test_planted_homologue_is_an_error_naming_it(pool: Pool, splitted: Path) -> None:
     name, key = leak(pool, splitted)
     tampered = splitted.with_name("tampered")
     shutil.copytree(splitted, tampered, symlinks=True)

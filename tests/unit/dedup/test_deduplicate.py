@@ -109,7 +109,7 @@ def test_little_memory_splits_the_work_and_changes_nothing(
     assert stages.files_below(splitted) == expected
 
 
-def test_failing_command_says_where_and_keeps_no_output(pool: Pool, tmp_path: Path) -> None:
+def test_failing_command_is_named_and_leaves_no_output(pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(DedupError, match=r"(?s)linclust failed.*B are free on the disk of.*again"):
         stages.dedup(pool, tmp_path / "out", min_seq_id=7.0)
     assert [path.name for path in tmp_path.iterdir()] == [".out.work"]

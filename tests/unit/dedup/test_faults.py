@@ -125,7 +125,7 @@ def test_killed_stages_resume_to_the_same_result(
     assert not list(folder.glob(".*"))
 
 
-def test_nothing_of_a_killed_stage_runs_on(root: Path, pool: Pool) -> None:
+def test_no_process_of_a_killed_stage_keeps_running(root: Path, pool: Pool) -> None:
     """SIGKILL while MMseqs2 works: its processes end, too, and at once."""
     folder = pool.folder.parents[1] / "orphans"
     shutil.copytree(pool.folder, folder / "pool")  # its own path in every command line
@@ -147,7 +147,7 @@ def test_nothing_of_a_killed_stage_runs_on(root: Path, pool: Pool) -> None:
     assert not processes_in(folder)
 
 
-def test_file_that_cannot_grow_is_named_and_the_work_goes_on(
+def test_file_that_cannot_grow_is_named_and_the_stage_resumes(
     root: Path, pool: Pool, undisturbed: Path
 ) -> None:
     """With a limit on the size of files, writes fail inside MMseqs2."""
@@ -192,7 +192,7 @@ NAMESPACE = ["unshare", "--map-root-user", "--user", "--mount"]
     shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"]).returncode != 0,
     reason="this system lets nobody mount a small disk",
 )
-def test_full_disk_is_named_and_the_work_goes_on(
+def test_full_disk_is_named_and_the_stage_resumes(
     root: Path, pool: Pool, undisturbed: Path, size: str
 ) -> None:
     folder = pool.folder.parents[1] / f"disk{size}"

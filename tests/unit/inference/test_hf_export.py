@@ -106,7 +106,7 @@ def test_causal_loss_is_the_score_of_the_protein(folder, loaded, recipe):
 
 
 @kinds
-def test_padding_changes_no_logits(loaded, objective, recipe):
+def test_padding_does_not_change_logits(loaded, objective, recipe):
     name = f"{objective}-{recipe}"
     for number in range(len(PROTEINS)):
         alone = loaded[f"{name}/alone/{number}"]
@@ -177,7 +177,7 @@ def test_export_replaces_no_folder(folder, tmp_path):
     assert (tmp_path / "mine").exists()
 
 
-def test_weight_that_is_not_known_is_refused():
+def test_unknown_weight_is_refused():
     state = {"decoder.layers.0.mlp.router.weight": torch.ones(2)}
     with pytest.raises(
         InferenceError, match=r"no place for weight decoder\.layers\.0\.mlp\.router"

@@ -118,7 +118,7 @@ def test_report_ids_are_unique_and_references_resolve(page):
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(ids)
 
 
-def test_report_without_data_says_so_and_shows_no_data_figure(figures, tmp_path):
+def test_report_without_data_notes_it_and_shows_no_data_figure(figures, tmp_path):
     arguments, _ = figures
     out = tmp_path / "report.html"
     make_report("demo", arguments["runs"], arguments["laws"], arguments["out"], out)
@@ -128,7 +128,7 @@ def test_report_without_data_says_so_and_shows_no_data_figure(figures, tmp_path)
     assert 'id="figure-funnel"' not in text
 
 
-def test_report_ends_by_logging_its_place(figures, tmp_path, caplog):
+def test_report_logs_its_path(figures, tmp_path, caplog):
     arguments, _ = figures
     out = tmp_path / "report.html"
     with caplog.at_level(logging.INFO, logger="plm_scaling"):
@@ -146,7 +146,7 @@ def test_summary_gives_the_exponents_and_where_the_report_is(figures):
     assert "report.html" in lines[-1]
 
 
-def test_summary_without_laws_says_what_to_do(tmp_path):
+def test_summary_without_laws_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(LawError, match="snakemake laws"):
         summary(tmp_path)
 

@@ -123,20 +123,20 @@ def told(tmp_path):
     return told
 
 
-def test_the_job_of_a_group_that_failed_is_told_from_those_it_took_along(told):
+def test_the_failed_job_of_a_group_is_distinguished_from_those_that_ended_with_it(told):
     with (told.folder / "logs/part.1.log").open("a") as file:
         file.write("2026-11-22 19:04:14,628 ERROR error: x.parquet is damaged; make it again\n")
     said = "part (out/1): error: x.parquet is damaged; make it again; logs/part.1.log"
     assert told(SENT, TAKEN, FAILED, slurm=ONE_FAILS) == [said]
 
 
-def test_a_job_of_a_group_that_died_before_its_log_is_told_from_the_group_s(told):
+def test_a_job_of_a_group_without_a_log_has_its_reason_from_the_log_of_the_group(told):
     trace = 'Traceback (most recent call last):\n  File "x", line 1\nImportError: libcudart.so.12\n'
     said = "part (out/1): ImportError: libcudart.so.12; .snakemake/slurm_logs/group_pool_part/1.log"
     assert told(SENT, TAKEN, FAILED, slurm=trace + ONE_FAILS) == [said]
 
 
-def test_a_group_that_slurm_ended_is_one_line(told):
+def test_a_group_ended_by_slurm_is_one_line(told):
     said = (
         "part (out/1 and 1 more of its group): time limit; "
         ".snakemake/slurm_logs/group_pool_part/1.log"
@@ -144,18 +144,18 @@ def test_a_group_that_slurm_ended_is_one_line(told):
     assert told(SENT, TAKEN, FAILED, slurm=TIME_LIMIT) == [said]
 
 
-def test_a_group_that_was_not_taken_says_so(told):
+def test_a_group_that_was_not_submitted_is_reported(told):
     (said,) = told(SENT, REFUSED)
     assert said.startswith("part (out/1 and 1 more of its group): not submitted, and Snakemake")
     assert said.endswith("look at account, partition and resources of the rule")
 
 
-def test_a_group_is_restarted_by_its_id_and_no_job_whose_number_begins_it(told):
+def test_a_group_restarted_by_its_id_does_not_clear_a_job_whose_number_starts_the_id(told):
     (said,) = told(SENT, TAKEN, OTHER, FAILED, RESTART, slurm=TIME_LIMIT)
     assert said == "other (out/2): FAILED: no message in its log"
 
 
-def test_a_refused_group_that_is_sent_again_has_not_failed(told):
+def test_a_refused_group_that_is_resubmitted_has_not_failed(told):
     assert told(SENT, REFUSED, RESTART, SENT) == []
     assert len(told(SENT, REFUSED, RESTART, SENT, REFUSED)) == 1
 

@@ -44,7 +44,7 @@ def put(folder: Path, content: bytes, **fields: str) -> tuple[Path, Path]:
     ],
     ids=["length", "checksum", "empty", "no gzip", "web page", "truncated"],
 )
-def test_wrong_file_put_there_by_hand_is_refused_and_stays(
+def test_wrong_manually_placed_file_is_refused_and_kept(
     tmp_path: Path, content: bytes, fields: dict[str, str], words: list[str]
 ) -> None:
     table, raw = put(tmp_path, content, **fields)
@@ -111,7 +111,7 @@ def test_damaged_record_is_made_again(tmp_path: Path, text: str) -> None:
         ({}, True, None, "not verified: no length or checksum known"),
     ],
 )
-def test_download_says_what_it_was_verified_by(
+def test_download_records_how_it_was_verified(
     tmp_path: Path,
     server: Server,
     caplog: pytest.LogCaptureFixture,

@@ -81,7 +81,7 @@ def test_token_stays_with_its_host_when_redirected(
         assert [said for page in pages for said in sent(page)] == [expected]
 
 
-def test_token_of_the_host_that_is_redirected_to_is_its_own(
+def test_token_after_a_redirect_is_that_of_the_new_host(
     tmp_path: Path, secure: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LOCALHOST, "another")

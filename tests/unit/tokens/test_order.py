@@ -49,7 +49,7 @@ def test_interleave_the_mix_of_the_study_is_exact() -> None:
 
 @given(shares=st.lists(st.integers(1, 1000), min_size=1, max_size=8), n=st.integers(1, 500))
 @example(shares=[4, 21, 44, 47], n=11)
-def test_interleave_every_prefix_is_within_what_is_promised(shares: list[int], n: int) -> None:
+def test_interleave_every_prefix_is_within_the_documented_bound(shares: list[int], n: int) -> None:
     promised = {1: 0, 2: 1 / 2, 3: 1, 4: 5 / 4}.get(len(shares), 2)
     assert excess(list(map(float, shares)), n) <= promised + 1e-9
 
@@ -161,7 +161,7 @@ def test_order_unique_tokens_grow_until_all_are_seen(corpus: TokenCorpus) -> Non
         ({"a": 1.0}, 0, "0 unique tokens"),
     ],
 )
-def test_order_impossible_wishes_are_refused(
+def test_order_impossible_requests_are_refused(
     corpus: TokenCorpus, mixture: dict, budget: float | dict | None, message: str
 ) -> None:
     with pytest.raises(TokenError, match=message):
@@ -186,7 +186,7 @@ def test_order_strata_are_views_of_one_corpus(tmp_path: Path) -> None:
 
 
 @given(n=st.integers(1, 3000), key=st.integers(0, 2**32))
-def test_permutation_every_index_has_its_own_image(n: int, key: int) -> None:
+def test_permutation_is_a_bijection(n: int, key: int) -> None:
     image = permute(np.arange(n), n, key)
     assert np.array_equal(np.sort(image), np.arange(n))
 

@@ -16,7 +16,7 @@ def row(step):
     return (step, step, 1.0, "valid", 2.5, 0.1, 9.0)
 
 
-def test_curve_is_cut_at_the_checkpoint_and_loses_a_torn_line(tmp_path):
+def test_curve_is_cut_at_the_checkpoint_without_incomplete_lines(tmp_path):
     path = tmp_path / "curve.csv"
     curve = CurveFile(path)
     curve.begin(0)
@@ -62,7 +62,7 @@ def edited(lines):
     ],
     ids=["edited", "shortened", "emptied", "garbage"],
 )
-def test_resume_refuses_a_curve_that_training_did_not_leave(
+def test_resume_refuses_a_curve_that_training_did_not_write(
     manifest, tmp_path, stopped, change, said
 ):
     cell, path = stopped
@@ -75,7 +75,7 @@ def test_resume_refuses_a_curve_that_training_did_not_leave(
     assert not result_of(cell, tmp_path).exists()
 
 
-def test_checkpoint_of_an_earlier_version_goes_on_and_says_what_is_not_checked(
+def test_checkpoint_of_an_earlier_version_resumes_and_warns_of_what_is_not_checked(
     manifest, tmp_path, stopped, caplog
 ):
     cell, path = stopped

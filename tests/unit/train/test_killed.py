@@ -26,7 +26,7 @@ def manifest(tmp_path_factory):
 @pytest.mark.parametrize(
     ("kills", "resumes"), [(3, 1), pytest.param(20, 3, marks=pytest.mark.long)]
 )
-def test_a_run_killed_at_random_moments_has_the_curve_of_an_unbroken_one(
+def test_a_run_killed_at_random_moments_has_the_curve_of_an_uninterrupted_one(
     root, manifest, tmp_path, kills, resumes
 ):
     """After at least so many kills, and so many resumes in the middle of a run."""

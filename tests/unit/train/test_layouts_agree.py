@@ -135,7 +135,7 @@ def runs_in(cell, layout, manifest, folder, stop=None):
         ("clm", CUDA_DATA, [CUDA_DATA, CUDA_TENSOR]),
     ],
 )
-def test_a_run_goes_on_in_another_layout(root, manifest, tmp_path, objective, first, others):
+def test_a_run_resumes_in_another_layout(root, manifest, tmp_path, objective, first, others):
     cell = cell_for(root, objective, "study")
     runs_in(cell, ONE, manifest, tmp_path / "whole")
     unbroken = curve_of(cell, tmp_path / "whole")

@@ -43,7 +43,7 @@ class LoggedCurve:
 
     @property
     def folder_agrees(self) -> bool:
-        """Whether the folder's size, if it says one, is the model's."""
+        """Whether the folder's size, if it has one, is the model's."""
         in_folder = size_of_folder(self.named.folder) if self.named.group == "sweep" else None
         return in_folder is None or in_folder.name == self.size.name
 
@@ -75,7 +75,7 @@ def read_log(path: str, content: bytes) -> LoggedCurve:
 
 
 def _reconcile(named: Named, size: Size, axis: Axis) -> tuple[Size, list[str]]:
-    """The model of a curve whose name says `size` and whose axis was computed with another N.
+    """The model of a curve with `size` in its name and an axis computed with another N.
 
     A budget in the name decides, as 6·N·tokens must meet it and the tokens are known. Without one,
     an N that some model has is the model's (the axis is computed from the model that runs); an N

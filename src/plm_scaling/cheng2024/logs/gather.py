@@ -1,5 +1,6 @@
 """Which files are one run: copies, the same losses on another axis, and its training log."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -35,12 +36,10 @@ class LoggedRun:
 
     @property
     def data_order(self) -> str:
-        """How repeated data were shuffled, where a folder says so."""
+        """How repeated data were shuffled, if a folder's name has it."""
         folders = " ".join(curve.named.folder for curve in self.files)
-        for order in ("full_shuffle", "epoch_shuffle"):
-            if order in folders:
-                return order.replace("_", "-")
-        return ""
+        found = re.search("full_shuffle|epoch_shuffle", folders)
+        return found[0].replace("_", "-") if found else ""
 
 
 def gather(curves: Sequence[LoggedCurve]) -> tuple[list[LoggedRun], dict[str, str]]:

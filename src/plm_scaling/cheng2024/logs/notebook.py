@@ -1,7 +1,7 @@
-"""The raw points that the study's own fitting notebook reads, for its procedure to the letter.
+"""The raw points that the study's own fitting notebook reads, for its exact procedure.
 
 Facts from plot_examples/scaling_law_fit_example.ipynb of the released repository (commit 12acfa0):
-the size of a model comes from its folder's name by a table of its own, tokens from the row number.
+the notebook has a table of N by folder, and takes tokens from the row number.
 """
 
 from collections.abc import Iterable

@@ -6,27 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from plm_scaling.cheng2024.logs.curves import LoggedCurve
 from plm_scaling.cheng2024.logs.gather import LoggedRun
 
 UNIQUE_TOKENS = {"unimeta200b": 200e9, "ur50": 15.4e9}
 EPOCH_TOKENS = UNIQUE_TOKENS["unimeta200b"]  # what `allXep` in a name counts, for both corpora
 FINAL_EVALUATIONS = 5
 FINISHED = 0.97  # of the plan; budgets in names are rounded, and a last evaluation may be missing
-NOMINAL_FLOPS = 0.03  # further from the named budget than this is said
+NOMINAL_FLOPS = 0.03  # relative; a larger difference from the named budget is noted
 EPOCH_LABEL = (0.006, 0.1)  # absolute (labels have two decimals) and relative
 MASK_RATIO = 0.15
 
 
 def run_row(run: LoggedRun, seed: int) -> dict[str, Any]:
     """The columns of `runs.csv` for one run; None where a value is unknown."""
-    curve = run.curve
+    curve, objective = run.curve, run.curve.named.objective
     finished, excluded = _finished(run)
     source, source_flops = run.source
     last = curve.loss[-FINAL_EVALUATIONS:]
     return {
         "run_id": run_id(run),
-        "objective": curve.named.objective,
+        "objective": objective,
         "corpus": run.corpus,
         "recipe": "study",
         "size": curve.size.name,
@@ -38,8 +37,8 @@ def run_row(run: LoggedRun, seed: int) -> dict[str, Any]:
         "loss": float(np.mean(last)) if finished else None,
         "loss_last": float(last[-1]),
         "n_evals": len(curve.loss),
-        "mask_ratio": (curve.named.mask_ratio or MASK_RATIO) if _is_masked(curve) else None,
-        "masking": None,  # the study says the ratio and not how (docs/files.md)
+        "mask_ratio": curve.named.mask_ratio or MASK_RATIO if objective == "mlm" else None,
+        "masking": None,  # the study states only the ratio (docs/files.md)
         "init_from": f"{source}:{source_flops:g}" if source else "",
         "source_flops": source_flops,
         "seed": seed,
@@ -66,7 +65,7 @@ def run_id(run: LoggedRun) -> str:
 
 
 def experiment(run: LoggedRun) -> str:
-    """What the run was made for: the first of its folders that says so."""
+    """The purpose of the run: that of the first of its folders that has one."""
     groups = {curve.named.group for curve in run.files}
     if "mask_ratio" in groups:
         return "mask_ratio"
@@ -93,10 +92,6 @@ def seeds(runs: Sequence[LoggedRun]) -> list[int]:
         seen[facts] += 1
         result.append(seen[facts])
     return result
-
-
-def _is_masked(curve: LoggedCurve) -> bool:
-    return curve.named.objective == "mlm"
 
 
 def _finished(run: LoggedRun) -> tuple[bool, str]:
