@@ -198,7 +198,7 @@ def test_cell_on_two_nodes_is_started_by_srun_saves_and_resumes(
     workflow.forget(cell)
     program = SHIM.format(tests=str(root / "tests/support"))
     workflow.root = with_start(root, tmp_path / "repository", program)
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the nodes' names are known to Slurm alone
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the nodes' names are known only to Slurm
     machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
     workflow.config["machine"] |= machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
     workflow.cell_resources = ("mem_mb=3000", "runtime=5")

@@ -24,7 +24,7 @@ def missing() -> str:
 
 @contextmanager
 def chromium(profile: Path, width: int, height: int = 900) -> Iterator[webdriver.Chrome]:
-    """A browser whose page is `width` CSS pixels wide, with an empty `profile` of its own."""
+    """A browser whose page is `width` CSS pixels wide, with a new, empty `profile`."""
     options = Options()
     options.binary_location = str(shutil.which("chromium"))
     for flag in (*FLAGS, f"--user-data-dir={profile}"):

@@ -39,7 +39,7 @@ def report(folder: Path, check: Check) -> None:
 
 
 def main(functions: dict[str, Any]) -> None:
-    """The program: each check in a fork with a folder of its own, and what became of it."""
+    """The program: each check in a fork with a separate folder, and its outcome."""
     folder = Path(sys.argv[1])
     for check in map(functions.get, sys.argv[2:]):
         own = folder / check.__name__

@@ -82,7 +82,7 @@ class SlurmWorkflow(Workflow):
         return done.stdout
 
     def wait_for_checkpoint(self, cell: str, start: int = 1, seconds: float = 400) -> int:
-        """Wait until the cell's `start`-th start has saved a checkpoint of its own; its step."""
+        """Wait until the cell's `start`-th start has saved a checkpoint; its step."""
         run = self.results / "runs" / cell
 
         def newest() -> int:

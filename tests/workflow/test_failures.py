@@ -79,7 +79,7 @@ def test_damaged_source_is_named_and_leaves_nothing(fresh, sources, spoilt):
     assert "uniref_demo" in error
     assert any(part.lower() in error.lower() for part in message.split("|"))
     assert not any((fresh.folder / "data").rglob("*.gz*"))
-    if spoilt != "missing":  # which is said before anything runs
+    if spoilt != "missing":  # which is reported before anything runs
         log = next((fresh.folder / "logs/sources").glob("fetch*.log"))
         assert "Traceback" in log.read_text()
 

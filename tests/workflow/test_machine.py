@@ -30,7 +30,7 @@ def test_cell_in_two_processes_ends_with_the_same_loss(finished, tmp_path):
     assert "torchrun --standalone --nproc-per-node 2" in done.stdout + done.stderr
     after = json.loads((run / "result.json").read_text())
     assert after["loss"] == pytest.approx(before["loss"], abs=1e-4)
-    assert after["curve_sha256"] != before["curve_sha256"]  # it was trained anew
+    assert after["curve_sha256"] != before["curve_sha256"]  # it was trained again
 
 
 def test_no_job_requests_more_than_the_site_has(fresh, root):

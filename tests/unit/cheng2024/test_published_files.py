@@ -61,7 +61,7 @@ def test_corpus_in_the_name_outweighs_the_folder():
     tag = "-tag-lm-loss-validation_valid_lm loss validation vs tokens.csv"
     assert read_name(f"{folder}all1ep_noreg{tag}").corpus == "unimeta200b"
     assert read_name(f"{folder}ur50_noreg{tag}").corpus == "ur50"
-    assert read_name(f"{folder}overfit_bsz1m{tag}").corpus == "ur50"  # the folder alone says it
+    assert read_name(f"{folder}overfit_bsz1m{tag}").corpus == "ur50"  # only the folder has it
 
 
 @pytest.mark.parametrize("size", ["6M", "13M", "85M", "170M-wide", "280M", "609M", "736M", "880M"])

@@ -131,9 +131,9 @@ def test_published_parametric_optimum_and_its_diagnostics(runs, objective):
     expected = {"clm": 0.615, "mlm": 0.750}[objective]
     assert near["equations"]["N"]["a"] == pytest.approx(expected, abs=0.03)
     # extrapolated to the production runs: .06 to .11 nats too high (§3.3)
-    dearest = result.details["held_out"]["runs"][-1]
-    assert dearest["flops"] > 1e22
-    assert 0.05 < dearest["predicted"] - dearest["measured"] < 0.12
+    largest = result.details["held_out"]["runs"][-1]
+    assert largest["flops"] > 1e22
+    assert 0.05 < largest["predicted"] - largest["measured"] < 0.12
     validate(result, objective)
 
 

@@ -16,7 +16,7 @@ TRAIN = "-tag-lm-loss-training_lm loss vs tokens.csv"
 
 
 def curve_of(path, evaluations, seed=0, length=None):
-    """A file whose evaluations are at these multiples of 300 steps, with noise of its own."""
+    """A file whose evaluations are at these multiples of 300 steps, with its own noise."""
     rng = np.random.default_rng(seed)
     every = 2.0 + 0.9 * np.arange(1, 2001) ** -0.3 + rng.normal(0, 0.005, 2000)
     evaluations = np.asarray(evaluations, dtype=float)[:length]

@@ -93,7 +93,7 @@ def test_repeated_gap_and_fitted_form_agree_where_the_fit_is_identified(figures)
     gap, form = run[run["kind"] == "gap"], run[run["kind"] == "form"]
     late = gap[gap["epochs"] > 2]
     fitted = np.interp(late["epochs"], form["epochs"], form["constrained"])
-    assert np.sqrt(((late["gap"] - fitted) ** 2).mean()) < 0.008  # §3.6: .005, noise besides
+    assert np.sqrt(((late["gap"] - fitted) ** 2).mean()) < 0.008  # §3.6: .005, plus noise
     assert set(table.loc[table["status"] == "not_identified", "objective"]) == {"mlm"}
 
 

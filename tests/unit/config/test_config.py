@@ -1,4 +1,4 @@
-"""The schema refuses what is wrong with a message that mends it, and the docs follow it."""
+"""The schema refuses mistakes with a message that names the fix, and the docs follow it."""
 
 import copy
 import subprocess

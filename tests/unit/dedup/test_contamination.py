@@ -27,7 +27,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def splitted(pool: Pool) -> Path:
-    """Beside the pool, so that a copy of it beside the pool has working links."""
+    """Next to the pool, so that a copy of it next to the pool has working links."""
     folder = pool.folder.parents[1]
     return stages.split(pool, stages.dedup(pool, folder / "dedup"), folder / "split")
 

@@ -56,14 +56,14 @@ def test_representative_comes_from_the_first_source_of_its_cluster(tmp_path: Pat
 
 def test_counts_name_the_reason_of_every_record(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
-    protein, alone = random_protein(rng, 150), random_protein(rng, 80)
+    protein, repeated = random_protein(rng, 150), random_protein(rng, 80)
     near = mutate(rng, protein, 0.02)
     pool = make_pool(
         tmp_path,
         {
             "one": [("a", protein), ("b", near[:-1]), ("c", protein)],
-            "two": [("d", near), ("e", protein), ("f", alone), ("g", alone), ("h", alone)],
-            "three": [("i", alone), ("j", near[:-2])],
+            "two": [("d", near), ("e", protein), ("f", repeated), ("g", repeated), ("h", repeated)],
+            "three": [("i", repeated), ("j", near[:-2])],
         },
     )
     assert stages.counts(stages.dedup(pool, tmp_path / "dedup")) == {

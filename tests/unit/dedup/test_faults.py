@@ -61,7 +61,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def undisturbed(root: Path, pool: Pool) -> Path:
-    """The results and logs of a run that nobody kills, beside the pool (links are relative)."""
+    """The results and logs of an uninterrupted run, next to the pool (links are relative)."""
     folder = pool.folder.parents[1] / "undisturbed"
     folder.mkdir()
     for stage in ("deduplicate", "split_clusters"):
@@ -175,7 +175,7 @@ def assert_full(returncode: int, stderr: str) -> None:
     assert "Traceback" not in stderr
 
 
-# A small disk of its own that grows after the failure; the mount ends with the shell.
+# A small separate disk that grows after the failure; the mount ends with the shell.
 ON_SMALL_DISK = """
 mount -t tmpfs -o size=$1 tmpfs "$2" || exit 77
 copy=$3; disk=$2; shift 3

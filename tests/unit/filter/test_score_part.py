@@ -44,8 +44,8 @@ def test_scores_do_not_depend_on_other_sequences(made: Filtered) -> None:
     sequences = made.records.drop_duplicates("key").set_index("key").sequence
     for row in scores.iloc[::50].itertuples():
         text = sequences[row.key].encode()
-        alone = model.nll_per_residue(text + ngram.END, np.array([len(text)]))[0]
-        assert row.nll_per_residue == np.float32(alone)
+        single = model.nll_per_residue(text + ngram.END, np.array([len(text)]))[0]
+        assert row.nll_per_residue == np.float32(single)
         assert row.unknown_fraction == pytest.approx(sum(c in b"XBZJ" for c in text) / len(text))
         trimers = [text[i : i + 3] for i in range(len(text) - 2)]
         assert row.distinct_3mer_ratio == pytest.approx(len(set(trimers)) / len(trimers))

@@ -1,4 +1,4 @@
-"""Code documents: each different one once, held out by content alone."""
+"""Code documents: each different one once, held out only by content."""
 
 import json
 from pathlib import Path

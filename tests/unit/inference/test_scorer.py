@@ -69,7 +69,7 @@ def test_causal_scores_are_the_losses_of_the_models_own_evaluation(causal):
     batch = causal_batch(rows)
     losses = model_losses(causal.run.model, batch).flatten().numpy()
     scores = dict(zip(sequences, score(causal, sequences), strict=True))
-    alone = dict(zip(sequences, own(causal, sequences), strict=True))
+    single = dict(zip(sequences, own(causal, sequences), strict=True))
     flat = rows.ravel()
     for start, length in zip(*segment_bounds(rows), strict=True):
         text = next(
@@ -77,8 +77,8 @@ def test_causal_scores_are_the_losses_of_the_models_own_evaluation(causal):
         )
         expected = losses[start : start + length - 2]
         assert scores[text] == pytest.approx(expected.mean(), abs=2e-6)
-        np.testing.assert_allclose(-alone[text][1:], expected, atol=1e-5)
-        assert np.isnan(alone[text][0])
+        np.testing.assert_allclose(-single[text][1:], expected, atol=1e-5)
+        assert np.isnan(single[text][0])
 
 
 def masked_logs(scorer, tokens, positions):
@@ -140,11 +140,11 @@ def test_scores_depend_neither_on_batching_nor_on_neighbours(request, monkeypatc
     n = 60 if kind == "causal" else 6
     sequences = [s * (1 + i % 4) for i, s in enumerate(random_sequences(n, 4))]
     together = score(scorer, sequences)
-    alone = [score(scorer, [text])[0] for text in sequences]
+    single = [score(scorer, [text])[0] for text in sequences]
     reverse = score(scorer, sequences[::-1])[::-1]
     monkeypatch.setattr("plm_scaling.inference.windows.BATCH_TOKENS", {"cpu": 150})
     small = score(scorer, sequences)
-    for other in (alone, reverse, small):
+    for other in (single, reverse, small):
         np.testing.assert_allclose(together, other, atol=5e-6)
     assert np.std(together) > 1e-3
     assert np.array_equal(score(scorer, sequences), small)  # the same again, to the last bit

@@ -95,7 +95,7 @@ def test_collect_runs_evaluations_are_the_final_losses_on_every_held_out_set(stu
     assert own["predicted_tokens"].fillna(0).to_dict() == tokens | {"ood": 0}
     assert set(own["size"]) == {runs.loc["clm003", "size"]}
     assert set(table["recipe"]) == {"study"}
-    assert len(table) == len(runs) + 2  # the other cells have the held-out rows alone
+    assert len(table) == len(runs) + 2  # the other cells have only the held-out rows
 
 
 def test_collect_runs_diverged_cell_keeps_its_row_without_a_loss(study):

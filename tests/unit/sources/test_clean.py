@@ -47,7 +47,7 @@ def rejected(out: Path) -> list[tuple]:
 
 
 def only_input_is_left(folder: Path) -> bool:
-    """Beside what is said of it."""
+    """Next to the record of the download."""
     left = {path.name for path in folder.iterdir()}
     return left - {record_of(folder / "in.fasta").name} == {"in.fasta", "t.tsv"}
 

@@ -142,8 +142,8 @@ def test_parser_counts_repaired_records_also_among_bad_ones(tmp_path: Path) -> N
     path.write_bytes(b">a\r\nmk*\r\n>b\n>c\nAC\n>d\r\nm-k\r\n")
     records, last = read_fasta(path)
     assert (records.ids, records.sequences) == ([b"a", b"c"], [b"MK", b"AC"])
-    mended = {"trailing_star": (1, 2), "lower_case": (1, 2), "windows_line_ends": (1, 2)}
-    assert records.handled == mended
+    repaired = {"trailing_star": (1, 2), "lower_case": (1, 2), "windows_line_ends": (1, 2)}
+    assert records.handled == repaired
     assert [(one.record, one.line) for one in records.rejected] == [(2, 3)]
     assert [(one.record, one.line) for one in last.rejected] == [(4, 6)]
 

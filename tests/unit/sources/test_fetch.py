@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from faulty_server import Server
 from fetching import CONTENT, LENGTH, OTHER, WITH_CHECKSUM, fetch, fetch_fails
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from misbehaving import Server
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.fetch import download

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+from faulty_server import Server
 from fetching import CONTENT, LENGTH, OTHER, WITH_CHECKSUM, fetch, fetch_fails
-from misbehaving import Server
 from source_tables import write_table
 
 from plm_scaling.common.errors import LockError, SourceError

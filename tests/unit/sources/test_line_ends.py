@@ -1,4 +1,4 @@
-"""LF, CRLF, CR alone and CRCRLF end a line, for every reader of sequences alike."""
+"""LF, CRLF, a single CR and CRCRLF end a line, for every reader of sequences."""
 
 from pathlib import Path
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from faulty_server import Server
 from fetching import CONTENT, LENGTH, WITH_CHECKSUM, fetch
-from misbehaving import Server
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError

@@ -1,4 +1,4 @@
-"""The memory estimate beside what PyTorch keeps, what models hold, and what jobs take."""
+"""The memory estimate against what PyTorch saves, models hold, and jobs use."""
 
 import gc
 import json
@@ -118,7 +118,7 @@ def resident_bytes(which):
 
 
 def checkpoint_peaks(cell, layout, folder):
-    """Most memory of this process while it saves, and while it reads, beside what it had before."""
+    """Most memory of this process while it saves, and while it reads, above what it had before."""
 
     def peak(action):
         gc.collect()

@@ -111,7 +111,7 @@ def test_order_a_budget_limits_rows_and_a_smaller_one_is_part_of_it(corpus: Toke
         rows = order.batch(0, 5 * order.unique_rows["a"])
         distinct.append({row.tobytes() for row in rows})
         assert len(distinct[-1]) == order.unique_rows["a"]
-        epochs = np.split(rows, 5)  # each the same rows in an order of its own
+        epochs = np.split(rows, 5)  # each the same rows in another order
         assert len({epoch.tobytes() for epoch in epochs}) == 5
         if budget:
             tokens = sum(np.count_nonzero(np.frombuffer(row, np.uint8)) for row in distinct[-1])
@@ -130,9 +130,9 @@ def test_order_a_budget_is_divided_by_share_or_given_by_source(corpus: TokenCorp
 
 
 def test_order_rows_of_a_budget_do_not_depend_on_the_mixture(corpus: TokenCorpus) -> None:
-    alone = corpus.train_rows({"a": 1.0}, unique_tokens={"a": 3000}, seed=1)
+    single = corpus.train_rows({"a": 1.0}, unique_tokens={"a": 3000}, seed=1)
     mixed = corpus.train_rows(MIXTURE, unique_tokens={"a": 3000}, seed=1)
-    first = {row.tobytes() for row in alone.batch(0, 200)}
+    first = {row.tobytes() for row in single.batch(0, 200)}
     assert len(first - {row.tobytes() for row in mixed.batch(0, 2000)}) == 0
 
 

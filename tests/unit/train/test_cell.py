@@ -33,7 +33,7 @@ def unbroken(cell, manifest, tmp_path_factory):
 
 
 def copied(unbroken, cell, tmp_path):
-    """A folder with the finished run in it, without its record: it is to go on."""
+    """A folder with the finished run in it, without its record: it is to be resumed."""
     shutil.copytree(unbroken[2], tmp_path, dirs_exist_ok=True)
     result_of(cell, tmp_path).unlink()
     return result_of(cell, tmp_path).parent
@@ -200,7 +200,7 @@ def test_transferred_cell_begins_with_the_weights_of_its_source(cell, manifest, 
     moved = dataclasses.replace(mlm, init_from=cell.cell)
     _, curve = trained(moved, manifest, tmp_path, init_from=source)
     assert curve.loss.iloc[0] < scratch.loss.iloc[0] - 0.1
-    # What it has begun it goes on with, and not with the source once more.
+    # It resumes from its own checkpoint, and does not start from the source again.
     result_of(moved, tmp_path).unlink()
     again, same = trained(moved, manifest, tmp_path, init_from=source)
     pd.testing.assert_frame_equal(same, curve, check_exact=True)

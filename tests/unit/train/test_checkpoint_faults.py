@@ -28,7 +28,7 @@ def save(folder, step):
 
 
 def newest(folder):
-    """Step of the newest checkpoint, which must be whole, as a process of its own reads it."""
+    """Step of the newest checkpoint, which must be whole, as a separate process reads it."""
 
     def job():
         with cpu_process(1, 1):
@@ -134,7 +134,7 @@ def killed_before_each_change(tmp_path):
 
 
 def small_disk(at):
-    """Mount a disk of 1 MB of which this process alone knows."""
+    """Mount a disk of 1 MB that only this process sees."""
     user, group = os.geteuid(), os.getegid()
     namespaces = 0x10000000 | 0x00020000  # of users and mounts; os.unshare needs Python 3.12
     if ctypes.CDLL(None).unshare(namespaces):

@@ -49,8 +49,8 @@ def test_masks_of_a_row_depend_only_on_its_index(kind, some, first):
     whole = MASKINGS[kind](some, first, 0.3, 7)
     for row in range(len(some)):
         one = MASKINGS[kind](some[row : row + 1], first + row, 0.3, 7)
-        for together, alone in zip(whole, one, strict=True):
-            assert (together[row] == alone[0]).all()
+        for together, single in zip(whole, one, strict=True):
+            assert (together[row] == single[0]).all()
 
 
 @pytest.mark.parametrize("kind", MASKINGS)

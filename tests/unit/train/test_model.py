@@ -146,7 +146,7 @@ def test_no_gradient_comes_from_a_packed_neighbour(recipe, objective):
     model = model_of(objective, recipe)
     batch = batch_for(objective, packed_rows())
     rows = batch.inputs.clone()
-    rows[0, :11] = 27  # a token that stands in the first sequence alone
+    rows[0, :11] = 27  # a token that is only in the first sequence
     batch = dataclasses.replace(batch, inputs=rows)
     model_losses(model, batch)[0, 12:26].sum().backward()
     # Its row of the tied embedding has a gradient as a possible prediction, not as an input: the

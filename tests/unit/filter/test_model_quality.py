@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from judgement import CORRUPTIONS, auc, clusters_of, corrupted, entries, hold_out
+from model_quality import CORRUPTIONS, auc, clusters_of, corrupted, entries, hold_out
 
 from plm_scaling.filter import ngram
 from plm_scaling.filter.complexity import distinct_3mer_ratio

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faulty_server import Server, serving
 from fetching import CONTENT, WITH_CHECKSUM, fetch
-from misbehaving import Server, serving
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError

@@ -22,7 +22,7 @@ SHAPE = Shape(layers=2, hidden=24, ffn=40, heads=2)
 KINDS = [(recipe, objective) for recipe in ("study", "prenorm") for objective in ("clm", "mlm")]
 ONE = Layout("cpu", 1, 1, 1, 4, "none")
 TENSOR = Layout("cpu", 2, 1, 1, 4, "none")
-# Sequence parallelism and recomputation, which are for CUDA; the stages of a pipeline besides.
+# Sequence parallelism and recomputation, which are for CUDA; also the stages of a pipeline.
 SEQUENCE = Layout("cuda", 2, 1, 1, 4, "full")
 PIPELINE = Layout("cuda", 1, 2, 1, 4, "none")
 
