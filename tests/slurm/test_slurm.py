@@ -74,13 +74,13 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(undisturbed, cluster,
     workflow.wait_for_checkpoint(cell, start=2)
     number, node = job_of(cluster, cell)
     assert cluster.resources_of(number) == "gres:gpu:1"
-    said = workflow.status()
+    shown = workflow.status()
     code, output = workflow.end(process)
     assert code == 0, output
 
-    row = next(line for line in said.splitlines() if line.startswith(cell))
+    row = next(line for line in shown.splitlines() if line.startswith(cell))
     assert re.search(rf"running .* job {number} running on {node}, 0:\d\d of 1:00$", row)
-    assert re.search(r"^Slurm: \d+ running", said, re.MULTILINE)
+    assert re.search(r"^Slurm: \d+ running", shown, re.MULTILINE)
     assert "its job ends" in output
     assert workflow.record(cell)["starts"][1]["step"] > 0
     assert_same_tables(workflow, undisturbed)

@@ -38,8 +38,8 @@ def test_no_job_requests_more_than_the_site_has(fresh, root):
     profile = ("--dry-run", "--profile", root / "profiles/slurm")
     asked = []
     for limits in ((), ("--resources", "runtime=90", "mem_mb=3000")):
-        said = fresh.run(*profile, *limits).stdout
-        jobs = re.findall(r"mem_mb=(\d+), .*runtime=(\d+)", said)
+        output = fresh.run(*profile, *limits).stdout
+        jobs = re.findall(r"mem_mb=(\d+), .*runtime=(\d+)", output)
         asked.append([max(map(int, values)) for values in zip(*jobs, strict=True)])
     assert asked == [[240000, 2880], [3000, 90]]
 

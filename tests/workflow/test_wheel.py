@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(*command: object, cwd: Path) -> str:
-    """What a command prints; a failure shows what it said."""
+    """The output of a command; a failure shows it."""
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True
     )

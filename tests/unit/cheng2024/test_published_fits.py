@@ -1,7 +1,7 @@
 """IsoFLOP and parametric law on the study's released logs.
 
 Expected numbers are those of an independent analysis of the same logs (shared/paper.md §3.2 and
-§3.3, marked [D] there), with its intervals or the tolerance said at each.
+§3.3, marked [D] there), with its intervals or the tolerance stated at each.
 """
 
 import json

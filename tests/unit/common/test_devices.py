@@ -75,9 +75,9 @@ def test_a_name_that_is_no_gpu_of_the_machine_is_refused(uuids, start, names):
 def test_more_gpus_than_the_machine_has_is_an_error_naming_both_numbers(uuids, start):
     failed = start(4)
     assert failed.wait() == 1
-    said = failed.stderr.read()
-    assert "4 GPU(s), this machine has 3" in said
-    assert "machine.gpus_per_node" in said
+    output = failed.stderr.read()
+    assert "4 GPU(s), this machine has 3" in output
+    assert "machine.gpus_per_node" in output
 
 
 @pytest.mark.parametrize("driver", ["absent", "failing", "hidden"])

@@ -35,13 +35,13 @@ HELP = """
 import contextlib, io, runpy, sys
 
 for program in sys.argv[1:]:
-    sys.argv, said = [program, "--help"], io.StringIO()
+    sys.argv, output = [program, "--help"], io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(output):
             runpy.run_path(program, run_name="__main__")
     except SystemExit as end:
         assert not end.code, program
-    assert "--log" in said.getvalue(), program
+    assert "--log" in output.getvalue(), program
 """
 
 

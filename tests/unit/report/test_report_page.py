@@ -172,27 +172,4 @@ def test_report_without_laws_or_with_a_broken_figure_is_an_error(figures, tmp_pa
 @pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 @pytest.mark.parametrize("width", [1280, 400])
 def test_report_in_a_browser_shows_every_figure_without_errors(page, tmp_path, width):
-    with browser.chromium(tmp_path, width) as driver:
-        driver.get(page.as_uri())
-        assert driver.get_log("browser") == []
-        assert driver.execute_script("return innerWidth") == width
-        boxes = driver.execute_script(
-            "return [...document.querySelectorAll('figure svg')].map(svg => {"
-            "  const box = svg.getBoundingClientRect();"
-            "  const ink = svg.getBBox();"
-            "  return [svg.closest('figure').id, box.width, box.height, box.right, ink.width];"
-            "})"
-        )
-        assert {box[0] for box in boxes} == {f"figure-{n}" for n in (*RUN_FIGURES, *DATA_FIGURES)}
-        for name, shown_width, shown_height, right, ink in boxes:
-            assert shown_width > 0.8 * min(width, 400), name
-            assert shown_height > 100, name
-            assert right <= width, name
-            assert ink > 0, name
-        overflow = "return document.documentElement.scrollWidth - innerWidth"
-        assert driver.execute_script(overflow) <= 0
-        clipped = (
-            "return [...document.querySelectorAll('p, li, h1, h2, figcaption')]"
-            ".filter(e => e.offsetParent && e.getBoundingClientRect().right > innerWidth).length"
-        )
-        assert driver.execute_script(clipped) == 0
+    browser.check_page(page, tmp_path, width, (*RUN_FIGURES, *DATA_FIGURES))

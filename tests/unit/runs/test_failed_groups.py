@@ -67,7 +67,7 @@ Logfile logs/part.0.log not found.
             (command exited with non-zero exit code)
     Logfile logs/part.0.log not found.
 """
-# sbatch would not take it: no log of Slurm, and what it said is nowhere.
+# sbatch refused it: there is no log of Slurm, and its message is nowhere.
 REFUSED = FAILED[: FAILED.index("    log:")] + FAILED[FAILED.index("    jobs:") :]
 REFUSED = re.sub(r"^Logfile \{folder\}(?s:.*?)(?=^Logfile logs)", "", REFUSED, flags=re.MULTILINE)
 RESTART = "Trying to restart job 507eb91b-14e7-586f-b2ec-3e43b7327dab.\n"
@@ -126,33 +126,35 @@ def reported(tmp_path):
 def test_the_failed_job_of_a_group_is_distinguished_from_those_that_ended_with_it(reported):
     with (reported.folder / "logs/part.1.log").open("a") as file:
         file.write("2026-11-22 19:04:14,628 ERROR error: x.parquet is damaged; make it again\n")
-    said = "part (out/1): error: x.parquet is damaged; make it again; logs/part.1.log"
-    assert reported(SENT, TAKEN, FAILED, slurm=ONE_FAILS) == [said]
+    shown = "part (out/1): error: x.parquet is damaged; make it again; logs/part.1.log"
+    assert reported(SENT, TAKEN, FAILED, slurm=ONE_FAILS) == [shown]
 
 
 def test_a_job_of_a_group_without_a_log_has_its_reason_from_the_log_of_the_group(reported):
     trace = 'Traceback (most recent call last):\n  File "x", line 1\nImportError: libcudart.so.12\n'
-    said = "part (out/1): ImportError: libcudart.so.12; .snakemake/slurm_logs/group_pool_part/1.log"
-    assert reported(SENT, TAKEN, FAILED, slurm=trace + ONE_FAILS) == [said]
+    shown = (
+        "part (out/1): ImportError: libcudart.so.12; .snakemake/slurm_logs/group_pool_part/1.log"
+    )
+    assert reported(SENT, TAKEN, FAILED, slurm=trace + ONE_FAILS) == [shown]
 
 
 def test_a_group_ended_by_slurm_is_one_line(reported):
-    said = (
+    shown = (
         "part (out/1 and 1 more of its group): time limit; "
         ".snakemake/slurm_logs/group_pool_part/1.log"
     )
-    assert reported(SENT, TAKEN, FAILED, slurm=TIME_LIMIT) == [said]
+    assert reported(SENT, TAKEN, FAILED, slurm=TIME_LIMIT) == [shown]
 
 
 def test_a_group_that_was_not_submitted_is_reported(reported):
-    (said,) = reported(SENT, REFUSED)
-    assert said.startswith("part (out/1 and 1 more of its group): not submitted, and Snakemake")
-    assert said.endswith("look at account, partition and resources of the rule")
+    (shown,) = reported(SENT, REFUSED)
+    assert shown.startswith("part (out/1 and 1 more of its group): not submitted, and Snakemake")
+    assert shown.endswith("look at account, partition and resources of the rule")
 
 
 def test_a_group_restarted_by_its_id_does_not_clear_a_job_whose_number_starts_the_id(reported):
-    (said,) = reported(SENT, TAKEN, OTHER, FAILED, RESTART, slurm=TIME_LIMIT)
-    assert said == "other (out/2): FAILED: no message in its log"
+    (shown,) = reported(SENT, TAKEN, OTHER, FAILED, RESTART, slurm=TIME_LIMIT)
+    assert shown == "other (out/2): FAILED: no message in its log"
 
 
 def test_a_refused_group_that_is_resubmitted_has_not_failed(reported):

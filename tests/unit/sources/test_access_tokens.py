@@ -48,7 +48,7 @@ def secure(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
 
 
 def sent(page) -> list[str | None]:
-    """What each request to the page said under Authorization."""
+    """The Authorization header of each request to the page."""
     return [request.get("Authorization") for request in page.requests]
 
 
@@ -78,7 +78,7 @@ def test_token_stays_with_its_host_when_redirected(
         secure.page("/here", b"", redirect=target)
         pages = [one.page("/there", CONTENT) for one in (secure, server)]
         fetch(tmp_path, secure.url("/here")).unlink()
-        assert [said for page in pages for said in sent(page)] == [expected]
+        assert [output for page in pages for output in sent(page)] == [expected]
 
 
 def test_token_after_a_redirect_is_that_of_the_new_host(
