@@ -103,7 +103,7 @@ def test_damaged_record_is_made_again(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "chunked", "by", "output"),
+    ("fields", "chunked", "by", "message"),
     [
         (WITH_CHECKSUM, False, "sha256", "verified (sha256)"),
         ({"bytes": LENGTH}, True, "length", "verified (length only)"),
@@ -118,13 +118,13 @@ def test_download_records_how_it_was_verified(
     fields: dict[str, str],
     chunked: bool,
     by: str | None,
-    output: str,
+    message: str,
 ) -> None:
     server.page("/good", CONTENT, chunked=chunked)
     with caplog.at_level(logging.INFO, "plm_scaling"):
         raw = fetch(tmp_path, server.url("/good"), **fields)
     (line,) = [line for line in caplog.messages if "verified" in line]
-    assert line.endswith(f", {output}")
+    assert line.endswith(f", {message}")
     assert read_json(record_of(raw))["verified_by"] == by
 
 

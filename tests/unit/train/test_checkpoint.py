@@ -204,16 +204,16 @@ def test_checkpoint_of_another_cell_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "output"), [("data_sha256", "other data"), ("stage_version", "another version")]
+    ("key", "message"), [("data_sha256", "other data"), ("stage_version", "another version")]
 )
-def test_other_data_or_version_supersedes_the_whole_folder(tmp_path, caplog, key, output):
+def test_other_data_or_version_supersedes_the_whole_folder(tmp_path, caplog, key, message):
     folder = tmp_path / "checkpoints"
     for number in range(2):
         save(folder, 1, 2, identity={**IDENTITY, key: f"old {number}"})
         assert load(folder) == 0
     assert names(tmp_path) == ["checkpoints-superseded", "checkpoints-superseded-2"]
     assert load(tmp_path / "checkpoints-superseded-2", {**IDENTITY, key: "old 1"}) == 2
-    assert output in caplog.text
+    assert message in caplog.text
 
 
 def test_checkpoint_of_another_shape_is_refused_naming_both(tmp_path):
@@ -270,7 +270,7 @@ def point_elsewhere(path, mark):
 
 
 @pytest.mark.parametrize(
-    ("attack", "output"),
+    ("attack", "message"),
     [
         (attack_index, r"\.metadata asks for io\.open"),
         (attack_common, r"common\.pt holds more than numbers"),
@@ -279,11 +279,11 @@ def point_elsewhere(path, mark):
         (point_elsewhere, r"points to \.\./other/__0_0\.distcp"),
     ],
 )
-def test_checkpoint_that_brings_code_is_refused_and_its_code_not_run(tmp_path, attack, output):
+def test_checkpoint_that_brings_code_is_refused_and_its_code_not_run(tmp_path, attack, message):
     save(tmp_path / "checkpoints", 1)
     attack(tmp_path / "checkpoints/step-000000001", tmp_path / "mark")
     sign(tmp_path / "checkpoints/step-000000001")
-    with pytest.raises(TrainError, match=output):
+    with pytest.raises(TrainError, match=message):
         load(tmp_path / "checkpoints")
     assert not (tmp_path / "mark").exists()
 
@@ -298,7 +298,7 @@ def test_final_weights_go_into_a_model_of_either_objective(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "output"),
+    ("damage", "message"),
     [
         (lambda run: (run / "result.json").unlink(), "has no result.json"),
         (lambda run: (run / "result.json").write_text("{"), "is no record of a cell"),
@@ -307,11 +307,11 @@ def test_final_weights_go_into_a_model_of_either_objective(tmp_path):
         (lambda run: flip(run / "checkpoints/step-000000010/.metadata"), r"\.metadata is altered"),
     ],
 )
-def test_unfinished_or_damaged_run_is_refused_and_not_changed(tmp_path, damage, output):
+def test_unfinished_or_damaged_run_is_refused_and_not_changed(tmp_path, damage, message):
     finished_run(tmp_path, cell_of("clm", SHAPE))
     damage(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(PlmScalingError, match=output):
+    with pytest.raises(PlmScalingError, match=message):
         load_weights(tmp_path, Training().model)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -329,15 +329,15 @@ def test_diverged_or_inconsistent_run_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "output"),
+    ("other", "message"),
     [
         (cell_of("clm", Shape(3, 20, 42, 2)), r"of shape \[128, 16\], this model's of \[128, 20\]"),
         (cell_of("clm", SHAPE, "prenorm"), r"has no tensor .*layernorm.*, which this model has"),
     ],
 )
-def test_weights_of_another_shape_or_recipe_are_refused(tmp_path, other, output):
+def test_weights_of_another_shape_or_recipe_are_refused(tmp_path, other, message):
     finished_run(tmp_path, cell_of("clm", SHAPE))
-    with pytest.raises(TrainError, match=output):
+    with pytest.raises(TrainError, match=message):
         load_weights(tmp_path, Training(other).model)
 
 

@@ -159,9 +159,9 @@ def full_disk(tmp_path):
             for megabytes in (0.45, 0.6, 1.5):
                 with pytest.raises(TrainError) as error:
                     save_checkpoint(folder, 3, IDENTITY, {}, filled(3, megabytes))
-                output = str(error.value)
-                assert f"{folder}: the checkpoint of step 3 cannot be written: No space" in output
-                assert f"it takes {megabytes:.1f} MB, 0." in output
+                message = str(error.value)
+                assert f"{folder}: the checkpoint of step 3 cannot be written: No space" in message
+                assert f"it takes {megabytes:.1f} MB, 0." in message
                 assert names(folder) == ["step-000000001", "step-000000002"]
         assert load_checkpoint_of(folder) == 2
         with cpu_process(1, 1):

@@ -53,7 +53,7 @@ def edited(lines):
 
 
 @pytest.mark.parametrize(
-    ("change", "shown"),
+    ("change", "message"),
     [
         (edited, "changed or lost"),
         (lambda lines: lines[:-1], "changed or lost"),
@@ -63,12 +63,12 @@ def edited(lines):
     ids=["edited", "shortened", "emptied", "garbage"],
 )
 def test_resume_refuses_a_curve_that_training_did_not_write(
-    manifest, tmp_path, stopped, change, shown
+    manifest, tmp_path, stopped, change, message
 ):
     cell, path = stopped
     path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
     before = path.read_bytes()
-    with pytest.raises(TrainError, match=rf"curve\.csv.*{shown}.*put the file back") as caught:
+    with pytest.raises(TrainError, match=rf"curve\.csv.*{message}.*put the file back") as caught:
         run_cell(cell, manifest, tmp_path)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
