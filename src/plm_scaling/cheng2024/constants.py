@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.common.files import atomic
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, place
 from plm_scaling.laws.verdict import around
@@ -69,12 +68,6 @@ def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFram
     return pd.DataFrame(rows, columns=[*COLUMNS, *FOUND_COLUMNS])
 
 
-def write_constants(path: Path, constants: pd.DataFrame) -> None:
-    """Write constants.csv, whole or not at all."""
-    with atomic(path) as temporary:
-        constants[list(COLUMNS)].to_csv(temporary, index=False)
-
-
 def look_up(where: str, laws: Mapping[str, LawResult]) -> Found:
     """The number at `where`: '', or [10^] LAW:step/step/… [@ FLOPs].
 
@@ -101,14 +94,10 @@ def look_up(where: str, laws: Mapping[str, LawResult]) -> Found:
         value = parent[step]
     if flops:
         return _at(value, float(flops), law)
-    interval = parent.get("interval", {}).get(last) if isinstance(parent, dict) else None
-    if interval is None and isinstance(parent, dict):
-        interval = parent.get(f"{last}_interval")
-    found = Found(value, tuple(interval) if interval else None)
-    if not power or found.value is None:
-        return found
-    ends = None if found.interval is None else (10 ** found.interval[0], 10 ** found.interval[1])
-    return Found(10**found.value, ends)
+    interval = parent.get("interval", {}).get(last) or parent.get(f"{last}_interval")
+    if power and value is not None:
+        value, interval = 10**value, interval and [10**end for end in interval]
+    return Found(value, (interval[0], interval[1]) if interval else None)
 
 
 def _at(equation: Mapping[str, Any], flops: float, law: LawResult) -> Found:

@@ -1,6 +1,5 @@
 """The page on the study's released logs: every published constant, our laws, and the audit."""
 
-import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from plm_scaling.cheng2024 import FIGURES
-from plm_scaling.cheng2024.constants import RANGE, compare_constants, write_constants
+from plm_scaling.cheng2024.constants import COLUMNS, RANGE, compare_constants
 from plm_scaling.cheng2024.findings import published_findings, row_checks, row_sentence
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
@@ -24,11 +23,9 @@ from plm_scaling.report.tables import (
     runs_used,
     text,
 )
-from plm_scaling.report.template import code, flagged, inline_figures, render
+from plm_scaling.report.template import code, flagged, inline_figures, write_page
 from plm_scaling.report.versions import software_versions
 from plm_scaling.runs.tables import read_runs
-
-logger = logging.getLogger("plm_scaling")
 
 CAPTIONS = {
     **{name: study_page.CAPTIONS[name] for name in FIGURES if name in study_page.CAPTIONS},
@@ -67,9 +64,11 @@ def make_published_report(
     if not fitted:
         raise PlmScalingError("no law file given for the report of the published logs; fit first")
     compared = compare_constants(constants, fitted)
-    write_constants(out.with_name("constants.csv"), compared)
+    with atomic(out.with_name("constants.csv")) as temporary:
+        compared[list(COLUMNS)].to_csv(temporary, index=False)
     table, files = read_runs(runs), pd.read_csv(audit, dtype=str, keep_default_na=False)
-    page = render(
+    write_page(
+        out,
         Path(__file__).with_name("page.html.j2"),
         findings=published_findings(fitted, compared),
         constants=constant_rows(compared),
@@ -95,9 +94,6 @@ def make_published_report(
         captions=CAPTIONS,
         versions=software_versions(None, None),
     )
-    with atomic(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    logger.info("[report] %s", out)
 
 
 def _title(law: LawResult) -> str:

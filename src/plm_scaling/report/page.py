@@ -1,23 +1,20 @@
 """Everything that a study has made, on one self-contained HTML page."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.common.files import atomic, read_json
+from plm_scaling.common.files import read_json
 from plm_scaling.figures import DATA_FIGURES
 from plm_scaling.laws.registry import BOTH
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find
-from plm_scaling.report.template import inline_figures, render
+from plm_scaling.report.template import inline_figures, write_page
 from plm_scaling.report.versions import software_versions
 from plm_scaling.runs.tables import read_runs
-
-logger = logging.getLogger("plm_scaling")
 
 CAPTIONS = {
     "isoflop": "Validation loss against model size at equal compute. The diamond is the minimum of "
@@ -83,7 +80,8 @@ def make_report(
     }
     stale = {"corpora", "recipes", "transfer", *([] if counts else DATA_FIGURES)}
     stale -= compared.keys() | {law.law for law in fitted}
-    page = render(
+    write_page(
+        out,
         Path(__file__).with_name("page.html.j2"),
         study=study,
         findings=find(fitted, largest_flops, published),
@@ -112,9 +110,6 @@ def make_report(
         versions=software_versions(config, tool),
         reference=published,
     )
-    with atomic(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    logger.info("[report] %s", out)
 
 
 def _excluded(laws: Sequence[LawResult], runs: pd.DataFrame) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Pages from templates, which may extend those in this folder, with their figures and cells."""
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +10,16 @@ import jinja2
 from markupsafe import Markup, escape
 
 from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.files import atomic
+
+logger = logging.getLogger("plm_scaling")
 
 _ID = re.compile(r'\bid="([^"]+)"')
 _REFERENCE = re.compile(r'(xlink:href="#|href="#|url\(#)')
 
 
-def render(template: Path, **values: Any) -> str:
-    """The page that `template` makes of `values`; text in them is escaped."""
+def write_page(out: Path, template: Path, **values: Any) -> None:
+    """Write the page that `template` makes of `values`, whose text is escaped; log its path."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True,
@@ -24,7 +28,10 @@ def render(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["formulas"] = _formulas
-    return environment.get_template(template.name).render(**values)
+    with atomic(out) as temporary:
+        page = environment.get_template(template.name).render(**values)
+        temporary.write_text(page, encoding="utf-8")
+    logger.info("[report] %s", out)
 
 
 def _formulas(sentence: str) -> Markup:

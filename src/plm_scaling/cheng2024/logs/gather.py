@@ -1,6 +1,5 @@
 """Which files are one run: copies, the same losses on another axis, and its training log."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -38,8 +37,8 @@ class LoggedRun:
     def data_order(self) -> str:
         """How repeated data were shuffled, if a folder's name has it."""
         folders = " ".join(curve.named.folder for curve in self.files)
-        found = re.search("full_shuffle|epoch_shuffle", folders)
-        return found[0].replace("_", "-") if found else ""
+        orders = ("full_shuffle", "epoch_shuffle")
+        return next((order.replace("_", "-") for order in orders if order in folders), "")
 
 
 def gather(curves: Sequence[LoggedCurve]) -> tuple[list[LoggedRun], dict[str, str]]:
