@@ -11,8 +11,8 @@ from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, percent, place
 from plm_scaling.laws.status import RowVerdict, Status
 from plm_scaling.report.findings import Finding
+from plm_scaling.runs.tables import OBJECTIVES
 
-OBJECTIVES = ("clm", "mlm")
 VERDICTS = {
     RowVerdict.GLOBAL: "is the best fit",
     RowVerdict.LOCAL: "is a local optimum whose objective is {ratio:.1f} times that of the best "

@@ -63,19 +63,15 @@ def collect_runs(
     logger.info(
         "[runs] %d of %d cells finished, %d diverged, %d unfinished; loss is the mean of the last "
         "%d evaluation(s)",
-        count["finished"],
-        len(rows),
-        count["diverged"],
-        count["unfinished"],
-        final_evaluations,
+        *(count["finished"], len(rows), count["diverged"], count["unfinished"], final_evaluations),
     )
 
 
 def _collect_cell(
     cell: Cell, folder: Path, final_evaluations: int
 ) -> tuple[dict[str, Any], pd.DataFrame | None, list[dict[str, Any]]]:
-    """The row of one cell, its curve (None if training has written none), and its final losses by
-    held-out set (none unless it is finished)."""
+    """The row of a cell, its curve (None before training) and, if finished, its final losses by
+    held-out set."""
     planned = {column: value for column, value in vars(cell).items() if column in RUN_COLUMNS}
     row: dict[str, Any] = dict.fromkeys(RUN_COLUMNS) | planned | {"run_id": folder.name}
     curve_path, result_path = folder / "curve.csv", folder / "result.json"

@@ -58,21 +58,18 @@ def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[C
 
     `now` (seconds since the epoch, default the clock) decides which running cells have stalled.
     """
-    moment = time.time() if now is None else now
-    cells = read_sweep(sweep).items()
-    return [_cell_state(cell, runs_dir / name, moment) for name, cell in cells]
+    now = time.time() if now is None else now
+    return [_cell_state(cell, runs_dir / name, now) for name, cell in read_sweep(sweep).items()]
 
 
 def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
     result = _result(folder / "result.json")
     progress = _progress(folder / "progress.json")
     lines = _last_lines(folder / "curve.csv")
-    rate = _last(row["tokens_per_second"] for row in lines)
-    loss = _last(row["loss"] for row in lines if row["split"] == "valid")
-    tokens = max(
-        _positive(lines[-1]["tokens"] if lines else None) or 0.0,
-        _positive(progress.get("tokens")) or 0.0,
-    )
+    rate = _last(row.get("tokens_per_second") for row in lines)
+    loss = _last(row.get("loss") for row in lines if row.get("split") == "valid")
+    reached = (lines[-1].get("tokens") if lines else None, progress.get("tokens"))
+    tokens = max(_positive(value) or 0.0 for value in reached)
     state, eta = "waiting", None
     if result is not None:
         state, tokens = result.status, result.tokens
@@ -110,7 +107,8 @@ def _last_lines(path: Path) -> list[dict[str, str]]:
     return [dict(zip(header, row, strict=True)) for row in rows if len(row) == len(header)]
 
 
-def _last(values: Iterable[str]) -> float | None:
+def _last(values: Iterable[str | None]) -> float | None:
+    """The last usable one of some numbers."""
     return next((v for value in reversed([*values]) if (v := _positive(value))), None)
 
 
