@@ -23,7 +23,7 @@ from plm_scaling.filter import ngram
 from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
-from judgement import CORRUPTIONS, auc, clusters_of, corrupted, entries, hold_out
+from model_quality import CORRUPTIONS, auc, clusters_of, corrupted, entries, hold_out
 
 ORDERS = range(1, ngram.MAX_ORDER + 1)
 IDENTITY, COVERAGE = 0.3, 0.8

@@ -108,6 +108,7 @@ rule make_report:
         study=CONFIG.study,
         sources=SOURCE_TABLE,
         sources_sha256=sha256_of(SOURCE_TABLE),
+        reference=ROOT / "resources/published/reference.json",
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
         stage=REPORT_VERSION,
     shell:
@@ -115,4 +116,5 @@ rule make_report:
         " --runs {input.runs:q} --laws {input.laws:q} --figures {params.folder:q}"
         " --sources {params.sources:q} --counts {input.counts:q} --examples {input.examples:q}"
         " --contamination {input.contamination:q} --manifest {input.manifest:q}"
-        " --tool {input.tool:q} --out {output:q} --log {log:q}"
+        " --tool {input.tool:q} --reference {params.reference:q} --out {output:q}"
+        " --log {log:q}"

@@ -1,4 +1,4 @@
-"""Fit one law to the study's released runs, beside what the study's own procedure gives.
+"""Fit one law to the study's released runs, with what the study's own procedure gives there.
 
 python scripts/fit_published_law.py --law isoflop --objective clm --study published \
     --runs results/published/runs.csv --curves results/published/curves.parquet \
@@ -26,7 +26,7 @@ if __name__ == "__main__":
     parser.add_argument("--curves", type=Path, required=True, help="curves (curves.parquet)")
     parser.add_argument("--notebook", type=Path, required=True, help="its notebook's raw points")
     parser.add_argument("--minima", type=Path, required=True, help="the minima of its Table 2")
-    parser.add_argument("--held-out-above", type=float, help="FLOPs; dearer runs are predicted")
+    parser.add_argument("--held-out-above", type=float, help="FLOPs; larger runs are predicted")
     parser.add_argument("--bootstrap", type=int, required=True, help="resamples; 0 for none")
     parser.add_argument("--level", type=float, required=True, help="level of the intervals")
     parser.add_argument("--seed", type=int, required=True, help="seed of the resamples")

@@ -5,7 +5,8 @@ python scripts/make_report.py --study demo --config config/demo.yaml --runs resu
     --figures results/demo/figures --sources resources/sources.tsv \
     --counts data/demo/dedup/counts.tsv data/demo/filter/counts.tsv \
     --contamination data/demo/contamination.json --manifest data/demo/tokens/manifest.json \
-    --tool data/demo/dedup/tool.json --out results/demo/report.html
+    --tool data/demo/dedup/tool.json --reference resources/published/reference.json \
+    --out results/demo/report.html
 """
 
 import argparse
@@ -29,5 +30,6 @@ if __name__ == "__main__":
     parser.add_argument("--contamination", type=Path, help="report of the homology search (JSON)")
     parser.add_argument("--manifest", type=Path, help="manifest of the token shards")
     parser.add_argument("--tool", type=Path, help="versions of outside tools (JSON)")
+    parser.add_argument("--reference", type=Path, help="a published study to compare with (JSON)")
     parser.add_argument("--out", type=Path, required=True, help="the page (HTML)")
     program.run(make_report, parser)

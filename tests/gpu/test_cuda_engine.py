@@ -65,7 +65,7 @@ def test_bf16_learns_as_fp32_does(root, manifest, tmp_path):
     assert losses["bf16"][-1] < losses["bf16"][0] - 0.1
 
 
-def test_the_record_knows_the_gpu_and_its_memory(root, manifest, tmp_path):
+def test_the_record_has_the_gpu_and_its_memory(root, manifest, tmp_path):
     record, _ = trained(cell_for(root, "mlm", precision="bf16"), manifest, tmp_path, layout=CUDA)
     weights = 2 * SHAPE.n_params_total("study")
     assert record["peak_memory_bytes"]["largest process"] > weights
@@ -73,7 +73,7 @@ def test_the_record_knows_the_gpu_and_its_memory(root, manifest, tmp_path):
     assert record["flops_per_second"] > 0
 
 
-def test_a_stopped_run_goes_on(root, manifest, tmp_path):
+def test_a_stopped_run_resumes(root, manifest, tmp_path):
     cell = cell_for(root, "clm")
     _, unbroken = trained(cell, manifest, tmp_path / "whole", layout=CUDA)
     with asked_to_stop(25), pytest.raises(SystemExit):

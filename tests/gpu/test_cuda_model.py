@@ -88,7 +88,7 @@ def test_losses_and_gradients_are_those_of_the_cpu(
 
 
 @pytest.mark.parametrize(("recipe", "objective"), KINDS)
-def test_a_packed_neighbour_is_not_seen(implementation, recipe, objective):
+def test_a_packed_neighbour_is_not_attended_to(implementation, recipe, objective):
     spec = cell(recipe, objective, "bf16")
     model = build_model(spec, CUDA, device="cuda")
     some = batch(spec).to("cuda")
@@ -133,7 +133,7 @@ def test_one_kernel_for_all_segments_is_attention_in_each(causal, channels):
         torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2)
 
 
-def test_transformer_engine_is_taken_where_it_is_installed():
+def test_transformer_engine_is_used_where_it_is_installed():
     installed = importlib.util.find_spec("transformer_engine") is not None
     expected = "transformer_engine" if installed else "local"
     assert parts.implementation("cuda") == expected

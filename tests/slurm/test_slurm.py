@@ -50,7 +50,7 @@ def with_start(root, folder, program):
     return copy
 
 
-def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluster, root, tmp_path):
+def test_study_through_slurm_has_the_tables_of_a_local_run(undisturbed, cluster, root, tmp_path):
     """Though a submission was refused, the controller restarted and a cell met its time limit."""
     workflow = SlurmWorkflow(undisturbed.root, tmp_path / "study", undisturbed.config)
     workflow.folder.mkdir()
@@ -74,13 +74,13 @@ def test_study_through_slurm_has_the_tables_of_a_run_without(undisturbed, cluste
     workflow.wait_for_checkpoint(cell, start=2)
     number, node = job_of(cluster, cell)
     assert cluster.resources_of(number) == "gres:gpu:1"
-    said = workflow.status()
+    shown = workflow.status()
     code, output = workflow.end(process)
     assert code == 0, output
 
-    row = next(line for line in said.splitlines() if line.startswith(cell))
+    row = next(line for line in shown.splitlines() if line.startswith(cell))
     assert re.search(rf"running .* job {number} running on {node}, 0:\d\d of 1:00$", row)
-    assert re.search(r"^Slurm: \d+ running", said, re.MULTILINE)
+    assert re.search(r"^Slurm: \d+ running", shown, re.MULTILINE)
     assert "its job ends" in output
     assert workflow.record(cell)["starts"][1]["step"] > 0
     assert_same_tables(workflow, undisturbed)
@@ -171,7 +171,7 @@ def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
     assert_same_run(workflow, undisturbed, cell)
 
 
-def test_full_shared_folder_is_said_and_the_next_run_goes_on(disturbed, undisturbed, cluster):
+def test_full_shared_folder_is_reported_and_the_next_run_resumes(disturbed, undisturbed, cluster):
     workflow, cell = disturbed
     folder = workflow.results / "runs" / cell
     folder.mkdir()
@@ -190,7 +190,7 @@ def test_full_shared_folder_is_said_and_the_next_run_goes_on(disturbed, undistur
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_cell_on_two_nodes_is_started_by_srun_saves_and_goes_on(
+def test_cell_on_two_nodes_is_started_by_srun_saves_and_resumes(
     disturbed, undisturbed, cluster, root, tmp_path, monkeypatch
 ):
     workflow, _ = disturbed
@@ -198,7 +198,7 @@ def test_cell_on_two_nodes_is_started_by_srun_saves_and_goes_on(
     workflow.forget(cell)
     program = SHIM.format(tests=str(root / "tests/support"))
     workflow.root = with_start(root, tmp_path / "repository", program)
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the nodes' names are known to Slurm alone
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the nodes' names are known only to Slurm
     machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
     workflow.config["machine"] |= machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
     workflow.cell_resources = ("mem_mb=3000", "runtime=5")

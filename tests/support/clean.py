@@ -32,32 +32,32 @@ def run_checks(program: str, folder: Path, *checks: Check) -> Path:
 
 def report(folder: Path, check: Check) -> None:
     """Fail, or skip, as `check` did in the program."""
-    said = (folder / f"{check.__name__}.txt").read_text()
-    if said.startswith("skipped"):
-        pytest.skip(said)
-    assert said == "passed", said
+    output = (folder / f"{check.__name__}.txt").read_text()
+    if output.startswith("skipped"):
+        pytest.skip(output)
+    assert output == "passed", output
 
 
 def main(functions: dict[str, Any]) -> None:
-    """The program: each check in a fork with a folder of its own, and what became of it."""
+    """The program: each check in a fork with a separate folder, and its outcome."""
     folder = Path(sys.argv[1])
     for check in map(functions.get, sys.argv[2:]):
         own = folder / check.__name__
         own.mkdir()
-        said = own.with_suffix(".txt")
-        code = exit_code(fork(lambda: _run(check, own, said)))  # noqa: B023
+        output = own.with_suffix(".txt")
+        code = exit_code(fork(lambda: _run(check, own, output)))  # noqa: B023
         if code == SKIPPED:
-            said.write_text("skipped: this system does not allow it")
-        elif not said.exists():
-            said.write_text(f"ended with {code}")
+            output.write_text("skipped: this system does not allow it")
+        elif not output.exists():
+            output.write_text(f"ended with {code}")
 
 
-def _run(check: Check, own: Path, said: Path) -> None:
+def _run(check: Check, own: Path, output: Path) -> None:
     try:
         check(own)
     except SystemExit:
         raise
     except BaseException:  # pytest's failures are no Exceptions
-        said.write_text(traceback.format_exc())
+        output.write_text(traceback.format_exc())
     else:
-        said.write_text("passed")
+        output.write_text("passed")

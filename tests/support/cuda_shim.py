@@ -1,6 +1,6 @@
 """megatron-core's CUDA code on CPUs and gloo, to test the logic of the cuda engine without a GPU.
 
-For tests alone. What it replaces: the current device, its synchronisation and random states,
+Only for tests. What it replaces: the current device, its synchronisation and random states,
 `Tensor.cuda` and `Tensor.type`, `device="cuda"` in calls of PyTorch, and what `process.py` does for
 the cuda backend.
 """

@@ -28,7 +28,7 @@ def fetch(tmp_path: Path, url: str = "", **fields: str) -> Path:
 
 
 def fetch_fails(tmp_path: Path, *words: str, kept: int | None = None, **fields: str) -> None:
-    """The error has all words; nothing is left but, with `kept`, that many bytes to go on with."""
+    """The error has all words; nothing is left but, with `kept`, that many bytes to resume from."""
     with pytest.raises(SourceError) as raised:
         fetch(tmp_path, **fields)
     for word in words:

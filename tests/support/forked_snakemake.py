@@ -14,20 +14,20 @@ FORKS.set_forkserver_preload(["snakemake.cli"])
 
 def snakemake(arguments: list[str], folder: Path) -> tuple[int, str, str]:
     """Run in `folder`; exit code, output and error output."""
-    said = [folder / ".stdout.txt", folder / ".stderr.txt"]
-    process = FORKS.Process(target=_main, args=(arguments, folder, dict(os.environ), said))
+    text = [folder / ".stdout.txt", folder / ".stderr.txt"]
+    process = FORKS.Process(target=_main, args=(arguments, folder, dict(os.environ), text))
     process.start()
     process.join()
     assert process.exitcode is not None
-    return process.exitcode, *(path.read_text() for path in said)
+    return process.exitcode, *(path.read_text() for path in text)
 
 
 def _main(
-    arguments: list[str], folder: Path, environment: dict[str, str], said: list[Path]
+    arguments: list[str], folder: Path, environment: dict[str, str], text: list[Path]
 ) -> None:
     from snakemake.cli import main
 
-    for number, path in enumerate(said, 1):
+    for number, path in enumerate(text, 1):
         with path.open("w") as file:
             os.dup2(file.fileno(), number)
     os.environ.update(environment)

@@ -16,7 +16,7 @@ from megatron.core import parallel_state
 
 
 def fork(function: Callable[[], Any], out: Path | None = None) -> int:
-    """Run `function` in a process of its own; its exit code is 0, that of a SystemExit, or 1.
+    """Run `function` in a separate process; its exit code is 0, that of a SystemExit, or 1.
 
     What it returns is pickled into `out`. Returns the process's id.
     """

@@ -1,6 +1,6 @@
 """What `transformers` makes of exported folders, in a process that cannot import this project.
 
-python hf_reader.py TASK.json OUT.npz: `runs` of the task maps the name of each folder beside it to
+python hf_reader.py TASK.json OUT.npz: `runs` of the task maps the name of each folder next to it to
 its objective, whether it brings its own code, and rows of tokens; `proteins` and `prompts` are
 texts. Everything found goes to OUT.npz, as NAME/what.
 """
@@ -53,10 +53,10 @@ def read(
         padded = tokenizer(proteins, return_tensors="pt", padding=True, padding_side=side)
         logits = model(**padded).logits
         for number, protein in enumerate(proteins):
-            alone = model(**tokenizer(protein, return_tensors="pt")).logits[0]
+            single = model(**tokenizer(protein, return_tensors="pt")).logits[0]
             inside = padded["attention_mask"][number].bool()
             found[f"padded {side}/{number}"] = logits[number][inside]
-            found[f"alone/{number}"] = alone
+            found[f"single/{number}"] = single
 
     if objective == "clm":
         starts = tokenizer(prompts, return_tensors="pt", padding=True)

@@ -38,9 +38,9 @@ def finished(root, tiny_sources, tmp_path_factory):
     """The whole pipeline, run once. Tests that change it must copy it."""
     with made_once(tmp_path_factory, "tiny") as (folder, to_do):
         workflow = Workflow(root, folder, tiny_config(root, tiny_sources))
-        said = folder / "output.txt"
+        text = folder / "output.txt"
         if to_do:
             done = workflow.run("--printshellcmds")
-            said.write_text(done.stdout + done.stderr)
-    workflow.output = said.read_text()
+            text.write_text(done.stdout + done.stderr)
+    workflow.output = text.read_text()
     return workflow

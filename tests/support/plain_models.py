@@ -6,7 +6,7 @@ from torch.nn.functional import gelu, layer_norm, silu
 
 
 def logits_of(weights: dict[str, Tensor], cell, tokens: Tensor) -> Tensor:
-    """Logits [tokens, vocabulary] of one sequence [tokens] that stands alone in a row."""
+    """Logits [tokens, vocabulary] of one sequence [tokens], the only one of its row."""
     layers, hidden, heads = cell.layers, cell.hidden, cell.heads
     channels = hidden // heads
     study = cell.recipe == "study"

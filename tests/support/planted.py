@@ -5,7 +5,7 @@ share at least 93 % of their residues, members of two subfamilies of a family at
 80 % mostly), before deletions. Ancestors are independent random sequences, so that no pair of
 families is homologous and a cluster across families is an error. Substitutions fall anywhere and
 are drawn from the background, which leaves fewer common k-mers than evolution does: recall on these
-sets is a lower estimate. Beside members there are exact copies in another source, fragments (too
+sets is a lower estimate. Besides members there are exact copies in another source, fragments (too
 short for a coverage of 0.8), singletons, low-complexity records, and a few records in lower case.
 
 The truth is in the ids: `m12.34.5` is the fifth record, a member of subfamily 34 of family 12.
@@ -101,7 +101,7 @@ class Truth:
     def clusters(self, level: str) -> np.ndarray:
         """True cluster (int64 label) at `level`, "family" (50 %) or "subfamily" (90 %).
 
-        A fragment is a cluster of its own: it covers less than 0.8 of any other record.
+        A fragment is a separate cluster: it covers less than 0.8 of any other record.
         """
         labels = {"family": self.family, "subfamily": self.subfamily}[level]
         return np.where(self.kind == FRAGMENT_OF, -1 - self.family, labels)
@@ -296,7 +296,7 @@ def _block(
 
 
 def _own(family: int, subfamily: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """A family and a subfamily of its own for each of `n` records, counted from those given."""
+    """A new family and subfamily for each of `n` records, counted from those given."""
     return family + np.arange(n), subfamily + np.arange(n)
 
 

@@ -1,4 +1,4 @@
-"""The study's released logs, where they are at hand, imported once for all tests."""
+"""The study's released logs, where they are available, imported once for all tests."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -26,7 +26,7 @@ def lbfgsb(
 def value_and_slope(
     theta: np.ndarray, surface: Surface, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """The misfit and its gradient in theta, written out anew (the fit's own is in other axes)."""
+    """The misfit and its gradient in theta, written out again (the fit's is in other axes)."""
     e, a, b, alpha, beta = theta
     n_part, d_part = np.exp(-alpha * surface.log_n), np.exp(-beta * surface.log_d)
     prediction = np.maximum(e + a * n_part + b * d_part, 1e-9)

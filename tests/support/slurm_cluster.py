@@ -3,7 +3,7 @@
 munged, slurmctld and one slurmd per node, on the loopback interface, without accounting (`squeue`
 tells the states of jobs). Jobs of the partition `urgent` preempt those of `main`. Needs root and
 the packages slurm-wlm and munge; `reason_why_not` says what is lacking. Slurm finds its
-configuration in /etc/slurm alone, because the variable that names another place does not reach the
+configuration only in /etc/slurm, because the variable that names another place does not reach the
 inner jobs of Snakemake's Slurm plugin; links are put there, and what is not ours is not touched.
 """
 
@@ -158,7 +158,7 @@ class Cluster:
         return done.stdout.splitlines()
 
     def resources_of(self, job: str) -> str:
-        """What a running job asked for beside CPUs and memory, such as `gres:gpu:1`."""
+        """What a running job requested besides CPUs and memory, such as `gres:gpu:1`."""
         command = ["squeue", "--noheader", "--jobs", job, "--Format", "tres-per-job"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return done.stdout.strip()

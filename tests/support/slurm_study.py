@@ -48,13 +48,13 @@ class SlurmWorkflow(Workflow):
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Snakemake, running, with its output in a file: a pipe that nobody reads would fill up."""
-        with self.folder.joinpath("said.txt").open("w") as said:
-            return self.start(*arguments, stdout=said, stderr=subprocess.STDOUT)
+        with self.folder.joinpath("output.txt").open("w") as output:
+            return self.start(*arguments, stdout=output, stderr=subprocess.STDOUT)
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Wait for what was begun; its exit code and output."""
         code = process.wait(timeout=400)
-        return code, self.folder.joinpath("said.txt").read_text()
+        return code, self.folder.joinpath("output.txt").read_text()
 
     def cell(self, flops: float) -> str:
         """Name of the cell of size b and these FLOPs."""
@@ -82,7 +82,7 @@ class SlurmWorkflow(Workflow):
         return done.stdout
 
     def wait_for_checkpoint(self, cell: str, start: int = 1, seconds: float = 400) -> int:
-        """Wait until the cell's `start`-th start has saved a checkpoint of its own; its step."""
+        """Wait until the cell's `start`-th start has saved a checkpoint; its step."""
         run = self.results / "runs" / cell
 
         def newest() -> int:

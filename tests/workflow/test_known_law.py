@@ -37,7 +37,7 @@ def drawn(fresh):
 
 
 @pytest.mark.slow
-def test_laws_recover_the_exponents_that_the_losses_were_drawn_from(drawn):
+def test_laws_recover_the_exponents_of_simulated_losses(drawn):
     drawn.run("laws")
     for objective, truth in TRUTH.items():
         for law, tolerance in (("isoflop", 0.05), ("parametric", 0.03)):

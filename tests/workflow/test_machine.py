@@ -13,7 +13,7 @@ from workflows import copy_of
 pytestmark = pytest.mark.slow
 
 
-def test_another_machine_runs_nothing_again(finished, tmp_path):
+def test_another_machine_re_runs_nothing(finished, tmp_path):
     workflow = copy_of(finished, tmp_path / "copy")
     for changes in ({"threads": 2, "cpu_processes": 2}, {"backend": "cuda", "max_gpus": 2}):
         workflow.config["machine"] |= changes
@@ -30,21 +30,21 @@ def test_cell_in_two_processes_ends_with_the_same_loss(finished, tmp_path):
     assert "torchrun --standalone --nproc-per-node 2" in done.stdout + done.stderr
     after = json.loads((run / "result.json").read_text())
     assert after["loss"] == pytest.approx(before["loss"], abs=1e-4)
-    assert after["curve_sha256"] != before["curve_sha256"]  # it was trained anew
+    assert after["curve_sha256"] != before["curve_sha256"]  # it was trained again
 
 
-def test_no_job_asks_for_more_than_a_site_has(fresh, root):
+def test_no_job_requests_more_than_the_site_has(fresh, root):
     """By one line of the Slurm profile; what asks for more would wait for ever."""
     profile = ("--dry-run", "--profile", root / "profiles/slurm")
     asked = []
     for limits in ((), ("--resources", "runtime=90", "mem_mb=3000")):
-        said = fresh.run(*profile, *limits).stdout
-        jobs = re.findall(r"mem_mb=(\d+), .*runtime=(\d+)", said)
+        output = fresh.run(*profile, *limits).stdout
+        jobs = re.findall(r"mem_mb=(\d+), .*runtime=(\d+)", output)
         asked.append([max(map(int, values)) for values in zip(*jobs, strict=True)])
     assert asked == [[240000, 2880], [3000, 90]]
 
 
-def test_a_site_says_where_in_a_second_config_file(root, tmp_path):
+def test_a_second_config_file_describes_the_site(root, tmp_path):
     """On two nodes of four GPUs the cells of the full study are started by Slurm."""
     site = tmp_path / "site.yaml"
     machine = {"gpu": "A100", "gpus_per_node": 4, "max_gpus": 8, "target_hours": 0.01, "threads": 3}

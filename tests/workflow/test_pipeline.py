@@ -60,7 +60,7 @@ def test_pipeline_makes_the_report_and_every_table(finished):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 0
 
 
-def test_pipeline_accounts_for_every_sequence(finished):
+def test_pipeline_counts_every_sequence(finished):
     def rows(path):
         with path.open() as file:
             return list(csv.DictReader(file, delimiter="\t"))
@@ -92,7 +92,7 @@ def test_pipeline_accounts_for_every_sequence(finished):
     assert sum(in_shards) == entered[-1]["kept"]
 
 
-def test_another_view_of_the_tokens_trains_its_cells_alone(finished, tmp_path):
+def test_another_view_of_the_tokens_trains_only_its_cells(finished, tmp_path):
     """A corpus that filters less, repeats, or mixes otherwise needs no data stage."""
     workflow = copy_of(finished, tmp_path / "copy")
     workflow.config["corpora"]["other"] = {
@@ -147,7 +147,7 @@ def rows_of(data):
     return {key: value for key, value in found.items() if key[2] == "kept"}
 
 
-def test_download_fetches_the_files_alone(fresh):
+def test_download_only_fetches_the_files(fresh):
     fresh.run("download")
     made = [path.relative_to(fresh.folder / "data") for path in fresh.folder.glob("data/**/*.*")]
     names = [f"{name}_demo.fasta.gz" for name in ("metagenome", "uniref")]
@@ -165,7 +165,7 @@ def test_laws_from_cached_runs_need_no_data_and_never_train(finished, fresh):
     assert not (fresh.folder / "data").exists()
 
 
-def test_laws_from_a_part_of_the_runs_go_to_a_folder_of_their_own(finished, fresh):
+def test_laws_from_a_subset_of_runs_go_to_a_separate_folder(finished, fresh):
     shutil.copytree(finished.results / "runs", fresh.results / "runs")
     cell = next((fresh.results / "runs").iterdir())
     shutil.rmtree(cell)
@@ -194,7 +194,7 @@ def test_data_and_losses_are_the_same_in_a_second_run(finished, fresh):
     pd.testing.assert_frame_equal(*curves, check_exact=True)
 
 
-def test_commands_in_the_log_run_by_hand(finished, tmp_path):
+def test_commands_in_the_log_can_be_run_manually(finished, tmp_path):
     """The shell command that Snakemake prints for a rule is complete."""
     output = finished.output
     line = next(line for line in output.splitlines() if "fit_law.py" in line)

@@ -51,7 +51,7 @@ def plans(root, tiny_sources, tmp_path_factory):
     return [Plan(root, config, n, tmp_path_factory.mktemp(f"seeds{n}")) for n in (1, 2, 4)]
 
 
-def test_each_cell_waits_for_the_manifest_alone(fresh):
+def test_each_cell_depends_only_on_the_manifest(fresh):
     """A list of shards instead makes the plan of thousands of cells several times as dear."""
     jobs = fresh.run("--dry-run").stdout.split("rule train_cell:\n")[1:]
     assert len(jobs) == 16
@@ -64,7 +64,7 @@ def test_calls_grow_in_proportion_to_the_cells(plans):
     assert most - more == pytest.approx(2 * (more - few), rel=0.05)
 
 
-def test_each_cell_is_worked_out_once(plans):
+def test_each_cell_is_computed_once(plans):
     for plan in plans:
         assert plan.calls("sweep/cells", "plan_cells") == 1
         assert plan.calls("study/cell", "to_json") == 2 * plan.cells  # its id, its parameter

@@ -55,7 +55,7 @@ def test_published_programs_import_no_torch():
     assert done.stdout == "[]\n"
 
 
-def test_published_made_again_does_nothing(made):
+def test_published_target_is_up_to_date_after_a_run(made):
     assert made.planned("published") == {}
 
 
@@ -117,7 +117,7 @@ def test_published_figures_come_in_every_format_with_their_numbers(made):
     assert all(path.stat().st_size > 200 for path in folder.iterdir())
 
 
-def test_published_audit_accounts_for_every_file(made):
+def test_published_audit_lists_every_file(made):
     audit = pd.read_csv(made.folder / "results/published/audit.csv", keep_default_na=False)
     assert len(audit) == 294  # files in the release
     assert set(audit["used"]) == {"yes", "no"}

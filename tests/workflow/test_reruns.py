@@ -73,7 +73,7 @@ def test_swapped_fractions_of_the_split_split_again(changed):
     assert changed.planned() == {**SPLIT, **CONFIG}
 
 
-def test_new_version_of_a_source_fetches_and_cleans_it_alone(changed):
+def test_new_version_of_a_source_fetches_and_cleans_only_it(changed):
     table = Path(changed.config["data"]["sources"])
     mine = changed.folder / "resources" / "sources.tsv"
     mine.parent.mkdir()
@@ -88,7 +88,7 @@ def test_new_version_of_a_source_fetches_and_cleans_it_alone(changed):
     assert "fetch.metagenome_demo" not in output
 
 
-def test_learning_rate_of_one_size_and_objective_trains_its_cells_alone(changed):
+def test_learning_rate_of_one_size_and_objective_trains_only_its_cells(changed):
     before = plan_cells(validate_config(changed.config, "before"))
     rates = changed.config["training"]["peak_learning_rate"]["clm"]
     largest = max(cell.n_params for cell in before.values())
@@ -101,13 +101,13 @@ def test_learning_rate_of_one_size_and_objective_trains_its_cells_alone(changed)
     assert all(f"results/tiny/runs/{cell}/result.json" in output for cell in new)
 
 
-def test_new_size_trains_its_cells_alone(changed):
+def test_new_size_trains_only_its_cells(changed):
     changed.config["sweep"]["shapes"]["e"] = {"layers": 1, "hidden": 20, "ffn": 53, "heads": 1}
     changed.config["sweep"]["sizes"].append("e")
     assert changed.planned() == {**TABLES, "train_cell": 4, **SWEEP}
 
 
-def test_corpus_with_near_duplicates_leaves_finished_cells_and_held_out_rows_alone(changed):
+def test_corpus_with_near_duplicates_does_not_change_finished_cells_and_held_out_rows(changed):
     """What is held out does not depend on the corpora that are swept."""
     finished = {p: p.stat().st_mtime_ns for p in changed.results.glob("runs/*/result.json")}
     changed.config["corpora"]["all"] = changed.config["corpora"]["demo"] | {"dedup": False}
@@ -130,14 +130,14 @@ def test_new_law_setting_refits_and_trains_nothing(changed):
     assert changed.planned() == {**FITS, **CONFIG}
 
 
-def test_what_changes_no_result_runs_nothing_again(changed):
+def test_settings_that_change_no_result_re_run_nothing(changed):
     changed.config["training"]["checkpoint_seconds"] = 1000
     changed.config["machine"] |= {"threads": 2, "cpu_gflops": 9}
     assert changed.planned() == {}
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stage_version_runs_its_stage_and_what_follows(finished, tmp_path, stage):
+def test_raised_stage_version_re_runs_its_stage_and_what_follows(finished, tmp_path, stage):
     """The library of a stage is no input of its rules; its version stands for it."""
     root = checkout(finished.root, tmp_path / "repository")
     package = root / "src/plm_scaling" / stage / "__init__.py"
@@ -164,7 +164,7 @@ def files_of(folder: Path) -> list[Path]:
     ]
 
 
-def test_touched_files_run_nothing_again(changed, tmp_path):
+def test_touched_files_re_run_nothing(changed, tmp_path):
     """Neither results nor the program's own files: what is in them counts."""
     root = checkout(changed.root, tmp_path / "repository")
     for path in files_of(changed.folder):
@@ -189,20 +189,20 @@ def mix_times(folder):
         os.utime(path, times=(now - draw.randrange(10**6),) * 2)
 
 
-def test_clone_with_records_runs_nothing_whatever_the_times(finished, tmp_path):
+def test_clone_with_metadata_re_runs_nothing_for_any_file_times(finished, tmp_path):
     clone = clone_with_results(finished, tmp_path / "clone")
     mix_times(clone.folder)
     clone.config = finished.config  # with the source table elsewhere, as it was recorded
     assert clone.planned() == {}
 
 
-def test_clone_with_times_runs_nothing_without_records(finished, tmp_path):
+def test_clone_with_file_times_re_runs_nothing_without_metadata(finished, tmp_path):
     clone = clone_with_results(finished, tmp_path / "clone")
     shutil.rmtree(clone.folder / ".snakemake")
     assert clone.planned() == {}
 
 
-def test_clone_without_records_and_times_needs_a_touch(finished, tmp_path):
+def test_clone_without_metadata_and_file_times_needs_a_touch(finished, tmp_path):
     """Snakemake cannot know then; --touch says that all is as the config wants it."""
     clone = clone_with_results(finished, tmp_path / "clone")
     shutil.rmtree(clone.folder / ".snakemake")
@@ -228,7 +228,7 @@ def digests(folder):
 @pytest.mark.parametrize(
     ("missing", "collected"), [(0, "collect_runs"), (1, "collect_finished_runs")]
 )
-def test_laws_of_a_runs_folder_alone_never_train(finished, fresh, missing, collected):
+def test_laws_of_a_runs_folder_without_data_never_train(finished, fresh, missing, collected):
     """No data, no checkpoints, no records; the last cells may be missing."""
     runs = fresh.results / "runs"
     shutil.copytree(finished.results / "runs", runs, ignore=shutil.ignore_patterns("checkpoints*"))
@@ -238,7 +238,7 @@ def test_laws_of_a_runs_folder_alone_never_train(finished, fresh, missing, colle
     assert fresh.planned("laws") == laws
 
 
-def test_laws_beside_outdated_data_never_train(changed):
+def test_laws_with_outdated_data_never_train(changed):
     laws = {"fit_law": 4, "draw_figures": 1}
     changed.config["filter"]["perplexity_quantiles"] = [0.05, 0.95]
     rewrite(changed.data / "tokens/manifest.json")

@@ -54,7 +54,7 @@ def test_edited_file_is_fetched_and_cleaned_again_and_a_touched_one_is_not(root,
     assert fresh.planned(CLEANED) == {}
 
 
-def test_edited_file_that_the_table_pins_is_refused_and_its_copy_stays(root, fresh, mine):
+def test_edited_file_with_a_pinned_checksum_is_refused_and_its_copy_kept(root, fresh, mine):
     use(fresh, mine)
     fresh.run(CLEANED)
     copy = (fresh.folder / RAW).read_bytes()
@@ -77,7 +77,7 @@ def test_missing_file_is_named_in_one_line_before_anything_runs(fresh, mine):
 
 
 @pytest.mark.parametrize("target", ["download", CLEANED])
-def test_file_put_there_by_hand_is_verified(fresh, mine, target):
+def test_manually_placed_file_is_verified(fresh, mine, target):
     use(fresh, mine)
     right = mine.read_bytes()
     raw = fresh.folder / RAW

@@ -26,13 +26,13 @@ def transferred(finished, tmp_path_factory):
     return workflow
 
 
-def test_transfer_trains_the_new_cells_and_what_they_start_from_alone(transferred):
+def test_transfer_trains_only_the_new_cells_and_their_sources(transferred):
     assert transferred.jobs["train_cell"] == 4  # three targets, and the source that the grid lacks
     assert transferred.jobs["fit_law"] == 6
     assert not {"tokenize_part", "deduplicate"} & set(transferred.jobs)
 
 
-def test_transfer_runs_and_laws_come_out(transferred):
+def test_transfer_runs_and_laws_are_made(transferred):
     runs = pd.read_csv(transferred.results / "runs.csv", dtype={"init_from": str}).set_index(
         "run_id"
     )
@@ -69,7 +69,7 @@ def test_transfer_run_is_evaluated_on_every_held_out_set(transferred):
     pd.testing.assert_series_equal(valid, runs, check_index=True, check_exact=True)
 
 
-def test_transfer_again_does_nothing_even_when_a_source_is_touched(transferred):
+def test_transfer_is_up_to_date_even_when_a_source_is_touched(transferred):
     assert transferred.planned() == {}
     sweep = pd.read_csv(transferred.results / "sweep.tsv", sep="\t", dtype={"init_from": str})
     for source in sweep["init_from"].dropna():
@@ -77,7 +77,7 @@ def test_transfer_again_does_nothing_even_when_a_source_is_touched(transferred):
     assert transferred.planned() == {}
 
 
-def test_transfer_from_a_diverged_source_says_so(transferred, tmp_path):
+def test_transfer_from_a_diverged_source_is_an_error(transferred, tmp_path):
     workflow = copy_of(transferred, tmp_path)
     sweep = pd.read_csv(workflow.results / "sweep.tsv", sep="\t", dtype={"init_from": str})
     target = sweep[sweep["init_from"].notna()].iloc[0]

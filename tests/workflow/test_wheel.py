@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(*command: object, cwd: Path) -> str:
-    """What a command prints; a failure shows what it said."""
+    """The output of a command; a failure shows it."""
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True
     )
@@ -69,7 +69,7 @@ def environment(wheel, tmp_path_factory) -> Path:
     return python.parent
 
 
-def test_wheel_holds_every_file_of_the_package(tree, wheel):
+def test_wheel_contains_every_file_of_the_package(tree, wheel):
     source = ROOT / "src"
     expected = {
         str(Path(folder, name).relative_to(source))

@@ -1,7 +1,7 @@
 """What reproduces one paper: Cheng et al., Training Compute-Optimal Protein Language Models (2024).
 
-`logs` imports the released training logs; beside it are the study's own procedures, the laws fitted
-to its runs, the constants that it published, and the page that compares them.
+`logs` imports the released training logs; the other modules hold the study's own procedures, the
+laws fitted to its runs, the published constants, and the page that compares them.
 """
 
 FIGURES = (

@@ -1,6 +1,7 @@
-"""Each published constant beside the value by the study's own procedure and ours, with a verdict.
+"""Each published constant, its value by the study's own procedure, and ours, with a verdict.
 
-`resources/published/constants.tsv` says what was published and where the law files hold the rest.
+`resources/published/constants.tsv` holds the published values and where the law files have the
+others.
 """
 
 import math
@@ -14,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.common.files import atomic
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, place
 from plm_scaling.laws.verdict import around
@@ -27,7 +27,7 @@ COLUMNS = (
     *("relative_difference", "ours", "low", "high", "verdict", "source"),
 )
 RANGE = re.compile(r"^([\d.]+)-([\d.]+)$")
-FOUND_COLUMNS = ("reproduced", "place")  # what the verdict says, for findings; not in constants.csv
+FOUND_COLUMNS = ("reproduced", "place")  # the verdict for the findings; not in constants.csv
 CLOSE = 0.01  # relative
 UNDETERMINED = "Our fit does not determine it."
 EXACT = 1e-4  # relative; closer than this counts as reproduced however many digits were printed
@@ -35,7 +35,7 @@ EXACT = 1e-4  # relative; closer than this counts as reproduced however many dig
 
 @dataclass(frozen=True)
 class Found:
-    """A number in a law file with the interval beside it; None is not identified."""
+    """A number in a law file and its interval; None is not identified."""
 
     value: float | None
     interval: tuple[float, float] | None = None
@@ -68,18 +68,11 @@ def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFram
     return pd.DataFrame(rows, columns=[*COLUMNS, *FOUND_COLUMNS])
 
 
-def write_constants(path: Path, constants: pd.DataFrame) -> None:
-    """Write constants.csv, whole or not at all."""
-    with atomic(path) as temporary:
-        constants[list(COLUMNS)].to_csv(temporary, index=False)
-
-
 def look_up(where: str, laws: Mapping[str, LawResult]) -> Found:
     """The number at `where`: '', or [10^] LAW:step/step/… [@ FLOPs].
 
     A step is a key, or key=value, which keeps such rows of a list; the next key is that of the
-    first row left. Raises KeyError naming
-    what is not there.
+    first row left. Raises KeyError naming what is absent.
     """
     if not where:
         return Found(None)
@@ -101,18 +94,14 @@ def look_up(where: str, laws: Mapping[str, LawResult]) -> Found:
         value = parent[step]
     if flops:
         return _at(value, float(flops), law)
-    interval = parent.get("interval", {}).get(last) if isinstance(parent, dict) else None
-    if interval is None and isinstance(parent, dict):
-        interval = parent.get(f"{last}_interval")
-    found = Found(value, tuple(interval) if interval else None)
-    if not power or found.value is None:
-        return found
-    ends = None if found.interval is None else (10 ** found.interval[0], 10 ** found.interval[1])
-    return Found(10**found.value, ends)
+    interval = parent.get("interval", {}).get(last) or parent.get(f"{last}_interval")
+    if power and value is not None:
+        value, interval = 10**value, interval and [10**end for end in interval]
+    return Found(value, (interval[0], interval[1]) if interval else None)
 
 
 def _at(equation: Mapping[str, Any], flops: float, law: LawResult) -> Found:
-    """k·C^a at one compute; the interval comes from the law's own table where it fits that law."""
+    """k·C^a at one compute; its interval is interpolated in the law's table of the frontier."""
     exponent = next(name for name in "abc" if name in equation)
     if equation["k"] is None:
         return Found(None)
@@ -170,7 +159,7 @@ def _row(given: Mapping[str, str], procedure: Found, ours: Found) -> dict[str, A
 
 
 def _reproduced(text: str, published: float, value: float) -> tuple[str, bool]:
-    """How near their procedure comes, and whether it gives the digits that were printed."""
+    """How close their procedure comes, and whether it reproduces the printed digits."""
     if abs(value - published) <= 0.5000001 * last_digit(text):
         return "Reproduced to the last digit printed.", True
     if published == 0:
@@ -184,7 +173,7 @@ def _reproduced(text: str, published: float, value: float) -> tuple[str, bool]:
 
 
 def _in_interval(stands: Place | None, ours: Found) -> str:
-    """Where the published value stands in our interval."""
+    """Whether the published value lies in our interval."""
     if stands is None or ours.interval is None:
         return f"We find {ours.value:.3g}, without an interval."
     low, high = ours.interval
@@ -192,7 +181,7 @@ def _in_interval(stands: Place | None, ours: Found) -> str:
 
 
 def _in_range(spread: re.Match[str], ours: Found) -> tuple[str, bool]:
-    """Where our value stands in a published range."""
+    """Whether our value lies in a published range."""
     low, high = (float(text) for text in spread.groups())
     if ours.value is None:
         return "The released runs do not determine it.", False

@@ -14,7 +14,7 @@ from plm_scaling.laws.status import Basis
 def draw_published_figures(
     runs: Path, curves: Path, laws: Sequence[Path], only: Sequence[str], out: Path
 ) -> list[str]:
-    """`draw_figures`, and ur50_unimeta: what repeating UniRef50 cost beside fresh tokens."""
+    """`draw_figures`, and ur50_unimeta: the cost of repeating UniRef50 against fresh tokens."""
     return draw_figures(out, runs, curves, laws, only=only, own=_own)
 
 

@@ -1,4 +1,4 @@
-"""What the published logs show, in sentences made from the law files and the constants."""
+"""The findings from the published logs, in sentences made from law files and constants."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, percent, place
 from plm_scaling.laws.status import RowVerdict, Status
 from plm_scaling.report.findings import Finding
+from plm_scaling.runs.tables import OBJECTIVES
 
-OBJECTIVES = ("clm", "mlm")
 VERDICTS = {
     RowVerdict.GLOBAL: "is the best fit",
     RowVerdict.LOCAL: "is a local optimum whose objective is {ratio:.1f} times that of the best "
@@ -31,7 +31,7 @@ PLACES = {
 
 
 def published_findings(laws: Mapping[str, LawResult], constants: pd.DataFrame) -> list[Finding]:
-    """The headline findings; `laws` by '{objective}.{law}', a law that is absent says nothing."""
+    """The headline findings; `laws` by '{objective}.{law}', of which any may be absent."""
     found = [_reproduction(constants)]
     for objective in OBJECTIVES:
         for make, law in (
@@ -47,24 +47,24 @@ def published_findings(laws: Mapping[str, LawResult], constants: pd.DataFrame) -
 
 
 def _reproduction(constants: pd.DataFrame) -> Finding:
-    """How many constants their own procedure gives again, and how many lie in our intervals."""
+    """How many constants their own procedure reproduces, and how many lie in our intervals."""
     asked = constants["by_their_procedure"].notna()
-    again = constants["reproduced"].eq(True)
-    close = asked & (constants["relative_difference"].abs() <= CLOSE) & ~again
+    exact = constants["reproduced"].eq(True)
+    close = asked & (constants["relative_difference"].abs() <= CLOSE) & ~exact
     ours = constants["place"].notna()
     inside = constants["place"] == Place.INSIDE
     at_end = constants["place"].isin([Place.LOWER_END, Place.UPPER_END])
     near = f", {close.sum()} more to within 1 %" if close.any() else ""
-    others = constants.loc[asked & ~again & ~close, "name"].value_counts()
+    others = constants.loc[asked & ~exact & ~close, "name"].value_counts()
     rest = "; the others: " + ", ".join(f"{n} of {name}" for name, n in others.items())
     sentence = (
-        f"Of {asked.sum()} published constants that the released logs allow to be worked out again "
-        f"by the study's own procedure, {again.sum()} come out as printed{near}"
+        f"Of {asked.sum()} published constants that the study's own procedure can compute from the "
+        f"released logs, {exact.sum()} are reproduced as printed{near}"
         f"{rest if len(others) else ''}. "
         f"{inside.sum()} of {ours.sum()} lie inside the intervals of our fits"
         f"{f', {at_end.sum()} at an end of them' if at_end.any() else ''}."
     )
-    return Finding("all", True, sentence, [])
+    return Finding("", True, sentence, [])
 
 
 def _exponent(law: LawResult, constants: pd.DataFrame) -> Finding:
@@ -77,29 +77,28 @@ def _exponent(law: LawResult, constants: pd.DataFrame) -> Finding:
         & (constants["objective"] == law.objective)
         & (constants["symbol"] == "N: exponent")
     ]
-    said = ""
+    stands = ""
     if len(row):
         published = float(row["published"].iloc[0])
-        said = f"; the published {published:g} lies {PLACES[place(published, interval)]}"
+        stands = f"; the published {published:g} lies {PLACES[place(published, interval)]}"
     sentence = (
-        f"N_opt grows as C^{a:.2f} ({percent(equation.level)} interval {interval[0]:.2f} to "
-        f"{interval[1]:.2f}{said}): ten times the compute calls for a model {10**a:.1f}× as large "
-        f"and {10 ** (1 - a):.1f}× the tokens."
+        f"N_opt grows as C^{a:.2f} ({percent(equation.level)} confidence interval "
+        f"{interval[0]:.2f} to {interval[1]:.2f}{stands}): ten times the compute calls for a model "
+        f"{10**a:.1f}× as large and {10 ** (1 - a):.1f}× the tokens."
     )
     return Finding(law.objective, law.status == Status.CONVERGED, sentence, [])
 
 
 def row_checks(law: LawResult) -> list[dict[str, Any]]:
-    """What Table A9's row is on one or more sets of runs (`check_published_row`)."""
-    checks = law.details.get("published") or []
-    return checks if isinstance(checks, list) else [checks]
+    """The checks of Table A9's row, one per set of runs (`check_published_row`)."""
+    checks: list[dict[str, Any]] = law.details.get("published", [])
+    return checks
 
 
 def row_sentence(check: Mapping[str, Any]) -> str:
-    """What a published parametric row is on one set of runs."""
-    where = check.get("source", "the final points of the corrected runs")
+    """Whether a published parametric row is an optimum on one set of runs."""
     verdict = VERDICTS[check["verdict"]].format(ratio=check["ratio_to_best"])
-    return f"On {where} ({check['n_points']} points) the row of Table A9 {verdict}."
+    return f"On {check['source']} ({check['n_points']} points) the row of Table A9 {verdict}."
 
 
 def _parametric(law: LawResult, _: pd.DataFrame) -> Finding:
@@ -123,12 +122,12 @@ def _parametric(law: LawResult, _: pd.DataFrame) -> Finding:
                 f"({ends[1][0]:.2f} to {ends[1][1]:.2f}) from the {near['n_points']} within "
                 f"{near['within']:g} nats of the frontier."
             )
-    notes += _dearest(law, near)
+    notes += _held_out(law, near)
     return Finding(law.objective, law.status == Status.CONVERGED, " ".join(sentences), notes)
 
 
-def _dearest(law: LawResult, near: Mapping[str, Any]) -> list[str]:
-    """How the dearest run was predicted from cheaper ones."""
+def _held_out(law: LawResult, near: Mapping[str, Any]) -> list[str]:
+    """The held-out prediction of the run of largest compute."""
     for check in (law.details.get("held_out", {}), near.get("held_out", {})):
         runs = check.get("runs") or []
         if runs:
@@ -136,9 +135,9 @@ def _dearest(law: LawResult, near: Mapping[str, Any]) -> list[str]:
             off = run["predicted"] - run["measured"]
             return [
                 f"Fitted to runs of at most {max(check['fitted_on_flops']):.2g} FLOPs, the form "
-                f"gives the run of {short_count(run['n_params'])} parameters a loss of "
-                f"{run['predicted']:.3f}; it reached {run['measured']:.3f}, {abs(off):.3f} nats "
-                f"{'below' if off > 0 else 'above'}."
+                f"predicts a loss of {run['predicted']:.3f} for the run of "
+                f"{short_count(run['n_params'])} parameters; it reached {run['measured']:.3f}, "
+                f"{abs(off):.3f} nats {'below' if off > 0 else 'above'}."
             ]
     return []
 
@@ -156,7 +155,7 @@ def _repeated(law: LawResult, _: pd.DataFrame) -> Finding:
         worth = [w for w in worth if w is not None]
         epochs = max(size["epochs"] for size in good)
         sentences.append(
-            f"Repeated tokens lose their worth with R* = {joint['R_D']:.1f}{spread} at "
+            f"The value of repeated tokens decays with R* = {joint['R_D']:.1f}{spread} at "
             f"{_names(good)} parameters: {epochs:.0f} epochs are worth "
             f"{min(worth):.1f} to {max(worth):.1f} epochs of fresh tokens."
         )
@@ -164,13 +163,9 @@ def _repeated(law: LawResult, _: pd.DataFrame) -> Finding:
         rise = max(size["excess"]["kappa"] for size in bad)
         sentences.append(
             f"At {_names(bad)} parameters ({len(bad)} of {len(sizes)} runs) no R* exists, as the "
-            f"loss turns up again; an additive c·R^κ follows it, with κ up to {rise:.1f}."
+            f"loss rises again; an additive c·R^κ describes it, with κ up to {rise:.1f}."
         )
     return Finding(law.objective, not bad and bool(good), " ".join(sentences), [])
-
-
-def _as_sentence(warning: str) -> str:
-    return f"{warning[0].upper()}{warning[1:]}."
 
 
 def _open(end: float | None) -> str:
@@ -222,6 +217,6 @@ def _mask_ratio(law: LawResult, _: pd.DataFrame) -> Finding:
         f"{100 * interval[1]:.1f} %); within noise at every size: "
         f"{', '.join(f'{100 * r:.0f} %' for r in common)}."
     )
-    return Finding(
-        law.objective, law.status == Status.CONVERGED, sentence, [_as_sentence(law.warnings[0])]
-    )
+    warning = law.warnings[0]
+    notes = [f"{warning[0].upper()}{warning[1:]}."]
+    return Finding(law.objective, law.status == Status.CONVERGED, sentence, notes)

@@ -1,19 +1,62 @@
-"""Fit a law to the study's runs, with what the study's own procedure gives beside it."""
+"""Fit a law to the study's runs, with what the study's own procedures and constants give there."""
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from plm_scaling.cheng2024.procedures import PUBLISHED_PROCEDURES
+import pandas as pd
+
+from plm_scaling.cheng2024.frontier import notebook_envelope, notebook_points, published_variants
+from plm_scaling.cheng2024.parametric import early_descent
 from plm_scaling.laws.fit import fit_law
+from plm_scaling.laws.frontier.fit import frontier_points
+from plm_scaling.laws.parametric.checks import check_published_row
+from plm_scaling.laws.points import parametric_points
 from plm_scaling.laws.result import LawResult
 
+# Table A9 of the study: L = E + A/N^alpha + B/D^beta; its MLM row gives E as zero
+PARAMETRIC_ROWS = {
+    "clm": {"E": 2.1226, "A": 143.98, "B": 22036.5, "alpha": 0.3666, "beta": 0.4956},
+    "mlm": {"E": 0.0, "A": 3.3652, "B": 7.5686, "alpha": 0.0423, "beta": 0.0994},
+}
 
-def fit_published_law(law: str, notebook: Path, minima: Path, **asked: Any) -> LawResult:
+
+def fit_published_law(law: str, notebook: Path, minima: Path, **options: Any) -> LawResult:
     """`fit_law` with the key `published` in the law file, for laws of which numbers were published.
 
     `notebook` holds the raw points of the study's notebook, `minima` those of its Table 2.
     """
     procedure = PUBLISHED_PROCEDURES.get(law)
     published = procedure and partial(procedure, notebook=notebook, minima=minima)
-    return fit_law(law, **asked, published=published)
+    return fit_law(law, **options, published=published)
+
+
+def frontier_procedures(
+    objective: str, runs: pd.DataFrame, curves: pd.DataFrame | None, notebook: Path, minima: Path
+) -> list[dict[str, Any]]:
+    """The rows of `published_variants`, on the notebook's points and on these runs."""
+    points = frontier_points(runs, curves)
+    return published_variants(pd.read_parquet(notebook), points, minima, objective)
+
+
+def parametric_procedure(
+    objective: str, runs: pd.DataFrame, curves: pd.DataFrame | None, notebook: Path, minima: Path
+) -> list[dict[str, Any]]:
+    """What Table A9's row is on the notebook's points and on these runs (`check_published_row`),
+    and where the descent that gave it stops (`early_descent`)."""
+    envelope = notebook_envelope(**notebook_points(pd.read_parquet(notebook), objective))
+    row, ours = PARAMETRIC_ROWS[objective], parametric_points(runs, curves)
+    return [
+        {
+            "source": "the notebook's points",
+            "early_descent": early_descent(envelope.n_params, envelope.tokens, envelope.loss),
+            **check_published_row(envelope.n_params, envelope.tokens, envelope.loss, row),
+        },
+        {
+            "source": "the final points of the corrected runs",
+            **check_published_row(ours["n_params"], ours["tokens"], ours["loss"], row),
+        },
+    ]
+
+
+PUBLISHED_PROCEDURES = {"frontier": frontier_procedures, "parametric": parametric_procedure}

@@ -1,8 +1,8 @@
 """The study's own N(C), D(C) and L(C), by its own procedures, from its released logs.
 
-Two procedures led to published numbers, and both are kept as they are, oddities included:
+Two procedures led to published numbers, and both are reproduced exactly, oddities included:
 the released notebook (`notebook_envelope`) and the seven minima behind Figure 2 and Table 2
-(`read_minima`). What we recommend instead is `plm_scaling.laws.frontier.fit`.
+(`read_minima`). We recommend `plm_scaling.laws.frontier.fit` instead.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def notebook_points(table: pd.DataFrame, objective: str) -> dict[str, Any]:
 def notebook_envelope(
     run: NDArray[np.str_], n_params: Floats, tokens: Floats, flops: Floats, loss: Floats
 ) -> FrontierPoints:
-    """The points that the released notebook fits, by its rules to the letter; arrays (n,).
+    """The points that the released notebook fits, by its exact rules; arrays (n,).
 
     Every run loses its first evaluation and then gives a target: the least C of its last ten. At
     each target every run with a known N offers its nearest evaluation, if that lies within 1e18
@@ -123,7 +123,8 @@ def published_variants(
     `notebook` is `notebook.parquet`; `corrected` the arguments of `fit_frontier` from the imported
     runs, to which the notebook's rule is applied as well. Rows are as in `details["variants"]` of a
     frontier law, without intervals (the study gives none): fitted in linear space as published and
-    in log-log, with all points, without the dearest, and without those beyond the IsoFLOP sweep.
+    in log-log, with all points, without that of largest compute, and without those beyond the
+    IsoFLOP sweep.
     """
     sources = {
         "notebook": notebook_envelope(**notebook_points(notebook, objective)),

@@ -1,4 +1,4 @@
-"""Held-out loss of runs on repeated tokens beside runs of the same size on fresh ones."""
+"""Validation loss of runs on repeated tokens and of runs of the same size on fresh ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,22 +34,21 @@ def ur50_unimeta_table(
     valid = curves[(curves["split"] == "valid") & curves["loss"].notna()]
     parts: list[pd.DataFrame] = []
     for law in laws:
-        drawn: set[str] = set()
+        drawn: dict[str, tuple[bool, float]] = {}
         for size in law.details.get("sizes", []):
-            for run_id, repeated in ((size["fresh_run_id"], False), (size["run_id"], True)):
-                if run_id in drawn:
-                    continue
-                drawn.add(run_id)
-                head = {
-                    "objective": law.objective,
-                    "run_id": run_id,
-                    "corpus": facts.loc[run_id, "corpus"],
-                    "repeated": repeated,
-                    "n_params": facts.loc[run_id, "n_params"],
-                    "unique_tokens": size["unique_tokens"],
-                }
-                curve = _stretches(valid[valid["run_id"] == run_id])
-                parts.append(curve.assign(**head, epochs=curve["tokens"] / size["unique_tokens"]))
+            drawn.setdefault(size["fresh_run_id"], (False, size["unique_tokens"]))
+            drawn.setdefault(size["run_id"], (True, size["unique_tokens"]))
+        for run_id, (repeated, unique) in drawn.items():
+            curve = _stretches(valid[valid["run_id"] == run_id])
+            head: dict[str, Any] = {
+                "objective": law.objective,
+                "run_id": run_id,
+                "corpus": facts.loc[run_id, "corpus"],
+                "repeated": repeated,
+                "n_params": facts.loc[run_id, "n_params"],
+                "unique_tokens": unique,
+            }
+            parts.append(curve.assign(**head, epochs=curve["tokens"] / unique))
     columns = [*COLUMNS, "tokens", "epochs", "loss"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -91,15 +90,13 @@ def ur50_unimeta(table: pd.DataFrame) -> Figure:
 def _sizes(table: pd.DataFrame) -> dict[float, tuple[str, str]]:
     """Colour and label by N; sizes within 3 % share them."""
     found: dict[float, tuple[str, str]] = {}
-    group: list[float] = []
     groups: list[list[float]] = []
     for n in sorted(table["n_params"].unique()):
-        if not group or n > group[0] * SAME_SIZE:
-            group = []
-            groups.append(group)
-        group.append(float(n))
+        if not groups or n > groups[-1][0] * SAME_SIZE:
+            groups.append([])
+        groups[-1].append(float(n))
     for number, members in enumerate(groups):
-        label = "/".join(dict.fromkeys(short_count(n) for n in members))
+        label = "/".join(dict.fromkeys(map(short_count, members)))
         found |= dict.fromkeys(members, (CYCLE[number % len(CYCLE)], f"N = {label}"))
     return found
 
@@ -107,12 +104,7 @@ def _sizes(table: pd.DataFrame) -> dict[float, tuple[str, str]]:
 def _mark_epochs(ax: Axes, unique: float) -> None:
     """A second axis in epochs of the repeated corpus, with a line at each."""
 
-    def to_epochs(tokens: Any) -> Any:
-        return tokens / unique
-
-    def to_tokens(epochs: Any) -> Any:
-        return epochs * unique
-
+    to_epochs, to_tokens = (lambda tokens: tokens / unique), (lambda epochs: epochs * unique)
     top = ax.secondary_xaxis("top", functions=(to_epochs, to_tokens))
     top.xaxis.set_major_locator(MultipleLocator(1))
     top.set_xlabel("epochs of the repeated data", fontsize=8)
@@ -123,10 +115,9 @@ def _mark_epochs(ax: Axes, unique: float) -> None:
 
 
 def _handles(table: pd.DataFrame, groups: dict[float, tuple[str, str]]) -> list[Any]:
-    looks = dict.fromkeys(groups.values())
-    handles = [Line2D([], [], color=colour, label=label) for colour, label in looks]
-    fresh = ", ".join(sorted(table.loc[~table["repeated"].astype(bool), "corpus"].unique()))
-    again = ", ".join(sorted(table.loc[table["repeated"].astype(bool), "corpus"].unique()))
-    handles.append(Line2D([], [], color=GREY, label=f"fresh tokens ({fresh})"))
-    dashes = Line2D([], [], color=GREY, linestyle=DASHES, label=f"repeated ({again})")
-    return [*handles, dashes]
+    handles = [Line2D([], [], color=c, label=label) for c, label in dict.fromkeys(groups.values())]
+    lines: Any = ((False, "fresh tokens", "-"), (True, "repeated", DASHES))
+    for repeated, label, line in lines:
+        corpora = ", ".join(sorted(table.loc[table["repeated"] == repeated, "corpus"].unique()))
+        handles.append(Line2D([], [], color=GREY, linestyle=line, label=f"{label} ({corpora})"))
+    return handles

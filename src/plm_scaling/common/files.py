@@ -68,6 +68,13 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text())
 
 
+def tail(path: Path, n_bytes: int) -> str:
+    """The last `n_bytes` of a text file; bytes that are no UTF-8 are replaced."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - n_bytes))
+        return file.read().decode(errors="replace")
+
+
 def sha256_of(path: Path | str) -> str:
     """Hex SHA-256 of a file's content, read in blocks."""
     with Path(path).open("rb") as file:

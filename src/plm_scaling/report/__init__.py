@@ -1,4 +1,4 @@
-"""One self-contained page that says what was found and how far it can be trusted.
+"""One self-contained page: the findings of a study and how far they can be trusted.
 
 `STAGE_VERSION` is a parameter of the Snakemake rule: raise it when the page changes.
 """

@@ -1,21 +1,21 @@
-"""What the fits allow to say, in sentences made from their intervals and nothing else."""
+"""The findings of a study, in sentences made from the intervals of its laws."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Overlap, overlap, percent
 from plm_scaling.laws.status import Check, Minimum, Status
 from plm_scaling.laws.verdict import WIDE
 
-STUDY_SMALLEST = 1e18  # FLOPs; the smallest budget of Cheng et al. 2024
 FEW_MINIMA = 3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence per objective; `sound` is False when the numbers must not be used."""
+    """One sentence of an objective ('' for all); not `sound`: the numbers must not be used."""
 
     objective: str
     sound: bool
@@ -23,10 +23,15 @@ class Finding:
     notes: list[str]
 
 
-def find(laws: Sequence[LawResult], dearest_flops: float | None) -> list[Finding]:
+def find(
+    laws: Sequence[LawResult],
+    largest_flops: float = math.nan,
+    reference: Mapping[str, Any] | None = None,
+) -> list[Finding]:
     """One finding per objective with an IsoFLOP or parametric law, in alphabetical order.
 
-    `dearest_flops` is the compute of the dearest run used, to say how far from the study it is.
+    `largest_flops` is the compute of the largest run, compared with the smallest budget of
+    `reference` (authors, venue, smallest_budget_flops).
     """
     findings = []
     for objective in sorted({law.objective for law in laws}):
@@ -37,8 +42,8 @@ def find(laws: Sequence[LawResult], dearest_flops: float | None) -> list[Finding
         sound, sentence = _sentence(main)
         notes = [note for note in (_agreement(own), _held_out(main)) if note]
         findings.append(Finding(objective, sound, sentence, notes))
-    if findings and dearest_flops is not None and dearest_flops < STUDY_SMALLEST / 10:
-        findings[0].notes.append(_scale(dearest_flops))
+    if findings and reference and largest_flops < reference["smallest_budget_flops"] / 10:
+        findings[0].notes.append(_scale(largest_flops, reference))
     return findings
 
 
@@ -62,7 +67,7 @@ def _sentence(law: LawResult) -> tuple[bool, str]:
             "the number cannot be trusted."
         )
     low, high = interval
-    spread = f"{percent(equation.level)} interval {low:.2f} to {high:.2f}"
+    spread = f"{percent(equation.level)} confidence interval {low:.2f} to {high:.2f}"
     if high - low > 2 * WIDE:
         return False, (
             f"These cells are far too small for the exponents to mean anything: {value} from "
@@ -111,18 +116,18 @@ def _held_out(law: LawResult) -> str:
         return ""
     ratio, off = check["n_params"]["ratio"], check["loss"]["difference"]
     return (
-        f"Fitted without its dearest budget, the law predicts that budget's optimal size "
-        f"{ratio:.2f} times as large as found and its loss {abs(off):.3f} nats too "
-        f"{'high' if off > 0 else 'low'}."
+        f"Held-out prediction of the largest budget: the optimal size is {ratio:.2f} times "
+        f"the one found, the loss {abs(off):.3f} nats too {'high' if off > 0 else 'low'}."
     )
 
 
-def _scale(dearest: float) -> str:
-    decades = math.log10(STUDY_SMALLEST / dearest)
+def _scale(largest_flops: float, reference: Mapping[str, Any]) -> str:
+    smallest = reference["smallest_budget_flops"]
     return (
-        f"The dearest run took {dearest:.1e} FLOPs, {decades:.0f} orders of magnitude below the "
-        f"smallest budget of the study ({STUDY_SMALLEST:.0e}). The intervals cover the noise of "
-        "these runs; what changes between here and there they cannot know."
+        f"The largest run took {largest_flops:.1e} FLOPs, "
+        f"{math.log10(smallest / largest_flops):.0f} orders of magnitude below the smallest budget "
+        f"of {reference['authors'].split(',')[0]} et al., {reference['venue']} ({smallest:.0e}). "
+        "The intervals cover the noise of these runs, not what changes over that range."
     )
 
 

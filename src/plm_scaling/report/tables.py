@@ -1,18 +1,19 @@
-"""The tables of the page, ready as text."""
+"""The tables of the page: one dict per row, from column to cell, ready as text."""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from plm_scaling.common.files import read_json
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import short_count
 from plm_scaling.laws.result import Equation, LawResult
-from plm_scaling.laws.status import Check, Status
+from plm_scaling.laws.status import Check, Minimum, Status
 from plm_scaling.mmseqs.homology import NOT_TESTED
+from plm_scaling.report.template import code, flagged
 
 DASH = "–"
 STATUS_WORDS = {
@@ -21,31 +22,38 @@ STATUS_WORDS = {
     Status.AT_BOUND: "parameter at its bound",
     Status.NOT_IDENTIFIED: "not identified",
 }
-
 EXAMPLES = 3  # of each source and side
 
 
+def text(value: float | None, form: str = ".4g") -> str:
+    """A number in the given format, or a dash."""
+    return DASH if value is None or pd.isna(value) else format(value, form)
+
+
+def count(value: float | None) -> str:
+    """Parameters or tokens, '2.83B', or a dash."""
+    return DASH if value is None or pd.isna(value) else short_count(value)
+
+
 def law_rows(laws: Sequence[LawResult]) -> list[dict[str, str]]:
-    """One row per law: exponents with intervals, the rest of its parameters, and its health."""
+    """One row per law: exponents with intervals, the loss, and its status."""
     return [
         {
             "objective": law.objective.upper(),
             "law": law.law,
             "a": with_interval(law.equations.get("N"), "a"),
             "b": with_interval(law.equations.get("D"), "b"),
-            "loss": _loss_parameters(law.equations.get("L")),
-            "status": STATUS_WORDS[law.status],
-            "good": "yes" if law.status == Status.CONVERGED else "",
+            "status": flagged(STATUS_WORDS[law.status], law.status == Status.CONVERGED),
             "runs": runs_used(law),
-            "rms": DASH if law.residual_rms is None else f"{law.residual_rms:.2g}",
-            "held_out": _held_out(law.details.get("held_out", {})),
+            "held-out largest budget": _held_out(law.details.get("held_out", {})),
+            "loss": _loss_parameters(law.equations.get("L")),
         }
         for law in laws
     ]
 
 
 def runs_used(law: LawResult) -> str:
-    """'30 of 60' runs used; a law file of an earlier version says its points alone."""
+    """'30 of 60' runs used; of a law file of an earlier version its number of points."""
     found = law.selection
     return f"{found['used']} of {found['given']}" if found else str(law.n_points)
 
@@ -57,19 +65,20 @@ def with_interval(equation: Equation | None, name: str) -> str:
         return DASH
     interval = equation.interval[name]
     if interval is None:
-        return f"{_digits(value)} [no interval]"
-    return f"{_digits(value)} [{_digits(interval[0])}, {_digits(interval[1])}]"
+        return f"{value:.3g} [no interval]"
+    return f"{value:.3g} [{interval[0]:.3g}, {interval[1]:.3g}]"
 
 
-def _digits(value: float) -> str:
-    return f"{value:.3g}"
+def equation_text(equation: Equation) -> tuple[str, str]:
+    """The right-hand side of an equation, and its parameters with their intervals."""
+    parameters = "; ".join(f"{p} = {with_interval(equation, p)}" for p in equation.parameters)
+    return equation.form.replace("*", "·"), parameters
 
 
 def _loss_parameters(equation: Equation | None) -> str:
     if equation is None or all(value is None for value in equation.parameters.values()):
         return DASH
-    parts = [f"{name} = {with_interval(equation, name)}" for name in equation.parameters]
-    return f"L = {equation.form.replace('*', '·')}; " + "; ".join(parts)
+    return "L = {}; {}".format(*equation_text(equation))
 
 
 def _held_out(check: dict[str, Any]) -> str:
@@ -81,6 +90,27 @@ def _held_out(check: dict[str, Any]) -> str:
             f"N {check['n_params']['ratio']:.2f}× that found, loss {loss['difference']:+.3f} nats"
         )
     return f"loss {loss['mean_error']:+.3f} nats on average, rms {loss['rms_error']:.3f}"
+
+
+def minimum_rows(
+    laws: Iterable[LawResult], without: Sequence[Minimum] = ()
+) -> list[dict[str, str]]:
+    """The IsoFLOP minima, refused ones with the reason; not those of a status in `without`."""
+    return [
+        {
+            "objective": law.objective.upper(),
+            "C (FLOPs)": f"{row['flops']:.3g}",
+            "runs": str(row["n_runs"]),
+            "N at the minimum": count(row["n_params"]),
+            "interval": " to ".join(map(count, row["n_params_interval"] or [])) or DASH,
+            "tokens": count(row["tokens"]),
+            "loss": text(row["loss"], ".4f"),
+            "verdict": flagged(row["reason"] or "accepted", good=not row["reason"]),
+        }
+        for law in laws
+        for row in law.details.get("minima", [])
+        if row["status"] not in without
+    ]
 
 
 def comparison_rows(table: Path, by: str) -> list[dict[str, str]]:
@@ -96,12 +126,12 @@ def comparison_rows(table: Path, by: str) -> list[dict[str, str]]:
             rows.append(
                 {
                     "objective": str(objective).upper(),
-                    "flops": f"{flops:.2e}",
-                    "name": str(best[by]),
+                    "C (FLOPs)": f"{flops:.2e}",
+                    by: str(best[by]),
                     "size": str(best["size"]),
                     "loss": f"{best['loss']:.4f}",
-                    "above": f"{best['above_best']:.4f}",
-                    "same": f"{same.mean():.4f} ({len(same)})" if len(same) else DASH,
+                    "above the best": f"{best['above_best']:.4f}",
+                    "at equal size": f"{same.mean():.4f} ({len(same)})" if len(same) else DASH,
                 }
             )
     return rows
@@ -112,25 +142,20 @@ def sweep_rows(runs: pd.DataFrame) -> list[dict[str, str]]:
     ordered = runs.sort_values(["objective", "flops", "n_params"], kind="stable")
     return [
         {
-            "run": run["run_id"],
+            "run": code(run["run_id"]),
             "objective": run["objective"].upper(),
             "corpus": run["corpus"],
             "recipe": run["recipe"],
             "start": run["init_from"] or "scratch",
             "size": run["size"] or DASH,
-            "n_params": _short(run["n_params"]),
-            "tokens": _short(run["tokens"]),
-            "flops": DASH if pd.isna(run["flops"]) else f"{run['flops']:.2e}",
-            "loss": DASH if pd.isna(run["loss"]) else f"{run['loss']:.4f}",
-            "status": run["status"],
-            "excluded": run["excluded"],
+            "N": count(run["n_params"]),
+            "tokens": count(run["tokens"]),
+            "C (FLOPs)": text(run["flops"], ".2e"),
+            "loss": text(run["loss"], ".4f"),
+            "status": flagged(run["excluded"] or run["status"], good=not run["excluded"]),
         }
         for run in ordered.to_dict("records")
     ]
-
-
-def _short(value: float) -> str:
-    return DASH if pd.isna(value) else short_number(value)
 
 
 def funnel_rows(counts: Sequence[Path]) -> list[dict[str, str]]:
@@ -139,23 +164,22 @@ def funnel_rows(counts: Sequence[Path]) -> list[dict[str, str]]:
     for path in counts:
         table = pd.read_csv(path, sep="\t")
         for (stage, source), part in table.groupby(["stage", "source"], sort=False):
-            count = dict(zip(part["reason"], part["sequences"], strict=True))
+            sequences = dict(zip(part["reason"], part["sequences"], strict=True))
             residues = dict(zip(part["reason"], part["residues"], strict=True))
-            dropped = {k: v for k, v in count.items() if k not in ("in", "kept")}
             reasons = [
                 f"{number:,} {str(reason).removeprefix('handled:').replace('_', ' ').strip()}"
                 + (" (handled)" if str(reason).startswith("handled:") else "")
-                for reason, number in dropped.items()
-                if number
+                for reason, number in sequences.items()
+                if number and reason not in ("in", "kept")
             ]
             rows.append(
                 {
                     "stage": str(stage),
                     "source": str(source),
-                    "in": f"{count.get('in', 0):,}",
-                    "kept": f"{count.get('kept', 0):,}",
-                    "residues": short_number(residues.get("kept", 0)),
-                    "reasons": "; ".join(reasons) or "nothing",
+                    "in": f"{sequences.get('in', 0):,}",
+                    "kept": f"{sequences.get('kept', 0):,}",
+                    "residues kept": count(residues.get("kept", 0)),
+                    "dropped or handled": "; ".join(reasons) or "nothing",
                 }
             )
     return rows
@@ -171,7 +195,7 @@ def token_rows(manifest: Path | None) -> list[dict[str, str]]:
             "source": source,
             "stratum": stratum.replace("_", " and "),
             "sequences": f"{part['sequences']:,}",
-            "tokens": short_number(part["tokens"]),
+            "tokens": count(part["tokens"]),
             "rows": f"{part['rows']:,}",
         }
         for split, whole in read_json(manifest)["splits"].items()
@@ -181,26 +205,25 @@ def token_rows(manifest: Path | None) -> list[dict[str, str]]:
 
 
 def contamination_sentence(report: Path | None) -> str:
-    """What the search for training sequences that cover held-out ones found, and what it is not."""
+    """How many held-out sequences a training sequence covers, by which search, and its limits."""
     if report is None:
         return ""
     found = read_json(report)
-    criteria = found["criteria"]
     sets = ", ".join(
         f"{part['contaminated']:,} of {part['sequences']:,} {name.replace('_', ' ')}"
         for name, part in found["held_out"].items()
     )
+    criteria = ", ".join(f"{name} {json.dumps(value)}" for name, value in found["criteria"].items())
     return (
         "Held-out sequences that a training sequence covers, of "
         f"{found['training_sequences']:,} training sequences: {sets}; MMseqs2 search with "
-        f"{', '.join(f'{name} {json.dumps(value)}' for name, value in criteria.items())}, coverage "
-        "being that of the held-out sequence. The split has dropped what the same search finds, so "
-        f"this one can hardly find more. Not tested: {NOT_TESTED}."
+        f"{criteria}, coverage being that of the held-out sequence. The split has dropped what "
+        f"the same search finds, so this one can hardly find more. Not tested: {NOT_TESTED}."
     )
 
 
 def example_rows(examples: Path | None) -> list[dict[str, str]]:
-    """The first few sequences that fall out on either side of the perplexity thresholds."""
+    """The first few sequences on either side of the perplexity thresholds."""
     if examples is None:
         return []
     table = pd.read_csv(examples, sep="\t", dtype={"id": str})
@@ -208,11 +231,11 @@ def example_rows(examples: Path | None) -> list[dict[str, str]]:
     return [
         {
             "source": row["source"],
-            "reason": str(row["reason"]).replace("_", " "),
+            "why": str(row["reason"]).replace("_", " "),
             "id": row["id"],
             "length": f"{row['length']:,}",
             "perplexity": f"{math.exp(row['nll_per_residue']):.1f}",
-            "residues": row["residues"],
+            "first residues": code(row["residues"]),
         }
         for row in first.to_dict("records")
     ]
@@ -223,5 +246,11 @@ def source_rows(sources: Path | None, used: set[str]) -> list[dict[str, str]]:
     if sources is None:
         return []
     table = pd.read_csv(sources, sep="\t", dtype=str, keep_default_na=False)
-    rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
-    return [row for row in rows if row["name"] in used] or rows
+    own = table[table["name"].isin(used)]
+    return [
+        {
+            **{name: row[name] for name in ("name", "release", "licence", "role")},
+            "checksum": code(row["checksum"][:19] or DASH),
+        }
+        for row in (table if own.empty else own).to_dict("records")
+    ]

@@ -1,18 +1,25 @@
-"""Pages from templates, which may extend those beside this module, and the figures in them."""
+"""Pages from templates, which may extend those in this folder, with their figures and cells."""
 
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
-from plm_scaling.report.svg import inline_svg
+from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.files import atomic
+
+logger = logging.getLogger("plm_scaling")
+
+_ID = re.compile(r'\bid="([^"]+)"')
+_REFERENCE = re.compile(r'(xlink:href="#|href="#|url\(#)')
 
 
-def render(template: Path, **values: Any) -> str:
-    """The page that `template` makes of `values`; text in them is escaped."""
+def write_page(out: Path, template: Path, **values: Any) -> None:
+    """Write the page that `template` makes of `values`, whose text is escaped; log its path."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True,
@@ -21,7 +28,10 @@ def render(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["formulas"] = _formulas
-    return environment.get_template(template.name).render(**values)
+    with atomic(out) as temporary:
+        page = environment.get_template(template.name).render(**values)
+        temporary.write_text(page, encoding="utf-8")
+    logger.info("[report] %s", out)
 
 
 def _formulas(sentence: str) -> Markup:
@@ -30,9 +40,37 @@ def _formulas(sentence: str) -> Markup:
     return Markup(re.sub(r"\bC\^(-?[\d.]*\d)", r"C<sup>\1</sup>", text))
 
 
-def inline_figures(
-    folder: Path, captions: Mapping[str, str], names: Sequence[str]
-) -> dict[str, str]:
-    """Inline SVG by name of those `names` that `folder` holds."""
-    found = [name for name in names if (folder / f"{name}.svg").is_file()]
-    return {name: inline_svg(folder / f"{name}.svg", captions[name]) for name in found}
+def code(text: str) -> Markup:
+    """A cell in the fixed-width font: a name of a run or a file."""
+    return Markup("<code>{}</code>").format(text)
+
+
+def flagged(text: str, good: bool = False) -> str:
+    """A cell that stands out unless it is `good`."""
+    return text if good else Markup('<span class="flag">{}</span>').format(text)
+
+
+def inline_figures(folder: Path, captions: Mapping[str, str]) -> dict[str, str]:
+    """Inline SVG by name of the figures with a caption that `folder` holds."""
+    files = {name: folder / f"{name}.svg" for name in captions}
+    return {
+        name: inline_svg(path, captions[name]) for name, path in files.items() if path.is_file()
+    }
+
+
+def inline_svg(path: Path, label: str) -> str:
+    """The SVG element of `path`, scaled by the page, with `label` for screen readers.
+
+    Its ids begin with the figure's name, so that they differ from those of other figures. Raises
+    PlmScalingError if the file holds no SVG.
+    """
+    text = path.read_text()
+    start = text.find("<svg")
+    if start < 0:
+        raise PlmScalingError(f"{path}: not an SVG; remove it and draw it again")
+    body = re.sub(r"<metadata>.*?</metadata>", "", text[start:], flags=re.DOTALL)
+    body = _ID.sub(rf'id="{path.stem}-\1"', body)
+    body = _REFERENCE.sub(rf"\g<1>{path.stem}-", body)
+    head, rest = body.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{label}">{rest.rstrip()}'

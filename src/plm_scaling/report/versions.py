@@ -1,4 +1,4 @@
-"""What software and which config made the page."""
+"""The software and the config that made the page."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -10,8 +10,8 @@ from plm_scaling.common.files import read_json, sha256_of
 PACKAGES = ("torch", "megatron-core", "snakemake", "numpy", "scipy", "pyarrow", "matplotlib")
 
 
-def versions(config: Path | None, tool: Path | None) -> dict[str, str]:
-    """Name → version, of this machine and its environment; `tool` is a JSON of other tools'."""
+def software_versions(config: Path | None, tool: Path | None) -> dict[str, str]:
+    """Versions by name, in this environment; `tool` is a JSON file of those of other tools."""
     found = {"plm-scaling": __version__, "Python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def collect_runs(
 
     `loss` is the mean of the last `final_evaluations` validation losses (nats/token), `loss_last`
     the last one, `n_evals` how many there are. A diverged or unfinished cell keeps its row, has
-    no loss, and `excluded` says why. `source_file` is relative to the folder of `out_runs`.
+    no loss, and the reason is in `excluded`. `source_file` is relative to the folder of `out_runs`.
     Raises RunsError if no cell is finished or a record contradicts itself.
     """
     if final_evaluations < 1:
@@ -44,15 +45,12 @@ def collect_runs(
     evaluations: list[dict[str, Any]] = []
     for name, cell in read_sweep(sweep).items():
         row, curve, own = _collect_cell(cell, runs / name, final_evaluations)
-        row["source_file"] = _relative(runs / name / "curve.csv", out_runs.parent)
-        rows.append(row)
+        file = os.path.relpath(runs / name / "curve.csv", out_runs.parent)
+        rows.append(row | {"source_file": file})
         evaluations += own
         if curve is not None:
             curves[name] = curve
-    count = {
-        status: sum(row["status"] == status for row in rows)
-        for status in ("finished", "diverged", "unfinished")
-    }
+    count = Counter(row["status"] for row in rows)
     if not count["finished"]:
         raise RunsError(
             f"{runs}: none of the {len(rows)} cells of {sweep} is finished "
@@ -65,20 +63,17 @@ def collect_runs(
     logger.info(
         "[runs] %d of %d cells finished, %d diverged, %d unfinished; loss is the mean of the last "
         "%d evaluation(s)",
-        count["finished"],
-        len(rows),
-        count["diverged"],
-        count["unfinished"],
-        final_evaluations,
+        *(count["finished"], len(rows), count["diverged"], count["unfinished"], final_evaluations),
     )
 
 
 def _collect_cell(
     cell: Cell, folder: Path, final_evaluations: int
 ) -> tuple[dict[str, Any], pd.DataFrame | None, list[dict[str, Any]]]:
-    """The row of one cell, its curve (None if training has written none), and its final losses by
-    held-out set (none unless it is finished)."""
-    row = _planned(folder.name, cell)
+    """The row of a cell, its curve (None before training) and, if finished, its final losses by
+    held-out set."""
+    planned = {column: value for column, value in vars(cell).items() if column in RUN_COLUMNS}
+    row: dict[str, Any] = dict.fromkeys(RUN_COLUMNS) | planned | {"run_id": folder.name}
     curve_path, result_path = folder / "curve.csv", folder / "result.json"
     result = _read_result(result_path, cell) if result_path.is_file() else None
     if result is not None:
@@ -90,12 +85,7 @@ def _collect_cell(
     if result is None:
         row["tokens"], row["flops"] = _reached(curve)
         return row | {"status": "unfinished", "excluded": "unfinished: no result.json"}, curve, []
-    row |= {
-        "tokens": result.tokens,
-        "unique_tokens": result.unique_tokens,
-        "flops": result.flops,
-        "status": result.status,
-    }
+    row |= {n: getattr(result, n) for n in ("tokens", "unique_tokens", "flops", "status")}
     if result.status == "diverged":
         return row | {"excluded": f"diverged: {result.reason or 'no reason recorded'}"}, curve, []
     if curve is None or len(losses) < final_evaluations:
@@ -115,33 +105,26 @@ def _collect_cell(
     return row, curve, evaluation_rows(row, curve, final_evaluations, predicted)
 
 
-def _planned(name: str, cell: Cell) -> dict[str, Any]:
-    """What the sweep says of a cell, in the columns of the runs table."""
-    row: dict[str, Any] = dict.fromkeys(RUN_COLUMNS)
-    row |= {column: value for column, value in vars(cell).items() if column in row}
-    return row | {"run_id": name}
-
-
 def _reached(curve: pd.DataFrame | None) -> tuple[int | None, float | None]:
-    """Tokens and FLOPs an unfinished cell has come to; None before its first record."""
+    """Tokens and FLOPs that an unfinished cell has reached; None before its first record."""
     if curve is None or curve.empty or not curve["tokens"].iloc[-1] > 0:
         return None, None
     return int(curve["tokens"].iloc[-1]), float(curve["flops"].iloc[-1])
 
 
 def _check_curve(path: Path, recorded: str | None) -> None:
-    """A curve must be the one that training left; a record without its SHA-256 cannot say."""
+    """Raise RunsError unless the curve has the recorded SHA-256; without one, warn."""
     if recorded is None:
         logger.warning("[runs] %s is not checked: its record has no curve_sha256", path)
     elif not path.is_file() or sha256_of(path) != recorded:
         raise RunsError(
-            f"{path}: not the curve that training left (curve_sha256 in result.json): it was "
+            f"{path}: not the curve that training wrote (curve_sha256 in result.json): it was "
             f"changed, shortened or lost; put it back, or {AGAIN}"
         )
 
 
 def _read_result(path: Path, cell: Cell) -> RunRecord:
-    """A record must be of this cell, and a finished one must have trained what was planned."""
+    """The record; RunsError if it is of another cell, or finished with other tokens or FLOPs."""
     result = RunRecord.read(path)
     if result.cell != path.parent.name:
         raise RunsError(
@@ -157,7 +140,3 @@ def _read_result(path: Path, cell: Cell) -> RunRecord:
                     f"another plan; {AGAIN}"
                 )
     return result
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path, folder)).as_posix()

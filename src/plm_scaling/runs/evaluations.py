@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from plm_scaling.common.errors import RunsError
+from plm_scaling.runs.tables import REMAKE, require_columns
 
 FACTS = ("run_id", "objective", "corpus", "recipe", "size", "n_params", "tokens", "flops")
 EVALUATION_COLUMNS = (*FACTS, "init_from", "set", "loss", "predicted_tokens")
@@ -44,7 +45,5 @@ def read_evaluations(path: Path) -> pd.DataFrame:
         raise RunsError(f"{path}: no such table of evaluations; make it with `snakemake laws`")
     text = ("run_id", "objective", "corpus", "recipe", "size", "init_from", "set")
     table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
-    missing = [name for name in EVALUATION_COLUMNS if name not in table.columns]
-    if missing:
-        raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; make it again")
+    require_columns(path, table.columns, EVALUATION_COLUMNS, REMAKE)
     return table.fillna(dict.fromkeys(text, ""))

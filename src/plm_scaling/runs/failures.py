@@ -1,4 +1,4 @@
-"""Why jobs of the last Snakemake run failed, one line each, from Snakemake's log and theirs."""
+"""Why jobs of the last Snakemake run failed, one line each, from Snakemake's log and the jobs'."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plm_scaling.common.files import tail
 from plm_scaling.runs.snakemake_log import (
     FailedJob,
     Submission,
@@ -21,14 +22,14 @@ EXCEPTION = re.compile(
     r"(?!\S*(?:RuleException|CalledProcessError|WorkflowError|ChildFailedError)\b)(\S.*)$",
     re.MULTILINE,
 )
-# What a shell, Python or srun says of a program that cannot be started.
+# The message of a shell, Python or srun about a program that cannot be started.
 NOT_STARTED = re.compile(
     r"^((?:\S*/)?(?:bash|sh|env|python[\d.]*): (?!.*warning: ).*"
     r"|slurmstepd\S*: error: execve\(\): .*)$",
     re.MULTILINE,
 )
 LOGGED = re.compile(r"^\S+ \S+ (?:DEBUG|INFO|WARNING) ", re.MULTILINE)  # by a program of ours
-# What Slurm writes into a job's log, or sacct says of its state, when it ends the job.
+# What Slurm writes into a job's log, or sacct gives as its state, when it ends the job.
 SLURM_LINE = re.compile(r"^(?:slurmstepd|srun|SLURM-job).*$", re.MULTILINE)
 ENDED_BY_SLURM = {
     r"exceeded (?:job )?memory limit|oom[-_ ]kill|out[-_ ]of[-_ ]memory": "out of memory",
@@ -72,15 +73,17 @@ def _failures(folder: Path, submission: Submission) -> list[Failure]:
     if not submission.grouped:
         return [_failure(folder, jobs)]
     shared = folder / submission.log
-    named = named_as_failed(_tail(shared)) if submission.log and shared.is_file() else set()
-    alone = [job for job in jobs if job.output in named]
-    return [_failure(folder, [job], submission.log) for job in alone] or [
+    named = (
+        named_as_failed(tail(shared, TAIL_BYTES)) if submission.log and shared.is_file() else set()
+    )
+    own = [job for job in jobs if job.output in named]
+    return [_failure(folder, [job], submission.log) for job in own] or [
         _failure(folder, jobs, submission.log)
     ]
 
 
 def _failure(folder: Path, jobs: Sequence[FailedJob], shared: str = "") -> Failure:
-    """Of one job, or of a group's jobs that ended together; `shared` is the log of a group."""
+    """One for a job, or for a group's jobs that ended together; `shared` is the group's log."""
     logs = [log for job in jobs for log in _logs(folder, job)]
     if shared and (folder / shared).is_file():
         logs.append(folder / shared)
@@ -89,15 +92,15 @@ def _failure(folder: Path, jobs: Sequence[FailedJob], shared: str = "") -> Failu
     output += f" and {len(jobs) - 1} more of its group" if len(jobs) > 1 else ""
     if first.message and "SLURM status is" not in first.message:
         return Failure(first.rule, output, _refusal(first.message), "")
-    reason, log = _reason(first.message, [_tail(log) for log in logs])
+    reason, log = _reason(first.message, [tail(log, TAIL_BYTES) for log in logs])
     return Failure(first.rule, output, reason, os.path.relpath(logs[log], folder) if logs else "")
 
 
 def _logs(folder: Path, job: FailedJob) -> list[Path]:
     """The job's logs that exist: of the rule, of the other processes (FILE.RANK), of Slurm.
 
-    Snakemake removes the rule's log before a start, but knows nothing of those of other processes:
-    one that was not written since is of an earlier start.
+    Snakemake removes the rule's log before a start, but not those of other processes: one that was
+    not written since then is of an earlier start.
     """
     named = [folder / name for name in job.logs]
     ranks = sorted(path for log in named[:1] for path in log.parent.glob(f"{log.name}.[0-9]*"))
@@ -106,28 +109,28 @@ def _logs(folder: Path, job: FailedJob) -> list[Path]:
 
 
 def _refusal(message: str) -> str:
-    """What ran the job says of it, in one line: of a refused submission what sbatch said."""
-    said = re.search(r"The error message was '(.*?)'\.$", message, re.MULTILINE | re.DOTALL)
-    if said:
-        lines = [line.removeprefix("sbatch: error: ") for line in said[1].splitlines()]
+    """The executor's message in one line: for a refused submission the message of sbatch."""
+    error = re.search(r"The error message was '(.*?)'\.$", message, re.MULTILINE | re.DOTALL)
+    if error:
+        lines = [line.removeprefix("sbatch: error: ") for line in error[1].splitlines()]
         return f"not submitted: {'; '.join(lines)}"
     return " ".join(message.partition("For further error details")[0].split())
 
 
 def _reason(message: str, texts: list[str]) -> tuple[str, int]:
-    """The reason, and the number of the log that it is from.
+    """The reason, and the index of the log that it is from.
 
     A program's own error comes first; then what Slurm did, unless it only ended the other processes
-    of a program that had failed; then what was said of a program that had no log yet.
+    of a program that had failed; then why a program without a log could not be started.
     """
-    began = any(LOGGED.search(text) for text in texts)
+    started = any(LOGGED.search(text) for text in texts)
     return (
         _last(OWN_ERROR, texts)
         or _ended_by_slurm(ENDED_BY_SLURM, message, texts)
         or _last(EXCEPTION, texts)
-        or _last(NOT_STARTED, [] if began else texts)
+        or _last(NOT_STARTED, [] if started else texts)
         or _ended_by_slurm(CANCELLED, message, texts)
-        or _last_word(message, texts)
+        or _last_message(message, texts)
     )
 
 
@@ -146,15 +149,8 @@ def _ended_by_slurm(ends: dict[str, str], message: str, texts: list[str]) -> tup
     return None
 
 
-def _last_word(message: str, texts: list[str]) -> tuple[str, int]:
+def _last_message(message: str, texts: list[str]) -> tuple[str, int]:
     status = re.search(r"SLURM status is: '(\w+)'", message)
     lines = re.findall(r"(?:INFO|WARNING) (.*)", texts[0]) if texts else []
-    said = lines[-1] if lines else "no word in its log"
-    return (f"{status[1]}: {said}" if status else said), 0 if lines else len(texts) - 1
-
-
-def _tail(path: Path) -> str:
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - TAIL_BYTES))
-        return file.read().decode(errors="replace")
+    last = lines[-1] if lines else "no message in its log"
+    return (f"{status[1]}: {last}" if status else last), 0 if lines else len(texts) - 1

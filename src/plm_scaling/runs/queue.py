@@ -1,4 +1,4 @@
-"""The jobs of the workflow in Slurm's queue, as `squeue` tells them."""
+"""The jobs of the workflow in Slurm's queue, as `squeue` lists them."""
 
 import shutil
 import subprocess
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from plm_scaling.common.errors import RunsError
 
-# Job, state, node or why it waits, time used, time limit, and what Snakemake's Slurm plugin notes
-# as the job's comment: rule_RULE_wildcards_VALUES.
+# Job, state, node or reason for waiting, time used, time limit, and the comment of
+# Snakemake's Slurm plugin: rule_RULE_wildcards_VALUES.
 FORMAT = "%A|%T|%R|%M|%l|%k"
 TIMEOUT_SECONDS = 60
 
@@ -45,8 +45,8 @@ def queued_jobs() -> list[QueuedJob]:
             command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip()
-        raise RunsError(f"Slurm's queue cannot be read: {said}") from error
+        message = (getattr(error, "stderr", None) or str(error)).strip()
+        raise RunsError(f"Slurm's queue cannot be read: {message}") from error
     jobs = []
     for line in done.stdout.splitlines():
         number, state, where, used, limit, comment = line.split("|", 5)

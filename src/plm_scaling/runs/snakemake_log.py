@@ -1,12 +1,12 @@
-"""What failed in a run of Snakemake, from its log as Snakemake 9 and its Slurm plugin write it."""
+"""The failed jobs of a Snakemake run, from its log as Snakemake 9 and its Slurm plugin write it."""
 
 import re
 import time
 from dataclasses import dataclass, field
 
-# A log that Snakemake shows below an error: other programs' words, among them inner Snakemakes'.
+# A log that Snakemake shows below an error: text of other programs, also of inner Snakemakes.
 SHOWN_LOG = re.compile(r"^( *)Logfile [^\n]*:\n\1(=+)\n.*?^\1\2$", re.MULTILINE | re.DOTALL)
-# Of a job in a group all is indented. A message may go on at the start of the next lines.
+# Lines of a job in a group are indented. Those of a longer message are not.
 EVENT = re.compile(
     r"^(?P<indent> *)\[(?P<time>[^\]\n]+)\]\n"
     r"(?P=indent)(?P<error>Error in )?(?:local)?(?:rule|checkpoint) (?P<rule>\S+):\n"
@@ -29,10 +29,9 @@ REFUSED_GROUP = (
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A failed job: what it was to make, the message of what ran it, and its logs.
+    """A failed job: its output, the message of its executor, and its logs.
 
-    `started` is when Snakemake started it or gave it to Slurm, in seconds since the epoch, 0 where
-    the log does not say it.
+    `started` is when Snakemake started or submitted it, in seconds since the epoch, 0 if unknown.
     """
 
     rule: str
@@ -44,7 +43,7 @@ class FailedJob:
 
 @dataclass
 class Submission:
-    """Failed jobs that ran together, by number: a single one, or a group's with the group's log."""
+    """Failed jobs by number: a single one, or those of a group, with the group's log."""
 
     grouped: bool = False
     log: str = ""
@@ -52,7 +51,7 @@ class Submission:
 
 
 def failed_submissions(text: str) -> list[Submission]:
-    """What failed and was not started again since, from the log of a Snakemake run."""
+    """What failed and was not started again since, from the text of Snakemake's log."""
     text = SHOWN_LOG.sub("", text)
     failed: list[Submission] = []
     started: dict[str, float] = {}
@@ -67,8 +66,8 @@ def failed_submissions(text: str) -> list[Submission]:
         elif event["rule"] and event["error"]:
             if not (event["indent"] and failed):
                 failed.append(Submission())
-            unsent = failed[-1].grouped and not failed[-1].log and SLURM.search(text)
-            number, job = _job(event, started, REFUSED_GROUP if unsent else "")
+            refused = failed[-1].grouped and not failed[-1].log and SLURM.search(text)
+            number, job = _job(event, started, REFUSED_GROUP if refused else "")
             failed[-1].jobs[number] = job
         else:
             number = event["finished"] or event["restarted"] or _fields(event)["jobid"]
@@ -79,23 +78,23 @@ def failed_submissions(text: str) -> list[Submission]:
 
 
 def named_as_failed(text: str) -> set[str]:
-    """The outputs (as `FailedJob.output`) of all jobs that a Snakemake run has errors of."""
+    """The outputs (as `FailedJob.output`) of all jobs with an error in Snakemake's log."""
     events = EVENT.finditer(SHOWN_LOG.sub("", text))
     return {_fields(event).get("output", "") for event in events if event["error"]}
 
 
-def _job(event: re.Match[str], started: dict[str, float], message: str) -> tuple[str, FailedJob]:
+def _job(event: re.Match[str], started: dict[str, float], default: str) -> tuple[str, FailedJob]:
+    """A failed job by its number; `default` is its message where the log has none."""
     fields = _fields(event)
-    said = event["message"] if event["message"] not in (None, "None") else message
+    message = default if event["message"] in (None, "None") else event["message"]
     logs = fields.get("log", "").partition(" (check log file")[0].split(", ")
-    job = FailedJob(
+    return fields["jobid"], FailedJob(
         rule=event["rule"],
         output=fields.get("output", ""),
-        message=said,
+        message=message,
         logs=[log for log in logs if log],
         started=started.get(fields["jobid"], 0.0),
     )
-    return fields["jobid"], job
 
 
 def _fields(event: re.Match[str]) -> dict[str, str]:

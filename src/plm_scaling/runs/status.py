@@ -1,14 +1,15 @@
-"""What every cell of a sweep is doing, read from its files alone, while a run goes on or after."""
+"""The state of every cell of a sweep, read from its files only, during a run or after it."""
 
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plm_scaling.common.errors import RunsError
+from plm_scaling.common.files import tail
 from plm_scaling.common.progress import short_number, short_time
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import RunRecord
@@ -57,24 +58,23 @@ def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[C
 
     `now` (seconds since the epoch, default the clock) decides which running cells have stalled.
     """
-    moment = time.time() if now is None else now
-    cells = read_sweep(sweep).items()
-    return [_cell_state(cell, runs_dir / name, moment) for name, cell in cells]
+    now = time.time() if now is None else now
+    return [_cell_state(cell, runs_dir / name, now) for name, cell in read_sweep(sweep).items()]
 
 
 def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
     result = _result(folder / "result.json")
     progress = _progress(folder / "progress.json")
     lines = _last_lines(folder / "curve.csv")
-    tokens = _positive(lines[-1].get("tokens")) if lines else None
-    rate = next((r for row in reversed(lines) if (r := _positive(row["tokens_per_second"]))), None)
-    loss = next((v for row in reversed(lines) if (v := _valid_loss(row))), None)
-    tokens = max(tokens or 0.0, _positive(progress.get("tokens")) or 0.0)
+    rate = _last(row.get("tokens_per_second") for row in lines)
+    loss = _last(row.get("loss") for row in lines if row.get("split") == "valid")
+    reached = (lines[-1].get("tokens") if lines else None, progress.get("tokens"))
+    tokens = max(_positive(value) or 0.0 for value in reached)
     state, eta = "waiting", None
     if result is not None:
         state, tokens = result.status, result.tokens
         loss = None if state == "diverged" else _positive(result.loss) or loss
-    elif (folder / "curve.csv").exists() or progress:  # a curve has a header before the first row
+    elif (folder / "curve.csv").exists() or progress:  # the header is written before the first row
         rate = _positive(progress.get("tokens_per_second")) or rate
         loss = loss or _positive(progress.get("loss"))
         stalled = now - _last_sign(folder, progress) > STALLED_AFTER_SECONDS
@@ -99,24 +99,21 @@ def _last_lines(path: Path) -> list[dict[str, str]]:
     """The last whole rows of a curve, at most TAIL_BYTES of them, without reading the rest."""
     if not path.is_file():
         return []
-    with path.open("rb") as file:
-        header = file.readline().decode().strip().split(",")
-        start = file.tell()
-        size = file.seek(0, 2)
-        file.seek(max(start, size - TAIL_BYTES))
-        cut_row = file.tell() > start
-        text = file.read().decode(errors="replace")
-    rows = text[: text.rfind("\n") + 1].splitlines()[1 if cut_row else 0 :]
-    split = [row.split(",") for row in rows]
-    return [dict(zip(header, row, strict=True)) for row in split if len(row) == len(header)]
+    with path.open(errors="replace") as file:
+        header = file.readline().strip().split(",")
+    text = tail(path, TAIL_BYTES)
+    rows = [row.split(",") for row in text[: text.rfind("\n") + 1].splitlines()]
+    rows = rows[1:]  # the first is the header, or cut
+    return [dict(zip(header, row, strict=True)) for row in rows if len(row) == len(header)]
 
 
-def _valid_loss(row: dict[str, str]) -> float | None:
-    return _positive(row.get("loss")) if row.get("split") == "valid" else None
+def _last(values: Iterable[str | None]) -> float | None:
+    """The last usable one of some numbers."""
+    return next((v for value in reversed([*values]) if (v := _positive(value))), None)
 
 
 def _positive(value: Any) -> float | None:
-    """A positive finite number, or None: what is missing or broken is not shown as a number."""
+    """A positive finite number, or None where a value is missing or broken."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -125,7 +122,7 @@ def _positive(value: Any) -> float | None:
 
 
 def _result(path: Path) -> RunRecord | None:
-    """The record; None without a usable one, which `snakemake laws` will name."""
+    """The record; None without a usable one, of which `snakemake laws` reports."""
     try:
         return RunRecord.read(path)
     except RunsError:
@@ -133,7 +130,7 @@ def _result(path: Path) -> RunRecord | None:
 
 
 def _progress(path: Path) -> dict[str, float]:
-    """What a cell that trains last said of itself; nothing if it is damaged."""
+    """The progress file of a cell that trains; nothing if it is missing or damaged."""
     try:
         progress: dict[str, float] = json.loads(path.read_text())
     except (FileNotFoundError, json.JSONDecodeError):
@@ -151,16 +148,15 @@ def _last_sign(folder: Path, progress: dict[str, float]) -> float:
 def status_table(states: Sequence[CellState], queue: Mapping[str, str] | None = None) -> str:
     """A fixed-width table of the cells with a line of totals.
 
-    `queue` has what a scheduler says of cells' jobs, by cell; it makes a last column.
-
-    The sweep's time left is its remaining FLOPs over the mean rate of all cells with a measured
-    rate, times the number of cells running now.
+    `queue` has the state of cells' jobs in the scheduler, by cell, for a last column. The sweep's
+    time left is its remaining FLOPs over the mean rate of all cells with a measured rate, times
+    the number of cells running now.
     """
     header = ("cell", "objective", "size", "FLOPs", "state", "loss", "tokens", "tokens/s", "ETA")
     rows = [header, *(_row(state) for state in states)]
     if queue:
-        said = ["Slurm", *(queue.get(state.cell, "") for state in states)]
-        rows = [(*row, text) for row, text in zip(rows, said, strict=True)]
+        jobs = ["Slurm", *(queue.get(state.cell, "") for state in states)]
+        rows = [(*row, job) for row, job in zip(rows, jobs, strict=True)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = {0, 1, 2, 4, 9}
     lines = [

@@ -2,10 +2,11 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,27 +18,9 @@ OBJECTIVES = ("clm", "mlm")
 ANY_OBJECTIVE = "any"  # of runs in a table that does not say
 STATUSES = ("finished", "unfinished", "diverged")
 RUN_COLUMNS = (
-    "run_id",
-    "objective",
-    "corpus",
-    "recipe",
-    "size",
-    "n_params",
-    "n_params_total",
-    "tokens",
-    "unique_tokens",
-    "flops",
-    "loss",
-    "loss_last",
-    "n_evals",
-    "mask_ratio",
-    "masking",
-    "init_from",
-    "source_flops",
-    "seed",
-    "status",
-    "excluded",
-    "source_file",
+    *("run_id", "objective", "corpus", "recipe", "size", "n_params", "n_params_total"),
+    *("tokens", "unique_tokens", "flops", "loss", "loss_last", "n_evals", "mask_ratio"),
+    *("masking", "init_from", "source_flops", "seed", "status", "excluded", "source_file"),
 )
 MINIMAL_COLUMNS = ("n_params", "tokens", "loss")
 TEXT_COLUMNS = (
@@ -46,18 +29,19 @@ TEXT_COLUMNS = (
 )
 MAY_BE_ZERO = ("n_evals", "seed")
 NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
+REMAKE = "make it again with `snakemake laws`"
 CURVE_SPLIT = "train|(valid|ood)(/.+)?"  # valid/{source}: the held-out rows of one source
-CURVE_COLUMNS = ("step", "tokens", "flops", "split", "loss")
 CURVE_SCHEMA = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("step", pa.int64()),
-        ("tokens", pa.int64()),
-        ("flops", pa.float64()),
-        ("split", pa.string()),
-        ("loss", pa.float64()),
-    ]
+    {
+        "run_id": pa.string(),
+        "step": pa.int64(),
+        "tokens": pa.int64(),
+        "flops": pa.float64(),
+        "split": pa.string(),
+        "loss": pa.float64(),
+    }
 )
+CURVE_COLUMNS = CURVE_SCHEMA.names[1:]  # of one cell's curve.csv
 
 
 def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
@@ -77,12 +61,9 @@ def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
     raw = pd.read_csv(path, dtype=str, keep_default_na=False)
     whole = [name for name in RUN_COLUMNS if name != "masking"]  # tables of earlier versions
     needed = MINIMAL_COLUMNS if minimal else whole
-    missing = [name for name in needed if name not in raw.columns]
-    if missing:
-        raise RunsError(
-            f"{path}: column(s) missing: {', '.join(missing)}; the header must hold "
-            f"{', '.join(needed)} (leave cells empty where a value is unknown)"
-        )
+    require_columns(
+        path, raw.columns, needed, f"the header must hold {', '.join(needed)} (cells may be empty)"
+    )
     if raw.empty:
         raise RunsError(f"{path}: the table has a header and no run; train cells first")
     raw = _with_all_columns(raw)
@@ -97,7 +78,7 @@ def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
 
 
 def _with_all_columns(raw: pd.DataFrame) -> pd.DataFrame:
-    """A table with the columns it lacks: finished runs named by their line, of any objective."""
+    """The table with the columns it lacks: finished runs named by their line, of any objective."""
     known = {
         "run_id": [f"line {row + 2}" for row in range(len(raw))],
         "objective": ANY_OBJECTIVE,
@@ -107,57 +88,55 @@ def _with_all_columns(raw: pd.DataFrame) -> pd.DataFrame:
     return raw.assign(**{name: known.get(name, "") for name in absent})
 
 
+def require_columns(path: Path, present: Iterable[str], needed: Iterable[str], fix: str) -> None:
+    """Raise RunsError naming the `needed` columns that the table at `path` lacks, and the `fix`."""
+    if missing := [name for name in needed if name not in present]:
+        raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; {fix}")
+
+
 def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
-    """One column as float64; empty is NaN, anything else must be a positive finite number."""
+    """One column as float64; empty is NaN, anything else must be positive and finite."""
     values = []
     for row, text in enumerate(column):
         try:
             value = float(text) if text.strip() else math.nan
         except ValueError:
-            raise RunsError(_where(path, row, name, text) + " is not a number") from None
-        if text.strip() and not (math.isfinite(value) and value >= 0):
-            raise RunsError(
-                _where(path, row, name, text) + " must be finite and positive; leave it empty "
-                "if the value is unknown"
-            )
-        if value == 0 and name not in MAY_BE_ZERO:
-            raise RunsError(
-                _where(path, row, name, text) + " is zero; leave it empty if the value is unknown"
-            )
+            raise _bad_cell(path, row, name, text, "is not a number") from None
+        usable = 0 < value < math.inf or (value == 0 and name in MAY_BE_ZERO)
+        if text.strip() and not usable:
+            problem = "must be positive and finite; leave it empty if the value is unknown"
+            raise _bad_cell(path, row, name, text, problem)
         values.append(value)
     return pd.Series(values, index=column.index, dtype="float64")
 
 
 def _check_rows(path: Path, table: pd.DataFrame) -> None:
-    seen: dict[str, int] = {}
+    first_rows: dict[str, int] = {}
     for row, run in enumerate(table.to_dict("records")):
         for name, allowed in (
             ("objective", (*OBJECTIVES, ANY_OBJECTIVE)),
             ("status", STATUSES),
         ):
             if run[name] not in allowed:
-                raise RunsError(
-                    _where(path, row, name, run[name]) + f" must be one of {', '.join(allowed)}"
-                )
+                problem = f"must be one of {', '.join(allowed)}"
+                raise _bad_cell(path, row, name, run[name], problem)
         if not run["run_id"]:
-            raise RunsError(_where(path, row, "run_id", "") + " is empty; name every run")
-        if run["run_id"] in seen:
-            raise RunsError(
-                _where(path, row, "run_id", run["run_id"])
-                + f" is also on line {seen[run['run_id']] + 2}; names must differ"
-            )
-        seen[run["run_id"]] = row
+            raise _bad_cell(path, row, "run_id", "", "is empty; name every run")
+        if (first := first_rows.setdefault(run["run_id"], row)) != row:
+            problem = f"is also on line {first + 2}; names must differ"
+            raise _bad_cell(path, row, "run_id", run["run_id"], problem)
         if run["status"] == "finished" and not run["excluded"]:
             for name in NEEDED_WHEN_FINISHED:
                 if math.isnan(run[name]):
-                    raise RunsError(
-                        _where(path, row, name, "") + " is empty in a finished run; give the "
-                        "number, or say in `excluded` why the run cannot be used"
+                    problem = (
+                        "is empty in a finished run; give the number, or state in `excluded` why "
+                        "the run cannot be used"
                     )
+                    raise _bad_cell(path, row, name, "", problem)
 
 
-def _where(path: Path, row: int, column: str, text: str) -> str:
-    return f"{path}, line {row + 2}, column {column}: '{text}'"
+def _bad_cell(path: Path, row: int, column: str, text: str, problem: str) -> RunsError:
+    return RunsError(f"{path}, line {row + 2}, column {column}: '{text}' {problem}")
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -181,11 +160,9 @@ def read_cell_curve(path: Path) -> pd.DataFrame:
     try:
         curve = pd.read_csv(io.StringIO(text))
     except ValueError as error:  # pandas' own errors are of this kind
-        said = str(error).strip()
-        raise RunsError(f"{path}: not a table ({said}); train the cell again") from error
-    missing = [name for name in CURVE_COLUMNS if name not in curve.columns]
-    if missing:
-        raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; train the cell again")
+        problem = f"not a table ({str(error).strip()}); train the cell again"
+        raise RunsError(f"{path}: {problem}") from error
+    require_columns(path, curve.columns, CURVE_COLUMNS, "train the cell again")
     for name in CURVE_COLUMNS:
         given = curve[name]
         if name == "split":
@@ -203,28 +180,22 @@ def read_cell_curve(path: Path) -> pd.DataFrame:
 
 
 def write_curves(path: Path, curves: Mapping[str, pd.DataFrame]) -> None:
-    """Write all curves into one Parquet file; a loss that is no number becomes null."""
-    tables = []
-    for run_id, curve in curves.items():
-        losses = [float(loss) if math.isfinite(loss) else None for loss in curve["loss"]]
-        columns = {
-            "run_id": [run_id] * len(curve),
-            "step": curve["step"].astype("int64"),
-            "tokens": curve["tokens"].astype("int64"),
-            "flops": curve["flops"].astype("float64"),
-            "split": curve["split"],
-            "loss": losses,
-        }
-        tables.append(pa.table(columns, schema=CURVE_SCHEMA))
+    """Write all curves into one Parquet file; a non-finite loss becomes null."""
+    parts = [
+        pa.Table.from_pandas(
+            curve.assign(run_id=run_id, loss=curve["loss"].where(np.isfinite(curve["loss"]))),
+            schema=CURVE_SCHEMA,
+            preserve_index=False,
+        ).replace_schema_metadata()
+        for run_id, curve in curves.items()
+    ]
     with atomic(path) as temporary:
-        pq.write_table(pa.concat_tables(tables or [CURVE_SCHEMA.empty_table()]), temporary)
+        pq.write_table(pa.concat_tables(parts or [CURVE_SCHEMA.empty_table()]), temporary)
 
 
 def read_curves(path: Path) -> pd.DataFrame:
     """Read curves.parquet; raises RunsError if it is missing or lacks a column."""
     if not path.is_file():
         raise RunsError(f"{path}: no such table of curves; make it with `snakemake laws`")
-    missing = [name for name in CURVE_SCHEMA.names if name not in pq.read_schema(path).names]
-    if missing:
-        raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; make it again")
+    require_columns(path, pq.read_schema(path).names, CURVE_SCHEMA.names, REMAKE)
     return pd.read_parquet(path, columns=CURVE_SCHEMA.names)

@@ -40,7 +40,7 @@ VARIANTS = [
 PROCEDURE = "clm.isoflop:published/source=notebook/space=linear/N/a"
 
 
-def test_constant_reproduced_and_inside_needs_no_excuse(tmp_path):
+def test_constant_reproduced_and_inside_the_interval_needs_no_explanation(tmp_path):
     row = compare(tmp_path, isoflop(published=VARIANTS), procedure=PROCEDURE)
     assert row["by_their_procedure"] == 0.5784
     assert row["relative_difference"] == pytest.approx(0.5784 / 0.578 - 1)
@@ -50,7 +50,7 @@ def test_constant_reproduced_and_inside_needs_no_excuse(tmp_path):
     assert "Because." not in row["verdict"]
 
 
-def test_constant_outside_says_on_which_side_and_why(tmp_path):
+def test_constant_outside_the_interval_has_its_side_and_an_explanation(tmp_path):
     row = compare(tmp_path, published="0.70")
     assert row["verdict"] == "Above our interval 0.55 to 0.65. Because."
     assert compare(tmp_path, published="0.5")["verdict"].startswith("Below our interval")
@@ -63,7 +63,7 @@ def test_constant_at_an_end_of_the_interval_is_neither_inside_nor_outside(tmp_pa
     assert compare(tmp_path, published="0.655")["verdict"].startswith("At the upper end of")
 
 
-def test_published_exponent_beside_an_end_of_the_interval_is_not_said_to_lie_outside(tmp_path):
+def test_published_exponent_near_an_end_of_the_interval_is_not_called_outside(tmp_path):
     law = isoflop(interval=(0.5797, 0.69), published=VARIANTS)
     row = compare(tmp_path, law, symbol="N: exponent", procedure=PROCEDURE)
     table = row.to_frame().T.infer_objects()
@@ -72,20 +72,20 @@ def test_published_exponent_beside_an_end_of_the_interval_is_not_said_to_lie_out
     assert "outside" not in finding.sentence
 
 
-def test_constant_not_reproduced_gives_the_other_number_and_why(tmp_path):
+def test_constant_not_reproduced_has_the_recomputed_number_and_an_explanation(tmp_path):
     law = isoflop(published=VARIANTS)
     row = compare(tmp_path, law, procedure=PROCEDURE.replace("linear", "log"))
     assert "0.1 on these runs: not reproduced" in row["verdict"]
     assert row["verdict"].endswith("Because.")
 
 
-def test_constant_that_is_not_identified_is_empty_and_said(tmp_path):
+def test_constant_that_is_not_identified_is_empty_with_a_verdict(tmp_path):
     row = compare(tmp_path, isoflop(a=None, interval=None))
     assert row[["ours", "low", "high"]].isna().all()
     assert "Our fit does not determine it." in row["verdict"]
 
 
-def test_constant_range_holds_our_value_or_not(tmp_path):
+def test_constant_range_contains_our_value_or_not(tmp_path):
     assert "lies inside the range" in compare(tmp_path, published="0.50-0.70")["verdict"]
     outside = compare(tmp_path, published="0.10-0.20")["verdict"]
     assert "lies outside the range" in outside
@@ -114,11 +114,11 @@ def test_constants_name_the_row_whose_law_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("text", "unit"), [("1.26e-3", 1e-5), ("0.578", 1e-3), ("22036.5", 0.1), ("4", 1.0)]
 )
-def test_last_digit_is_the_unit_that_was_printed(text, unit):
+def test_last_digit_is_the_unit_of_the_last_printed_digit(text, unit):
     assert last_digit(text) == pytest.approx(unit)
 
 
-def test_findings_count_what_was_found_not_what_its_sentence_says(tmp_path):
+def test_findings_are_counted_from_columns_not_from_sentences(tmp_path):
     law = isoflop(published=VARIANTS)
     rows = [
         compare(tmp_path, law, procedure=PROCEDURE),
@@ -128,5 +128,5 @@ def test_findings_count_what_was_found_not_what_its_sentence_says(tmp_path):
     table = pd.DataFrame(rows).assign(verdict="in other words")
     sentence = published_findings({}, table)[0].sentence
     assert "Of 2 published" in sentence
-    assert "1 come out as printed" in sentence
+    assert "1 are reproduced as printed" in sentence
     assert "1 of 2 lie inside the intervals of our fits, 1 at an end of them" in sentence

@@ -46,7 +46,7 @@ def law_of(points, name):
 
 
 @pytest.mark.parametrize(("objective", "name"), NOTEBOOK)
-def test_notebook_envelope_gives_the_stored_outputs(published, objective, name):
+def test_notebook_envelope_reproduces_the_stored_outputs(published, objective, name):
     points = notebook_envelope(**notebook_points(published.notebook, objective))
     assert len(points.flops) == {"clm": 115, "mlm": 85}[objective]
     coefficient, exponent, allowed = NOTEBOOK[objective, name]
@@ -67,7 +67,7 @@ def test_notebook_envelope_depends_on_the_order_of_folders(published):
     assert exponent == pytest.approx(0.557354, rel=1e-5)
 
 
-def test_notebook_points_of_log_log_fit_say_otherwise(published):
+def test_notebook_points_in_log_log_give_other_exponents(published):
     # same points, other weights (paper.md §3.1): CLM 0.613, MLM 0.690
     for objective, exponent in (("clm", 0.613), ("mlm", 0.690)):
         points = notebook_envelope(**notebook_points(published.notebook, objective))
@@ -76,14 +76,14 @@ def test_notebook_points_of_log_log_fit_say_otherwise(published):
 
 
 @pytest.mark.parametrize(("objective", "name"), TABLE_2)
-def test_minima_give_table_2(objective, name):
+def test_minima_reproduce_table_2(objective, name):
     coefficient, exponent = law_of(read_minima(MINIMA, objective), name)
     published_coefficient, published_exponent = TABLE_2[objective, name]
     assert coefficient == pytest.approx(published_coefficient, rel=5e-3)
     assert exponent == pytest.approx(published_exponent, abs=3e-3)
 
 
-def test_read_minima_other_table_is_refused_naming_it(tmp_path):
+def test_read_minima_refuses_another_table_naming_it(tmp_path):
     bad = tmp_path / "minima.tsv"
     with pytest.raises(LawError, match=r"minima\.tsv: no such"):
         read_minima(bad, "clm")
@@ -106,7 +106,7 @@ def test_notebook_envelope_rules_first_point_gap_ties_and_unknown_sizes():
 
 
 @pytest.mark.parametrize(("objective", "low", "high"), [("clm", 0.55, 0.70), ("mlm", 0.66, 0.80)])
-def test_clean_frontier_of_the_study_agrees_with_isoflop_and_shows_what_it_rests_on(
+def test_smoothed_frontier_of_the_study_agrees_with_isoflop_and_lists_its_variants(
     published, objective, low, high
 ):
     runs = published.runs[published.runs["objective"] == objective]
@@ -120,9 +120,9 @@ def test_clean_frontier_of_the_study_agrees_with_isoflop_and_shows_what_it_rests
     assert interval[1] > isoflop[0]
     rows = published_variants(published.notebook, points, MINIMA, objective)
     exponent = {(r["source"], r["points"], r["space"]): r["N"]["a"] for r in rows}
-    dearest = "without the dearest point"
-    # dropping the dearest point alone (paper.md §3.1: MLM 0.7598 -> 0.7138)
-    shift = exponent["notebook", "all", "linear"] - exponent["notebook", dearest, "linear"]
+    without_last = "without the dearest point"
+    # dropping only the point of largest compute (paper.md §3.1: MLM 0.7598 -> 0.7138)
+    shift = exponent["notebook", "all", "linear"] - exponent["notebook", without_last, "linear"]
     assert shift == pytest.approx({"clm": -0.0200, "mlm": 0.0460}[objective], abs=2e-3)
     # the notebook's rule on corrected runs (paper.md §3.1: log-log 0.577 and 0.685)
     corrected = exponent["notebook's rule on corrected runs", "all", "log"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plm_scaling.cheng2024.logs.curves import read_curve, same_run
+from plm_scaling.cheng2024.logs.curves import read_log, same_run
 from plm_scaling.cheng2024.logs.names import read_name
 from plm_scaling.cheng2024.logs.sizes import SIZES
 from plm_scaling.common.errors import RunsError
@@ -61,15 +61,15 @@ def test_corpus_in_the_name_outweighs_the_folder():
     tag = "-tag-lm-loss-validation_valid_lm loss validation vs tokens.csv"
     assert read_name(f"{folder}all1ep_noreg{tag}").corpus == "unimeta200b"
     assert read_name(f"{folder}ur50_noreg{tag}").corpus == "ur50"
-    assert read_name(f"{folder}overfit_bsz1m{tag}").corpus == "ur50"  # the folder alone says it
+    assert read_name(f"{folder}overfit_bsz1m{tag}").corpus == "ur50"  # only the folder has it
 
 
 @pytest.mark.parametrize("size", ["6M", "13M", "85M", "170M-wide", "280M", "609M", "736M", "880M"])
-def test_axis_of_every_size_gives_back_tokens_and_n(size):
+def test_axis_of_every_size_gives_tokens_and_n(size):
     n_params = SIZES[size].n_params
     name = {"13M": "10M", "170M-wide": "127M"}.get(size, size)
     evaluations = np.append(np.arange(1, 20), 19.5)
-    curve = read_curve(sweep_path(f"{name}_noreg_all1ep"), log(gflops(n_params, evaluations)))
+    curve = read_log(sweep_path(f"{name}_noreg_all1ep"), log(gflops(n_params, evaluations)))
     assert curve.size.name == size
     assert curve.axis.batch_rows == 512
     np.testing.assert_array_equal(curve.tokens, np.rint(evaluations * INTERVAL * 512))
@@ -80,15 +80,15 @@ def test_axis_of_every_size_gives_back_tokens_and_n(size):
 
 def test_axis_with_a_smaller_batch_is_recognised_without_the_name():
     path = sweep_path("85M_1024l_1e18flops", "85M_flops")
-    curve = read_curve(path, log(gflops(SIZES["85M"].n_params, np.arange(1, 9), rows=256)))
+    curve = read_log(path, log(gflops(SIZES["85M"].n_params, np.arange(1, 9), rows=256)))
     assert (curve.size.name, curve.axis.batch_rows) == ("85M", 256)
 
 
-def test_axis_with_the_n_of_another_model_is_corrected_when_the_named_budget_says_so():
+def test_axis_with_the_n_of_another_model_is_corrected_when_the_named_budget_requires_it():
     """As in mlm 1.7B 1e21: logged with the N of 1.5B."""
     end = 1e21 / (6 * SIZES["1.7B"].n_params) / (INTERVAL * 1024)
     x = gflops(SIZES["1.5B"].n_params, np.arange(1, int(end) + 1), rows=1024)
-    curve = read_curve(sweep_path("1.7b_1024l_1e21flops", "1.7B_flops", "mlm"), log(x))
+    curve = read_log(sweep_path("1.7b_1024l_1e21flops", "1.7B_flops", "mlm"), log(x))
     assert curve.size.name == "1.7B"
     assert curve.flops[-1] == pytest.approx(1e21, rel=0.01)
     assert x[-1] * 1e9 < 0.87e21  # what the file says
@@ -98,7 +98,7 @@ def test_axis_with_the_n_of_another_model_is_corrected_when_the_named_budget_say
 def test_axis_that_meets_the_named_budget_outweighs_the_named_size():
     end = 1e21 / (6 * SIZES["1.5B"].n_params) / (INTERVAL * 1024)
     x = gflops(SIZES["1.5B"].n_params, np.arange(1, int(end) + 1), rows=1024)
-    curve = read_curve(sweep_path("1.7b_1024l_1e21flops", "1.7B_flops", "mlm"), log(x))
+    curve = read_log(sweep_path("1.7b_1024l_1e21flops", "1.7B_flops", "mlm"), log(x))
     assert curve.size.name == "1.5B"
 
 
@@ -106,7 +106,7 @@ def test_axis_with_the_n_of_no_model_is_corrected_to_the_named_one():
     """As in mlm 1.2B all1ep: computed with N=1e9."""
     x = gflops(1e9, np.arange(1, 30), rows=1024)
     path = sweep_path("1b_all1ep_noreg_tk200b_bsz1m", "1.2B_flops", "mlm")
-    curve = read_curve(path, log(x))
+    curve = read_log(path, log(x))
     assert curve.size.name == "1.2B"
     assert curve.tokens[-1] == 29 * INTERVAL * 1024
     assert "computed with N=1e+09, of no model" in curve.notes[0]
@@ -118,7 +118,7 @@ def test_first_point_of_a_false_start_is_dropped():
     x = np.insert(true, 0, gflops(SIZES["470M"].n_params, 1))
     path = sweep_path("550M_1024l_3e20flops", "550M_flops", "mlm")
     value = np.linspace(2.9, 2.3, len(x))
-    curve = read_curve(path, log(x, value))
+    curve = read_log(path, log(x, value))
     assert curve.size.name == "550M"
     np.testing.assert_array_equal(curve.steps, 300 * np.arange(1, 12))
     np.testing.assert_array_equal(curve.loss, value[1:])
@@ -129,18 +129,18 @@ def test_axis_between_the_steps_is_refused():
     x = gflops(SIZES["85M"].n_params, np.arange(1, 12))
     x[5] += 0.0005 * x[0]  # 0.15 of a step
     with pytest.raises(RunsError, match="between the steps"):
-        read_curve(sweep_path("85M_1024l_1e19flops", "85M_flops"), log(x))
+        read_log(sweep_path("85M_1024l_1e19flops", "85M_flops"), log(x))
 
 
-def test_perplexity_becomes_a_loss_and_a_name_that_lies_about_it_is_refused():
+def test_perplexity_becomes_a_loss_and_a_wrong_name_is_refused():
     folder = "data/training_logs/ur50_all1ep_valid_loss/ur50_clm_3b/run-gpt_3b_ur50"
     ppl = f"{folder}-tag-lm-loss-validation_valid_lm loss validation ppl vs tokens.csv"
     x, value = np.arange(1, 11) * INTERVAL * 1024, np.linspace(18, 9, 10)
-    np.testing.assert_allclose(read_curve(ppl, log(x, value)).loss, np.log(value))
+    np.testing.assert_allclose(read_log(ppl, log(x, value)).loss, np.log(value))
     with pytest.raises(RunsError, match=r"name says losses, but their median is 13\.5"):
-        read_curve(ppl.replace(" ppl", ""), log(x, value))
+        read_log(ppl.replace(" ppl", ""), log(x, value))
     with pytest.raises(RunsError, match="name says perplexities"):
-        read_curve(ppl, log(x, np.log(value)))
+        read_log(ppl, log(x, np.log(value)))
 
 
 def test_samples_axis_of_a_training_log_counts_rows_of_1024_tokens():
@@ -148,7 +148,7 @@ def test_samples_axis_of_a_training_log_counts_rows_of_1024_tokens():
         "data/training_logs/ur50_all1ep_training_loss/ur50_mlm_150M/"
         "run-mlm_154M_ur50-tag-lm-loss-training_lm loss vs samples.csv"
     )
-    curve = read_curve(path, log([19456, 51200, 133632, 140800, 512000]))
+    curve = read_log(path, log([19456, 51200, 133632, 140800, 512000]))
     assert curve.named.split == "train"
     assert curve.tokens[0] == 19456 * 1024
     assert curve.steps[0] == 38
@@ -163,25 +163,25 @@ def test_samples_axis_of_a_training_log_counts_rows_of_1024_tokens():
         (log([1, 2, 3, 4, 5], [2.0, 2.0, np.nan, 2.0, 2.0]), "finite Value"),
     ],
 )
-def test_log_that_is_damaged_is_refused_naming_it(content, fragment):
+def test_damaged_log_is_refused_naming_it(content, fragment):
     path = sweep_path("85M_1024l_1e19flops", "85M_flops")
     with pytest.raises(RunsError, match=fragment) as caught:
-        read_curve(path, content)
+        read_log(path, content)
     assert path in str(caught.value)
 
 
 def test_same_losses_on_another_axis_are_the_same_run_and_a_rerun_is_not():
     evaluations = np.arange(1, 40)
     x, loss = gflops(SIZES["230M"].n_params, evaluations), 2.0 + 0.9 * evaluations**-0.3
-    one = read_curve(sweep_path("230M_1024l_3e19flops", "230M_flops"), log(x, loss))
+    one = read_log(sweep_path("230M_1024l_3e19flops", "230M_flops"), log(x, loss))
     tokens = sweep_path("230M_1024l_3e19flops", "230M_flops").replace(
         "gigaflos (without embeddings)", "tokens"
     )
     sub_sampled = np.delete(evaluations, np.s_[3::5])
-    other = read_curve(
+    other = read_log(
         tokens, log(sub_sampled * INTERVAL * 512, np.float32(loss[sub_sampled - 1]).astype(float))
     )
     noise = np.random.default_rng(0).normal(0, 0.003, len(loss))
-    rerun = read_curve(sweep_path("230M_1024l_3e19flops", "230M_flops"), log(x, loss + noise))
+    rerun = read_log(sweep_path("230M_1024l_3e19flops", "230M_flops"), log(x, loss + noise))
     assert same_run(one, other)
     assert not same_run(one, rerun)

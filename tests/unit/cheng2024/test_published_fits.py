@@ -1,7 +1,7 @@
 """IsoFLOP and parametric law on the study's released logs.
 
 Expected numbers are those of an independent analysis of the same logs (shared/paper.md §3.2 and
-§3.3, marked [D] there), with its intervals or the tolerance said at each.
+§3.3, marked [D] there), with its intervals or the tolerance stated at each.
 """
 
 import json
@@ -96,7 +96,9 @@ def test_published_exponent_stands_at_the_end_of_the_interval_whatever_the_seed(
         assert place(known, interval) == where
 
 
-def test_published_isoflop_only_the_cheapest_mlm_budget_is_an_edge(published, runs, objective):
+def test_published_isoflop_only_the_smallest_mlm_budget_has_its_vertex_at_an_edge(
+    published, runs, objective
+):
     result = fit_isoflop(**isoflop_points(runs), bootstrap=0)
     edges = [row["flops"] for row in result.details["minima"] if row["status"] == "edge"]
     assert edges == ([] if objective == "clm" else [pytest.approx(1e18, rel=0.02)])
@@ -110,7 +112,7 @@ def test_published_evaluation_noise_has_the_known_size(published, runs, objectiv
     assert median == pytest.approx({"clm": 0.0071, "mlm": 0.0063}[objective], abs=0.0008)
 
 
-def test_published_parametric_optimum_and_its_health(runs, objective):
+def test_published_parametric_optimum_and_its_diagnostics(runs, objective):
     result = fit_parametric(**parametric_points(runs), held_out_above=1.2e21, bootstrap=400)
     parameters = result.equations["L"].parameters
     # all finished runs: CLM E .57, alpha .041, beta .252, a .860 [.50, .91]; MLM E 0, a .447
@@ -129,9 +131,9 @@ def test_published_parametric_optimum_and_its_health(runs, objective):
     expected = {"clm": 0.615, "mlm": 0.750}[objective]
     assert near["equations"]["N"]["a"] == pytest.approx(expected, abs=0.03)
     # extrapolated to the production runs: .06 to .11 nats too high (§3.3)
-    dearest = result.details["held_out"]["runs"][-1]
-    assert dearest["flops"] > 1e22
-    assert 0.05 < dearest["predicted"] - dearest["measured"] < 0.12
+    largest = result.details["held_out"]["runs"][-1]
+    assert largest["flops"] > 1e22
+    assert 0.05 < largest["predicted"] - largest["measured"] < 0.12
     validate(result, objective)
 
 
@@ -142,7 +144,7 @@ def test_published_row_is_no_optimum_of_all_finished_runs(runs, objective):
     assert check["polished_ratio_to_best"] == pytest.approx(1, rel=1e-6)
 
 
-def test_near_frontier_keeps_the_runs_no_cheaper_run_beats(runs):
+def test_near_frontier_keeps_runs_that_no_run_of_less_compute_beats(runs):
     usable = runs[(runs["status"] == "finished") & (runs["init_from"] == "")]
     flops, loss = usable["flops"].to_numpy(), usable["loss"].to_numpy()
     chosen = near_frontier(flops, loss, 0.03)
@@ -166,7 +168,9 @@ def validate(result, objective):
         ("mlm", "global_optimum", 1.003, {"A": 3.31, "B": 7.38, "alpha": 0.0422, "beta": 0.0971}),
     ],
 )
-def test_published_row_on_notebook_points(published, objective, verdict, ratio, best):
+def test_published_row_is_checked_on_the_notebook_points(
+    published, objective, verdict, ratio, best
+):
     points = notebook_envelope(**notebook_points(published.notebook, objective))
     check = check_published_row(points.n_params, points.tokens, points.loss, TABLE_A9[objective])
     assert check["verdict"] == verdict

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plm_scaling.cheng2024.logs.curves import read_curve
+from plm_scaling.cheng2024.logs.curves import read_log
 from plm_scaling.cheng2024.logs.gather import gather
 from plm_scaling.cheng2024.logs.table import run_row, seeds
 from plm_scaling.common.errors import RunsError
@@ -16,7 +16,7 @@ TRAIN = "-tag-lm-loss-training_lm loss vs tokens.csv"
 
 
 def curve_of(path, evaluations, seed=0, length=None):
-    """A file whose evaluations are at these multiples of 300 steps, with noise of its own."""
+    """A file whose evaluations are at these multiples of 300 steps, with its own noise."""
     rng = np.random.default_rng(seed)
     every = 2.0 + 0.9 * np.arange(1, 2001) ** -0.3 + rng.normal(0, 0.005, 2000)
     evaluations = np.asarray(evaluations, dtype=float)[:length]
@@ -24,7 +24,7 @@ def curve_of(path, evaluations, seed=0, length=None):
     value = np.exp(loss) if " ppl " in path else loss
     x = np.rint(evaluations * INTERVAL)
     rows = [f"{i},{a:.0f},{b:.17g}" for i, (a, b) in enumerate(zip(x, value, strict=True))]
-    return read_curve(path, "\n".join(["Wall time,Step,Value", *rows, ""]).encode())
+    return read_log(path, "\n".join(["Wall time,Step,Value", *rows, ""]).encode())
 
 
 def ur50(name, tag=VALID, folder="ur50_mlm_150M"):
@@ -50,7 +50,7 @@ def test_loss_is_preferred_to_perplexity_of_the_same_length():
     assert runs[0].curve is loss
 
 
-def test_runs_of_the_same_facts_are_told_apart_and_numbered():
+def test_runs_of_equal_settings_are_numbered_by_seed():
     first = curve_of(ur50("ur50"), np.arange(1, 41), seed=1)
     rerun = curve_of(ur50("ur50_2"), np.arange(1, 41), seed=2)
     runs, _ = gather([first, rerun])
@@ -75,7 +75,7 @@ def test_training_log_goes_to_the_run_of_its_name():
     assert without_run == {}
 
 
-def test_training_log_of_no_run_is_said_to_have_none():
+def test_training_log_without_a_run_is_reported():
     run = curve_of(ur50("ur50"), np.arange(1, 41))
     train = curve_of(ur50("ur50", TRAIN).replace("valid_loss", "training_loss"), np.arange(1, 21))
     _, without_run = gather([run, train])
@@ -101,10 +101,10 @@ def test_run_with_its_planned_tokens_or_a_closing_evaluation_is_finished(evaluat
     assert row["loss"] == pytest.approx(run.curve.loss[-5:].mean())
 
 
-def test_run_whose_end_nothing_tells_is_left_out():
+def test_run_of_unknown_planned_end_is_left_out():
     path = mask()
     rows = "\n".join(f"{i},{300 * i},{2.9 - 0.01 * i}" for i in range(1, 20))
-    curve = read_curve(path, f"Wall time,Step,Value\n{rows}\n".encode())
+    curve = read_log(path, f"Wall time,Step,Value\n{rows}\n".encode())
     (run,), _ = gather([curve])
     row = run_row(run, 1)
     assert row["status"] == "unfinished"

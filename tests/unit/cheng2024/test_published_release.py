@@ -82,7 +82,7 @@ def test_release_in_another_folder_is_refused_naming_the_key(files, tmp_path):
         read_release(tmp_path, read_list(files))
 
 
-def test_download_unpacks_the_listed_files_and_nothing_else(files, tmp_path):
+def test_download_unpacks_only_the_listed_files(files, tmp_path):
     hostile = [
         ("repo-1/../../escaped.csv", b"x"),
         ("/absolute.csv", b"x"),
@@ -104,7 +104,7 @@ def test_download_unpacks_the_listed_files_and_nothing_else(files, tmp_path):
 
 
 @pytest.mark.parametrize("kind", SPECIAL)
-def test_download_with_no_regular_file_in_place_of_one_is_refused(files, tmp_path, kind):
+def test_download_with_something_else_in_place_of_a_file_is_refused(files, tmp_path, kind):
     (first, _), (second, content) = CONTENT.items()
     table = archive(tmp_path, [(f"repo-1/{first}", kind), (f"repo-1/{second}", content)])
     with pytest.raises(RunsError, match=r"one\.csv is missing"):

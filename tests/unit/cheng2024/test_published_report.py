@@ -87,13 +87,13 @@ def test_ur50_unimeta_ends_at_the_known_losses(figures):
     assert sizes.to_dict() == {"clm": 3, "mlm": 2}
 
 
-def test_repeated_gap_and_its_form_agree_where_the_form_follows(figures):
+def test_repeated_gap_and_fitted_form_agree_where_the_fit_is_identified(figures):
     table = pd.read_csv(figures / "repeated.csv")
     run = table[(table["objective"] == "clm") & (table["n_params"] > 2e9)]
     gap, form = run[run["kind"] == "gap"], run[run["kind"] == "form"]
     late = gap[gap["epochs"] > 2]
     fitted = np.interp(late["epochs"], form["epochs"], form["constrained"])
-    assert np.sqrt(((late["gap"] - fitted) ** 2).mean()) < 0.008  # §3.6: .005, noise besides
+    assert np.sqrt(((late["gap"] - fitted) ** 2).mean()) < 0.008  # §3.6: .005, plus noise
     assert set(table.loc[table["status"] == "not_identified", "objective"]) == {"mlm"}
 
 
@@ -131,11 +131,11 @@ def test_published_constants_verdicts_follow_the_numbers(constants):
             continue  # a range
         published, low, high = float(row["published"]), row["low"], row["high"]
         inside = low <= published <= high
-        said = row["verdict"]
-        assert inside or "Inside our interval" not in said, row
-        assert ("Below our" in said) <= (published < low), row
-        assert ("Above our" in said) <= (published > high), row
-        assert re.search("(Inside|Below|Above|end of) our interval", said), row
+        output = row["verdict"]
+        assert inside or "Inside our interval" not in output, row
+        assert ("Below our" in output) <= (published < low), row
+        assert ("Above our" in output) <= (published > high), row
+        assert re.search("(Inside|Below|Above|end of) our interval", output), row
     share = constants.loc[("Share of CLM", "mlm", "share of compute")]
     assert np.isnan(share["ours"])
     assert "do not determine it" in share["verdict"]
@@ -155,7 +155,7 @@ def test_published_report_holds_every_part_and_is_self_contained(page):
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(ids)
 
 
-def test_published_report_says_what_the_numbers_say(page):
+def test_published_report_sentences_follow_the_numbers(page):
     text = re.sub(r"<[^>]+>", "", page.read_text())
     # paper.md §3.3: the CLM row is three times worse on the notebook's points, the MLM row the best
     assert "the notebook's points (115 points) the row of Table A9 has an objective 3.1" in (
@@ -177,7 +177,7 @@ def test_published_report_without_a_law_it_needs_names_the_constant(published, l
         )  # fmt: skip
 
 
-def test_figures_asked_for_what_the_files_do_not_hold_is_an_error(published, tmp_path):
+def test_figure_without_its_data_is_an_error(published, tmp_path):
     with pytest.raises(PlmScalingError, match="figure transfer: the files given"):
         draw_published_figures(
             published.runs_file, published.curves_file, [], ["transfer"], tmp_path
@@ -187,24 +187,4 @@ def test_figures_asked_for_what_the_files_do_not_hold_is_an_error(published, tmp
 @pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 @pytest.mark.parametrize("width", [1280, 400])
 def test_published_report_in_a_browser_shows_its_figures(page, tmp_path, width):
-    with browser.chromium(tmp_path, width) as driver:
-        driver.get(page.as_uri())
-        assert driver.get_log("browser") == []
-        boxes = driver.execute_script(
-            "return [...document.querySelectorAll('figure svg')].map(svg => {"
-            "  const box = svg.getBoundingClientRect();"
-            "  return [svg.closest('figure').id, box.width, box.height, box.right];"
-            "})"
-        )
-        assert {box[0] for box in boxes} == {f"figure-{name}" for name in PUBLISHED_FIGURES}
-        for name, shown, high, right in boxes:
-            assert shown > 0.8 * min(width, 400), name
-            assert high > 100, name
-            assert right <= width, name
-        overflow = "return document.documentElement.scrollWidth - innerWidth"
-        assert driver.execute_script(overflow) <= 0
-        clipped = (
-            "return [...document.querySelectorAll('p, li, h1, h2, figcaption')]"
-            ".filter(e => e.offsetParent && e.getBoundingClientRect().right > innerWidth).length"
-        )
-        assert driver.execute_script(clipped) == 0
+    browser.check_page(page, tmp_path, width, PUBLISHED_FIGURES)

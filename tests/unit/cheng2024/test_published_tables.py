@@ -62,7 +62,7 @@ def test_runs_by_objective_and_experiment(published):
     assert published.runs["run_id"].is_unique
 
 
-def test_runs_table_is_one_that_every_law_reads(published):
+def test_runs_table_can_be_read_by_every_law(published):
     table = read_runs(published.runs_file)
     assert len(table) == sum(EXPERIMENTS.values())
     np.testing.assert_allclose(table["flops"], 6 * table["n_params"] * table["tokens"])
@@ -221,7 +221,7 @@ def test_runs_on_repeated_data_and_their_partners(
     assert set(table.loc[table["corpus"] == "ur50", "unique_tokens"]) == {15.4e9}
 
 
-def test_reruns_have_seeds_of_their_own_and_data_orders_are_named(published):
+def test_reruns_have_different_seeds_and_named_data_orders(published):
     ur50 = published.runs.query("corpus == 'ur50' and objective == 'mlm'")
     small = ur50[ur50["n_params"] < 1e9]
     assert sorted(small["seed"]) == [1, 2]
@@ -230,7 +230,7 @@ def test_reruns_have_seeds_of_their_own_and_data_orders_are_named(published):
     assert sorted(large["notes"]) == ["", "data order: epoch shuffle", "data order: full shuffle"]
 
 
-def test_notebook_points_are_the_files_as_they_are(published):
+def test_notebook_points_are_the_files_unchanged(published):
     points = published.notebook
     assert points.groupby("objective")["file"].count().gt(0).all()
     folders = points[["objective", "folder"]].drop_duplicates()
@@ -247,7 +247,7 @@ def test_notebook_points_are_the_files_as_they_are(published):
     assert (second["row"], second["nominal_tokens"]) == (1, 1024 * 1024 * 300)
 
 
-def test_import_takes_few_seconds_and_gives_the_same_bytes_again(published, tmp_path):
+def test_import_is_fast_and_reproducible_to_the_byte(published, tmp_path):
     start = time.process_time()
     names = ["runs.csv", "curves.parquet", "audit.csv"]
     import_published(logs_or_skip(), *(tmp_path / name for name in names))

@@ -49,7 +49,7 @@ def gpus_of(process: subprocess.Popen[str]) -> list[str]:
     return process.stdout.readline().strip().split(",")
 
 
-def test_jobs_get_gpus_of_their_own_and_wait_for_what_a_killed_one_held(uuids, start):
+def test_jobs_get_separate_gpus_and_take_over_those_of_a_killed_job(uuids, start):
     first, second = start(2), None
     assert gpus_of(first) == uuids[:2]
     waiting, second = start(2), start(1)
@@ -72,16 +72,16 @@ def test_a_name_that_is_no_gpu_of_the_machine_is_refused(uuids, start, names):
     assert "CUDA_VISIBLE_DEVICES names" in failed.stderr.read()
 
 
-def test_more_gpus_than_there_are_is_an_error_that_names_both(uuids, start):
+def test_more_gpus_than_the_machine_has_is_an_error_naming_both_numbers(uuids, start):
     failed = start(4)
     assert failed.wait() == 1
-    said = failed.stderr.read()
-    assert "4 GPU(s), this machine has 3" in said
-    assert "machine.gpus_per_node" in said
+    output = failed.stderr.read()
+    assert "4 GPU(s), this machine has 3" in output
+    assert "machine.gpus_per_node" in output
 
 
 @pytest.mark.parametrize("driver", ["absent", "failing", "hidden"])
-def test_without_gpus_the_command_just_starts(uuids, monkeypatch, tmp_path, driver):
+def test_without_gpus_the_command_starts_unchanged(uuids, monkeypatch, tmp_path, driver):
     if driver == "absent":
         (tmp_path / "nvidia-smi").unlink()
     elif driver == "failing":

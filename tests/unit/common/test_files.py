@@ -9,7 +9,7 @@ import pytest
 from plm_scaling.common.files import atomic, read_json, sha256_of, write_json
 
 
-def test_atomic_failure_leaves_what_was_there_and_no_temporary(tmp_path):
+def test_atomic_failure_keeps_the_old_file_and_leaves_no_temporary(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
     with pytest.raises(RuntimeError, match="disk"), atomic(path) as temporary:  # noqa: PT012
@@ -29,7 +29,7 @@ def test_atomic_folder_replaces_a_folder_that_is_not_empty(tmp_path):
     assert [p.name for p in folder.iterdir()] == ["new"]
 
 
-def test_atomic_removes_what_a_killed_process_left_and_nothing_of_a_running_one(tmp_path):
+def test_atomic_removes_temporaries_of_killed_processes_only(tmp_path):
     code = "import sys; from plm_scaling.common.files import atomic\nwith atomic(sys.argv[1]) as t:"
     code += "\n t.mkdir(); (t / 'half').touch(); print(flush=True); input()"
     path = tmp_path / "out"
@@ -51,7 +51,7 @@ def test_atomic_removes_what_a_killed_process_left_and_nothing_of_a_running_one(
     running.wait()
 
 
-def test_atomic_makes_the_folder_above(tmp_path):
+def test_atomic_makes_the_parent_folder(tmp_path):
     with atomic(tmp_path / "a/b/c") as temporary:
         temporary.write_text("x")
     assert (tmp_path / "a/b/c").read_text() == "x"

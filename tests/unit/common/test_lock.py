@@ -46,7 +46,7 @@ def holder(path: Path, seconds: float, **env: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_another_process_is_named(tmp_path):
+def test_lock_held_by_another_process_names_it(tmp_path):
     path = tmp_path / "folder" / "lock"
     other = holder(path, 60, SLURM_JOB_ID="77")
     expected = rf"{path.parent}: Slurm job 77, process {other.pid} on \S+, since 2\d{{3}}-.*; wait"
@@ -56,7 +56,7 @@ def test_another_process_is_named(tmp_path):
     other.wait()
 
 
-def test_a_killed_holder_is_waited_for_and_leaves_nothing_to_clean_up(tmp_path, monkeypatch):
+def test_lock_of_a_killed_holder_is_released(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "WAIT_SECONDS", 30.0)
     path = tmp_path / "lock"
     other = holder(path, 60)
@@ -69,7 +69,7 @@ def test_a_killed_holder_is_waited_for_and_leaves_nothing_to_clean_up(tmp_path, 
     other.wait()
 
 
-def test_removing_the_file_lets_no_two_in(tmp_path, monkeypatch):
+def test_lock_excludes_two_holders_even_if_its_file_is_removed(tmp_path, monkeypatch):
     """Each holder removes the file while others wait for it."""
     (tmp_path / "count").write_text("0")
     command = [sys.executable, "-c", COUNTER, str(tmp_path)]
@@ -78,7 +78,7 @@ def test_removing_the_file_lets_no_two_in(tmp_path, monkeypatch):
     assert (tmp_path / "count").read_text() == "300"
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+def test_lock_in_a_folder_without_write_permission_names_it(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(LockError, match=rf"{tmp_path}/file cannot be written to .*; make it"):
         lock.take(tmp_path / "file" / "lock")

@@ -35,13 +35,13 @@ HELP = """
 import contextlib, io, runpy, sys
 
 for program in sys.argv[1:]:
-    sys.argv, said = [program, "--help"], io.StringIO()
+    sys.argv, output = [program, "--help"], io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(output):
             runpy.run_path(program, run_name="__main__")
     except SystemExit as end:
         assert not end.code, program
-    assert "--log" in said.getvalue(), program
+    assert "--log" in output.getvalue(), program
 """
 
 
@@ -51,7 +51,7 @@ def run(*arguments):
     )
 
 
-def test_program_that_works_exits_with_0_and_says_nothing(tmp_path):
+def test_program_that_succeeds_exits_with_0_and_prints_nothing(tmp_path):
     done = run("--kind", "none", "--log", tmp_path / "log")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -69,13 +69,13 @@ def test_program_unexpected_error_names_the_log(tmp_path):
     assert done.stderr == f"error: ZeroDivisionError: oh (traceback in {tmp_path / 'log'})\n"
 
 
-def test_program_interrupted_says_nothing_and_dies_of_the_signal(tmp_path):
+def test_program_interrupted_prints_nothing_and_dies_of_the_signal(tmp_path):
     done = run("--kind", "interrupt", "--log", tmp_path / "log")
     assert done.returncode == -signal.SIGINT
     assert done.stderr == ""
 
 
-def test_every_program_in_scripts_explains_itself(root):
+def test_every_program_in_scripts_has_help(root):
     programs = sorted((root / "scripts").glob("*.py"))
     assert programs
     assert all(len(program.read_text().splitlines()) <= 50 for program in programs)

@@ -9,7 +9,7 @@ from plm_scaling.common.slurm_job import memory_mib, mib_of, seconds_left, secon
 
 
 @pytest.mark.parametrize(
-    ("said", "seconds"),
+    ("output", "seconds"),
     [
         ("0:07", 7),
         ("59:01", 3541),
@@ -20,16 +20,16 @@ from plm_scaling.common.slurm_job import memory_mib, mib_of, seconds_left, secon
         ("", math.inf),
     ],
 )
-def test_time_that_slurm_says_is_left(said, seconds):
-    assert seconds_of(said) == seconds
+def test_time_left_is_that_of_slurm(output, seconds):
+    assert seconds_of(output) == seconds
 
 
 @pytest.mark.parametrize(
-    ("said", "mib"),
+    ("output", "mib"),
     [("2000M", 2000), ("1.5G", 1536), ("2T", 2 << 20), ("0", math.inf), ("", math.inf)],
 )
-def test_memory_that_slurm_says_a_job_has(said, mib):
-    assert mib_of(said) == mib
+def test_memory_of_a_job_is_that_of_slurm(output, mib):
+    assert mib_of(output) == mib
 
 
 def test_outside_slurm_a_job_has_no_limits(monkeypatch):

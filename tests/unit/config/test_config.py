@@ -1,4 +1,4 @@
-"""The schema refuses what is wrong with a message that mends it, and the docs follow it."""
+"""The schema refuses mistakes with a message that names the fix, and the docs follow it."""
 
 import copy
 import subprocess
@@ -181,7 +181,7 @@ def test_config_docs_have_every_key(root):
         assert key in page
 
 
-def test_config_import_brings_no_heavy_library():
+def test_config_imports_no_heavy_library():
     code = (
         "import sys, plm_scaling.config.load, plm_scaling.sweep.cells;"
         "heavy = {'torch', 'megatron', 'pandas', 'numpy', 'pyarrow'};"

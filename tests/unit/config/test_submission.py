@@ -12,7 +12,7 @@ from plm_scaling.config.submission import check_submission
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)).filter(bool))
-def test_what_passes_reaches_a_job_as_it_is(word):
+def test_accepted_text_reaches_a_job_unchanged(word):
     """Quoted by Snakemake, then put between double quotes as the Slurm plugin does."""
     try:
         check_submission([word])
@@ -24,6 +24,6 @@ def test_what_passes_reaches_a_job_as_it_is(word):
 
 
 @pytest.mark.parametrize("word", ["a$(b)", "a`b`", "a\\b"])
-def test_what_a_shell_would_read_is_refused_by_name(word):
+def test_text_that_a_shell_would_interpret_is_refused_naming_the_key(word):
     with pytest.raises(ConfigError, match="a shell would read on submission"):
         check_submission([Path("/fine"), "study=fine", word])

@@ -15,7 +15,7 @@ DIGESTS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=50, unique=Tr
 
 
 @given(DIGESTS, st.integers(0, 2**31), st.randoms())
-def test_uniform_depends_on_the_own_digest_and_the_seed_alone(values, seed, random) -> None:
+def test_uniform_depends_only_on_digest_and_seed(values, seed, random) -> None:
     numbers = dict(zip(values, uniform(np.array(values, np.uint64), seed), strict=True))
     assert all(0 <= number < 1 for number in numbers.values())
     chosen = random.sample(values, random.randint(1, len(values)))
@@ -34,7 +34,7 @@ def test_uniform_is_even_and_independent_of_the_seed_before(part: int) -> None:
     assert abs(np.corrcoef(one, np.argsort(np.argsort(values)))[0, 1]) < 0.03
 
 
-def test_draw_gives_the_fractions(tmp_path: Path) -> None:
+def test_draw_has_the_requested_fractions(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 2**64, 50_000, dtype=np.uint64)
     codes = draw(values, Drawing(0.05, 0.1, "one", [], 3))
     names = np.array(OUTCOMES)[codes]
@@ -74,7 +74,7 @@ RECORDS = {
 }
 
 
-def test_ood_holds_clusters_that_only_new_sources_have(tmp_path: Path) -> None:
+def test_ood_has_the_clusters_with_only_new_sources(tmp_path: Path) -> None:
     pool = make_pool(tmp_path, RECORDS, parts=4)
     clusters = [["o1", "n1"], ["o2"], ["n2"], ["o3"], ["n4", "n5"]]
     drawing = Drawing(1e-9, 1e-9, "old", ["new"], 1)

@@ -27,7 +27,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def splitted(pool: Pool) -> Path:
-    """Beside the pool, so that a copy of it beside the pool has working links."""
+    """Next to the pool, so that a copy of it next to the pool has working links."""
     folder = pool.folder.parents[1]
     return stages.split(pool, stages.dedup(pool, folder / "dedup"), folder / "split")
 
@@ -96,7 +96,7 @@ def test_clean_split_is_reported(pool: Pool, splitted: Path, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["clean.json"]
 
 
-def test_planted_homologue_stops_and_is_named(pool: Pool, splitted: Path) -> None:
+def test_planted_homologue_is_an_error_naming_it(pool: Pool, splitted: Path) -> None:
     name, key = leak(pool, splitted)
     tampered = splitted.with_name("tampered")
     shutil.copytree(splitted, tampered, symlinks=True)

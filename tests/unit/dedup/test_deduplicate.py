@@ -56,14 +56,14 @@ def test_representative_comes_from_the_first_source_of_its_cluster(tmp_path: Pat
 
 def test_counts_name_the_reason_of_every_record(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
-    protein, alone = random_protein(rng, 150), random_protein(rng, 80)
+    protein, repeated = random_protein(rng, 150), random_protein(rng, 80)
     near = mutate(rng, protein, 0.02)
     pool = make_pool(
         tmp_path,
         {
             "one": [("a", protein), ("b", near[:-1]), ("c", protein)],
-            "two": [("d", near), ("e", protein), ("f", alone), ("g", alone), ("h", alone)],
-            "three": [("i", alone), ("j", near[:-2])],
+            "two": [("d", near), ("e", protein), ("f", repeated), ("g", repeated), ("h", repeated)],
+            "three": [("i", repeated), ("j", near[:-2])],
         },
     )
     assert stages.counts(stages.dedup(pool, tmp_path / "dedup")) == {
@@ -109,7 +109,7 @@ def test_little_memory_splits_the_work_and_changes_nothing(
     assert stages.files_below(splitted) == expected
 
 
-def test_failing_command_says_where_and_keeps_no_output(pool: Pool, tmp_path: Path) -> None:
+def test_failing_command_is_named_and_leaves_no_output(pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(DedupError, match=r"(?s)linclust failed.*B are free on the disk of.*again"):
         stages.dedup(pool, tmp_path / "out", min_seq_id=7.0)
     assert [path.name for path in tmp_path.iterdir()] == [".out.work"]

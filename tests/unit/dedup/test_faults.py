@@ -61,7 +61,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def undisturbed(root: Path, pool: Pool) -> Path:
-    """The results and logs of a run that nobody kills, beside the pool (links are relative)."""
+    """The results and logs of an uninterrupted run, next to the pool (links are relative)."""
     folder = pool.folder.parents[1] / "undisturbed"
     folder.mkdir()
     for stage in ("deduplicate", "split_clusters"):
@@ -125,7 +125,7 @@ def test_killed_stages_resume_to_the_same_result(
     assert not list(folder.glob(".*"))
 
 
-def test_nothing_of_a_killed_stage_runs_on(root: Path, pool: Pool) -> None:
+def test_no_process_of_a_killed_stage_keeps_running(root: Path, pool: Pool) -> None:
     """SIGKILL while MMseqs2 works: its processes end, too, and at once."""
     folder = pool.folder.parents[1] / "orphans"
     shutil.copytree(pool.folder, folder / "pool")  # its own path in every command line
@@ -147,7 +147,7 @@ def test_nothing_of_a_killed_stage_runs_on(root: Path, pool: Pool) -> None:
     assert not processes_in(folder)
 
 
-def test_file_that_cannot_grow_is_named_and_the_work_goes_on(
+def test_file_that_cannot_grow_is_named_and_the_stage_resumes(
     root: Path, pool: Pool, undisturbed: Path
 ) -> None:
     """With a limit on the size of files, writes fail inside MMseqs2."""
@@ -175,7 +175,7 @@ def assert_full(returncode: int, stderr: str) -> None:
     assert "Traceback" not in stderr
 
 
-# A small disk of its own that grows after the failure; the mount ends with the shell.
+# A small separate disk that grows after the failure; the mount ends with the shell.
 ON_SMALL_DISK = """
 mount -t tmpfs -o size=$1 tmpfs "$2" || exit 77
 copy=$3; disk=$2; shift 3
@@ -192,7 +192,7 @@ NAMESPACE = ["unshare", "--map-root-user", "--user", "--mount"]
     shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"]).returncode != 0,
     reason="this system lets nobody mount a small disk",
 )
-def test_full_disk_is_named_and_the_work_goes_on(
+def test_full_disk_is_named_and_the_stage_resumes(
     root: Path, pool: Pool, undisturbed: Path, size: str
 ) -> None:
     folder = pool.folder.parents[1] / f"disk{size}"

@@ -70,7 +70,7 @@ def identity(a: str, b: str) -> float:
     return sum(x == y for x, y in zip(a, b, strict=False)) / max(len(a), len(b))
 
 
-def test_planted_records_are_as_many_as_asked_with_one_id_each(planted: Planted) -> None:
+def test_planted_records_have_the_requested_number_and_unique_ids(planted: Planted) -> None:
     assert len(planted.ids) == len(set(planted.ids)) == N
     shares = {kind: count / N for kind, count in Counter(planted.truth.kind.tolist()).items()}
     assert shares[COPY] == COPIES

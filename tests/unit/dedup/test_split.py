@@ -45,7 +45,7 @@ def held(records: Records, tmp_path: Path, **changed: Any) -> tuple[Pool, pd.Dat
 
 
 @pytest.mark.parametrize("clustering", ["linclust", "cluster"])
-def test_families_are_never_divided(
+def test_families_are_never_split(
     pool: Pool, deduped: Path, splitted: Path, tmp_path: Path, clustering: str
 ) -> None:
     if clustering != "linclust":
@@ -119,7 +119,7 @@ def test_result_depends_on_neither_threads_nor_parts_nor_memory(
         pd.testing.assert_frame_equal(stages.table(other, out), expected)
 
 
-def test_draw_ignores_other_sequences(tmp_path: Path) -> None:
+def test_draw_does_not_depend_on_other_sequences(tmp_path: Path) -> None:
     """Of the families that are there both times, none changes its side."""
     every = families(80, SOURCES)
     some = {s: [(n, p) for n, p in rows if family_of(n) < 60] for s, rows in every.items()}

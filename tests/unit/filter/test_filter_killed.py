@@ -66,7 +66,7 @@ def test_killed_and_run_again_gives_the_same_checksums(
         assert content(out) == expected
 
 
-def test_score_part_refuses_a_model_that_is_none_with_one_message(
+def test_score_part_refuses_a_file_that_is_no_model_in_one_line(
     made: Filtered, root: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "model.npz").write_bytes(b"nothing")

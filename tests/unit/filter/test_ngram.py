@@ -77,7 +77,7 @@ def test_model_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     assert loaded.name.startswith("2-gram here ")
 
 
-def test_model_name_tells_models_apart(tmp_path: Path) -> None:
+def test_model_name_is_unique_to_the_model(tmp_path: Path) -> None:
     names = set()
     for number, text in enumerate(["ACD", "ACE"]):
         path = tmp_path / f"{number}.npz"

@@ -38,14 +38,14 @@ def test_scored_are_all_of_training_and_representatives_of_the_held_out(made: Fi
     assert scores.length.tolist() == owners.length[expected].tolist()
 
 
-def test_scores_are_those_of_each_sequence_alone(made: Filtered) -> None:
+def test_scores_do_not_depend_on_other_sequences(made: Filtered) -> None:
     scores = made.scores()
     model = load_ngram(made.folder / "model.npz")
     sequences = made.records.drop_duplicates("key").set_index("key").sequence
     for row in scores.iloc[::50].itertuples():
         text = sequences[row.key].encode()
-        alone = model.nll_per_residue(text + ngram.END, np.array([len(text)]))[0]
-        assert row.nll_per_residue == np.float32(alone)
+        single = model.nll_per_residue(text + ngram.END, np.array([len(text)]))[0]
+        assert row.nll_per_residue == np.float32(single)
         assert row.unknown_fraction == pytest.approx(sum(c in b"XBZJ" for c in text) / len(text))
         trimers = [text[i : i + 3] for i in range(len(text) - 2)]
         assert row.distinct_3mer_ratio == pytest.approx(len(set(trimers)) / len(trimers))
@@ -57,7 +57,7 @@ def test_scores_do_not_depend_on_the_number_of_parts(made: Filtered, other: Filt
     pd.testing.assert_frame_equal(other.scores(), made.scores(), check_exact=True)
 
 
-def test_scores_written_twice_are_the_same_bytes(made: Filtered, tmp_path: Path) -> None:
+def test_scores_are_reproducible_to_the_byte(made: Filtered, tmp_path: Path) -> None:
     model = load_ngram(made.folder / "model.npz")
     out = tmp_path / "part.parquet"
     score_part(made.pool.folder, made.split, 2, model, out)
@@ -75,7 +75,7 @@ def test_model_is_trained_on_the_reference_sequences_of_its_source(made: Filtere
     assert np.array_equal(load_ngram(made.folder / "model.npz").nll, expected.nll)
 
 
-def test_model_that_says_nothing_leaves_the_score_missing(made: Filtered, tmp_path: Path) -> None:
+def test_undefined_score_is_missing(made: Filtered, tmp_path: Path) -> None:
     class Silent:
         name = "silent"
         chunk_residues = 1000
@@ -118,7 +118,7 @@ def test_reference_source_without_sequences_is_refused(made: Filtered, tmp_path:
         train_reference(made.pool.folder, split, 3, "one", tmp_path / "m")
 
 
-def test_part_that_the_pool_has_not_is_refused(made: Filtered, tmp_path: Path) -> None:
+def test_part_absent_from_the_pool_is_refused(made: Filtered, tmp_path: Path) -> None:
     model = load_ngram(made.folder / "model.npz")
     with pytest.raises(FilterError, match="parts 0 to 3, not 4"):
         score_part(made.pool.folder, made.split, 4, model, tmp_path / "out")
@@ -133,7 +133,7 @@ def test_part_that_the_pool_has_not_is_refused(made: Filtered, tmp_path: Path) -
         (lambda path: pq.write_table(pq.read_table(path).drop(["split"]), path), "no column split"),
     ],
 )
-def test_split_that_does_not_fit_is_named(tmp_path: Path, damage, message: str) -> None:
+def test_split_that_does_not_match_the_pool_is_named(tmp_path: Path, damage, message: str) -> None:
     pool = make_pool(tmp_path, {"a": [(f"a{i}", "MKV" * (i + 3)) for i in range(20)]}, parts=1)
     split = write_split(tmp_path / "split", pool, ["train"] * 20)
     damage(split / "part-0000.parquet")

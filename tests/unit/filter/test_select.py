@@ -63,7 +63,7 @@ def case(made: Filtered) -> tuple[Path, pd.DataFrame]:
     return folder, expected_records(made, folder)
 
 
-def test_dropped_records_are_those_that_fail_with_their_first_reason(
+def test_dropped_records_are_those_that_fail_a_rule_with_the_first_reason(
     case: tuple[Path, pd.DataFrame],
 ) -> None:
     folder, expected = case
@@ -82,7 +82,7 @@ def test_dropped_records_are_those_that_fail_with_their_first_reason(
         assert reasons[name] == reason
 
 
-def test_counts_say_in_is_kept_and_dropped_per_source(case: tuple[Path, pd.DataFrame]) -> None:
+def test_counts_of_each_source_add_up(case: tuple[Path, pd.DataFrame]) -> None:
     folder, expected = case
     counts = pd.read_csv(folder / "counts.tsv", sep="\t").set_index(["source", "reason"])
     for source, records in expected.groupby("source"):
@@ -137,7 +137,7 @@ def test_near_duplicates_add_strata_and_change_nothing_else(made: Filtered, tmp_
         assert ours == (tmp_path / "filter" / name).read_text(), name
 
 
-def test_each_length_bin_of_a_source_loses_the_asked_share(made: Filtered) -> None:
+def test_each_length_bin_of_a_source_loses_the_requested_share(made: Filtered) -> None:
     thresholds = json.loads((made.folder / "filter" / "thresholds.json").read_text())
     expected = expected_records(made, made.folder / "filter")
     passing = expected[(expected.split == "train") & expected.reason.str.match("kept|perplexity")]
@@ -182,7 +182,7 @@ def test_result_does_not_depend_on_the_number_of_parts(made: Filtered, other: Fi
     assert len(list(folder.glob("part-*.parquet"))) == len(other.pool.parts)
 
 
-def test_made_twice_is_the_same_bytes(made: Filtered) -> None:
+def test_selection_is_reproducible_to_the_byte(made: Filtered) -> None:
     again, first = made.select("again"), made.folder / "filter"
     names = sorted(path.name for path in first.iterdir())
     assert sorted(path.name for path in again.iterdir()) == names
@@ -190,7 +190,7 @@ def test_made_twice_is_the_same_bytes(made: Filtered) -> None:
         assert sha256_of(again / name) == sha256_of(first / name), name
 
 
-def test_examples_are_the_first_that_fall_out_on_either_side(
+def test_examples_are_the_first_dropped_on_either_side(
     case: tuple[Path, pd.DataFrame], made: Filtered
 ) -> None:
     folder, expected = case
@@ -285,7 +285,7 @@ def rescored(path: Path) -> None:
         (rescored, "scored by 'another model', parts before it by '3-gram one"),
     ],
 )
-def test_score_part_that_is_damaged_missing_or_strange_is_named(
+def test_damaged_missing_or_foreign_score_part_is_named(
     made: Filtered, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     scores = tmp_path / "scores"

@@ -1,4 +1,4 @@
-"""Code documents: each different one once, held out by content alone."""
+"""Code documents: each different one once, held out only by content."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_result_does_not_depend_on_parts_but_on_the_seed(tmp_path: Path) -> None
     assert (one.split != other.split).any()
 
 
-def test_draw_is_even_and_has_nothing_to_do_with_the_part() -> None:
+def test_draw_is_uniform_and_independent_of_the_part() -> None:
     digests = np.sort(np.random.default_rng(0).integers(0, 2**64, 200_000, dtype=np.uint64))
     values = draw(digests, seed=3)
     assert values.min() >= 0
@@ -62,7 +62,7 @@ def test_draw_is_even_and_has_nothing_to_do_with_the_part() -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5])
-def test_fraction_that_makes_no_sense_is_refused(tmp_path: Path, fraction: float) -> None:
+def test_invalid_fraction_is_refused(tmp_path: Path, fraction: float) -> None:
     pool = make_pool(tmp_path, SOURCES, 1, kind="code")
     with pytest.raises(FilterError, match="between 0 and 1"):
         select_documents(pool.folder, fraction, 1, tmp_path / "out")

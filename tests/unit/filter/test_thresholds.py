@@ -54,7 +54,7 @@ def test_short_sequences_are_not_dropped_for_being_short() -> None:
     low=st.sampled_from([0.0, 0.01, 0.25]),
     high=st.sampled_from([0.5, 0.99, 1.0]),
 )
-def test_at_most_the_asked_shares_fall_out_and_no_tighter_threshold_would_do(
+def test_at_most_the_requested_shares_are_dropped_by_the_tightest_thresholds(
     values: list[float], low: float, high: float
 ) -> None:
     nll = np.array(values)
@@ -89,7 +89,7 @@ def test_histograms_add_up_over_parts() -> None:
     assert whole.counts.sum() == 5000
 
 
-def test_thin_bin_takes_in_its_neighbours_until_there_are_enough() -> None:
+def test_small_bin_is_merged_with_its_neighbours() -> None:
     sizes = [MIN_SEQUENCES, 10, 20, MIN_SEQUENCES - 100, 200]
     length = np.repeat([50, 150, 300, 600, 1000], sizes)
     nll = np.repeat([2.0, 2.2, 2.4, 2.6, 2.8], sizes)
@@ -116,7 +116,7 @@ def test_source_with_few_sequences_has_its_own_quantiles_over_all_lengths() -> N
 
 
 @pytest.mark.parametrize("edges", [[], [50, 100], [0, 200, 100], [0, 100, 100]])
-def test_length_bins_that_make_no_sense_are_refused(edges: list[int]) -> None:
+def test_invalid_length_bins_are_refused(edges: list[int]) -> None:
     with pytest.raises(FilterError, match="length bins"):
         LengthBins(edges)
 
@@ -136,6 +136,6 @@ def test_scores_beyond_the_scale_count_at_its_ends_and_missing_ones_not_at_all()
 
 
 @pytest.mark.parametrize("quantiles", [(0.9, 0.1), (-0.1, 0.5), (0.5, 1.1), (0.5, 0.5)])
-def test_quantiles_that_make_no_sense_are_refused(quantiles: tuple[float, float]) -> None:
+def test_invalid_quantiles_are_refused(quantiles: tuple[float, float]) -> None:
     with pytest.raises(FilterError, match="must ascend"):
         check_quantiles(quantiles)

@@ -1,4 +1,4 @@
-"""An exported cell, loaded by transformers alone, is the model that was trained."""
+"""An exported cell, loaded by transformers only, is the model that was trained."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def rows_for(objective):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Each run, and its export beside it, named as {objective}-{recipe}."""
+    """Each run with its export, named as {objective}-{recipe}."""
     folder = tmp_path_factory.mktemp("export")
     for objective, recipe in KINDS:
         run = folder / "runs" / f"{objective}-{recipe}"
@@ -105,13 +105,13 @@ def test_causal_loss_is_the_score_of_the_protein(folder, loaded, recipe):
 
 
 @kinds
-def test_padding_changes_no_logits(loaded, objective, recipe):
+def test_padding_does_not_change_logits(loaded, objective, recipe):
     name = f"{objective}-{recipe}"
     for number in range(len(PROTEINS)):
-        alone = loaded[f"{name}/alone/{number}"]
+        single = loaded[f"{name}/single/{number}"]
         for side in ("left", "right"):
             padded = loaded[f"{name}/padded {side}/{number}"]
-            np.testing.assert_allclose(padded, alone, atol=1e-5)
+            np.testing.assert_allclose(padded, single, atol=1e-5)
 
 
 @pytest.mark.parametrize("recipe", ["study", "prenorm"])
@@ -176,7 +176,7 @@ def test_export_replaces_no_folder(folder, tmp_path):
     assert (tmp_path / "mine").exists()
 
 
-def test_weight_that_is_not_known_is_refused():
+def test_unknown_weight_is_refused():
     state = {"decoder.layers.0.mlp.router.weight": torch.ones(2)}
     with pytest.raises(
         InferenceError, match=r"no place for weight decoder\.layers\.0\.mlp\.router"

@@ -77,7 +77,7 @@ def command(monkeypatch, *arguments):
     cli.main()
 
 
-def test_commands_do_what_their_options_say(folder, tmp_path, monkeypatch):
+def test_commands_follow_their_options(folder, tmp_path, monkeypatch):
     mlm, fasta = folder / "mlm", folder / "proteins.fasta.gz"
     out = tmp_path / "scores.arrow"
     command(monkeypatch, "score", mlm, fasta, "--out", out, "--fast", "--per-residue")
@@ -193,7 +193,7 @@ def write(path, text):
         (">a\nMK\n>b\n\n", r"line 3: record 2 \(b\) cannot be used: no sequence"),
     ],
 )
-def test_what_is_no_protein_is_refused_before_anything_is_computed(
+def test_text_that_is_no_protein_is_refused_before_any_computation(
     folder, tmp_path, monkeypatch, text, message
 ):
     monkeypatch.setattr("plm_scaling.inference.run.TrainedRun.logits", None)
@@ -221,7 +221,7 @@ def test_options_that_do_not_fit_are_refused(folder, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_table_that_fails_on_the_way_leaves_nothing(folder, tmp_path, small_chunks, monkeypatch):
+def test_failed_table_leaves_no_file(folder, tmp_path, small_chunks, monkeypatch):
     calls = []
     scores = Scorer.scores
 
@@ -240,7 +240,7 @@ def test_table_that_fails_on_the_way_leaves_nothing(folder, tmp_path, small_chun
     assert not list(tmp_path.iterdir())
 
 
-def test_chunks_hold_about_as_many_residues_as_asked_for(tmp_path):
+def test_chunks_have_about_the_requested_number_of_residues(tmp_path):
     lengths = [5, 5, 5, 30, 1, 4, 6]
     text = "".join(f">s{i}\n{'A' * n}\n" for i, n in enumerate(lengths))
     chunks = list(read_chunks(write(tmp_path / "in.fasta", text), residues=10))
@@ -249,7 +249,7 @@ def test_chunks_hold_about_as_many_residues_as_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("command", [[], ["score"], ["embed"], ["export"]])
-def test_help_does_not_wait_for_torch(command):
+def test_help_does_not_import_torch(command):
     program = (
         "import sys\n"
         "from plm_scaling.cli.main import main\n"

@@ -35,7 +35,7 @@ def change_seed(folder):
         (change_seed, "put together by hand"),
     ],
 )
-def test_run_that_is_damaged_is_refused_and_left_as_it_is(tmp_path, damage, message):
+def test_damaged_run_is_refused_and_not_changed(tmp_path, damage, message):
     finished_run(tmp_path / "run")
     damage(tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}

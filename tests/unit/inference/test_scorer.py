@@ -69,7 +69,7 @@ def test_causal_scores_are_the_losses_of_the_models_own_evaluation(causal):
     batch = causal_batch(rows)
     losses = model_losses(causal.run.model, batch).flatten().numpy()
     scores = dict(zip(sequences, score(causal, sequences), strict=True))
-    alone = dict(zip(sequences, own(causal, sequences), strict=True))
+    single = dict(zip(sequences, own(causal, sequences), strict=True))
     flat = rows.ravel()
     for start, length in zip(*segment_bounds(rows), strict=True):
         text = next(
@@ -77,8 +77,8 @@ def test_causal_scores_are_the_losses_of_the_models_own_evaluation(causal):
         )
         expected = losses[start : start + length - 2]
         assert scores[text] == pytest.approx(expected.mean(), abs=2e-6)
-        np.testing.assert_allclose(-alone[text][1:], expected, atol=1e-5)
-        assert np.isnan(alone[text][0])
+        np.testing.assert_allclose(-single[text][1:], expected, atol=1e-5)
+        assert np.isnan(single[text][0])
 
 
 def masked_logs(scorer, tokens, positions):
@@ -91,7 +91,7 @@ def masked_logs(scorer, tokens, positions):
     return logits.log_softmax(-1).numpy()
 
 
-def test_masked_scores_are_those_of_each_residue_masked_alone(masked):
+def test_masked_scores_are_those_of_each_residue_masked_separately(masked):
     sequences = [s[:30] for s in random_sequences(12, 5)]
     found = own(masked, sequences)
     scores = score(masked, sequences)
@@ -108,7 +108,7 @@ def test_masked_scores_are_those_of_each_residue_masked_alone(masked):
     assert len(marginals) == 0
 
 
-def test_fast_scores_mask_every_residue_once_as_many_together_as_in_training(masked, monkeypatch):
+def test_fast_scores_mask_every_residue_once_at_the_mask_ratio_of_training(masked, monkeypatch):
     fast = Scorer(masked.run, fast=True)
     text = random_sequences(1, 6)[0] + "ACDEFGHIKLMNPQRSTVWY"
     text = text[:40]
@@ -140,11 +140,11 @@ def test_scores_depend_neither_on_batching_nor_on_neighbours(request, monkeypatc
     n = 60 if kind == "causal" else 6
     sequences = [s * (1 + i % 4) for i, s in enumerate(random_sequences(n, 4))]
     together = score(scorer, sequences)
-    alone = [score(scorer, [text])[0] for text in sequences]
+    single = [score(scorer, [text])[0] for text in sequences]
     reverse = score(scorer, sequences[::-1])[::-1]
     monkeypatch.setattr("plm_scaling.inference.windows.BATCH_TOKENS", {"cpu": 150})
     small = score(scorer, sequences)
-    for other in (alone, reverse, small):
+    for other in (single, reverse, small):
         np.testing.assert_allclose(together, other, atol=5e-6)
     assert np.std(together) > 1e-3
     assert np.array_equal(score(scorer, sequences), small)  # the same again, to the last bit
@@ -165,7 +165,7 @@ def test_long_sequence_counts_every_residue_once_with_half_a_context_before_it(c
     np.testing.assert_allclose(-own(causal, [text])[0][1:], expected, atol=1e-5)
 
 
-def test_long_sequence_of_a_masked_model_is_seen_from_both_sides(masked):
+def test_long_sequence_of_a_masked_model_has_context_on_both_sides(masked):
     text = "".join(random_sequences(10, 5))[:163]
     tokens = list(encode(entries([text])))
     (found,) = own(masked, [text])
@@ -222,7 +222,7 @@ def test_sequence_of_one_residue_has_a_masked_score(masked):
 
 
 @pytest.mark.parametrize("kind", ["causal", "masked", "fast"])
-def test_work_is_what_passes_through_the_model(request, kind):
+def test_work_is_the_number_of_tokens_that_the_model_evaluates(request, kind):
     scorer = request.getfixturevalue("causal" if kind == "causal" else "masked")
     scorer = dataclasses.replace(scorer, fast=kind == "fast")
     sequences = [s * (1 + i % 4) for i, s in enumerate(random_sequences(5, 4))]
@@ -236,7 +236,7 @@ def name_of(folder):
         return scorer.name
 
 
-def test_name_says_which_run_and_weights(tmp_path):
+def test_name_identifies_run_and_weights(tmp_path):
     cell = finished_run(tmp_path / "one")
     finished_run(tmp_path / "same")
     finished_run(tmp_path / "other", weights_seed=4)
@@ -250,7 +250,7 @@ def test_masked_run_is_no_reference_model(runs):
         pass
 
 
-def test_padding_of_a_row_is_not_seen(masked):
+def test_padding_of_a_row_is_not_attended_to(masked):
     rows = np.full((2, 12), PAD, np.uint8)
     rows[:, :7] = np.frombuffer(encode(b"MKVLAA\n\0"), np.uint8)
     rows[1, 7:] = RESIDUE_ID["W"]

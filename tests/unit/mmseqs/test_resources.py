@@ -10,7 +10,7 @@ from plm_scaling.mmseqs.resources import add_arguments
 
 
 @pytest.mark.parametrize(("granted", "used"), [(math.inf, 3000), (2000.0, 2000), (5000.0, 3000)])
-def test_memory_is_what_is_given_but_no_more_than_the_slurm_job_has(monkeypatch, granted, used):
+def test_memory_is_the_given_one_up_to_that_of_the_slurm_job(monkeypatch, granted, used):
     monkeypatch.setattr(slurm_job, "memory_mib", lambda: granted)
     parser = argparse.ArgumentParser()
     add_arguments(parser)

@@ -97,7 +97,7 @@ def test_work_of_another_request_is_removed(tmp_path: Path, tool: Mmseqs, change
     assert calls == ["old", "new"]
 
 
-def test_database_that_was_cut_off_is_not_taken_for_finished(tmp_path: Path, tool: Mmseqs) -> None:
+def test_truncated_database_is_not_taken_for_finished(tmp_path: Path, tool: Mmseqs) -> None:
     with pytest.raises(RuntimeError):
         attempt(steps_of(tmp_path, tool), leave_unfinished)
     with steps_of(tmp_path, tool) as steps, steps.temporary("search", 1) as folder:
@@ -145,7 +145,7 @@ def test_output_that_cannot_be_written_is_named(tmp_path: Path, tool: Mmseqs) ->
         steps_of(tmp_path / "file", tool).__enter__()
 
 
-def test_arrays_need_their_space_at_once(tmp_path: Path) -> None:
+def test_preallocated_arrays_need_their_space_at_once(tmp_path: Path) -> None:
     array = new_array(tmp_path / "a.npy", 100_000, np.uint32)
     assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 400_000  # not sparse
     array[:] = np.arange(100_000)
@@ -159,7 +159,7 @@ def _hold(folder: Path, ready: Any, release: Any) -> None:
         release.wait(60)
 
 
-def test_two_runs_do_not_work_in_one_folder(
+def test_two_runs_cannot_share_a_work_folder(
     tmp_path: Path, tool: Mmseqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("plm_scaling.common.lock.WAIT_SECONDS", 0.3)
@@ -185,7 +185,7 @@ def test_two_runs_do_not_work_in_one_folder(
         ("there", 1, "scratch", "are free there"),
     ],
 )
-def test_temporaries_go_where_there_is_room_and_the_log_says_where(
+def test_temporaries_are_on_a_disk_with_room_named_in_the_log(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     scratch: str | None,
@@ -205,7 +205,7 @@ def test_temporaries_go_where_there_is_room_and_the_log_says_where(
     assert str(folder) in caplog.text
 
 
-def test_split_memory_leaves_room_for_the_index() -> None:
+def test_memory_for_splits_leaves_room_for_the_index() -> None:
     resources = Resources(64, 512_000, None)
     billion = resources.split_memory_mib(10**9, 16)
     assert billion < 512_000 - 24e9 * 2 / MIB  # 0.5 G entries need 24 GB (MMseqs2 issue 157)

@@ -40,7 +40,7 @@ def test_table_of_several_threads_is_read_as_one(tmp_path: Path) -> None:
     ]
 
 
-def test_keys_come_in_index_order(tmp_path: Path) -> None:
+def test_keys_are_in_index_order(tmp_path: Path) -> None:
     path = write(tmp_path / "db", {2: b"MKV\n", 9: b"A\n", 4: b"\n"})
     assert np.concatenate(list(read_keys(path))).tolist() == [2, 4, 9]
     with pytest.raises(DedupError, match="gone has no index"):

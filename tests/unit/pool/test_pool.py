@@ -120,7 +120,7 @@ def test_missing_part_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 2, 64])
-def test_cleaned_for_other_parts_is_refused(tmp_path: Path, parts: int) -> None:
+def test_clean_files_for_another_number_of_parts_are_refused(tmp_path: Path, parts: int) -> None:
     make_pool(tmp_path, SOURCES, parts=4)
     with pytest.raises(DedupError, match=f"4 parts, not {parts}"):
         pool_part([tmp_path / "clean/a"], ["a"], 0, parts, "protein", tmp_path / "out")

@@ -13,7 +13,7 @@ def isoflop(objective="clm", surface=None, noise=0.002, n_sizes=7, seed=1, budge
     return law
 
 
-def test_findings_tight_intervals_give_the_exponent_and_what_it_means():
+def test_findings_with_tight_intervals_give_and_explain_the_exponent():
     (finding,) = find([isoflop()], 1e20)
     assert finding.sound
     low, high = isoflop().equations["N"].interval["a"]
@@ -22,7 +22,7 @@ def test_findings_tight_intervals_give_the_exponent_and_what_it_means():
     assert "ten times the compute" in finding.sentence
 
 
-def test_findings_wide_intervals_say_the_exponent_means_nothing():
+def test_findings_with_wide_intervals_call_the_exponent_meaningless():
     law = isoflop(noise=0.03, n_sizes=5, seed=2)
     low, high = law.equations["N"].interval["a"]
     assert high - low > 0.3
@@ -32,27 +32,29 @@ def test_findings_wide_intervals_say_the_exponent_means_nothing():
     assert f"{low:.2f} to {high:.2f}" in finding.sentence
 
 
-def test_findings_few_minima_are_not_sound_however_tight_the_interval():
+def test_findings_from_few_minima_are_unsound_however_tight_the_interval():
     (finding,) = find([isoflop(noise=0.0005, budgets=(1e12, 1e13))], 1e20)
     assert not finding.sound
     assert "2 of 2 IsoFLOP budgets" in finding.sentence
 
 
-def test_findings_no_minimum_gives_no_exponent():
+def test_findings_without_a_minimum_give_no_exponent():
     (finding,) = find([isoflop(n_sizes=3)], 1e20)
     assert not finding.sound
     assert "no exponent" in finding.sentence
     assert "0 of 3" in finding.sentence
 
 
-def test_findings_small_compute_is_set_against_the_studys_smallest_budget():
-    (small,) = find([isoflop()], 3e12)
+def test_findings_compare_small_compute_with_the_reference_study():
+    reference = {"authors": "Cheng, Chen", "venue": "2024", "smallest_budget_flops": 1e18}
+    (small,) = find([isoflop()], 3e12, reference)
     assert any("6 orders of magnitude below" in note for note in small.notes)
-    (large,) = find([isoflop()], 1e18)
+    assert any("Cheng et al., 2024" in note for note in small.notes)
+    (large,) = find([isoflop()], 1e18, reference)
     assert not any("orders of magnitude" in note for note in large.notes)
 
 
-def test_findings_say_whether_the_two_laws_agree():
+def test_findings_state_whether_the_two_laws_agree():
     n, d, _, loss = isoflop_grid(Surface(), DEMO_BUDGETS, 7, noise=0.002, seed=1)
     parametric = fit_parametric(n, d, loss, bootstrap=200)
     parametric.objective = "clm"
@@ -78,7 +80,7 @@ def test_comparison_of_objectives_follows_the_intervals(surface, expected):
     assert expected in comparison([isoflop(), isoflop("mlm", surface)])
 
 
-def test_comparison_of_intervals_that_touch_tells_nothing_apart():
+def test_comparison_of_intervals_that_touch_is_inconclusive():
     clm, mlm = isoflop(), isoflop("mlm")
     low, high = clm.equations["N"].interval["a"]
     mlm.equations["N"].interval["a"] = (high + 0.05 * (high - low), high + 1.05 * (high - low))

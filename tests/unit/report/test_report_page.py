@@ -1,5 +1,6 @@
 import logging
 import re
+from pathlib import Path
 
 import browser
 import pandas as pd
@@ -12,8 +13,9 @@ from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.result import read_law, write_law
 from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary
-from plm_scaling.report.svg import inline_svg
+from plm_scaling.report.template import inline_svg
 
+REFERENCE = Path(__file__).resolve().parents[3] / "resources/published/reference.json"
 RUN_FIGURES = run_figures(["isoflop", "parametric"], 1, 1)
 
 
@@ -41,6 +43,7 @@ def page(folder, figures):
         arguments["out"],
         folder / "report.html",
         config=folder / "demo.yaml",
+        reference=REFERENCE,
         **{
             n: data[n]
             for n in ("sources", "counts", "examples", "contamination", "manifest", "tool")
@@ -115,7 +118,7 @@ def test_report_ids_are_unique_and_references_resolve(page):
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(ids)
 
 
-def test_report_without_data_says_so_and_shows_no_data_figure(figures, tmp_path):
+def test_report_without_data_notes_it_and_shows_no_data_figure(figures, tmp_path):
     arguments, _ = figures
     out = tmp_path / "report.html"
     make_report("demo", arguments["runs"], arguments["laws"], arguments["out"], out)
@@ -125,7 +128,7 @@ def test_report_without_data_says_so_and_shows_no_data_figure(figures, tmp_path)
     assert 'id="figure-funnel"' not in text
 
 
-def test_report_ends_by_logging_its_place(figures, tmp_path, caplog):
+def test_report_logs_its_path(figures, tmp_path, caplog):
     arguments, _ = figures
     out = tmp_path / "report.html"
     with caplog.at_level(logging.INFO, logger="plm_scaling"):
@@ -143,7 +146,7 @@ def test_summary_gives_the_exponents_and_where_the_report_is(figures):
     assert "report.html" in lines[-1]
 
 
-def test_summary_without_laws_says_what_to_do(tmp_path):
+def test_summary_without_laws_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(LawError, match="snakemake laws"):
         summary(tmp_path)
 
@@ -169,27 +172,4 @@ def test_report_without_laws_or_with_a_broken_figure_is_an_error(figures, tmp_pa
 @pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 @pytest.mark.parametrize("width", [1280, 400])
 def test_report_in_a_browser_shows_every_figure_without_errors(page, tmp_path, width):
-    with browser.chromium(tmp_path, width) as driver:
-        driver.get(page.as_uri())
-        assert driver.get_log("browser") == []
-        assert driver.execute_script("return innerWidth") == width
-        boxes = driver.execute_script(
-            "return [...document.querySelectorAll('figure svg')].map(svg => {"
-            "  const box = svg.getBoundingClientRect();"
-            "  const ink = svg.getBBox();"
-            "  return [svg.closest('figure').id, box.width, box.height, box.right, ink.width];"
-            "})"
-        )
-        assert {box[0] for box in boxes} == {f"figure-{n}" for n in (*RUN_FIGURES, *DATA_FIGURES)}
-        for name, shown_width, shown_height, right, ink in boxes:
-            assert shown_width > 0.8 * min(width, 400), name
-            assert shown_height > 100, name
-            assert right <= width, name
-            assert ink > 0, name
-        overflow = "return document.documentElement.scrollWidth - innerWidth"
-        assert driver.execute_script(overflow) <= 0
-        clipped = (
-            "return [...document.querySelectorAll('p, li, h1, h2, figcaption')]"
-            ".filter(e => e.offsetParent && e.getBoundingClientRect().right > innerWidth).length"
-        )
-        assert driver.execute_script(clipped) == 0
+    browser.check_page(page, tmp_path, width, (*RUN_FIGURES, *DATA_FIGURES))

@@ -31,7 +31,9 @@ def collect(folder, final_evaluations=1):
     return read_runs(folder / "runs.csv").set_index("run_id")
 
 
-def test_collect_runs_finished_study_has_the_public_columns_and_one_row_per_cell(study):
+def test_collect_runs_table_of_a_finished_study_has_the_documented_columns_and_one_row_per_cell(
+    study,
+):
     table = collect(study)
     header = (study / "runs.csv").read_text().splitlines()[0]
     assert header == ",".join(RUN_COLUMNS)
@@ -59,7 +61,7 @@ def test_collect_runs_loss_is_the_mean_of_the_last_validation_losses(study, fina
     assert table.loc["clm003", "n_evals"] == len(losses)
 
 
-def test_collect_runs_curves_hold_every_line_of_every_cell(study):
+def test_collect_runs_curves_contain_every_line_of_every_cell(study):
     collect(study)
     curves = pd.read_parquet(study / "curves.parquet")
     assert list(curves.columns) == CURVE_SCHEMA.names
@@ -93,7 +95,7 @@ def test_collect_runs_evaluations_are_the_final_losses_on_every_held_out_set(stu
     assert own["predicted_tokens"].fillna(0).to_dict() == tokens | {"ood": 0}
     assert set(own["size"]) == {runs.loc["clm003", "size"]}
     assert set(table["recipe"]) == {"study"}
-    assert len(table) == len(runs) + 2  # the other cells have the held-out rows alone
+    assert len(table) == len(runs) + 2  # the other cells have only the held-out rows
 
 
 def test_collect_runs_diverged_cell_keeps_its_row_without_a_loss(study):
@@ -107,7 +109,7 @@ def test_collect_runs_diverged_cell_keeps_its_row_without_a_loss(study):
     assert curves[curves["run_id"] == "clm002"]["loss"].isna().sum() == 2
 
 
-def test_collect_runs_cells_without_result_are_unfinished_and_show_what_they_reached(study):
+def test_collect_runs_cells_without_result_are_unfinished_with_their_tokens_so_far(study):
     (study / "runs/clm001/result.json").unlink()
     (study / "runs/clm002/result.json").unlink()
     (study / "runs/clm002/curve.csv").unlink()
@@ -120,7 +122,7 @@ def test_collect_runs_cells_without_result_are_unfinished_and_show_what_they_rea
     assert math.isnan(table.loc["clm002", "tokens"])
 
 
-def test_collect_runs_nothing_finished_says_so_and_writes_nothing(study):
+def test_collect_runs_without_a_finished_cell_fails_and_writes_nothing(study):
     for result in study.glob("runs/*/result.json"):
         result.unlink()
     with pytest.raises(RunsError, match=r"none of the 24 cells .* is finished .*train"):
@@ -129,7 +131,7 @@ def test_collect_runs_nothing_finished_says_so_and_writes_nothing(study):
     assert not (study / "curves.parquet").exists()
 
 
-def test_collect_runs_too_few_evaluations_names_the_cell_and_the_key(study):
+def test_collect_runs_with_too_few_evaluations_names_the_cell_and_the_key(study):
     with pytest.raises(RunsError, match=r"clm000.*8 validation.*final_evaluations"):
         collect(study, final_evaluations=9)
 
@@ -177,7 +179,7 @@ def test_collect_runs_curve_that_training_did_not_leave_is_refused(study, status
     assert not (study / "runs.csv").exists()
 
 
-def test_collect_runs_record_without_a_checksum_is_taken_and_named(study, caplog):
+def test_collect_runs_record_without_a_checksum_is_used_with_a_warning(study, caplog):
     path = study / "runs/clm003/result.json"
     record = json.loads(path.read_text())
     del record["curve_sha256"]
@@ -195,7 +197,7 @@ def test_collect_runs_record_without_a_checksum_is_taken_and_named(study, caplog
         ("curve.csv", "\xff"),
     ],
 )
-def test_collect_runs_garbage_is_refused_in_one_line_that_names_the_file(study, name, content):
+def test_collect_runs_damaged_file_is_named_in_a_one_line_error(study, name, content):
     (study / "runs/clm001/result.json").unlink()
     (study / "runs/clm001" / name).write_bytes((content + "\n").encode("latin-1"))
     with pytest.raises(RunsError, match=rf"clm001.{name}.*again") as caught:
@@ -203,7 +205,7 @@ def test_collect_runs_garbage_is_refused_in_one_line_that_names_the_file(study, 
     assert "\n" not in str(caught.value)
 
 
-def test_collect_runs_same_records_give_the_same_bytes(study):
+def test_collect_runs_is_reproducible_to_the_byte(study):
     collect(study)
     first = [(study / name).read_bytes() for name in ("runs.csv", "curves.parquet")]
     collect(study)

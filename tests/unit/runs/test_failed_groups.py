@@ -67,7 +67,7 @@ Logfile logs/part.0.log not found.
             (command exited with non-zero exit code)
     Logfile logs/part.0.log not found.
 """
-# sbatch would not take it: no log of Slurm, and what it said is nowhere.
+# sbatch refused it: there is no log of Slurm, and its message is nowhere.
 REFUSED = FAILED[: FAILED.index("    log:")] + FAILED[FAILED.index("    jobs:") :]
 REFUSED = re.sub(r"^Logfile \{folder\}(?s:.*?)(?=^Logfile logs)", "", REFUSED, flags=re.MULTILINE)
 RESTART = "Trying to restart job 507eb91b-14e7-586f-b2ec-3e43b7327dab.\n"
@@ -107,61 +107,63 @@ STARTS = "2026-11-22 19:04:14,624 DEBUG command: prog.py --log logs/part.1.log\n
 
 
 @pytest.fixture
-def told(tmp_path):
-    """What is said of a run whose log has these texts, and whose group has this log of Slurm."""
+def reported(tmp_path):
+    """The failures reported of a run from the texts of its log and its group's Slurm log."""
     for name in (".snakemake/log", ".snakemake/slurm_logs/group_pool_part", "logs"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "logs/part.1.log").write_text(STARTS)
 
-    def told(*texts, slurm=""):
+    def reported(*texts, slurm=""):
         (tmp_path / ".snakemake/slurm_logs/group_pool_part/1.log").write_text(slurm)
         text = "".join(texts).replace("{folder}", str(tmp_path)).replace("{slurm}", slurm)
         (tmp_path / ".snakemake/log/2026-11-22T190407.628220.snakemake.log").write_text(text)
         return [failure.text for failure in failed_jobs(tmp_path)]
 
-    told.folder = tmp_path
-    return told
+    reported.folder = tmp_path
+    return reported
 
 
-def test_the_job_of_a_group_that_failed_is_told_from_those_it_took_along(told):
-    with (told.folder / "logs/part.1.log").open("a") as file:
+def test_the_failed_job_of_a_group_is_distinguished_from_those_that_ended_with_it(reported):
+    with (reported.folder / "logs/part.1.log").open("a") as file:
         file.write("2026-11-22 19:04:14,628 ERROR error: x.parquet is damaged; make it again\n")
-    said = "part (out/1): error: x.parquet is damaged; make it again; logs/part.1.log"
-    assert told(SENT, TAKEN, FAILED, slurm=ONE_FAILS) == [said]
+    shown = "part (out/1): error: x.parquet is damaged; make it again; logs/part.1.log"
+    assert reported(SENT, TAKEN, FAILED, slurm=ONE_FAILS) == [shown]
 
 
-def test_a_job_of_a_group_that_died_before_its_log_is_told_from_the_group_s(told):
+def test_a_job_of_a_group_without_a_log_has_its_reason_from_the_log_of_the_group(reported):
     trace = 'Traceback (most recent call last):\n  File "x", line 1\nImportError: libcudart.so.12\n'
-    said = "part (out/1): ImportError: libcudart.so.12; .snakemake/slurm_logs/group_pool_part/1.log"
-    assert told(SENT, TAKEN, FAILED, slurm=trace + ONE_FAILS) == [said]
+    shown = (
+        "part (out/1): ImportError: libcudart.so.12; .snakemake/slurm_logs/group_pool_part/1.log"
+    )
+    assert reported(SENT, TAKEN, FAILED, slurm=trace + ONE_FAILS) == [shown]
 
 
-def test_a_group_that_slurm_ended_is_one_line(told):
-    said = (
+def test_a_group_ended_by_slurm_is_one_line(reported):
+    shown = (
         "part (out/1 and 1 more of its group): time limit; "
         ".snakemake/slurm_logs/group_pool_part/1.log"
     )
-    assert told(SENT, TAKEN, FAILED, slurm=TIME_LIMIT) == [said]
+    assert reported(SENT, TAKEN, FAILED, slurm=TIME_LIMIT) == [shown]
 
 
-def test_a_group_that_was_not_taken_says_so(told):
-    (said,) = told(SENT, REFUSED)
-    assert said.startswith("part (out/1 and 1 more of its group): not submitted, and Snakemake")
-    assert said.endswith("look at account, partition and resources of the rule")
+def test_a_group_that_was_not_submitted_is_reported(reported):
+    (shown,) = reported(SENT, REFUSED)
+    assert shown.startswith("part (out/1 and 1 more of its group): not submitted, and Snakemake")
+    assert shown.endswith("look at account, partition and resources of the rule")
 
 
-def test_a_group_is_restarted_by_its_id_and_no_job_whose_number_begins_it(told):
-    (said,) = told(SENT, TAKEN, OTHER, FAILED, RESTART, slurm=TIME_LIMIT)
-    assert said == "other (out/2): FAILED: no word in its log"
+def test_a_group_restarted_by_its_id_does_not_clear_a_job_whose_number_starts_the_id(reported):
+    (shown,) = reported(SENT, TAKEN, OTHER, FAILED, RESTART, slurm=TIME_LIMIT)
+    assert shown == "other (out/2): FAILED: no message in its log"
 
 
-def test_a_refused_group_that_is_sent_again_has_not_failed(told):
-    assert told(SENT, REFUSED, RESTART, SENT) == []
-    assert len(told(SENT, REFUSED, RESTART, SENT, REFUSED)) == 1
+def test_a_refused_group_that_is_resubmitted_has_not_failed(reported):
+    assert reported(SENT, REFUSED, RESTART, SENT) == []
+    assert len(reported(SENT, REFUSED, RESTART, SENT, REFUSED)) == 1
 
 
-def test_a_group_of_which_all_finished_later_has_not_failed(told):
+def test_a_group_of_which_all_finished_later_has_not_failed(reported):
     finished = "".join(
         f"[Sun Nov 22 19:05:00 2026]\nFinished jobid: {n} (Rule: part)\n" for n in (1, 2)
     )
-    assert told(SENT, TAKEN, FAILED, finished, slurm=TIME_LIMIT) == []
+    assert reported(SENT, TAKEN, FAILED, finished, slurm=TIME_LIMIT) == []

@@ -138,7 +138,7 @@ def test_a_job_that_was_started_again_has_not_failed(folder, after):
     assert len(failed_jobs(folder)) == 1
 
 
-def test_what_failed_inside_a_cluster_job_is_not_counted_again(folder):
+def test_errors_inside_a_cluster_job_are_not_counted_twice(folder):
     log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
     inner = FIRST.replace("jobid: 26", "jobid: 0")
     shown = f"Logfile logs/cell.log:\n{80 * '='}\n{inner}Finished jobid: 26\n{80 * '='}\n\n"
@@ -146,11 +146,11 @@ def test_what_failed_inside_a_cluster_job_is_not_counted_again(folder):
     assert [failure.rule for failure in failed_jobs(folder)] == ["train_cell"]
 
 
-def test_without_a_run_or_logs_nothing_is_made_up(tmp_path, folder):
+def test_without_a_run_there_are_no_failures_and_without_logs_no_reasons(tmp_path, folder):
     assert failed_jobs(tmp_path / "elsewhere") == []
     (folder / "logs/cell.log").unlink()
     (failure,) = failed_jobs(folder)
-    assert failure.reason == "FAILED: no word in its log"
+    assert failure.reason == "FAILED: no message in its log"
     assert failure.log == ""
 
 
@@ -171,23 +171,25 @@ def reason(folder):
         ("train_cell.py: error: argument --cell: not JSON\n", "error: argument --cell: not JSON"),
         (TRACE + OUT_OF_MEMORY, "out of memory"),
         ("bash: warning: setlocale: LC_ALL: cannot change locale\n" + KILLED, "cancelled"),
-        (SNAKEMAKE, "FAILED: no word in its log"),
+        (SNAKEMAKE, "FAILED: no message in its log"),
     ],
 )
-def test_what_happened_before_a_program_opened_its_log_is_in_slurm_s(folder, slurm, expected):
+def test_errors_before_a_program_opened_its_log_are_found_in_the_log_of_slurm(
+    folder, slurm, expected
+):
     (folder / "logs/cell.log").write_text("")
     (folder / ".snakemake/slurm_logs/5.log").write_text(slurm)
     assert reason(folder) == (expected, ".snakemake/slurm_logs/5.log")
 
 
-def test_state_of_the_job_says_what_its_log_has_no_time_to(folder):
+def test_slurm_state_is_the_reason_when_the_log_has_none(folder):
     log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
     (folder / ".snakemake/slurm_logs/5.log").write_text("")
     log.write_text(FIRST.replace("'FAILED'", "'OUT_OF_MEMORY'"))
     assert reason(folder)[0] == "out of memory"
 
 
-def test_a_shell_that_is_said_while_the_program_ran_is_no_reason(folder):
+def test_shell_messages_during_the_program_are_no_reason(folder):
     (folder / ".snakemake/slurm_logs/5.log").write_text(
         "bash: module: command not found\n" + SNAKEMAKE + KILLED
     )
@@ -208,7 +210,7 @@ def test_error_of_another_process_is_the_reason_unless_it_is_of_an_earlier_start
     assert reason(folder) == ("out of memory", ".snakemake/slurm_logs/5.log")
 
 
-def test_error_on_the_terminal_alone_is_the_reason_although_srun_ends_the_rest(folder):
+def test_error_only_on_the_terminal_is_the_reason_although_srun_ends_the_rest(folder):
     (folder / ".snakemake/slurm_logs/5.log").write_text(
         "error: shared folder: No space left on device\n" + KILLED
     )
@@ -230,7 +232,9 @@ def test_error_on_the_terminal_alone_is_the_reason_although_srun_ends_the_rest(f
         ),
     ],
 )
-def test_refused_submission_says_why_whatever_an_earlier_log_says(folder, text, expected):
+def test_refused_submission_has_the_reason_of_sbatch_and_not_of_an_earlier_log(
+    folder, text, expected
+):
     (folder / "logs/cell.log").write_text("2026-11-22 11:02:02,000 ERROR error: of before\n")
     log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
     log.write_text(text)
@@ -244,7 +248,7 @@ def test_short_logs_are_shown_between_shorter_lines(folder):
     assert len(failed_jobs(folder)) == 1
 
 
-def test_log_that_ends_in_the_middle_of_a_block_says_what_comes_before(folder):
+def test_log_cut_in_the_middle_of_a_block_is_read_up_to_there(folder):
     """The disk is full, or Snakemake is still writing."""
     log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
     first = REFUSED.replace("jobid: 26", "jobid: 25")

@@ -38,7 +38,7 @@ def test_jobs_of_the_workflow_are_named_by_rule_and_wildcards(squeue):
     assert queue_text(jobs) == "Slurm: 2 pending (Priority), 1 running"
 
 
-def test_slurm_that_does_not_answer_is_said(squeue):
+def test_slurm_that_does_not_answer_is_an_error(squeue):
     squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2; exit 1\n")
     with pytest.raises(RunsError, match="queue cannot be read: slurm_load_jobs error: Unable"):
         queued_jobs()

@@ -32,7 +32,7 @@ def test_record_read_back_is_the_same(path):
     assert read_finished(path) == (record_of(CELL), CELL)
 
 
-def test_record_of_the_first_version_is_read_and_what_it_lacks_is_missing(path):
+def test_record_of_the_first_version_is_read_with_absent_values_missing(path):
     whole = json.loads(path.read_text())
     old = {name: whole[name] for name in FIRST_VERSION} | {"manifest_sha256": "0"}
     old["config"] = {"objective": "mlm"}  # its cells had fewer fields
@@ -55,7 +55,7 @@ def test_record_of_the_first_version_is_read_and_what_it_lacks_is_missing(path):
         ({"status": "diverged", "reason": "loss 9"}, r"the run diverged \(loss 9\)"),
     ],
 )
-def test_record_that_cannot_be_used_is_refused_by_name_and_key(path, changes, message):
+def test_unusable_record_is_refused_naming_file_and_key(path, changes, message):
     values = json.loads(path.read_text()) | changes
     write_json(path, {name: value for name, value in values.items() if value is not ...})
     with pytest.raises(RunsError, match=message) as caught:
@@ -64,7 +64,7 @@ def test_record_that_cannot_be_used_is_refused_by_name_and_key(path, changes, me
     assert "\n" not in str(caught.value)
 
 
-def test_sweep_of_an_earlier_version_is_read_and_what_it_lacks_is_missing(tmp_path):
+def test_sweep_of_an_earlier_version_is_read_with_absent_values_missing(tmp_path):
     path = tmp_path / "sweep.tsv"
     write_sweep({"one": CELL}, path)
     header, row = (line.split("\t") for line in path.read_text().splitlines())
@@ -84,7 +84,7 @@ def test_sweep_of_an_earlier_version_is_read_and_what_it_lacks_is_missing(tmp_pa
         (lambda text: text[: text.index("0.15")], "cell one, column"),
     ],
 )
-def test_sweep_that_cannot_be_used_is_refused_in_one_line(tmp_path, damage, message):
+def test_unusable_sweep_is_refused_in_one_line(tmp_path, damage, message):
     path = tmp_path / "sweep.tsv"
     with pytest.raises(SweepError, match=r"sweep\.tsv: no such sweep"):
         read_sweep(path)

@@ -29,7 +29,7 @@ def reset(folder, cell, keep_lines=None):
     return curve
 
 
-def test_cell_states_every_kind_of_cell_is_told_apart(study):
+def test_cell_states_distinguish_every_kind_of_cell(study):
     cells = read_sweep(study / "sweep.tsv")
     reset(study / "runs", "clm000")
     now = reset(study / "runs", "clm001", keep_lines=8).stat().st_mtime
@@ -47,7 +47,7 @@ def test_cell_states_every_kind_of_cell_is_told_apart(study):
     assert states(study, now + STALLED_AFTER_SECONDS + 5)["clm001"].state == "stalled"
 
 
-def test_cell_states_cell_that_has_measured_nothing_yet_runs(study):
+def test_cell_states_cell_without_a_measurement_yet_is_running(study):
     """Resumed just before its first evaluation, it may save before it says how far it is."""
     now = reset(study / "runs", "clm001", keep_lines=0).stat().st_mtime
     found = states(study, now + 1)["clm001"]
@@ -63,7 +63,7 @@ def test_cell_states_progress_file_is_newer_than_the_curve(study):
     assert found.tokens_per_second == 500.0
 
 
-def test_cell_states_half_written_files_are_no_reason_to_fail(study):
+def test_cell_states_tolerate_half_written_files(study):
     curve = reset(study / "runs", "clm001", keep_lines=4)
     curve.write_text(curve.read_text() + "77,12")
     (study / "runs/clm001/progress.json").write_text('{"tokens": 12')

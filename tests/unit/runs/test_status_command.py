@@ -12,7 +12,7 @@ Error in rule fetch_source:
     jobid: 3
     output: data/raw/a.fasta.gz
 """
-WHY = "failed: fetch_source (data/raw/a.fasta.gz): no word in its log\n"
+WHY = "failed: fetch_source (data/raw/a.fasta.gz): no message in its log\n"
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def squeue(folder, *lines):
 
 def test_before_a_sweep_the_queue_and_failures_of_the_data_are_shown(status):
     squeue(status.folder, "echo '12|RUNNING|n1|3:20|1:00:00|rule_deduplicate'")
-    code, said = status()
+    code, text = status()
     assert code == 0
-    first, rest = said.split("\n", 1)
+    first, rest = text.split("\n", 1)
     assert first.startswith("results/*/sweep.tsv: no sweep planned there yet; ")
     assert "snakemake plan" in first
     assert rest == "Slurm: 1 running\n" + WHY
@@ -56,17 +56,17 @@ def test_before_a_sweep_the_queue_and_failures_of_the_data_are_shown(status):
 def test_slurm_that_does_not_answer_hides_neither_table_nor_failures(status):
     synthetic.write_study(status.folder / "results/study", n_sizes=2)
     squeue(status.folder, "echo 'slurm_load_jobs error: Unable to contact' >&2", "exit 1")
-    code, said = status()
+    code, text = status()
     assert code == 0
-    assert said.startswith("results/study\ncell ")
-    assert "\nSlurm's queue cannot be read: slurm_load_jobs error: Unable to contact\n" in said
-    assert said.endswith(WHY)
+    assert text.startswith("results/study\ncell ")
+    assert "\nSlurm's queue cannot be read: slurm_load_jobs error: Unable to contact\n" in text
+    assert text.endswith(WHY)
 
 
 def test_results_folder_without_a_sweep_is_an_error_after_all_the_rest(status):
     squeue(status.folder)
     synthetic.write_study(status.folder / "results/study", n_sizes=2)
-    code, said = status("results/study", "results/stduy")
+    code, text = status("results/study", "results/stduy")
     assert code.startswith("error: results/stduy/sweep.tsv: no sweep planned there yet; ")
-    assert "cells finished" in said
-    assert said.endswith(WHY)
+    assert "cells finished" in text
+    assert text.endswith(WHY)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from misbehaving import Server, serving
+from faulty_server import Server, serving
 
 from plm_scaling.sources.fetch import download
 

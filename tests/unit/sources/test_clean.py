@@ -47,12 +47,12 @@ def rejected(out: Path) -> list[tuple]:
 
 
 def only_input_is_left(folder: Path) -> bool:
-    """Beside what is said of it."""
+    """Next to the record of the download."""
     left = {path.name for path in folder.iterdir()}
     return left - {record_of(folder / "in.fasta").name} == {"in.fasta", "t.tsv"}
 
 
-def test_clean_unusual_records_are_mended_and_counted(tmp_path: Path) -> None:
+def test_clean_unusual_records_are_repaired_and_counted(tmp_path: Path) -> None:
     out = run(tmp_path, b">sp|P1|A_B x\r\nmkv\r\nAC\r\n>b\nACD*\n>c\nMK\n")
     assert (out / "part-0000.fasta").read_bytes() == b">P1\nMKVAC\n>b\nACD\n>c\nMK\n"
     assert counted(out) == {
@@ -166,7 +166,7 @@ def test_clean_records_lie_in_the_part_of_their_digest_in_input_order(
     ),
     parts=st.sampled_from([1, 4]),
 )
-def test_clean_in_is_kept_and_rejected_for_any_bytes(
+def test_clean_counts_add_up_for_any_bytes(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], parts: int
 ) -> None:
     content = b">first\nMK\n>" + b"".join(pieces)
@@ -198,7 +198,7 @@ def test_clean_failure_keeps_the_former_folder(tmp_path: Path) -> None:
     assert (out / "part-0000.fasta").read_bytes() == b">a\nMK\n"
 
 
-def test_clean_missing_raw_file_and_source(tmp_path: Path) -> None:
+def test_clean_missing_raw_file_or_source_is_named(tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.tsv", {"name": "demo"})
     with pytest.raises(SourceError, match=r"gone\.fasta does not exist; fetch"):
         clean_source(table, "demo", tmp_path / "gone.fasta", 1, 0.0, tmp_path / "out")
@@ -238,7 +238,7 @@ def test_clean_colabfold_sources_share_one_file(tmp_path: Path) -> None:
         assert (tmp_path / name / "part-0000.fasta").read_bytes() == expected
 
 
-def test_clean_killed_anywhere_and_run_again_gives_the_same(tmp_path: Path, root: Path) -> None:
+def test_clean_killed_at_any_point_and_run_again_gives_the_same(tmp_path: Path, root: Path) -> None:
     draw = random.Random(5)
     letters = "ACDEFGHIKLMNPQRSTVWY"
     raw = tmp_path / "in.fasta"

@@ -87,7 +87,7 @@ def test_documents_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ]
 
 
-def test_documents_of_links_are_passed_over(tmp_path: Path) -> None:
+def test_documents_behind_links_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
@@ -101,7 +101,7 @@ def test_documents_of_links_are_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "zip"])
-def test_documents_whose_paths_lead_outside_are_but_names(tmp_path: Path, kind: str) -> None:
+def test_documents_whose_paths_lead_outside_write_nothing_there(tmp_path: Path, kind: str) -> None:
     """Nothing of an archive becomes a file."""
     path = tmp_path / f"in/code.{kind}"
     path.parent.mkdir()

@@ -137,13 +137,13 @@ def test_parser_name_in_any_script_is_kept(tmp_path: Path) -> None:
     assert parse(tmp_path, b">a\nMK\n>" + name + b" x\nAC\n") == [(b"a", b"MK"), (name, b"AC")]
 
 
-def test_parser_mended_records_beside_bad_ones_are_counted(tmp_path: Path) -> None:
+def test_parser_counts_repaired_records_also_among_bad_ones(tmp_path: Path) -> None:
     path = tmp_path / "a.fasta"
     path.write_bytes(b">a\r\nmk*\r\n>b\n>c\nAC\n>d\r\nm-k\r\n")
     records, last = read_fasta(path)
     assert (records.ids, records.sequences) == ([b"a", b"c"], [b"MK", b"AC"])
-    mended = {"trailing_star": (1, 2), "lower_case": (1, 2), "windows_line_ends": (1, 2)}
-    assert records.handled == mended
+    repaired = {"trailing_star": (1, 2), "lower_case": (1, 2), "windows_line_ends": (1, 2)}
+    assert records.handled == repaired
     assert [(one.record, one.line) for one in records.rejected] == [(2, 3)]
     assert [(one.record, one.line) for one in last.rejected] == [(4, 6)]
 
@@ -231,7 +231,7 @@ def test_parser_record_that_does_not_end_is_an_error(
         parse(tmp_path, b">a\nMK\n>chromosome 1\n" + b"ACGT\n" * 1000)
 
 
-def test_parser_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+def test_parser_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert parse(tmp_path, b"\xef\xbb\xbf>a\nMK\n") == [(b"a", b"MK")]
 
 
@@ -244,7 +244,7 @@ LONG = b"".join(b">r%d\n%s\n" % (i, b"MKVACDEFGH" * (i % 50 + 1)) for i in range
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-def test_parser_compression_is_told_by_first_bytes(tmp_path: Path, suffix: str) -> None:
+def test_parser_compression_is_recognised_by_the_first_bytes(tmp_path: Path, suffix: str) -> None:
     plain = parse(tmp_path, LONG)
     assert len(plain) == 2000
     assert parse(tmp_path, COMPRESS[suffix](LONG)) == plain
@@ -275,7 +275,7 @@ def test_parser_damaged_file_is_an_error(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-def test_parser_name_that_promises_compression_must_keep_it(tmp_path: Path, suffix: str) -> None:
+def test_parser_file_with_a_compressed_name_must_be_compressed(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(SourceError, match=rf"a\{suffix} is named \{suffix} but is not"):
         parse(tmp_path, GOOD, f"a{suffix}")
 

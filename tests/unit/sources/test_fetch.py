@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from faulty_server import Server
 from fetching import CONTENT, LENGTH, OTHER, WITH_CHECKSUM, fetch, fetch_fails
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from misbehaving import Server
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.fetch import download
@@ -22,7 +22,7 @@ def test_fetch_file_is_relative_to_the_folder_above_the_table(tmp_path: Path) ->
     assert out.read_bytes() == CONTENT
 
 
-def test_fetch_good_server_is_asked_once(tmp_path: Path, server: Server) -> None:
+def test_fetch_from_a_working_server_takes_one_request(tmp_path: Path, server: Server) -> None:
     page = server.page("/good", CONTENT)
     out = fetch(tmp_path, server.url("/good"), **WITH_CHECKSUM, bytes=LENGTH)
     assert out.read_bytes() == CONTENT
@@ -38,7 +38,7 @@ def test_fetch_good_server_is_asked_once(tmp_path: Path, server: Server) -> None
     chunked=st.booleans(),
     checksum=st.booleans(),
 )
-def test_fetch_line_cut_anywhere_gives_the_same_file(
+def test_fetch_interrupted_anywhere_gives_the_same_file(
     tmp_path_factory: pytest.TempPathFactory,
     server: Server,
     cuts: list[int],
@@ -65,7 +65,7 @@ def test_fetch_line_cut_anywhere_gives_the_same_file(
         assert not request.get("If-Range", "").startswith("W/")
 
 
-def test_fetch_goes_on_after_the_bytes_it_has(tmp_path: Path, server: Server) -> None:
+def test_fetch_resumes_after_the_bytes_it_has(tmp_path: Path, server: Server) -> None:
     page = server.page("/cut", CONTENT, cuts=[50_000, 30_000])
     fetch(tmp_path, server.url("/cut"))
     asked = [request.get("Range") for request in page.requests]
@@ -73,7 +73,7 @@ def test_fetch_goes_on_after_the_bytes_it_has(tmp_path: Path, server: Server) ->
     assert [request.get("If-Range") for request in page.requests[1:]] == ['"one"'] * 2
 
 
-def test_fetch_changed_file_starts_anew(tmp_path: Path, server: Server) -> None:
+def test_fetch_of_a_changed_file_restarts(tmp_path: Path, server: Server) -> None:
     def change(page, number):
         if number == 2:
             page.content, page.etag = OTHER, '"two"'
@@ -101,7 +101,7 @@ def test_fetch_changed_file_without_validators_is_noticed(
     assert hashlib.sha256(out.read_bytes()).hexdigest() == digest
 
 
-def test_fetch_shrunk_file_is_fetched_anew(tmp_path: Path, server: Server) -> None:
+def test_fetch_of_a_shrunk_file_restarts(tmp_path: Path, server: Server) -> None:
     def shrink(page, number):
         if number == 2:
             page.content = OTHER[:10_000]  # the range begins behind its end: status 416
@@ -119,7 +119,7 @@ def test_fetch_complete_but_unknown_length_is_done(tmp_path: Path, server: Serve
     assert page.requests[1]["Range"] == f"bytes={len(CONTENT)}-"
 
 
-def test_fetch_range_that_begins_elsewhere_starts_anew(tmp_path: Path, server: Server) -> None:
+def test_fetch_range_that_begins_elsewhere_restarts(tmp_path: Path, server: Server) -> None:
     def behave(page, number):
         page.wrong_start = number < 3
 
@@ -128,20 +128,22 @@ def test_fetch_range_that_begins_elsewhere_starts_anew(tmp_path: Path, server: S
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_fetch_passing_fault_is_tried_again(tmp_path: Path, server: Server, status: int) -> None:
+def test_fetch_retries_after_a_transient_fault(tmp_path: Path, server: Server, status: int) -> None:
     page = server.page("/busy", CONTENT, statuses=[status, status], cuts=[50_000])
     assert fetch(tmp_path, server.url("/busy")).read_bytes() == CONTENT
     assert len(page.requests) == 4
 
 
-def test_fetch_lasting_fault_ends_with_url_status_and_bytes(tmp_path: Path, server: Server) -> None:
+def test_fetch_permanent_fault_ends_with_url_status_and_bytes(
+    tmp_path: Path, server: Server
+) -> None:
     url = server.url("/busy")
     page = server.page("/busy", CONTENT, cuts=[50_000], statuses=[0, *[500] * 50])
     fetch_fails(tmp_path, url, "500", "50000", kept=50_000, url=url)
     assert len(page.requests) == 1 + download.MAX_ATTEMPTS - 1
 
 
-def test_fetch_progress_renews_the_patience(
+def test_fetch_progress_resets_the_retry_limit(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "PROGRESS_BYTES", 5_000)
@@ -153,7 +155,7 @@ def test_fetch_progress_renews_the_patience(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_fetch_refusal_is_not_asked_again(tmp_path: Path, server: Server, status: int) -> None:
+def test_fetch_does_not_retry_a_refusal(tmp_path: Path, server: Server, status: int) -> None:
     page = server.page("/no", CONTENT, statuses=[status] * 9)
     fetch_fails(tmp_path, server.url("/no"), str(status), "0 bytes", url=server.url("/no"))
     assert len(page.requests) == 1
@@ -187,7 +189,7 @@ def test_fetch_web_page_instead_of_the_rest_is_refused(tmp_path: Path, server: S
 
 
 @pytest.mark.parametrize("primary", ["/gone", "/page", "/wrong", "/short"])
-def test_fetch_bad_primary_falls_to_mirror(tmp_path: Path, server: Server, primary: str) -> None:
+def test_fetch_falls_back_to_the_mirror(tmp_path: Path, server: Server, primary: str) -> None:
     server.page("/good", CONTENT)
     server.page("/page", b"<html>")
     server.page("/wrong", OTHER)
@@ -197,7 +199,9 @@ def test_fetch_bad_primary_falls_to_mirror(tmp_path: Path, server: Server, prima
     assert out.read_bytes() == CONTENT
 
 
-def test_fetch_mirror_goes_on_with_the_bytes_of_the_primary(tmp_path: Path, server: Server) -> None:
+def test_fetch_from_the_mirror_resumes_after_the_bytes_of_the_primary(
+    tmp_path: Path, server: Server
+) -> None:
     server.page("/first", CONTENT, cuts=[70_000], statuses=[0, *[503] * 50])
     mirror = server.page("/mirror", CONTENT, etag='"other"')
     urls = {"url": server.url("/first"), "mirror": server.url("/mirror")}
@@ -213,7 +217,7 @@ def test_fetch_without_checksum_does_not_mix_addresses(tmp_path: Path, server: S
     assert [request.get("Range") for request in mirror.requests] == [None]
 
 
-def test_fetch_mixture_that_fails_the_checksum_starts_anew(tmp_path: Path, server: Server) -> None:
+def test_fetch_mixture_that_fails_the_checksum_restarts(tmp_path: Path, server: Server) -> None:
     server.page(
         "/first", OTHER[:80_000] + CONTENT[80_000:], cuts=[70_000], statuses=[0, *[503] * 50]
     )
@@ -241,7 +245,7 @@ def test_fetch_redirect_is_followed_with_range(tmp_path: Path, server: Server) -
 
 
 @pytest.mark.parametrize("stalls_after", [0, 70_000])
-def test_fetch_stall_times_out_and_goes_on(
+def test_fetch_stall_times_out_and_resumes(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, stalls_after: int
 ) -> None:
     monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.3)
@@ -268,5 +272,5 @@ def test_fetch_trickle_is_a_stall(
     assert re.search(r"/slow: only \d+ bytes in 0 s after \d+ bytes; trying again", caplog.text)
 
 
-def test_fetch_nothing_listens(tmp_path: Path) -> None:
+def test_fetch_without_a_listening_server_is_an_error(tmp_path: Path) -> None:
     fetch_fails(tmp_path, "http://127.0.0.1:9/x", "refused", "0 bytes", url="http://127.0.0.1:9/x")

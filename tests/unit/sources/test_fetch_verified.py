@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
+from faulty_server import Server
 from fetching import CONTENT, LENGTH, OTHER, WITH_CHECKSUM, fetch, fetch_fails
-from misbehaving import Server
 from source_tables import write_table
 
 from plm_scaling.common.errors import LockError, SourceError
@@ -32,7 +32,7 @@ def test_fetch_wrong_size_is_refused_before_the_download(tmp_path: Path, server:
 
 
 @pytest.mark.parametrize("announced", [300_000, 150_000])
-def test_fetch_server_that_lies_about_the_length(
+def test_fetch_from_a_server_with_a_wrong_length_is_an_error(
     tmp_path: Path, server: Server, announced: int
 ) -> None:
     url = server.url("/liar")
@@ -69,7 +69,7 @@ def test_fetch_checksum_from_the_providers_list(tmp_path: Path, server: Server) 
     fetch_fails(tmp_path, "RELEASE.metalink", "404", "checksum_list", **urls)
 
 
-def test_fetch_without_any_checksum_says_the_one_found(
+def test_fetch_without_any_checksum_logs_the_one_found(
     tmp_path: Path, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.page("/good", CONTENT)
@@ -89,7 +89,7 @@ def test_fetch_reports_share_and_rate(
     assert re.search(r"\[fetch s.gz\] \d+ % of 200k B, [0-9.k]+ B/s, \d+:\d\d left", caplog.text)
 
 
-def test_fetch_disk_too_small_names_need_and_room(
+def test_fetch_disk_too_small_names_needed_and_free_bytes(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -138,7 +138,9 @@ def test_fetch_real_full_device(tmp_path: Path, server: Server) -> None:
         fetch(tmp_path, server.url("/good"))
 
 
-def test_fetch_folder_that_cannot_be_made(tmp_path: Path, server: Server) -> None:
+def test_fetch_into_a_folder_that_cannot_be_made_is_an_error(
+    tmp_path: Path, server: Server
+) -> None:
     (tmp_path / "raw").write_text("a file")
     page = server.page("/good", CONTENT)
     with pytest.raises(LockError, match=r"raw cannot be written"):
@@ -146,7 +148,7 @@ def test_fetch_folder_that_cannot_be_made(tmp_path: Path, server: Server) -> Non
     assert not page.requests
 
 
-def test_fetch_killed_process_is_gone_on_with(tmp_path: Path, server: Server) -> None:
+def test_fetch_resumes_after_a_killed_process(tmp_path: Path, server: Server) -> None:
     url = server.url("/slow")
     page = server.page("/slow", CONTENT, stalls_after=120_000)
     table = tmp_path / "resources" / "sources.tsv"
@@ -173,7 +175,7 @@ def test_fetch_killed_process_is_gone_on_with(tmp_path: Path, server: Server) ->
     assert {path.name for path in out.parent.iterdir()} == {"s.gz", record_of(out).name}
 
 
-def test_fetch_begun_at_the_mirror_goes_on_there(tmp_path: Path, server: Server) -> None:
+def test_fetch_begun_at_the_mirror_resumes_there(tmp_path: Path, server: Server) -> None:
     server.page("/first", CONTENT, statuses=[404])
     server.page("/mirror", CONTENT, cuts=[50_000], statuses=[0, *[500] * 7])
     urls = {"url": server.url("/first"), "mirror": server.url("/mirror")}
@@ -184,7 +186,7 @@ def test_fetch_begun_at_the_mirror_goes_on_there(tmp_path: Path, server: Server)
 
 
 @pytest.mark.parametrize("note", ["", "{", '{"url": 1, "more": 2}', "[]"])
-def test_fetch_damaged_note_of_a_partial_file_starts_anew(
+def test_fetch_with_a_damaged_note_of_the_partial_file_restarts(
     tmp_path: Path, server: Server, note: str
 ) -> None:
     (tmp_path / "raw").mkdir()

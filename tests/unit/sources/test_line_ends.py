@@ -1,4 +1,4 @@
-"""LF, CRLF, CR alone and CRCRLF end a line, for every reader of sequences alike."""
+"""LF, CRLF, a single CR and CRCRLF end a line, for every reader of sequences."""
 
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def check_all_readers(folder: Path, content: bytes, chunk_bytes: int) -> None:
     ],
     ids=["after_header", "file_appended", "only", "before_crlf"],
 )
-def test_cr_hides_no_residue(tmp_path: Path, content: bytes) -> None:
+def test_carriage_returns_hide_no_residue(tmp_path: Path, content: bytes) -> None:
     for chunk_bytes in CHUNK_BYTES:
         check_all_readers(tmp_path, content, chunk_bytes)
 

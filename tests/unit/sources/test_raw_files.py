@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from faulty_server import Server
 from fetching import CONTENT, LENGTH, WITH_CHECKSUM, fetch
-from misbehaving import Server
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError
@@ -44,7 +44,7 @@ def put(folder: Path, content: bytes, **fields: str) -> tuple[Path, Path]:
     ],
     ids=["length", "checksum", "empty", "no gzip", "web page", "truncated"],
 )
-def test_wrong_file_put_there_by_hand_is_refused_and_stays(
+def test_wrong_manually_placed_file_is_refused_and_kept(
     tmp_path: Path, content: bytes, fields: dict[str, str], words: list[str]
 ) -> None:
     table, raw = put(tmp_path, content, **fields)
@@ -103,7 +103,7 @@ def test_damaged_record_is_made_again(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "chunked", "by", "said"),
+    ("fields", "chunked", "by", "message"),
     [
         (WITH_CHECKSUM, False, "sha256", "verified (sha256)"),
         ({"bytes": LENGTH}, True, "length", "verified (length only)"),
@@ -111,20 +111,20 @@ def test_damaged_record_is_made_again(tmp_path: Path, text: str) -> None:
         ({}, True, None, "not verified: no length or checksum known"),
     ],
 )
-def test_download_says_what_it_was_verified_by(
+def test_download_records_how_it_was_verified(
     tmp_path: Path,
     server: Server,
     caplog: pytest.LogCaptureFixture,
     fields: dict[str, str],
     chunked: bool,
     by: str | None,
-    said: str,
+    message: str,
 ) -> None:
     server.page("/good", CONTENT, chunked=chunked)
     with caplog.at_level(logging.INFO, "plm_scaling"):
         raw = fetch(tmp_path, server.url("/good"), **fields)
     (line,) = [line for line in caplog.messages if "verified" in line]
-    assert line.endswith(f", {said}")
+    assert line.endswith(f", {message}")
     assert read_json(record_of(raw))["verified_by"] == by
 
 

@@ -62,7 +62,7 @@ def test_bill_of_a_cpu_counts_core_hours(root):
     assert f"{hours:.3g} core-hours" in bill(cells, config.machine)
 
 
-def test_bill_fits_a_terminal_whatever_the_cells_differ_in(cells):
+def test_bill_fits_a_terminal_for_any_difference_between_cells(cells):
     where = machine(gpu="A100-40GB", max_gpus=128)
     varied = [
         dataclasses.replace(cell, corpus=f"metagenomic{i % 2}", unique_tokens_limit=1e9)
@@ -77,6 +77,6 @@ def test_bill_fits_a_terminal_whatever_the_cells_differ_in(cells):
         assert name in lines[0]
 
 
-def test_bill_of_what_cannot_be_trained_there_says_so(cells):
+def test_bill_notes_cells_that_cannot_be_trained_there(cells):
     with pytest.raises(SweepError, match="nothing fits"):
         bill(cells, machine(gpu="V100", gpus_per_node=2, max_gpus=2))

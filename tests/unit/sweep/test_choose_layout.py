@@ -159,7 +159,7 @@ def test_every_cell_of_the_full_study_has_a_layout(root, gpu):
             assert layout.processes == layout.data
 
 
-def test_nothing_fits_says_which_size_and_what_would():
+def test_layout_error_names_the_size_and_what_would_fit():
     where = machine(gpu="RTX4090", gpus_per_node=2, max_gpus=2)
     with pytest.raises(SweepError) as error:
         choose_layout(cell_at("10.7B"), where)
@@ -178,7 +178,7 @@ def test_given_parts_of_a_layout_are_kept_and_the_rest_is_chosen():
     assert choose_layout(cell_at("5B"), machine(layouts={"7.2B": {"tensor": 2}})).tensor == 1
 
 
-def test_layout_given_whole_is_taken_as_it_is():
+def test_layout_given_whole_is_used_unchanged():
     given = {"tensor": 1, "pipeline": 1, "data": 1, "micro_batch_rows": 512, "recompute": "none"}
     layout = choose_layout(cell_at("7.2B"), machine(layouts={"7.2B": given}))
     assert layout == Layout("cuda", **given)
@@ -195,7 +195,7 @@ def test_layout_given_whole_is_taken_as_it_is():
         ({"micro_batch_rows": 512, "recompute": "none"}, "nothing fits.*give less"),
     ],
 )
-def test_given_parts_that_cannot_be_are_refused_naming_what(given, fragment):
+def test_impossible_given_parts_are_refused_by_name(given, fragment):
     with pytest.raises(SweepError, match=fragment):
         choose_layout(cell_at("7.2B"), machine(layouts={"7.2B": given}))
 
@@ -212,12 +212,12 @@ def test_cpu_processes_share_the_batch_as_far_as_it_divides(rows, processes, dat
     assert layout == Layout("cpu", 1, 1, data, micro, "none")
 
 
-def test_cpu_pass_has_no_more_tokens_than_help():
+def test_cpu_pass_has_at_most_the_useful_number_of_tokens():
     layout = choose_layout(cpu_cell(512, 1024), machine(backend="cpu"))
     assert layout.micro_batch_rows * 1024 == MAX_PASS_TOKENS["cpu"]
 
 
-def test_cpu_refuses_what_it_cannot_train():
+def test_cpu_refuses_layouts_it_cannot_train():
     with pytest.raises(SweepError, match="fp32"):
         choose_layout(cell_at("3.5M"), machine(backend="cpu"))
     where = machine(backend="cpu", layouts={"test": {"pipeline": 2}})

@@ -38,7 +38,7 @@ def test_one_process_is_python_and_several_on_a_node_are_torchruns():
         assert words[-1] == "--"  # the program's options are no concern of torchrun's
 
 
-def test_several_nodes_are_started_by_slurm_which_is_told_everything():
+def test_several_nodes_are_started_by_slurm_with_every_resource():
     words = launcher(gpus(32), machine(threads=3)).split()
     assert words[0] == "srun"
     assert words[-1] == "python"
@@ -70,7 +70,7 @@ def test_gpu_job_asks_for_what_a_checkpoint_takes(size, data):
     assert per_process == pytest.approx(8e9 + values / 2, rel=0.05)
 
 
-def test_resources_of_several_nodes_are_those_of_each_but_for_the_gpus():
+def test_resources_of_several_nodes_are_per_node_except_gpus():
     where = machine(threads=3)
     asked = resources(GPU_CELL, gpus(16), where, attempt=1)
     assert asked["gpu"] == 16
@@ -79,7 +79,7 @@ def test_resources_of_several_nodes_are_those_of_each_but_for_the_gpus():
     assert asked["mpi"] == "srun"
 
 
-def test_resources_of_nodes_with_one_gpu_are_asked_for_by_their_tasks():
+def test_resources_of_nodes_with_one_gpu_are_requested_per_task():
     """The plugin refuses tasks_per_node = 1, and takes tasks for those of a GPU."""
     asked = resources(GPU_CELL, gpus(4), machine(gpus_per_node=1), attempt=1)
     assert (asked["nodes"], asked["tasks"], asked["tasks_per_gpu"]) == (4, 4, 1)

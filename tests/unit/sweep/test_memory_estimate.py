@@ -1,4 +1,4 @@
-"""The memory estimate beside what PyTorch keeps, what models hold, and what jobs take."""
+"""The memory estimate against what PyTorch saves, models hold, and jobs use."""
 
 import gc
 import json
@@ -59,7 +59,7 @@ def saved_bytes(cell):
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def test_saved_activations_are_those_that_pytorch_keeps():
+def test_estimated_activations_are_those_that_pytorch_saves():
     shapes = [Shape(1, 64, 170, 2), Shape(3, 64, 170, 2), Shape(2, 96, 400, 8)]
     with training_process(ONE, 1, 1):
         for recipe in ("study", "prenorm"):
@@ -71,7 +71,7 @@ def test_saved_activations_are_those_that_pytorch_keeps():
                     assert estimate == pytest.approx(saved_bytes(cell), rel=0.02)
 
 
-def test_weights_of_a_process_are_its_layers_and_its_part_of_what_is_divided():
+def test_weights_of_a_process_are_its_layers_and_its_share_of_sharded_tensors():
     with training_process(ONE, 1, 1):
         for recipe in ("study", "prenorm"):
             cell = cell_of("clm", STUDY_GRID["127M"], recipe, precision="bf16")
@@ -99,7 +99,7 @@ def parameters_of(model, layout, first):
     return count
 
 
-def test_state_is_divided_over_replicas_and_activations_are_not():
+def test_optimizer_state_is_divided_over_replicas_and_activations_are_not():
     cell = cell_of("clm", STUDY_GRID["2.8B"], precision="bf16", batch_rows=512, context_length=1024)
     one, eight = (process_memory(cell, Layout("cuda", 1, 1, data, 4, "none")) for data in (1, 8))
     assert eight.optimizer == one.optimizer / 8
@@ -118,7 +118,7 @@ def resident_bytes(which):
 
 
 def checkpoint_peaks(cell, layout, folder):
-    """Most memory of this process while it saves, and while it reads, beside what it had before."""
+    """Most memory of this process while it saves, and while it reads, above what it had before."""
 
     def peak(action):
         gc.collect()
@@ -137,7 +137,7 @@ def checkpoint_peaks(cell, layout, folder):
         ]
 
 
-def test_a_checkpoint_takes_the_main_memory_that_is_counted(tmp_path):
+def test_a_checkpoint_takes_the_estimated_main_memory(tmp_path):
     """With tensors of more than 32 MB, which the C library gives back as they go."""
     cell = cell_of("clm", Shape(5, 384, 1023, 6))
     layout = Layout("cuda", 1, 1, 1, 1, "none")

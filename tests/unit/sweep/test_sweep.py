@@ -104,7 +104,7 @@ def test_cell_id_changes_with_everything_that_decides_its_result(root, block, ke
     assert not set(before) & set(plan_cells(validate_config(values, "demo")))
 
 
-def test_every_corpus_gets_the_whole_grid_and_differs_in_data_alone(root):
+def test_every_corpus_gets_the_whole_grid_and_differs_only_in_data(root):
     cells = plan_cells(read_config(root / "config/data-constrained.yaml")).values()
     by_corpus = {}
     for cell in cells:
@@ -148,7 +148,7 @@ def test_sweep_with_too_large_a_batch_says_which_cell(root):
         plan_cells(validate_config(values, "demo"))
 
 
-def test_sweep_without_cells_says_so(root):
+def test_sweep_without_cells_is_an_error(root):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
     values["sweep"]["tokens_per_parameter"] = [1e-9, 1e-8]
     with pytest.raises(SweepError, match="no cell"):

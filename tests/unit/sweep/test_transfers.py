@@ -28,7 +28,7 @@ def planned(demo, *pairs):
     return plan_cells(validate_config(demo, "demo"))
 
 
-def test_source_that_the_grid_has_is_not_planned_twice(demo):
+def test_source_already_in_the_grid_is_not_planned_twice(demo):
     grid = planned(demo)
     cells = planned(demo, pair())
     (target,) = (cells[cell] for cell in set(cells) - set(grid))
@@ -39,7 +39,7 @@ def test_source_that_the_grid_has_is_not_planned_twice(demo):
     assert list(cells).index(source.cell) < list(cells).index(target.cell)
 
 
-def test_source_that_the_grid_lacks_is_planned(demo):
+def test_source_missing_from_the_grid_is_planned(demo):
     cells = planned(demo, pair(objective="clm", source_flops=5e9))
     assert len(cells) == len(planned(demo)) + 2
     (target,) = (cell for cell in cells.values() if cell.init_from)
@@ -47,7 +47,7 @@ def test_source_that_the_grid_lacks_is_planned(demo):
     assert cells[target.init_from].objective == "mlm"
 
 
-def test_transferred_cell_differs_from_its_partner_in_start_and_warm_up_alone(demo):
+def test_transferred_cell_differs_from_its_partner_only_in_start_and_warm_up(demo):
     demo["training"] |= {"warmup_fraction": 0.02, "transfer_warmup_fraction": 0.1}
     cells = planned(demo, pair()).values()
     (target,) = (cell for cell in cells if cell.init_from)

@@ -44,7 +44,7 @@ def test_rows_are_those_of_the_shards_in_order(whole: Path) -> None:
     assert all(np.array_equal(rows[i], expected[i]) for i in index[:100].tolist())
 
 
-def test_rows_outlive_the_corpus_that_mapped_them(whole: Path) -> None:
+def test_rows_stay_valid_after_their_corpus_is_closed(whole: Path) -> None:
     row = TokenCorpus.open(whole).rows("train", "b")[5]
     assert np.array_equal(row, rows_of_shards(whole, "train", "b")[5])
     with pytest.raises(ValueError, match="read-only"):
@@ -103,7 +103,7 @@ def test_open_truncated_shard_is_found_without_reading_it(manifest: Path) -> Non
         TokenCorpus.open(manifest, verify=False)
 
 
-def test_open_garbage_of_the_right_size_is_no_shard(manifest: Path) -> None:
+def test_open_garbage_of_the_right_size_is_refused(manifest: Path) -> None:
     shard = manifest.parent / SHARD
     shard.write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(TokenError, match=f"{shard.name} is no readable"):

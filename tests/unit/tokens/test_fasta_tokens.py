@@ -98,7 +98,9 @@ def test_fasta_tokens_are_those_of_biopython(
         ("\ufeff\n>a\nMK V\n\n", ["MKV?"]),  # byte order mark, blanks, empty lines
     ],
 )
-def test_fasta_harmless_habits_are_mended(tmp_path: Path, text: str, expected: list[str]) -> None:
+def test_fasta_harmless_deviations_are_repaired(
+    tmp_path: Path, text: str, expected: list[str]
+) -> None:
     (tmp_path / "x.fasta").write_text(text)
     assert sequences_of(tokenize(tmp_path, tmp_path / "x.fasta")) == expected
 
@@ -118,7 +120,7 @@ def test_fasta_harmless_habits_are_mended(tmp_path: Path, text: str, expected: l
         ("", "is empty"),
     ],
 )
-def test_fasta_what_is_no_protein_is_named_and_nothing_is_left(
+def test_fasta_that_is_no_protein_is_named_and_leaves_nothing(
     tmp_path: Path, text: str, message: str
 ) -> None:
     (tmp_path / "x.fasta").write_text(text)

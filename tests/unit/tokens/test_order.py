@@ -49,7 +49,7 @@ def test_interleave_the_mix_of_the_study_is_exact() -> None:
 
 @given(shares=st.lists(st.integers(1, 1000), min_size=1, max_size=8), n=st.integers(1, 500))
 @example(shares=[4, 21, 44, 47], n=11)
-def test_interleave_every_prefix_is_within_what_is_promised(shares: list[int], n: int) -> None:
+def test_interleave_every_prefix_is_within_the_documented_bound(shares: list[int], n: int) -> None:
     promised = {1: 0, 2: 1 / 2, 3: 1, 4: 5 / 4}.get(len(shares), 2)
     assert excess(list(map(float, shares)), n) <= promised + 1e-9
 
@@ -111,7 +111,7 @@ def test_order_a_budget_limits_rows_and_a_smaller_one_is_part_of_it(corpus: Toke
         rows = order.batch(0, 5 * order.unique_rows["a"])
         distinct.append({row.tobytes() for row in rows})
         assert len(distinct[-1]) == order.unique_rows["a"]
-        epochs = np.split(rows, 5)  # each the same rows in an order of its own
+        epochs = np.split(rows, 5)  # each the same rows in another order
         assert len({epoch.tobytes() for epoch in epochs}) == 5
         if budget:
             tokens = sum(np.count_nonzero(np.frombuffer(row, np.uint8)) for row in distinct[-1])
@@ -130,9 +130,9 @@ def test_order_a_budget_is_divided_by_share_or_given_by_source(corpus: TokenCorp
 
 
 def test_order_rows_of_a_budget_do_not_depend_on_the_mixture(corpus: TokenCorpus) -> None:
-    alone = corpus.train_rows({"a": 1.0}, unique_tokens={"a": 3000}, seed=1)
+    single = corpus.train_rows({"a": 1.0}, unique_tokens={"a": 3000}, seed=1)
     mixed = corpus.train_rows(MIXTURE, unique_tokens={"a": 3000}, seed=1)
-    first = {row.tobytes() for row in alone.batch(0, 200)}
+    first = {row.tobytes() for row in single.batch(0, 200)}
     assert len(first - {row.tobytes() for row in mixed.batch(0, 2000)}) == 0
 
 
@@ -158,7 +158,7 @@ def test_order_unique_tokens_grow_until_all_are_seen(corpus: TokenCorpus) -> Non
         ({"a": 1.0}, 0, "0 unique tokens"),
     ],
 )
-def test_order_impossible_wishes_are_refused(
+def test_order_impossible_requests_are_refused(
     corpus: TokenCorpus, mixture: dict, budget: float | dict | None, message: str
 ) -> None:
     with pytest.raises(TokenError, match=message):
@@ -183,7 +183,7 @@ def test_order_strata_are_views_of_one_corpus(tmp_path: Path) -> None:
 
 
 @given(n=st.integers(1, 3000), key=st.integers(0, 2**32))
-def test_permutation_every_index_has_its_own_image(n: int, key: int) -> None:
+def test_permutation_is_a_bijection(n: int, key: int) -> None:
     image = permute(np.arange(n), n, key)
     assert np.array_equal(np.sort(image), np.arange(n))
 

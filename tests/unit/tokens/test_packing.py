@@ -70,9 +70,7 @@ def test_pack_any_sequences_make_the_rows_of_the_slow_reference(
 
 @settings(max_examples=200)
 @given(chosen=entries, row=st.integers(2, 40))
-def test_pack_any_sequences_come_out_once_and_whole(
-    chosen: list[tuple[str, int]], row: int
-) -> None:
+def test_pack_any_sequences_appear_once_and_whole(chosen: list[tuple[str, int]], row: int) -> None:
     rows, tokens, _ = packed(chosen, row)
     flat = rows.reshape(-1)
     starts, lengths = segment_bounds(rows)

@@ -47,7 +47,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_full_disk_is_one_message_and_the_old_part_stays(
+def test_full_disk_is_a_one_line_error_and_the_old_part_is_kept(
     root: Path, inputs: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "part-0000"
@@ -66,7 +66,9 @@ def test_full_disk_is_one_message_and_the_old_part_stays(
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a small file system")
-def test_file_system_without_room_is_one_message(root: Path, inputs: Path, tmp_path: Path) -> None:
+def test_file_system_without_room_is_a_one_line_error(
+    root: Path, inputs: Path, tmp_path: Path
+) -> None:
     """A real file system of 100 kB, where this user may make one."""
     small = tmp_path / "small"
     small.mkdir()
@@ -85,7 +87,7 @@ def test_file_system_without_room_is_one_message(root: Path, inputs: Path, tmp_p
     assert done.stdout.strip() == ""
 
 
-def test_folder_that_may_not_be_written_to_is_one_message(
+def test_folder_without_write_permission_is_a_one_line_error(
     root: Path, inputs: Path, tmp_path: Path
 ) -> None:
     if os.geteuid() == 0:  # who may write everywhere but there

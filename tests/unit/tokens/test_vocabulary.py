@@ -64,7 +64,7 @@ def test_vocabulary_code_survives_a_round_trip(text: str) -> None:
 
 
 @pytest.mark.parametrize("letter", [b"a", b"*", b"-", b"\r", b"\xff"])
-def test_vocabulary_what_is_no_residue_is_unknown(letter: bytes) -> None:
+def test_vocabulary_other_characters_are_unknown(letter: bytes) -> None:
     assert encode(letter + END) == bytes([UNK, EOD])
 
 

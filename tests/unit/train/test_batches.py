@@ -20,7 +20,7 @@ def test_causal_labels_are_the_next_tokens_and_end_with_eod():
     assert batch.labels[0][predicted].tolist() == [2, 3, EOD, 5, EOD]
 
 
-def test_causal_row_of_a_cut_sequence_predicts_all_but_past_its_end():
+def test_causal_row_of_a_cut_sequence_predicts_all_but_its_end():
     batch = causal_batch(np.arange(1, 11, dtype=np.uint8)[None])
     assert batch.loss_mask[0].tolist() == [1] * 9 + [0]
 

@@ -33,14 +33,14 @@ def unbroken(cell, manifest, tmp_path_factory):
 
 
 def copied(unbroken, cell, tmp_path):
-    """A folder with the finished run in it, without its record: it is to go on."""
+    """A folder with the finished run in it, without its record: it is to be resumed."""
     shutil.copytree(unbroken[2], tmp_path, dirs_exist_ok=True)
     result_of(cell, tmp_path).unlink()
     return result_of(cell, tmp_path).parent
 
 
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
-def test_cell_learns_and_records_what_it_did(root, manifest, tmp_path, objective):
+def test_cell_learns_and_writes_its_record(root, manifest, tmp_path, objective):
     cell = small_cell(root, objective)
     result, curve = trained(cell, manifest, tmp_path)
     assert result["status"] == "finished"
@@ -102,7 +102,7 @@ def test_cell_refuses_the_checkpoint_of_another_cell(cell, manifest, unbroken, t
     assert not result_of(other, tmp_path).exists()
 
 
-def test_cell_with_a_damaged_newest_checkpoint_goes_on_from_the_one_before(
+def test_cell_with_a_damaged_newest_checkpoint_resumes_from_the_one_before(
     cell, manifest, unbroken, tmp_path
 ):
     with asked_to_stop(cell.steps - 1), pytest.raises(SystemExit):
@@ -119,7 +119,7 @@ def test_cell_with_a_damaged_newest_checkpoint_goes_on_from_the_one_before(
     assert newest.with_suffix(".damaged").exists()
 
 
-def test_an_evaluation_made_up_for_is_in_the_curve_once(
+def test_a_repeated_evaluation_is_in_the_curve_once(
     cell, manifest, unbroken, tmp_path, monkeypatch
 ):
     with asked_to_stop(10), pytest.raises(SystemExit):  # with an evaluation due
@@ -133,7 +133,7 @@ def test_an_evaluation_made_up_for_is_in_the_curve_once(
     pd.testing.assert_frame_equal(curve, unbroken[1], check_exact=True)
 
 
-def test_cell_on_changed_data_starts_anew_and_keeps_the_old_checkpoints(
+def test_cell_on_changed_data_restarts_from_scratch_and_keeps_the_old_checkpoints(
     cell, manifest, unbroken, tmp_path
 ):
     copied(unbroken, cell, tmp_path)
@@ -166,7 +166,7 @@ def test_cell_refuses_a_layout_of_more_processes_than_the_job_has(cell, manifest
         trained(cell, manifest, tmp_path, layout=Layout("cpu", 2, 1, 1, 4, "none"))
 
 
-def test_cell_goes_on_when_shards_that_it_does_not_read_are_added(
+def test_cell_resumes_when_shards_that_it_does_not_read_are_added(
     cell, manifest, unbroken, tmp_path
 ):
     folder = copied(unbroken, cell, tmp_path)
@@ -200,7 +200,7 @@ def test_transferred_cell_begins_with_the_weights_of_its_source(cell, manifest, 
     moved = dataclasses.replace(mlm, init_from=cell.cell)
     _, curve = trained(moved, manifest, tmp_path, init_from=source)
     assert curve.loss.iloc[0] < scratch.loss.iloc[0] - 0.1
-    # What it has begun it goes on with, and not with the source once more.
+    # It resumes from its own checkpoint, and does not start from the source again.
     result_of(moved, tmp_path).unlink()
     again, same = trained(moved, manifest, tmp_path, init_from=source)
     pd.testing.assert_frame_equal(same, curve, check_exact=True)

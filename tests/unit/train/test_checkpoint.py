@@ -69,7 +69,7 @@ def load(folder, identity=IDENTITY):
 
 
 @pytest.mark.parametrize("recipe", ["study", "prenorm"])
-def test_weights_and_moments_are_what_was_saved_to_the_last_bit(tmp_path, recipe):
+def test_weights_and_moments_are_restored_bit_for_bit(tmp_path, recipe):
     cell = cell_of("clm", SHAPE, recipe)
     training = Training(cell)
     saved = training.tensors()
@@ -92,7 +92,7 @@ def test_same_state_gives_the_same_files(tmp_path):
     assert str(tmp_path).encode() not in (one / ".metadata").read_bytes()
 
 
-def test_stock_megatron_reads_it(tmp_path):
+def test_checkpoint_is_readable_by_stock_megatron(tmp_path):
     training = Training()
     saved = training.tensors()
     save_checkpoint(tmp_path, 7, IDENTITY, {}, training.state())
@@ -131,7 +131,7 @@ def test_every_file_is_on_disk_before_the_folder_gets_its_name(tmp_path, synced,
     assert synced[before + 1 :] == [tmp_path.name]
 
 
-def test_last_ones_are_kept_and_what_killed_saves_left_is_removed(tmp_path):
+def test_last_checkpoints_are_kept_and_remains_of_killed_saves_removed(tmp_path):
     (tmp_path / ".step-000000003.tmp").mkdir()
     (tmp_path / ".step-000000003.tmp/__0_0.distcp").write_bytes(b"half")
     save(tmp_path, 1, 2, 9)
@@ -142,13 +142,13 @@ def test_last_ones_are_kept_and_what_killed_saves_left_is_removed(tmp_path):
     assert load(tmp_path / "nowhere") == 0
 
 
-def test_step_that_is_saved_already_is_left_as_it_is(tmp_path):
+def test_step_that_is_already_saved_is_not_written_again(tmp_path):
     save(tmp_path, 1, 2)
     save_checkpoint(tmp_path, 2, IDENTITY, {}, filled(5))
     assert load(tmp_path) == 2
 
 
-def test_position_that_json_cannot_hold_is_refused_and_leaves_nothing(tmp_path):
+def test_position_that_json_cannot_represent_is_refused_and_leaves_nothing(tmp_path):
     save(tmp_path, 1)
     with pytest.raises(ValueError, match="JSON"):
         save_checkpoint(tmp_path, 2, IDENTITY, {"loss": math.nan}, filled(2))
@@ -167,7 +167,9 @@ def cut(path):
 
 @pytest.mark.parametrize("damage", [flip, cut, os.unlink])
 @pytest.mark.parametrize("name", FILES)
-def test_damaged_newest_is_moved_aside_and_the_one_before_it_taken(tmp_path, caplog, name, damage):
+def test_damaged_newest_checkpoint_is_moved_aside_and_the_one_before_loaded(
+    tmp_path, caplog, name, damage
+):
     save(tmp_path, 1, 2)
     assert names(tmp_path / "step-000000002") == FILES
     damage(tmp_path / "step-000000002" / name)
@@ -178,7 +180,9 @@ def test_damaged_newest_is_moved_aside_and_the_one_before_it_taken(tmp_path, cap
     assert "step-000000001" in second
 
 
-def test_without_an_intact_checkpoint_training_starts_anew_with_a_warning(tmp_path, caplog):
+def test_without_an_intact_checkpoint_training_restarts_from_scratch_with_a_warning(
+    tmp_path, caplog
+):
     save(tmp_path, 1, 2)
     (tmp_path / "step-000000002.damaged").mkdir()  # there already
     for path in tmp_path.glob("step-*/common.pt"):
@@ -200,16 +204,16 @@ def test_checkpoint_of_another_cell_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "said"), [("data_sha256", "other data"), ("stage_version", "another version")]
+    ("key", "message"), [("data_sha256", "other data"), ("stage_version", "another version")]
 )
-def test_other_data_or_version_supersedes_the_whole_folder(tmp_path, caplog, key, said):
+def test_other_data_or_version_supersedes_the_whole_folder(tmp_path, caplog, key, message):
     folder = tmp_path / "checkpoints"
     for number in range(2):
         save(folder, 1, 2, identity={**IDENTITY, key: f"old {number}"})
         assert load(folder) == 0
     assert names(tmp_path) == ["checkpoints-superseded", "checkpoints-superseded-2"]
     assert load(tmp_path / "checkpoints-superseded-2", {**IDENTITY, key: "old 1"}) == 2
-    assert said in caplog.text
+    assert message in caplog.text
 
 
 def test_checkpoint_of_another_shape_is_refused_naming_both(tmp_path):
@@ -266,7 +270,7 @@ def point_elsewhere(path, mark):
 
 
 @pytest.mark.parametrize(
-    ("attack", "said"),
+    ("attack", "message"),
     [
         (attack_index, r"\.metadata asks for io\.open"),
         (attack_common, r"common\.pt holds more than numbers"),
@@ -275,11 +279,11 @@ def point_elsewhere(path, mark):
         (point_elsewhere, r"points to \.\./other/__0_0\.distcp"),
     ],
 )
-def test_checkpoint_that_brings_code_is_refused_and_its_code_not_run(tmp_path, attack, said):
+def test_checkpoint_that_brings_code_is_refused_and_its_code_not_run(tmp_path, attack, message):
     save(tmp_path / "checkpoints", 1)
     attack(tmp_path / "checkpoints/step-000000001", tmp_path / "mark")
     sign(tmp_path / "checkpoints/step-000000001")
-    with pytest.raises(TrainError, match=said):
+    with pytest.raises(TrainError, match=message):
         load(tmp_path / "checkpoints")
     assert not (tmp_path / "mark").exists()
 
@@ -294,7 +298,7 @@ def test_final_weights_go_into_a_model_of_either_objective(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda run: (run / "result.json").unlink(), "has no result.json"),
         (lambda run: (run / "result.json").write_text("{"), "is no record of a cell"),
@@ -303,16 +307,16 @@ def test_final_weights_go_into_a_model_of_either_objective(tmp_path):
         (lambda run: flip(run / "checkpoints/step-000000010/.metadata"), r"\.metadata is altered"),
     ],
 )
-def test_run_that_is_unfinished_or_damaged_is_refused_and_left_as_it_is(tmp_path, damage, said):
+def test_unfinished_or_damaged_run_is_refused_and_not_changed(tmp_path, damage, message):
     finished_run(tmp_path, cell_of("clm", SHAPE))
     damage(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(PlmScalingError, match=said):
+    with pytest.raises(PlmScalingError, match=message):
         load_weights(tmp_path, Training().model)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_run_that_diverged_or_was_put_together_by_hand_is_refused(tmp_path):
+def test_diverged_or_inconsistent_run_is_refused(tmp_path):
     finished_run(tmp_path / "wild", cell_of("clm", SHAPE), status="diverged")
     with pytest.raises(PlmScalingError, match=r"the run diverged \(loss 9"):
         load_weights(tmp_path / "wild", Training().model)
@@ -325,19 +329,19 @@ def test_run_that_diverged_or_was_put_together_by_hand_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "message"),
     [
         (cell_of("clm", Shape(3, 20, 42, 2)), r"of shape \[128, 16\], this model's of \[128, 20\]"),
         (cell_of("clm", SHAPE, "prenorm"), r"has no tensor .*layernorm.*, which this model has"),
     ],
 )
-def test_weights_of_another_shape_or_recipe_are_refused(tmp_path, other, said):
+def test_weights_of_another_shape_or_recipe_are_refused(tmp_path, other, message):
     finished_run(tmp_path, cell_of("clm", SHAPE))
-    with pytest.raises(TrainError, match=said):
+    with pytest.raises(TrainError, match=message):
         load_weights(tmp_path, Training(other).model)
 
 
-def test_weights_that_the_model_has_not_are_refused(tmp_path):
+def test_weights_absent_from_the_model_are_refused(tmp_path):
     finished_run(tmp_path, cell_of("clm", SHAPE, "prenorm"))
     model = Training(cell_of("clm", SHAPE)).model
     with pytest.raises(TrainError, match="another kind"):

@@ -28,7 +28,7 @@ def save(folder, step):
 
 
 def newest(folder):
-    """Step of the newest checkpoint, which must be whole, as a process of its own reads it."""
+    """Step of the newest checkpoint, which must be whole, as a separate process reads it."""
 
     def job():
         with cpu_process(1, 1):
@@ -78,11 +78,11 @@ def killed_at_random_moments(tmp_path, kills=3):
         reading, writing = os.pipe()
         process = fork(lambda: saves(last + 1, writing))  # noqa: B023  runs before the next turn
         os.close(writing)
-        with os.fdopen(reading) as said:
-            said.readline()  # it has begun, so that all kills hit a save or the time between two
+        with os.fdopen(reading) as output:
+            output.readline()  # it has begun, so that all kills hit a save or the time between two
             time.sleep(rng.uniform(0.0, 0.15))
             os.kill(process, signal.SIGKILL)
-            saved = [last, *map(int, said.read().split())]
+            saved = [last, *map(int, output.read().split())]
         assert exit_code(process) == -signal.SIGKILL
         last, before = newest(folder), last
         assert last >= max(saved)
@@ -134,7 +134,7 @@ def killed_before_each_change(tmp_path):
 
 
 def small_disk(at):
-    """Mount a disk of 1 MB of which this process alone knows."""
+    """Mount a disk of 1 MB that only this process sees."""
     user, group = os.geteuid(), os.getegid()
     namespaces = 0x10000000 | 0x00020000  # of users and mounts; os.unshare needs Python 3.12
     if ctypes.CDLL(None).unshare(namespaces):
@@ -159,9 +159,9 @@ def full_disk(tmp_path):
             for megabytes in (0.45, 0.6, 1.5):
                 with pytest.raises(TrainError) as error:
                     save_checkpoint(folder, 3, IDENTITY, {}, filled(3, megabytes))
-                said = str(error.value)
-                assert f"{folder}: the checkpoint of step 3 cannot be written: No space" in said
-                assert f"it takes {megabytes:.1f} MB, 0." in said
+                message = str(error.value)
+                assert f"{folder}: the checkpoint of step 3 cannot be written: No space" in message
+                assert f"it takes {megabytes:.1f} MB, 0." in message
                 assert names(folder) == ["step-000000001", "step-000000002"]
         assert load_checkpoint_of(folder) == 2
         with cpu_process(1, 1):

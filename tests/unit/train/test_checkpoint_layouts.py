@@ -149,11 +149,11 @@ def checked(tmp_path_factory):
     return run_checks(__file__, tmp_path_factory.mktemp("layouts"), *checks)
 
 
-def test_checkpoints_move_between_layouts_and_back_to_the_last_bit(checked):
+def test_checkpoints_convert_between_layouts_and_back_bit_for_bit(checked):
     report(checked, moves_between_layouts)
 
 
-def test_two_processes_fail_together_and_take_the_same_checkpoint(checked):
+def test_two_processes_fail_together_and_load_the_same_checkpoint(checked):
     report(checked, two_processes_fail_together)
 
 

@@ -16,7 +16,7 @@ def row(step):
     return (step, step, 1.0, "valid", 2.5, 0.1, 9.0)
 
 
-def test_curve_is_cut_at_the_checkpoint_and_loses_a_torn_line(tmp_path):
+def test_curve_is_cut_at_the_checkpoint_without_incomplete_lines(tmp_path):
     path = tmp_path / "curve.csv"
     curve = CurveFile(path)
     curve.begin(0)
@@ -53,7 +53,7 @@ def edited(lines):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (edited, "changed or lost"),
         (lambda lines: lines[:-1], "changed or lost"),
@@ -62,20 +62,20 @@ def edited(lines):
     ],
     ids=["edited", "shortened", "emptied", "garbage"],
 )
-def test_resume_refuses_a_curve_that_training_did_not_leave(
-    manifest, tmp_path, stopped, change, said
+def test_resume_refuses_a_curve_that_training_did_not_write(
+    manifest, tmp_path, stopped, change, message
 ):
     cell, path = stopped
     path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
     before = path.read_bytes()
-    with pytest.raises(TrainError, match=rf"curve\.csv.*{said}.*put the file back") as caught:
+    with pytest.raises(TrainError, match=rf"curve\.csv.*{message}.*put the file back") as caught:
         run_cell(cell, manifest, tmp_path)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
     assert not result_of(cell, tmp_path).exists()
 
 
-def test_checkpoint_of_an_earlier_version_goes_on_and_says_what_is_not_checked(
+def test_checkpoint_of_an_earlier_version_resumes_and_warns_of_what_is_not_checked(
     manifest, tmp_path, stopped, caplog
 ):
     cell, path = stopped

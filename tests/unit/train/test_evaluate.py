@@ -85,7 +85,7 @@ def test_valid_is_the_loss_of_the_proportional_sample(corpus, cell):
     assert found["ood"] == pytest.approx(mean_of(valid_rows(corpus, 100, 3, "ood")), rel=1e-12)
 
 
-def test_every_source_has_a_loss_on_all_its_rows_where_it_has_few(corpus, cell):
+def test_every_source_with_few_rows_is_evaluated_on_all_of_them(corpus, cell):
     found = losses(held_out(corpus, cell))
     assert set(found) == {
         *("valid", "valid/large", "valid/small", "valid/tiny"),
@@ -132,7 +132,7 @@ def test_all_runs_get_the_same_rows_and_masks(corpus, cell):
         assert torch.equal(one.labels, torch.roll(two.labels, 1, 1))  # the same rows for CLM
 
 
-def test_predicted_tokens_are_those_that_the_means_divide_by(corpus, cell):
+def test_predicted_tokens_are_the_denominators_of_the_mean_losses(corpus, cell):
     sets = held_out(corpus, as_mlm(cell))
     counts = sets.predicted_tokens()
     assert counts["valid"] == sum(

@@ -68,7 +68,7 @@ def expected_attention(qkv, found, starts, lengths, causal):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_attention_is_that_of_each_segment_by_itself(causal):
+def test_attention_is_computed_within_each_segment(causal):
     found, starts, lengths = segments()
     qkv = torch.randn(24, HEADS, 3, CHANNELS, requires_grad=True)
     expected = expected_attention(qkv, found, starts, lengths, causal)

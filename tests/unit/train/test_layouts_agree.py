@@ -48,7 +48,7 @@ def cell_for(root, objective, recipe, steps=STEPS):
 
 def losses(cell, layout, manifest):
     """Loss and gradient norm of each step, and the held-out losses; the second step is skipped
-    when the last replica alone has a loss that is not finite."""
+    when only the last replica has a non-finite loss."""
     with training_process(layout, 1, cell.seed) as process:
         corpus = TokenCorpus.open(manifest)
         order = corpus.train_rows(cell.mixture, cell.strata, None, cell.data_seed)
@@ -135,7 +135,7 @@ def runs_in(cell, layout, manifest, folder, stop=None):
         ("clm", CUDA_DATA, [CUDA_DATA, CUDA_TENSOR]),
     ],
 )
-def test_a_run_goes_on_in_another_layout(root, manifest, tmp_path, objective, first, others):
+def test_a_run_resumes_in_another_layout(root, manifest, tmp_path, objective, first, others):
     cell = cell_for(root, objective, "study")
     runs_in(cell, ONE, manifest, tmp_path / "whole")
     unbroken = curve_of(cell, tmp_path / "whole")

@@ -33,7 +33,7 @@ def protein_rows(n_rows, width=256, mean_length=120):
 
 
 @given(kinds, rows, st.integers(0, 2**32), st.floats(0.05, 0.6), st.integers(0, 99))
-def test_ends_and_padding_are_never_chosen_and_the_rest_is_seen_as_it_is(
+def test_special_tokens_and_padding_are_never_masked_and_other_inputs_are_unchanged(
     kind, some, first, ratio, seed
 ):
     seen, chosen = MASKINGS[kind](some, first, ratio, seed)
@@ -45,12 +45,12 @@ def test_ends_and_padding_are_never_chosen_and_the_rest_is_seen_as_it_is(
 
 @settings(max_examples=30)
 @given(kinds, rows, st.integers(0, 1000))
-def test_masks_of_a_row_depend_on_its_index_alone(kind, some, first):
+def test_masks_of_a_row_depend_only_on_its_index(kind, some, first):
     whole = MASKINGS[kind](some, first, 0.3, 7)
     for row in range(len(some)):
         one = MASKINGS[kind](some[row : row + 1], first + row, 0.3, 7)
-        for together, alone in zip(whole, one, strict=True):
-            assert (together[row] == alone[0]).all()
+        for together, single in zip(whole, one, strict=True):
+            assert (together[row] == single[0]).all()
 
 
 @pytest.mark.parametrize("kind", MASKINGS)
@@ -69,7 +69,7 @@ def test_masks_change_from_row_to_row_and_from_seed_to_seed(kind):
 
 @pytest.mark.parametrize("ratio", [0.05, 0.15, 0.5])
 @pytest.mark.parametrize("kind", MASKINGS)
-def test_the_share_of_chosen_residues_is_the_mask_ratio_wherever_they_stand(kind, ratio):
+def test_the_share_of_masked_residues_is_the_mask_ratio_at_every_position(kind, ratio):
     some = protein_rows(3000)
     _, chosen = MASKINGS[kind](some, 0, ratio, 3)
     maskable = some != EOD
@@ -116,7 +116,7 @@ def test_spans_have_poisson_lengths_and_do_not_touch():
     assert lengths.mean() == pytest.approx(3.157, abs=5 * 1.7 / np.sqrt(len(lengths)))
 
 
-def test_a_span_does_not_go_on_in_the_next_sequence():
+def test_a_span_does_not_continue_in_the_next_sequence():
     some = np.ones((4000, 24), np.uint8)
     some[:, 11] = EOD
     _, chosen = MASKINGS["span"](some, 0, 0.3, 6)

@@ -128,7 +128,7 @@ def test_flops_of_a_step_are_what_torch_counts(objective):
 
 
 @pytest.mark.parametrize(("recipe", "objective"), KINDS)
-def test_a_packed_neighbour_is_not_seen(recipe, objective):
+def test_a_packed_neighbour_is_not_attended_to(recipe, objective):
     model = model_of(objective, recipe)
     batch = batch_for(objective, packed_rows())
     before = model_losses(model, batch)
@@ -146,7 +146,7 @@ def test_no_gradient_comes_from_a_packed_neighbour(recipe, objective):
     model = model_of(objective, recipe)
     batch = batch_for(objective, packed_rows())
     rows = batch.inputs.clone()
-    rows[0, :11] = 27  # a token that stands in the first sequence alone
+    rows[0, :11] = 27  # a token that is only in the first sequence
     batch = dataclasses.replace(batch, inputs=rows)
     model_losses(model, batch)[0, 12:26].sum().backward()
     # Its row of the tied embedding has a gradient as a possible prediction, not as an input: the
@@ -160,7 +160,7 @@ def test_no_gradient_comes_from_a_packed_neighbour(recipe, objective):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_causal_model_does_not_see_what_follows(recipe):
+def test_causal_model_does_not_see_later_tokens(recipe):
     model = model_of("clm", recipe)
     batch = causal_batch(packed_rows())
     before = model_losses(model, batch)
@@ -180,7 +180,7 @@ def test_masked_model_sees_both_sides(recipe):
 
 
 @pytest.mark.parametrize(("recipe", "objective"), KINDS)
-def test_packed_sequence_has_the_loss_it_has_alone(recipe, objective):
+def test_packed_sequence_has_the_loss_it_has_unpacked(recipe, objective):
     model = model_of(objective, recipe)
     rows = packed_rows()
     alone = np.full((1, WIDTH), PAD, np.uint8)
@@ -192,7 +192,7 @@ def test_packed_sequence_has_the_loss_it_has_alone(recipe, objective):
     )
 
 
-def test_batch_goes_through_the_model_whatever_rows_it_has():
+def test_model_takes_any_batch_of_rows():
     model = model_of("clm")
     rows = packed_rows()
     whole = model_losses(model, causal_batch(rows))
@@ -202,7 +202,7 @@ def test_batch_goes_through_the_model_whatever_rows_it_has():
 
 
 @pytest.mark.parametrize(("recipe", "objective"), KINDS)
-def test_weights_depend_on_the_seed_of_the_cell_alone(recipe, objective):
+def test_weights_depend_only_on_the_seed_of_the_cell(recipe, objective):
     one = build_model(cell(objective, recipe)).state_dict()
     torch.rand(1)
     again = build_model(cell(objective, recipe)).state_dict()
@@ -257,7 +257,7 @@ def test_heads_of_an_odd_number_of_channels_are_refused():
         build_model(cell("clm", shape=Shape(1, 21, 32, 3)))
 
 
-def test_precision_is_the_cells_on_cuda_and_float32_on_the_cpu():
+def test_precision_is_that_of_the_cell_on_cuda_and_float32_on_the_cpu():
     spec = cell("clm", precision="bf16")
     on_cuda = build_model(spec, Layout("cuda", 1, 1, 1, 4, "full"), device="meta")
     assert {p.dtype for p in on_cuda.parameters()} == {torch.bfloat16}

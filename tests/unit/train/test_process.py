@@ -23,21 +23,21 @@ def place_in(monkeypatch, variables):
     return Rendezvous.of_environment()
 
 
-def test_process_without_a_job_is_alone():
+def test_process_without_a_job_is_the_only_one():
     assert Rendezvous.of_environment() == Rendezvous(
         rank=0, world_size=1, local_rank=0, address=None
     )
 
 
-def test_process_of_a_batch_script_is_alone(monkeypatch):
+def test_process_of_a_batch_script_is_the_only_one(monkeypatch):
     assert place_in(monkeypatch, {"SLURM_PROCID": "0", "SLURM_JOB_ID": "1"}).world_size == 1
 
 
-def test_torchrun_says_rank_and_address(monkeypatch):
+def test_rank_and_address_are_those_of_torchrun(monkeypatch):
     assert place_in(monkeypatch, TORCHRUN) == Rendezvous(5, 8, 1, "gpu07", 2345)
 
 
-def test_srun_says_rank_and_all_processes_of_a_step_find_the_same_address(monkeypatch):
+def test_rank_is_that_of_srun_and_all_processes_of_a_step_find_the_same_address(monkeypatch):
     place = place_in(monkeypatch, SLURM)
     assert (place.rank, place.world_size, place.local_rank, place.address) == (5, 8, 1, "gpu07")
     assert place_in(monkeypatch, {**SLURM, "SLURM_PROCID": "6"}).port == place.port
@@ -62,5 +62,5 @@ def test_first_host_of_a_node_list(nodes, first):
         ("NVIDIA T4", None),
     ],
 )
-def test_gpu_is_recognised_by_what_its_driver_calls_it(device, gpu):
+def test_gpu_is_recognised_by_the_name_of_its_driver(device, gpu):
     assert gpu_named(device) == gpu

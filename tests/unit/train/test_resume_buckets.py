@@ -139,7 +139,7 @@ def run(cell, layout, manifest, folder, resumes):
         f"PP {value.pipeline} DP {value.data}" if isinstance(value, Layout) else value
     ),
 )
-def test_a_resume_has_the_optimizer_that_was_saved(
+def test_a_resumed_run_has_the_saved_optimizer_state(
     root, manifest, tmp_path, layout, objective, recipe
 ):
     cell = cell_for(root, objective, recipe)
@@ -153,7 +153,7 @@ def test_a_resume_has_the_optimizer_that_was_saved(
         assert loss == pytest.approx(unbroken, rel=1e-5)
 
 
-def test_what_an_earlier_version_mixed_up_is_refused(root, manifest, tmp_path):
+def test_optimizer_state_scrambled_by_an_earlier_version_is_refused(root, manifest, tmp_path):
     cell = cell_for(root, "clm", "study")
 
     def stopped():

@@ -52,7 +52,7 @@ def spoil(monkeypatch):
     return spoil
 
 
-def test_a_skipped_step_leaves_weights_and_optimizer_as_they_were(root, manifest):
+def test_a_skipped_step_does_not_change_weights_and_optimizer(root, manifest):
     cell = small_cell(root)
     batches = feed_of(cell, manifest)
     found = {}

@@ -9,7 +9,7 @@ def test_without_a_limit_a_job_does_not_end():
     assert not StopRequest().job_ends(1e9, 1e9)
 
 
-def test_room_is_left_for_a_step_and_two_pauses(monkeypatch):
+def test_stop_leaves_time_for_a_step_and_two_pauses(monkeypatch):
     request = StopRequest(seconds_left=100)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 60)

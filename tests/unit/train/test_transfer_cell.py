@@ -51,7 +51,7 @@ def test_cell_starts_from_the_weights_of_the_other_objective(make, manifest, tmp
     assert abs(losses(train(scratch, manifest, tmp_path)[0])[0] - first) > 0.01
 
 
-def test_cell_resumes_from_its_own_weights_and_schedules_anew(make, manifest, tmp_path):
+def test_cell_continues_from_its_own_weights_with_a_new_schedule(make, manifest, tmp_path):
     source = make("clm")
     _, result = train(source, manifest, tmp_path)
     target = make("mlm", source)

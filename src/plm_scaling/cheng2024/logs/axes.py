@@ -1,8 +1,8 @@
 """From a logged x-axis to optimizer steps and tokens, and the N that the axis was computed with.
 
 The study evaluates every 300 steps (its token axes show it), so the spacing of a curve's points is
-known: 300·batch·1024 tokens, or 6·N times that in FLOPs. A FLOPs axis therefore says N to its last
-digit, whatever the file's name says.
+known: 300·batch·1024 tokens, or 6·N times that in FLOPs. A FLOPs axis therefore gives N to its last
+digit, whatever the file's name.
 """
 
 import io
@@ -19,7 +19,7 @@ from plm_scaling.common.errors import RunsError
 CONTEXT = 1024  # tokens per row of a batch
 STEPS_PER_EVALUATION = 300
 BATCH_ROWS = (256, 512, 1024)
-LARGE_PARAMETERS = 1e9  # 1024 rows from here, 512 below, unless the name says otherwise
+LARGE_PARAMETERS = 1e9  # 1024 rows from here, 512 below, unless the name has the batch
 SAME_N = 1e-6  # the axis is rounded to GFLOPs: 2e-7 of a spacing at the smallest size
 SAME_STEP = 0.02  # of a step
 HIGHEST_LOSS = 4.0  # nats/token; ln 33 = 3.5 is a guess among all symbols
@@ -33,7 +33,7 @@ Integers = NDArray[np.int64]
 class Axis:
     """`tokens` and `steps` of the points `kept`; `logged` is the model that the axis's N is of.
 
-    `logged` is None where the axis says no N, or one that no model has: `logged_n`.
+    `logged` is None where the axis gives no N, or one that no model has: `logged_n`.
     `off_grid` is true where the last evaluation is at no multiple of 300 steps: it closes its run.
     """
 
@@ -72,16 +72,16 @@ def loss_of(named: Named, value: Floats) -> Floats:
     Raises RunsError where name and level of the values disagree on which they are.
     """
     if named.perplexity != (np.median(value) > HIGHEST_LOSS):
-        said = "perplexities" if named.perplexity else "losses"
+        kind = "perplexities" if named.perplexity else "losses"
         raise RunsError(
-            f"{named.path}: its name says {said}, but their median is {np.median(value):.3g}; "
-            "correct the pattern in runs/published/names.py"
+            f"{named.path}: its name says {kind}, but their median is {np.median(value):.3g}; "
+            "correct the pattern in cheng2024/logs/names.py"
         )
     return np.log(value) if named.perplexity else value
 
 
 def read_axis(named: Named, size: Size, x: Floats) -> Axis:
-    """Steps and tokens of the x-values of a file; `size` is the model that its name says.
+    """Steps and tokens of the x-values of a file; `size` is the model in its name.
 
     Raises RunsError naming the file where points lie between the steps.
     """
@@ -117,7 +117,7 @@ def read_axis(named: Named, size: Size, x: Floats) -> Axis:
 
 
 def usual_batch_rows(size: Size) -> int:
-    """Rows per step where nothing else says them: 512 below 1B parameters, else 1024."""
+    """Rows per step where neither name nor axis has them: 512 below 1B parameters, else 1024."""
     return 1024 if size.n_params >= LARGE_PARAMETERS else 512
 
 

@@ -16,7 +16,7 @@ SHARED_POINTS = 5
 
 
 @dataclass(frozen=True)
-class Curve:
+class LoggedCurve:
     """The points of one file: steps, tokens and losses in nats/token, of the model `size`."""
 
     named: Named
@@ -43,18 +43,18 @@ class Curve:
 
     @property
     def folder_agrees(self) -> bool:
-        """Whether the folder's size, if it says one, is the model's."""
+        """Whether the folder's size, if it has one, is the model's."""
         in_folder = size_of_folder(self.named.folder) if self.named.group == "sweep" else None
         return in_folder is None or in_folder.name == self.size.name
 
 
-def read_curve(path: str, content: bytes) -> Curve:
+def read_log(path: str, content: bytes) -> LoggedCurve:
     """Read one file. Raises RunsError naming it where name and content cannot be reconciled."""
     named = read_name(path)
     size = size_named(named.size)
     if size is None:
         raise RunsError(
-            f"{path}: size '{named.size}' is not known; add its shape to runs/published/sizes.py"
+            f"{path}: size '{named.size}' is not known; add its shape to cheng2024/logs/sizes.py"
         )
     x, value = read_points(path, content)
     axis = read_axis(named, size, x)
@@ -65,7 +65,7 @@ def read_curve(path: str, content: bytes) -> Curve:
     if len(x) == EXPORT_ROWS:
         notes.append(f"export sub-sampled to {EXPORT_ROWS} points")
     notes += [f"'{part}' in its name" for part in named.recipe]
-    curve = Curve(
+    curve = LoggedCurve(
         named, hashlib.sha256(content).hexdigest(), true_size, axis,
         loss_of(named, value)[axis.kept], (),
     )  # fmt: skip
@@ -75,7 +75,7 @@ def read_curve(path: str, content: bytes) -> Curve:
 
 
 def _reconcile(named: Named, size: Size, axis: Axis) -> tuple[Size, list[str]]:
-    """The model of a curve whose name says `size` and whose axis was computed with another N.
+    """The model of a curve with `size` in its name and an axis computed with another N.
 
     A budget in the name decides, as 6·N·tokens must meet it and the tokens are known. Without one,
     an N that some model has is the model's (the axis is computed from the model that runs); an N
@@ -101,7 +101,7 @@ def _reconcile(named: Named, size: Size, axis: Axis) -> tuple[Size, list[str]]:
     return axis.logged, [f"N from the FLOPs axis: it meets the {named.flops:g} FLOPs of its name"]
 
 
-def same_run(one: Curve, other: Curve) -> bool:
+def same_run(one: LoggedCurve, other: LoggedCurve) -> bool:
     """Whether two validation curves log the same run: equal losses at equal steps."""
     if (one.named.objective, one.size.name) != (other.named.objective, other.size.name):
         return False

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from plm_scaling.cheng2024.logs.curves import Curve, same_run
+from plm_scaling.cheng2024.logs.curves import LoggedCurve, same_run
 from plm_scaling.common.errors import RunsError
 
 GROUPS = ("sweep", "scratch", "transfer", "pair", "repeated", "mask_ratio")  # preferred first
@@ -11,15 +11,15 @@ SAME_END = 0.02  # a training log ends where its run does
 
 
 @dataclass
-class Run:
+class LoggedRun:
     """The files of one training run: `files[0]` is the validation curve that is used."""
 
-    files: list[Curve]
-    training: Curve | None = None
+    files: list[LoggedCurve]
+    training: LoggedCurve | None = None
     why: dict[str, str] = field(default_factory=dict)  # by path: what every other file is
 
     @property
-    def curve(self) -> Curve:
+    def curve(self) -> LoggedCurve:
         """The validation curve that is used: the one that goes furthest."""
         return self.files[0]
 
@@ -35,24 +35,22 @@ class Run:
 
     @property
     def data_order(self) -> str:
-        """How repeated data were shuffled, where a folder says so."""
+        """How repeated data were shuffled, if a folder's name has it."""
         folders = " ".join(curve.named.folder for curve in self.files)
-        for order in ("full_shuffle", "epoch_shuffle"):
-            if order in folders:
-                return order.replace("_", "-")
-        return ""
+        orders = ("full_shuffle", "epoch_shuffle")
+        return next((order.replace("_", "-") for order in orders if order in folders), "")
 
 
-def gather(curves: Sequence[Curve]) -> tuple[list[Run], dict[str, str]]:
+def gather(curves: Sequence[LoggedCurve]) -> tuple[list[LoggedRun], dict[str, str]]:
     """Group the files into runs; also return why a file belongs to none, by path.
 
     Raises RunsError if files with the same losses disagree on the corpus or on the source model.
     """
-    runs: list[Run] = []
+    runs: list[LoggedRun] = []
     for curve in sorted((c for c in curves if c.named.split == "valid"), key=_preference):
         run = next((run for run in runs if same_run(run.curve, curve)), None)
         if run is None:
-            runs.append(Run([curve]))
+            runs.append(LoggedRun([curve]))
             continue
         run.why[curve.named.path] = _relation(curve, run.files)
         run.files.append(curve)
@@ -74,11 +72,11 @@ def gather(curves: Sequence[Curve]) -> tuple[list[Run], dict[str, str]]:
     )
 
 
-def _group(run: Run) -> str:
+def _group(run: LoggedRun) -> str:
     return min((curve.named.group for curve in run.files), key=GROUPS.index)
 
 
-def _preference(curve: Curve) -> tuple[object, ...]:
+def _preference(curve: LoggedCurve) -> tuple[object, ...]:
     """Sort key: the longest curve, logged as loss, in the folder of its size, comes first."""
     named = curve.named
     return (
@@ -87,12 +85,12 @@ def _preference(curve: Curve) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _facts(curve: Curve) -> tuple[object, ...]:
+def _facts(curve: LoggedCurve) -> tuple[object, ...]:
     named = curve.named
     return named.objective, curve.size.name, named.corpus, named.source, named.source_flops
 
 
-def _relation(curve: Curve, others: Sequence[Curve]) -> str:
+def _relation(curve: LoggedCurve, others: Sequence[LoggedCurve]) -> str:
     for other in others:
         if other.sha256 == curve.sha256:
             return f"byte-identical to {other.named.path}"
@@ -101,7 +99,7 @@ def _relation(curve: Curve, others: Sequence[Curve]) -> str:
     return f"same run as {used.named.path}{shorter}"
 
 
-def _check(run: Run, curve: Curve) -> None:
+def _check(run: LoggedRun, curve: LoggedCurve) -> None:
     if _facts(curve) != _facts(run.curve):
         raise RunsError(
             f"{curve.named.path}: has the losses of {run.curve.named.path}, but their names "
@@ -109,7 +107,7 @@ def _check(run: Run, curve: Curve) -> None:
         )
 
 
-def _trained_with(curve: Curve, runs: Iterable[Run]) -> Iterable[Run]:
+def _trained_with(curve: LoggedCurve, runs: Iterable[LoggedRun]) -> Iterable[LoggedRun]:
     """The runs that a training log may belong to: by its facts, then by its own name."""
     alike = [
         run

@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from plm_scaling.cheng2024.logs.axes import CONTEXT
-from plm_scaling.cheng2024.logs.curves import Curve, read_curve
-from plm_scaling.cheng2024.logs.gather import Run, gather
-from plm_scaling.cheng2024.logs.notebook import notebook_points
+from plm_scaling.cheng2024.logs.curves import LoggedCurve, read_log
+from plm_scaling.cheng2024.logs.gather import LoggedRun, gather
+from plm_scaling.cheng2024.logs.notebook import notebook_table
 from plm_scaling.cheng2024.logs.release import read_list, read_release
 from plm_scaling.cheng2024.logs.table import run_row, seeds
 from plm_scaling.common.files import atomic
@@ -37,7 +37,7 @@ def import_published(
     naming the files that are missing, changed, not of the release or not understood.
     """
     contents = read_release(logs, read_list(FILES))
-    curves = [read_curve(path, content) for path, content in sorted(contents.items())]
+    curves = [read_log(path, content) for path, content in sorted(contents.items())]
     runs, without_run = gather(curves)
     rows = [run_row(run, seed) for run, seed in zip(runs, seeds(runs), strict=True)]
     names = [str(row["run_id"]) for row in rows]
@@ -47,14 +47,14 @@ def import_published(
     )
     if out_notebook is not None:
         with atomic(out_notebook) as temporary:
-            pq.write_table(notebook_points(contents.items()), temporary)
+            pq.write_table(notebook_table(contents.items()), temporary)
     write_table(out_audit, AUDIT_COLUMNS, _audit(curves, runs, names, without_run))
     write_table(out_runs, PUBLISHED_COLUMNS, rows)
     usable = sum(not row["excluded"] for row in rows)
     logger.info("[published] %d files, %d runs, %d usable", len(contents), len(rows), usable)
 
 
-def _points(run: Run, row: dict[str, Any]) -> pd.DataFrame:
+def _points(run: LoggedRun, row: dict[str, Any]) -> pd.DataFrame:
     """The validation and, where logged, training points of a run, as in `curves.parquet`."""
     tokens_per_step = run.curve.axis.batch_rows * CONTEXT  # a training log does not say its batch
     parts = [
@@ -74,7 +74,10 @@ def _points(run: Run, row: dict[str, Any]) -> pd.DataFrame:
 
 
 def _audit(
-    curves: Sequence[Curve], runs: Sequence[Run], names: Sequence[str], without_run: dict[str, str]
+    curves: Sequence[LoggedCurve],
+    runs: Sequence[LoggedRun],
+    names: Sequence[str],
+    without_run: dict[str, str],
 ) -> list[dict[str, object]]:
     """One row per file: the run it belongs to, whether its points are used, and why not."""
     run_ids, unused = {}, dict(without_run)

@@ -1,6 +1,6 @@
-"""What the path of a released log says, by one pattern per kind of folder.
+"""The facts in the path of a released log, by one pattern per kind of folder.
 
-Nothing here is believed yet: sizes, budgets and folders are checked against the curves.
+They are not trusted: sizes, budgets and folders are checked against the curves.
 """
 
 import re
@@ -57,7 +57,7 @@ BATCH_ROWS = {"250k": 256, "256": 256, "0.5M": 512, "0.5m": 512, "1m": 1024}
 
 @dataclass(frozen=True)
 class Named:
-    """What a path says. FLOPs and epochs (of 200e9 tokens) are the planned budget; None: unsaid."""
+    """The facts in a path. FLOPs and epochs (of 200e9 tokens) are the planned budget, if named."""
 
     path: str
     group: str  # a key of PATTERNS
@@ -86,15 +86,15 @@ def read_name(path: str) -> Named:
         if match:
             return _named(path, group, match.groupdict())
     raise RunsError(
-        f"{path}: fits no known pattern of a released log; remove it, or teach "
-        "runs/published/names.py what it is"
+        f"{path}: fits no known pattern of a released log; remove it, or add its pattern to "
+        "cheng2024/logs/names.py"
     )
 
 
 def _named(path: str, group: str, found: dict[str, str | None]) -> Named:
     parts = _parts(path, found.get("rest") or "")
     folder = found.get("folder") or ""
-    whole_name = parts["flops"] or parts["epochs"]  # a run that says its own budget says its corpus
+    whole_name = parts["flops"] or parts["epochs"]  # a name with a budget also has the corpus
     on_ur50 = parts["corpus"] or (folder.startswith("ur50_") and not whole_name)
     file = path.rsplit("/", 1)[1]
     return Named(
@@ -102,7 +102,7 @@ def _named(path: str, group: str, found: dict[str, str | None]) -> Named:
         group=group,
         objective="mlm" if group == "mask_ratio" else OBJECTIVES[found["model"] or ""],
         size=found["size"] or "",
-        axis="iterations" if group == "mask_ratio" else AXES[_axis(found["axis"])],
+        axis="iterations" if group == "mask_ratio" else AXES[found["axis"] or "tokens"],
         split="train" if found.get("train") else "valid",
         perplexity=bool(found.get("ppl")),
         stem=re.sub(r"^(dep-)?run-(tensorboard_)?|-tag-.*$|\.csv$", "", file),
@@ -117,10 +117,6 @@ def _named(path: str, group: str, found: dict[str, str | None]) -> Named:
         recipe=tuple(part for part in ("wu10", "fix") if part in (found.get("rest") or "")),
         skipped_by_notebook=bool(found.get("prefix")),
     )
-
-
-def _axis(text: str | None) -> str:
-    return "tokens" if text is None else text
 
 
 def _number(text: str | None) -> float | None:
@@ -138,7 +134,7 @@ def _parts(path: str, rest: str) -> dict[str, str]:
                 break
         else:
             raise RunsError(
-                f"{path}: part '{part}' of its name is not known; teach runs/published/names.py "
-                "what it means"
+                f"{path}: part '{part}' of its name is not known; add it to PARTS in "
+                "cheng2024/logs/names.py"
             )
     return parts

@@ -1,7 +1,7 @@
-"""The raw points that the study's own fitting notebook reads, for its procedure to the letter.
+"""The raw points that the study's own fitting notebook reads, for its exact procedure.
 
 Facts from plot_examples/scaling_law_fit_example.ipynb of the released repository (commit 12acfa0):
-the size of a model comes from its folder's name by a table of its own, tokens from the row number.
+the notebook has a table of N by folder, and takes tokens from the row number.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ NOTEBOOK_SCHEMA = pa.schema(
 )
 
 
-def notebook_points(contents: Iterable[tuple[str, bytes]]) -> pa.Table:
+def notebook_table(contents: Iterable[tuple[str, bytes]]) -> pa.Table:
     """Every row of the files under `approach3_flops`, unchanged, in the order of visit.
 
     Folders come by rising size, files by name: the notebook takes whatever order the file system

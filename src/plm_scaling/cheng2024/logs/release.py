@@ -22,7 +22,7 @@ NAMED_PROBLEMS = 3
 
 @dataclass(frozen=True)
 class Listed:
-    """What the list of the release says of one file; `path` is relative to the repository."""
+    """A file in the list of the release; `path` is relative to the repository."""
 
     path: str
     bytes: int

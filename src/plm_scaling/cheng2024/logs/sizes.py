@@ -27,7 +27,7 @@ LOGGED_SHAPES = {
     "736M": Shape(26, 1536, 4096, 24),
 }
 # The axis of the 10.7B has 284·4352 parameters more than its shape: 6 vectors per layer and 2
-# beside them, it seems norms that the other models do not have.
+# more, probably norms that the other models do not have.
 LARGEST_EXTRA = 4352 * (6 * 47 + 2)
 SIZES = {
     name: Size(name, shape.n_params("study"), shape.n_params_total("study"))

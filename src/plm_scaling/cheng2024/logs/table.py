@@ -6,27 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from plm_scaling.cheng2024.logs.curves import Curve
-from plm_scaling.cheng2024.logs.gather import Run
+from plm_scaling.cheng2024.logs.gather import LoggedRun
 
 UNIQUE_TOKENS = {"unimeta200b": 200e9, "ur50": 15.4e9}
 EPOCH_TOKENS = UNIQUE_TOKENS["unimeta200b"]  # what `allXep` in a name counts, for both corpora
 FINAL_EVALUATIONS = 5
 FINISHED = 0.97  # of the plan; budgets in names are rounded, and a last evaluation may be missing
-NOMINAL_FLOPS = 0.03  # further from the named budget than this is said
+NOMINAL_FLOPS = 0.03  # relative; a larger difference from the named budget is noted
 EPOCH_LABEL = (0.006, 0.1)  # absolute (labels have two decimals) and relative
 MASK_RATIO = 0.15
 
 
-def run_row(run: Run, seed: int) -> dict[str, Any]:
+def run_row(run: LoggedRun, seed: int) -> dict[str, Any]:
     """The columns of `runs.csv` for one run; None where a value is unknown."""
-    curve = run.curve
+    curve, objective = run.curve, run.curve.named.objective
     finished, excluded = _finished(run)
     source, source_flops = run.source
     last = curve.loss[-FINAL_EVALUATIONS:]
     return {
         "run_id": run_id(run),
-        "objective": curve.named.objective,
+        "objective": objective,
         "corpus": run.corpus,
         "recipe": "study",
         "size": curve.size.name,
@@ -38,8 +37,8 @@ def run_row(run: Run, seed: int) -> dict[str, Any]:
         "loss": float(np.mean(last)) if finished else None,
         "loss_last": float(last[-1]),
         "n_evals": len(curve.loss),
-        "mask_ratio": (curve.named.mask_ratio or MASK_RATIO) if _is_masked(curve) else None,
-        "masking": None,  # the study says the ratio and not how (docs/files.md)
+        "mask_ratio": curve.named.mask_ratio or MASK_RATIO if objective == "mlm" else None,
+        "masking": None,  # the study states only the ratio (docs/files.md)
         "init_from": f"{source}:{source_flops:g}" if source else "",
         "source_flops": source_flops,
         "seed": seed,
@@ -51,7 +50,7 @@ def run_row(run: Run, seed: int) -> dict[str, Any]:
     }
 
 
-def run_id(run: Run) -> str:
+def run_id(run: LoggedRun) -> str:
     """Readable and unique: objective, size, what is special, FLOPs, start of the file's SHA-256."""
     curve = run.curve
     special = [
@@ -65,8 +64,8 @@ def run_id(run: Run) -> str:
     return "-".join([*parts, curve.sha256[:6]])
 
 
-def experiment(run: Run) -> str:
-    """What the run was made for: the first of its folders that says so."""
+def experiment(run: LoggedRun) -> str:
+    """The purpose of the run: that of the first of its folders that has one."""
     groups = {curve.named.group for curve in run.files}
     if "mask_ratio" in groups:
         return "mask_ratio"
@@ -80,7 +79,7 @@ def experiment(run: Run) -> str:
     return "repeated" if "repeated" in groups else "transfer_scratch"
 
 
-def seeds(runs: Sequence[Run]) -> list[int]:
+def seeds(runs: Sequence[LoggedRun]) -> list[int]:
     """1, and 2 and more for runs of the same facts as one before."""
     seen: dict[tuple[object, ...], int] = defaultdict(int)
     result = []
@@ -95,11 +94,7 @@ def seeds(runs: Sequence[Run]) -> list[int]:
     return result
 
 
-def _is_masked(curve: Curve) -> bool:
-    return curve.named.objective == "mlm"
-
-
-def _finished(run: Run) -> tuple[bool, str]:
+def _finished(run: LoggedRun) -> tuple[bool, str]:
     """Whether the run reached its planned end, and if not the reason to leave it out.
 
     It did if it has the planned tokens, or if its last evaluation is not a whole interval after
@@ -113,7 +108,7 @@ def _finished(run: Run) -> tuple[bool, str]:
     return False, f"unfinished: stopped at {share:.0%} of the planned tokens"
 
 
-def _share_of_plan(run: Run) -> float | None:
+def _share_of_plan(run: LoggedRun) -> float | None:
     tokens = int(run.curve.tokens[-1])
     flops = _first(curve.named.flops for curve in run.files)
     if flops is not None:
@@ -122,7 +117,7 @@ def _share_of_plan(run: Run) -> float | None:
     return None if epochs is None else tokens / (epochs * EPOCH_TOKENS)
 
 
-def _epochs(run: Run) -> float | None:
+def _epochs(run: LoggedRun) -> float | None:
     return _first(curve.named.epochs for curve in run.files)
 
 
@@ -130,7 +125,7 @@ def _first(values: Any) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _notes(run: Run) -> list[str]:
+def _notes(run: LoggedRun) -> list[str]:
     """What was corrected, and what a reader of the row should know."""
     curve, notes = run.curve, list(run.curve.notes)
     if not curve.size.exact:
@@ -145,7 +140,7 @@ def _notes(run: Run) -> list[str]:
     return notes
 
 
-def _off_budget(run: Run) -> list[str]:
+def _off_budget(run: LoggedRun) -> list[str]:
     """Where a run that was not cut short missed the FLOPs or the epochs of its name."""
     if not run.curve.axis.off_grid:
         return []

@@ -1,6 +1,6 @@
-"""How well a reference model tells real proteins from corrupted copies of the same proteins.
+"""How well a reference model distinguishes real proteins from corrupted copies of them.
 
-To be judged on families that the model did not see: with relatives of the test sequences in
+It is evaluated on families that the model did not see: with relatives of the test sequences in
 training, higher orders look better than they are (`benchmarks/filter.py` shows by how much).
 """
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faulty_server import Server, serving
 from fetching import CONTENT, WITH_CHECKSUM, fetch
-from misbehaving import Server, serving
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError
@@ -48,7 +48,7 @@ def secure(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
 
 
 def sent(page) -> list[str | None]:
-    """What each request to the page said under Authorization."""
+    """The Authorization header of each request to the page."""
     return [request.get("Authorization") for request in page.requests]
 
 
@@ -78,10 +78,10 @@ def test_token_stays_with_its_host_when_redirected(
         secure.page("/here", b"", redirect=target)
         pages = [one.page("/there", CONTENT) for one in (secure, server)]
         fetch(tmp_path, secure.url("/here")).unlink()
-        assert [said for page in pages for said in sent(page)] == [expected]
+        assert [output for page in pages for output in sent(page)] == [expected]
 
 
-def test_token_of_the_host_that_is_redirected_to_is_its_own(
+def test_token_after_a_redirect_is_that_of_the_new_host(
     tmp_path: Path, secure: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LOCALHOST, "another")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from judgement import CORRUPTIONS, auc, clusters_of, corrupted, entries, hold_out
+from model_quality import CORRUPTIONS, auc, clusters_of, corrupted, entries, hold_out
 
 from plm_scaling.filter import ngram
 from plm_scaling.filter.complexity import distinct_3mer_ratio
@@ -45,7 +45,7 @@ def judged(sequences: list[bytes], held_out: np.ndarray, order: int) -> dict[str
 
 
 @pytest.mark.slow
-def test_model_tells_real_from_corrupted_in_families_it_did_not_see(
+def test_model_distinguishes_real_from_corrupted_in_unseen_families(
     demo: list[bytes], clusters: np.ndarray
 ) -> None:
     unseen = judged(demo, hold_out(clusters, 0.3, 1, by_cluster=True), order=3)
@@ -68,7 +68,7 @@ def test_random_split_flatters_higher_orders(demo: list[bytes], clusters: np.nda
     assert at_random["mutated 30 %"] > by_cluster["mutated 30 %"] + 0.05
 
 
-def test_auc_is_the_chance_that_a_fake_scores_higher() -> None:
+def test_auc_is_the_probability_that_a_decoy_scores_higher() -> None:
     assert auc(np.array([1.0, 2.0]), np.array([3.0, 4.0])) == 1
     assert auc(np.array([3.0, 4.0]), np.array([1.0])) == 0
     assert auc(np.array([1.0, 3.0]), np.array([2.0, 2.0, 2.0])) == 0.5
@@ -82,7 +82,7 @@ def test_held_out_clusters_are_whole() -> None:
     assert held_out.mean() == pytest.approx(0.3, abs=0.1)
 
 
-def test_frameshift_is_another_reading_of_the_same_bases() -> None:
+def test_frameshift_translates_the_same_bases_in_another_frame() -> None:
     sequence = b"MKVLAWGGHHFFYYPPQQRRSSTTNNDDEECCII" * 3
     (copy,) = corrupted([sequence], "frameshift", seed=1)
     assert 0.7 * len(sequence) < len(copy) < len(sequence)

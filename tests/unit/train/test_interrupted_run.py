@@ -1,4 +1,4 @@
-"""A run that is killed at any moment, or asked to stop, ends as if it had never been."""
+"""A run that is killed at any moment, or asked to stop, ends like an uninterrupted one."""
 
 import os
 import random
@@ -26,7 +26,7 @@ def manifest(tmp_path_factory):
 @pytest.mark.parametrize(
     ("kills", "resumes"), [(3, 1), pytest.param(20, 3, marks=pytest.mark.long)]
 )
-def test_a_run_killed_at_random_moments_has_the_curve_of_an_unbroken_one(
+def test_a_run_killed_at_random_moments_has_the_curve_of_an_uninterrupted_one(
     root, manifest, tmp_path, kills, resumes
 ):
     """After at least so many kills, and so many resumes in the middle of a run."""
@@ -83,7 +83,7 @@ def test_signals_save_a_checkpoint_and_no_step_is_lost(root, manifest, tmp_path)
     again, curve = trained(cell, manifest, tmp_path)
     pd.testing.assert_frame_equal(curve, unbroken, check_exact=True)
     assert again["loss"] == result["loss"]
-    # Each goes on after the evaluation that the signal followed: the checkpoint was made then.
+    # Each resumes after the evaluation that the signal followed: the checkpoint was made then.
     resumed = [start["step"] for start in again["starts"]]
     assert all(step >= 50 * (3 * n + 1) for n, step in enumerate(resumed[1:]))
 

@@ -1,4 +1,4 @@
-"""A local HTTP server that serves ranges as a good one does, and misbehaves as it is told."""
+"""A local HTTP server that serves ranges correctly, or with the faults it is asked for."""
 
 import re
 import ssl

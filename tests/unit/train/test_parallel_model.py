@@ -22,7 +22,7 @@ SHAPE = Shape(layers=2, hidden=24, ffn=40, heads=2)
 KINDS = [(recipe, objective) for recipe in ("study", "prenorm") for objective in ("clm", "mlm")]
 ONE = Layout("cpu", 1, 1, 1, 4, "none")
 TENSOR = Layout("cpu", 2, 1, 1, 4, "none")
-# Sequence parallelism and recomputation, which are for CUDA; the stages of a pipeline besides.
+# Sequence parallelism and recomputation, which are for CUDA; also the stages of a pipeline.
 SEQUENCE = Layout("cuda", 2, 1, 1, 4, "full")
 PIPELINE = Layout("cuda", 1, 2, 1, 4, "none")
 
@@ -106,7 +106,7 @@ def halves(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_halves_are_the_whole_model(whole, halves, kind):
+def test_two_tensor_parallel_halves_equal_the_whole_model(whole, halves, kind):
     expected = whole[kind]
     for name, (weight, *_) in expected["weights"].items():
         assert torch.equal(joined([half[kind]["weights"][name] for half in halves]), weight), name
@@ -119,7 +119,7 @@ def test_two_halves_are_the_whole_model(whole, halves, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_packed_neighbour_is_not_seen_by_a_divided_model(halves, kind):
+def test_a_packed_neighbour_is_not_attended_to_by_a_parallel_model(halves, kind):
     for half in halves:
         before, after = half[kind]["losses"], half[kind]["changed"]
         assert not torch.equal(before[0, :12], after[0, :12])
