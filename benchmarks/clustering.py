@@ -88,8 +88,23 @@ VARIANTS: dict[str, Any] = {
     "--split-memory-limit, a sixth": lambda n: ("--split-memory-limit", f"{n * KMER_BYTES // 6}B"),
     "--cluster-mode 3": lambda n: ("--cluster-mode", 3),
 }
-SEARCH = ("--mask", 0, "-s", 5.7, "-k", 6, "-c", 0.8, "--min-seq-id", 0.5, *REAL)
-SEARCH += ("-e", 10, "--max-seqs", 1000)
+SEARCH = (
+    "--mask",
+    0,
+    "-s",
+    5.7,
+    "-k",
+    6,
+    "-c",
+    0.8,
+    "--min-seq-id",
+    0.5,
+    *REAL,
+    "-e",
+    10,
+    "--max-seqs",
+    1000,
+)
 VALID_SHARES = (0.001, 0.01, 0.05)  # of the families; the last not above LARGE
 
 

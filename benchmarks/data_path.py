@@ -31,11 +31,16 @@ from isal import igzip
 
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.read.dataset import TokenCorpus
-from plm_scaling.tokens.write.fasta import tokenize_fasta, tokens_of
+from plm_scaling.tokens.write import fasta as fasta_tokens
+from plm_scaling.tokens.write.fasta import tokenize_fasta
 from plm_scaling.tokens.write.tokenize import tokenize_part
 
 BATCH = 64
 READS = 50_000  # rows read per round
+
+
+Work = tuple[Callable[[], object], float]
+Prepare = Callable[[Inputs], Work]
 
 
 class Measure(NamedTuple):
@@ -48,15 +53,15 @@ class Measure(NamedTuple):
     section: str
     name: str
     unit: str
-    prepare: Callable[[Inputs], tuple[Callable[[], object], float]]
+    prepare: Prepare
     goal: float | None = None
     notes: float | None = None
 
 
-def limit(work: Callable[[bytes], object], which: str = "fasta") -> Callable[..., object]:
+def limit(work: Callable[[bytes], object], which: str = "fasta") -> Prepare:
     """A measure of something done to every block of a file."""
 
-    def prepare(inputs: Inputs) -> tuple[Callable[[], object], float]:
+    def prepare(inputs: Inputs) -> Work:
         path = inputs.fasta if which == "fasta" else inputs.database
         blocks = inputs.blocks(path)
         return lambda: [work(block) for block in blocks], sum(map(len, blocks)) / 1e6
@@ -64,7 +69,7 @@ def limit(work: Callable[[bytes], object], which: str = "fasta") -> Callable[...
     return prepare
 
 
-def read(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def read(inputs: Inputs) -> Work:
     def work() -> None:
         with inputs.fasta.open("rb") as file:
             while file.read(BLOCK):
@@ -73,7 +78,7 @@ def read(inputs: Inputs) -> tuple[Callable[[], object], float]:
     return work, inputs.fasta_bytes / 1e6
 
 
-def inflate(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def inflate(inputs: Inputs) -> Work:
     def work() -> None:
         with igzip.open(inputs.folder / "proteins.fasta.gz", "rb") as file:
             while file.read(BLOCK):
@@ -82,7 +87,7 @@ def inflate(inputs: Inputs) -> tuple[Callable[[], object], float]:
     return work, inputs.fasta_bytes / 1e6
 
 
-def write(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def write(inputs: Inputs) -> Work:
     block = bytes(BLOCK)
 
     def work() -> None:
@@ -107,7 +112,7 @@ def write_arrow(tokens: bytes, path: Path) -> None:
         writer.write_batch(batch)
 
 
-def prototype_fasta(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def prototype_fasta(inputs: Inputs) -> Work:
     def work() -> None:
         with inputs.fasta.open("rb") as file:
             stream, rest = [], b""
@@ -122,7 +127,7 @@ def prototype_fasta(inputs: Inputs) -> tuple[Callable[[], object], float]:
     return work, inputs.fasta_bytes / 1e6
 
 
-def prototype_database(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def prototype_database(inputs: Inputs) -> Work:
     def work() -> None:
         with inputs.database.open("rb") as file:
             stream = [
@@ -133,10 +138,10 @@ def prototype_database(inputs: Inputs) -> tuple[Callable[[], object], float]:
     return work, inputs.tokens / 1e6
 
 
-def own_fasta(suffix: str) -> Callable[..., object]:
+def own_fasta(suffix: str) -> Prepare:
     """FASTA to shards and manifest, packed and with checksums."""
 
-    def prepare(inputs: Inputs) -> tuple[Callable[[], object], float]:
+    def prepare(inputs: Inputs) -> Work:
         path = inputs.fasta.with_name(inputs.fasta.name + suffix)
 
         def work() -> None:
@@ -147,7 +152,7 @@ def own_fasta(suffix: str) -> Callable[..., object]:
     return prepare
 
 
-def own_database(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def own_database(inputs: Inputs) -> Work:
     def work() -> None:
         pool, selected = inputs.folder / "pool", inputs.folder / "selected"
         tokenize_part(pool, selected, 0, "c", ROW, 10**6, inputs.new("tokens"))
@@ -159,14 +164,19 @@ def digest_of(inputs: Inputs, tool: str, tokens: bytes) -> None:
     inputs.outputs[tool] = hashlib.sha256(tokens).hexdigest()
 
 
-def own_small(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def own_small(inputs: Inputs) -> Work:
     def work() -> None:
-        digest_of(inputs, "plm-scaling", tokens_of(inputs.small))
+        chunks = fasta_tokens._chunks(inputs.small)  # without packing and shards, as the others
+        digest_of(
+            inputs,
+            "plm-scaling",
+            b"".join(tokens[1:] + bytes([vocabulary.EOD]) for tokens, _ in chunks),
+        )
 
     return work, inputs.small_bytes / 1e6
 
 
-def seqio(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def seqio(inputs: Inputs) -> Work:
     def work() -> None:
         records = SeqIO.parse(inputs.small, "fasta")
         joined = b"".join(bytes(record.seq) + b"\n" for record in records)
@@ -175,7 +185,7 @@ def seqio(inputs: Inputs) -> tuple[Callable[[], object], float]:
     return work, inputs.small_bytes / 1e6
 
 
-def simple_parser(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def simple_parser(inputs: Inputs) -> Work:
     def work() -> None:
         with inputs.small.open() as file:
             joined = "".join(sequence + "\n" for _, sequence in SimpleFastaParser(file))
@@ -184,34 +194,34 @@ def simple_parser(inputs: Inputs) -> tuple[Callable[[], object], float]:
     return work, inputs.small_bytes / 1e6
 
 
-def random_rows(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def random_rows(inputs: Inputs) -> Work:
     assert inputs.corpus
     rows = inputs.corpus.rows("train", "x")
     index = np.random.default_rng(2).integers(0, len(rows), READS).tolist()
     return lambda: [rows[i].copy() for i in index], READS / 1e3
 
 
-def random_batches(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def random_batches(inputs: Inputs) -> Work:
     assert inputs.corpus
     rows = inputs.corpus.rows("train", "x")
     index = np.random.default_rng(2).integers(0, len(rows), (READS // BATCH, BATCH))
     return lambda: [rows.read(batch) for batch in index], index.size / 1e3
 
 
-def one_array(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def one_array(inputs: Inputs) -> Work:
     rng = np.random.default_rng(1)
     whole = rng.integers(1, 27, (MANY_SHARDS * SHARD_ROWS, ROW), dtype=np.uint8)
     index = rng.integers(0, len(whole), (READS // BATCH, BATCH))
     return lambda: [whole[batch] for batch in index], index.size / 1e3
 
 
-def training_order(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def training_order(inputs: Inputs) -> Work:
     assert inputs.corpus
     order = inputs.corpus.train_rows({"x": 1.0}, seed=1)
     return lambda: [order.batch(i, 4096) for i in range(0, READS, 4096)], READS / 1e3
 
 
-def open_many(inputs: Inputs) -> tuple[Callable[[], object], float]:
+def open_many(inputs: Inputs) -> Work:
     manifest = inputs.folder / "many" / "manifest.json"
     return lambda: TokenCorpus.open(manifest, verify=False), 1
 

@@ -75,9 +75,17 @@ def main(work: Path) -> None:
     for shape, recipe, objective, context, rows, (tensor, data, micro) in POINTS:
         tokens = 2 * rows * context
         cell = cell_of(
-            *(objective, shape, recipe),
-            **{"steps": 2, "tokens": tokens, "warmup_steps": 1, "evaluations": 1},
-            **{"batch_rows": rows, "context_length": context, "valid_rows": 64, "init_std": 0.02},
+            objective,
+            shape,
+            recipe,
+            steps=2,
+            tokens=tokens,
+            warmup_steps=1,
+            evaluations=1,
+            batch_rows=rows,
+            context_length=context,
+            valid_rows=64,
+            init_std=0.02,
         )
         layout = Layout("cpu", tensor, 1, data, micro, "none")
         estimate = process_memory(cell, layout)

@@ -63,14 +63,13 @@ class Cost:
 def dry_run(work: Path, *arguments: str | Path) -> Cost:
     """Plan in the folder `work`, in which nothing was ever made; the output goes to out.txt."""
     command = [sys.executable, "-m", "snakemake", "--directory", work, "--cores", "2", "--dry-run"]
+    words = [*map(str, [*command, *arguments])]
     with (work / "out.txt").open("w") as file:
-        process = subprocess.Popen(
-            [*map(str, [*command, *arguments])], stdout=file, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"error: {' '.join(process.args)} failed; see {work / 'out.txt'}")
+        sys.exit(f"error: {' '.join(words)} failed; see {work / 'out.txt'}")
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from plain_transformer import PlainTransformer
 from torch.nn import functional
 
-from plm_scaling.config.load import read_config
+from plm_scaling.config.sweep import Objective, Recipe
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape
@@ -41,15 +42,17 @@ from plm_scaling.train.engine.base import make_engine
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/support"))
+from configs import read_config  # noqa: E402
 from corpora import write_corpus  # noqa: E402
 
 SHAPES = {"1M": Shape(5, 128, 341, 4), "4M": Shape(5, 256, 682, 8)}
 TOKENS_PER_STEP = 4096
 RATE = 1e-4
+CASES: list[tuple[Objective, str]] = [("clm", "whole"), ("mlm", "whole"), ("clm", "packed")]
 LOADED = 256  # batches that the loader makes: four of its reads
 
 
-def cell_of(recipe: str, objective: str, shape: Shape, context: int) -> Cell:
+def cell_of(recipe: Recipe, objective: Objective, shape: Shape, context: int) -> Cell:
     """A cell of the demo's config with another shape and context."""
     config = read_config(ROOT / "config/demo.yaml")
     made = make_cell(config, objective, "demo", recipe, "bench", shape, 1e15, seed=1)
@@ -137,8 +140,8 @@ def main(rounds: int, out: Path) -> None:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for size, shape in SHAPES.items():
-        for recipe, context in product(("study", "prenorm"), (256, 1024)):
-            for objective, kind in (("clm", "whole"), ("mlm", "whole"), ("clm", "packed")):
+        for recipe, context in product(get_args(Recipe), (256, 1024)):
+            for objective, kind in CASES:
                 cell = cell_of(recipe, objective, shape, context)
                 ours, plain = measure(cell, kind, rounds)
                 loader = f"{measure_loader(cell, rounds):.1%}" if kind == "whole" else ""

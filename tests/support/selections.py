@@ -27,7 +27,7 @@ def select(pool: Pool, folder: Path, place: Callable[[str], tuple[str, str] | No
                     key = row["key"] + part.first_key
                     rows.append((key, row["source"], *found))
                     totals[found[0], row["source"], found[1]] += 1
-        columns = list(zip(*rows, strict=True)) or [[]] * 4
+        columns = list(zip(*rows, strict=True)) or [()] * 4
         arrays = [
             pa.array(column, field.type) if field.type != TEXT
             else pa.array(column, pa.string()).dictionary_encode().cast(TEXT)
