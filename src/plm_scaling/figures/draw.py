@@ -23,11 +23,11 @@ from plm_scaling.figures.perplexity import perplexity, perplexity_table
 from plm_scaling.figures.repeated import repeated, repeated_table
 from plm_scaling.figures.style import save
 from plm_scaling.figures.transfer import transfer, transfer_table
-from plm_scaling.laws.registry import LAWS
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Basis
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import read_curves, read_runs
+from plm_scaling.study.laws import LAWS
 
 logger = logging.getLogger("plm_scaling")
 

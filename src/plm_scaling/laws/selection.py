@@ -6,15 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-from plm_scaling.laws.registry import LAWS, load
+from plm_scaling.laws import points
 from plm_scaling.laws.result import LawResult
+from plm_scaling.study.laws import LAWS
 
 SAID = 5  # reasons that the first line names
 
 
 def why_left_out(law: str, runs: pd.DataFrame) -> "pd.Series[str]":
     """Why `law` may not take each run, '' where it may; objective by objective."""
-    unusable = load("points", LAWS[law].unusable)
+    unusable = getattr(points, LAWS[law].unusable)
     said = [unusable(own) for _, own in runs.groupby("objective")]
     return pd.concat(said).reindex(runs.index) if said else pd.Series("", index=runs.index)
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from plm_scaling.laws.registry import LAWS
 from plm_scaling.laws.status import Status
+from plm_scaling.study.laws import LAWS
 
 if TYPE_CHECKING:
     from plm_scaling.laws.result import Equation

@@ -10,20 +10,21 @@ import pytest
 
 from plm_scaling.config.schema import Laws
 from plm_scaling.figures import run_figures
+from plm_scaling.laws import law_module, points
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.mask_ratio.parabola import MIN_RATIOS
-from plm_scaling.laws.registry import BOTH, LAWS, Law, fitted, load
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.stats.power import PowerLaws, fit_power_law, power_equation
 from plm_scaling.laws.text import law_text
+from plm_scaling.study.laws import BOTH, LAWS, Law, fitted
 
 
 @pytest.mark.parametrize("name", LAWS)
 def test_what_an_entry_names_is_there(name):
     law = LAWS[name]
-    assert callable(load(law.module, "fit_tables"))
-    assert callable(load(law.module, f"fit_{name}"))
-    assert callable(load("points", law.unusable))
+    assert callable(law_module(name).fit_tables)
+    assert callable(getattr(law_module(name), f"fit_{name}"))
+    assert callable(getattr(points, law.unusable))
     for figure in law.figures + law.figures_of_curves:
         assert find_spec(f"plm_scaling.figures.{figure}")
 

@@ -28,8 +28,8 @@ from plm_scaling.laws.joint.pair import (
     resample_from_frontier,
     size_for,
 )
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import (
     Floats,
     Interval,
@@ -53,7 +53,7 @@ METHOD = (
 
 
 def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of `runs` of both objectives, by isoflop: see `laws.registry`."""
+    """The law of `runs` of both objectives, by isoflop: see `study.laws`."""
     if missing := set(OBJECTIVES) - set(runs["objective"]):
         raise LawError(f"the joint law needs runs of both objectives; none is {', '.join(missing)}")
     clm, mlm = (

@@ -26,8 +26,8 @@ from plm_scaling.laws.mask_ratio.parabola import (
     resample_vertices,
 )
 from plm_scaling.laws.points import finished_runs
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats, check_settings, percentile_interval
 from plm_scaling.laws.stats.noise import evaluation_noise
@@ -53,7 +53,7 @@ ONE_RUN_WARNING = (
 
 
 def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of the `runs` that are in its groups: see `laws.registry`."""
+    """The law of the `runs` that are in its groups: see `study.laws`."""
     result = fit_mask_ratio(**mask_ratio_points(runs, curves), **settings.resampling)
     result.taken = set(mask_ratio_runs(runs, curves)["run_id"])
     return result

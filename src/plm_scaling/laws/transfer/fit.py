@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.laws.checks import check_runs
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import (
     Floats,
     check_settings,
@@ -98,7 +98,7 @@ def fit_transfer(
 
 
 def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of the `runs` that make pairs: see `laws.registry`."""
+    """The law of the `runs` that make pairs: see `study.laws`."""
     result = fit_transfer_runs(runs, curves, **settings.resampling)
     pairs = result.details["pairs"]
     result.taken = {pair[run] for pair in pairs for run in ("run_id", "scratch_run_id")}
