@@ -48,15 +48,14 @@ def draw_figures(
     """Write `out`/{name}.svg, .pdf, .png and .csv for each figure; return the names drawn.
 
     learning_curves if `runs` and `curves` are given, corpora and recipes if there are several, and
-    with them what `laws` hold: frontier, one figure of each law's name, loss_contours for
-    parametric ones; `own(runs, curves, laws)` gives further figures of one study. held_out if
-    `evaluations` is given. funnel if `counts` are, drawn in their order; perplexity and masking if
-    `filter` is, the folder of the filter's tables. With `only`, these figures and no others. Raises
-    PlmScalingError if the files do not allow one of them.
+    with them the figures that show `laws`; `own(runs, curves, laws)` gives further ones of one
+    study. held_out if `evaluations` is given. funnel if `counts` are, drawn in their order;
+    perplexity and masking if `filter` is, the folder of the filter's tables. With `only`, these
+    figures and no others. Raises PlmScalingError if the files do not allow one of them.
     """
     jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:
-        tables = read_runs(runs), read_curves(curves), [read_law(path) for path in laws]
+        tables = read_runs(runs), read_curves(curves), [_with_runs(path) for path in laws]
         jobs |= _run_jobs(*tables)
         jobs |= own(*tables) if own is not None else {}
     if evaluations is not None:
@@ -82,6 +81,16 @@ def draw_figures(
     return wanted
 
 
+def _with_runs(path: Path) -> LawResult:
+    """The law, with the runs that it was fitted to: figures draw these and select none."""
+    law = read_law(path)
+    if not law.runs:
+        raise PlmScalingError(
+            f"{path}: a law file of an earlier version, without the runs of the law; fit it again"
+        )
+    return law
+
+
 def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
     """The figures of runs, their curves and laws."""
     jobs: dict[str, Job] = {
@@ -95,14 +104,14 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
         for name in _figures(law):
             of.setdefault(name, []).append(law)
     of_laws: dict[str, Job] = {
-        "isoflop": (lambda: isoflop_table(table, of["isoflop"]), isoflop),
+        "isoflop": (lambda: isoflop_table(of["isoflop"]), isoflop),
         "frontier": (lambda: frontier_table(laws), frontier),
-        "parametric": (lambda: parametric_table(table, of["parametric"]), parametric),
+        "parametric": (lambda: parametric_table(of["parametric"]), parametric),
         "loss_contours": (
-            lambda: loss_contours_table(table, [*of["loss_contours"], *of.get("isoflop", [])]),
+            lambda: loss_contours_table([*of["loss_contours"], *of.get("isoflop", [])]),
             loss_contours,
         ),
-        "repeated": (lambda: repeated_table(table, points, of["repeated"]), repeated),
+        "repeated": (lambda: repeated_table(of["repeated"]), repeated),
         "transfer": (lambda: transfer_table(of["transfer"]), transfer),
         "mask_ratio": (lambda: mask_ratio_table(of["mask_ratio"]), mask_ratio),
     }

@@ -8,7 +8,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.noise import loss_noise
 
@@ -47,13 +46,6 @@ def not_finished(runs: pd.DataFrame) -> "pd.Series[str]":
 def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The finished runs that are not excluded: what a law or a figure may choose from."""
     return runs[not_finished(runs) == ""]
-
-
-def taken_runs(runs: pd.DataFrame, law: LawResult) -> pd.DataFrame:
-    """The comparable runs of a table that `law` was fitted to."""
-    left_out = {row["run_id"] for row in law.excluded}
-    own = runs[(runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)]
-    return comparable_runs(own)
 
 
 def not_usable(runs: pd.DataFrame) -> "pd.Series[str]":

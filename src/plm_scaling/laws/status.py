@@ -1,7 +1,6 @@
 """The words by which a law file says how something stands."""
 
 from enum import StrEnum
-from typing import Any
 
 
 class Status(StrEnum):
@@ -49,8 +48,3 @@ class Basis(StrEnum):
 
     END_POINTS = "end points"
     CURVES = "curves"
-
-
-def not_available(why: str) -> dict[str, Any]:
-    """The entry of a check that could not be made."""
-    return {"status": Check.NOT_AVAILABLE, "why": why}

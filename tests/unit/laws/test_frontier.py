@@ -70,7 +70,7 @@ def test_frontier_same_seed_gives_the_same_law_and_run_order_does_not_matter():
         assert first.equations[name].interval == again.equations[name].interval
 
 
-def test_frontier_dear_run_alone_at_its_compute_is_named_not_used_and_moves_only_a_variant():
+def test_frontier_only_run_at_the_largest_compute_is_named_not_used_and_moves_only_a_variant():
     curves = ends_only(sweep(0.002))
     giant = {"run": "giant", "n_params": 1e9, "tokens": 1e9 / 6, "flops": 1e18, "loss": 1.7}
     with_giant = {k: np.append(v, giant[k]) for k, v in curves.items()}
@@ -83,7 +83,7 @@ def test_frontier_dear_run_alone_at_its_compute_is_named_not_used_and_moves_only
     }
     law = after.equations["N"].parameters["a"]
     assert exponent["inside the sizes", "log"] == law
-    assert exponent["without the dearest run", "log"] == pytest.approx(law, abs=0.02)
+    assert exponent["without the run of largest compute", "log"] == pytest.approx(law, abs=0.02)
     assert abs(exponent["all", "linear"] - law) > 0.05
     assert any("rests on the choice" in w for w in after.warnings)
     assert any("smallest or largest" in w for w in after.warnings)

@@ -14,6 +14,7 @@ from plm_scaling.laws import law_module, points
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.mask_ratio.parabola import MIN_RATIOS
 from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.schema import law_schema
 from plm_scaling.laws.stats.power import PowerLaws, fit_power_law, power_equation
 from plm_scaling.laws.text import law_text
 from plm_scaling.study.laws import BOTH, LAWS, Law, fitted
@@ -24,6 +25,7 @@ def test_what_an_entry_names_is_there(name):
     law = LAWS[name]
     assert callable(law_module(name).fit_tables)
     assert callable(getattr(law_module(name), f"fit_{name}"))
+    assert law_schema(name)["allOf"]
     assert callable(getattr(points, law.unusable))
     for figure in law.figures + law.figures_of_curves:
         assert find_spec(f"plm_scaling.figures.{figure}")

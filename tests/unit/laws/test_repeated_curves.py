@@ -17,7 +17,7 @@ from plm_scaling.laws.repeated.fit import (
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.repeated.reference import fit_reference
 from plm_scaling.laws.repeated.sizes import fit_repeated_curves
-from plm_scaling.laws.result import SCHEMA
+from plm_scaling.laws.schema import law_schema
 from plm_scaling.laws.stats.blocks import block_length, moving_blocks
 from plm_scaling.laws.stats.noise import noise_of
 
@@ -250,7 +250,7 @@ def fitted(published: Published, objective: str):
     result = fit_repeated_runs(runs, published.curves, bootstrap=200)
     result.objective, result.study, result.version = objective, "published", "0"
     result.data = {"runs": "runs.csv", "sha256": "0" * 64}
-    jsonschema.validate(json.loads(json.dumps(result.to_json())), json.loads(SCHEMA.read_text()))
+    jsonschema.validate(json.loads(json.dumps(result.to_json())), law_schema(result.law))
     return result
 
 

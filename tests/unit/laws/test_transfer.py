@@ -7,7 +7,7 @@ import pytest
 from published import Published
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.result import SCHEMA
+from plm_scaling.laws.schema import law_schema
 from plm_scaling.laws.transfer.fit import fit_transfer, fit_transfer_runs
 from plm_scaling.laws.transfer.pairs import Curve, transfer_points
 from plm_scaling.laws.transfer.split import best_split
@@ -194,7 +194,7 @@ def fitted(published: Published, objective: str):
     result = fit_transfer_runs(runs, published.curves, bootstrap=500)
     result.objective, result.study, result.version = objective, "published", "0"
     result.data = {"runs": "runs.csv", "sha256": "0" * 64}
-    jsonschema.validate(json.loads(json.dumps(result.to_json())), json.loads(SCHEMA.read_text()))
+    jsonschema.validate(json.loads(json.dumps(result.to_json())), law_schema(result.law))
     return result
 
 

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
+from plm_scaling.laws.details import Bootstrap, HeldOut, NotAvailable, not_available
 from plm_scaling.laws.mask_ratio.parabola import (
     MIN_RATIOS,
     Ladder,
@@ -28,10 +30,16 @@ from plm_scaling.laws.mask_ratio.parabola import (
 from plm_scaling.laws.points import finished_runs
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
-from plm_scaling.laws.stats.intervals import Floats, check_settings, percentile_interval
+from plm_scaling.laws.stats.intervals import (
+    Floats,
+    Interval,
+    check_settings,
+    percentile_interval,
+)
 from plm_scaling.laws.stats.noise import evaluation_noise
-from plm_scaling.laws.status import Check, Minimum, Status, not_available
+from plm_scaling.laws.status import Check, Minimum, Status
 
 WINDOW = 0.06  # nats above the best loss of the size
 METHOD = (
@@ -52,7 +60,64 @@ ONE_RUN_WARNING = (
 )
 
 
-def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+class RatioRow(TypedDict):
+    """A run: its loss (nats/token), whether the parabola is fitted to it, and whether scatter may
+    explain what it is above the best."""
+
+    mask_ratio: float
+    loss: float
+    above_best: float
+    fitted: bool
+    within_noise: bool
+
+
+class SizeRow(TypedDict):
+    """One size by itself; `within_noise_below` (nats) is what two runs may differ by."""
+
+    n_params: float
+    tokens: float
+    ratio: float | None
+    ratio_interval: Interval | None
+    loss: float | None
+    q: float | None
+    status: Minimum
+    residual_rms: float | None
+    evaluation_noise: float | None
+    within_noise_below: float | None
+    ratios: list[RatioRow]
+
+
+class BestRatio(TypedDict):
+    """Of the size of largest compute: its own, and that of the others."""
+
+    measured: float | None
+    predicted: float
+
+
+class RmsError(TypedDict):
+    """Of the shape of the parabola, nats."""
+
+    rms_error: float
+
+
+class HeldOutSize(HeldOut):
+    """The size of largest compute predicted from the others."""
+
+    ratio: BestRatio
+    loss: RmsError
+
+
+class Details(TypedDict):
+    """The tables of a mask-ratio law."""
+
+    sizes: list[SizeRow]
+    held_out: HeldOutSize | NotAvailable
+    bootstrap: Bootstrap
+
+
+def fit_tables(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
+) -> LawResult[Details]:
     """The law of the `runs` that are in its groups: see `study.laws`."""
     result = fit_mask_ratio(**mask_ratio_points(runs, curves), **settings.resampling)
     result.taken = set(mask_ratio_runs(runs, curves)["run_id"])
@@ -100,7 +165,7 @@ def fit_mask_ratio(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-) -> LawResult:
+) -> LawResult[Details]:
     """Find the best mask ratio of runs, all arrays of shape (n,).
 
     `n_params` non-embedding, `tokens` of training, `mask_ratio` a share, `loss` in nats/token,
@@ -174,7 +239,7 @@ def _groups(
     return groups
 
 
-def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator) -> dict[str, Any]:
+def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator) -> SizeRow:
     """The row of one size: its best ratio with interval, and which ratios are as good."""
     fit = fit_vertices([ladder])
     samples = resample_vertices([ladder], fit, bootstrap, rng)
@@ -187,7 +252,7 @@ def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator
         "n_params": ladder.n_params,
         "tokens": ladder.tokens,
         "ratio": float(np.exp(fit.log_ratio)) if fit.inside else None,
-        "ratio_interval": None if interval is None else list(interval),
+        "ratio_interval": interval,
         "loss": fit.least_loss if fit.inside else None,
         "q": fit.curvature if fit.inside else None,
         "status": Minimum.ACCEPTED if fit.inside else Minimum.OUTSIDE_RATIOS,
@@ -207,33 +272,33 @@ def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator
     }
 
 
-def _held_out(ladders: list[Ladder]) -> dict[str, Any]:
-    """The best ratio and curvature of the cheaper sizes, asked for the dearest one's losses."""
+def _held_out(ladders: list[Ladder]) -> HeldOutSize | NotAvailable:
+    """Best ratio and curvature of the others, asked for the losses of the size of most compute."""
     ordered = sorted(ladders, key=lambda ladder: ladder.flops)
     if len(ordered) < 2:
         return not_available("one size; two are needed to predict one")
-    dearest = ordered[-1]
-    fit, own = fit_vertices(ordered[:-1]), fit_vertices([dearest])
+    last = ordered[-1]
+    fit, own = fit_vertices(ordered[:-1]), fit_vertices([last])
     if not fit.inside:
-        return not_available("the cheaper sizes show no best ratio")
-    chosen = dearest.windows[0]
-    shape = fit.curvature * (np.log(dearest.ratio[chosen]) - fit.log_ratio) ** 2
-    error = shape - dearest.loss[chosen]
+        return not_available("the sizes of smaller compute show no best ratio")
+    chosen = last.windows[0]
+    shape = fit.curvature * (np.log(last.ratio[chosen]) - fit.log_ratio) ** 2
+    error = shape - last.loss[chosen]
     error = error - error.mean()  # the level of the loss is each size's own
     return {
         "status": Check.DONE,
         "fitted_on_flops": [ladder.flops for ladder in ordered[:-1]],
-        "predicted_at_flops": dearest.flops,
+        "predicted_at_flops": last.flops,
         "ratio": {
             "measured": float(np.exp(own.log_ratio)) if own.inside else None,
             "predicted": float(np.exp(fit.log_ratio)),
         },
-        "loss": {"rms_error": float(np.sqrt((error**2).mean()))},
+        "loss": {"rms_error": rms(error)},
     }
 
 
 def _warnings(
-    ladders: list[Ladder], sizes: list[dict[str, Any]], inside: bool, unknown_noise: bool
+    ladders: list[Ladder], sizes: list[SizeRow], inside: bool, unknown_noise: bool
 ) -> list[str]:
     warnings = [VALIDATION_WARNING]
     if all(len(np.unique(ladder.ratio)) == len(ladder.ratio) for ladder in ladders):

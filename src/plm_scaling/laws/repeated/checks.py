@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtri
+from typing_extensions import TypedDict
 
 from plm_scaling.laws.parametric.implied import surface_loss
 from plm_scaling.laws.repeated.model import BASE_NAMES, optimal_params
@@ -60,9 +61,18 @@ def select_runs(runs: Runs, chosen: NDArray[np.bool_]) -> Runs:
     return runs[0][chosen], runs[1][chosen], runs[2][chosen]
 
 
+class Misfit(TypedDict):
+    """Root mean squares of the repeated runs and of the fresh ones around the base law, and the
+    largest misfit at which runs pass for following the form; nats."""
+
+    residual_rms_nats: float
+    fresh_scatter_nats: float | None
+    largest_misfit_nats: float
+
+
 def check_misfit(
     errors: Floats, fresh: Runs, base: Mapping[str, float], fitted: bool
-) -> tuple[dict[str, float | None], str]:
+) -> tuple[Misfit, str]:
     """How far the repeated runs miss the law, against the scatter of fresh runs around `base`.
 
     `errors` (n,) are predicted − measured losses of the repeated runs, nats; `fitted` says whether
@@ -73,19 +83,19 @@ def check_misfit(
     rms = float(np.sqrt((errors**2).sum() / freedom))
     scatter, freedom_fresh = _scatter(fresh, base, fitted)
     if scatter is None:
-        limit, beside = FACTOR * RERUN_SCATTER, f"reruns differ by {RERUN_SCATTER:g}"
+        limit, against = FACTOR * RERUN_SCATTER, f"reruns differ by {RERUN_SCATTER:g}"
     else:
         chance = float(np.sqrt(fdtri(freedom, freedom_fresh, SIGNIFICANT)))
         limit = max(FACTOR, chance) * scatter
         limit = float(np.clip(limit, *MISFIT_LIMITS))
-        beside = f"fresh ones the base law by {scatter:.3g}"
+        against = f"fresh ones the base law by {scatter:.3g}"
     said = ""
     if rms > limit:
         said = (
             f"R*_D is not identified: the repeated runs miss the law by {rms:.3g} nats (root mean "
-            f"square), {beside}; above {limit:.3g} they do not follow its form"
+            f"square), {against}; above {limit:.3g} they do not follow its form"
         )
-    numbers = {
+    numbers: Misfit = {
         "residual_rms_nats": rms,
         "fresh_scatter_nats": scatter,
         "largest_misfit_nats": limit,

@@ -6,15 +6,15 @@ curve on fresh tokens, at equal tokens and under the same schedule, is fitted by
 
     gap(D) = offset + L_N(D') − L_N(D),   D' = U + U·R*_D·(1 − exp(−R_D/R*_D))
 
-(Muennighoff et al. 2023, eq. 5), with L_N(D) of `repeated_reference`. The offset is the mean gap in
+(Muennighoff et al. 2023, eq. 5), with L_N(D) of `reference`. The offset is the mean gap in
 a window before anything is repeated. R*_N would shift the gap by a constant, as the offset does.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
@@ -39,7 +39,7 @@ EVALUATIONS_PER_LOSS = 5  # of a run's final loss
 
 @dataclass(frozen=True)
 class RepeatedCurve:
-    """One repeated run beside its size's fresh runs; losses in nats/token, all else in tokens.
+    """One repeated run and the fresh runs of its size; losses in nats/token, all else in tokens.
 
     `tokens` and `loss` (n,): held-out curve of the repeated run. `fresh_tokens`, `fresh_loss`
     (m,): curve of a run of the same size and schedule on fresh tokens. `decayed_tokens`,
@@ -211,7 +211,7 @@ def check_curves(curves: list[RepeatedCurve], bootstrap: int, level: float) -> l
     check_settings(bootstrap, level)
     if not curves:
         raise LawError(
-            "no run that repeats tokens has a fresh run of its size and length beside it"
+            "no run that repeats tokens has a fresh run of its size and length to compare with"
         )
     return [Gap.of(curve) for curve in curves]
 
@@ -226,8 +226,18 @@ def direct_inversion(gap: Gap, offset: float) -> float | None:
     return tokens / gap.curve.unique_tokens if np.isfinite(tokens) else None
 
 
-def offset_row(name: str, gap: Gap, offset: float) -> dict[str, Any]:
-    """One line of the offset sensitivity: R* of least misfit (None at a limit) and its rms."""
+class OffsetRow(TypedDict):
+    """R* of least misfit (None at a limit) and its rms for one choice of the offset."""
+
+    offset_from: str
+    offset_nats: float
+    least_misfit_R_D: float | None
+    rms_nats: float
+    rms_smoothed_nats: float
+
+
+def offset_row(name: str, gap: Gap, offset: float) -> OffsetRow:
+    """One line of the offset sensitivity."""
     r_star = gap.best(offset)
     at = float(np.clip(r_star, gap.grid[0], gap.grid[-1]))
     residuals = gap.residuals(offset, at)

@@ -8,20 +8,29 @@ and resampled by weighing the tabulated runs.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.details import (
+    Bootstrap,
+    HeldOutRuns,
+    NotAvailable,
+    loss_errors,
+    not_available,
+)
 from plm_scaling.laws.parametric.checks import count_distinct
 from plm_scaling.laws.parametric.optima import find_optima, resample_optima
 from plm_scaling.laws.parametric.surface import Surface
-from plm_scaling.laws.repeated.checks import check_misfit, select_runs, without_excess
+from plm_scaling.laws.repeated.checks import Misfit, check_misfit, select_runs, without_excess
 from plm_scaling.laws.repeated.model import (
     BASE_NAMES,
     OpenInterval,
+    WorthRow,
     at_limit,
     closed,
     effective_params,
@@ -36,10 +45,11 @@ from plm_scaling.laws.repeated.model import (
 )
 from plm_scaling.laws.repeated.overfit import fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.huber import huber
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
-from plm_scaling.laws.status import Basis, Check, Status, not_available
+from plm_scaling.laws.status import Basis, Check, Status
 
 GRID_POINTS = 60
 ZOOMS = 6  # passes; each narrows the grid to the minima of the last
@@ -54,6 +64,26 @@ METHOD = (
     "and ln R*_N, zoomed; base law {base}; intervals by a bootstrap over repeated runs{layers}; "
     "residual_rms is of ln(loss)"
 )
+
+
+class CommonDetails(TypedDict):
+    """The tables of both forms of the law; an end of an open interval is None."""
+
+    epochs_range: list[float]
+    open_intervals: dict[str, OpenInterval | None]
+    excess_rms_nats: float
+    worth: list[WorthRow]
+    bootstrap: Bootstrap
+
+
+class EndPointDetails(CommonDetails, Misfit):
+    """The tables of a law fitted to end points, with the base law and how many runs it rests on
+    (None: it was given)."""
+
+    kind: Literal[Basis.END_POINTS]
+    base: dict[str, float]
+    n_base_runs: int | None
+    held_out: HeldOutRuns | NotAvailable
 
 
 @dataclass(frozen=True)
@@ -86,7 +116,7 @@ def fit_repeated(
     level: float = 0.95,
     seed: int = 1,
     run: Sequence[str] | None = None,
-) -> LawResult:
+) -> LawResult[EndPointDetails]:
     """Fit R*_D and R*_N to runs, arrays of shape (n,): parameters, tokens, unique tokens, nats.
 
     `base` holds E, A, B, alpha and beta; without it they are fitted to the runs with tokens up to
@@ -148,7 +178,7 @@ def fit_repeated(
             "excess": overfit_equation(over, level),
         },
         objective_value=float(huber(errors, huber_delta).sum()),
-        residual_rms=float(np.sqrt((errors**2).mean())),
+        residual_rms=rms(errors),
         status=Status.NOT_IDENTIFIED if reasons else _status(r_d, d_value),
         warnings=warnings,
         details={
@@ -269,26 +299,22 @@ def _equation(
     return Equation(form, {name: value}, {name: closed(interval)}, level)
 
 
-def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> dict[str, Any]:
-    """R* from all but the dearest repeated runs, asked for those."""
+def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> HeldOutRuns | NotAvailable:
+    """R* from all but the repeated runs of the largest budget, asked for those."""
     groups = group_budgets(6 * runs.n_params * runs.tokens)
-    dearest = groups[-1][1]
-    rest = np.setdiff1d(np.arange(len(runs.tokens)), dearest)
+    budget, largest = groups[-1]
+    rest = np.setdiff1d(np.arange(len(runs.tokens)), largest)
     if len(rest) < MIN_REPEATED_RUNS:
-        return not_available(f"{len(rest)} repeated run(s) remain without the dearest budget")
+        return not_available(f"{len(rest)} repeated run(s) remain without the largest budget")
     r_d, r_n = _search(_subset(runs, rest), base, delta)
-    asked = _subset(runs, dearest)
+    asked = _subset(runs, largest)
     log_error = asked.log_error(base, np.array([r_d]), np.array([r_n]))[0, 0]
-    error = np.exp(asked.log_loss) * np.expm1(log_error)
     return {
         "status": Check.DONE,
         "fitted_on_flops": [budget for budget, _ in groups[:-1]],
-        "predicted_at_flops": groups[-1][0],
-        "n_predicted": len(dearest),
-        "loss": {
-            "mean_error": float(error.mean()),
-            "rms_error": float(np.sqrt((error**2).mean())),
-        },
+        "predicted_at_flops": budget,
+        "n_predicted": len(largest),
+        "loss": loss_errors(np.exp(asked.log_loss) * np.expm1(log_error)),
     }
 
 

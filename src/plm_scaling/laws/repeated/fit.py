@@ -11,9 +11,9 @@ import pandas as pd
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.points import finished_runs
 from plm_scaling.laws.repeated.curves import RepeatedCurve
-from plm_scaling.laws.repeated.endpoints import REPEATED, fit_repeated
+from plm_scaling.laws.repeated.endpoints import REPEATED, EndPointDetails, fit_repeated
 from plm_scaling.laws.repeated.reference import MIN_RUNS
-from plm_scaling.laws.repeated.sizes import fit_repeated_curves
+from plm_scaling.laws.repeated.sizes import CurveDetails, fit_repeated_curves
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import Floats
@@ -22,7 +22,12 @@ SAME_SIZE = 0.03  # relative difference of N; a ladder's neighbours are further 
 SAME_LENGTH = 0.05  # relative difference of tokens; runs that share a schedule
 
 
-def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
+Details = EndPointDetails | CurveDetails
+
+
+def fit_tables(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
+) -> LawResult[Details]:
     """The law of `runs`: see `study.laws`."""
     return fit_repeated_runs(runs, curves, huber_delta=settings.huber_delta, **settings.resampling)
 
@@ -35,7 +40,7 @@ def fit_repeated_runs(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-) -> LawResult:
+) -> LawResult[Details]:
     """Fit the repeated law to the runs of one objective, in the form that the table allows.
 
     `runs` as `read_runs` gives them, `curves` as in curves.parquet. Raises LawError if the table
@@ -53,10 +58,10 @@ def fit_repeated_runs(
     if foreign and curves is not None:
         found, left_out, taken = repeated_curve_points(runs, curves)
         if found:
-            result = fit_repeated_curves(found, bootstrap=bootstrap, level=level, seed=seed)
-            result.warnings += left_out
-            result.taken = taken
-            return result
+            of_curves = fit_repeated_curves(found, bootstrap=bootstrap, level=level, seed=seed)
+            of_curves.warnings += left_out
+            of_curves.taken = taken
+            return of_curves
     p = repeated_points(runs)
     result = fit_repeated(
         p["n_params"],

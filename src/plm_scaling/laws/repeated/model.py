@@ -8,6 +8,7 @@ size that the unique tokens call for. The loss is that of the base law at (N', D
 from collections.abc import Mapping
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from plm_scaling.laws.stats.intervals import USABLE_SHARE, Floats, Interval
 
@@ -115,7 +116,14 @@ def open_sentence(name: str, interval: OpenInterval | None) -> list[str]:
     ]
 
 
-def worth_rows(r_star: float | None) -> list[dict[str, float]]:
+class WorthRow(TypedDict):
+    """D' in units of U after so many epochs."""
+
+    epochs: float
+    effective_over_unique: float
+
+
+def worth_rows(r_star: float | None) -> list[WorthRow]:
     """D' in units of U after whole numbers of epochs; empty without R*."""
     if r_star is None:
         return []

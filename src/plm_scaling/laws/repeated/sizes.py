@@ -1,14 +1,17 @@
 """The data-constrained law of a study's repeated curves: per size, jointly, and its verdict."""
 
-from typing import Any
+from typing import Literal, cast
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from plm_scaling.laws.details import HeldOutRuns, loss_errors
 from plm_scaling.laws.repeated.curves import (
     PARTS,
     TURN_UP,
     WINDOWS,
     Gap,
+    OffsetRow,
     RepeatedCurve,
     check_curves,
     direct_inversion,
@@ -16,8 +19,9 @@ from plm_scaling.laws.repeated.curves import (
     reference_noise,
     resample_misfits,
 )
-from plm_scaling.laws.repeated.endpoints import D_FORM, N_FORM
+from plm_scaling.laws.repeated.endpoints import D_FORM, N_FORM, CommonDetails
 from plm_scaling.laws.repeated.model import (
+    OpenInterval,
     closed,
     effective_tokens,
     lowest_on_grid,
@@ -32,6 +36,7 @@ from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.status import Basis, Check, Status
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
+DRAWN = 50  # stretches whose mean gaps a figure shows
 LEAST_NOISE = 0.001  # nats; a smooth misfit below this matters to no one
 METHOD = (
     "least squares of the gap between repeated and fresh curves of one size, offset + L_N(D') − "
@@ -47,14 +52,110 @@ NO_R_N = (
 )
 
 
+class ReferenceRow(TypedDict):
+    """L_N(D) = E + B/D^beta of one size, fitted to so many fresh runs."""
+
+    n_runs: int
+    E: float
+    B: float
+    beta: float
+
+
+class ExcessRow(TypedDict):
+    """The additive term fitted to one curve; its rms in nats."""
+
+    form: str
+    c: float
+    kappa: float
+    rms_nats: float
+
+
+class GapRow(TypedDict):
+    """Mean epochs and mean loss above fresh tokens (nats) of a stretch of the curve."""
+
+    epochs: float
+    gap_nats: float
+
+
+class SizeRow(TypedDict):
+    """What one curve says; `why` it does not follow the form, or empty. R_D and intervals in
+    repetitions, an open end None; block lengths in evaluations, by window of the offset."""
+
+    run_id: str
+    fresh_run_id: str
+    n_params: float
+    unique_tokens: float
+    epochs: float
+    status: Status
+    why: str
+    R_D: float | None
+    interval: OpenInterval | None
+    offset_nats: float
+    offset_sensitivity: list[OffsetRow]
+    rms_nats: float
+    rms_smoothed_nats: float
+    evaluation_noise_nats: float
+    block_lengths: dict[str, int]
+    effective_over_unique_at_end: float | None
+    effective_over_unique_from_final_loss: float | None
+    reference: ReferenceRow
+    excess: ExcessRow
+    gaps: list[GapRow]
+
+
+class JointOffsetRow(TypedDict):
+    """The joint R* with the offset of one window."""
+
+    offset_from: str
+    R_D: float | None
+    rms_nats: float
+    rms_smoothed_nats: float
+
+
+class Joint(TypedDict):
+    """One R* for all curves that follow the form; None without any."""
+
+    run_ids: list[str]
+    R_D: float | None
+    interval: OpenInterval | None
+    rms_nats: float | None
+    rms_smoothed_nats: float | None
+    by_offset: list[JointOffsetRow]
+
+
+class PredictedEnd(TypedDict):
+    """R* from the first half of a curve, and predicted − measured loss at its end, nats."""
+
+    run_id: str
+    fitted_until_epochs: float
+    least_misfit_R_D: float | None
+    error_at_end_nats: float
+
+
+class HeldOutEnds(HeldOutRuns):
+    """The end of each curve predicted."""
+
+    curves: list[PredictedEnd]
+
+
+class CurveDetails(CommonDetails):
+    """The tables of a law fitted to curves."""
+
+    kind: Literal[Basis.CURVES]
+    sizes: list[SizeRow]
+    joint: Joint
+    reference_noise_nats: float
+    held_out: HeldOutEnds
+
+
 def fit_repeated_curves(
     curves: list[RepeatedCurve],
     *,
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-) -> LawResult:
-    """Fit R*_D to curves of repeated runs, each with fresh runs of its size beside it.
+) -> LawResult[CurveDetails]:
+    """Fit R*_D to curves of repeated runs, each given with the fresh runs of its size.
 
     Status not_identified, and no R*_D, if some curve does not follow the form; the sizes that do
     are in `sizes` and `joint`. Raises LawError for curves that cannot be compared.
@@ -67,13 +168,13 @@ def fit_repeated_curves(
         misfits.append(table)
         sizes.append(_size(gap, table, lengths, level))
     good = [k for k, size in enumerate(sizes) if not size["why"]]
-    joint = _joint([gaps[k] for k in good], [misfits[k] for k in good], level, seed)
+    joint, no_upper = _joint([gaps[k] for k in good], [misfits[k] for k in good], level, seed)
     bad = [size["why"] for size in sizes if size["why"]]
     warnings = [*bad, NO_R_N, *_interval_warnings(sizes, joint, bootstrap)]
     value = None if bad else joint["R_D"]
     interval = None if bad else joint["interval"]
     status = Status.CONVERGED if value is not None else Status.NOT_IDENTIFIED
-    if not bad and joint["limit"] == "upper":
+    if not bad and no_upper:
         status = Status.AT_BOUND
     over = _joint_overfit(gaps)
     return LawResult(
@@ -93,7 +194,7 @@ def fit_repeated_curves(
             "kind": Basis.CURVES,
             "epochs_range": [float(end(gap.epochs[-1] for gap in gaps)) for end in (min, max)],
             "sizes": sizes,
-            "joint": {name: v for name, v in joint.items() if name != "limit"},
+            "joint": joint,
             "open_intervals": {"R_D": interval, "R_N": None},
             "reference_noise_nats": spread,
             "excess_rms_nats": over.rms,
@@ -108,8 +209,8 @@ def fit_repeated_curves(
     )
 
 
-def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> dict[str, Any]:
-    """What one curve says: R*, its interval, offset sensitivity, D' at the end, c·R^κ."""
+def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> SizeRow:
+    """What one curve says."""
     first = WINDOWS[0]
     offset = gap.offset(first)
     rows = [offset_row("none", gap, 0.0)]
@@ -152,6 +253,10 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> d
             "beta": float(gap.reference.beta[0]),
         },
         "excess": {"form": "c*R^kappa", "c": over.c, "kappa": over.kappa, "rms_nats": over.rms},
+        "gaps": [
+            {"epochs": float(e), "gap_nats": float(g)}
+            for e, g in zip(smoothed(gap.epochs, DRAWN), smoothed(gap.values, DRAWN), strict=True)
+        ],
     }
 
 
@@ -175,19 +280,13 @@ def _unfollowed(gap: Gap, rms_smoothed: float) -> str:
     )
 
 
-def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> dict[str, Any]:
-    """One R* for all curves that follow the form, each with its own offset, weighted alike."""
-    out: dict[str, Any] = {
-        "run_ids": [gap.curve.run_id for gap in gaps],
-        "R_D": None,
-        "interval": None,
-        "rms_nats": None,
-        "rms_smoothed_nats": None,
-        "limit": None,
-        "by_offset": [],
-    }
+def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> tuple[Joint, bool]:
+    """One R* for all curves that follow the form, each with its own offset, weighted alike; and
+    whether it lies at the upper limit of the values scanned."""
     if not gaps:
-        return out
+        none = dict.fromkeys(("R_D", "interval", "rms_nats", "rms_smoothed_nats"))
+        return cast(Joint, {"run_ids": [], **none, "by_offset": []}), False
+    found, rows = [], list[JointOffsetRow]()
     for window in WINDOWS:
         offsets = [gap.offset(window) for gap in gaps]
         total = np.mean([g.misfit(o) for g, o in zip(gaps, offsets, strict=True)], axis=0)
@@ -195,22 +294,28 @@ def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> d
         at = float(np.clip(r_star, gaps[0].grid[0], gaps[0].grid[-1]))
         parts = [g.residuals(o, at) for g, o in zip(gaps, offsets, strict=True)]
         smooth = [smoothed(part, PARTS) for part in parts]
-        row = {
-            "offset_from": f"epochs {window[0]:g}-{window[1]:g}",
-            "R_D": r_star if np.isfinite(r_star) else None,
-            "rms_nats": rms(np.array([rms(part) for part in parts])),
-            "rms_smoothed_nats": rms(np.array([rms(part) for part in smooth])),
-        }
-        out["by_offset"].append(row)
-        if window == WINDOWS[0]:
-            out |= {n: row[n] for n in ("R_D", "rms_nats", "rms_smoothed_nats")}
-            out["limit"] = None if np.isfinite(r_star) else "upper" if r_star > 0 else "lower"
+        found.append(r_star)
+        rows.append(
+            {
+                "offset_from": f"epochs {window[0]:g}-{window[1]:g}",
+                "R_D": r_star if np.isfinite(r_star) else None,
+                "rms_nats": rms(np.array([rms(part) for part in parts])),
+                "rms_smoothed_nats": rms(np.array([rms(part) for part in smooth])),
+            }
+        )
     rng = np.random.default_rng(seed)
     bootstrap = len(misfits[0])
     counts = rng.multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), size=bootstrap)
     total = np.einsum("bk,kbg->bg", counts.astype(float), np.array(misfits))
-    out["interval"] = open_interval(lowest_on_grid(total, gaps[0].grid), level)
-    return out
+    joint: Joint = {
+        "run_ids": [gap.curve.run_id for gap in gaps],
+        "R_D": rows[0]["R_D"],
+        "interval": open_interval(lowest_on_grid(total, gaps[0].grid), level),
+        "rms_nats": rows[0]["rms_nats"],
+        "rms_smoothed_nats": rows[0]["rms_smoothed_nats"],
+        "by_offset": rows,
+    }
+    return joint, found[0] == np.inf
 
 
 def _joint_overfit(gaps: list[Gap]) -> Overfit:
@@ -221,9 +326,7 @@ def _joint_overfit(gaps: list[Gap]) -> Overfit:
     return fit_overfit(*(np.concatenate(x) for x in (repetitions, excess, weights)))
 
 
-def _interval_warnings(
-    sizes: list[dict[str, Any]], joint: dict[str, Any], bootstrap: int
-) -> list[str]:
+def _interval_warnings(sizes: list[SizeRow], joint: Joint, bootstrap: int) -> list[str]:
     if not bootstrap:
         return ["no bootstrap was asked for; there are no intervals"]
     warnings = [f"{s['run_id']}: {w}" for s in sizes for w in open_sentence("D", s["interval"])]
@@ -242,9 +345,9 @@ def _interval_warnings(
     return warnings
 
 
-def _held_out(gaps: list[Gap]) -> dict[str, Any]:
+def _held_out(gaps: list[Gap]) -> HeldOutEnds:
     """R* from the first half of each curve, asked for its last stretch."""
-    rows = []
+    rows: list[PredictedEnd] = []
     for gap in gaps:
         offset, half = gap.offset(WINDOWS[0]), float(gap.epochs[-1]) / 2
         r_star = gap.best(offset, until=half)
@@ -265,6 +368,6 @@ def _held_out(gaps: list[Gap]) -> dict[str, Any]:
         "fitted_on_flops": [c / 2 for c in flops],
         "predicted_at_flops": max(flops),
         "n_predicted": len(rows),
-        "loss": {"mean_error": float(errors.mean()), "rms_error": rms(errors)},
+        "loss": loss_errors(errors),
         "curves": rows,
     }

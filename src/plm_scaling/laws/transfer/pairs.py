@@ -1,4 +1,4 @@
-"""Pairs of runs that differ in their start alone: from scratch, and from another objective."""
+"""Pairs of runs that differ only in their start: from scratch, and from another objective."""
 
 from dataclasses import dataclass, field
 

@@ -1,9 +1,8 @@
 """Which share of a compute budget the source objective should get, as far as a table says."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
+from typing_extensions import TypedDict
 
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
 from plm_scaling.laws.points import finished_runs, most_shared
@@ -26,20 +25,27 @@ def split_points(runs: pd.DataFrame) -> dict[str, Floats]:
     return {**out, "source_flops": source.to_numpy(float)}
 
 
+class ShareRow(TypedDict):
+    """One size and compute sum: the best source share, None if outside the shares tried."""
+
+    n_params: float
+    total_flops: float
+    n_runs: int
+    share: float | None
+    shares_tried: list[float]
+
+
 def best_split(
     n_params: Floats, flops: Floats, source_flops: Floats, loss: Floats
-) -> list[dict[str, Any]]:
-    """The best source share for each size and compute sum with at least four distinct shares.
-
-    Loss is a quadratic in share = source/(source + target); `share` is None where its minimum lies
-    outside the shares tried.
-    """
+) -> list[ShareRow]:
+    """The best source share for each size and compute sum with at least four distinct shares, by a
+    quadratic of the loss in share = source/(source + target)."""
     n_params, flops, loss = check_runs(n_params=n_params, flops=flops, loss=loss)
     source_flops = as_floats("source_flops", source_flops)
     check_lengths(flops=flops, source_flops=source_flops)
     total = flops + source_flops
     share = source_flops / total
-    rows = []
+    rows: list[ShareRow] = []
     for size in np.unique(n_params):
         here = np.flatnonzero(n_params == size)
         here = here[np.argsort(total[here])]
