@@ -1,4 +1,4 @@
-"""What the tables of several laws have in common, as types; each law adds its own beside its fit.
+"""What the tables of several laws have in common, as types; each law adds its own in its module.
 
 Tables are plain dictionaries, in memory as in the law file: a key that may be absent is
 NotRequired, a value that may be unknown is None. `laws.schema` makes the JSON schema from them.

@@ -97,7 +97,7 @@ def _one_objective(table: pd.DataFrame, objective: str | None, runs: Path) -> st
 
 
 def law_sentence(result: LawResult) -> str:
-    """One line: what the law is mostly asked for, with its interval, and how the fit stands."""
+    """One line: the headline parameter of the law with its interval, and the status of the fit."""
     name, parameter, words = LAWS[result.law].headline
     equation = result.equations[name]
     value, interval = equation.parameters[parameter], equation.interval[parameter]

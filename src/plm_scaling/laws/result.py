@@ -21,7 +21,7 @@ D_co = TypeVar("D_co", bound=Mapping[str, Any], covariant=True)
 
 
 class EquationJson(TypedDict, extra_items=float | None):  # type: ignore[call-arg]
-    """An equation in the file: its parameters lie beside the form."""
+    """An equation in the file, where parameters are keys like `form`."""
 
     form: str
     interval: dict[str, Interval | None]

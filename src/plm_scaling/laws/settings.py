@@ -8,11 +8,11 @@ from typing import Any
 class Settings:
     """The settings of a fit; a law takes what it needs."""
 
-    bootstrap: int
-    level: float
-    seed: int
-    huber_delta: float
-    held_out_above: float | None
+    bootstrap: int = 1000
+    level: float = 0.95
+    seed: int = 1
+    huber_delta: float = 1e-3
+    held_out_above: float | None = None
 
     @property
     def resampling(self) -> dict[str, Any]:

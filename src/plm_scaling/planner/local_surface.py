@@ -1,4 +1,4 @@
-"""What a run off the compute-optimal point is worth, from an IsoFLOP law alone.
+"""What a run off the compute-optimal point is worth, from only an IsoFLOP law.
 
 Near the optimum of a compute C any smooth loss is E + A/N^α + B/D^β with what the law has: N_opt;
 the slope s = −dL/dlnC along the minima; the curvature q of the parabolas in ln N; and the exponent
@@ -47,7 +47,7 @@ def equivalent_share(
 
     `size` and `tokens` are N and D of the run in units of N_opt(C) and D_opt(C). The loss above E
     is (β·size^−α + α·tokens^−β)/(α+β) of that at the optimum of C, which goes as C^−αβ/(α+β). The
-    answer C·share depends on N and D alone and grows with both.
+    answer C·share depends only on N and D and grows with both.
     """
     alpha, beta = exponents
     above = (beta * size**-alpha + alpha * tokens**-beta) / (alpha + beta)

@@ -173,7 +173,7 @@ def _extrapolation(rows: Sequence[dict], flops: float) -> tuple[list[str], list[
     factor = max(low / flops, flops / high)
     if factor <= NEAR:
         return [], []
-    side = "above the dearest" if flops > high else "below the cheapest"
+    side = "above the largest" if flops > high else "below the smallest"
     what = (
         f"{flops:.3g} FLOPs lie {factor:.3g} times {side} budget that was fitted ({low:.3g} to "
         f"{high:.3g})"

@@ -23,7 +23,7 @@ class Law:
     unusable: str
     """The function of `laws.points` that says why a run of an objective may not be used."""
     headline: tuple[str, str, str]
-    """The equation and parameter that it is mostly asked for, and how to say it."""
+    """The equation and parameter of its first line, and how to say it."""
     figures: tuple[str, ...] = ()
     """The figures of a study that fits it."""
     figures_of_curves: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import logsumexp
+from usable import usable
 
 from plm_scaling.cheng2024.frontier import notebook_envelope, notebook_points
 from plm_scaling.laws.isoflop.fit import fit_isoflop
@@ -57,7 +58,7 @@ def objective(request):
 
 @pytest.fixture(scope="module")
 def runs(published, objective):
-    return published.runs[published.runs["objective"] == objective]
+    return usable("isoflop", published.runs[published.runs["objective"] == objective])
 
 
 def test_published_isoflop_vertices_and_exponent_lie_within_the_known_intervals(

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import study
 from PIL import Image
+from usable import usable
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures import DATA_FIGURES, run_figures
@@ -17,7 +18,6 @@ from plm_scaling.figures.learning_curves import learning_curves, learning_curves
 from plm_scaling.figures.masking import masking, masking_table
 from plm_scaling.figures.perplexity import perplexity, perplexity_table
 from plm_scaling.laws.fit import fit_law
-from plm_scaling.laws.points import comparable_runs
 from plm_scaling.laws.result import read_law
 from plm_scaling.runs.tables import read_runs
 
@@ -86,7 +86,7 @@ def test_isoflop_table_draws_measured_losses_and_the_law_files_minima(arguments)
     runs = read_runs(arguments["runs"])
     table = isoflop_table(laws)
     measured = table[table["kind"] == "run"]
-    used = pd.concat(comparable_runs(part) for _, part in runs.groupby("objective"))
+    used = usable("isoflop", runs)
     # moved to the budget, from at most 1 % of compute away
     assert sorted(measured["loss"]) == pytest.approx(sorted(used["loss"]), rel=5e-4)
     assert set(measured["n_params"]) == set(used["n_params"])

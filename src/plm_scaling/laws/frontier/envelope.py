@@ -69,7 +69,7 @@ def build_envelope(
     """Envelope of evaluations (n,), in any order; `run` names the run of each.
 
     The loss of a run at a compute is the mean of the last five evaluations up to there, linear in
-    ln C between two of them. A run given by its final point alone is asked only there.
+    ln C between two of them. A run given by only its final point has a loss only there.
     """
     names, first, index = np.unique(np.asarray(run), return_index=True, return_inverse=True)
     curves = []

@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_lengths, check_runs, compute_warning
 from plm_scaling.laws.details import (
     Bootstrap,
@@ -29,7 +28,7 @@ from plm_scaling.laws.details import (
 )
 from plm_scaling.laws.frontier.envelope import REACH, SMOOTHING, Envelope, build_envelope
 from plm_scaling.laws.frontier.variants import fit_linear, fit_log
-from plm_scaling.laws.points import not_alike
+from plm_scaling.laws.points import columns
 from plm_scaling.laws.result import Equation, EquationJson, LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
@@ -53,21 +52,14 @@ Fits = dict[tuple[str, str], tuple[int, dict[str, Equation]]]  # by points and s
 def frontier_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
     """The arguments of `fit_frontier` from tables as `read_runs` and `curves.parquet` give.
 
-    Runs of one objective whose losses can be compared (`not_alike`). Without `curves` a run is its
-    final point. Raises LawError if runs of two objectives are given or none is left.
+    `runs` are the usable ones of one objective. Without `curves` a run is its final point.
     """
-    if runs["objective"].nunique() > 1:
-        raise LawError("runs of both objectives; a frontier compares losses, so give one")
-    used = runs[not_alike(runs) == ""]
-    if used.empty:
-        raise LawError("no finished run trained from scratch; a frontier needs some")
-    if curves is None:
-        rows = used
-    else:
+    rows = runs
+    if curves is not None:
         valid = curves[(curves["split"] == "valid") & curves["loss"].notna()]
-        rows = valid.merge(used[["run_id", "n_params"]], on="run_id")
-    names = ("n_params", "tokens", "flops", "loss")
-    return {"run": rows["run_id"].to_numpy(str)} | {n: rows[n].to_numpy(float) for n in names}
+        rows = valid.merge(runs[["run_id", "n_params"]], on="run_id")
+    arrays = columns(rows, "n_params", "tokens", "flops", "loss")
+    return {"run": rows["run_id"].to_numpy(str), **arrays}
 
 
 class EnvelopePoint(TypedDict):
@@ -305,7 +297,7 @@ def _warnings(
     ]
     if others:
         warnings.append(
-            f"the exponent of N rests on the choice of points and weights: {main:.3f} here, but "
+            f"the exponent of N depends on the choice of points and weights: {main:.3f} here, but "
             + ", ".join(others)
         )
     return warnings

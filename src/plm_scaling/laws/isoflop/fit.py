@@ -226,13 +226,13 @@ def _warnings(
     few = len(parabolas) - len(several)
     if few:
         warnings.append(
-            f"{few} of {len(parabolas)} amounts of compute have fewer than {MIN_SIZES} sizes and "
+            f"{few} of {len(parabolas)} budgets have fewer than {MIN_SIZES} sizes and "
             "give no minimum; their runs are not used"
         )
     if len(accepted) < 2:
         warnings.append(
             f"{len(accepted)} of {len(parabolas)} budgets have a minimum; a power law needs two. "
-            "Add sizes around the cheapest losses, or budgets"
+            "Add sizes around the lowest losses, or budgets"
         )
         return warnings
     if len(accepted) == 2:

@@ -4,8 +4,8 @@ A size N is compute-optimal for an objective at C(N) = (N/k)^(1/a), the inverse 
 Two models of that size cost C_sum = C_CLM(N) + C_MLM(N); solved for N this gives the size that a
 sum affords, and C_MLM/C_CLM = r·N^s how to split it, with s = 1/a_MLM − 1/a_CLM and
 r = k_CLM^(1/a_CLM)/k_MLM^(1/a_MLM). N(C_sum) is no power law (each end follows the objective that
-costs more); the one given is the best in log-log over the sizes of the table, its largest error
-beside it.
+costs more); the one given is the best in log-log over the sizes of the table, with its largest
+error.
 
 Intervals: a law file keeps percentile intervals of N at many C, which hold the variances of ln k
 and a and how the two go together. They are recovered from there and both laws resampled as normal

@@ -11,7 +11,6 @@ of few degrees of freedom, and never less than what the evaluations of a run sca
 """
 
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ from plm_scaling.laws.mask_ratio.parabola import (
     fit_vertices,
     resample_vertices,
 )
-from plm_scaling.laws.points import finished_runs
+from plm_scaling.laws.points import columns
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.blocks import rms
@@ -119,27 +118,20 @@ def fit_tables(
     runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
 ) -> LawResult[Details]:
     """The law of the `runs` that are in its groups: see `study.laws`."""
-    result = fit_mask_ratio(**mask_ratio_points(runs, curves), **settings.resampling)
-    result.taken = set(mask_ratio_runs(runs, curves)["run_id"])
+    taken = mask_ratio_runs(runs, curves)
+    arrays = columns(taken, "n_params", "tokens", "mask_ratio", "loss", "noise")
+    result = fit_mask_ratio(**arrays, **settings.resampling)
+    result.taken = set(taken["run_id"])
     return result
 
 
-def mask_ratio_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
-    """The arguments of `fit_mask_ratio` from its runs (`mask_ratio_runs`), each (n,)."""
-    table = mask_ratio_runs(runs, curves)
-    names = ("n_params", "tokens", "mask_ratio", "loss", "noise")
-    return {name: table[name].to_numpy(float) for name in names}
-
-
 def mask_ratio_runs(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The runs of the law, from tables as `read_runs` and `curves.parquet` give.
+    """The runs that have a mask ratio, in groups of one size, corpus and number of tokens with at
+    least four ratios.
 
-    Finished, not excluded runs from scratch that have a mask ratio, in groups of one size, corpus
-    and number of tokens with at least four ratios. `noise` is measured from `curves`, NaN without
-    them. Raises LawError if there is no such group.
+    `noise` is measured from `curves`, NaN without them. Raises LawError if there is no such group.
     """
-    used = finished_runs(runs)
-    used = used[(used["init_from"] == "") & used["mask_ratio"].notna()]
+    used = runs[runs["mask_ratio"].notna()]
     groups = []
     for _, same in used.groupby(["objective", "corpus", "n_params"]):
         for _, rows in group_budgets(same["tokens"].to_numpy(float)):

@@ -1,4 +1,4 @@
-"""How far a parametric fit can be trusted: rivals, bounds, flat directions, in plain words."""
+"""Whether a parametric fit is identified: other optima, bounds and flat directions, as sentences."""
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -92,8 +92,8 @@ def fit_warnings(
     if rivals:
         alpha, beta = rivals[0].theta[3], rivals[0].theta[4]
         warnings.append(
-            f"another optimum lies within {percent(RIVAL)} of the best objective and "
-            f"says otherwise: E={rivals[0].theta[0]:.2f}, alpha={alpha:.3f}, beta={beta:.3f}, "
+            f"another optimum lies within {percent(RIVAL)} of the best objective: "
+            f"E={rivals[0].theta[0]:.2f}, alpha={alpha:.3f}, beta={beta:.3f}, "
             f"a={beta / (alpha + beta):.2f} ({len(rivals)} such in all)"
         )
     low, high = profile["flat_range"]

@@ -178,7 +178,7 @@ def resample_misfits(
     resample; half of the resamples for each window of the offset.
 
     Residuals are drawn in moving blocks, for neighbouring evaluations share what the form misses;
-    the reference is drawn anew with noise `spread` on its runs.
+    the reference is resampled with noise `spread` on its runs.
     """
     rng = np.random.default_rng(seed)
     out = np.empty((bootstrap, len(gap.grid)))

@@ -1,7 +1,7 @@
 """The fitted frontier as a table of points with intervals, for figures and planners.
 
-Intervals of k and of the exponent alone do not give the band, because the two are correlated; so
-each resampled law is evaluated at each budget.
+The intervals of k and of the exponent do not give the band, because the two are correlated; so each
+resampled law is evaluated at each budget.
 """
 
 from collections.abc import Callable, Mapping

@@ -150,27 +150,11 @@ def fit_transfer(
 def fit_tables(
     runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
 ) -> LawResult[Details]:
-    """The law of the `runs` that make pairs: see `study.laws`."""
-    result = fit_transfer_runs(runs, curves, **settings.resampling)
-    pairs = result.details["pairs"]
-    result.taken = {run for pair in pairs for run in (pair["run_id"], pair["scratch_run_id"])}
-    return result
-
-
-def fit_transfer_runs(
-    runs: pd.DataFrame,
-    curves: pd.DataFrame | None,
-    *,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
-) -> LawResult:
-    """Fit the transfer laws to the runs of one objective: `runs` as `read_runs` gives them,
-    `curves` as in curves.parquet (without them D_t is not identified)."""
+    """The law of the `runs` that make pairs, without `curves` without D_t: see `study.laws`."""
     pairs = transfer_points(runs, curves)
-    return fit_transfer(
-        pairs, sweep=split_points(runs), bootstrap=bootstrap, level=level, seed=seed
-    )
+    result = fit_transfer(pairs, sweep=split_points(runs), **settings.resampling)
+    result.taken = {run for pair in pairs for run in (pair.run_id, pair.scratch_run_id)}
+    return result
 
 
 def _resampled(flops: Floats, losses: Floats, counts: Floats) -> PowerLaws:

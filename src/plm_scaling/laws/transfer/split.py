@@ -5,7 +5,7 @@ import pandas as pd
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
-from plm_scaling.laws.points import finished_runs, most_shared
+from plm_scaling.laws.points import columns, most_shared
 from plm_scaling.laws.stats.intervals import Floats
 
 SAME_TOTAL = 0.05  # relative width of a group of runs with one compute sum
@@ -13,16 +13,13 @@ MIN_SHARES = 4  # distinct shares: a parabola and something left to judge it by
 
 
 def split_points(runs: pd.DataFrame) -> dict[str, Floats]:
-    """n_params, flops, source_flops (0 from scratch) and loss of the usable runs, each (n,): those
-    of the corpus that most transferred ones share."""
-    usable = finished_runs(runs)
-    scratch = usable["init_from"] == ""
-    usable = usable[scratch | (usable["source_flops"] > 0)]
-    common = most_shared(usable.loc[usable["init_from"] != "", "corpus"])
-    usable = usable[usable["corpus"] == common]
-    source = usable["source_flops"].where(usable["init_from"] != "", 0.0)
-    out = {name: usable[name].to_numpy(float) for name in ("n_params", "flops", "loss")}
-    return {**out, "source_flops": source.to_numpy(float)}
+    """n_params, flops, source_flops (0 from scratch) and loss of the runs on the corpus that most
+    transferred ones share, each (n,)."""
+    known = runs[(runs["init_from"] == "") | (runs["source_flops"] > 0)]
+    common = most_shared(known.loc[known["init_from"] != "", "corpus"])
+    used = known[known["corpus"] == common]
+    source = used["source_flops"].where(used["init_from"] != "", 0.0)
+    return columns(used.assign(source_flops=source), "n_params", "flops", "source_flops", "loss")
 
 
 class ShareRow(TypedDict):
