@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from plm_scaling.common.progress import short_count
-from plm_scaling.figures.style import CYCLE, GREY, panels, style
+from plm_scaling.figures.style import CYCLE, GREY, MARKERS, panels, style
 from plm_scaling.laws.mask_ratio.fit import Details, SizeRow
 from plm_scaling.laws.result import LawResult
 
@@ -17,7 +17,6 @@ COLUMNS = (
     *("objective", "kind", "n_params", "tokens", "mask_ratio", "low", "high"),
     *("loss", "above_best", "fitted", "within_noise"),
 )
-MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def mask_ratio_table(laws: Sequence[LawResult[Details]]) -> pd.DataFrame:

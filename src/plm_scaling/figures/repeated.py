@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from plm_scaling.common.progress import short_count
 from plm_scaling.figures.style import CYCLE, GREY, WIDTH, style
+from plm_scaling.laws.repeated.details import CurveDetails, SizeRow
 from plm_scaling.laws.repeated.model import effective_tokens
-from plm_scaling.laws.repeated.sizes import CurveDetails, SizeRow
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Status
 

@@ -52,8 +52,8 @@ def not_alike(runs: pd.DataFrame) -> "pd.Series[str]":
 
 
 def not_comparable(runs: pd.DataFrame) -> "pd.Series[str]":
-    """Why the loss of a run does not depend only on N and D, '' where it does: `not_alike`, or it saw
-    a token more than MAX_EPOCHS times."""
+    """Why the loss of a run depends on more than N and D, '' where it does not: `not_alike`, or it
+    saw a token more than MAX_EPOCHS times."""
     why = not_alike(runs)
     many = (why == "") & (runs["tokens"] > MAX_EPOCHS * runs["unique_tokens"])
     return why.mask(many, f"more than {MAX_EPOCHS:g} epochs")

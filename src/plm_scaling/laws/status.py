@@ -15,6 +15,13 @@ class Status(StrEnum):
     """The runs do not determine the law; parameters may be None."""
 
 
+def of_points(n: int) -> Status:
+    """Of a line through `n` different points."""
+    if n < 2:
+        return Status.NOT_IDENTIFIED
+    return Status.TWO_POINTS if n == 2 else Status.CONVERGED
+
+
 class Check(StrEnum):
     """Whether a check of a law was made."""
 

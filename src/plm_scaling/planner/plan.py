@@ -45,8 +45,6 @@ class Plan:
     n_params: Estimate
     tokens: Estimate
     loss: Estimate
-    size: str
-    shape: Shape
     gpu: str
     utilisation: float
     gpu_hours: float
@@ -100,8 +98,6 @@ def plan_training(
         n_params=n,
         tokens=tokens,
         loss=loss,
-        size="",
-        shape=next(iter(STUDY_GRID.values())),
         gpu=gpu,
         utilisation=utilisation,
         gpu_hours=gpu_hours(flops, gpu, utilisation),
@@ -120,12 +116,10 @@ def plan_training(
         )
     if objective == "mlm":
         _transfer(plan, laws)
-    plan.size, plan.shape = nearest_shape(plan.n_params[0])
-    size = plan.shape.n_params("study")
+    name, shape = nearest_shape(plan.n_params[0])
+    size = shape.n_params("study")
     if not 0.8 < size / plan.n_params[0] < 1.25:
-        plan.warnings.append(
-            f"no shape of the ladder is near: {plan.size} has {size:.3g} parameters"
-        )
+        plan.warnings.append(f"no shape of the ladder is near: {name} has {size:.3g} parameters")
     return plan
 
 

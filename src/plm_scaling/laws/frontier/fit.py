@@ -33,8 +33,8 @@ from plm_scaling.laws.result import Equation, EquationJson, LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities, percent
-from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, power_equation
-from plm_scaling.laws.status import Check, Status
+from plm_scaling.laws.stats.power import PowerLaws, power_equation
+from plm_scaling.laws.status import Check, of_points
 
 METHOD = (
     f"at each run's final compute the run with the lowest loss (mean of {SMOOTHING} evaluations, "
@@ -137,9 +137,10 @@ def fit_frontier(
     data, resampled = _Series.of(envelope, once), _Series.of(envelope, drawn)
     laws, samples = data.fit("log", data.inside), resampled.fit("log", resampled.inside)
     found = bool(np.isfinite(laws["N"].exponent[0]))
-    law = {name: PowerLaw(float(v.log_k[0]), float(v.exponent[0])) for name, v in laws.items()}
+    law = {name: series.first for name, series in laws.items()}
     used = data.inside[0]
     fitted = _fits(envelope, data, resampled, level)
+    places = np.unique(np.stack([envelope.flops, data.y["N"][0]])[:, used], axis=1).shape[1]
     squares = float(((np.log(data.y["N"][0]) - np.log(law["N"](envelope.flops)))[used] ** 2).sum())
     warnings = _warnings(envelope, data, fitted, found, bootstrap)
     warnings += compute_warning(n_params, tokens, flops)
@@ -152,7 +153,7 @@ def fit_frontier(
         residual_rms=(
             float(np.sqrt(squares / (used.sum() - 2))) if found and used.sum() > 2 else None
         ),
-        status=_status(envelope.flops[used], data.y["N"][0, used], found),
+        status=of_points(places if found else 0),
         warnings=warnings,
         details={
             "envelope": _points(envelope, data),
@@ -198,12 +199,10 @@ class _Series:
 def _equations(
     laws: dict[str, PowerLaws], samples: dict[str, PowerLaws], level: float
 ) -> dict[str, Equation]:
-    equations = {}
-    for name, power in POWERS.items():
-        log_k, exponent = float(laws[name].log_k[0]), float(laws[name].exponent[0])
-        law = PowerLaw(log_k, exponent) if np.isfinite(exponent) else None
-        equations[name] = power_equation(power, law, samples[name], level)
-    return equations
+    return {
+        name: power_equation(power, laws[name].first, samples[name], level)
+        for name, power in POWERS.items()
+    }
 
 
 def _fits(envelope: Envelope, data: _Series, resampled: _Series, level: float) -> Fits:
@@ -240,13 +239,6 @@ def _points(envelope: Envelope, data: _Series) -> list[EnvelopePoint]:
         }
         for i, candidates in enumerate(envelope.candidates())
     ]
-
-
-def _status(flops: Floats, n_params: Floats, found: bool) -> Status:
-    if not found:
-        return Status.NOT_IDENTIFIED
-    places = len(np.unique(np.stack([flops, n_params]), axis=1).T)
-    return Status.TWO_POINTS if places == 2 else Status.CONVERGED
 
 
 def _held_out(envelope: Envelope, data: _Series) -> HeldOutOptimum | NotAvailable:

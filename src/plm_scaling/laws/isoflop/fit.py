@@ -45,7 +45,7 @@ from plm_scaling.laws.stats.intervals import (
     percentile_interval,
 )
 from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equation
-from plm_scaling.laws.status import Check, Minimum, Status
+from plm_scaling.laws.status import Check, Minimum, of_points
 
 METHOD = (
     "quadratic in ln N per IsoFLOP budget (runs within "
@@ -151,7 +151,7 @@ def fit_isoflop(
         equations=equations,
         objective_value=squares if accepted else None,
         residual_rms=float(np.sqrt(squares / freedom)) if accepted else None,
-        status=_status(len(accepted)),
+        status=of_points(len(accepted)),
         warnings=warnings,
         details={
             "minima": minima,
@@ -171,12 +171,6 @@ def fit_isoflop(
             },
         },
     )
-
-
-def _status(n_accepted: int) -> Status:
-    if n_accepted < 2:
-        return Status.NOT_IDENTIFIED
-    return Status.TWO_POINTS if n_accepted == 2 else Status.CONVERGED
 
 
 def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:

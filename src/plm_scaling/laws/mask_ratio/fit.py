@@ -183,8 +183,7 @@ def fit_mask_ratio(
     pooled = fit_vertices(ladders)
     sizes = [_size(ladder, bootstrap, level, rng) for ladder in ladders]
     inside = pooled.inside
-    samples = resample_vertices(ladders, pooled, bootstrap, rng)
-    ratio, curvature = np.exp(samples.log_ratio), samples.curvature
+    log_ratio, curvature = resample_vertices(ladders, pooled, bootstrap, rng)
     equation = Equation(
         FORM,
         {
@@ -192,7 +191,7 @@ def fit_mask_ratio(
             "q": pooled.curvature if inside else None,
         },
         {
-            "ratio": percentile_interval(ratio, level) if inside else None,
+            "ratio": percentile_interval(np.exp(log_ratio), level) if inside else None,
             "q": percentile_interval(curvature, level) if inside else None,
         },
         level,
@@ -234,8 +233,8 @@ def _groups(
 def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator) -> SizeRow:
     """The row of one size: its best ratio with interval, and which ratios are as good."""
     fit = fit_vertices([ladder])
-    samples = resample_vertices([ladder], fit, bootstrap, rng)
-    interval = percentile_interval(np.exp(samples.log_ratio), level) if fit.inside else None
+    log_ratio, _ = resample_vertices([ladder], fit, bootstrap, rng)
+    interval = percentile_interval(np.exp(log_ratio), level) if fit.inside else None
     scatter = max(fit.rms or 0.0, ladder.noise)
     limit = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(2) * scatter
     best = ladder.loss.min()

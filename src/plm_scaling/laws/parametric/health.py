@@ -1,4 +1,4 @@
-"""Whether a parametric fit is identified: other optima, bounds and flat directions, as sentences."""
+"""Whether a parametric fit is identified: other optima, bounds, flat directions, as sentences."""
 
 import numpy as np
 from typing_extensions import TypedDict

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtri
-from typing_extensions import TypedDict
 
 from plm_scaling.laws.parametric.implied import surface_loss
-from plm_scaling.laws.repeated.model import BASE_NAMES, optimal_params
+from plm_scaling.laws.parametric.surface import NAMES
+from plm_scaling.laws.repeated.details import Misfit
+from plm_scaling.laws.repeated.model import optimal_params
 from plm_scaling.laws.stats.intervals import Floats
 
 ROUNDS = 10
@@ -61,15 +62,6 @@ def select_runs(runs: Runs, chosen: NDArray[np.bool_]) -> Runs:
     return runs[0][chosen], runs[1][chosen], runs[2][chosen]
 
 
-class Misfit(TypedDict):
-    """Root mean squares of the repeated runs and of the fresh ones around the base law, and the
-    largest misfit at which runs pass for following the form; nats."""
-
-    residual_rms_nats: float
-    fresh_scatter_nats: float | None
-    largest_misfit_nats: float
-
-
 def check_misfit(
     errors: Floats, fresh: Runs, base: Mapping[str, float], fitted: bool
 ) -> tuple[Misfit, str]:
@@ -109,9 +101,9 @@ def _scatter(fresh: Runs, base: Mapping[str, float], fitted: bool) -> tuple[floa
     n_params, tokens, loss = fresh
     inside = n_params <= optimal_params(base, tokens)
     inside |= fitted  # a base law takes all runs that it was fitted to for such ones
-    predicted = surface_loss(np.array([base[k] for k in BASE_NAMES]), n_params, tokens)
+    predicted = surface_loss(np.array([base[k] for k in NAMES]), n_params, tokens)
     errors = (predicted - loss)[inside]
-    freedom = len(errors) - len(BASE_NAMES) * fitted
+    freedom = len(errors) - len(NAMES) * fitted
     if len(errors) < MIN_FRESH or freedom < 1:
         return None, 0
     return float(np.sqrt((errors**2).sum() / freedom)), freedom

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.repeated.details import OffsetRow
 from plm_scaling.laws.repeated.model import (
     effective_tokens,
     lowest_on_grid,
@@ -224,16 +224,6 @@ def direct_inversion(gap: Gap, offset: float) -> float | None:
     last = gap.values[-max(EVALUATIONS_PER_LOSS, len(gap.values) // 50) :].mean() - offset
     tokens = gap.reference.tokens_at(float(gap.reference(gap.tokens[-1:])[0] + last))
     return tokens / gap.curve.unique_tokens if np.isfinite(tokens) else None
-
-
-class OffsetRow(TypedDict):
-    """R* of least misfit (None at a limit) and its rms for one choice of the offset."""
-
-    offset_from: str
-    offset_nats: float
-    least_misfit_R_D: float | None
-    rms_nats: float
-    rms_smoothed_nats: float
 
 
 def offset_row(name: str, gap: Gap, offset: float) -> OffsetRow:

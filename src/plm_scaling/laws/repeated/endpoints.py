@@ -8,16 +8,13 @@ and resampled by weighing the tabulated runs.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.details import (
-    Bootstrap,
     HeldOutRuns,
     NotAvailable,
     loss_errors,
@@ -25,12 +22,10 @@ from plm_scaling.laws.details import (
 )
 from plm_scaling.laws.parametric.checks import count_distinct
 from plm_scaling.laws.parametric.optima import find_optima, resample_optima
-from plm_scaling.laws.parametric.surface import Surface
-from plm_scaling.laws.repeated.checks import Misfit, check_misfit, select_runs, without_excess
+from plm_scaling.laws.parametric.surface import NAMES, Surface
+from plm_scaling.laws.repeated.checks import check_misfit, select_runs, without_excess
+from plm_scaling.laws.repeated.details import EndPointDetails, OpenInterval
 from plm_scaling.laws.repeated.model import (
-    BASE_NAMES,
-    OpenInterval,
-    WorthRow,
     at_limit,
     closed,
     effective_params,
@@ -64,26 +59,6 @@ METHOD = (
     "and ln R*_N, zoomed; base law {base}; intervals by a bootstrap over repeated runs{layers}; "
     "residual_rms is of ln(loss)"
 )
-
-
-class CommonDetails(TypedDict):
-    """The tables of both forms of the law; an end of an open interval is None."""
-
-    epochs_range: list[float]
-    open_intervals: dict[str, OpenInterval | None]
-    excess_rms_nats: float
-    worth: list[WorthRow]
-    bootstrap: Bootstrap
-
-
-class EndPointDetails(CommonDetails, Misfit):
-    """The tables of a law fitted to end points, with the base law and how many runs it rests on
-    (None: it was given)."""
-
-    kind: Literal[Basis.END_POINTS]
-    base: dict[str, float]
-    n_base_runs: int | None
-    held_out: HeldOutRuns | NotAvailable
 
 
 @dataclass(frozen=True)
@@ -183,7 +158,7 @@ def fit_repeated(
         warnings=warnings,
         details={
             "kind": Basis.END_POINTS,
-            "base": {name: float(best[name]) for name in BASE_NAMES},
+            "base": {name: float(best[name]) for name in NAMES},
             "n_base_runs": len(fresh[0]) if base is None else None,
             "epochs_range": [float(e) for e in (repetitions.min() + 1, repetitions.max() + 1)],
             "open_intervals": {"R_D": intervals[0], "R_N": intervals[1]},
@@ -198,13 +173,13 @@ def fit_repeated(
 
 
 def _given(base: Mapping[str, float]) -> list[dict[str, float]]:
-    missing = [name for name in BASE_NAMES if name not in base]
+    missing = [name for name in NAMES if name not in base]
     if missing:
         raise LawError(
-            f"the base law lacks {', '.join(missing)}; give {', '.join(BASE_NAMES)} of "
+            f"the base law lacks {', '.join(missing)}; give {', '.join(NAMES)} of "
             "E + A/N^alpha + B/D^beta"
         )
-    return [{name: float(base[name]) for name in BASE_NAMES}]
+    return [{name: float(base[name]) for name in NAMES}]
 
 
 def _fitted(
@@ -228,7 +203,7 @@ def _fitted(
         counts = counts[(counts > 0).sum(axis=1) >= MIN_BASE_RUNS]
         layers = resample_optima(surface, optima, counts)
         thetas += list(layers[np.isfinite(layers[:, 0])])
-    return [dict(zip(BASE_NAMES, map(float, surface.natural(t)), strict=True)) for t in thetas]
+    return [dict(zip(NAMES, map(float, surface.natural(t)), strict=True)) for t in thetas]
 
 
 def _enough(fresh: tuple[Floats, Floats, Floats]) -> bool:

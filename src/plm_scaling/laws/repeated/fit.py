@@ -11,17 +11,15 @@ import pandas as pd
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.points import columns
 from plm_scaling.laws.repeated.curves import RepeatedCurve
-from plm_scaling.laws.repeated.endpoints import REPEATED, EndPointDetails, fit_repeated
+from plm_scaling.laws.repeated.details import Details
+from plm_scaling.laws.repeated.endpoints import REPEATED, fit_repeated
 from plm_scaling.laws.repeated.reference import MIN_RUNS
-from plm_scaling.laws.repeated.sizes import CurveDetails, fit_repeated_curves
+from plm_scaling.laws.repeated.sizes import fit_repeated_curves
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import Settings
 
 SAME_SIZE = 0.03  # relative difference of N; a ladder's neighbours are further apart
 SAME_LENGTH = 0.05  # relative difference of tokens; runs that share a schedule
-
-
-Details = EndPointDetails | CurveDetails
 
 
 def fit_tables(

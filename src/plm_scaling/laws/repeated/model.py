@@ -8,14 +8,12 @@ size that the unique tokens call for. The loss is that of the base law at (N', D
 from collections.abc import Mapping
 
 import numpy as np
-from typing_extensions import TypedDict
 
+from plm_scaling.laws.repeated.details import OpenInterval, WorthRow
 from plm_scaling.laws.stats.intervals import USABLE_SHARE, Floats, Interval
 
-OpenInterval = tuple[float | None, float | None]
 R_LIMITS = (0.05, 1000.0)  # below, repeats are worth nothing; above, as much as fresh tokens
 EDGE = 1.001  # relative; closer to a limit than this is at it
-BASE_NAMES = ("E", "A", "B", "alpha", "beta")
 
 
 def effective_tokens(
@@ -114,13 +112,6 @@ def open_sentence(name: str, interval: OpenInterval | None) -> list[str]:
         f"the interval of R*_{name} is open: below {high:.3g} no value can be ruled out "
         f"(scanned down to {R_LIMITS[0]:g}); repeats may be worth nothing"
     ]
-
-
-class WorthRow(TypedDict):
-    """D' in units of U after so many epochs."""
-
-    epochs: float
-    effective_over_unique: float
 
 
 def worth_rows(r_star: float | None) -> list[WorthRow]:

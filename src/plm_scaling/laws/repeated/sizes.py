@@ -1,17 +1,15 @@
 """The data-constrained law of a study's repeated curves: per size, jointly, and its verdict."""
 
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
-from typing_extensions import TypedDict
 
-from plm_scaling.laws.details import HeldOutRuns, loss_errors
+from plm_scaling.laws.details import loss_errors
 from plm_scaling.laws.repeated.curves import (
     PARTS,
     TURN_UP,
     WINDOWS,
     Gap,
-    OffsetRow,
     RepeatedCurve,
     check_curves,
     direct_inversion,
@@ -19,9 +17,16 @@ from plm_scaling.laws.repeated.curves import (
     reference_noise,
     resample_misfits,
 )
-from plm_scaling.laws.repeated.endpoints import D_FORM, N_FORM, CommonDetails
+from plm_scaling.laws.repeated.details import (
+    CurveDetails,
+    HeldOutEnds,
+    Joint,
+    JointOffsetRow,
+    PredictedEnd,
+    SizeRow,
+)
+from plm_scaling.laws.repeated.endpoints import D_FORM, N_FORM
 from plm_scaling.laws.repeated.model import (
-    OpenInterval,
     closed,
     effective_tokens,
     lowest_on_grid,
@@ -50,102 +55,6 @@ NO_R_N = (
     "R*_N is not identified: excess parameters shift a size's loss by a constant, and so does the "
     "unknown offset between the corpora"
 )
-
-
-class ReferenceRow(TypedDict):
-    """L_N(D) = E + B/D^beta of one size, fitted to so many fresh runs."""
-
-    n_runs: int
-    E: float
-    B: float
-    beta: float
-
-
-class ExcessRow(TypedDict):
-    """The additive term fitted to one curve; its rms in nats."""
-
-    form: str
-    c: float
-    kappa: float
-    rms_nats: float
-
-
-class GapRow(TypedDict):
-    """Mean epochs and mean loss above fresh tokens (nats) of a stretch of the curve."""
-
-    epochs: float
-    gap_nats: float
-
-
-class SizeRow(TypedDict):
-    """What one curve says; `why` it does not follow the form, or empty. R_D and intervals in
-    repetitions, an open end None; block lengths in evaluations, by window of the offset."""
-
-    run_id: str
-    fresh_run_id: str
-    n_params: float
-    unique_tokens: float
-    epochs: float
-    status: Status
-    why: str
-    R_D: float | None
-    interval: OpenInterval | None
-    offset_nats: float
-    offset_sensitivity: list[OffsetRow]
-    rms_nats: float
-    rms_smoothed_nats: float
-    evaluation_noise_nats: float
-    block_lengths: dict[str, int]
-    effective_over_unique_at_end: float | None
-    effective_over_unique_from_final_loss: float | None
-    reference: ReferenceRow
-    excess: ExcessRow
-    gaps: list[GapRow]
-
-
-class JointOffsetRow(TypedDict):
-    """The joint R* with the offset of one window."""
-
-    offset_from: str
-    R_D: float | None
-    rms_nats: float
-    rms_smoothed_nats: float
-
-
-class Joint(TypedDict):
-    """One R* for all curves that follow the form; None without any."""
-
-    run_ids: list[str]
-    R_D: float | None
-    interval: OpenInterval | None
-    rms_nats: float | None
-    rms_smoothed_nats: float | None
-    by_offset: list[JointOffsetRow]
-
-
-class PredictedEnd(TypedDict):
-    """R* from the first half of a curve, and predicted − measured loss at its end, nats."""
-
-    run_id: str
-    fitted_until_epochs: float
-    least_misfit_R_D: float | None
-    error_at_end_nats: float
-
-
-class HeldOutEnds(HeldOutRuns):
-    """The end of each curve predicted."""
-
-    curves: list[PredictedEnd]
-
-
-class CurveDetails(CommonDetails):
-    """The tables of a law fitted to curves."""
-
-    kind: Literal[Basis.CURVES]
-    sizes: list[SizeRow]
-    joint: Joint
-    reference_noise_nats: float
-    held_out: HeldOutEnds
 
 
 def fit_repeated_curves(

@@ -29,7 +29,7 @@ from plm_scaling.laws.stats.intervals import (
     percentile_interval,
 )
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, power_equation
-from plm_scaling.laws.status import Check, Status
+from plm_scaling.laws.status import Check, of_points
 from plm_scaling.laws.transfer.pairs import TransferPair, transfer_points
 from plm_scaling.laws.transfer.split import ShareRow, best_split, split_points
 from plm_scaling.laws.transfer.tokens import StartRow, fit_transferred, match_pairs, start_rows
@@ -130,7 +130,7 @@ def fit_transfer(
         },
         objective_value=None if residuals is None else float((residuals**2).sum()),
         residual_rms=None if residuals is None else rms(residuals),
-        status=_status(0 if law is None else budgets),
+        status=of_points(budgets),
         warnings=[*_warnings(rows, bootstrap, budgets), *tokens_warnings, split_warning],
         details={
             "pairs": rows,
@@ -277,12 +277,6 @@ def _warnings(rows: list[PairRow], bootstrap: int, budgets: int) -> list[str]:
         "learning rates; D_t includes that"
     )
     return warnings
-
-
-def _status(budgets: int) -> Status:
-    if budgets < 2:
-        return Status.NOT_IDENTIFIED
-    return Status.TWO_POINTS if budgets == 2 else Status.CONVERGED
 
 
 def _held_out(flops: Floats, loss: Floats) -> HeldOutLoss | NotAvailable:
