@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -10,19 +11,12 @@ from matplotlib.figure import Figure
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures.comparison import comparison, comparison_table
-from plm_scaling.figures.frontier import frontier, frontier_table
 from plm_scaling.figures.funnel import funnel, funnel_table
 from plm_scaling.figures.held_out import held_out, held_out_table
-from plm_scaling.figures.isoflop import isoflop, isoflop_table
 from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
-from plm_scaling.figures.loss_contours import loss_contours, loss_contours_table
-from plm_scaling.figures.mask_ratio import mask_ratio, mask_ratio_table
 from plm_scaling.figures.masking import masking, masking_table
-from plm_scaling.figures.parametric import parametric, parametric_table
 from plm_scaling.figures.perplexity import perplexity, perplexity_table
-from plm_scaling.figures.repeated import repeated, repeated_table
 from plm_scaling.figures.style import save
-from plm_scaling.figures.transfer import transfer, transfer_table
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Basis
 from plm_scaling.runs.evaluations import read_evaluations
@@ -99,23 +93,16 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
     for name, by in (("corpora", "corpus"), ("recipes", "recipe")):
         if table[by].nunique() > 1:
             jobs[name] = (partial(comparison_table, table, by), partial(comparison, by=by))
-    of: dict[str, list[LawResult]] = {}
+    shown: dict[str, list[LawResult]] = {}
     for law in laws:
         for name in _figures(law):
-            of.setdefault(name, []).append(law)
-    of_laws: dict[str, Job] = {
-        "isoflop": (lambda: isoflop_table(of["isoflop"]), isoflop),
-        "frontier": (lambda: frontier_table(laws), frontier),
-        "parametric": (lambda: parametric_table(of["parametric"]), parametric),
-        "loss_contours": (
-            lambda: loss_contours_table([*of["loss_contours"], *of.get("isoflop", [])]),
-            loss_contours,
-        ),
-        "repeated": (lambda: repeated_table(of["repeated"]), repeated),
-        "transfer": (lambda: transfer_table(of["transfer"]), transfer),
-        "mask_ratio": (lambda: mask_ratio_table(of["mask_ratio"]), mask_ratio),
-    }
-    return jobs | {name: job for name, job in of_laws.items() if name in of}
+            shown.setdefault(name, []).append(law)
+    if "loss_contours" in shown:
+        shown["loss_contours"] += shown.get("isoflop", [])
+    for name, own in shown.items():
+        module = import_module(f"plm_scaling.figures.{name}")
+        jobs[name] = (partial(getattr(module, f"{name}_table"), own), getattr(module, name))
+    return jobs
 
 
 def _figures(law: LawResult) -> tuple[str, ...]:

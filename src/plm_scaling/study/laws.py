@@ -25,7 +25,8 @@ class Law:
     headline: tuple[str, str, str]
     """The equation and parameter of its first line, and how to say it."""
     figures: tuple[str, ...] = ()
-    """The figures of a study that fits it."""
+    """The figures of a study that fits it: `figures/{name}.py` has `{name}_table(laws)` and
+    `{name}(table)`."""
     figures_of_curves: tuple[str, ...] = ()
     """Those drawn besides where it was fitted to curves (`details["kind"]`)."""
     objectives: tuple[str, ...] = ("clm", "mlm")
