@@ -60,7 +60,7 @@ class LossErrors(TypedDict):
 
 
 class HeldOut(TypedDict):
-    """A fit without the runs of most compute, asked for those."""
+    """A held-out prediction: of the runs of largest compute, by a fit without them."""
 
     status: Literal[Check.DONE]
     fitted_on_flops: list[float]

@@ -32,7 +32,13 @@ from plm_scaling.laws.points import columns
 from plm_scaling.laws.result import Equation, EquationJson, LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
-from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities, percent
+from plm_scaling.laws.stats.intervals import (
+    NO_BOOTSTRAP,
+    Floats,
+    check_settings,
+    multiplicities,
+    percent,
+)
 from plm_scaling.laws.stats.power import PowerLaws, power_equation
 from plm_scaling.laws.status import Check, of_points
 
@@ -242,7 +248,7 @@ def _points(envelope: Envelope, data: _Series) -> list[EnvelopePoint]:
 
 
 def _held_out(envelope: Envelope, data: _Series) -> HeldOutOptimum | NotAvailable:
-    """The law from points below a tenth of the largest compute, asked for the best run there."""
+    """The best run at the largest compute, predicted from points below a tenth of it."""
     flops, largest = envelope.flops, float(envelope.flops[-1])
     below = data.inside & (flops < largest / 10)
     laws = data.fit("log", below)
@@ -266,7 +272,7 @@ def _held_out(envelope: Envelope, data: _Series) -> HeldOutOptimum | NotAvailabl
 def _warnings(
     envelope: Envelope, data: _Series, fits: Fits, found: bool, bootstrap: int
 ) -> list[str]:
-    """What a reader must know before using the numbers, in plain sentences."""
+    """What must be known before the numbers are used, in plain sentences."""
     edge = ~data.inside[0]
     warnings = []
     if edge.any():
@@ -279,7 +285,7 @@ def _warnings(
         warnings.append("points inside the sizes at fewer than two compute values: no power law")
         return warnings
     if not bootstrap:
-        warnings.append("no bootstrap was asked for; there are no intervals")
+        warnings.append(NO_BOOTSTRAP)
     exponent = {at: equations["N"].parameters["a"] for at, (_, equations) in fits.items()}
     main = exponent[INSIDE, "log"]
     others = [

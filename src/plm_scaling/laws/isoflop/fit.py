@@ -38,6 +38,7 @@ from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.budgets import REACH, TOLERANCE, group_budgets, move_to_budgets
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import (
+    NO_BOOTSTRAP,
     Floats,
     Interval,
     check_settings,
@@ -187,7 +188,7 @@ def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
 
 
 def _held_out(accepted: list[Parabola]) -> HeldOutOptimum | NotAvailable:
-    """Power laws from all but the largest accepted budget, asked for that one."""
+    """The largest accepted budget, predicted by the power laws of the others."""
     if len(accepted) < 3:
         return not_available(
             f"accepted minima: {len(accepted)}; three are needed to fit two and predict one"
@@ -210,7 +211,7 @@ def _warnings(
     lost: float | None,
     log_n: Floats,
 ) -> list[str]:
-    """What a reader must know before using the numbers, in plain sentences."""
+    """What must be known before the numbers are used, in plain sentences."""
     several = [p for p in parabolas if p.n_sizes >= MIN_SIZES]
     warnings = [
         f"no minimum used at C={p.budget:.3g}: {p.reason()}"
@@ -235,7 +236,7 @@ def _warnings(
             "law holds"
         )
     if lost is None:
-        warnings.append("no bootstrap was asked for; there are no intervals")
+        warnings.append(NO_BOOTSTRAP)
     elif lost > VANISHED_WARNING:
         vanished = np.isnan(log_n).mean(axis=0)
         most = int(vanished.argmax())
@@ -248,7 +249,7 @@ def _warnings(
 
 
 def _bias_warning(bias: Bias | NotAvailable, interval: Interval | None) -> list[str]:
-    """A sentence if parabolas on this grid are off by more than the interval lets one expect."""
+    """A sentence if the bias of parabolas on this grid is large against the interval."""
     if bias["status"] == Check.NOT_AVAILABLE or interval is None:
         return []
     if abs(bias["a"]) <= LARGE_BIAS * (interval[1] - interval[0]) / 2:

@@ -264,7 +264,7 @@ def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator
 
 
 def _held_out(ladders: list[Ladder]) -> HeldOutSize | NotAvailable:
-    """Best ratio and curvature of the others, asked for the losses of the size of most compute."""
+    """The size of largest compute, predicted with the best ratio and curvature of the others."""
     ordered = sorted(ladders, key=lambda ladder: ladder.flops)
     if len(ordered) < 2:
         return not_available("one size; two are needed to predict one")

@@ -155,7 +155,7 @@ def fit_parametric(
     profile = profile_summary(surface, best, profile_floor(surface, best))
     residuals = surface.log_prediction(best.theta[None])[0] - surface.log_loss
     flops = 6 * n_params * tokens
-    near: NearFrontier | NoNearFrontier = {**not_available("not asked for")}
+    near: NearFrontier | NoNearFrontier = {**not_available("not fitted")}
     if near_frontier_nats is not None:
         chosen = near_frontier(flops, loss, near_frontier_nats)
         settings = {"huber_delta": huber_delta, "bootstrap": bootstrap, "level": level}

@@ -5,7 +5,7 @@ from typing_extensions import TypedDict
 
 from plm_scaling.laws.parametric.optima import Optimum
 from plm_scaling.laws.parametric.surface import NAMES, Surface
-from plm_scaling.laws.stats.intervals import Floats, Interval, percent
+from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, Interval, percent
 
 FLAT = 0.02  # an objective this much above the best is as good, for any noise met in practice
 RIVAL = 0.10
@@ -118,7 +118,7 @@ def _rival(other: Optimum, best: Optimum) -> bool:
 def _bound_sentence(name: str, value: float) -> str:
     if name == "E":
         floor = "0" if value == 0 else f"the least loss ({value:.3f})"
-        return f"E ended at its bound, {floor}: no irreducible loss can be told apart in these runs"
+        return f"E ended at its bound, {floor}: these runs do not identify an irreducible loss"
     if name in ("A", "B"):
         other = "N" if name == "A" else "D"
         return (
@@ -129,7 +129,7 @@ def _bound_sentence(name: str, value: float) -> str:
 
 def _resample_warnings(surface: Surface, samples: Floats) -> list[str]:
     if not len(samples):
-        return ["no bootstrap was asked for; there are no intervals"]
+        return [NO_BOOTSTRAP]
     warnings = []
     unusable = float(np.isnan(samples[:, 0]).mean())
     if unusable > OFTEN:

@@ -43,7 +43,7 @@ from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.huber import huber
-from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
+from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, check_settings, multiplicities
 from plm_scaling.laws.status import Basis, Check, Status
 
 GRID_POINTS = 60
@@ -138,7 +138,7 @@ def fit_repeated(
     over = fit_overfit(repetitions, np.exp(runs.log_loss) - best["E"] - as_fresh)
     warnings = reasons + d_why + n_why + [left_out] * bool(left_out)
     if not bootstrap:
-        warnings.append("no bootstrap was asked for; there are no intervals")
+        warnings.append(NO_BOOTSTRAP)
     return LawResult(
         law="repeated",
         method=METHOD.format(
@@ -275,7 +275,7 @@ def _equation(
 
 
 def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> HeldOutRuns | NotAvailable:
-    """R* from all but the repeated runs of the largest budget, asked for those."""
+    """The repeated runs of the largest budget, predicted with R* from the others."""
     groups = group_budgets(6 * runs.n_params * runs.tokens)
     budget, largest = groups[-1]
     rest = np.setdiff1d(np.arange(len(runs.tokens)), largest)

@@ -37,7 +37,7 @@ from plm_scaling.laws.repeated.model import (
 from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.blocks import rms, smoothed
-from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats
 from plm_scaling.laws.status import Basis, Check, Status
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
@@ -237,7 +237,7 @@ def _joint_overfit(gaps: list[Gap]) -> Overfit:
 
 def _interval_warnings(sizes: list[SizeRow], joint: Joint, bootstrap: int) -> list[str]:
     if not bootstrap:
-        return ["no bootstrap was asked for; there are no intervals"]
+        return [NO_BOOTSTRAP]
     warnings = [f"{s['run_id']}: {w}" for s in sizes for w in open_sentence("D", s["interval"])]
     warnings += [f"jointly: {w}" for w in open_sentence("D", joint["interval"])]
     low, high = (joint["by_offset"][k]["R_D"] for k in (0, 1)) if joint["by_offset"] else (0, 0)
@@ -255,7 +255,7 @@ def _interval_warnings(sizes: list[SizeRow], joint: Joint, bootstrap: int) -> li
 
 
 def _held_out(gaps: list[Gap]) -> HeldOutEnds:
-    """R* from the first half of each curve, asked for its last stretch."""
+    """The end of each curve, predicted with R* from its first half."""
     rows: list[PredictedEnd] = []
     for gap in gaps:
         offset, half = gap.offset(WINDOWS[0]), float(gap.epochs[-1]) / 2

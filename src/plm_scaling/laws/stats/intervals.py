@@ -30,6 +30,7 @@ class Overlap(StrEnum):
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 SEED_SHARE = 0.1  # of an interval's width; from seed to seed its ends move by less
+NO_BOOTSTRAP = "without a bootstrap there are no intervals"  # a warning
 USABLE_SHARE = 0.5  # with no more usable resamples an interval would describe the lucky ones
 
 

@@ -22,6 +22,7 @@ from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.intervals import (
+    NO_BOOTSTRAP,
     Floats,
     Interval,
     check_settings,
@@ -35,7 +36,7 @@ from plm_scaling.laws.transfer.split import ShareRow, best_split, split_points
 from plm_scaling.laws.transfer.tokens import StartRow, fit_transferred, match_pairs, start_rows
 
 FEW_PAIRS = 8
-CONFOUNDED = 0.8  # correlation of share and size beyond which they cannot be told apart
+CONFOUNDED = 0.8  # correlation of share and size beyond which their effects are confounded
 METHOD = (
     "pairs of runs alike but for their start; L = k*C^p by least squares in log-log over pairs; "
     "D_t = k*D_f^a*N^b by least squares in logs where the smoothed scratch curve reaches the loss "
@@ -244,8 +245,7 @@ def _split(rows: list[PairRow], sweep: dict[str, Floats] | None) -> tuple[Split,
     reason = "no size was trained with four or more shares at one compute sum"
     if correlation is not None and abs(correlation) > CONFOUNDED:
         reason += (
-            f"; the share goes with the size (correlation {correlation:.2f}), so what either does "
-            "cannot be told apart"
+            f"; share and size are correlated ({correlation:.2f}), so their effects are confounded"
         )
     ratios = [row["compute_ratio"] for row in rows if row["compute_ratio"] is not None]
     said = ""
@@ -268,7 +268,7 @@ def _warnings(rows: list[PairRow], bootstrap: int, budgets: int) -> list[str]:
             "rerun would change is not in them"
         )
     if not bootstrap:
-        warnings.append("no bootstrap was asked for; there are no intervals")
+        warnings.append(NO_BOOTSTRAP)
     unsure = [r["run_id"] for r in rows if r["gain_interval"] and r["gain_interval"][0] <= 0]
     if unsure:
         warnings.append(f"gains within evaluation noise: {', '.join(unsure)}")
@@ -280,7 +280,7 @@ def _warnings(rows: list[PairRow], bootstrap: int, budgets: int) -> list[str]:
 
 
 def _held_out(flops: Floats, loss: Floats) -> HeldOutLoss | NotAvailable:
-    """The transferred law without the pair of largest compute, asked for it."""
+    """The pair of largest compute, predicted by the transferred law of the others."""
     last = int(flops.argmax())
     rest = np.delete(np.arange(len(flops)), last)
     if len(np.unique(flops[rest])) < 2:
