@@ -193,8 +193,8 @@ def _repeat(plan: Plan, law: LawResult, laws: Path, unique: float) -> None:
             f"{epochs}: {laws} has no law of repeated tokens, so size and loss are those of fresh "
             "tokens"
         )
-        _refuse_epochs(plan, fresh_tokens, MAX_EPOCHS, "no more are as good as fresh ones, and "
-                       f"{laws} has no law of repeated tokens")  # fmt: skip
+        why = f"no more are as good as fresh ones, and {laws} has no law of repeated tokens"
+        _refuse_epochs(plan, fresh_tokens, MAX_EPOCHS, why)
         return
     repeated = read_law(path)
     known = repeated.details.get("epochs_range")

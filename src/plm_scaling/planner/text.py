@@ -1,8 +1,7 @@
 """Plans as text for the terminal."""
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.laws.stats.intervals import percent
-from plm_scaling.laws.text import interval_text
+from plm_scaling.laws.stats.intervals import interval_text, percent
 from plm_scaling.planner.plan import Estimate, Plan, nearest_shape
 
 

@@ -93,3 +93,10 @@ def overlap(one: Interval, other: Interval) -> Overlap:
 def percent(share: float) -> str:
     """0.95 → '95 %'."""
     return f"{100 * share:.3g} %"
+
+
+def interval_text(interval: Interval | None, form: str, level: float) -> str:
+    """'(95 % 0.50 to 0.53)'; `form` formats each end."""
+    if interval is None:
+        return "(no interval)"
+    return f"({percent(level)} {form.format(interval[0])} to {form.format(interval[1])})"
