@@ -116,13 +116,13 @@ def runs_table():
     return table
 
 
-def test_mask_ratio_points_takes_sizes_with_enough_ratios_at_equal_tokens():
+def test_mask_ratio_takes_sizes_with_enough_ratios_at_equal_tokens():
     table = runs_table()
     table.loc[table["n_params"] == 2e8, "tokens"] *= np.geomspace(1, 100, len(RATIOS))
     table.loc[0, "excluded"] = "damaged"
-    points = mask_ratio_runs(usable("mask_ratio", table))
-    assert set(points["n_params"]) == {1e8}
-    assert points["mask_ratio"].tolist() == RATIOS[1:].tolist()
+    taken = mask_ratio_runs(usable("mask_ratio", table))
+    assert set(taken["n_params"]) == {1e8}
+    assert taken["mask_ratio"].tolist() == RATIOS[1:].tolist()
     with pytest.raises(LawError, match="4 mask ratios"):
         mask_ratio_runs(table[table["n_params"] == 2e8])
 
