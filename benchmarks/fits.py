@@ -24,7 +24,7 @@ from lbfgsb import hoffmann_starts, minimise
 from plm_scaling.laws.parametric.fit import fit_parametric
 from plm_scaling.laws.parametric.optima import find_optima, resample_optima
 from plm_scaling.laws.parametric.surface import Surface
-from plm_scaling.laws.points import parametric_points
+from plm_scaling.laws.points import not_comparable, parametric_points
 from plm_scaling.laws.stats.intervals import multiplicities
 from plm_scaling.runs.tables import read_runs
 
@@ -76,7 +76,8 @@ def main() -> None:
         title = f"synthetic, {len(loss)} runs"
     else:
         table = read_runs(args.runs)
-        points = parametric_points(table[table["objective"] == args.objective])
+        own = table[table["objective"] == args.objective]
+        points = parametric_points(own[not_comparable(own) == ""])
         n_params, tokens, loss = points["n_params"], points["tokens"], points["loss"]
         title = f"{args.objective.upper()} runs of {args.runs.name}, {len(loss)} runs"
     surface = Surface.of(n_params, tokens, loss, DELTA)

@@ -1,7 +1,8 @@
 """Fit every law to every objective, and draw: from only a runs table, without data or models."""
 
 from plm_scaling.figures import STAGE_VERSION as FIGURES_VERSION
-from plm_scaling.laws import STAGE_VERSION as LAWS_VERSION, registry
+from plm_scaling.laws import STAGE_VERSION as LAWS_VERSION
+from plm_scaling.study import laws as registry
 
 TRANSFERRED = {cell.objective for cell in CELLS.values() if cell.init_from}
 LAWS = [

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from plm_scaling.common import program
 from plm_scaling.laws.fit import fit_law
-from plm_scaling.laws.registry import BOTH, LAWS
 from plm_scaling.runs.tables import OBJECTIVES
+from plm_scaling.study.laws import BOTH, LAWS
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

@@ -45,7 +45,7 @@ def parametric_procedure(
     """What Table A9's row is on the notebook's points and on these runs (`check_published_row`),
     and where the descent that gave it stops (`early_descent`)."""
     envelope = notebook_envelope(**notebook_points(pd.read_parquet(notebook), objective))
-    row, ours = PARAMETRIC_ROWS[objective], parametric_points(runs, curves)
+    row, ours = PARAMETRIC_ROWS[objective], parametric_points(runs)
     return [
         {
             "source": "the notebook's points",

@@ -9,7 +9,7 @@ from plm_scaling.cli import data as data_cli
 from plm_scaling.cli import models as model_cli
 from plm_scaling.common.errors import PlmScalingError, RunsError
 from plm_scaling.common.program import start_logging
-from plm_scaling.laws.registry import LAWS
+from plm_scaling.study.laws import LAWS
 
 NO_SWEEP = "no sweep planned there yet; make one with `snakemake plan`, or give the results folder"
 

@@ -8,7 +8,7 @@ from plm_scaling.config.data import Corpus, Data, Dedup, Filter, Mmseqs, Split, 
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import Sweep, Training
-from plm_scaling.laws.registry import LAWS
+from plm_scaling.study.laws import LAWS
 from plm_scaling.study.shapes import STUDY_GRID
 
 LAWS_SAID = " ".join(

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable
 
-from plm_scaling.laws.registry import LAWS
+from plm_scaling.study.laws import LAWS
 
 STAGE_VERSION = 4
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plm_scaling.figures.style import COMPUTE_LABEL, CYCLE, MARKERS, compute_axis, panels, style
-from plm_scaling.laws.points import finished_runs, most_shared
+from plm_scaling.laws.points import most_shared, not_finished
 from plm_scaling.laws.stats.budgets import group_budgets
 
 OTHER = {"corpus": "recipe", "recipe": "corpus"}
@@ -28,7 +28,7 @@ def comparison_table(runs: pd.DataFrame, by: str) -> pd.DataFrame:
     same held-out rows, so their losses compare. `epochs` is tokens over unique tokens; `above_best`
     the loss above the lowest at the same `at` and budget, in nats/token.
     """
-    usable = finished_runs(runs)
+    usable = runs[not_finished(runs) == ""]
     usable = usable[(usable["init_from"] == "") & usable["loss"].notna()]
     usable = usable[usable[OTHER[by]] == most_shared(usable[OTHER[by]])]
     parts: list[pd.DataFrame] = []

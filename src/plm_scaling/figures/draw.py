@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -10,24 +11,17 @@ from matplotlib.figure import Figure
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures.comparison import comparison, comparison_table
-from plm_scaling.figures.frontier import frontier, frontier_table
 from plm_scaling.figures.funnel import funnel, funnel_table
 from plm_scaling.figures.held_out import held_out, held_out_table
-from plm_scaling.figures.isoflop import isoflop, isoflop_table
 from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
-from plm_scaling.figures.loss_contours import loss_contours, loss_contours_table
-from plm_scaling.figures.mask_ratio import mask_ratio, mask_ratio_table
 from plm_scaling.figures.masking import masking, masking_table
-from plm_scaling.figures.parametric import parametric, parametric_table
 from plm_scaling.figures.perplexity import perplexity, perplexity_table
-from plm_scaling.figures.repeated import repeated, repeated_table
 from plm_scaling.figures.style import save
-from plm_scaling.figures.transfer import transfer, transfer_table
-from plm_scaling.laws.registry import LAWS
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Basis
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import read_curves, read_runs
+from plm_scaling.study.laws import LAWS
 
 logger = logging.getLogger("plm_scaling")
 
@@ -48,15 +42,14 @@ def draw_figures(
     """Write `out`/{name}.svg, .pdf, .png and .csv for each figure; return the names drawn.
 
     learning_curves if `runs` and `curves` are given, corpora and recipes if there are several, and
-    with them what `laws` hold: frontier, one figure of each law's name, loss_contours for
-    parametric ones; `own(runs, curves, laws)` gives further figures of one study. held_out if
-    `evaluations` is given. funnel if `counts` are, drawn in their order; perplexity and masking if
-    `filter` is, the folder of the filter's tables. With `only`, these figures and no others. Raises
-    PlmScalingError if the files do not allow one of them.
+    with them the figures that show `laws`; `own(runs, curves, laws)` gives further ones of one
+    study. held_out if `evaluations` is given. funnel if `counts` are, drawn in their order;
+    perplexity and masking if `filter` is, the folder of the filter's tables. With `only`, these
+    figures and no others. Raises PlmScalingError if the files do not allow one of them.
     """
     jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:
-        tables = read_runs(runs), read_curves(curves), [read_law(path) for path in laws]
+        tables = read_runs(runs), read_curves(curves), [_with_runs(path) for path in laws]
         jobs |= _run_jobs(*tables)
         jobs |= own(*tables) if own is not None else {}
     if evaluations is not None:
@@ -82,6 +75,16 @@ def draw_figures(
     return wanted
 
 
+def _with_runs(path: Path) -> LawResult:
+    """The law, with the runs that it was fitted to: figures draw these and select none."""
+    law = read_law(path)
+    if not law.runs:
+        raise PlmScalingError(
+            f"{path}: a law file of an earlier version, without the runs of the law; fit it again"
+        )
+    return law
+
+
 def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
     """The figures of runs, their curves and laws."""
     jobs: dict[str, Job] = {
@@ -90,23 +93,16 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
     for name, by in (("corpora", "corpus"), ("recipes", "recipe")):
         if table[by].nunique() > 1:
             jobs[name] = (partial(comparison_table, table, by), partial(comparison, by=by))
-    of: dict[str, list[LawResult]] = {}
+    shown: dict[str, list[LawResult]] = {}
     for law in laws:
         for name in _figures(law):
-            of.setdefault(name, []).append(law)
-    of_laws: dict[str, Job] = {
-        "isoflop": (lambda: isoflop_table(table, of["isoflop"]), isoflop),
-        "frontier": (lambda: frontier_table(laws), frontier),
-        "parametric": (lambda: parametric_table(table, of["parametric"]), parametric),
-        "loss_contours": (
-            lambda: loss_contours_table(table, [*of["loss_contours"], *of.get("isoflop", [])]),
-            loss_contours,
-        ),
-        "repeated": (lambda: repeated_table(table, points, of["repeated"]), repeated),
-        "transfer": (lambda: transfer_table(of["transfer"]), transfer),
-        "mask_ratio": (lambda: mask_ratio_table(of["mask_ratio"]), mask_ratio),
-    }
-    return jobs | {name: job for name, job in of_laws.items() if name in of}
+            shown.setdefault(name, []).append(law)
+    if "loss_contours" in shown:
+        shown["loss_contours"] += shown.get("isoflop", [])
+    for name, own in shown.items():
+        module = import_module(f"plm_scaling.figures.{name}")
+        jobs[name] = (partial(getattr(module, f"{name}_table"), own), getattr(module, name))
+    return jobs
 
 
 def _figures(law: LawResult) -> tuple[str, ...]:

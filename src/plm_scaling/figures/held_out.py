@@ -37,7 +37,7 @@ def held_out_table(evaluations: pd.DataFrame) -> pd.DataFrame:
 
 
 def held_out(table: pd.DataFrame) -> Figure:
-    """One panel per objective at its dearest budget that all corpora and recipes have (or most)."""
+    """One panel per objective at the largest budget that all corpora and recipes have (or most)."""
     objectives = sorted(table["objective"].unique())
     sets = list(dict.fromkeys(table["set"]))
     names = _names(table)
@@ -63,7 +63,7 @@ def held_out(table: pd.DataFrame) -> Figure:
 
 
 def _names(table: pd.DataFrame) -> "pd.Series[str]":
-    """What tells the runs apart: the corpus, the recipe where it alone differs, or both."""
+    """What tells the runs apart: the corpus, the recipe where only it differs, or both."""
     if table["recipe"].nunique() < 2:
         return table["corpus"]
     return (

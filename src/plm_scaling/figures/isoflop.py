@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plm_scaling.figures.style import GREY, log_axis, panels, power_of_ten, sequential, style
-from plm_scaling.laws.isoflop.parabola import MIN_SIZES
-from plm_scaling.laws.points import taken_runs
+from plm_scaling.laws.isoflop.fit import Details
+from plm_scaling.laws.isoflop.parabola import MinimumRow
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.stats.budgets import group_budgets, move_to_budgets
 from plm_scaling.laws.status import Minimum
 
 COLUMNS = (
@@ -24,40 +23,30 @@ COLUMNS = (
 CURVE_POINTS = 60
 
 
-def isoflop_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.DataFrame:
+def isoflop_table(laws: Sequence[LawResult[Details]]) -> pd.DataFrame:
     """Rows of kind run (measured), curve (parabola), minimum (with interval) and refused.
 
     Losses of runs are moved to their budget as in the fit; `in_window` is False for those too far
     above the lowest to be fitted. A refused budget is marked at its lowest loss; `status` says why
-    it was refused. Budgets with too few sizes, such as single runs beside a sweep, are left out
+    it was refused. Budgets with too few sizes, such as single runs besides a sweep, are left out
     unless there are no others.
     """
     rows: list[dict[str, Any]] = []
     for law in laws:
-        used = taken_runs(runs, law)
-        n, flops = used["n_params"].to_numpy(float), used["flops"].to_numpy(float)
-        groups = group_budgets(flops)
-        loss = move_to_budgets(groups, flops, used["loss"].to_numpy(float), MIN_SIZES)
         minima = law.details["minima"]
         full = any(row["status"] != Minimum.TOO_FEW_SIZES for row in minima)
-        for (budget, members), minimum in zip(groups, minima, strict=True):
+        for minimum in minima:
             if full and minimum["status"] == Minimum.TOO_FEW_SIZES:
                 continue
-            facts = {"objective": law.objective, "flops_budget": budget, **_EMPTY}
+            facts = {"objective": law.objective, "flops_budget": minimum["flops"]}
             facts["status"] = minimum["status"]
-            low, high = minimum["n_params_range"]
-            for i in members:
-                point = {"kind": "run", "n_params": n[i], "loss": loss[i]}
-                rows.append(facts | point | {"in_window": bool(low <= n[i] <= high)})
+            rows += [facts | {"kind": "run", **run} for run in minimum["runs"]]
             rows += [facts | point for point in _curve(minimum)]
-            rows.append(facts | _mark(minimum, n[members], loss[members]))
+            rows.append(facts | _mark(minimum))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-_EMPTY: dict[str, float | None] = {"n_low": None, "n_high": None}
-
-
-def _curve(minimum: dict[str, Any]) -> list[dict[str, Any]]:
+def _curve(minimum: MinimumRow) -> list[dict[str, Any]]:
     if minimum["coefficients"] is None:
         return []
     low, high = minimum["n_params_range"]
@@ -69,13 +58,13 @@ def _curve(minimum: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _mark(minimum: dict[str, Any], n: np.ndarray, loss: np.ndarray) -> dict[str, Any]:
+def _mark(minimum: MinimumRow) -> dict[str, Any]:
     if minimum["status"] == Minimum.ACCEPTED:
         low, high = minimum["n_params_interval"] or (None, None)
         place = {"n_params": minimum["n_params"], "loss": minimum["loss"]}
         return place | {"kind": "minimum", "n_low": low, "n_high": high}
-    k = int(loss.argmin())
-    return {"kind": "refused", "n_params": n[k], "loss": loss[k]}
+    lowest = min(minimum["runs"], key=lambda run: run["loss"])
+    return {"kind": "refused", "n_params": lowest["n_params"], "loss": lowest["loss"]}
 
 
 def isoflop(table: pd.DataFrame) -> Figure:

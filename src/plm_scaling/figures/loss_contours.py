@@ -11,7 +11,6 @@ from matplotlib.ticker import MaxNLocator
 
 from plm_scaling.figures.style import COMPUTE_LABEL, GREY, compute_axis, log_axis, panels, style
 from plm_scaling.laws.parametric.fit import predict_loss
-from plm_scaling.laws.points import taken_runs
 from plm_scaling.laws.result import LawResult
 
 COLUMNS = ("objective", "kind", "flops", "n_params", "tokens", "loss")
@@ -20,7 +19,7 @@ LEVELS = 14
 EDGE = 0.6  # how far the surface goes beyond the runs, in ln N and ln C
 
 
-def loss_contours_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.DataFrame:
+def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
     """Rows of kind surface (fitted loss on a grid), run (measured) and isoflop or parametric.
 
     The last two are N_opt(C) of these laws. `laws` are parametric and IsoFLOP laws; an objective
@@ -30,7 +29,7 @@ def loss_contours_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.Dat
     for law in laws:
         if law.law != "parametric":
             continue
-        own = taken_runs(runs, law)
+        own = pd.DataFrame(law.runs)
         n, flops = own["n_params"].to_numpy(float), own["flops"].to_numpy(float)
         facts: dict[str, Any] = {"objective": law.objective}
         grid_c, grid_n = (a.ravel() for a in np.meshgrid(_span(flops), _span(n)))

@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from plm_scaling.common.progress import short_count
-from plm_scaling.figures.style import CYCLE, GREY, panels, style
+from plm_scaling.figures.style import CYCLE, GREY, MARKERS, panels, style
+from plm_scaling.laws.mask_ratio.fit import Details, SizeRow
 from plm_scaling.laws.result import LawResult
 
 COLUMNS = (
     *("objective", "kind", "n_params", "tokens", "mask_ratio", "low", "high"),
     *("loss", "above_best", "fitted", "within_noise"),
 )
-MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
-def mask_ratio_table(laws: Sequence[LawResult]) -> pd.DataFrame:
+def mask_ratio_table(laws: Sequence[LawResult[Details]]) -> pd.DataFrame:
     """Rows of kind run, curve (the parabola of a size) and best (of all sizes, with interval).
 
     `above_best` is the loss above the lowest measured one of the same size, nats/token.
@@ -32,7 +32,7 @@ def mask_ratio_table(laws: Sequence[LawResult]) -> pd.DataFrame:
                 "n_params": size["n_params"],
                 "tokens": size["tokens"],
             }
-            rows += [facts | {"kind": "run"} | _run(ratio) for ratio in size["ratios"]]
+            rows += [facts | {"kind": "run", **run} for run in size["ratios"]]
             rows += [facts | {"kind": "curve"} | point for point in _curve(size)]
         best = law.equations["L"]
         if best.parameters["ratio"] is not None:
@@ -42,12 +42,8 @@ def mask_ratio_table(laws: Sequence[LawResult]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _run(ratio: dict[str, Any]) -> dict[str, Any]:
-    return {n: ratio[n] for n in ("mask_ratio", "loss", "above_best", "fitted", "within_noise")}
-
-
-def _curve(size: dict[str, Any]) -> list[dict[str, Any]]:
-    if size["ratio"] is None:
+def _curve(size: SizeRow) -> list[dict[str, Any]]:
+    if size["ratio"] is None or size["loss"] is None or size["q"] is None:
         return []
     fitted = [row["mask_ratio"] for row in size["ratios"] if row["fitted"]]
     least = min(row["loss"] for row in size["ratios"])

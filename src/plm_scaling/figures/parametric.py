@@ -16,17 +16,16 @@ from plm_scaling.figures.style import (
     style,
 )
 from plm_scaling.laws.parametric.fit import predict_loss
-from plm_scaling.laws.points import taken_runs
 from plm_scaling.laws.result import LawResult
 
 COLUMNS = ("run_id", "objective", "n_params", "tokens", "flops", "loss")
 
 
-def parametric_table(runs: pd.DataFrame, laws: Sequence[LawResult]) -> pd.DataFrame:
+def parametric_table(laws: Sequence[LawResult]) -> pd.DataFrame:
     """The runs used by each law, the loss fitted to each and the residual in per cent of it."""
     parts = []
     for law in laws:
-        part = taken_runs(runs, law)[list(COLUMNS)].copy()
+        part = pd.DataFrame(law.runs).assign(objective=law.objective)[list(COLUMNS)]
         part["fitted_loss"] = predict_loss(
             law, part["n_params"].to_numpy(float), part["tokens"].to_numpy(float)
         )

@@ -11,42 +11,37 @@ from matplotlib.lines import Line2D
 
 from plm_scaling.common.progress import short_count
 from plm_scaling.figures.style import CYCLE, GREY, WIDTH, style
+from plm_scaling.laws.repeated.details import CurveDetails, SizeRow
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.stats.blocks import smoothed
 from plm_scaling.laws.status import Status
 
 COLUMNS = (
     *("objective", "run_id", "n_params", "status", "kind", "epochs", "gap", "R_D", "kappa"),
     *("constrained", "additive", "offset"),
 )
-STRETCHES = 50
 COLUMNS_OF_PANELS = 2
 PANEL_INCHES = 1.75
 
 
-def repeated_table(
-    runs: pd.DataFrame, curves: pd.DataFrame, laws: Sequence[LawResult]
-) -> pd.DataFrame:
+def repeated_table(laws: Sequence[LawResult[CurveDetails]]) -> pd.DataFrame:
     """Rows of kind gap (measured, means of stretches) and form (both fits), in nats/token.
 
     `gap` is the loss on repeated minus that on fresh tokens at equal tokens; `constrained` the law
     with D' = U + U·R*_D·(1 − exp(−R/R*_D)), at the least misfit even where status says that the
     form does not follow; `additive` c·R^κ. Both contain the `offset` between the corpora.
     """
-    valid = curves[(curves["split"] == "valid") & curves["loss"].notna()]
-    by_run = {str(run_id): part for run_id, part in valid.groupby("run_id")}
     rows: list[dict[str, Any]] = []
     for law in laws:
-        for size in law.details.get("sizes", []):
+        for size in law.details["sizes"]:
             facts = _facts(law, size)
-            here, there = (by_run[size[name]] for name in ("run_id", "fresh_run_id"))
-            rows += [facts | row for row in _measured(here, there, size)]
+            gaps = ((row["epochs"], row["gap_nats"]) for row in size["gaps"])
+            rows += [facts | {"kind": "gap", "epochs": e, "gap": gap} for e, gap in gaps]
             rows += [facts | row for row in _forms(facts, size)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _facts(law: LawResult, size: dict[str, Any]) -> dict[str, Any]:
+def _facts(law: LawResult, size: SizeRow) -> dict[str, Any]:
     """What holds for the whole curve; R* at the offset of the fit."""
     head = next(
         row
@@ -64,21 +59,7 @@ def _facts(law: LawResult, size: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _measured(
-    here: pd.DataFrame, there: pd.DataFrame, size: dict[str, Any]
-) -> list[dict[str, Any]]:
-    fresh = there.sort_values("tokens")
-    again = here.sort_values("tokens")
-    inside = again["tokens"].between(fresh["tokens"].min(), fresh["tokens"].max())
-    tokens = again.loc[inside, "tokens"].to_numpy(float)
-    gap = again.loc[inside, "loss"].to_numpy(float)
-    gap = gap - np.interp(tokens, fresh["tokens"], fresh["loss"])
-    epochs = tokens / size["unique_tokens"]
-    means = zip(smoothed(epochs, STRETCHES), smoothed(gap, STRETCHES), strict=True)
-    return [{"kind": "gap", "epochs": e, "gap": g} for e, g in means]
-
-
-def _forms(facts: dict[str, Any], size: dict[str, Any]) -> list[dict[str, Any]]:
+def _forms(facts: dict[str, Any], size: SizeRow) -> list[dict[str, Any]]:
     epochs = np.linspace(1.02, size["epochs"], 60)
     unique, reference = size["unique_tokens"], size["reference"]
     constrained = np.full(len(epochs), np.nan)

@@ -17,8 +17,10 @@ from plm_scaling.figures.style import (
     style,
 )
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.transfer.fit import Details
 
-QUANTITIES = ("gain_nats", "compute_ratio")
+RATIO = "compute_ratio"
+QUANTITIES = ("gain_nats", RATIO)
 COLUMNS = (
     *("objective", "source", "run_id", "n_params", "flops", "source_flops", "source_share"),
     *("gain_nats", "gain_low", "gain_high"),
@@ -28,16 +30,16 @@ OTHER = {"clm": "mlm", "mlm": "clm"}
 SHIFT = 1.015  # sideways, so that the bars of two directions at one size stay apart
 
 
-def transfer_table(laws: Sequence[LawResult]) -> pd.DataFrame:
+def transfer_table(laws: Sequence[LawResult[Details]]) -> pd.DataFrame:
     """The pairs of each direction: gain in nats/token and the ratio of compute, with intervals."""
     rows: list[dict[str, Any]] = []
     for law in laws:
         for pair in law.details["pairs"]:
-            row = {name: pair[name] for name in COLUMNS if name in pair}
-            for name in ("gain", "compute_ratio"):
-                interval = pair[f"{name}_interval"] or (np.nan, np.nan)
-                row[f"{name}_low"], row[f"{name}_high"] = interval
-            rows.append({"objective": law.objective, **row})
+            row: dict[str, Any] = {"objective": law.objective, **pair}
+            ends = (("gain", pair["gain_interval"]), (RATIO, pair["compute_ratio_interval"]))
+            for name, interval in ends:
+                row[f"{name}_low"], row[f"{name}_high"] = interval or (np.nan, np.nan)
+            rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -69,7 +71,7 @@ _NOTE: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "fontsize":
 
 
 def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, shift: float) -> None:
-    """One direction, with its intervals and a thin line to lead the eye."""
+    """One direction, with its intervals."""
     stem = name.removesuffix("_nats")
     value = part[name].to_numpy(float)
     ends = [value - part[f"{stem}_low"], part[f"{stem}_high"] - value]

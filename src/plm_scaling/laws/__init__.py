@@ -9,16 +9,21 @@ From Python: `from plm_scaling.laws import fit_parametric` and so on; arrays, li
 from importlib import import_module
 from typing import Any
 
-from plm_scaling.laws.registry import LAWS
+from plm_scaling.study.laws import LAWS
 
 STAGE_VERSION = 4
 
-_MODULES = {f"fit_{name}": law.module for name, law in LAWS.items()} | {"read_law": "result"}
-__all__ = ["STAGE_VERSION", *_MODULES]
+_PUBLIC = {f"fit_{name}": law.module for name, law in LAWS.items()} | {"read_law": "result"}
+__all__ = ["STAGE_VERSION", "law_module", *_PUBLIC]
+
+
+def law_module(name: str) -> Any:
+    """The module of a law, imported now: the Snakefile reads STAGE_VERSION and nothing heavy."""
+    return import_module(f"{__name__}.{LAWS[name].module}")
 
 
 def __getattr__(name: str) -> Any:
-    """Import a fit when it is asked for: the Snakefile reads STAGE_VERSION and nothing heavy."""
-    if name not in _MODULES:
+    """Import a fit when it is asked for."""
+    if name not in _PUBLIC:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

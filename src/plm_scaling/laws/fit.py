@@ -10,7 +10,7 @@ import pandas as pd
 from plm_scaling import __version__
 from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import sha256_of
-from plm_scaling.laws.registry import BOTH, LAWS, Settings, load
+from plm_scaling.laws import law_module
 from plm_scaling.laws.result import LawResult, write_law
 from plm_scaling.laws.selection import (
     note_selection,
@@ -18,8 +18,10 @@ from plm_scaling.laws.selection import (
     selection_words,
     why_left_out,
 )
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.runs.tables import read_curves, read_runs
+from plm_scaling.study.laws import BOTH, LAWS
 
 logger = logging.getLogger("plm_scaling")
 
@@ -65,7 +67,7 @@ def fit_law(
     tables = table[why == ""], None if curves is None else read_curves(curves)
     settings = Settings(bootstrap, level, seed, huber_delta, held_out_above)
     try:
-        result: LawResult = load(LAWS[law].module, "fit_tables")(*tables, settings)
+        result: LawResult = law_module(law).fit_tables(*tables, settings)
     except LawError as error:
         raise LawError(f"{objective} {law} from {runs}, {left_out}: {error}") from error
     if published is not None:
@@ -95,7 +97,7 @@ def _one_objective(table: pd.DataFrame, objective: str | None, runs: Path) -> st
 
 
 def law_sentence(result: LawResult) -> str:
-    """One line: what the law is mostly asked for, with its interval, and how the fit stands."""
+    """One line: the headline parameter of the law with its interval, and the status of the fit."""
     name, parameter, words = LAWS[result.law].headline
     equation = result.equations[name]
     value, interval = equation.parameters[parameter], equation.interval[parameter]

@@ -1,4 +1,4 @@
-"""Which runs of a table the IsoFLOP and the parametric law take."""
+"""Which runs of a table a law may not use, and why; and the arrays of those that it may."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,29 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from plm_scaling.common.errors import LawError
-from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.noise import loss_noise
 
 LIKE_COMPUTE = 1.2
 MAX_EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023)
-
-
-def comparable_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one objective whose losses depend on N and D alone; see `not_comparable`.
-
-    Raises LawError if runs of two objectives are given or none is left.
-    """
-    if runs["objective"].nunique() > 1:
-        raise LawError("runs of both objectives; their losses cannot be compared, so give one")
-    used = runs[not_comparable(runs) == ""]
-    if used.empty:
-        raise LawError(
-            f"none of the {len(runs)} run(s) is finished, trained from scratch and without "
-            "many repeats; train such cells, or fill the columns status and unique_tokens"
-        )
-    return used
 
 
 def most_shared(values: "pd.Series[Any]") -> Any:
@@ -42,18 +24,6 @@ def not_finished(runs: pd.DataFrame) -> "pd.Series[str]":
     """Why no law may use a run: what its table says, or its status; '' where one may."""
     why = runs["excluded"].where(runs["excluded"] != "", runs["status"])
     return why.where(why != "finished", "")
-
-
-def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The finished runs that are not excluded: what a law or a figure may choose from."""
-    return runs[not_finished(runs) == ""]
-
-
-def taken_runs(runs: pd.DataFrame, law: LawResult) -> pd.DataFrame:
-    """The comparable runs of a table that `law` was fitted to."""
-    left_out = {row["run_id"] for row in law.excluded}
-    own = runs[(runs["objective"] == law.objective) & ~runs["run_id"].isin(left_out)]
-    return comparable_runs(own)
 
 
 def not_usable(runs: pd.DataFrame) -> "pd.Series[str]":
@@ -82,8 +52,8 @@ def not_alike(runs: pd.DataFrame) -> "pd.Series[str]":
 
 
 def not_comparable(runs: pd.DataFrame) -> "pd.Series[str]":
-    """Why a run says nothing of N and D alone, '' where it does: `not_alike`, or it saw a token
-    more than MAX_EPOCHS times."""
+    """Why the loss of a run depends on more than N and D, '' where it does not: `not_alike`, or it
+    saw a token more than MAX_EPOCHS times."""
     why = not_alike(runs)
     many = (why == "") & (runs["tokens"] > MAX_EPOCHS * runs["unique_tokens"])
     return why.mask(many, f"more than {MAX_EPOCHS:g} epochs")
@@ -102,20 +72,21 @@ def _of_others(
     return why
 
 
-def parametric_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
-    """The arrays of `fit_parametric` from a table as `read_runs` gives it; `curves` is not used."""
-    used = comparable_runs(runs)
-    return {name: used[name].to_numpy(float) for name in ("n_params", "tokens", "loss")}
+def columns(runs: pd.DataFrame, *names: str) -> dict[str, Any]:
+    """Columns of the table as arrays (n,), by name."""
+    return {name: runs[name].to_numpy(float) for name in names}
+
+
+def parametric_points(runs: pd.DataFrame) -> dict[str, Any]:
+    """The arrays of `fit_parametric`, of the usable runs of one objective."""
+    return columns(runs, "n_params", "tokens", "loss")
 
 
 def isoflop_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
     """The arrays of `fit_isoflop`; with `curves` (curves.parquet) also `loss_sd`, the noise."""
-    used = comparable_runs(runs)
-    points: dict[str, Any] = {
-        name: used[name].to_numpy(float) for name in ("n_params", "tokens", "flops", "loss")
-    }
+    points = columns(runs, "n_params", "tokens", "flops", "loss")
     if curves is not None:
-        noise = loss_noise(curves, used["run_id"])
+        noise = loss_noise(curves, runs["run_id"])
         if np.isfinite(noise).all():
             points["loss_sd"] = noise
     return points

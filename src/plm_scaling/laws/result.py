@@ -1,12 +1,15 @@
-"""What every law file holds, in memory and as JSON.
+"""What every law file holds, in memory and as JSON (`laws.schema`).
 
-`law.schema.json` beside this module describes the file. A law's own tables (the minima of an
-IsoFLOP fit, the optima of a parametric one) go into `details` and to the top level of the file.
+A law's own tables (the minima of an IsoFLOP fit, the optima of a parametric one) are typed by the
+law as its `Details`; they go into `details` and to the top level of the file.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
+
+from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import read_json, write_json
@@ -14,7 +17,15 @@ from plm_scaling.laws.stats.intervals import Interval
 from plm_scaling.laws.status import Status
 from plm_scaling.laws.verdict import judge
 
-SCHEMA = Path(__file__).with_name("law.schema.json")
+D_co = TypeVar("D_co", bound=Mapping[str, Any], covariant=True)
+
+
+class EquationJson(TypedDict, extra_items=float | None):  # type: ignore[call-arg]
+    """An equation in the file, where parameters are keys like `form`."""
+
+    form: str
+    interval: dict[str, Interval | None]
+    level: float
 
 
 @dataclass(frozen=True)
@@ -26,21 +37,51 @@ class Equation:
     interval: dict[str, Interval | None]
     level: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Parameters lie beside the form."""
-        interval = {name: None if i is None else list(i) for name, i in self.interval.items()}
-        return {"form": self.form, **self.parameters, "interval": interval, "level": self.level}
+    def to_json(self) -> EquationJson:
+        """As in the file."""
+        known = {"interval": self.interval, "level": self.level}
+        return cast(EquationJson, {"form": self.form, **self.parameters, **known})
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, handler: Callable[[Any], Any]) -> Any:
+        return handler(EquationJson)  # its JSON schema is that of the file
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Equation":
         """Inverse of `to_json`."""
-        interval = {n: None if i is None else (i[0], i[1]) for n, i in value["interval"].items()}
+        interval = {n: i and (i[0], i[1]) for n, i in value["interval"].items()}
         return cls(value["form"], {n: value[n] for n in interval}, interval, value["level"])
 
 
+class Excluded(TypedDict):
+    """A run that the law does not use."""
+
+    run_id: str
+    why: str
+
+
+class Selection(TypedDict):
+    """How many runs there were (`given`), how many of them the law rests on (`used`), and how many
+    were left out for which reason, most frequent first."""
+
+    given: int
+    used: int
+    left_out: dict[str, int]
+
+
+class Run(TypedDict):
+    """A run as its table has it: N non-embedding, tokens, FLOPs and nats/token."""
+
+    run_id: str
+    n_params: float
+    tokens: float
+    flops: float
+    loss: float
+
+
 @dataclass
-class LawResult:
-    """A fitted law and how good it is; see the schema for the meaning of the fields.
+class LawResult(Generic[D_co]):
+    """A fitted law and how good it is.
 
     Every law is judged by `verdict`: intervals that exclude their estimates are withheld, and
     `status` and `warnings` say what follows.
@@ -54,14 +95,14 @@ class LawResult:
     residual_rms: float | None
     status: Status
     warnings: list[str]
-    details: dict[str, Any]
+    details: D_co
     objective: str = ""
     study: str = ""
     data: dict[str, str] = field(default_factory=dict)
-    excluded: list[dict[str, str]] = field(default_factory=list)
-    selection: dict[str, Any] = field(default_factory=dict)
-    """How many runs there were (`given`), how many of them the law rests on (`used`), and how many
-    were left out for which reason (`left_out`, most frequent first)."""
+    excluded: list[Excluded] = field(default_factory=list)
+    selection: Selection | None = None
+    runs: list[Run] = field(default_factory=list)
+    """The runs that the fit took, in the order of the table."""
     version: str = ""
     taken: set[str] | None = None
     """Run ids that the fit took of those it was given, None: all. Not in the file."""
@@ -77,26 +118,13 @@ class LawResult:
 
     def to_json(self) -> dict[str, Any]:
         """The content of the law file."""
-        return {
-            "law": self.law,
-            "objective": self.objective,
-            "study": self.study,
-            "method": self.method,
-            "n_points": self.n_points,
-            "equations": {name: eq.to_json() for name, eq in self.equations.items()},
-            "objective_value": self.objective_value,
-            "residual_rms": self.residual_rms,
-            "status": self.status,
-            "warnings": self.warnings,
-            "data": self.data,
-            "excluded": self.excluded,
-            "selection": self.selection,
-            "version": self.version,
-            **self.details,
-        }
+        apart = ("details", "taken", "runs")
+        common = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        common["equations"] = {name: law.to_json() for name, law in self.equations.items()}
+        return {**common, **self.details, "runs": self.runs}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "LawResult":
+    def from_json(cls, value: dict[str, Any]) -> "LawResult[Any]":
         """Inverse of `to_json`; unknown keys are the law's own tables."""
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
         known["equations"] = {n: Equation.from_json(e) for n, e in value["equations"].items()}

@@ -2,25 +2,27 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import pandas as pd
 
-from plm_scaling.laws.registry import LAWS, load
-from plm_scaling.laws.result import LawResult
+from plm_scaling.laws import points
+from plm_scaling.laws.result import LawResult, Run, Selection
+from plm_scaling.study.laws import LAWS
 
 SAID = 5  # reasons that the first line names
 
 
 def why_left_out(law: str, runs: pd.DataFrame) -> "pd.Series[str]":
     """Why `law` may not take each run, '' where it may; objective by objective."""
-    unusable = load("points", LAWS[law].unusable)
+    unusable = getattr(points, LAWS[law].unusable)
     said = [unusable(own) for _, own in runs.groupby("objective")]
     return pd.concat(said).reindex(runs.index) if said else pd.Series("", index=runs.index)
 
 
 def note_selection(result: LawResult, runs: pd.DataFrame, why: "pd.Series[str]") -> None:
-    """Fill `excluded` and `selection` of a law fitted to the `runs` of which `why` says nothing."""
+    """Fill `excluded`, `selection` and `runs` of a law fitted to the `runs` of which `why` says
+    nothing."""
     law = LAWS[result.law]
     if result.taken is not None:
         unused = (why == "") & ~runs["run_id"].isin(result.taken)
@@ -30,19 +32,21 @@ def note_selection(result: LawResult, runs: pd.DataFrame, why: "pd.Series[str]")
         for run_id, reason in zip(runs["run_id"], why, strict=True)
         if reason
     ]
+    taken = runs.loc[why == "", list(Run.__annotations__)]
+    result.runs = cast(list[Run], taken.to_dict("records"))
     reasons = list(why[why != ""])
     if law.not_a_point:
         reasons += [law.not_a_point] * (len(runs) - len(reasons) - result.n_points)
     result.selection = selection(len(runs), reasons)
 
 
-def selection(given: int, reasons: Sequence[str]) -> dict[str, Any]:
+def selection(given: int, reasons: Sequence[str]) -> Selection:
     """Runs given and used, and how many were left out why; what follows a colon is their own."""
     left_out = dict(Counter(why.partition(":")[0] for why in reasons).most_common())
     return {"given": given, "used": given - len(reasons), "left_out": left_out}
 
 
-def selection_words(found: dict[str, Any]) -> str:
+def selection_words(found: Selection) -> str:
     """'30 of 60 runs used (left out: 30 recipe is not x, the most common)'."""
     left_out = list(found["left_out"].items())
     said = [f"{n} {why}" for why, n in left_out[:SAID]]

@@ -1,7 +1,6 @@
 """The words by which a law file says how something stands."""
 
 from enum import StrEnum
-from typing import Any
 
 
 class Status(StrEnum):
@@ -14,6 +13,13 @@ class Status(StrEnum):
     """A parameter ended at its bound."""
     NOT_IDENTIFIED = "not_identified"
     """The runs do not determine the law; parameters may be None."""
+
+
+def of_points(n: int) -> Status:
+    """Of a line through `n` different points."""
+    if n < 2:
+        return Status.NOT_IDENTIFIED
+    return Status.TWO_POINTS if n == 2 else Status.CONVERGED
 
 
 class Check(StrEnum):
@@ -49,8 +55,3 @@ class Basis(StrEnum):
 
     END_POINTS = "end points"
     CURVES = "curves"
-
-
-def not_available(why: str) -> dict[str, Any]:
-    """The entry of a check that could not be made."""
-    return {"status": Check.NOT_AVAILABLE, "why": why}

@@ -2,7 +2,7 @@
 
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.selection import selection_words
-from plm_scaling.laws.stats.intervals import Interval, percent
+from plm_scaling.laws.stats.intervals import interval_text
 
 
 def law_text(law: LawResult) -> str:
@@ -17,10 +17,3 @@ def law_text(law: LawResult) -> str:
             lines.append(f"    {parameter:8} {number:>14}  {interval}")
     lines += [f"  warning: {warning}" for warning in law.warnings]
     return "\n".join(lines)
-
-
-def interval_text(interval: Interval | None, form: str, level: float) -> str:
-    """'(95 % 0.50 to 0.53)'; `form` formats each end."""
-    if interval is None:
-        return "(no interval)"
-    return f"({percent(level)} {form.format(interval[0])} to {form.format(interval[1])})"

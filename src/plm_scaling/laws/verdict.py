@@ -7,10 +7,10 @@ exponent a is known to no better than ±0.15, is not identified.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from plm_scaling.laws.registry import LAWS
 from plm_scaling.laws.status import Status
+from plm_scaling.study.laws import LAWS
 
 if TYPE_CHECKING:
     from plm_scaling.laws.result import Equation
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDE = 0.15  # an exponent known to no better than ± this does not steer a budget
 ROUNDING = 1e-6  # relative; an estimate this near an end is at it: fits are not exact to the bit
 LISTED = 3
+D = TypeVar("D", bound=Mapping[str, Any])
 
 
 def around(estimate: float, interval: Any) -> Any:
@@ -34,8 +35,8 @@ def around(estimate: float, interval: Any) -> Any:
 
 
 def judge(
-    law: str, status: Status, equations: Mapping[str, "Equation"], details: dict[str, Any]
-) -> tuple[dict[str, "Equation"], dict[str, Any], list[str]]:
+    law: str, status: Status, equations: Mapping[str, "Equation"], given: D
+) -> tuple[dict[str, "Equation"], D, list[str]]:
     """Equations and details without intervals that exclude their estimates, and sentences on why
     the law is not identified; a law of that `status` already is not told again that it lacks an
     interval."""
@@ -45,17 +46,18 @@ def judge(
         key: _intervals(value, parameters, key, excluded)
         if key == "open_intervals"
         else _checked(value, key, excluded)
-        for key, value in details.items()
+        for key, value in given.items()
     }
+    judged = cast(D, details)
     checked = {
         name: replace(eq, interval=_intervals(eq.interval, eq.parameters, name, excluded))
         for name, eq in equations.items()
     }
     if excluded:
-        return checked, details, [_excluded_sentence(excluded)]
+        return checked, judged, [_excluded_sentence(excluded)]
     resampled = details.get("bootstrap", {}).get("resamples", 0) > 0
     why = _undetermined(law, checked, resampled and status != Status.NOT_IDENTIFIED)
-    return checked, details, [why] if why else []
+    return checked, judged, [why] if why else []
 
 
 def _undetermined(law: str, equations: Mapping[str, "Equation"], needs_interval: bool) -> str:
@@ -79,7 +81,7 @@ def _undetermined(law: str, equations: Mapping[str, "Equation"], needs_interval:
 
 
 def _checked(value: Any, where: str, excluded: list[str]) -> Any:
-    """A part of a law file with every interval checked against the estimate beside it.
+    """A part of a law file with every interval checked against its estimate.
 
     `interval` belongs to R_D, or maps names to intervals; `X_interval` belongs to X or X_nats.
     """

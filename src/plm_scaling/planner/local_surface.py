@@ -1,4 +1,4 @@
-"""What a run off the compute-optimal point is worth, from an IsoFLOP law alone.
+"""What a run off the compute-optimal point is worth, from only an IsoFLOP law.
 
 Near the optimum of a compute C any smooth loss is E + A/N^α + B/D^β with what the law has: N_opt;
 the slope s = −dL/dlnC along the minima; the curvature q of the parabolas in ln N; and the exponent
@@ -8,6 +8,7 @@ the optimum elsewhere than the parabolas do, and with it what repeats.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,17 +17,18 @@ from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.status import Minimum
 
+if TYPE_CHECKING:  # pandas, which a plan does not need
+    from plm_scaling.laws.isoflop.fit import Details
 
-def surface_exponents(law: LawResult) -> tuple[float, float]:
+
+def surface_exponents(law: "LawResult[Details]") -> tuple[float, float]:
     """(α, β) of the loss around the optima of an IsoFLOP law.
 
     Raises LawError if its minima do not fall with compute or its size exponent is not between 0 and
     1.
     """
-    minima = [m for m in law.details["minima"] if m["status"] == Minimum.ACCEPTED]
-    log_c = np.log([m["flops"] for m in minima])
-    losses = np.array([m["loss"] for m in minima])
-    slope = -np.polyder(np.poly1d(np.polyfit(log_c, losses, min(2, len(minima) - 1))))
+    log_c, losses, curvature, _ = _accepted(law)
+    slope = -np.polyder(np.poly1d(np.polyfit(log_c, losses, min(2, len(losses) - 1))))
     falls: Floats = np.asarray(slope(log_c), dtype=np.float64)
     a = law.equations["N"].parameters["a"]
     if a is None or not 0 < a < 1 or not (falls > 0).all():
@@ -34,7 +36,6 @@ def surface_exponents(law: LawResult) -> tuple[float, float]:
             f"{law.objective} isoflop: the minima do not fall with compute, or the exponent {a} "
             "of N is not between 0 and 1; more budgets are needed to say what repeated tokens cost"
         )
-    curvature = np.array([m["coefficients"][2] for m in minima])
     total = float(np.median(2 * curvature / falls))  # α + β
     return (1 - a) * total, a * total
 
@@ -46,14 +47,14 @@ def equivalent_share(
 
     `size` and `tokens` are N and D of the run in units of N_opt(C) and D_opt(C). The loss above E
     is (β·size^−α + α·tokens^−β)/(α+β) of that at the optimum of C, which goes as C^−αβ/(α+β). The
-    answer C·share depends on N and D alone and grows with both.
+    answer C·share depends only on N and D and grows with both.
     """
     alpha, beta = exponents
     above = (beta * size**-alpha + alpha * tokens**-beta) / (alpha + beta)
     return np.minimum(above ** -((alpha + beta) / (alpha * beta)), 1.0)
 
 
-def falling_loss(law: LawResult, flops: float) -> float:
+def falling_loss(law: "LawResult[Details]", flops: float) -> float:
     """The lowest loss (nats/token) at `flops`: it never rises with compute.
 
     The power law L(C), corrected between the budgets by how far their minima lie from it: L(C)
@@ -67,14 +68,24 @@ def falling_loss(law: LawResult, flops: float) -> float:
             f"{law.objective} isoflop: the lowest loss does not fall with compute (L = k*C^{c}); "
             "fit the law to more budgets, further apart"
         )
-    minima = [m for m in law.details["minima"] if m["status"] == Minimum.ACCEPTED]
-    log_c = np.log([m["flops"] for m in minima])
-    log_l = _falling(np.log([m["loss"] for m in minima]), [m["n_used"] for m in minima])
+    log_c, losses, _, runs = _accepted(law)
+    log_l = _falling(np.log(losses), runs)
     bend = np.interp(math.log(flops), log_c, log_l - (math.log(k) + c * log_c))
     return math.exp(math.log(k) + c * math.log(flops) + float(bend))
 
 
-def _falling(values: Floats, weights: list[int]) -> Floats:
+def _accepted(law: "LawResult[Details]") -> tuple[Floats, Floats, Floats, Floats]:
+    """ln C, loss (nats/token), curvature and number of runs of the minima that the law uses."""
+    used = [m for m in law.details["minima"] if m["status"] == Minimum.ACCEPTED]
+    rows = [
+        (m["flops"], m["loss"], m["coefficients"] and m["coefficients"][2], m["n_used"])
+        for m in used
+    ]
+    flops, losses, curvature, runs = np.array(rows, float).reshape(-1, 4).T
+    return np.log(flops), losses, curvature, runs
+
+
+def _falling(values: Floats, weights: Floats) -> Floats:
     """The nearest values that never rise, by weighted least squares (pooled adjacent violators)."""
     blocks: list[tuple[float, float, int]] = []  # mean, weight, number of values
     for value, weight in zip(values, weights, strict=True):

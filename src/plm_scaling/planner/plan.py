@@ -45,8 +45,6 @@ class Plan:
     n_params: Estimate
     tokens: Estimate
     loss: Estimate
-    size: str
-    shape: Shape
     gpu: str
     utilisation: float
     gpu_hours: float
@@ -100,8 +98,6 @@ def plan_training(
         n_params=n,
         tokens=tokens,
         loss=loss,
-        size="",
-        shape=next(iter(STUDY_GRID.values())),
         gpu=gpu,
         utilisation=utilisation,
         gpu_hours=gpu_hours(flops, gpu, utilisation),
@@ -120,12 +116,10 @@ def plan_training(
         )
     if objective == "mlm":
         _transfer(plan, laws)
-    plan.size, plan.shape = nearest_shape(plan.n_params[0])
-    size = plan.shape.n_params("study")
+    name, shape = nearest_shape(plan.n_params[0])
+    size = shape.n_params("study")
     if not 0.8 < size / plan.n_params[0] < 1.25:
-        plan.warnings.append(
-            f"no shape of the ladder is near: {plan.size} has {size:.3g} parameters"
-        )
+        plan.warnings.append(f"no shape of the ladder is near: {name} has {size:.3g} parameters")
     return plan
 
 
@@ -173,7 +167,7 @@ def _extrapolation(rows: Sequence[dict], flops: float) -> tuple[list[str], list[
     factor = max(low / flops, flops / high)
     if factor <= NEAR:
         return [], []
-    side = "above the dearest" if flops > high else "below the cheapest"
+    side = "above the largest" if flops > high else "below the smallest"
     what = (
         f"{flops:.3g} FLOPs lie {factor:.3g} times {side} budget that was fitted ({low:.3g} to "
         f"{high:.3g})"
@@ -199,8 +193,8 @@ def _repeat(plan: Plan, law: LawResult, laws: Path, unique: float) -> None:
             f"{epochs}: {laws} has no law of repeated tokens, so size and loss are those of fresh "
             "tokens"
         )
-        _refuse_epochs(plan, fresh_tokens, MAX_EPOCHS, "no more are as good as fresh ones, and "
-                       f"{laws} has no law of repeated tokens")  # fmt: skip
+        why = f"no more are as good as fresh ones, and {laws} has no law of repeated tokens"
+        _refuse_epochs(plan, fresh_tokens, MAX_EPOCHS, why)
         return
     repeated = read_law(path)
     known = repeated.details.get("epochs_range")

@@ -1,9 +1,8 @@
 """Plans as text for the terminal."""
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.laws.stats.intervals import percent
-from plm_scaling.laws.text import interval_text
-from plm_scaling.planner.plan import Estimate, Plan
+from plm_scaling.laws.stats.intervals import interval_text, percent
+from plm_scaling.planner.plan import Estimate, Plan, nearest_shape
 
 
 def plan_text(plan: Plan) -> str:
@@ -11,14 +10,15 @@ def plan_text(plan: Plan) -> str:
     epochs = (
         "" if plan.epochs is None else f", {plan.epochs:.3g} epochs of {plan.unique_tokens:.3g}"
     )
+    size, shape = nearest_shape(plan.n_params[0])
     rows = [
         ("non-embedding parameters N", _estimate(plan.n_params, plan.level)),
         ("training tokens D", _estimate(plan.tokens, plan.level) + epochs),
         ("expected loss (nats/token)", _estimate(plan.loss, plan.level, "{:.3f}")),
         (
             "nearest shape",
-            f"{plan.size}: {plan.shape.layers} layers, width {plan.shape.hidden}, FFN "
-            f"{plan.shape.ffn}, {plan.shape.heads} heads; N = {plan.shape.n_params('study'):,}",
+            f"{size}: {shape.layers} layers, width {shape.hidden}, FFN {shape.ffn}, "
+            f"{shape.heads} heads; N = {shape.n_params('study'):,}",
         ),
         (
             "cost",

@@ -8,13 +8,13 @@ import pandas as pd
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import read_json
 from plm_scaling.figures import DATA_FIGURES
-from plm_scaling.laws.registry import BOTH
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find
 from plm_scaling.report.template import inline_figures, write_page
 from plm_scaling.report.versions import software_versions
 from plm_scaling.runs.tables import read_runs
+from plm_scaling.study.laws import BOTH
 
 CAPTIONS = {
     "isoflop": "Validation loss against model size at equal compute. The diamond is the minimum of "

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from usable import usable
 
 from plm_scaling.cheng2024.frontier import (
     PETAFLOP_DAY,
@@ -110,7 +111,7 @@ def test_smoothed_frontier_of_the_study_agrees_with_isoflop_and_lists_its_varian
     published, objective, low, high
 ):
     runs = published.runs[published.runs["objective"] == objective]
-    points = frontier_points(runs, published.curves)
+    points = frontier_points(usable("frontier", runs), published.curves)
     result = fit_frontier(**points, bootstrap=300)
     # intervals from the IsoFLOP vertices of the same logs (paper.md §3.2)
     isoflop = {"clm": (0.58, 0.70), "mlm": (0.68, 0.87)}[objective]

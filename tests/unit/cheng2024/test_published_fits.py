@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import logsumexp
+from usable import usable
 
 from plm_scaling.cheng2024.frontier import notebook_envelope, notebook_points
 from plm_scaling.laws.isoflop.fit import fit_isoflop
 from plm_scaling.laws.parametric.checks import check_published_row
 from plm_scaling.laws.parametric.fit import fit_parametric
 from plm_scaling.laws.points import isoflop_points, near_frontier, parametric_points
-from plm_scaling.laws.result import SCHEMA
+from plm_scaling.laws.schema import law_schema
 from plm_scaling.laws.stats.intervals import place
 from plm_scaling.laws.stats.noise import scatter
 
@@ -57,7 +58,7 @@ def objective(request):
 
 @pytest.fixture(scope="module")
 def runs(published, objective):
-    return published.runs[published.runs["objective"] == objective]
+    return usable("isoflop", published.runs[published.runs["objective"] == objective])
 
 
 def test_published_isoflop_vertices_and_exponent_lie_within_the_known_intervals(
@@ -156,7 +157,7 @@ def validate(result, objective):
     result.objective, result.study, result.version = objective, "published", "test"
     result.data = {"runs": "runs.csv", "sha256": "0" * 64}
     document = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    jsonschema.validate(document, law_schema(document["law"]))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from plm_scaling.cheng2024.figures import draw_published_figures
 from plm_scaling.cheng2024.fit import fit_published_law
 from plm_scaling.cheng2024.page import make_published_report
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.laws.registry import LAWS, fitted
+from plm_scaling.study.laws import LAWS, fitted
 
 ROOT = Path(__file__).resolve().parents[3]
 CONSTANTS = ROOT / "resources/published/constants.tsv"

@@ -120,7 +120,7 @@ def test_held_out_table_compares_the_best_run_of_each_corpus_on_the_same_set() -
     assert len(table) == 8
 
 
-def test_held_out_figure_is_of_the_dearest_budget_that_all_corpora_have() -> None:
+def test_held_out_figure_is_of_the_largest_budget_that_all_corpora_have() -> None:
     (axes,) = held_out(held_out_table(EVALUATIONS)).axes
     assert "10¹⁰ FLOPs" in axes.get_title(loc="left")
     losses = {line.get_label(): sorted(line.get_xdata()) for line in axes.lines}

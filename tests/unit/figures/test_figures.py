@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -5,7 +6,9 @@ import pandas as pd
 import pytest
 import study
 from PIL import Image
+from usable import usable
 
+from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.figures.draw import draw_figures
 from plm_scaling.figures.frontier import frontier_table
@@ -14,7 +17,7 @@ from plm_scaling.figures.isoflop import isoflop, isoflop_table
 from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
 from plm_scaling.figures.masking import masking, masking_table
 from plm_scaling.figures.perplexity import perplexity, perplexity_table
-from plm_scaling.laws.points import comparable_runs
+from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.result import read_law
 from plm_scaling.runs.tables import read_runs
 
@@ -81,9 +84,9 @@ def test_isoflop_table_draws_measured_losses_and_the_law_files_minima(arguments)
     laws = [read_law(path) for path in arguments["laws"]]
     laws = [law for law in laws if law.law == "isoflop"]
     runs = read_runs(arguments["runs"])
-    table = isoflop_table(runs, laws)
+    table = isoflop_table(laws)
     measured = table[table["kind"] == "run"]
-    used = pd.concat(comparable_runs(part) for _, part in runs.groupby("objective"))
+    used = usable("isoflop", runs)
     # moved to the budget, from at most 1 % of compute away
     assert sorted(measured["loss"]) == pytest.approx(sorted(used["loss"]), rel=5e-4)
     assert set(measured["n_params"]) == set(used["n_params"])
@@ -103,7 +106,7 @@ def test_isoflop_refused_budget_is_marked_at_its_lowest_loss_and_differs(tmp_pat
     runs = read_runs(path)
     law = read_law(arguments["laws"][0])
     law.details["minima"][0] |= {"status": "edge", "n_params": None, "loss": None}
-    table = isoflop_table(runs, [law])
+    table = isoflop_table([law])
     mark = table[table["kind"] == "refused"]
     first = runs[(runs["objective"] == "clm") & (runs["flops"] < 5e11)]
     assert mark["loss"].tolist() == pytest.approx([first["loss"].min()], rel=5e-4)
@@ -113,17 +116,28 @@ def test_isoflop_refused_budget_is_marked_at_its_lowest_loss_and_differs(tmp_pat
     assert "no minimum: refused" in labels
 
 
-def test_isoflop_runs_that_the_law_left_out_are_not_drawn(arguments):
+def test_isoflop_runs_that_the_law_left_out_are_not_drawn(arguments, tmp_path):
     runs = read_runs(arguments["runs"])
-    law = read_law(arguments["laws"][0])
-    law.excluded = [{"run_id": "clm000", "why": "diverged"}]
-    table = isoflop_table(runs, [law])
+    runs.loc[runs["run_id"] == "clm000", "excluded"] = "diverged"
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    law = fit_law("isoflop", tmp_path / "runs.csv", tmp_path / "law.json", "clm", bootstrap=0)
+    table = isoflop_table([law])
     drawn = table[table["kind"] == "run"]
     assert len(drawn) == 14
     left_out = runs.set_index("run_id").loc["clm000"]
     same_size = np.isclose(drawn["n_params"], left_out["n_params"])
     same_budget = np.isclose(drawn["flops_budget"], left_out["flops"], rtol=0.03)
     assert not (same_size & same_budget).any()
+
+
+def test_law_file_of_an_earlier_version_is_to_be_fitted_again(arguments, tmp_path):
+    old = tmp_path / "clm.isoflop.json"
+    law_file = json.loads(arguments["laws"][0].read_text())
+    del law_file["runs"]
+    old.write_text(json.dumps(law_file))
+    assert read_law(old).equations  # it can be read, and planned with
+    with pytest.raises(PlmScalingError, match=r"clm.isoflop.json: .*earlier version.*fit it again"):
+        draw_figures(**(arguments | {"laws": [old], "out": tmp_path}))
 
 
 def test_frontier_table_bands_hold_their_lines_and_minima_sit_on_budgets(arguments):

@@ -7,8 +7,10 @@ import synthetic
 from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.laws.fit import fit_law
-from plm_scaling.laws.result import SCHEMA, read_law
+from plm_scaling.laws.result import read_law
+from plm_scaling.laws.schema import law_schema
 from plm_scaling.runs.collect import collect_runs
+from plm_scaling.runs.tables import read_runs
 from plm_scaling.study.sweep_table import read_sweep
 
 
@@ -29,7 +31,7 @@ def fit(folder, law="isoflop", objective="clm", **settings):
     settings = {"bootstrap": 200} | settings
     fit_law(law, collect(folder), out, objective, "demo", **settings)
     document = json.loads(out.read_text())
-    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    jsonschema.validate(document, law_schema(document["law"]))
     return document
 
 
@@ -50,7 +52,22 @@ def test_fit_law_file_follows_the_schema_and_recovers_the_surface(study, law, ob
 
 def test_fit_law_read_back_is_what_was_written(study):
     document = fit(study, "parametric")
-    assert read_law(study / "laws/clm.parametric.json").to_json() == document
+    again = read_law(study / "laws/clm.parametric.json").to_json()
+    assert json.loads(json.dumps(again)) == document
+
+
+def test_law_file_lists_the_runs_that_it_rests_on(study):
+    document = fit(study)
+    table = read_runs(study / "runs.csv").set_index("run_id")
+    left_out = {row["run_id"] for row in document["excluded"]}
+    assert [row["run_id"] for row in document["runs"]] == [
+        run_id for run_id in table.index[table["objective"] == "clm"] if run_id not in left_out
+    ]
+    for row in document["runs"]:
+        assert table.loc[row["run_id"], ["n_params", "tokens", "flops", "loss"]].to_dict() == {
+            name: value for name, value in row.items() if name != "run_id"
+        }
+    assert sum(len(minimum["runs"]) for minimum in document["minima"]) == len(document["runs"])
 
 
 def test_fit_law_diverged_and_unfinished_runs_are_named_and_change_nothing_else(study):

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic import Surface
+from usable import usable
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.frontier.envelope import build_envelope
@@ -70,7 +71,7 @@ def test_frontier_same_seed_gives_the_same_law_and_run_order_does_not_matter():
         assert first.equations[name].interval == again.equations[name].interval
 
 
-def test_frontier_dear_run_alone_at_its_compute_is_named_not_used_and_moves_only_a_variant():
+def test_frontier_only_run_at_the_largest_compute_is_named_not_used_and_moves_only_a_variant():
     curves = ends_only(sweep(0.002))
     giant = {"run": "giant", "n_params": 1e9, "tokens": 1e9 / 6, "flops": 1e18, "loss": 1.7}
     with_giant = {k: np.append(v, giant[k]) for k, v in curves.items()}
@@ -83,9 +84,9 @@ def test_frontier_dear_run_alone_at_its_compute_is_named_not_used_and_moves_only
     }
     law = after.equations["N"].parameters["a"]
     assert exponent["inside the sizes", "log"] == law
-    assert exponent["without the dearest run", "log"] == pytest.approx(law, abs=0.02)
+    assert exponent["without the run of largest compute", "log"] == pytest.approx(law, abs=0.02)
     assert abs(exponent["all", "linear"] - law) > 0.05
-    assert any("rests on the choice" in w for w in after.warnings)
+    assert any("depends on the choice" in w for w in after.warnings)
     assert any("smallest or largest" in w for w in after.warnings)
     assert after.details["held_out"]["run_id"] == "giant"
 
@@ -141,11 +142,11 @@ def runs_table(**changes):
         {"excluded": "wrong axis"},
     ],
 )
-def test_frontier_points_leaves_out_runs_whose_loss_cannot_be_compared(changes):
-    assert set(frontier_points(runs_table(**changes))["run"]) == {"a", "b"}
+def test_frontier_leaves_out_runs_whose_loss_cannot_be_compared(changes):
+    assert set(usable("frontier", runs_table(**changes))["run_id"]) == {"a", "b"}
 
 
-def test_frontier_points_takes_curves_where_given_and_refuses_two_objectives():
+def test_frontier_points_takes_curves_where_given():
     runs = runs_table()
     curves = pd.DataFrame(
         {
@@ -158,5 +159,4 @@ def test_frontier_points_takes_curves_where_given_and_refuses_two_objectives():
     )
     points = frontier_points(runs, curves)
     assert points["loss"].tolist() == [3.0]
-    with pytest.raises(LawError, match="both objectives"):
-        frontier_points(runs.assign(objective=["clm", "mlm", "mlm"]))
+    assert frontier_points(runs)["run"].tolist() == runs["run_id"].tolist()

@@ -1,9 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from usable import usable
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.mask_ratio.fit import fit_mask_ratio, mask_ratio_points
+from plm_scaling.laws.mask_ratio.fit import fit_mask_ratio, fit_tables, mask_ratio_runs
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.noise import evaluation_noise
 
 RATIOS = np.array([0.05, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6])
@@ -107,25 +109,27 @@ def test_evaluation_noise_is_of_the_mean_of_five_without_what_the_runs_share():
 
 def runs_table():
     table = pd.DataFrame(losses()).assign(
-        objective="mlm", corpus="all", status="finished", excluded="", init_from=""
-    )
+        objective="mlm", corpus="all", status="finished", excluded="", init_from="",
+        recipe="study", masking="bert",
+    )  # fmt: skip
     table["run_id"] = [f"r{i}" for i in range(len(table))]
     return table
 
 
-def test_mask_ratio_points_takes_sizes_with_enough_ratios_at_equal_tokens():
+def test_mask_ratio_takes_sizes_with_enough_ratios_at_equal_tokens():
     table = runs_table()
     table.loc[table["n_params"] == 2e8, "tokens"] *= np.geomspace(1, 100, len(RATIOS))
     table.loc[0, "excluded"] = "damaged"
-    points = mask_ratio_points(table)
-    assert set(points["n_params"]) == {1e8}
-    assert points["mask_ratio"].tolist() == RATIOS[1:].tolist()
+    taken = mask_ratio_runs(usable("mask_ratio", table))
+    assert set(taken["n_params"]) == {1e8}
+    assert taken["mask_ratio"].tolist() == RATIOS[1:].tolist()
     with pytest.raises(LawError, match="4 mask ratios"):
-        mask_ratio_points(table[table["n_params"] == 2e8])
+        mask_ratio_runs(table[table["n_params"] == 2e8])
 
 
 def test_mask_ratio_of_the_study(published):
-    result = fit_mask_ratio(**mask_ratio_points(published.runs, published.curves))
+    mlm = published.runs[published.runs["objective"] == "mlm"]
+    result = fit_tables(usable("mask_ratio", mlm), published.curves, Settings())
     # parabola in ln ratio over ratios up to 0.30 (paper.md §3.5)
     assert [s["ratio"] for s in result.details["sizes"]] == pytest.approx([0.105, 0.101], abs=6e-4)
     low, high = result.equations["L"].interval["ratio"]

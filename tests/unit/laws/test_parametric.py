@@ -149,11 +149,11 @@ def test_parametric_fewer_than_six_distinct_runs_is_an_error_that_says_what_to_d
 
 def test_parametric_held_out_budget_does_not_enter_its_own_prediction():
     n, d, loss = runs(0.002)
-    dearest = 6 * n * d > 5e13
+    largest = 6 * n * d > 5e13
     check = fit_parametric(n, d, loss, bootstrap=0).details["held_out"]
-    shifted = fit_parametric(n, d, np.where(dearest, loss + 0.3, loss), bootstrap=0)
+    shifted = fit_parametric(n, d, np.where(largest, loss + 0.3, loss), bootstrap=0)
     moved = shifted.details["held_out"]
-    assert check["n_predicted"] == dearest.sum()
+    assert check["n_predicted"] == largest.sum()
     assert abs(check["loss"]["mean_error"]) < 0.02
     assert moved["loss"]["mean_error"] == pytest.approx(check["loss"]["mean_error"] - 0.3)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from usable import usable
 
-from plm_scaling.common.errors import LawError
 from plm_scaling.laws.points import (
     isoflop_points,
     near_frontier,
@@ -52,14 +52,14 @@ def table(**changes):
     ],
 )
 def test_points_leave_out_what_cannot_be_compared(column, value):
-    points = parametric_points(table(**{column: (2, value)}))
+    points = parametric_points(usable("parametric", table(**{column: (2, value)})))
     assert points["n_params"].tolist() == [1e6, 2e6, 4e6, 5e6, 6e6]
 
 
 def test_points_of_two_recipes_alike_in_number_are_those_of_the_first():
     runs = table().assign(recipe=["study", "prenorm"] * 3)
-    assert parametric_points(runs)["n_params"].tolist() == [1e6, 3e6, 5e6]
-    assert parametric_points(runs[1:])["n_params"].tolist() == [2e6, 4e6, 6e6]
+    assert usable("parametric", runs)["n_params"].tolist() == [1e6, 3e6, 5e6]
+    assert usable("parametric", runs[1:])["n_params"].tolist() == [2e6, 4e6, 6e6]
     why = not_comparable(runs)
     assert why[1] == "recipe is not study, the most common"
     assert not_usable(runs).tolist() == why.tolist()
@@ -77,15 +77,8 @@ def test_runs_of_two_maskings_are_never_in_one_law():
 
 
 def test_points_keep_runs_whose_unique_tokens_are_unknown_or_little_repeated():
-    assert len(isoflop_points(table(unique_tokens=(0, np.nan)))["loss"]) == 6
-    assert len(isoflop_points(table(tokens=(0, 3e9)))["loss"]) == 6
-
-
-def test_points_of_two_objectives_or_of_no_run_are_refused():
-    with pytest.raises(LawError, match="both objectives"):
-        parametric_points(table(objective=(0, "clm")))
-    with pytest.raises(LawError, match="none of the 6 run"):
-        parametric_points(table().assign(status="unfinished"))
+    assert len(usable("isoflop", table(unique_tokens=(0, np.nan)))) == 6
+    assert len(usable("isoflop", table(tokens=(0, 3e9)))) == 6
 
 
 def test_noise_of_a_falling_curve_is_that_of_its_scatter():

@@ -1,7 +1,7 @@
 """A law is declared once: an entry and its module are all that it takes."""
 
 import sys
-from importlib.util import find_spec
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -10,22 +10,27 @@ import pytest
 
 from plm_scaling.config.schema import Laws
 from plm_scaling.figures import run_figures
+from plm_scaling.laws import law_module, points
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.mask_ratio.parabola import MIN_RATIOS
-from plm_scaling.laws.registry import BOTH, LAWS, Law, fitted, load
 from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.schema import law_schema
 from plm_scaling.laws.stats.power import PowerLaws, fit_power_law, power_equation
 from plm_scaling.laws.text import law_text
+from plm_scaling.study.laws import BOTH, LAWS, Law, fitted
 
 
 @pytest.mark.parametrize("name", LAWS)
 def test_what_an_entry_names_is_there(name):
     law = LAWS[name]
-    assert callable(load(law.module, "fit_tables"))
-    assert callable(load(law.module, f"fit_{name}"))
-    assert callable(load("points", law.unusable))
+    assert callable(law_module(name).fit_tables)
+    assert callable(getattr(law_module(name), f"fit_{name}"))
+    assert law_schema(name)["allOf"]
+    assert callable(getattr(points, law.unusable))
     for figure in law.figures + law.figures_of_curves:
-        assert find_spec(f"plm_scaling.figures.{figure}")
+        module = import_module(f"plm_scaling.figures.{figure}")
+        assert callable(getattr(module, f"{figure}_table"))
+        assert callable(getattr(module, figure))
 
 
 def test_the_config_takes_every_law_and_says_what_it_is():

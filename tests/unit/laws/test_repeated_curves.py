@@ -6,18 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from published import Published
+from usable import usable
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.repeated.curves import RepeatedCurve
 from plm_scaling.laws.repeated.fit import (
-    fit_repeated_runs,
+    fit_tables,
     repeated_curve_points,
-    repeated_points,
+    repeated_table,
 )
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.repeated.reference import fit_reference
 from plm_scaling.laws.repeated.sizes import fit_repeated_curves
-from plm_scaling.laws.result import SCHEMA
+from plm_scaling.laws.schema import law_schema
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.blocks import block_length, moving_blocks
 from plm_scaling.laws.stats.noise import noise_of
 
@@ -167,7 +169,7 @@ def table(corpora=("fresh", "small")):
             "run_id": run_id, "objective": "clm", "corpus": corpus, "recipe": "", "n_params": n,
             "tokens": tokens[-1], "unique_tokens": unique, "flops": 6 * n * tokens[-1],
             "loss": loss[-1], "mask_ratio": np.nan, "init_from": "", "seed": 1.0,
-            "status": "finished", "excluded": "",
+            "status": "finished", "excluded": "", "masking": "",
         } | more  # fmt: skip
         runs.append(run)
         curves.append(
@@ -184,7 +186,7 @@ def table(corpora=("fresh", "small")):
     add("larger", corpora[0], 2e9, 2e11, one.fresh_tokens, one.fresh_loss)
     add("masked", corpora[0], 1e9, 2e11, one.fresh_tokens, one.fresh_loss, mask_ratio=0.4)
     add("spoilt", corpora[0], 1e9, 2e11, one.fresh_tokens, one.fresh_loss, excluded="spike")
-    return pd.DataFrame(runs), pd.concat(curves)
+    return usable("repeated", pd.DataFrame(runs)), pd.concat(curves)
 
 
 def test_curve_points_pair_by_size_length_seed_and_mask_ratio():
@@ -205,7 +207,7 @@ def test_curve_points_say_why_a_repeated_run_has_no_partner():
     assert "run again repeats tokens but has no fresh run of its size and length" in left_out[0]
 
 
-def test_fit_repeated_runs_without_partners_uses_end_points_and_says_so():
+def test_repeated_without_partners_uses_end_points_and_says_so():
     n, d, u = (np.repeat(x, 6) for x in ([1e8, 1e8, 1e9], [1e9, 1e10, 1e10], [1e9, 1e10, 1e9]))
     d = d * np.tile(np.geomspace(1, 3, 6), 3)
     u = np.where(u < 1e10, u, d)
@@ -220,37 +222,41 @@ def test_fit_repeated_runs_without_partners_uses_end_points_and_says_so():
         }
     )  # fmt: skip
     curves = pd.DataFrame({"run_id": [], "split": [], "tokens": [], "loss": []})
-    result = fit_repeated_runs(runs, curves, bootstrap=0)
+    result = fit_tables(runs, curves, Settings(bootstrap=0))
     assert result.details["kind"] == "end points"
     assert result.taken == set(runs["run_id"])
     assert any("different corpora" in w for w in result.warnings)
 
 
-def test_fit_repeated_runs_takes_curves_where_corpora_differ():
+def test_repeated_takes_curves_where_corpora_differ():
     runs, curves = table()
-    result = fit_repeated_runs(runs, curves, bootstrap=100)
+    result = fit_tables(runs, curves, Settings(bootstrap=100))
     assert result.details["kind"] == "curves"
-    assert result.taken == set(runs["run_id"]) - {"larger", "masked", "spoilt"}
+    assert result.taken == set(runs["run_id"]) - {"larger", "masked"}
     assert result.details["sizes"][0]["R_D"] == pytest.approx(R_D, rel=0.4)
 
 
-def test_repeated_points_keep_runs_alike_in_corpus_and_mask_ratio():
+def test_repeated_table_keeps_runs_alike_in_corpus_and_mask_ratio():
     runs, _ = table()
-    assert len(repeated_points(runs)["loss"]) == len(runs) - 2  # the excluded, the masked one
-    runs.loc[runs["run_id"] == "larger", "unique_tokens"] = np.nan
-    assert len(repeated_points(runs)["loss"]) == len(runs) - 3
+    assert len(repeated_table(runs)) == len(runs) - 1  # without the masked one
     runs.loc[runs["run_id"] == "partner", "corpus"] = "small"
-    assert len(repeated_points(runs)["loss"]) == 2  # with fresh runs of its own corpus, only those
-    with pytest.raises(LawError, match="states unique_tokens"):
-        repeated_points(runs.assign(unique_tokens=np.nan))
+    assert len(repeated_table(runs)) == 2  # with fresh runs of its own corpus, only those
+
+
+def test_repeated_without_unique_tokens_says_so():
+    runs, curves = table()
+    runs.loc[runs["run_id"] == "larger", "unique_tokens"] = np.nan
+    assert "larger" not in fit_tables(runs, curves, Settings(bootstrap=0)).taken
+    with pytest.raises(LawError, match="unique_tokens"):
+        fit_tables(runs.assign(unique_tokens=np.nan), curves, Settings(bootstrap=0))
 
 
 def fitted(published: Published, objective: str):
-    runs = published.runs[published.runs["objective"] == objective]
-    result = fit_repeated_runs(runs, published.curves, bootstrap=200)
+    runs = usable("repeated", published.runs[published.runs["objective"] == objective])
+    result = fit_tables(runs, published.curves, Settings(bootstrap=200))
     result.objective, result.study, result.version = objective, "published", "0"
     result.data = {"runs": "runs.csv", "sha256": "0" * 64}
-    jsonschema.validate(json.loads(json.dumps(result.to_json())), json.loads(SCHEMA.read_text()))
+    jsonschema.validate(json.loads(json.dumps(result.to_json())), law_schema(result.law))
     return result
 
 

@@ -5,10 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from published import Published
+from usable import usable
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.result import SCHEMA
-from plm_scaling.laws.transfer.fit import fit_transfer, fit_transfer_runs
+from plm_scaling.laws.schema import law_schema
+from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.transfer.fit import fit_tables, fit_transfer
 from plm_scaling.laws.transfer.pairs import Curve, transfer_points
 from plm_scaling.laws.transfer.split import best_split
 from plm_scaling.laws.transfer.tokens import match_pairs, smooth_at
@@ -81,7 +83,7 @@ def test_head_start_that_is_lost_again_is_named():
         ahead = 0.1 * last * (part["tokens"] / last) ** -0.6
         rows = curves["run_id"] == run_id
         curves.loc[rows, "loss"] = scratch_loss(n, part["tokens"] + ahead).to_numpy()
-    result = fit_transfer_runs(runs, curves, bootstrap=100)
+    result = fit_tables(runs, curves, Settings(bootstrap=100))
     assert result.equations["D_t"].parameters["a"] == pytest.approx(-0.6, abs=0.02)
     assert any("head start is lost" in w for w in result.warnings)
 
@@ -94,7 +96,7 @@ def test_loss_laws_and_balance_of_runs_on_exact_power_laws():
     for rows in (scratch, ~scratch):
         runs.loc[rows, "flops"] = flops
     runs.loc[~scratch, "source_flops"] = flops / 3
-    result = fit_transfer_runs(runs, None, bootstrap=200)
+    result = fit_tables(runs, None, Settings(bootstrap=200))
     assert result.equations["scratch"].parameters == pytest.approx({"k": 9, "p": -0.03}, rel=1e-6)
     assert result.equations["transfer"].parameters == pytest.approx(
         {"k": 8.8, "p": -0.031}, rel=1e-6
@@ -110,7 +112,7 @@ def test_loss_laws_and_balance_of_runs_on_exact_power_laws():
 
 
 def test_gain_interval_follows_the_evaluation_noise():
-    result = fit_transfer_runs(*table(0.006, gain=3), bootstrap=2000)
+    result = fit_tables(*table(0.006, gain=3), Settings(bootstrap=2000))
     for pair in result.details["pairs"]:
         low, high = pair["gain_interval"]
         # eight last evaluations of each of two runs: ±1.96·0.006·sqrt(2/8)
@@ -119,12 +121,12 @@ def test_gain_interval_follows_the_evaluation_noise():
 
 
 def test_gain_within_noise_is_named():
-    result = fit_transfer_runs(*table(0.02, gain=0.02), bootstrap=200)
+    result = fit_tables(*table(0.02, gain=0.02), Settings(bootstrap=200))
     assert any("within evaluation noise" in w for w in result.warnings)
 
 
 def test_one_pair_is_not_identified():
-    result = fit_transfer_runs(*table(sizes=SIZES[:1]), bootstrap=100)
+    result = fit_tables(*table(sizes=SIZES[:1]), Settings(bootstrap=100))
     assert result.status == "not_identified"
     assert result.equations["transfer"].parameters == {"k": None, "p": None}
 
@@ -133,9 +135,9 @@ def test_share_that_goes_with_size_gives_no_split():
     runs, curves = table()
     transferred = runs["init_from"] != ""
     runs.loc[transferred, "source_flops"] *= np.array([0.5, 0.8, 1, 1.5, 2])
-    result = fit_transfer_runs(runs, curves, bootstrap=100)
+    result = fit_tables(runs, curves, Settings(bootstrap=100))
     assert result.details["split"]["best_share"] is None
-    assert any("cannot be told apart" in w for w in result.warnings)
+    assert any("effects are confounded" in w for w in result.warnings)
 
 
 def test_best_split_where_shares_were_varied():
@@ -190,11 +192,11 @@ def test_matches_end_where_the_scratch_run_does():
 
 
 def fitted(published: Published, objective: str):
-    runs = published.runs[published.runs["objective"] == objective]
-    result = fit_transfer_runs(runs, published.curves, bootstrap=500)
+    runs = usable("transfer", published.runs[published.runs["objective"] == objective])
+    result = fit_tables(runs, published.curves, Settings(bootstrap=500))
     result.objective, result.study, result.version = objective, "published", "0"
     result.data = {"runs": "runs.csv", "sha256": "0" * 64}
-    jsonschema.validate(json.loads(json.dumps(result.to_json())), json.loads(SCHEMA.read_text()))
+    jsonschema.validate(json.loads(json.dumps(result.to_json())), law_schema(result.law))
     return result
 
 
@@ -215,7 +217,7 @@ def test_published_clm_to_mlm_gains_and_saves(published: Published):
     assert 0.1 < result.equations["D_t"].parameters["a"] < 0.25
     assert 0.25 < result.equations["D_t"].parameters["b"] < 0.45
     assert result.details["split"]["best_share"] is None
-    assert any("cannot be told apart" in w for w in result.warnings)
+    assert any("effects are confounded" in w for w in result.warnings)
 
 
 def test_published_mlm_to_clm_costs_more_than_it_saves(published: Published):

@@ -1,7 +1,7 @@
 """The lower envelope of learning curves: at each compute, the run with the lowest loss.
 
-A bootstrap over runs redraws which runs there are, hence which compute values are asked for and
-which run wins at each; the losses themselves are worked out once.
+A bootstrap over runs redraws which runs there are, hence the compute values of the envelope and
+the best run at each; the losses themselves are worked out once.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plm_scaling.laws.stats.intervals import Floats
 
 SMOOTHING = 5  # evaluations, as in the `loss` of a runs table
-REACH = 0.03  # a log that ends this little below a compute is still asked there
+REACH = 0.03  # a log that ends this little below a compute still has a loss there
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def build_envelope(
     """Envelope of evaluations (n,), in any order; `run` names the run of each.
 
     The loss of a run at a compute is the mean of the last five evaluations up to there, linear in
-    ln C between two of them. A run given by its final point alone is asked only there.
+    ln C between two of them. A run given by only its final point has a loss only there.
     """
     names, first, index = np.unique(np.asarray(run), return_index=True, return_inverse=True)
     curves = []

@@ -3,31 +3,44 @@
 The study's own rule (`plm_scaling.cheng2024.frontier`), done so that it can be trusted: losses
 averaged over five evaluations and compared at equal compute, D = C/(6·N), power laws N = k·C^a,
 D = k·C^b and L = k·C^c fitted in log-log, and points left out where the best run is the smallest or
-largest that got there. The fits that keep those points, that weigh by size (linear space) or
-that leave out the dearest runs stand beside it in `variants`, so that a reader sees how much
-rests on a few points.
+largest that got there. `variants` holds the fits that keep those points, that weigh by size
+(linear space) or that leave out the runs of largest compute: how much rests on a few points.
 
 Intervals: runs are drawn with replacement and the envelope is taken again. A frontier is made of
 minima, so a resample without the best run has a slightly worse one; the intervals are rough.
 """
 
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
-from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_lengths, check_runs, compute_warning
+from plm_scaling.laws.details import (
+    Bootstrap,
+    HeldOutOptimum,
+    NotAvailable,
+    held_out_loss,
+    held_out_size,
+    not_available,
+)
 from plm_scaling.laws.frontier.envelope import REACH, SMOOTHING, Envelope, build_envelope
 from plm_scaling.laws.frontier.variants import fit_linear, fit_log
-from plm_scaling.laws.points import not_alike
-from plm_scaling.laws.registry import Settings
-from plm_scaling.laws.result import Equation, LawResult
-from plm_scaling.laws.stats.frontier_table import frontier_rows
-from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities, percent
-from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, power_equation
-from plm_scaling.laws.status import Check, Status, not_available
+from plm_scaling.laws.points import columns
+from plm_scaling.laws.result import Equation, EquationJson, LawResult
+from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
+from plm_scaling.laws.stats.intervals import (
+    NO_BOOTSTRAP,
+    Floats,
+    check_settings,
+    multiplicities,
+    percent,
+)
+from plm_scaling.laws.stats.power import PowerLaws, power_equation
+from plm_scaling.laws.status import Check, of_points
 
 METHOD = (
     f"at each run's final compute the run with the lowest loss (mean of {SMOOTHING} evaluations, "
@@ -38,30 +51,63 @@ METHOD = (
 POWERS = {"N": "a", "D": "b", "L": "c"}
 SPACES = {"log": fit_log, "linear": fit_linear}
 SHIFT_WARNING = 0.02  # exponents this far apart lead to other plans
+INSIDE = "inside the sizes"
+Fits = dict[tuple[str, str], tuple[int, dict[str, Equation]]]  # by points and space
 
 
 def frontier_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
     """The arguments of `fit_frontier` from tables as `read_runs` and `curves.parquet` give.
 
-    Runs of one objective whose losses can be compared (`not_alike`). Without `curves` a run is its
-    final point. Raises LawError if runs of two objectives are given or none is left.
+    `runs` are the usable ones of one objective. Without `curves` a run is its final point.
     """
-    if runs["objective"].nunique() > 1:
-        raise LawError("runs of both objectives; a frontier compares losses, so give one")
-    used = runs[not_alike(runs) == ""]
-    if used.empty:
-        raise LawError("no finished run trained from scratch; a frontier needs some")
-    if curves is None:
-        rows = used
-    else:
+    rows = runs
+    if curves is not None:
         valid = curves[(curves["split"] == "valid") & curves["loss"].notna()]
-        rows = valid.merge(used[["run_id", "n_params"]], on="run_id")
-    names = ("n_params", "tokens", "flops", "loss")
-    return {"run": rows["run_id"].to_numpy(str)} | {n: rows[n].to_numpy(float) for n in names}
+        rows = valid.merge(runs[["run_id", "n_params"]], on="run_id")
+    arrays = columns(rows, "n_params", "tokens", "flops", "loss")
+    return {"run": rows["run_id"].to_numpy(str), **arrays}
 
 
-def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of the `runs` that have points: see `laws.registry`."""
+class EnvelopePoint(TypedDict):
+    """The best run at one compute, of so many `candidates`; `inside` the sizes that got there."""
+
+    flops: float
+    run_id: str
+    n_params: float
+    tokens: float
+    loss: float
+    candidates: int
+    inside: bool
+
+
+class Variant(TypedDict):
+    """The frontier fitted to other points or in another space (log or linear)."""
+
+    source: str
+    points: str
+    space: str
+    n_points: int
+    N: EquationJson
+    D: EquationJson
+    L: EquationJson
+
+
+class Details(TypedDict):
+    """The tables of a frontier law."""
+
+    envelope: list[EnvelopePoint]
+    variants: list[Variant]
+    frontier: list[FrontierRow]
+    held_out: HeldOutOptimum | NotAvailable
+    bootstrap: Bootstrap
+    published: NotRequired[list[dict[str, Any]]]
+    """The same by published procedures; of equations only form, k and the exponent."""
+
+
+def fit_tables(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
+) -> LawResult[Details]:
+    """The law of the `runs` that have points: see `study.laws`."""
     points = frontier_points(runs, curves)
     result = fit_frontier(**points, **settings.resampling)
     result.taken = set(points["run"])
@@ -78,13 +124,13 @@ def fit_frontier(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-) -> LawResult:
+) -> LawResult[Details]:
     """Fit N(C), D(C) and L(C) to the lower envelope of learning curves, all arrays of shape (n,).
 
     One entry per evaluation: the name of its run, the run's non-embedding parameters, tokens and
-    FLOPs so far, held-out loss in nats/token; a run known by its end alone has one. Points at less
-    than two compute values give status not_identified and no parameters. Raises LawError on values
-    that are not positive and finite.
+    FLOPs so far, held-out loss in nats/token; a run of which only the end is known has one. Points
+    at less than two compute values give status not_identified and no parameters. Raises LawError on
+    values that are not positive and finite.
     """
     check_settings(bootstrap, level)
     n_params, tokens, flops, loss = check_runs(
@@ -97,11 +143,12 @@ def fit_frontier(
     data, resampled = _Series.of(envelope, once), _Series.of(envelope, drawn)
     laws, samples = data.fit("log", data.inside), resampled.fit("log", resampled.inside)
     found = bool(np.isfinite(laws["N"].exponent[0]))
-    law = {name: PowerLaw(float(v.log_k[0]), float(v.exponent[0])) for name, v in laws.items()}
+    law = {name: series.first for name, series in laws.items()}
     used = data.inside[0]
+    fitted = _fits(envelope, data, resampled, level)
+    places = np.unique(np.stack([envelope.flops, data.y["N"][0]])[:, used], axis=1).shape[1]
     squares = float(((np.log(data.y["N"][0]) - np.log(law["N"](envelope.flops)))[used] ** 2).sum())
-    variants = _variants(envelope, data, resampled, level)
-    warnings = _warnings(envelope, data, variants, found, bootstrap)
+    warnings = _warnings(envelope, data, fitted, found, bootstrap)
     warnings += compute_warning(n_params, tokens, flops)
     return LawResult(
         law="frontier",
@@ -112,11 +159,22 @@ def fit_frontier(
         residual_rms=(
             float(np.sqrt(squares / (used.sum() - 2))) if found and used.sum() > 2 else None
         ),
-        status=_status(envelope.flops[used], data.y["N"][0, used], found),
+        status=of_points(places if found else 0),
         warnings=warnings,
         details={
             "envelope": _points(envelope, data),
-            "variants": variants,
+            "variants": [
+                {
+                    "source": "envelope",
+                    "points": points,
+                    "space": space,
+                    "n_points": n_points,
+                    "N": equations["N"].to_json(),
+                    "D": equations["D"].to_json(),
+                    "L": equations["L"].to_json(),
+                }
+                for (points, space), (n_points, equations) in fitted.items()
+            ],
             "frontier": frontier_rows(envelope.flops, law, samples, level) if found else [],
             "held_out": _held_out(envelope, data),
             "bootstrap": {"kind": "runs", "resamples": bootstrap, "seed": seed},
@@ -147,43 +205,33 @@ class _Series:
 def _equations(
     laws: dict[str, PowerLaws], samples: dict[str, PowerLaws], level: float
 ) -> dict[str, Equation]:
-    equations = {}
-    for name, power in POWERS.items():
-        log_k, exponent = float(laws[name].log_k[0]), float(laws[name].exponent[0])
-        law = PowerLaw(log_k, exponent) if np.isfinite(exponent) else None
-        equations[name] = power_equation(power, law, samples[name], level)
-    return equations
+    return {
+        name: power_equation(power, laws[name].first, samples[name], level)
+        for name, power in POWERS.items()
+    }
 
 
-def _variants(
-    envelope: Envelope, data: _Series, resampled: _Series, level: float
-) -> list[dict[str, Any]]:
-    """The same envelope with other points and in linear space; the first row is the law itself."""
+def _fits(envelope: Envelope, data: _Series, resampled: _Series, level: float) -> Fits:
+    """The same envelope with other points and in linear space; the first is the law itself."""
     flops = envelope.flops
     every = np.full(len(flops), True)
     subsets = {
-        "inside the sizes": (data.inside, resampled.inside),
+        INSIDE: (data.inside, resampled.inside),
         "all": (every, every),
-        "without the dearest run": (np.arange(len(flops)) < len(flops) - 1,) * 2,
-        "without the dearest decade": (flops < flops[-1] / 10,) * 2,
+        "without the run of largest compute": (np.arange(len(flops)) < len(flops) - 1,) * 2,
+        "without the decade of largest compute": (flops < flops[-1] / 10,) * 2,
     }
-    rows = []
+    fits = {}
     for points, (keep, keep_resampled) in subsets.items():
         for space in SPACES:
             fitted, samples = data.fit(space, keep), resampled.fit(space, keep_resampled)
-            row = {
-                "source": "envelope",
-                "points": points,
-                "space": space,
-                "n_points": int(np.broadcast_to(keep, data.weights.shape).sum()),
-            }
-            equations = _equations(fitted, samples, level)
-            rows.append(row | {name: eq.to_json() for name, eq in equations.items()})
-    return rows
+            n_points = int(np.broadcast_to(keep, data.weights.shape).sum())
+            fits[points, space] = n_points, _equations(fitted, samples, level)
+    return fits
 
 
-def _points(envelope: Envelope, data: _Series) -> list[dict[str, Any]]:
-    """The envelope, one row per compute value, for figures and for a reader who doubts."""
+def _points(envelope: Envelope, data: _Series) -> list[EnvelopePoint]:
+    """The envelope, one row per compute value."""
     best = data.best[0]
     return [
         {
@@ -199,48 +247,32 @@ def _points(envelope: Envelope, data: _Series) -> list[dict[str, Any]]:
     ]
 
 
-def _status(flops: Floats, n_params: Floats, found: bool) -> Status:
-    if not found:
-        return Status.NOT_IDENTIFIED
-    places = len(np.unique(np.stack([flops, n_params]), axis=1).T)
-    return Status.TWO_POINTS if places == 2 else Status.CONVERGED
-
-
-def _held_out(envelope: Envelope, data: _Series) -> dict[str, Any]:
-    """The law from points below a tenth of the highest compute, asked for the best run there."""
-    flops, dearest = envelope.flops, envelope.flops[-1]
-    cheaper = data.inside & (flops < dearest / 10)
-    laws = data.fit("log", cheaper)
+def _held_out(envelope: Envelope, data: _Series) -> HeldOutOptimum | NotAvailable:
+    """The best run at the largest compute, predicted from points below a tenth of it."""
+    flops, largest = envelope.flops, float(envelope.flops[-1])
+    below = data.inside & (flops < largest / 10)
+    laws = data.fit("log", below)
     if not np.isfinite(laws["N"].exponent[0]):
         return not_available(
-            f"{int(cheaper.sum())} point(s) below a tenth of the highest compute, "
-            f"{dearest:.3g} FLOPs; a power law needs two compute values"
+            f"{int(below.sum())} point(s) below a tenth of the largest compute, "
+            f"{largest:.3g} FLOPs; a power law needs two compute values"
         )
     best = data.best[0, -1]
-    n, loss = float(envelope.n_params[best]), float(envelope.loss[-1, best])
-    predicted_n, predicted_loss = (float(laws[name](dearest)[0]) for name in ("N", "L"))
+    n, loss = (float(laws[name](largest)[0]) for name in ("N", "L"))
     return {
         "status": Check.DONE,
-        "fitted_on_flops": [float(c) for c in np.unique(flops[cheaper[0]])],
-        "predicted_at_flops": float(dearest),
+        "fitted_on_flops": np.unique(flops[below[0]]).tolist(),
+        "predicted_at_flops": largest,
         "run_id": str(envelope.names[best]),
-        "n_params": {"measured": n, "predicted": predicted_n, "ratio": predicted_n / n},
-        "loss": {
-            "measured": loss,
-            "predicted": predicted_loss,
-            "difference": predicted_loss - loss,
-        },
+        "n_params": held_out_size(float(envelope.n_params[best]), n),
+        "loss": held_out_loss(float(envelope.loss[-1, best]), loss),
     }
 
 
 def _warnings(
-    envelope: Envelope,
-    data: _Series,
-    variants: list[dict[str, Any]],
-    found: bool,
-    bootstrap: int,
+    envelope: Envelope, data: _Series, fits: Fits, found: bool, bootstrap: int
 ) -> list[str]:
-    """What a reader must know before using the numbers, in plain sentences."""
+    """What must be known before the numbers are used, in plain sentences."""
     edge = ~data.inside[0]
     warnings = []
     if edge.any():
@@ -253,17 +285,17 @@ def _warnings(
         warnings.append("points inside the sizes at fewer than two compute values: no power law")
         return warnings
     if not bootstrap:
-        warnings.append("no bootstrap was asked for; there are no intervals")
-    exponent = {(v["points"], v["space"]): v["N"]["a"] for v in variants}
-    main = exponent["inside the sizes", "log"]
+        warnings.append(NO_BOOTSTRAP)
+    exponent = {at: equations["N"].parameters["a"] for at, (_, equations) in fits.items()}
+    main = exponent[INSIDE, "log"]
     others = [
         f"{a:.3f} ({space}, {points})"
         for (points, space), a in exponent.items()
-        if a is not None and abs(a - main) > SHIFT_WARNING
+        if a is not None and main is not None and abs(a - main) > SHIFT_WARNING
     ]
     if others:
         warnings.append(
-            f"the exponent of N rests on the choice of points and weights: {main:.3f} here, but "
+            f"the exponent of N depends on the choice of points and weights: {main:.3f} here, but "
             + ", ".join(others)
         )
     return warnings

@@ -1,4 +1,4 @@
-"""What parabolas get wrong even without noise, on the sizes and budgets at hand.
+"""What parabolas get wrong even without noise, on the sizes and budgets of the sweep.
 
 A quadratic in ln N is exact only at the minimum: on wide or off-centre grids, or where α ≠ β, its
 vertex is off, and differently so in each budget, which tilts the exponent. The size of that is
@@ -7,40 +7,58 @@ noise at the same N and C go through the same parabolas, and the vertices are co
 surface's own optimum (Hoffmann et al. 2022 eq. 4).
 """
 
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from plm_scaling.laws.details import NotAvailable, not_available
 from plm_scaling.laws.isoflop.parabola import Parabola, vertices
 from plm_scaling.laws.parametric.implied import implied_allocation
 from plm_scaling.laws.parametric.optima import find_optima
 from plm_scaling.laws.parametric.surface import NAMES, Surface
 from plm_scaling.laws.stats.power import fit_power_law
-from plm_scaling.laws.status import Check, not_available
+from plm_scaling.laws.status import Check
 
 MIN_RUNS = 6
 HUBER_DELTA = 1e-3
 
 
-def parabola_bias(accepted: list[Parabola]) -> dict[str, Any]:
+class VertexBias(TypedDict):
+    """Bias of ln N at one budget."""
+
+    flops: float
+    bias: float
+
+
+class Bias(TypedDict):
+    """Parabola − surface: of the exponent a and of ln N at each vertex; and the surface."""
+
+    status: Literal[Check.DONE]
+    a: float
+    log_n: list[VertexBias]
+    surface: dict[str, float]
+
+
+def parabola_bias(accepted: list[Parabola]) -> Bias | NotAvailable:
     """Bias (parabola − surface) of the exponent a and of ln N at each vertex, and the surface."""
     if len(accepted) < 2:
-        return _none("fewer than two minima")
+        return not_available("fewer than two minima")
     n = np.concatenate([p.n_params[p.used] for p in accepted])
     c = np.concatenate([np.full(p.used.sum(), p.budget) for p in accepted])
     loss = np.concatenate([p.loss[p.used] for p in accepted])
     d = c / (6 * n)
     if len(np.unique(np.stack([n, d]), axis=1).T) < MIN_RUNS:
-        return _none("fewer than six distinct runs")
+        return not_available("fewer than six distinct runs")
     surface = Surface.of(n, d, loss, HUBER_DELTA)
     optima = find_optima(surface)
     if not optima:
-        return _none("no surface could be fitted")
+        return not_available("no surface could be fitted")
     theta = optima[0].theta
     natural = surface.natural(theta)
     law = implied_allocation(natural[None])
     if not np.isfinite(law.log_k[0]):
-        return _none("the fitted surface has no optimum: one of its terms vanished")
+        return not_available("the fitted surface has no optimum: one of its terms vanished")
     simulated = np.exp(surface.log_prediction(theta[None])[0])
     budgets = np.array([p.budget for p in accepted])
     log_n, start = [], 0
@@ -52,7 +70,7 @@ def parabola_bias(accepted: list[Parabola]) -> dict[str, Any]:
         log_n.append(vertices(coefficients[None, :], p.fit.centre)[0][0])
         start = stop
     if not np.isfinite(log_n).all():
-        return _none("a parabola through the fitted surface does not open upwards")
+        return not_available("a parabola through the fitted surface does not open upwards")
     truth = law.log_k[0] + law.exponent[0] * np.log(budgets)
     exponent = fit_power_law(budgets, np.exp(log_n)).exponent
     return {
@@ -64,7 +82,3 @@ def parabola_bias(accepted: list[Parabola]) -> dict[str, Any]:
         ],
         "surface": dict(zip(NAMES, map(float, natural), strict=True)),
     }
-
-
-def _none(why: str) -> dict[str, Any]:
-    return not_available(why)

@@ -9,22 +9,36 @@ runs within a window of the lowest loss are used, because far wings bend the par
 are made is said in `resample`, what they do not cover is measured in `bias`.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
+from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs, compute_warning
-from plm_scaling.laws.isoflop.bias import parabola_bias
-from plm_scaling.laws.isoflop.parabola import MIN_SIZES, WINDOW, Parabola, fit_parabola
+from plm_scaling.laws.details import (
+    Bootstrap,
+    HeldOutOptimum,
+    NotAvailable,
+    held_out_loss,
+    held_out_size,
+    not_available,
+)
+from plm_scaling.laws.isoflop.bias import Bias, parabola_bias
+from plm_scaling.laws.isoflop.parabola import (
+    MIN_SIZES,
+    WINDOW,
+    MinimumRow,
+    Parabola,
+    fit_parabola,
+)
 from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR, resample_vertices
 from plm_scaling.laws.points import isoflop_points
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.budgets import REACH, TOLERANCE, group_budgets, move_to_budgets
-from plm_scaling.laws.stats.frontier_table import frontier_rows
+from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import (
+    NO_BOOTSTRAP,
     Floats,
     Interval,
     check_settings,
@@ -32,7 +46,7 @@ from plm_scaling.laws.stats.intervals import (
     percentile_interval,
 )
 from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equation
-from plm_scaling.laws.status import Check, Minimum, Status, not_available
+from plm_scaling.laws.status import Check, Minimum, of_points
 
 METHOD = (
     "quadratic in ln N per IsoFLOP budget (runs within "
@@ -47,8 +61,29 @@ VANISHED_WARNING = 0.05
 LARGE_BIAS = 0.25  # of the interval's half-width
 
 
-def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of `runs`: see `laws.registry`."""
+class ResidualBootstrap(Bootstrap):
+    """Shares of the resamples, None without any."""
+
+    share_without_all_minima: float | None
+    share_without_exponent: float | None
+
+
+class Details(TypedDict):
+    """The tables of an IsoFLOP law; `window` and `noise` (of a run's loss) in nats."""
+
+    minima: list[MinimumRow]
+    frontier: list[FrontierRow]
+    held_out: HeldOutOptimum | NotAvailable
+    window: float
+    bias: Bias | NotAvailable
+    noise: float | None
+    bootstrap: ResidualBootstrap
+
+
+def fit_tables(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
+) -> LawResult[Details]:
+    """The law of `runs`: see `study.laws`."""
     return fit_isoflop(**isoflop_points(runs, curves), **settings.resampling)
 
 
@@ -63,7 +98,7 @@ def fit_isoflop(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-) -> LawResult:
+) -> LawResult[Details]:
     """Fit N_opt(C), D_opt(C) and L_opt(C) to runs, all arrays of shape (n,).
 
     `n_params` non-embedding, `tokens` and `flops` of training, `loss` in nats/token, `loss_sd` its
@@ -103,7 +138,7 @@ def fit_isoflop(
         column = next((j for j, other in enumerate(accepted) if other is p), None)
         with np.errstate(over="ignore"):
             samples = np.array([]) if column is None else np.exp(log_n[:, column])
-        minima.append(p.to_json(percentile_interval(samples, level)))
+        minima.append(p.row(percentile_interval(samples, level)))
     bias = parabola_bias(accepted)
     warnings = _warnings(parabolas, accepted, lost, log_n)
     warnings += _bias_warning(bias, equations["N"].interval["a"])
@@ -117,7 +152,7 @@ def fit_isoflop(
         equations=equations,
         objective_value=squares if accepted else None,
         residual_rms=float(np.sqrt(squares / freedom)) if accepted else None,
-        status=_status(len(accepted)),
+        status=of_points(len(accepted)),
         warnings=warnings,
         details={
             "minima": minima,
@@ -139,12 +174,6 @@ def fit_isoflop(
     )
 
 
-def _status(n_accepted: int) -> Status:
-    if n_accepted < 2:
-        return Status.NOT_IDENTIFIED
-    return Status.TWO_POINTS if n_accepted == 2 else Status.CONVERGED
-
-
 def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
     """N(C), D(C), L(C) through the vertices; empty with fewer than two."""
     if len(accepted) < 2:
@@ -158,26 +187,21 @@ def _power_laws(accepted: list[Parabola]) -> dict[str, PowerLaw]:
     }
 
 
-def _held_out(accepted: list[Parabola]) -> dict[str, Any]:
-    """Power laws from all but the dearest accepted budget, asked for that one."""
+def _held_out(accepted: list[Parabola]) -> HeldOutOptimum | NotAvailable:
+    """The largest accepted budget, predicted by the power laws of the others."""
     if len(accepted) < 3:
         return not_available(
             f"accepted minima: {len(accepted)}; three are needed to fit two and predict one"
         )
-    *cheaper, dearest = accepted
-    laws = _power_laws(cheaper)
-    n, loss = dearest.vertex or (np.nan, np.nan)
-    predicted_n, predicted_loss = float(laws["N"](dearest.budget)), float(laws["L"](dearest.budget))
+    *smaller, largest = accepted
+    laws = _power_laws(smaller)
+    n, loss = largest.vertex or (np.nan, np.nan)
     return {
         "status": Check.DONE,
-        "fitted_on_flops": [p.budget for p in cheaper],
-        "predicted_at_flops": dearest.budget,
-        "n_params": {"measured": n, "predicted": predicted_n, "ratio": predicted_n / n},
-        "loss": {
-            "measured": loss,
-            "predicted": predicted_loss,
-            "difference": predicted_loss - loss,
-        },
+        "fitted_on_flops": [p.budget for p in smaller],
+        "predicted_at_flops": largest.budget,
+        "n_params": held_out_size(n, float(laws["N"](largest.budget))),
+        "loss": held_out_loss(loss, float(laws["L"](largest.budget))),
     }
 
 
@@ -187,7 +211,7 @@ def _warnings(
     lost: float | None,
     log_n: Floats,
 ) -> list[str]:
-    """What a reader must know before using the numbers, in plain sentences."""
+    """What must be known before the numbers are used, in plain sentences."""
     several = [p for p in parabolas if p.n_sizes >= MIN_SIZES]
     warnings = [
         f"no minimum used at C={p.budget:.3g}: {p.reason()}"
@@ -197,13 +221,13 @@ def _warnings(
     few = len(parabolas) - len(several)
     if few:
         warnings.append(
-            f"{few} of {len(parabolas)} amounts of compute have fewer than {MIN_SIZES} sizes and "
+            f"{few} of {len(parabolas)} budgets have fewer than {MIN_SIZES} sizes and "
             "give no minimum; their runs are not used"
         )
     if len(accepted) < 2:
         warnings.append(
             f"{len(accepted)} of {len(parabolas)} budgets have a minimum; a power law needs two. "
-            "Add sizes around the cheapest losses, or budgets"
+            "Add sizes around the lowest losses, or budgets"
         )
         return warnings
     if len(accepted) == 2:
@@ -212,7 +236,7 @@ def _warnings(
             "law holds"
         )
     if lost is None:
-        warnings.append("no bootstrap was asked for; there are no intervals")
+        warnings.append(NO_BOOTSTRAP)
     elif lost > VANISHED_WARNING:
         vanished = np.isnan(log_n).mean(axis=0)
         most = int(vanished.argmax())
@@ -224,9 +248,9 @@ def _warnings(
     return warnings
 
 
-def _bias_warning(bias: dict[str, Any], interval: Interval | None) -> list[str]:
-    """A sentence if parabolas on this grid are off by more than the interval lets one expect."""
-    if bias["status"] != Check.DONE or interval is None:
+def _bias_warning(bias: Bias | NotAvailable, interval: Interval | None) -> list[str]:
+    """A sentence if the bias of parabolas on this grid is large against the interval."""
+    if bias["status"] == Check.NOT_AVAILABLE or interval is None:
         return []
     if abs(bias["a"]) <= LARGE_BIAS * (interval[1] - interval[0]) / 2:
         return []

@@ -1,10 +1,10 @@
 """The quadratic in ln N through one IsoFLOP budget, and whether it has a minimum."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.stats.intervals import Floats, Interval
@@ -13,6 +13,34 @@ from plm_scaling.laws.status import Minimum
 MIN_SIZES = 4  # three sizes fit any quadratic exactly and leave nothing to judge it by
 KEPT_SIZES = 5  # the best sizes stay in the window however much their losses differ
 WINDOW = 0.06  # nats; further from the minimum the curve is no parabola
+
+
+class BudgetRun(TypedDict):
+    """A run of a budget: its loss moved to the budget, and whether the parabola is fitted to it."""
+
+    n_params: float
+    loss: float
+    in_window: bool
+
+
+class MinimumRow(TypedDict):
+    """One budget, its runs as in the table; `coefficients` are of 1, ln N and (ln N)²."""
+
+    flops: float
+    n_runs: int
+    n_used: int
+    n_sizes: int
+    status: Minimum
+    reason: str
+    n_params: float | None
+    n_params_interval: Interval | None
+    tokens: float | None
+    loss: float | None
+    coefficients: tuple[float, float, float] | None
+    residual_rms: float | None
+    n_params_range: Interval
+    """The sizes in the window."""
+    runs: list[BudgetRun]
 
 
 @dataclass(frozen=True)
@@ -76,14 +104,14 @@ class Parabola:
             f"({short_number(low)} to {short_number(high)})",
         }.get(self.status, "")
 
-    def to_json(self, interval: Interval | None) -> dict[str, Any]:
-        """The row of the `minima` table; coefficients are of 1, ln N, (ln N)²."""
+    def row(self, interval: Interval | None) -> MinimumRow:
+        """The row of the `minima` table, with the `interval` of N."""
         vertex = self.vertex
         coefficients = None
         if self.fit is not None:
             c0, c1, c2 = self.fit.coefficients
             m = self.fit.centre
-            coefficients = [float(c0 - c1 * m + c2 * m * m), float(c1 - 2 * c2 * m), float(c2)]
+            coefficients = (float(c0 - c1 * m + c2 * m * m), float(c1 - 2 * c2 * m), float(c2))
         return {
             "flops": self.budget,
             "n_runs": len(self.loss),
@@ -92,12 +120,20 @@ class Parabola:
             "status": self.status,
             "reason": self.reason(),
             "n_params": vertex and vertex[0],
-            "n_params_interval": None if interval is None else list(interval),
+            "n_params_interval": interval,
             "tokens": vertex and self.budget / (6 * vertex[0]),
             "loss": vertex and vertex[1],
             "coefficients": coefficients,
-            "residual_rms": self.fit and self.fit.rms,
-            "n_params_range": list(self.n_range),
+            "residual_rms": None if self.fit is None else self.fit.rms,
+            "n_params_range": self.n_range,
+            "runs": [
+                {
+                    "n_params": float(self.n_params[i]),
+                    "loss": float(self.loss[i]),
+                    "in_window": bool(self.used[i]),
+                }
+                for i in np.argsort(self.members)
+            ],
         }
 
 

@@ -7,7 +7,7 @@ centred. As few degrees of freedom also leave the size of the noise uncertain, e
 residuals are scaled by sqrt(f/χ²_f). Residuals hold the evaluation noise of the runs; where few of
 them happen to lie closer to the parabola than that noise allows, they are widened to it.
 
-The window is drawn anew in each resample, half to twice its width, and applied to the resampled
+The window is drawn in each resample, half to twice its width, and applied to the resampled
 losses: which runs count as near the minimum is itself subject to noise and to taste.
 """
 

@@ -3,21 +3,23 @@
 A size N is compute-optimal for an objective at C(N) = (N/k)^(1/a), the inverse of its N = k·C^a.
 Two models of that size cost C_sum = C_CLM(N) + C_MLM(N); solved for N this gives the size that a
 sum affords, and C_MLM/C_CLM = r·N^s how to split it, with s = 1/a_MLM − 1/a_CLM and
-r = k_CLM^(1/a_CLM)/k_MLM^(1/a_MLM). N(C_sum) is no power law (each end follows the dearer
-objective); the one given is the best in log-log over the sizes of the table, its largest error
-beside it.
+r = k_CLM^(1/a_CLM)/k_MLM^(1/a_MLM). N(C_sum) is no power law (each end follows the objective that
+costs more); the one given is the best in log-log over the sizes of the table, with its largest
+error.
 
 Intervals: a law file keeps percentile intervals of N at many C, which hold the variances of ln k
 and a and how the two go together. They are recovered from there and both laws resampled as normal
 in (ln k, a), independently, as no run serves both objectives.
 """
 
-from typing import Any
+from typing import NotRequired
 
 import numpy as np
 import pandas as pd
+from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.laws.details import Bootstrap
 from plm_scaling.laws.isoflop import fit as isoflop
 from plm_scaling.laws.joint.pair import (
     columns,
@@ -28,8 +30,8 @@ from plm_scaling.laws.joint.pair import (
     resample_from_frontier,
     size_for,
 )
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import (
     Floats,
     Interval,
@@ -52,8 +54,49 @@ METHOD = (
 )
 
 
-def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of `runs` of both objectives, by isoflop: see `laws.registry`."""
+class Approximation(TypedDict):
+    """How far N = k·C_sum^a is off, over the sizes of the table (smallest, largest)."""
+
+    sizes: Interval
+    largest_relative_error: float
+
+
+class EqualSplit(TypedDict):
+    """The size at which both objectives take half."""
+
+    n_params: float | None
+    n_params_interval: Interval | None
+    flops_each: float | None
+
+
+class SplitRow(TypedDict):
+    """One compute sum: the size, each model's compute and tokens, the share of the MLM."""
+
+    flops: float
+    n_params: float
+    n_params_interval: Interval | None
+    clm_flops: float
+    mlm_flops: float
+    clm_tokens: float
+    mlm_tokens: float
+    mlm_share: float
+    mlm_share_interval: Interval | None
+
+
+class Details(TypedDict):
+    """The tables of a joint law; of laws without exponents only which they are, by objective."""
+
+    laws: dict[str, str]
+    split: list[SplitRow]
+    approximation: NotRequired[Approximation]
+    equal_split: NotRequired[EqualSplit]
+    bootstrap: NotRequired[Bootstrap]
+
+
+def fit_tables(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
+) -> LawResult[Details]:
+    """The law of `runs` of both objectives, by isoflop: see `study.laws`."""
     if missing := set(OBJECTIVES) - set(runs["objective"]):
         raise LawError(f"the joint law needs runs of both objectives; none is {', '.join(missing)}")
     clm, mlm = (
@@ -71,7 +114,7 @@ def fit_joint(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-) -> LawResult:
+) -> LawResult[Details]:
     """Size and split for a compute sum from one law per objective, any that has an equation N.
 
     `sizes` (parameters) bounds the table; by default what the laws' own frontier tables span, or
@@ -108,11 +151,13 @@ def fit_joint(
         objective="both",
         details={
             "laws": {name: law.law for name, law in (("clm", clm), ("mlm", mlm))},
-            "approximation": {"sizes": [low, high], "largest_relative_error": error},
+            "approximation": {"sizes": (low, high), "largest_relative_error": error},
             "equal_split": {
                 "n_params": float(equal) if np.isfinite(equal) else None,
                 "n_params_interval": (
-                    _interval(equal_size(samples), level) if samples and crossing else None
+                    percentile_interval(equal_size(samples), level)
+                    if samples and crossing
+                    else None
                 ),
                 "flops_each": float(inverse(pair[0], equal)) if np.isfinite(equal) else None,
             },
@@ -150,11 +195,6 @@ def _sizes(clm: LawResult, mlm: LawResult) -> tuple[float, float]:
         return STUDY_SIZES
     low, high = max(map(min, tables)), min(map(max, tables))
     return (low, high) if low < high else STUDY_SIZES
-
-
-def _interval(samples: Floats, level: float) -> list[float] | None:
-    interval = percentile_interval(samples, level)
-    return None if interval is None else list(interval)
 
 
 def _equations(
@@ -199,27 +239,29 @@ def _split(
     sums: Floats,
     n_params: Floats,
     level: float,
-) -> list[dict[str, Any]]:
-    """One row per compute sum: the size, each model's compute and tokens, the share of the MLM."""
+) -> list[SplitRow]:
+    """One row per compute sum."""
+    rows: list[SplitRow] = []
     sizes = None if samples is None else size_for(samples, sums)
-    rows = []
     for i, (flops, n) in enumerate(zip(sums, n_params, strict=True)):
         clm, mlm = (float(inverse(law, n)) for law in pair)
-        shares = None
+        n_interval = share_interval = None
         if samples is not None and sizes is not None:
             with np.errstate(over="ignore"):
                 shares = np.exp((np.log(sizes[:, i]) - samples[1].log_k) / samples[1].exponent)
+            n_interval = percentile_interval(sizes[:, i], level)
+            share_interval = percentile_interval(shares / flops, level)
         rows.append(
             {
                 "flops": float(flops),
                 "n_params": float(n),
-                "n_params_interval": None if sizes is None else _interval(sizes[:, i], level),
+                "n_params_interval": n_interval,
                 "clm_flops": clm,
                 "mlm_flops": mlm,
                 "clm_tokens": clm / (6 * float(n)),
                 "mlm_tokens": mlm / (6 * float(n)),
                 "mlm_share": mlm / float(flops),
-                "mlm_share_interval": None if shares is None else _interval(shares / flops, level),
+                "mlm_share_interval": share_interval,
             }
         )
     return rows
@@ -244,7 +286,9 @@ def _warnings(
     return warnings
 
 
-def _unknown(missing: list[str], clm: LawResult, mlm: LawResult, level: float) -> LawResult:
+def _unknown(
+    missing: list[str], clm: LawResult, mlm: LawResult, level: float
+) -> LawResult[Details]:
     return LawResult(
         law="joint",
         method=METHOD,

@@ -31,7 +31,7 @@ def size_for(pair: tuple[PowerLaws, PowerLaws], flops: Floats) -> Floats:
     """N (S, n) of two equal models that together cost `flops` (n,), for S pairs of laws.
 
     ln C_sum is convex and increasing in ln N, so Newton's steps from the right fall to the
-    solution; they start at the size that one objective alone affords, at most a factor 2^a away.
+    solution; they start at the size that one objective could afford, at most a factor 2^a away.
     """
     log_c = np.log(flops)[None, :]
     lines = [(law.log_k[:, None], law.exponent[:, None]) for law in pair]

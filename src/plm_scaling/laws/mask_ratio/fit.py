@@ -11,27 +11,34 @@ of few degrees of freedom, and never less than what the evaluations of a run sca
 """
 
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
+from plm_scaling.laws.details import Bootstrap, HeldOut, NotAvailable, not_available
 from plm_scaling.laws.mask_ratio.parabola import (
     MIN_RATIOS,
     Ladder,
     fit_vertices,
     resample_vertices,
 )
-from plm_scaling.laws.points import finished_runs
-from plm_scaling.laws.registry import Settings
+from plm_scaling.laws.points import columns
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
-from plm_scaling.laws.stats.intervals import Floats, check_settings, percentile_interval
+from plm_scaling.laws.stats.intervals import (
+    Floats,
+    Interval,
+    check_settings,
+    percentile_interval,
+)
 from plm_scaling.laws.stats.noise import evaluation_noise
-from plm_scaling.laws.status import Check, Minimum, Status, not_available
+from plm_scaling.laws.status import Check, Minimum, Status
 
 WINDOW = 0.06  # nats above the best loss of the size
 METHOD = (
@@ -52,29 +59,79 @@ ONE_RUN_WARNING = (
 )
 
 
-def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of the `runs` that are in its groups: see `laws.registry`."""
-    result = fit_mask_ratio(**mask_ratio_points(runs, curves), **settings.resampling)
-    result.taken = set(mask_ratio_runs(runs, curves)["run_id"])
+class RatioRow(TypedDict):
+    """A run: its loss (nats/token), whether the parabola is fitted to it, and whether scatter may
+    explain what it is above the best."""
+
+    mask_ratio: float
+    loss: float
+    above_best: float
+    fitted: bool
+    within_noise: bool
+
+
+class SizeRow(TypedDict):
+    """One size by itself; `within_noise_below` (nats) is what two runs may differ by."""
+
+    n_params: float
+    tokens: float
+    ratio: float | None
+    ratio_interval: Interval | None
+    loss: float | None
+    q: float | None
+    status: Minimum
+    residual_rms: float | None
+    evaluation_noise: float | None
+    within_noise_below: float | None
+    ratios: list[RatioRow]
+
+
+class BestRatio(TypedDict):
+    """Of the size of largest compute: its own, and that of the others."""
+
+    measured: float | None
+    predicted: float
+
+
+class RmsError(TypedDict):
+    """Of the shape of the parabola, nats."""
+
+    rms_error: float
+
+
+class HeldOutSize(HeldOut):
+    """The size of largest compute predicted from the others."""
+
+    ratio: BestRatio
+    loss: RmsError
+
+
+class Details(TypedDict):
+    """The tables of a mask-ratio law."""
+
+    sizes: list[SizeRow]
+    held_out: HeldOutSize | NotAvailable
+    bootstrap: Bootstrap
+
+
+def fit_tables(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
+) -> LawResult[Details]:
+    """The law of the `runs` that are in its groups: see `study.laws`."""
+    taken = mask_ratio_runs(runs, curves)
+    arrays = columns(taken, "n_params", "tokens", "mask_ratio", "loss", "noise")
+    result = fit_mask_ratio(**arrays, **settings.resampling)
+    result.taken = set(taken["run_id"])
     return result
 
 
-def mask_ratio_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
-    """The arguments of `fit_mask_ratio` from its runs (`mask_ratio_runs`), each (n,)."""
-    table = mask_ratio_runs(runs, curves)
-    names = ("n_params", "tokens", "mask_ratio", "loss", "noise")
-    return {name: table[name].to_numpy(float) for name in names}
-
-
 def mask_ratio_runs(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The runs of the law, from tables as `read_runs` and `curves.parquet` give.
+    """The runs that have a mask ratio, in groups of one size, corpus and number of tokens with at
+    least four ratios.
 
-    Finished, not excluded runs from scratch that have a mask ratio, in groups of one size, corpus
-    and number of tokens with at least four ratios. `noise` is measured from `curves`, NaN without
-    them. Raises LawError if there is no such group.
+    `noise` is measured from `curves`, NaN without them. Raises LawError if there is no such group.
     """
-    used = finished_runs(runs)
-    used = used[(used["init_from"] == "") & used["mask_ratio"].notna()]
+    used = runs[runs["mask_ratio"].notna()]
     groups = []
     for _, same in used.groupby(["objective", "corpus", "n_params"]):
         for _, rows in group_budgets(same["tokens"].to_numpy(float)):
@@ -100,7 +157,7 @@ def fit_mask_ratio(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-) -> LawResult:
+) -> LawResult[Details]:
     """Find the best mask ratio of runs, all arrays of shape (n,).
 
     `n_params` non-embedding, `tokens` of training, `mask_ratio` a share, `loss` in nats/token,
@@ -126,8 +183,7 @@ def fit_mask_ratio(
     pooled = fit_vertices(ladders)
     sizes = [_size(ladder, bootstrap, level, rng) for ladder in ladders]
     inside = pooled.inside
-    samples = resample_vertices(ladders, pooled, bootstrap, rng)
-    ratio, curvature = np.exp(samples.log_ratio), samples.curvature
+    log_ratio, curvature = resample_vertices(ladders, pooled, bootstrap, rng)
     equation = Equation(
         FORM,
         {
@@ -135,7 +191,7 @@ def fit_mask_ratio(
             "q": pooled.curvature if inside else None,
         },
         {
-            "ratio": percentile_interval(ratio, level) if inside else None,
+            "ratio": percentile_interval(np.exp(log_ratio), level) if inside else None,
             "q": percentile_interval(curvature, level) if inside else None,
         },
         level,
@@ -174,11 +230,11 @@ def _groups(
     return groups
 
 
-def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator) -> dict[str, Any]:
+def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator) -> SizeRow:
     """The row of one size: its best ratio with interval, and which ratios are as good."""
     fit = fit_vertices([ladder])
-    samples = resample_vertices([ladder], fit, bootstrap, rng)
-    interval = percentile_interval(np.exp(samples.log_ratio), level) if fit.inside else None
+    log_ratio, _ = resample_vertices([ladder], fit, bootstrap, rng)
+    interval = percentile_interval(np.exp(log_ratio), level) if fit.inside else None
     scatter = max(fit.rms or 0.0, ladder.noise)
     limit = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(2) * scatter
     best = ladder.loss.min()
@@ -187,7 +243,7 @@ def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator
         "n_params": ladder.n_params,
         "tokens": ladder.tokens,
         "ratio": float(np.exp(fit.log_ratio)) if fit.inside else None,
-        "ratio_interval": None if interval is None else list(interval),
+        "ratio_interval": interval,
         "loss": fit.least_loss if fit.inside else None,
         "q": fit.curvature if fit.inside else None,
         "status": Minimum.ACCEPTED if fit.inside else Minimum.OUTSIDE_RATIOS,
@@ -207,33 +263,33 @@ def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator
     }
 
 
-def _held_out(ladders: list[Ladder]) -> dict[str, Any]:
-    """The best ratio and curvature of the cheaper sizes, asked for the dearest one's losses."""
+def _held_out(ladders: list[Ladder]) -> HeldOutSize | NotAvailable:
+    """The size of largest compute, predicted with the best ratio and curvature of the others."""
     ordered = sorted(ladders, key=lambda ladder: ladder.flops)
     if len(ordered) < 2:
         return not_available("one size; two are needed to predict one")
-    dearest = ordered[-1]
-    fit, own = fit_vertices(ordered[:-1]), fit_vertices([dearest])
+    last = ordered[-1]
+    fit, own = fit_vertices(ordered[:-1]), fit_vertices([last])
     if not fit.inside:
-        return not_available("the cheaper sizes show no best ratio")
-    chosen = dearest.windows[0]
-    shape = fit.curvature * (np.log(dearest.ratio[chosen]) - fit.log_ratio) ** 2
-    error = shape - dearest.loss[chosen]
+        return not_available("the sizes of smaller compute show no best ratio")
+    chosen = last.windows[0]
+    shape = fit.curvature * (np.log(last.ratio[chosen]) - fit.log_ratio) ** 2
+    error = shape - last.loss[chosen]
     error = error - error.mean()  # the level of the loss is each size's own
     return {
         "status": Check.DONE,
         "fitted_on_flops": [ladder.flops for ladder in ordered[:-1]],
-        "predicted_at_flops": dearest.flops,
+        "predicted_at_flops": last.flops,
         "ratio": {
             "measured": float(np.exp(own.log_ratio)) if own.inside else None,
             "predicted": float(np.exp(fit.log_ratio)),
         },
-        "loss": {"rms_error": float(np.sqrt((error**2).mean()))},
+        "loss": {"rms_error": rms(error)},
     }
 
 
 def _warnings(
-    ladders: list[Ladder], sizes: list[dict[str, Any]], inside: bool, unknown_noise: bool
+    ladders: list[Ladder], sizes: list[SizeRow], inside: bool, unknown_noise: bool
 ) -> list[str]:
     warnings = [VALIDATION_WARNING]
     if all(len(np.unique(ladder.ratio)) == len(ladder.ratio) for ladder in ladders):

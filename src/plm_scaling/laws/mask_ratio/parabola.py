@@ -58,14 +58,6 @@ class Ladder:
 
 
 @dataclass(frozen=True)
-class Vertices:
-    """Vertex ln ratio and curvature of each resample, shape (S,); NaN where it has no minimum."""
-
-    log_ratio: Floats
-    curvature: Floats
-
-
-@dataclass(frozen=True)
 class Fit:
     """The common parabola through the widest windows of some sizes.
 
@@ -108,8 +100,9 @@ def fit_vertices(ladders: list[Ladder]) -> Fit:
 
 def resample_vertices(
     ladders: list[Ladder], fit: Fit, resamples: int, rng: np.random.Generator
-) -> Vertices:
-    """Vertices of `resamples` noisy copies of the losses, each with windows drawn at random.
+) -> tuple[Floats, Floats]:
+    """ln ratio (NaN without a minimum) and curvature, each (resamples,), of noisy copies of the
+    losses, each with windows drawn at random.
 
     Noise is added to the measured losses, not to those of the widest fit, so that a narrower
     window shows where it would put the vertex.
@@ -129,7 +122,7 @@ def resample_vertices(
     slope, curvature, _ = _solve(x, noisy, weights, group)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_ratio = np.where(curvature > 0, -slope / (2 * curvature), np.nan)
-    return Vertices(log_ratio, curvature)
+    return log_ratio, curvature
 
 
 def _stack(ladders: list[Ladder]) -> tuple[Floats, Floats, NDArray[np.int64]]:

@@ -1,18 +1,21 @@
-"""Two tests of a parametric law: can it predict dearer runs, and is a published row its optimum."""
+"""Two tests of a parametric law: does it predict runs of larger compute, and is a published row its
+optimum."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.details import HeldOutRuns, NotAvailable, loss_errors, not_available
 from plm_scaling.laws.parametric.implied import surface_loss
 from plm_scaling.laws.parametric.optima import Optimum, find_optima, optima_from
 from plm_scaling.laws.parametric.surface import NAMES, Surface
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats
-from plm_scaling.laws.status import Check, RowVerdict, not_available
+from plm_scaling.laws.status import Check, RowVerdict
 
 MIN_RUNS = 6  # five parameters and something left to judge them by
 MAX_LISTED = 50
@@ -24,56 +27,86 @@ def count_distinct(n_params: Floats, tokens: Floats) -> int:
     return len(np.unique(np.stack([n_params, tokens]), axis=1).T)
 
 
+class PredictedRun(TypedDict):
+    """A held-out run, its loss and the predicted one, nats/token."""
+
+    n_params: float
+    tokens: float
+    flops: float
+    measured: float
+    predicted: float
+
+
+class HeldOut(HeldOutRuns):
+    """The runs of largest compute predicted from the others, at most MAX_LISTED of them listed."""
+
+    runs: list[PredictedRun]
+
+
+class SurfaceRow(TypedDict):
+    """E + A/N^alpha + B/D^beta, N in parameters and D in tokens."""
+
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
+
+
+class OptimumRow(SurfaceRow):
+    """An optimum, with its objective and how many starts ended there."""
+
+    objective_value: float
+    starts: int
+
+
 def held_out_check(
     n_params: Floats, tokens: Floats, loss: Floats, delta: float, above: float | None
-) -> dict[str, Any]:
-    """Fit the runs of at most `above` FLOPs (None: all but the dearest budget), predict the others.
+) -> HeldOut | NotAvailable:
+    """Fit the runs of at most `above` FLOPs (None: all but the largest budget), predict the others.
 
     Errors are predicted − measured, in nats.
     """
     flops = 6 * n_params * tokens
     if above is None:
-        dear = np.zeros(len(loss), bool)
-        dear[group_budgets(flops)[-1][1]] = True
+        held_out = np.zeros(len(loss), bool)
+        held_out[group_budgets(flops)[-1][1]] = True
     else:
-        dear = flops > above
-    if not dear.any():
-        return not_available(f"no run is dearer than {above:.3g} FLOPs")
-    distinct = count_distinct(n_params[~dear], tokens[~dear])
+        held_out = flops > above
+    if not held_out.any():
+        return not_available(f"no run has more than {above:.3g} FLOPs")
+    fitted = ~held_out
+    distinct = count_distinct(n_params[fitted], tokens[fitted])
     if distinct < MIN_RUNS:
         return not_available(
-            f"{distinct} distinct runs remain without the dearest budget; {MIN_RUNS} are needed"
+            f"{distinct} distinct runs remain without the largest budget; {MIN_RUNS} are needed"
         )
-    surface = Surface.of(n_params[~dear], tokens[~dear], loss[~dear], delta)
+    surface = Surface.of(n_params[fitted], tokens[fitted], loss[fitted], delta)
     optima = find_optima(surface)
     if not optima:
-        return not_available("the fit without the dearest runs failed")
-    predicted = surface_loss(surface.natural(optima[0].theta), n_params[dear], tokens[dear])
-    error = predicted - loss[dear]
-    columns = (n_params[dear], tokens[dear], flops[dear], loss[dear], predicted)
-    names = ("n_params", "tokens", "flops", "measured", "predicted")
-    rows = [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
+        return not_available("the fit without the runs of largest compute failed")
+    theta = surface.natural(optima[0].theta)
+    predicted = surface_loss(theta, n_params[held_out], tokens[held_out])
+    columns = (n_params[held_out], tokens[held_out], flops[held_out], loss[held_out], predicted)
+    rows: list[PredictedRun] = [
+        {"n_params": n, "tokens": d, "flops": c, "measured": measured, "predicted": value}
+        for n, d, c, measured, value in zip(*(x.tolist() for x in columns), strict=True)
+    ]
     return {
         "status": Check.DONE,
-        "fitted_on_flops": [float(flops[~dear].min()), float(flops[~dear].max())],
-        "predicted_at_flops": float(np.exp(np.log(flops[dear]).mean())),
-        "n_predicted": int(dear.sum()),
-        "loss": {
-            "mean_error": float(error.mean()),
-            "rms_error": float(np.sqrt((error**2).mean())),
-        },
+        "fitted_on_flops": [float(flops[fitted].min()), float(flops[fitted].max())],
+        "predicted_at_flops": float(np.exp(np.log(flops[held_out]).mean())),
+        "n_predicted": int(held_out.sum()),
+        "loss": loss_errors(predicted - loss[held_out]),
         "runs": sorted(rows, key=lambda row: row["flops"])[-MAX_LISTED:],
     }
 
 
-def optimum_row(surface: Surface, optimum: Optimum) -> dict[str, Any]:
-    """An optimum in natural units, with its objective and how many starts ended there."""
-    natural = surface.natural(optimum.theta)
-    return {
-        "objective_value": optimum.misfit,
-        "starts": optimum.starts,
-        **dict(zip(NAMES, map(float, natural), strict=True)),
-    }
+def optimum_row(surface: Surface, optimum: Optimum) -> OptimumRow:
+    """An optimum in natural units."""
+    e, a, b, alpha, beta = map(float, surface.natural(optimum.theta))
+    parameters: SurfaceRow = {"E": e, "A": a, "B": b, "alpha": alpha, "beta": beta}
+    return {"objective_value": optimum.misfit, "starts": optimum.starts, **parameters}
 
 
 def check_published_row(

@@ -6,20 +6,29 @@ minima. Intervals come from resampled runs, each started from the best of some h
 The compute-optimal allocation that follows is in `implied`.
 """
 
-from typing import Any
+from typing import Any, NotRequired, cast
 
 import numpy as np
 import pandas as pd
+from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.details import Bootstrap, NotAvailable, not_available
 from plm_scaling.laws.parametric.checks import (
     MIN_RUNS,
+    HeldOut,
+    OptimumRow,
     count_distinct,
     held_out_check,
     optimum_row,
 )
-from plm_scaling.laws.parametric.health import fit_warnings, profile_summary
+from plm_scaling.laws.parametric.health import (
+    FlatRange,
+    Profile,
+    fit_warnings,
+    profile_summary,
+)
 from plm_scaling.laws.parametric.implied import implied_equations
 from plm_scaling.laws.parametric.optima import (
     bounds_hit,
@@ -29,11 +38,12 @@ from plm_scaling.laws.parametric.optima import (
 )
 from plm_scaling.laws.parametric.surface import Surface
 from plm_scaling.laws.points import near_frontier, parametric_points
-from plm_scaling.laws.registry import Settings
-from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.stats.frontier_table import frontier_rows
+from plm_scaling.laws.result import EquationJson, LawResult
+from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.stats.blocks import rms
+from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
-from plm_scaling.laws.status import Status, not_available
+from plm_scaling.laws.status import Status
 
 NEAR_FRONTIER = 0.03  # nats
 OPTIMA_KEPT = 5
@@ -45,8 +55,51 @@ METHOD = (
 )
 
 
-def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of `runs`, whose `curves` it does not need: see `laws.registry`."""
+class RunBootstrap(Bootstrap):
+    """`share_unusable` of the resamples: too few runs, or not converged."""
+
+    share_unusable: float | None
+
+
+class NearFrontier(TypedDict):
+    """The fit to the runs `within` so many nats of the best of like compute."""
+
+    status: Status
+    n_points: int
+    equations: dict[str, EquationJson]
+    objective_value: float | None
+    residual_rms: float | None
+    profile_E: FlatRange
+    held_out: HeldOut | NotAvailable
+    warnings: list[str]
+    within: float
+
+
+class NoNearFrontier(NotAvailable):
+    """Why there is no such fit."""
+
+    within: NotRequired[float]
+
+
+class Details(TypedDict):
+    """The tables of a parametric law."""
+
+    huber_delta: float
+    bounds_hit: list[str]
+    optima: list[OptimumRow]
+    profile_E: Profile
+    frontier: list[FrontierRow]
+    held_out: HeldOut | NotAvailable
+    near_frontier: NearFrontier | NoNearFrontier
+    bootstrap: RunBootstrap
+    published: NotRequired[list[dict[str, Any]]]
+    """What a published row is on these runs."""
+
+
+def fit_tables(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
+) -> LawResult[Details]:
+    """The law of `runs`, whose `curves` it does not need: see `study.laws`."""
     return fit_parametric(
         **parametric_points(runs),
         huber_delta=settings.huber_delta,
@@ -66,11 +119,11 @@ def fit_parametric(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-) -> LawResult:
+) -> LawResult[Details]:
     """Fit L(N, D) to runs, all arrays of shape (n,): non-embedding parameters, tokens, nats/token.
 
     The held-out check predicts the runs of more than `held_out_above` FLOPs from the others (None:
-    the dearest budget). `details["near_frontier"]` is the same fit on the runs within
+    the largest budget). `details["near_frontier"]` is the same fit on the runs within
     `near_frontier_nats` of the best at like compute (None: left out). Raises LawError with fewer
     than six distinct (N, D) or values not positive and finite.
     """
@@ -102,21 +155,24 @@ def fit_parametric(
     profile = profile_summary(surface, best, profile_floor(surface, best))
     residuals = surface.log_prediction(best.theta[None])[0] - surface.log_loss
     flops = 6 * n_params * tokens
-    near = not_available("not asked for")
+    near: NearFrontier | NoNearFrontier = {**not_available("not fitted")}
     if near_frontier_nats is not None:
         chosen = near_frontier(flops, loss, near_frontier_nats)
         settings = {"huber_delta": huber_delta, "bootstrap": bootstrap, "level": level}
         near = _near_frontier(
-            n_params[chosen], tokens[chosen], loss[chosen], settings | {"seed": seed}
+            n_params[chosen],
+            tokens[chosen],
+            loss[chosen],
+            near_frontier_nats,
+            settings | {"seed": seed},
         )
-        near["within"] = near_frontier_nats
     return LawResult(
         law="parametric",
         method=METHOD.format(delta=huber_delta),
         n_points=len(loss),
         equations=equations,
         objective_value=best.misfit,
-        residual_rms=float(np.sqrt((residuals**2).mean())),
+        residual_rms=rms(residuals),
         status=_status(hit),
         warnings=fit_warnings(surface, optima, samples, profile, hit, distinct),
         details={
@@ -152,20 +208,22 @@ def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
 
 
 def _near_frontier(
-    n_params: Floats, tokens: Floats, loss: Floats, settings: dict[str, Any]
-) -> dict[str, Any]:
-    """The parts of the fit to near-frontier runs that stand beside the fit to all of them."""
+    n_params: Floats, tokens: Floats, loss: Floats, within: float, settings: dict[str, Any]
+) -> NearFrontier | NoNearFrontier:
+    """The parts of the fit to near-frontier runs that the fit to all of them lists."""
     distinct = count_distinct(n_params, tokens)
     if distinct < MIN_RUNS:
-        return not_available(f"{distinct} distinct runs; six are needed")
+        return {**not_available(f"{distinct} distinct runs; six are needed"), "within": within}
     fit = fit_parametric(n_params, tokens, loss, near_frontier_nats=None, **settings)
+    profile: Any = fit.details["profile_E"]
     return {
         "status": fit.status,
         "n_points": fit.n_points,
         "equations": {name: equation.to_json() for name, equation in fit.equations.items()},
         "objective_value": fit.objective_value,
         "residual_rms": fit.residual_rms,
-        "profile_E": {k: v for k, v in fit.details["profile_E"].items() if k != "points"},
+        "profile_E": cast(FlatRange, {n: profile[n] for n in FlatRange.__annotations__}),
         "held_out": fit.details["held_out"],
         "warnings": fit.warnings,
+        "within": within,
     }

@@ -1,12 +1,11 @@
-"""How far a parametric fit can be trusted: rivals, bounds, flat directions, in plain words."""
-
-from typing import Any
+"""Whether a parametric fit is identified: other optima, bounds, flat directions, as sentences."""
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from plm_scaling.laws.parametric.optima import Optimum
 from plm_scaling.laws.parametric.surface import NAMES, Surface
-from plm_scaling.laws.stats.intervals import Floats, percent
+from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, Interval, percent
 
 FLAT = 0.02  # an objective this much above the best is as good, for any noise met in practice
 RIVAL = 0.10
@@ -14,19 +13,45 @@ FEW_RUNS = 12
 OFTEN = 0.05
 
 
+class FlatRange(TypedDict):
+    """The E (nats) whose objective is within a share `flat_threshold` of the best."""
+
+    flat_range: Interval
+    flat_threshold: float
+    identified: bool
+    upper_limit: float
+
+
+class ProfilePoint(TypedDict):
+    """The best fit with E held, and its exponent of N."""
+
+    E: float
+    objective_value: float
+    a: float
+
+
+class Profile(FlatRange):
+    """The profile of the objective over E."""
+
+    points: list[ProfilePoint]
+
+
 def profile_summary(
     surface: Surface, best: Optimum, rows: list[tuple[float, float, Floats]]
-) -> dict[str, Any]:
+) -> Profile:
     """The profile over E, and the range of E whose objective is within FLAT of the best."""
     floors, misfits = (np.array([row[i] for row in rows], float) for i in (0, 1))
     low, high = _flat_range(floors, misfits, best.misfit * (1 + FLAT), float(best.theta[0]))
-    points = []
-    for floor, misfit, theta in rows:
-        alpha, beta = theta[3], theta[4]
-        points.append({"E": floor, "objective_value": misfit, "a": float(beta / (alpha + beta))})
     return {
-        "points": points,
-        "flat_range": [low, high],
+        "points": [
+            {
+                "E": floor,
+                "objective_value": misfit,
+                "a": float(theta[4] / (theta[3] + theta[4])),
+            }
+            for floor, misfit, theta in rows
+        ],
+        "flat_range": (low, high),
         "flat_threshold": FLAT,
         "identified": low > 0,
         "upper_limit": float(surface.bounds[1][0]),
@@ -56,7 +81,7 @@ def fit_warnings(
     surface: Surface,
     optima: list[Optimum],
     samples: Floats,
-    profile: dict[str, Any],
+    profile: FlatRange,
     hit: list[str],
     distinct: int,
 ) -> list[str]:
@@ -67,8 +92,8 @@ def fit_warnings(
     if rivals:
         alpha, beta = rivals[0].theta[3], rivals[0].theta[4]
         warnings.append(
-            f"another optimum lies within {percent(RIVAL)} of the best objective and "
-            f"says otherwise: E={rivals[0].theta[0]:.2f}, alpha={alpha:.3f}, beta={beta:.3f}, "
+            f"another optimum lies within {percent(RIVAL)} of the best objective: "
+            f"E={rivals[0].theta[0]:.2f}, alpha={alpha:.3f}, beta={beta:.3f}, "
             f"a={beta / (alpha + beta):.2f} ({len(rivals)} such in all)"
         )
     low, high = profile["flat_range"]
@@ -93,7 +118,7 @@ def _rival(other: Optimum, best: Optimum) -> bool:
 def _bound_sentence(name: str, value: float) -> str:
     if name == "E":
         floor = "0" if value == 0 else f"the least loss ({value:.3f})"
-        return f"E ended at its bound, {floor}: no irreducible loss can be told apart in these runs"
+        return f"E ended at its bound, {floor}: these runs do not identify an irreducible loss"
     if name in ("A", "B"):
         other = "N" if name == "A" else "D"
         return (
@@ -104,7 +129,7 @@ def _bound_sentence(name: str, value: float) -> str:
 
 def _resample_warnings(surface: Surface, samples: Floats) -> list[str]:
     if not len(samples):
-        return ["no bootstrap was asked for; there are no intervals"]
+        return [NO_BOOTSTRAP]
     warnings = []
     unusable = float(np.isnan(samples[:, 0]).mean())
     if unusable > OFTEN:

@@ -39,11 +39,10 @@ def implied_equations(
             parameters[exponent] = interval[exponent] = None
     n_laws = implied_allocation(resampled)
     d_laws = PowerLaws(-np.log(6) - n_laws.log_k, 1 - n_laws.exponent)
-    n_one = implied_allocation(values[None])
-    n_law = d_law = law = None
-    if np.isfinite(n_one.log_k[0]):
-        n_law = PowerLaw(float(n_one.log_k[0]), float(n_one.exponent[0]))
-        d_law = PowerLaw(-float(np.log(6)) - n_law.log_k, 1 - n_law.exponent)
+    n_law = implied_allocation(values[None]).first
+    d_law = PowerLaw(-float(np.log(6)) - n_law.log_k, 1 - n_law.exponent)
+    law = None
+    if np.isfinite(n_law.log_k):
         law = {"N": n_law, "D": d_law, "L": lambda c: surface_loss(values, n_law(c), d_law(c))}
     of_resamples = {
         "N": n_laws,

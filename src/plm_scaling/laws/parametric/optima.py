@@ -1,4 +1,4 @@
-"""The global minimum of the parametric misfit, its rivals, and how flat it is in E."""
+"""The global minimum of the parametric misfit, other optima, and how flat it is in E."""
 
 from dataclasses import dataclass
 

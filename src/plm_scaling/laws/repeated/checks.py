@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from scipy.special import fdtri
 
 from plm_scaling.laws.parametric.implied import surface_loss
-from plm_scaling.laws.repeated.model import BASE_NAMES, optimal_params
+from plm_scaling.laws.parametric.surface import NAMES
+from plm_scaling.laws.repeated.details import Misfit
+from plm_scaling.laws.repeated.model import optimal_params
 from plm_scaling.laws.stats.intervals import Floats
 
 ROUNDS = 10
@@ -62,7 +64,7 @@ def select_runs(runs: Runs, chosen: NDArray[np.bool_]) -> Runs:
 
 def check_misfit(
     errors: Floats, fresh: Runs, base: Mapping[str, float], fitted: bool
-) -> tuple[dict[str, float | None], str]:
+) -> tuple[Misfit, str]:
     """How far the repeated runs miss the law, against the scatter of fresh runs around `base`.
 
     `errors` (n,) are predicted − measured losses of the repeated runs, nats; `fitted` says whether
@@ -73,19 +75,19 @@ def check_misfit(
     rms = float(np.sqrt((errors**2).sum() / freedom))
     scatter, freedom_fresh = _scatter(fresh, base, fitted)
     if scatter is None:
-        limit, beside = FACTOR * RERUN_SCATTER, f"reruns differ by {RERUN_SCATTER:g}"
+        limit, against = FACTOR * RERUN_SCATTER, f"reruns differ by {RERUN_SCATTER:g}"
     else:
         chance = float(np.sqrt(fdtri(freedom, freedom_fresh, SIGNIFICANT)))
         limit = max(FACTOR, chance) * scatter
         limit = float(np.clip(limit, *MISFIT_LIMITS))
-        beside = f"fresh ones the base law by {scatter:.3g}"
+        against = f"fresh ones the base law by {scatter:.3g}"
     said = ""
     if rms > limit:
         said = (
             f"R*_D is not identified: the repeated runs miss the law by {rms:.3g} nats (root mean "
-            f"square), {beside}; above {limit:.3g} they do not follow its form"
+            f"square), {against}; above {limit:.3g} they do not follow its form"
         )
-    numbers = {
+    numbers: Misfit = {
         "residual_rms_nats": rms,
         "fresh_scatter_nats": scatter,
         "largest_misfit_nats": limit,
@@ -99,9 +101,9 @@ def _scatter(fresh: Runs, base: Mapping[str, float], fitted: bool) -> tuple[floa
     n_params, tokens, loss = fresh
     inside = n_params <= optimal_params(base, tokens)
     inside |= fitted  # a base law takes all runs that it was fitted to for such ones
-    predicted = surface_loss(np.array([base[k] for k in BASE_NAMES]), n_params, tokens)
+    predicted = surface_loss(np.array([base[k] for k in NAMES]), n_params, tokens)
     errors = (predicted - loss)[inside]
-    freedom = len(errors) - len(BASE_NAMES) * fitted
+    freedom = len(errors) - len(NAMES) * fitted
     if len(errors) < MIN_FRESH or freedom < 1:
         return None, 0
     return float(np.sqrt((errors**2).sum() / freedom)), freedom

@@ -6,18 +6,18 @@ curve on fresh tokens, at equal tokens and under the same schedule, is fitted by
 
     gap(D) = offset + L_N(D') − L_N(D),   D' = U + U·R*_D·(1 − exp(−R_D/R*_D))
 
-(Muennighoff et al. 2023, eq. 5), with L_N(D) of `repeated_reference`. The offset is the mean gap in
+(Muennighoff et al. 2023, eq. 5), with L_N(D) of `reference`. The offset is the mean gap in
 a window before anything is repeated. R*_N would shift the gap by a constant, as the offset does.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.repeated.details import OffsetRow
 from plm_scaling.laws.repeated.model import (
     effective_tokens,
     lowest_on_grid,
@@ -39,7 +39,7 @@ EVALUATIONS_PER_LOSS = 5  # of a run's final loss
 
 @dataclass(frozen=True)
 class RepeatedCurve:
-    """One repeated run beside its size's fresh runs; losses in nats/token, all else in tokens.
+    """One repeated run and the fresh runs of its size; losses in nats/token, all else in tokens.
 
     `tokens` and `loss` (n,): held-out curve of the repeated run. `fresh_tokens`, `fresh_loss`
     (m,): curve of a run of the same size and schedule on fresh tokens. `decayed_tokens`,
@@ -178,7 +178,7 @@ def resample_misfits(
     resample; half of the resamples for each window of the offset.
 
     Residuals are drawn in moving blocks, for neighbouring evaluations share what the form misses;
-    the reference is drawn anew with noise `spread` on its runs.
+    the reference is resampled with noise `spread` on its runs.
     """
     rng = np.random.default_rng(seed)
     out = np.empty((bootstrap, len(gap.grid)))
@@ -211,7 +211,7 @@ def check_curves(curves: list[RepeatedCurve], bootstrap: int, level: float) -> l
     check_settings(bootstrap, level)
     if not curves:
         raise LawError(
-            "no run that repeats tokens has a fresh run of its size and length beside it"
+            "no run that repeats tokens has a fresh run of its size and length to compare with"
         )
     return [Gap.of(curve) for curve in curves]
 
@@ -226,8 +226,8 @@ def direct_inversion(gap: Gap, offset: float) -> float | None:
     return tokens / gap.curve.unique_tokens if np.isfinite(tokens) else None
 
 
-def offset_row(name: str, gap: Gap, offset: float) -> dict[str, Any]:
-    """One line of the offset sensitivity: R* of least misfit (None at a limit) and its rms."""
+def offset_row(name: str, gap: Gap, offset: float) -> OffsetRow:
+    """One line of the offset sensitivity."""
     r_star = gap.best(offset)
     at = float(np.clip(r_star, gap.grid[0], gap.grid[-1]))
     residuals = gap.residuals(offset, at)

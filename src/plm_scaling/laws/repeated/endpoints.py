@@ -8,20 +8,24 @@ and resampled by weighing the tabulated runs.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.details import (
+    HeldOutRuns,
+    NotAvailable,
+    loss_errors,
+    not_available,
+)
 from plm_scaling.laws.parametric.checks import count_distinct
 from plm_scaling.laws.parametric.optima import find_optima, resample_optima
-from plm_scaling.laws.parametric.surface import Surface
+from plm_scaling.laws.parametric.surface import NAMES, Surface
 from plm_scaling.laws.repeated.checks import check_misfit, select_runs, without_excess
+from plm_scaling.laws.repeated.details import EndPointDetails, OpenInterval
 from plm_scaling.laws.repeated.model import (
-    BASE_NAMES,
-    OpenInterval,
     at_limit,
     closed,
     effective_params,
@@ -36,10 +40,11 @@ from plm_scaling.laws.repeated.model import (
 )
 from plm_scaling.laws.repeated.overfit import fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.huber import huber
-from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
-from plm_scaling.laws.status import Basis, Check, Status, not_available
+from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, check_settings, multiplicities
+from plm_scaling.laws.status import Basis, Check, Status
 
 GRID_POINTS = 60
 ZOOMS = 6  # passes; each narrows the grid to the minima of the last
@@ -86,7 +91,7 @@ def fit_repeated(
     level: float = 0.95,
     seed: int = 1,
     run: Sequence[str] | None = None,
-) -> LawResult:
+) -> LawResult[EndPointDetails]:
     """Fit R*_D and R*_N to runs, arrays of shape (n,): parameters, tokens, unique tokens, nats.
 
     `base` holds E, A, B, alpha and beta; without it they are fitted to the runs with tokens up to
@@ -133,7 +138,7 @@ def fit_repeated(
     over = fit_overfit(repetitions, np.exp(runs.log_loss) - best["E"] - as_fresh)
     warnings = reasons + d_why + n_why + [left_out] * bool(left_out)
     if not bootstrap:
-        warnings.append("no bootstrap was asked for; there are no intervals")
+        warnings.append(NO_BOOTSTRAP)
     return LawResult(
         law="repeated",
         method=METHOD.format(
@@ -148,12 +153,12 @@ def fit_repeated(
             "excess": overfit_equation(over, level),
         },
         objective_value=float(huber(errors, huber_delta).sum()),
-        residual_rms=float(np.sqrt((errors**2).mean())),
+        residual_rms=rms(errors),
         status=Status.NOT_IDENTIFIED if reasons else _status(r_d, d_value),
         warnings=warnings,
         details={
             "kind": Basis.END_POINTS,
-            "base": {name: float(best[name]) for name in BASE_NAMES},
+            "base": {name: float(best[name]) for name in NAMES},
             "n_base_runs": len(fresh[0]) if base is None else None,
             "epochs_range": [float(e) for e in (repetitions.min() + 1, repetitions.max() + 1)],
             "open_intervals": {"R_D": intervals[0], "R_N": intervals[1]},
@@ -168,13 +173,13 @@ def fit_repeated(
 
 
 def _given(base: Mapping[str, float]) -> list[dict[str, float]]:
-    missing = [name for name in BASE_NAMES if name not in base]
+    missing = [name for name in NAMES if name not in base]
     if missing:
         raise LawError(
-            f"the base law lacks {', '.join(missing)}; give {', '.join(BASE_NAMES)} of "
+            f"the base law lacks {', '.join(missing)}; give {', '.join(NAMES)} of "
             "E + A/N^alpha + B/D^beta"
         )
-    return [{name: float(base[name]) for name in BASE_NAMES}]
+    return [{name: float(base[name]) for name in NAMES}]
 
 
 def _fitted(
@@ -198,7 +203,7 @@ def _fitted(
         counts = counts[(counts > 0).sum(axis=1) >= MIN_BASE_RUNS]
         layers = resample_optima(surface, optima, counts)
         thetas += list(layers[np.isfinite(layers[:, 0])])
-    return [dict(zip(BASE_NAMES, map(float, surface.natural(t)), strict=True)) for t in thetas]
+    return [dict(zip(NAMES, map(float, surface.natural(t)), strict=True)) for t in thetas]
 
 
 def _enough(fresh: tuple[Floats, Floats, Floats]) -> bool:
@@ -269,26 +274,22 @@ def _equation(
     return Equation(form, {name: value}, {name: closed(interval)}, level)
 
 
-def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> dict[str, Any]:
-    """R* from all but the dearest repeated runs, asked for those."""
+def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> HeldOutRuns | NotAvailable:
+    """The repeated runs of the largest budget, predicted with R* from the others."""
     groups = group_budgets(6 * runs.n_params * runs.tokens)
-    dearest = groups[-1][1]
-    rest = np.setdiff1d(np.arange(len(runs.tokens)), dearest)
+    budget, largest = groups[-1]
+    rest = np.setdiff1d(np.arange(len(runs.tokens)), largest)
     if len(rest) < MIN_REPEATED_RUNS:
-        return not_available(f"{len(rest)} repeated run(s) remain without the dearest budget")
+        return not_available(f"{len(rest)} repeated run(s) remain without the largest budget")
     r_d, r_n = _search(_subset(runs, rest), base, delta)
-    asked = _subset(runs, dearest)
+    asked = _subset(runs, largest)
     log_error = asked.log_error(base, np.array([r_d]), np.array([r_n]))[0, 0]
-    error = np.exp(asked.log_loss) * np.expm1(log_error)
     return {
         "status": Check.DONE,
         "fitted_on_flops": [budget for budget, _ in groups[:-1]],
-        "predicted_at_flops": groups[-1][0],
-        "n_predicted": len(dearest),
-        "loss": {
-            "mean_error": float(error.mean()),
-            "rms_error": float(np.sqrt((error**2).mean())),
-        },
+        "predicted_at_flops": budget,
+        "n_predicted": len(largest),
+        "loss": loss_errors(np.exp(asked.log_loss) * np.expm1(log_error)),
     }
 
 

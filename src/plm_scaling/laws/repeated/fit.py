@@ -9,39 +9,25 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.points import finished_runs
-from plm_scaling.laws.registry import Settings
+from plm_scaling.laws.points import columns
 from plm_scaling.laws.repeated.curves import RepeatedCurve
+from plm_scaling.laws.repeated.details import Details
 from plm_scaling.laws.repeated.endpoints import REPEATED, fit_repeated
 from plm_scaling.laws.repeated.reference import MIN_RUNS
 from plm_scaling.laws.repeated.sizes import fit_repeated_curves
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.settings import Settings
 
 SAME_SIZE = 0.03  # relative difference of N; a ladder's neighbours are further apart
 SAME_LENGTH = 0.05  # relative difference of tokens; runs that share a schedule
 
 
-def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of `runs`: see `laws.registry`."""
-    return fit_repeated_runs(runs, curves, huber_delta=settings.huber_delta, **settings.resampling)
-
-
-def fit_repeated_runs(
-    runs: pd.DataFrame,
-    curves: pd.DataFrame | None,
-    *,
-    huber_delta: float = 1e-3,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
-) -> LawResult:
-    """Fit the repeated law to the runs of one objective, in the form that the table allows.
-
-    `runs` as `read_runs` gives them, `curves` as in curves.parquet. Raises LawError if the table
-    cannot carry the law.
-    """
-    usable = _scratch(runs)
+def fit_tables(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
+) -> LawResult[Details]:
+    """The law of the `runs` that state their unique tokens, in the form that they allow: see
+    `study.laws`."""
+    usable = runs[runs["unique_tokens"].notna()]
     again = _repeats(usable)
     if not again.any():
         raise LawError(
@@ -51,23 +37,18 @@ def fit_repeated_runs(
     own = set(usable.loc[~again, "corpus"])
     foreign = bool((~usable.loc[again, "corpus"].isin(own)).any())
     if foreign and curves is not None:
-        found, left_out, taken = repeated_curve_points(runs, curves)
+        found, left_out, taken = repeated_curve_points(usable, curves)
         if found:
-            result = fit_repeated_curves(found, bootstrap=bootstrap, level=level, seed=seed)
-            result.warnings += left_out
-            result.taken = taken
-            return result
-    p = repeated_points(runs)
+            of_curves = fit_repeated_curves(found, **settings.resampling)
+            of_curves.warnings += left_out
+            of_curves.taken = taken
+            return of_curves
+    table = repeated_table(usable)
     result = fit_repeated(
-        p["n_params"],
-        p["tokens"],
-        p["unique_tokens"],
-        p["loss"],
-        run=repeated_table(runs)["run_id"].to_list(),
-        huber_delta=huber_delta,
-        bootstrap=bootstrap,
-        level=level,
-        seed=seed,
+        **columns(table, "n_params", "tokens", "unique_tokens", "loss"),
+        run=table["run_id"].to_list(),
+        huber_delta=settings.huber_delta,
+        **settings.resampling,
     )
     if foreign:
         result.warnings.append(
@@ -77,43 +58,25 @@ def fit_repeated_runs(
     return result
 
 
-def repeated_points(runs: pd.DataFrame) -> dict[str, Floats]:
-    """n_params, tokens, unique_tokens and loss of the runs of `repeated_table`, each (n,)."""
-    table = repeated_table(runs)
-    names = ("n_params", "tokens", "unique_tokens", "loss")
-    return {name: table[name].to_numpy(float) for name in names}
-
-
-def repeated_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """The usable runs from scratch that give end points.
-
-    Only runs that are trained like repeated ones: with a mask ratio of theirs and, where such
-    fresh runs exist, on a corpus of theirs. Raises LawError if no run states `unique_tokens`.
-    """
-    usable = _scratch(runs)
+def repeated_table(usable: pd.DataFrame) -> pd.DataFrame:
+    """The runs that give end points: those trained like repeated ones, with a mask ratio of theirs
+    and, where such fresh runs exist, on a corpus of theirs."""
     again = _repeats(usable)
-    if again.any():
-        ratios = usable["mask_ratio"].fillna(0)
-        usable = usable[ratios.isin(set(ratios[again]))]
-        own = usable["corpus"].isin(set(usable.loc[_repeats(usable), "corpus"]))
-        usable = usable[own] if (own & ~_repeats(usable)).any() else usable
-    if usable.empty:
-        raise LawError(
-            "no usable run from scratch states unique_tokens; the repeated law needs that column"
-        )
-    return usable
+    ratios = usable["mask_ratio"].fillna(0)
+    usable = usable[ratios.isin(set(ratios[again]))]
+    own = usable["corpus"].isin(set(usable.loc[_repeats(usable), "corpus"]))
+    return usable[own] if (own & ~_repeats(usable)).any() else usable
 
 
 def repeated_curve_points(
-    runs: pd.DataFrame, curves: pd.DataFrame
+    usable: pd.DataFrame, curves: pd.DataFrame
 ) -> tuple[list[RepeatedCurve], list[str], set[str]]:
     """The repeated runs with what they are compared to, by size, sentences on those without, and
     the ids of all runs taken.
 
-    Fresh runs are of the same size (within 3 %) and mask ratio; the one beside the curve also has
-    the same length (within 5 %) and preferably the same seed; all give end points.
+    Fresh runs are of the same size (within 3 %) and mask ratio; the one whose curve is compared
+    also has the same length (within 5 %) and preferably the same seed; all give end points.
     """
-    usable = _scratch(runs)
     valid = curves[(curves["split"] == "valid") & np.isfinite(curves["loss"])]
     by_run = {str(run_id): part.sort_values("tokens") for run_id, part in valid.groupby("run_id")}
     again = _repeats(usable)
@@ -122,16 +85,16 @@ def repeated_curve_points(
         alike = _near(usable["n_params"], run["n_params"], SAME_SIZE)
         alike &= usable["mask_ratio"].fillna(0) == np.nan_to_num(run["mask_ratio"])
         fresh = usable[~again & alike]
-        beside = fresh[_near(fresh["tokens"], run["tokens"], SAME_LENGTH)]
-        beside = beside[beside["run_id"].isin(by_run)]
+        partners = fresh[_near(fresh["tokens"], run["tokens"], SAME_LENGTH)]
+        partners = partners[partners["run_id"].isin(by_run)]
         why = ""
         if run["run_id"] not in by_run:
             why = "has no validation curve"
-        elif beside.empty:
+        elif partners.empty:
             why = "has no fresh run of its size and length with a validation curve"
         else:
-            other_seed = beside["seed"] != run["seed"]
-            partner = beside.assign(other=other_seed).sort_values(["other", "run_id"]).iloc[0]
+            other_seed = partners["seed"] != run["seed"]
+            partner = partners.assign(other=other_seed).sort_values(["other", "run_id"]).iloc[0]
             fresh = fresh[fresh["corpus"] == partner["corpus"]]
             if fresh["tokens"].nunique() < MIN_RUNS:
                 why = f"has fewer than {MIN_RUNS} fresh runs of its size, of different length"
@@ -155,12 +118,6 @@ def repeated_curve_points(
             )
         )
     return found, left_out, taken
-
-
-def _scratch(runs: pd.DataFrame) -> pd.DataFrame:
-    """Finished runs from scratch that are not excluded and state their unique tokens."""
-    usable = finished_runs(runs)
-    return usable[(usable["init_from"] == "") & usable["unique_tokens"].notna()]
 
 
 def _repeats(runs: pd.DataFrame) -> "pd.Series[bool]":

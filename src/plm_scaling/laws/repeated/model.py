@@ -9,12 +9,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from plm_scaling.laws.repeated.details import OpenInterval, WorthRow
 from plm_scaling.laws.stats.intervals import USABLE_SHARE, Floats, Interval
 
-OpenInterval = tuple[float | None, float | None]
 R_LIMITS = (0.05, 1000.0)  # below, repeats are worth nothing; above, as much as fresh tokens
 EDGE = 1.001  # relative; closer to a limit than this is at it
-BASE_NAMES = ("E", "A", "B", "alpha", "beta")
 
 
 def effective_tokens(
@@ -115,7 +114,7 @@ def open_sentence(name: str, interval: OpenInterval | None) -> list[str]:
     ]
 
 
-def worth_rows(r_star: float | None) -> list[dict[str, float]]:
+def worth_rows(r_star: float | None) -> list[WorthRow]:
     """D' in units of U after whole numbers of epochs; empty without R*."""
     if r_star is None:
         return []

@@ -1,9 +1,10 @@
 """The data-constrained law of a study's repeated curves: per size, jointly, and its verdict."""
 
-from typing import Any
+from typing import cast
 
 import numpy as np
 
+from plm_scaling.laws.details import loss_errors
 from plm_scaling.laws.repeated.curves import (
     PARTS,
     TURN_UP,
@@ -15,6 +16,14 @@ from plm_scaling.laws.repeated.curves import (
     offset_row,
     reference_noise,
     resample_misfits,
+)
+from plm_scaling.laws.repeated.details import (
+    CurveDetails,
+    HeldOutEnds,
+    Joint,
+    JointOffsetRow,
+    PredictedEnd,
+    SizeRow,
 )
 from plm_scaling.laws.repeated.endpoints import D_FORM, N_FORM
 from plm_scaling.laws.repeated.model import (
@@ -28,10 +37,11 @@ from plm_scaling.laws.repeated.model import (
 from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.blocks import rms, smoothed
-from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats
 from plm_scaling.laws.status import Basis, Check, Status
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
+DRAWN = 50  # stretches whose mean gaps a figure shows
 LEAST_NOISE = 0.001  # nats; a smooth misfit below this matters to no one
 METHOD = (
     "least squares of the gap between repeated and fresh curves of one size, offset + L_N(D') − "
@@ -53,8 +63,8 @@ def fit_repeated_curves(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-) -> LawResult:
-    """Fit R*_D to curves of repeated runs, each with fresh runs of its size beside it.
+) -> LawResult[CurveDetails]:
+    """Fit R*_D to curves of repeated runs, each given with the fresh runs of its size.
 
     Status not_identified, and no R*_D, if some curve does not follow the form; the sizes that do
     are in `sizes` and `joint`. Raises LawError for curves that cannot be compared.
@@ -67,13 +77,13 @@ def fit_repeated_curves(
         misfits.append(table)
         sizes.append(_size(gap, table, lengths, level))
     good = [k for k, size in enumerate(sizes) if not size["why"]]
-    joint = _joint([gaps[k] for k in good], [misfits[k] for k in good], level, seed)
+    joint, no_upper = _joint([gaps[k] for k in good], [misfits[k] for k in good], level, seed)
     bad = [size["why"] for size in sizes if size["why"]]
     warnings = [*bad, NO_R_N, *_interval_warnings(sizes, joint, bootstrap)]
     value = None if bad else joint["R_D"]
     interval = None if bad else joint["interval"]
     status = Status.CONVERGED if value is not None else Status.NOT_IDENTIFIED
-    if not bad and joint["limit"] == "upper":
+    if not bad and no_upper:
         status = Status.AT_BOUND
     over = _joint_overfit(gaps)
     return LawResult(
@@ -93,7 +103,7 @@ def fit_repeated_curves(
             "kind": Basis.CURVES,
             "epochs_range": [float(end(gap.epochs[-1] for gap in gaps)) for end in (min, max)],
             "sizes": sizes,
-            "joint": {name: v for name, v in joint.items() if name != "limit"},
+            "joint": joint,
             "open_intervals": {"R_D": interval, "R_N": None},
             "reference_noise_nats": spread,
             "excess_rms_nats": over.rms,
@@ -108,8 +118,8 @@ def fit_repeated_curves(
     )
 
 
-def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> dict[str, Any]:
-    """What one curve says: R*, its interval, offset sensitivity, D' at the end, c·R^κ."""
+def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> SizeRow:
+    """What one curve says."""
     first = WINDOWS[0]
     offset = gap.offset(first)
     rows = [offset_row("none", gap, 0.0)]
@@ -152,6 +162,10 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> d
             "beta": float(gap.reference.beta[0]),
         },
         "excess": {"form": "c*R^kappa", "c": over.c, "kappa": over.kappa, "rms_nats": over.rms},
+        "gaps": [
+            {"epochs": float(e), "gap_nats": float(g)}
+            for e, g in zip(smoothed(gap.epochs, DRAWN), smoothed(gap.values, DRAWN), strict=True)
+        ],
     }
 
 
@@ -175,19 +189,13 @@ def _unfollowed(gap: Gap, rms_smoothed: float) -> str:
     )
 
 
-def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> dict[str, Any]:
-    """One R* for all curves that follow the form, each with its own offset, weighted alike."""
-    out: dict[str, Any] = {
-        "run_ids": [gap.curve.run_id for gap in gaps],
-        "R_D": None,
-        "interval": None,
-        "rms_nats": None,
-        "rms_smoothed_nats": None,
-        "limit": None,
-        "by_offset": [],
-    }
+def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> tuple[Joint, bool]:
+    """One R* for all curves that follow the form, each with its own offset, weighted alike; and
+    whether it lies at the upper limit of the values scanned."""
     if not gaps:
-        return out
+        none = dict.fromkeys(("R_D", "interval", "rms_nats", "rms_smoothed_nats"))
+        return cast(Joint, {"run_ids": [], **none, "by_offset": []}), False
+    found, rows = [], list[JointOffsetRow]()
     for window in WINDOWS:
         offsets = [gap.offset(window) for gap in gaps]
         total = np.mean([g.misfit(o) for g, o in zip(gaps, offsets, strict=True)], axis=0)
@@ -195,22 +203,28 @@ def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> d
         at = float(np.clip(r_star, gaps[0].grid[0], gaps[0].grid[-1]))
         parts = [g.residuals(o, at) for g, o in zip(gaps, offsets, strict=True)]
         smooth = [smoothed(part, PARTS) for part in parts]
-        row = {
-            "offset_from": f"epochs {window[0]:g}-{window[1]:g}",
-            "R_D": r_star if np.isfinite(r_star) else None,
-            "rms_nats": rms(np.array([rms(part) for part in parts])),
-            "rms_smoothed_nats": rms(np.array([rms(part) for part in smooth])),
-        }
-        out["by_offset"].append(row)
-        if window == WINDOWS[0]:
-            out |= {n: row[n] for n in ("R_D", "rms_nats", "rms_smoothed_nats")}
-            out["limit"] = None if np.isfinite(r_star) else "upper" if r_star > 0 else "lower"
+        found.append(r_star)
+        rows.append(
+            {
+                "offset_from": f"epochs {window[0]:g}-{window[1]:g}",
+                "R_D": r_star if np.isfinite(r_star) else None,
+                "rms_nats": rms(np.array([rms(part) for part in parts])),
+                "rms_smoothed_nats": rms(np.array([rms(part) for part in smooth])),
+            }
+        )
     rng = np.random.default_rng(seed)
     bootstrap = len(misfits[0])
     counts = rng.multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), size=bootstrap)
     total = np.einsum("bk,kbg->bg", counts.astype(float), np.array(misfits))
-    out["interval"] = open_interval(lowest_on_grid(total, gaps[0].grid), level)
-    return out
+    joint: Joint = {
+        "run_ids": [gap.curve.run_id for gap in gaps],
+        "R_D": rows[0]["R_D"],
+        "interval": open_interval(lowest_on_grid(total, gaps[0].grid), level),
+        "rms_nats": rows[0]["rms_nats"],
+        "rms_smoothed_nats": rows[0]["rms_smoothed_nats"],
+        "by_offset": rows,
+    }
+    return joint, found[0] == np.inf
 
 
 def _joint_overfit(gaps: list[Gap]) -> Overfit:
@@ -221,11 +235,9 @@ def _joint_overfit(gaps: list[Gap]) -> Overfit:
     return fit_overfit(*(np.concatenate(x) for x in (repetitions, excess, weights)))
 
 
-def _interval_warnings(
-    sizes: list[dict[str, Any]], joint: dict[str, Any], bootstrap: int
-) -> list[str]:
+def _interval_warnings(sizes: list[SizeRow], joint: Joint, bootstrap: int) -> list[str]:
     if not bootstrap:
-        return ["no bootstrap was asked for; there are no intervals"]
+        return [NO_BOOTSTRAP]
     warnings = [f"{s['run_id']}: {w}" for s in sizes for w in open_sentence("D", s["interval"])]
     warnings += [f"jointly: {w}" for w in open_sentence("D", joint["interval"])]
     low, high = (joint["by_offset"][k]["R_D"] for k in (0, 1)) if joint["by_offset"] else (0, 0)
@@ -242,9 +254,9 @@ def _interval_warnings(
     return warnings
 
 
-def _held_out(gaps: list[Gap]) -> dict[str, Any]:
-    """R* from the first half of each curve, asked for its last stretch."""
-    rows = []
+def _held_out(gaps: list[Gap]) -> HeldOutEnds:
+    """The end of each curve, predicted with R* from its first half."""
+    rows: list[PredictedEnd] = []
     for gap in gaps:
         offset, half = gap.offset(WINDOWS[0]), float(gap.epochs[-1]) / 2
         r_star = gap.best(offset, until=half)
@@ -265,6 +277,6 @@ def _held_out(gaps: list[Gap]) -> dict[str, Any]:
         "fitted_on_flops": [c / 2 for c in flops],
         "predicted_at_flops": max(flops),
         "n_predicted": len(rows),
-        "loss": {"mean_error": float(errors.mean()), "rms_error": rms(errors)},
+        "loss": loss_errors(errors),
         "curves": rows,
     }

@@ -14,7 +14,7 @@ def group_budgets(
 ) -> list[tuple[float, NDArray[np.int64]]]:
     """(budget, indices of its runs), by rising budget.
 
-    Runs within `tolerance` above the cheapest of them make a group, whose geometric mean is the
+    Runs within `tolerance` above the least FLOPs of them make a group, whose geometric mean is the
     budget. Then groups, those with most runs first, take the smaller groups' runs that lie within
     `reach` of their budget. (Rounding to one digit, as others do, would put 1.5e19 and 2.4e19
     together.)

@@ -1,18 +1,31 @@
 """The fitted frontier as a table of points with intervals, for figures and planners.
 
-Intervals of k and of the exponent alone do not give the band, because the two are correlated; so
-each resampled law is evaluated at each budget.
+The intervals of k and of the exponent do not give the band, because the two are correlated; so each
+resampled law is evaluated at each budget.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
-from plm_scaling.laws.stats.intervals import Floats, percentile_interval
+from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interval
 
 POINTS_WITHIN, POINTS_BEYOND = 17, 9
-BEYOND = 10.0  # how far past the dearest budget the table goes
+BEYOND = 10.0  # how far past the largest budget the table goes
+
+
+class FrontierRow(TypedDict):
+    """The fitted optimum at one compute; `extrapolated` beyond the budgets fitted."""
+
+    flops: float
+    extrapolated: bool
+    n_params: float
+    n_params_interval: Interval | None
+    tokens: float
+    tokens_interval: Interval | None
+    loss: float
+    loss_interval: Interval | None
 
 
 def frontier_rows(
@@ -20,28 +33,32 @@ def frontier_rows(
     laws: Mapping[str, Callable[[Floats], Floats]],
     resampled: Mapping[str, Callable[[float], Floats]],
     level: float,
-) -> list[dict[str, Any]]:
-    """Rows of flops, extrapolated, and n_params, tokens and loss each with its interval.
+) -> list[FrontierRow]:
+    """The frontier from the smallest budget to beyond the largest.
 
     `laws` maps N, D and L to functions of C, `resampled` the same names to functions that give one
     value per resample (NaN where it has none).
     """
-    dearest = budgets.max()
-    within = np.geomspace(budgets.min(), dearest, POINTS_WITHIN)
-    beyond = np.geomspace(dearest, dearest * BEYOND, POINTS_BEYOND)[1:]
+    largest = budgets.max()
+    within = np.geomspace(budgets.min(), largest, POINTS_WITHIN)
+    beyond = np.geomspace(largest, largest * BEYOND, POINTS_BEYOND)[1:]
     grid = np.concatenate([within, beyond])
-    columns = {"n_params": "N", "tokens": "D", "loss": "L"}
-    values = {name: laws[key](grid) for name, key in columns.items()}
-    rows = []
-    for i, flops in enumerate(grid):
-        row: dict[str, Any] = {
-            "flops": float(flops),
+    values = {name: law(grid) for name, law in laws.items()}
+
+    def interval(name: str, flops: float) -> Interval | None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return percentile_interval(resampled[name](flops), level)
+
+    return [
+        {
+            "flops": flops,
             "extrapolated": i >= POINTS_WITHIN,
+            "n_params": float(values["N"][i]),
+            "n_params_interval": interval("N", flops),
+            "tokens": float(values["D"][i]),
+            "tokens_interval": interval("D", flops),
+            "loss": float(values["L"][i]),
+            "loss_interval": interval("L", flops),
         }
-        for name, key in columns.items():
-            with np.errstate(over="ignore", invalid="ignore"):
-                interval = percentile_interval(resampled[key](float(flops)), level)
-            row[name] = float(values[name][i])
-            row[f"{name}_interval"] = None if interval is None else list(interval)
-        rows.append(row)
-    return rows
+        for i, flops in enumerate(map(float, grid))
+    ]

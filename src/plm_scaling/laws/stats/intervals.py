@@ -30,6 +30,7 @@ class Overlap(StrEnum):
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 SEED_SHARE = 0.1  # of an interval's width; from seed to seed its ends move by less
+NO_BOOTSTRAP = "without a bootstrap there are no intervals"  # a warning
 USABLE_SHARE = 0.5  # with no more usable resamples an interval would describe the lucky ones
 
 
@@ -92,3 +93,10 @@ def overlap(one: Interval, other: Interval) -> Overlap:
 def percent(share: float) -> str:
     """0.95 → '95 %'."""
     return f"{100 * share:.3g} %"
+
+
+def interval_text(interval: Interval | None, form: str, level: float) -> str:
+    """'(95 % 0.50 to 0.53)'; `form` formats each end."""
+    if interval is None:
+        return "(no interval)"
+    return f"({percent(level)} {form.format(interval[0])} to {form.format(interval[1])})"

@@ -28,6 +28,11 @@ class PowerLaws:
     log_k: Floats
     exponent: Floats
 
+    @property
+    def first(self) -> PowerLaw:
+        """The first of them."""
+        return PowerLaw(float(self.log_k[0]), float(self.exponent[0]))
+
     def __call__(self, x: float) -> Floats:
         """y of every resample at x."""
         return np.exp(self.log_k + self.exponent * np.log(x))
@@ -64,9 +69,10 @@ def spread_of(log_x: Floats, used: NDArray[np.bool_]) -> Floats:
 
 
 def power_equation(name: str, law: PowerLaw | None, resampled: PowerLaws, level: float) -> Equation:
-    """The JSON form of k·C^`name` with percentile intervals from resampled laws."""
+    """k·C^`name` with percentile intervals from resampled laws; unknown where the law has no
+    exponent."""
     interval: dict[str, Interval | None] = {"k": None, name: None}
-    if law is None:
+    if law is None or not np.isfinite(law.exponent):
         return Equation(f"k*C^{name}", {"k": None, name: None}, interval, level)
     with np.errstate(over="ignore"):
         interval["k"] = percentile_interval(np.exp(resampled.log_k), level)

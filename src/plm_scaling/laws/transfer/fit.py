@@ -1,39 +1,90 @@
 """What starting from the other objective is worth: loss laws, transferred tokens, compute balance.
 
-Over pairs of runs that differ in their start alone, L = k·C^p is fitted in log-log, from scratch
+Over pairs of runs that differ only in their start, L = k·C^p is fitted in log-log, from scratch
 and transferred, with C the compute of the target training (Cheng et al. 2024, Table 4), and
-D_t = k·D_f^a·N^b (`transferred_tokens`). The balance asks how much compute from scratch would give
+D_t = k·D_f^a·N^b (`tokens`). The balance asks how much compute from scratch would give
 the transferred loss, and divides it by all that was spent, source included.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
+from typing_extensions import TypedDict
 
 from plm_scaling.laws.checks import check_runs
-from plm_scaling.laws.registry import Settings
+from plm_scaling.laws.details import (
+    Bootstrap,
+    HeldOutLoss,
+    NotAvailable,
+    held_out_loss,
+    not_available,
+)
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.intervals import (
+    NO_BOOTSTRAP,
     Floats,
+    Interval,
     check_settings,
     multiplicities,
     percentile_interval,
 )
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, power_equation
-from plm_scaling.laws.status import Check, Status, not_available
+from plm_scaling.laws.status import Check, of_points
 from plm_scaling.laws.transfer.pairs import TransferPair, transfer_points
-from plm_scaling.laws.transfer.split import best_split, split_points
-from plm_scaling.laws.transfer.tokens import fit_transferred, match_pairs, start_rows
+from plm_scaling.laws.transfer.split import ShareRow, best_split, split_points
+from plm_scaling.laws.transfer.tokens import StartRow, fit_transferred, match_pairs, start_rows
 
 FEW_PAIRS = 8
-CONFOUNDED = 0.8  # correlation of share and size beyond which they cannot be told apart
+CONFOUNDED = 0.8  # correlation of share and size beyond which their effects are confounded
 METHOD = (
     "pairs of runs alike but for their start; L = k*C^p by least squares in log-log over pairs; "
     "D_t = k*D_f^a*N^b by least squares in logs where the smoothed scratch curve reaches the loss "
     "of the transferred one; intervals by a bootstrap over pairs with evaluation noise on the "
     "final losses; residual_rms and objective_value of ln(loss) around the transferred law"
 )
+
+
+class PairRow(TypedDict):
+    """A transferred run and its partner from scratch: gain, and compute from scratch that would
+    give the transferred loss over all compute spent."""
+
+    run_id: str
+    scratch_run_id: str
+    source: str
+    n_params: float
+    tokens: float
+    flops: float
+    source_flops: float
+    source_share: float
+    scratch_loss: float
+    loss: float
+    gain_nats: float
+    gain_interval: Interval | None
+    compute_ratio: float | None
+    compute_ratio_interval: Interval | None
+    compute_ratio_from_law: float | None
+
+
+class Split(TypedDict):
+    """The best source share, None where no size was trained with several; the smallest and the
+    largest share of the pairs, and how they correlate with ln N."""
+
+    best_share: float | None
+    groups: list[ShareRow]
+    shares: Interval
+    share_size_correlation: float | None
+
+
+class Details(TypedDict):
+    """The tables of a transfer law."""
+
+    pairs: list[PairRow]
+    D_t_rms_ln: float | None
+    D_t_by_start: list[StartRow]
+    split: Split
+    held_out: HeldOutLoss | NotAvailable
+    bootstrap: Bootstrap
 
 
 def fit_transfer(
@@ -79,8 +130,8 @@ def fit_transfer(
             "D_t": tokens,
         },
         objective_value=None if residuals is None else float((residuals**2).sum()),
-        residual_rms=None if residuals is None else float(np.sqrt((residuals**2).mean())),
-        status=_status(0 if law is None else budgets),
+        residual_rms=None if residuals is None else rms(residuals),
+        status=of_points(budgets),
         warnings=[*_warnings(rows, bootstrap, budgets), *tokens_warnings, split_warning],
         details={
             "pairs": rows,
@@ -97,28 +148,14 @@ def fit_transfer(
     )
 
 
-def fit_tables(runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings) -> LawResult:
-    """The law of the `runs` that make pairs: see `laws.registry`."""
-    result = fit_transfer_runs(runs, curves, **settings.resampling)
-    pairs = result.details["pairs"]
-    result.taken = {pair[run] for pair in pairs for run in ("run_id", "scratch_run_id")}
-    return result
-
-
-def fit_transfer_runs(
-    runs: pd.DataFrame,
-    curves: pd.DataFrame | None,
-    *,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
-) -> LawResult:
-    """Fit the transfer laws to the runs of one objective: `runs` as `read_runs` gives them,
-    `curves` as in curves.parquet (without them D_t is not identified)."""
+def fit_tables(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
+) -> LawResult[Details]:
+    """The law of the `runs` that make pairs, without `curves` without D_t: see `study.laws`."""
     pairs = transfer_points(runs, curves)
-    return fit_transfer(
-        pairs, sweep=split_points(runs), bootstrap=bootstrap, level=level, seed=seed
-    )
+    result = fit_transfer(pairs, sweep=split_points(runs), **settings.resampling)
+    result.taken = {run for pair in pairs for run in (pair.run_id, pair.scratch_run_id)}
+    return result
 
 
 def _resampled(flops: Floats, losses: Floats, counts: Floats) -> PowerLaws:
@@ -140,14 +177,14 @@ def _pair_rows(
     laws: PowerLaws,
     gains: Floats,
     level: float,
-) -> list[dict[str, Any]]:
+) -> list[PairRow]:
     """Gain and compute balance of each pair.
 
     Scratch compute that gives the transferred loss: the pair's own budget, moved along the slope
-    of the scratch law, C·(L_scratch/L)^(−1/p); beside it the scratch law inverted, (L/k)^(1/p),
+    of the scratch law, C·(L_scratch/L)^(−1/p); also the scratch law inverted, (L/k)^(1/p),
     which takes the law's residual at this pair for a part of the gain.
     """
-    rows = []
+    rows: list[PairRow] = []
     for k, pair in enumerate(pairs):
         total = pair.flops + pair.source_flops
         gain = pair.scratch_loss - pair.loss
@@ -185,9 +222,7 @@ def _pair_rows(
     return rows
 
 
-def _split(
-    rows: list[dict[str, Any]], sweep: dict[str, Floats] | None
-) -> tuple[dict[str, Any], str]:
+def _split(rows: list[PairRow], sweep: dict[str, Floats] | None) -> tuple[Split, str]:
     """The best source share where it was varied at fixed size; otherwise None, and why."""
     tried = [] if sweep is None else best_split(**sweep)
     shares = [row["share"] for row in tried if row["share"] is not None]
@@ -195,10 +230,10 @@ def _split(
     sizes = np.log([row["n_params"] for row in rows])
     varied = len(rows) > 2 and np.ptp(pair_shares) > 0 and np.ptp(sizes) > 0
     correlation = float(np.corrcoef(pair_shares, sizes)[0, 1]) if varied else None
-    out: dict[str, Any] = {
+    out: Split = {
         "best_share": float(np.median(shares)) if shares else None,
         "groups": tried,
-        "shares": [float(pair_shares.min()), float(pair_shares.max())],
+        "shares": (float(pair_shares.min()), float(pair_shares.max())),
         "share_size_correlation": correlation,
     }
     if shares:
@@ -210,8 +245,7 @@ def _split(
     reason = "no size was trained with four or more shares at one compute sum"
     if correlation is not None and abs(correlation) > CONFOUNDED:
         reason += (
-            f"; the share goes with the size (correlation {correlation:.2f}), so what either does "
-            "cannot be told apart"
+            f"; share and size are correlated ({correlation:.2f}), so their effects are confounded"
         )
     ratios = [row["compute_ratio"] for row in rows if row["compute_ratio"] is not None]
     said = ""
@@ -224,7 +258,7 @@ def _split(
     return out, f"the best split is not identified: {reason}{said}"
 
 
-def _warnings(rows: list[dict[str, Any]], bootstrap: int, budgets: int) -> list[str]:
+def _warnings(rows: list[PairRow], bootstrap: int, budgets: int) -> list[str]:
     warnings = []
     if budgets < 2:
         warnings.append("pairs at one budget only; a power law needs two")
@@ -234,7 +268,7 @@ def _warnings(rows: list[dict[str, Any]], bootstrap: int, budgets: int) -> list[
             "rerun would change is not in them"
         )
     if not bootstrap:
-        warnings.append("no bootstrap was asked for; there are no intervals")
+        warnings.append(NO_BOOTSTRAP)
     unsure = [r["run_id"] for r in rows if r["gain_interval"] and r["gain_interval"][0] <= 0]
     if unsure:
         warnings.append(f"gains within evaluation noise: {', '.join(unsure)}")
@@ -245,27 +279,16 @@ def _warnings(rows: list[dict[str, Any]], bootstrap: int, budgets: int) -> list[
     return warnings
 
 
-def _status(budgets: int) -> Status:
-    if budgets < 2:
-        return Status.NOT_IDENTIFIED
-    return Status.TWO_POINTS if budgets == 2 else Status.CONVERGED
-
-
-def _held_out(flops: Floats, loss: Floats) -> dict[str, Any]:
-    """The transferred law without the dearest pair, asked for it."""
-    dearest = int(flops.argmax())
-    rest = np.delete(np.arange(len(flops)), dearest)
+def _held_out(flops: Floats, loss: Floats) -> HeldOutLoss | NotAvailable:
+    """The pair of largest compute, predicted by the transferred law of the others."""
+    last = int(flops.argmax())
+    rest = np.delete(np.arange(len(flops)), last)
     if len(np.unique(flops[rest])) < 2:
-        return not_available("two budgets are needed besides the dearest")
-    predicted = float(fit_power_law(flops[rest], loss[rest])(float(flops[dearest])))
-    measured = float(loss[dearest])
+        return not_available("two budgets are needed besides the largest")
+    law = fit_power_law(flops[rest], loss[rest])
     return {
         "status": Check.DONE,
         "fitted_on_flops": sorted(map(float, flops[rest])),
-        "predicted_at_flops": float(flops[dearest]),
-        "loss": {
-            "measured": measured,
-            "predicted": predicted,
-            "difference": predicted - measured,
-        },
+        "predicted_at_flops": float(flops[last]),
+        "loss": held_out_loss(float(loss[last]), float(law(float(flops[last])))),
     }

@@ -1,4 +1,4 @@
-"""Pairs of runs that differ in their start alone: from scratch, and from another objective."""
+"""Pairs of runs that differ only in their start: from scratch, and from another objective."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,6 @@ import pandas as pd
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
-from plm_scaling.laws.points import finished_runs
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.noise import noise_of
 
@@ -67,16 +66,15 @@ def transfer_points(runs: pd.DataFrame, curves: pd.DataFrame | None) -> list[Tra
     Of several partners the one with the most similar tokens is taken. Raises LawError if there is
     no pair, or a transferred run does not state `source_flops`.
     """
-    usable = finished_runs(runs)
     valid = {}
     if curves is not None:
         kept = curves[(curves["split"] == "valid") & np.isfinite(curves["loss"])]
         for run_id, part in kept.groupby("run_id"):
             part = part.sort_values("tokens")
             valid[str(run_id)] = Curve(part["tokens"].to_numpy(float), part["loss"].to_numpy(float))
-    scratch = usable[usable["init_from"] == ""]
+    scratch = runs[runs["init_from"] == ""]
     pairs = []
-    for run in usable[usable["init_from"] != ""].to_dict("records"):
+    for run in runs[runs["init_from"] != ""].to_dict("records"):
         if not run["source_flops"] > 0:
             raise LawError(
                 f"run {run['run_id']}, column source_flops: empty in a run that starts from "

@@ -1,12 +1,11 @@
 """Which share of a compute budget the source objective should get, as far as a table says."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
+from typing_extensions import TypedDict
 
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
-from plm_scaling.laws.points import finished_runs, most_shared
+from plm_scaling.laws.points import columns, most_shared
 from plm_scaling.laws.stats.intervals import Floats
 
 SAME_TOTAL = 0.05  # relative width of a group of runs with one compute sum
@@ -14,32 +13,36 @@ MIN_SHARES = 4  # distinct shares: a parabola and something left to judge it by
 
 
 def split_points(runs: pd.DataFrame) -> dict[str, Floats]:
-    """n_params, flops, source_flops (0 from scratch) and loss of the usable runs, each (n,): those
-    of the corpus that most transferred ones share."""
-    usable = finished_runs(runs)
-    scratch = usable["init_from"] == ""
-    usable = usable[scratch | (usable["source_flops"] > 0)]
-    common = most_shared(usable.loc[usable["init_from"] != "", "corpus"])
-    usable = usable[usable["corpus"] == common]
-    source = usable["source_flops"].where(usable["init_from"] != "", 0.0)
-    out = {name: usable[name].to_numpy(float) for name in ("n_params", "flops", "loss")}
-    return {**out, "source_flops": source.to_numpy(float)}
+    """n_params, flops, source_flops (0 from scratch) and loss of the runs on the corpus that most
+    transferred ones share, each (n,)."""
+    known = runs[(runs["init_from"] == "") | (runs["source_flops"] > 0)]
+    common = most_shared(known.loc[known["init_from"] != "", "corpus"])
+    used = known[known["corpus"] == common]
+    source = used["source_flops"].where(used["init_from"] != "", 0.0)
+    return columns(used.assign(source_flops=source), "n_params", "flops", "source_flops", "loss")
+
+
+class ShareRow(TypedDict):
+    """One size and compute sum: the best source share, None if outside the shares tried."""
+
+    n_params: float
+    total_flops: float
+    n_runs: int
+    share: float | None
+    shares_tried: list[float]
 
 
 def best_split(
     n_params: Floats, flops: Floats, source_flops: Floats, loss: Floats
-) -> list[dict[str, Any]]:
-    """The best source share for each size and compute sum with at least four distinct shares.
-
-    Loss is a quadratic in share = source/(source + target); `share` is None where its minimum lies
-    outside the shares tried.
-    """
+) -> list[ShareRow]:
+    """The best source share for each size and compute sum with at least four distinct shares, by a
+    quadratic of the loss in share = source/(source + target)."""
     n_params, flops, loss = check_runs(n_params=n_params, flops=flops, loss=loss)
     source_flops = as_floats("source_flops", source_flops)
     check_lengths(flops=flops, source_flops=source_flops)
     total = flops + source_flops
     share = source_flops / total
-    rows = []
+    rows: list[ShareRow] = []
     for size in np.unique(n_params):
         here = np.flatnonzero(n_params == size)
         here = here[np.argsort(total[here])]

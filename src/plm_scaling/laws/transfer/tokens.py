@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from plm_scaling.laws.result import Equation
 from plm_scaling.laws.stats.intervals import Floats, percentile_interval
@@ -131,14 +132,24 @@ def _weighted(design: Floats, target: Floats, weights: Floats) -> Floats:
     return out
 
 
-def start_rows(pairs: list[TransferPair], level: float) -> list[dict[str, Any]]:
+class StartRow(TypedDict):
+    """D_t = k·D_f^a·N^b from a share of the transferred run on; `rms_ln` of ln D_t."""
+
+    from_share: float
+    n_points: int
+    rms_ln: float | None
+    k: float | None
+    a: float | None
+    b: float | None
+
+
+def start_rows(pairs: list[TransferPair], level: float) -> list[StartRow]:
     """D_t fitted from each of STARTS on: how much rests on the choice of matched points."""
-    rows = []
+    rows: list[StartRow] = []
     for start in STARTS:
         matches = match_pairs(pairs, start)
         equation, rms, _ = fit_transferred(matches, np.empty((0, len(pairs))), level)
+        k, a, b = (equation.parameters[name] for name in NAMES)
         n_points = len(matches.pair)
-        rows.append(
-            {"from_share": start, "n_points": n_points, "rms_ln": rms, **equation.parameters}
-        )
+        rows.append(StartRow(from_share=start, n_points=n_points, rms_ln=rms, k=k, a=a, b=b))
     return rows

@@ -11,7 +11,8 @@ from test_mask_ratio import RATIOS, losses
 from plm_scaling.laws.frontier.fit import fit_frontier
 from plm_scaling.laws.joint.fit import fit_joint
 from plm_scaling.laws.mask_ratio.fit import fit_mask_ratio
-from plm_scaling.laws.result import SCHEMA, LawResult
+from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.schema import law_schema
 
 CURVES = ends_only(sweep(0.002))
 FITS = {
@@ -33,5 +34,12 @@ def test_law_file_follows_the_schema_and_reads_back(name):
     result.study, result.version = "made up", "0"
     result.data = {"runs": "runs.csv", "sha256": "0" * 64}
     text = json.dumps(result.to_json(), allow_nan=False)
-    jsonschema.validate(json.loads(text), json.loads(SCHEMA.read_text()))
-    assert LawResult.from_json(json.loads(text)).to_json() == json.loads(text)
+    jsonschema.validate(json.loads(text), law_schema(result.law))
+    assert json.dumps(LawResult.from_json(json.loads(text)).to_json()) == text
+
+
+def test_schema_refuses_a_key_that_no_type_has_and_the_lack_of_one():
+    law_file = FITS["joint"]().to_json()
+    for broken in (law_file | {"made_up": 1}, {k: v for k, v in law_file.items() if k != "split"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(json.loads(json.dumps(broken)), law_schema("joint"))

@@ -1,31 +1,13 @@
-"""The laws, each declared once; docs/laws.md says how one is added.
+"""The laws that a study can fit, each declared once; docs/laws.md says how one is added.
 
-Read when the Snakefile is parsed: this module imports nothing, and what an entry names is imported
-when it is used.
+Config, rules and command line need to know what there is without what fits it: an entry only names
+its module, which `laws.law_module` imports.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 BOTH = "both"  # the objective of a law that takes runs of both
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the fits are told besides the runs; a law takes what it needs."""
-
-    bootstrap: int
-    level: float
-    seed: int
-    huber_delta: float
-    held_out_above: float | None
-
-    @property
-    def resampling(self) -> dict[str, Any]:
-        """The arguments that every fit takes."""
-        return {"bootstrap": self.bootstrap, "level": self.level, "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -37,13 +19,14 @@ class Law:
     module: str
     """Where it lies under `plm_scaling.laws`: `fit_tables(runs, curves, settings)` takes usable
     runs, as `read_runs` gives them, and their curves or None, and returns the `LawResult`;
-    `fit_{name}` takes arrays and is the Python API."""
+    `fit_{name}` takes arrays and is the Python API; `Details` is the type of its own tables."""
     unusable: str
     """The function of `laws.points` that says why a run of an objective may not be used."""
     headline: tuple[str, str, str]
-    """The equation and parameter that it is mostly asked for, and how to say it."""
+    """The equation and parameter of its first line, and how to say it."""
     figures: tuple[str, ...] = ()
-    """The figures of a study that fits it."""
+    """The figures of a study that fits it: `figures/{name}.py` has `{name}_table(laws)` and
+    `{name}(table)`."""
     figures_of_curves: tuple[str, ...] = ()
     """Those drawn besides where it was fitted to curves (`details["kind"]`)."""
     objectives: tuple[str, ...] = ("clm", "mlm")
@@ -53,12 +36,6 @@ class Law:
     """Why it did not take a usable run, if it chooses among them (`LawResult.taken`)."""
     not_a_point: str = ""
     """Why a run that it took is none of its points, where not all are."""
-
-
-def load(module: str, name: str) -> Callable[..., Any]:
-    """The function `name` of `plm_scaling.laws.{module}`, imported now."""
-    found: Callable[..., Any] = getattr(import_module(f"plm_scaling.laws.{module}"), name)
-    return found
 
 
 LAWS = {
