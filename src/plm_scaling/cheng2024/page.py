@@ -56,6 +56,15 @@ def make_published_report(
 
     `laws` are files named {objective}.{law}.json, `figures` a folder of {name}.svg, `constants`
     the table of published constants. Raises PlmScalingError if a law that it names is missing.
+
+    Args:
+        runs: table of runs
+        curves: table of curves
+        audit: what became of each file
+        laws: law files
+        figures: folder of {name}.svg
+        constants: the published constants
+        out: the page (HTML)
     """
     fitted = {path.stem: read_law(path) for path in laws}
     if not fitted:

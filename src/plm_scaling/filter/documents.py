@@ -33,6 +33,12 @@ def select_documents(pool: Path, valid_fraction: float, seed: int, out: Path) ->
     The folder `out` gets part-….parquet with the columns of `select_sequences` (stratum kept),
     counts.tsv (records; all but the first of equal documents are dropped as exact_copy) and
     totals.json (tokens: bytes and one eod).
+
+    Args:
+        pool: folder of the pool's parts
+        valid_fraction: held out, 0 to 1
+        seed: of the draw
+        out: folder to make
     """
     if not 0 < valid_fraction < 1:
         raise FilterError(f"valid fraction {valid_fraction} must lie between 0 and 1")

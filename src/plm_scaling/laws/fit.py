@@ -45,6 +45,19 @@ def fit_law(
     whole learning curves; `published(objective, runs, curves)` gives the key `published` of the
     law file, what the procedures of those who trained the runs give. Raises LawError if the law is
     unknown or no run can be used, RunsError for a bad table.
+
+    Args:
+        law: its name
+        runs: table of runs (runs.csv)
+        out: the law file (JSON)
+        objective: clm or mlm, where the table holds both, or both
+        study: the study's name, kept in the law file
+        curves: their learning curves (curves.parquet)
+        bootstrap: resamples; 0 for none
+        level: level of the intervals
+        seed: of the resamples
+        huber_delta: of the parametric law
+        held_out_above: FLOPs; runs of more are predicted, not fitted
     """
     if law not in LAWS:
         raise LawError(f"no law named '{law}'; there are {', '.join(LAWS)}")

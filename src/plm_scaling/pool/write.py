@@ -27,6 +27,14 @@ def pool_part(
     `clean[i]` is the folder of `sources[i]`; sources come first that shall own a sequence which
     several have. `kind` is protein or code. The part is held in memory. Raises `DedupError` for a
     file that is missing or is not what the cleaning step writes.
+
+    Args:
+        clean: folders made by clean_source.py
+        sources: their names; the first owns copies
+        part: number of the part, from 0
+        parts: how many there are
+        kind: protein or code
+        out: folder to make
     """
     if len(clean) != len(sources) or len(set(sources)) != len(sources):
         raise DedupError(

@@ -64,6 +64,20 @@ def make_report(
 
     `figures` holds {name}.svg; those of the data are shown when `counts` are given. Without data
     files the page says that they were not at hand. Logs where the page is.
+
+    Args:
+        study: the study's name, the page's title
+        runs: table of runs
+        laws: law files
+        figures: folder of {name}.svg and .csv
+        out: the page (HTML)
+        config: the config, for its checksum
+        sources: source table, for versions and licences
+        counts: counts.tsv by stage
+        examples: examples.tsv of the filter
+        contamination: report of the homology search (JSON)
+        manifest: manifest of the token shards
+        tool: versions of outside tools (JSON)
     """
     fitted = [read_law(path) for path in laws]
     if not fitted:

@@ -57,6 +57,16 @@ def train_cell(
     does not fit the corpus or the processes, or checkpoints are another cell's, `SweepError` when
     it does not fit the layout, `TokenError` when a shard is damaged, `LockError` when another job
     trains it.
+
+    Args:
+        cell: the cell's fields as JSON (see sweep.tsv)
+        layout: processes and micro-batches as JSON
+        manifest: manifest.json of the tokens
+        out: result.json, written last
+        threads: CPU threads of a process
+        checkpoint_seconds: how often it is saved
+        init_from: result.json of a finished run: begin with its weights; nothing: from scratch
+        profile_steps: steps to profile into profile/ beside `out`
     """
     spec, division = Cell.from_json(cell), Layout.from_json(layout)
     check_layout(spec, division)

@@ -35,6 +35,13 @@ def import_published(
 
     `out_notebook`, if given, receives the raw points of the study's own procedure. Raises RunsError
     naming the files that are missing, changed, not of the release or not understood.
+
+    Args:
+        logs: folder of the study's released repository
+        out_runs: the table of runs (CSV)
+        out_curves: all curves (Parquet)
+        out_audit: one row per file (CSV)
+        out_notebook: raw points for the study's own procedure (Parquet)
     """
     contents = read_release(logs, read_list(FILES))
     curves = [read_curve(path, content) for path, content in sorted(contents.items())]

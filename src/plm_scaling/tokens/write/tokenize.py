@@ -48,6 +48,15 @@ def tokenize_part(
     and part.json. The rows of a split, source and stratum over all parts are the same whatever the
     number of parts. Raises `TokenError` where pool and selection do not fit, or `out` cannot be
     written.
+
+    Args:
+        pool: pool of proteins or of code
+        selected: folder of what to tokenise
+        part: number of the part, from 0
+        corpus: name of the data set, for the metadata
+        context_length: tokens per row
+        shard_rows: most rows per shard
+        out: folder to make
     """
     check_sizes(context_length, shard_rows)
     whole = Pool.open(pool)
