@@ -50,7 +50,7 @@ lint: install
 	$(BIN)/snakemake --lint
 
 docs: install
-	$(BIN)/python -m plm_scaling.config.document --config config.yaml > docs/config.md
+	$(BIN)/python -m plm_scaling.config.document config.yaml > docs/config.md
 
 format: install
 	$(BIN)/ruff check --fix .

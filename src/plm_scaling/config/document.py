@@ -1,9 +1,9 @@
 """docs/config.md from the schema: every key with type, bounds and meaning.
 
-python -m plm_scaling.config.document --config config.yaml > docs/config.md
+python -m plm_scaling.config.document config.yaml > docs/config.md
 """
 
-import argparse
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +103,4 @@ def _type_name(annotation: Any) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    print(document_config(parser.parse_args().config), end="")
+    print(document_config(Path(sys.argv[1])), end="")
