@@ -6,6 +6,7 @@ from pathlib import Path
 from plm_scaling.cheng2024.procedures import PUBLISHED_PROCEDURES
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import DEFAULT, Settings
 
 
 def fit_published_law(
@@ -16,16 +17,10 @@ def fit_published_law(
     minima: Path,
     objective: str,
     study: str,
-    bootstrap: int,
-    level: float,
-    seed: int,
-    huber_delta: float,
     out: Path,
-    held_out_above: float | None = None,
+    settings: Settings = DEFAULT,
 ) -> LawResult:
     """`fit_law` with the key `published` in the law file, for laws of which numbers were published.
-
-    `notebook` holds the raw points of the study's notebook, `minima` those of its Table 2.
 
     Args:
         law: its name
@@ -35,14 +30,8 @@ def fit_published_law(
         minima: the minima of its Table 2
         objective: clm, mlm or both
         study: the study's name, kept in the law file
-        bootstrap: resamples; 0 for none
-        level: level of the intervals
-        seed: of the resamples
-        huber_delta: of the parametric law
-        held_out_above: FLOPs; runs of more are predicted, not fitted
         out: the law file (JSON)
     """
     procedure = PUBLISHED_PROCEDURES.get(law)
     published = procedure and partial(procedure, notebook=notebook, minima=minima)
-    settings = bootstrap, level, seed, huber_delta, held_out_above
-    return fit_law(law, runs, out, objective, study, curves, *settings, published)
+    return fit_law(law, runs, out, objective, study, curves, settings, published)

@@ -11,6 +11,7 @@ from plm_scaling.cli import data, models
 from plm_scaling.common.errors import PlmScalingError, RunsError
 from plm_scaling.common.program import parse, start_logging
 from plm_scaling.laws.registry import LAWS
+from plm_scaling.laws.settings import DEFAULT, Settings
 
 NO_SWEEP = "no sweep planned there yet; make one with `snakemake plan`, or give the results folder"
 
@@ -92,9 +93,7 @@ def fit(
     out: Path,
     curves: Path | None = None,
     objective: str | None = None,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    settings: Annotated[Settings, Parameter(name="*")] = DEFAULT,
 ) -> None:
     """Fit a law to a table of runs: its equations with intervals, and the law file.
 
@@ -105,15 +104,11 @@ def fit(
         out: the law file (JSON)
         curves: their learning curves (curves.parquet)
         objective: clm or mlm, where the table holds both
-        bootstrap: resamples
-        level: of the intervals
-        seed: of the resamples
     """
     from plm_scaling.laws.fit import fit_law
     from plm_scaling.laws.text import law_text
 
-    how = bootstrap, level, seed
-    print(law_text(fit_law(law, runs, out, objective, "own", curves, *how)))
+    print(law_text(fit_law(law, runs, out, objective, curves=curves, settings=settings)))
     print(f"law file: {out}")
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from plm_scaling import __version__
 from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import sha256_of
-from plm_scaling.laws.registry import BOTH, LAWS, Settings, load
+from plm_scaling.laws.registry import BOTH, LAWS, load
 from plm_scaling.laws.result import LawResult, write_law
 from plm_scaling.laws.selection import (
     note_selection,
@@ -18,6 +18,7 @@ from plm_scaling.laws.selection import (
     selection_words,
     why_left_out,
 )
+from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.runs.tables import read_curves, read_runs
 
@@ -31,11 +32,7 @@ def fit_law(
     objective: str | None = None,
     study: str = "own",
     curves: Path | None = None,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
-    huber_delta: float = 1e-3,
-    held_out_above: float | None = None,
+    settings: Settings = DEFAULT,
     published: Callable[..., Any] | None = None,
 ) -> LawResult:
     """Fit `law` to the finished, not excluded runs of `objective` in `runs`; write and return it.
@@ -53,11 +50,6 @@ def fit_law(
         objective: clm or mlm, where the table holds both, or both
         study: the study's name, kept in the law file
         curves: their learning curves (curves.parquet)
-        bootstrap: resamples; 0 for none
-        level: level of the intervals
-        seed: of the resamples
-        huber_delta: of the parametric law
-        held_out_above: FLOPs; runs of more are predicted, not fitted
     """
     if law not in LAWS:
         raise LawError(f"no law named '{law}'; there are {', '.join(LAWS)}")
@@ -76,7 +68,6 @@ def fit_law(
             "objective"
         )
     tables = table[why == ""], None if curves is None else read_curves(curves)
-    settings = Settings(bootstrap, level, seed, huber_delta, held_out_above)
     try:
         result: LawResult = load(LAWS[law].module, "fit_tables")(*tables, settings)
     except LawError as error:

@@ -13,22 +13,6 @@ BOTH = "both"  # the objective of a law that takes runs of both
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the fits are told besides the runs; a law takes what it needs."""
-
-    bootstrap: int
-    level: float
-    seed: int
-    huber_delta: float
-    held_out_above: float | None
-
-    @property
-    def resampling(self) -> dict[str, Any]:
-        """The arguments that every fit takes."""
-        return {"bootstrap": self.bootstrap, "level": self.level, "seed": self.seed}
-
-
-@dataclass(frozen=True)
 class Law:
     """One law: the runs that it takes, its fit, and what is shown of it."""
 

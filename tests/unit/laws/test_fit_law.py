@@ -8,6 +8,7 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.result import SCHEMA, read_law
+from plm_scaling.laws.settings import Settings
 from plm_scaling.runs.collect import collect_runs
 from plm_scaling.study.sweep_table import read_sweep
 
@@ -26,8 +27,9 @@ def collect(folder):
 
 def fit(folder, law="isoflop", objective="clm", **settings):
     out = folder / "laws" / f"{objective}.{law}.json"
-    settings = {"bootstrap": 200} | settings
-    fit_law(law, collect(folder), out, objective, "demo", **settings)
+    curves = settings.pop("curves", None)
+    settings = Settings(**{"bootstrap": 200} | settings)
+    fit_law(law, collect(folder), out, objective, "demo", curves, settings)
     document = json.loads(out.read_text())
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     return document

@@ -22,8 +22,8 @@ from plm_scaling.laws.checks import check_lengths, check_runs, compute_warning
 from plm_scaling.laws.frontier.envelope import REACH, SMOOTHING, Envelope, build_envelope
 from plm_scaling.laws.frontier.variants import fit_linear, fit_log
 from plm_scaling.laws.points import not_alike
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.frontier_table import frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities, percent
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, power_equation

@@ -20,8 +20,8 @@ from plm_scaling.laws.isoflop.bias import parabola_bias
 from plm_scaling.laws.isoflop.parabola import MIN_SIZES, WINDOW, Parabola, fit_parabola
 from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR, resample_vertices
 from plm_scaling.laws.points import isoflop_points
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.budgets import REACH, TOLERANCE, group_budgets, move_to_budgets
 from plm_scaling.laws.stats.frontier_table import frontier_rows
 from plm_scaling.laws.stats.intervals import (

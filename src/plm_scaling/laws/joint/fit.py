@@ -28,8 +28,8 @@ from plm_scaling.laws.joint.pair import (
     resample_from_frontier,
     size_for,
 )
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import (
     Floats,
     Interval,

@@ -26,8 +26,8 @@ from plm_scaling.laws.mask_ratio.parabola import (
     resample_vertices,
 )
 from plm_scaling.laws.points import finished_runs
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats, check_settings, percentile_interval
 from plm_scaling.laws.stats.noise import evaluation_noise

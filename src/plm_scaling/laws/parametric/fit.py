@@ -29,8 +29,8 @@ from plm_scaling.laws.parametric.optima import (
 )
 from plm_scaling.laws.parametric.surface import Surface
 from plm_scaling.laws.points import near_frontier, parametric_points
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.frontier_table import frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
 from plm_scaling.laws.status import Status, not_available

@@ -10,12 +10,12 @@ import pandas as pd
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.points import finished_runs
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.repeated.curves import RepeatedCurve
 from plm_scaling.laws.repeated.endpoints import REPEATED, fit_repeated
 from plm_scaling.laws.repeated.reference import MIN_RUNS
 from plm_scaling.laws.repeated.sizes import fit_repeated_curves
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import Floats
 
 SAME_SIZE = 0.03  # relative difference of N; a ladder's neighbours are further apart

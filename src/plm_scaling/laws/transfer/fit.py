@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.laws.checks import check_runs
-from plm_scaling.laws.registry import Settings
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import (
     Floats,
     check_settings,
