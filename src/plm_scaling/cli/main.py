@@ -8,8 +8,9 @@ from cyclopts import App, Parameter
 
 from plm_scaling import __version__
 from plm_scaling.cli import data, models
+from plm_scaling.common.command_line import parse
 from plm_scaling.common.errors import PlmScalingError, RunsError
-from plm_scaling.common.program import parse, start_logging
+from plm_scaling.common.program import start_logging
 from plm_scaling.laws.registry import LAWS
 from plm_scaling.laws.settings import DEFAULT, Settings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field
 
-from plm_scaling.common.program import command_line, read_options
+from plm_scaling.common.command_line import command_line, read_options
 from plm_scaling.common.progress import short_number, short_time
 
 PROGRAM = """
