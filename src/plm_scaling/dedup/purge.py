@@ -200,4 +200,4 @@ def pool_downstream(folders: Sequence[Path], out: Path) -> None:
         raise DedupError(f"{folders[0]} holds no cleaned sequences; clean the source first")
     for part in range(parts):
         names = [folder.name for folder in folders]
-        pool_part(list(folders), names, part, parts, PROTEIN, out / PROTEIN / part_name(part))
+        pool_part(list(folders), names, part, parts, "protein", out / PROTEIN / part_name(part))

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +21,17 @@ _WRITE_SEQUENCES = 1 << 16
 
 
 def pool_part(
-    clean: list[Path], sources: list[str], part: int, parts: int, kind: str, out: Path
+    clean: list[Path],
+    sources: list[str],
+    part: int,
+    parts: int,
+    kind: Literal["protein", "code"],
+    out: Path,
 ) -> None:
     """Sort one part of the cleaned sources by content and store each different sequence once.
 
     `clean[i]` is the folder of `sources[i]`; sources come first that shall own a sequence which
-    several have. `kind` is protein or code. The part is held in memory. Raises `DedupError` for a
+    several have. The part is held in memory. Raises `DedupError` for a
     file that is missing or is not what the cleaning step writes.
 
     Args:
@@ -33,7 +39,7 @@ def pool_part(
         sources: their names; the first owns copies
         part: number of the part, from 0
         parts: how many there are
-        kind: protein or code
+        kind: of the sequences
         out: folder to make
     """
     if len(clean) != len(sources) or len(set(sources)) != len(sources):

@@ -33,8 +33,8 @@ def import_published(
 ) -> None:
     """Write the released logs in the folder `logs` as tables; docs/files.md has their columns.
 
-    `out_notebook`, if given, receives the raw points of the study's own procedure. Raises RunsError
-    naming the files that are missing, changed, not of the release or not understood.
+    Raises RunsError naming the files that are missing, changed, not of the release or not
+    understood.
 
     Args:
         logs: folder of the study's released repository
