@@ -40,7 +40,7 @@ def command_line(function: Callable[..., Any]) -> App:
     def option(given: inspect.Parameter) -> inspect.Parameter:
         hint, how = given.annotation, Parameter(show_default=bool(given.default))
         if hasattr(hint, "model_validate_json"):
-            how = Parameter(converter=_block, accepts_keys=False, n_tokens=1)
+            how = Parameter(converter=_block, accepts_keys=False, n_tokens=1, metavar="JSON")
         elif dataclasses.is_dataclass(hint):
             how = Parameter(name="*")
         elif get_origin(hint) in (list, Sequence):
