@@ -11,7 +11,9 @@ Cell = Annotated[
     Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),
 ]
 Fasta = Annotated[Path, Parameter(help="proteins: plain, gzip, zstd or xz")]
-Threads = Annotated[int, Parameter(help="CPU threads (default: the cores here)")]
+Threads = Annotated[
+    int, Parameter(help="CPU threads (default: the cores here)", show_default=False)
+]
 CORES = len(os.sched_getaffinity(0))
 
 
