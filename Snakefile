@@ -41,52 +41,26 @@ onstart:
         check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
 
 
-localrules:
-    all,
-    download,
-    data,
-    plan,
-    train,
-    laws,
-    report,
-    published,
-
-
-rule all:
-    default_target: True
-    input:
-        rules.make_report.output,
-
-
-rule download:
-    input:
-        expand(rules.verify_source.output, file=RAW),
-
-
-rule data:
-    input:
+TARGETS = {
+    "all": rules.make_report.output,
+    "download": expand(rules.verify_source.output, file=RAW),
+    "data": [
         rules.merge_tokens.output,
         rules.check_contamination.output,
         rules.draw_data_figures.output,
+    ],
+    "train": [f"{RESULTS}/sweep.tsv", TRAINED],
+    "laws": expand([*LAWS, *rules.draw_figures.output], results=LAWS_FROM),
+    "report": rules.make_report.output,
+    "published": rules.make_published_report.output,
+}
 
+for target, files in TARGETS.items():
 
-rule train:
-    input:
-        f"{RESULTS}/sweep.tsv",
-        TRAINED,
-
-
-rule laws:
-    input:
-        expand(LAWS, results=LAWS_FROM),
-        expand(rules.draw_figures.output, results=LAWS_FROM),
-
-
-rule report:
-    input:
-        rules.make_report.output,
-
-
-rule published:
-    input:
-        rules.make_published_report.output,
+    rule:
+        name:
+            target
+        default_target: target == "all"
+        input:
+            files,
+        localrule: True

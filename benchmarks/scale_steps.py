@@ -1,5 +1,6 @@
 """The steps of the data path as the workflow runs them, for benchmarks/scale.py."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +10,15 @@ from plm_scaling.common.parts import part_name
 
 SOURCES = ["uniref", "metagenome"]
 PART_SEQUENCES = 500_000  # parts are chosen so that none has many more records
-MIN_SEQ_ID = {"dedup": 0.9, "split": 0.5}
-COVERAGE, SENSITIVITY, SEED, CONTEXT = 0.8, 5.7, 1, 1024
+SEED, CONTEXT = 1, 1024
+DEDUP = {"min_seq_id": 0.9, "coverage": 0.8}
+HOMOLOGY = {"min_seq_id": 0.5, "coverage": 0.8, "sensitivity": 5.7}
+CLUSTERS = {"clustering": "linclust", "valid_fraction": 0.002, "reference_fraction": 0.02}
+THRESHOLDS = {
+    **{"min_length": 30, "max_length": 2000, "max_unknown_fraction": 0.05},
+    **{"min_distinct_3mer_ratio": 0.65, "length_bins": [0, 100, 200, 400, 800]},
+    "perplexity_quantiles": [0.01, 0.99],
+}
 
 Command = list[str | Path | int | float]
 
@@ -68,25 +76,33 @@ def clean(run: Run) -> list[Command]:
 
 def pool(run: Run) -> list[Command]:
     folders = [run.data / "clean" / source for source in SOURCES]
-    return run.each_part(
-        *("pool_part.py", "--clean", *folders, "--sources", *SOURCES, "--parts", run.parts),
-        *("--kind", "protein", "--out", run.pool / "{part}"),
+    sources: tuple[str | Path, ...] = ("--clean", *folders, "--sources", *SOURCES)
+    where: tuple[str | Path | int, ...] = (
+        "--parts",
+        run.parts,
+        "--kind",
+        "protein",
+        "--out",
+        run.pool / "{part}",
     )
+    return run.each_part("pool_part.py", *sources, *where)
 
 
 def dedup(run: Run) -> list[Command]:
-    identity = ("--min-seq-id", MIN_SEQ_ID["dedup"], "--coverage", COVERAGE)
-    out = run.data / "dedup"
-    return [["deduplicate.py", "--pool", run.pool, *identity, *run.mmseqs(), "--out", out]]
+    return [
+        [
+            *("deduplicate.py", "--pool", run.pool, "--settings", json.dumps(DEDUP), *run.mmseqs()),
+            *("--out", run.data / "dedup"),
+        ]
+    ]
 
 
 def split(run: Run) -> list[Command]:
     return [
         [
             *("split_clusters.py", "--pool", run.pool, "--dedup", run.data / "dedup"),
-            *("--min-seq-id", MIN_SEQ_ID["split"], "--coverage", COVERAGE),
-            *("--clustering", "linclust", "--valid-fraction", 0.002, "--reference-fraction", 0.02),
-            *("--reference-source", SOURCES[0], "--sensitivity", SENSITIVITY, "--seed", SEED),
+            *("--settings", json.dumps(HOMOLOGY | CLUSTERS)),
+            *("--reference-source", SOURCES[0], "--seed", SEED),
             *(*run.mmseqs(), "--out", run.data / "split"),
         ]
     ]
@@ -96,8 +112,7 @@ def contamination(run: Run) -> list[Command]:
     return [
         [
             *("check_contamination.py", "--split", run.data / "split", "--pool", run.pool),
-            *("--min-seq-id", MIN_SEQ_ID["split"], "--coverage", COVERAGE),
-            *("--sensitivity", SENSITIVITY, *run.mmseqs()),
+            *("--settings", json.dumps(HOMOLOGY), *run.mmseqs()),
             *("--out", run.data / "contamination.json"),
         ]
     ]
@@ -125,9 +140,7 @@ def select(run: Run) -> list[Command]:
     return [
         [
             *("select_sequences.py", "--pool", run.pool, "--split", run.data / "split"),
-            *("--scores", run.data / "scores", "--min-length", 30, "--max-length", 2000),
-            *("--max-unknown-fraction", 0.05, "--min-distinct-3mer-ratio", 0.65),
-            *("--length-bins", 0, 100, 200, 400, 800, "--perplexity-quantiles", 0.01, 0.99),
+            *("--scores", run.data / "scores", "--settings", json.dumps(THRESHOLDS)),
             *("--mmseqs", "auto", "--out", run.data / "filter"),
         ]
     ]

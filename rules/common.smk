@@ -3,6 +3,7 @@
 import gc
 
 from snakemake.logging import logger
+from plm_scaling.config.data import Clusters, Dedup, Homology, Thresholds
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError
@@ -74,9 +75,9 @@ def script(name):
 # `input` or `threads`. The values are a set, without names.
 
 
-def by_name(block, *without):
-    """The settings of a block as one parameter, so that two that change places are noticed."""
-    return block.model_dump_json(exclude=set(without))
+def settings(block, kind):
+    """A block of the config as one parameter, in JSON, or of it what the class `kind` holds."""
+    return block.model_dump_json(include=set(kind.model_fields))
 
 
 def computed(*blocks):

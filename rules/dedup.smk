@@ -58,15 +58,12 @@ rule deduplicate:
         pool=subpath(input[0], ancestor=2),
         folder=subpath(output[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
-        min_seq_id=CONFIG.dedup.min_seq_id,
-        coverage=CONFIG.dedup.coverage,
-        settings=by_name(CONFIG.dedup),
+        settings=settings(CONFIG.dedup, Dedup),
         stage=DEDUP_VERSION,
     shell:
-        "python {params.script:q} --pool {params.pool:q} --min-seq-id {params.min_seq_id}"
-        " --coverage {params.coverage} --threads {threads} --memory-mb {resources.mem_mb}"
-        " --scratch {resources.tmpdir:q} --mmseqs {params.mmseqs:q}"
-        " --out {params.folder:q} --log {log:q}"
+        "python {params.script:q} --pool {params.pool:q} --settings {params.settings:q}"
+        " --threads {threads} --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
+        " --mmseqs {params.mmseqs:q} --out {params.folder:q} --log {log:q}"
 
 
 rule split_clusters:
@@ -91,27 +88,17 @@ rule split_clusters:
         dedup=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
-        min_seq_id=CONFIG.split.min_seq_id,
-        coverage=CONFIG.split.coverage,
-        clustering=CONFIG.split.clustering,
-        valid_fraction=CONFIG.split.valid_fraction,
-        reference_fraction=CONFIG.split.reference_fraction,
+        settings=settings(CONFIG.split, Clusters),
         reference_source=CONFIG.filter.reference_source,
         ood=NEW_SOURCES,
         downstream=[f"{DATA}/clean/{name}" for name in DOWNSTREAM],
-        sensitivity=CONFIG.split.sensitivity,
         seed=CONFIG.seed,
-        settings=by_name(CONFIG.split, "ood_after"),
         stage=DEDUP_VERSION,
     shell:
         "python {params.script:q} --pool {params.pool:q} --dedup {params.dedup:q}"
-        " --min-seq-id {params.min_seq_id} --coverage {params.coverage}"
-        " --clustering {params.clustering} --valid-fraction {params.valid_fraction}"
-        " --reference-fraction {params.reference_fraction}"
-        " --reference-source {params.reference_source:q} --ood-sources {params.ood:q}"
-        " --downstream {params.downstream:q} --sensitivity {params.sensitivity}"
-        " --seed {params.seed} --threads {threads}"
-        " --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
+        " --settings {params.settings:q} --reference-source {params.reference_source:q}"
+        " --ood-sources {params.ood:q} --downstream {params.downstream:q} --seed {params.seed}"
+        " --threads {threads} --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
         " --mmseqs {params.mmseqs:q} --out {params.folder:q} --log {log:q}"
 
 
@@ -136,13 +123,10 @@ rule check_contamination:
         split=subpath(input[0], parent=True),
         downstream=[f"{DATA}/clean/{name}" for name in DOWNSTREAM],
         mmseqs=CONFIG.mmseqs.path,
-        min_seq_id=CONFIG.split.min_seq_id,
-        coverage=CONFIG.split.coverage,
-        sensitivity=CONFIG.split.sensitivity,
+        settings=settings(CONFIG.split, Homology),
         stage=DEDUP_VERSION,
     shell:
         "python {params.script:q} --split {params.split:q} --pool {params.pool:q}"
-        " --downstream {params.downstream:q} --min-seq-id {params.min_seq_id}"
-        " --coverage {params.coverage} --sensitivity {params.sensitivity} --threads {threads}"
-        " --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
+        " --downstream {params.downstream:q} --settings {params.settings:q}"
+        " --threads {threads} --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
         " --mmseqs {params.mmseqs:q} --out {output:q} --log {log:q}"

@@ -88,23 +88,12 @@ rule select_sequences:
         scores=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
         mmseqs=CONFIG.mmseqs.path,
-        min_length=CONFIG.filter.min_length,
-        max_length=CONFIG.filter.max_length,
-        max_unknown_fraction=CONFIG.filter.max_unknown_fraction,
-        min_distinct_3mer_ratio=CONFIG.filter.min_distinct_3mer_ratio,
-        length_bins=CONFIG.filter.length_bins,
-        perplexity_quantiles=CONFIG.filter.perplexity_quantiles,
-        settings=by_name(CONFIG.filter, "model", "reference_source", "ngram_order"),
+        settings=settings(CONFIG.filter, Thresholds),
         stage=FILTER_VERSION,
     shell:
         "python {params.script:q} --pool {params.pool:q} --split {params.split:q}"
-        " --scores {params.scores:q} --min-length {params.min_length}"
-        " --max-length {params.max_length}"
-        " --max-unknown-fraction {params.max_unknown_fraction}"
-        " --min-distinct-3mer-ratio {params.min_distinct_3mer_ratio}"
-        " --length-bins {params.length_bins}"
-        " --perplexity-quantiles {params.perplexity_quantiles}"
-        " --mmseqs {params.mmseqs:q} --out {params.folder:q} --log {log:q}"
+        " --scores {params.scores:q} --settings {params.settings:q} --mmseqs {params.mmseqs:q}"
+        " --out {params.folder:q} --log {log:q}"
 
 
 rule select_documents:

@@ -25,6 +25,7 @@ rule plan:
         f"{RESULTS}/sweep.tsv",
     log:
         f"logs/{CONFIG.study}/plan.log",
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     params:

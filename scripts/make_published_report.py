@@ -6,21 +6,8 @@ python scripts/make_published_report.py --runs results/published/runs.csv \
     --constants resources/published/constants.tsv --out results/published/report.html
 """
 
-import argparse
-from pathlib import Path
-
 from plm_scaling.cheng2024.page import make_published_report
-from plm_scaling.common import program
+from plm_scaling.common.program import run
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--runs", type=Path, required=True, help="table of runs")
-    parser.add_argument("--curves", type=Path, required=True, help="table of curves")
-    parser.add_argument("--audit", type=Path, required=True, help="what became of each file")
-    parser.add_argument("--laws", type=Path, nargs="+", required=True, help="law files")
-    parser.add_argument("--figures", type=Path, required=True, help="folder of {name}.svg")
-    parser.add_argument("--constants", type=Path, required=True, help="the published constants")
-    parser.add_argument("--out", type=Path, required=True, help="the page (HTML)")
-    program.run(make_published_report, parser)
+    run(make_published_report)

@@ -4,16 +4,24 @@ python scripts/score_part.py --pool data/demo/pool/protein --split data/demo/spl
     --model data/demo/scores/model.npz --threads 1 --out data/demo/scores/part-0000.parquet
 """
 
-import argparse
 from pathlib import Path
 
-from plm_scaling.common import program
+from plm_scaling.common.program import run
 from plm_scaling.filter.ngram import load_ngram
 from plm_scaling.filter.score import score_part
 
 
 def score(pool: Path, split: Path, part: int, model: Path, threads: int, out: Path) -> None:
-    """Score with the model that lies at `model`: a folder is a run, a file an n-gram model."""
+    """Score with the model that lies at `model`: a folder is a run, a file an n-gram model.
+
+    Args:
+        pool: folder of the pool's parts
+        split: folder made by split_clusters.py
+        part: number of the part
+        model: n-gram model (.npz), or folder of a CLM run
+        threads: of a CLM; n-grams use one
+        out: the score table, .parquet
+    """
     if model.is_dir():
         from plm_scaling.inference.scorer import clm_scorer  # torch takes seconds to import
 
@@ -24,15 +32,4 @@ def score(pool: Path, split: Path, part: int, model: Path, threads: int, out: Pa
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pool", type=Path, required=True, help="folder of the pool's parts")
-    parser.add_argument(
-        "--split", type=Path, required=True, help="folder made by split_clusters.py"
-    )
-    parser.add_argument("--part", type=int, required=True, help="number of the part")
-    parser.add_argument(
-        "--model", type=Path, required=True, help="n-gram model (.npz), or folder of a CLM run"
-    )
-    parser.add_argument("--threads", type=int, required=True, help="of a CLM; n-grams use one")
-    parser.add_argument("--out", type=Path, required=True, help="the score table, .parquet")
-    program.run(score, parser)
+    run(score)

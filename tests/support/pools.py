@@ -4,8 +4,9 @@ from pathlib import Path
 
 from plm_scaling.common.parts import digests, part_name, part_of
 from plm_scaling.pool.database import END, data_files
-from plm_scaling.pool.read import PROTEIN, Pool
+from plm_scaling.pool.read import Pool
 from plm_scaling.pool.write import pool_part
+from plm_scaling.sources.table import PROTEIN, Kind
 
 
 def write_clean(folder: Path, records: list[tuple[str, str]], parts: int) -> None:
@@ -31,7 +32,7 @@ def make_pool(
     folder: Path,
     sources: dict[str, list[tuple[str, str]]],
     parts: int = 2,
-    kind: str = PROTEIN,
+    kind: Kind = PROTEIN,
 ) -> Pool:
     """The pool of these records (id, residues) by source, in `folder`/pool/`kind`."""
     names = list(sources)

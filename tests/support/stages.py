@@ -7,12 +7,15 @@ import pandas as pd
 
 from plm_scaling.common.files import sha256_of
 from plm_scaling.common.parts import part_name
+from plm_scaling.config.data import Clusters, Dedup, Homology
+from plm_scaling.config.numbers import Block
 from plm_scaling.dedup.contamination import check_contamination
 from plm_scaling.dedup.deduplicate import deduplicate
 from plm_scaling.dedup.split import split_clusters
+from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.pool.read import Pool
 
-RUN: dict[str, Any] = {"threads": 1, "memory_mb": 2000, "scratch": None, "mmseqs": "auto"}
+RESOURCES: dict[str, Any] = {"threads": 1, "memory_mb": 2000, "scratch": None}
 SPLIT: dict[str, Any] = {
     "min_seq_id": 0.5,
     "coverage": 0.8,
@@ -29,22 +32,31 @@ SPLIT: dict[str, Any] = {
 
 def dedup(pool: Pool, out: Path, **changed: Any) -> Path:
     """Deduplicate at 90 %."""
-    asked = {"min_seq_id": 0.9, "coverage": 0.8, **RUN, **changed}
-    deduplicate(pool.folder, **asked, out=out)
+    asked = {"min_seq_id": 0.9, "coverage": 0.8, **changed}
+    deduplicate(pool.folder, **_given(Dedup, asked), out=out)
     return out
 
 
 def split(pool: Pool, deduped: Path, out: Path, **changed: Any) -> Path:
     """Split as `SPLIT` says."""
-    split_clusters(pool.folder, deduped, **{**SPLIT, **RUN, **changed}, out=out)
+    split_clusters(pool.folder, deduped, **_given(Clusters, {**SPLIT, **changed}), out=out)
     return out
 
 
 def check(pool: Pool, splitted: Path, out: Path, **changed: Any) -> Path:
     """Check against the criteria of `SPLIT`."""
-    asked = {name: SPLIT[name] for name in ("min_seq_id", "coverage", "sensitivity", "downstream")}
-    check_contamination(splitted, pool.folder, **{**asked, **RUN, **changed}, out=out)
+    asked = {name: SPLIT[name] for name in (*Homology.model_fields, "downstream")}
+    given = _given(Homology, {**asked, **changed})
+    check_contamination(splitted, pool.folder, **given, out=out)
     return out
+
+
+def _given(kind: type[Block], asked: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a stage: its settings, unchecked, its resources, and the others."""
+    asked = {**RESOURCES, **asked}
+    settings = kind.model_construct(**{name: asked.pop(name) for name in kind.model_fields})
+    resources = Resources(**{name: asked.pop(name) for name in RESOURCES})
+    return {"settings": settings, "resources": resources, "mmseqs": "auto", **asked}
 
 
 def table(pool: Pool, folder: Path) -> pd.DataFrame:

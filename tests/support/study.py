@@ -12,6 +12,7 @@ from plm_scaling.common.counts import Counts
 from plm_scaling.filter.overlap import COLUMNS as OVERLAP_COLUMNS
 from plm_scaling.filter.thresholds import Histograms, LengthBins, steps_of
 from plm_scaling.laws.fit import fit_law
+from plm_scaling.laws.settings import Settings
 from plm_scaling.runs.collect import collect_runs
 
 SOURCES = ("uniref_part", "metagenome_part")
@@ -27,9 +28,7 @@ def fitted_study(folder: Path, **settings: object) -> dict[str, object]:
     for objective in ("clm", "mlm"):
         for law in ("isoflop", "parametric"):
             laws.append(folder / "laws" / f"{objective}.{law}.json")
-            fit_law(
-                law=law, objective=objective, study="demo", runs=runs, out=laws[-1], bootstrap=200
-            )
+            fit_law(law, runs, laws[-1], objective, "demo", settings=Settings(bootstrap=200))
     tables = {"runs": runs, "curves": curves, "evaluations": evaluations}
     return {**tables, "laws": laws, "out": folder / "figures"}
 

@@ -172,7 +172,7 @@ def test_contaminated_split_stops_before_tokens(finished, fresh):
 
 def test_parsing_and_planning_the_full_study_need_neither_torch_nor_megatron(root, tmp_path):
     # Not pandas and pyarrow: Snakemake's Slurm plugin imports them, whether it is used or not.
-    for module in ("torch", "megatron", "matplotlib", "scipy"):
+    for module in ("torch", "megatron", "matplotlib", "scipy", "cyclopts"):
         (tmp_path / f"{module}.py").write_text(f"raise SystemExit('{module} was imported')\n")
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "-n", "--cores", "1",

@@ -13,15 +13,11 @@ NASTY = "a b'c\"$(touch pwned);d`touch pwned`&e"
 # Numbers, and words from a closed list: schema or wildcard patterns let nothing else through.
 PLAIN = {
     *("threads", "resources.mem_mb", "wildcards.law", "wildcards.objective", "wildcards.part"),
-    *("params.bootstrap", "params.clustering", "params.coverage"),
-    *("params.context_length", "params.final_evaluations", "params.held_out_above"),
-    *("params.huber_delta", "params.length_bins", "params.level"),
-    *("params.max_length", "params.max_rejected_fraction", "params.max_unknown_fraction"),
-    *("params.min_distinct_3mer_ratio", "params.min_length", "params.min_seq_id", "params.order"),
-    *("params.parts", "params.perplexity_quantiles", "params.start"),
-    *("params.reference_fraction", "params.seed", "params.sensitivity", "params.shard_rows"),
-    *("params.start[checkpoint_seconds]", "params.start[launcher]", "params.start[processes]"),
-    "params.valid_fraction",
+    *("params.bootstrap", "params.context_length", "params.final_evaluations"),
+    *("params.held_out_above", "params.huber_delta", "params.level"),
+    *("params.max_rejected_fraction", "params.order", "params.parts"),
+    *("params.seed", "params.shard_rows", "params.start", "params.start[checkpoint_seconds]"),
+    *("params.start[launcher]", "params.start[processes]", "params.valid_fraction"),
 }
 
 

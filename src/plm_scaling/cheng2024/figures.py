@@ -14,7 +14,15 @@ from plm_scaling.laws.status import Basis
 def draw_published_figures(
     runs: Path, curves: Path, laws: Sequence[Path], only: Sequence[str], out: Path
 ) -> list[str]:
-    """`draw_figures`, and ur50_unimeta: the cost of repeating UniRef50 against fresh tokens."""
+    """`draw_figures`, and ur50_unimeta: the cost of repeating UniRef50 against fresh tokens.
+
+    Args:
+        runs: table of runs
+        curves: table of curves
+        laws: law files
+        only: names of the figures wanted
+        out: folder of the figures
+    """
     return draw_figures(out, runs, curves, laws, only=only, own=_own)
 
 

@@ -13,6 +13,7 @@ from plm_scaling.laws.frontier.fit import frontier_points
 from plm_scaling.laws.parametric.checks import check_published_row
 from plm_scaling.laws.points import parametric_points
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import DEFAULT, Settings
 
 # Table A9 of the study: L = E + A/N^alpha + B/D^beta; its MLM row gives E as zero
 PARAMETRIC_ROWS = {
@@ -21,14 +22,32 @@ PARAMETRIC_ROWS = {
 }
 
 
-def fit_published_law(law: str, notebook: Path, minima: Path, **options: Any) -> LawResult:
+def fit_published_law(
+    law: str,
+    runs: Path,
+    curves: Path,
+    notebook: Path,
+    minima: Path,
+    objective: str,
+    study: str,
+    out: Path,
+    settings: Settings = DEFAULT,
+) -> LawResult:
     """`fit_law` with the key `published` in the law file, for laws of which numbers were published.
 
-    `notebook` holds the raw points of the study's notebook, `minima` those of its Table 2.
+    Args:
+        law: its name
+        runs: table of runs (runs.csv)
+        curves: curves (curves.parquet)
+        notebook: its notebook's raw points
+        minima: the minima of its Table 2
+        objective: clm, mlm or both
+        study: the study's name, kept in the law file
+        out: the law file (JSON)
     """
     procedure = PUBLISHED_PROCEDURES.get(law)
     published = procedure and partial(procedure, notebook=notebook, minima=minima)
-    return fit_law(law, **options, published=published)
+    return fit_law(law, runs, out, objective, study, curves, settings, published)
 
 
 def frontier_procedures(

@@ -57,8 +57,16 @@ def make_published_report(
 ) -> None:
     """Write the page to `out`, constants.csv to its folder, and log where the page is.
 
-    `laws` are files named {objective}.{law}.json, `figures` a folder of {name}.svg, `constants`
-    the table of published constants. Raises PlmScalingError if a law that it names is missing.
+    Raises PlmScalingError if a law that the published constants name is missing.
+
+    Args:
+        runs: table of runs
+        curves: table of curves
+        audit: what became of each file
+        laws: law files, named {objective}.{law}.json
+        figures: folder of {name}.svg
+        constants: the published constants
+        out: the page (HTML)
     """
     fitted = {path.stem: read_law(path) for path in laws}
     if not fitted:

@@ -1,42 +1,57 @@
 """`plm-scaling data`: token shards from one's own FASTA files, and what is in shards."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+app = App(help="Make and look at token shards.")
 
 
-def add_parser(commands: Any) -> None:
-    """Add `data` and its commands to the subparsers of the `plm-scaling` command."""
-    data = commands.add_parser("data", help="make and look at token shards").add_subparsers(
-        required=True
-    )
-    tokenize = data.add_parser("tokenize", help="FASTA files to packed token shards")
-    tokenize.add_argument("fasta", type=Path, nargs="+", help="plain, gzip, zstd or xz")
-    tokenize.add_argument("--valid", type=Path, nargs="+", default=[], help="FASTA to hold out")
-    tokenize.add_argument("--out", type=Path, required=True, help="folder to make")
-    tokenize.add_argument("--context-length", type=int, required=True, help="tokens per row")
-    tokenize.add_argument("--source", default="fasta", help="name of the source (default fasta)")
-    tokenize.add_argument("--corpus", help="name of the corpus (default: that of the folder)")
-    tokenize.add_argument(
-        "--shard-rows", type=int, default=1_000_000, help="most rows per shard (default 1,000,000)"
-    )
-    tokenize.set_defaults(function=tokenize_files)
-    inspect = data.add_parser("inspect", help="counts, composition, lengths, first sequences")
-    inspect.add_argument("path", type=Path, help="manifest, corpus or part folder, or shard")
-    inspect.add_argument("--sequences", type=int, default=3, help="how many to show (default 3)")
-    inspect.add_argument("--verify", action="store_true", help="compare all checksums")
-    inspect.set_defaults(function=show_tokens)
+@app.command
+def tokenize(
+    fasta: list[Path],
+    /,
+    *,
+    out: Path,
+    context_length: int,
+    valid: Annotated[Sequence[Path], Parameter(consume_multiple=True, show_default=False)] = (),
+    source: str = "fasta",
+    corpus: str | None = None,
+    shard_rows: int = 1_000_000,
+) -> None:
+    """FASTA files to packed token shards and a manifest.
 
+    Example: plm-scaling data tokenize my.faa.gz --context-length 1024 --out data/mine
 
-def tokenize_files(out: Path, corpus: str | None, **options: Any) -> None:
-    """Pack FASTA files into shards and a manifest."""
+    Args:
+        fasta: plain, gzip, zstd or xz
+        out: folder to make
+        context_length: tokens per row
+        valid: FASTA to hold out
+        source: name of the source
+        corpus: name of the corpus (default: that of the folder)
+        shard_rows: most rows per shard
+    """
     from plm_scaling.tokens.write.fasta import tokenize_fasta
 
-    tokenize_fasta(out=out, corpus=corpus or out.name, **options)
+    corpus = corpus or out.name
+    tokenize_fasta(fasta, list(valid), source, corpus, context_length, shard_rows, out)
     print(f"manifest: {out / 'manifest.json'}")
 
 
-def show_tokens(path: Path, sequences: int, verify: bool) -> None:
-    """Print what is in a shard, part or corpus."""
+@app.command
+def inspect(path: Path, /, *, sequences: int = 3, verify: bool = False) -> None:
+    """Counts, composition, lengths and first sequences.
+
+    Example: plm-scaling data inspect data/demo/tokens --verify
+
+    Args:
+        path: manifest, corpus or part folder, or shard
+        sequences: how many to show
+        verify: compare all checksums
+    """
     from plm_scaling.tokens.read.inspect import inspect_tokens
 
     print(inspect_tokens(path, sequences, verify))

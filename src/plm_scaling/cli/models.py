@@ -2,81 +2,82 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-CELL = "a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"
-FASTA = "proteins: plain, gzip, zstd or xz"
+from cyclopts import Parameter
 
-
-def add_parsers(commands: Any) -> None:
-    """Add the commands to the subparsers of the `plm-scaling` command."""
-    export = commands.add_parser("export", help="a trained cell for other software")
-    export.add_argument("cell", help=CELL)
-    export.add_argument(
-        "--to", choices=("hf",), required=True, help="hf: Hugging Face transformers"
-    )
-    export.add_argument("--out", type=Path, required=True, help="folder to make")
-    _add_threads(export)
-    export.set_defaults(function=export_to)
-    score = commands.add_parser("score", help="perplexity of proteins, by a trained cell")
-    score.add_argument("cell", help=CELL)
-    score.add_argument("fasta", type=Path, help=FASTA)
-    score.add_argument("--out", type=Path, required=True, help="table: .parquet, .arrow or .tsv")
-    score.add_argument(
-        "--fast",
-        action="store_true",
-        help="MLM: mask as many residues at a time as in training, not one by one",
-    )
-    score.add_argument(
-        "--per-residue",
-        action="store_true",
-        help="add log-probabilities: of each residue and, for an MLM, of the 20 amino acids there",
-    )
-    _add_threads(score)
-    score.set_defaults(function=score_proteins)
-    embed = commands.add_parser("embed", help="embeddings of proteins, by a trained cell")
-    embed.add_argument("cell", help=CELL)
-    embed.add_argument("fasta", type=Path, help=FASTA)
-    embed.add_argument("--out", type=Path, required=True, help="table: .arrow or .parquet")
-    embed.add_argument(
-        "--per-residue", action="store_true", help="one for each residue, not their mean"
-    )
-    embed.add_argument(
-        "--layer",
-        type=int,
-        default=-1,
-        help="0: token embeddings, k: output of layer k, -1: after the final norm (default)",
-    )
-    _add_threads(embed)
-    embed.set_defaults(function=embed_proteins)
+Cell = Annotated[
+    str,
+    Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),
+]
+Fasta = Annotated[Path, Parameter(help="proteins: plain, gzip, zstd or xz")]
+Threads = Annotated[
+    int, Parameter(help="CPU threads (default: the cores here)", show_default=False)
+]
+CORES = len(os.sched_getaffinity(0))
 
 
-def _add_threads(parser: Any) -> None:
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument(
-        "--threads", type=int, default=cores, help=f"CPU threads (default {cores}, the cores here)"
-    )
+def export(cell: Cell, /, *, to: Literal["hf"], out: Path, threads: Threads = CORES) -> None:
+    """Make a trained cell a model for other software.
 
+    Example: plm-scaling export results/demo/runs/CELL --to hf --out my-model
 
-def export_to(cell: str, to: str, out: Path, threads: int) -> None:
-    """Write the folder for `transformers`, the only other software so far."""
+    Args:
+        to: hf: Hugging Face transformers
+        out: folder to make
+    """
     from plm_scaling.inference.export import export_cell
 
     export_cell(cell, out, threads)
     print(f"model: {out}")
 
 
-def score_proteins(out: Path, **options: Any) -> None:
-    """Write the table of scores."""
+def score(
+    cell: Cell,
+    fasta: Fasta,
+    /,
+    *,
+    out: Path,
+    fast: bool = False,
+    per_residue: bool = False,
+    threads: Threads = CORES,
+) -> None:
+    """Perplexity of proteins, by a trained cell.
+
+    Example: plm-scaling score CELL proteins.fasta --out scores.tsv
+
+    Args:
+        out: table: .parquet, .arrow or .tsv
+        fast: MLM: mask as many residues at a time as in training, not one by one
+        per_residue: add log-probabilities: of each residue and, for an MLM, of the 20 amino acids
+            there
+    """
     from plm_scaling.inference.score import score_fasta
 
-    score_fasta(out=out, **options)
+    score_fasta(cell, fasta, out, fast, per_residue, threads)
     print(f"scores: {out}")
 
 
-def embed_proteins(out: Path, **options: Any) -> None:
-    """Write the table of embeddings."""
+def embed(
+    cell: Cell,
+    fasta: Fasta,
+    /,
+    *,
+    out: Path,
+    per_residue: bool = False,
+    layer: int = -1,
+    threads: Threads = CORES,
+) -> None:
+    """Embeddings of proteins, by a trained cell.
+
+    Example: plm-scaling embed CELL proteins.fasta --out embeddings.parquet
+
+    Args:
+        out: table: .arrow or .parquet
+        per_residue: one for each residue, not their mean
+        layer: 0: token embeddings, k: output of layer k, -1: after the final norm
+    """
     from plm_scaling.inference.embed import embed_fasta
 
-    embed_fasta(out=out, **options)
+    embed_fasta(cell, fasta, out, layer, per_residue, threads)
     print(f"embeddings: {out}")

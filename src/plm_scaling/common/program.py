@@ -1,6 +1,5 @@
-"""What every program in `scripts/` shares: arguments, log file, one message on failure."""
+"""What every program in `scripts/` shares: command line, log file, one message on failure."""
 
-import argparse
 import logging
 import sys
 import traceback
@@ -26,8 +25,8 @@ def _say_nothing_of_interrupts(
 sys.excepthook = _say_nothing_of_interrupts
 
 
-def run(function: Callable[..., Any], parser: argparse.ArgumentParser, rank: int = 0) -> None:
-    """Parse the arguments, call `function` with them by name, and exit.
+def run(function: Callable[..., Any], rank: int = 0) -> None:
+    """Call `function` with the options of the command line (`read_options`), and exit.
 
     `--log FILE` is added to every program: the log receives everything, the terminal only
     progress (level INFO). A `PlmScalingError` ends the program with exit code 1 and its message;
@@ -35,15 +34,16 @@ def run(function: Callable[..., Any], parser: argparse.ArgumentParser, rank: int
     Of a job of several processes, those with a `rank` above 0 log to FILE.RANK and say nothing but
     warnings and errors.
     """
-    parser.add_argument("--log", type=Path, help="also write messages and tracebacks to this file")
-    arguments = vars(parser.parse_args())
-    log = arguments.pop("log")
+    from plm_scaling.common.command_line import read_options  # not for who only logs
+
+    call, asked = read_options(function, sys.argv[1:])
+    log: Path | None = asked.arguments.pop("log", None)
     if rank and log is not None:
         log = log.with_name(f"{log.name}.{rank}")
     start_logging(log, logging.WARNING if rank else logging.INFO)
     logger.debug("command: %s", " ".join(sys.argv))
     try:
-        function(**arguments)
+        call(*asked.args, **asked.kwargs)
     except PlmScalingError as error:
         logger.debug("%s", traceback.format_exc())
         logger.error("error: %s", error)

@@ -90,15 +90,22 @@ class Dedup(Block):
     fragments."""
 
 
-class Split(Block):
-    """Training, held-out and reference sequences, split by cluster; a search drops held-out ones
-    that a training sequence covers."""
+class Homology(Block):
+    """When a held-out sequence resembles one of training too much."""
 
     min_seq_id: Share
     """Sequences at least this identical are homologues and stay on one side (0.5 in UniRef50).
     Above 0.5 the held-out loss measures memory."""
     coverage: Share
     """Share of the held-out sequence that an alignment must cover to count."""
+    sensitivity: Annotated[Number, Field(ge=1, le=9)]
+    """`-s` of the homology searches; higher finds more remote pairs and takes longer (MMseqs2's
+    default is 5.7)."""
+
+
+class Clusters(Homology):
+    """How clusters are made, and which shares of them are drawn for each split."""
+
     clustering: Literal["linclust", "cluster"]
     """linclust: k-mer matching in linear time, with 80 k-mers a sequence. cluster: sensitive
     searches on top, several times as long, for sets up to some ten million sequences. The homology
@@ -108,9 +115,18 @@ class Split(Block):
     homology search takes time in proportion to them (docs/scale.md)."""
     reference_fraction: Share
     """Share of the clusters that trains the filter's reference model, and nothing else."""
-    sensitivity: Annotated[Number, Field(ge=1, le=9)]
-    """`-s` of the homology searches; higher finds more remote pairs and takes longer (MMseqs2's
-    default is 5.7)."""
+
+    @model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> Self:
+        if self.valid_fraction + self.reference_fraction >= 1:
+            raise ValueError("valid_fraction and reference_fraction leave nothing for training")
+        return self
+
+
+class Split(Clusters):
+    """Training, held-out and reference sequences, split by cluster; a search drops held-out ones
+    that a training sequence covers."""
+
     ood_after: Day | None
     """Families that only sources released after this date (YYYY-MM-DD) have are held out as an
     out-of-distribution set, and not trained on; null for none. Needs sources of several
@@ -119,8 +135,8 @@ class Split(Block):
     """Sources that are test sets of downstream tasks: their homologues are not trained on."""
 
 
-class Filter(Block):
-    """Which sequences are trained on. A new threshold is applied to stored scores."""
+class Reference(Block):
+    """The model whose perplexity judges sequences."""
 
     model: str
     """Reference model of the perplexity: `ngram`, trained on the reference clusters, or the folder
@@ -130,6 +146,11 @@ class Filter(Block):
     """Source whose reference clusters train the n-gram model: the one you trust most."""
     ngram_order: Annotated[int, Field(ge=1, le=5)]
     """Order of the n-gram model. Above 3 it recognises homologues rather than proteins."""
+
+
+class Thresholds(Block):
+    """What is dropped, by the scores that sequences have."""
+
     min_length: Count
     """Shorter sequences are dropped (residues): mostly fragments."""
     max_length: Count
@@ -155,6 +176,10 @@ class Filter(Block):
         if self.length_bins[0] != 0 or self.length_bins != sorted(set(self.length_bins)):
             raise ValueError("length_bins must begin with 0 and rise")
         return self
+
+
+class Filter(Thresholds, Reference):
+    """Which sequences are trained on. A new threshold is applied to stored scores."""
 
 
 class Tokens(Block):

@@ -1,10 +1,9 @@
 """Validate a config and say in one message everything that is wrong with it."""
 
 import difflib
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,41 +12,37 @@ from plm_scaling.common.errors import ConfigError
 from plm_scaling.common.files import atomic
 from plm_scaling.config.schema import Config
 
-BlockType = TypeVar("BlockType", bound=BaseModel)
-
 
 def validate_config(values: Any, where: str) -> Config:
     """Validate parsed values. `where` names their origin in the message of the `ConfigError`."""
-    return validate_blocks(Config, values, where)
-
-
-def validate_blocks(schema: type[BlockType], values: Any, where: str) -> BlockType:
-    """The same for any block of the schema."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: a config is a mapping of blocks; see docs/config.md")
     try:
-        return schema.model_validate(dict(values))
+        return Config.model_validate(dict(values))
     except ValidationError as error:
-        lines = [_explain(problem, schema) for problem in error.errors()]
+        lines = [_explain(problem) for problem in error.errors()]
         raise ConfigError(
             f"{where}: " + "; ".join(lines) + " (docs/config.md has every key)"
         ) from error
 
 
-def record_config(config: str, out: Path) -> None:
-    """Write a config given as JSON to a YAML file that `--configfile` takes."""
-    values = validate_config(json.loads(config), "--config").model_dump()
+def record_config(config: Config, out: Path) -> None:
+    """Write a config to a YAML file that `--configfile` takes.
+
+    Args:
+        config: the whole
+        out: the file
+    """
+    values = config.model_dump()
     with atomic(out) as temporary:
         temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def _explain(problem: Any, schema: type[BaseModel]) -> str:
+def _explain(problem: Any) -> str:
     location = problem["loc"]
     key = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(
-            str(location[-1]), _keys_at(location[:-1], schema), n=1, cutoff=0
-        )
+        near = difflib.get_close_matches(str(location[-1]), _keys_at(location[:-1]), n=1, cutoff=0)
         return f"unknown key {key!r}, did you mean {near[0]!r}?" if near else f"unknown key {key!r}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
@@ -57,9 +52,9 @@ def _explain(problem: Any, schema: type[BaseModel]) -> str:
     return f"{key}: {message}, found {problem['input']!r}"
 
 
-def _keys_at(location: tuple[int | str, ...], schema: type[BaseModel]) -> list[str]:
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     """The keys that the schema has at this place."""
-    block = schema
+    block: type[BaseModel] = Config
     for part in location:
         if not isinstance(part, str) or part not in block.model_fields:
             continue  # an index of a list or a name in a mapping: its block was already found

@@ -5,6 +5,7 @@ databases that disagree. It does not test for shared fragments or shorter matche
 """
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import read_json, write_json
+from plm_scaling.config.data import Homology
 from plm_scaling.dedup import STAGE_VERSION
 from plm_scaling.dedup.assign import OOD, TRAIN, VALID
 from plm_scaling.dedup.deduplicate import file_state, pool_state
@@ -30,8 +32,9 @@ from plm_scaling.mmseqs.homology import (
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.mmseqs.tool import find_mmseqs
-from plm_scaling.pool.read import PROTEIN, Pool
+from plm_scaling.pool.read import Pool
 from plm_scaling.pool.selection import Database, Selection, keys_of
+from plm_scaling.sources.table import PROTEIN
 
 logger = logging.getLogger("plm_scaling")
 
@@ -45,27 +48,32 @@ _LISTED = pa.schema(list(HITS.items()))
 def check_contamination(
     split: Path,
     pool: Path,
-    downstream: list[Path],
-    min_seq_id: float,
-    coverage: float,
-    sensitivity: float,
-    threads: int,
-    memory_mb: int,
-    scratch: Path | None,
+    settings: Homology,
+    resources: Resources,
     mmseqs: str,
     out: Path,
+    downstream: Sequence[Path] = (),
 ) -> None:
     """Search the training database with every held-out sequence and report what is found.
 
     Held out are valid, ood if there is one, and the cleaned folders `downstream`. A held-out
     sequence is contaminated if one training sequence aligns to at least `coverage` of it at an
-    identity of at least `min_seq_id`, and the search finds it. The databases must hold what the
-    tables of the split say. The report goes to `out` if none is contaminated. Otherwise it goes
-    beside it, to a name ending in .failed.json, and `DedupError` names a pair.
+    identity of at least `min_seq_id` (`settings`), and the search finds it. The databases must hold
+    what the tables of the split say. The report goes to `out` if none is contaminated. Otherwise it
+    goes beside it, to a name ending in .failed.json, and `DedupError` names a pair.
+
+    Args:
+        split: folder made by split_clusters.py
+        pool: folder with all pooled parts
+        settings: of the block split of the config
+        mmseqs: path of MMseqs2, or auto
+        out: report to write when clean
+        downstream: folders of cleaned test sequences
     """
     tool = find_mmseqs(mmseqs)
     opened = Pool.open(pool)
-    criteria = Criteria(min_seq_id, coverage, sensitivity, E_VALUE, MAX_SEQS)
+    own = settings.min_seq_id, settings.coverage, settings.sensitivity
+    criteria = Criteria(*own, E_VALUE, MAX_SEQS)
     tables = sorted([*split.glob("part-*.parquet"), *split.glob("*.index")])
     tests = sorted(path for folder in downstream for path in folder.glob("part-*.fasta"))
     asked = {
@@ -74,7 +82,6 @@ def check_contamination(
         "downstream": [str(folder) for folder in downstream],
         "input": [*pool_state(opened), *map(file_state, [*tables, *tests])],
     }
-    resources = Resources(threads, memory_mb, scratch)
     with Steps(out, "contamination", asked, tool, resources) as steps:
         training = checked_view(opened, split, TRAIN)
         sets: dict[str, tuple[Pool, Database]] = {
@@ -113,7 +120,7 @@ def check_contamination(
         "[contamination] clean: the search finds for none of %s one of %s training sequences that "
         "covers it (identity ≥ %g over ≥ %g of its length). Not tested: %s",
         ", ".join(f"{one['sequences']:,} {name} sequences" for name, one in found.items()),
-        *(f"{training.n_sequences:,}", min_seq_id, coverage, NOT_TESTED),
+        *(f"{training.n_sequences:,}", *own[:2], NOT_TESTED),
     )
 
 

@@ -12,6 +12,7 @@ from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import write_json
 from plm_scaling.common.parts import part_name
 from plm_scaling.common.rows import ROWS_PER_GROUP, RowWriter
+from plm_scaling.config.data import Dedup
 from plm_scaling.dedup import STAGE_VERSION
 from plm_scaling.mmseqs.clusters import cluster
 from plm_scaling.mmseqs.resources import Resources
@@ -30,29 +31,26 @@ TRUE_IDENTITY = ("--alignment-mode", 3)
 _LENGTH_BITS, _KEY_BITS = 24, 32
 
 
-def deduplicate(
-    pool: Path,
-    min_seq_id: float,
-    coverage: float,
-    threads: int,
-    memory_mb: int,
-    scratch: Path | None,
-    mmseqs: str,
-    out: Path,
-) -> None:
+def deduplicate(pool: Path, settings: Dedup, resources: Resources, mmseqs: str, out: Path) -> None:
     """Cluster the whole pool with `linclust` and choose a representative of each cluster.
 
     Two sequences are near-identical when an alignment covers `coverage` of both at an identity of
-    at least `min_seq_id`. linclust's representative stays if no other source of the cluster comes
-    before its own in the pool; otherwise the longest member of the first such source takes its
-    place (of equal ones, that of the lowest key). All members are then still within `min_seq_id`
-    of linclust's representative, but not necessarily of ours. A sequence's source is that of its
-    first record.
+    at least `min_seq_id` (`settings`). linclust's representative stays if no other source of the
+    cluster comes before its own in the pool; otherwise the longest member of the first such source
+    takes its place (of equal ones, that of the lowest key). All members are then still within
+    `min_seq_id` of linclust's representative, but not necessarily of ours. A sequence's source is
+    that of its first record.
 
     The folder `out` gets part-0000.parquet … with the column `representative` (global key) for each
-    sequence of the pool's part, counts.tsv and tool.json. The result does not depend on `threads`,
-    on `memory_mb`, or on the number of parts. Finished steps of a killed attempt are used. Memory:
+    sequence of the pool's part, counts.tsv and tool.json. The result does not depend on `resources`
+    or on the number of parts. Finished steps of a killed attempt are used. Memory:
     MMseqs2's index and k-mer table; ours are files.
+
+    Args:
+        pool: folder with all pooled parts
+        settings: the block dedup of the config
+        mmseqs: path of MMseqs2, or auto
+        out: folder to make
     """
     tool = find_mmseqs(mmseqs)
     opened = Pool.open(pool)
@@ -61,16 +59,14 @@ def deduplicate(
         raise DedupError(f"{pool} holds no sequence; check the sources")
     asked = {
         "stage": STAGE_VERSION,
-        "min_seq_id": min_seq_id,
-        "coverage": coverage,
+        **settings.model_dump(),
         "pool": pool_state(opened),
     }
-    resources = Resources(threads, memory_mb, scratch)
-    options = ("--min-seq-id", min_seq_id, "-c", coverage, *TRUE_IDENTITY)
+    options = ("--min-seq-id", settings.min_seq_id, "-c", settings.coverage, *TRUE_IDENTITY)
     with Steps(out, "dedup", asked, tool, resources) as steps:
         logger.info(
             "[dedup] MMseqs2 %s: clustering %s sequences at %g identity",
-            *(tool.version, f"{n:,}", min_seq_id),
+            *(tool.version, f"{n:,}", settings.min_seq_id),
         )
         everything = Selection(opened, keys_of)
         clusters = steps.run(

@@ -1,7 +1,7 @@
 """Keep training apart from what is held out: of two homologues across the line, one is dropped."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from plm_scaling.dedup.assign import CODE, OF_REDUNDANT, OOD, TRAIN, VALID
 from plm_scaling.mmseqs.homology import TEMPORARY_BYTES, Criteria, find_homologues
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.pool.arrays import new_array, open_array
-from plm_scaling.pool.read import PROTEIN, Pool, PoolPart
+from plm_scaling.pool.read import Pool, PoolPart
 from plm_scaling.pool.selection import Selection, keys_of, span
 from plm_scaling.pool.write import pool_part
+from plm_scaling.sources.table import PROTEIN
 
 logger = logging.getLogger("plm_scaling")
 
@@ -39,7 +40,7 @@ class Purge:
     representative: Path
     criteria: Criteria
 
-    def pooled_tests(self, downstream: list[Path]) -> Pool:
+    def pooled_tests(self, downstream: Sequence[Path]) -> Pool:
         """The downstream tests, pooled, so that keys stand for their records."""
         folder = self.steps.run("downstream", lambda path: pool_downstream(downstream, path))
         return Pool.open(folder / PROTEIN)
@@ -193,11 +194,11 @@ def _of_keys(pool: Pool, keys: np.ndarray) -> Selection:
     return Selection(pool, of_part)
 
 
-def pool_downstream(folders: list[Path], out: Path) -> None:
+def pool_downstream(folders: Sequence[Path], out: Path) -> None:
     """Pool the cleaned downstream tests, so that keys stand for their records."""
     parts = len(list(folders[0].glob("part-*.fasta")))
     if parts == 0:
         raise DedupError(f"{folders[0]} holds no cleaned sequences; clean the source first")
     for part in range(parts):
         names = [folder.name for folder in folders]
-        pool_part(folders, names, part, parts, PROTEIN, out / PROTEIN / part_name(part))
+        pool_part(list(folders), names, part, parts, "protein", out / PROTEIN / part_name(part))

@@ -6,9 +6,9 @@ clustering missed, and those held-out sequences are dropped.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import write_json
 from plm_scaling.common.parts import part_name
 from plm_scaling.common.rows import read_all
+from plm_scaling.config.data import Clusters
 from plm_scaling.dedup import STAGE_VERSION
 from plm_scaling.dedup.assign import OOD, SPLITS, TRAIN, Drawing, assign
 from plm_scaling.dedup.deduplicate import file_state, pool_state
@@ -44,31 +45,24 @@ OPTIONS: dict[str, tuple[str | int, ...]] = {
 def split_clusters(
     pool: Path,
     dedup: Path,
-    min_seq_id: float,
-    coverage: float,
-    clustering: Literal["linclust", "cluster"],
-    valid_fraction: float,
-    reference_fraction: float,
+    settings: Clusters,
     reference_source: str,
-    ood_sources: list[str],
-    downstream: list[Path],
-    sensitivity: float,
     seed: int,
-    threads: int,
-    memory_mb: int,
-    scratch: Path | None,
+    resources: Resources,
     mmseqs: str,
     out: Path,
+    ood_sources: Sequence[str] = (),
+    downstream: Sequence[Path] = (),
 ) -> None:
     """Assign clusters of the representatives that `dedup` chose to the splits.
 
-    Clusters, of representatives at `min_seq_id` over `coverage` of both, by linclust or by the more
-    sensitive `cluster`. One of which every record, also of redundant sequences, comes from
-    `ood_sources` goes to ood. Others are drawn for valid and reference by a hash of `seed` and the
-    sequence of the cluster's representative: other sequences in the input do not change the draw.
-    The fractions are of clusters. Members of `reference_source` in reference clusters train the
-    n-gram model; their other members are dropped (in_reference_cluster), and a drawn cluster
-    without any member of it goes to training instead.
+    Clusters (`settings`) are of representatives at `min_seq_id` over `coverage` of both. One of
+    which every record, also of redundant sequences, comes from `ood_sources` goes to ood. Others
+    are drawn for valid and reference by a hash of `seed` and the sequence of the cluster's
+    representative: other sequences in the input do not change the draw. The fractions are of
+    clusters. Members of `reference_source` in reference clusters train the n-gram model; their
+    other members are dropped (in_reference_cluster), and a drawn cluster without any member of it
+    goes to training instead.
 
     A training sequence that covers `coverage` of a sequence in the cleaned folders `downstream` at
     `min_seq_id` is dropped (homologous_to_downstream). Then valid and ood sequences that are
@@ -79,32 +73,44 @@ def split_clusters(
 
     The folder `out` gets part-0000.parquet … with a row for each sequence of the pool's part, an
     MMseqs2 database of links for each split, splits.tsv, counts.tsv and tool.json. The result
-    depends neither on `threads` and `memory_mb` nor on the number of parts. Finished steps of a
-    killed attempt are used.
+    depends neither on `resources` nor on the number of parts. Finished steps of a killed attempt
+    are used.
+
+    Args:
+        pool: folder with all pooled parts
+        dedup: folder made by deduplicate.py
+        settings: of the block split of the config
+        reference_source: source of the n-gram model
+        seed: of the draw
+        mmseqs: path of MMseqs2, or auto
+        out: folder to make
+        ood_sources: sources whose clusters without others form the out-of-distribution set
+        downstream: folders of cleaned test sequences that training must not resemble
     """
     tool = find_mmseqs(mmseqs)
     opened = Pool.open(pool)
-    drawing = Drawing(valid_fraction, reference_fraction, reference_source, ood_sources, seed)
+    fractions = settings.valid_fraction, settings.reference_fraction
+    drawing = Drawing(*fractions, reference_source, list(ood_sources), seed)
     _check(opened, drawing)
-    criteria = Criteria(min_seq_id, coverage, sensitivity, PURGE_E_VALUE, PURGE_MAX_SEQS)
+    own = settings.min_seq_id, settings.coverage, settings.sensitivity
+    criteria = Criteria(*own, PURGE_E_VALUE, PURGE_MAX_SEQS)
     inputs = [dedup / f"{part_name(part.number)}.parquet" for part in opened.parts]
     tests = sorted(path for folder in downstream for path in folder.glob("part-*.fasta"))
     asked = {
         "stage": STAGE_VERSION,
-        "clustering": clustering,
+        "clustering": settings.clustering,
         "drawing": asdict(drawing),
         "criteria": criteria.as_dict(),
         "downstream": [str(folder) for folder in downstream],
         "input": [*pool_state(opened), *map(file_state, [*inputs, *tests])],
     }
-    with Steps(out, "split", asked, tool, Resources(threads, memory_mb, scratch)) as steps:
+    with Steps(out, "split", asked, tool, resources) as steps:
         representative = steps.run(
             "representative.npy", lambda path: _read_representatives(opened, inputs, path)
         )
-        options = ("--min-seq-id", min_seq_id, "-c", coverage, *OPTIONS[clustering])
         clusters = steps.run(
             "clusters.npy",
-            lambda path: _cluster(steps, opened, representative, clustering, options, path),
+            lambda path: _cluster(steps, opened, representative, settings, path),
         )
         outcome = steps.run(
             "assigned.npy",
@@ -138,12 +144,6 @@ def split_clusters(
 
 
 def _check(pool: Pool, drawing: Drawing) -> None:
-    fractions = drawing.valid_fraction, drawing.reference_fraction
-    if min(fractions) <= 0 or sum(fractions) >= 1:
-        raise DedupError(
-            f"valid fraction {fractions[0]} and reference fraction {fractions[1]} must be above 0 "
-            "and leave something for training"
-        )
     known = ", ".join(pool.sources)
     for name in [drawing.reference_source, *drawing.ood_sources]:
         if name not in pool.sources:
@@ -168,8 +168,7 @@ def _cluster(
     steps: Steps,
     pool: Pool,
     representative: Path,
-    clustering: str,
-    options: tuple[str | float, ...],
+    settings: Clusters,
     out: Path,
 ) -> None:
     representative_of = open_array(representative)
@@ -180,7 +179,9 @@ def _cluster(
 
     chosen = Selection(pool, representatives)
     logger.info("[split] clustering %s representatives", f"{chosen.count():,}")
-    cluster(steps, chosen, clustering, options, pool.n_sequences, out)
+    method = settings.clustering
+    options = ("--min-seq-id", settings.min_seq_id, "-c", settings.coverage, *OPTIONS[method])
+    cluster(steps, chosen, method, options, pool.n_sequences, out)
     cluster_of = np.lib.format.open_memmap(out, mode="r+")
     for part in pool.parts:
         cluster_of[span(part)] = cluster_of[representative_of[span(part)]]

@@ -46,6 +46,16 @@ def draw_figures(
     study. held_out if `evaluations` is given. funnel if `counts` are, drawn in their order;
     perplexity and masking if `filter` is, the folder of the filter's tables. With `only`, these
     figures and no others. Raises PlmScalingError if the files do not allow one of them.
+
+    Args:
+        out: folder of the figures
+        runs: table of runs
+        curves: table of curves
+        laws: law files
+        evaluations: table of losses by held-out set
+        counts: counts.tsv by stage
+        filter: folder made by select_sequences.py
+        only: draw these figures and no others
     """
     jobs: dict[str, Job] = {}
     if runs is not None and curves is not None:

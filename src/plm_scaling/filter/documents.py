@@ -20,7 +20,8 @@ from plm_scaling.common.splitmix import GOLDEN, uniform
 from plm_scaling.filter.membership import SPLITS, TRAIN, VALID
 from plm_scaling.filter.strata import SELECTED_SCHEMA, JudgedRecords
 from plm_scaling.filter.totals import Totals
-from plm_scaling.pool.read import CODE, Pool
+from plm_scaling.pool.read import Pool
+from plm_scaling.sources.table import CODE
 
 logger = logging.getLogger("plm_scaling")
 
@@ -33,6 +34,12 @@ def select_documents(pool: Path, valid_fraction: float, seed: int, out: Path) ->
     The folder `out` gets part-….parquet with the columns of `select_sequences` (stratum kept),
     counts.tsv (records; all but the first of equal documents are dropped as exact_copy) and
     totals.json (tokens: bytes and one eod).
+
+    Args:
+        pool: folder of the pool's parts
+        valid_fraction: held out, 0 to 1
+        seed: of the draw
+        out: folder to make
     """
     if not 0 < valid_fraction < 1:
         raise FilterError(f"valid fraction {valid_fraction} must lie between 0 and 1")

@@ -44,6 +44,13 @@ def train_reference(pool: Path, split: Path, order: int, reference_source: str, 
     It is trained on the representatives of split `reference` whose first record is one of
     `reference_source`; their clusters have no member in training. Raises `FilterError` if there is
     none.
+
+    Args:
+        pool: folder of the pool's parts
+        split: folder made by split_clusters.py
+        order: of the n-gram model; 3 is best
+        reference_source: source of the reference split
+        out: the model, .npz
     """
     ngram.check_order(order)
     opened = Pool.open(pool)

@@ -5,8 +5,6 @@ second judges every record. One part's scores are held at a time, and no sequenc
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,11 @@ from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.parts import part_name
 from plm_scaling.common.progress import Progress
 from plm_scaling.common.rows import RowWriter
+from plm_scaling.config.data import Thresholds
 from plm_scaling.filter.examples import Examples
 from plm_scaling.filter.membership import SPLITS, TRAIN, VALID
 from plm_scaling.filter.overlap import Overlap
-from plm_scaling.filter.rules import KEPT, REASONS, TOO_HIGH, TOO_LOW, Rules
+from plm_scaling.filter.rules import KEPT, REASONS, TOO_HIGH, TOO_LOW, judge
 from plm_scaling.filter.scores import PartScores, ScoreParts
 from plm_scaling.filter.strata import (
     NAME,
@@ -39,7 +38,6 @@ from plm_scaling.filter.thresholds import (
     Histograms,
     LengthBins,
     Limits,
-    check_quantiles,
     steps_of,
 )
 from plm_scaling.filter.totals import Totals
@@ -67,12 +65,7 @@ def select_sequences(
     pool: Path,
     split: Path,
     scores: Path,
-    min_length: int,
-    max_length: int,
-    max_unknown_fraction: float,
-    min_distinct_3mer_ratio: float,
-    length_bins: Sequence[int],
-    perplexity_quantiles: Sequence[float],
+    settings: Thresholds,
     mmseqs: str,
     out: Path,
 ) -> None:
@@ -89,15 +82,21 @@ def select_sequences(
     perplexity.tsv, examples.tsv and overlap.tsv (which runs MMseqs2). counts.tsv counts the first
     records of representatives, as the split does; `handled:redundant` are the near-duplicates and
     exact copies in training that pass, in addition.
+
+    Args:
+        pool: folder of the pool's parts
+        split: folder made by split_clusters.py
+        scores: folder of the score tables
+        settings: thresholds of the block filter of the config
+        mmseqs: path of MMseqs2, or auto
+        out: folder to make
     """
-    rules = Rules(min_length, max_length, max_unknown_fraction, min_distinct_3mer_ratio)
-    low, high = check_quantiles(perplexity_quantiles)
-    bins = LengthBins(length_bins)
+    bins = LengthBins(settings.length_bins)
     tool = find_mmseqs(mmseqs)
     opened = Pool.open(pool)
     parts = ScoreParts(opened, split, scores)
-    histograms = _count(parts, rules, bins)
-    limits = histograms.limits(low, high)
+    histograms = _count(parts, settings, bins)
+    limits = histograms.limits(*settings.perplexity_quantiles)
     counts, totals = Counts("filter"), Totals(opened.sources)
     examples, overlap = Examples(opened.sources), Overlap(opened.sources)
     progress = Progress("filter", len(opened.parts), "parts")
@@ -105,7 +104,7 @@ def select_sequences(
         folder.mkdir(parents=True)
         with RowWriter(folder / "dropped.parquet", DROPPED_SCHEMA) as dropped:
             for part in parts:
-                code = rules.judge(part.length, part.unknown_fraction, part.distinct_3mer_ratio)
+                code = judge(settings, part)
                 verdict = _perplexity(part, bins, limits)
                 overlap.add(part, code, verdict)
                 code = np.where(code == 0, verdict, code)
@@ -125,7 +124,7 @@ def select_sequences(
             folder / "thresholds.json",
             {
                 "model": parts.model,
-                "rules": {**asdict(rules), "perplexity_quantiles": [low, high]},
+                "rules": settings.model_dump(exclude={"length_bins"}),
                 "unit": "nats per residue",
                 "perplexity": _described(opened.sources, histograms, limits),
             },
@@ -141,7 +140,7 @@ def select_sequences(
             logger.info("[filter] %s: %s of %s records kept", source, f"{kept:,}", f"{entered:,}")
 
 
-def _count(parts: ScoreParts, rules: Rules, bins: LengthBins) -> Histograms:
+def _count(parts: ScoreParts, settings: Thresholds, bins: LengthBins) -> Histograms:
     """Perplexity of the training representatives that pass the other rules."""
     sources = parts.pool.sources
     histograms = Histograms(sources, bins)
@@ -149,8 +148,7 @@ def _count(parts: ScoreParts, rules: Rules, bins: LengthBins) -> Histograms:
     for part in parts:
         chosen = part.membership.of(TRAIN) & part.membership.representative
         entered += np.bincount(part.owner[chosen], minlength=len(sources))
-        code = rules.judge(part.length, part.unknown_fraction, part.distinct_3mer_ratio)
-        chosen &= code == 0
+        chosen &= judge(settings, part) == 0
         steps = steps_of(part.nll_per_residue[chosen])
         histograms.add(part.owner[chosen], part.length[chosen], steps)
     for source, number, counted in zip(sources, entered, histograms.counts, strict=True):

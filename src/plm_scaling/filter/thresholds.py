@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from plm_scaling.common.errors import FilterError
 from plm_scaling.common.files import atomic
 
 RESOLUTION = 1e-4  # nats per residue
@@ -53,10 +52,6 @@ class LengthBins:
     """Bins of length (residues), given by their ascending lower edges; the last one is open."""
 
     def __init__(self, edges: Sequence[int]) -> None:
-        if list(edges) != sorted(set(edges)) or not len(edges) or edges[0] != 0:
-            raise FilterError(
-                f"length bins {list(edges)} must be ascending lower edges that begin with 0"
-            )
         self.edges = np.asarray(edges)
 
     def __len__(self) -> int:
@@ -150,11 +145,3 @@ def _two_sided(counted: np.ndarray, low: float, high: float) -> tuple[int, int]:
     first = 0 if low == 0 else int(np.searchsorted(below, low * total, side="right")) - 1
     last = STEPS if high == 1 else int(np.searchsorted(below, high * total, side="left"))
     return first, last
-
-
-def check_quantiles(quantiles: Sequence[float]) -> tuple[float, float]:
-    """The two quantiles; raises `FilterError` unless they ascend between 0 and 1."""
-    low, high = quantiles
-    if not 0 <= low < high <= 1:
-        raise FilterError(f"perplexity quantiles {low} and {high} must ascend between 0 and 1")
-    return low, high

@@ -18,7 +18,7 @@ from plm_scaling.laws.selection import (
     selection_words,
     why_left_out,
 )
-from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.runs.tables import read_curves, read_runs
 from plm_scaling.study.laws import BOTH, LAWS
@@ -33,11 +33,7 @@ def fit_law(
     objective: str | None = None,
     study: str = "own",
     curves: Path | None = None,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
-    huber_delta: float = 1e-3,
-    held_out_above: float | None = None,
+    settings: Settings = DEFAULT,
     published: Callable[..., Any] | None = None,
 ) -> LawResult:
     """Fit `law` to the finished, not excluded runs of `objective` in `runs`; write and return it.
@@ -47,6 +43,14 @@ def fit_law(
     whole learning curves; `published(objective, runs, curves)` gives the key `published` of the
     law file, what the procedures of those who trained the runs give. Raises LawError if the law is
     unknown or no run can be used, RunsError for a bad table.
+
+    Args:
+        law: its name
+        runs: table of runs (runs.csv)
+        out: the law file (JSON)
+        objective: clm or mlm, where the table holds both, or both
+        study: the study's name, kept in the law file
+        curves: their learning curves (curves.parquet)
     """
     if law not in LAWS:
         raise LawError(f"no law named '{law}'; there are {', '.join(LAWS)}")
@@ -65,7 +69,6 @@ def fit_law(
             "objective"
         )
     tables = table[why == ""], None if curves is None else read_curves(curves)
-    settings = Settings(bootstrap, level, seed, huber_delta, held_out_above)
     try:
         result: LawResult = law_module(law).fit_tables(*tables, settings)
     except LawError as error:

@@ -6,15 +6,23 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a fit; a law takes what it needs."""
+    """What the fits are told besides the runs; a law takes what it needs."""
 
     bootstrap: int = 1000
+    """resamples; 0 for none"""
     level: float = 0.95
+    """level of the intervals"""
     seed: int = 1
+    """of the resamples"""
     huber_delta: float = 1e-3
+    """of the parametric law"""
     held_out_above: float | None = None
+    """FLOPs; runs of more are predicted, not fitted"""
 
     @property
     def resampling(self) -> dict[str, Any]:
         """The arguments that every fit takes."""
         return {"bootstrap": self.bootstrap, "level": self.level, "seed": self.seed}
+
+
+DEFAULT = Settings()

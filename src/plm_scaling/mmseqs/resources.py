@@ -1,6 +1,5 @@
 """Threads, memory and temporary space of a stage that runs MMseqs2."""
 
-import argparse
 import hashlib
 import logging
 import shutil
@@ -23,11 +22,14 @@ SPARE_FACTOR = 1.5
 
 @dataclass(frozen=True)
 class Resources:
-    """What a stage may use. `memory_mb` is in MiB; `scratch` is a disk of the node, or None."""
+    """What a stage may use."""
 
     threads: int
+    """CPU threads"""
     memory_mb: int
-    scratch: Path | None
+    """memory it may use, in MiB; in a Slurm job no more than the job has"""
+    scratch: Path | None = None
+    """disk of the node for temporary files, used if it exists and has room"""
 
     def split_memory_mib(self, n_sequences: int, least_mib: int) -> int:
         """MMseqs2's --split-memory-limit, in MiB.
@@ -37,11 +39,13 @@ class Resources:
         mapped: the system takes their pages back at need. Raises `DedupError` if the memory does
         not hold these.
         """
+        # A site's limit changes what Snakemake asks for, but not what it tells the job.
+        memory = int(min(self.memory_mb, slurm_job.memory_mib()))
         fixed = PROGRAM_MIB + n_sequences * INDEX_BYTES // MIB
-        left = self.memory_mb - fixed
+        left = memory - fixed
         if left < least_mib:
             raise DedupError(
-                f"{self.memory_mb} MB of memory are too little for {n_sequences:,} sequences: "
+                f"{memory} MB of memory are too little for {n_sequences:,} sequences: "
                 f"MMseqs2 needs {fixed} MB for its index and at least {least_mib} MB for k-mers; "
                 f"give at least {fixed + least_mib} MB (mem_mb of the job; in the workflow "
                 f"--set-resources RULE:mem_mb={fixed + least_mib})"
@@ -75,29 +79,6 @@ class Resources:
         return ", ".join(
             f"{short_number(_free(disk))}B are free on the disk of {disk}" for disk in disks
         )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that all programs with MMseqs2 share."""
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument(
-        "--memory-mb",
-        type=_memory_of_job,
-        required=True,
-        help="memory it may use, in MiB; in a Slurm job no more than the job has",
-    )
-    parser.add_argument(
-        "--scratch",
-        type=lambda path: Path(path) if path else None,
-        help="disk of the node for temporary files, used if it exists and has room",
-    )
-    parser.add_argument("--mmseqs", required=True, help="path of MMseqs2, or auto")
-
-
-def _memory_of_job(text: str) -> int:
-    """The MiB that are given, or those of the Slurm job if it has less: a site's limit changes what
-    Snakemake asks for, but not what it tells the job."""
-    return int(min(int(text), slurm_job.memory_mib()))
 
 
 def _free(folder: Path) -> int:

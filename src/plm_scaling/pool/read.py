@@ -21,7 +21,6 @@ from plm_scaling.common.rows import read_rows
 from plm_scaling.pool.database import END, read_index, write_index
 
 FORMAT = "plm-scaling pool 1"
-PROTEIN, CODE = "protein", "code"
 RECORD_SCHEMA = pa.schema(
     [
         ("key", pa.uint32()),

@@ -13,18 +13,32 @@ from plm_scaling.common.progress import logger
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.pool.database import END, write_index
 from plm_scaling.pool.read import FORMAT, RECORD_SCHEMA
+from plm_scaling.sources.table import Kind
 
 _WRITE_SEQUENCES = 1 << 16
 
 
 def pool_part(
-    clean: list[Path], sources: list[str], part: int, parts: int, kind: str, out: Path
+    clean: list[Path],
+    sources: list[str],
+    part: int,
+    parts: int,
+    kind: Kind,
+    out: Path,
 ) -> None:
     """Sort one part of the cleaned sources by content and store each different sequence once.
 
     `clean[i]` is the folder of `sources[i]`; sources come first that shall own a sequence which
-    several have. `kind` is protein or code. The part is held in memory. Raises `DedupError` for a
+    several have. The part is held in memory. Raises `DedupError` for a
     file that is missing or is not what the cleaning step writes.
+
+    Args:
+        clean: folders made by clean_source.py
+        sources: their names; the first owns copies
+        part: number of the part, from 0
+        parts: how many there are
+        kind: of the sequences
+        out: folder to make
     """
     if len(clean) != len(sources) or len(set(sources)) != len(sources):
         raise DedupError(

@@ -65,6 +65,21 @@ def make_report(
     `figures` holds {name}.svg; those of the data are shown when `counts` are given. Without data
     files the page notes that they were not available. `reference` (JSON) is a published study to
     set the compute of the runs against, and to cite. Raises PlmScalingError without law files.
+
+    Args:
+        study: the study's name, the page's title
+        runs: table of runs
+        laws: law files
+        figures: folder of {name}.svg and .csv
+        out: the page (HTML)
+        config: the config, for its checksum
+        sources: source table, for versions and licences
+        counts: counts.tsv by stage
+        examples: examples.tsv of the filter
+        contamination: report of the homology search (JSON)
+        manifest: manifest of the token shards
+        tool: versions of outside tools (JSON)
+        reference: a published study to compare with (JSON)
     """
     fitted = [read_law(path) for path in laws]
     if not fitted:

@@ -37,6 +37,14 @@ def collect_runs(
     the last one, `n_evals` how many there are. A diverged or unfinished cell keeps its row, has
     no loss, and the reason is in `excluded`. `source_file` is relative to the folder of `out_runs`.
     Raises RunsError if no cell is finished or a record contradicts itself.
+
+    Args:
+        sweep: sweep.tsv, one row per cell
+        runs: folder of {cell}/result.json
+        final_evaluations: how many of the last validation losses are averaged
+        out_runs: the table of runs (CSV)
+        out_curves: all curves (Parquet)
+        out_evaluations: losses by held-out set (CSV)
     """
     if final_evaluations < 1:
         raise RunsError(f"runs.final_evaluations is {final_evaluations}; it must be 1 or more")

@@ -49,6 +49,14 @@ def clean_source(
     and rejected.parquet. Lower case, Windows line ends and a `*` at the end are fixed and
     counted. The second record of an id is rejected. Raises `SourceError` if the raw file is missing
     or damaged, or more than `max_rejected_fraction` of its records are rejected, naming the first.
+
+    Args:
+        table: resources/sources.tsv
+        source: name of a row of the table
+        raw: its raw file
+        parts: number of parts, a power of two
+        max_rejected_fraction: stop if a larger share of the records cannot be used
+        out: the folder that is made
     """
     check_parts(parts)
     row = find_source(table, source)

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from plm_scaling.common.errors import SourceError
 
-PROTEIN, CODE = "protein", "code"
+Kind = Literal["protein", "code"]
+PROTEIN: Final = "protein"
+CODE: Final = "code"
 FORMATS = {
     "fasta": PROTEIN,
     "uniref_xml": PROTEIN,

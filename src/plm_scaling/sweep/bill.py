@@ -1,12 +1,10 @@
 """The bill: what each cell of a sweep trains, on how many processes, and what that takes."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.config.load import validate_blocks
 from plm_scaling.config.machine import Machine
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import GPUS
@@ -18,10 +16,14 @@ from plm_scaling.sweep.launch import resources
 from plm_scaling.sweep.memory import process_memory
 
 
-def show_plan(sweep: Path, machine: str) -> None:
-    """Print the bill of a sweep.tsv for the config block `machine`, given as JSON."""
-    where = validate_blocks(Machine, json.loads(machine), "--machine")
-    print(bill(list(read_sweep(sweep).values()), where), flush=True)
+def show_plan(sweep: Path, machine: Machine) -> None:
+    """Print the bill of a sweep.tsv.
+
+    Args:
+        sweep: sweep.tsv
+        machine: this block of the config
+    """
+    print(bill(list(read_sweep(sweep).values()), machine), flush=True)
 
 
 class _Line(NamedTuple):

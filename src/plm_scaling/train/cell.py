@@ -52,11 +52,19 @@ def train_cell(
     to stop by a signal (see `plm_scaling.train.stop`), it saves a checkpoint after the running step
     and exits with 75. A cell that diverges is a result too.
 
-    `init_from` is the record (result.json) of a finished run whose weights a new run begins with.
-    `profile_steps` steps are profiled into profile/ beside `out`. Raises `TrainError` when the cell
-    does not fit the corpus or the processes, or checkpoints are another cell's, `SweepError` when
-    it does not fit the layout, `TokenError` when a shard is damaged, `LockError` when another job
-    trains it.
+    Raises `TrainError` when the cell does not fit the corpus or the processes, or checkpoints are
+    another cell's, `SweepError` when it does not fit the layout, `TokenError` when a shard is
+    damaged, `LockError` when another job trains it.
+
+    Args:
+        cell: the cell's fields as JSON (see sweep.tsv)
+        layout: processes and micro-batches as JSON
+        manifest: manifest.json of the tokens
+        out: result.json, written last
+        threads: CPU threads of a process
+        checkpoint_seconds: how often it is saved
+        init_from: result.json of a finished run: begin with its weights; nothing: from scratch
+        profile_steps: steps to profile into profile/ beside `out`
     """
     spec, division = Cell.from_json(cell), Layout.from_json(layout)
     check_layout(spec, division)

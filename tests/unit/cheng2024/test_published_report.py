@@ -14,6 +14,7 @@ from plm_scaling.cheng2024.figures import draw_published_figures
 from plm_scaling.cheng2024.fit import fit_published_law
 from plm_scaling.cheng2024.page import make_published_report
 from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.laws.settings import Settings
 from plm_scaling.study.laws import LAWS, fitted
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,8 +31,7 @@ def laws(published, tmp_path_factory):
         "notebook": published.notebook_file,
         "minima": ROOT / "resources/published/minima.tsv",
         "study": "published",
-        "bootstrap": 100,
-        "held_out_above": 1.2e21,
+        "settings": Settings(bootstrap=100, held_out_above=1.2e21),
     }
     for objective, law in fitted(LAWS, ("clm", "mlm"), ("clm", "mlm")):
         out = folder / f"{objective}.{law}.json"

@@ -1,19 +1,24 @@
 """What programs and commands say and return."""
 
 import os
+import re
+import runpy
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, Field
 
+from plm_scaling.common.command_line import command_line, read_options
 from plm_scaling.common.progress import short_number, short_time
 
 PROGRAM = """
-import argparse
 import os
 import signal
-from pathlib import Path
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.program import run
 
@@ -25,9 +30,7 @@ def work(kind: str) -> None:
     if kind == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--kind")
-run(work, parser)
+run(work)
 """
 
 
@@ -75,16 +78,114 @@ def test_program_interrupted_prints_nothing_and_dies_of_the_signal(tmp_path):
     assert done.stderr == ""
 
 
-def test_every_program_in_scripts_has_help(root):
+@dataclass(frozen=True)
+class Machine:
+    threads: int
+    """CPU threads"""
+    scratch: Path | None = None
+
+
+class Limits(BaseModel):
+    least: int = Field(gt=0)
+    edges: list[float] = []
+
+
+def work(
+    limits: Limits,
+    machine: Machine,
+    names: list[str],
+    out_file: Path,
+    more: Sequence[Path] = (),
+    start: Path | None = None,
+    level: float = 0.5,
+    draw: Callable[..., None] | None = None,
+) -> None:
+    """Work.
+
+    Args:
+        names: of what is worked on
+    """
+
+
+GIVEN = {"limits": '{"least": 3, "edges": [1, 2]}', "threads": "2", "names": "a", "out-file": "x"}
+
+
+def asked(*words, **changed):
+    """What `work` is called with; options of the command line as GIVEN, changed, and further."""
+    options = {name.replace("_", "-"): text for name, text in {**GIVEN, **changed}.items()}
+    line = [word for name, text in options.items() if text for word in (f"--{name}", text)]
+    return read_options(work, [*line, *words])[1].arguments
+
+
+def test_options_are_what_the_signature_declares():
+    found = asked("--more", "b c", "[d]", "--start", "--level", "1e-3", names="'quoted' $(name)")
+    assert found == {
+        "limits": Limits(least=3, edges=[1, 2]),
+        "machine": Machine(2),
+        "names": ["'quoted' $(name)"],
+        "out_file": Path("x"),
+        "more": [Path("b c"), Path("[d]")],
+        "level": 1e-3,
+    }
+
+
+@pytest.mark.parametrize("words", [["--more"], ["--start", "--more"], ["--scratch", "", "--more"]])
+def test_option_without_value_is_as_if_it_were_not_given(words):
+    """As rules pass a list that is empty and a file that there is not."""
+    assert asked(*words) == asked()
+
+
+@pytest.mark.parametrize(
+    ("words", "changed", "message"),
+    [
+        ([], {"out_file": ""}, "--out-file requires an argument"),
+        (["--outfile", "x"], {"out_file": ""}, "--out-file instead of --outfile"),
+        ([], {"threads": "two"}, '--threads: unable to convert "two"'),
+        (["y"], {}, "'y'"),
+        (["--names"], {"names": ""}, "--names"),
+        (["--draw", "x"], {}, "--draw"),
+        ([], {"limits": '{"least": 0}'}, "--limits: least: Input should be greater than 0"),
+        ([], {"limits": '{"least": 1'}, "--limits: Invalid JSON"),
+    ],
+)
+def test_wrong_option_is_named_in_one_line(capsys, words, changed, message):
+    with pytest.raises(SystemExit) as ended:
+        asked(*words, **changed)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message in said
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+
+
+def test_every_program_in_scripts_explains_itself(root):
     programs = sorted((root / "scripts").glob("*.py"))
     assert programs
-    assert all(len(program.read_text().splitlines()) <= 50 for program in programs)
+    assert all(len(program.read_text().splitlines()) <= 40 for program in programs)
     # One process; train_cell imports torch, and is run by other tests.
     programs = [program for program in programs if program.stem != "train_cell"]
     done = subprocess.run(
         [sys.executable, "-c", HELP, *programs], capture_output=True, text=True, env=os.environ
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_rule_passes_what_its_program_takes(root):
+    """A flag that is renamed in one place only fails here, not after days of a run."""
+    rule = re.compile(r'script=script\("(\w+)"\),\n(?:.*\n)*?    shell:\n((?:        ".*\n)+)')
+    texts = [path.read_text() for path in sorted((root / "rules").glob("*.smk"))]
+    commands = [found for text in texts for found in rule.findall(text)]
+    programs = {path.stem for path in (root / "scripts").glob("*.py")}
+    assert {program for program, _ in commands} == programs
+    for program, command in commands:
+        if program == "train_cell":  # imports torch, and is run by other tests
+            continue
+        path = root / "scripts" / f"{program}.py"
+        function = re.findall(r"    run\((\w+)", path.read_text())[0]
+        options = command_line(runpy.run_path(str(path))[function]).assemble_argument_collection()
+        passed = set(re.findall(r"--[a-z-]+", command))
+        needed = {option.name for option in options if option.required} - {"*"}
+        assert needed <= passed <= {option.name for option in options}, program
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Stages that are killed, or find the disk full, and run again: same results, no step twice."""
 
+import json
 import os
 import random
 import re
@@ -15,6 +16,7 @@ import stages
 from families import families
 from pools import make_pool
 
+from plm_scaling.config.data import Clusters
 from plm_scaling.pool.read import Pool
 
 RUN = ["--threads", "2", "--memory-mb", "3000", "--mmseqs", "auto"]
@@ -23,12 +25,17 @@ RUN = ["--threads", "2", "--memory-mb", "3000", "--mmseqs", "auto"]
 def command(root: Path, stage: str, pool: Pool, folder: Path) -> list[str]:
     """The program of a stage, as the workflow calls it."""
     arguments = {
-        "deduplicate": ["--min-seq-id", "0.9", "--coverage", "0.8", "--out", folder / "dedup"],
+        "deduplicate": [
+            *("--settings", json.dumps({"min_seq_id": 0.9, "coverage": 0.8})),
+            *("--out", folder / "dedup"),
+        ],
         "split_clusters": [
-            *("--dedup", folder / "dedup", "--min-seq-id", "0.5", "--coverage", "0.8"),
-            *("--clustering", "linclust", "--valid-fraction", "0.2"),
-            *("--reference-fraction", "0.2", "--reference-source", "one", "--sensitivity", "5.7"),
-            *("--seed", "1", "--downstream", pool.folder.parents[1] / "clean" / "two"),
+            *("--dedup", folder / "dedup", "--reference-source", "one", "--seed", "1"),
+            *(
+                "--settings",
+                Clusters.model_construct(**stages.SPLIT).model_dump_json(),
+            ),
+            *("--downstream", pool.folder.parents[1] / "clean" / "two"),
             *("--out", folder / "split"),
         ],
     }[stage]

@@ -27,8 +27,10 @@ from planted import (
 )
 from pools import make_pool
 
+from plm_scaling.config.data import Clusters, Dedup
 from plm_scaling.dedup.deduplicate import deduplicate
 from plm_scaling.dedup.split import split_clusters
+from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.pool.read import Pool
 
 N = 3000
@@ -222,7 +224,7 @@ class DataPath:
         return pair_scores(truth.clusters(level)[scored], labels[scored])
 
 
-RESOURCES = {"threads": 2, "memory_mb": 2000, "scratch": None, "mmseqs": "auto"}
+RESOURCES = {"resources": Resources(threads=2, memory_mb=2000), "mmseqs": "auto"}
 
 
 def run_data_path(planted: Planted, folder: Path) -> DataPath:
@@ -231,7 +233,7 @@ def run_data_path(planted: Planted, folder: Path) -> DataPath:
         for source, own in planted.records.items()
     }
     pool = make_pool(folder, records)
-    deduplicate(pool.folder, 0.9, 0.8, **RESOURCES, out=folder / "dedup")
+    deduplicate(pool.folder, Dedup(min_seq_id=0.9, coverage=0.8), **RESOURCES, out=folder / "dedup")
     return DataPath(pool, folder)
 
 
@@ -243,15 +245,15 @@ def split(path: DataPath, clustering: str) -> str:
     split_clusters(
         pool=path.pool.folder,
         dedup=path.folder / "dedup",
-        min_seq_id=0.5,
-        coverage=0.8,
-        clustering=clustering,
-        valid_fraction=0.2,
-        reference_fraction=0.05,
+        settings=Clusters(
+            min_seq_id=0.5,
+            coverage=0.8,
+            sensitivity=5.7,
+            clustering=clustering,
+            valid_fraction=0.2,
+            reference_fraction=0.05,
+        ),
         reference_source="a",
-        ood_sources=[],
-        downstream=[],
-        sensitivity=5.7,
         seed=1,
         **RESOURCES,
         out=path.folder / name,

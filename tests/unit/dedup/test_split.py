@@ -272,8 +272,6 @@ def test_redundant_homologue_of_a_downstream_test_leaves_training(tmp_path: Path
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"valid_fraction": 0.0}, "must be above 0"),
-        ({"valid_fraction": 0.9}, "leave something for training"),
         ({"reference_source": "three"}, "'three' is not among the pool's: one, two"),
         ({"ood_sources": ["late"]}, "'late' is not among the pool's: one, two"),
         ({"ood_sources": ["one", "two"]}, "none is left to train on"),

@@ -10,6 +10,7 @@ from pools import make_pool
 from splits import read_pool, write_split
 
 from plm_scaling.common.parts import part_name
+from plm_scaling.config.data import Thresholds
 from plm_scaling.filter.ngram import load_ngram
 from plm_scaling.filter.reference import train_reference
 from plm_scaling.filter.score import score_part
@@ -70,9 +71,9 @@ class Filtered:
     def select(self, out: str = "filter", scores: str = "scores", **changed: Any) -> Path:
         """Select with the defaults of the tests, changed as asked; the folder made."""
         target = self.folder / out
-        asked = {**SELECT, **changed}
+        asked = Thresholds(**{**SELECT, **changed})
         folders = (self.pool.folder, self.split, self.folder / scores)
-        select_sequences(*folders, **asked, mmseqs="auto", out=target)
+        select_sequences(*folders, asked, mmseqs="auto", out=target)
         return target
 
     def selected(self, folder: Path) -> pd.DataFrame:

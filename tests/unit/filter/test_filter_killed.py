@@ -1,5 +1,6 @@
 """The filter's programs, killed at random moments and run again, leave the same bytes."""
 
+import json
 import os
 import random
 import subprocess
@@ -8,15 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from filtered import Filtered
+from filtered import SELECT, Filtered
 
 from plm_scaling.common.files import sha256_of
 
-SELECT = [
-    *("--min-length", "30", "--max-length", "600", "--max-unknown-fraction", "0.05"),
-    *("--min-distinct-3mer-ratio", "0.65", "--length-bins", "0", "100", "300"),
-    *("--perplexity-quantiles", "0.05", "0.9", "--mmseqs", "auto"),
-]
+ARGUMENTS = ["--settings", json.dumps(SELECT), "--mmseqs", "auto"]
 
 
 def start(root: Path, program: str, *arguments: object) -> subprocess.Popen:
@@ -41,7 +38,7 @@ def test_killed_and_run_again_gives_the_same_checksums(
     model = made.folder / "model.npz"
     scores = [*inputs, "--part", 1, "--model", model, "--threads", 1]
     train = [*inputs, "--order", 3, "--reference-source", "one"]
-    select = [*inputs, "--scores", made.folder / "scores", *SELECT]
+    select = [*inputs, "--scores", made.folder / "scores", *ARGUMENTS]
     steps = {
         "train_reference.py": (train, model),
         "score_part.py": (scores, made.folder / "scores" / "part-0001.parquet"),

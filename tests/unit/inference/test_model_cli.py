@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -246,17 +245,3 @@ def test_chunks_have_about_the_requested_number_of_residues(tmp_path):
     chunks = list(read_chunks(write(tmp_path / "in.fasta", text), residues=10))
     assert [list(chunk.lengths) for chunk in chunks] == [[5, 5], [5], [30], [1, 4], [6]]
     assert [name for chunk in chunks for name in chunk.ids] == [f"s{i}" for i in range(7)]
-
-
-@pytest.mark.parametrize("command", [[], ["score"], ["embed"], ["export"]])
-def test_help_does_not_import_torch(command):
-    program = (
-        "import sys\n"
-        "from plm_scaling.cli.main import main\n"
-        f"sys.argv = ['plm-scaling', *{command}, '--help']\n"
-        "try: main()\n"
-        "finally: assert not {'torch', 'megatron', 'pyarrow'} & set(sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "--help" in done.stdout

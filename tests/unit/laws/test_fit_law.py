@@ -9,6 +9,7 @@ from plm_scaling.common.files import sha256_of
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.result import read_law
 from plm_scaling.laws.schema import law_schema
+from plm_scaling.laws.settings import Settings
 from plm_scaling.runs.collect import collect_runs
 from plm_scaling.runs.tables import read_runs
 from plm_scaling.study.sweep_table import read_sweep
@@ -28,8 +29,9 @@ def collect(folder):
 
 def fit(folder, law="isoflop", objective="clm", **settings):
     out = folder / "laws" / f"{objective}.{law}.json"
-    settings = {"bootstrap": 200} | settings
-    fit_law(law, collect(folder), out, objective, "demo", **settings)
+    curves = settings.pop("curves", None)
+    settings = Settings(**{"bootstrap": 200} | settings)
+    fit_law(law, collect(folder), out, objective, "demo", curves, settings)
     document = json.loads(out.read_text())
     jsonschema.validate(document, law_schema(document["law"]))
     return document

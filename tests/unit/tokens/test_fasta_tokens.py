@@ -1,6 +1,5 @@
 """One's own FASTA files straight to shards, and what `plm-scaling data` prints of them."""
 
-import argparse
 import gzip
 import json
 from pathlib import Path
@@ -138,10 +137,7 @@ def test_fasta_truncated_gzip_is_refused(tmp_path: Path) -> None:
 
 
 def run_data(*words: str) -> None:
-    parser = argparse.ArgumentParser()
-    data_cli.add_parser(parser.add_subparsers())
-    arguments = vars(parser.parse_args(["data", *words]))
-    arguments.pop("function")(**arguments)
+    data_cli.app(words, result_action="return_value")
 
 
 def test_command_makes_a_corpus_and_shows_it(

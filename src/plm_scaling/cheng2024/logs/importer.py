@@ -33,8 +33,15 @@ def import_published(
 ) -> None:
     """Write the released logs in the folder `logs` as tables; docs/files.md has their columns.
 
-    `out_notebook`, if given, receives the raw points of the study's own procedure. Raises RunsError
-    naming the files that are missing, changed, not of the release or not understood.
+    Raises RunsError naming the files that are missing, changed, not of the release or not
+    understood.
+
+    Args:
+        logs: folder of the study's released repository
+        out_runs: the table of runs (CSV)
+        out_curves: all curves (Parquet)
+        out_audit: one row per file (CSV)
+        out_notebook: raw points for the study's own procedure (Parquet)
     """
     contents = read_release(logs, read_list(FILES))
     curves = [read_log(path, content) for path, content in sorted(contents.items())]

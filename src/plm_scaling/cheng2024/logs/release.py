@@ -79,9 +79,13 @@ def _is(content: bytes, entry: Listed) -> bool:
 def fetch_release(archives: Path, files: Path, out: Path) -> None:
     """Download the release's archive and unpack the listed files, each verified, into `out`.
 
-    `archives` is a source table with the file `published_logs.tar.gz`, `files` the list. Nothing
-    but the listed files is written, so no name in the archive can lead outside `out`. Raises
-    SourceError if no address answers, RunsError naming the first missing or changed files.
+    Nothing but the listed files is written, so no name in the archive can lead outside `out`.
+    Raises SourceError if no address answers, RunsError naming the first missing or changed files.
+
+    Args:
+        archives: source table with the file published_logs.tar.gz
+        files: path, bytes, sha256 of its logs
+        out: the folder that is made
     """
     listed = read_list(files)
     archive = out.with_name(out.name + ".tar.gz")

@@ -85,6 +85,11 @@ def verify_raw(table: Path, file: str, raw: Path) -> None:
 
     Raises `SourceError` for a file that is missing, empty, a web page, not compressed as its name
     says, or not what the table says; the file stays.
+
+    Args:
+        table: resources/sources.tsv
+        file: a file name of the table's column file
+        raw: where the file lies
     """
     if not raw.is_file():
         raise SourceError(f"{raw} does not exist; fetch the source first")

@@ -25,6 +25,11 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
     resumed. Raises `SourceError` naming each address tried, its status and the bytes received,
     or what the disk lacks; `out` then does not exist or is what it was before. Raises `LockError`
     when another process is fetching it.
+
+    Args:
+        table: resources/sources.tsv
+        file: a file name of the table's column file
+        out: where the file goes
     """
     row = find_file(table, file)
     addresses = [address for address in (row.url, row.mirror) if address]

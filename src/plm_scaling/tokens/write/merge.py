@@ -18,6 +18,12 @@ def merge_tokens(tokens: Path, contamination: Path, thresholds: Path, out: Path)
 
     Paths in the manifest are relative to it. Raises `TokenError` if the contamination report is not
     clean, a part is missing, or parts differ in format, corpus, context length or vocabulary.
+
+    Args:
+        tokens: holds {kind}/part-…/part.json
+        contamination: the clean report
+        thresholds: of the filter (JSON)
+        out: manifest to write, in `tokens`
     """
     if not contamination.is_file() or read_json(contamination).get("clean") is not True:
         raise TokenError(f"{contamination} is no clean contamination report; check the split first")

@@ -39,6 +39,15 @@ def tokenize_part(
     The folder `out` gets {split}-{source}-{stratum}-{number}.arrow, at most `shard_rows` rows each,
     and part.json. All parts together hold the same rows whatever their number. Raises `TokenError`
     where pool and selection do not fit, or `out` cannot be written.
+
+    Args:
+        pool: pool of proteins or of code
+        selected: folder of what to tokenise
+        part: number of the part, from 0
+        corpus: name of the data set, for the metadata
+        context_length: tokens per row
+        shard_rows: most rows per shard
+        out: folder to make
     """
     whole = Pool.open(pool)
     parts = len(whole.parts)

@@ -1,0 +1,99 @@
+"""The command line of a program, from the signature and docstring of the function that it calls."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from cyclopts import App, CycloptsError, Parameter, Token
+
+
+def read_options(
+    function: Callable[..., Any], words: Sequence[str]
+) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+    """What `words` ask to call (`function`, or its help) and with what.
+
+    Options that may be left out may also have no value: rules pass what may be nothing.
+    """
+    app = command_line(function)
+    arguments = app.assemble_argument_collection()
+    optional = {name for one in arguments if not one.required for name in one.names}
+    said = [word for word in words if word]
+    valued = [
+        word
+        for word, after in zip(said, [*said[1:], "--"], strict=True)
+        if not (word in optional and after.startswith("--"))
+    ]
+    return parse(app, valued)
+
+
+def command_line(function: Callable[..., Any]) -> App:
+    """The options that the signature of `function` declares: `min_length` is `--min-length`.
+
+    `Args:` in its docstring is their help, the docstring of the program that of the whole. A list
+    takes all words up to the next option, the fields of a dataclass are options of their own, a
+    block of the config is given in JSON, and what has a function for its value cannot be given.
+    """
+
+    def option(given: inspect.Parameter) -> inspect.Parameter:
+        hint, how = given.annotation, Parameter(show_default=bool(given.default))
+        if hasattr(hint, "model_validate_json"):
+            how = Parameter(converter=_block, accepts_keys=False, n_tokens=1, metavar="JSON")
+        elif dataclasses.is_dataclass(hint):
+            how = Parameter(name="*")
+        elif get_origin(hint) in (list, Sequence):
+            how = Parameter(consume_multiple=(1, None), show_default=False)
+        return given.replace(kind=given.KEYWORD_ONLY, annotation=Annotated[hint, how])
+
+    def command(**options: Any) -> None:
+        function(**options)
+
+    log = Parameter(help="also write messages and tracebacks to this file")
+    given = inspect.signature(function, eval_str=True).parameters.values()
+    command.__doc__, command.__annotations__ = function.__doc__, {}
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            *(option(one) for one in given if Callable not in _types(one.annotation)),
+            inspect.Parameter(
+                "log",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[Path | None, log],
+            ),
+        ]
+    )
+    app = App(
+        help=sys.modules["__main__"].__doc__,
+        help_format="plaintext",
+        version_flags=[],
+        default_parameter=Parameter(negative=(), json_list=False),
+    )
+    app.default(command)
+    return app
+
+
+def parse(app: App, words: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+    """What `words` ask to call, and with what; one line and exit code 2 where they are wrong."""
+    try:
+        call, asked, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        print(f"error: {' '.join(str(error).split())} (see --help)", file=sys.stderr)
+        sys.exit(2)
+    return call, asked
+
+
+def _block(kind: Any, tokens: Sequence[Token]) -> Any:
+    """A block of the config from JSON."""
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate_json(tokens[0].value)
+    except ValidationError as error:
+        problems = [(*problem["loc"], problem["msg"]) for problem in error.errors()]
+        raise ValueError("; ".join(": ".join(map(str, one)) for one in problems)) from error
+
+
+def _types(hint: Any) -> set[Any]:
+    return {get_origin(part) for part in (hint, *get_args(hint))}
