@@ -42,9 +42,7 @@ def implementation(request, monkeypatch):
         if importlib.util.find_spec("transformer_engine") is None:
             pytest.skip("no Transformer Engine")
     else:
-        monkeypatch.setattr(
-            "plm_scaling.train.model.builder.implementation", lambda backend: "local"
-        )
+        monkeypatch.setattr("plm_scaling.train.model.builder.implementation", lambda *_: "local")
     return request.param
 
 
@@ -112,7 +110,7 @@ def test_recomputed_activations_give_the_same_gradients(implementation, recipe, 
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("channels", [64, 136])
+@pytest.mark.parametrize("channels", [64, 136, 256])
 def test_one_kernel_for_all_segments_is_attention_in_each(causal, channels):
     varlen = varlen_attention(causal)
     if varlen is None:
@@ -136,5 +134,6 @@ def test_one_kernel_for_all_segments_is_attention_in_each(causal, channels):
 def test_transformer_engine_is_taken_where_it_is_installed():
     installed = importlib.util.find_spec("transformer_engine") is not None
     expected = "transformer_engine" if installed else "local"
-    assert parts.implementation("cuda") == expected
-    assert parts.implementation("cpu") == "local"
+    assert parts.implementation("cuda", "bf16", 64) == expected
+    for others in (("cpu", "bf16", 64), ("cuda", "fp32", 64), ("cuda", "bf16", 66)):
+        assert parts.implementation(*others) == "local"
