@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from plain_transformer import PlainTransformer
 from torch.nn import functional
 
-from plm_scaling.config.load import read_config
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape
@@ -41,6 +40,7 @@ from plm_scaling.train.engine.base import make_engine
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/support"))
+from configs import read_config  # noqa: E402
 from corpora import write_corpus  # noqa: E402
 
 SHAPES = {"1M": Shape(5, 128, 341, 4), "4M": Shape(5, 256, 682, 8)}
