@@ -2,27 +2,32 @@
 
 python benchmarks/gpu_check.py --site build/gpu-site --out "$OUT"
 
-Each part is a process with a time limit of its own. Its result is written as it ends, and what it
-measured as it measures, so that a run that is cut keeps what it had: results.md and results.json,
-and for each part its log and its numbers. `--dry` tries it all on a CPU, in tiny shapes.
+Each part is a process with a time limit of its own. Results are written every second, so that a
+run that is cut keeps what it had: results.md and results.json, log.txt of all parts, profile.txt
+and throughput.md; all else goes to a temporary folder. `--dry` tries it on a CPU in tiny shapes.
 
-The machine has Python 3.12, PyTorch, numpy, pandas, pyarrow, PyYAML, pytest and hypothesis; neither
-Transformer Engine nor a network. What it lacks is carried in the folder `--site`:
+The machine has Python 3.12, PyTorch with Triton and a C compiler, numpy, pandas, pyarrow, PyYAML,
+psutil, pytest and hypothesis; neither Transformer Engine nor a network. The rest is carried in the
+folder `--site`, 30 MB:
 
 pip install --target build/gpu-site --no-deps --only-binary :all: --python-version 3.12 \\
-    megatron-core==0.16.1 pydantic==2.14.3 pydantic-core annotated-types typing-inspection
+    --constraint requirements.lock megatron-core pydantic pydantic-core annotated-types \\
+    typing-inspection typing-extensions isal
 
-with the pydantic-core that pydantic names. No program of scripts/ is started, so what those need to
-read their arguments is not needed.
+No program of scripts/ is started, so what those read their arguments with is not needed.
 """
 
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,12 +49,12 @@ class Part:
     seconds: float = 0.0
     found: dict[str, Any] = field(default_factory=dict)
 
-    def command(self, out: Path, dry: bool) -> list[str]:
-        """How it is started."""
+    def command(self, folder: Path, dry: bool) -> list[str]:
+        """How it is started; its files go to `folder`."""
         if self.tests:
             return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", self.tests]
         parts = str(ROOT / "benchmarks/gpu_parts.py")
-        return [sys.executable, parts, self.name, str(out), *(["--dry"] if dry else [])]
+        return [sys.executable, parts, self.name, str(folder), *(["--dry"] if dry else [])]
 
 
 def all_parts() -> list[Part]:
@@ -68,31 +73,37 @@ def all_parts() -> list[Part]:
     ]
 
 
-def run_part(part: Part, out: Path, dry: bool, site: Path | None, limit_s: float) -> None:
-    """Run it, at most `limit_s`; its process and all that it started end with it."""
+def run_part(
+    part: Part, folder: Path, dry: bool, site: Path | None, limit_s: float
+) -> Iterator[None]:
+    """Run it, at most `limit_s`, and yield every second; all that it started ends with it."""
     folders = [site, ROOT / "src", ROOT / "tests/support"]
     paths = [str(folder.resolve()) for folder in folders if folder]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    log, begin = out / f"{part.name}.log", time.monotonic()
+    log, numbers, begin = folder / "log.txt", folder / f"{part.name}.json", time.monotonic()
     with log.open("w") as file:
         process = subprocess.Popen(
-            part.command(out, dry),
+            part.command(folder, dry),
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             env=env,
             start_new_session=True,
         )
-        try:
-            code = process.wait(limit_s)
+    part.status = "begun"
+    while part.status == "begun":
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(1)
             part.status = "ok" if code == 0 else f"exit code {code}"
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        part.seconds = round(time.monotonic() - begin, 1)
+        if part.status == "begun" and part.seconds > limit_s:
             part.status = f"cut after {limit_s:.0f} s"
-    part.seconds = round(time.monotonic() - begin, 1)
-    numbers = out / f"{part.name}.json"
-    part.found = json.loads(numbers.read_text()) if numbers.exists() else {}
+        with suppress(FileNotFoundError):
+            part.found = json.loads(numbers.read_text())
+        yield
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     if part.tests or part.status != "ok":
         lines = log.read_text().splitlines()
         part.found["log"] = next((line for line in reversed(lines) if line.strip()), "")[:300]
@@ -111,18 +122,23 @@ def write_results(parts: list[Part], out: Path) -> None:
 
 def main(out: Path, site: Path | None, seconds: float, parts: list[str] | None, dry: bool) -> int:
     """Run the parts while there is time; the number of those that were begun and are not ok."""
-    out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + seconds * (DRY_TIMES if dry else 1)
+    times = DRY_TIMES if dry else 1
+    end = time.monotonic() + times * seconds
     chosen = [part for part in all_parts() if parts is None or part.name in parts]
-    write_results(chosen, out)
     for part in chosen:
         left = end - time.monotonic()
         if left < 5:
             break
-        limit_s = part.limit_s * (DRY_TIMES if dry else 1)
-        run_part(part, out, dry, site, min(limit_s, left))
-        write_results(chosen, out)
+        with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
+            limit_s = min(times * part.limit_s, left)
+            for _ in run_part(part, Path(folder), dry, site, limit_s):
+                write_results(chosen, out)
+            write_results(chosen, out)
+            with (out / "log.txt").open("a") as log:
+                log.write(f"\n## {part.name}\n{(Path(folder) / 'log.txt').read_text()}")
+            for file in (*Path(folder).glob("profile.txt"), *Path(folder).glob("*.md")):
+                shutil.copy(file, out)
         print(f"{part.name}: {part.status}, {part.seconds} s, {part.found}", flush=True)
     return sum(part.status not in ("ok", "not begun") for part in chosen)
 

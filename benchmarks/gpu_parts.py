@@ -19,6 +19,8 @@ from unittest import mock
 
 import torch
 
+from plm_scaling.common.files import write_json
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/support"))
 NEEDED = (
@@ -42,7 +44,7 @@ class Found(dict[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, value)
-        self.path.write_text(json.dumps(self, indent=1))
+        write_json(self.path, self)  # whole or not at all: it is read at any moment
 
 
 @contextmanager

