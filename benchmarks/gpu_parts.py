@@ -190,7 +190,8 @@ def profile(found: Found, folder: Path, dry: bool) -> None:
         events = profiler.key_averages()
         by = "self_cpu_time_total" if dry else "self_cuda_time_total"
         (folder / "profile.txt").write_text(events.table(sort_by=by, row_limit=60))
-        found["GPU busy"] = f"{sum(e.self_device_time_total for e in events) / 1e3:.1f} ms"
+        on_gpu = [e for e in events if e.device_type.name == "CUDA" and not e.is_user_annotation]
+        found["GPU busy"] = f"{sum(e.self_device_time_total for e in on_gpu) / 1e3:.1f} ms"
         found["kernels"] = sum(e.count for e in events if "LaunchKernel" in e.key)
 
 

@@ -98,7 +98,7 @@ def measure(cell: Cell, layout: Layout, manifest: Path, steps: int) -> Iterator[
     """Columns of whole rows and of packed ones."""
     with training_process(layout, 4, 1) as process:
         order = TokenCorpus.open(manifest).train_rows(cell.mixture, cell.strata, None, 1)
-        feed = Prefetched(Feed(order, cell, layout, 0))
+        feed = Prefetched(Feed(order, cell, layout, 0), process.device)
         engine, whole, packed = make_engine(cell, process), whole_rows(cell, layout), feed.at(0)
         numbers = iter(range(1, 10**6))
         groups: dict[str, Callable[[], StepBatches]] = {

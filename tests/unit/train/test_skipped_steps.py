@@ -141,7 +141,8 @@ def test_a_held_out_loss_above_the_bound_is_a_divergence(root, manifest, tmp_pat
 
 def test_prefetched_batches_are_those_of_the_feed(root, manifest):
     cell = small_cell(root, "mlm")
-    ahead, plain = Prefetched(feed_of(cell, manifest)), feed_of(cell, manifest)
+    ahead = Prefetched(feed_of(cell, manifest), torch.device("cpu"))
+    plain = feed_of(cell, manifest)
     for step in (0, 1, 2, 70, 71, 3):  # a resume may begin anywhere
         found, expected = ahead.at(step), plain.at(step)
         assert found.unpadded_tokens == expected.unpadded_tokens
