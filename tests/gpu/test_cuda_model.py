@@ -13,7 +13,6 @@ from plm_scaling.study.shapes import Shape
 from plm_scaling.tokens.format.vocabulary import EOD, PAD
 from plm_scaling.train.data.batches import batch_of
 from plm_scaling.train.distributed.process import cpu_process
-from plm_scaling.train.model import modules as parts
 from plm_scaling.train.model.attention import grouped_attention, varlen_attention
 from plm_scaling.train.model.builder import build_model
 from plm_scaling.train.model.losses import model_losses
@@ -129,11 +128,3 @@ def test_one_kernel_for_all_segments_is_attention_in_each(causal, channels):
         results.append((out, qkv.grad))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2)
-
-
-def test_transformer_engine_is_taken_where_it_is_installed():
-    installed = importlib.util.find_spec("transformer_engine") is not None
-    expected = "transformer_engine" if installed else "local"
-    assert parts.implementation("cuda", "bf16", 64) == expected
-    for others in (("cpu", "bf16", 64), ("cuda", "fp32", 64), ("cuda", "bf16", 66)):
-        assert parts.implementation(*others) == "local"
