@@ -1,17 +1,19 @@
 """Training steps on one GPU, by size; prints the throughput table of docs/training.md.
 
-python benchmarks/gpu_training.py --sizes 85M 154M 300M 680M 1.2B 2.8B --out TABLE.md
+python benchmarks/gpu_training.py --sizes 85M 300M 680M 1.2B 2.8B --recipes study --objectives mlm \
+    --steps 3 --out TABLE.md
 
-The full config's cells on one sequence a row (`whole`, nothing to pad) and on packed rows from
-shards, with a batch of `--rows` rows, in the layout that the bill chooses for this GPU.
-Utilisation is as in the record: of the peak, by all matrix products of a step (attention over
-whole rows included) and by 6·N·D. `loader` is the time of a step with the loader over that of a
-step whose batch is cached, groups of both in turn. Memory is what PyTorch's tensors took, beside
-the estimate without libraries.
+takes some seven minutes at 40 % of an H100's peak. The full config's cells on one sequence a row
+(nothing to pad) and on packed rows from shards, with a batch of `--rows` rows, in the layout that
+the bill chooses for this GPU. Utilisation (MFU) is as in the record: of the peak, by all matrix
+products of a step with attention over whole rows, the same with attention within segments, and by
+6·N·D. `loader` is the time of a step with the loader over that of a step whose batch is cached,
+groups of both in turn. Memory is what PyTorch's tensors took, and the estimate without libraries.
 """
 
 import argparse
 import dataclasses
+import gc
 import statistics
 import sys
 import tempfile
@@ -24,7 +26,6 @@ import numpy as np
 import torch
 
 from plm_scaling.common.errors import SweepError
-from plm_scaling.config.load import read_config
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import STUDY_GRID
@@ -36,30 +37,32 @@ from plm_scaling.train.data.batches import batch_of
 from plm_scaling.train.data.feed import Feed, Prefetched, StepBatches
 from plm_scaling.train.distributed.process import Process, training_process
 from plm_scaling.train.engine.base import Engine, make_engine
-from plm_scaling.train.output.throughput import Machine, Throughput, gpu_named
+from plm_scaling.train.output.throughput import Hardware, Throughput, gpu_named
 from plm_scaling.train.position import Position
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/support"))
+from configs import read_config  # noqa: E402
 from corpora import write_corpus  # noqa: E402
 
-SEQUENCES = 100_000  # of the corpus, of 80 residues on average: 8,000 rows
+SEQUENCES = 40_000  # of each of two sources, of 60 residues on average: 4,800 rows
 RATE = 1e-5
 WARM_UP_STEPS = 3
 ROUNDS = 3
 COLUMNS = [
     *("size", "recipe", "objective", "rows of a step", "layout", "rows hold", "tokens/s"),
-    *("utilisation", "by 6ND", "loader", "memory: estimate", "measured", "ratio"),
+    *("utilisation", "by segments", "by 6ND", "loader", "memory: estimate", "measured", "ratio"),
 ]
 
 
-def cell_of(size: str, recipe: str, objective: str, rows: int) -> Cell:
+def cell_of(size: str, recipe: Recipe, objective: Objective, rows: int) -> Cell:
     """A cell of the full config on the corpus of `write_corpus`."""
     config = read_config(ROOT / "config.yaml")
     corpus = next(iter(config.corpora))
     made = make_cell(config, objective, corpus, recipe, size, STUDY_GRID[size], 1e22, seed=1)
-    changes = {"batch_rows": rows, "mixture": {"a": 0.5, "b": 0.5}, "strata": ["kept"]}
-    return dataclasses.replace(made, unique_tokens_limit=None, **changes)
+    return dataclasses.replace(
+        made, unique_tokens_limit=None, batch_rows=rows, mixture={"a": 0.5, "b": 0.5}, strata=["kept"]
+    )
 
 
 def whole_rows(cell: Cell, layout: Layout) -> StepBatches:
@@ -70,7 +73,8 @@ def whole_rows(cell: Cell, layout: Layout) -> StepBatches:
         batch_of(cell, rng.integers(1, 21, shape).astype(np.uint8), first_row)
         for first_row in range(0, cell.batch_rows, layout.micro_batch_rows)
     ]
-    return StepBatches(batches, cell.batch_rows * cell.context_length)
+    pairs = sum(batch.segments.pairs(cell.objective) for batch in batches)
+    return StepBatches(batches, cell.batch_rows * cell.context_length, pairs)
 
 
 def seconds_of(engine: Engine, step_batches: list[Callable[[], StepBatches]]) -> float:
@@ -83,16 +87,19 @@ def seconds_of(engine: Engine, step_batches: list[Callable[[], StepBatches]]) ->
     return time.monotonic() - begin
 
 
-def throughput(cell: Cell, process: Process, steps: int, seconds: float) -> Throughput:
-    """As the record of a run that took `seconds` for its steps."""
-    return Throughput.of(cell, Position(step=steps, seconds=seconds), Machine.of(process))
+def throughput(
+    cell: Cell, process: Process, batches: StepBatches, steps: int, seconds: float
+) -> Throughput:
+    """As the record of a run that took `seconds` for so many steps on such batches."""
+    position = Position(step=steps, seconds=seconds, attended=steps * batches.attended)
+    return Throughput.of(cell, position, Hardware.of(process))
 
 
 def measure(cell: Cell, layout: Layout, manifest: Path, steps: int) -> Iterator[list[str]]:
     """Columns of whole rows and of packed ones."""
     with training_process(layout, 4, 1) as process:
         order = TokenCorpus.open(manifest).train_rows(cell.mixture, cell.strata, None, 1)
-        feed = Prefetched(Feed(order, cell, layout, 0))
+        feed = Prefetched(Feed(order, cell, layout, 0), process.device)
         engine, whole, packed = make_engine(cell, process), whole_rows(cell, layout), feed.at(0)
         numbers = iter(range(1, 10**6))
         groups: dict[str, Callable[[], StepBatches]] = {
@@ -111,9 +118,10 @@ def measure(cell: Cell, layout: Layout, manifest: Path, steps: int) -> Iterator[
         expected = estimate.total - estimate.libraries
         measured = torch.cuda.max_memory_allocated()
         memory = [f"{expected / 1e9:.1f} GB", f"{measured / 1e9:.1f} GB"]
-        for name, seconds in (("one sequence", whole_s), ("packed", loaded_s)):
-            speed = throughput(cell, process, steps, seconds)
-            utilisation = [speed.utilisation, speed.utilisation_6nd]
+        rows = {"one sequence": (whole, whole_s), "packed": (packed, loaded_s)}
+        for name, (batches, seconds) in rows.items():
+            speed = throughput(cell, process, batches, steps, seconds)
+            utilisation = [speed.utilisation, speed.utilisation_segments, speed.utilisation_6nd]
             yield [
                 name,
                 f"{speed.tokens_per_second:,.0f}",
@@ -123,8 +131,15 @@ def measure(cell: Cell, layout: Layout, manifest: Path, steps: int) -> Iterator[
             ]
 
 
-def main(sizes: list[str], recipes: list[str], rows: int, steps: int, out: Path) -> None:
-    """Measure every size in both recipes and objectives; write the table as it grows."""
+def main(
+    sizes: list[str],
+    recipes: list[str],
+    objectives: list[str],
+    rows: int,
+    steps: int,
+    out: Path,
+) -> None:
+    """Measure every size in these recipes and objectives; write the table as it grows."""
     config = read_config(ROOT / "config.yaml")
     gpu = gpu_named(torch.cuda.get_device_name())
     if gpu is None:
@@ -135,7 +150,7 @@ def main(sizes: list[str], recipes: list[str], rows: int, steps: int, out: Path)
     with tempfile.TemporaryDirectory() as folder:
         context = config.tokens.context_length
         manifest = write_corpus(Path(folder), context_length=context, n=SEQUENCES)
-        for size, recipe, objective in product(sizes, recipes, ("mlm", "clm")):
+        for size, recipe, objective in product(sizes, recipes, objectives):
             cell = cell_of(size, recipe, objective, rows)
             layout = choose_layout(cell, machine)
             division = f"{layout.micro_batch_rows} a pass, recompute {layout.recompute}"
@@ -144,14 +159,23 @@ def main(sizes: list[str], recipes: list[str], rows: int, steps: int, out: Path)
                 lines.append("| " + " | ".join(columns) + " |")
                 print(lines[-1], flush=True)
                 out.write_text("\n".join(lines) + "\n")
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+            forget()
+
+
+def forget() -> None:
+    """Before the next case: memory of the last one (engines are in circles), and what was compiled
+    for it, which would have kernels of any width compiled for the others."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    torch._dynamo.reset()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="+", required=True, help="sizes of the study's grid")
     parser.add_argument("--recipes", nargs="+", default=["study", "prenorm"])
+    parser.add_argument("--objectives", nargs="+", default=["mlm", "clm"])
     parser.add_argument("--rows", type=int, default=128, help="rows of a step")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of a group")
     parser.add_argument("--out", type=Path, required=True, help="the table (Markdown)")

@@ -1,6 +1,6 @@
 """Training steps of the engine, and of a transformer written by hand in plain PyTorch.
 
-OMP_NUM_THREADS=1 python benchmarks/training.py --rounds 7 --out TABLE.md
+OMP_NUM_THREADS=1 python benchmarks/cpu_training.py --rounds 7 --out TABLE.md
 
 Both have the same recipe and shape, batches of 4096 tokens, AdamW and clipping, fp32. The plain one
 (`plain_transformer.py`) has no parallelism, no segments and no checks: it attends over whole rows.

@@ -23,16 +23,22 @@ LOCKS = Path("/tmp/plm-scaling-gpus")  # of all users of the machine, whatever t
 WAIT_SECONDS = 1.0
 
 
+def query(property: str) -> list[str]:
+    """A property of each GPU of the machine (`nvidia-smi --help-query-gpu`); none without one."""
+    command = ["nvidia-smi", f"--query-gpu={property}", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+
+
 def visible_gpus() -> list[str]:
     """UUIDs of the GPUs that this process may use; none without NVIDIA's driver.
+
     All of the machine, or those that CUDA_VISIBLE_DEVICES names by number or by the beginning of
-    their UUID; parts of a GPU (MIG) by theirs. Raises `TrainError` for a name that fits none."""
-    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []  # the command finds no GPU either, and says so if it needs one
-    uuids = listed.split()
+    their UUID; parts of a GPU (MIG) by theirs. Raises `TrainError` for a name that fits none.
+    """
+    uuids = query("uuid")  # without any, the command finds no GPU either, and says so
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = uuids if chosen is None else [name.strip() for name in chosen.split(",")]
     shown = itertools.takewhile(lambda name: name not in ("", "-1"), names)

@@ -15,8 +15,10 @@ from typing import Any
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` when the block succeeds.
+
     The block may make a file or a folder of that name. On failure it is removed and whatever was
-    at `path` before stays as it was; what a process that was killed left is removed by the next."""
+    at `path` before stays as it was; what a process that was killed left is removed by the next.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")

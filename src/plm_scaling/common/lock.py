@@ -21,9 +21,11 @@ WAIT_SECONDS = 10.0  # longer than what a killed process started takes to end
 
 def take(path: Path) -> int:
     """A descriptor that holds the lock of the file `path` until it is closed.
+
     Processes that inherit it hold the lock too. Raises `LockError` if nothing can be written there,
     or if another process holds the lock and does not end within `WAIT_SECONDS`, with what that one
-    wrote about itself."""
+    wrote about itself.
+    """
     end = time.monotonic() + WAIT_SECONDS
     while (descriptor := take_if_free(path)) is None:
         if time.monotonic() > end:

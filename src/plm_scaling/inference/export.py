@@ -65,8 +65,10 @@ def export_cell(cell: str, out: Path, threads: int) -> None:
 
 def fits_qwen3(cell: Cell) -> bool:
     """Whether transformers' Qwen3 is exactly the cell's model.
+
     It is for the `prenorm` recipe and next tokens: RMSNorm, SwiGLU, rotary positions, no biases,
-    RMSNorm on each head's queries and keys (which Llama lacks), tied embeddings."""
+    RMSNorm on each head's queries and keys (which Llama lacks), tied embeddings.
+    """
     return cell.recipe == "prenorm" and cell.objective == "clm"
 
 

@@ -46,7 +46,9 @@ def _chunk(ids: list[str], sequences: list[bytes]) -> Chunk:
 
 def survey(label: str, path: Path, residues: int, work: Callable[[Ints], int]) -> Progress:
     """Progress of the work ahead, `work` tokens for sequences of the lengths it is given.
-    It reads the file once, which is fast, so that faults of the file are reported first."""
+
+    It reads the file once, which is fast, so that faults of the file are reported first.
+    """
     sequences = tokens = 0
     for chunk in read_chunks(path, residues):
         sequences += len(chunk.ids)

@@ -96,8 +96,10 @@ class TrainedRun:
 @contextmanager
 def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterator[TrainedRun]:
     """The run in `folder` (result.json, checkpoints/), on CUDA if there is or on `device`.
+
     Raises `RunsError` if it did not finish or its record is damaged, `TrainError` if its
-    checkpoint is."""
+    checkpoint is.
+    """
     record, cell = read_finished(folder / "result.json")
     backend = device or ("cuda" if torch.cuda.is_available() else "cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same sums in every run on CUDA
@@ -113,7 +115,9 @@ def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterat
 
 def find_run(cell: str) -> Path:
     """The folder of a run, given as itself or as the cell's id below results/*/runs.
-    Raises `InferenceError` if there is none, or more than one."""
+
+    Raises `InferenceError` if there is none, or more than one.
+    """
     if Path(cell).is_dir():
         return Path(cell)
     found = sorted(Path("results").glob(f"*/runs/{cell}")) if "/" not in cell else []

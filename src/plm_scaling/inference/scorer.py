@@ -142,7 +142,9 @@ def _turns(residues: int, passes: int) -> Ints:
 
 def mean_nll(own: Floats, lengths: Ints) -> NDArray[np.float64]:
     """Mean nats per residue of sequences of these lengths from their residues' log-probabilities.
-    Residues without one (NaN) do not count; NaN where none has one."""
+
+    Residues without one (NaN) do not count; NaN where none has one.
+    """
     sequence = np.repeat(np.arange(len(lengths)), lengths)
     known = np.isfinite(own)
     nats = np.bincount(sequence[known], -own[known].astype(np.float64), len(lengths))
@@ -153,7 +155,9 @@ def mean_nll(own: Floats, lengths: Ints) -> NDArray[np.float64]:
 @contextmanager
 def clm_scorer(folder: Path, threads: int) -> Iterator[Scorer]:
     """A finished CLM run as a reference model (`plm_scaling.filter.reference.ReferenceModel`).
-    Raises `InferenceError` for an MLM, whose scores would take a pass for each residue."""
+
+    Raises `InferenceError` for an MLM, whose scores would take a pass for each residue.
+    """
     with open_run(folder, threads) as run:
         if run.cell.objective != "clm":
             raise InferenceError(

@@ -37,12 +37,14 @@ class Windows:
 
 def windows(lengths: Ints, context_length: int, objective: str) -> Windows:
     """The windows in which sequences of `lengths` residues, each followed by eod, are read.
+
     One that fits in the context is a window. A longer one is read in windows of the context's
     length that overlap by half; the last ends where the sequence does. For a `clm`, a residue
     counts in the first window that holds it: it is seen after at least half a context, or after
     all that precedes it. For an `mlm`, whose windows include the eod, it counts in the window in
     which it is farther from the edge: at least a quarter of a context is on both sides, or all that
-    there is."""
+    there is.
+    """
     masked = int(objective == "mlm")
     tokens = lengths + masked
     stride = context_length // 2

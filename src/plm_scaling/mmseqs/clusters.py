@@ -63,7 +63,9 @@ def read_columns(
     path: Path, columns: dict[str, pa.DataType], all_columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Some columns of a table that MMseqs2 wrote with tabs and without header, in pieces.
-    `all_columns` names all columns of the file, if it has more than `columns`."""
+
+    `all_columns` names all columns of the file, if it has more than `columns`.
+    """
     for part in data_files(path):
         if part.stat().st_size:
             yield from pa.csv.open_csv(

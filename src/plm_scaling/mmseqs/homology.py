@@ -70,7 +70,9 @@ def find_homologues(
     work: Path,
 ) -> Iterator[pa.RecordBatch]:
     """Search `target` with `query`; yield the hits (columns of `HITS`), in no particular order.
-    With `first_only` a query ends at its first hit. In `work` a killed search resumes."""
+
+    With `first_only` a query ends at its first hit. In `work` a killed search resumes.
+    """
     kmer = SMALL_TARGET_KMER if target.n_residues < SMALL_TARGET_RESIDUES else KMER
     n_sequences = query.n_sequences + target.n_sequences
     limit = steps.resources.split_memory_mib(n_sequences, LEAST_MIB[kmer])

@@ -79,7 +79,9 @@ class Steps:
 
     def finish(self, make: Callable[[Path], None]) -> None:
         """Make the output by `make(path)`, put it in its place and remove the work folder.
-        `path` lies beside the output, so that relative links inside it hold after the renaming."""
+
+        `path` lies beside the output, so that relative links inside it hold after the renaming.
+        """
         with self._explained("output"), atomic(self.out) as temporary:
             make(temporary)
         self.remove()

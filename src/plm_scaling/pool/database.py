@@ -21,7 +21,9 @@ AMINO_ACIDS = bytes(4)  # MMseqs2's number of the type, a little-endian int32
 
 def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Offsets and sizes of the entries in bytes (int64, with the two end bytes), by key.
-    Raises `DedupError` if the index is missing, or does not match the data file's size."""
+
+    Raises `DedupError` if the index is missing, or does not match the data file's size.
+    """
     if (index := _index_of(path)).stat().st_size == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     columns = {"offset": pa.int64(), "length": pa.int64()}
@@ -62,7 +64,9 @@ def _index_of(path: Path) -> Path:
 
 def write_index(path: Path, entries: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
     """Write the index of the sequence database `path`, and the file that says what it holds.
-    Entries give ascending keys, offsets and sizes in bytes (with the two end bytes)."""
+
+    Entries give ascending keys, offsets and sizes in bytes (with the two end bytes).
+    """
     form = pa.csv.WriteOptions(include_header=False, delimiter="\t")
     with path.with_name(f"{path.name}.index").open("wb") as file:
         for columns in entries:

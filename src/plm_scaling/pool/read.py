@@ -139,9 +139,11 @@ class Pool:
 
 def write_view(pool: Pool, keys: Iterable[np.ndarray], out: Path) -> None:
     """Make `out` an MMseqs2 database of some of the pool's sequences, without copying any.
+
     `keys` gives, part by part, the ascending global keys that are chosen. The data files `out.0`,
     `out.1`, … are links to those of the parts, relative, so that the folder can be moved as a
-    whole; the index holds global keys and offsets."""
+    whole; the index holds global keys and offsets.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
 
     def entries() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

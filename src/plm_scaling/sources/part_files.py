@@ -9,7 +9,9 @@ BUFFER_BYTES = 32 << 20  # all parts together
 
 class PartFiles:
     """`part-0000.fasta` … in a folder: two lines per record, `>id` and the sequence.
-    No file is held open, so that any number of parts is fine."""
+
+    No file is held open, so that any number of parts is fine.
+    """
 
     def __init__(self, folder: Path, parts: int) -> None:
         self._paths = [folder / f"{part_name(part)}.fasta" for part in range(parts)]

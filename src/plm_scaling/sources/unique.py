@@ -18,7 +18,9 @@ def hashes_of(names: list[bytes]) -> np.ndarray:
 
 def repeated_hashes(path: Path, limit: int) -> np.ndarray | None:
     """The hashes in the file `path` that occur more than once, sorted; the file is sorted in place.
-    None if they repeat more than `limit` times and might not fit in memory."""
+
+    None if they repeat more than `limit` times and might not fit in memory.
+    """
     if path.stat().st_size == 0:
         return np.array([], np.int64)
     hashes = np.memmap(path, np.int64, mode="r+")

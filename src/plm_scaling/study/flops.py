@@ -17,10 +17,20 @@ def exact_training_flops(shape: Shape, tokens: int, context_length: int, objecti
     and models this small, attention is a large share (unlike 6·N·D, which leaves it out).
     """
     d, layers = shape.hidden, shape.layers
-    attended = (context_length + 1) / 2 if objective == "clm" else context_length
+    attended = mean_attended(context_length, objective)
     per_token = (
         2 * layers * (4 * d * d + 3 * d * shape.ffn)
         + 4 * layers * d * attended
         + 2 * VOCABULARY_SIZE * d
     )
     return 3.0 * per_token * tokens
+
+
+def mean_attended(length: int, objective: str) -> float:
+    """Tokens that a token of a segment of `length` attends to, on average."""
+    return (length + 1) / 2 if objective == "clm" else length
+
+
+def attention_flops(shape: Shape, pairs: float) -> float:
+    """The part of `exact_training_flops` for scores and values of so many pairs of tokens."""
+    return 3.0 * 4 * shape.layers * shape.hidden * pairs

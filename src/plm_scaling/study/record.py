@@ -43,6 +43,7 @@ class RunRecord:
     flops_per_second: float | None = None
     exact_flops_per_second: float | None = None
     utilisation: float | None = None
+    utilisation_segments: float | None = None
     utilisation_6nd: float | None = None
     utilisation_of: str | None = None
     layout: dict[str, Any] | None = None

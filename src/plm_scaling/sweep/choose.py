@@ -20,8 +20,10 @@ from plm_scaling.sweep.memory import process_memory
 # does not know.
 USABLE_SHARE = 0.95
 # Tokens of a pass beyond which it gains nothing: on GPUs the matrices of the smallest models are
-# large enough, on CPUs activations fall out of the caches.
-MAX_PASS_TOKENS = {"cuda": 1 << 17, "cpu": 1 << 14}
+# large enough, and those of models from `LARGE_PARAMETERS` on sooner; more would only leave less
+# room for what the estimate does not know. On CPUs activations fall out of the caches.
+MAX_PASS_TOKENS = {"cuda": 1 << 17, "cuda, large": 1 << 15, "cpu": 1 << 14}
+LARGE_PARAMETERS = 80e6
 PASSES_PER_STAGE = 8  # of a pipeline, if the batch allows: the bubble is then at most an eighth
 WHOLE: dict[str, Any] = {
     **dict.fromkeys(("tensor", "pipeline", "data", "micro_batch_rows"), 1),
@@ -119,7 +121,9 @@ def _divisions(
     cell: Cell, machine: Machine, count: int, given: dict[str, Any]
 ) -> Iterator[tuple[int, int, int]]:
     """(tensor, pipeline, data) that divide model, node and batch; the least divided model first.
-    A tensor group exchanges activations in every layer, so it lies within a node."""
+
+    A tensor group exchanges activations in every layer, so it lies within a node.
+    """
     on_node = min(count, machine.gpus_per_node)
     for pipeline in range(1, min(cell.layers, count) + 1):
         if cell.layers % pipeline or given.get("pipeline", pipeline) != pipeline:
@@ -143,9 +147,15 @@ def _with_largest_pass(cell: Cell, one_row: Layout, limit: float) -> Layout:
     return one_row
 
 
+def max_pass_tokens(cell: Cell, backend: str) -> int:
+    """Tokens of a pass beyond which nothing is gained."""
+    large = backend == "cuda" and cell.n_params >= LARGE_PARAMETERS
+    return MAX_PASS_TOKENS["cuda, large" if large else backend]
+
+
 def _most_rows(cell: Cell, layout: Layout) -> int:
     """Rows of a pass beyond which nothing is gained."""
-    most = MAX_PASS_TOKENS[layout.backend] // cell.context_length
+    most = max_pass_tokens(cell, layout.backend) // cell.context_length
     rows = cell.batch_rows // layout.data
     if layout.pipeline > 1:
         rows //= PASSES_PER_STAGE * layout.pipeline

@@ -12,7 +12,7 @@ CUDA_HOST_BYTES = 8e9  # of a process, assumed: libraries, batches, holes betwee
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"  # that torchrun passes on
 SAVING_SECONDS = 600  # for a checkpoint after a signal; then torchrun kills
 MOST_MEMORY = 4  # times the estimate; beyond so many attempts it is the time that was too short
-STARTING_MINUTES = 30  # on top of the estimate: a queue's slow file system, imports, evaluations
+STARTING_MINUTES = 30  # on top of the estimate: a queue's slow file system, imports, checkpoints
 
 
 def nodes(layout: Layout, machine: Machine) -> int:

@@ -166,15 +166,16 @@ def _layer_bytes(cell: Cell, layout: Layout) -> float:
     """What one layer keeps, per token.
 
     In units of d: inputs of both norms and of the two matrices that follow them (whole in each
-    process without sequence parallelism); queries, keys and values, the first two once more as the
-    rotary angles rotated them, the output of attention; in `prenorm` also queries, keys and values
-    before QK norm. In units of f: both halves of the first matrix' output, their product, and on
-    CPUs the activation of the first half, which the compiled kernel of GPUs computes again.
+    process without sequence parallelism); queries, keys and values, on CPUs the first two once more
+    as the rotary angles rotated them, the output of attention; in `prenorm` also queries, keys and
+    values before QK norm. In units of f: both halves of the first matrix' output, their product,
+    and on CPUs the activation of the first half, which the compiled kernel of GPUs computes again.
     """
     value_bytes = 2 if cell.precision == "bf16" else 4
     shared = layout.tensor if layout.sequence_parallel else 1
-    divided = (6 if cell.recipe == "study" else 9) * cell.hidden
-    divided += (3 if layout.backend == "cuda" else 4) * cell.ffn
+    cuda = layout.backend == "cuda"
+    divided = ((4 if cuda else 6) + (0 if cell.recipe == "study" else 3)) * cell.hidden
+    divided += (3 if cuda else 4) * cell.ffn
     # Log-sum-exp of attention; scale of each norm (LayerNorm: and mean) and each QK norm; fp32.
     statistics = 4 * cell.heads / layout.tensor + (16 if cell.recipe == "study" else 8)
     if cell.recipe == "prenorm":

@@ -118,7 +118,7 @@ class _Training:
             process=process,
             hardware=Hardware.of(process),
             engine=make_engine(cell, process),
-            feed=Prefetched(feed) if process.device.type == "cuda" else feed,
+            feed=Prefetched(feed, process.device) if process.device.type == "cuda" else feed,
             held_out=held_out(corpus, cell),
             position=Position(),
             curve=CurveFile(out.with_name("curve.csv")),

@@ -1,5 +1,6 @@
 """The loop: steps, evaluations and checkpoints, from a position to the end of the run."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from plm_scaling.train.position import (
     too_many_skipped,
 )
 from plm_scaling.train.stop import StopRequest
+
+logger = logging.getLogger("plm_scaling")
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,12 @@ class Loop:
             own.batches, learning_rate(position.step + 1, cell), position.loss_limit(cell)
         )
         seconds = time.monotonic() - begin
-        position.count(step, own.unpadded_tokens, seconds)
+        position.count(step, own.unpadded_tokens, own.attended, seconds)
+        if step.skipped and self.process.is_first:
+            logger.warning(
+                "step %d is skipped: loss %.4g, gradient norm %.4g; %s",
+                *(position.step, step.loss, step.gradient_norm, step.cause),
+            )
         self.longest_step = max(self.longest_step, seconds)
         if self.reporter:
             self.reporter.report(position.step, position.losses, position.seconds)

@@ -33,6 +33,8 @@ class Position:
     skipped: list[dict[str, Any]] = field(default_factory=list)
     """Step, loss and gradient norm of each skipped step; non-finite values as text."""
     unpadded_tokens: int = 0
+    attended: float = 0.0
+    """Pairs of a token and one that it attends to, in all steps."""
     seconds: float = 0.0
     """Time of all training steps, without evaluations and checkpoints."""
 
@@ -46,10 +48,11 @@ class Position:
             return math.inf
         return self.mean_loss + cell.spike_loss
 
-    def count(self, step: Step, unpadded_tokens: int, seconds: float) -> None:
+    def count(self, step: Step, unpadded_tokens: int, attended: float, seconds: float) -> None:
         """Take account of a step that was made or skipped."""
         self.step += 1
         self.unpadded_tokens += unpadded_tokens
+        self.attended += attended
         self.seconds += seconds
         if step.skipped:
             self.skipped.append(

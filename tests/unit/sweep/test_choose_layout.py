@@ -15,7 +15,12 @@ from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.layout import Layout, check_layout
 from plm_scaling.study.shapes import STUDY_GRID, Shape
 from plm_scaling.sweep.cells import plan_cells
-from plm_scaling.sweep.choose import MAX_PASS_TOKENS, USABLE_SHARE, choose_layout, choose_layouts
+from plm_scaling.sweep.choose import (
+    USABLE_SHARE,
+    choose_layout,
+    choose_layouts,
+    max_pass_tokens,
+)
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.memory import process_memory
 
@@ -113,10 +118,11 @@ def test_pass_is_the_largest_that_fits_and_recomputes_only_when_one_row_does_not
     except SweepError:
         return
     rows = cell.batch_rows // layout.data
-    assert layout.micro_batch_rows * cell.context_length <= MAX_PASS_TOKENS["cuda"]
+    most = max_pass_tokens(cell, "cuda")
+    assert layout.micro_batch_rows * cell.context_length <= most
     if layout.pipeline == 1:
         for more in range(layout.micro_batch_rows + 1, rows + 1):
-            if rows % more == 0 and more * cell.context_length <= MAX_PASS_TOKENS["cuda"]:
+            if rows % more == 0 and more * cell.context_length <= most:
                 larger = Layout("cuda", layout.tensor, 1, layout.data, more, layout.recompute)
                 assert process_memory(cell, larger).total > limit(where)
     if layout.recompute == "full":
@@ -214,7 +220,7 @@ def test_cpu_processes_share_the_batch_as_far_as_it_divides(rows, processes, dat
 
 def test_cpu_pass_has_at_most_the_useful_number_of_tokens():
     layout = choose_layout(cpu_cell(512, 1024), machine(backend="cpu"))
-    assert layout.micro_batch_rows * 1024 == MAX_PASS_TOKENS["cpu"]
+    assert layout.micro_batch_rows * 1024 == max_pass_tokens(cpu_cell(512, 1024), "cpu")
 
 
 def test_cpu_refuses_layouts_it_cannot_train():

@@ -17,6 +17,7 @@ GPU_CELL = cell_of(
     batch_rows=512,
     context_length=1024,
     flops_exact=1e20,
+    evaluations=0,
 )
 
 

@@ -15,6 +15,7 @@ from cell_fixtures import cell_of
 from corpora import write_corpus
 from cuda_shim import cuda_on_cpu
 from forks import run_job
+from torch.nn.functional import scaled_dot_product_attention
 
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import STUDY_GRID, Shape
@@ -24,7 +25,10 @@ from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
 from plm_scaling.train.data.batches import batch_of
 from plm_scaling.train.distributed.process import training_process
 from plm_scaling.train.engine.base import make_engine
+from plm_scaling.train.model import layers
+from plm_scaling.train.model.attention import SegmentAttention
 from plm_scaling.train.model.builder import build_model
+from plm_scaling.train.model.fused import apply_rotary
 from plm_scaling.train.model.losses import model_losses
 
 ONE = Layout("cpu", 1, 1, 1, 8, "none")
@@ -36,6 +40,23 @@ def packed_rows(rows, context):
     tokens = rng.integers(1, 21, rows * context).astype(np.uint8)
     tokens[np.cumsum(rng.integers(10, 60, rows * context // 60))] = EOD
     return tokens.reshape(rows, context)
+
+
+class _GatedOnCuda(torch.autograd.Function):
+    """What the compiled kernel keeps: only its input."""
+
+    @staticmethod
+    def forward(ctx, gate_up, activation):
+        ctx.save_for_backward(gate_up)
+        return gate_up.chunk(2, -1)[0].clone()
+
+
+def attend_on_cuda(attention, qkv, segments):
+    """As `SegmentAttention.forward` on CUDA, with one kernel for all rows, which are whole."""
+    q, k, v = apply_rotary.plain(qkv, *segments.rotary(qkv.shape[-1], qkv.dtype))
+    rows = [x.unflatten(0, segments.groups[0]).transpose(1, 2) for x in (q, k, v)]
+    attended = scaled_dot_product_attention(*rows, is_causal=attention.causal)
+    return attended.transpose(1, 2).flatten(0, 1)
 
 
 def saved_bytes(cell):
@@ -69,6 +90,21 @@ def test_estimated_activations_are_those_that_pytorch_saves():
                     cell = cell_of(objective, shape, recipe, **fields)
                     estimate = saved_bytes_per_token(cell, ONE) * 8 * 128
                     assert estimate == pytest.approx(saved_bytes(cell), rel=0.02)
+
+
+def test_saved_activations_on_gpus_are_those_that_pytorch_keeps_of_the_same_operations(monkeypatch):
+    """On the CPU, by what is computed on CUDA; on whole rows, of which attention copies nothing."""
+    monkeypatch.setattr(SegmentAttention, "forward", attend_on_cuda)
+    monkeypatch.setattr(layers, "gated", _GatedOnCuda.apply)
+    monkeypatch.setitem(globals(), "packed_rows", lambda *shape: np.full(shape, 3, np.uint8))
+    cuda, shape = Layout("cuda", 1, 1, 1, 8, "none"), Shape(3, 64, 170, 2)
+    with training_process(ONE, 1, 1):
+        for recipe in ("study", "prenorm"):
+            for objective in ("clm", "mlm"):
+                fields = {"batch_rows": 8, "context_length": 128}
+                cell = cell_of(objective, shape, recipe, **fields)
+                estimate = saved_bytes_per_token(cell, cuda) * 8 * 128
+                assert estimate == pytest.approx(saved_bytes(cell), rel=0.02)
 
 
 def test_weights_of_a_process_are_its_layers_and_its_share_of_sharded_tensors():

@@ -3,13 +3,17 @@
 import dataclasses
 import json
 import math
+import re
+from contextlib import nullcontext
 
 import pandas as pd
 import pytest
 import torch
 from corpora import write_corpus
+from cuda_shim import cuda_on_cpu
 from training import asked_to_stop, result_of, run_cell, small_cell, trained, whole
 
+from plm_scaling.study.layout import Layout
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train.data import feed
 from plm_scaling.train.data.feed import Feed, Prefetched
@@ -72,6 +76,27 @@ def test_a_skipped_step_does_not_change_weights_and_optimizer(root, manifest):
     assert all(map(torch.equal, found[True][1], found[False][1]))
 
 
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_a_skipped_step_says_which_rows_or_which_parameter(root, manifest, backend):
+    cell = small_cell(root)
+    layout = Layout(backend, 1, 1, 1, 1, "none")
+    order = TokenCorpus.open(manifest).train_rows(cell.mixture, cell.strata, None, cell.data_seed)
+    batches = Feed(order, cell, layout, replica=0).at(0).batches
+    shim = cuda_on_cpu() if backend == "cuda" else nullcontext()
+    with shim, training_process(layout, 1, cell.seed) as process:
+        engine = make_engine(cell, process)
+        poisoned = [*batches[:2], without_end(batches[2]), batches[3]]
+        assert engine.train_step(poisoned, 1e-2).cause.startswith("rows 2 to 2 of the batch")
+        spike = engine.train_step(batches, 1e-2, loss_limit=0.1)
+        assert math.isfinite(spike.gradient_norm)
+        assert re.fullmatch(r"rows \d to \d of the batch have loss \d\.\d+", spike.cause)
+        name = "decoder.layers.0.mlp.linear_fc1.weight"
+        engine.model.get_parameter(name).register_hook(lambda gradient: gradient * math.inf)
+        bad = engine.train_step(batches, 1e-2)
+        assert bad.skipped
+        assert bad.cause.endswith(f"the gradient of {name} is non-finite")
+
+
 @pytest.mark.parametrize(("way", "steps"), [(without_end, [8, 31]), (of_nonsense, [31, 40])])
 def test_bad_steps_are_skipped_and_recorded(root, manifest, tmp_path, spoil, way, steps):
     cell = small_cell(root, spike_loss=1.0, max_skipped_steps=2)
@@ -91,10 +116,13 @@ def test_bad_steps_are_skipped_and_recorded(root, manifest, tmp_path, spoil, way
     pd.testing.assert_frame_equal(resumed, curve, check_exact=True)
 
 
-def test_too_many_skipped_steps_are_a_divergence_with_the_evidence(root, manifest, tmp_path, spoil):
+def test_too_many_skipped_steps_are_a_divergence_with_the_evidence(
+    root, manifest, tmp_path, spoil, caplog
+):
     cell = small_cell(root, max_skipped_steps=1)
     spoil([8, 9, 31], without_end)
     result, _ = trained(cell, manifest, tmp_path)
+    assert "step 8 is skipped: loss nan" in caplog.text
     assert result["status"] == "diverged"
     assert result["steps"] == 9
     assert result["loss"] is None
@@ -113,7 +141,8 @@ def test_a_held_out_loss_above_the_bound_is_a_divergence(root, manifest, tmp_pat
 
 def test_prefetched_batches_are_those_of_the_feed(root, manifest):
     cell = small_cell(root, "mlm")
-    ahead, plain = Prefetched(feed_of(cell, manifest)), feed_of(cell, manifest)
+    ahead = Prefetched(feed_of(cell, manifest), torch.device("cpu"))
+    plain = feed_of(cell, manifest)
     for step in (0, 1, 2, 70, 71, 3):  # a resume may begin anywhere
         found, expected = ahead.at(step), plain.at(step)
         assert found.unpadded_tokens == expected.unpadded_tokens

@@ -43,7 +43,9 @@ def expected_of(row: Source, root: Path) -> Expected:
 
 def compare(path: Path, expected: Expected, name: str, announced: int | None = None) -> Compared:
     """Compare a file's length and checksum with what they must be, where that is known.
-    `announced`: the length in bytes that a server stated. Raises `SourceError`, naming `name`."""
+
+    `announced`: the length in bytes that a server stated. Raises `SourceError`, naming `name`.
+    """
     size = path.stat().st_size
     if expected.bytes is not None and size != expected.bytes:
         raise SourceError(f"{name} has {size} bytes, expected {expected.bytes}")

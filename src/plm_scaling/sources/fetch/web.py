@@ -25,7 +25,9 @@ def file_behind(address: str, root: Path) -> Path | None:
 
 def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
     """The answer to a GET; redirections are followed. `timeout` is in seconds without any byte.
-    Raises what `urllib.request` does, and `SourceError` for a token that no header can hold."""
+
+    Raises what `urllib.request` does, and `SourceError` for a token that no header can hold.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "plm-scaling", **headers})
     opener = urllib.request.build_opener(_Tokens())
     response: HTTPResponse = opener.open(request, timeout=timeout)

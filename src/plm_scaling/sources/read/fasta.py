@@ -33,8 +33,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 def read_fasta(path: Path, member: str = "", chunk_bytes: int = CHUNK_BYTES) -> Iterator[Records]:
     """Yield the records of a FASTA file (plain, gzip, zstd or xz), some thousands at a time.
+
     `member`: the FASTA is in the archive `path`. Raises `SourceError`, naming file and line, for a
-    file that is missing, empty, truncated or no FASTA."""
+    file that is missing, empty, truncated or no FASTA.
+    """
     with open_stream(path, member) as stream:
         yield from parse_fasta(blocks(stream, path, chunk_bytes), path)
 

@@ -143,7 +143,9 @@ def _descend(stream: BinaryIO, path: Path, member: str, stack: ExitStack) -> Bin
 
 def blocks(stream: BinaryIO, path: Path, block_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
     """The text of a stream in blocks, in which a CR that no LF follows comes as LF; CRLF stays.
-    Damage raises `SourceError`."""
+
+    Damage raises `SourceError`.
+    """
     held = b""  # a CR at the end of a block, of which the next one tells what it is
     while True:
         with reading(path):

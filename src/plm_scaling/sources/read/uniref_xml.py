@@ -23,8 +23,10 @@ MAX_TAG_BYTES = 256  # enough for a tag's name at the end of a block
 
 def read_uniref(path: Path, member: str = "", chunk_bytes: int = CHUNK_BYTES) -> Iterator[Records]:
     """Yield the representative sequences of a UniRef XML file (in an archive with `member`).
+
     Every `<entry>` becomes a record, kept or rejected. Raises `SourceError` as `read_fasta` does,
-    for a file without its closing tag, and for a sequence that has not the length stated for it."""
+    for a file without its closing tag, and for a sequence that has not the length stated for it.
+    """
     with open_stream(path, member) as stream:
         for records in parse_fasta(_as_fasta(blocks(stream, path, chunk_bytes), path), path):
             records.rejected = [rejected._replace(line=None) for rejected in records.rejected]

@@ -108,8 +108,10 @@ def cut(starts: np.ndarray, lengths: np.ndarray, row: int) -> tuple[np.ndarray, 
 
 def _lay_out(sizes: np.ndarray, is_last: np.ndarray, row: int) -> tuple[np.ndarray, ...]:
     """What is taken, row after row: element 2i is piece i, element 2n one byte of padding.
+
     Elements; edges, of which row r has elements edges[r] to edges[r + 1]; tokens and ends of
-    sequences of each row. All of it is array arithmetic on runs of pieces of one size."""
+    sequences of each row. All of it is array arithmetic on runs of pieces of one size.
+    """
     patterns = plan(np.bincount(sizes, minlength=row + 1))
     n_rows = np.array([pattern.rows for pattern in patterns], np.int64)
     n_pieces = np.array([len(pattern.lengths) for pattern in patterns], np.int64)
@@ -157,7 +159,9 @@ def _elements(data: pa.Buffer, starts: np.ndarray, ends: np.ndarray, pad_at: int
 
 def segment_bounds(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Starts in the flattened batch, and lengths with eod, of every segment, in order.
-    eod ends a segment, so does the end of a row, and padding is none."""
+
+    eod ends a segment, so does the end of a row, and padding is none.
+    """
     row = rows.shape[1]
     is_end = rows == EOD
     used = row_lengths(rows)

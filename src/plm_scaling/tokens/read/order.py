@@ -52,7 +52,9 @@ class TrainingOrder:
 
     def batch(self, first_row: int, n_rows: int) -> np.ndarray:
         """Rows `first_row` … `first_row + n_rows − 1` of the run: uint8 (n_rows, context_length).
-        Rows count from the start of training, over all epochs."""
+
+        Rows count from the start of training, over all epochs.
+        """
         if not 0 <= first_row <= first_row + n_rows <= MAX_ROWS:
             raise TokenError(f"row {first_row + n_rows} is none of a run, which has 2^32 at most")
         index = np.arange(first_row, first_row + n_rows)

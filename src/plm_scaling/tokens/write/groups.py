@@ -68,7 +68,9 @@ def selected_part(selected: Path, part: int) -> Path:
 
 def read_places(selected: Path, parts: int) -> list[Place]:
     """The places of a selection, from its totals.json, in order of their names.
-    Raises `TokenError` if a part is missing or the parts do not hold as many records as it says."""
+
+    Raises `TokenError` if a part is missing or the parts do not hold as many records as it says.
+    """
     totals = selected / "totals.json"
     again = "select again"
     if not totals.is_file():
@@ -99,7 +101,9 @@ def read_entries(
     pool: Pool, part: int, selected: Path, places: list[Place]
 ) -> Iterator[dict[Place, Entries]]:
     """The entries of one part, some hundred thousand records at a time, by place.
-    Raises `TokenError` where the selection and the pool or the totals disagree."""
+
+    Raises `TokenError` where the selection and the pool or the totals disagree.
+    """
     path = selected_part(selected, part)
     own = pool.parts[part]
     stretches = _stretches(own)

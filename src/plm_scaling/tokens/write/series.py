@@ -27,7 +27,9 @@ def part_writer(
     out: Path, corpus: str, kind: str, context_length: int, shard_rows: int
 ) -> Iterator["PartWriter"]:
     """Write the folder `out`, which appears when the block succeeds; whatever was there stays else.
-    Raises `TokenError` for sizes that cannot be packed to, and if `out` cannot be written."""
+
+    Raises `TokenError` for sizes that cannot be packed to, and if `out` cannot be written.
+    """
     made = False
     try:
         with atomic(out) as folder:

@@ -29,9 +29,13 @@ class Batch:
         return len(self.inputs)
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The batch on a device."""
+        """The batch on a device; without waiting for it if it is pinned."""
         moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
         return Batch(**moved)
+
+    def pinned(self) -> "Batch":
+        """The batch in memory that a GPU reads by itself."""
+        return Batch(**{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
 
 
 def batch_of(cell: Cell, rows: NDArray[np.uint8], first_row: int) -> Batch:

@@ -1,10 +1,11 @@
 """The batches of a run: which rows a step trains on, and which of them this process."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
@@ -18,10 +19,13 @@ READ_AHEAD_BYTES = 1 << 25
 
 @dataclass(frozen=True)
 class StepBatches:
-    """A replica's micro-batches of a step; `unpadded_tokens` of the whole batch, all replicas'."""
+    """A replica's micro-batches of a step; `unpadded_tokens` of the whole batch, all replicas',
+    and `attended`, the pairs of a token and one that it attends to: this replica's, times theirs.
+    """
 
     batches: list[Batch]
     unpadded_tokens: int
+    attended: float
 
 
 class Batches(Protocol):
@@ -42,7 +46,7 @@ class Feed:
         share = cell.batch_rows // layout.data
         self.order, self.cell = order, cell
         self.begin, self.end = replica * share, (replica + 1) * share
-        self.micro_rows = layout.micro_batch_rows
+        self.micro_rows, self.replicas = layout.micro_batch_rows, layout.data
         batch_bytes = cell.batch_rows * cell.context_length
         self.ahead = max(1, min(READ_AHEAD_STEPS, READ_AHEAD_BYTES // batch_bytes))
         self.read_first = -1  # the first step that is in memory
@@ -62,23 +66,30 @@ class Feed:
             batch_of(self.cell, rows[begin : begin + self.micro_rows], first_row + begin)
             for begin in range(self.begin, self.end, self.micro_rows)
         ]
-        return StepBatches(batches, self.unpadded[step - first])
+        pairs = sum(batch.segments.pairs(self.cell.objective) for batch in batches)
+        return StepBatches(batches, self.unpadded[step - first], self.replicas * pairs)
 
 
 class Prefetched:
-    """The same batches, made by a thread while the GPU computes the step before.
+    """The same batches, made and, for a GPU, pinned by a thread while it computes the step before.
 
     Not on CPUs, where it would take the time from the step itself.
     """
 
-    def __init__(self, feed: Feed) -> None:
-        self.feed = feed
+    def __init__(self, feed: Feed, device: torch.device) -> None:
+        self.feed, self.pins = feed, device.type == "cuda"
         self.thread = ThreadPoolExecutor(max_workers=1)
         self.next_step = -1
         self.next: Future[StepBatches]
 
     def at(self, step: int) -> StepBatches:
         """See `Batches`."""
-        ready = self.next if step == self.next_step else self.thread.submit(self.feed.at, step)
-        self.next_step, self.next = step + 1, self.thread.submit(self.feed.at, step + 1)
+        ready = self.next if step == self.next_step else self.thread.submit(self._made, step)
+        self.next_step, self.next = step + 1, self.thread.submit(self._made, step + 1)
         return ready.result()
+
+    def _made(self, step: int) -> StepBatches:
+        made = self.feed.at(step)
+        if not self.pins:
+            return made
+        return replace(made, batches=[batch.pinned() for batch in made.batches])

@@ -159,8 +159,22 @@ def _device(layout: Layout, rendezvous: Rendezvous) -> torch.device:
             "GPU per process, or set machine.backend to cpu"
         )
     device = torch.device("cuda", index)
+    _prepare_cuda(layout)
     torch.cuda.set_device(device)
     return device
+
+
+def _prepare_cuda(layout: Layout) -> None:
+    """What must be set before the first use of the GPU, unless the user has set it."""
+    if layout.tensor > 1:
+        # One queue of kernels: communication starts in the order in which it is issued, so that
+        # products of the same layer do not hold it up.
+        os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
+    if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
+        # Evaluations and training passes differ in size: without holes between their tensors.
+        torch._C._accelerator_setAllocatorSettings("expandable_segments:True")
+    # Sums of bf16 products in fp32, also where a product is divided over the GPU's processors.
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
 def _set_up(device: torch.device, threads: int, seed: int) -> None:

@@ -4,13 +4,16 @@
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from megatron.core.models.gpt import GPTModel
+from torch import Tensor
 
 from plm_scaling.study.cell import Cell
 from plm_scaling.train.data.batches import Batch
+from plm_scaling.train.distributed.collective import everywhere
 from plm_scaling.train.distributed.process import Process
 from plm_scaling.train.evaluate import HeldOut
 
@@ -20,17 +23,41 @@ class Step:
     """What came of a training step; the same in every process.
 
     `loss` in nats per predicted token of the whole batch, `gradient_norm` before clipping. A
-    `skipped` step has left weights and optimizer as they were.
+    `skipped` step has left weights and optimizer as they were; `cause` says which rows or which
+    parameter it was.
     """
 
     loss: float
     gradient_norm: float
     skipped: bool
+    cause: str = ""
 
 
 def is_bad(loss: float, gradient_norm: float, loss_limit: float) -> bool:
     """Whether a step is to be skipped: something is non-finite, or the loss is above its limit."""
     return not (math.isfinite(loss) and math.isfinite(gradient_norm) and loss <= loss_limit)
+
+
+def cause_of_skip(
+    passes: list[list[float]],
+    rows: int,
+    first_row: int,
+    gradients: Iterable[tuple[str, Tensor | None]],
+) -> str:
+    """Which rows of the batch had the largest loss, or a non-finite one, and in which parameters
+    the gradient is non-finite; of those the nearest to the loss is named. Collective.
+
+    `passes` are nats and tokens of this process's passes of `rows` rows each, the first from
+    `first_row` on; `gradients` in the order of the model.
+    """
+    losses = [(nats / tokens if tokens else 0.0) for nats, tokens in passes]
+    worst = [(not math.isfinite(x), x, first_row + n * rows) for n, x in enumerate(losses)]
+    names = [name for name, g in gradients if g is not None and not g.isfinite().all()]
+    found = everywhere(lambda: (max(worst, default=(False, -math.inf, 0)), names))
+    _, loss, row = max(of_process[0] for of_process in found)
+    text = f"rows {row} to {row + rows - 1} of the batch have loss {loss:.4g}"
+    bad = [name for of_process in found for name in of_process[1]]
+    return text + (f", the gradient of {bad[-1]} is non-finite" if bad else "")
 
 
 class Engine(Protocol):

@@ -22,7 +22,7 @@ from plm_scaling.train.checkpoint.sharded import (
 )
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
-from plm_scaling.train.engine.base import Step, is_bad
+from plm_scaling.train.engine.base import Step, cause_of_skip, is_bad
 from plm_scaling.train.engine.optimizer import make_optimizer
 from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
 from plm_scaling.train.model.builder import build_model
@@ -53,7 +53,8 @@ class CpuEngine:
             self.data_parallel.gradients.zero_()
         else:
             self.optimizer.zero_grad(set_to_none=True)
-        nats, tokens = self._backward(batches)
+        passes = self._backward(batches)
+        nats, tokens = (sum(part, torch.zeros(())) for part in zip(*passes, strict=True))
         if self.data_parallel:
             nats, tokens = self.data_parallel.add_up(nats, tokens)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -64,20 +65,24 @@ class CpuEngine:
         loss = float(nats) / float(tokens) if tokens else math.nan
         gradient_norm = float(norm) / float(tokens) if tokens else math.nan
         if is_bad(loss, gradient_norm, loss_limit):
-            return Step(loss, gradient_norm, skipped=True)
+            named = ((name, p.grad) for name, p in self.model.named_parameters())
+            own = [[float(value) for value in part] for part in passes]
+            first_row = self.replica * sum(batch.rows for batch in batches)
+            cause = cause_of_skip(own, batches[0].rows, first_row, named)
+            return Step(loss, gradient_norm, skipped=True, cause=cause)
         shrink = min(1.0, self.cell.gradient_clip / (gradient_norm + 1e-6))
         torch._foreach_mul_(gradients, shrink / float(tokens))
         self.optimizer.step()
         return Step(loss, gradient_norm, skipped=False)
 
-    def _backward(self, batches: list[Batch]) -> tuple[Tensor, Tensor]:
-        """Add up the gradients of the summed loss. Returns the loss (nats) and its tokens."""
-        nats, tokens = torch.zeros(()), torch.zeros(())
+    def _backward(self, batches: list[Batch]) -> list[tuple[Tensor, Tensor]]:
+        """Add up the gradients of the summed loss. Returns loss (nats) and tokens of each pass."""
+        passes = []
         for batch in batches:
             loss = (model_losses(self.model, batch) * batch.loss_mask).sum()
             loss.backward()
-            nats, tokens = nats + loss.detach(), tokens + batch.loss_mask.sum()
-        return nats, tokens
+            passes.append((loss.detach(), batch.loss_mask.sum()))
+        return passes
 
     @torch.no_grad()
     def held_out_losses(self, held_out: HeldOut) -> dict[str, float]:

@@ -14,7 +14,6 @@ from megatron.core.distributed import (
     finalize_model_grads,
 )
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
-from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from numpy.typing import NDArray
 from torch import Tensor
@@ -26,7 +25,7 @@ from plm_scaling.train.checkpoint.sharded_cuda import check_weights, sharded_opt
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
 from plm_scaling.train.engine.adamw_cuda import make_resumable, moments_ready
-from plm_scaling.train.engine.base import Step, is_bad
+from plm_scaling.train.engine.base import Step, cause_of_skip, is_bad
 from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
 from plm_scaling.train.model.builder import build_model
 from plm_scaling.train.model.losses import model_output, output_losses
@@ -78,15 +77,22 @@ class CudaEngine:
             seq_length=batches[0].inputs.numel(),  # a batch is one list of tokens
             micro_batch_size=1,
         )
-        nats, tokens = self._total(sums, 2).tolist()
         self.optimizer.prepare_grads()
-        gradient_norm = float(self.optimizer.get_grad_norm())
-        loss = nats / tokens if tokens else math.nan
+        # megatron-core's own norm and clipping wait for the GPU at each parameter where there is
+        # no Transformer Engine; here nothing is read but these three numbers.
+        own = torch.cat((self._own(sums, 2), self._squared_gradients()))
+        nats, tokens, squared = self._over_all(own).tolist()
+        loss, gradient_norm = (nats / tokens if tokens else math.nan), math.sqrt(squared)
         if is_bad(loss, gradient_norm, loss_limit):
-            return Step(loss, gradient_norm, skipped=True)
-        clip_grad_by_total_norm_fp32(
-            self.optimizer.get_parameters(), self.cell.gradient_clip, gradient_norm
-        )
+            named = ((name, p.main_grad) for name, p in self.model.named_parameters())
+            passes = [part.tolist() for part in sums] if self.knows_losses else []
+            first_row = self.process.data_rank * sum(batch.rows for batch in batches)
+            cause = cause_of_skip(passes, batches[0].rows, first_row, named)
+            return Step(loss, gradient_norm, skipped=True, cause=cause)
+        shrink = self.cell.gradient_clip / (gradient_norm + 1e-6)
+        if shrink < 1:
+            gradients = [p.grad for p in self.optimizer.get_parameters() if p.grad is not None]
+            torch._foreach_mul_(gradients, shrink)
         self.optimizer.step_with_ready_grads()
         return Step(loss, gradient_norm, skipped=False)
 
@@ -109,7 +115,7 @@ class CudaEngine:
                 collect_non_loss_data=True,
             )
         self.model.train()
-        return mean_losses(held_out, self._total(sums, n_groups, 2))
+        return mean_losses(held_out, self._over_all(self._own(sums, n_groups, 2)))
 
     def weights_replaced(self) -> None:
         """See `Engine`."""
@@ -143,15 +149,28 @@ class CudaEngine:
         if self.ddp.ddp_config.overlap_param_gather:
             self.ddp.start_param_sync(force_sync=True)
 
-    def _total(self, sums: list[Tensor], *shape: int) -> Tensor:
-        """The sum over all micro-batches of all replicas, the same in every process."""
+    def _own(self, sums: list[Tensor], *shape: int) -> Tensor:
+        """The sum over this replica's micro-batches; 0 in all but one of its processes."""
         total = torch.zeros(*shape, dtype=torch.float64, device=self.process.device)
         if self.knows_losses:
             for part in sums:
                 total += part
-        if self.process.layout.processes > 1:
-            dist.all_reduce(total)
         return total
+
+    def _squared_gradients(self) -> Tensor:
+        """Sum of the squares of this process's share of the gradients, float64 (1,)."""
+        (distributed,) = self.optimizer.chained_optimizers
+        gradients = distributed.get_main_grads_for_grad_norm()
+        total = torch.zeros(1, dtype=torch.float64, device=self.process.device)
+        if gradients:
+            total += torch.stack([*torch._foreach_norm(gradients)]).double().square().sum()
+        return total
+
+    def _over_all(self, own: Tensor) -> Tensor:
+        """The sum over all processes, the same in each of them."""
+        if self.process.layout.processes > 1:
+            dist.all_reduce(own)
+        return own
 
 
 def _make_optimizer(cell: Cell, ddp: DistributedDataParallel) -> Any:

@@ -5,6 +5,7 @@ score matrix.
 """
 
 import inspect
+import logging
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -19,6 +20,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from plm_scaling.train.model.functions import RotaryAttention
 from plm_scaling.train.model.fused import apply_rotary
 from plm_scaling.train.model.segments import Segments
+
+logger = logging.getLogger("plm_scaling")
+MAX_FLASH_CHANNELS = 256
 
 
 class SegmentAttention(MegatronModule):
@@ -38,8 +42,8 @@ class SegmentAttention(MegatronModule):
             attended: Tensor = RotaryAttention.apply(qkv, segments, self.causal)
             return attended
         q, k, v = apply_rotary(qkv, *segments.rotary(qkv.shape[-1], qkv.dtype))
-        varlen = varlen_attention(self.causal) if qkv.dtype != torch.float32 else None
-        if varlen is None:
+        varlen = varlen_attention(self.causal)
+        if varlen is None or qkv.dtype == torch.float32 or not flash_takes(qkv.shape[-1]):
             return grouped_attention(q, k, v, segments, self.causal)
         edges, longest = segments.edges, segments.longest
         return varlen(q, k, v, edges, edges, longest, longest)
@@ -54,6 +58,19 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, segments: Segments, causa
         out = scaled_dot_product_attention(own_q, own_k, own_v, is_causal=causal)
         attended.append(out.transpose(1, 2).flatten(0, 1))
     return torch.cat(attended)
+
+
+@lru_cache
+def flash_takes(channels: int) -> bool:
+    """Whether flash kernels take heads of so many channels; says so once if they do not."""
+    takes = channels % 8 == 0 and channels <= MAX_FLASH_CHANNELS
+    if not takes:
+        logger.warning(
+            "heads of %d channels: flash attention takes multiples of 8 up to %d; attention by "
+            "groups of equal length is slower. Other heads: sweep.shapes",
+            *(channels, MAX_FLASH_CHANNELS),
+        )
+    return takes
 
 
 @lru_cache(maxsize=2)

@@ -126,7 +126,7 @@ def _config(cell: Cell, layout: Layout) -> TransformerConfig:
         qk_layernorm=not study,
         hidden_dropout=0.0,
         attention_dropout=0.0,
-        transformer_impl=implementation(layout.backend),
+        transformer_impl=implementation(layout.backend, cell.precision, cell.hidden // cell.heads),
         tensor_model_parallel_size=layout.tensor,
         pipeline_model_parallel_size=layout.pipeline,
         sequence_parallel=cuda and layout.tensor > 1,

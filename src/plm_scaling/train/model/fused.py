@@ -19,8 +19,10 @@ logger = logging.getLogger("plm_scaling")
 class Compiled:
     """A function that torch compiles when it is first called; as it is if that cannot be done.
 
-    Compiling needs Triton and a C compiler. Without them results are the same and a step takes
-    longer, which is said once in the log.
+    For the number of tokens that it sees first, that of a training pass, and once more for any
+    number (evaluations); each on its own would soon be more than torch compiles. Compiling needs
+    Triton and a C compiler. Without them results are the same and a step takes longer, which is
+    said once in the log.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -30,7 +32,7 @@ class Compiled:
     def __call__(self, *arguments: Any) -> Any:
         if self.function is None:
             compiles = importlib.util.find_spec("triton") is not None
-            self.function = torch.compile(self.plain, dynamic=False) if compiles else self.plain
+            self.function = torch.compile(self.plain) if compiles else self.plain
         try:
             return self.function(*arguments)
         except torch._dynamo.exc.TorchDynamoException as error:

@@ -13,7 +13,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.nn.functional import linear, rms_norm
 
-from plm_scaling.train.model.attention import SegmentAttention
+from plm_scaling.train.model.attention import SegmentAttention, flash_takes
 from plm_scaling.train.model.functions import RmsNorm
 from plm_scaling.train.model.fused import apply_rotary
 from plm_scaling.train.model.segments import Segments
@@ -40,10 +40,15 @@ def parts_of(config: TransformerConfig) -> Parts:
     return Parts(ColumnLinear, RowLinear, norm, SegmentAttention)
 
 
-def implementation(backend: str) -> str:
-    """`transformer_engine` or `local`, for `TransformerConfig.transformer_impl`."""
+def implementation(backend: str, precision: str, channels: int) -> str:
+    """`transformer_engine` or `local`, for `TransformerConfig.transformer_impl`.
+
+    Transformer Engine's attention within packed sequences is for half precision, by flash kernels.
+    """
+    if backend == "cpu" or precision != "bf16" or not flash_takes(channels):
+        return "local"
     has_engine = importlib.util.find_spec("transformer_engine") is not None
-    return "transformer_engine" if backend == "cuda" and has_engine else "local"
+    return "transformer_engine" if has_engine else "local"
 
 
 class AddsBias:

@@ -1,13 +1,16 @@
 """Where the sequences of a batch lie, and the order in which the model reads their tokens."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plm_scaling.study.flops import mean_attended
 from plm_scaling.tokens.format.vocabulary import EOD, PAD
 
 ROTARY_BASE = 10_000.0
@@ -73,10 +76,21 @@ class Segments:
         """Length of the longest segment in tokens."""
         return self.groups[-1][1]
 
+    def pairs(self, objective: str) -> float:
+        """Pairs of a token and one that it attends to."""
+        return sum(n * length * mean_attended(length, objective) for n, length in self.groups)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Segments":
         """The segments on a device."""
-        tensors = ("order", "inverse", "positions", "edges")
-        moved = {n: getattr(self, n).to(device, non_blocking=non_blocking) for n in tensors}
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Segments":
+        """The segments in memory that a GPU reads by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, move: Callable[[Tensor], Tensor]) -> "Segments":
+        names = ("order", "inverse", "positions", "edges")
+        moved: dict[str, Any] = {name: move(getattr(self, name)) for name in names}
         return Segments(**moved, groups=self.groups, context_length=self.context_length)
 
     def pack(self, values: Tensor) -> Tensor:

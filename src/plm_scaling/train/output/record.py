@@ -1,11 +1,15 @@
 """result.json: what ran, with what, and what came of it. Written last."""
 
 import platform
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import torch
+
 from plm_scaling import __version__
+from plm_scaling.common.devices import query
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.record import RunRecord
@@ -14,15 +18,29 @@ from plm_scaling.train.output.throughput import Hardware, Throughput
 from plm_scaling.train.position import Position
 
 
-def _versions() -> dict[str, str]:
-    """Versions that decide a result."""
+def versions(backend: str) -> dict[str, str]:
+    """Versions that decide a result, or how fast it comes."""
     packages = ("torch", "megatron-core", "numpy", "pyarrow")
-    return {
+    found = {
         "plm-scaling": __version__,
         "train stage": str(STAGE_VERSION),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
+    return found | (_cuda_versions() if backend == "cuda" else {})
+
+
+def _cuda_versions() -> dict[str, str]:
+    """Of all that lies between PyTorch and the GPU; Transformer Engine only where there is one."""
+    found = {"cuda": torch.version.cuda or "none"}
+    if torch.cuda.is_available():
+        found["nccl"] = ".".join(map(str, torch.cuda.nccl.version()))
+    for name in ("triton", "transformer-engine"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    if drivers := query("driver_version"):
+        found["driver"] = drivers[0]
+    return found
 
 
 def result_record(
@@ -75,5 +93,5 @@ def result_record(
         curve_sha256=curve_sha256,
         data_sha256=data_sha256,
         config=vars(cell),
-        versions=_versions(),
+        versions=versions(layout.backend),
     )

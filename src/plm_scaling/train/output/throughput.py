@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from plm_scaling.study.cell import Cell
+from plm_scaling.study.flops import attention_flops, mean_attended
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.train.distributed.process import Process
 from plm_scaling.train.position import Position
@@ -59,6 +60,8 @@ class Throughput:
     """By the matrix products that a step has, with attention over whole rows."""
     utilisation: float | None
     """`exact_flops_per_second` as a share of the peak."""
+    utilisation_segments: float | None
+    """The same with attention within the segments of packed rows, as it is computed."""
     utilisation_6nd: float | None
     """`flops_per_second` as a share of the peak."""
 
@@ -68,6 +71,8 @@ class Throughput:
         seconds = position.seconds or float("inf")
         rate = position.step * cell.batch_rows * cell.context_length / seconds
         exact = rate * cell.flops_exact / cell.tokens
+        whole_rows = rate * mean_attended(cell.context_length, cell.objective)  # pairs a second
+        less = attention_flops(cell.shape, whole_rows - position.attended / seconds)
         peak = hardware.peak_flops_per_second
         return cls(
             tokens_per_second=round(rate, 1),
@@ -75,6 +80,7 @@ class Throughput:
             flops_per_second=6.0 * cell.n_params * rate,
             exact_flops_per_second=exact,
             utilisation=round(exact / peak, 4) if peak else None,
+            utilisation_segments=round((exact - less) / peak, 4) if peak else None,
             utilisation_6nd=round(6.0 * cell.n_params * rate / peak, 4) if peak else None,
         )
 
