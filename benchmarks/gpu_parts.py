@@ -152,7 +152,7 @@ def tiny(gpu_training: Any, dry: bool) -> Iterator[None]:
     with ExitStack() as stack:
         if dry:
             shape = Shape(1, 64, 170, 1)
-            changes = {"SEQUENCES": 300, "read_config": config_of}
+            changes: dict[str, Any] = {"SEQUENCES": 300, "read_config": config_of}
             changes |= {"STUDY_GRID": {"85M": shape, "680M": shape, "34M": shape}}
             stack.enter_context(mock.patch.multiple(gpu_training, **changes))
         yield
@@ -231,7 +231,10 @@ def resumed_cell(dry: bool) -> tuple[Any, Any]:
     with tiny(gpu_training, dry):
         cell = gpu_training.cell_of("34M", "study", "mlm", 4 if dry else 64)
     steps = 40 if dry else 120
-    changes: dict[str, Any] = {"steps": steps, "tokens": steps * cell.batch_rows * cell.context_length}
+    changes: dict[str, Any] = {
+        "steps": steps,
+        "tokens": steps * cell.batch_rows * cell.context_length,
+    }
     changes |= {"warmup_steps": 20, "evaluations": 10, "valid_rows": 16 if dry else 64}
     cell = dataclasses.replace(cell, divergence_loss=9.0, **changes)
     return cell, Layout("cuda", 1, 1, 1, cell.batch_rows // 2, "none")

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from plm_scaling.common.errors import SweepError
+from plm_scaling.config.sweep import Objective, Recipe
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import STUDY_GRID
@@ -61,7 +62,11 @@ def cell_of(size: str, recipe: Recipe, objective: Objective, rows: int) -> Cell:
     corpus = next(iter(config.corpora))
     made = make_cell(config, objective, corpus, recipe, size, STUDY_GRID[size], 1e22, seed=1)
     return dataclasses.replace(
-        made, unique_tokens_limit=None, batch_rows=rows, mixture={"a": 0.5, "b": 0.5}, strata=["kept"]
+        made,
+        unique_tokens_limit=None,
+        batch_rows=rows,
+        mixture={"a": 0.5, "b": 0.5},
+        strata=["kept"],
     )
 
 
@@ -119,8 +124,8 @@ def measure(cell: Cell, layout: Layout, manifest: Path, steps: int) -> Iterator[
         measured = torch.cuda.max_memory_allocated()
         memory = [f"{expected / 1e9:.1f} GB", f"{measured / 1e9:.1f} GB"]
         rows = {"one sequence": (whole, whole_s), "packed": (packed, loaded_s)}
-        for name, (batches, seconds) in rows.items():
-            speed = throughput(cell, process, batches, steps, seconds)
+        for name, (step, seconds) in rows.items():
+            speed = throughput(cell, process, step, steps, seconds)
             utilisation = [speed.utilisation, speed.utilisation_segments, speed.utilisation_6nd]
             yield [
                 name,
@@ -133,8 +138,8 @@ def measure(cell: Cell, layout: Layout, manifest: Path, steps: int) -> Iterator[
 
 def main(
     sizes: list[str],
-    recipes: list[str],
-    objectives: list[str],
+    recipes: list[Recipe],
+    objectives: list[Objective],
     rows: int,
     steps: int,
     out: Path,
