@@ -9,8 +9,9 @@ from plm_scaling.config.numbers import Block, Count, Fraction, Name, Number, Pos
 
 Objective = Literal["clm", "mlm"]
 Recipe = Literal["study", "prenorm"]
-Masking = Literal["token", "bert", "span"]
+Masking = Literal["study", "token", "bert", "span"]
 Precision = Literal["bf16", "fp32"]
+Initialisation = Literal["study", "normal"]
 
 
 class ShapeBlock(Block):
@@ -87,9 +88,10 @@ class Sweep(Block):
     mask_ratio: Share
     """Share of tokens masked for MLM (0.15 in the study)."""
     masking: Masking
-    """How MLM tokens are chosen and replaced. token: each on its own, by <mask>. bert: each on its
-    own, 80 % by <mask>, 10 % by a random residue, 10 % kept (probably the study's, see
-    docs/training.md). span: in spans, by <mask>."""
+    """How MLM tokens are chosen and replaced. study: BERT's way as in the authors' code,
+    int(mask_ratio · length) of each row, 80 % by <mask>, 10 % by a random residue, 10 % kept (the
+    evidence is in docs/training.md). bert: the same, but each on its own. token: each on its own,
+    by <mask>. span: in spans, by <mask>."""
     seeds: Annotated[list[Count], Field(min_length=1)]
     """One cell per seed; it sets initial weights and masks (the data order follows from `seed`).
     Add seeds to measure the noise between runs."""
@@ -137,9 +139,18 @@ class Training(Block):
     """AdamW β2 (0.95 in the study)."""
     gradient_clip: Positive
     """Gradients are scaled down to this norm."""
+    initialisation: Initialisation
+    """Initial weights of recipe study. study: Xavier's deviation by each matrix's shape, as in the
+    authors' code. normal: init_std for every matrix. Both with DeepNorm's factors
+    (docs/training.md). Recipe prenorm has normal."""
     init_std: BySize
-    """Standard deviation of initial weights, from a model size upwards. 0.02 (the study's) suits
-    widths of hundreds and more; narrower models need about sqrt(2/(5·width))."""
+    """Standard deviation of initial weights, from a model size upwards; with initialisation study,
+    of the embeddings only. 0.02 (the study's) suits widths of hundreds and more; narrower models
+    need about sqrt(2/(5·width))."""
+    document_mask: bool
+    """true: tokens of a packed row attend only within their protein. false: within the whole row,
+    as in the authors' code. Positions run on over the row either way, no protein's first token is
+    predicted from the one before, and of a single protein models see the same."""
     precision: Precision
     """Of matrix products and activations: bf16 (the study's; on CPUs several times slower) or fp32.
     Weights, gradients and AdamW are fp32 either way."""

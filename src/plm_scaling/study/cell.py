@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from plm_scaling.common.errors import SweepError
@@ -11,7 +11,11 @@ from plm_scaling.study.shapes import Shape
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run. Every fact that decides its result is a field; the id is a hash of them."""
+    """One training run. Every fact that decides its result is a field; the id is a hash of them.
+
+    A field that came later has as its default what held before, and is left out of the JSON while
+    it has it, so that earlier cells keep their ids.
+    """
 
     objective: str
     recipe: str
@@ -53,6 +57,8 @@ class Cell:
     divergence_loss: float
     spike_loss: float
     max_skipped_steps: int
+    initialisation: str = "normal"
+    document_mask: bool = True
 
     @property
     def cell(self) -> str:
@@ -75,14 +81,16 @@ class Cell:
 
     def to_json(self) -> str:
         """One line of JSON, as the training program takes it."""
-        return json.dumps(vars(self), sort_keys=True)
+        defaults = {field.name: field.default for field in fields(self)}
+        told = {name: value for name, value in vars(self).items() if value != defaults[name]}
+        return json.dumps(told, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Cell":
         """Inverse of `to_json`. Raises `SweepError` naming missing or unknown fields."""
         values: Any = json.loads(text)
-        expected = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != expected:
-            different = expected ^ set(values if isinstance(values, dict) else [])
+        given = set(values if isinstance(values, dict) else [])
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if different := (needed - given) | (given - {field.name for field in fields(cls)}):
             raise SweepError(f"--cell is not a cell of this version; fields differ: {different}")
         return cls(**values)

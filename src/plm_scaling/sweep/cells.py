@@ -148,6 +148,8 @@ def make_cell(
         divergence_loss=training.divergence_loss,
         spike_loss=training.spike_loss,
         max_skipped_steps=training.max_skipped_steps,
+        initialisation=training.initialisation if recipe == "study" else "normal",
+        document_mask=training.document_mask,
     )
 
 

@@ -36,13 +36,13 @@ class Segments:
     )
 
     @classmethod
-    def of_rows(cls, rows: NDArray[np.uint8]) -> "Segments":
-        """The sequences of packed rows; padding at the end of a row is a segment like any other,
-        since attention covers every position.
+    def of_rows(cls, rows: NDArray[np.uint8], document_mask: bool = True) -> "Segments":
+        """The sequences of packed rows or, without `document_mask`, all of a row together; padding
+        at the end of a row is a segment like any other, since attention covers every position.
         """
         begins = np.ones(rows.shape, bool)
         before, here = rows[:, :-1], rows[:, 1:]
-        begins[:, 1:] = (before == EOD) | ((here == PAD) & (before != PAD))
+        begins[:, 1:] = ((before == EOD) & document_mask) | ((here == PAD) & (before != PAD))
         starts = np.flatnonzero(begins)
         return cls.of(starts, np.diff(starts, append=rows.size), rows.shape[1])
 
