@@ -72,7 +72,8 @@ class Cell:
 
     @property
     def epochs(self) -> float | None:
-        """How often the scarcest source is gone through, as far as a limit is set."""
+        """How often the scarcest source is gone through at most, as far as a limit is set: tokens
+        count padding, limits do not."""
         limits = self.unique_tokens_limit
         if limits is not None and not isinstance(limits, dict):
             return self.tokens / limits

@@ -51,6 +51,8 @@ class Position:
         self.step += 1
         self.unpadded_tokens += unpadded_tokens
         self.seconds += seconds
+        if step.loss is None:
+            return
         if step.skipped:
             self.skipped.append(
                 {

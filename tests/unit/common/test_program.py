@@ -1,12 +1,15 @@
 """What programs and commands say and return."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from plm_scaling.common.program import start_logging
 from plm_scaling.common.progress import short_number, short_time
 
 PROGRAM = """
@@ -29,6 +32,13 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--kind")
 run(work, parser)
 """
+
+
+def test_a_full_disk_prints_no_traceback_for_each_line_of_the_log(capsys):
+    start_logging(Path("/dev/full"))
+    logging.getLogger("plm_scaling").info("a line")
+    assert capsys.readouterr().err == "a line\n"
+    logging.getLogger("plm_scaling").handlers.clear()
 
 
 HELP = """

@@ -75,6 +75,7 @@ def test_bill_fits_a_terminal_whatever_the_cells_differ_in(cells):
     assert max(map(len, lines)) <= WIDTH
     for name in ("corpus", "from", "epochs", "again", "hours"):
         assert name in lines[0]
+    assert any("makes the scarcest, at most" in line for line in lines)
 
 
 def test_bill_of_what_cannot_be_trained_there_says_so(cells):

@@ -26,7 +26,7 @@ from plm_scaling.train.checkpoint.sharded_cuda import check_weights, sharded_opt
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
 from plm_scaling.train.engine.adamw_cuda import make_resumable, moments_ready
-from plm_scaling.train.engine.base import Step, is_bad
+from plm_scaling.train.engine.base import NOTHING_TO_LEARN, Step, is_bad
 from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
 from plm_scaling.train.model.builder import build_model
 from plm_scaling.train.model.losses import model_output, output_losses
@@ -79,9 +79,11 @@ class CudaEngine:
             micro_batch_size=1,
         )
         nats, tokens = self._total(sums, 2).tolist()
+        if not tokens:
+            return NOTHING_TO_LEARN
         self.optimizer.prepare_grads()
         gradient_norm = float(self.optimizer.get_grad_norm())
-        loss = nats / tokens if tokens else math.nan
+        loss = nats / tokens
         if is_bad(loss, gradient_norm, loss_limit):
             return Step(loss, gradient_norm, skipped=True)
         clip_grad_by_total_norm_fp32(
