@@ -11,15 +11,20 @@ END = "<eod>"
 def tokenizer_json(objective: str) -> dict[str, Any]:
     """tokenizer.json: one token per letter; blanks are dropped, lower case is read as upper case.
 
-    That is how FASTA is read. What is no residue letter is `<unk>`; characters of code, which only
-    code models know, are among it. A model of masks gets `<eod>` at the end of every sequence, as
-    in training; for a causal one the caller adds it, since a prompt has none.
+    That is how FASTA is read; a last `*` is dropped, too. What is no residue letter is `<unk>`;
+    characters of code, which only code models know, are among it. A model of masks gets `<eod>` at
+    the end of every sequence, as in training; for a causal one the caller adds it, since a prompt
+    has none. `truncation` adds it as well, though training never sees it after a protein that is
+    cut: for those `add_special_tokens=False` leaves it out (docs/models.md).
     """
     upper = [
         {"type": "Replace", "pattern": {"String": letter.lower()}, "content": letter}
         for letter in sorted(RESIDUE_ID)
     ]
-    blanks = {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": ""}
+    blanks, star = (
+        {"type": "Replace", "pattern": {"Regex": regex}, "content": ""}
+        for regex in (r"\s+", r"\*$")
+    )
     sequence = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
     end = {"SpecialToken": {"id": END, "type_id": 0}}
     ends = [end] if objective == "mlm" else []
@@ -39,7 +44,7 @@ def tokenizer_json(objective: str) -> dict[str, Any]:
             }
             for token, number in sorted(SPECIAL_TOKENS.items(), key=lambda item: item[1])
         ],
-        "normalizer": {"type": "Sequence", "normalizers": [blanks, *upper]},
+        "normalizer": {"type": "Sequence", "normalizers": [blanks, star, *upper]},
         "pre_tokenizer": {
             "type": "Split",
             "pattern": {"Regex": "."},

@@ -141,6 +141,8 @@ def test_tokenizer_gives_the_ids_of_training(loaded, objective, recipe):
         assert list(loaded[f"{name}/ids/{number}"]) == own[:-1] + end
     assert UNK in loaded[f"{name}/ids/1"]
     assert list(loaded[f"{name}/ids/end"]) == [RESIDUE_ID["M"], RESIDUE_ID["K"], EOD]
+    assert list(loaded[f"{name}/ids/star"]) == [RESIDUE_ID["M"], RESIDUE_ID["K"], *end]
+    assert list(loaded[f"{name}/ids/cut"]) == [RESIDUE_ID[letter] for letter in "MKV"]
     assert list(loaded[f"{name}/ids/mask"]) == [RESIDUE_ID["M"], MASK, RESIDUE_ID["V"]]
     assert str(loaded[f"{name}/text"]) == PROTEINS[0]
 
