@@ -16,6 +16,11 @@ def add_parsers(commands: Any) -> None:
         "--to", choices=("hf",), required=True, help="hf: Hugging Face transformers"
     )
     export.add_argument("--out", type=Path, required=True, help="folder to make")
+    export.add_argument(
+        "--released-order",
+        action="store_true",
+        help="token ids in the order of the models that the study released",
+    )
     _add_threads(export)
     export.set_defaults(function=export_to)
     score = commands.add_parser("score", help="perplexity of proteins, by a trained cell")
@@ -58,11 +63,11 @@ def _add_threads(parser: Any) -> None:
     )
 
 
-def export_to(cell: str, to: str, out: Path, threads: int) -> None:
+def export_to(cell: str, to: str, out: Path, threads: int, released_order: bool) -> None:
     """Write the folder for `transformers`, the only other software so far."""
     from plm_scaling.inference.export import export_cell
 
-    export_cell(cell, out, threads)
+    export_cell(cell, out, threads, released_order)
     print(f"model: {out}")
 
 

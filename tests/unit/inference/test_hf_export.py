@@ -15,8 +15,17 @@ from plm_scaling.inference.embedder import Embedder
 from plm_scaling.inference.export import export_cell
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.tokenizer import RELEASED_ORDER
 from plm_scaling.inference.weights import hf_weights
-from plm_scaling.tokens.format.vocabulary import EOD, MASK, RESIDUE_ID, UNK, decode, encode
+from plm_scaling.tokens.format.vocabulary import (
+    EOD,
+    MASK,
+    RESIDUE_ID,
+    RESIDUES,
+    UNK,
+    decode,
+    encode,
+)
 
 PROMPTS = ["MKV", "ACDEFGHIK", "W"]
 PROTEINS = ["MKVLAAGIVGLLLAQ", "mkv XB-Z\nUO", "ACDEFGHIKLMNPQRSTVWYBJOUXZ"]
@@ -189,3 +198,21 @@ def test_weight_that_is_not_known_is_refused():
 
 def entries(rows):
     return b"".join(decode(row[:-1].tobytes()).encode() + b"\n\0" for row in rows)
+
+
+def test_export_in_the_order_of_the_released_models_is_the_same_model(folder, tmp_path):
+    from transformers import AutoTokenizer
+
+    from plm_scaling.inference.hf.modeling_plm_scaling import PlmScalingForMaskedLM
+
+    export_cell(str(folder / "runs/mlm-study"), tmp_path / "out", threads=1, released_order=True)
+    tables = []
+    for path in (folder / "mlm-study", tmp_path / "out"):
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = PlmScalingForMaskedLM.from_pretrained(path)
+        tokens = tokenizer("MKVLA<mask>GIVJX", return_tensors="pt")
+        ids = tokenizer.convert_tokens_to_ids([*RESIDUES, "<mask>", "<eod>", "<pad>", "<unk>"])
+        tables.append(model(**tokens).logits[..., ids].detach())
+    torch.testing.assert_close(*tables)
+    assert tokenizer.convert_ids_to_tokens(range(1, 26)) == list("LAGVSERTIDPKQNFYMHWCXBUZO")
+    assert sorted(RELEASED_ORDER) == sorted(RESIDUES)
