@@ -158,6 +158,10 @@ class Training(Block):
     """Evaluations on the held-out rows per cell, evenly spaced in tokens, the last at the end."""
     valid_rows: Count
     """Held-out rows per evaluation; the same rows every time (3 M tokens in the study)."""
+    common_evaluation: bool
+    """true: MLM cells are evaluated on the same rows also with one masking for all (15 %, each
+    residue on its own, by <mask>), as the held-out set `common`: cells of different maskings and
+    mask ratios compare by it. Laws do not use it."""
     checkpoint_seconds: Positive
     """Wall time (seconds) between checkpoints; a killed cell loses at most this much."""
     divergence_loss: Positive

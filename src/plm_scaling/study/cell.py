@@ -59,6 +59,7 @@ class Cell:
     max_skipped_steps: int
     initialisation: str = "normal"
     document_mask: bool = True
+    common_evaluation: bool = False
 
     @property
     def cell(self) -> str:
