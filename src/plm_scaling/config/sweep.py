@@ -12,6 +12,7 @@ Recipe = Literal["study", "prenorm"]
 Masking = Literal["study", "token", "bert", "span"]
 Precision = Literal["bf16", "fp32"]
 Initialisation = Literal["study", "normal"]
+Positions = Literal["row", "protein"]
 
 
 class ShapeBlock(Block):
@@ -149,8 +150,12 @@ class Training(Block):
     need about sqrt(2/(5·width))."""
     document_mask: bool
     """true: tokens of a packed row attend only within their protein. false: within the whole row,
-    as in the authors' code. Positions run on over the row either way, no protein's first token is
-    predicted from the one before, and of a single protein models see the same."""
+    as in the authors' code. No protein's first token is predicted from the one before either way,
+    and of a single protein models see the same."""
+    positions: Positions
+    """Where rotary positions count from. row: the beginning of the row, as in the authors' code.
+    protein: that of the protein (or its piece) in the row. Only their differences matter, so
+    results differ by rounding; with protein those in bf16 do not depend on where it was packed."""
     precision: Precision
     """Of matrix products and activations: bf16 (the study's; on CPUs several times slower) or fp32.
     Weights, gradients and AdamW are fp32 either way."""

@@ -59,6 +59,7 @@ class Cell:
     max_skipped_steps: int
     initialisation: str = "normal"
     document_mask: bool = True
+    positions: str = "row"
     common_evaluation: bool = False
 
     @property

@@ -13,7 +13,7 @@ from plm_scaling.study.cell import Cell
 
 _TEXT = {
     *("objective", "recipe", "size", "corpus", "precision", "masking", "init_from"),
-    "initialisation",
+    *("initialisation", "positions"),
 }
 _NEEDED = ("cell", "objective", "size", "n_params", "n_params_total", "tokens", "flops")
 _OPTIONAL = {"mask_ratio", "masking", "init_from", "source_flops", "unique_tokens_limit"}

@@ -150,6 +150,7 @@ def make_cell(
         max_skipped_steps=training.max_skipped_steps,
         initialisation=training.initialisation if recipe == "study" else "normal",
         document_mask=training.document_mask,
+        positions=training.positions,
         common_evaluation=training.common_evaluation and objective == "mlm",
     )
 

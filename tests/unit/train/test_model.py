@@ -178,6 +178,21 @@ def test_without_a_document_mask_a_row_is_seen_as_one_sequence(recipe, objective
     assert torch.equal(changed[0, :26], logits[0, :26])
 
 
+@pytest.mark.parametrize(("recipe", "objective"), KINDS)
+def test_positions_from_each_protein_change_results_by_rounding_only(recipe, objective):
+    model = model_of(objective, recipe)
+    row, protein = (
+        batch_of(cell(objective, recipe, positions=positions), packed_rows(), 0)
+        for positions in ("row", "protein")
+    )
+    found = protein.segments.positions[protein.segments.inverse].view(2, WIDTH)
+    expected = [*range(12), *range(14), *range(6)], [*range(WIDTH)]
+    assert found.tolist() == list(map(list, expected))
+    losses = model_losses(model, row), model_losses(model, protein)
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(*losses)
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_of_a_single_protein_models_see_the_same_with_and_without_a_document_mask(objective):
     row = np.full((1, WIDTH), PAD, np.uint8)
