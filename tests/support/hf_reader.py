@@ -46,6 +46,9 @@ def read(
     for number, protein in enumerate(proteins):
         found[f"ids/{number}"] = tokenizer(protein)["input_ids"]
     found["ids/end"] = tokenizer("MK" + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
+    found["ids/star"] = tokenizer("MK*\n")["input_ids"]
+    cut = {"truncation": True, "max_length": 3}
+    found["ids/cut"] = tokenizer("MKVL", add_special_tokens=False, **cut)["input_ids"]
     found["ids/mask"] = tokenizer("M<mask>V", add_special_tokens=False)["input_ids"]
     found["text"] = tokenizer.decode(tokenizer(proteins[0])["input_ids"], skip_special_tokens=True)
 

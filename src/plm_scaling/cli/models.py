@@ -17,7 +17,15 @@ Threads = Annotated[
 CORES = len(os.sched_getaffinity(0))
 
 
-def export(cell: Cell, /, *, to: Literal["hf"], out: Path, threads: Threads = CORES) -> None:
+def export(
+    cell: Cell,
+    /,
+    *,
+    to: Literal["hf"],
+    out: Path,
+    released_order: bool = False,
+    threads: Threads = CORES,
+) -> None:
     """Make a trained cell a model for other software.
 
     Example: plm-scaling export results/demo/runs/CELL --to hf --out my-model
@@ -25,10 +33,11 @@ def export(cell: Cell, /, *, to: Literal["hf"], out: Path, threads: Threads = CO
     Args:
         to: hf: Hugging Face transformers
         out: folder to make
+        released_order: token ids in the order of the models that the study released
     """
     from plm_scaling.inference.export import export_cell
 
-    export_cell(cell, out, threads)
+    export_cell(cell, out, threads, released_order)
     print(f"model: {out}")
 
 

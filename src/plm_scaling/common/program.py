@@ -58,6 +58,7 @@ def run(function: Callable[..., Any], rank: int = 0) -> None:
 
 def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
     """Send `terminal_level` and above to the terminal and everything to `log`."""
+    logging.raiseExceptions = False  # a full disk loses lines of the log and says so elsewhere
     logger.setLevel(logging.DEBUG)
     logger.handlers.clear()
     terminal = logging.StreamHandler(sys.stderr)

@@ -9,8 +9,10 @@ from plm_scaling.config.numbers import Block, Count, Fraction, Name, Number, Pos
 
 Objective = Literal["clm", "mlm"]
 Recipe = Literal["study", "prenorm"]
-Masking = Literal["token", "bert", "span"]
+Masking = Literal["study", "token", "bert", "span"]
 Precision = Literal["bf16", "fp32"]
+Initialisation = Literal["study", "normal"]
+Positions = Literal["row", "protein"]
 
 
 class ShapeBlock(Block):
@@ -87,9 +89,10 @@ class Sweep(Block):
     mask_ratio: Share
     """Share of tokens masked for MLM (0.15 in the study)."""
     masking: Masking
-    """How MLM tokens are chosen and replaced. token: each on its own, by <mask>. bert: each on its
-    own, 80 % by <mask>, 10 % by a random residue, 10 % kept (probably the study's, see
-    docs/training.md). span: in spans, by <mask>."""
+    """How MLM tokens are chosen and replaced. study: BERT's way as in the authors' code,
+    int(mask_ratio · length) of each row, 80 % by <mask>, 10 % by a random residue, 10 % kept (the
+    evidence is in docs/training.md). bert: the same, but each on its own. token: each on its own,
+    by <mask>. span: in spans, by <mask>."""
     seeds: Annotated[list[Count], Field(min_length=1)]
     """One cell per seed; it sets initial weights and masks (the data order follows from `seed`).
     Add seeds to measure the noise between runs."""
@@ -137,9 +140,22 @@ class Training(Block):
     """AdamW β2 (0.95 in the study)."""
     gradient_clip: Positive
     """Gradients are scaled down to this norm."""
+    initialisation: Initialisation
+    """Initial weights of recipe study. study: Xavier's deviation by each matrix's shape, as in the
+    authors' code. normal: init_std for every matrix. Both with DeepNorm's factors
+    (docs/training.md). Recipe prenorm has normal."""
     init_std: BySize
-    """Standard deviation of initial weights, from a model size upwards. 0.02 (the study's) suits
-    widths of hundreds and more; narrower models need about sqrt(2/(5·width))."""
+    """Standard deviation of initial weights, from a model size upwards; with initialisation study,
+    of the embeddings only. 0.02 (the study's) suits widths of hundreds and more; narrower models
+    need about sqrt(2/(5·width))."""
+    document_mask: bool
+    """true: tokens of a packed row attend only within their protein. false: within the whole row,
+    as in the authors' code. No protein's first token is predicted from the one before either way,
+    and of a single protein models see the same."""
+    positions: Positions
+    """Where rotary positions count from. row: the beginning of the row, as in the authors' code.
+    protein: that of the protein (or its piece) in the row. Only their differences matter, so
+    results differ by rounding; with protein those in bf16 do not depend on where it was packed."""
     precision: Precision
     """Of matrix products and activations: bf16 (the study's; on CPUs several times slower) or fp32.
     Weights, gradients and AdamW are fp32 either way."""
@@ -147,6 +163,10 @@ class Training(Block):
     """Evaluations on the held-out rows per cell, evenly spaced in tokens, the last at the end."""
     valid_rows: Count
     """Held-out rows per evaluation; the same rows every time (3 M tokens in the study)."""
+    common_evaluation: bool
+    """true: MLM cells are evaluated on the same rows also with one masking for all (15 %, each
+    residue on its own, by <mask>), as the held-out set `common`: cells of different maskings and
+    mask ratios compare by it. Laws do not use it."""
     checkpoint_seconds: Positive
     """Wall time (seconds) between checkpoints; a killed cell loses at most this much."""
     divergence_loss: Positive

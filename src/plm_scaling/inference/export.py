@@ -13,10 +13,10 @@ from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.inference.card import model_card
 from plm_scaling.inference.run import find_run, open_run
-from plm_scaling.inference.tokenizer import tokenizer_config, tokenizer_json
+from plm_scaling.inference.tokenizer import RELEASED_ORDER, tokenizer_config, tokenizer_json
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.shapes import VOCABULARY_SIZE, Shape
-from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID
+from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES
 
 CODE = ("configuration_plm_scaling", "modeling_plm_scaling")
 HEADS = {"clm": "CausalLM", "mlm": "MaskedLM"}
@@ -38,21 +38,27 @@ _WHOLE = {
 }
 
 
-def export_cell(cell: str, out: Path, threads: int) -> None:
+def export_cell(cell: str, out: Path, threads: int, released_order: bool = False) -> None:
     """Write the folder `out` with the run of `cell` for `transformers`.
 
     It holds weights (fp32, safetensors), configuration, tokenizer, model card and, where no class
-    of transformers fits, the code of the model. Raises `InferenceError` if `out` exists, or the run
-    did not finish.
+    of transformers fits, the code of the model. `released_order`: token ids as in the models that
+    the study released. Raises `InferenceError` if `out` exists, or the run did not finish.
     """
+    letters = RELEASED_ORDER if released_order else RESIDUES
     if out.exists():
         raise InferenceError(f"{out} exists; remove it or give a folder that is to be made")
     with open_run(find_run(cell), threads, device="cpu") as run, atomic(out) as folder:
         folder.mkdir()
         state = {name: value for name, value in run.model.state_dict().items() if value is not None}
+        tensors = hf_weights(state, run.cell.shape)
+        table = tensors["model.embed_tokens.weight"].clone()
+        table[1 : 1 + len(letters)] = table[[RESIDUE_ID[letter] for letter in letters]]
         weights = folder / "model.safetensors"
-        save_file(hf_weights(state, run.cell.shape), weights, metadata={"format": "pt"})
-        for name, content in _settings(run.cell).items():
+        save_file(
+            tensors | {"model.embed_tokens.weight": table}, weights, metadata={"format": "pt"}
+        )
+        for name, content in _settings(run.cell, letters).items():
             write_json(folder / name, content)
         shutil.copymode(folder / "config.json", weights)  # safetensors makes it private
         if not fits_qwen3(run.cell):
@@ -72,11 +78,11 @@ def fits_qwen3(cell: Cell) -> bool:
     return cell.recipe == "prenorm" and cell.objective == "clm"
 
 
-def _settings(cell: Cell) -> dict[str, Any]:
+def _settings(cell: Cell, letters: str) -> dict[str, Any]:
     """The JSON files of the export by name."""
     settings = {
         "config.json": hf_config(cell),
-        "tokenizer.json": tokenizer_json(cell.objective),
+        "tokenizer.json": tokenizer_json(cell.objective, letters),
         "tokenizer_config.json": tokenizer_config(cell.objective, cell.context_length),
     }
     if cell.objective == "clm":

@@ -6,7 +6,7 @@ a time, as many passes as residues (pseudo-log-likelihood, Salazar et al. 2020; 
 pseudo-perplexity of ESM-2, Lin et al. 2023; the masked marginals of Meier et al. 2021), or, `fast`,
 as many at a time as in training. One pass without masks (wild-type marginals) would be faster
 still, but at positions that are not masked a model has learnt nothing, unless it was trained with
-`masking: bert`.
+`masking: study` or `bert`.
 """
 
 from collections.abc import Iterator

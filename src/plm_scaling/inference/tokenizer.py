@@ -2,28 +2,38 @@
 
 from typing import Any
 
-from plm_scaling.tokens.format.vocabulary import EOD, RESIDUE_ID, SPECIAL
+from plm_scaling.tokens.format.vocabulary import EOD, RESIDUE_ID, RESIDUES, SPECIAL
 
 SPECIAL_TOKENS = {f"<{name}>": number for name, number in SPECIAL.items()}
 END = "<eod>"
+# The letters in the order of the ids, from 1, of the models that the study released. Those have no
+# J but `.`, which is no residue: J takes its place. Special tokens have the same ids as here.
+RELEASED_ORDER = "LAGVSERTIDPKQNFYMHWCXBUZOJ"
 
 
-def tokenizer_json(objective: str) -> dict[str, Any]:
-    """tokenizer.json: one token per letter; blanks are dropped, lower case is read as upper case.
+def tokenizer_json(objective: str, letters: str = RESIDUES) -> dict[str, Any]:
+    """tokenizer.json: one token per letter, those of `letters` from 1; blanks are dropped, lower
+    case is read as upper case.
 
-    That is how FASTA is read. What is no residue letter is `<unk>`; characters of code, which only
-    code models know, are among it. A model of masks gets `<eod>` at the end of every sequence, as
-    in training; for a causal one the caller adds it, since a prompt has none.
+    That is how FASTA is read; a last `*` is dropped, too. What is no residue letter is `<unk>`;
+    characters of code, which only code models know, are among it. A model of masks gets `<eod>` at
+    the end of every sequence, as in training; for a causal one the caller adds it, since a prompt
+    has none. `truncation` adds it as well, though training never sees it after a protein that is
+    cut: for those `add_special_tokens=False` leaves it out (docs/models.md).
     """
     upper = [
         {"type": "Replace", "pattern": {"String": letter.lower()}, "content": letter}
         for letter in sorted(RESIDUE_ID)
     ]
-    blanks = {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": ""}
+    blanks, star = (
+        {"type": "Replace", "pattern": {"Regex": regex}, "content": ""}
+        for regex in (r"\s+", r"\*$")
+    )
     sequence = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
     end = {"SpecialToken": {"id": END, "type_id": 0}}
     ends = [end] if objective == "mlm" else []
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    ids = {letter: number for number, letter in enumerate(letters, start=1)} | SPECIAL_TOKENS
     return {
         "version": "1.0",
         "truncation": None,
@@ -32,7 +42,7 @@ def tokenizer_json(objective: str) -> dict[str, Any]:
             {"id": number, "content": token, **flags, "special": True}
             for token, number in sorted(SPECIAL_TOKENS.items(), key=lambda item: item[1])
         ],
-        "normalizer": {"type": "Sequence", "normalizers": [blanks, *upper]},
+        "normalizer": {"type": "Sequence", "normalizers": [blanks, star, *upper]},
         "pre_tokenizer": {
             "type": "Split",
             "pattern": {"Regex": "."},
@@ -48,7 +58,7 @@ def tokenizer_json(objective: str) -> dict[str, Any]:
         "decoder": {"type": "Fuse"},
         "model": {
             "type": "WordLevel",
-            "vocab": dict(sorted((RESIDUE_ID | SPECIAL_TOKENS).items(), key=lambda item: item[1])),
+            "vocab": dict(sorted(ids.items(), key=lambda item: item[1])),
             "unk_token": "<unk>",
         },
     }

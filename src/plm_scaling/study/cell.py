@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from plm_scaling.common.errors import SweepError
@@ -11,7 +11,11 @@ from plm_scaling.study.shapes import Shape
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run. Every fact that decides its result is a field; the id is a hash of them."""
+    """One training run. Every fact that decides its result is a field; the id is a hash of them.
+
+    A field that came later has as its default what held before, and is left out of the JSON while
+    it has it, so that earlier cells keep their ids.
+    """
 
     objective: str
     recipe: str
@@ -53,6 +57,10 @@ class Cell:
     divergence_loss: float
     spike_loss: float
     max_skipped_steps: int
+    initialisation: str = "normal"
+    document_mask: bool = True
+    positions: str = "row"
+    common_evaluation: bool = False
 
     @property
     def cell(self) -> str:
@@ -65,7 +73,8 @@ class Cell:
 
     @property
     def epochs(self) -> float | None:
-        """How often the scarcest source is gone through, as far as a limit is set."""
+        """How often the scarcest source is gone through at most, as far as a limit is set: tokens
+        count padding, limits do not."""
         limits = self.unique_tokens_limit
         if limits is not None and not isinstance(limits, dict):
             return self.tokens / limits
@@ -74,7 +83,9 @@ class Cell:
 
     def to_json(self) -> str:
         """One line of JSON, as the training program takes it."""
-        return json.dumps(vars(self), sort_keys=True)
+        defaults = {field.name: field.default for field in fields(self)}
+        told = {name: value for name, value in vars(self).items() if value != defaults[name]}
+        return json.dumps(told, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Cell":
@@ -83,10 +94,12 @@ class Cell:
 
 
 def read_fields(kind: type, text: str) -> dict[str, Any]:
-    """The fields of a `Cell` or `Layout` in JSON. Raises `SweepError` if they are not all."""
+    """The fields of a `Cell` or `Layout` in JSON. Raises `SweepError` if they are others."""
     values = json.loads(text)
-    found = set(values) if isinstance(values, dict) else set()
-    if different := found ^ {field.name for field in fields(kind)}:
+    given = set(values if isinstance(values, dict) else [])
+    known = {field.name for field in fields(kind)}
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
+    if different := (needed - given) | (given - known):
         name = kind.__name__.lower()
         raise SweepError(f"--{name} is not a {name} of this version; fields differ: {different}")
     return dict(values)

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ from plm_scaling.common.errors import SweepError
 from plm_scaling.common.files import atomic
 from plm_scaling.study.cell import Cell
 
-_TEXT = {"objective", "recipe", "size", "corpus", "precision", "masking", "init_from"}
+_TEXT = {
+    *("objective", "recipe", "size", "corpus", "precision", "masking", "init_from"),
+    *("initialisation", "positions"),
+}
 _NEEDED = ("cell", "objective", "size", "n_params", "n_params_total", "tokens", "flops")
 _OPTIONAL = {"mask_ratio", "masking", "init_from", "source_flops", "unique_tokens_limit"}
-_JSON = ("mixture", "strata", "unique_tokens_limit")
+_JSON = ("mixture", "strata", "unique_tokens_limit", "document_mask", "common_evaluation")
 
 
 def write_sweep(cells: Mapping[str, Cell], out: Path) -> None:
@@ -30,8 +33,11 @@ def write_sweep(cells: Mapping[str, Cell], out: Path) -> None:
 
 
 def read_sweep(path: Path) -> dict[str, Cell]:
-    """Inverse of `write_sweep`, in the order of the table. Raises `SweepError`. A fact for which
-    the table of an earlier version has no column is None."""
+    """Inverse of `write_sweep`, in the order of the table. Raises `SweepError`.
+
+    A fact of a cell for which the table of an earlier version has no column is None, or what held
+    before there was a choice.
+    """
     try:
         with path.open(newline="") as file:
             table = csv.DictReader(file, delimiter="\t")
@@ -49,7 +55,9 @@ def read_sweep(path: Path) -> dict[str, Cell]:
 
 
 def _parse(row: dict[str, str]) -> Cell:
-    values: dict[str, Any] = {field.name: None for field in fields(Cell)}
+    values: dict[str, Any] = {
+        field.name: None if field.default is MISSING else field.default for field in fields(Cell)
+    }
     for name in values.keys() & row.keys():
         text = row[name] or ""  # None in a line with too few fields
         try:

@@ -100,7 +100,10 @@ def _totals(lines: list[_Line]) -> list[str]:
         f"{exact:.3g} with attention and the output layer"
     ]
     if any(line.cell.epochs is not None for line in lines):
-        said.append("epochs: of the source that corpora.{name}.unique_tokens makes the scarcest")
+        said.append(
+            "epochs: of the source that corpora.{name}.unique_tokens makes the scarcest, at most: "
+            "tokens count padding, unique_tokens does not"
+        )
     return said
 
 

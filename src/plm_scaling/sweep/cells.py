@@ -14,7 +14,7 @@ OTHER: dict[Objective, Objective] = {"clm": "mlm", "mlm": "clm"}
 # Fields of a cell that are those of the block training.
 AS_CONFIGURED = (
     *("weight_decay", "beta1", "beta2", "gradient_clip", "precision", "valid_rows"),
-    *("divergence_loss", "spike_loss", "max_skipped_steps"),
+    *("divergence_loss", "spike_loss", "max_skipped_steps", "document_mask", "positions"),
 )
 FLOPS_TOLERANCE = 0.01  # achieved FLOPs lie this close to the budget
 
@@ -138,6 +138,8 @@ def make_cell(
         warmup_steps=round(warmup * steps),
         init_std=by_size(training.init_std, n_params),
         evaluations=min(training.evaluations, steps),
+        initialisation=training.initialisation if recipe == "study" else "normal",
+        common_evaluation=training.common_evaluation and objective == "mlm",
         **{name: getattr(training, name) for name in AS_CONFIGURED},
     )
 

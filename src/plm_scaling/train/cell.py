@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from plm_scaling.common.errors import TrainError
@@ -14,7 +15,12 @@ from plm_scaling.tokens.format.manifest import data_sha256
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.checkpoint.record import DamageError
-from plm_scaling.train.checkpoint.store import load_checkpoint, load_weights, save_checkpoint
+from plm_scaling.train.checkpoint.store import (
+    NO_ROOM,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
 from plm_scaling.train.data.feed import Feed, Prefetched
 from plm_scaling.train.distributed.collective import on_first
 from plm_scaling.train.distributed.process import Process, training_process
@@ -70,6 +76,7 @@ def train_cell(
     check_layout(spec, division)
     check_source(spec, init_from)
     with (
+        _room_needed(out.parent),
         training_process(division, threads, spec.seed) as process,
         stop_request() as request,
         ExitStack() as stack,
@@ -91,6 +98,20 @@ def train_cell(
             logger.info("cell %s is saved and stops (%s)", spec.cell, outcome.reason)
             sys.exit(EXIT_STOPPED)
         run.finish(outcome)
+
+
+@contextmanager
+def _room_needed(folder: Path) -> Iterator[None]:
+    """Say in a `TrainError` that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise TrainError(
+            f"{folder}: {error.strerror}; make room there and run again, to resume from the last "
+            "checkpoint"
+        ) from error
 
 
 class _Training:

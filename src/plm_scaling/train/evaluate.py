@@ -15,7 +15,10 @@ from plm_scaling.train.data.batches import Batch, batch_of
 SPLITS = ("valid", "ood")
 EVALUATION_ROWS = 32  # rows per forward pass
 EVALUATION_MASK_SEED = 0  # the same masks for every cell and every evaluation
+COMMON = "common"  # held-out set with one masking for all MLM cells: `token`, 15 %
 SOURCE_ROWS = 64  # rows of a source at least, as far as it has them, for a loss of its own
+
+Sources = dict[str, NDArray[np.uint8]]  # rows by source
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class HeldOut:
 
 
 def held_out(corpus: TokenCorpus, cell: Cell) -> HeldOut:
-    """The held-out sets of the data: valid, ood where there is one, and each source of both.
+    """The held-out sets of the data: valid, ood where there is one, and each source of both; with
+    `common_evaluation` the rows of valid once more with the common masking.
 
     `valid` is a sample of `cell.valid_rows` rows, `ood` one of at most as many. The rows depend
     only on the data and `data_seed`, MLM masks also on a row's place, so that every run of a study
@@ -61,23 +65,28 @@ def held_out(corpus: TokenCorpus, cell: Cell) -> HeldOut:
     in_split: list[bool] = []
     batches: list[tuple[Batch, NDArray[np.int64]]] = []
     first_row = 0
-    masks = replace(cell, seed=EVALUATION_MASK_SEED)
-    for split, proportional, of_source in _samples(corpus, cell):
+    own = replace(cell, seed=EVALUATION_MASK_SEED)
+    common = replace(own, masking="token", mask_ratio=0.15)
+
+    def add(split: str, proportional: bool, of_source: Sources, masks: Cell) -> None:
         numbers = np.arange(len(names), len(names) + len(of_source))
         groups = np.repeat(numbers, [len(rows) for rows in of_source.values()])
         rows = np.concatenate(list(of_source.values()))
         for begin in range(0, len(rows), EVALUATION_ROWS):
             chosen = slice(begin, begin + EVALUATION_ROWS)
             batches.append((batch_of(masks, rows[chosen], first_row + begin), groups[chosen]))
-        names += [f"{split}/{source}" for source in of_source]
-        in_split += [proportional] * len(of_source)
-        first_row += len(rows)
+        names.extend(f"{split}/{source}" for source in of_source)
+        in_split.extend([proportional] * len(of_source))
+
+    for split, proportional, of_source in _samples(corpus, cell):
+        add(split, proportional, of_source, own)
+        if cell.common_evaluation and split == "valid" and proportional:
+            add(COMMON, True, of_source, common)
+        first_row += sum(map(len, of_source.values()))
     return HeldOut(names, in_split, batches)
 
 
-def _samples(
-    corpus: TokenCorpus, cell: Cell
-) -> Iterator[tuple[str, bool, dict[str, NDArray[np.uint8]]]]:
+def _samples(corpus: TokenCorpus, cell: Cell) -> Iterator[tuple[str, bool, Sources]]:
     """Split, whether the rows are in proportion, and the rows by source, where there are any."""
     for split in SPLITS:
         n_rows = cell.valid_rows

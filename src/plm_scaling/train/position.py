@@ -54,6 +54,8 @@ class Position:
         self.unpadded_tokens += unpadded_tokens
         self.attended += attended
         self.seconds += seconds
+        if step.loss is None:
+            return
         if step.skipped:
             self.skipped.append(
                 {

@@ -1,6 +1,8 @@
 """Being asked to stop: the step is finished and a checkpoint saved; run again, it resumes."""
 
+import ctypes
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Not 0, so that the job counts as not done.
 EXIT_STOPPED = 75
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that follows the parent's end
 
 # Kept free before the end of a Slurm job, in addition to a step and two checkpoints or evaluations.
 MARGIN_SECONDS = 15.0
@@ -42,10 +46,13 @@ def stop_request() -> Iterator[StopRequest]:
 
     The end of the job is looked up, because Slurm's own warning comes with SIGTERM, KillWait (30 s
     by default) before SIGKILL, which is less than a large checkpoint takes. Its --signal reaches
-    what Snakemake starts inside the job as well, and ends it.
+    what Snakemake starts inside the job as well, and ends it. A torchrun that is killed leaves its
+    processes training, unseen: the kernel is asked to send them SIGTERM then.
     """
     request = StopRequest()
     before = {number: signal.signal(number, request._note) for number in SIGNALS}
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     try:
         request.end = time.monotonic() + slurm_job.seconds_left()
         yield request

@@ -1,5 +1,6 @@
 """What programs and commands say and return."""
 
+import logging
 import os
 import re
 import runpy
@@ -14,6 +15,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from plm_scaling.common.command_line import command_line, read_options
+from plm_scaling.common.program import start_logging
 from plm_scaling.common.progress import short_number, short_time
 
 PROGRAM = """
@@ -32,6 +34,13 @@ def work(kind: str) -> None:
 
 run(work)
 """
+
+
+def test_a_full_disk_prints_no_traceback_for_each_line_of_the_log(capsys):
+    start_logging(Path("/dev/full"))
+    logging.getLogger("plm_scaling").info("a line")
+    assert capsys.readouterr().err == "a line\n"
+    logging.getLogger("plm_scaling").handlers.clear()
 
 
 HELP = """

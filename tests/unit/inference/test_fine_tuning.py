@@ -1,5 +1,7 @@
 """An exported model fine-tuned with transformers' own Trainer."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from finished_runs import finished_run
@@ -52,3 +54,27 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path, objective)
         assert done.training_loss == pytest.approx(loss.item(), abs=1e-5)
         for name, weights in tuned.named_parameters():
             torch.testing.assert_close(weights.detach(), expected[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["clm", "mlm"])
+def test_gradients_are_the_same_with_checkpointing(tmp_path, objective):
+    from plm_scaling.inference.hf import modeling_plm_scaling as exported
+
+    finished_run(tmp_path / "run", objective)
+    export_cell(str(tmp_path / "run"), tmp_path / "export", threads=1)
+    kind = getattr(exported, f"PlmScalingFor{'CausalLM' if objective == 'clm' else 'MaskedLM'}")
+    tokens, labels = batch(objective)
+    gradients = []
+    for checkpointing in (False, True):
+        model = kind.from_pretrained(tmp_path / "export").train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+            model.model.layers[0].mlp.forward = counted = Mock(
+                wraps=model.model.layers[0].mlp.forward
+            )
+        model(tokens, labels=labels).loss.backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    assert counted.call_count == 2  # forward, and again in the backward pass
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+    assert model.get_output_embeddings() is model.get_input_embeddings()

@@ -15,7 +15,16 @@ from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.export import export_cell, hf_weights
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.scorer import Scorer
-from plm_scaling.tokens.format.vocabulary import EOD, MASK, RESIDUE_ID, UNK, decode, encode
+from plm_scaling.inference.tokenizer import RELEASED_ORDER
+from plm_scaling.tokens.format.vocabulary import (
+    EOD,
+    MASK,
+    RESIDUE_ID,
+    RESIDUES,
+    UNK,
+    decode,
+    encode,
+)
 
 PROMPTS = ["MKV", "ACDEFGHIK", "W"]
 PROTEINS = ["MKVLAAGIVGLLLAQ", "mkv XB-Z\nUO", "ACDEFGHIKLMNPQRSTVWYBJOUXZ"]
@@ -140,6 +149,8 @@ def test_tokenizer_gives_the_ids_of_training(loaded, objective, recipe):
         assert list(loaded[f"{name}/ids/{number}"]) == own[:-1] + end
     assert UNK in loaded[f"{name}/ids/1"]
     assert list(loaded[f"{name}/ids/end"]) == [RESIDUE_ID["M"], RESIDUE_ID["K"], EOD]
+    assert list(loaded[f"{name}/ids/star"]) == [RESIDUE_ID["M"], RESIDUE_ID["K"], *end]
+    assert list(loaded[f"{name}/ids/cut"]) == [RESIDUE_ID[letter] for letter in "MKV"]
     assert list(loaded[f"{name}/ids/mask"]) == [RESIDUE_ID["M"], MASK, RESIDUE_ID["V"]]
     assert str(loaded[f"{name}/text"]) == PROTEINS[0]
 
@@ -186,3 +197,21 @@ def test_unknown_weight_is_refused():
 
 def entries(rows):
     return b"".join(decode(row[:-1].tobytes()).encode() + b"\n\0" for row in rows)
+
+
+def test_export_in_the_order_of_the_released_models_is_the_same_model(folder, tmp_path):
+    from transformers import AutoTokenizer
+
+    from plm_scaling.inference.hf.modeling_plm_scaling import PlmScalingForMaskedLM
+
+    export_cell(str(folder / "runs/mlm-study"), tmp_path / "out", threads=1, released_order=True)
+    tables = []
+    for path in (folder / "mlm-study", tmp_path / "out"):
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = PlmScalingForMaskedLM.from_pretrained(path)
+        tokens = tokenizer("MKVLA<mask>GIVJX", return_tensors="pt")
+        ids = tokenizer.convert_tokens_to_ids([*RESIDUES, "<mask>", "<eod>", "<pad>", "<unk>"])
+        tables.append(model(**tokens).logits[..., ids].detach())
+    torch.testing.assert_close(*tables)
+    assert tokenizer.convert_ids_to_tokens(range(1, 26)) == list("LAGVSERTIDPKQNFYMHWCXBUZO")
+    assert sorted(RELEASED_ORDER) == sorted(RESIDUES)

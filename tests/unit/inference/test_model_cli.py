@@ -186,8 +186,8 @@ def write(path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("MKV\n", "line 1: not FASTA"),
-        ("", "is empty"),
+        ("MKV\n", "line 1: not FASTA.*or give another file"),
+        ("", "is empty; .*or give another file"),
         (">a\nMK\n>b\nM1K\n", r"line 3: record 2 \(b\) cannot be used: illegal character"),
         (">a\nMK\n>b\n\n", r"line 3: record 2 \(b\) cannot be used: no sequence"),
     ],

@@ -68,11 +68,13 @@ def test_sweep_of_an_earlier_version_is_read_with_absent_values_missing(tmp_path
     path = tmp_path / "sweep.tsv"
     write_sweep({"one": CELL}, path)
     header, row = (line.split("\t") for line in path.read_text().splitlines())
-    kept = [i for i, name in enumerate(header) if name not in ("masking", "recipe")]
+    later = header[header.index("initialisation") :]
+    kept = [i for i, name in enumerate(header) if name not in ("masking", "recipe", *later)]
     lines = ["\t".join(line[i] for i in kept) for line in (header, row)]
     path.write_text("\n".join([*lines, ""]))
     cell = read_sweep(path)["one"]
     assert (cell.masking, cell.recipe, cell.mixture) == (None, None, CELL.mixture)
+    assert (cell.initialisation, cell.document_mask) == ("normal", True)
 
 
 @pytest.mark.parametrize(

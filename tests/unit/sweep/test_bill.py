@@ -79,6 +79,7 @@ def test_bill_fits_a_terminal_for_any_difference_between_cells(cells):
     assert max(map(len, lines)) <= WIDTH
     for name in ("corpus", "from", "epochs", "again", "hours"):
         assert name in lines[0]
+    assert any("makes the scarcest, at most" in line for line in lines)
 
 
 def test_bill_notes_cells_that_cannot_be_trained_there(cells):

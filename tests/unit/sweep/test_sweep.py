@@ -1,9 +1,11 @@
 """Parameter counts, FLOPs and cells."""
 
 import dataclasses
+import json
 
 import pytest
 import yaml
+from cell_fixtures import cell_of
 from configs import read_config
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,6 +167,36 @@ def test_sweep_table_read_back_is_the_same(root, tmp_path, name):
 def test_cell_as_json_read_back_is_the_same(full):
     cell = next(iter(plan_cells(full).values()))
     assert Cell.from_json(cell.to_json()) == cell
+
+
+def test_later_fields_change_a_cell_only_where_they_are_not_what_held_before():
+    before = cell_of("mlm", Shape(2, 24, 40, 3), masking="span")
+    assert before.cell == "3d35d9d894"  # by the version that did not have them
+    later = {"initialisation", "document_mask", "positions", "common_evaluation"}
+    assert later.isdisjoint(json.loads(before.to_json()))
+    assert Cell.from_json(before.to_json()) == before
+    for change in (
+        {"masking": "study"},
+        {"initialisation": "study"},
+        {"document_mask": False},
+        {"positions": "protein"},
+        {"common_evaluation": True},
+    ):
+        other = dataclasses.replace(before, **change)
+        assert other.cell != before.cell
+        assert Cell.from_json(other.to_json()) == other
+
+
+def test_what_concerns_one_recipe_or_objective_changes_no_cell_of_another(full):
+    values = full.model_dump(mode="json")
+    values["training"]["common_evaluation"] = True
+    values["training"]["initialisation"] = "study"
+    values["sweep"]["recipes"] = ["study", "prenorm"]
+    cells = plan_cells(validate_config(values, "full")).values()
+    found = {(cell.recipe, cell.initialisation) for cell in cells}
+    assert found == {("study", "study"), ("prenorm", "normal")}
+    found = {(cell.objective, cell.common_evaluation) for cell in cells}
+    assert found == {("mlm", True), ("clm", False)}
 
 
 def test_cell_as_json_with_another_field_is_refused(full):

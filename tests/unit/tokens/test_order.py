@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cell_fixtures import cell_of
 from corpora import random_sequences, write_corpus, write_tokens
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from pools import make_pool
 from selections import select
 
 from plm_scaling.common.errors import TokenError
+from plm_scaling.study.shapes import Shape
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.tokens.read.interleave import Interleaving
 from plm_scaling.tokens.read.permutation import permute
@@ -134,6 +136,19 @@ def test_order_rows_of_a_budget_do_not_depend_on_the_mixture(corpus: TokenCorpus
     mixed = corpus.train_rows(MIXTURE, unique_tokens={"a": 3000}, seed=1)
     first = {row.tobytes() for row in single.batch(0, 200)}
     assert len(first - {row.tobytes() for row in mixed.batch(0, 2000)}) == 0
+
+
+def test_order_a_cell_goes_through_a_limited_source_no_oftener_than_its_plan_says(
+    corpus: TokenCorpus,
+) -> None:
+    limit = {"a": 3000.0}
+    cell = cell_of(
+        "clm", Shape(1, 8, 8, 1), mixture=MIXTURE, unique_tokens_limit=limit, tokens=64 * 1000
+    )
+    order = corpus.train_rows(MIXTURE, unique_tokens=limit, seed=1)
+    epochs = order.rows_of(1000)["a"] / order.unique_rows["a"]
+    assert cell.epochs is not None
+    assert 0.85 * cell.epochs < epochs < cell.epochs  # padding is the difference
 
 
 def test_order_unique_tokens_grow_until_all_are_seen(corpus: TokenCorpus) -> None:

@@ -1,18 +1,23 @@
 """A cell trains, resumes, diverges on record, and refuses what is not its own."""
 
 import dataclasses
+import errno
 import json
+import os
+import re
 import shutil
 
 import pandas as pd
 import pytest
 from corpora import write_corpus
+from torch.distributed.run import get_args_parser
 from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, trained
 
 from plm_scaling.common.errors import LockError, SweepError, TokenError, TrainError
 from plm_scaling.common.lock import held
 from plm_scaling.study.layout import Layout
 from plm_scaling.train.loop import Loop
+from plm_scaling.train.output.curve import CurveFile
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +167,22 @@ def test_cell_refuses_a_layout_that_does_not_divide_its_batch(cell, manifest, tm
 
 
 def test_cell_refuses_a_layout_of_more_processes_than_the_job_has(cell, manifest, tmp_path):
-    with pytest.raises(TrainError, match=r"2 processes, but this job runs 1.*torchrun"):
+    with pytest.raises(TrainError, match=r"2 processes, but this job runs 1.*torchrun") as caught:
         trained(cell, manifest, tmp_path, layout=Layout("cpu", 2, 1, 1, 4, "none"))
+    (remedy,) = re.findall("`torchrun (.*?) …`", str(caught.value))
+    started = get_args_parser().parse_args([*remedy.split(), "--log", "cell.log"])
+    assert started.training_script_args == ["--log", "cell.log"]
+
+
+def test_a_full_disk_is_told_in_one_line_with_the_folder(cell, manifest, tmp_path, monkeypatch):
+    def append(self, rows):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(CurveFile, "append", append)
+    with pytest.raises(TrainError, match=r"No space left on device; make room") as caught:
+        trained(cell, manifest, tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_cell_resumes_when_shards_that_it_does_not_read_are_added(

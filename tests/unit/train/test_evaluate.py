@@ -132,6 +132,17 @@ def test_all_runs_get_the_same_rows_and_masks(corpus, cell):
         assert torch.equal(one.labels, torch.roll(two.labels, 1, 1))  # the same rows for CLM
 
 
+def test_the_common_set_has_the_same_masks_for_cells_of_any_masking(corpus, cell):
+    own = dataclasses.replace(as_mlm(cell), masking="span")
+    both = dataclasses.replace(own, common_evaluation=True)
+    usual = dataclasses.replace(as_mlm(cell), masking="token", mask_ratio=0.15)
+    found = losses(held_out(corpus, both))
+    assert found["common"] == losses(held_out(corpus, usual))["valid"]
+    assert found["common/large"] == losses(held_out(corpus, usual))["valid/large"]
+    rest = {name: loss for name, loss in found.items() if not name.startswith("common")}
+    assert rest == losses(held_out(corpus, own))  # nothing else differs
+
+
 def test_predicted_tokens_are_the_denominators_of_the_mean_losses(corpus, cell):
     sets = held_out(corpus, as_mlm(cell))
     counts = sets.predicted_tokens()

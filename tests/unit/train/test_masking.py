@@ -39,7 +39,7 @@ def test_special_tokens_and_padding_are_never_masked_and_other_inputs_are_unchan
     seen, chosen = MASKINGS[kind](some, first, ratio, seed)
     assert not np.isin(some[chosen], [EOD, PAD]).any()
     assert (seen[~chosen] == some[~chosen]).all()
-    if kind != "bert":
+    if kind not in ("study", "bert"):
         assert (seen[chosen] == MASK).all()
 
 
@@ -73,6 +73,8 @@ def test_the_share_of_masked_residues_is_the_mask_ratio_at_every_position(kind, 
     some = protein_rows(3000)
     _, chosen = MASKINGS[kind](some, 0, ratio, 3)
     maskable = some != EOD
+    if kind == "study":  # whole numbers of each row, rounded down
+        ratio = np.floor(ratio * maskable.sum(1)).sum() / maskable.sum()
     # Tokens of a span are not independent: its length stands for one draw.
     tolerance = 5 * np.sqrt(ratio * (1 - ratio) * (4 if kind == "span" else 1))
     assert abs(chosen[maskable].mean() - ratio) < tolerance / np.sqrt(maskable.sum())
@@ -85,9 +87,25 @@ def test_the_share_of_masked_residues_is_the_mask_ratio_at_every_position(kind, 
         assert abs(chosen[place].mean() - ratio) < tolerance / np.sqrt(place.sum())
 
 
-def test_bert_masks_most_replaces_some_and_keeps_some():
+@given(rows, st.floats(0.01, 1), st.integers(0, 99))
+def test_the_studys_masking_chooses_the_same_whole_number_of_each_row(some, ratio, seed):
+    _, chosen = MASKINGS["study"](some, 0, ratio, seed)
+    residues = np.isin(some, [EOD, PAD], invert=True).sum(1)
+    assert chosen.sum(1).tolist() == [int(ratio * n) for n in residues]
+
+
+def test_the_studys_masking_chooses_all_pairs_of_residues_alike():
+    some = np.ones((20_000, 6), np.uint8)
+    _, chosen = MASKINGS["study"](some, 0, 0.34, 8)
+    numbers, counts = np.unique(chosen @ (1 << np.arange(6)), return_counts=True)
+    assert len(numbers) == 15  # 6 over 2
+    assert abs(counts / len(some) - 1 / 15).max() < 5 * np.sqrt(1 / 15 / len(some))
+
+
+@pytest.mark.parametrize("kind", ["study", "bert"])
+def test_bert_masks_most_replaces_some_and_keeps_some(kind):
     some = protein_rows(3000)
-    seen, chosen = MASKINGS["bert"](some, 0, 0.3, 4)
+    seen, chosen = MASKINGS[kind](some, 0, 0.3, 4)
     was, now = some[chosen], seen[chosen]
     masked, random = now == MASK, (now != MASK) & (now != was)
     n = chosen.sum()

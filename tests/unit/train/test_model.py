@@ -1,6 +1,7 @@
 """The models: their size, their mathematics, and that nothing crosses the border of a sequence."""
 
 import dataclasses
+import math
 import resource
 
 import numpy as np
@@ -16,6 +17,7 @@ from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import STUDY_GRID, VOCABULARY_SIZE, Shape
 from plm_scaling.tokens.format.vocabulary import EOD, PAD, PADDED_SIZE
 from plm_scaling.train.data.batches import Batch, batch_of, causal_batch, masked_batch
+from plm_scaling.train.data.masking import MASKINGS
 from plm_scaling.train.distributed.process import cpu_process
 from plm_scaling.train.model.builder import build_model
 from plm_scaling.train.model.losses import model_logits, model_losses
@@ -159,6 +161,51 @@ def test_no_gradient_comes_from_a_packed_neighbour(recipe, objective):
     torch.testing.assert_close(table.grad[27], table.grad[26])
 
 
+@pytest.mark.parametrize(("recipe", "objective"), KINDS)
+def test_without_a_document_mask_a_row_is_seen_as_one_sequence(recipe, objective):
+    model = model_of(objective, recipe)
+    spec = cell(objective, recipe, document_mask=False)
+    batch = batch_of(spec, packed_rows(), 0)
+    assert torch.equal(
+        batch.loss_mask, batch_of(cell(objective, recipe), packed_rows(), 0).loss_mask
+    )
+    weights = {name: value.detach() for name, value in model.named_parameters()}
+    expected = logits_of(weights, spec, batch.inputs[0, :26])
+    logits = model_logits(model, batch)
+    torch.testing.assert_close(logits[0, :26], expected, rtol=1e-5, atol=1e-5)
+    # Padding is not seen by it, and another row neither.
+    changed = model_logits(model, with_changed(with_changed(batch, 0, 28), 1, 3))
+    assert torch.equal(changed[0, :26], logits[0, :26])
+
+
+@pytest.mark.parametrize(("recipe", "objective"), KINDS)
+def test_positions_from_each_protein_change_results_by_rounding_only(recipe, objective):
+    model = model_of(objective, recipe)
+    row, protein = (
+        batch_of(cell(objective, recipe, positions=positions), packed_rows(), 0)
+        for positions in ("row", "protein")
+    )
+    found = protein.segments.positions[protein.segments.inverse].view(2, WIDTH)
+    expected = [*range(12), *range(14), *range(6)], [*range(WIDTH)]
+    assert found.tolist() == list(map(list, expected))
+    losses = model_losses(model, row), model_losses(model, protein)
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(*losses)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_of_a_single_protein_models_see_the_same_with_and_without_a_document_mask(objective):
+    row = np.full((1, WIDTH), PAD, np.uint8)
+    row[0, :20] = packed_rows()[1, :20]
+    row[0, 20] = EOD
+    model = model_of(objective)
+    with_mask, without = (
+        model_losses(model, batch_of(cell(objective, document_mask=mask), row, 0))
+        for mask in (True, False)
+    )
+    assert torch.equal(with_mask, without)
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_causal_model_does_not_see_later_tokens(recipe):
     model = model_of("clm", recipe)
@@ -239,6 +286,38 @@ def test_initial_weights_have_the_deviations_of_the_recipe(recipe):
             assert bool((parameter == float("norm.weight" in name)).all()), name
 
 
+def test_initial_weights_of_the_study_are_xaviers_with_deepnorms_gain():
+    shape = Shape(layers=4, hidden=192, ffn=400, heads=4)
+    spec = cell_of("clm", shape, init_std=0.05, initialisation="study")
+    model = build_model(spec)
+    beta = (2 * shape.layers) ** -0.5
+    attention, mlp = model.decoder.layers[2].self_attention, model.decoder.layers[2].mlp
+    q, k, v = attention.linear_qkv.weight.chunk(3)  # of rows grouped by head: not q, k and v
+    gate, up = mlp.linear_fc1.weight.chunk(2)
+    deviations = {
+        "embedding": (model.embedding.word_embeddings.weight, 0.05),
+        "first third": (q, xavier(192, 192)),
+        "second third": (k, xavier(192, 192)),
+        "last third": (v, beta * xavier(192, 192)),
+        "projection": (attention.linear_proj.weight, beta * xavier(192, 192)),
+        "gate": (gate, beta * xavier(192, 400)),
+        "up": (up, beta * xavier(192, 400)),
+        "fc2": (mlp.linear_fc2.weight, beta * xavier(400, 192)),
+    }
+    for name, (weight, expected) in deviations.items():
+        assert float(weight.detach().std()) == pytest.approx(expected, rel=0.02), name
+    assert sum(weight.numel() for weight, _ in deviations.values()) == sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if parameter.ndim == 2 and (".2." in name or "embedding" in name)
+    )
+
+
+def xavier(inputs, outputs):
+    """Deviation of Glorot and Bengio's normal initialisation."""
+    return math.sqrt(2 / (inputs + outputs))
+
+
 @pytest.mark.parametrize(
     ("layout", "what"),
     [
@@ -270,7 +349,7 @@ def test_batch_of_a_cell_follows_its_objective_and_masking():
     rows = packed_rows()
     causal = batch_of(cell("clm"), rows, 5)
     assert torch.equal(causal.labels, causal_batch(rows).labels)
-    for masking in ("token", "bert", "span"):
+    for masking in MASKINGS:
         spec = cell("mlm", masking=masking, mask_ratio=0.4, seed=9)
         expected = masked_batch(rows, 5, masking, 0.4, seed=9)
         assert torch.equal(batch_of(spec, rows, 5).inputs, expected.inputs)

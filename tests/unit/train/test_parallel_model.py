@@ -28,7 +28,9 @@ PIPELINE = Layout("cuda", 1, 2, 1, 4, "none")
 
 
 def cell(recipe, objective):
-    return cell_of(objective, SHAPE, recipe, context_length=32, init_std=0.2)
+    initialisation = "study" if (recipe, objective) == ("study", "mlm") else "normal"
+    changes = {"context_length": 32, "init_std": 0.2, "initialisation": initialisation}
+    return cell_of(objective, SHAPE, recipe, **changes)
 
 
 def rows():

@@ -41,6 +41,11 @@ def of_nonsense(batch):
     return dataclasses.replace(batch, labels=torch.full_like(batch.labels, 127))
 
 
+def without_masks(batch):
+    """The batch with nothing to predict."""
+    return dataclasses.replace(batch, loss_mask=torch.zeros_like(batch.loss_mask))
+
+
 @pytest.fixture
 def spoil(monkeypatch):
     """Spoil the batches of some steps (the first is 1) in a way."""
@@ -114,6 +119,22 @@ def test_bad_steps_are_skipped_and_recorded(root, manifest, tmp_path, spoil, way
     assert again["starts"][-1]["step"] == 35
     assert again["skipped_steps"] == result["skipped_steps"]
     pd.testing.assert_frame_equal(resumed, curve, check_exact=True)
+
+
+def test_a_step_without_a_predicted_token_is_neither_skipped_nor_a_divergence(
+    root, manifest, tmp_path, spoil
+):
+    cell = small_cell(root, max_skipped_steps=1)
+    spoil([8, 9, 31], without_masks)
+    result, curve = trained(cell, manifest, tmp_path)
+    assert (result["status"], result["skipped_steps"]) == ("finished", [])
+    assert curve.loss.notna().all()
+    with training_process(whole(cell), 1, cell.seed) as process:
+        engine = make_engine(cell, process)
+        before = [p.clone() for p in engine.model.parameters()]
+        empty = [without_masks(batch) for batch in feed_of(cell, manifest).at(0).batches]
+        assert engine.train_step(empty, 1e-2).loss is None
+        assert all(map(torch.equal, before, engine.model.parameters()))
 
 
 def test_too_many_skipped_steps_are_a_divergence_with_the_evidence(

@@ -1,8 +1,10 @@
 """Signals and the end of a Slurm job ask a run to stop."""
 
+import os
+import signal
 import time
 
-from plm_scaling.train.stop import MARGIN_SECONDS, StopRequest
+from plm_scaling.train.stop import MARGIN_SECONDS, StopRequest, stop_request
 
 
 def test_without_a_limit_a_job_does_not_end():
@@ -15,3 +17,26 @@ def test_stop_leaves_time_for_a_step_and_two_pauses(monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now + 60)
     assert not request.job_ends(5, (35 - MARGIN_SECONDS) / 2 - 1)
     assert request.job_ends(5, (35 - MARGIN_SECONDS) / 2 + 1)
+
+
+def test_a_killed_torchrun_asks_its_processes_to_stop(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    read, write = os.pipe()
+    torchrun = os.fork()
+    if torchrun == 0:
+        if os.fork() == 0:
+            with stop_request() as request:
+                os.write(write, b"begun ")
+                end = time.monotonic() + 30
+                while request.signal is None and time.monotonic() < end:
+                    time.sleep(0.01)
+                os.write(write, str(request.signal).encode())
+            os._exit(0)
+        time.sleep(60)
+        os._exit(0)
+    os.close(write)
+    assert os.read(read, 100) == b"begun "
+    os.kill(torchrun, signal.SIGKILL)
+    os.waitpid(torchrun, 0)
+    assert os.read(read, 100).decode() == str(signal.SIGTERM)
+    os.close(read)

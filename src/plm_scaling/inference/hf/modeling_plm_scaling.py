@@ -5,6 +5,7 @@ explicit weights where `output_attentions` asks for them.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -169,6 +170,11 @@ class PlmScalingPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["PlmScalingLayer"]  # noqa: RUF012  as in the base class
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
     _supports_sdpa = True
+    supports_gradient_checkpointing = True
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The embedding, which is the output layer as well."""
+        return self.get_input_embeddings()
 
 
 class PlmScalingModel(PlmScalingPreTrainedModel):
@@ -181,6 +187,7 @@ class PlmScalingModel(PlmScalingPreTrainedModel):
             PlmScalingLayer(config, number) for number in range(config.num_hidden_layers)
         )
         self.norm = _norm(config, config.hidden_size)
+        self.gradient_checkpointing = False  # `gradient_checkpointing_enable` sets it
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -228,7 +235,10 @@ class PlmScalingModel(PlmScalingPreTrainedModel):
         visible = visible_positions(causal, attention_mask, length, before, device)
         states, kept, weights = inputs_embeds, [inputs_embeds], []
         for layer in self.layers:
-            states, of_layer = layer(states, angles, visible, past_key_values, weights_wanted)
+            run: Any = layer
+            if self.gradient_checkpointing and self.training:
+                run = partial(self._gradient_checkpointing_func, layer.__call__)
+            states, of_layer = run(states, angles, visible, past_key_values, weights_wanted)
             kept.append(states)
             weights.append(of_layer)
         kept[-1] = self.norm(states)

@@ -66,7 +66,7 @@ def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
             if not chunk.startswith(b">") or not (b"\n" + blank).endswith(b"\n"):
                 raise SourceError(
                     f"{path}, line {line}: not FASTA, expected a line that starts with '>' but "
-                    f"found {chunk[:40].decode(errors='replace')!r}; fetch the source again"
+                    f"found {chunk[:40].decode(errors='replace')!r}; {AGAIN}"
                 )
         records = parse_records(chunk, line, record)
         # chunk.count(b"\n"), ten times as fast

@@ -3,14 +3,12 @@
 All of it is a pure function of (seed, index of the row in the run), so that a row has the same
 masks however rows are batched, and computed for all rows of a batch at once, since a random
 generator for each row would take longer than a small model's step. Ends of sequences and padding
-are never chosen. Every other token is chosen with probability `mask_ratio`, wherever it stands.
+are never chosen. Every other token of a row is as likely to be chosen as any other (`study`) or is
+chosen with probability `mask_ratio` (the others), wherever it stands.
 
-What is certain of the study: its configuration names a mask probability of 0.15 and `bert_prob` 1.
-What is probable: with these settings the authors' pre-training code draws int(0.15·L) positions of
-each row uniformly and masks 80 % of them, replaces 10 % and keeps 10 % (ONERAI/xTrimoPGLM, commit
-fdadd8b; the 100B model's branch, so the study's may differ). `bert` is this but for the fixed
-number. `span` is GLM's own code run as a masked language model, where each token of a span becomes
-`<mask>` (`masked_lm` in GLM's `blocklm_utils.py`).
+`study` is what the authors' own code does with the study's settings (docs/training.md), but that
+there ends of sequences are chosen, too. `span` is GLM's code run as a masked language model, where
+each token of a span becomes `<mask>` (`masked_lm` in GLM's `blocklm_utils.py`).
 """
 
 from collections.abc import Callable
@@ -47,15 +45,31 @@ def token_masks(rows: Rows, first_row: int, mask_ratio: float, seed: int) -> Mas
 
 
 def bert_masks(rows: Rows, first_row: int, mask_ratio: float, seed: int) -> Masked:
-    """Each residue is chosen by itself; `<mask>` takes the place of 80 % of the chosen ones, a
-    random one of the 20 residues of 10 %, and 10 % stay (Devlin et al. 2019, section 3.1).
+    """Each residue is chosen by itself and replaced as by `study_masks`."""
+    _, chosen = token_masks(rows, first_row, mask_ratio, seed)
+    return _replaced(rows, chosen, first_row, seed), chosen
+
+
+def study_masks(rows: Rows, first_row: int, mask_ratio: float, seed: int) -> Masked:
+    """int(mask_ratio · residues) of each row's residues are chosen, without replacement; `<mask>`
+    takes the place of 80 % of them, a random one of the 20 residues of 10 %, and 10 % stay.
     """
-    seen, chosen = token_masks(rows, first_row, mask_ratio, seed)
+    maskable = _maskable(rows)
+    draw = np.where(maskable, _uniform(rows.shape, first_row, seed, CHOICE), 1.0)
+    number = (mask_ratio * maskable.sum(axis=1, keepdims=True)).astype(np.intp)
+    in_order = np.sort(np.pad(draw, ((0, 0), (0, 1)), constant_values=1.0), axis=1)
+    chosen = draw < np.take_along_axis(in_order, number, axis=1)
+    return _replaced(rows, chosen, first_row, seed), chosen
+
+
+def _replaced(rows: Rows, chosen: NDArray[np.bool_], first_row: int, seed: int) -> Rows:
+    """What the model sees of the rows: Devlin et al. 2019, section 3.1."""
+    seen = rows.copy()
     fate = _uniform(rows.shape, first_row, seed, FATE)[chosen]
     residue = np.minimum((fate - 0.8).clip(0) * 10 * len(_RESIDUES), len(_RESIDUES) - 1)
     replaced = np.where(fate < 0.9, _RESIDUES[residue.astype(np.intp)], rows[chosen])
     seen[chosen] = np.where(fate < 0.8, np.uint8(MASK), replaced)
-    return seen, chosen
+    return seen
 
 
 def span_masks(rows: Rows, first_row: int, mask_ratio: float, seed: int) -> Masked:
@@ -76,6 +90,7 @@ def span_masks(rows: Rows, first_row: int, mask_ratio: float, seed: int) -> Mask
 
 
 MASKINGS: dict[str, Callable[[Rows, int, float, int], Masked]] = {
+    "study": study_masks,
     "token": token_masks,
     "bert": bert_masks,
     "span": span_masks,

@@ -114,8 +114,8 @@ def training_process(layout: Layout, threads: int, seed: int) -> Iterator[Proces
         raise TrainError(
             f"the layout has {layout.tensor} (tensor) · {layout.pipeline} (pipeline) · "
             f"{layout.data} (data) = {n} processes, but this job runs {rendezvous.world_size}; "
-            f"start it with `torchrun --nproc-per-node {n}` or `srun --ntasks {n}`, or change the "
-            "layout"
+            f"start it with `torchrun --nproc-per-node {n} -- scripts/train_cell.py …` or `srun "
+            f"--ntasks {n} python scripts/train_cell.py …`, or change the layout"
         )
     device = _device(layout, rendezvous)
     _set_up(device, threads, seed)

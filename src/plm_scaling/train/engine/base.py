@@ -22,15 +22,19 @@ from plm_scaling.train.evaluate import HeldOut
 class Step:
     """What came of a training step; the same in every process.
 
-    `loss` in nats per predicted token of the whole batch, `gradient_norm` before clipping. A
-    `skipped` step has left weights and optimizer as they were; `cause` says which rows or which
-    parameter it was.
+    `loss` in nats per predicted token of the whole batch, None where none is predicted (few masks
+    and very short proteins) and so nothing learnt; `gradient_norm` before clipping. A `skipped`
+    step has left weights and optimizer as they were; `cause` says which rows or which parameter it
+    was.
     """
 
-    loss: float
+    loss: float | None
     gradient_norm: float
     skipped: bool
     cause: str = ""
+
+
+NOTHING_TO_LEARN = Step(None, 0.0, skipped=False)
 
 
 def is_bad(loss: float, gradient_norm: float, loss_limit: float) -> bool:

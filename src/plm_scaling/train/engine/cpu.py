@@ -22,7 +22,7 @@ from plm_scaling.train.checkpoint.sharded import (
 )
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
-from plm_scaling.train.engine.base import Step, cause_of_skip, is_bad
+from plm_scaling.train.engine.base import NOTHING_TO_LEARN, Step, cause_of_skip, is_bad
 from plm_scaling.train.engine.optimizer import make_optimizer
 from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
 from plm_scaling.train.model.builder import build_model
@@ -57,13 +57,14 @@ class CpuEngine:
         nats, tokens = (sum(part, torch.zeros(())) for part in zip(*passes, strict=True))
         if self.data_parallel:
             nats, tokens = self.data_parallel.add_up(nats, tokens)
+        if not tokens:
+            return NOTHING_TO_LEARN
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if self.tensor_parallel:
             nats, norm = self.tensor_parallel.add_up(nats)
         else:
             norm = _norm(gradients)
-        loss = float(nats) / float(tokens) if tokens else math.nan
-        gradient_norm = float(norm) / float(tokens) if tokens else math.nan
+        loss, gradient_norm = float(nats) / float(tokens), float(norm) / float(tokens)
         if is_bad(loss, gradient_norm, loss_limit):
             named = ((name, p.grad) for name, p in self.model.named_parameters())
             own = [[float(value) for value in part] for part in passes]

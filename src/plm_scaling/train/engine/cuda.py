@@ -25,7 +25,7 @@ from plm_scaling.train.checkpoint.sharded_cuda import check_weights, sharded_opt
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
 from plm_scaling.train.engine.adamw_cuda import make_resumable, moments_ready
-from plm_scaling.train.engine.base import Step, cause_of_skip, is_bad
+from plm_scaling.train.engine.base import NOTHING_TO_LEARN, Step, cause_of_skip, is_bad
 from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
 from plm_scaling.train.model.builder import build_model
 from plm_scaling.train.model.losses import model_output, output_losses
@@ -82,7 +82,9 @@ class CudaEngine:
         # no Transformer Engine; here nothing is read but these three numbers.
         own = torch.cat((self._own(sums, 2), self._squared_gradients()))
         nats, tokens, squared = self._over_all(own).tolist()
-        loss, gradient_norm = (nats / tokens if tokens else math.nan), math.sqrt(squared)
+        if not tokens:
+            return NOTHING_TO_LEARN
+        loss, gradient_norm = nats / tokens, math.sqrt(squared)
         if is_bad(loss, gradient_norm, loss_limit):
             named = ((name, p.main_grad) for name, p in self.model.named_parameters())
             passes = [part.tolist() for part in sums] if self.knows_losses else []

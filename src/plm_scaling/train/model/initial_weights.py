@@ -21,35 +21,43 @@ def initialise(model: GPTModel, cell: Cell) -> None:
     Each matrix is drawn whole in float32 from a generator of its own and then cut, on the CPU,
     whatever device it is for.
 
-    `study`: normal(0, init_std), and the value rows, the attention projection and both MLP matrices
-    times β = (2·L)^(-1/2), which goes with α = (2·L)^(1/2) in GLM-130B. The study's released
-    configurations say DeepNorm and 0.02; that β is applied to a normal of that deviation, and not
-    to Xavier's as in GLM-130B, is inferred. `prenorm`: normal(0, init_std), and the matrices that
-    add to the residual stream divided by sqrt(2·L), as in Megatron-LM.
+    Deviations before the factors: that of embeddings is init_std; that of matrices, too, with
+    initialisation `normal`, and Xavier's, sqrt(2 / (inputs + outputs)), with `study`, where
+    queries, keys, values, gate and up are matrices of their own.
+    Factors: recipe `study` has β = (2·L)^(-1/2), which goes with α = (2·L)^(1/2), on the values,
+    the attention projection and both MLP matrices; with initialisation `study` on the last third of
+    the QKV rows and not the values, since the authors' code takes thirds of rows that are grouped
+    by head. Recipe `prenorm` has it on the matrices that add to the residual stream, as in
+    Megatron-LM.
     """
     scale = (2.0 * cell.layers) ** -0.5
-    study = cell.recipe == "study"
+    study, xavier = cell.recipe == "study", cell.initialisation == "study"
     hidden, ffn = cell.hidden, cell.ffn
+    of_attention = hidden**-0.5 if xavier else cell.init_std
+    of_mlp = (2 / (hidden + ffn)) ** 0.5 if xavier else cell.init_std
 
-    def draw(layer: int, stream: int, rows: int, columns: int) -> Tensor:
+    def draw(layer: int, stream: int, std: float, rows: int, columns: int) -> Tensor:
         (state,) = SeedSequence((cell.seed, layer, stream)).generate_state(1, "uint64")
         generator = torch.Generator().manual_seed(int(state))
-        return torch.empty(rows, columns).normal_(0, cell.init_std, generator=generator)
+        return torch.empty(rows, columns).normal_(0, std, generator=generator)
 
     for layer in model.decoder.layers:
         number = layer.layer_number  # over all stages, from 1
-        qkv = draw(number, QKV, 3 * hidden, hidden)
-        fc1 = draw(number, FC1, 2 * ffn, hidden)
+        qkv = draw(number, QKV, of_attention, 3 * hidden, hidden)
+        projection = draw(number, PROJECTION, of_attention, hidden, hidden)
+        fc1 = draw(number, FC1, of_mlp, 2 * ffn, hidden)
+        fc2 = draw(number, FC2, of_mlp, hidden, ffn)
         if study:
-            qkv.view(cell.heads, 3, -1, hidden)[:, 2].mul_(scale)
+            values = qkv[2 * hidden :] if xavier else qkv.view(cell.heads, 3, -1, hidden)[:, 2]
+            values.mul_(scale)
             fc1.mul_(scale)
         attention, mlp = layer.self_attention, layer.mlp
         _cut(qkv, attention.linear_qkv.weight)
-        _cut(draw(number, PROJECTION, hidden, hidden).mul_(scale), attention.linear_proj.weight)
+        _cut(projection.mul_(scale), attention.linear_proj.weight)
         _cut(fc1, mlp.linear_fc1.weight)
-        _cut(draw(number, FC2, hidden, ffn).mul_(scale), mlp.linear_fc2.weight)
+        _cut(fc2.mul_(scale), mlp.linear_fc2.weight)
     if model.pre_process or model.post_process:
-        embedding = draw(0, EMBEDDING, VOCABULARY_SIZE, hidden)
+        embedding = draw(0, EMBEDDING, cell.init_std, VOCABULARY_SIZE, hidden)
         _cut(embedding, model.shared_embedding_or_output_weight())
 
 

@@ -1,7 +1,7 @@
 """Where the sequences of a batch lie, and the order in which the model reads their tokens."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -39,15 +39,23 @@ class Segments:
     )
 
     @classmethod
-    def of_rows(cls, rows: NDArray[np.uint8]) -> "Segments":
-        """The sequences of packed rows; padding at the end of a row is a segment like any other,
-        since attention covers every position.
+    def of_rows(
+        cls, rows: NDArray[np.uint8], document_mask: bool = True, positions: str = "row"
+    ) -> "Segments":
+        """The sequences of packed rows or, without `document_mask`, all of a row together; padding
+        at the end of a row is a segment like any other, since attention covers every position.
+        `positions` count from the beginning of the `row`, or of each segment (`protein`).
         """
         begins = np.ones(rows.shape, bool)
         before, here = rows[:, :-1], rows[:, 1:]
-        begins[:, 1:] = (before == EOD) | ((here == PAD) & (before != PAD))
+        begins[:, 1:] = ((before == EOD) & document_mask) | ((here == PAD) & (before != PAD))
         starts = np.flatnonzero(begins)
-        return cls.of(starts, np.diff(starts, append=rows.size), rows.shape[1])
+        segments = cls.of(starts, np.diff(starts, append=rows.size), rows.shape[1])
+        if positions == "row":
+            return segments
+        edges = segments.edges.long()
+        from_edge = torch.arange(rows.size) - edges[:-1].repeat_interleave(edges.diff())
+        return replace(segments, positions=from_edge)
 
     @classmethod
     def of(
