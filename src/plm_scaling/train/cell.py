@@ -13,7 +13,6 @@ from plm_scaling.study.layout import Layout, check_layout
 from plm_scaling.tokens.format.manifest import data_sha256
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train import STAGE_VERSION
-from plm_scaling.train.checkpoint.record import DamageError
 from plm_scaling.train.checkpoint.store import load_checkpoint, load_weights, save_checkpoint
 from plm_scaling.train.data.feed import Feed, Prefetched
 from plm_scaling.train.distributed.collective import on_first
@@ -99,7 +98,6 @@ class _Training:
             "cell": cell.cell,
             "data_sha256": self.data_sha256,
             "stage_version": str(STAGE_VERSION),
-            "backend": process.layout.backend,
         }
         self.order = corpus.train_rows(
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
@@ -123,18 +121,10 @@ class _Training:
         loop, engine = self.loop, self.loop.engine
         curve_sha256 = None
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        found = load_checkpoint(
-            self.checkpoints, self.identity, lambda: engine.sharded_state(loading=True)
-        )
+        found = load_checkpoint(self.checkpoints, self.identity, engine.sharded_state)
         if found is not None:
             step, position, state = found
-            try:
-                engine.load_state(state)
-            except DamageError as damage:
-                raise TrainError(
-                    f"{self.checkpoints}, step {step}: {damage}; delete the folder to train the "
-                    "cell from the start"
-                ) from damage
+            engine.load_state(state)
             curve_sha256 = position.pop("curve_sha256", None)
             loop.position = Position(**position)
             steps = self.cell.steps
@@ -158,7 +148,7 @@ class _Training:
     def save(self) -> None:
         """Write a checkpoint of where the run is."""
         position, engine = self.loop.position, self.loop.engine
-        state = engine.sharded_state(loading=False)
+        state = engine.sharded_state()
         # The first process writes the record, as it does the curve.
         where = position.to_json() | {"curve_sha256": self.loop.curve.sha256}
         save_checkpoint(self.checkpoints, position.step, self.identity, where, state)

@@ -129,11 +129,10 @@ def checkpoint_peaks(cell, layout, folder):
 
     with cuda_on_cpu(), training_process(layout, 1, 1) as process:
         engine = make_engine(cell, process)
-        engine.sharded_state(loading=False)  # makes the moments, which a GPU would have
-        states = partial(engine.sharded_state, loading=True)
+        engine.sharded_state()  # makes the moments, which a GPU would have
         return [
-            peak(lambda: save_checkpoint(folder, 1, {}, {}, engine.sharded_state(loading=False))),
-            peak(lambda: engine.load_state(load_checkpoint(folder, {}, states)[2])),
+            peak(lambda: save_checkpoint(folder, 1, {}, {}, engine.sharded_state())),
+            peak(lambda: engine.load_state(load_checkpoint(folder, {}, engine.sharded_state)[2])),
         ]
 
 

@@ -199,6 +199,14 @@ def test_checkpoint_of_another_cell_is_refused(tmp_path):
     assert load(tmp_path) == 1
 
 
+def test_what_an_earlier_version_wrote_on_gpus_is_refused_and_on_cpus_is_read(tmp_path):
+    save(tmp_path / "cpu", 1, identity={**IDENTITY, "backend": "cpu"})
+    assert load(tmp_path / "cpu") == 1
+    save(tmp_path / "cuda", 1, identity={**IDENTITY, "backend": "cuda"})
+    with pytest.raises(TrainError, match=r"an earlier version wrote it on GPUs.*; delete .*/cuda "):
+        load(tmp_path / "cuda")
+
+
 @pytest.mark.parametrize(
     ("key", "said"), [("data_sha256", "other data"), ("stage_version", "another version")]
 )

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import Module
 
 EXTRA_STATE = "_extra_state"  # of Transformer Engine's fp8 layers: empty, and no weights
+STATE = "optimizer.state."  # and the moment, before the name of a weight
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -50,33 +51,51 @@ def sharded_adamw(
 ) -> dict[str, Any]:
     """The moments and the number of steps of AdamW; `weights` is `sharded_model(model)`.
 
-    The moments are divided as the weights are. An optimizer that has made no step yet gets its
-    moments, zero, so that there is something to read into.
+    The moments are divided as the weights are.
     """
-    moments: dict[str, Any] = {name: {} for name in MOMENTS}
-    steps = set()
+    moments: dict[str, Any] = {moment: {} for moment in MOMENTS}
     for name, parameter in model.named_parameters():
-        own = optimizer.state[parameter]
-        if not own:
-            own["step"] = torch.zeros((), device=parameter.device)
-            own.update({moment: torch.zeros_like(parameter) for moment in MOMENTS})
-        steps.add(int(own["step"]))
-        for moment in MOMENTS:
+        for moment, values in moments_of(optimizer, parameter).items():
             moments[moment][name] = make_sharded_optimizer_tensor(
-                weights[name], own[moment], f"optimizer.state.{moment}"
+                weights[name], values, f"{STATE}{moment}"
             )
-    (step,) = steps  # all parameters are updated in every step
-    return {**moments, "step": step}
+    return {**moments, "step": adamw_steps(optimizer)}
 
 
 @torch.no_grad()
 def load_adamw(optimizer: torch.optim.AdamW, model: Module, loaded: dict[str, Any]) -> None:
     """Take over what was read for `sharded_adamw`."""
+    set_adamw_steps(optimizer, loaded["step"])
     for name, parameter in model.named_parameters():
-        own: dict[str, Tensor] = optimizer.state[parameter]
-        own["step"].fill_(loaded["step"])
-        for moment in MOMENTS:
-            own[moment].copy_(loaded[moment][name])
+        for moment, values in moments_of(optimizer, parameter).items():
+            values.copy_(loaded[moment][name])
+
+
+def moments_of(adamw: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
+    """Both moments of a parameter; zero before the first step, so that there is something to read
+    into."""
+    own = adamw.state[parameter]
+    if not own:
+        if isinstance(adamw, torch.optim.AdamW):
+            own["step"] = torch.zeros((), device=parameter.device)
+        own.update({moment: torch.zeros_like(parameter) for moment in MOMENTS})
+    return {moment: own[moment] for moment in MOMENTS}
+
+
+def adamw_steps(adamw: torch.optim.Optimizer) -> int:
+    """Steps made; all parameters are updated in each."""
+    return max((int(own.get("step", 0)) for own in _counts(adamw)), default=0)
+
+
+def set_adamw_steps(adamw: torch.optim.Optimizer, steps: int) -> None:
+    """Inverse of `adamw_steps`, where the moments are there."""
+    for own in _counts(adamw):
+        own["step"] = 0 * own.get("step", 0) + steps  # a tensor stays one
+
+
+def _counts(adamw: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What counts steps: PyTorch's AdamW for each parameter, Transformer Engine's for a group."""
+    return [*adamw.state.values()] if isinstance(adamw, torch.optim.AdamW) else adamw.param_groups
 
 
 def state_bytes(state: dict[str, Any]) -> int:

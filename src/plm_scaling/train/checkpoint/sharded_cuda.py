@@ -1,98 +1,85 @@
 """megatron-core's distributed optimizer as sharded tensors.
 
-It keeps parameters one behind the other in buffers, cut into buckets whose ends are padded.
-megatron-core 0.16.1 gathers a buffer without that padding, and then cuts the parameters out at
-offsets that count it: all that come after a padded bucket would be written with others' values.
-Buckets are many where there are replicas (one for some 40M parameters) and pipeline stages (the
-embedding has its own).
+Each replica owns a flat range of every parameter: the weights in fp32, and their moments. It writes
+and reads just those, as rectangles of the whole matrices: nothing is gathered, and all processes
+write. The tensors are those of the other engine's checkpoints.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from itertools import accumulate
+from dataclasses import replace
 from typing import Any
 
-import torch
-from megatron.core.dist_checkpointing.dict_utils import nested_values
-from megatron.core.dist_checkpointing.mapping import ShardedTensorFactory
-from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from torch import Tensor
 from torch.nn import Module
 
-from plm_scaling.train.checkpoint.record import DamageError
-from plm_scaling.train.distributed.collective import everywhere
-
-# Tensors of the parameters' shapes, read in any layout.
-FORMAT = {"distrib_optim_sharding_type": "fully_reshardable"}
-ROUNDING = 1e-2  # relative, above that of bf16
-
-
-def sharded_optimizer(
-    optimizer: MegatronOptimizer, weights: dict[str, Any], loading: bool
-) -> dict[str, Any]:
-    """fp32 weights, moments and count of steps; `weights` is `sharded_model` of the model."""
-    with ExitStack() as stack:
-        for distributed in optimizer.chained_optimizers:
-            stack.enter_context(_offsets_without_padding(distributed))
-        state: dict[str, Any] = optimizer.sharded_state_dict(
-            weights, is_loading=loading, metadata=FORMAT
-        )
-    for part in nested_values(state) if loading else ():
-        if isinstance(part, ShardedTensorFactory):  # of two halves, which are views of its data
-            part.merge_fn = partial(_read_in_place, part.data)
-    return state
+from plm_scaling.train.checkpoint.sharded import (
+    MOMENTS,
+    STATE,
+    adamw_steps,
+    moments_of,
+    sharded_model,
+)
 
 
-def _read_in_place(whole: Tensor, halves: Any) -> Tensor:
-    """Instead of a copy, of nearly half of the state."""
-    return whole
-
-
-@contextmanager
-def _offsets_without_padding(distributed: DistributedOptimizer) -> Iterator[None]:
-    """Within the block, a parameter's place in its buffer is that in what is gathered of it."""
-    places = [buffer.param_index_map for buffer in distributed.buffers]
-    try:
-        for buffer in distributed.buffers:
-            padding = [
-                bucket.grad_data.numel() - bucket.numel_unpadded for bucket in buffer.buckets
+def sharded_distributed(optimizer: DistributedOptimizer, model: Module) -> dict[str, Any]:
+    """What this process owns of weights and moments, as views, and the number of steps."""
+    weights: dict[str, list[ShardedTensor]] = {}
+    moments: dict[str, Any] = {moment: {} for moment in MOMENTS}
+    whole = sharded_model(model)
+    for name, parameter in model.named_parameters():
+        if parameter not in optimizer.model_param_gbuf_map:
+            continue  # other replicas have it
+        begin = optimizer._get_model_param_range_map(parameter)["param"].start
+        main = optimizer._get_main_param_and_optimizer_states(parameter)["param"]
+        weights[name] = list(_rectangles(whole[name], main, begin))
+        for moment, values in moments_of(optimizer.optimizer, main).items():
+            moments[moment][name] = [
+                replace(part, key=f"{STATE}{moment}.{part.key}")
+                for part in _rectangles(whole[name], values, begin)
             ]
-            before = list(accumulate(padding, initial=0))
-            buffer.param_index_map = {
-                parameter: (start - before[bucket], end - before[bucket], bucket)
-                for parameter, (start, end, bucket) in buffer.param_index_map.items()
-            }
-        yield
-    finally:
-        for buffer, place in zip(distributed.buffers, places, strict=True):
-            buffer.param_index_map = place
+    return {"model": weights, "optimizer": {**moments, "step": adamw_steps(optimizer.optimizer)}}
 
 
-@torch.no_grad()
-def check_weights(optimizer: MegatronOptimizer, model: Module, state: dict[str, Any]) -> None:
-    """Raise `DamageError` if in a state that was read the optimizer's weights are not the model's.
+def _rectangles(
+    whole: ShardedTensor | ShardedTensorFactory, values: Tensor, begin: int
+) -> Iterator[ShardedTensor]:
+    """Flat `values` from place `begin` of a parameter, as parts of the whole matrix.
 
-    So they are where an earlier version mixed up the optimizer's tensors; the moments went the
-    same way. Collective.
+    `whole` is the parameter: a block of the matrix, or two, the rows of the gate and those that it
+    gates. In each block the values are at most the rest of a row, whole rows, and the beginning of
+    a row.
     """
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    (distributed,) = optimizer.chained_optimizers
-    own = state["optimizer"]["param_state"]  # by their order in the buffers
+    for block in whole.build() if isinstance(whole, ShardedTensorFactory) else [whole]:
+        size, columns = block.data.numel(), block.local_shape[-1]
+        own = values.detach()[max(0, -begin) : max(0, size - begin)]
+        place = max(0, begin)
+        while len(own):
+            row, column = divmod(place, columns)
+            width = min(columns - column, len(own))
+            shape = (len(own) // columns if width == columns else 1, width)
+            taken = shape[0] * width
+            yield _part(block, own[:taken], (row, column), shape)
+            own, place = own[taken:], place + taken
+        begin -= size
 
-    def foreign() -> str:
-        """The first parameter of which the optimizer has others' values."""
-        parameters = [p for buffer in distributed.buffers for p in buffer.param_index_map]
-        for number, name in enumerate(names[parameter] for parameter in parameters):
-            weights = state["model"][name].float().cpu()
-            if not torch.allclose(own[number]["param"], weights, rtol=ROUNDING):
-                return name
-        return ""
 
-    for name in everywhere(foreign):
-        if name:
-            raise DamageError(
-                f"the optimizer's copy of {name} is not the model's: an earlier version mixed up "
-                "the optimizer's tensors where several replicas or pipeline stages trained"
-            )
+def _part(
+    block: ShardedTensor, values: Tensor, place: tuple[int, int], shape: tuple[int, int]
+) -> ShardedTensor:
+    """A rectangle of a block of rows and columns; of a vector, which is one row."""
+    axes = len(block.local_shape)
+    offset = [*block.global_offset]
+    for axis, begin in enumerate(place[-axes:], len(offset) - axes):
+        offset[axis] += begin
+    stage, tensor, _ = block.replica_id
+    return replace(
+        block,
+        data=values.view(shape[-axes:]),
+        dtype=values.dtype,
+        local_shape=shape[-axes:],
+        global_offset=tuple(offset),
+        axis_fragmentations=None,
+        replica_id=(stage, tensor, 0),  # no other replica has it
+    )

@@ -1,8 +1,8 @@
 """Checkpoints of a cell: written whole, checked when read, tied to their cell and data.
 
 A checkpoint is a folder, step-000000120/, in megatron-core's distributed format with a record of
-ours beside the tensors: checkpoint.json has the step, whose it is (cell, data, stage version,
-backend), where training was, and size and SHA-256 of every other file. All functions are
+ours beside the tensors: checkpoint.json has the step, whose it is (cell, data, stage version),
+where training was, and size and SHA-256 of every other file. All functions are
 collective: every process of the job calls them and gets the same answer or the same error. The
 folder must be on a file system that all processes share.
 """
@@ -70,9 +70,9 @@ def load_checkpoint(
 
     `template` gives the sharded tensors to read into, divided as this job divides them; it is
     called when there is something to read. A damaged checkpoint is moved aside and the one before
-    it is taken. One of another cell, or by the other backend, is a `TrainError`; one of the same
-    cell with other data or another `STAGE_VERSION` is superseded: the whole folder is moved aside
-    and training restarts from scratch.
+    it is taken. One of another cell is a `TrainError`; one of the same cell with other data or
+    another `STAGE_VERSION` is superseded: the whole folder is moved aside and training restarts
+    from scratch.
     """
     paths = on_first(lambda: _newest_first(folder))
     for path in paths:
@@ -89,18 +89,16 @@ def load_checkpoint(
                 f"{identity['cell']}; move it back where it belongs or delete the folder to train "
                 "from the start"
             )
-        if differing - {"backend"}:
+        if differing:
             aside = on_first(partial(_move_aside, folder, Path(f"{folder}-superseded")))
             same_data = record.identity["data_sha256"] == identity["data_sha256"]
             other = "by another version of the training" if same_data else "on other data"
             _warn(f"{folder}: trained {other}; moved to {aside}, restarting from scratch")
             return None
-        if differing:
-            before, now = record.identity.get("backend"), identity["backend"]
+        if record.identity.get("backend") == "cuda":  # today's do not say so
             raise TrainError(
-                f"{path} was written by backend {before}, whose optimizer keeps another state than "
-                f"that of {now}; finish the cell with machine.backend {before}, or delete {folder} "
-                "to train it from the start"
+                f"{path}: an earlier version wrote it on GPUs, with another form of the optimizer's "
+                f"state; delete {folder} to train the cell from the start"
             )
         if path != paths[0]:
             _warn(f"resuming from {path}, the newest that is intact")

@@ -56,14 +56,11 @@ class Engine(Protocol):
     def weights_replaced(self) -> None:
         """To be called after weights were loaded into `model`, before the first step."""
 
-    def sharded_state(self, loading: bool) -> dict[str, Any]:
+    def sharded_state(self) -> dict[str, Any]:
         """Model and optimizer as sharded tensors, to save them or to read into them."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over what was read for `sharded_state(loading=True)`.
-
-        Collective. Raises `DamageError` if it contradicts itself.
-        """
+        """Take over what was read for `sharded_state()`."""
 
 
 def make_engine(cell: Cell, process: Process) -> Engine:

@@ -93,7 +93,7 @@ class CpuEngine:
     def weights_replaced(self) -> None:
         """See `Engine`; the optimizer works on the weights themselves."""
 
-    def sharded_state(self, loading: bool) -> dict[str, Any]:
+    def sharded_state(self) -> dict[str, Any]:
         """See `Engine`."""
         weights = sharded_model(self.model)
         return {"model": weights, "optimizer": sharded_adamw(self.optimizer, self.model, weights)}

@@ -15,17 +15,17 @@ from megatron.core.distributed import (
 )
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
 from plm_scaling.study.cell import Cell
-from plm_scaling.train.checkpoint.sharded import load_model, sharded_model
-from plm_scaling.train.checkpoint.sharded_cuda import check_weights, sharded_optimizer
+from plm_scaling.train.checkpoint.sharded import set_adamw_steps
+from plm_scaling.train.checkpoint.sharded_cuda import sharded_distributed
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
-from plm_scaling.train.engine.adamw_cuda import make_resumable, moments_ready
 from plm_scaling.train.engine.base import Step, is_bad
 from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
 from plm_scaling.train.model.builder import build_model
@@ -115,24 +115,21 @@ class CudaEngine:
         """See `Engine`."""
         self.optimizer.reload_model_params()
 
-    def sharded_state(self, loading: bool) -> dict[str, Any]:
+    def sharded_state(self) -> dict[str, Any]:
         """See `Engine`."""
-        self._gather_weights()
-        weights = sharded_model(self.model)
-        for optimizer in self.optimizer.chained_optimizers:
-            moments_ready(optimizer)
-        return {
-            "model": weights,
-            "optimizer": sharded_optimizer(self.optimizer, weights, loading),
-        }
+        return sharded_distributed(self._distributed, self.model)
 
+    @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
-        """See `Engine`."""
-        check_weights(self.optimizer, self.model, state)
-        load_model(self.model, state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for optimizer in self.optimizer.chained_optimizers:
-            moments_ready(optimizer)
+        """See `Engine`; the tensors are there already, since they are views of the optimizer's."""
+        set_adamw_steps(self._distributed.optimizer, state["optimizer"]["step"])
+        self._distributed._copy_main_params_to_model_params()
+        self._gather_weights()
+
+    @property
+    def _distributed(self) -> DistributedOptimizer:
+        (distributed,) = self.optimizer.chained_optimizers
+        return distributed
 
     def _moved(self, batches: list[Batch]) -> list[Batch]:
         return [batch.to(self.process.device) for batch in batches]
@@ -173,8 +170,7 @@ def _make_optimizer(cell: Cell, ddp: DistributedDataParallel) -> Any:
     for group in optimizer.param_groups:
         # megatron-core leaves this to its schedule; 0 for biases and norms.
         group["weight_decay"] = cell.weight_decay * group["wd_mult"]
-    for distributed in optimizer.chained_optimizers:
-        make_resumable(distributed)
+        group["fused"] = True  # of PyTorch's AdamW: one kernel for all parameters
     return optimizer
 
 
