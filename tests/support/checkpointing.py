@@ -13,12 +13,7 @@ from plm_scaling.study.cell import Cell
 from plm_scaling.study.shapes import Shape
 from plm_scaling.train.checkpoint.digests import FileDigest
 from plm_scaling.train.checkpoint.record import RECORD, Record
-from plm_scaling.train.checkpoint.sharded import (
-    load_adamw,
-    load_model,
-    sharded_adamw,
-    sharded_model,
-)
+from plm_scaling.train.checkpoint.sharded import set_adamw_steps, sharded_state
 from plm_scaling.train.checkpoint.store import save_checkpoint
 from plm_scaling.train.model.builder import build_model
 
@@ -40,13 +35,11 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """As the engine gives it."""
-        weights = sharded_model(self.model)
-        return {"model": weights, "optimizer": sharded_adamw(self.optimizer, self.model, weights)}
+        return sharded_state(self.model, self.optimizer)
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what was read."""
-        load_model(self.model, state["model"])
-        load_adamw(self.optimizer, self.model, state["optimizer"])
+        set_adamw_steps(self.optimizer, state["optimizer"]["step"])
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Copies of weights and moments by name."""

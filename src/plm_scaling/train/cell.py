@@ -13,7 +13,8 @@ from plm_scaling.study.layout import Layout, check_layout
 from plm_scaling.tokens.format.manifest import data_sha256
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train import STAGE_VERSION
-from plm_scaling.train.checkpoint.store import load_checkpoint, load_weights, save_checkpoint
+from plm_scaling.train.checkpoint.background import Saves
+from plm_scaling.train.checkpoint.store import load_checkpoint, load_weights
 from plm_scaling.train.data.feed import Feed, Prefetched
 from plm_scaling.train.distributed.collective import on_first
 from plm_scaling.train.distributed.process import Process, training_process
@@ -74,10 +75,12 @@ def train_cell(
                 f"context length {spec.context_length}; make the tokens again"
             )
         run = _Training(spec, corpus, out, process)
+        stack.callback(run.saves.close)
         run.begin(init_from)
         profiled = profile_steps if process.is_first else 0
         with StepProfile(profiled, out.with_name("profile")) as profile:
             outcome = run.loop.train(request, checkpoint_seconds, profile)
+        run.saves.wait()
         if outcome.status == "stopped":
             logger.info("cell %s is saved and stops (%s)", spec.cell, outcome.reason)
             sys.exit(EXIT_STOPPED)
@@ -99,6 +102,8 @@ class _Training:
             "data_sha256": self.data_sha256,
             "stage_version": str(STAGE_VERSION),
         }
+        background = process.device if process.layout.backend == "cuda" else None
+        self.saves = Saves(self.checkpoints, self.identity, background)
         self.order = corpus.train_rows(
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
         )
@@ -146,18 +151,19 @@ class _Training:
             note_start(self.starts, self.identity, loop.position.step, self.process.layout)
 
     def save(self) -> None:
-        """Write a checkpoint of where the run is."""
-        position, engine = self.loop.position, self.loop.engine
-        state = engine.sharded_state()
+        """Save a checkpoint of where the run is."""
+        loop = self.loop
         # The first process writes the record, as it does the curve.
-        where = position.to_json() | {"curve_sha256": self.loop.curve.sha256}
-        save_checkpoint(self.checkpoints, position.step, self.identity, where, state)
+        where = loop.position.to_json() | {"curve_sha256": loop.curve.sha256}
+        self.saves.save(loop.position.step, where, loop.engine.sharded_state())
+        loop.longest_pause = max(loop.longest_pause, self.saves.longest)
 
     def finish(self, outcome: Outcome) -> None:
         """Save the final weights and write the record, last."""
         position = self.loop.position
         if outcome.status == "finished":
             self.save()
+            self.saves.wait()
         peak_memory = peak_memory_bytes(self.process)
         if not self.process.is_first:
             return

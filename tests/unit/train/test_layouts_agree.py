@@ -10,7 +10,7 @@ import pytest
 from corpora import write_corpus
 from cuda_shim import cuda_on_cpu
 from forks import run_job
-from training import asked_to_stop, curve_of, result_of, run_cell, small_cell
+from training import UNBROKEN, asked_to_stop, curve_of, result_of, run_cell, small_cell
 
 from plm_scaling.common.files import read_json
 from plm_scaling.study.layout import Layout
@@ -112,7 +112,8 @@ def test_engines_and_layouts_give_the_same_losses(
 
 
 def runs_in(cell, layout, manifest, folder, stop=None):
-    """Train the cell in `folder` in a layout, to its end or to step `stop`."""
+    """Train the cell in `folder` in a layout, to its end or to step `stop`; on GPUs with a save
+    after each step."""
 
     def job():
         with contextlib.ExitStack() as stack:
@@ -121,7 +122,8 @@ def runs_in(cell, layout, manifest, folder, stop=None):
             if stop:
                 stack.enter_context(asked_to_stop(stop))
                 stack.enter_context(pytest.raises(SystemExit))
-            run_cell(cell, manifest, folder, layout=layout)
+            seconds = 0.0 if layout.backend == "cuda" else UNBROKEN
+            run_cell(cell, manifest, folder, checkpoint_seconds=seconds, layout=layout)
 
     run_job(layout.processes, job, folder / "job")
 

@@ -16,11 +16,13 @@ from corpora import write_corpus
 from cuda_shim import cuda_on_cpu
 from forks import run_job
 from megatron.core.distributed import DistributedDataParallelConfig
+from padding import without_padding
 from training import small_cell
 
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape
 from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.checkpoint.sharded import MOMENTS
 from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
 from plm_scaling.train.data.feed import Feed
 from plm_scaling.train.distributed.process import training_process
@@ -30,7 +32,7 @@ from plm_scaling.train.engine.optimizer import learning_rate
 from plm_scaling.train.evaluate import held_out
 
 STEPS, HALF = 50, 25
-SHAPE = Shape(2, 24, 62, 2)
+SHAPE = Shape(2, 24, 61, 2)
 IDENTITY = {"cell": "0123456789"}
 LAYOUTS = {
     "one": Layout("cpu", 1, 1, 1, 4, "none"),
@@ -45,7 +47,7 @@ LAYOUTS = {
 }
 QUICK = [
     ("study", "cuda DP TP", ["cuda DP TP", "cuda PP"]),
-    ("prenorm", "cuda DP PP", ["cuda DP", "TP"]),
+    ("prenorm", "cuda DP PP", ["cuda", "TP"]),
     ("study", "DP", ["cuda DP PP"]),
 ]
 RECIPES = {"study": "clm", "prenorm": "mlm"}
@@ -71,6 +73,19 @@ def padding_of(engine):
         for buffer in engine.ddp.buffers
         for bucket in buffer.buckets[:-1]
     )
+
+
+def check_zeros(engine):
+    """Fail unless what pads MLPs is 0 in weights, gradients and moments."""
+    (distributed,) = engine.optimizer.chained_optimizers
+    for name, parameter in engine.model.named_parameters():
+        state = distributed._get_main_param_and_optimizer_states(parameter)
+        tensors = [parameter, parameter.main_grad, *(state[key] for key in ("param", *MOMENTS))]
+        for tensor in tensors:
+            kept = without_padding(name, tensor.view_as(parameter), SHAPE.ffn)
+            assert ("mlp.linear" in name and "fc2.bias" not in name) == (
+                kept.numel() < tensor.numel()
+            )
 
 
 class Trainer:
@@ -140,6 +155,8 @@ class Trainer:
                     [*steps(range(HALF))]
                 save_checkpoint(folder, HALF, IDENTITY, {}, engine.sharded_state())
                 losses = [*steps(range(HALF, STEPS))]
+                if name == "cuda":
+                    check_zeros(engine)
                 held = engine.held_out_losses(held_out(corpus, cell))["valid"]
                 padded = layout.backend == "cpu" or padding_of(engine) > 0
                 return [*losses, held], padded

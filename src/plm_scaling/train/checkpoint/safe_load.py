@@ -23,10 +23,11 @@ from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
 
 from plm_scaling.common.errors import TrainError
-from plm_scaling.train.checkpoint.sharded import EXTRA_STATE, torch_tensors
+from plm_scaling.train.checkpoint.sharded import torch_tensors
 from plm_scaling.train.distributed.collective import everywhere, world_size
 
 METADATA = ".metadata"
+EXTRA_STATE = "_extra_state"  # of Transformer Engine's fp8 layers: empty, and no weights
 METADATA_CLASSES = {
     *(
         ("torch.distributed.checkpoint.metadata", name)

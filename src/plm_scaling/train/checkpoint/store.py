@@ -23,7 +23,7 @@ from plm_scaling.common.files import remove
 from plm_scaling.study.record import read_finished
 from plm_scaling.train.checkpoint.digests import sync_folder, write_synced
 from plm_scaling.train.checkpoint.record import RECORD, DamageError, Record, intact_record
-from plm_scaling.train.checkpoint.sharded import load_model, sharded_model, state_bytes
+from plm_scaling.train.checkpoint.sharded import sharded_model, state_bytes
 from plm_scaling.train.checkpoint.torch_dist import read_state, write_state
 from plm_scaling.train.distributed.collective import everywhere, on_first, rank
 
@@ -97,8 +97,8 @@ def load_checkpoint(
             return None
         if record.identity.get("backend") == "cuda":  # today's do not say so
             raise TrainError(
-                f"{path}: an earlier version wrote it on GPUs, with another form of the optimizer's "
-                f"state; delete {folder} to train the cell from the start"
+                f"{path}: an earlier version wrote it on GPUs, in another form; delete {folder} to "
+                "train the cell from the start"
             )
         if path != paths[0]:
             _warn(f"resuming from {path}, the newest that is intact")
@@ -125,8 +125,7 @@ def load_weights(run_folder: Path, model: Module) -> None:
             f"{path} is of cell {record.identity['cell']}, {run_folder}/result.json of {cell}: "
             "they were put together by hand; take the folder that training made"
         )
-    state = read_state(path, {"model": sharded_model(model)}, set(record.files))
-    load_model(model, state["model"])
+    read_state(path, {"model": sharded_model(model)}, set(record.files))
 
 
 def _final(run_folder: Path) -> tuple[Path, str]:

@@ -26,7 +26,7 @@ from plm_scaling.common.errors import PlmScalingError, TrainError
 from plm_scaling.train.checkpoint.digests import DigestingWriter, FileDigest, write_synced
 from plm_scaling.train.checkpoint.safe_load import SafeLoadCommon, SafeLoadSharded
 from plm_scaling.train.checkpoint.sharded import torch_tensors
-from plm_scaling.train.distributed.collective import everywhere, on_first, world_size
+from plm_scaling.train.distributed.collective import GROUP, everywhere, on_first, world_size
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> dict[str, FileDigest]:
@@ -38,9 +38,7 @@ def write_state(folder: Path, state: dict[str, Any]) -> dict[str, FileDigest]:
     all processes when one cannot write.
     """
     alone = world_size() == 1  # nobody to agree with: half of the time
-    parts: list[dict[str, Any]] = []
-    everywhere(lambda: parts.extend(save_preprocess(state, validate_access_integrity=not alone)))
-    sharded, common = parts
+    sharded, common = save_preprocess(state, validate_access_integrity=False)  # the planner does
     files = on_first(lambda: _write_common(folder, common))
     own = [part for part in nested_values(sharded) if is_main_replica(part.replica_id)]
     writer = DigestingWriter(folder)
@@ -48,6 +46,7 @@ def write_state(folder: Path, state: dict[str, Any]) -> dict[str, FileDigest]:
         _save_state_dict(
             torch_tensors(own),
             writer,
+            process_group=GROUP.get(),
             no_dist=alone,
             planner=MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
         )

@@ -57,10 +57,10 @@ class Engine(Protocol):
         """To be called after weights were loaded into `model`, before the first step."""
 
     def sharded_state(self) -> dict[str, Any]:
-        """Model and optimizer as sharded tensors, to save them or to read into them."""
+        """Model and optimizer as sharded tensors, views to be saved or to be read into."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over what was read for `sharded_state()`."""
+        """To be called after a checkpoint was read into `sharded_state()`, with what it gave."""
 
 
 def make_engine(cell: Cell, process: Process) -> Engine:

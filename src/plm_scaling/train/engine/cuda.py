@@ -15,15 +15,13 @@ from megatron.core.distributed import (
 )
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
-from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
 from plm_scaling.study.cell import Cell
-from plm_scaling.train.checkpoint.sharded import set_adamw_steps
-from plm_scaling.train.checkpoint.sharded_cuda import sharded_distributed
+from plm_scaling.train.checkpoint.sharded import set_adamw_steps, sharded_state
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
 from plm_scaling.train.engine.base import Step, is_bad
@@ -116,20 +114,24 @@ class CudaEngine:
         self.optimizer.reload_model_params()
 
     def sharded_state(self) -> dict[str, Any]:
-        """See `Engine`."""
-        return sharded_distributed(self._distributed, self.model)
+        """See `Engine`; of the weights that is the optimizer's copy, in fp32."""
+        (distributed,) = self.optimizer.chained_optimizers
+        owned = {
+            parameter: (
+                distributed._get_model_param_range_map(parameter)["param"].start,
+                distributed._get_main_param_and_optimizer_states(parameter)["param"],
+            )
+            for parameter in distributed.model_param_gbuf_map
+        }
+        return sharded_state(self.model, distributed.optimizer, owned)
 
     @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
-        """See `Engine`; the tensors are there already, since they are views of the optimizer's."""
-        set_adamw_steps(self._distributed.optimizer, state["optimizer"]["step"])
-        self._distributed._copy_main_params_to_model_params()
-        self._gather_weights()
-
-    @property
-    def _distributed(self) -> DistributedOptimizer:
+        """See `Engine`."""
         (distributed,) = self.optimizer.chained_optimizers
-        return distributed
+        set_adamw_steps(distributed.optimizer, state["optimizer"]["step"])
+        distributed._copy_main_params_to_model_params()
+        self._gather_weights()
 
     def _moved(self, batches: list[Batch]) -> list[Batch]:
         return [batch.to(self.process.device) for batch in batches]
