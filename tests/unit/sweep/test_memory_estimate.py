@@ -1,5 +1,6 @@
 """The memory estimate beside what PyTorch keeps, what models hold, and what jobs take."""
 
+import ctypes
 import gc
 import json
 import os
@@ -123,6 +124,7 @@ def checkpoint_peaks(cell, layout, folder):
 
     def peak(action):
         gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what the heap keeps would be taken again
         Path("/proc/self/clear_refs").write_text("5")  # forgets VmHWM
         before = resident_bytes("VmRSS")
         action()
@@ -150,9 +152,9 @@ def test_a_checkpoint_takes_the_main_memory_that_is_counted(tmp_path, data):
     layout = Layout("cuda", 1, 1, data, 1, "none")
     job = partial(checkpoint_peaks, cell, layout, tmp_path / "checkpoints")
     for saving, reading in run_job(data, job, tmp_path):
-        print(saving, checkpoint_bytes(cell, layout), reading)
-        assert saving == pytest.approx(checkpoint_bytes(cell, layout), rel=0.2)
-        assert reading < 0.1 * 12 * cell.n_params_total
+        assert saving == pytest.approx(checkpoint_bytes(cell, layout), abs=5e6)
+        gathered = 4 * cell.n_params_total * (data > 1)  # by gloo; NCCL gathers on the GPUs
+        assert reading < gathered + 10e6
 
 
 @pytest.mark.slow

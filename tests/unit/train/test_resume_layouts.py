@@ -97,12 +97,14 @@ class Trainer:
         self.begun = cache(self.begun)
 
     def cell(self, recipe):
-        """With a learning rate at which rounding does not grow."""
+        """With a learning rate at which rounding does not grow; `study bf16` is in bf16."""
+        recipe, _, precision = recipe.partition(" ")
         counts = {
             "n_params": SHAPE.n_params(recipe),
             "n_params_total": SHAPE.n_params_total(recipe),
         }
         changes = {**dataclasses.asdict(SHAPE), **counts, "recipe": recipe}
+        changes["precision"] = precision or "fp32"
         return small_cell(
             self.root, RECIPES[recipe], STEPS, peak_learning_rate=1e-3, warmup_steps=2, **changes
         )
@@ -194,3 +196,14 @@ def test_a_resume_is_the_unbroken_run_in_every_layout(trainer, recipe, source, o
         np.testing.assert_allclose(losses, unbroken, rtol=1e-5)
         for name, tensor in trainer.tensors(recipe, again).items():
             assert torch.equal(tensor, saved[name]), f"{other}: {name}"
+
+
+def test_a_resume_in_bf16_has_the_weights_in_fp32(trainer):
+    folder, unbroken = trainer.begun("study bf16", "cuda DP")
+    saved = trainer.tensors("study bf16", folder)
+    again, losses = trainer.resumed("study bf16", "cuda DP", folder)
+    np.testing.assert_allclose(losses, unbroken, rtol=1e-6)
+    for name, tensor in trainer.tensors("study bf16", again).items():
+        assert torch.equal(tensor, saved[name]), name
+    weights = saved["decoder.layers.0.mlp.linear_fc1.weight"]
+    assert not torch.equal(weights, weights.bfloat16().float())
