@@ -36,16 +36,13 @@ def sharded_model(model: Module) -> dict[str, list[ShardedTensor]]:
     Each is one block of the whole matrix, or two: rows of the gate, and those that it gates.
     """
     whole: dict[str, Any] = model.sharded_state_dict()  # type: ignore[operator]
-    blocks = {
-        name: whole[name].build()
-        if isinstance(whole[name], ShardedTensorFactory)
-        else [whole[name]]
-        for name, _ in model.named_parameters()
-    }
-    return {
-        name: [_without_padding(name, block, model) for block in found]
-        for name, found in blocks.items()
-    }
+    found = {}
+    for name, _ in model.named_parameters():
+        own = whole[name]
+        blocks = own.build() if isinstance(own, ShardedTensorFactory) else [own]
+        blocks = [_without_padding(name, block, model) for block in blocks]
+        found[name] = [block for block in blocks if block.data.numel()]
+    return found
 
 
 def sharded_state(
