@@ -14,7 +14,7 @@ from plm_scaling.study.shapes import Shape
 from plm_scaling.train.checkpoint.digests import FileDigest
 from plm_scaling.train.checkpoint.record import RECORD, Record
 from plm_scaling.train.checkpoint.sharded import set_adamw_steps, sharded_state
-from plm_scaling.train.checkpoint.store import save_checkpoint
+from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
 from plm_scaling.train.model.builder import build_model
 
 SHAPE = Shape(layers=3, hidden=16, ffn=42, heads=2)
@@ -72,10 +72,18 @@ def filled(
     return {"step": int(value), **tensors}
 
 
-def assert_filled(state: dict[str, Any], value: float) -> None:
-    """That a state is `filled(value)`."""
-    assert state["step"] == value
-    assert all(bool((state[name] == value).all()) for name in "abcd")
+def load_filled(
+    folder: Path, identity: dict[str, str] = IDENTITY, megabytes: float = 0.2
+) -> tuple[int, dict[str, Any]]:
+    """Step and position of the newest checkpoint, which must be `filled(step)`; 0 if none is."""
+    state = filled(0, megabytes)
+    found = load_checkpoint(folder, identity, lambda: state)
+    if found is None:
+        return 0, {}
+    step, position, rest = found
+    assert rest == {"step": step}
+    assert all(bool((state[name].data == step).all()) for name in "abcd")
+    return step, position
 
 
 def sign(path: Path) -> None:

@@ -128,8 +128,8 @@ class _Training:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         found = load_checkpoint(self.checkpoints, self.identity, engine.sharded_state)
         if found is not None:
-            step, position, state = found
-            engine.load_state(state)
+            step, position, rest = found
+            engine.load_state(rest)
             curve_sha256 = position.pop("curve_sha256", None)
             loop.position = Position(**position)
             steps = self.cell.steps

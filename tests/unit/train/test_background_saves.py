@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import torch
 import torch.distributed as dist
-from checkpointing import IDENTITY, assert_filled, filled
+from checkpointing import IDENTITY, filled, load_filled
 from clean import main, report, run_checks
 from forks import exit_code, fork, run_job
 
@@ -18,17 +18,9 @@ from plm_scaling.common.errors import TrainError
 from plm_scaling.study.layout import Layout
 from plm_scaling.train.checkpoint import store
 from plm_scaling.train.checkpoint.background import Saves
-from plm_scaling.train.checkpoint.store import load_checkpoint
 from plm_scaling.train.distributed.process import training_process
 
 CPU = torch.device("cpu")
-
-
-def loaded(folder):
-    """The step that is read, which is what was saved."""
-    step, _, state = load_checkpoint(folder, IDENTITY, lambda: filled(0))
-    assert_filled(state, step)
-    return step
 
 
 class Blocked:
@@ -62,9 +54,9 @@ def training_goes_on_while_it_is_written(folder):
         second.join()
     saves.wait()
     assert saves.longest >= 0.2
-    assert loaded(folder) == 2
+    assert load_filled(folder) == (2, {})
     store.shutil.rmtree(folder / "step-000000002")
-    assert loaded(folder) == 1
+    assert load_filled(folder) == (1, {})
 
 
 def killed_while_it_writes(folder):
@@ -88,11 +80,11 @@ def killed_while_it_writes(folder):
     os.kill(process, signal.SIGKILL)
     assert exit_code(process) == -signal.SIGKILL
     assert (checkpoints / ".step-000000002.tmp/__0_0.distcp").exists()
-    assert loaded(checkpoints) == 1
+    assert load_filled(checkpoints) == (1, {})
     saves = Saves(checkpoints, IDENTITY, CPU)
     saves.save(2, {}, filled(2))
     saves.wait()
-    assert loaded(checkpoints) == 2
+    assert load_filled(checkpoints) == (2, {})
     assert not list(checkpoints.glob(".*"))
 
 
@@ -117,7 +109,7 @@ def processes_save_beside_other_calls_and_fail_together(folder):
             saves.close()
 
     run_job(2, job, folder.parent / "job")
-    assert loaded(folder) == 3
+    assert load_filled(folder) == (3, {})
 
 
 CHECKS = (

@@ -66,13 +66,13 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, identity: dict[str, str], template: Callable[[], dict[str, Any]]
 ) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
-    """The newest intact checkpoint as (step, position, state), or None where there is none.
+    """Read the newest intact checkpoint; its (step, position, rest), or None where there is none.
 
     `template` gives the sharded tensors to read into, divided as this job divides them; it is
-    called when there is something to read. A damaged checkpoint is moved aside and the one before
-    it is taken. One of another cell is a `TrainError`; one of the same cell with other data or
-    another `STAGE_VERSION` is superseded: the whole folder is moved aside and training restarts
-    from scratch.
+    called when there is something to read. `rest` is what was saved besides tensors. A damaged
+    checkpoint is moved aside and the one before it is taken. One of another cell is a `TrainError`;
+    one of the same cell with other data or another `STAGE_VERSION` is superseded: the whole folder
+    is moved aside and training restarts from scratch.
     """
     paths = on_first(lambda: _newest_first(folder))
     for path in paths:

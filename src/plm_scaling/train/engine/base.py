@@ -59,8 +59,8 @@ class Engine(Protocol):
     def sharded_state(self) -> dict[str, Any]:
         """Model and optimizer as sharded tensors, views to be saved or to be read into."""
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """To be called after a checkpoint was read into `sharded_state()`, with what it gave."""
+    def load_state(self, rest: dict[str, Any]) -> None:
+        """To be called after a checkpoint was read into `sharded_state()`, with all the rest."""
 
 
 def make_engine(cell: Cell, process: Process) -> Engine:

@@ -92,9 +92,9 @@ class CpuEngine:
         """See `Engine`."""
         return sharded_state(self.model, self.optimizer)
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, rest: dict[str, Any]) -> None:
         """See `Engine`."""
-        set_adamw_steps(self.optimizer, state["optimizer"]["step"])
+        set_adamw_steps(self.optimizer, rest["optimizer"]["step"])
 
 
 class _DataParallel:

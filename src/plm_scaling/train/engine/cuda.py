@@ -126,10 +126,10 @@ class CudaEngine:
         return sharded_state(self.model, distributed.optimizer, owned)
 
     @torch.no_grad()
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, rest: dict[str, Any]) -> None:
         """See `Engine`."""
         (distributed,) = self.optimizer.chained_optimizers
-        set_adamw_steps(distributed.optimizer, state["optimizer"]["step"])
+        set_adamw_steps(distributed.optimizer, rest["optimizer"]["step"])
         distributed._copy_main_params_to_model_params()
         self._gather_weights()
 
