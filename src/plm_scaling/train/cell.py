@@ -119,6 +119,7 @@ class _Training:
             curve=CurveFile(out.with_name("curve.csv")),
             reporter=CellReporter(cell, out) if process.is_first else None,
             save=self.save,
+            save_failed=self.saves.failed,
         )
 
     def begin(self, init_from: Path | None) -> None:

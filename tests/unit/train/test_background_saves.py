@@ -101,7 +101,10 @@ def processes_save_beside_other_calls_and_fail_together(folder):
             limits = resource.getrlimit(resource.RLIMIT_FSIZE)
             if rank == 0:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+            assert not saves.failed()
             saves.save(4, {}, filled(4, replica=rank))
+            while not saves.failed():
+                time.sleep(0.01)
             with pytest.raises(TrainError, match="step 4 cannot be written: File too large"):
                 saves.save(5, {}, filled(5, replica=rank))
             saves.wait()  # there is nothing more to say

@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import errno
 import math
 import shutil
+import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,10 +15,12 @@ from cuda_shim import cuda_on_cpu
 from forks import run_job
 from training import UNBROKEN, asked_to_stop, curve_of, result_of, run_cell, small_cell
 
+from plm_scaling.common.errors import TrainError
 from plm_scaling.common.files import read_json
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape
 from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.checkpoint import store
 from plm_scaling.train.checkpoint.store import load_weights
 from plm_scaling.train.data.feed import Feed
 from plm_scaling.train.distributed.process import training_process
@@ -162,3 +167,19 @@ def test_a_cpu_reads_the_weights_of_a_gpu_run(root, manifest, tmp_path):
         load_weights(result_of(cell, tmp_path).parent, engine.model)
         held = engine.held_out_losses(held_out(TokenCorpus.open(manifest), cell))
     assert held == pytest.approx(record["held_out_losses"], rel=1e-5)
+
+
+def test_a_save_that_fails_while_training_goes_on_ends_it_before_the_next(root, manifest, tmp_path):
+    cell, between, begun = cell_for(root, "clm", "study", steps=5000), 3.0, []
+
+    def disk_is_full(*_):
+        begun.append(time.monotonic())
+        raise OSError(errno.ENOSPC, "full")
+
+    def job():
+        full = mock.patch.object(store, "write_state", disk_is_full)
+        with cuda_on_cpu(), full, pytest.raises(TrainError, match="cannot be written: full"):
+            run_cell(cell, manifest, tmp_path, checkpoint_seconds=between, layout=CUDA_DATA)
+        return time.monotonic() - begun[0]
+
+    assert max(run_job(2, job, tmp_path / "job")) < between

@@ -16,7 +16,7 @@ from plm_scaling.train.distributed.collective import GROUP, world_size
 
 
 class Saves:
-    """The checkpoints of a run; its methods are collective.
+    """The checkpoints of a run; its methods are collective, but for `failed`.
 
     On GPUs a save takes as long as it takes to copy what this process owns to main memory; a thread
     writes the copy. On CPUs the thread would take the cores from training: there `save` writes.
@@ -43,6 +43,11 @@ class Saves:
         else:
             copy = dict_list_map_outplace(_on_host, state)
             self._pending = self._pool.submit(self._write, step, position, copy)
+
+    def failed(self) -> bool:
+        """Whether the last write failed in this process; `wait` raises why, in all of them."""
+        pending = self._pending
+        return pending is not None and pending.done() and pending.exception() is not None
 
     def wait(self) -> None:
         """Until all is written. Raises what kept it from being written."""
