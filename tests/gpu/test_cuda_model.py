@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cell_fixtures import cell_of
+from padding import without_padding
 
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape
@@ -63,7 +64,10 @@ def losses_and_gradients(spec, layout):
     some = batch(spec).to(device)
     losses = model_losses(model, some)
     ((losses * some.loss_mask).sum() / some.loss_mask.sum()).backward()
-    gradients = {name: p.grad.float().cpu() for name, p in model.named_parameters()}
+    gradients = {
+        name: without_padding(name, p.grad.float().cpu(), spec.ffn)
+        for name, p in model.named_parameters()
+    }
     return losses.detach().cpu(), gradients
 
 

@@ -13,13 +13,8 @@ from plm_scaling.study.cell import Cell
 from plm_scaling.study.shapes import Shape
 from plm_scaling.train.checkpoint.digests import FileDigest
 from plm_scaling.train.checkpoint.record import RECORD, Record
-from plm_scaling.train.checkpoint.sharded import (
-    load_adamw,
-    load_model,
-    sharded_adamw,
-    sharded_model,
-)
-from plm_scaling.train.checkpoint.store import save_checkpoint
+from plm_scaling.train.checkpoint.sharded import set_adamw_steps, sharded_state
+from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
 from plm_scaling.train.model.builder import build_model
 
 SHAPE = Shape(layers=3, hidden=16, ffn=42, heads=2)
@@ -40,13 +35,11 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """As the engine gives it."""
-        weights = sharded_model(self.model)
-        return {"model": weights, "optimizer": sharded_adamw(self.optimizer, self.model, weights)}
+        return sharded_state(self.model, self.optimizer)
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what was read."""
-        load_model(self.model, state["model"])
-        load_adamw(self.optimizer, self.model, state["optimizer"])
+        set_adamw_steps(self.optimizer, state["optimizer"]["step"])
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Copies of weights and moments by name."""
@@ -79,10 +72,18 @@ def filled(
     return {"step": int(value), **tensors}
 
 
-def assert_filled(state: dict[str, Any], value: float) -> None:
-    """That a state is `filled(value)`."""
-    assert state["step"] == value
-    assert all(bool((state[name] == value).all()) for name in "abcd")
+def load_filled(
+    folder: Path, identity: dict[str, str] = IDENTITY, megabytes: float = 0.2
+) -> tuple[int, dict[str, Any]]:
+    """Step and position of the newest checkpoint, which must be `filled(step)`; 0 if none is."""
+    state = filled(0, megabytes)
+    found = load_checkpoint(folder, identity, lambda: state)
+    if found is None:
+        return 0, {}
+    step, position, rest = found
+    assert rest == {"step": step}
+    assert all(bool((state[name].data == step).all()) for name in "abcd")
+    return step, position
 
 
 def sign(path: Path) -> None:

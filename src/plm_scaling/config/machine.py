@@ -16,7 +16,7 @@ class LayoutBlock(Block):
     """Parts of a layout to be kept; what is left out is chosen. Given all, memory is not asked."""
 
     tensor: Count | None = None
-    """Processes that share each layer's matrices (TP); divides heads, ffn and GPUs per node."""
+    """Processes that share each layer's matrices (TP); divides heads and GPUs per node."""
     pipeline: Count | None = None
     """Groups of layers that follow one another (PP); divides layers. 1 on the CPU."""
     data: Count | None = None

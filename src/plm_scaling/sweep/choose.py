@@ -129,7 +129,7 @@ def _divisions(
         if cell.layers % pipeline or given.get("pipeline", pipeline) != pipeline:
             continue
         for tensor in range(1, on_node + 1):
-            wholes = (cell.heads, cell.ffn, VOCABULARY_SIZE, cell.context_length, on_node)
+            wholes = (cell.heads, VOCABULARY_SIZE, cell.context_length, on_node)
             if given.get("tensor", tensor) != tensor or any(whole % tensor for whole in wholes):
                 continue
             data, rest = divmod(count, tensor * pipeline)

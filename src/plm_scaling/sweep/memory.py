@@ -25,7 +25,6 @@ HELD_SHARE = 0.6
 BATCH_BYTES_PER_TOKEN = 44  # inputs, labels, places and permutations int64; loss mask fp32
 EVALUATION_ROWS = 32  # rows of a forward pass of the evaluation
 READ_AHEAD_BYTES = 1 << 25
-BUCKET_PARAMETERS = 4e7  # at least, of what replicas gather at once; or 1e6 for each of them
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,10 @@ def process_memory(cell: Cell, layout: Layout) -> Memory:
 def checkpoint_bytes(cell: Cell, layout: Layout) -> float:
     """Main memory that a checkpoint takes in each process of the cuda backend, on top of the rest.
 
-    AdamW's state, fp32 weights and two moments, is gathered from all replicas in each of them, to
-    be written by one; on reading each has it whole, too. On the way there are three more copies of
-    a tensor of the largest bucket, and what the process itself gives of its three tensors.
+    That is a copy of what the process owns of AdamW's state, fp32 weights and two moments, which is
+    written while training goes on. Reading takes a tensor at a time.
     """
-    parameters = bucket = _parameters(cell, layout, last=True)
-    if layout.data > 1 and layout.pipeline == 1:  # otherwise a process has one bucket for all
-        largest = 2 * cell.hidden * cell.ffn / layout.tensor
-        bucket = min(parameters, max(BUCKET_PARAMETERS, 1e6 * layout.data) + largest)
-    return 12 * (parameters + bucket + bucket / layout.data)
+    return 12 * _parameters(cell, layout, last=True) / layout.data
 
 
 def _stage_memory(cell: Cell, layout: Layout, first: bool, last: bool) -> Memory:
@@ -137,11 +131,13 @@ def _parameters(cell: Cell, layout: Layout, last: bool) -> float:
     are divided by columns (3d + 2f in `study`) are divided over the tensor processes.
     """
     d, f, layers = cell.hidden, cell.ffn, cell.layers
-    divided = 4 * d * d + 3 * d * f + (3 * d + 2 * f if cell.recipe == "study" else 0)
+    of_width = 3 * d + (2 if cell.recipe == "study" else 0)
+    divided = 4 * d * d + (3 * d if cell.recipe == "study" else 0) + of_width * f
     final_norm = 2 * d if cell.recipe == "study" else d
+    padding = of_width * (layout.ffn(cell) - f / layout.tensor)
     whole = cell.n_params - layers * divided - final_norm
     return (
-        layers * divided / layout.tensor / layout.pipeline
+        layers * (divided / layout.tensor + padding) / layout.pipeline
         + whole / layout.pipeline
         + VOCABULARY_SIZE * d / layout.tensor
         + (final_norm if last else 0)
@@ -174,13 +170,14 @@ def _layer_bytes(cell: Cell, layout: Layout) -> float:
     value_bytes = 2 if cell.precision == "bf16" else 4
     shared = layout.tensor if layout.sequence_parallel else 1
     cuda = layout.backend == "cuda"
-    divided = ((4 if cuda else 6) + (0 if cell.recipe == "study" else 3)) * cell.hidden
-    divided += (3 if cuda else 4) * cell.ffn
+    widths = (4 if cuda else 6) + (0 if cell.recipe == "study" else 3)
+    attention = widths * cell.hidden / layout.tensor
+    mlp = (3 if cuda else 4) * layout.ffn(cell)
     # Log-sum-exp of attention; scale of each norm (LayerNorm: and mean) and each QK norm; fp32.
     statistics = 4 * cell.heads / layout.tensor + (16 if cell.recipe == "study" else 8)
     if cell.recipe == "prenorm":
         statistics += 8 * cell.heads / layout.tensor
-    return value_bytes * (4 * cell.hidden / shared + divided / layout.tensor) + statistics
+    return value_bytes * (4 * cell.hidden / shared + attention + mlp) + statistics
 
 
 def _working_bytes_per_token(cell: Cell, layout: Layout) -> float:
@@ -188,7 +185,7 @@ def _working_bytes_per_token(cell: Cell, layout: Layout) -> float:
     the loss."""
     value_bytes = 2 if cell.precision == "bf16" else 4
     logits = 4 * VOCABULARY_SIZE / layout.tensor
-    return max(value_bytes * 2 * (cell.ffn / layout.tensor + cell.hidden) - logits, 2 * logits)
+    return max(value_bytes * 2 * (layout.ffn(cell) + cell.hidden) - logits, 2 * logits)
 
 
 def _forward_bytes_per_token(cell: Cell, layout: Layout) -> float:
@@ -197,7 +194,7 @@ def _forward_bytes_per_token(cell: Cell, layout: Layout) -> float:
     The MLP has both halves of its first matrix' output, their product, and on CPUs the activation.
     """
     value_bytes = 2 if cell.precision == "bf16" else 4
-    wide = (3 if layout.backend == "cuda" else 4) * cell.ffn / layout.tensor
+    wide = (3 if layout.backend == "cuda" else 4) * layout.ffn(cell)
     mlp = value_bytes * (wide + 2 * cell.hidden)
     return max(mlp, 3 * 4 * VOCABULARY_SIZE / layout.tensor)
 

@@ -14,13 +14,8 @@ from plm_scaling.study.layout import Layout, check_layout
 from plm_scaling.tokens.format.manifest import data_sha256
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train import STAGE_VERSION
-from plm_scaling.train.checkpoint.record import DamageError
-from plm_scaling.train.checkpoint.store import (
-    NO_ROOM,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-)
+from plm_scaling.train.checkpoint.background import Saves
+from plm_scaling.train.checkpoint.store import NO_ROOM, load_checkpoint, load_weights
 from plm_scaling.train.data.feed import Feed, Prefetched
 from plm_scaling.train.distributed.collective import on_first
 from plm_scaling.train.distributed.process import Process, training_process
@@ -90,10 +85,12 @@ def train_cell(
                 f"context length {spec.context_length}; make the tokens again"
             )
         run = _Training(spec, corpus, out, process)
+        stack.callback(run.saves.close)
         run.begin(init_from)
         profiled = profile_steps if process.is_first else 0
         with StepProfile(profiled, out.with_name("profile")) as profile:
             outcome = run.loop.train(request, checkpoint_seconds, profile)
+        run.saves.wait()
         if outcome.status == "stopped":
             logger.info("cell %s is saved and stops (%s)", spec.cell, outcome.reason)
             sys.exit(EXIT_STOPPED)
@@ -128,8 +125,9 @@ class _Training:
             "cell": cell.cell,
             "data_sha256": self.data_sha256,
             "stage_version": str(STAGE_VERSION),
-            "backend": process.layout.backend,
         }
+        background = process.device if process.layout.backend == "cuda" else None
+        self.saves = Saves(self.checkpoints, self.identity, background)
         self.order = corpus.train_rows(
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
         )
@@ -145,6 +143,7 @@ class _Training:
             curve=CurveFile(out.with_name("curve.csv")),
             reporter=CellReporter(cell, out) if process.is_first else None,
             save=self.save,
+            save_failed=self.saves.failed,
         )
 
     def begin(self, init_from: Path | None) -> None:
@@ -152,18 +151,10 @@ class _Training:
         loop, engine = self.loop, self.loop.engine
         curve_sha256 = None
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        found = load_checkpoint(
-            self.checkpoints, self.identity, lambda: engine.sharded_state(loading=True)
-        )
+        found = load_checkpoint(self.checkpoints, self.identity, engine.sharded_state)
         if found is not None:
-            step, position, state = found
-            try:
-                engine.load_state(state)
-            except DamageError as damage:
-                raise TrainError(
-                    f"{self.checkpoints}, step {step}: {damage}; delete the folder to train the "
-                    "cell from the start"
-                ) from damage
+            step, position, rest = found
+            engine.load_state(rest)
             curve_sha256 = position.pop("curve_sha256", None)
             loop.position = Position(**position)
             steps = self.cell.steps
@@ -185,18 +176,19 @@ class _Training:
             note_start(self.starts, self.identity, loop.position.step, self.process.layout)
 
     def save(self) -> None:
-        """Write a checkpoint of where the run is."""
-        position, engine = self.loop.position, self.loop.engine
-        state = engine.sharded_state(loading=False)
+        """Save a checkpoint of where the run is."""
+        loop = self.loop
         # The first process writes the record, as it does the curve.
-        where = position.to_json() | {"curve_sha256": self.loop.curve.sha256}
-        save_checkpoint(self.checkpoints, position.step, self.identity, where, state)
+        where = loop.position.to_json() | {"curve_sha256": loop.curve.sha256}
+        self.saves.save(loop.position.step, where, loop.engine.sharded_state())
+        loop.longest_pause = max(loop.longest_pause, self.saves.longest)
 
     def finish(self, outcome: Outcome) -> None:
         """Save the final weights and write the record, last."""
         position = self.loop.position
         if outcome.status == "finished":
             self.save()
+            self.saves.wait()
         peak_memory = peak_memory_bytes(self.process)
         if not self.process.is_first:
             return

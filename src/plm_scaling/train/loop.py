@@ -40,6 +40,9 @@ class Outcome:
 class Loop:
     """Takes a run from `position` to its end; `save` writes a checkpoint there.
 
+    On GPUs it is written while training goes on. `save_failed` says at once that it was not, and
+    the next `save` raises why.
+
     Every process of the layout runs it and comes to the same decisions, from losses and flags that
     all of them share. `reporter` and the curve are those of the first process.
     """
@@ -54,6 +57,7 @@ class Loop:
     curve: CurveFile
     reporter: CellReporter | None
     save: Callable[[], None]
+    save_failed: Callable[[], bool]
     longest_step: float = 0.0
     """Seconds of the longest step so far."""
     longest_pause: float = 0.0
@@ -85,7 +89,7 @@ class Loop:
             signal, ends, due = self.process.maximum(
                 request.signal or 0,
                 request.job_ends(self.longest_step, self.longest_pause),
-                waited >= checkpoint_seconds,
+                waited >= checkpoint_seconds or self.save_failed(),
             )
             if signal or ends:
                 self.save()

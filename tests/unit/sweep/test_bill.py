@@ -52,7 +52,7 @@ def test_bill_totals_all_cells(cells, full):
     assert f"{hours:.3g} H100-hours" in text
     slow = next(cell for cell in cells if cell.size == "10.7B")
     assert re.search(rf"longer than machine.target_hours .*{slow.cell}", text)
-    assert "main memory of a node: at most 1.11TB, asked by 10.7B on 128" in text
+    assert "main memory of a node: at most 108GB, asked by 7.2B on 16" in text
 
 
 def test_bill_of_a_cpu_counts_core_hours(root):

@@ -193,7 +193,7 @@ def test_layout_given_whole_is_used_unchanged():
 @pytest.mark.parametrize(
     ("given", "fragment"),
     [
-        ({"tensor": 4}, "tensor 4 does not divide ffn 10922"),
+        ({"tensor": 3}, "tensor 3 does not divide heads 32"),
         ({"pipeline": 5}, "pipeline 5 does not divide layers 36"),
         ({"data": 3}, "does not divide the 512 rows"),
         ({"micro_batch_rows": 3}, "does not divide the 512 rows"),

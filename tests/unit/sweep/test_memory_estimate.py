@@ -1,5 +1,6 @@
 """The memory estimate against what PyTorch saves, models hold, and jobs use."""
 
+import ctypes
 import gc
 import json
 import os
@@ -21,7 +22,8 @@ from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import STUDY_GRID, Shape
 from plm_scaling.sweep.memory import checkpoint_bytes, process_memory, saved_bytes_per_token
 from plm_scaling.tokens.format.vocabulary import EOD
-from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
+from plm_scaling.train.checkpoint.background import Saves
+from plm_scaling.train.checkpoint.store import load_checkpoint
 from plm_scaling.train.data.batches import batch_of
 from plm_scaling.train.distributed.process import training_process
 from plm_scaling.train.engine.base import make_engine
@@ -158,6 +160,7 @@ def checkpoint_peaks(cell, layout, folder):
 
     def peak(action):
         gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what the heap keeps would be taken again
         Path("/proc/self/clear_refs").write_text("5")  # forgets VmHWM
         before = resident_bytes("VmRSS")
         action()
@@ -165,22 +168,29 @@ def checkpoint_peaks(cell, layout, folder):
 
     with cuda_on_cpu(), training_process(layout, 1, 1) as process:
         engine = make_engine(cell, process)
-        engine.sharded_state(loading=False)  # makes the moments, which a GPU would have
-        states = partial(engine.sharded_state, loading=True)
+        engine.sharded_state()  # makes the moments, which a GPU would have
+        saves = Saves(folder, {}, process.device)
+
+        def save():
+            saves.save(1, {}, engine.sharded_state())
+            saves.wait()
+
         return [
-            peak(lambda: save_checkpoint(folder, 1, {}, {}, engine.sharded_state(loading=False))),
-            peak(lambda: engine.load_state(load_checkpoint(folder, {}, states)[2])),
+            peak(save),
+            peak(lambda: engine.load_state(load_checkpoint(folder, {}, engine.sharded_state)[2])),
         ]
 
 
-def test_a_checkpoint_takes_the_estimated_main_memory(tmp_path):
-    """With tensors of more than 32 MB, which the C library gives back as they go."""
-    cell = cell_of("clm", Shape(5, 384, 1023, 6))
-    layout = Layout("cuda", 1, 1, 1, 1, "none")
+@pytest.mark.parametrize("data", [1, 2])
+def test_a_checkpoint_takes_the_estimated_main_memory(tmp_path, data):
+    """The copy of what a process owns; and of reading, little more than the largest tensor."""
+    cell = cell_of("clm", Shape(5, 384, 1024, 6), batch_rows=2)
+    layout = Layout("cuda", 1, 1, data, 1, "none")
     job = partial(checkpoint_peaks, cell, layout, tmp_path / "checkpoints")
-    ((saving, reading),) = run_job(1, job, tmp_path)
-    assert saving == pytest.approx(checkpoint_bytes(cell, layout), rel=0.05)
-    assert reading < 18 * cell.n_params_total  # nothing is put together from copies
+    for saving, reading in run_job(data, job, tmp_path):
+        assert saving == pytest.approx(checkpoint_bytes(cell, layout), abs=5e6)
+        gathered = 4 * cell.n_params_total * (data > 1)  # by gloo; NCCL gathers on the GPUs
+        assert reading < gathered + 10e6
 
 
 @pytest.mark.slow

@@ -16,10 +16,10 @@ from checkpointing import (
     IDENTITY,
     SHAPE,
     Training,
-    assert_filled,
     assert_same,
     filled,
     finished_run,
+    load_filled,
     sign,
 )
 from megatron.core import dist_checkpointing
@@ -59,12 +59,8 @@ def save(folder, *steps, identity=IDENTITY, kept=2):
 
 def load(folder, identity=IDENTITY):
     """The step that is read, after a look at what it holds; 0: none."""
-    found = load_checkpoint(folder, identity, lambda: filled(0))
-    if found is None:
-        return 0
-    step, position, state = found
-    assert position == {"losses": [1 / step]}
-    assert_filled(state, step)
+    step, position = load_filled(folder, identity)
+    assert position == ({"losses": [1 / step]} if step else {})
     return step
 
 
@@ -201,6 +197,14 @@ def test_checkpoint_of_another_cell_is_refused(tmp_path):
     with pytest.raises(TrainError, match="of cell 0123456789, not of abc"):
         load(tmp_path, {**IDENTITY, "cell": "abc"})
     assert load(tmp_path) == 1
+
+
+def test_what_an_earlier_version_wrote_on_gpus_is_refused_and_on_cpus_is_read(tmp_path):
+    save(tmp_path / "cpu", 1, identity={**IDENTITY, "backend": "cpu"})
+    assert load(tmp_path / "cpu") == 1
+    save(tmp_path / "cuda", 1, identity={**IDENTITY, "backend": "cuda"})
+    with pytest.raises(TrainError, match=r"an earlier version wrote it on GPUs.*; delete .*/cuda "):
+        load(tmp_path / "cuda")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from checkpointing import IDENTITY, assert_filled, filled
+from checkpointing import IDENTITY, filled, load_filled
 from clean import SKIPPED, main, report, run_checks
 from forks import exit_code, fork, run_job
 
 from plm_scaling.common.errors import TrainError
-from plm_scaling.train.checkpoint.store import load_checkpoint, save_checkpoint
+from plm_scaling.train.checkpoint.store import save_checkpoint
 from plm_scaling.train.distributed.process import cpu_process
 
 KILLED = 9  # exit code of a process that ends itself where it would have been killed
@@ -32,12 +32,8 @@ def newest(folder):
 
     def job():
         with cpu_process(1, 1):
-            found = load_checkpoint(folder, IDENTITY, lambda: filled(0))
-        if found is None:
-            return 0
-        step, position, state = found
-        assert position == {"step": step}
-        assert_filled(state, step)
+            step, position = load_filled(folder)
+        assert position == ({"step": step} if step else {})
         return step
 
     [step] = run_job(1, job, folder.with_name(f"{folder.name} read"))
@@ -174,9 +170,7 @@ def full_disk(tmp_path):
 
     def load_checkpoint_of(folder):
         with cpu_process(1, 1):
-            step, _, state = load_checkpoint(folder, IDENTITY, lambda: filled(0, 0.3))
-        assert_filled(state, step)
-        return step
+            return load_filled(folder, megabytes=0.3)[0]
 
     job()
 

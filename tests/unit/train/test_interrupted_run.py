@@ -1,5 +1,6 @@
 """A run that is killed at any moment, or asked to stop, ends like an uninterrupted one."""
 
+import contextlib
 import os
 import random
 import signal
@@ -8,6 +9,7 @@ import time
 import pandas as pd
 import pytest
 from corpora import write_corpus
+from cuda_shim import cuda_on_cpu
 from forks import exit_code, fork, start_job
 from training import curve_of, result_of, run_cell, small_cell, trained
 
@@ -23,22 +25,30 @@ def manifest(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
 @pytest.mark.parametrize(
     ("kills", "resumes"), [(3, 1), pytest.param(20, 3, marks=pytest.mark.long)]
 )
 def test_a_run_killed_at_random_moments_has_the_curve_of_an_uninterrupted_one(
-    root, manifest, tmp_path, kills, resumes
+    root, manifest, tmp_path, kills, resumes, backend
 ):
-    """After at least so many kills, and so many resumes in the middle of a run."""
+    """After at least so many kills, and so many resumes in the middle of a run; on GPUs training
+    goes on while a checkpoint is written."""
+    options = {"checkpoint_seconds": 0.1, "layout": Layout(backend, 1, 1, 1, 4, "none")}
+
+    def run(action, folder):
+        with cuda_on_cpu() if backend == "cuda" else contextlib.nullcontext():
+            return action(cell, manifest, folder, **options)
+
     cell = small_cell(root, "mlm", steps=80, evaluations=8)
     begin = time.monotonic()
-    result, unbroken = trained(cell, manifest, tmp_path / "unbroken", checkpoint_seconds=0.1)
+    result, unbroken = run(trained, tmp_path / "unbroken")
     seconds = time.monotonic() - begin
     rng = random.Random(7)
     killed = ended = 0
     while (few := killed < kills or resumed_in_the_middle(cell, tmp_path) < resumes) or not ended:
         folder = tmp_path / f"run{ended}"
-        process = fork(lambda: run_cell(cell, manifest, folder, checkpoint_seconds=0.1))  # noqa: B023
+        process = fork(lambda: run(run_cell, folder))  # noqa: B023
         if few:
             time.sleep(rng.uniform(0, 0.7 * seconds))
             os.kill(process, signal.SIGKILL)

@@ -2,21 +2,25 @@
 
 import contextlib
 import dataclasses
+import errno
 import math
 import shutil
+import time
+from unittest import mock
 
 import numpy as np
 import pytest
 from corpora import write_corpus
 from cuda_shim import cuda_on_cpu
 from forks import run_job
-from training import asked_to_stop, curve_of, result_of, run_cell, small_cell
+from training import UNBROKEN, asked_to_stop, curve_of, result_of, run_cell, small_cell
 
 from plm_scaling.common.errors import TrainError
 from plm_scaling.common.files import read_json
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape
 from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.checkpoint import store
 from plm_scaling.train.checkpoint.store import load_weights
 from plm_scaling.train.data.feed import Feed
 from plm_scaling.train.distributed.process import training_process
@@ -113,7 +117,8 @@ def test_engines_and_layouts_give_the_same_losses(
 
 
 def runs_in(cell, layout, manifest, folder, stop=None):
-    """Train the cell in `folder` in a layout, to its end or to step `stop`."""
+    """Train the cell in `folder` in a layout, to its end or to step `stop`; on GPUs with a save
+    after each step."""
 
     def job():
         with contextlib.ExitStack() as stack:
@@ -122,7 +127,8 @@ def runs_in(cell, layout, manifest, folder, stop=None):
             if stop:
                 stack.enter_context(asked_to_stop(stop))
                 stack.enter_context(pytest.raises(SystemExit))
-            run_cell(cell, manifest, folder, layout=layout)
+            seconds = 0.0 if layout.backend == "cuda" else UNBROKEN
+            run_cell(cell, manifest, folder, checkpoint_seconds=seconds, layout=layout)
 
     run_job(layout.processes, job, folder / "job")
 
@@ -132,7 +138,7 @@ def runs_in(cell, layout, manifest, folder, stop=None):
     [
         ("clm", ONE, [TENSOR, DATA]),
         ("mlm", TENSOR, [ONE, DATA]),
-        ("clm", CUDA_DATA, [CUDA_DATA, CUDA_TENSOR]),
+        ("clm", CUDA_DATA, [CUDA_TENSOR, ONE]),
     ],
 )
 def test_a_run_resumes_in_another_layout(root, manifest, tmp_path, objective, first, others):
@@ -152,11 +158,8 @@ def test_a_run_resumes_in_another_layout(root, manifest, tmp_path, objective, fi
         np.testing.assert_allclose(curve.loss, unbroken.loss, rtol=1e-5)
 
 
-def test_the_other_backend_reads_the_weights_but_not_the_optimizer(root, manifest, tmp_path):
+def test_a_cpu_reads_the_weights_of_a_gpu_run(root, manifest, tmp_path):
     cell = cell_for(root, "clm", "study")
-    runs_in(cell, CUDA_DATA, manifest, tmp_path, stop=HALF)
-    with pytest.raises(TrainError, match=r"backend cuda, .* machine.backend cuda, or delete"):
-        run_cell(cell, manifest, tmp_path, layout=ONE)
     runs_in(cell, CUDA_TENSOR, manifest, tmp_path)
     record = read_json(result_of(cell, tmp_path))
     with training_process(ONE, 1, cell.seed) as process:
@@ -164,3 +167,19 @@ def test_the_other_backend_reads_the_weights_but_not_the_optimizer(root, manifes
         load_weights(result_of(cell, tmp_path).parent, engine.model)
         held = engine.held_out_losses(held_out(TokenCorpus.open(manifest), cell))
     assert held == pytest.approx(record["held_out_losses"], rel=1e-5)
+
+
+def test_a_save_that_fails_while_training_goes_on_ends_it_before_the_next(root, manifest, tmp_path):
+    cell, between, begun = cell_for(root, "clm", "study", steps=5000), 3.0, []
+
+    def disk_is_full(*_):
+        begun.append(time.monotonic())
+        raise OSError(errno.ENOSPC, "full")
+
+    def job():
+        full = mock.patch.object(store, "write_state", disk_is_full)
+        with cuda_on_cpu(), full, pytest.raises(TrainError, match="cannot be written: full"):
+            run_cell(cell, manifest, tmp_path, checkpoint_seconds=between, layout=CUDA_DATA)
+        return time.monotonic() - begun[0]
+
+    assert max(run_job(2, job, tmp_path / "job")) < between

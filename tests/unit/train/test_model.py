@@ -319,16 +319,13 @@ def xavier(inputs, outputs):
 
 
 @pytest.mark.parametrize(
-    ("layout", "what"),
-    [
-        (Layout("cuda", 2, 1, 1, 1, "none"), "3 heads, which 2 tensor-parallel processes"),
-        (Layout("cuda", 3, 1, 1, 1, "none"), "40 ffn, which 3 tensor-parallel processes"),
-        (Layout("cuda", 1, 4, 1, 1, "none"), "2 layers, which 4 pipeline stages"),
-    ],
+    ("ffn", "tensor", "width"), [(32, 1, 64), (2389, 1, 2432), (3555, 2, 1792)]
 )
-def test_shape_that_a_layout_cannot_divide_is_refused(layout, what):
-    with pytest.raises(TrainError, match=what):
-        build_model(cell("clm"), layout, device="meta")
+def test_an_mlp_on_gpus_is_padded_to_a_multiple_of_64_for_each_process(ffn, tensor, width):
+    spec = cell("clm", shape=Shape(1, 24, ffn, 2))
+    layout = Layout("cuda", tensor, 1, 1, 1, "none")
+    assert layout.ffn(spec) == width
+    assert dataclasses.replace(layout, backend="cpu").ffn(spec) == -(-ffn // tensor)
 
 
 def test_heads_of_an_odd_number_of_channels_are_refused():

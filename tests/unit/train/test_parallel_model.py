@@ -9,6 +9,7 @@ import torch
 from cell_fixtures import cell_of
 from cuda_shim import cuda_on_cpu
 from forks import run_job
+from padding import without_padding
 
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape
@@ -40,7 +41,7 @@ def rows():
     return some
 
 
-def weights_of(model, gradients=False):
+def weights_of(model, layout, gradients=False):
     """This process's part of each weight by its name over all stages, with how it is cut."""
     found = {}
     for name, value in model.named_parameters():
@@ -48,7 +49,9 @@ def weights_of(model, gradients=False):
         if parts[1] == "layers":
             parts[2] = str(model.decoder.layers[int(parts[2])].layer_number)
         how = getattr(value, "partition_dim", -1), getattr(value, "partition_stride", 1)
-        found[".".join(parts)] = (value.grad if gradients else value.detach().clone(), *how)
+        tensor = value.grad if gradients else value.detach().clone()
+        tensor = without_padding(name, tensor, SHAPE.ffn // layout.tensor)
+        found[".".join(parts)] = (tensor, *how)
     return found
 
 
@@ -59,7 +62,7 @@ def seen(layout):
         for kind in KINDS:
             spec = cell(*kind)
             model = build_model(spec, layout)
-            result = {"weights": weights_of(model)}
+            result = {"weights": weights_of(model, layout)}
             if layout.pipeline == 1:
                 batch = batch_of(spec, rows(), 0)
                 losses = model_losses(model, batch)
@@ -68,7 +71,7 @@ def seen(layout):
                 inputs[0, 3] = inputs[0, 3] % 20 + 1
                 changed = model_losses(model, dataclasses.replace(batch, inputs=inputs))
                 result["losses"], result["changed"] = losses.detach(), changed.detach()
-                result["gradients"] = weights_of(model, gradients=True)
+                result["gradients"] = weights_of(model, layout, gradients=True)
             results[kind] = result
     return results
 

@@ -19,7 +19,7 @@ class DamageError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """`identity` is cell, data_sha256, stage_version, backend; `position` is the engine's."""
+    """`identity` is cell, data_sha256, stage_version; `position` is the engine's."""
 
     step: int
     identity: dict[str, str]

@@ -11,22 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core.dist_checkpointing.dict_utils import dict_list_map_outplace, nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
-from megatron.core.dist_checkpointing.strategies.common import (
-    COMMON_STATE_FNAME,
-    TorchCommonLoadStrategy,
-)
-from megatron.core.dist_checkpointing.strategies.torch import TorchDistLoadShardedStrategy
+from megatron.core.dist_checkpointing.strategies.common import COMMON_STATE_FNAME
 from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader, Metadata
 from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
 
 from plm_scaling.common.errors import TrainError
-from plm_scaling.train.checkpoint.sharded import EXTRA_STATE, torch_tensors
+from plm_scaling.train.checkpoint.sharded import torch_tensors
 from plm_scaling.train.distributed.collective import everywhere, world_size
 
 METADATA = ".metadata"
+EXTRA_STATE = "_extra_state"  # of Transformer Engine's fp8 layers: empty, and no weights
 METADATA_CLASSES = {
     *(
         ("torch.distributed.checkpoint.metadata", name)
@@ -48,37 +44,25 @@ METADATA_CLASSES = {
 }
 
 
-class SafeLoadSharded(TorchDistLoadShardedStrategy):
-    """megatron-core's strategy, with a reader and a planner that run no code of the checkpoint."""
-
-    def __init__(self, files: set[str]) -> None:
-        super().__init__()
-        self.files = files
-
-    def load(self, sharded_state_dict: dict[str, Any], checkpoint_dir: str) -> dict[str, Any]:
-        """Read into the sharded tensors. Returns the same structure with plain tensors."""
-        reader = _SafeReader(checkpoint_dir, self.files)
-        wanted: list[ShardedTensor] = list(nested_values(sharded_state_dict))
-        _check_fit(Path(checkpoint_dir), reader, wanted)
-        tensors = torch_tensors(wanted)
-        _load_state_dict(tensors, reader, no_dist=world_size() == 1, planner=_SafePlanner())
-        plain: dict[str, Any] = dict_list_map_outplace(lambda part: part.data, sharded_state_dict)
-        return plain
+def read_tensors(folder: Path, files: set[str], wanted: list[ShardedTensor]) -> None:
+    """Read into the tensors, in place; collective. Of the folder nothing but `files` is opened."""
+    reader = _SafeReader(folder, files)
+    _check_fit(folder, reader, wanted)
+    _load_state_dict(
+        torch_tensors(wanted), reader, no_dist=world_size() == 1, planner=_SafePlanner()
+    )
 
 
-class SafeLoadCommon(TorchCommonLoadStrategy):
-    """What the first process wrote besides tensors: numbers, strings, lists and dictionaries."""
-
-    def load_common(self, checkpoint_dir: str | Path) -> dict[str, Any]:
-        """Read common.pt."""
-        path = Path(checkpoint_dir) / COMMON_STATE_FNAME
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise TrainError(
-                f"{path} holds more than numbers and strings and is not read: {error}"
-            ) from error
-        return state
+def read_common(folder: Path) -> dict[str, Any]:
+    """What the first process wrote besides: numbers, strings, lists and dictionaries."""
+    path = folder / COMMON_STATE_FNAME
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TrainError(
+            f"{path} holds more than numbers and strings and is not read: {error}"
+        ) from error
+    return state
 
 
 class _SafeReader(FileSystemReader):

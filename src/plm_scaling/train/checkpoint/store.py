@@ -1,8 +1,8 @@
 """Checkpoints of a cell: written whole, checked when read, tied to their cell and data.
 
 A checkpoint is a folder, step-000000120/, in megatron-core's distributed format with a record of
-ours beside the tensors: checkpoint.json has the step, whose it is (cell, data, stage version,
-backend), where training was, and size and SHA-256 of every other file. All functions are
+ours beside the tensors: checkpoint.json has the step, whose it is (cell, data, stage version),
+where training was, and size and SHA-256 of every other file. All functions are
 collective: every process of the job calls them and gets the same answer or the same error. The
 folder must be on a file system that all processes share.
 """
@@ -23,7 +23,7 @@ from plm_scaling.common.files import remove
 from plm_scaling.study.record import read_finished
 from plm_scaling.train.checkpoint.digests import sync_folder, write_synced
 from plm_scaling.train.checkpoint.record import RECORD, DamageError, Record, intact_record
-from plm_scaling.train.checkpoint.sharded import load_model, sharded_model, state_bytes
+from plm_scaling.train.checkpoint.sharded import sharded_model, state_bytes
 from plm_scaling.train.checkpoint.torch_dist import read_state, write_state
 from plm_scaling.train.distributed.collective import everywhere, on_first, rank
 
@@ -66,13 +66,13 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, identity: dict[str, str], template: Callable[[], dict[str, Any]]
 ) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
-    """The newest intact checkpoint as (step, position, state), or None where there is none.
+    """Read the newest intact checkpoint; its (step, position, rest), or None where there is none.
 
     `template` gives the sharded tensors to read into, divided as this job divides them; it is
-    called when there is something to read. A damaged checkpoint is moved aside and the one before
-    it is taken. One of another cell, or by the other backend, is a `TrainError`; one of the same
-    cell with other data or another `STAGE_VERSION` is superseded: the whole folder is moved aside
-    and training restarts from scratch.
+    called when there is something to read. `rest` is what was saved besides tensors. A damaged
+    checkpoint is moved aside and the one before it is taken. One of another cell is a `TrainError`;
+    one of the same cell with other data or another `STAGE_VERSION` is superseded: the whole folder
+    is moved aside and training restarts from scratch.
     """
     paths = on_first(lambda: _newest_first(folder))
     for path in paths:
@@ -89,18 +89,16 @@ def load_checkpoint(
                 f"{identity['cell']}; move it back where it belongs or delete the folder to train "
                 "from the start"
             )
-        if differing - {"backend"}:
+        if differing:
             aside = on_first(partial(_move_aside, folder, Path(f"{folder}-superseded")))
             same_data = record.identity["data_sha256"] == identity["data_sha256"]
             other = "by another version of the training" if same_data else "on other data"
             _warn(f"{folder}: trained {other}; moved to {aside}, restarting from scratch")
             return None
-        if differing:
-            before, now = record.identity.get("backend"), identity["backend"]
+        if record.identity.get("backend") == "cuda":  # today's do not say so
             raise TrainError(
-                f"{path} was written by backend {before}, whose optimizer keeps another state than "
-                f"that of {now}; finish the cell with machine.backend {before}, or delete {folder} "
-                "to train it from the start"
+                f"{path}: an earlier version wrote it on GPUs, in another form; delete {folder} to "
+                "train the cell from the start"
             )
         if path != paths[0]:
             _warn(f"resuming from {path}, the newest that is intact")
@@ -127,8 +125,7 @@ def load_weights(run_folder: Path, model: Module) -> None:
             f"{path} is of cell {record.identity['cell']}, {run_folder}/result.json of {cell}: "
             "they were put together by hand; take the folder that training made"
         )
-    state = read_state(path, {"model": sharded_model(model)}, set(record.files))
-    load_model(model, state["model"])
+    read_state(path, {"model": sharded_model(model)}, set(record.files))
 
 
 def _final(run_folder: Path) -> tuple[Path, str]:

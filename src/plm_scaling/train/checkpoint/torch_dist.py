@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.core import CONFIG_FNAME, CheckpointingConfig
 from megatron.core.dist_checkpointing.dict_utils import nested_values
-from megatron.core.dist_checkpointing.mapping import is_main_replica
+from megatron.core.dist_checkpointing.mapping import ShardedTensor, is_main_replica
 from megatron.core.dist_checkpointing.state_dict_utils import save_preprocess
 from megatron.core.dist_checkpointing.strategies.common import COMMON_STATE_FNAME
 from megatron.core.dist_checkpointing.strategies.torch import MCoreSavePlanner
@@ -24,9 +23,9 @@ from torch.distributed.checkpoint.state_dict_saver import _save_state_dict
 
 from plm_scaling.common.errors import PlmScalingError, TrainError
 from plm_scaling.train.checkpoint.digests import DigestingWriter, FileDigest, write_synced
-from plm_scaling.train.checkpoint.safe_load import SafeLoadCommon, SafeLoadSharded
+from plm_scaling.train.checkpoint.safe_load import read_common, read_tensors
 from plm_scaling.train.checkpoint.sharded import torch_tensors
-from plm_scaling.train.distributed.collective import everywhere, on_first, world_size
+from plm_scaling.train.distributed.collective import GROUP, everywhere, on_first, world_size
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> dict[str, FileDigest]:
@@ -38,9 +37,7 @@ def write_state(folder: Path, state: dict[str, Any]) -> dict[str, FileDigest]:
     all processes when one cannot write.
     """
     alone = world_size() == 1  # nobody to agree with: half of the time
-    parts: list[dict[str, Any]] = []
-    everywhere(lambda: parts.extend(save_preprocess(state, validate_access_integrity=not alone)))
-    sharded, common = parts
+    sharded, common = save_preprocess(state, validate_access_integrity=False)  # the planner does
     files = on_first(lambda: _write_common(folder, common))
     own = [part for part in nested_values(sharded) if is_main_replica(part.replica_id)]
     writer = DigestingWriter(folder)
@@ -48,6 +45,7 @@ def write_state(folder: Path, state: dict[str, Any]) -> dict[str, FileDigest]:
         _save_state_dict(
             torch_tensors(own),
             writer,
+            process_group=GROUP.get(),
             no_dist=alone,
             planner=MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
         )
@@ -61,20 +59,17 @@ def write_state(folder: Path, state: dict[str, Any]) -> dict[str, FileDigest]:
 def read_state(folder: Path, state: dict[str, Any], files: set[str]) -> dict[str, Any]:
     """Read into the sharded tensors of `state`, in place, whatever layout wrote the checkpoint.
 
-    Collective. Returns `state` with plain tensors, and with what the first process wrote besides.
-    `files` are the folder's checked ones: nothing else is opened. Raises `TrainError` in all
-    processes when a tensor is missing, left over (an optimizer's may be) or of another shape.
+    Collective. Returns what the first process wrote besides. `files` are the folder's checked ones:
+    nothing else is opened. Raises `TrainError` in all processes when a tensor is missing, left over
+    (an optimizer's may be) or of another shape.
     """
+    common = on_first(lambda: read_common(folder))
+    wanted = [part for part in nested_values(state) if isinstance(part, ShardedTensor)]
     try:
-        return dist_checkpointing.load(
-            state,
-            str(folder),
-            sharded_strategy=SafeLoadSharded(files),
-            common_strategy=SafeLoadCommon(),
-            validate_access_integrity=False,
-        )
+        read_tensors(folder, files, wanted)
     except CheckpointException as error:
         raise _cause(error) from error
+    return common
 
 
 def _write_common(folder: Path, common: dict[str, Any]) -> dict[str, FileDigest]:

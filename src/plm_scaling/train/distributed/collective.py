@@ -4,6 +4,7 @@ A process that failed alone would leave the others waiting in their next collect
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -11,6 +12,8 @@ import torch.distributed as dist
 from plm_scaling.common.errors import PlmScalingError, TrainError
 
 T = TypeVar("T")
+GROUP: ContextVar[dist.ProcessGroup | None] = ContextVar("group", default=None)
+"""All processes, as this thread calls them; None: the group of the main thread."""
 
 
 def rank() -> int:
@@ -40,7 +43,7 @@ def everywhere(action: Callable[[], T]) -> list[T]:
             raise own
         return [own]
     results: list[T | Exception] = [None] * world_size()  # type: ignore[list-item]
-    dist.all_gather_object(results, _portable(own))
+    dist.all_gather_object(results, _portable(own), group=GROUP.get())
     for number, result in enumerate(results):
         if isinstance(result, Exception):
             raise result from (own if number == rank() else None)  # type: ignore[misc]

@@ -87,14 +87,11 @@ class Engine(Protocol):
     def weights_replaced(self) -> None:
         """To be called after weights were loaded into `model`, before the first step."""
 
-    def sharded_state(self, loading: bool) -> dict[str, Any]:
-        """Model and optimizer as sharded tensors, to save them or to read into them."""
+    def sharded_state(self) -> dict[str, Any]:
+        """Model and optimizer as sharded tensors, views to be saved or to be read into."""
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take over what was read for `sharded_state(loading=True)`.
-
-        Collective. Raises `DamageError` if it contradicts itself.
-        """
+    def load_state(self, rest: dict[str, Any]) -> None:
+        """To be called after a checkpoint was read into `sharded_state()`, with all the rest."""
 
 
 def make_engine(cell: Cell, process: Process) -> Engine:

@@ -14,12 +14,7 @@ from megatron.core.tensor_parallel import param_is_not_tensor_parallel_duplicate
 from torch import Tensor
 
 from plm_scaling.study.cell import Cell
-from plm_scaling.train.checkpoint.sharded import (
-    load_adamw,
-    load_model,
-    sharded_adamw,
-    sharded_model,
-)
+from plm_scaling.train.checkpoint.sharded import set_adamw_steps, sharded_state
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
 from plm_scaling.train.engine.base import NOTHING_TO_LEARN, Step, cause_of_skip, is_bad
@@ -99,15 +94,13 @@ class CpuEngine:
     def weights_replaced(self) -> None:
         """See `Engine`; the optimizer works on the weights themselves."""
 
-    def sharded_state(self, loading: bool) -> dict[str, Any]:
+    def sharded_state(self) -> dict[str, Any]:
         """See `Engine`."""
-        weights = sharded_model(self.model)
-        return {"model": weights, "optimizer": sharded_adamw(self.optimizer, self.model, weights)}
+        return sharded_state(self.model, self.optimizer)
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, rest: dict[str, Any]) -> None:
         """See `Engine`."""
-        load_model(self.model, state["model"])
-        load_adamw(self.optimizer, self.model, state["optimizer"])
+        set_adamw_steps(self.optimizer, rest["optimizer"]["step"])
 
 
 class _DataParallel:

@@ -20,11 +20,9 @@ from torch import Tensor
 from torch.nn import Module
 
 from plm_scaling.study.cell import Cell
-from plm_scaling.train.checkpoint.sharded import load_model, sharded_model
-from plm_scaling.train.checkpoint.sharded_cuda import check_weights, sharded_optimizer
+from plm_scaling.train.checkpoint.sharded import set_adamw_steps, sharded_state
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
-from plm_scaling.train.engine.adamw_cuda import make_resumable, moments_ready
 from plm_scaling.train.engine.base import NOTHING_TO_LEARN, Step, cause_of_skip, is_bad
 from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
 from plm_scaling.train.model.builder import build_model
@@ -123,24 +121,25 @@ class CudaEngine:
         """See `Engine`."""
         self.optimizer.reload_model_params()
 
-    def sharded_state(self, loading: bool) -> dict[str, Any]:
-        """See `Engine`."""
-        self._gather_weights()
-        weights = sharded_model(self.model)
-        for optimizer in self.optimizer.chained_optimizers:
-            moments_ready(optimizer)
-        return {
-            "model": weights,
-            "optimizer": sharded_optimizer(self.optimizer, weights, loading),
+    def sharded_state(self) -> dict[str, Any]:
+        """See `Engine`; of the weights that is the optimizer's copy, in fp32."""
+        (distributed,) = self.optimizer.chained_optimizers
+        owned = {
+            parameter: (
+                distributed._get_model_param_range_map(parameter)["param"].start,
+                distributed._get_main_param_and_optimizer_states(parameter)["param"],
+            )
+            for parameter in distributed.model_param_gbuf_map
         }
+        return sharded_state(self.model, distributed.optimizer, owned)
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    @torch.no_grad()
+    def load_state(self, rest: dict[str, Any]) -> None:
         """See `Engine`."""
-        check_weights(self.optimizer, self.model, state)
-        load_model(self.model, state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for optimizer in self.optimizer.chained_optimizers:
-            moments_ready(optimizer)
+        (distributed,) = self.optimizer.chained_optimizers
+        set_adamw_steps(distributed.optimizer, rest["optimizer"]["step"])
+        distributed._copy_main_params_to_model_params()
+        self._gather_weights()
 
     def _moved(self, batches: list[Batch]) -> list[Batch]:
         return [batch.to(self.process.device) for batch in batches]
@@ -194,8 +193,7 @@ def _make_optimizer(cell: Cell, ddp: DistributedDataParallel) -> Any:
     for group in optimizer.param_groups:
         # megatron-core leaves this to its schedule; 0 for biases and norms.
         group["weight_decay"] = cell.weight_decay * group["wd_mult"]
-    for distributed in optimizer.chained_optimizers:
-        make_resumable(distributed)
+        group["fused"] = True  # of PyTorch's AdamW: one kernel for all parameters
     return optimizer
 
 

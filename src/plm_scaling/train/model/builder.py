@@ -26,6 +26,9 @@ from plm_scaling.train.model.segments import Segments
 class SequenceModel(GPTModel):
     """`GPTModel` over one list of tokens (see `Segments`)."""
 
+    ffn: int
+    """Width of the MLP; `config.ffn_hidden_size` is that with its padding (see `Layout.ffn`)."""
+
     def forward(self, tokens: Tensor, segments: Segments) -> Tensor:
         """Tokens [tokens] (read by the first stage) → logits [tokens, 1, vocabulary or this
         process's part of it] in the last stage, else hidden states [tokens, 1, hidden].
@@ -56,10 +59,14 @@ def build_model(
     mask, so that weights move from one to the other. On the device `meta` nothing is allocated.
     Weights are bfloat16 on the cuda backend if the cell's precision says so; on the CPU they are
     always float32, since arithmetic in bfloat16 is many times slower there. Raises `TrainError`
-    when the shape cannot be divided as the layout says.
+    when heads have an odd number of channels. `check_layout` says whether the layout divides it.
     """
     layout = layout or Layout("cpu", 1, 1, 1, cell.batch_rows, "none")
-    _check(cell, layout)
+    if cell.hidden % (2 * cell.heads):
+        raise TrainError(
+            f"cell {cell.cell} ({cell.size}): width {cell.hidden} over {cell.heads} heads gives no "
+            "even number of channels, as rotary positions need; change sweep.shapes"
+        )
     is_meta = torch.device(device).type == "meta"
     with torch.device("meta" if is_meta else "cpu"):
         config = _config(cell, layout)
@@ -74,32 +81,13 @@ def build_model(
             pre_process=parallel_state.is_pipeline_first_stage(),
             post_process=parallel_state.is_pipeline_last_stage(),
         )
+    model.ffn = cell.ffn
     if config.sequence_parallel:
         # megatron-core keeps CUDA generators of its own for dropout there; nothing is drawn here
         initialize_rng_tracker(inference_rng_tracker=True, force_reset=True)
     if not is_meta:
         initialise(model, cell)
     return model.to(device)
-
-
-def _check(cell: Cell, layout: Layout) -> None:
-    """Raise `TrainError` unless the layout divides the shape."""
-    for name, size, parts in (
-        ("heads", cell.heads, layout.tensor),
-        ("ffn", cell.ffn, layout.tensor),
-        ("layers", cell.layers, layout.pipeline),
-    ):
-        if size % parts:
-            how = "pipeline stages" if name == "layers" else "tensor-parallel processes"
-            raise TrainError(
-                f"cell {cell.cell} ({cell.size}) has {size} {name}, which {parts} {how} cannot "
-                "share; take a number that divides it"
-            )
-    if cell.hidden % (2 * cell.heads):
-        raise TrainError(
-            f"cell {cell.cell} ({cell.size}): width {cell.hidden} over {cell.heads} heads gives no "
-            "even number of channels, as rotary positions need; change sweep.shapes"
-        )
 
 
 def _config(cell: Cell, layout: Layout) -> TransformerConfig:
@@ -116,7 +104,7 @@ def _config(cell: Cell, layout: Layout) -> TransformerConfig:
     return TransformerConfig(
         num_layers=cell.layers,
         hidden_size=cell.hidden,
-        ffn_hidden_size=cell.ffn,
+        ffn_hidden_size=layout.tensor * layout.ffn(cell),
         num_attention_heads=cell.heads,
         gated_linear_unit=True,
         activation_func=gelu if study else silu,

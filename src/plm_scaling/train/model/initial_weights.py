@@ -1,14 +1,14 @@
 """Initial weights: a pure function of the cell, whatever processes the model is divided over."""
 
 import torch
-from megatron.core import parallel_state
+from megatron.core.dist_checkpointing import ShardedTensor
 from megatron.core.models.gpt import GPTModel
 from numpy.random import SeedSequence
 from torch import Tensor
-from torch.nn import Parameter
 
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.shapes import VOCABULARY_SIZE
+from plm_scaling.train.checkpoint.sharded import sharded_model
 
 # Streams of a layer's seed; the embedding has that of layer 0.
 EMBEDDING, QKV, PROJECTION, FC1, FC2 = range(5)
@@ -16,7 +16,7 @@ EMBEDDING, QKV, PROJECTION, FC1, FC2 = range(5)
 
 @torch.no_grad()
 def initialise(model: GPTModel, cell: Cell) -> None:
-    """Draw this process's part of the cell's weights; biases are 0, weights of norms 1.
+    """Draw this process's part of the cell's weights; biases and padding are 0, weights of norms 1.
 
     Each matrix is drawn whole in float32 from a generator of its own and then cut, on the CPU,
     whatever device it is for.
@@ -41,7 +41,8 @@ def initialise(model: GPTModel, cell: Cell) -> None:
         generator = torch.Generator().manual_seed(int(state))
         return torch.empty(rows, columns).normal_(0, std, generator=generator)
 
-    for layer in model.decoder.layers:
+    parts = sharded_model(model)
+    for index, layer in enumerate(model.decoder.layers):
         number = layer.layer_number  # over all stages, from 1
         qkv = draw(number, QKV, of_attention, 3 * hidden, hidden)
         projection = draw(number, PROJECTION, of_attention, hidden, hidden)
@@ -51,20 +52,21 @@ def initialise(model: GPTModel, cell: Cell) -> None:
             values = qkv[2 * hidden :] if xavier else qkv.view(cell.heads, 3, -1, hidden)[:, 2]
             values.mul_(scale)
             fc1.mul_(scale)
-        attention, mlp = layer.self_attention, layer.mlp
-        _cut(qkv, attention.linear_qkv.weight)
-        _cut(projection.mul_(scale), attention.linear_proj.weight)
-        _cut(fc1, mlp.linear_fc1.weight)
-        _cut(fc2.mul_(scale), mlp.linear_fc2.weight)
+        for name, whole in {
+            "self_attention.linear_qkv": qkv,
+            "self_attention.linear_proj": projection.mul_(scale),
+            "mlp.linear_fc1": fc1,
+            "mlp.linear_fc2": fc2.mul_(scale),
+        }.items():
+            layer.get_parameter(f"{name}.weight").zero_()
+            _cut(whole, parts[f"decoder.layers.{index}.{name}.weight"])
     if model.pre_process or model.post_process:
+        first = "embedding.word_embeddings" if model.pre_process else "output_layer"
         embedding = draw(0, EMBEDDING, cell.init_std, VOCABULARY_SIZE, hidden)
-        _cut(embedding, model.shared_embedding_or_output_weight())
+        _cut(embedding, parts[f"{first}.weight"])
 
 
-def _cut(whole: Tensor, part: Parameter) -> None:
-    """Copy into a tensor-parallel part what it is of the whole matrix."""
-    size = parallel_state.get_tensor_model_parallel_world_size()
-    rank = parallel_state.get_tensor_model_parallel_rank()
-    dimension, stride = part.partition_dim, part.partition_stride  # type: ignore[attr-defined]
-    pieces = whole.chunk(size * stride, dimension)
-    part.copy_(torch.cat(pieces[rank::size], dimension))
+def _cut(whole: Tensor, parts: list[ShardedTensor]) -> None:
+    """Copy what this process has of a whole matrix."""
+    for part in parts:
+        part.data.copy_(whole[part.global_slice()[part.prepend_axis_num :]])
