@@ -6,6 +6,8 @@ Only a clean split gets into a manifest.
 from plm_scaling.tokens import STAGE_VERSION as TOKENS_VERSION
 
 TOKENS = f"{DATA}/tokens/{{kind}}/part-{{part}}/part.json"
+# Nothing where there is none: the text of the command decides whether finished tokens are made again.
+START_TOKEN = " --start-token" if CONFIG.tokens.start_token else ""
 SELECTION = {"protein": SELECTED[0], "code": SELECTED_CODE}
 
 
@@ -36,7 +38,7 @@ rule tokenize_part:
         "python {params.script:q} --pool {params.pool:q} --selected {params.selected:q}"
         " --part $((10#{wildcards.part})) --corpus {params.corpus:q}"
         " --context-length {params.context_length} --shard-rows {params.shard_rows}"
-        " --out {params.folder:q} --log {log:q}"
+        " --out {params.folder:q} --log {log:q}" + START_TOKEN
 
 
 rule merge_tokens:

@@ -20,6 +20,7 @@ def tokenize(
     source: str = "fasta",
     corpus: str | None = None,
     shard_rows: int = 1_000_000,
+    start_token: bool = False,
 ) -> None:
     """FASTA files to packed token shards and a manifest.
 
@@ -33,11 +34,12 @@ def tokenize(
         source: name of the source
         corpus: name of the corpus (default: that of the folder)
         shard_rows: most rows per shard
+        start_token: put one in front of each sequence
     """
     from plm_scaling.tokens.write.fasta import tokenize_fasta
 
     corpus = corpus or out.name
-    tokenize_fasta(fasta, list(valid), source, corpus, context_length, shard_rows, out)
+    tokenize_fasta(fasta, list(valid), source, corpus, context_length, shard_rows, out, start_token)
     print(f"manifest: {out / 'manifest.json'}")
 
 

@@ -189,3 +189,7 @@ class Tokens(Block):
     """Tokens per row, and the model's context (1024 in the study)."""
     shard_rows: Count
     """Rows per shard file; a row takes context_length bytes (1048576 rows of 1024 are 1 GiB)."""
+    start_token: bool
+    """true: `<sop>` before each sequence tells models that it begins there, which the pieces of a
+    protein longer than a row do not, and gives the first residue of a CLM a probability. It takes a
+    place of the row, so a change makes the tokens again; losses then do not compare."""

@@ -59,10 +59,17 @@ print(loss.exp(), tokenizer.batch_decode(made, skip_special_tokens=True))
 """
 _CAUSAL_NOTE = """\
 - In training every sequence ended in `<eod>`; append `tokenizer.eos_token` to score the end, not \
-to a prompt. There is no token for the beginning: a prompt has at least one residue, and the first \
-residue has no probability. `generate` samples and is kept to residues and `<eod>` \
+to a prompt. {begin} `generate` samples and is kept to residues and `<eod>` \
 (`generation_config.json`).
 """
+
+_BEGIN = {
+    False: "There is no token for the beginning: a prompt has at least one residue, and the first "
+    "residue has no probability.",
+    True: "The tokenizer puts `<sop>` before every sequence, as in training, so that the first "
+    "residue has a probability; `generate` without a prompt begins there. A piece from inside a "
+    "protein has none (`add_special_tokens=False`).",
+}
 
 _MASKED = """\
 tokens = tokenizer("MKV<mask>AAGIVPLL", return_tensors="pt")
@@ -70,9 +77,9 @@ with torch.no_grad():
     output = model(**tokens, output_hidden_states=True)
 at_mask = output.logits[tokens["input_ids"] == tokenizer.mask_token_id]
 print(tokenizer.decode(at_mask.argmax(-1)))
-embedding = output.hidden_states[-1][0, :-1].mean(0)  # without <eod>
+embedding = output.hidden_states[-1][0, {first}:-1].mean(0)  # residues only
 """
-_MASKED_NOTE = "- The tokenizer ends every sequence in `<eod>`, as in training.\n"
+_MASKED_NOTE = "- The tokenizer ends every sequence in `<eod>`{begun}, as in training.\n"
 
 _OWN_CODE_NOTE = """\
 - `trust_remote_code=True` runs `modeling_plm_scaling.py` of this folder: no class of transformers \
@@ -83,6 +90,7 @@ is this model.
 def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
     """The text, from the cell and its record (result.json)."""
     causal = cell.objective == "clm"
+    start = cell.start_token
     own_code = not (causal and cell.recipe == "prenorm")
     masking = f", {100 * (cell.mask_ratio or 0):g} % of the residues, masking `{cell.masking}`"
     mixture = ", ".join(f"{100 * share:g} % {source}" for source, share in cell.mixture.items())
@@ -117,6 +125,9 @@ def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
         ),
         head="CausalLM" if causal else "MaskedLM",
         trust=", trust_remote_code=True" if own_code else "",
-        example=_CAUSAL if causal else _MASKED,
-        notes=(_CAUSAL_NOTE if causal else _MASKED_NOTE) + (_OWN_CODE_NOTE if own_code else ""),
+        example=_CAUSAL if causal else _MASKED.format(first="1" if start else ""),
+        notes=(_CAUSAL_NOTE if causal else _MASKED_NOTE).format(
+            begin=_BEGIN[start], begun=" and begins it with `<sop>`" if start else ""
+        )
+        + (_OWN_CODE_NOTE if own_code else ""),
     )

@@ -12,8 +12,7 @@ from plm_scaling.inference.arrays import Count, Floats, Ints
 from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.run import TrainedRun, find_run, open_run
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
-from plm_scaling.inference.windows import batches, counted, window_rows, windows
-from plm_scaling.tokens.format.vocabulary import encode
+from plm_scaling.inference.windows import batches, counted, window_rows
 
 CHUNK_VALUES = 1 << 26  # of the hidden states of a chunk, at most, unless a sequence has more
 
@@ -71,8 +70,7 @@ class Embedder:
 
     def work(self, lengths: Ints) -> int:
         """Tokens that pass through the model for sequences of these lengths."""
-        cell = self.run.cell
-        return int(windows(lengths, cell.context_length, cell.objective).size.sum())
+        return int(self.run.windows(lengths).size.sum())
 
     def residues(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
         """States [residues, width] of the residues of a chunk of database entries, in order."""
@@ -94,9 +92,7 @@ class Embedder:
         self, chunk: bytes, lengths: Ints, count: Count
     ) -> Iterator[tuple[Ints, torch.Tensor]]:
         """Places among all residues, and their states (fp32), batch by batch."""
-        cell = self.run.cell
-        tokens = np.frombuffer(encode(chunk), np.uint8)
-        pieces = windows(lengths, cell.context_length, cell.objective)
+        tokens, pieces = self.run.tokens(chunk), self.run.windows(lengths)
         for some in batches(pieces.size, self.run.device.type):
             rows = window_rows(tokens, pieces, some)
             states = self.run.states(rows, pieces.size[some], self.layer)

@@ -16,7 +16,7 @@ from plm_scaling.inference.run import find_run, open_run
 from plm_scaling.inference.tokenizer import RELEASED_ORDER, tokenizer_config, tokenizer_json
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.shapes import VOCABULARY_SIZE, Shape
-from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES
+from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES, SOP
 
 CODE = ("configuration_plm_scaling", "modeling_plm_scaling")
 HEADS = {"clm": "CausalLM", "mlm": "MaskedLM"}
@@ -80,21 +80,28 @@ def fits_qwen3(cell: Cell) -> bool:
 
 def _settings(cell: Cell, letters: str) -> dict[str, Any]:
     """The JSON files of the export by name."""
+    start = cell.start_token
     settings = {
         "config.json": hf_config(cell),
-        "tokenizer.json": tokenizer_json(cell.objective, letters),
-        "tokenizer_config.json": tokenizer_config(cell.objective, cell.context_length),
+        "tokenizer.json": tokenizer_json(cell.objective, letters, start),
+        "tokenizer_config.json": tokenizer_config(cell.objective, cell.context_length, start),
     }
     if cell.objective == "clm":
         kept = {*RESIDUE_ID.values(), EOD}
         settings["generation_config.json"] = {
             "do_sample": True,
             "max_length": cell.context_length,
+            **_begins(cell),
             "eos_token_id": EOD,
             "pad_token_id": PAD,
             "suppress_tokens": [t for t in range(VOCABULARY_SIZE) if t not in kept],
         }
     return settings
+
+
+def _begins(cell: Cell) -> dict[str, int]:
+    """What `generate` starts from without a prompt."""
+    return {"bos_token_id": SOP} if cell.start_token else {}
 
 
 def hf_config(cell: Cell) -> dict[str, Any]:
@@ -110,6 +117,7 @@ def hf_config(cell: Cell) -> dict[str, Any]:
         "initializer_range": cell.init_std,
         "tie_word_embeddings": True,
         "pad_token_id": PAD,
+        **_begins(cell),
         "eos_token_id": EOD,
         "dtype": "float32",
     }

@@ -14,9 +14,11 @@ import torch
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Ints, Tokens
+from plm_scaling.inference.windows import Windows, windows
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.record import RunRecord, read_finished
+from plm_scaling.tokens.format.vocabulary import encode
 from plm_scaling.train.distributed.megatron import import_megatron
 
 import_megatron()
@@ -54,6 +56,15 @@ class TrainedRun:
         """What tables that the model made say of it."""
         cell = {name: getattr(self.cell, name) for name in ("cell", "objective", "size")}
         return cell | {"weights": self.weights_sha256}
+
+    def tokens(self, chunk: bytes) -> Tokens:
+        """Tokens of a chunk of database entries, as `windows` takes them to lie."""
+        return np.frombuffer(encode(chunk, start_token=self.cell.start_token), np.uint8)
+
+    def windows(self, lengths: Ints) -> Windows:
+        """The windows in which the model reads sequences of these lengths (residues)."""
+        cell = self.cell
+        return windows(lengths, cell.context_length, cell.objective, cell.start_token)
 
     def logits(self, rows: Tokens, sizes: Ints) -> torch.Tensor:
         """Logits [rows, width, vocabulary] of `rows` [rows, width] that begin with one sequence

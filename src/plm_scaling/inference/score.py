@@ -20,8 +20,9 @@ def score_fasta(
 
     Columns: id, length (residues), nll_per_residue (nats, mean over the residues that are
     predicted), perplexity (its exponential); `per_residue` adds log_probability (nats, null for the
-    first residue of a CLM) and, for an MLM, marginals (those of the 20 amino acids). Raises
-    `InferenceError` or `SourceError` before anything is computed where it can be known.
+    first residue of a CLM without start token) and, for an MLM, marginals (those of the 20 amino
+    acids). Raises `InferenceError` or `SourceError` before anything is computed where it can be
+    known.
     """
     with open_run(find_run(cell), threads) as run:
         masked = run.cell.objective == "mlm"

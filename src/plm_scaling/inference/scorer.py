@@ -1,12 +1,12 @@
 """Log-probabilities of the residues of protein sequences, by a trained cell of either objective.
 
-A causal model (CLM) gives them all in one pass, each after what precedes it; the first residue has
-nothing to be predicted from. A masked model (MLM) gives that of a residue when it is masked: one at
-a time, as many passes as residues (pseudo-log-likelihood, Salazar et al. 2020; the
-pseudo-perplexity of ESM-2, Lin et al. 2023; the masked marginals of Meier et al. 2021), or, `fast`,
-as many at a time as in training. One pass without masks (wild-type marginals) would be faster
-still, but at positions that are not masked a model has learnt nothing, unless it was trained with
-`masking: study` or `bert`.
+A causal model (CLM) gives them all in one pass, each after what precedes it; without start token
+the first residue has nothing to be predicted from. A masked model (MLM) gives that of a residue
+when it is masked: one at a time, as many passes as residues (pseudo-log-likelihood, Salazar et al.
+2020; the pseudo-perplexity of ESM-2, Lin et al. 2023; the masked marginals of Meier et al. 2021),
+or, `fast`, as many at a time as in training. One pass without masks (wild-type marginals) would be
+faster still, but at positions that are not masked a model has learnt nothing, unless it was trained
+with `masking: study` or `bert`.
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Count, Floats, Ints, Tokens
 from plm_scaling.inference.run import TrainedRun, open_run
-from plm_scaling.inference.windows import Windows, batches, counted, window_rows, windows
-from plm_scaling.tokens.format.vocabulary import MASK, RESIDUE_ID, STANDARD, encode
+from plm_scaling.inference.windows import Windows, batches, counted, window_rows
+from plm_scaling.tokens.format.vocabulary import MASK, RESIDUE_ID, STANDARD
 
 CHUNK_RESIDUES = 1 << 18  # enough sequences for batches of nearly equal length
 _STANDARD_IDS = torch.tensor([RESIDUE_ID[letter] for letter in STANDARD])
@@ -50,12 +50,12 @@ class Scorer:
 
     def nll_per_residue(self, chunk: bytes, lengths: Ints) -> NDArray[np.float64]:
         """Mean nats per residue of each sequence of a chunk of database entries `SEQUENCE\\n\\0`;
-        NaN for a sequence of one residue in a CLM."""
+        NaN for a sequence of one residue in a CLM without start token."""
         return mean_nll(self.scores(chunk, lengths)[0], lengths)
 
     def work(self, lengths: Ints) -> int:
         """Tokens that pass through the model to score sequences of these lengths."""
-        pieces = self._windows(lengths)
+        pieces = self.run.windows(lengths)
         return int((pieces.size * self._passes(pieces)).sum())
 
     def scores(
@@ -67,11 +67,11 @@ class Scorer:
     ) -> tuple[Floats, Floats | None]:
         """Log-probabilities (nats) of the residues of a chunk of database entries, in order.
 
-        [residues] of those that are there, NaN for the first of a sequence in a CLM; and of an MLM,
-        if `marginals`, [residues, 20] of the amino acids in the order of `STANDARD`.
+        [residues] of those that are there, NaN for the first of a sequence in a CLM without start
+        token; and of an MLM, if `marginals`, [residues, 20] of the amino acids in the order of
+        `STANDARD`.
         """
-        tokens = np.frombuffer(encode(chunk), np.uint8)
-        pieces = self._windows(lengths)
+        tokens, pieces = self.run.tokens(chunk), self.run.windows(lengths)
         own = np.full(int(lengths.sum()), np.nan, np.float32)
         if self.run.cell.objective == "clm":
             self._causal(tokens, pieces, own, count)
@@ -79,9 +79,6 @@ class Scorer:
         of_all = np.full((len(own), len(STANDARD)), np.nan, np.float32) if marginals else None
         self._masked(tokens, pieces, own, of_all, count)
         return own, of_all
-
-    def _windows(self, lengths: Ints) -> Windows:
-        return windows(lengths, self.run.cell.context_length, self.run.cell.objective)
 
     def _passes(self, pieces: Windows) -> Ints:
         ratio = self.run.cell.mask_ratio
@@ -97,7 +94,7 @@ class Scorer:
             logits = self.run.logits(rows, pieces.size[some])[:, :-1].float()
             targets = torch.from_numpy(rows[:, 1:].astype(np.int64)).to(logits.device)
             logs = logits.log_softmax(-1).gather(2, targets[..., None])[..., 0].cpu().numpy()
-            # A window's first residue has nothing before it, and position i predicts residue i + 1.
+            # A window's first token has nothing before it, and position i predicts residue i + 1.
             row, before = np.nonzero(counted(pieces, some, rows.shape[1])[:, 1:])
             own[pieces.place[some][row] + before + 1] = logs[row, before]
             count(float(pieces.size[some].sum()))
@@ -115,7 +112,8 @@ class Scorer:
                 masked = np.zeros(rows.shape, np.bool_)
                 for i, (w, k) in enumerate(zip(own_window, turn, strict=True)):
                     n = int(pieces.residues[w])
-                    masked[i, :n] = _turns(n, int(passes[w])) == k
+                    begin = int(pieces.before[w])
+                    masked[i, begin : begin + n] = _turns(n, int(passes[w])) == k
             else:
                 masked = np.arange(rows.shape[1]) == (pieces.first[own_window] + turn)[:, None]
             row, column = np.nonzero(masked & counted(pieces, own_window, rows.shape[1]))

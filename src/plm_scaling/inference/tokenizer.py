@@ -2,24 +2,27 @@
 
 from typing import Any
 
-from plm_scaling.tokens.format.vocabulary import EOD, RESIDUE_ID, RESIDUES, SPECIAL
+from plm_scaling.tokens.format.vocabulary import EOD, RESIDUE_ID, RESIDUES, SOP, SPECIAL
 
 SPECIAL_TOKENS = {f"<{name}>": number for name, number in SPECIAL.items()}
-END = "<eod>"
+START, END = "<sop>", "<eod>"
 # The letters in the order of the ids, from 1, of the models that the study released. Those have no
 # J but `.`, which is no residue: J takes its place. Special tokens have the same ids as here.
 RELEASED_ORDER = "LAGVSERTIDPKQNFYMHWCXBUZOJ"
 
 
-def tokenizer_json(objective: str, letters: str = RESIDUES) -> dict[str, Any]:
+def tokenizer_json(
+    objective: str, letters: str = RESIDUES, start_token: bool = False
+) -> dict[str, Any]:
     """tokenizer.json: one token per letter, those of `letters` from 1; blanks are dropped, lower
     case is read as upper case.
 
     That is how FASTA is read; a last `*` is dropped, too. What is no residue letter is `<unk>`;
     characters of code, which only code models know, are among it. A model of masks gets `<eod>` at
     the end of every sequence, as in training; for a causal one the caller adds it, since a prompt
-    has none. `truncation` adds it as well, though training never sees it after a protein that is
-    cut: for those `add_special_tokens=False` leaves it out (docs/models.md).
+    has none. With `start_token` each has `<sop>` in front, prompts too. `truncation` adds it as
+    well, though training never sees it after a protein that is cut: for those
+    `add_special_tokens=False` leaves it out (docs/models.md).
     """
     upper = [
         {"type": "Replace", "pattern": {"String": letter.lower()}, "content": letter}
@@ -30,8 +33,10 @@ def tokenizer_json(objective: str, letters: str = RESIDUES) -> dict[str, Any]:
         for regex in (r"\s+", r"\*$")
     )
     sequence = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
-    end = {"SpecialToken": {"id": END, "type_id": 0}}
-    ends = [end] if objective == "mlm" else []
+    begins = [{"SpecialToken": {"id": START, "type_id": 0}}] if start_token else []
+    ends = [{"SpecialToken": {"id": END, "type_id": 0}}] if objective == "mlm" else []
+    first, second = ([*begins, one, *ends] for one in sequence)
+    special = {START: SOP, END: EOD} if start_token else {END: EOD}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     ids = {letter: number for number, letter in enumerate(letters, start=1)} | SPECIAL_TOKENS
     return {
@@ -51,9 +56,12 @@ def tokenizer_json(objective: str, letters: str = RESIDUES) -> dict[str, Any]:
         },
         "post_processor": {
             "type": "TemplateProcessing",
-            "single": [sequence[0], *ends],
-            "pair": [sequence[0], *ends, sequence[1], *ends],
-            "special_tokens": {END: {"id": END, "ids": [EOD], "tokens": [END]}},
+            "single": first,
+            "pair": [*first, *second],
+            "special_tokens": {
+                token: {"id": token, "ids": [number], "tokens": [token]}
+                for token, number in special.items()
+            },
         },
         "decoder": {"type": "Fuse"},
         "model": {
@@ -64,7 +72,9 @@ def tokenizer_json(objective: str, letters: str = RESIDUES) -> dict[str, Any]:
     }
 
 
-def tokenizer_config(objective: str, context_length: int) -> dict[str, Any]:
+def tokenizer_config(
+    objective: str, context_length: int, start_token: bool = False
+) -> dict[str, Any]:
     """tokenizer_config.json. Causal models pad on the left, so that rows can be continued."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -75,5 +85,6 @@ def tokenizer_config(objective: str, context_length: int) -> dict[str, Any]:
         "pad_token": "<pad>",
         "mask_token": "<mask>",
         "eos_token": END,
+        **({"bos_token": START} if start_token else {}),
         "unk_token": "<unk>",
     }

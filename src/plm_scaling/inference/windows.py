@@ -19,7 +19,8 @@ class Windows:
 
     `sequence` each belongs to; `start` in the joined tokens and `size`, in tokens; the residues
     from `first` to before `last`, from the window's start, count, so that each counts once.
-    `residues` are all that it holds: the tokens but the eod.
+    `residues` are all that it holds, after `before` tokens: 1 for a start token, else 0. `place` is
+    that of the window's start among the residues of all sequences.
     """
 
     sequence: Ints
@@ -28,15 +29,15 @@ class Windows:
     first: Ints
     last: Ints
     residues: Ints
-
-    @property
-    def place(self) -> Ints:
-        """Place of each window's first token among the residues of all sequences."""
-        return self.start - self.sequence  # each sequence before it has one eod
+    before: Ints
+    place: Ints
 
 
-def windows(lengths: Ints, context_length: int, objective: str) -> Windows:
-    """The windows in which sequences of `lengths` residues, each followed by eod, are read.
+def windows(
+    lengths: Ints, context_length: int, objective: str, start_token: bool = False
+) -> Windows:
+    """The windows in which sequences of `lengths` residues, each followed by eod and, with
+    `start_token`, after one, are read.
 
     One that fits in the context is a window. A longer one is read in windows of the context's
     length that overlap by half; the last ends where the sequence does. For a `clm`, a residue
@@ -46,7 +47,7 @@ def windows(lengths: Ints, context_length: int, objective: str) -> Windows:
     there is.
     """
     masked = int(objective == "mlm")
-    tokens = lengths + masked
+    tokens = start_token + lengths + masked
     stride = context_length // 2
     beyond = np.maximum(tokens - context_length, 0)
     count = 1 + -(-beyond // stride)
@@ -56,10 +57,13 @@ def windows(lengths: Ints, context_length: int, objective: str) -> Windows:
     # Where the one before ends to count and this one begins to, from the sequence's start.
     overlap_begin, overlap_end = offset, (number - 1) * stride + context_length
     border = (overlap_begin + overlap_end) // 2 if masked else overlap_end
-    begin = np.where(number > 0, border, 0)
+    begin = np.where(number > 0, border, start_token)
     is_last = number == count[sequence] - 1
-    end = np.where(is_last, lengths[sequence], np.roll(begin, -1))
-    starts = np.cumsum(lengths + 1) - lengths - 1
+    end = np.where(is_last, start_token + lengths[sequence], np.roll(begin, -1))
+    whole = start_token + lengths + 1
+    starts = np.cumsum(whole) - whole
+    residues = np.cumsum(lengths) - lengths
+    before = np.where(number > 0, 0, int(start_token))
     size = np.minimum(tokens, context_length)[sequence]
     return Windows(
         sequence=sequence,
@@ -67,7 +71,9 @@ def windows(lengths: Ints, context_length: int, objective: str) -> Windows:
         size=size,
         first=begin - offset,
         last=end - offset,
-        residues=size - masked * is_last,
+        residues=size - masked * is_last - before,
+        before=before,
+        place=residues[sequence] + offset - start_token,
     )
 
 

@@ -61,6 +61,7 @@ class Cell:
     document_mask: bool = True
     positions: str = "row"
     common_evaluation: bool = False
+    start_token: bool = False
 
     @property
     def cell(self) -> str:

@@ -120,6 +120,7 @@ def make_cell(
         steps=steps,
         batch_rows=batch_rows,
         context_length=context,
+        start_token=config.tokens.start_token,
         flops_budget=budget,
         flops=flops,
         flops_exact=exact_training_flops(shape, tokens, context, objective),

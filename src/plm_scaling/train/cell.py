@@ -84,6 +84,11 @@ def train_cell(
                 f"{manifest}: rows of {corpus.context_length} tokens, but cell {spec.cell} has "
                 f"context length {spec.context_length}; make the tokens again"
             )
+        if corpus.start_token != spec.start_token:
+            raise TrainError(
+                f"{manifest}: tokens.start_token is {corpus.start_token}, in cell {spec.cell} it "
+                f"is {spec.start_token}; make the tokens again"
+            )
         run = _Training(spec, corpus, out, process)
         stack.callback(run.saves.close)
         run.begin(init_from)

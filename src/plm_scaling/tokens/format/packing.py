@@ -4,7 +4,8 @@ A plan is made on the histogram of lengths, best fit in order of decreasing leng
 cost depends on the number of different lengths and not of sequences (the idea of Krell, Kosec,
 Perez and Fitzgibbon 2021, arXiv:2107.02027). A row holds whole sequences, each followed by eod, and
 then pad. A sequence longer than a row is cut: full rows of it without eod, and a remainder, which
-ends in eod and is packed like a sequence.
+ends in eod and is packed like a sequence. With a start token each sequence has sop in front, its
+remainders and full rows after the first have none.
 
 Nothing is copied sequence by sequence: the pieces are elements of an Arrow binary array laid over
 the data where they are, and `take`, given the elements in the order of the rows, joins them.
@@ -17,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plm_scaling.tokens.format.vocabulary import EOD, PAD
+from plm_scaling.tokens.format.vocabulary import EOD, PAD, SOP
 
 BLOCK_BYTES = 1 << 20  # gathered and translated at a time: stays in the cache
 
@@ -73,17 +74,29 @@ def plan(histogram: np.ndarray) -> list[Pattern]:
 
 
 def pack(
-    data: pa.Buffer, starts: np.ndarray, lengths: np.ndarray, row: int, pad_at: int
+    data: pa.Buffer,
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    row: int,
+    pad_at: int,
+    start_token: bool = False,
 ) -> Iterator[Rows]:
     """Rows that hold all sequences, about 1 MiB at a time.
 
     Sequence i is `data[starts[i] : starts[i] + lengths[i]]`, with the byte that ends it; `starts`
     ascend, and a sequence may come more than once. The byte at `pad_at`, behind all of them, fills
-    up. Which of several pieces of one length goes where follows their order.
+    up. Which of several pieces of one length goes where follows their order. With `start_token`
+    such a byte also holds the place of each start token (`with_start_tokens`).
     """
-    starts, sizes, is_last = cut(starts, lengths, row)
+    starts, sizes, is_last = cut(starts - start_token, lengths + start_token, row)
     elements, edges, tokens, sequences = _lay_out(sizes, is_last, row)
-    pieces = _elements(data, starts, starts + sizes, pad_at)
+    begins = np.append(start_token, is_last[:-1] & start_token)  # one ends, the next begins
+    pieces = _elements(data, starts + begins, starts + sizes, pad_at)
+    if start_token:
+        padding = np.int32(2 * len(starts))
+        marked = np.flatnonzero(np.append(begins, False)[elements // 2])
+        elements = np.insert(elements, marked, padding)
+        edges = edges + np.searchsorted(marked, edges)
     block = max(2, BLOCK_BYTES // row // 2 * 2)
     for first in range(0, len(tokens), block):
         rows = slice(first, min(first + block, len(tokens)))
@@ -92,6 +105,14 @@ def pack(
             chosen = np.append(chosen, np.int32(2 * len(starts)))  # makes it even
         joined = pc.take(pieces, pa.array(chosen), boundscheck=False).buffers()[2]
         yield Rows(joined, tokens[rows], sequences[rows])
+
+
+def with_start_tokens(rows: np.ndarray) -> np.ndarray:
+    """Rows of tokens (n, row) in which sop replaces the padding that `pack` put in front of
+    sequences: any that is not at the end of a row."""
+    begins = np.zeros(rows.shape, bool)
+    begins[:, :-1] = (rows[:, :-1] == PAD) & (rows[:, 1:] != PAD)
+    return np.where(begins, np.uint8(SOP), rows)
 
 
 def cut(starts: np.ndarray, lengths: np.ndarray, row: int) -> tuple[np.ndarray, ...]:

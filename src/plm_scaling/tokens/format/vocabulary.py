@@ -23,7 +23,7 @@ RESIDUES = STANDARD + AMBIGUOUS  # ids 1 to 26; together the 26 capital letters
 # `reserved`: the study's table has a 27th letter that is not identified; kept free.
 _SPECIAL = ("reserved", "mask", "gmask", "smask", "eod", "sop", "eop", "eos", "unk")
 SPECIAL = {"pad": 0, **{name: number for number, name in enumerate(_SPECIAL, start=27)}}
-PAD, MASK, EOD, UNK = (SPECIAL[name] for name in ("pad", "mask", "eod", "unk"))
+PAD, MASK, EOD, SOP, UNK = (SPECIAL[name] for name in ("pad", "mask", "eod", "sop", "unk"))
 CODE_CHARACTERS = "\n\t" + "".join(c for c in map(chr, range(32, 127)) if not c.isupper())
 PADDED_SIZE = 128  # rows of the model's embedding: a multiple that suits the hardware
 
@@ -65,9 +65,13 @@ _CHARACTERS = {number: character for character, number in (RESIDUE_ID | CODE_ID)
 _LETTERS = bytes(ord(_CHARACTERS.get(token, "?")) for token in range(256))
 
 
-def encode(entries: bytes, kind: str = "protein") -> bytes:
-    """Tokens of whole database entries `SEQUENCE\\n\\0`, each sequence followed by eod."""
-    return entries.translate(TABLES[kind].single, b"\0")
+def encode(entries: bytes, kind: str = "protein", start_token: bool = False) -> bytes:
+    """Tokens of whole database entries `SEQUENCE\\n\\0`, each sequence followed by eod and, with
+    `start_token`, after sop."""
+    table = TABLES[kind].single
+    if not start_token:
+        return entries.translate(table, b"\0")
+    return (b"\0" + entries[:-1]).translate(table).replace(bytes([PAD]), bytes([SOP]))
 
 
 def decode(tokens: bytes) -> str:

@@ -32,6 +32,7 @@ class TokenCorpus:
     ) -> None:
         self.manifest = manifest
         self.context_length: int = manifest["context_length"]
+        self.start_token: bool = manifest.get("start_token", False)
         self._mapping = mapping
         self._shards = shards
 

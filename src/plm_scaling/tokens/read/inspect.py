@@ -69,6 +69,7 @@ def _facts(facts: dict[str, Any]) -> str:
     return (
         f"corpus {facts['corpus']!r}, {facts['format']}, context length {facts['context_length']}"
         + (f", {facts['kind']}" if "kind" in facts else "")
+        + (", start tokens" if facts.get("start_token") else "")
     )
 
 

@@ -43,18 +43,20 @@ def tokenize_fasta(
     context_length: int,
     shard_rows: int,
     out: Path,
+    start_token: bool = False,
 ) -> None:
     """Pack the sequences of `fasta` (plain, gzip, zstd or xz) for training, of `valid` to hold out.
 
     They keep their order, in windows of 65,536 that are packed together. The folder `out` gets
     shards and manifest.json. Raises `TokenError` or `SourceError`, naming file and line, for a
-    record that is no protein.
+    record that is no protein. `start_token` puts one in front of each sequence.
     """
     splits = {"train": fasta, "valid": valid}
-    with part_writer(out, corpus, "protein", context_length, shard_rows) as writer:
+    with part_writer(out, corpus, "protein", context_length, shard_rows, start_token) as writer:
         for split, paths in splits.items():
             for tokens, starts, lengths in _windows(paths):
-                for rows in pack(tokens, starts, lengths, context_length, tokens.size - 1):
+                last = tokens.size - 1
+                for rows in pack(tokens, starts, lengths, context_length, last, start_token):
                     writer.write((split, source, "kept"), np.frombuffer(rows.data, np.uint8), rows)
         writer.finish(0, 1)
         files = {split: [str(path) for path in paths] for split, paths in splits.items()}

@@ -11,13 +11,15 @@ from plm_scaling.tokens.format.shards import AGAIN, FORMAT
 from plm_scaling.tokens.write.series import PART_FILE, log_totals, total
 
 _COMMON = ("format", "corpus", "context_length", "vocabulary_sha256")
+_SAME = (*_COMMON, "start_token")  # this one is stated only where it is true
 
 
 def merge_tokens(tokens: Path, contamination: Path, thresholds: Path, out: Path) -> None:
     """Write the manifest `out` of all parts {kind}/part-…/part.json in the folder `tokens`.
 
     Paths in the manifest are relative to it. Raises `TokenError` if the contamination report is not
-    clean, a part is missing, or parts differ in format, corpus, context length or vocabulary.
+    clean, a part is missing, or parts differ in format, corpus, context length, vocabulary or
+    start token.
 
     Args:
         tokens: holds {kind}/part-…/part.json
@@ -42,10 +44,11 @@ def write_manifest(parts: list[Path], config: dict[str, Any], out: Path) -> None
     facts = {path: read_part(path) for path in parts}
     first = facts[parts[0]]
     for path, own in facts.items():
-        for what in _COMMON:
-            if own[what] != first[what]:
+        for what in _SAME:
+            if own.get(what) != first.get(what):
                 raise TokenError(
-                    f"{path}: {what} is {own[what]!r}, in {parts[0]} it is {first[what]!r}; {AGAIN}"
+                    f"{path}: {what} is {own.get(what)!r}, in {parts[0]} it is "
+                    f"{first.get(what)!r}; {AGAIN}"
                 )
     for kind in sorted({own["kind"] for own in facts.values()}):
         _check_parts(kind, {path: own for path, own in facts.items() if own["kind"] == kind})
@@ -70,7 +73,7 @@ def write_manifest(parts: list[Path], config: dict[str, Any], out: Path) -> None
         content |= total(content["sources"].values())
         log_totals(split, content, first["context_length"])
     manifest = {
-        **{what: first[what] for what in _COMMON},
+        **{what: first[what] for what in _SAME if what in first},
         "vocabulary": vocabulary.VOCABULARY,
         "vocabulary_padded_size": vocabulary.PADDED_SIZE,
         "config": config,

@@ -14,7 +14,7 @@ from plm_scaling.common.errors import TokenError
 from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.common.progress import logger, short_number
 from plm_scaling.tokens.format import vocabulary
-from plm_scaling.tokens.format.packing import Rows
+from plm_scaling.tokens.format.packing import Rows, with_start_tokens
 from plm_scaling.tokens.format.shards import FORMAT, ShardWriter, shard_schema
 
 PART_FILE = "part.json"
@@ -24,7 +24,7 @@ _NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EAC
 
 @contextmanager
 def part_writer(
-    out: Path, corpus: str, kind: str, context_length: int, shard_rows: int
+    out: Path, corpus: str, kind: str, context_length: int, shard_rows: int, start_token: bool
 ) -> Iterator["PartWriter"]:
     """Write the folder `out`, which appears when the block succeeds; whatever was there stays else.
 
@@ -33,7 +33,7 @@ def part_writer(
     made = False
     try:
         with atomic(out) as folder:
-            writer = PartWriter(folder, corpus, kind, context_length, shard_rows)
+            writer = PartWriter(folder, corpus, kind, context_length, shard_rows, start_token)
             folder.mkdir()
             made = True
             with closing(writer):
@@ -65,7 +65,13 @@ class PartWriter:
     """The shards of a part of a corpus, in `folder`; close it before the folder is removed."""
 
     def __init__(
-        self, folder: Path, corpus: str, kind: str, context_length: int, shard_rows: int
+        self,
+        folder: Path,
+        corpus: str,
+        kind: str,
+        context_length: int,
+        shard_rows: int,
+        start_token: bool,
     ) -> None:
         if context_length < 2 or shard_rows < 1:
             raise TokenError(
@@ -73,17 +79,20 @@ class PartWriter:
             )
         self.context_length = context_length
         self.folder, self._corpus, self._kind = folder, corpus, kind
-        self._shard_rows = shard_rows
+        self._shard_rows, self._start_token = shard_rows, start_token
         self._series: dict[tuple[str, str, str], ShardSeries] = {}
 
     def write(self, place: tuple[str, str, str], tokens: np.ndarray, rows: Rows) -> None:
         """Append packed rows of a split, source and stratum; `tokens` begins with theirs."""
+        tokens = tokens[: len(rows.tokens) * self.context_length]
+        if self._start_token:
+            tokens = with_start_tokens(tokens.reshape(-1, self.context_length)).ravel()
         if place not in self._series:
             schema = shard_schema(self.context_length, self._corpus, self._kind, *place)
             self._series[place] = ShardSeries(
                 self.folder, "-".join(place), schema, self._shard_rows
             )
-        self._series[place].write(tokens[: len(rows.tokens) * self.context_length], rows)
+        self._series[place].write(tokens, rows)
 
     def finish(self, part: int, parts: int) -> None:
         """Complete the shards and write part.json."""
@@ -96,6 +105,7 @@ class PartWriter:
             "corpus": self._corpus,
             "kind": self._kind,
             "context_length": self.context_length,
+            **({"start_token": True} if self._start_token else {}),  # older parts have no such key
             "vocabulary_sha256": vocabulary.SHA256,
             "part": part,
             "parts": parts,

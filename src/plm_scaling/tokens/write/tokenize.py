@@ -33,6 +33,7 @@ def tokenize_part(
     context_length: int,
     shard_rows: int,
     out: Path,
+    start_token: bool = False,
 ) -> None:
     """Pack one part's share of `selected` into rows of `context_length` tokens.
 
@@ -48,17 +49,18 @@ def tokenize_part(
         context_length: tokens per row
         shard_rows: most rows per shard
         out: folder to make
+        start_token: put one in front of each sequence
     """
     whole = Pool.open(pool)
     parts = len(whole.parts)
     if not 0 <= part < parts:
         raise TokenError(f"{pool} has parts 0 to {parts - 1}, not {part}")
     table = vocabulary.TABLES[whole.kind]
-    with part_writer(out, corpus, whole.kind, context_length, shard_rows) as writer:
+    with part_writer(out, corpus, whole.kind, context_length, shard_rows, start_token) as writer:
         places = read_places(selected, parts)
         for place, data, starts, lengths in _chunks(whole, part, selected, places):
             pad_at = int(starts[-1] + lengths[-1] + 1)  # the NUL behind the last sequence
-            for rows in pack(data, starts, lengths + 1, context_length, pad_at):
+            for rows in pack(data, starts, lengths + 1, context_length, pad_at, start_token):
                 writer.write(place.names, table.translate(rows.data), rows)
         writer.finish(part, parts)
 

@@ -50,7 +50,8 @@ def batch_of(cell: Cell, rows: NDArray[np.uint8], first_row: int) -> Batch:
 
 
 def causal_batch(rows: NDArray[np.uint8], *segmented: Any) -> Batch:
-    """Next-token prediction within each sequence; its eod is the last label.
+    """Next-token prediction within each sequence; its eod is the last label, and its first residue
+    one where a start token stands before it.
 
     `segmented`: how `Segments.of_rows` takes the rows.
     """

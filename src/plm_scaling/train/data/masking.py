@@ -2,9 +2,9 @@
 
 All of it is a pure function of (seed, index of the row in the run), so that a row has the same
 masks however rows are batched, and computed for all rows of a batch at once, since a random
-generator for each row would take longer than a small model's step. Ends of sequences and padding
-are never chosen. Every other token of a row is as likely to be chosen as any other (`study`) or is
-chosen with probability `mask_ratio` (the others), wherever it stands.
+generator for each row would take longer than a small model's step. Start tokens, ends of sequences
+and padding are never chosen. Every other token of a row is as likely to be chosen as any other
+(`study`) or is chosen with probability `mask_ratio` (the others), wherever it stands.
 
 `study` is what the authors' own code does with the study's settings (docs/training.md), but that
 there ends of sequences are chosen, too. `span` is GLM's code run as a masked language model, where
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.errors import TrainError
 from plm_scaling.common.splitmix import GOLDEN, mix, uniform
-from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD, RESIDUE_ID, STANDARD
+from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD, RESIDUE_ID, SOP, STANDARD
 
 # Keep the streams of one seed apart.
 CHOICE, FATE, GAP, LENGTH = range(4)
@@ -98,7 +98,7 @@ MASKINGS: dict[str, Callable[[Rows, int, float, int], Masked]] = {
 
 
 def _maskable(rows: Rows) -> NDArray[np.bool_]:
-    return (rows != EOD) & (rows != PAD)
+    return (rows != EOD) & (rows != PAD) & (rows != SOP)
 
 
 def _spanned(
