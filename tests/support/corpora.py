@@ -11,7 +11,7 @@ from selections import select
 
 from plm_scaling.common.parts import part_name
 from plm_scaling.pool.read import Pool
-from plm_scaling.tokens.format.packing import pack
+from plm_scaling.tokens.format.packing import pack, with_start_tokens
 from plm_scaling.tokens.format.vocabulary import TABLES
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.tokens.write.merge import merge_tokens
@@ -29,17 +29,20 @@ def random_sequences(n: int, seed: int, motif: str = "MKV") -> list[str]:
     ]
 
 
-def pack_rows(sequences: list[str], row: int) -> np.ndarray:
+def pack_rows(sequences: list[str], row: int, start_token: bool = False) -> np.ndarray:
     """Rows of tokens (n, `row`) that hold these proteins, packed as the tokenizer does."""
     data = "".join(f"{sequence}\n\0" for sequence in sequences).encode()
     lengths = np.array([len(sequence) for sequence in sequences])
     starts = np.cumsum(lengths + 2) - lengths - 2
-    blocks = pack(pa.py_buffer(data), starts, lengths + 1, row, len(data) - 1)
+    blocks = pack(pa.py_buffer(data), starts, lengths + 1, row, len(data) - 1, start_token)
     tokens = [TABLES["protein"].translate(b.data)[: len(b.tokens) * row] for b in blocks]
-    return np.concatenate(tokens).reshape(-1, row)
+    rows = np.concatenate(tokens).reshape(-1, row)
+    return with_start_tokens(rows) if start_token else rows
 
 
-def write_corpus(folder: Path, context_length: int = 64, n: int = 300, seed: int = 1) -> Path:
+def write_corpus(
+    folder: Path, context_length: int = 64, n: int = 300, seed: int = 1, start_token: bool = False
+) -> Path:
     """Tokens of two sources, `a` and `b`, with a held-out split. Returns the manifest's path."""
     records: dict[str, list[tuple[str, str]]] = {"a": [], "b": []}
     for split, sequences in (("train", n), ("valid", n // 5)):
@@ -48,10 +51,16 @@ def write_corpus(folder: Path, context_length: int = 64, n: int = 300, seed: int
             records[source] += [(f"{split}{i}", text) for i, text in enumerate(texts)]
     pool = make_pool(folder, records)
     select(pool, folder / "filter", lambda name: (name.rstrip("0123456789"), "kept"))
-    return write_tokens(folder, pool, context_length)
+    return write_tokens(folder, pool, context_length, start_token=start_token)
 
 
-def write_tokens(folder: Path, pool: Pool, context_length: int = 64, shard_rows: int = 100) -> Path:
+def write_tokens(
+    folder: Path,
+    pool: Pool,
+    context_length: int = 64,
+    shard_rows: int = 100,
+    start_token: bool = False,
+) -> Path:
     """Tokens of what is selected in `folder`/filter from a pool. Returns the manifest's path."""
     for part in range(len(pool.parts)):
         tokenize_part(
@@ -62,6 +71,7 @@ def write_tokens(folder: Path, pool: Pool, context_length: int = 64, shard_rows:
             context_length=context_length,
             shard_rows=shard_rows,
             out=folder / "tokens" / pool.kind / part_name(part),
+            start_token=start_token,
         )
     (folder / "contamination.json").write_text(json.dumps({"clean": True, "criteria": {}}))
     (folder / "filter/thresholds.json").write_text(json.dumps({"perplexity": {}}))

@@ -10,15 +10,17 @@ from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.tokens.write.fasta import tokenize_fasta
 
 
-def tokenize(folder: Path, *paths: Path, valid: list[Path] | None = None) -> Path:
+def tokenize(
+    folder: Path, *paths: Path, valid: list[Path] | None = None, start_token: bool = False
+) -> Path:
     """The manifest of the corpus of these files, with 20 rows a shard."""
     out = folder / "tokens"
-    tokenize_fasta(list(paths), valid or [], "mine", "own", 64, 20, out)
+    tokenize_fasta(list(paths), valid or [], "mine", "own", 64, 20, out, start_token)
     return out / "manifest.json"
 
 
 def sequences_of(manifest: Path, split: str = "train") -> list[str]:
-    """Every sequence, or piece of one, as its tokens decoded; `?` is the eod."""
+    """Every sequence, or piece of one, as its tokens decoded; `?` is the eod or start token."""
     rows = TokenCorpus.open(manifest).rows(split, "mine")
     read = rows.read(np.arange(len(rows)))
     bounds = zip(*segment_bounds(read), strict=True)

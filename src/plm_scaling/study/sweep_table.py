@@ -17,7 +17,10 @@ _TEXT = {
 }
 _NEEDED = ("cell", "objective", "size", "n_params", "n_params_total", "tokens", "flops")
 _OPTIONAL = {"mask_ratio", "masking", "init_from", "source_flops", "unique_tokens_limit"}
-_JSON = ("mixture", "strata", "unique_tokens_limit", "document_mask", "common_evaluation")
+_JSON = (
+    *("mixture", "strata", "unique_tokens_limit"),
+    *("document_mask", "common_evaluation", "start_token"),
+)
 
 
 def write_sweep(cells: Mapping[str, Cell], out: Path) -> None:

@@ -21,6 +21,7 @@ from plm_scaling.tokens.format.vocabulary import (
     MASK,
     RESIDUE_ID,
     RESIDUES,
+    SOP,
     UNK,
     decode,
     encode,
@@ -215,3 +216,31 @@ def test_export_in_the_order_of_the_released_models_is_the_same_model(folder, tm
     torch.testing.assert_close(*tables)
     assert tokenizer.convert_ids_to_tokens(range(1, 26)) == list("LAGVSERTIDPKQNFYMHWCXBUZO")
     assert sorted(RELEASED_ORDER) == sorted(RESIDUES)
+
+
+@kinds
+def test_start_token_is_added_scored_after_and_generated_from(tmp_path, objective, recipe):
+    from transformers import AutoTokenizer, Qwen3ForCausalLM
+
+    from plm_scaling.inference.hf import modeling_plm_scaling as own
+
+    finished_run(tmp_path / "run", objective, recipe, start_token=True)
+    export_cell(str(tmp_path / "run"), tmp_path / "out", threads=1)
+    causal = objective == "clm"
+    code = own.PlmScalingForCausalLM if causal else own.PlmScalingForMaskedLM
+    kind = Qwen3ForCausalLM if (objective, recipe) == ("clm", "prenorm") else code
+    model = kind.from_pretrained(tmp_path / "out")
+    tokens = AutoTokenizer.from_pretrained(tmp_path / "out")("MKVLA", return_tensors="pt")
+    residues = [RESIDUE_ID[letter] for letter in "MKVLA"]
+    assert tokens["input_ids"].tolist() == [[SOP, *residues, *[EOD] * (not causal)]]
+    output = model(**tokens, output_hidden_states=True, labels=tokens["input_ids"])
+    chunk = b"MKVLA\n\0", np.array([5])
+    with open_run(tmp_path / "run", 1) as run:
+        means = Embedder(run).means(*chunk, lambda n: None)
+        nll = Scorer(run).nll_per_residue(*chunk)
+    theirs = output.hidden_states[-1][:, 1:6].mean(1).detach()
+    np.testing.assert_allclose(means, theirs, atol=1e-4)
+    if causal:
+        assert nll[0] == pytest.approx(output.loss.item(), abs=1e-5)
+        assert model.generate(max_new_tokens=3)[0, 0] == SOP
+    assert "`<sop>`" in (tmp_path / "out/README.md").read_text()

@@ -24,11 +24,11 @@ def random_sequences(n, seed):
     return ["".join(rng.choice(list(STANDARD), rng.integers(5, 60))) for _ in range(n)]
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "start"])
+def runs(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    finished_run(folder / "clm", "clm")
-    finished_run(folder / "mlm", "mlm")
+    for objective in ("clm", "mlm"):
+        finished_run(folder / objective, objective, start_token=request.param)
     return folder
 
 
@@ -48,6 +48,12 @@ def entries(sequences):
     return b"".join(text.encode() + b"\n\0" for text in sequences)
 
 
+def tokens_of(scorer, text):
+    """Tokens of a sequence as its run was trained on, and whether one is in front."""
+    start = scorer.run.cell.start_token
+    return np.frombuffer(encode(entries([text]), start_token=start), np.uint8), int(start)
+
+
 def lengths_of(sequences):
     return np.array([len(text) for text in sequences])
 
@@ -64,21 +70,21 @@ def own(scorer, sequences):
 
 def test_causal_scores_are_the_losses_of_the_models_own_evaluation(causal):
     """Packed as for training and evaluated as there, without the prediction of eod."""
-    sequences = [s for s in random_sequences(200, 3) if 1 < len(s) < CONTEXT]
-    rows = pack_rows(sequences, CONTEXT)
+    sequences = [s for s in random_sequences(200, 3) if 1 < len(s) < CONTEXT - 1]
+    rows = pack_rows(sequences, CONTEXT, causal.run.cell.start_token)
     batch = causal_batch(rows)
     losses = model_losses(causal.run.model, batch).flatten().numpy()
     scores = dict(zip(sequences, score(causal, sequences), strict=True))
     single = dict(zip(sequences, own(causal, sequences), strict=True))
     flat = rows.ravel()
     for start, length in zip(*segment_bounds(rows), strict=True):
-        text = next(
-            s for s in scores if encode(entries([s])) == flat[start : start + length].tobytes()
-        )
+        segment = flat[start : start + length]
+        text = next(s for s in scores if np.array_equal(tokens_of(causal, s)[0], segment))
+        first = 1 - causal.run.cell.start_token  # residue that is predicted
         expected = losses[start : start + length - 2]
         assert scores[text] == pytest.approx(expected.mean(), abs=2e-6)
-        np.testing.assert_allclose(-single[text][1:], expected, atol=1e-5)
-        assert np.isnan(single[text][0])
+        np.testing.assert_allclose(-single[text][first:], expected, atol=1e-5)
+        assert np.isnan(single[text][0]) == first
 
 
 def masked_logs(scorer, tokens, positions):
@@ -97,10 +103,11 @@ def test_masked_scores_are_those_of_each_residue_masked_separately(masked):
     scores = score(masked, sequences)
     marginals = masked.scores(entries(sequences), lengths_of(sequences), marginals=True)[1]
     for text, logs, nll in zip(sequences, found, scores, strict=True):
-        tokens = list(encode(entries([text])))
+        tokens, start = tokens_of(masked, text)
         assert tokens[-1] == EOD
-        expected = np.array([masked_logs(masked, tokens, [i])[0] for i in range(len(text))])
-        np.testing.assert_allclose(logs, expected[range(len(text)), tokens[:-1]], atol=1e-5)
+        places = range(start, start + len(text))
+        expected = np.array([masked_logs(masked, tokens, [i])[0] for i in places])
+        np.testing.assert_allclose(logs, expected[range(len(text)), tokens[start:-1]], atol=1e-5)
         assert nll == pytest.approx(-logs.mean(), abs=1e-5)
         standard = expected[:, [RESIDUE_ID[letter] for letter in STANDARD]]
         np.testing.assert_allclose(marginals[: len(text)], standard, atol=1e-5)
@@ -121,20 +128,20 @@ def test_fast_scores_mask_every_residue_once_at_the_mask_ratio_of_training(maske
 
     monkeypatch.setattr(type(masked.run), "logits", seen)
     (found,) = own(fast, [text])
-    masks = np.array(passes)[:, :40] == MASK
+    tokens, start = tokens_of(masked, text)
+    masks = np.array(passes)[:, start : start + 40] == MASK
     assert len(masks) == round(1 / masked.run.cell.mask_ratio)
     assert (masks.sum(0) == 1).all()
     assert set(masks.sum(1)) <= {40 // 7, 40 // 7 + 1}
-    assert (np.array(passes)[:, 40] == EOD).all()
-    tokens = list(encode(entries([text])))
+    assert (np.array(passes)[:, start + 40] == EOD).all()
     for mask in masks:
-        places = np.flatnonzero(mask)
-        expected = masked_logs(masked, tokens, places)[range(len(places)), np.array(tokens)[places]]
-        np.testing.assert_allclose(found[places], expected, atol=1e-5)
+        places = np.flatnonzero(mask) + start
+        expected = masked_logs(masked, tokens, places)[range(len(places)), tokens[places]]
+        np.testing.assert_allclose(found[mask], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["causal", "masked", "fast"])
-def test_scores_depend_neither_on_batching_nor_on_neighbours(request, monkeypatch, kind):
+def test_scores_depend_neither_on_batching_nor_on_neighbours(request, runs, monkeypatch, kind):
     scorer = request.getfixturevalue("causal" if kind == "causal" else "masked")
     scorer = dataclasses.replace(scorer, fast=kind == "fast")
     n = 60 if kind == "causal" else 6
@@ -152,55 +159,60 @@ def test_scores_depend_neither_on_batching_nor_on_neighbours(request, monkeypatc
 
 def test_long_sequence_counts_every_residue_once_with_half_a_context_before_it(causal):
     text = "".join(random_sequences(10, 5))[:163]
-    tokens = np.frombuffer(encode(entries([text])), np.uint8)[:-1]
+    tokens, start = tokens_of(causal, text)
+    tokens = tokens[:-1]
+    last = len(tokens) - CONTEXT
 
     def losses(begin):
         row = tokens[None, begin : begin + CONTEXT]
         return model_losses(causal.run.model, causal_batch(row))[0, :-1].numpy()
 
-    # Windows begin at 0, 32, 64, 96 and, ending at the end, 99.
-    pieces = [losses(0), losses(32)[-32:], losses(64)[-32:], losses(96)[-32:], losses(99)[-3:]]
-    expected = np.concatenate(pieces)
-    assert len(expected) == len(text) - 1
-    np.testing.assert_allclose(-own(causal, [text])[0][1:], expected, atol=1e-5)
+    # Windows begin at 0, 32, 64, 96 and, ending at the end, 99 (100 with a start token).
+    pieces = [losses(begin)[-32:] for begin in (32, 64, 96)]
+    expected = np.concatenate([losses(0), *pieces, losses(last)[96 - last :]])
+    assert len(expected) == len(tokens) - 1
+    np.testing.assert_allclose(-own(causal, [text])[0][1 - start :], expected, atol=1e-5)
 
 
 def test_long_sequence_of_a_masked_model_has_context_on_both_sides(masked):
     text = "".join(random_sequences(10, 5))[:163]
-    tokens = list(encode(entries([text])))
+    tokens, start = tokens_of(masked, text)
     (found,) = own(masked, [text])
     # Windows of 164 tokens begin at 0, 32, 64, 96 and 100; borders lie in the middle of overlaps.
     for begin, first, last in (
-        (0, 0, 48),
+        (0, start, 48),
         (32, 48, 80),
         (64, 80, 112),
         (96, 112, 130),
-        (100, 130, 163),
+        (100 + start, 130, 163 + start),
     ):
         for place in {first, (first + last) // 2, last - 1}:
             row = tokens[begin : begin + CONTEXT]
             expected = masked_logs(masked, row, [place - begin])[0, tokens[place]]
-            assert found[place] == pytest.approx(expected, abs=1e-5)
+            assert found[place - start] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("context", [8, 9])
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
-def test_windows_cover_every_length_without_gap(context, objective):
+@pytest.mark.parametrize("start", [0, 1])
+def test_windows_cover_every_length_without_gap(context, objective, start):
     lengths = np.arange(1, 60)
-    pieces = windows(lengths, context, objective)
-    starts = np.cumsum(lengths + 1) - lengths - 1
+    pieces = windows(lengths, context, objective, bool(start))
+    starts = np.cumsum(lengths + 1 + start) - lengths - 1
     for number, length in enumerate(lengths):
         mine = pieces.sequence == number
         offset = pieces.start[mine] - starts[number]
         first, last = offset + pieces.first[mine], offset + pieces.last[mine]
         end = offset + pieces.size[mine]
+        assert (pieces.before[mine] == np.maximum(-offset, 0)).all()
         assert (first[0], last[-1]) == (0, length)
         assert np.array_equal(first[1:], last[:-1])
         assert (last > first).all()
         assert (pieces.size[mine] <= context).all()
         assert end[-1] == length + (objective == "mlm")
         assert (pieces.place[mine] == offset + lengths[:number].sum()).all()
-        assert (pieces.residues[mine] == np.minimum(end, length) - offset).all()
+        held = np.minimum(end, length) - np.maximum(offset, 0)
+        assert (pieces.residues[mine] == held).all()
         if objective == "clm":
             assert ((first - offset)[1:] >= context // 2).all()
         else:
@@ -208,21 +220,22 @@ def test_windows_cover_every_length_without_gap(context, objective):
             assert ((end - last)[:-1] >= context // 4).all()
 
 
-def test_sequence_of_one_residue_has_no_causal_score(causal):
+def test_sequence_of_one_residue_has_a_causal_score_only_with_a_start_token(causal):
     scores = score(causal, ["M", "MK"])
-    assert np.isnan(scores[0])
+    assert np.isnan(scores[0]) != causal.run.cell.start_token
     assert np.isfinite(scores[1])
 
 
 def test_sequence_of_one_residue_has_a_masked_score(masked):
-    expected = -masked_logs(masked, [RESIDUE_ID["M"], EOD], [0])[0, RESIDUE_ID["M"]]
+    tokens, start = tokens_of(masked, "M")
+    expected = -masked_logs(masked, tokens, [start])[0, RESIDUE_ID["M"]]
     for fast in (False, True):
         scorer = dataclasses.replace(masked, fast=fast)
         assert score(scorer, ["M"])[0] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["causal", "masked", "fast"])
-def test_work_is_the_number_of_tokens_that_the_model_evaluates(request, kind):
+def test_work_is_the_number_of_tokens_that_the_model_evaluates(request, runs, kind):
     scorer = request.getfixturevalue("causal" if kind == "causal" else "masked")
     scorer = dataclasses.replace(scorer, fast=kind == "fast")
     sequences = [s * (1 + i % 4) for i, s in enumerate(random_sequences(5, 4))]

@@ -172,7 +172,7 @@ def test_cell_as_json_read_back_is_the_same(full):
 def test_later_fields_change_a_cell_only_where_they_are_not_what_held_before():
     before = cell_of("mlm", Shape(2, 24, 40, 3), masking="span")
     assert before.cell == "3d35d9d894"  # by the version that did not have them
-    later = {"initialisation", "document_mask", "positions", "common_evaluation"}
+    later = {"initialisation", "document_mask", "positions", "common_evaluation", "start_token"}
     assert later.isdisjoint(json.loads(before.to_json()))
     assert Cell.from_json(before.to_json()) == before
     for change in (
@@ -181,6 +181,7 @@ def test_later_fields_change_a_cell_only_where_they_are_not_what_held_before():
         {"document_mask": False},
         {"positions": "protein"},
         {"common_evaluation": True},
+        {"start_token": True},
     ):
         other = dataclasses.replace(before, **change)
         assert other.cell != before.cell

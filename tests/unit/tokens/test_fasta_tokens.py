@@ -44,6 +44,15 @@ def test_fasta_every_sequence_is_in_the_shards(tmp_path: Path, suffix: str) -> N
     assert {s["rows"] for s in listed["strata"]["kept"]["shards"][:-1]} == {20}
 
 
+def test_fasta_with_start_tokens_has_one_before_each_sequence(tmp_path: Path) -> None:
+    long = "MKVLA" * 30
+    (tmp_path / "a").write_text(f">1\nMKV\n>2\n{long}\n>3\nACD\n")
+    manifest = tokenize(tmp_path, tmp_path / "a", start_token=True)
+    expected = ["?MKV?", "?ACD?", f"?{long[:63]}", long[63:127], f"{long[127:]}?"]
+    assert sequences_of(manifest) == sorted(expected)
+    assert "start tokens" in inspect_tokens(manifest)
+
+
 def test_fasta_several_files_are_one_source(tmp_path: Path) -> None:
     for name, text in (("a", ">1\nMKV"), ("b", ">2\nACD\n")):  # the first lacks its last line end
         (tmp_path / name).write_text(text)

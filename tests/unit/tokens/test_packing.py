@@ -5,8 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plm_scaling.tokens.format import packing
-from plm_scaling.tokens.format.packing import pack, plan, row_lengths, segment_bounds
-from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES, TABLES
+from plm_scaling.tokens.format.packing import (
+    pack,
+    plan,
+    row_lengths,
+    segment_bounds,
+    with_start_tokens,
+)
+from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES, SOP, TABLES
 
 # A sequence, how often it comes, and whether something lies between it and the next one.
 entries = st.lists(
@@ -16,27 +22,31 @@ entries = st.lists(
 ).filter(lambda chosen: any(times for _, times in chosen))
 
 
-def packed(chosen: list[tuple[str, int]], row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def packed(
+    chosen: list[tuple[str, int]], row: int, start_token: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of tokens, and the tokens and sequences that are counted for each."""
     data = b"".join(text.encode() + b"\n\0" for text, _ in chosen)
     sizes = np.array([len(text) for text, _ in chosen])
     times = [times for _, times in chosen]
     starts = np.repeat(np.cumsum(sizes + 2) - sizes - 2, times)
     lengths = np.repeat(sizes, times)
-    blocks = list(pack(pa.py_buffer(data), starts, lengths + 1, row, len(data) - 1))
+    where = (pa.py_buffer(data), starts, lengths + 1, row, len(data) - 1)
+    blocks = list(pack(*where, start_token))
     tokens = [
         TABLES["protein"].translate(block.data)[: len(block.tokens) * row].reshape(-1, row)
         for block in blocks
     ]
     counted = [np.concatenate([block[i] for block in blocks]) for i in (1, 2)]
-    return np.concatenate(tokens), counted[0], counted[1]
+    rows = np.concatenate(tokens)
+    return with_start_tokens(rows) if start_token else rows, counted[0], counted[1]
 
 
-def reference(chosen: list[tuple[str, int]], row: int) -> list[str]:
+def reference(chosen: list[tuple[str, int]], row: int, start_token: bool) -> list[str]:
     """The same rows, piece by piece: pieces of one size fill the plan in their order."""
     waiting: dict[int, list[str]] = {}
     for text, times in chosen:
-        for piece in expected_pieces(text, row) * times:
+        for piece in expected_pieces(text, row, start_token) * times:
             waiting.setdefault(len(piece), []).append(piece)
     histogram = np.array([len(waiting.get(size, [])) for size in range(row + 1)])
     rows = []
@@ -46,36 +56,42 @@ def reference(chosen: list[tuple[str, int]], row: int) -> list[str]:
     return rows
 
 
-def expected_pieces(sequence: str, row: int) -> list[str]:
-    ended = sequence + "."
+def expected_pieces(sequence: str, row: int, start_token: bool) -> list[str]:
+    ended = "^" * start_token + sequence + "."
     return [ended[i : i + row] for i in range(0, len(ended), row)]
 
 
 def letters(tokens: np.ndarray) -> str:
-    return "".join({EOD: ".", PAD: "_"}.get(t) or RESIDUES[t - 1] for t in tokens.tolist())
+    return "".join(
+        {EOD: ".", PAD: "_", SOP: "^"}.get(t) or RESIDUES[t - 1] for t in tokens.tolist()
+    )
 
 
 @settings(max_examples=200)
-@given(chosen=entries, row=st.integers(2, 40), block=st.integers(1, 300))
+@given(entries, st.integers(2, 40), st.integers(1, 300), st.booleans())
 def test_pack_any_sequences_make_the_rows_of_the_slow_reference(
-    chosen: list[tuple[str, int]], row: int, block: int
+    chosen: list[tuple[str, int]], row: int, block: int, start_token: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "BLOCK_BYTES", block)
-        rows, tokens, sequences = packed(chosen, row)
-    assert [letters(r) for r in rows] == reference(chosen, row)
+        rows, tokens, sequences = packed(chosen, row, start_token)
+    assert [letters(r) for r in rows] == reference(chosen, row, start_token)
     assert tokens.tolist() == row_lengths(rows).tolist()
     assert sequences.tolist() == np.count_nonzero(rows == EOD, axis=1).tolist()
 
 
 @settings(max_examples=200)
-@given(chosen=entries, row=st.integers(2, 40))
-def test_pack_any_sequences_appear_once_and_whole(chosen: list[tuple[str, int]], row: int) -> None:
-    rows, tokens, _ = packed(chosen, row)
+@given(entries, st.integers(2, 40), st.booleans())
+def test_pack_any_sequences_appear_once_and_whole(
+    chosen: list[tuple[str, int]], row: int, start_token: bool
+) -> None:
+    rows, tokens, _ = packed(chosen, row, start_token)
     flat = rows.reshape(-1)
     starts, lengths = segment_bounds(rows)
     found = sorted(letters(flat[s : s + n]) for s, n in zip(starts, lengths, strict=True))
-    expected = [p for text, times in chosen for p in expected_pieces(text, row) * times]
+    expected = [
+        p for text, times in chosen for p in expected_pieces(text, row, start_token) * times
+    ]
     assert found == sorted(expected)
     assert (starts // row == (starts + lengths - 1) // row).all()
     assert (tokens > 0).all()

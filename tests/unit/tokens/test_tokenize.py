@@ -18,6 +18,7 @@ from plm_scaling.common.files import sha256_of
 from plm_scaling.tokens.format.packing import segment_bounds
 from plm_scaling.tokens.format.shards import open_shard
 from plm_scaling.tokens.format.vocabulary import EOD, decode
+from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.tokens.write import groups, tokenize
 from plm_scaling.tokens.write.tokenize import tokenize_part
 
@@ -82,20 +83,26 @@ def pieces_of(rows: np.ndarray) -> list[str]:
     return sorted(decode(flat[start : start + length]) for start, length in bounds)
 
 
-def expected_pieces(sequence: str, row: int) -> list[str]:
-    ended = sequence + "?"
+def expected_pieces(sequence: str, row: int, start_token: bool = False) -> list[str]:
+    ended = "?" * start_token + sequence + "?"
     return [ended[i : i + row] for i in range(0, len(ended), row)]
 
 
-def test_tokens_hold_every_selected_record_once(tmp_path: Path, small_groups: None) -> None:
+@pytest.mark.parametrize("start_token", [False, True])
+def test_tokens_hold_every_selected_record_once(
+    tmp_path: Path, small_groups: None, start_token: bool
+) -> None:
     records = make_records()
-    found = all_rows(tokenise(tmp_path, records, parts=2))
+    manifest = tokenise(tmp_path, records, parts=2, start_token=start_token)
+    assert TokenCorpus.open(manifest).start_token == start_token
+    assert ("start_token" in manifest.read_text()) == start_token  # as before without
+    found = all_rows(manifest)
     expected: dict[tuple[str, str, str], list[str]] = {}
     for source, own in records.items():
         for name, sequence in own:
             if place := place_of(name):
                 key = (place[0], source, place[1])
-                expected.setdefault(key, []).extend(expected_pieces(sequence, 64))
+                expected.setdefault(key, []).extend(expected_pieces(sequence, 64, start_token))
     assert {key: pieces_of(rows) for key, rows in found.items()} == {
         key: sorted(pieces) for key, pieces in expected.items()
     }

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD
+from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD, SOP
 from plm_scaling.train.data.batches import causal_batch, masked_batch
 
 
@@ -18,6 +18,13 @@ def test_causal_labels_are_the_next_tokens_and_end_with_eod():
     predicted = batch.loss_mask[0].bool()
     assert batch.inputs[0][predicted].tolist() == [1, 2, 3, 4, 5]
     assert batch.labels[0][predicted].tolist() == [2, 3, EOD, 5, EOD]
+
+
+def test_causal_start_token_predicts_the_first_residue_and_is_not_predicted():
+    batch = causal_batch(row(3, EOD, SOP, 4, 5, EOD, SOP, 6))
+    predicted = batch.loss_mask[0].bool()
+    assert batch.inputs[0][predicted].tolist() == [3, SOP, 4, 5, SOP]
+    assert batch.labels[0][predicted].tolist() == [EOD, 4, 5, EOD, 6]
 
 
 def test_causal_row_of_a_cut_sequence_predicts_all_but_its_end():

@@ -161,6 +161,12 @@ def test_cell_refuses_bf16_on_the_cpu(cell, manifest, tmp_path):
         trained(dataclasses.replace(cell, precision="bf16"), manifest, tmp_path)
 
 
+def test_cell_refuses_rows_without_its_start_tokens(cell, manifest, tmp_path):
+    starting = dataclasses.replace(cell, start_token=True)
+    with pytest.raises(TrainError, match=r"manifest\.json: tokens\.start_token is False"):
+        trained(starting, manifest, tmp_path)
+
+
 def test_cell_refuses_a_layout_that_does_not_divide_its_batch(cell, manifest, tmp_path):
     with pytest.raises(SweepError, match="does not divide"):
         trained(cell, manifest, tmp_path, layout=Layout("cpu", 1, 1, 1, 3, "none"))

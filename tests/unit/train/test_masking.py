@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from plm_scaling.common.errors import TrainError
-from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD
+from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD, SOP
 from plm_scaling.train.data.masking import MASKINGS
 
 kinds = st.sampled_from(sorted(MASKINGS))
-tokens = st.sampled_from([*range(1, 27), EOD, EOD, EOD])
+tokens = st.sampled_from([*range(1, 27), EOD, EOD, EOD, SOP])
 rows = hnp.arrays(np.uint8, (3, 40), elements=tokens).map(lambda r: padded(r))
 
 
@@ -37,7 +37,7 @@ def test_special_tokens_and_padding_are_never_masked_and_other_inputs_are_unchan
     kind, some, first, ratio, seed
 ):
     seen, chosen = MASKINGS[kind](some, first, ratio, seed)
-    assert not np.isin(some[chosen], [EOD, PAD]).any()
+    assert not np.isin(some[chosen], [EOD, PAD, SOP]).any()
     assert (seen[~chosen] == some[~chosen]).all()
     if kind not in ("study", "bert"):
         assert (seen[chosen] == MASK).all()
@@ -90,7 +90,7 @@ def test_the_share_of_masked_residues_is_the_mask_ratio_at_every_position(kind, 
 @given(rows, st.floats(0.01, 1), st.integers(0, 99))
 def test_the_studys_masking_chooses_the_same_whole_number_of_each_row(some, ratio, seed):
     _, chosen = MASKINGS["study"](some, 0, ratio, seed)
-    residues = np.isin(some, [EOD, PAD], invert=True).sum(1)
+    residues = np.isin(some, [EOD, PAD, SOP], invert=True).sum(1)
     assert chosen.sum(1).tolist() == [int(ratio * n) for n in residues]
 
 
