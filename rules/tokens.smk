@@ -38,7 +38,8 @@ rule tokenize_part:
         "python {params.script:q} --pool {params.pool:q} --selected {params.selected:q}"
         " --part $((10#{wildcards.part})) --corpus {params.corpus:q}"
         " --context-length {params.context_length} --shard-rows {params.shard_rows}"
-        " --out {params.folder:q} --log {log:q}" + START_TOKEN
+        " --out {params.folder:q} --log {log:q}"
+        f"{START_TOKEN}"
 
 
 rule merge_tokens:

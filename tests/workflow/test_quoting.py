@@ -12,7 +12,14 @@ from plm_scaling.mmseqs.tool import find_mmseqs
 NASTY = "a b'c\"$(touch pwned);d`touch pwned`&e"
 # Numbers, and words from a closed list: schema or wildcard patterns let nothing else through.
 PLAIN = {
-    *("threads", "resources.mem_mb", "wildcards.law", "wildcards.objective", "wildcards.part"),
+    *(
+        "START_TOKEN",
+        "threads",
+        "resources.mem_mb",
+        "wildcards.law",
+        "wildcards.objective",
+        "wildcards.part",
+    ),
     *("params.bootstrap", "params.context_length", "params.final_evaluations"),
     *("params.held_out_above", "params.huber_delta", "params.level"),
     *("params.max_rejected_fraction", "params.order", "params.parts"),

@@ -88,6 +88,14 @@ def test_new_version_of_a_source_fetches_and_cleans_only_it(changed):
     assert "fetch.metagenome_demo" not in output
 
 
+def test_start_token_tokenizes_and_trains_again(changed):
+    changed.config["tokens"]["start_token"] = True
+    assert changed.planned() == {**TOKENS, **SWEEP}
+    changed.run(f"data/{changed.config['data']['name']}/tokens/manifest.json")
+    manifest = json.loads((changed.data / "tokens/manifest.json").read_text())
+    assert manifest["start_token"]
+
+
 def test_learning_rate_of_one_size_and_objective_trains_only_its_cells(changed):
     before = plan_cells(validate_config(changed.config, "before"))
     rates = changed.config["training"]["peak_learning_rate"]["clm"]
