@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from corpora import write_corpus
@@ -15,6 +16,7 @@ from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, t
 
 from plm_scaling.common.errors import LockError, SweepError, TokenError, TrainError
 from plm_scaling.common.lock import held
+from plm_scaling.inference.scorer import clm_scorer
 from plm_scaling.study.layout import Layout
 from plm_scaling.train.loop import Loop
 from plm_scaling.train.output.curve import CurveFile
@@ -159,6 +161,14 @@ def test_cell_refuses_rows_of_another_length(cell, manifest, tmp_path):
 def test_cell_refuses_bf16_on_the_cpu(cell, manifest, tmp_path):
     with pytest.raises(SweepError, match=r"only in fp32 \(training\.precision\)"):
         trained(dataclasses.replace(cell, precision="bf16"), manifest, tmp_path)
+
+
+def test_cell_with_start_tokens_says_so_and_scores_first_residues(cell, tmp_path):
+    starting = dataclasses.replace(cell, start_token=True)
+    record, _ = trained(starting, write_corpus(tmp_path, start_token=True), tmp_path)
+    assert record["config"]["start_token"]
+    with clm_scorer(result_of(starting, tmp_path).parent, 1) as scorer:
+        assert np.isfinite(scorer.scores(b"M\n\0", np.array([1]))[0])
 
 
 def test_cell_refuses_rows_without_its_start_tokens(cell, manifest, tmp_path):
