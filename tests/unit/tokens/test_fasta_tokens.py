@@ -50,7 +50,9 @@ def test_fasta_with_start_tokens_has_one_before_each_sequence(tmp_path: Path) ->
     manifest = tokenize(tmp_path, tmp_path / "a", start_token=True)
     expected = ["?MKV?", "?ACD?", f"?{long[:63]}", long[63:127], f"{long[127:]}?"]
     assert sequences_of(manifest) == sorted(expected)
-    assert "start tokens" in inspect_tokens(manifest)
+    shown = inspect_tokens(manifest)
+    assert "start tokens" in shown
+    assert "\n  MKV" in shown
 
 
 def test_fasta_several_files_are_one_source(tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ def _describe(sample: np.ndarray, n_rows: int, first: np.ndarray, sequences: int
     starts, lengths = segment_bounds(few)
     flat = few.reshape(-1)
     for start, length in list(zip(starts, lengths, strict=True))[:sequences]:
-        text = vocabulary.decode(flat[start : start + min(length, 70)].tobytes())
+        tokens = flat[start : start + min(length, 70)]
+        text = vocabulary.decode(tokens[tokens != vocabulary.SOP].tobytes())
         shown = text.replace("\n", "⏎").replace("\t", "⇥").removesuffix("?")
         lines.append(f"  {shown}{'…' if length > 70 else ''}")
     return lines
