@@ -15,11 +15,14 @@ def read_options(
 ) -> tuple[Callable[..., Any], inspect.BoundArguments]:
     """What `words` ask to call (`function`, or its help) and with what.
 
-    Options that may be left out may also have no value: rules pass what may be nothing.
+    Options that may be left out may also have no value: rules pass what may be nothing. Flags need
+    none.
     """
     app = command_line(function)
     arguments = app.assemble_argument_collection()
-    optional = {name for one in arguments if not one.required for name in one.names}
+    optional = {
+        name for one in arguments if not one.required and one.hint is not bool for name in one.names
+    }
     said = [word for word in words if word]
     valued = [
         word

@@ -107,6 +107,7 @@ def work(
     more: Sequence[Path] = (),
     start: Path | None = None,
     level: float = 0.5,
+    again: bool = False,
     draw: Callable[..., None] | None = None,
 ) -> None:
     """Work.
@@ -142,6 +143,13 @@ def test_options_are_what_the_signature_declares():
 def test_option_without_value_is_as_if_it_were_not_given(words):
     """As rules pass a list that is empty and a file that there is not."""
     assert asked(*words) == asked()
+
+
+@pytest.mark.parametrize(
+    "words", [["--again"], ["--again", "--level", "0.5"], ["--again", "--more"]]
+)
+def test_flag_is_true_wherever_it_stands(words):
+    assert asked(*words)["again"]
 
 
 @pytest.mark.parametrize(
