@@ -73,7 +73,7 @@ def draw_figures(
     missing = [name for name in only if name not in jobs]
     if missing or not jobs:
         raise PlmScalingError(
-            f"figure {', '.join(missing) or 'asked for'}: not in the files given, which allow "
+            f"figure {', '.join(missing) or 'asked for'}: the files given do not hold it, but "
             f"{', '.join(jobs) or 'none'}"
         )
     wanted = [name for name in jobs if not only or name in only]

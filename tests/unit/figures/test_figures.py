@@ -143,7 +143,7 @@ def test_law_file_of_an_earlier_version_is_to_be_fitted_again(arguments, tmp_pat
 
 
 def test_figures_of_no_file_are_an_error(tmp_path):
-    with pytest.raises(PlmScalingError, match="not in the files given, which allow none"):
+    with pytest.raises(PlmScalingError, match="do not hold it, but none"):
         draw_figures(tmp_path)
 
 
