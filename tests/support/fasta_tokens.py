@@ -1,5 +1,6 @@
 """FASTA files as tokens, and the tokens read back."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from plm_scaling.tokens.write.fasta import tokenize_fasta
 def tokenize(folder: Path, *paths: Path, valid: list[Path] | None = None) -> Path:
     """The manifest of the corpus of these files, with 20 rows a shard."""
     out = folder / "tokens"
+    shutil.rmtree(out, ignore_errors=True)
     tokenize_fasta(list(paths), valid or [], "mine", "own", 64, 20, out)
     return out / "manifest.json"
 

@@ -47,9 +47,11 @@ def tokenize_fasta(
     """Pack the sequences of `fasta` (plain, gzip, zstd or xz) for training, of `valid` to hold out.
 
     They keep their order, in windows of 65,536 that are packed together. The folder `out` gets
-    shards and manifest.json. Raises `TokenError` or `SourceError`, naming file and line, for a
-    record that is no protein.
+    shards and manifest.json. Raises `TokenError` if it exists, and that or `SourceError`, naming
+    file and line, for a record that is no protein.
     """
+    if out.exists():
+        raise TokenError(f"{out} exists; remove it or give a folder that is to be made")
     splits = {"train": fasta, "valid": valid}
     with part_writer(out, corpus, "protein", context_length, shard_rows) as writer:
         for split, paths in splits.items():
