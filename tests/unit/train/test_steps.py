@@ -145,18 +145,14 @@ def test_slow_replica_is_named(root, manifest, tmp_path, backend):
 
 def test_straggler_is_logged_once_it_lasts(caplog):
     stragglers = Stragglers(Layout("cuda", 1, 1, 4, 1, "none"))
-    for seconds in (1.3, 1.3, 1.3, 1.3, 1.1, 1.3, 1.3, 1.3, 1.3):
-        assert stragglers.watch([1.0, 1.1, seconds, 1.05]) == (
-            2 if seconds > 1.1 else 1,
-            seconds,
-            1,
-        )
-    assert stragglers.watch([1.0, 1.3, 1.0, 1.0]) == (1, 1.3, 1.0)  # another, once
+    fast, slow, other = [1.0, 1.1, 1.05, 1.05], [1.0, 1.1, 1.3, 1.05], [1.0, 1.3, 1.1, 1.05]
+    for seconds in [*[slow] * 9, fast, *[slow] * 9, other, *[slow] * 9]:
+        assert stragglers.watch(seconds) == (seconds.index(max(seconds)), max(seconds), 1.0)
     assert not caplog.records
-    for _ in range(9):
-        stragglers.watch([1.0, 1.1, 1.3, 1.05])
-    assert [r.getMessage().split(";")[0] for r in caplog.records] == [
-        "process 2 is slow: 1.3 s a step where the fastest takes 1, for 5 rows of steps.csv"
+    for _ in range(20):
+        stragglers.watch(slow)
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        "process 2 is slow: 1.3 s a step where the fastest takes 1, for 10 rows of steps.csv"
     ]
 
 

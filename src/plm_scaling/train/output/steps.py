@@ -15,7 +15,7 @@ from plm_scaling.train.position import Position
 
 ROWS = 1000  # of a run, at most
 STRAGGLER = 1.2  # times as long as the fastest process
-STRAGGLER_ROWS = 5  # in a row, before the log says so
+STRAGGLER_ROWS = 10  # in a row, a hundredth of a run, before the log says so
 
 logger = logging.getLogger("plm_scaling")
 
@@ -127,7 +127,7 @@ class Stragglers:
         if self.rows == STRAGGLER_ROWS:
             logger.warning(
                 "process %d is slow: %.3g s a step where the fastest takes %.3g, for %d rows of "
-                "steps.csv; look at its GPU's clock and at what else its host does",
+                "steps.csv; look at its GPU's clock, or what else its host does",
                 *(rank, slowest, fastest, self.rows),
             )
         return rank, slowest, fastest
