@@ -1,6 +1,7 @@
 """Shared by all rules: the validated config, the environment of the programs, names of files."""
 
 import gc
+from dataclasses import replace
 
 from snakemake.logging import logger
 from plm_scaling.config.data import Clusters, Dedup, Homology, Thresholds
@@ -82,7 +83,7 @@ def settings(block, kind):
 
 def computed(*blocks):
     """The config, or some of its blocks, without what changes no result, as a parameter."""
-    where = {"machine": True, "training": {"checkpoint_seconds"}}
+    where = {"machine": True, "training": {"checkpoint_seconds", "tensorboard"}}
     return CONFIG.model_dump_json(include=set(blocks) or None, exclude=where)
 
 
@@ -102,12 +103,12 @@ def asked(name):
 
 
 def start_of(wildcards, input):
-    """How a cell is started and how often it is saved.
+    """How a cell is started, how often it is saved and what it shows.
 
     Snakemake keeps no record of it, because `input` is among the arguments: another machine trains
     no finished cell again. (With `threads` in its place planning a job would work out all its resources.)
     """
-    layout = LAYOUTS[wildcards.cell]
+    layout = replace(LAYOUTS[wildcards.cell], tensorboard=CONFIG.training.tensorboard)
     return {
         "launcher": launcher(layout, CONFIG.machine),
         "processes": processes_per_node(layout, CONFIG.machine),

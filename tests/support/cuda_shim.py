@@ -1,10 +1,11 @@
 """megatron-core's CUDA code on CPUs and gloo, to test the logic of the cuda engine without a GPU.
 
-Only for tests. What it replaces: the current device, its synchronisation and random states,
+Only for tests. What it replaces: the current device, its synchronisation, events and random states,
 `Tensor.cuda` and `Tensor.type`, `device="cuda"` in calls of PyTorch, and what `process.py` does for
 the cuda backend.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -30,6 +31,19 @@ class _CudaIsCpu(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
+class _Event:
+    """A CPU has done what it was asked for when it says so."""
+
+    def __init__(self, enable_timing: bool) -> None:
+        pass
+
+    def record(self) -> None:
+        self.time = time.monotonic()
+
+    def elapsed_time(self, end: "_Event") -> float:
+        return 1000 * (end.time - self.time)
+
+
 def _type(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
     if args or kwargs:
         return _real_type(tensor, *args, **kwargs)
@@ -50,6 +64,7 @@ def cuda_on_cpu() -> Iterator[None]:
     with (
         mock.patch("torch.cuda.current_device", return_value=CPU),
         mock.patch("torch.cuda.synchronize"),
+        mock.patch("torch.cuda.Event", _Event),
         mock.patch.object(torch.Tensor, "cuda", lambda tensor, *_, **__: tensor),
         mock.patch.object(torch.Tensor, "type", _type),
         mock.patch.object(CudaRNGStatesTracker, "fork", nullcontext),

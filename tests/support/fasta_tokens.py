@@ -1,5 +1,6 @@
 """FASTA files as tokens, and the tokens read back."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ def tokenize(
 ) -> Path:
     """The manifest of the corpus of these files, with 20 rows a shard."""
     out = folder / "tokens"
+    shutil.rmtree(out, ignore_errors=True)
     tokenize_fasta(list(paths), valid or [], "mine", "own", 64, 20, out, start_token)
     return out / "manifest.json"
 

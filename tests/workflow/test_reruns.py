@@ -139,7 +139,7 @@ def test_new_law_setting_refits_and_trains_nothing(changed):
 
 
 def test_settings_that_change_no_result_re_run_nothing(changed):
-    changed.config["training"]["checkpoint_seconds"] = 1000
+    changed.config["training"] |= {"checkpoint_seconds": 1000, "tensorboard": True}
     changed.config["machine"] |= {"threads": 2, "cpu_gflops": 9}
     assert changed.planned() == {}
 

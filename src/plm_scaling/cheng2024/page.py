@@ -40,8 +40,6 @@ CAPTIONS = {
     "own validation set, so the curves differ before anything is repeated.",
     "repeated": "Loss on repeated above that on fresh tokens, and what is fitted to it: tokens "
     "of decaying value, and an additive term. Letters are those of the table.",
-    "mask_ratio": "Loss above the best of its size; open marks cannot be told from the best. "
-    "The band is the confidence interval of the best ratio.",
 }
 NOT_CORRECTED = ("export sub-sampled",)  # notes of a file that change no number of its run
 

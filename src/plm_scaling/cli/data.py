@@ -16,7 +16,7 @@ def tokenize(
     *,
     out: Path,
     context_length: int,
-    valid: Annotated[Sequence[Path], Parameter(consume_multiple=True, show_default=False)] = (),
+    valid: Annotated[Sequence[Path], Parameter(consume_multiple=True)] = (),
     source: str = "fasta",
     corpus: str | None = None,
     shard_rows: int = 1_000_000,

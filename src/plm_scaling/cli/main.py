@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from plm_scaling import __version__
 from plm_scaling.cli import data, models
-from plm_scaling.common.command_line import parse
+from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError, RunsError
 from plm_scaling.common.program import start_logging
 from plm_scaling.laws.settings import DEFAULT, Settings
@@ -21,8 +21,9 @@ app = App(
     help="Scaling laws of protein language models.",
     version=__version__,
     help_format="plaintext",
-    default_parameter=Parameter(negative=(), json_list=False),
+    default_parameter=OPTIONS,
 )
+app["--help"].group = app["--version"].group = "Options"
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
     start_logging(None)
     try:
         call(*asked.args, **asked.kwargs)
-    except PlmScalingError as error:
+    except (PlmScalingError, OSError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -39,7 +40,9 @@ def main() -> None:
 def status(*results: Path) -> None:
     """Of each cell: state, loss, time left, Slurm job; and why jobs of the last run failed.
 
-    From its files, during a run or after it. Example: plm-scaling status results/demo
+    From its files, during a run or after it.
+
+    Example: plm-scaling status results/demo
 
     Args:
         results: results folders (default: all)
@@ -101,7 +104,7 @@ def fit(
     Example: plm-scaling fit isoflop --runs my.csv --objective clm --out clm.isoflop.json
 
     Args:
-        runs: CSV with n_params,tokens,loss or more columns
+        runs: CSV with columns n_params, tokens, loss (nats/token) or more
         out: the law file (JSON)
         curves: their learning curves (curves.parquet)
         objective: clm or mlm, where the table holds both
@@ -131,8 +134,8 @@ def plan(
         flops: 6·N·D to spend, such as 1e21
         unique_tokens: tokens available; beyond, they repeat
         laws: folder of law files (default: the study's)
-        gpu: for the hours
-        utilisation: share of its peak
+        gpu: whose hours are counted
+        utilisation: share of its peak that training reaches
     """
     from plm_scaling.planner.plan import PUBLISHED_LAWS, plan_training
     from plm_scaling.planner.text import plan_text

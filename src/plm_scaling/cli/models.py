@@ -58,8 +58,7 @@ def score(
     Args:
         out: table: .parquet, .arrow or .tsv
         fast: MLM: mask as many residues at a time as in training, not one by one
-        per_residue: add log-probabilities: of each residue and, for an MLM, of the 20 amino acids
-            there
+        per_residue: add log-probabilities of each residue, MLM: and of the 20 amino acids there
     """
     from plm_scaling.inference.score import score_fasta
 

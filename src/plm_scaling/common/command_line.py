@@ -9,6 +9,11 @@ from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import App, CycloptsError, Parameter, Token
 
+OPTIONS = Parameter(
+    negative=(), json_list=False, show_default=lambda value: str(value) if value else None
+)
+"""No --no-option, no lists in JSON, no defaults that say nothing."""
+
 
 def read_options(
     function: Callable[..., Any], words: Sequence[str]
@@ -26,7 +31,7 @@ def read_options(
     said = [word for word in words if word]
     valued = [
         word
-        for word, after in zip(said, [*said[1:], "--"], strict=True)
+        for word, after in zip(said, [*said[1:], "--"], strict=False)
         if not (word in optional and after.startswith("--"))
     ]
     return parse(app, valued)
@@ -41,13 +46,13 @@ def command_line(function: Callable[..., Any]) -> App:
     """
 
     def option(given: inspect.Parameter) -> inspect.Parameter:
-        hint, how = given.annotation, Parameter(show_default=bool(given.default))
+        hint, how = given.annotation, Parameter()
         if hasattr(hint, "model_validate_json"):
             how = Parameter(converter=_block, accepts_keys=False, n_tokens=1, metavar="JSON")
         elif dataclasses.is_dataclass(hint):
             how = Parameter(name="*")
         elif get_origin(hint) in (list, Sequence):
-            how = Parameter(consume_multiple=(1, None), show_default=False)
+            how = Parameter(consume_multiple=(1, None))
         return given.replace(kind=given.KEYWORD_ONLY, annotation=Annotated[hint, how])
 
     def command(**options: Any) -> None:
@@ -67,12 +72,14 @@ def command_line(function: Callable[..., Any]) -> App:
             ),
         ]
     )
+    paragraphs = (sys.modules["__main__"].__doc__ or "").split("\n\n")
     app = App(
-        help=sys.modules["__main__"].__doc__,
+        help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
         help_format="plaintext",
         version_flags=[],
-        default_parameter=Parameter(negative=(), json_list=False),
+        default_parameter=OPTIONS,
     )
+    app["--help"].show = False
     app.default(command)
     return app
 

@@ -16,8 +16,9 @@ from typing import Any
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` when the block succeeds.
 
-    The block may make a file or a folder of that name. On failure it is removed and whatever was
-    at `path` before stays as it was; what a process that was killed left is removed by the next.
+    The block may make a file or a folder of that name; a file replaces no folder (`OSError`). On
+    failure it is removed and whatever was at `path` before stays as it was; what a process that was
+    killed left is removed by the next.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +27,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     _remove_left_behind(path)
     try:
         yield temporary
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir() and not path.is_symlink() and temporary.is_dir():
             shutil.rmtree(path)  # a rename cannot replace a folder that is not empty
         temporary.replace(path)
     finally:

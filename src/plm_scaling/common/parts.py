@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from plm_scaling.common.errors import PlmScalingError
+
 DIGEST_BITS = 64
 
 
@@ -29,9 +31,9 @@ def part_of(digest_values: np.ndarray, parts: int) -> np.ndarray:
 
 
 def check_parts(parts: int) -> None:
-    """Raise `ValueError` unless `parts` is a power of two (the config's schema refuses others)."""
+    """Raise PlmScalingError unless `parts` is a power of two, as the config's schema does."""
     if parts < 1 or parts & (parts - 1):
-        raise ValueError(f"{parts} parts: must be a power of two")
+        raise PlmScalingError(f"{parts} parts: not a power of two; give 1, 2, 4 or so on")
 
 
 def part_name(part: int) -> str:

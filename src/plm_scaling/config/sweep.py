@@ -169,6 +169,9 @@ class Training(Block):
     mask ratios compare by it. Laws do not use it."""
     checkpoint_seconds: Positive
     """Wall time (seconds) between checkpoints; a killed cell loses at most this much."""
+    tensorboard: bool
+    """true: runs also write event files for TensorBoard, if the package tensorboard is installed
+    (docs/training.md); no cell is trained again when it changes."""
     divergence_loss: Positive
     """A cell whose validation loss (nats/token) is above this after warm-up has diverged, as has
     one whose validation loss is non-finite (ln 20 is 3.0)."""

@@ -71,9 +71,9 @@ def draw_figures(
         jobs["perplexity"] = (lambda: perplexity_table(filter / "perplexity.tsv"), perplexity)
         jobs["masking"] = (lambda: masking_table(filter / "overlap.tsv"), masking)
     missing = [name for name in only if name not in jobs]
-    if missing:
+    if missing or not jobs:
         raise PlmScalingError(
-            f"figure {', '.join(missing)}: the files given do not hold what it shows; they allow "
+            f"figure {', '.join(missing) or 'asked for'}: the files given do not hold it, but "
             f"{', '.join(jobs) or 'none'}"
         )
     wanted = [name for name in jobs if not only or name in only]

@@ -20,7 +20,7 @@ from plm_scaling.laws.selection import (
 )
 from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.intervals import percent
-from plm_scaling.runs.tables import read_curves, read_runs
+from plm_scaling.runs.tables import ANY_OBJECTIVE, read_curves, read_runs
 from plm_scaling.study.laws import BOTH, LAWS
 
 logger = logging.getLogger("plm_scaling")
@@ -48,7 +48,7 @@ def fit_law(
         law: its name
         runs: table of runs (runs.csv)
         out: the law file (JSON)
-        objective: clm or mlm, where the table holds both, or both
+        objective: clm or mlm, where the table holds both
         study: the study's name, kept in the law file
         curves: their learning curves (curves.parquet)
     """
@@ -91,11 +91,11 @@ def _one_objective(table: pd.DataFrame, objective: str | None, runs: Path) -> st
     if objective is None and len(present) == 1:
         return str(present[0])
     if objective not in present:
-        raise LawError(
-            f"{runs}: "
-            + ("runs of several objectives" if objective is None else f"no {objective} run")
-            + f"; there are {', '.join(present)}: say which one to fit"
-        )
+        problem = "runs of several objectives" if objective is None else f"no {objective} run"
+        fix = f"there are {', '.join(present)}: say which one to fit"
+        if present == [ANY_OBJECTIVE]:
+            fix = "the table has no column objective: give none"
+        raise LawError(f"{runs}: {problem}; {fix}")
     return str(objective)
 
 

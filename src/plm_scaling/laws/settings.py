@@ -15,7 +15,7 @@ class Settings:
     seed: int = 1
     """of the resamples"""
     huber_delta: float = 1e-3
-    """of the parametric law"""
+    """Huber δ on the log loss, of the parametric law"""
     held_out_above: float | None = None
     """FLOPs; runs of more are predicted, not fitted"""
 

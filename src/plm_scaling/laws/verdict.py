@@ -2,7 +2,7 @@
 
 Resamples that the estimate does not lie among describe something else than the estimate, so such an
 interval is withheld. A law whose main number has no interval although runs were resampled, or whose
-exponent a is known to no better than ±0.15, is not identified.
+exponent of N is known to no better than ±0.15, is not identified.
 """
 
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ def _undetermined(law: str, equations: Mapping[str, "Equation"], needs_interval:
             "or the interval has no end, so these runs do not determine it"
         )
         return why if needs_interval else ""
-    if parameter != "a" or interval[1] - interval[0] <= 2 * WIDE:
+    if name != "N" or interval[1] - interval[0] <= 2 * WIDE:
         return ""
     return (
         f"the interval of a ({interval[0]:.2f} to {interval[1]:.2f}) spans more than ±{WIDE}: "

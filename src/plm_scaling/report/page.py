@@ -7,7 +7,7 @@ import pandas as pd
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import read_json
-from plm_scaling.figures import DATA_FIGURES
+from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find
@@ -37,6 +37,8 @@ CAPTIONS = {
     "transfer": "What starting from the other objective's weights gains over the same tokens from "
     "scratch, and the compute from scratch for the same loss over all that was spent; bars are "
     "confidence intervals.",
+    "mask_ratio": "Loss above the best of its size; open marks cannot be told from the best. "
+    "The band is the confidence interval of the best ratio.",
     "funnel": "Sequences kept and dropped by each stage, summed over the sources.",
     "perplexity": "Perplexity of the training sequences under the reference model, by length; "
     "lines are the thresholds of the filter, which drop the same share of every length.",
@@ -93,8 +95,8 @@ def make_report(
         for name, by in (("corpora", "corpus"), ("recipes", "recipe"))
         if table[by].nunique() > 1
     }
-    stale = {"corpora", "recipes", "transfer", *([] if counts else DATA_FIGURES)}
-    stale -= compared.keys() | {law.law for law in fitted}
+    kinds = table["corpus"].nunique(), table["recipe"].nunique()
+    shown = {*run_figures((law.law for law in fitted), *kinds), *(DATA_FIGURES if counts else ())}
     write_page(
         out,
         Path(__file__).with_name("page.html.j2"),
@@ -115,7 +117,7 @@ def make_report(
             for name, by in compared.items()
         },
         sweep=tables.sweep_rows(table),
-        figures=inline_figures(figures, {n: c for n, c in CAPTIONS.items() if n not in stale}),
+        figures=inline_figures(figures, {n: c for n, c in CAPTIONS.items() if n in shown}),
         captions=CAPTIONS,
         funnel=funnel,
         examples=tables.example_rows(examples),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ STATUS_WORDS = {
     Status.NOT_IDENTIFIED: "not identified",
 }
 EXAMPLES = 3  # of each source and side
+HELD_OUT = {  # predicted − measured losses of a check
+    "difference": "loss {:+.3f} nats",
+    "mean_error": "loss {:+.3f} nats on average",
+    "rms_error": "rms error {:.3f} nats",
+}
 
 
 def text(value: float | None, form: str = ".4g") -> str:
@@ -36,7 +41,7 @@ def count(value: float | None) -> str:
 
 
 def law_rows(laws: Sequence[LawResult]) -> list[dict[str, str]]:
-    """One row per law: exponents with intervals, the loss, and its status."""
+    """One row per law: exponents with intervals, its other equations, and its status."""
     return [
         {
             "objective": law.objective.upper(),
@@ -46,7 +51,7 @@ def law_rows(laws: Sequence[LawResult]) -> list[dict[str, str]]:
             "status": flagged(STATUS_WORDS[law.status], law.status == Status.CONVERGED),
             "runs": runs_used(law),
             "held-out largest budget": _held_out(law.details.get("held_out", {})),
-            "loss": _loss_parameters(law.equations.get("L")),
+            "other equations": _other_equations(law.equations),
         }
         for law in laws
     ]
@@ -75,21 +80,27 @@ def equation_text(equation: Equation) -> tuple[str, str]:
     return equation.form.replace("*", "·"), parameters
 
 
-def _loss_parameters(equation: Equation | None) -> str:
-    if equation is None or all(value is None for value in equation.parameters.values()):
-        return DASH
-    return "L = {}; {}".format(*equation_text(equation))
+def _other_equations(equations: Mapping[str, Equation]) -> str:
+    """Those known besides N and D, which have columns: 'L = k·C^c; k = 7.7 [7.3, 8.8]; …'."""
+    said = [
+        f"{name} = {'; '.join(equation_text(equation))}"
+        for name, equation in equations.items()
+        if name not in ("N", "D") and any(v is not None for v in equation.parameters.values())
+    ]
+    return " / ".join(said) or DASH
 
 
 def _held_out(check: dict[str, Any]) -> str:
     if check.get("status") != Check.DONE:
         return str(check.get("why", DASH))
-    loss = check["loss"]
-    if "difference" in loss:
-        return (
-            f"N {check['n_params']['ratio']:.2f}× that found, loss {loss['difference']:+.3f} nats"
-        )
-    return f"loss {loss['mean_error']:+.3f} nats on average, rms {loss['rms_error']:.3f}"
+    loss, said = check["loss"], []
+    if "n_params" in check:
+        said.append(f"N {check['n_params']['ratio']:.2f}× that found")
+    if "ratio" in check:
+        found = check["ratio"]
+        said.append(f"mask ratio {found['predicted']:.3g}, found {text(found['measured'], '.3g')}")
+    said += [form.format(loss[error]) for error, form in HELD_OUT.items() if error in loss]
+    return ", ".join(said)
 
 
 def minimum_rows(

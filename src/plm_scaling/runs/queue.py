@@ -45,7 +45,7 @@ def queued_jobs() -> list[QueuedJob]:
             command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        message = (getattr(error, "stderr", None) or str(error)).strip()
+        message = " ".join((getattr(error, "stderr", None) or str(error)).split())
         raise RunsError(f"Slurm's queue cannot be read: {message}") from error
     jobs = []
     for line in done.stdout.splitlines():

@@ -58,7 +58,10 @@ def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
             f"{path}: no such table of runs; make it with `snakemake laws` or give the path of "
             "your own"
         )
-    raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # of the parser, of decoding
+        raise RunsError(f"{path}: not a CSV table ({str(error).strip()})") from error
     whole = [name for name in RUN_COLUMNS if name != "masking"]  # tables of earlier versions
     needed = MINIMAL_COLUMNS if minimal else whole
     require_columns(
@@ -197,5 +200,9 @@ def read_curves(path: Path) -> pd.DataFrame:
     """Read curves.parquet; raises RunsError if it is missing or lacks a column."""
     if not path.is_file():
         raise RunsError(f"{path}: no such table of curves; make it with `snakemake laws`")
-    require_columns(path, pq.read_schema(path).names, CURVE_SCHEMA.names, REMAKE)
+    try:
+        columns = pq.read_schema(path).names
+    except pa.ArrowInvalid as error:
+        raise RunsError(f"{path}: not a Parquet table ({error}); {REMAKE}") from error
+    require_columns(path, columns, CURVE_SCHEMA.names, REMAKE)
     return pd.read_parquet(path, columns=CURVE_SCHEMA.names)

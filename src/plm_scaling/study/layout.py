@@ -14,7 +14,7 @@ _COUNTS = ("tensor", "pipeline", "data", "micro_batch_rows")
 @dataclass(frozen=True)
 class Layout:
     """Model and batch over `processes` = tensor · pipeline · data processes: speed and memory, and
-    results only by rounding, so it is no part of a cell."""
+    results only by rounding, so it is no part of a cell. With it goes what a run shows."""
 
     backend: str
     """cpu (gloo) or cuda (nccl), one process per GPU."""
@@ -28,6 +28,8 @@ class Layout:
     """Rows of one forward and backward pass; the gradients of a step's passes are summed."""
     recompute: str
     """none, or full: activations are computed again in the backward pass; none on the CPU."""
+    tensorboard: bool = False
+    """Whether the run also writes event files for TensorBoard."""
 
     @property
     def processes(self) -> int:

@@ -28,6 +28,8 @@ from plm_scaling.train.output.profiling import StepProfile
 from plm_scaling.train.output.progress import CellReporter
 from plm_scaling.train.output.record import result_record
 from plm_scaling.train.output.starts import note_start, read_starts
+from plm_scaling.train.output.steps import StepLog
+from plm_scaling.train.output.tensorboard import check_tensorboard
 from plm_scaling.train.output.throughput import Hardware, peak_memory_bytes
 from plm_scaling.train.position import Position, evaluation_step
 from plm_scaling.train.stop import EXIT_STOPPED, stop_request
@@ -47,11 +49,11 @@ def train_cell(
 ) -> None:
     """Train the cell given as JSON on the corpus of `manifest`; write `out` (result.json) last.
 
-    Every process of `layout` (JSON) calls this. curve.csv and checkpoints/ grow beside `out`.
-    Killed at any moment and started again, in this layout or another, the cell resumes from its
-    last checkpoint; in the same layout (on CPUs) it ends with the same losses, bit by bit. Asked
-    to stop by a signal (see `plm_scaling.train.stop`), it saves a checkpoint after the running step
-    and exits with 75. A cell that diverges is a result too.
+    Every process of `layout` (JSON) calls this. curve.csv, steps.csv and checkpoints/ grow beside
+    `out`. Killed at any moment and started again, in this layout or another, the cell resumes from
+    its last checkpoint; in the same layout (on CPUs) it ends with the same losses, bit by bit.
+    Asked to stop by a signal (see `plm_scaling.train.stop`), it saves a checkpoint after the
+    running step and exits with 75. A cell that diverges is a result too.
 
     Raises `TrainError` when the cell does not fit the corpus or the processes, or checkpoints are
     another cell's, `SweepError` when it does not fit the layout, `TokenError` when a shard is
@@ -70,6 +72,7 @@ def train_cell(
     spec, division = Cell.from_json(cell), Layout.from_json(layout)
     check_layout(spec, division)
     check_source(spec, init_from)
+    check_tensorboard(division)
     with (
         _room_needed(out.parent),
         training_process(division, threads, spec.seed) as process,
@@ -91,6 +94,7 @@ def train_cell(
             )
         run = _Training(spec, corpus, out, process)
         stack.callback(run.saves.close)
+        stack.callback(run.loop.steps.close)
         run.begin(init_from)
         profiled = profile_steps if process.is_first else 0
         with StepProfile(profiled, out.with_name("profile")) as profile:
@@ -137,22 +141,24 @@ class _Training:
             cell.mixture, cell.strata, cell.unique_tokens_limit, cell.data_seed
         )
         feed = Feed(self.order, cell, process.layout, process.data_rank)
+        hardware = Hardware.of(process)
         self.loop = Loop(
             cell=cell,
             process=process,
-            hardware=Hardware.of(process),
+            hardware=hardware,
             engine=make_engine(cell, process),
             feed=Prefetched(feed, process.device) if process.device.type == "cuda" else feed,
             held_out=held_out(corpus, cell),
             position=Position(),
             curve=CurveFile(out.with_name("curve.csv")),
+            steps=StepLog(cell, process, hardware, out.with_name("steps.csv")),
             reporter=CellReporter(cell, out) if process.is_first else None,
             save=self.save,
             save_failed=self.saves.failed,
         )
 
     def begin(self, init_from: Path | None) -> None:
-        """Go to the last checkpoint, if there is one, and cut the curve there."""
+        """Go to the last checkpoint, if there is one, and cut curve and steps there."""
         loop, engine = self.loop, self.loop.engine
         curve_sha256 = None
         self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -177,6 +183,7 @@ class _Training:
         # Not at the step: the evaluation there may have come after the checkpoint.
         last = evaluation_step(loop.position.evaluations, self.cell)
         on_first(lambda: loop.curve.begin(last, curve_sha256))
+        on_first(lambda: loop.steps.begin(loop.position.step, loop.curve.path))
         if self.process.is_first:
             note_start(self.starts, self.identity, loop.position.step, self.process.layout)
 

@@ -16,6 +16,7 @@ from plm_scaling.train.evaluate import HeldOut
 from plm_scaling.train.output.curve import CurveFile
 from plm_scaling.train.output.profiling import StepProfile
 from plm_scaling.train.output.progress import CellReporter
+from plm_scaling.train.output.steps import StepLog
 from plm_scaling.train.output.throughput import Hardware, Throughput
 from plm_scaling.train.position import (
     Position,
@@ -44,7 +45,7 @@ class Loop:
     the next `save` raises why.
 
     Every process of the layout runs it and comes to the same decisions, from losses and flags that
-    all of them share. `reporter` and the curve are those of the first process.
+    all of them share. `reporter`, curve and steps are those of the first process.
     """
 
     cell: Cell
@@ -55,6 +56,7 @@ class Loop:
     held_out: HeldOut
     position: Position
     curve: CurveFile
+    steps: StepLog
     reporter: CellReporter | None
     save: Callable[[], None]
     save_failed: Callable[[], bool]
@@ -104,11 +106,13 @@ class Loop:
         cell, position = self.cell, self.position
         begin = time.monotonic()
         own = self.feed.at(position.step)
+        fed = time.monotonic() - begin
         step = self.engine.train_step(
             own.batches, learning_rate(position.step + 1, cell), position.loss_limit(cell)
         )
         seconds = time.monotonic() - begin
         position.count(step, own.unpadded_tokens, own.attended, seconds)
+        self.steps.add(position, step, seconds, fed + self.engine.working_seconds())
         if step.skipped and self.process.is_first:
             logger.warning(
                 "step %d is skipped: loss %.4g, gradient norm %.4g; %s",
@@ -146,6 +150,8 @@ class Loop:
                 if loss is not None
             ],
         )
+        if self.steps.events:
+            self.steps.events.write_losses(position.step, {"train": mean_loss, **losses})
 
     @contextmanager
     def _pause(self) -> Iterator[None]:

@@ -29,6 +29,14 @@ def test_atomic_folder_replaces_a_folder_that_is_not_empty(tmp_path):
     assert [p.name for p in folder.iterdir()] == ["new"]
 
 
+def test_atomic_file_replaces_no_folder(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/old").touch()
+    with pytest.raises(IsADirectoryError):
+        write_json(tmp_path / "folder", 1)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "folder", tmp_path / "folder/old"]
+
+
 def test_atomic_removes_temporaries_of_killed_processes_only(tmp_path):
     code = "import sys; from plm_scaling.common.files import atomic\nwith atomic(sys.argv[1]) as t:"
     code += "\n t.mkdir(); (t / 'half').touch(); print(flush=True); input()"

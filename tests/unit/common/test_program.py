@@ -175,6 +175,14 @@ def test_wrong_option_is_named_in_one_line(capsys, words, changed, message):
     assert said.count("\n") == 1
 
 
+def test_no_option_at_all_is_one_line_too(capsys):
+    with pytest.raises(SystemExit):
+        read_options(work, [])
+    said = capsys.readouterr().err
+    assert "requires an argument" in said
+    assert said.count("\n") == 1
+
+
 def test_every_program_in_scripts_explains_itself(root):
     programs = sorted((root / "scripts").glob("*.py"))
     assert programs

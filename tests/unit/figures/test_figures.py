@@ -19,6 +19,7 @@ from plm_scaling.figures.masking import masking, masking_table
 from plm_scaling.figures.perplexity import perplexity, perplexity_table
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.result import read_law
+from plm_scaling.laws.settings import Settings
 from plm_scaling.runs.tables import read_runs
 
 RUN_FIGURES = run_figures(["isoflop", "parametric"], 1, 1)
@@ -120,7 +121,8 @@ def test_isoflop_runs_that_the_law_left_out_are_not_drawn(arguments, tmp_path):
     runs = read_runs(arguments["runs"])
     runs.loc[runs["run_id"] == "clm000", "excluded"] = "diverged"
     runs.to_csv(tmp_path / "runs.csv", index=False)
-    law = fit_law("isoflop", tmp_path / "runs.csv", tmp_path / "law.json", "clm", bootstrap=0)
+    files = tmp_path / "runs.csv", tmp_path / "law.json"
+    law = fit_law("isoflop", *files, "clm", settings=Settings(bootstrap=0))
     table = isoflop_table([law])
     drawn = table[table["kind"] == "run"]
     assert len(drawn) == 14
@@ -138,6 +140,11 @@ def test_law_file_of_an_earlier_version_is_to_be_fitted_again(arguments, tmp_pat
     assert read_law(old).equations  # it can be read, and planned with
     with pytest.raises(PlmScalingError, match=r"clm.isoflop.json: .*earlier version.*fit it again"):
         draw_figures(**(arguments | {"laws": [old], "out": tmp_path}))
+
+
+def test_figures_of_no_file_are_an_error(tmp_path):
+    with pytest.raises(PlmScalingError, match="do not hold it, but none"):
+        draw_figures(tmp_path)
 
 
 def test_frontier_table_bands_hold_their_lines_and_minima_sit_on_budgets(arguments):

@@ -1,6 +1,7 @@
 """`plm-scaling fit` on anybody's table."""
 
 import json
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -65,6 +66,28 @@ def test_fit_of_an_unusable_table_says_where_and_writes_nothing(
     code, _ = fit(monkeypatch, capsys, "parametric", "--runs", tmp_path / "own.csv", "--out", out)
     assert words in str(code)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--runs", "law.json"], "law.json: not a CSV table"),
+        (["--curves", "own.csv"], "own.csv: not a Parquet table"),
+        (["--objective", "clm"], "no clm run; the table has no column objective"),
+        (["--out", "folder"], "error: [Errno "),
+    ],
+)
+def test_fit_of_wrong_files_is_one_line(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    own_table().to_csv("own.csv", index=False)
+    Path("folder").mkdir()
+    Path("law.json").write_text('{\n"a": 1,\n"b": [1, 2, 3]\n}\n')
+    given = {"--runs": "own.csv", "--out": "new.json"} | {words[0]: words[1]}
+    options = [word for pair in given.items() for word in pair]
+    code, _ = fit(monkeypatch, capsys, "parametric", *options, "--bootstrap", "0")
+    assert message in str(code)
+    assert "\n" not in str(code)
+    assert {path.name for path in tmp_path.iterdir()} == {"own.csv", "law.json", "folder"}
 
 
 def test_fit_of_the_joint_law_takes_both_objectives(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from plm_scaling.figures import run_figures
 from plm_scaling.laws import law_module, points
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.mask_ratio.parabola import MIN_RATIOS
-from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.result import Equation, LawResult, read_law
 from plm_scaling.laws.schema import law_schema
 from plm_scaling.laws.stats.power import PowerLaws, fit_power_law, power_equation
 from plm_scaling.laws.text import law_text
@@ -65,7 +65,7 @@ def fit_tables(runs, curves, settings):
         law="made_up",
         method="least squares in log-log",
         n_points=len(used),
-        equations={"L": power_equation("c", law, none, settings.level)},
+        equations={"L": power_equation("a", law, none, settings.level)},
         objective_value=None,
         residual_rms=None,
         status="converged",
@@ -85,7 +85,7 @@ def made_up(monkeypatch):
         about="the loss at the end",
         module="made_up",
         unusable="not_comparable",
-        headline=("L", "c", "L ∝ C^{}"),
+        headline=("L", "a", "L ∝ C^{}"),
         figures=("frontier",),
         not_taken="the last one",
     )
@@ -101,8 +101,15 @@ def test_a_law_needs_an_entry_and_a_module_and_nothing_else(made_up, tmp_path, c
         fit_law("made_up", tmp_path / "runs.csv", tmp_path / "law.json")
     assert "L ∝ C^-0.01" in caplog.text
     law = read_law(tmp_path / "law.json")
-    assert law.equations["L"].parameters["c"] == pytest.approx(-0.01)
+    assert law.equations["L"].parameters["a"] == pytest.approx(-0.01)
     assert [row["why"] for row in law.excluded] == ["the last one"]
     assert law.selection["used"] == 3
     assert "made_up" in law_text(law)
     assert "frontier" in run_figures(["made_up"], 1, 1)
+
+
+def test_what_a_law_calls_a_is_judged_as_an_exponent_of_n_only_where_it_is_one(made_up):
+    for name, law, status in (("L", "made_up", "converged"), ("N", "isoflop", "not_identified")):
+        wide = Equation("k*C^a", {"a": 0.5}, {"a": (0.3, 0.7)}, 0.95)
+        result = LawResult(law, "", 9, {name: wide}, None, None, "converged", [], {})
+        assert result.status == status

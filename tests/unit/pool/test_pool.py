@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool, sequences_in
 
-from plm_scaling.common.errors import DedupError
+from plm_scaling.common.errors import DedupError, PlmScalingError
 from plm_scaling.common.parts import digests, part_of
 from plm_scaling.mmseqs.tool import find_mmseqs
 from plm_scaling.pool.read import Pool, write_view
@@ -140,5 +140,5 @@ def test_parts_follow_the_top_bits() -> None:
     assert values[0] == int.from_bytes(blake2b(b"MKV", digest_size=8).digest(), "big")
     for parts in (1, 2, 16):
         assert part_of(values, parts).tolist() == [int(v) * parts >> 64 for v in values]
-    with pytest.raises(ValueError, match="power of two"):
+    with pytest.raises(PlmScalingError, match="power of two"):
         part_of(values, 3)

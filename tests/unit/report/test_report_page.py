@@ -11,9 +11,13 @@ from plm_scaling.common.errors import LawError, PlmScalingError
 from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.result import read_law, write_law
+from plm_scaling.planner.plan import PUBLISHED_LAWS
+from plm_scaling.report import page as page_module
 from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary
+from plm_scaling.report.tables import law_rows, with_interval
 from plm_scaling.report.template import inline_svg
+from plm_scaling.study.laws import LAWS
 
 REFERENCE = Path(__file__).resolve().parents[3] / "resources/published/reference.json"
 RUN_FIGURES = run_figures(["isoflop", "parametric"], 1, 1)
@@ -109,6 +113,22 @@ def test_report_compares_recipes_where_there_are_several(page, figures, tmp_path
     assert 'id="figure-corpora"' not in text
     assert "Recipes at equal compute" in text
     assert text.count('<td class="n">0.0125</td><td class="n">0.0125 (5)</td>') == 6  # by budget
+
+
+@pytest.mark.parametrize("path", sorted(PUBLISHED_LAWS.iterdir()), ids=lambda path: path.stem)
+def test_report_has_the_main_number_of_every_law_and_how_it_was_checked(path):
+    law = read_law(path)
+    name, parameter, _ = LAWS[law.law].headline
+    (row,) = law_rows([law])
+    assert with_interval(law.equations[name], parameter) in " ".join(row.values())
+    assert ("nats" in row["held-out largest budget"]) == ("held_out" in law.details)
+
+
+def test_report_has_a_caption_and_a_place_for_every_figure_of_a_study():
+    template = Path(page_module.__file__).with_name("page.html.j2").read_text()
+    for name in (*run_figures(LAWS, 2, 2), *DATA_FIGURES):
+        assert name in page_module.CAPTIONS
+        assert f'"{name}"' in template
 
 
 def test_report_ids_are_unique_and_references_resolve(page):

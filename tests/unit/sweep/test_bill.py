@@ -67,7 +67,7 @@ def test_bill_of_a_cpu_counts_core_hours(root):
 
 
 def test_bill_fits_a_terminal_for_any_difference_between_cells(cells):
-    where = machine(gpu="A100-40GB", max_gpus=128)
+    where = machine(gpu="RTX4090", max_gpus=128)
     varied = [
         dataclasses.replace(cell, corpus=f"metagenomic{i % 2}", unique_tokens_limit=1e9)
         for i, cell in enumerate(cells)

@@ -99,7 +99,7 @@ def test_saved_activations_on_gpus_are_those_that_pytorch_keeps_of_the_same_oper
     monkeypatch.setattr(SegmentAttention, "forward", attend_on_cuda)
     monkeypatch.setattr(layers, "gated", _GatedOnCuda.apply)
     monkeypatch.setitem(globals(), "packed_rows", lambda *shape: np.full(shape, 3, np.uint8))
-    cuda, shape = Layout("cuda", 1, 1, 1, 8, "none"), Shape(3, 64, 170, 2)
+    cuda, shape = Layout("cuda", 1, 1, 1, 8, "none"), Shape(3, 64, 192, 2)
     with training_process(ONE, 1, 1):
         for recipe in ("study", "prenorm"):
             for objective in ("clm", "mlm"):
@@ -190,7 +190,7 @@ def test_a_checkpoint_takes_the_estimated_main_memory(tmp_path, data):
     for saving, reading in run_job(data, job, tmp_path):
         assert saving == pytest.approx(checkpoint_bytes(cell, layout), abs=5e6)
         gathered = 4 * cell.n_params_total * (data > 1)  # by gloo; NCCL gathers on the GPUs
-        assert reading < gathered + 10e6
+        assert reading < gathered + 20e6
 
 
 @pytest.mark.slow

@@ -156,7 +156,8 @@ def test_command_makes_a_corpus_and_shows_it(
 ) -> None:
     (tmp_path / "x.fasta").write_text(">a\nMKVMKV\n>b\nACD\n")
     out = tmp_path / "own"
-    run_data("tokenize", str(tmp_path / "x.fasta"), "--out", str(out), "--context-length", "16")
+    words = "tokenize", str(tmp_path / "x.fasta"), "--out", str(out), "--context-length", "16"
+    run_data(*words)
     assert str(out / "manifest.json") in capsys.readouterr().out
     run_data("inspect", str(out), "--sequences", "1", "--verify")
     shown = capsys.readouterr().out
@@ -167,6 +168,8 @@ def test_command_makes_a_corpus_and_shows_it(
     assert "31.25 % padding" in shown  # 5 of 16
     assert "  MKVMKV\n" in shown + "\n"
     assert "ACD" not in shown  # only one sequence was asked for
+    with pytest.raises(TokenError, match="own exists; remove it"):  # it replaces no folder
+        run_data(*words)
 
 
 def test_inspect_shows_shards_parts_and_corpora_alike(tmp_path: Path) -> None:

@@ -48,9 +48,12 @@ def tokenize_fasta(
     """Pack the sequences of `fasta` (plain, gzip, zstd or xz) for training, of `valid` to hold out.
 
     They keep their order, in windows of 65,536 that are packed together. The folder `out` gets
-    shards and manifest.json. Raises `TokenError` or `SourceError`, naming file and line, for a
-    record that is no protein. `start_token` puts one in front of each sequence.
+    shards and manifest.json. Raises `TokenError` if it exists, and that or `SourceError`, naming
+    file and line, for a record that is no protein. `start_token` puts one in front of each
+    sequence.
     """
+    if out.exists():
+        raise TokenError(f"{out} exists; remove it or give a folder that is to be made")
     splits = {"train": fasta, "valid": valid}
     with part_writer(out, corpus, "protein", context_length, shard_rows, start_token) as writer:
         for split, paths in splits.items():

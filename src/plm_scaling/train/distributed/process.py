@@ -91,6 +91,11 @@ class Process:
         """The sum of each value over all processes."""
         return self._reduced(dist.ReduceOp.SUM, values)
 
+    def of_ranks(self, value: float) -> list[float]:
+        """The value of each process, by rank."""
+        ranks = range(self.rendezvous.world_size)
+        return self.total(*(value * (rank == self.rendezvous.rank) for rank in ranks))
+
     def _reduced(self, op: dist.ReduceOp.RedOpType, values: tuple[float, ...]) -> list[float]:
         if self.rendezvous.world_size == 1:
             return list(values)

@@ -81,6 +81,10 @@ class Engine(Protocol):
         above `loss_limit`, or whose loss or gradient norm is non-finite, is skipped.
         """
 
+    def working_seconds(self) -> float:
+        """Of the last step's passes, of those in which this process waits for no other replica.
+        Asking waits for nothing."""
+
     def held_out_losses(self, held_out: HeldOut) -> dict[str, float]:
         """Mean loss of each held-out set (nats/token), the same in every process."""
 

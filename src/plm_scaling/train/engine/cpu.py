@@ -5,6 +5,7 @@ done by hand, and costs a single process nothing.
 """
 
 import math
+import time
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class CpuEngine:
         self, batches: list[Batch], learning_rate: float, loss_limit: float = math.inf
     ) -> Step:
         """See `Engine`. The sums are divided by the number of tokens together with the clipping."""
+        begin = time.monotonic()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         if self.data_parallel:
@@ -49,6 +51,7 @@ class CpuEngine:
         else:
             self.optimizer.zero_grad(set_to_none=True)
         passes = self._backward(batches)
+        self.working = time.monotonic() - begin
         nats, tokens = (sum(part, torch.zeros(())) for part in zip(*passes, strict=True))
         if self.data_parallel:
             nats, tokens = self.data_parallel.add_up(nats, tokens)
@@ -79,6 +82,10 @@ class CpuEngine:
             loss.backward()
             passes.append((loss.detach(), batch.loss_mask.sum()))
         return passes
+
+    def working_seconds(self) -> float:
+        """See `Engine`."""
+        return self.working
 
     @torch.no_grad()
     def held_out_losses(self, held_out: HeldOut) -> dict[str, float]:

@@ -39,7 +39,7 @@ class CudaEngine:
         several = process.layout.data > 1
         config = self.model.config
         config.calculate_per_token_loss = True  # gradients are divided by the tokens of all ranks
-        config.finalize_model_grads_func = finalize_model_grads
+        config.finalize_model_grads_func = self._finalize
         self.ddp = DistributedDataParallel(
             config,
             DistributedDataParallelConfig(
@@ -53,6 +53,7 @@ class CudaEngine:
         config.no_sync_func = self.ddp.no_sync
         self.optimizer = _make_optimizer(cell, self.ddp)
         self.forward_backward = get_forward_backward_func()
+        self.begun, self.worked = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         # Losses are known to the last pipeline stage, to all its tensor processes alike.
         self.knows_losses = (
             parallel_state.is_pipeline_last_stage()
@@ -68,7 +69,7 @@ class CudaEngine:
         self.ddp.zero_grad_buffer()
         self.optimizer.zero_grad()
         sums: list[Tensor] = self.forward_backward(
-            forward_step_func=_training_step,
+            forward_step_func=self._forward,
             data_iterator=iter(self._moved(batches)),
             model=self.ddp,
             num_microbatches=len(batches),
@@ -95,6 +96,22 @@ class CudaEngine:
             torch._foreach_mul_(gradients, shrink)
         self.optimizer.step_with_ready_grads()
         return Step(loss, gradient_norm, skipped=False)
+
+    def working_seconds(self) -> float:
+        """See `Engine`: of the last backward pass, since forward passes wait for the weights that
+        the other replicas updated. The step has waited for both events."""
+        return float(self.begun.elapsed_time(self.worked)) / 1000
+
+    def _forward(self, batches: Iterator[Batch], model: Module) -> tuple[Tensor, Any]:
+        """`_training_step`, noting that the backward pass begins."""
+        result = _training_step(batches, model)
+        self.begun.record()
+        return result
+
+    def _finalize(self, *args: Any, **options: Any) -> None:
+        """Note that the backward pass is over; then wait for the other replicas' gradients."""
+        self.worked.record()
+        finalize_model_grads(*args, **options)
 
     @torch.no_grad()
     def held_out_losses(self, held_out: HeldOut) -> dict[str, float]:

@@ -1,13 +1,12 @@
 """curve.csv: the losses of a cell, appended and flushed while it trains."""
 
-import csv
 import hashlib
-import io
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from plm_scaling.common.errors import TrainError
-from plm_scaling.train.checkpoint.digests import write_synced
+from plm_scaling.train.output.rows import RowFile, Value, csv_lines
 
 COLUMNS = (
     "step",
@@ -28,11 +27,13 @@ REMEDY = (
 )
 
 
-class CurveFile:
+class CurveFile(RowFile):
     """The file, and the SHA-256 of what training wrote into it, which an edit does not change."""
 
+    columns = COLUMNS
+
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._written = hashlib.sha256()
 
     @property
@@ -41,41 +42,28 @@ class CurveFile:
         return self._written.hexdigest()
 
     def begin(self, step: int, sha256: str | None = None) -> None:
-        """Keep the rows up to `step` (0: none), so that a resume appends after its checkpoint.
-
-        A last line that was cut off by a kill is dropped with the rest. `sha256` is what the
-        checkpoint says of the rows kept, with the header; None: it says nothing. Raises
-        `TrainError` if they are others or a line is no row.
+        """See `RowFile`. `sha256` is what the checkpoint says of the rows kept, with the header;
+        None: it says nothing. Raises `TrainError` if they are others or a line is no row.
         """
-        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        rows = [
-            line
-            for number, line in enumerate(lines[1:] if step else [], 2)
-            if line.endswith(b"\n") and self._step(number, line) <= step
-        ]
-        kept = b"".join([",".join(COLUMNS).encode() + b"\n", *rows])
+        kept = self._kept(step)
         self._written = hashlib.sha256(kept)
         if sha256 not in (None, self.sha256):
             raise TrainError(
                 f"{self.path}: the rows up to step {step} are not those that the checkpoint was "
                 f"made with: some were changed or lost; {REMEDY}"
             )
-        temporary = self.path.with_suffix(".tmp")
-        write_synced(temporary, kept)
-        temporary.replace(self.path)
+        self._write(kept)
 
-    def append(self, rows: list[tuple[int | float | str | None, ...]]) -> None:
+    def append(self, rows: Iterable[Sequence[Value]]) -> None:
         """Append rows in the order of `COLUMNS` and force them to disk."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        content = text.getvalue().encode()
+        content = csv_lines(rows)
         with self.path.open("ab") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         self._written.update(content)
 
-    def _step(self, number: int, line: bytes) -> int:
+    def _step(self, number: int, line: bytes) -> float:
         try:
             return int(line.split(b",")[0])
         except ValueError:
