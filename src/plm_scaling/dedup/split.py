@@ -109,12 +109,10 @@ def split_clusters(
             "representative.npy", lambda path: _read_representatives(opened, inputs, path)
         )
         clusters = steps.run(
-            "clusters.npy",
-            lambda path: _cluster(steps, opened, representative, settings, path),
+            "clusters.npy", lambda path: _cluster(steps, opened, representative, settings, path)
         )
         outcome = steps.run(
-            "assigned.npy",
-            lambda path: assign(opened, representative, clusters, drawing, path),
+            "assigned.npy", lambda path: assign(opened, representative, clusters, drawing, path)
         )
         purge = Purge(steps, opened, representative, criteria)
         tests_pool = purge.pooled_tests(downstream) if downstream else None
@@ -164,13 +162,7 @@ def _read_representatives(pool: Pool, tables: list[Path], out: Path) -> None:
         representative[span(part)] = column.to_numpy()
 
 
-def _cluster(
-    steps: Steps,
-    pool: Pool,
-    representative: Path,
-    settings: Clusters,
-    out: Path,
-) -> None:
+def _cluster(steps: Steps, pool: Pool, representative: Path, settings: Clusters, out: Path) -> None:
     representative_of = open_array(representative)
 
     def representatives(part: PoolPart) -> np.ndarray:

@@ -8,11 +8,7 @@ from matplotlib.figure import Figure
 
 from plm_scaling.figures.style import CYCLE, GREY, panels, style
 
-VERDICTS = {
-    "kept": "kept",
-    "perplexity_too_low": "too low",
-    "perplexity_too_high": "too high",
-}
+VERDICTS = {"kept": "kept", "perplexity_too_low": "too low", "perplexity_too_high": "too high"}
 GROUPS = ("low-complexity rule alone", "both", "tantan alone")
 COLOURS = (CYCLE[0], GREY, CYCLE[1])
 COLUMNS = ["source", "perplexity", "found_by", "sequences", "of_sequences", "share"]

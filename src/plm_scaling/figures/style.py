@@ -32,11 +32,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#666666"
 COMPUTE_LABEL = "training compute C = 6·N·D (FLOPs)"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-CANVASES: dict[str, Any] = {
-    "svg": FigureCanvasSVG,
-    "pdf": FigureCanvasPdf,
-    "png": FigureCanvasAgg,
-}
+CANVASES: dict[str, Any] = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png": FigureCanvasAgg}
 PNG_DPI = 200
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",

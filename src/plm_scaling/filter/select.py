@@ -62,12 +62,7 @@ DROPPED_SCHEMA = pa.schema(
 
 
 def select_sequences(
-    pool: Path,
-    split: Path,
-    scores: Path,
-    settings: Thresholds,
-    mmseqs: str,
-    out: Path,
+    pool: Path, split: Path, scores: Path, settings: Thresholds, mmseqs: str, out: Path
 ) -> None:
     """Judge every record whose sequence has a score and list those to tokenise.
 

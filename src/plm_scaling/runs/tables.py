@@ -113,10 +113,7 @@ def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
 def _check_rows(path: Path, table: pd.DataFrame) -> None:
     first_rows: dict[str, int] = {}
     for row, run in enumerate(table.to_dict("records")):
-        for name, allowed in (
-            ("objective", (*OBJECTIVES, ANY_OBJECTIVE)),
-            ("status", STATUSES),
-        ):
+        for name, allowed in (("objective", (*OBJECTIVES, ANY_OBJECTIVE)), ("status", STATUSES)):
             if run[name] not in allowed:
                 problem = f"must be one of {', '.join(allowed)}"
                 raise _bad_cell(path, row, name, run[name], problem)

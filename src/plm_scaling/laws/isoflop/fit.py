@@ -24,13 +24,7 @@ from plm_scaling.laws.details import (
     not_available,
 )
 from plm_scaling.laws.isoflop.bias import Bias, parabola_bias
-from plm_scaling.laws.isoflop.parabola import (
-    MIN_SIZES,
-    WINDOW,
-    MinimumRow,
-    Parabola,
-    fit_parabola,
-)
+from plm_scaling.laws.isoflop.parabola import MIN_SIZES, WINDOW, MinimumRow, Parabola, fit_parabola
 from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR, resample_vertices
 from plm_scaling.laws.points import isoflop_points
 from plm_scaling.laws.result import LawResult
@@ -206,10 +200,7 @@ def _held_out(accepted: list[Parabola]) -> HeldOutOptimum | NotAvailable:
 
 
 def _warnings(
-    parabolas: list[Parabola],
-    accepted: list[Parabola],
-    lost: float | None,
-    log_n: Floats,
+    parabolas: list[Parabola], accepted: list[Parabola], lost: float | None, log_n: Floats
 ) -> list[str]:
     """What must be known before the numbers are used, in plain sentences."""
     several = [p for p in parabolas if p.n_sizes >= MIN_SIZES]

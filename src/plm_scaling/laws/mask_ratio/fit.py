@@ -20,23 +20,13 @@ from typing_extensions import TypedDict
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
 from plm_scaling.laws.details import Bootstrap, HeldOut, NotAvailable, not_available
-from plm_scaling.laws.mask_ratio.parabola import (
-    MIN_RATIOS,
-    Ladder,
-    fit_vertices,
-    resample_vertices,
-)
+from plm_scaling.laws.mask_ratio.parabola import MIN_RATIOS, Ladder, fit_vertices, resample_vertices
 from plm_scaling.laws.points import columns
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
-from plm_scaling.laws.stats.intervals import (
-    Floats,
-    Interval,
-    check_settings,
-    percentile_interval,
-)
+from plm_scaling.laws.stats.intervals import Floats, Interval, check_settings, percentile_interval
 from plm_scaling.laws.stats.noise import evaluation_noise
 from plm_scaling.laws.status import Check, Minimum, Status
 

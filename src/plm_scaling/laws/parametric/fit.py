@@ -23,12 +23,7 @@ from plm_scaling.laws.parametric.checks import (
     held_out_check,
     optimum_row,
 )
-from plm_scaling.laws.parametric.health import (
-    FlatRange,
-    Profile,
-    fit_warnings,
-    profile_summary,
-)
+from plm_scaling.laws.parametric.health import FlatRange, Profile, fit_warnings, profile_summary
 from plm_scaling.laws.parametric.implied import implied_equations
 from plm_scaling.laws.parametric.optima import (
     bounds_hit,

@@ -44,11 +44,7 @@ def profile_summary(
     low, high = _flat_range(floors, misfits, best.misfit * (1 + FLAT), float(best.theta[0]))
     return {
         "points": [
-            {
-                "E": floor,
-                "objective_value": misfit,
-                "a": float(theta[4] / (theta[3] + theta[4])),
-            }
+            {"E": floor, "objective_value": misfit, "a": float(theta[4] / (theta[3] + theta[4]))}
             for floor, misfit, theta in rows
         ],
         "flat_range": (low, high),

@@ -18,11 +18,7 @@ from numpy.typing import NDArray
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.repeated.details import OffsetRow
-from plm_scaling.laws.repeated.model import (
-    effective_tokens,
-    lowest_on_grid,
-    r_grid,
-)
+from plm_scaling.laws.repeated.model import effective_tokens, lowest_on_grid, r_grid
 from plm_scaling.laws.repeated.reference import MIN_RUNS, Reference, fit_reference
 from plm_scaling.laws.stats.blocks import block_length, moving_blocks, rms, smoothed
 from plm_scaling.laws.stats.intervals import Floats, check_settings

@@ -14,12 +14,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
-from plm_scaling.laws.details import (
-    HeldOutRuns,
-    NotAvailable,
-    loss_errors,
-    not_available,
-)
+from plm_scaling.laws.details import HeldOutRuns, NotAvailable, loss_errors, not_available
 from plm_scaling.laws.parametric.checks import count_distinct
 from plm_scaling.laws.parametric.optima import find_optima, resample_optima
 from plm_scaling.laws.parametric.surface import NAMES, Surface

@@ -58,11 +58,7 @@ NO_R_N = (
 
 
 def fit_repeated_curves(
-    curves: list[RepeatedCurve],
-    *,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    curves: list[RepeatedCurve], *, bootstrap: int = 1000, level: float = 0.95, seed: int = 1
 ) -> LawResult[CurveDetails]:
     """Fit R*_D to curves of repeated runs, each given with the fresh runs of its size.
 

@@ -172,11 +172,7 @@ def _resampled(flops: Floats, losses: Floats, counts: Floats) -> PowerLaws:
 
 
 def _pair_rows(
-    pairs: list[TransferPair],
-    law: PowerLaw | None,
-    laws: PowerLaws,
-    gains: Floats,
-    level: float,
+    pairs: list[TransferPair], law: PowerLaw | None, laws: PowerLaws, gains: Floats, level: float
 ) -> list[PairRow]:
     """Gain and compute balance of each pair.
 
