@@ -39,7 +39,7 @@ from plm_scaling.laws.stats.intervals import (
     percent,
     percentile_interval,
 )
-from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equation
+from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equations
 from plm_scaling.laws.status import Check, Minimum, of_points
 
 METHOD = (
@@ -121,10 +121,7 @@ def fit_isoflop(
         "D": fit_power_laws(log_c, log_c - np.log(6) - log_n),
         "L": fit_power_laws(log_c, log_l),
     }
-    equations = {
-        name: power_equation(power, laws.get(name), resampled[name], level)
-        for name, power in (("N", "a"), ("D", "b"), ("L", "c"))
-    }
+    equations = power_equations(laws, resampled, level)
     residuals = np.concatenate([p.fit.residuals for p in accepted if p.fit] or [np.array([])])
     squares, freedom = float((residuals**2).sum()), len(residuals) - 3 * len(accepted)
     minima = []

@@ -46,8 +46,8 @@ def size_for(pair: tuple[PowerLaws, PowerLaws], flops: Floats) -> Floats:
 
 def resample_from_frontier(
     result: LawResult, resamples: int, rng: np.random.Generator
-) -> PowerLaws | None:
-    """Normal resamples of (ln k, a) of N = k·C^a; None if the law has no intervals.
+) -> PowerLaws:
+    """Normal resamples of (ln k, a) of N = k·C^a; NaN if the law has no intervals.
 
     With u = ln C − mean(ln C) and k' the value of N at the mean, the middle of the interval of ln N
     is ln k' + a·u and its squared half-width, in units of the normal's, var(ln k') + 2·cov·u +
@@ -55,7 +55,7 @@ def resample_from_frontier(
     """
     rows = [r for r in result.details.get("frontier", []) if r["n_params_interval"] is not None]
     if len(rows) < 3 or not resamples:
-        return None
+        return PowerLaws(np.full(resamples, np.nan), np.full(resamples, np.nan))
     log_c = np.log([r["flops"] for r in rows])
     bounds = np.log([r["n_params_interval"] for r in rows])
     z = NormalDist().inv_cdf((1 + result.equations["N"].level) / 2)
@@ -74,15 +74,15 @@ def resample_from_frontier(
     return PowerLaws(mean_k + np.sqrt(variance_k) * draws[:, 0] - exponent * centre, exponent)
 
 
-def ratio(pair: tuple[PowerLaws, PowerLaws]) -> tuple[Floats, Floats]:
-    """ln r and s of C_MLM/C_CLM = r·N^s."""
+def ratio(pair: tuple[PowerLaws, PowerLaws]) -> PowerLaws:
+    """C_MLM/C_CLM = r·N^s."""
     clm, mlm = pair
     log_r = clm.log_k / clm.exponent - mlm.log_k / mlm.exponent
-    return log_r, 1 / mlm.exponent - 1 / clm.exponent
+    return PowerLaws(log_r, 1 / mlm.exponent - 1 / clm.exponent)
 
 
 def equal_size(pair: tuple[PowerLaws, PowerLaws]) -> Floats:
     """N at which both objectives take half; inf or NaN where there is none."""
-    log_r, s = ratio(pair)
+    law = ratio(pair)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return np.exp(-log_r / s)
+        return np.exp(-law.log_k / law.exponent)

@@ -51,8 +51,8 @@ def implied_equations(
     }
     equations = {
         "L": Equation("E + A/N^alpha + B/D^beta", parameters, interval, level),
-        "N": power_equation("a", n_law, n_laws, level),
-        "D": power_equation("b", d_law, d_laws, level),
+        "N": power_equation("k*C^a", n_law, n_laws, level),
+        "D": power_equation("k*C^b", d_law, d_laws, level),
     }
     return equations, law, of_resamples
 

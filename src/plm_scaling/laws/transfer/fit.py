@@ -125,8 +125,8 @@ def fit_transfer(
         method=METHOD,
         n_points=len(pairs),
         equations={
-            "scratch": power_equation("p", scratch_law, scratch_laws, level),
-            "transfer": power_equation("p", law, transfer_laws, level),
+            "scratch": power_equation("k*C^p", scratch_law, scratch_laws, level),
+            "transfer": power_equation("k*C^p", law, transfer_laws, level),
             "D_t": tokens,
         },
         objective_value=None if residuals is None else float((residuals**2).sum()),
