@@ -162,7 +162,4 @@ def _count(
         reason[~is_copy & (heads == keys)] = 0
         for number, name in enumerate(sources):
             own = source == number
-            counts.add(name, "in", own.sum(), length[own].sum())
-            for code, what in enumerate(REASONS):
-                chosen = own & (reason == code)
-                counts.add(name, what, chosen.sum(), length[chosen].sum())
+            counts.tally(name, REASONS, reason[own], length[own])

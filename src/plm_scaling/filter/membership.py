@@ -1,5 +1,6 @@
 """Which sequences of a part the filter looks at: its rows of the split, checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from plm_scaling.pool.read import Pool, PoolPart
 
 TRAIN, VALID, OOD, REFERENCE, DROPPED = SPLITS = ("train", "valid", "ood", "reference", "dropped")
 HELD_OUT = (VALID, OOD)
+NAME = pa.dictionary(pa.int8(), pa.string())
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ def read_part(path: Path, columns: list[str], again: str) -> pa.Table:
         raise FilterError(f"{path} is missing; {again}") from error
     except (pa.ArrowException, OSError) as error:
         raise FilterError(f"{path} is damaged ({error}); delete it and {again}") from error
+
+
+def named(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
+    """Codes as a dictionary-encoded column."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), list(names))
 
 
 def pool_part_of(pool: Pool, number: int) -> PoolPart:

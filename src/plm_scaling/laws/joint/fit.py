@@ -25,7 +25,6 @@ from plm_scaling.laws.joint.pair import (
     columns,
     compute_sum,
     equal_size,
-    inverse,
     ratio,
     resample_from_frontier,
     size_for,
@@ -53,6 +52,7 @@ from plm_scaling.runs.tables import OBJECTIVES
 STUDY_SIZES = (1e7, 1e10)  # parameters; used where neither law says how far it reaches
 GRID = 25
 WORST = (Status.NOT_IDENTIFIED, Status.TWO_POINTS)  # what either law passes on
+RESAMPLED = "normal, from the laws"
 METHOD = (
     "sum of the inverted N(C) of both objectives, solved for N; N = k*C_sum^a is its least squares "
     "in log-log over the sizes of `split`; intervals by resampling both laws as normal in "
@@ -165,14 +165,10 @@ def fit_joint(
                 "n_params_interval": (
                     percentile_interval(equal_size(samples), level) if crossing else None
                 ),
-                "flops_each": float(inverse(pair[0], equal)) if np.isfinite(equal) else None,
+                "flops_each": float(pair[0].inverse(equal)) if np.isfinite(equal) else None,
             },
             "split": _split(pair, samples, sums, n_params, level),
-            "bootstrap": {
-                "kind": "normal, from the laws",
-                "resamples": bootstrap if resampled else 0,
-                "seed": seed,
-            },
+            "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap * resampled, "seed": seed},
         },
     )
 
@@ -228,7 +224,7 @@ def _split(
     rows: list[SplitRow] = []
     sizes = size_for(samples, sums).T
     for flops, n, drawn in zip(sums, n_params, sizes, strict=True):
-        clm, mlm = (float(inverse(law, n)) for law in pair)
+        clm, mlm = (float(law.inverse(n)) for law in pair)
         with np.errstate(over="ignore"):
             shares = np.exp((np.log(drawn) - samples[1].log_k) / samples[1].exponent) / flops
         rows.append(

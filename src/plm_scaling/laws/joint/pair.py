@@ -11,14 +11,9 @@ from plm_scaling.laws.stats.power import PowerLaw, PowerLaws
 NEWTON_STEPS = 8  # the error squares from within a factor 2^a: to rounding
 
 
-def inverse(law: PowerLaw, n_params: Floats | float) -> Floats:
-    """The compute C (FLOPs) at which N = k·C^a."""
-    return np.exp((np.log(n_params) - law.log_k) / law.exponent)
-
-
 def compute_sum(pair: tuple[PowerLaw, PowerLaw], n_params: Floats | float) -> Floats:
     """C_CLM(N) + C_MLM(N), FLOPs."""
-    return inverse(pair[0], n_params) + inverse(pair[1], n_params)
+    return pair[0].inverse(n_params) + pair[1].inverse(n_params)
 
 
 def columns(pair: tuple[PowerLaw, PowerLaw]) -> tuple[PowerLaws, PowerLaws]:
@@ -36,11 +31,12 @@ def size_for(pair: tuple[PowerLaws, PowerLaws], flops: Floats) -> Floats:
     log_c = np.log(flops)[None, :]
     lines = [(law.log_k[:, None], law.exponent[:, None]) for law in pair]
     log_n = np.minimum(*(log_k + a * log_c for log_k, a in lines))
-    for _ in range(NEWTON_STEPS):
-        first, second = ((log_n - log_k) / a for log_k, a in lines)
-        total = np.logaddexp(first, second)
-        slope = np.exp(first - total) / lines[0][1] + np.exp(second - total) / lines[1][1]
-        log_n = log_n - (total - log_c) / slope
+    with np.errstate(invalid="ignore"):  # of a law without resamples
+        for _ in range(NEWTON_STEPS):
+            first, second = ((log_n - log_k) / a for log_k, a in lines)
+            total = np.logaddexp(first, second)
+            slope = np.exp(first - total) / lines[0][1] + np.exp(second - total) / lines[1][1]
+            log_n = log_n - (total - log_c) / slope
     return np.exp(log_n)
 
 

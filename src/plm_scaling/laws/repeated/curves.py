@@ -81,9 +81,8 @@ class Gap:
                 f"run {curve.run_id}: {len(np.unique(curve.decayed_tokens))} fresh run(s) of its "
                 f"size; L_N(D) needs at least {MIN_RUNS} of different length"
             )
-        both = (curve.tokens <= curve.fresh_tokens.max()) & (
-            curve.tokens >= curve.fresh_tokens.min()
-        )
+        both = curve.tokens <= curve.fresh_tokens.max()
+        both &= curve.tokens >= curve.fresh_tokens.min()
         tokens = curve.tokens[both]
         values = curve.loss[both] - np.interp(tokens, curve.fresh_tokens, curve.fresh_loss)
         gap = cls(
@@ -132,7 +131,8 @@ class Gap:
         return ((target - self.shapes(self.grid, self.reference)) ** 2).mean(axis=1)
 
     def residuals(self, offset: float, r_star: float) -> Floats:
-        """What the fitted form misses at the repeated evaluations, nats."""
+        """What the form misses at the repeated evaluations, nats; R* is kept in the grid."""
+        r_star = float(np.clip(r_star, self.grid[0], self.grid[-1]))
         fitted = self.shapes(np.array([r_star]), self.reference)[0]
         return self.values[self.repeated] - offset - fitted
 
@@ -225,8 +225,7 @@ def direct_inversion(gap: Gap, offset: float) -> float | None:
 def offset_row(name: str, gap: Gap, offset: float) -> OffsetRow:
     """One line of the offset sensitivity."""
     r_star = gap.best(offset)
-    at = float(np.clip(r_star, gap.grid[0], gap.grid[-1]))
-    residuals = gap.residuals(offset, at)
+    residuals = gap.residuals(offset, r_star)
     return {
         "offset_from": name,
         "offset_nats": offset,

@@ -43,6 +43,7 @@ from plm_scaling.laws.status import Basis, Check, Status
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
 DRAWN = 50  # stretches whose mean gaps a figure shows
 LEAST_NOISE = 0.001  # nats; a smooth misfit below this matters to no one
+RESAMPLED = "moving blocks of residuals and reference runs; jointly also curves"
 METHOD = (
     "least squares of the gap between repeated and fresh curves of one size, offset + L_N(D') − "
     "L_N(D), beyond the first epoch, on a grid over ln R*_D; offset = mean gap in epochs 0.3–1; "
@@ -105,11 +106,7 @@ def fit_repeated_curves(
             "excess_rms_nats": over.rms,
             "worth": worth_rows(value),
             "held_out": _held_out(gaps),
-            "bootstrap": {
-                "kind": "moving blocks of residuals and reference runs; jointly also curves",
-                "resamples": bootstrap,
-                "seed": seed,
-            },
+            "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
     )
 
@@ -196,8 +193,7 @@ def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> t
         offsets = [gap.offset(window) for gap in gaps]
         total = np.mean([g.misfit(o) for g, o in zip(gaps, offsets, strict=True)], axis=0)
         r_star = float(lowest_on_grid(total[None], gaps[0].grid)[0])
-        at = float(np.clip(r_star, gaps[0].grid[0], gaps[0].grid[-1]))
-        parts = [g.residuals(o, at) for g, o in zip(gaps, offsets, strict=True)]
+        parts = [g.residuals(o, r_star) for g, o in zip(gaps, offsets, strict=True)]
         smooth = [smoothed(part, PARTS) for part in parts]
         found.append(r_star)
         rows.append(
@@ -256,8 +252,7 @@ def _held_out(gaps: list[Gap]) -> HeldOutEnds:
     for gap in gaps:
         offset, half = gap.offset(WINDOWS[0]), float(gap.epochs[-1]) / 2
         r_star = gap.best(offset, until=half)
-        at = float(np.clip(r_star, gap.grid[0], gap.grid[-1]))
-        error = -smoothed(gap.residuals(offset, at), PARTS)[-1]
+        error = -smoothed(gap.residuals(offset, r_star), PARTS)[-1]
         rows.append(
             {
                 "run_id": gap.curve.run_id,

@@ -21,6 +21,10 @@ class PowerLaw:
         """y at x."""
         return np.exp(self.log_k + self.exponent * np.log(x))
 
+    def inverse(self, y: Floats | float) -> Floats:
+        """The x of y."""
+        return np.exp((np.log(y) - self.log_k) / self.exponent)
+
 
 @dataclass(frozen=True)
 class PowerLaws:

@@ -37,6 +37,7 @@ from plm_scaling.laws.transfer.tokens import StartRow, fit_transferred, match_pa
 
 FEW_PAIRS = 8
 CONFOUNDED = 0.8  # correlation of share and size beyond which their effects are confounded
+RESAMPLED = "pairs, with evaluation noise on the final losses"
 METHOD = (
     "pairs of runs alike but for their start; L = k*C^p by least squares in log-log over pairs; "
     "D_t = k*D_f^a*N^b by least squares in logs where the smoothed scratch curve reaches the loss "
@@ -139,11 +140,7 @@ def fit_transfer(
             "D_t_by_start": start_rows(pairs, level),
             "split": split,
             "held_out": _held_out(flops, loss),
-            "bootstrap": {
-                "kind": "pairs, with evaluation noise on the final losses",
-                "resamples": bootstrap,
-                "seed": seed,
-            },
+            "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
     )
 
@@ -188,8 +185,7 @@ def _pair_rows(
         if law is not None and law.exponent < 0:
             log_ratio = np.log(pair.scratch_loss / pair.loss)
             ratio = float(pair.flops / total * np.exp(-log_ratio / law.exponent))
-            reached = np.exp((np.log(pair.loss) - law.log_k) / law.exponent)
-            from_law = float(reached / total)
+            from_law = float(law.inverse(pair.loss) / total)
             with np.errstate(over="ignore", invalid="ignore"):
                 samples = np.log1p(gains[:, k] / pair.loss) / -laws.exponent
                 samples = pair.flops / total * np.exp(samples)
@@ -233,10 +229,9 @@ def _split(rows: list[PairRow], sweep: dict[str, Floats] | None) -> tuple[Split,
         "share_size_correlation": correlation,
     }
     if shares:
-        lowest, highest = min(shares), max(shares)
         return out, (
             f"the best source share comes from {len(shares)} size(s) and lies between "
-            f"{lowest:.2f} and {highest:.2f}"
+            f"{min(shares):.2f} and {max(shares):.2f}"
         )
     reason = "no size was trained with four or more shares at one compute sum"
     if correlation is not None and abs(correlation) > CONFOUNDED:
