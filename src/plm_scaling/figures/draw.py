@@ -70,8 +70,7 @@ def draw_figures(
     if filter is not None:
         jobs["perplexity"] = (lambda: perplexity_table(filter / "perplexity.tsv"), perplexity)
         jobs["masking"] = (lambda: masking_table(filter / "overlap.tsv"), masking)
-    missing = [name for name in only if name not in jobs]
-    if missing:
+    if missing := [name for name in only if name not in jobs]:
         raise PlmScalingError(
             f"figure {', '.join(missing)}: the files given do not hold what it shows; they allow "
             f"{', '.join(jobs) or 'none'}"
@@ -96,7 +95,6 @@ def _with_runs(path: Path) -> LawResult:
 
 
 def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
-    """The figures of runs, their curves and laws."""
     jobs: dict[str, Job] = {
         "learning_curves": (lambda: learning_curves_table(table, points), learning_curves)
     }
@@ -116,6 +114,5 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
 
 
 def _figures(law: LawResult) -> tuple[str, ...]:
-    """The figures that show a law."""
     own = LAWS[law.law]
     return own.figures + own.figures_of_curves * (law.details.get("kind") == Basis.CURVES)

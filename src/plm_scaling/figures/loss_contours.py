@@ -42,10 +42,7 @@ def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
             if other.objective == law.objective and other.details.get("frontier"):
                 table = pd.DataFrame(other.details["frontier"])
                 table = table[table["flops"] <= flops.max() * np.exp(EDGE)]
-                law_c, law_n, law_l = (
-                    table[name].to_numpy(float) for name in ("flops", "n_params", "loss")
-                )
-                kinds.append((other.law, law_c, law_n, law_l))
+                kinds.append((other.law, *table[["flops", "n_params", "loss"]].to_numpy(float).T))
         for kind, c, size, loss in kinds:
             columns = {"flops": c, "n_params": size, "tokens": c / (6 * size), "loss": loss}
             part = pd.DataFrame(columns).assign(kind=kind, **facts)
@@ -67,11 +64,8 @@ def loss_contours(table: pd.DataFrame) -> Figure:
             part = table[table["objective"] == objective]
             kinds = {str(kind): rows for kind, rows in part.groupby("kind")}
             surface, runs = kinds["surface"], kinds["run"]
-            shape = (GRID, GRID)
-            c, n, loss = (
-                surface[name].to_numpy(float).reshape(shape)
-                for name in ("flops", "n_params", "loss")
-            )
+            grids = surface[["flops", "n_params", "loss"]].to_numpy(float).T
+            c, n, loss = grids.reshape(3, GRID, GRID)
             low, high = float(runs["loss"].min()), float(runs["loss"].max())
             levels = np.linspace(low - 0.02, high + 0.05, LEVELS)
             look: dict[str, Any] = {"cmap": "viridis_r", "vmin": levels[0], "vmax": levels[-1]}
@@ -105,11 +99,8 @@ def loss_contours(table: pd.DataFrame) -> Figure:
 def _handles(table: pd.DataFrame) -> list[Any]:
     look: dict[str, Any] = {"marker": "o", "markeredgecolor": "black", "linestyle": ""}
     handles = [Line2D([], [], color=GREY, markersize=4.5, label="run", **look)]
-    names: dict[str, tuple[Any, str]] = {
-        "isoflop": ("-", "IsoFLOP N(C)"),
-        "parametric": ("--", "parametric N(C)"),
-    }
-    for kind, (dashes, label) in names.items():
+    lines: Any = (("isoflop", "-", "IsoFLOP N(C)"), ("parametric", "--", "parametric N(C)"))
+    for kind, dashes, label in lines:
         if (table["kind"] == kind).any():
             handles.append(Line2D([], [], color="black", linestyle=dashes, label=label))
     return handles

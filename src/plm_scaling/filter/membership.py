@@ -64,8 +64,7 @@ def read_part(path: Path, columns: list[str], again: str) -> pa.Table:
     """The columns of one part's table; `FilterError` names a missing or damaged file."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            missing = set(columns) - set(file.schema_arrow.names)
-            if missing:
+            if missing := set(columns) - set(file.schema_arrow.names):
                 raise FilterError(f"{path} has no column {', '.join(sorted(missing))}; {again}")
             return file.read(columns).combine_chunks()
     except FileNotFoundError as error:

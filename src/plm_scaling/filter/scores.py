@@ -43,8 +43,7 @@ class ScoreParts:
         self.split = split
         self.folder = folder
         self.model: str | None = None
-        missing = [part.number for part in pool.parts if not self.path(part).is_file()]
-        if missing:
+        if missing := [part.number for part in pool.parts if not self.path(part).is_file()]:
             raise FilterError(
                 f"{folder} has no scores of part {', '.join(map(str, missing))}; {AGAIN}"
             )
@@ -55,8 +54,7 @@ class ScoreParts:
 
     def __iter__(self) -> Iterator[PartScores]:
         """Read the parts in order; raises `FilterError` naming a damaged or strange file."""
-        for part in self.pool.parts:
-            yield self._read(part)
+        return map(self._read, self.pool.parts)
 
     def _read(self, part: PoolPart) -> PartScores:
         path = self.path(part)

@@ -19,7 +19,8 @@ import numpy as np
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.result import LawResult, read_law
-from plm_scaling.laws.stats.intervals import Floats, Interval
+from plm_scaling.laws.stats.intervals import Interval
+from plm_scaling.laws.stats.power import along
 from plm_scaling.laws.status import Status
 from plm_scaling.laws.verdict import around
 from plm_scaling.planner.local_surface import equivalent_share, falling_loss, surface_exponents
@@ -136,18 +137,13 @@ def _at(rows: Sequence[dict], name: str, flops: float) -> Estimate:
     Between the table's budgets, and beyond them along its last two rows.
     """
     x = np.log([row["flops"] for row in rows])
-    value = math.exp(_line(x, np.log([row[name] for row in rows]), math.log(flops)))
+    value = math.exp(along(x, np.log([row[name] for row in rows]), math.log(flops)))
     intervals = [row[f"{name}_interval"] for row in rows]
     if any(interval is None for interval in intervals):
         return value, None
     ends = np.log(np.array(intervals))
-    low, high = (math.exp(_line(x, ends[:, i], math.log(flops))) for i in (0, 1))
+    low, high = (math.exp(along(x, ends[:, i], math.log(flops))) for i in (0, 1))
     return value, around(value, (low, high))
-
-
-def _line(x: Floats, y: Floats, at: float) -> float:
-    i = int(np.clip(np.searchsorted(x, at), 1, len(x) - 1))
-    return float(y[i - 1] + (y[i] - y[i - 1]) * (at - x[i - 1]) / (x[i] - x[i - 1]))
 
 
 def _positive(name: str, value: float) -> float:

@@ -263,7 +263,6 @@ def _held_out(envelope: Envelope, data: _Series) -> HeldOutOptimum | NotAvailabl
 def _warnings(
     envelope: Envelope, data: _Series, fits: Fits, found: bool, bootstrap: int
 ) -> list[str]:
-    """What must be known before the numbers are used, in plain sentences."""
     edge = ~data.inside[0]
     warnings = []
     if edge.any():

@@ -124,12 +124,10 @@ def fit_isoflop(
     equations = power_equations(laws, resampled, level)
     residuals = np.concatenate([p.fit.residuals for p in accepted if p.fit] or [np.array([])])
     squares, freedom = float((residuals**2).sum()), len(residuals) - 3 * len(accepted)
-    minima = []
-    for p in parabolas:
-        column = next((j for j, other in enumerate(accepted) if other is p), None)
-        with np.errstate(over="ignore"):
-            samples = np.array([]) if column is None else np.exp(log_n[:, column])
-        minima.append(p.row(percentile_interval(samples, level)))
+    with np.errstate(over="ignore"):
+        sizes = iter(np.exp(log_n).T)
+    drawn = [next(sizes) if p.vertex else np.empty(0) for p in parabolas]
+    minima = [p.row(percentile_interval(n, level)) for p, n in zip(parabolas, drawn, strict=True)]
     bias = parabola_bias(accepted)
     warnings = _warnings(parabolas, accepted, lost, log_n)
     warnings += _bias_warning(bias, equations["N"].interval["a"])
@@ -199,7 +197,6 @@ def _held_out(accepted: list[Parabola]) -> HeldOutOptimum | NotAvailable:
 def _warnings(
     parabolas: list[Parabola], accepted: list[Parabola], lost: float | None, log_n: Floats
 ) -> list[str]:
-    """What must be known before the numbers are used, in plain sentences."""
     several = [p for p in parabolas if p.n_sizes >= MIN_SIZES]
     warnings = [
         f"no minimum used at C={p.budget:.3g}: {p.reason()}"

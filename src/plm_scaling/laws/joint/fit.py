@@ -220,7 +220,6 @@ def _split(
     n_params: Floats,
     level: float,
 ) -> list[SplitRow]:
-    """One row per compute sum."""
     rows: list[SplitRow] = []
     sizes = size_for(samples, sums).T
     for flops, n, drawn in zip(sums, n_params, sizes, strict=True):

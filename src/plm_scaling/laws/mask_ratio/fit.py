@@ -124,12 +124,10 @@ def mask_ratio_runs(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> p
     """
     used = runs[runs["mask_ratio"].notna()]
     groups = []
-    for _, same in used.groupby(["objective", "corpus", "n_params"]):
-        for _, rows in group_budgets(same["tokens"].to_numpy(float)):
+    for _, same in used.groupby(["objective", "corpus"]):
+        for _, rows in _groups(**columns(same, "n_params", "tokens", "mask_ratio")):
             group = same.iloc[rows]
-            if group["mask_ratio"].nunique() >= MIN_RATIOS:
-                noise = evaluation_noise(curves, list(group["run_id"]))
-                groups.append(group.assign(noise=noise))
+            groups.append(group.assign(noise=evaluation_noise(curves, list(group["run_id"]))))
     if not groups:
         raise LawError(
             f"no size has {MIN_RATIOS} mask ratios at equal tokens; train one with at least "

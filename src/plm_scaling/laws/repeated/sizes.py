@@ -37,7 +37,7 @@ from plm_scaling.laws.repeated.model import (
 from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.blocks import rms, smoothed
-from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats
+from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, multiplicities
 from plm_scaling.laws.status import Basis, Check, Status
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
@@ -112,9 +112,7 @@ def fit_repeated_curves(
 
 
 def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> SizeRow:
-    """What one curve says."""
-    first = WINDOWS[0]
-    offset = gap.offset(first)
+    offset = gap.offset(WINDOWS[0])
     rows = [offset_row("none", gap, 0.0)]
     rows += [offset_row(f"epochs {w[0]:g}-{w[1]:g}", gap, gap.offset(w)) for w in WINDOWS]
     rows += [offset_row(f"{s:+g} nats", gap, offset + s) for s in (-OFFSET_SHIFT, OFFSET_SHIFT)]
@@ -126,8 +124,7 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> S
     status = Status.NOT_IDENTIFIED if why else Status.AT_BOUND if at_bound else Status.CONVERGED
     repetitions = gap.epochs[gap.repeated] - 1
     over = fit_overfit(repetitions, gap.values[gap.repeated] - offset)
-    end = float(gap.epochs[-1])
-    worth = None
+    end, worth = float(gap.epochs[-1]), None
     if value is not None and not why:
         worth = float(effective_tokens(np.array([end]), 1.0, np.array(value))[0])
     return {
@@ -204,10 +201,8 @@ def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> t
                 "rms_smoothed_nats": rms(np.array([rms(part) for part in smooth])),
             }
         )
-    rng = np.random.default_rng(seed)
-    bootstrap = len(misfits[0])
-    counts = rng.multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), size=bootstrap)
-    total = np.einsum("bk,kbg->bg", counts.astype(float), np.array(misfits))
+    counts = multiplicities(len(gaps), len(misfits[0]), seed)
+    total = np.einsum("bk,kbg->bg", counts, np.array(misfits))
     joint: Joint = {
         "run_ids": [gap.curve.run_id for gap in gaps],
         "R_D": rows[0]["R_D"],

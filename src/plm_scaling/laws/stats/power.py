@@ -67,6 +67,12 @@ def fit_power_laws(log_x: Floats, log_y: Floats, weights: Floats | None = None) 
     return PowerLaws(mean_y - exponent * mean_x, exponent)
 
 
+def along(x: Floats, y: Floats, at: float) -> float:
+    """y at `at` by lines between the points, and beyond them along the last two."""
+    i = int(np.clip(np.searchsorted(x, at), 1, len(x) - 1))
+    return float(y[i - 1] + (y[i] - y[i - 1]) * (at - x[i - 1]) / (x[i] - x[i - 1]))
+
+
 def spread_of(log_x: Floats, used: NDArray[np.bool_]) -> Floats:
     """How far apart the points of each series in `used` (S, P) lie; -inf without any."""
     high = np.where(used, log_x, -np.inf).max(axis=1, initial=-np.inf)
