@@ -116,7 +116,6 @@ def _at(equation: Mapping[str, Any], flops: float, law: LawResult) -> Found:
 
 
 def _row(given: Mapping[str, str], procedure: Found, ours: Found) -> dict[str, Any]:
-    """The output row of one constant."""
     spread = RANGE.match(given["published"])
     published = None if spread else float(given["published"])
     difference = None
@@ -167,7 +166,6 @@ def _reproduced(text: str, published: float, value: float) -> tuple[str, bool]:
 
 
 def _in_interval(stands: Place | None, ours: Found) -> str:
-    """Whether the published value lies in our interval."""
     if stands is None or ours.interval is None:
         return f"We find {ours.value:.3g}, without an interval."
     low, high = ours.interval

@@ -145,12 +145,8 @@ def _search(
         "contaminated": int(contaminated.sum()),
         "pairs": pairs,
         "first_pairs": [
-            {
-                "held_out": tested[hit["query"]],
-                "training": trained[hit["target"]],
-                "identity": hit["identity"],
-                "e_value": hit["e_value"],
-            }
+            {"held_out": tested[hit["query"]], "training": trained[hit["target"]]}
+            | {name: hit[name] for name in ("identity", "e_value")}
             for hit in listed.to_pylist()
         ],
     }

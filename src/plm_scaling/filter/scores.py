@@ -73,14 +73,13 @@ class ScoreParts:
                 f"{path} lacks {lacking:,} of {int(scored.sum()):,} sequences: it is of another "
                 f"split; {AGAIN}"
             )
-        length = np.zeros(part.n_sequences, np.int64)
-        length[keys] = table["length"].to_numpy()
-        columns = {}
-        for name in SCORES:
-            values = np.full(part.n_sequences, np.nan, np.float32)
+        columns: dict[str, np.ndarray] = {
+            name: np.full(part.n_sequences, np.nan, np.float32) for name in SCORES
+        }
+        columns["length"] = np.zeros(part.n_sequences, np.int64)
+        for name, values in columns.items():
             values[keys] = table[name].to_numpy()
-            columns[name] = values
-        return PartScores(part, membership, scored, part.owners(), length, **columns)
+        return PartScores(part, membership, scored, part.owners(), **columns)
 
     def _check_model(self, path: Path, names: list[str]) -> None:
         self.model = self.model or next(iter(names), None)

@@ -220,10 +220,7 @@ def _repeat(plan: Plan, law: LawResult, laws: Path, unique: float) -> None:
     plan.tokens = _scaled(plan.tokens, [1 / factor for factor in factors])
     rises = [loss - fresh_loss for loss in losses]
     spread = plan.loss[1]
-    plan.loss = (
-        losses[0],
-        None if spread is None else (spread[0] + min(rises), spread[1] + max(rises)),
-    )
+    plan.loss = losses[0], spread and (spread[0] + min(rises), spread[1] + max(rises))
     _refuse_epochs(plan, fresh_tokens, known[1], fitted_on)
     plan.notes.append(
         f"tokens repeat: R*_D = {r_d:.3g}, so the best size is {factors[0]:.3g} times that for "
@@ -276,7 +273,5 @@ def _optimum(exponents: tuple[float, float], epochs: float, r_d: float) -> tuple
 
 def _scaled(estimate: Estimate, factors: Sequence[float]) -> Estimate:
     """The estimate times the first factor; the interval covers all of them."""
-    value, interval = estimate
-    if interval is None:
-        return value * factors[0], None
-    return value * factors[0], (interval[0] * min(factors), interval[1] * max(factors))
+    value, ends = estimate
+    return value * factors[0], ends and (ends[0] * min(factors), ends[1] * max(factors))

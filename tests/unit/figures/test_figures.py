@@ -19,6 +19,7 @@ from plm_scaling.figures.masking import masking, masking_table
 from plm_scaling.figures.perplexity import perplexity, perplexity_table
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.result import read_law
+from plm_scaling.laws.settings import Settings
 from plm_scaling.runs.tables import read_runs
 
 RUN_FIGURES = run_figures(["isoflop", "parametric"], 1, 1)
@@ -120,7 +121,13 @@ def test_isoflop_runs_that_the_law_left_out_are_not_drawn(arguments, tmp_path):
     runs = read_runs(arguments["runs"])
     runs.loc[runs["run_id"] == "clm000", "excluded"] = "diverged"
     runs.to_csv(tmp_path / "runs.csv", index=False)
-    law = fit_law("isoflop", tmp_path / "runs.csv", tmp_path / "law.json", "clm", bootstrap=0)
+    law = fit_law(
+        "isoflop",
+        tmp_path / "runs.csv",
+        tmp_path / "law.json",
+        "clm",
+        settings=Settings(bootstrap=0),
+    )
     table = isoflop_table([law])
     drawn = table[table["kind"] == "run"]
     assert len(drawn) == 14

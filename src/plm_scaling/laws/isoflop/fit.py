@@ -203,8 +203,7 @@ def _warnings(
         for p in several
         if p.status != Minimum.ACCEPTED
     ]
-    few = len(parabolas) - len(several)
-    if few:
+    if few := len(parabolas) - len(several):
         warnings.append(
             f"{few} of {len(parabolas)} budgets have fewer than {MIN_SIZES} sizes and "
             "give no minimum; their runs are not used"

@@ -36,6 +36,10 @@ from plm_scaling.laws.transfer.split import ShareRow, best_split, split_points
 from plm_scaling.laws.transfer.tokens import StartRow, fit_transferred, match_pairs, start_rows
 
 FEW_PAIRS = 8
+SHARED_SCHEDULE = (
+    "partners share a schedule, so matching them before the end compares losses at different "
+    "learning rates; D_t includes that"
+)
 CONFOUNDED = 0.8  # correlation of share and size beyond which their effects are confounded
 RESAMPLED = "pairs, with evaluation noise on the final losses"
 METHOD = (
@@ -235,18 +239,15 @@ def _split(rows: list[PairRow], sweep: dict[str, Floats] | None) -> tuple[Split,
         )
     reason = "no size was trained with four or more shares at one compute sum"
     if correlation is not None and abs(correlation) > CONFOUNDED:
+        reason += f"; share and size are correlated ({correlation:.2f}), "
+        reason += "so their effects are confounded"
+    if ratios := [row["compute_ratio"] for row in rows if row["compute_ratio"] is not None]:
         reason += (
-            f"; share and size are correlated ({correlation:.2f}), so their effects are confounded"
-        )
-    ratios = [row["compute_ratio"] for row in rows if row["compute_ratio"] is not None]
-    said = ""
-    if ratios:
-        said = (
             f". At the shares tried, {out['shares'][0]:.0%} to {out['shares'][1]:.0%}, transfer "
             f"gives what {min(ratios):.2f} to {max(ratios):.2f} times its whole compute would give "
             "from scratch"
         )
-    return out, f"the best split is not identified: {reason}{said}"
+    return out, f"the best split is not identified: {reason}"
 
 
 def _warnings(rows: list[PairRow], bootstrap: int, budgets: int) -> list[str]:
@@ -260,14 +261,9 @@ def _warnings(rows: list[PairRow], bootstrap: int, budgets: int) -> list[str]:
         )
     if not bootstrap:
         warnings.append(NO_BOOTSTRAP)
-    unsure = [r["run_id"] for r in rows if r["gain_interval"] and r["gain_interval"][0] <= 0]
-    if unsure:
+    if unsure := [r["run_id"] for r in rows if r["gain_interval"] and r["gain_interval"][0] <= 0]:
         warnings.append(f"gains within evaluation noise: {', '.join(unsure)}")
-    warnings.append(
-        "partners share a schedule, so matching them before the end compares losses at different "
-        "learning rates; D_t includes that"
-    )
-    return warnings
+    return [*warnings, SHARED_SCHEDULE]
 
 
 def _held_out(flops: Floats, loss: Floats) -> HeldOutLoss | NotAvailable:
