@@ -25,13 +25,12 @@ def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
     The last two are N_opt(C) of these laws. `laws` are parametric and IsoFLOP laws; an objective
     without a parametric one is left out.
     """
-    rows: list[dict[str, Any]] = []
+    parts = [pd.DataFrame(columns=list(COLUMNS))]
     for law in laws:
         if law.law != "parametric":
             continue
         own = pd.DataFrame(law.runs)
         n, flops = own["n_params"].to_numpy(float), own["flops"].to_numpy(float)
-        facts: dict[str, Any] = {"objective": law.objective}
         grid_c, grid_n = (a.ravel() for a in np.meshgrid(_span(flops), _span(n)))
         surface = predict_loss(law, grid_n, grid_c / (6 * grid_n))
         kinds = [
@@ -45,9 +44,8 @@ def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
                 kinds.append((other.law, *table[["flops", "n_params", "loss"]].to_numpy(float).T))
         for kind, c, size, loss in kinds:
             columns = {"flops": c, "n_params": size, "tokens": c / (6 * size), "loss": loss}
-            part = pd.DataFrame(columns).assign(kind=kind, **facts)
-            rows += [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            parts.append(pd.DataFrame(columns).assign(kind=kind, objective=law.objective))
+    return pd.concat(parts[1:] or parts, ignore_index=True)[list(COLUMNS)]
 
 
 def _span(values: np.ndarray) -> np.ndarray:

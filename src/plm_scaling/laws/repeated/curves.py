@@ -21,7 +21,7 @@ from plm_scaling.laws.repeated.details import OffsetRow
 from plm_scaling.laws.repeated.model import effective_tokens, lowest_on_grid, r_grid
 from plm_scaling.laws.repeated.reference import MIN_RUNS, Reference, fit_reference
 from plm_scaling.laws.stats.blocks import block_length, moving_blocks, rms, smoothed
-from plm_scaling.laws.stats.intervals import Floats, check_settings
+from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.noise import noise_of
 
 WINDOWS = ((0.3, 1.0), (0.75, 1.0))  # epochs; the first gives the value, both the interval
@@ -200,16 +200,6 @@ def resample_misfits(
             cross = targets[part] @ shapes.T
             out[rows[part]] = ((shapes**2).sum(axis=1) - 2 * cross) / repeated.sum()
     return out, lengths
-
-
-def check_curves(curves: list[RepeatedCurve], bootstrap: int, level: float) -> list[Gap]:
-    """The gaps of all curves; raises LawError for bad settings, none, or unusable curves."""
-    check_settings(bootstrap, level)
-    if not curves:
-        raise LawError(
-            "no run that repeats tokens has a fresh run of its size and length to compare with"
-        )
-    return [Gap.of(curve) for curve in curves]
 
 
 def direct_inversion(gap: Gap, offset: float) -> float | None:

@@ -4,6 +4,7 @@ from typing import cast
 
 import numpy as np
 
+from plm_scaling.common.errors import LawError
 from plm_scaling.laws.details import loss_errors
 from plm_scaling.laws.repeated.curves import (
     PARTS,
@@ -11,7 +12,6 @@ from plm_scaling.laws.repeated.curves import (
     WINDOWS,
     Gap,
     RepeatedCurve,
-    check_curves,
     direct_inversion,
     offset_row,
     reference_noise,
@@ -37,7 +37,7 @@ from plm_scaling.laws.repeated.model import (
 from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.blocks import rms, smoothed
-from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, multiplicities
+from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, check_settings, multiplicities
 from plm_scaling.laws.status import Basis, Check, Status
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
@@ -66,7 +66,12 @@ def fit_repeated_curves(
     Status not_identified, and no R*_D, if some curve does not follow the form; the sizes that do
     are in `sizes` and `joint`. Raises LawError for curves that cannot be compared.
     """
-    gaps = check_curves(curves, bootstrap, level)
+    check_settings(bootstrap, level)
+    if not curves:
+        raise LawError(
+            "no run that repeats tokens has a fresh run of its size and length to compare with"
+        )
+    gaps = [Gap.of(curve) for curve in curves]
     spread = reference_noise(gaps)
     sizes, misfits = [], []
     for k, gap in enumerate(gaps):
