@@ -123,11 +123,9 @@ def split_clusters(
         def write(folder: Path) -> None:
             folder.mkdir()
             for split in SPLITS:
-                chosen = (
-                    purge.everything(outcome, TRAIN)
-                    if split == TRAIN
-                    else purge.representatives(outcome, [split])
-                )
+                chosen = purge.representatives(outcome, [split])
+                if split == TRAIN:
+                    chosen = purge.everything(outcome)
                 if chosen.count() > 0:
                     chosen.view(view_of(folder, split))
                 elif split != OOD or ood_sources:

@@ -103,7 +103,9 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
             jobs[name] = (partial(comparison_table, table, by), partial(comparison, by=by))
     shown: dict[str, list[LawResult]] = {}
     for law in laws:
-        for name in _figures(law):
+        own_figures = LAWS[law.law]
+        of_curves = law.details.get("kind") == Basis.CURVES
+        for name in own_figures.figures + own_figures.figures_of_curves * of_curves:
             shown.setdefault(name, []).append(law)
     if "loss_contours" in shown:
         shown["loss_contours"] += shown.get("isoflop", [])
@@ -111,8 +113,3 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
         module = import_module(f"plm_scaling.figures.{name}")
         jobs[name] = (partial(getattr(module, f"{name}_table"), own), getattr(module, name))
     return jobs
-
-
-def _figures(law: LawResult) -> tuple[str, ...]:
-    own = LAWS[law.law]
-    return own.figures + own.figures_of_curves * (law.details.get("kind") == Basis.CURVES)

@@ -29,6 +29,9 @@ TEXT_COLUMNS = (
 )
 MAY_BE_ZERO = ("n_evals", "seed")
 NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
+EMPTY_IN_FINISHED = (
+    "is empty in a finished run; give the number, or state in `excluded` why the run cannot be used"
+)
 REMAKE = "make it again with `snakemake laws`"
 CURVE_SPLIT = "train|(valid|ood)(/.+)?"  # valid/{source}: the held-out rows of one source
 CURVE_SCHEMA = pa.schema(
@@ -125,11 +128,7 @@ def _check_rows(path: Path, table: pd.DataFrame) -> None:
         if run["status"] == "finished" and not run["excluded"]:
             for name in NEEDED_WHEN_FINISHED:
                 if math.isnan(run[name]):
-                    problem = (
-                        "is empty in a finished run; give the number, or state in `excluded` why "
-                        "the run cannot be used"
-                    )
-                    raise _bad_cell(path, row, name, "", problem)
+                    raise _bad_cell(path, row, name, "", EMPTY_IN_FINISHED)
 
 
 def _bad_cell(path: Path, row: int, column: str, text: str, problem: str) -> RunsError:
