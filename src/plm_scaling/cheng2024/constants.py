@@ -17,6 +17,7 @@ import pandas as pd
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, place
+from plm_scaling.laws.stats.power import along
 from plm_scaling.laws.verdict import around
 
 INPUT_COLUMNS = (
@@ -50,8 +51,7 @@ def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFram
     if not table.is_file():
         raise PlmScalingError(f"{table}: no such table of published constants")
     given = pd.read_csv(table, sep="\t", comment="#", dtype=str, keep_default_na=False)
-    missing = [name for name in INPUT_COLUMNS if name not in given.columns]
-    if missing:
+    if missing := [name for name in INPUT_COLUMNS if name not in given.columns]:
         raise PlmScalingError(f"{table}: column(s) missing: {', '.join(missing)}")
     rows = []
     for line, cells in enumerate(given.to_dict("records")):
@@ -110,19 +110,12 @@ def _at(equation: Mapping[str, Any], flops: float, law: LawResult) -> Found:
     if "interval" not in equation or len(rows) < 2:
         return Found(value)
     log_c = np.log([row["flops"] for row in rows])
-    ends = []
-    for side in (0, 1):
-        bound = np.log([row["n_params_interval"][side] for row in rows])
-        beyond = bound[-1] + (bound[-1] - bound[-2]) / (log_c[-1] - log_c[-2]) * (
-            math.log(flops) - log_c[-1]
-        )
-        inside = np.interp(math.log(flops), log_c, bound)
-        ends.append(math.exp(beyond if math.log(flops) > log_c[-1] else inside))
-    return Found(value, around(value, (ends[0], ends[1])))
+    bounds = np.log([row["n_params_interval"] for row in rows]).T
+    low, high = (math.exp(along(log_c, bound, math.log(flops))) for bound in bounds)
+    return Found(value, around(value, (low, high)))
 
 
 def _row(given: Mapping[str, str], procedure: Found, ours: Found) -> dict[str, Any]:
-    """The output row of one constant."""
     spread = RANGE.match(given["published"])
     published = None if spread else float(given["published"])
     difference = None
@@ -173,7 +166,6 @@ def _reproduced(text: str, published: float, value: float) -> tuple[str, bool]:
 
 
 def _in_interval(stands: Place | None, ours: Found) -> str:
-    """Whether the published value lies in our interval."""
     if stands is None or ours.interval is None:
         return f"We find {ours.value:.3g}, without an interval."
     low, high = ours.interval

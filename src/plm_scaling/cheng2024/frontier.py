@@ -105,8 +105,7 @@ def read_minima(path: Path, objective: str) -> FrontierPoints:
     if not path.is_file():
         raise LawError(f"{path}: no such table of minima; it ships in resources/published/")
     table = pd.read_csv(path, sep="\t", comment="#")
-    missing = [c for c in MINIMA_COLUMNS if c not in table.columns]
-    if missing:
+    if missing := [c for c in MINIMA_COLUMNS if c not in table.columns]:
         raise LawError(f"{path}: column(s) missing: {', '.join(missing)}")
     table = table[table["objective"] == objective].sort_values("flops")
     if len(table) < 2:

@@ -69,13 +69,9 @@ def ur50_unimeta(table: pd.DataFrame) -> Figure:
             part = table[table["objective"] == objective]
             shown = part[part["epochs"] >= FROM_EPOCHS]
             for _, run in part.groupby("run_id", sort=False):
-                ax.plot(
-                    run["tokens"] / BILLION,
-                    run["loss"],
-                    linestyle=DASHES if run["repeated"].iloc[0] else "-",
-                    color=groups[float(run["n_params"].iloc[0])][0],
-                    linewidth=1.3,
-                )
+                line: Any = DASHES if run["repeated"].iloc[0] else "-"
+                colour, _ = groups[float(run["n_params"].iloc[0])]
+                ax.plot(run["tokens"] / BILLION, run["loss"], ls=line, color=colour, lw=1.3)
             low, high = float(shown["loss"].min()), float(shown["loss"].max())
             ax.set_ylim(low - 0.03 * (high - low), high)
             ax.set_xlim(0, float(part["tokens"].max()) / BILLION)

@@ -5,8 +5,10 @@ outside the sum, other facts, whose reason starts with `handled:`.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from plm_scaling.common.files import atomic
@@ -26,6 +28,16 @@ class Counts:
         cell = self._cells[source, reason]
         cell[0] += int(sequences)
         cell[1] += int(residues)
+
+    def tally(
+        self, source: str, reasons: Sequence[str], codes: np.ndarray, residues: np.ndarray
+    ) -> None:
+        """Count records as `in` and under the reason of each; `residues` of each."""
+        sequences = np.bincount(codes, minlength=len(reasons))
+        sums = np.bincount(codes, weights=residues, minlength=len(reasons))
+        self.add(source, "in", sequences.sum(), sums.sum())
+        for reason, *size in zip(reasons, sequences, sums, strict=True):
+            self.add(source, reason, *size)
 
     def get(self, source: str, reason: str) -> tuple[int, int]:
         """Sequences and residues counted so far for a source and reason."""

@@ -33,13 +33,7 @@ class Drawing:
     seed: int
 
 
-def assign(
-    pool: Pool,
-    representative: Path,
-    cluster: Path,
-    drawing: Drawing,
-    out: Path,
-) -> None:
+def assign(pool: Pool, representative: Path, cluster: Path, drawing: Drawing, out: Path) -> None:
     """Write to the .npy file `out` the code (int8) of each sequence's outcome.
 
     `representative` and `cluster` are .npy files with a global key per sequence.

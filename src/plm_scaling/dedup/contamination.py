@@ -22,13 +22,7 @@ from plm_scaling.dedup.assign import OOD, TRAIN, VALID
 from plm_scaling.dedup.deduplicate import file_state, pool_state
 from plm_scaling.dedup.purge import pool_downstream
 from plm_scaling.dedup.split_views import checked_view
-from plm_scaling.mmseqs.homology import (
-    HITS,
-    NOT_TESTED,
-    TEMPORARY_BYTES,
-    Criteria,
-    find_homologues,
-)
+from plm_scaling.mmseqs.homology import HITS, NOT_TESTED, TEMPORARY_BYTES, Criteria, find_homologues
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.mmseqs.tool import find_mmseqs
@@ -151,12 +145,8 @@ def _search(
         "contaminated": int(contaminated.sum()),
         "pairs": pairs,
         "first_pairs": [
-            {
-                "held_out": tested[hit["query"]],
-                "training": trained[hit["target"]],
-                "identity": hit["identity"],
-                "e_value": hit["e_value"],
-            }
+            {"held_out": tested[hit["query"]], "training": trained[hit["target"]]}
+            | {name: hit[name] for name in ("identity", "e_value")}
             for hit in listed.to_pylist()
         ],
     }

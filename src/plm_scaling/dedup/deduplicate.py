@@ -57,11 +57,7 @@ def deduplicate(pool: Path, settings: Dedup, resources: Resources, mmseqs: str, 
     n = opened.n_sequences
     if n == 0:
         raise DedupError(f"{pool} holds no sequence; check the sources")
-    asked = {
-        "stage": STAGE_VERSION,
-        **settings.model_dump(),
-        "pool": pool_state(opened),
-    }
+    asked = {"stage": STAGE_VERSION, **settings.model_dump(), "pool": pool_state(opened)}
     options = ("--min-seq-id", settings.min_seq_id, "-c", settings.coverage, *TRUE_IDENTITY)
     with Steps(out, "dedup", asked, tool, resources) as steps:
         logger.info(
@@ -70,8 +66,7 @@ def deduplicate(pool: Path, settings: Dedup, resources: Resources, mmseqs: str, 
         )
         everything = Selection(opened, keys_of)
         clusters = steps.run(
-            "linclust.npy",
-            lambda path: cluster(steps, everything, "linclust", options, n, path),
+            "linclust.npy", lambda path: cluster(steps, everything, "linclust", options, n, path)
         )
         chosen = steps.run("representatives", lambda path: _choose(opened, clusters, path))
         steps.finish(lambda folder: _write(opened, chosen, tool.version, folder))
@@ -167,7 +162,4 @@ def _count(
         reason[~is_copy & (heads == keys)] = 0
         for number, name in enumerate(sources):
             own = source == number
-            counts.add(name, "in", own.sum(), length[own].sum())
-            for code, what in enumerate(REASONS):
-                chosen = own & (reason == code)
-                counts.add(name, what, chosen.sum(), length[chosen].sum())
+            counts.tally(name, REASONS, reason[own], length[own])

@@ -89,9 +89,9 @@ class Purge:
         """The representatives of some splits."""
         return self._select(outcome, splits, np.equal)
 
-    def everything(self, outcome: Path, split: str) -> Selection:
-        """Representatives and redundant sequences of a split, after `drop_redundant`."""
-        return self._select(outcome, [split], lambda head, own: np.ones(len(own), bool))
+    def everything(self, outcome: Path) -> Selection:
+        """Representatives and redundant sequences of training, after `drop_redundant`."""
+        return self._select(outcome, [TRAIN], lambda head, own: np.ones(len(own), bool))
 
     def _training(self, outcome: Path) -> Selection:
         return self.representatives(outcome, [TRAIN])

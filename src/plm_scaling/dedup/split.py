@@ -109,12 +109,10 @@ def split_clusters(
             "representative.npy", lambda path: _read_representatives(opened, inputs, path)
         )
         clusters = steps.run(
-            "clusters.npy",
-            lambda path: _cluster(steps, opened, representative, settings, path),
+            "clusters.npy", lambda path: _cluster(steps, opened, representative, settings, path)
         )
         outcome = steps.run(
-            "assigned.npy",
-            lambda path: assign(opened, representative, clusters, drawing, path),
+            "assigned.npy", lambda path: assign(opened, representative, clusters, drawing, path)
         )
         purge = Purge(steps, opened, representative, criteria)
         tests_pool = purge.pooled_tests(downstream) if downstream else None
@@ -125,11 +123,9 @@ def split_clusters(
         def write(folder: Path) -> None:
             folder.mkdir()
             for split in SPLITS:
-                chosen = (
-                    purge.everything(outcome, TRAIN)
-                    if split == TRAIN
-                    else purge.representatives(outcome, [split])
-                )
+                chosen = purge.representatives(outcome, [split])
+                if split == TRAIN:
+                    chosen = purge.everything(outcome)
                 if chosen.count() > 0:
                     chosen.view(view_of(folder, split))
                 elif split != OOD or ood_sources:
@@ -164,13 +160,7 @@ def _read_representatives(pool: Pool, tables: list[Path], out: Path) -> None:
         representative[span(part)] = column.to_numpy()
 
 
-def _cluster(
-    steps: Steps,
-    pool: Pool,
-    representative: Path,
-    settings: Clusters,
-    out: Path,
-) -> None:
+def _cluster(steps: Steps, pool: Pool, representative: Path, settings: Clusters, out: Path) -> None:
     representative_of = open_array(representative)
 
     def representatives(part: PoolPart) -> np.ndarray:

@@ -96,10 +96,7 @@ def _count(
     """Add the representatives of a part to both tables."""
     for number, name in enumerate(sources):
         own = source == number
-        counts.add(name, "in", own.sum(), lengths[own].sum())
-        for code, what in enumerate([*SPLITS, *REASONS]):
+        counts.tally(name, ["kept"] * len(SPLITS) + REASONS, codes[own], lengths[own])
+        for code in range(len(SPLITS)):
             chosen = own & (codes == code)
-            size = int(chosen.sum()), int(lengths[chosen].sum())
-            counts.add(name, "kept" if what in SPLITS else what, *size)
-            if what in SPLITS:
-                sizes[code, number] += size
+            sizes[code, number] += chosen.sum(), lengths[chosen].sum()

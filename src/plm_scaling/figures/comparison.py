@@ -2,12 +2,18 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import COMPUTE_LABEL, CYCLE, MARKERS, compute_axis, panels, style
+from plm_scaling.figures.style import (
+    COMPUTE_LABEL,
+    CYCLE,
+    MARKERS,
+    compute_axis,
+    focus,
+    panels,
+    style,
+)
 from plm_scaling.laws.points import most_shared, not_finished
 from plm_scaling.laws.stats.budgets import group_budgets
 
@@ -81,7 +87,7 @@ def comparison(table: pd.DataFrame, by: str) -> Figure:
             losses.set_title(objective.upper())
             losses.set_ylabel("lowest loss\n(nats/token)")
             above.set_ylabel("above the best\n(nats/token)")
-            _margins(losses, best["loss"])
+            focus(losses, best["loss"], 0.08, 0.01)
             for ax in (losses, above):
                 compute_axis(ax)
         axes[-1].set_xlabel(COMPUTE_LABEL)
@@ -90,9 +96,3 @@ def comparison(table: pd.DataFrame, by: str) -> Figure:
 
 
 _DOT: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "alpha": 0.5, "markeredgewidth": 0}
-
-
-def _margins(ax: Axes, losses: "pd.Series[float]") -> None:
-    low, high = float(np.min(losses)), float(np.max(losses))
-    margin = 0.08 * (high - low) or 0.01
-    ax.set_ylim(low - margin, high + margin)

@@ -96,7 +96,6 @@ def _with_runs(path: Path) -> LawResult:
 
 
 def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
-    """The figures of runs, their curves and laws."""
     jobs: dict[str, Job] = {
         "learning_curves": (lambda: learning_curves_table(table, points), learning_curves)
     }
@@ -105,7 +104,9 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
             jobs[name] = (partial(comparison_table, table, by), partial(comparison, by=by))
     shown: dict[str, list[LawResult]] = {}
     for law in laws:
-        for name in _figures(law):
+        own_figures = LAWS[law.law]
+        of_curves = law.details.get("kind") == Basis.CURVES
+        for name in own_figures.figures + own_figures.figures_of_curves * of_curves:
             shown.setdefault(name, []).append(law)
     if "loss_contours" in shown:
         shown["loss_contours"] += shown.get("isoflop", [])
@@ -113,9 +114,3 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
         module = import_module(f"plm_scaling.figures.{name}")
         jobs[name] = (partial(getattr(module, f"{name}_table"), own), getattr(module, name))
     return jobs
-
-
-def _figures(law: LawResult) -> tuple[str, ...]:
-    """The figures that show a law."""
-    own = LAWS[law.law]
-    return own.figures + own.figures_of_curves * (law.details.get("kind") == Basis.CURVES)

@@ -16,6 +16,7 @@ from plm_scaling.figures.style import (
     OBJECTIVE_COLOURS,
     OBJECTIVE_MARKERS,
     compute_axis,
+    intervals,
     log_axis,
     panels,
     style,
@@ -99,9 +100,8 @@ def frontier(table: pd.DataFrame) -> Figure:
             if table.empty:
                 ax.text(0.5, 0.5, "no law identified", transform=ax.transAxes, ha="center")
             else:
-                steady = (
-                    table[table["law"] == "isoflop"] if (table["law"] == "isoflop").any() else table
-                )
+                of_isoflop = table["law"] == "isoflop"
+                steady = table[of_isoflop] if of_isoflop.any() else table
                 ax.set_ylim(steady[name].min() / ROOM, steady[name].max() * ROOM)
             compute_axis(ax)
             log_axis(ax, "y")
@@ -126,19 +126,10 @@ def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, law: str) -> 
     ax.plot(inside["flops"], inside[name], "-", color=colour)
     points = part[part["kind"] == "minimum"]
     if len(points):
-        below, above = points[name] - points[f"{name}_low"], points[f"{name}_high"] - points[name]
-        error = np.nan_to_num(np.clip(np.vstack([below, above]), 0, None))
-        ax.errorbar(
-            points["flops"],
-            points[name],
-            yerr=error,
-            fmt=OBJECTIVE_MARKERS[objective],
-            color=colour,
-            markeredgecolor="black",
-            markersize=5,
-            elinewidth=1.2,
-            capsize=2,
-        )
+        error = intervals(points[name], points[f"{name}_low"], points[f"{name}_high"])
+        look: dict[str, Any] = {"fmt": OBJECTIVE_MARKERS[objective], "color": colour, "capsize": 2}
+        look |= {"markeredgecolor": "black", "markersize": 5, "elinewidth": 1.2}
+        ax.errorbar(points["flops"], points[name], error, **look)
 
 
 def _handles(table: pd.DataFrame) -> list[Any]:

@@ -24,30 +24,26 @@ def funnel_table(counts: Sequence[Path]) -> pd.DataFrame:
 def funnel(table: pd.DataFrame) -> Figure:
     """One row for what a stage keeps and one for each reason it drops, summed over the sources."""
     sums = table.groupby(["stage", "reason"], sort=False)["sequences"].sum()
-    labels: list[tuple[str, bool]] = []
-    bars: list[tuple[float, float, str]] = []
+    bars: list[tuple[str, float, float, str]] = []  # label, left end, length, colour
     for stage in table["stage"].unique():
         part = sums[stage]
-        labels.append((f"{stage}: kept", True))
-        bars.append((0.0, float(part.get("kept", 0)), KEPT_COLOUR))
-        left = bars[-1][1]
-        for reason, count in part.items():
-            if reason in ("in", "kept") or not count:
-                continue
-            labels.append((str(reason).replace("_", " "), False))
-            bars.append((left, float(count), DROPPED_COLOUR))
-            left += float(count)
+        left = float(part.get("kept", 0))
+        bars.append((f"{stage}: kept", 0.0, left, KEPT_COLOUR))
+        for reason, count in part.drop(["in", "kept"], errors="ignore").items():
+            if count:
+                bars.append((str(reason).replace("_", " "), left, float(count), DROPPED_COLOUR))
+                left += float(count)
     with style():
         figure, (ax,) = panels(1, 0.6 + ROW_INCHES * max(len(bars), 3))
         y = np.arange(len(bars))
-        start, width, colour = zip(*bars, strict=True)
-        ax.barh(y, width, left=start, color=colour, height=0.72)
-        most = max(a + b for a, b, _ in bars)
-        for row, (left, count, _) in enumerate(bars):
+        labels, start, width, colours = zip(*bars, strict=True)
+        ax.barh(y, width, left=start, color=colours, height=0.72)
+        most = max(left + count for _, left, count, _ in bars)
+        for row, (_, left, count, _) in enumerate(bars):
             ax.text(left + count + most * 0.01, row, f"{count:,.0f}", va="center", fontsize=8)
-        ax.set_yticks(y, [name for name, _ in labels])
-        for tick, (_, kept) in zip(ax.get_yticklabels(), labels, strict=True):
-            tick.set_fontweight("bold" if kept else "normal")
+        ax.set_yticks(y, labels)
+        for tick, colour in zip(ax.get_yticklabels(), colours, strict=True):
+            tick.set_fontweight("bold" if colour == KEPT_COLOUR else "normal")
         ax.set_xlim(0, most * 1.14)
         ax.invert_yaxis()
         ax.grid(False, axis="y")

@@ -42,19 +42,13 @@ def held_out(table: pd.DataFrame) -> Figure:
     sets = list(dict.fromkeys(table["set"]))
     names = _names(table)
     with style():
-        height = 1.0 + 0.28 * len(sets)
-        figure, axes = panels(max(len(objectives), 1), height)
+        figure, axes = panels(max(len(objectives), 1), 1.0 + 0.28 * len(sets))
         for ax, objective in zip(axes, objectives, strict=False):
             part = _at_one_budget(table[table["objective"] == objective])
             for number, name in enumerate(dict.fromkeys(names)):
                 own = part[names[part.index] == name]
-                ax.plot(
-                    own["loss"],
-                    [sets.index(one) for one in own["set"]],
-                    MARKERS[number % len(MARKERS)],
-                    color=CYCLE[number % len(CYCLE)],
-                    label=name,
-                )
+                marker, colour = MARKERS[number % len(MARKERS)], CYCLE[number % len(CYCLE)]
+                ax.plot(own["loss"], own["set"].map(sets.index), marker, color=colour, label=name)
             ax.set_title(f"{objective.upper()} at {power_of_ten(part['flops'].iloc[0])} FLOPs")
             _rows(ax, sets)
         axes[-1].set_xlabel("loss of the best run (nats/token)")
@@ -66,11 +60,9 @@ def _names(table: pd.DataFrame) -> "pd.Series[str]":
     """What tells the runs apart: the corpus, the recipe where only it differs, or both."""
     if table["recipe"].nunique() < 2:
         return table["corpus"]
-    return (
-        table["recipe"]
-        if table["corpus"].nunique() < 2
-        else table["corpus"] + ", " + table["recipe"]
-    )
+    if table["corpus"].nunique() < 2:
+        return table["recipe"]
+    return table["corpus"] + ", " + table["recipe"]
 
 
 def _at_one_budget(part: pd.DataFrame) -> pd.DataFrame:

@@ -108,15 +108,8 @@ def _draw_budget(ax: Axes, rows: pd.DataFrame, colour: str) -> None:
         if pd.notna(minimum["n_low"]):
             ends = [float(minimum["n_low"]), float(minimum["n_high"])]
             ax.plot(ends, [minimum["loss"]] * 2, "-", color="black", linewidth=1.1, zorder=4)
-        ax.plot(
-            minimum["n_params"],
-            minimum["loss"],
-            "D",
-            markersize=6,
-            markerfacecolor=colour,
-            markeredgecolor="black",
-            zorder=5,
-        )
+        vertex = minimum["n_params"], minimum["loss"]
+        ax.plot(*vertex, "D", markersize=6, mfc=colour, mec="black", zorder=5)
 
 
 def _labels(handles: list[Line2D]) -> list[str]:
@@ -130,18 +123,9 @@ def _handles(part: pd.DataFrame, colours: dict[float, str]) -> list[Line2D]:
     ]
     kinds = set(part["kind"])
     if "minimum" in kinds:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color="black",
-                marker="D",
-                markerfacecolor="white",
-                label="minimum, interval",
-            )
-        )
+        look: dict[str, Any] = {"color": "black", "marker": "D", "mfc": "white"}
+        handles.append(Line2D([], [], label="minimum, interval", **look))
     if "refused" in kinds:
-        handles.append(
-            Line2D([], [], color=GREY, marker="x", linestyle="--", label="no minimum: refused")
-        )
+        look = {"color": GREY, "marker": "x", "linestyle": "--"}
+        handles.append(Line2D([], [], label="no minimum: refused", **look))
     return handles

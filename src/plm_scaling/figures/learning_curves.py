@@ -1,11 +1,9 @@
 """Validation loss against tokens seen, one line per cell."""
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import log_axis, panels, size_colours, style
+from plm_scaling.figures.style import focus, log_axis, panels, size_colours, style
 
 COLUMNS = ("run_id", "objective", "n_params", "status", "step", "tokens", "flops", "loss")
 DASHES = {"finished": "-", "unfinished": ":", "diverged": "--"}
@@ -38,7 +36,9 @@ def learning_curves(table: pd.DataFrame) -> Figure:
             log_axis(ax, "x")
             ax.set_title(_title(objective, part))
             ax.set_ylabel("validation loss (nats/token)")
-            _focus(ax, part)
+            kept = part.loc[part["status"] != "diverged", "loss"]  # one would flatten all others
+            if len(kept):
+                focus(ax, kept, 0.05, 0.1)
         axes[-1].set_xlabel("training tokens")
         bar = figure.colorbar(scale, ax=axes, location="top", aspect=40, pad=0.01)
         bar.set_label("non-embedding parameters")
@@ -53,12 +53,3 @@ def _title(objective: str, part: pd.DataFrame) -> str:
     marks = {"unfinished": "dotted", "diverged": "dashed, ×"}
     notes = [f"{note} ({marks[note.split()[1]]})" for note in notes]
     return ", ".join([objective.upper(), *notes])
-
-
-def _focus(ax: Axes, part: pd.DataFrame) -> None:
-    """Keep a diverged cell from flattening all others."""
-    kept = part.loc[part["status"] != "diverged", "loss"]
-    if len(kept):
-        low, high = float(np.min(kept)), float(np.max(kept))
-        margin = 0.05 * (high - low) or 0.1
-        ax.set_ylim(low - margin, high + margin)

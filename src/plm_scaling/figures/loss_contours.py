@@ -25,13 +25,12 @@ def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
     The last two are N_opt(C) of these laws. `laws` are parametric and IsoFLOP laws; an objective
     without a parametric one is left out.
     """
-    rows: list[dict[str, Any]] = []
+    parts = [pd.DataFrame(columns=list(COLUMNS))]
     for law in laws:
         if law.law != "parametric":
             continue
         own = pd.DataFrame(law.runs)
         n, flops = own["n_params"].to_numpy(float), own["flops"].to_numpy(float)
-        facts: dict[str, Any] = {"objective": law.objective}
         grid_c, grid_n = (a.ravel() for a in np.meshgrid(_span(flops), _span(n)))
         surface = predict_loss(law, grid_n, grid_c / (6 * grid_n))
         kinds = [
@@ -42,15 +41,11 @@ def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
             if other.objective == law.objective and other.details.get("frontier"):
                 table = pd.DataFrame(other.details["frontier"])
                 table = table[table["flops"] <= flops.max() * np.exp(EDGE)]
-                law_c, law_n, law_l = (
-                    table[name].to_numpy(float) for name in ("flops", "n_params", "loss")
-                )
-                kinds.append((other.law, law_c, law_n, law_l))
+                kinds.append((other.law, *table[["flops", "n_params", "loss"]].to_numpy(float).T))
         for kind, c, size, loss in kinds:
             columns = {"flops": c, "n_params": size, "tokens": c / (6 * size), "loss": loss}
-            part = pd.DataFrame(columns).assign(kind=kind, **facts)
-            rows += [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            parts.append(pd.DataFrame(columns).assign(kind=kind, objective=law.objective))
+    return pd.concat(parts[1:] or parts, ignore_index=True)[list(COLUMNS)]
 
 
 def _span(values: np.ndarray) -> np.ndarray:
@@ -67,11 +62,8 @@ def loss_contours(table: pd.DataFrame) -> Figure:
             part = table[table["objective"] == objective]
             kinds = {str(kind): rows for kind, rows in part.groupby("kind")}
             surface, runs = kinds["surface"], kinds["run"]
-            shape = (GRID, GRID)
-            c, n, loss = (
-                surface[name].to_numpy(float).reshape(shape)
-                for name in ("flops", "n_params", "loss")
-            )
+            grids = surface[["flops", "n_params", "loss"]].to_numpy(float).T
+            c, n, loss = grids.reshape(3, GRID, GRID)
             low, high = float(runs["loss"].min()), float(runs["loss"].max())
             levels = np.linspace(low - 0.02, high + 0.05, LEVELS)
             look: dict[str, Any] = {"cmap": "viridis_r", "vmin": levels[0], "vmax": levels[-1]}
@@ -105,11 +97,8 @@ def loss_contours(table: pd.DataFrame) -> Figure:
 def _handles(table: pd.DataFrame) -> list[Any]:
     look: dict[str, Any] = {"marker": "o", "markeredgecolor": "black", "linestyle": ""}
     handles = [Line2D([], [], color=GREY, markersize=4.5, label="run", **look)]
-    names: dict[str, tuple[Any, str]] = {
-        "isoflop": ("-", "IsoFLOP N(C)"),
-        "parametric": ("--", "parametric N(C)"),
-    }
-    for kind, (dashes, label) in names.items():
+    lines: Any = (("isoflop", "-", "IsoFLOP N(C)"), ("parametric", "--", "parametric N(C)"))
+    for kind, dashes, label in lines:
         if (table["kind"] == kind).any():
             handles.append(Line2D([], [], color="black", linestyle=dashes, label=label))
     return handles

@@ -27,11 +27,8 @@ def mask_ratio_table(laws: Sequence[LawResult[Details]]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for law in laws:
         for size in law.details["sizes"]:
-            facts = {
-                "objective": law.objective,
-                "n_params": size["n_params"],
-                "tokens": size["tokens"],
-            }
+            facts: dict[str, Any] = {"objective": law.objective}
+            facts |= {"n_params": size["n_params"], "tokens": size["tokens"]}
             rows += [facts | {"kind": "run", **run} for run in size["ratios"]]
             rows += [facts | {"kind": "curve"} | point for point in _curve(size)]
         best = law.equations["L"]
@@ -71,17 +68,8 @@ def mask_ratio(table: pd.DataFrame) -> Figure:
             ax.plot(curve["mask_ratio"], curve["above_best"], "-", color=colour)
             fill = np.where(part["within_noise"].astype(bool), "white", colour)
             label = f"N = {short_count(n)}, {short_count(part['tokens'].iloc[0])} tokens"
-            ax.scatter(
-                part["mask_ratio"],
-                part["above_best"],
-                marker=MARKERS[number % len(MARKERS)],
-                s=28,
-                c=fill,
-                edgecolors=colour,
-                linewidths=1.3,
-                zorder=3,
-            )
-            marker = MARKERS[number % len(MARKERS)]
+            x, y, marker = part["mask_ratio"], part["above_best"], MARKERS[number % len(MARKERS)]
+            ax.scatter(x, y, 28, fill, marker=marker, edgecolors=colour, linewidths=1.3, zorder=3)
             ax.plot([], [], marker=marker, linestyle="-", color=colour, label=label, markersize=5)
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(sorted(runs["mask_ratio"].unique())))

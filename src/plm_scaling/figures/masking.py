@@ -6,13 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import CYCLE, GREY, panels, style
+from plm_scaling.figures.style import CYCLE, GREY, note, panels, style
 
-VERDICTS = {
-    "kept": "kept",
-    "perplexity_too_low": "too low",
-    "perplexity_too_high": "too high",
-}
+VERDICTS = {"kept": "kept", "perplexity_too_low": "too low", "perplexity_too_high": "too high"}
 GROUPS = ("low-complexity rule alone", "both", "tantan alone")
 COLOURS = (CYCLE[0], GREY, CYCLE[1])
 COLUMNS = ["source", "perplexity", "found_by", "sequences", "of_sequences", "share"]
@@ -32,9 +28,8 @@ def masking_table(overlap: Path) -> pd.DataFrame:
             own = part[part["perplexity"] == verdict]
             total = int(own["sequences"].sum())
             low, masked = own["low_complexity"].astype(bool), own["masked"].astype(bool)
-            for name, chosen in zip(
-                GROUPS, (low & ~masked, low & masked, ~low & masked), strict=True
-            ):
+            groups = (low & ~masked, low & masked, ~low & masked)
+            for name, chosen in zip(GROUPS, groups, strict=True):
                 found = int(own["sequences"][chosen].sum())
                 rows.append((source, verdict, name, found, total, found / total if total else 0.0))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -56,14 +51,7 @@ def masking(table: pd.DataFrame) -> Figure:
                 left += shares
             totals = part.groupby("perplexity", sort=False)["of_sequences"].first()
             for row, (end, total) in enumerate(zip(left, totals, strict=True)):
-                ax.annotate(
-                    f"{end:.1f} % of {total:,}",
-                    (end, row),
-                    xytext=(3, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=8,
-                )
+                note(ax, f"{end:.1f} % of {total:,}", (end, row), (3, 0), va="center")
             ax.set_yticks(range(len(VERDICTS)), list(VERDICTS.values()))
             ax.invert_yaxis()
             ax.grid(False, axis="y")

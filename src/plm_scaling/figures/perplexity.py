@@ -1,13 +1,14 @@
 """The distribution of perplexity in each source and length bin, with the filter's thresholds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import CYCLE, panels, style
+from plm_scaling.figures.style import CYCLE, note, panels, style
 
 COLUMNS = [
     *("source", "min_length", "below_length", "kind"),
@@ -68,15 +69,8 @@ def _draw_ridge(ax: Axes, ridge: pd.DataFrame, place: int) -> None:
     limits = ridge[ridge["kind"] == "threshold"].iloc[0]
     ends = [float(limits["perplexity_low"]), float(limits["perplexity_high"])]
     ax.vlines(ends, place, place + RIDGE_HEIGHT, color=CYCLE[1], linewidth=1.2)
-    ax.annotate(
-        f"{counted.sum():,.0f}",
-        (1.0, place),
-        xycoords=("axes fraction", "data"),
-        xytext=(-3, 3),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-    )
+    look: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right"}
+    note(ax, f"{counted.sum():,.0f}", (1.0, place), (-3, 3), **look)
 
 
 def _length_label(row: pd.Series) -> str:

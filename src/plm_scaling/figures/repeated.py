@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plm_scaling.common.progress import short_count
-from plm_scaling.figures.style import CYCLE, GREY, WIDTH, style
+from plm_scaling.figures.style import CYCLE, GREY, WIDTH, focus, style
 from plm_scaling.laws.repeated.details import CurveDetails, SizeRow
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.result import LawResult
@@ -43,11 +43,8 @@ def repeated_table(laws: Sequence[LawResult[CurveDetails]]) -> pd.DataFrame:
 
 def _facts(law: LawResult, size: SizeRow) -> dict[str, Any]:
     """What holds for the whole curve; R* at the offset of the fit."""
-    head = next(
-        row
-        for row in size["offset_sensitivity"]
-        if np.isclose(row["offset_nats"], size["offset_nats"])
-    )
+    tried, own = size["offset_sensitivity"], size["offset_nats"]
+    head = next(row for row in tried if np.isclose(row["offset_nats"], own))
     return {
         "objective": law.objective,
         "run_id": size["run_id"],
@@ -107,9 +104,7 @@ def _draw(ax: Axes, part: pd.DataFrame, letter: str) -> None:
         label += f": R* = {facts['R_D']:.1f}"
     ax.set_title(label, fontsize=8)
     ax.tick_params(labelsize=8)
-    shown = gap.loc[gap["epochs"] > 0.3, "gap"]
-    margin = 0.08 * (shown.max() - shown.min())
-    ax.set_ylim(shown.min() - margin, shown.max() + margin)
+    focus(ax, gap.loc[gap["epochs"] > 0.3, "gap"], 0.08)
 
 
 def _handles() -> list[Any]:

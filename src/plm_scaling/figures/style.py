@@ -32,11 +32,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#666666"
 COMPUTE_LABEL = "training compute C = 6·N·D (FLOPs)"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-CANVASES: dict[str, Any] = {
-    "svg": FigureCanvasSVG,
-    "pdf": FigureCanvasPdf,
-    "png": FigureCanvasAgg,
-}
+CANVASES: dict[str, Any] = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png": FigureCanvasAgg}
 PNG_DPI = 200
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -106,6 +102,23 @@ def compute_axis(axes: Axes) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def note(ax: Axes, text: str, at: tuple[float, float], shift: tuple[int, int], **look: Any) -> None:
+    """Small text `shift` points beside a place."""
+    ax.annotate(text, at, xytext=shift, textcoords="offset points", fontsize=8, **look)
+
+
+def intervals(value: Any, low: "pd.Series[float]", high: "pd.Series[float]") -> np.ndarray:
+    """Lengths of error bars (2, n) from the ends of intervals; 0 where there is none."""
+    return np.nan_to_num(np.clip(np.array([value - low, high - value], float), 0, None))
+
+
+def focus(ax: Axes, values: "pd.Series[float]", share: float, least: float = 0.0) -> None:
+    """A y axis of just these values and a margin, of at least `least` where they are equal."""
+    low, high = float(np.min(values)), float(np.max(values))
+    margin = share * (high - low) or least
+    ax.set_ylim(low - margin, high + margin)
 
 
 def power_of_ten(value: float) -> str:

@@ -12,6 +12,7 @@ from plm_scaling.figures.style import (
     GREY,
     OBJECTIVE_COLOURS,
     OBJECTIVE_MARKERS,
+    intervals,
     log_axis,
     panels,
     style,
@@ -67,6 +68,7 @@ def transfer(table: pd.DataFrame) -> Figure:
     return figure
 
 
+_BARS: dict[str, Any] = {"linewidth": 0.8, "elinewidth": 1.4, "capsize": 2.5, "markersize": 5}
 _NOTE: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "fontsize": 8}
 
 
@@ -74,16 +76,7 @@ def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, shift: float)
     """One direction, with its intervals."""
     stem = name.removesuffix("_nats")
     value = part[name].to_numpy(float)
-    ends = [value - part[f"{stem}_low"], part[f"{stem}_high"] - value]
-    ax.errorbar(
-        part["n_params"] * shift,
-        value,
-        yerr=np.nan_to_num(np.clip(np.array(ends, float), 0, None)),
-        fmt=f"{OBJECTIVE_MARKERS[objective]}-",
-        color=OBJECTIVE_COLOURS[objective],
-        linewidth=0.8,
-        elinewidth=1.4,
-        capsize=2.5,
-        markersize=5,
-        label=f"{OTHER[objective].upper()} → {objective.upper()}",
-    )
+    error = intervals(value, part[f"{stem}_low"], part[f"{stem}_high"])
+    marker, colour = f"{OBJECTIVE_MARKERS[objective]}-", OBJECTIVE_COLOURS[objective]
+    bars = ax.errorbar(part["n_params"] * shift, value, error, fmt=marker, color=colour, **_BARS)
+    bars.set_label(f"{OTHER[objective].upper()} → {objective.upper()}")

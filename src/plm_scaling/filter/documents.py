@@ -100,11 +100,6 @@ def _records(
 def _tally(counts: Counts, sources: list[str], records: JudgedRecords) -> None:
     for number, source in enumerate(sources):
         own = records.source == number
-        if not own.any():
-            continue
-        for reason, chosen in (
-            ("in", own),
-            ("kept", own & records.selected),
-            (COPY, own & ~records.selected),
-        ):
-            counts.add(source, reason, chosen.sum(), records.length[chosen].sum())
+        if own.any():
+            is_copy = ~records.selected[own]
+            counts.tally(source, ("kept", COPY), is_copy, records.length[own])

@@ -1,5 +1,6 @@
 """Which sequences of a part the filter looks at: its rows of the split, checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from plm_scaling.pool.read import Pool, PoolPart
 
 TRAIN, VALID, OOD, REFERENCE, DROPPED = SPLITS = ("train", "valid", "ood", "reference", "dropped")
 HELD_OUT = (VALID, OOD)
+NAME = pa.dictionary(pa.int8(), pa.string())
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,18 @@ def read_part(path: Path, columns: list[str], again: str) -> pa.Table:
     """The columns of one part's table; `FilterError` names a missing or damaged file."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            missing = set(columns) - set(file.schema_arrow.names)
-            if missing:
+            if missing := set(columns) - set(file.schema_arrow.names):
                 raise FilterError(f"{path} has no column {', '.join(sorted(missing))}; {again}")
             return file.read(columns).combine_chunks()
     except FileNotFoundError as error:
         raise FilterError(f"{path} is missing; {again}") from error
     except (pa.ArrowException, OSError) as error:
         raise FilterError(f"{path} is damaged ({error}); delete it and {again}") from error
+
+
+def named(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
+    """Codes as a dictionary-encoded column."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), list(names))
 
 
 def pool_part_of(pool: Pool, number: int) -> PoolPart:

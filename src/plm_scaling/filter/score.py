@@ -15,13 +15,12 @@ from plm_scaling.common.progress import Progress
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.filter.chunks import chunks
 from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
-from plm_scaling.filter.membership import SPLITS, Membership, pool_part_of, read_membership
+from plm_scaling.filter.membership import NAME, SPLITS, named, pool_part_of, read_membership
 from plm_scaling.filter.reference import ReferenceModel
 from plm_scaling.pool.read import Pool, PoolPart
 
 logger = logging.getLogger("plm_scaling")
 
-NAME = pa.dictionary(pa.int8(), pa.string())
 SCORES = ("nll_per_residue", "unknown_fraction", "distinct_3mer_ratio")
 SCORE_SCHEMA = pa.schema(
     [
@@ -64,10 +63,13 @@ def score_part(pool: Path, split: Path, part: int, model: ReferenceModel, out: P
                 "key": keys + np.uint32(own.first_key),
                 "id": rows["id"],
                 "source": rows["source"],
-                "split": _names(membership, keys),
+                "split": named(membership.split[keys], SPLITS),
                 "length": rows["length"],
-                **{name: _or_missing(values[keys]) for name, values in scores.items()},
-                "model": _constant(model.name, len(keys)),
+                **{
+                    name: pa.array(values[keys], from_pandas=True)
+                    for name, values in scores.items()
+                },
+                "model": named(np.zeros(len(keys)), [model.name]),
             }
             writer.write(pa.table(columns))
         scored = writer.rows
@@ -84,15 +86,3 @@ def _first_records(part: PoolPart, chosen: np.ndarray) -> Iterator[pa.Table]:
     """The first record of every chosen sequence, in the order of keys."""
     for rows, key, is_first in part.keyed_records(["id", "source", "length"]):
         yield rows.filter(pa.array(is_first & chosen[key]))
-
-
-def _names(membership: Membership, keys: np.ndarray) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(membership.split[keys]), list(SPLITS))
-
-
-def _constant(name: str, n: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), [name])
-
-
-def _or_missing(values: np.ndarray) -> pa.Array:
-    return pa.array(values, mask=np.isnan(values))

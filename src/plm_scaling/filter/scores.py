@@ -43,8 +43,7 @@ class ScoreParts:
         self.split = split
         self.folder = folder
         self.model: str | None = None
-        missing = [part.number for part in pool.parts if not self.path(part).is_file()]
-        if missing:
+        if missing := [part.number for part in pool.parts if not self.path(part).is_file()]:
             raise FilterError(
                 f"{folder} has no scores of part {', '.join(map(str, missing))}; {AGAIN}"
             )
@@ -55,8 +54,7 @@ class ScoreParts:
 
     def __iter__(self) -> Iterator[PartScores]:
         """Read the parts in order; raises `FilterError` naming a damaged or strange file."""
-        for part in self.pool.parts:
-            yield self._read(part)
+        return map(self._read, self.pool.parts)
 
     def _read(self, part: PoolPart) -> PartScores:
         path = self.path(part)
@@ -75,14 +73,13 @@ class ScoreParts:
                 f"{path} lacks {lacking:,} of {int(scored.sum()):,} sequences: it is of another "
                 f"split; {AGAIN}"
             )
-        length = np.zeros(part.n_sequences, np.int64)
-        length[keys] = table["length"].to_numpy()
-        columns = {}
-        for name in SCORES:
-            values = np.full(part.n_sequences, np.nan, np.float32)
+        columns: dict[str, np.ndarray] = {
+            name: np.full(part.n_sequences, np.nan, np.float32) for name in SCORES
+        }
+        columns["length"] = np.zeros(part.n_sequences, np.int64)
+        for name, values in columns.items():
             values[keys] = table[name].to_numpy()
-            columns[name] = values
-        return PartScores(part, membership, scored, part.owners(), length, **columns)
+        return PartScores(part, membership, scored, part.owners(), **columns)
 
     def _check_model(self, path: Path, names: list[str]) -> None:
         self.model = self.model or next(iter(names), None)

@@ -19,19 +19,12 @@ from plm_scaling.common.progress import Progress
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.config.data import Thresholds
 from plm_scaling.filter.examples import Examples
-from plm_scaling.filter.membership import SPLITS, TRAIN, VALID
+from plm_scaling.filter.membership import NAME, SPLITS, TRAIN, VALID, named
 from plm_scaling.filter.overlap import Overlap
 from plm_scaling.filter.rules import KEPT, REASONS, TOO_HIGH, TOO_LOW, judge
+from plm_scaling.filter.score import SCORE_SCHEMA, SCORES
 from plm_scaling.filter.scores import PartScores, ScoreParts
-from plm_scaling.filter.strata import (
-    NAME,
-    REDUNDANT,
-    SELECTED_SCHEMA,
-    STRATA,
-    JudgedRecords,
-    entering,
-    named,
-)
+from plm_scaling.filter.strata import REDUNDANT, SELECTED_SCHEMA, STRATA, JudgedRecords, entering
 from plm_scaling.filter.thresholds import (
     MISSING,
     RESOLUTION,
@@ -46,28 +39,12 @@ from plm_scaling.pool.read import Pool
 
 logger = logging.getLogger("plm_scaling")
 
-DROPPED_SCHEMA = pa.schema(
-    [
-        ("key", pa.uint32()),
-        ("id", pa.string()),
-        ("source", NAME),
-        ("split", NAME),
-        ("length", pa.uint32()),
-        ("nll_per_residue", pa.float32()),
-        ("unknown_fraction", pa.float32()),
-        ("distinct_3mer_ratio", pa.float32()),
-        ("reason", NAME),
-    ]
-)
+MEASURED = [field for field in SCORE_SCHEMA if field.name != "model"]
+DROPPED_SCHEMA = pa.schema([*MEASURED, pa.field("reason", NAME)])
 
 
 def select_sequences(
-    pool: Path,
-    split: Path,
-    scores: Path,
-    settings: Thresholds,
-    mmseqs: str,
-    out: Path,
+    pool: Path, split: Path, scores: Path, settings: Thresholds, mmseqs: str, out: Path
 ) -> None:
     """Judge every record whose sequence has a score and list those to tokenise.
 
@@ -179,14 +156,13 @@ def _dropped(part: PartScores, records: JudgedRecords, sources: list[str]) -> pa
     """The records that fail as rows of `DROPPED_SCHEMA`."""
     failed = records.code != 0
     key = records.key[failed]
-    scores = [part.nll_per_residue, part.unknown_fraction, part.distinct_3mer_ratio]
     columns = [
         key.astype(np.uint32) + np.uint32(part.part.first_key),
         records.id.filter(pa.array(failed)),
         named(records.source[failed], sources),
         named(records.split[failed], SPLITS),
         records.length[failed].astype(np.uint32),
-        *(pa.array(values[key], mask=np.isnan(values[key])) for values in scores),
+        *(pa.array(getattr(part, name)[key], from_pandas=True) for name in SCORES),
         named(records.code[failed], REASONS),
     ]
     return pa.table(columns, schema=DROPPED_SCHEMA)
@@ -195,18 +171,12 @@ def _dropped(part: PartScores, records: JudgedRecords, sources: list[str]) -> pa
 def _tally(counts: Counts, sources: list[str], records: JudgedRecords) -> None:
     """Count what entered, what was kept and what was dropped by reason."""
     again = (records.stratum & REDUNDANT) != 0
-    place = (records.source.astype(np.int64) * len(REASONS) + records.code)[~again]
-    shape = (len(sources), len(REASONS))
-    size = len(sources) * len(REASONS)
-    number = np.bincount(place, minlength=size).reshape(shape)
-    residues = np.bincount(place, weights=records.length[~again], minlength=size).reshape(shape)
-    again &= records.code == 0
     for row, source in enumerate(sources):
-        if number[row].any():
-            counts.add(source, "in", number[row].sum(), residues[row].sum())
-            for code, reason in enumerate(REASONS):
-                counts.add(source, reason, number[row, code], residues[row, code])
-        own = again & (records.source == row)
+        here = records.source == row
+        own = here & ~again
+        if own.any():
+            counts.tally(source, REASONS, records.code[own], records.length[own])
+        own = here & again & (records.code == 0)
         if own.any():
             counts.add(source, f"handled:{STRATA[REDUNDANT]}", own.sum(), records.length[own].sum())
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from plm_scaling.filter.membership import SPLITS, TRAIN
+from plm_scaling.filter.membership import NAME, SPLITS, TRAIN, named
 from plm_scaling.filter.scores import PartScores
 
 # Code = redundant + 2 · failed.
 STRATA = ("kept", "redundant", "filtered", "redundant_filtered")
 REDUNDANT, FAILED = 1, 2
 
-NAME = pa.dictionary(pa.int8(), pa.string())
 SELECTED_SCHEMA = pa.schema(
     [("key", pa.uint32()), ("source", NAME), ("split", NAME), ("stratum", NAME)]
 )
@@ -73,8 +72,3 @@ def entering(scores: PartScores, code: np.ndarray) -> Iterator[JudgedRecords]:
             selected=(verdict == 0) | in_training[key],
             split=scores.membership.split[key],
         )
-
-
-def named(codes: np.ndarray, names: tuple[str, ...] | list[str]) -> pa.Array:
-    """Codes as a dictionary-encoded column."""
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), list(names))

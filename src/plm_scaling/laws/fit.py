@@ -12,12 +12,7 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.laws import law_module
 from plm_scaling.laws.result import LawResult, write_law
-from plm_scaling.laws.selection import (
-    note_selection,
-    selection,
-    selection_words,
-    why_left_out,
-)
+from plm_scaling.laws.selection import note_selection, selection, selection_words, why_left_out
 from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.runs.tables import ANY_OBJECTIVE, read_curves, read_runs

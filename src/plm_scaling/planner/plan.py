@@ -19,7 +19,8 @@ import numpy as np
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.result import LawResult, read_law
-from plm_scaling.laws.stats.intervals import Floats, Interval
+from plm_scaling.laws.stats.intervals import Interval
+from plm_scaling.laws.stats.power import along
 from plm_scaling.laws.status import Status
 from plm_scaling.laws.verdict import around
 from plm_scaling.planner.local_surface import equivalent_share, falling_loss, surface_exponents
@@ -136,18 +137,13 @@ def _at(rows: Sequence[dict], name: str, flops: float) -> Estimate:
     Between the table's budgets, and beyond them along its last two rows.
     """
     x = np.log([row["flops"] for row in rows])
-    value = math.exp(_line(x, np.log([row[name] for row in rows]), math.log(flops)))
+    value = math.exp(along(x, np.log([row[name] for row in rows]), math.log(flops)))
     intervals = [row[f"{name}_interval"] for row in rows]
     if any(interval is None for interval in intervals):
         return value, None
     ends = np.log(np.array(intervals))
-    low, high = (math.exp(_line(x, ends[:, i], math.log(flops))) for i in (0, 1))
+    low, high = (math.exp(along(x, ends[:, i], math.log(flops))) for i in (0, 1))
     return value, around(value, (low, high))
-
-
-def _line(x: Floats, y: Floats, at: float) -> float:
-    i = int(np.clip(np.searchsorted(x, at), 1, len(x) - 1))
-    return float(y[i - 1] + (y[i] - y[i - 1]) * (at - x[i - 1]) / (x[i] - x[i - 1]))
 
 
 def _positive(name: str, value: float) -> float:
@@ -224,10 +220,7 @@ def _repeat(plan: Plan, law: LawResult, laws: Path, unique: float) -> None:
     plan.tokens = _scaled(plan.tokens, [1 / factor for factor in factors])
     rises = [loss - fresh_loss for loss in losses]
     spread = plan.loss[1]
-    plan.loss = (
-        losses[0],
-        None if spread is None else (spread[0] + min(rises), spread[1] + max(rises)),
-    )
+    plan.loss = losses[0], spread and (spread[0] + min(rises), spread[1] + max(rises))
     _refuse_epochs(plan, fresh_tokens, known[1], fitted_on)
     plan.notes.append(
         f"tokens repeat: R*_D = {r_d:.3g}, so the best size is {factors[0]:.3g} times that for "
@@ -280,7 +273,5 @@ def _optimum(exponents: tuple[float, float], epochs: float, r_d: float) -> tuple
 
 def _scaled(estimate: Estimate, factors: Sequence[float]) -> Estimate:
     """The estimate times the first factor; the interval covers all of them."""
-    value, interval = estimate
-    if interval is None:
-        return value * factors[0], None
-    return value * factors[0], (interval[0] * min(factors), interval[1] * max(factors))
+    value, ends = estimate
+    return value * factors[0], ends and (ends[0] * min(factors), ends[1] * max(factors))

@@ -40,8 +40,5 @@ def _estimate(estimate: Estimate, level: float, form: str = "") -> str:
     value, interval = estimate
     if form:
         return f"{form.format(value)} {interval_text(interval, form, level)}"
-    ends = (
-        None if interval is None else f"{short_number(interval[0])} to {short_number(interval[1])}"
-    )
-    spread = "(no interval)" if ends is None else f"({percent(level)} {ends})"
-    return f"{short_number(value)} {spread}"
+    ends = interval and " to ".join(map(short_number, interval))
+    return f"{short_number(value)} {f'({percent(level)} {ends})' if ends else '(no interval)'}"

@@ -96,8 +96,8 @@ def _collect_cell(
     row |= {n: getattr(result, n) for n in ("tokens", "unique_tokens", "flops", "status")}
     if result.status == "diverged":
         return row | {"excluded": f"diverged: {result.reason or 'no reason recorded'}"}, curve, []
-    if curve is None or len(losses) < final_evaluations:
-        have = 0 if curve is None else len(losses)
+    have = row["n_evals"] or 0
+    if curve is None or have < final_evaluations:
         raise RunsError(
             f"{curve_path}: {have} validation evaluation(s), but the loss is to be the mean of the "
             f"last {final_evaluations}; lower runs.final_evaluations or evaluate more often"

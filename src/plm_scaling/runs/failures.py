@@ -73,13 +73,10 @@ def _failures(folder: Path, submission: Submission) -> list[Failure]:
     if not submission.grouped:
         return [_failure(folder, jobs)]
     shared = folder / submission.log
-    named = (
-        named_as_failed(tail(shared, TAIL_BYTES)) if submission.log and shared.is_file() else set()
-    )
-    own = [job for job in jobs if job.output in named]
-    return [_failure(folder, [job], submission.log) for job in own] or [
-        _failure(folder, jobs, submission.log)
-    ]
+    text = tail(shared, TAIL_BYTES) if submission.log and shared.is_file() else ""
+    named = named_as_failed(text)
+    own = [[job] for job in jobs if job.output in named]
+    return [_failure(folder, failed, submission.log) for failed in own or [jobs]]
 
 
 def _failure(folder: Path, jobs: Sequence[FailedJob], shared: str = "") -> Failure:

@@ -23,18 +23,15 @@ TAIL_BYTES = 65536
 class CellState:
     """One cell: `state` is waiting, running, stalled, finished or diverged.
 
-    `flops` and `tokens_planned` are the sweep's; `loss` is the last validation loss (nats/token),
+    `plan` is the sweep's; `loss` is the last validation loss (nats/token),
     before the first evaluation the training loss; None where nothing is known.
     """
 
     cell: str
-    objective: str
-    size: str
-    flops: float
+    plan: Cell
     state: str
     loss: float | None
     tokens: int
-    tokens_planned: int
     tokens_per_second: float | None
     eta_seconds: float | None
 
@@ -43,14 +40,14 @@ class CellState:
         """FLOPs still to train; none once the cell has a result."""
         if self.state in ("finished", "diverged"):
             return 0.0
-        return self.flops * max(0.0, 1 - self.tokens / self.tokens_planned)
+        return self.plan.flops * max(0.0, 1 - self.tokens / self.plan.tokens)
 
     @property
     def flops_per_second(self) -> float | None:
         """FLOPs (6·N·D convention) per second at the last measured rate."""
         if not self.tokens_per_second:
             return None
-        return self.tokens_per_second * self.flops / self.tokens_planned
+        return self.tokens_per_second * self.plan.flops / self.plan.tokens
 
 
 def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[CellState]:
@@ -83,13 +80,10 @@ def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
             eta = max(0.0, cell.tokens - tokens) / rate
     return CellState(
         cell=folder.name,
-        objective=cell.objective,
-        size=cell.size,
-        flops=cell.flops,
+        plan=cell,
         state=state,
         loss=loss,
         tokens=int(tokens),
-        tokens_planned=cell.tokens,
         tokens_per_second=rate,
         eta_seconds=eta,
     )
@@ -171,16 +165,12 @@ def status_table(states: Sequence[CellState], queue: Mapping[str, str] | None = 
 
 
 def _row(state: CellState) -> tuple[str, ...]:
-    done = f"{short_number(state.tokens)}/{short_number(state.tokens_planned)}"
-    share = f"{100 * state.tokens / state.tokens_planned:3.0f} %"
+    plan, planned = state.plan, short_number(state.plan.tokens)
+    share = f"{100 * state.tokens / plan.tokens:3.0f} %"
     return (
-        state.cell,
-        state.objective,
-        state.size,
-        f"{state.flops:.2e}",
-        state.state,
+        *(state.cell, plan.objective, plan.size, f"{plan.flops:.2e}", state.state),
         "–" if state.loss is None else f"{state.loss:.4f}",
-        f"{done} {share}" if state.tokens else f"{short_number(state.tokens_planned)}   0 %",
+        f"{short_number(state.tokens)}/{planned} {share}" if state.tokens else f"{planned} {share}",
         "–" if state.tokens_per_second is None else short_number(state.tokens_per_second),
         "–" if state.eta_seconds is None else short_time(state.eta_seconds),
     )
@@ -189,7 +179,7 @@ def _row(state: CellState) -> tuple[str, ...]:
 def _totals(states: Sequence[CellState]) -> str:
     names = ("finished", "running", "stalled", "waiting", "diverged")
     count = {name: sum(state.state == name for state in states) for name in names}
-    total, left = sum(s.flops for s in states), sum(s.flops_left for s in states)
+    total, left = sum(s.plan.flops for s in states), sum(s.flops_left for s in states)
     parts = [f"{count['finished']} of {len(states)} cells finished"]
     parts += [f"{count[name]} {name}" for name in names[1:] if count[name]]
     parts.append(f"{100 * (1 - left / total):.0f} % of {total:.2e} FLOPs done")
@@ -201,7 +191,7 @@ def _totals(states: Sequence[CellState]) -> str:
 
 def _sweep_eta(states: Sequence[CellState], flops_left: float) -> float | None:
     """Seconds left for the whole sweep; None if no cell runs or no rate is known."""
-    measured = [(s.flops - s.flops_left, s.flops_per_second) for s in states if s.tokens]
+    measured = [(s.plan.flops - s.flops_left, s.flops_per_second) for s in states if s.tokens]
     seconds = sum(done / rate for done, rate in measured if rate)
     done = sum(done for done, rate in measured if rate)
     running = sum(state.state == "running" for state in states)

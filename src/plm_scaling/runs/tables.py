@@ -29,6 +29,9 @@ TEXT_COLUMNS = (
 )
 MAY_BE_ZERO = ("n_evals", "seed")
 NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
+EMPTY_IN_FINISHED = (
+    "is empty in a finished run; give the number, or state in `excluded` why the run cannot be used"
+)
 REMAKE = "make it again with `snakemake laws`"
 CURVE_SPLIT = "train|(valid|ood)(/.+)?"  # valid/{source}: the held-out rows of one source
 CURVE_SCHEMA = pa.schema(
@@ -116,10 +119,7 @@ def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
 def _check_rows(path: Path, table: pd.DataFrame) -> None:
     first_rows: dict[str, int] = {}
     for row, run in enumerate(table.to_dict("records")):
-        for name, allowed in (
-            ("objective", (*OBJECTIVES, ANY_OBJECTIVE)),
-            ("status", STATUSES),
-        ):
+        for name, allowed in (("objective", (*OBJECTIVES, ANY_OBJECTIVE)), ("status", STATUSES)):
             if run[name] not in allowed:
                 problem = f"must be one of {', '.join(allowed)}"
                 raise _bad_cell(path, row, name, run[name], problem)
@@ -131,11 +131,7 @@ def _check_rows(path: Path, table: pd.DataFrame) -> None:
         if run["status"] == "finished" and not run["excluded"]:
             for name in NEEDED_WHEN_FINISHED:
                 if math.isnan(run[name]):
-                    problem = (
-                        "is empty in a finished run; give the number, or state in `excluded` why "
-                        "the run cannot be used"
-                    )
-                    raise _bad_cell(path, row, name, "", problem)
+                    raise _bad_cell(path, row, name, "", EMPTY_IN_FINISHED)
 
 
 def _bad_cell(path: Path, row: int, column: str, text: str, problem: str) -> RunsError:

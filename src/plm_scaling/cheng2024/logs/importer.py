@@ -25,11 +25,7 @@ AUDIT_COLUMNS = ("path", "sha256", "run_id", "kind", "axis", "used", "notes")
 
 
 def import_published(
-    logs: Path,
-    out_runs: Path,
-    out_curves: Path,
-    out_audit: Path,
-    out_notebook: Path | None = None,
+    logs: Path, out_runs: Path, out_curves: Path, out_audit: Path, out_notebook: Path | None = None
 ) -> None:
     """Write the released logs in the folder `logs` as tables; docs/files.md has their columns.
 

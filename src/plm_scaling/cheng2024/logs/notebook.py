@@ -28,14 +28,9 @@ NOTEBOOK_N = {
 TOKENS_PER_ROW = {"M": 512 * 1024 * 300, "B": 1024 * 1024 * 300}
 NOTEBOOK_SCHEMA = pa.schema(
     [
-        ("objective", pa.string()),
-        ("folder", pa.string()),
-        ("file", pa.string()),
-        ("read", pa.bool_()),
-        ("row", pa.int64()),
-        ("gflops_raw", pa.float64()),
-        ("loss", pa.float64()),
-        ("nominal_n", pa.float64()),
+        *((name, pa.string()) for name in ("objective", "folder", "file")),
+        *(("read", pa.bool_()), ("row", pa.int64())),
+        *((name, pa.float64()) for name in ("gflops_raw", "loss", "nominal_n")),
         ("nominal_tokens", pa.int64()),
     ]
 )

@@ -39,7 +39,7 @@ from plm_scaling.laws.stats.intervals import (
     multiplicities,
     percent,
 )
-from plm_scaling.laws.stats.power import PowerLaws, power_equation
+from plm_scaling.laws.stats.power import PowerLaws, power_equations
 from plm_scaling.laws.status import Check, of_points
 
 METHOD = (
@@ -48,7 +48,6 @@ METHOD = (
     "that got there; power laws by least squares in log-log; intervals by a bootstrap over runs; "
     "residual_rms and objective_value (sum of squares) of ln N"
 )
-POWERS = {"N": "a", "D": "b", "L": "c"}
 SPACES = {"log": fit_log, "linear": fit_linear}
 SHIFT_WARNING = 0.02  # exponents this far apart lead to other plans
 INSIDE = "inside the sizes"
@@ -154,7 +153,7 @@ def fit_frontier(
         law="frontier",
         method=METHOD,
         n_points=int(used.sum()),
-        equations=_equations(laws, samples, level),
+        equations=power_equations(law, samples, level),
         objective_value=squares if found else None,
         residual_rms=(
             float(np.sqrt(squares / (used.sum() - 2))) if found and used.sum() > 2 else None
@@ -202,15 +201,6 @@ class _Series:
         return {name: SPACES[space](self.flops, y, weights) for name, y in self.y.items()}
 
 
-def _equations(
-    laws: dict[str, PowerLaws], samples: dict[str, PowerLaws], level: float
-) -> dict[str, Equation]:
-    return {
-        name: power_equation(power, laws[name].first, samples[name], level)
-        for name, power in POWERS.items()
-    }
-
-
 def _fits(envelope: Envelope, data: _Series, resampled: _Series, level: float) -> Fits:
     """The same envelope with other points and in linear space; the first is the law itself."""
     flops = envelope.flops
@@ -224,9 +214,10 @@ def _fits(envelope: Envelope, data: _Series, resampled: _Series, level: float) -
     fits = {}
     for points, (keep, keep_resampled) in subsets.items():
         for space in SPACES:
-            fitted, samples = data.fit(space, keep), resampled.fit(space, keep_resampled)
+            laws = {name: series.first for name, series in data.fit(space, keep).items()}
+            samples = resampled.fit(space, keep_resampled)
             n_points = int(np.broadcast_to(keep, data.weights.shape).sum())
-            fits[points, space] = n_points, _equations(fitted, samples, level)
+            fits[points, space] = n_points, power_equations(laws, samples, level)
     return fits
 
 
@@ -272,7 +263,6 @@ def _held_out(envelope: Envelope, data: _Series) -> HeldOutOptimum | NotAvailabl
 def _warnings(
     envelope: Envelope, data: _Series, fits: Fits, found: bool, bootstrap: int
 ) -> list[str]:
-    """What must be known before the numbers are used, in plain sentences."""
     edge = ~data.inside[0]
     warnings = []
     if edge.any():

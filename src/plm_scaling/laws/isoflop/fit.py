@@ -24,13 +24,7 @@ from plm_scaling.laws.details import (
     not_available,
 )
 from plm_scaling.laws.isoflop.bias import Bias, parabola_bias
-from plm_scaling.laws.isoflop.parabola import (
-    MIN_SIZES,
-    WINDOW,
-    MinimumRow,
-    Parabola,
-    fit_parabola,
-)
+from plm_scaling.laws.isoflop.parabola import MIN_SIZES, WINDOW, MinimumRow, Parabola, fit_parabola
 from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR, resample_vertices
 from plm_scaling.laws.points import isoflop_points
 from plm_scaling.laws.result import LawResult
@@ -45,7 +39,7 @@ from plm_scaling.laws.stats.intervals import (
     percent,
     percentile_interval,
 )
-from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equation
+from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equations
 from plm_scaling.laws.status import Check, Minimum, of_points
 
 METHOD = (
@@ -127,18 +121,13 @@ def fit_isoflop(
         "D": fit_power_laws(log_c, log_c - np.log(6) - log_n),
         "L": fit_power_laws(log_c, log_l),
     }
-    equations = {
-        name: power_equation(power, laws.get(name), resampled[name], level)
-        for name, power in (("N", "a"), ("D", "b"), ("L", "c"))
-    }
+    equations = power_equations(laws, resampled, level)
     residuals = np.concatenate([p.fit.residuals for p in accepted if p.fit] or [np.array([])])
     squares, freedom = float((residuals**2).sum()), len(residuals) - 3 * len(accepted)
-    minima = []
-    for p in parabolas:
-        column = next((j for j, other in enumerate(accepted) if other is p), None)
-        with np.errstate(over="ignore"):
-            samples = np.array([]) if column is None else np.exp(log_n[:, column])
-        minima.append(p.row(percentile_interval(samples, level)))
+    with np.errstate(over="ignore"):
+        sizes = iter(np.exp(log_n).T)
+    drawn = [next(sizes) if p.vertex else np.empty(0) for p in parabolas]
+    minima = [p.row(percentile_interval(n, level)) for p, n in zip(parabolas, drawn, strict=True)]
     bias = parabola_bias(accepted)
     warnings = _warnings(parabolas, accepted, lost, log_n)
     warnings += _bias_warning(bias, equations["N"].interval["a"])
@@ -206,20 +195,15 @@ def _held_out(accepted: list[Parabola]) -> HeldOutOptimum | NotAvailable:
 
 
 def _warnings(
-    parabolas: list[Parabola],
-    accepted: list[Parabola],
-    lost: float | None,
-    log_n: Floats,
+    parabolas: list[Parabola], accepted: list[Parabola], lost: float | None, log_n: Floats
 ) -> list[str]:
-    """What must be known before the numbers are used, in plain sentences."""
     several = [p for p in parabolas if p.n_sizes >= MIN_SIZES]
     warnings = [
         f"no minimum used at C={p.budget:.3g}: {p.reason()}"
         for p in several
         if p.status != Minimum.ACCEPTED
     ]
-    few = len(parabolas) - len(several)
-    if few:
+    if few := len(parabolas) - len(several):
         warnings.append(
             f"{few} of {len(parabolas)} budgets have fewer than {MIN_SIZES} sizes and "
             "give no minimum; their runs are not used"

@@ -25,7 +25,6 @@ from plm_scaling.laws.joint.pair import (
     columns,
     compute_sum,
     equal_size,
-    inverse,
     ratio,
     resample_from_frontier,
     size_for,
@@ -40,13 +39,20 @@ from plm_scaling.laws.stats.intervals import (
     percentile_interval,
     place,
 )
-from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, fit_power_laws
+from plm_scaling.laws.stats.power import (
+    PowerLaw,
+    PowerLaws,
+    fit_power_law,
+    fit_power_laws,
+    power_equation,
+)
 from plm_scaling.laws.status import Status
 from plm_scaling.runs.tables import OBJECTIVES
 
 STUDY_SIZES = (1e7, 1e10)  # parameters; used where neither law says how far it reaches
 GRID = 25
 WORST = (Status.NOT_IDENTIFIED, Status.TWO_POINTS)  # what either law passes on
+RESAMPLED = "normal, from the laws"
 METHOD = (
     "sum of the inverted N(C) of both objectives, solved for N; N = k*C_sum^a is its least squares "
     "in log-log over the sizes of `split`; intervals by resampling both laws as normal in "
@@ -124,12 +130,14 @@ def fit_joint(
     check_settings(bootstrap, level)
     laws = {"clm": _law(clm, "clm"), "mlm": _law(mlm, "mlm")}
     if laws["clm"] is None or laws["mlm"] is None:
-        missing = [name for name, law in laws.items() if law is None]
-        return _unknown(missing, clm, mlm, level)
+        return _unknown([name for name, law in laws.items() if law is None], clm, mlm, level)
     pair = (laws["clm"], laws["mlm"])
     rng = np.random.default_rng(seed)
-    drawn = [resample_from_frontier(law, bootstrap, rng) for law in (clm, mlm)]
-    samples = (drawn[0], drawn[1]) if drawn[0] is not None and drawn[1] is not None else None
+    samples = (
+        resample_from_frontier(clm, bootstrap, rng),
+        resample_from_frontier(mlm, bootstrap, rng),
+    )
+    resampled = bool(np.isfinite(samples[0].exponent + samples[1].exponent).any())
     low, high = sizes or _sizes(clm, mlm)
     n_params = np.geomspace(low, high, GRID)
     sums = compute_sum(pair, n_params)
@@ -147,26 +155,20 @@ def fit_joint(
         objective_value=None,
         residual_rms=None,
         status=next((s for s in WORST if s in (clm.status, mlm.status)), Status.CONVERGED),
-        warnings=_warnings(samples is None, trend, float(equal), low, high),
+        warnings=_warnings(resampled, trend, float(equal), low, high),
         objective="both",
         details={
-            "laws": {name: law.law for name, law in (("clm", clm), ("mlm", mlm))},
+            "laws": {"clm": clm.law, "mlm": mlm.law},
             "approximation": {"sizes": (low, high), "largest_relative_error": error},
             "equal_split": {
                 "n_params": float(equal) if np.isfinite(equal) else None,
                 "n_params_interval": (
-                    percentile_interval(equal_size(samples), level)
-                    if samples and crossing
-                    else None
+                    percentile_interval(equal_size(samples), level) if crossing else None
                 ),
-                "flops_each": float(inverse(pair[0], equal)) if np.isfinite(equal) else None,
+                "flops_each": float(pair[0].inverse(equal)) if np.isfinite(equal) else None,
             },
             "split": _split(pair, samples, sums, n_params, level),
-            "bootstrap": {
-                "kind": "normal, from the laws",
-                "resamples": 0 if samples is None else bootstrap,
-                "seed": seed,
-            },
+            "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap * resampled, "seed": seed},
         },
     )
 
@@ -200,78 +202,51 @@ def _sizes(clm: LawResult, mlm: LawResult) -> tuple[float, float]:
 def _equations(
     pair: tuple[PowerLaw, PowerLaw],
     approximate: PowerLaw,
-    samples: tuple[PowerLaws, PowerLaws] | None,
+    samples: tuple[PowerLaws, PowerLaws],
     sums: Floats,
     level: float,
 ) -> dict[str, Equation]:
-    log_r, s = ratio(columns(pair))
-    nothing = np.full(0, np.nan)
-    log_rs, ss, laws = nothing, nothing, PowerLaws(nothing, nothing)
-    if samples is not None:
-        log_rs, ss = ratio(samples)
-        laws = fit_power_laws(np.log(sums), np.log(size_for(samples, sums)))
-    with np.errstate(over="ignore"):
-        return {
-            "N": Equation(
-                "k*C_sum^a",
-                {"k": float(np.exp(approximate.log_k)), "a": approximate.exponent},
-                {
-                    "k": percentile_interval(np.exp(laws.log_k), level),
-                    "a": percentile_interval(laws.exponent, level),
-                },
-                level,
-            ),
-            "C_mlm/C_clm": Equation(
-                "r*N^s",
-                {"r": float(np.exp(log_r[0])), "s": float(s[0])},
-                {
-                    "r": percentile_interval(np.exp(log_rs), level),
-                    "s": percentile_interval(ss, level),
-                },
-                level,
-            ),
-        }
+    laws = fit_power_laws(np.log(sums), np.log(size_for(samples, sums)))
+    return {
+        "N": power_equation("k*C_sum^a", approximate, laws, level),
+        "C_mlm/C_clm": power_equation("r*N^s", ratio(columns(pair)).first, ratio(samples), level),
+    }
 
 
 def _split(
     pair: tuple[PowerLaw, PowerLaw],
-    samples: tuple[PowerLaws, PowerLaws] | None,
+    samples: tuple[PowerLaws, PowerLaws],
     sums: Floats,
     n_params: Floats,
     level: float,
 ) -> list[SplitRow]:
-    """One row per compute sum."""
     rows: list[SplitRow] = []
-    sizes = None if samples is None else size_for(samples, sums)
-    for i, (flops, n) in enumerate(zip(sums, n_params, strict=True)):
-        clm, mlm = (float(inverse(law, n)) for law in pair)
-        n_interval = share_interval = None
-        if samples is not None and sizes is not None:
-            with np.errstate(over="ignore"):
-                shares = np.exp((np.log(sizes[:, i]) - samples[1].log_k) / samples[1].exponent)
-            n_interval = percentile_interval(sizes[:, i], level)
-            share_interval = percentile_interval(shares / flops, level)
+    sizes = size_for(samples, sums).T
+    for flops, n, drawn in zip(sums, n_params, sizes, strict=True):
+        clm, mlm = (float(law.inverse(n)) for law in pair)
+        with np.errstate(over="ignore"):
+            shares = np.exp((np.log(drawn) - samples[1].log_k) / samples[1].exponent) / flops
         rows.append(
             {
                 "flops": float(flops),
                 "n_params": float(n),
-                "n_params_interval": n_interval,
+                "n_params_interval": percentile_interval(drawn, level),
                 "clm_flops": clm,
                 "mlm_flops": mlm,
                 "clm_tokens": clm / (6 * float(n)),
                 "mlm_tokens": mlm / (6 * float(n)),
                 "mlm_share": mlm / float(flops),
-                "mlm_share_interval": share_interval,
+                "mlm_share_interval": percentile_interval(shares, level),
             }
         )
     return rows
 
 
 def _warnings(
-    no_samples: bool, trend: Interval | None, equal: float, low: float, high: float
+    resampled: bool, trend: Interval | None, equal: float, low: float, high: float
 ) -> list[str]:
     warnings = []
-    if no_samples:
+    if not resampled:
         warnings.append("a law has no intervals, so this one has none either")
     if trend is not None and place(0, trend) not in (Place.BELOW, Place.ABOVE):
         warnings.append(
@@ -293,9 +268,7 @@ def _unknown(
         law="joint",
         method=METHOD,
         n_points=clm.n_points + mlm.n_points,
-        equations={
-            "N": Equation("k*C_sum^a", {"k": None, "a": None}, {"k": None, "a": None}, level)
-        },
+        equations={"N": power_equation("k*C_sum^a", None, None, level)},
         objective_value=None,
         residual_rms=None,
         status=Status.NOT_IDENTIFIED,

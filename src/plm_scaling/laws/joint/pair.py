@@ -11,14 +11,9 @@ from plm_scaling.laws.stats.power import PowerLaw, PowerLaws
 NEWTON_STEPS = 8  # the error squares from within a factor 2^a: to rounding
 
 
-def inverse(law: PowerLaw, n_params: Floats | float) -> Floats:
-    """The compute C (FLOPs) at which N = k·C^a."""
-    return np.exp((np.log(n_params) - law.log_k) / law.exponent)
-
-
 def compute_sum(pair: tuple[PowerLaw, PowerLaw], n_params: Floats | float) -> Floats:
     """C_CLM(N) + C_MLM(N), FLOPs."""
-    return inverse(pair[0], n_params) + inverse(pair[1], n_params)
+    return pair[0].inverse(n_params) + pair[1].inverse(n_params)
 
 
 def columns(pair: tuple[PowerLaw, PowerLaw]) -> tuple[PowerLaws, PowerLaws]:
@@ -36,18 +31,19 @@ def size_for(pair: tuple[PowerLaws, PowerLaws], flops: Floats) -> Floats:
     log_c = np.log(flops)[None, :]
     lines = [(law.log_k[:, None], law.exponent[:, None]) for law in pair]
     log_n = np.minimum(*(log_k + a * log_c for log_k, a in lines))
-    for _ in range(NEWTON_STEPS):
-        first, second = ((log_n - log_k) / a for log_k, a in lines)
-        total = np.logaddexp(first, second)
-        slope = np.exp(first - total) / lines[0][1] + np.exp(second - total) / lines[1][1]
-        log_n = log_n - (total - log_c) / slope
+    with np.errstate(invalid="ignore"):  # of a law without resamples
+        for _ in range(NEWTON_STEPS):
+            first, second = ((log_n - log_k) / a for log_k, a in lines)
+            total = np.logaddexp(first, second)
+            slope = np.exp(first - total) / lines[0][1] + np.exp(second - total) / lines[1][1]
+            log_n = log_n - (total - log_c) / slope
     return np.exp(log_n)
 
 
 def resample_from_frontier(
     result: LawResult, resamples: int, rng: np.random.Generator
-) -> PowerLaws | None:
-    """Normal resamples of (ln k, a) of N = k·C^a; None if the law has no intervals.
+) -> PowerLaws:
+    """Normal resamples of (ln k, a) of N = k·C^a; NaN if the law has no intervals.
 
     With u = ln C − mean(ln C) and k' the value of N at the mean, the middle of the interval of ln N
     is ln k' + a·u and its squared half-width, in units of the normal's, var(ln k') + 2·cov·u +
@@ -55,7 +51,7 @@ def resample_from_frontier(
     """
     rows = [r for r in result.details.get("frontier", []) if r["n_params_interval"] is not None]
     if len(rows) < 3 or not resamples:
-        return None
+        return PowerLaws(np.full(resamples, np.nan), np.full(resamples, np.nan))
     log_c = np.log([r["flops"] for r in rows])
     bounds = np.log([r["n_params_interval"] for r in rows])
     z = NormalDist().inv_cdf((1 + result.equations["N"].level) / 2)
@@ -74,15 +70,15 @@ def resample_from_frontier(
     return PowerLaws(mean_k + np.sqrt(variance_k) * draws[:, 0] - exponent * centre, exponent)
 
 
-def ratio(pair: tuple[PowerLaws, PowerLaws]) -> tuple[Floats, Floats]:
-    """ln r and s of C_MLM/C_CLM = r·N^s."""
+def ratio(pair: tuple[PowerLaws, PowerLaws]) -> PowerLaws:
+    """C_MLM/C_CLM = r·N^s."""
     clm, mlm = pair
     log_r = clm.log_k / clm.exponent - mlm.log_k / mlm.exponent
-    return log_r, 1 / mlm.exponent - 1 / clm.exponent
+    return PowerLaws(log_r, 1 / mlm.exponent - 1 / clm.exponent)
 
 
 def equal_size(pair: tuple[PowerLaws, PowerLaws]) -> Floats:
     """N at which both objectives take half; inf or NaN where there is none."""
-    log_r, s = ratio(pair)
+    law = ratio(pair)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return np.exp(-log_r / s)
+        return np.exp(-law.log_k / law.exponent)

@@ -20,23 +20,13 @@ from typing_extensions import TypedDict
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
 from plm_scaling.laws.details import Bootstrap, HeldOut, NotAvailable, not_available
-from plm_scaling.laws.mask_ratio.parabola import (
-    MIN_RATIOS,
-    Ladder,
-    fit_vertices,
-    resample_vertices,
-)
+from plm_scaling.laws.mask_ratio.parabola import MIN_RATIOS, Ladder, fit_vertices, resample_vertices
 from plm_scaling.laws.points import columns
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
-from plm_scaling.laws.stats.intervals import (
-    Floats,
-    Interval,
-    check_settings,
-    percentile_interval,
-)
+from plm_scaling.laws.stats.intervals import Floats, Interval, check_settings, percentile_interval
 from plm_scaling.laws.stats.noise import evaluation_noise
 from plm_scaling.laws.status import Check, Minimum, Status
 
@@ -47,6 +37,7 @@ METHOD = (
     "evaluation noise) and the window of ratios; residual_rms in nats, objective_value the sum of "
     "squares"
 )
+RESAMPLED = "residual scatter and the window of ratios"
 FORM = "L_best(N, D) + q*ln(r/ratio)^2"
 VALIDATION_WARNING = (
     "the table does not say which ratio the held-out loss was measured with; if each run was "
@@ -133,12 +124,10 @@ def mask_ratio_runs(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> p
     """
     used = runs[runs["mask_ratio"].notna()]
     groups = []
-    for _, same in used.groupby(["objective", "corpus", "n_params"]):
-        for _, rows in group_budgets(same["tokens"].to_numpy(float)):
+    for _, same in used.groupby(["objective", "corpus"]):
+        for _, rows in _groups(**columns(same, "n_params", "tokens", "mask_ratio")):
             group = same.iloc[rows]
-            if group["mask_ratio"].nunique() >= MIN_RATIOS:
-                noise = evaluation_noise(curves, list(group["run_id"]))
-                groups.append(group.assign(noise=noise))
+            groups.append(group.assign(noise=evaluation_noise(curves, list(group["run_id"]))))
     if not groups:
         raise LawError(
             f"no size has {MIN_RATIOS} mask ratios at equal tokens; train one with at least "
@@ -184,23 +173,16 @@ def fit_mask_ratio(
     sizes = [_size(ladder, bootstrap, level, rng) for ladder in ladders]
     inside = pooled.inside
     log_ratio, curvature = resample_vertices(ladders, pooled, bootstrap, rng)
-    equation = Equation(
-        FORM,
-        {
-            "ratio": float(np.exp(pooled.log_ratio)) if inside else None,
-            "q": pooled.curvature if inside else None,
-        },
-        {
-            "ratio": percentile_interval(np.exp(log_ratio), level) if inside else None,
-            "q": percentile_interval(curvature, level) if inside else None,
-        },
-        level,
-    )
+    interval: dict[str, Interval | None] = {"ratio": None, "q": None}
+    if inside:
+        drawn = {"ratio": np.exp(log_ratio), "q": curvature}
+        interval = {name: percentile_interval(samples, level) for name, samples in drawn.items()}
+    values = {"ratio": pooled.ratio, "q": pooled.curvature if inside else None}
     return LawResult(
         law="mask_ratio",
         method=METHOD,
         n_points=sum(int(ladder.windows[0].sum()) for ladder in ladders),
-        equations={"L": equation},
+        equations={"L": Equation(FORM, values, interval, level)},
         objective_value=pooled.squares,
         residual_rms=pooled.rms,
         status=Status.CONVERGED if inside else Status.NOT_IDENTIFIED,
@@ -208,11 +190,7 @@ def fit_mask_ratio(
         details={
             "sizes": sizes,
             "held_out": _held_out(ladders),
-            "bootstrap": {
-                "kind": "residual scatter and the window of ratios",
-                "resamples": bootstrap,
-                "seed": seed,
-            },
+            "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
     )
 
@@ -238,11 +216,10 @@ def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator
     scatter = max(fit.rms or 0.0, ladder.noise)
     limit = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(2) * scatter
     best = ladder.loss.min()
-    order = np.argsort(ladder.ratio, kind="stable")
     return {
         "n_params": ladder.n_params,
         "tokens": ladder.tokens,
-        "ratio": float(np.exp(fit.log_ratio)) if fit.inside else None,
+        "ratio": fit.ratio,
         "ratio_interval": interval,
         "loss": fit.least_loss if fit.inside else None,
         "q": fit.curvature if fit.inside else None,
@@ -258,7 +235,7 @@ def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator
                 "fitted": bool(ladder.windows[0][i]),
                 "within_noise": bool(ladder.loss[i] - best <= limit),
             }
-            for i in order
+            for i in np.argsort(ladder.ratio, kind="stable")
         ],
     }
 
@@ -280,10 +257,7 @@ def _held_out(ladders: list[Ladder]) -> HeldOutSize | NotAvailable:
         "status": Check.DONE,
         "fitted_on_flops": [ladder.flops for ladder in ordered[:-1]],
         "predicted_at_flops": last.flops,
-        "ratio": {
-            "measured": float(np.exp(own.log_ratio)) if own.inside else None,
-            "predicted": float(np.exp(fit.log_ratio)),
-        },
+        "ratio": {"measured": own.ratio, "predicted": float(np.exp(fit.log_ratio))},
         "loss": {"rms_error": rms(error)},
     }
 

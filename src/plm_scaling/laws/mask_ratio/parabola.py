@@ -73,6 +73,11 @@ class Fit:
     least_loss: float
 
     @property
+    def ratio(self) -> float | None:
+        """The best ratio; None where it is not inside."""
+        return float(np.exp(self.log_ratio)) if self.inside else None
+
+    @property
     def rms(self) -> float | None:
         """Residual scatter over the degrees of freedom, nats."""
         return float(np.sqrt(self.squares / self.freedom)) if self.freedom > 0 else None

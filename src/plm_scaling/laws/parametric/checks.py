@@ -133,10 +133,9 @@ def check_published_row(
     best = find_optima(surface)[0]
     reached = optima_from(surface, theta[None])[0]
     at_row = float(surface.misfit(theta[None])[0])
-    if at_row <= LOCAL * best.misfit or reached.misfit > LOCAL * best.misfit:
-        verdict = RowVerdict.LOCAL if reached.misfit > LOCAL * best.misfit else RowVerdict.GLOBAL
-    else:
-        verdict = RowVerdict.NONE
+    verdict = RowVerdict.GLOBAL if at_row <= LOCAL * best.misfit else RowVerdict.NONE
+    if reached.misfit > LOCAL * best.misfit:
+        verdict = RowVerdict.LOCAL
     return {
         "verdict": verdict,
         "n_points": len(loss),

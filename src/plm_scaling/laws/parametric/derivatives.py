@@ -34,18 +34,14 @@ class Derivatives:
 
     def rows(self, chosen: Bools) -> "Derivatives":
         """Those of some rows."""
-        return Derivatives(
-            self.misfit[chosen], self.gradient[chosen], self.hessian[chosen], self.majorant[chosen]
-        )
+        return Derivatives(*(own[chosen] for own in vars(self).values()))
 
     def replace(self, other: "Derivatives", where: Bools) -> "Derivatives":
         """Rows of `other` where `where` (S,) is true, own rows elsewhere."""
-        return Derivatives(
-            np.where(where, other.misfit, self.misfit),
-            np.where(where[:, None], other.gradient, self.gradient),
-            np.where(where[:, None, None], other.hessian, self.hessian),
-            np.where(where[:, None], other.majorant, self.majorant),
-        )
+        merged = self.rows(np.ones(len(where), bool))
+        for own, new in zip(vars(merged).values(), vars(other).values(), strict=True):
+            own[where] = new[where]
+        return merged
 
 
 def derivatives(surface: Surface, theta: Floats, weights: Floats) -> Derivatives:

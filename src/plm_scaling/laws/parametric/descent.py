@@ -39,11 +39,8 @@ def descend(
         _descend_block(surface, start[i : i + ROWS_AT_ONCE], weights[i : i + ROWS_AT_ONCE], hold)
         for i in range(0, len(start), ROWS_AT_ONCE)
     ]
-    return Descent(
-        np.concatenate([b.theta for b in blocks]),
-        np.concatenate([b.misfit for b in blocks]),
-        np.concatenate([b.converged for b in blocks]),
-    )
+    parts = zip(*(vars(block).values() for block in blocks), strict=True)
+    return Descent(*map(np.concatenate, parts))
 
 
 def _descend_block(

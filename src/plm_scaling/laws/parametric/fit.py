@@ -23,12 +23,7 @@ from plm_scaling.laws.parametric.checks import (
     held_out_check,
     optimum_row,
 )
-from plm_scaling.laws.parametric.health import (
-    FlatRange,
-    Profile,
-    fit_warnings,
-    profile_summary,
-)
+from plm_scaling.laws.parametric.health import FlatRange, Profile, fit_warnings, profile_summary
 from plm_scaling.laws.parametric.implied import implied_equations
 from plm_scaling.laws.parametric.optima import (
     bounds_hit,
@@ -158,14 +153,9 @@ def fit_parametric(
     near: NearFrontier | NoNearFrontier = {**not_available("not fitted")}
     if near_frontier_nats is not None:
         chosen = near_frontier(flops, loss, near_frontier_nats)
-        settings = {"huber_delta": huber_delta, "bootstrap": bootstrap, "level": level}
-        near = _near_frontier(
-            n_params[chosen],
-            tokens[chosen],
-            loss[chosen],
-            near_frontier_nats,
-            settings | {"seed": seed},
-        )
+        own = {"n_params": n_params[chosen], "tokens": tokens[chosen], "loss": loss[chosen]}
+        settings: Any = {"huber_delta": huber_delta, "bootstrap": bootstrap, "level": level}
+        near = _near_frontier(own, near_frontier_nats, seed=seed, **settings)
     return LawResult(
         law="parametric",
         method=METHOD.format(delta=huber_delta),
@@ -208,22 +198,13 @@ def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
 
 
 def _near_frontier(
-    n_params: Floats, tokens: Floats, loss: Floats, within: float, settings: dict[str, Any]
+    runs: dict[str, Any], within: float, **settings: Any
 ) -> NearFrontier | NoNearFrontier:
     """The parts of the fit to near-frontier runs that the fit to all of them lists."""
-    distinct = count_distinct(n_params, tokens)
+    distinct = count_distinct(runs["n_params"], runs["tokens"])
     if distinct < MIN_RUNS:
         return {**not_available(f"{distinct} distinct runs; six are needed"), "within": within}
-    fit = fit_parametric(n_params, tokens, loss, near_frontier_nats=None, **settings)
-    profile: Any = fit.details["profile_E"]
-    return {
-        "status": fit.status,
-        "n_points": fit.n_points,
-        "equations": {name: equation.to_json() for name, equation in fit.equations.items()},
-        "objective_value": fit.objective_value,
-        "residual_rms": fit.residual_rms,
-        "profile_E": cast(FlatRange, {n: profile[n] for n in FlatRange.__annotations__}),
-        "held_out": fit.details["held_out"],
-        "warnings": fit.warnings,
-        "within": within,
-    }
+    fit = fit_parametric(**runs, near_frontier_nats=None, **settings).to_json()
+    profile = {name: fit["profile_E"][name] for name in FlatRange.__annotations__}
+    listed = fit | {"profile_E": profile, "within": within}
+    return cast(NearFrontier, {name: listed[name] for name in NearFrontier.__annotations__})

@@ -44,11 +44,7 @@ def profile_summary(
     low, high = _flat_range(floors, misfits, best.misfit * (1 + FLAT), float(best.theta[0]))
     return {
         "points": [
-            {
-                "E": floor,
-                "objective_value": misfit,
-                "a": float(theta[4] / (theta[3] + theta[4])),
-            }
+            {"E": floor, "objective_value": misfit, "a": float(theta[4] / (theta[3] + theta[4]))}
             for floor, misfit, theta in rows
         ],
         "flat_range": (low, high),
@@ -88,8 +84,7 @@ def fit_warnings(
     """Sentences for the law file and the report."""
     best = optima[0]
     warnings = [_bound_sentence(name, float(best.theta[NAMES.index(name)])) for name in hit]
-    rivals = [o for o in optima[1:] if _rival(o, best)]
-    if rivals:
+    if rivals := [o for o in optima[1:] if _rival(o, best)]:
         alpha, beta = rivals[0].theta[3], rivals[0].theta[4]
         warnings.append(
             f"another optimum lies within {percent(RIVAL)} of the best objective: "
@@ -104,8 +99,7 @@ def fit_warnings(
         )
     if distinct < FEW_RUNS:
         warnings.append(f"{distinct} distinct runs for five parameters; the intervals are rough")
-    warnings += _resample_warnings(surface, samples)
-    return warnings
+    return warnings + _resample_warnings(surface, samples)
 
 
 def _rival(other: Optimum, best: Optimum) -> bool:
@@ -140,9 +134,7 @@ def _resample_warnings(surface: Surface, samples: Floats) -> list[str]:
     low, high = surface.bounds
     with np.errstate(invalid="ignore"):
         at_bound = ((samples <= low) | (samples >= high)).mean(axis=0).tolist()
-    often = [
-        f"{n} in {percent(round(s, 2))}" for n, s in zip(NAMES, at_bound, strict=True) if s > OFTEN
-    ]
-    if often:
+    shares = dict(zip(NAMES, at_bound, strict=True))
+    if often := [f"{n} in {percent(round(s, 2))}" for n, s in shares.items() if s > OFTEN]:
         warnings.append(f"of the resamples, these ended at a bound: {', '.join(often)}")
     return warnings

@@ -41,20 +41,18 @@ def implied_equations(
     d_laws = PowerLaws(-np.log(6) - n_laws.log_k, 1 - n_laws.exponent)
     n_law = implied_allocation(values[None]).first
     d_law = PowerLaw(-float(np.log(6)) - n_law.log_k, 1 - n_law.exponent)
-    law = None
-    if np.isfinite(n_law.log_k):
-        law = {"N": n_law, "D": d_law, "L": lambda c: surface_loss(values, n_law(c), d_law(c))}
-    of_resamples = {
+    equations = {
+        "L": Equation("E + A/N^alpha + B/D^beta", parameters, interval, level),
+        "N": power_equation("k*C^a", n_law, n_laws, level),
+        "D": power_equation("k*C^b", d_law, d_laws, level),
+    }
+    law = {"N": n_law, "D": d_law, "L": lambda c: surface_loss(values, n_law(c), d_law(c))}
+    laws = {
         "N": n_laws,
         "D": d_laws,
         "L": lambda c: surface_loss(resampled.T, n_laws(c), d_laws(c)),
     }
-    equations = {
-        "L": Equation("E + A/N^alpha + B/D^beta", parameters, interval, level),
-        "N": power_equation("a", n_law, n_laws, level),
-        "D": power_equation("b", d_law, d_laws, level),
-    }
-    return equations, law, of_resamples
+    return equations, law if np.isfinite(n_law.log_k) else None, laws
 
 
 def surface_loss(natural: Floats, n_params: Floats, tokens: Floats) -> Floats:

@@ -33,21 +33,15 @@ def without_excess(
     they are, a sentence on those left out, and one on why they could not be.
     """
     n_params, tokens, _ = fresh
-    every: NDArray[np.bool_] = np.ones(len(n_params), bool)
-    chosen = every
+    chosen = every = np.ones(len(n_params), bool)
     for _ in range(ROUNDS):
         inside = n_params <= optimal_params(fit(select_runs(fresh, chosen)), tokens)
         excess = f"{(~inside).sum()} of {len(inside)} fresh run(s) have more parameters than their "
         excess += "tokens call for (N > U_N), so their loss is that of fewer (N')"
         if not enough(select_runs(fresh, inside)):
-            return (
-                every,
-                "",
-                (
-                    f"{excess}; too few are left without them, and with them R*_D and R*_N are "
-                    "biased: train more runs with N below N_opt(D), or give the base law"
-                ),
-            )
+            biased = f"{excess}; too few are left without them, and with them R*_D and R*_N are "
+            biased += "biased: train more runs with N below N_opt(D), or give the base law"
+            return every, "", biased
         if (inside == chosen).all():
             break
         chosen = inside
@@ -78,8 +72,7 @@ def check_misfit(
         limit, against = FACTOR * RERUN_SCATTER, f"reruns differ by {RERUN_SCATTER:g}"
     else:
         chance = float(np.sqrt(fdtri(freedom, freedom_fresh, SIGNIFICANT)))
-        limit = max(FACTOR, chance) * scatter
-        limit = float(np.clip(limit, *MISFIT_LIMITS))
+        limit = float(np.clip(max(FACTOR, chance) * scatter, *MISFIT_LIMITS))
         against = f"fresh ones the base law by {scatter:.3g}"
     said = ""
     if rms > limit:

@@ -18,14 +18,10 @@ from numpy.typing import NDArray
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.repeated.details import OffsetRow
-from plm_scaling.laws.repeated.model import (
-    effective_tokens,
-    lowest_on_grid,
-    r_grid,
-)
+from plm_scaling.laws.repeated.model import effective_tokens, lowest_on_grid, r_grid
 from plm_scaling.laws.repeated.reference import MIN_RUNS, Reference, fit_reference
 from plm_scaling.laws.stats.blocks import block_length, moving_blocks, rms, smoothed
-from plm_scaling.laws.stats.intervals import Floats, check_settings
+from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.noise import noise_of
 
 WINDOWS = ((0.3, 1.0), (0.75, 1.0))  # epochs; the first gives the value, both the interval
@@ -85,9 +81,8 @@ class Gap:
                 f"run {curve.run_id}: {len(np.unique(curve.decayed_tokens))} fresh run(s) of its "
                 f"size; L_N(D) needs at least {MIN_RUNS} of different length"
             )
-        both = (curve.tokens <= curve.fresh_tokens.max()) & (
-            curve.tokens >= curve.fresh_tokens.min()
-        )
+        both = curve.tokens <= curve.fresh_tokens.max()
+        both &= curve.tokens >= curve.fresh_tokens.min()
         tokens = curve.tokens[both]
         values = curve.loss[both] - np.interp(tokens, curve.fresh_tokens, curve.fresh_loss)
         gap = cls(
@@ -136,7 +131,8 @@ class Gap:
         return ((target - self.shapes(self.grid, self.reference)) ** 2).mean(axis=1)
 
     def residuals(self, offset: float, r_star: float) -> Floats:
-        """What the fitted form misses at the repeated evaluations, nats."""
+        """What the form misses at the repeated evaluations, nats; R* is kept in the grid."""
+        r_star = float(np.clip(r_star, self.grid[0], self.grid[-1]))
         fitted = self.shapes(np.array([r_star]), self.reference)[0]
         return self.values[self.repeated] - offset - fitted
 
@@ -206,16 +202,6 @@ def resample_misfits(
     return out, lengths
 
 
-def check_curves(curves: list[RepeatedCurve], bootstrap: int, level: float) -> list[Gap]:
-    """The gaps of all curves; raises LawError for bad settings, none, or unusable curves."""
-    check_settings(bootstrap, level)
-    if not curves:
-        raise LawError(
-            "no run that repeats tokens has a fresh run of its size and length to compare with"
-        )
-    return [Gap.of(curve) for curve in curves]
-
-
 def direct_inversion(gap: Gap, offset: float) -> float | None:
     """D'/U at the end without the form of D': the fresh tokens that give the final gap.
 
@@ -229,8 +215,7 @@ def direct_inversion(gap: Gap, offset: float) -> float | None:
 def offset_row(name: str, gap: Gap, offset: float) -> OffsetRow:
     """One line of the offset sensitivity."""
     r_star = gap.best(offset)
-    at = float(np.clip(r_star, gap.grid[0], gap.grid[-1]))
-    residuals = gap.residuals(offset, at)
+    residuals = gap.residuals(offset, r_star)
     return {
         "offset_from": name,
         "offset_nats": offset,

@@ -8,18 +8,14 @@ and resampled by weighing the tabulated runs.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
-from plm_scaling.laws.details import (
-    HeldOutRuns,
-    NotAvailable,
-    loss_errors,
-    not_available,
-)
+from plm_scaling.laws.details import HeldOutRuns, NotAvailable, loss_errors, not_available
 from plm_scaling.laws.parametric.checks import count_distinct
 from plm_scaling.laws.parametric.optima import find_optima, resample_optima
 from plm_scaling.laws.parametric.surface import NAMES, Surface
@@ -69,6 +65,10 @@ class _Runs:
     tokens: Floats
     unique: Floats
     log_loss: Floats
+
+    def at(self, chosen: NDArray[Any]) -> "_Runs":
+        """Those of a mask or of indices."""
+        return _Runs(*(column[chosen] for column in vars(self).values()))
 
     def log_error(self, base: Mapping[str, float], r_d: Floats, r_n: Floats) -> Floats:
         """ln L̂ − ln L, (R_N values, R_D values, n)."""
@@ -121,7 +121,7 @@ def fit_repeated(
         fresh = select_runs(fresh, chosen)
         used[~again] = chosen
         bases = _fitted(fresh, huber_delta, bootstrap, seed)
-    runs = _Runs(n_params[again], tokens[again], unique[again], np.log(loss[again]))
+    runs = _Runs(n_params, tokens, unique, np.log(loss)).at(again)
     best = bases[0]
     r_d, r_n = _search(runs, best, huber_delta)
     errors = runs.log_error(best, np.array([r_d]), np.array([r_n]))[0, 0]
@@ -148,8 +148,8 @@ def fit_repeated(
         ),
         n_points=int(again.sum()),
         equations={
-            "D_eff": _equation(D_FORM, "R_D", d_value, intervals[0], level),
-            "N_eff": _equation(N_FORM, "R_N", n_value, intervals[1], level),
+            "D_eff": Equation(D_FORM, {"R_D": d_value}, {"R_D": closed(intervals[0])}, level),
+            "N_eff": Equation(N_FORM, {"R_N": n_value}, {"R_N": closed(intervals[1])}, level),
             "excess": overfit_equation(over, level),
         },
         objective_value=float(huber(errors, huber_delta).sum()),
@@ -173,8 +173,7 @@ def fit_repeated(
 
 
 def _given(base: Mapping[str, float]) -> list[dict[str, float]]:
-    missing = [name for name in NAMES if name not in base]
-    if missing:
+    if missing := [name for name in NAMES if name not in base]:
         raise LawError(
             f"the base law lacks {', '.join(missing)}; give {', '.join(NAMES)} of "
             "E + A/N^alpha + B/D^beta"
@@ -267,13 +266,6 @@ def _status(r_d: float, value: float | None) -> Status:
     return Status.AT_BOUND if at_limit(r_d) and r_d > 1 else Status.NOT_IDENTIFIED
 
 
-def _equation(
-    form: str, name: str, value: float | None, interval: OpenInterval | None, level: float
-) -> Equation:
-    """One R* with its interval where both ends are known (`open_intervals` has the others)."""
-    return Equation(form, {name: value}, {name: closed(interval)}, level)
-
-
 def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> HeldOutRuns | NotAvailable:
     """The repeated runs of the largest budget, predicted with R* from the others."""
     groups = group_budgets(6 * runs.n_params * runs.tokens)
@@ -281,8 +273,8 @@ def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> HeldOutRu
     rest = np.setdiff1d(np.arange(len(runs.tokens)), largest)
     if len(rest) < MIN_REPEATED_RUNS:
         return not_available(f"{len(rest)} repeated run(s) remain without the largest budget")
-    r_d, r_n = _search(_subset(runs, rest), base, delta)
-    asked = _subset(runs, largest)
+    r_d, r_n = _search(runs.at(rest), base, delta)
+    asked = runs.at(largest)
     log_error = asked.log_error(base, np.array([r_d]), np.array([r_n]))[0, 0]
     return {
         "status": Check.DONE,
@@ -291,7 +283,3 @@ def _held_out(runs: _Runs, base: Mapping[str, float], delta: float) -> HeldOutRu
         "n_predicted": len(largest),
         "loss": loss_errors(np.exp(asked.log_loss) * np.expm1(log_error)),
     }
-
-
-def _subset(runs: _Runs, index: NDArray[np.int64]) -> _Runs:
-    return _Runs(runs.n_params[index], runs.tokens[index], runs.unique[index], runs.log_loss[index])

@@ -83,10 +83,7 @@ def open_interval(samples: Floats, level: float) -> OpenInterval | None:
         return None
     shares = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(known, shares, method="nearest")  # no mean of a number and infinity
-    return (
-        float(low) if np.isfinite(low) else None,
-        float(high) if np.isfinite(high) else None,
-    )
+    return (float(low) if np.isfinite(low) else None, float(high) if np.isfinite(high) else None)
 
 
 def closed(interval: OpenInterval | None) -> Interval | None:

@@ -4,6 +4,7 @@ from typing import cast
 
 import numpy as np
 
+from plm_scaling.common.errors import LawError
 from plm_scaling.laws.details import loss_errors
 from plm_scaling.laws.repeated.curves import (
     PARTS,
@@ -11,7 +12,6 @@ from plm_scaling.laws.repeated.curves import (
     WINDOWS,
     Gap,
     RepeatedCurve,
-    check_curves,
     direct_inversion,
     offset_row,
     reference_noise,
@@ -37,12 +37,13 @@ from plm_scaling.laws.repeated.model import (
 from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit, overfit_equation
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.blocks import rms, smoothed
-from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats
+from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, check_settings, multiplicities
 from plm_scaling.laws.status import Basis, Check, Status
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
 DRAWN = 50  # stretches whose mean gaps a figure shows
 LEAST_NOISE = 0.001  # nats; a smooth misfit below this matters to no one
+RESAMPLED = "moving blocks of residuals and reference runs; jointly also curves"
 METHOD = (
     "least squares of the gap between repeated and fresh curves of one size, offset + L_N(D') − "
     "L_N(D), beyond the first epoch, on a grid over ln R*_D; offset = mean gap in epochs 0.3–1; "
@@ -58,18 +59,19 @@ NO_R_N = (
 
 
 def fit_repeated_curves(
-    curves: list[RepeatedCurve],
-    *,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    curves: list[RepeatedCurve], *, bootstrap: int = 1000, level: float = 0.95, seed: int = 1
 ) -> LawResult[CurveDetails]:
     """Fit R*_D to curves of repeated runs, each given with the fresh runs of its size.
 
     Status not_identified, and no R*_D, if some curve does not follow the form; the sizes that do
     are in `sizes` and `joint`. Raises LawError for curves that cannot be compared.
     """
-    gaps = check_curves(curves, bootstrap, level)
+    check_settings(bootstrap, level)
+    if not curves:
+        raise LawError(
+            "no run that repeats tokens has a fresh run of its size and length to compare with"
+        )
+    gaps = [Gap.of(curve) for curve in curves]
     spread = reference_noise(gaps)
     sizes, misfits = [], []
     for k, gap in enumerate(gaps):
@@ -109,19 +111,13 @@ def fit_repeated_curves(
             "excess_rms_nats": over.rms,
             "worth": worth_rows(value),
             "held_out": _held_out(gaps),
-            "bootstrap": {
-                "kind": "moving blocks of residuals and reference runs; jointly also curves",
-                "resamples": bootstrap,
-                "seed": seed,
-            },
+            "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
     )
 
 
 def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> SizeRow:
-    """What one curve says."""
-    first = WINDOWS[0]
-    offset = gap.offset(first)
+    offset = gap.offset(WINDOWS[0])
     rows = [offset_row("none", gap, 0.0)]
     rows += [offset_row(f"epochs {w[0]:g}-{w[1]:g}", gap, gap.offset(w)) for w in WINDOWS]
     rows += [offset_row(f"{s:+g} nats", gap, offset + s) for s in (-OFFSET_SHIFT, OFFSET_SHIFT)]
@@ -133,8 +129,7 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> S
     status = Status.NOT_IDENTIFIED if why else Status.AT_BOUND if at_bound else Status.CONVERGED
     repetitions = gap.epochs[gap.repeated] - 1
     over = fit_overfit(repetitions, gap.values[gap.repeated] - offset)
-    end = float(gap.epochs[-1])
-    worth = None
+    end, worth = float(gap.epochs[-1]), None
     if value is not None and not why:
         worth = float(effective_tokens(np.array([end]), 1.0, np.array(value))[0])
     return {
@@ -200,8 +195,7 @@ def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> t
         offsets = [gap.offset(window) for gap in gaps]
         total = np.mean([g.misfit(o) for g, o in zip(gaps, offsets, strict=True)], axis=0)
         r_star = float(lowest_on_grid(total[None], gaps[0].grid)[0])
-        at = float(np.clip(r_star, gaps[0].grid[0], gaps[0].grid[-1]))
-        parts = [g.residuals(o, at) for g, o in zip(gaps, offsets, strict=True)]
+        parts = [g.residuals(o, r_star) for g, o in zip(gaps, offsets, strict=True)]
         smooth = [smoothed(part, PARTS) for part in parts]
         found.append(r_star)
         rows.append(
@@ -212,10 +206,8 @@ def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> t
                 "rms_smoothed_nats": rms(np.array([rms(part) for part in smooth])),
             }
         )
-    rng = np.random.default_rng(seed)
-    bootstrap = len(misfits[0])
-    counts = rng.multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), size=bootstrap)
-    total = np.einsum("bk,kbg->bg", counts.astype(float), np.array(misfits))
+    counts = multiplicities(len(gaps), len(misfits[0]), seed)
+    total = np.einsum("bk,kbg->bg", counts, np.array(misfits))
     joint: Joint = {
         "run_ids": [gap.curve.run_id for gap in gaps],
         "R_D": rows[0]["R_D"],
@@ -260,8 +252,7 @@ def _held_out(gaps: list[Gap]) -> HeldOutEnds:
     for gap in gaps:
         offset, half = gap.offset(WINDOWS[0]), float(gap.epochs[-1]) / 2
         r_star = gap.best(offset, until=half)
-        at = float(np.clip(r_star, gap.grid[0], gap.grid[-1]))
-        error = -smoothed(gap.residuals(offset, at), PARTS)[-1]
+        error = -smoothed(gap.residuals(offset, r_star), PARTS)[-1]
         rows.append(
             {
                 "run_id": gap.curve.run_id,

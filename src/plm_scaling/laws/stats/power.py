@@ -1,12 +1,13 @@
 """Power laws y = k·x^p by least squares of ln y on ln x, for one series or for many at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.laws.result import Equation
-from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interval
+from plm_scaling.laws.stats.intervals import Floats, percentile_interval
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class PowerLaw:
     def __call__(self, x: Floats | float) -> Floats:
         """y at x."""
         return np.exp(self.log_k + self.exponent * np.log(x))
+
+    def inverse(self, y: Floats | float) -> Floats:
+        """The x of y."""
+        return np.exp((np.log(y) - self.log_k) / self.exponent)
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,38 @@ def fit_power_laws(log_x: Floats, log_y: Floats, weights: Floats | None = None) 
     return PowerLaws(mean_y - exponent * mean_x, exponent)
 
 
+def along(x: Floats, y: Floats, at: float) -> float:
+    """y at `at` by lines between the points, and beyond them along the last two."""
+    i = int(np.clip(np.searchsorted(x, at), 1, len(x) - 1))
+    return float(y[i - 1] + (y[i] - y[i - 1]) * (at - x[i - 1]) / (x[i] - x[i - 1]))
+
+
 def spread_of(log_x: Floats, used: NDArray[np.bool_]) -> Floats:
     """How far apart the points of each series in `used` (S, P) lie; -inf without any."""
     high = np.where(used, log_x, -np.inf).max(axis=1, initial=-np.inf)
     return high - np.where(used, log_x, np.inf).min(axis=1, initial=np.inf)
 
 
-def power_equation(name: str, law: PowerLaw | None, resampled: PowerLaws, level: float) -> Equation:
-    """k·C^`name` with percentile intervals from resampled laws; unknown where the law has no
-    exponent."""
-    interval: dict[str, Interval | None] = {"k": None, name: None}
-    if law is None or not np.isfinite(law.exponent):
-        return Equation(f"k*C^{name}", {"k": None, name: None}, interval, level)
+def power_equation(
+    form: str, law: PowerLaw | None, resampled: PowerLaws | None, level: float
+) -> Equation:
+    """A `form` like k*C^a with percentile intervals from resampled laws; unknown where the law has
+    no exponent."""
+    k, name = form[0], form.rpartition("^")[2]
+    if law is None or resampled is None or not np.isfinite(law.exponent):
+        return Equation(form, {k: None, name: None}, {k: None, name: None}, level)
     with np.errstate(over="ignore"):
-        interval["k"] = percentile_interval(np.exp(resampled.log_k), level)
-    interval[name] = percentile_interval(resampled.exponent, level)
-    values: dict[str, float | None] = {"k": float(np.exp(law.log_k)), name: law.exponent}
-    return Equation(f"k*C^{name}", values, interval, level)
+        values: dict[str, float | None] = {k: float(np.exp(law.log_k)), name: law.exponent}
+        samples = {k: np.exp(resampled.log_k), name: resampled.exponent}
+    interval = {n: percentile_interval(drawn, level) for n, drawn in samples.items()}
+    return Equation(form, values, interval, level)
+
+
+def power_equations(
+    laws: Mapping[str, PowerLaw], resampled: Mapping[str, PowerLaws], level: float
+) -> dict[str, Equation]:
+    """N = k·C^a, D = k·C^b and L = k·C^c; unknown without a law."""
+    return {
+        name: power_equation(f"k*C^{power}", laws.get(name), resampled[name], level)
+        for name, power in (("N", "a"), ("D", "b"), ("L", "c"))
+    }

@@ -36,7 +36,12 @@ from plm_scaling.laws.transfer.split import ShareRow, best_split, split_points
 from plm_scaling.laws.transfer.tokens import StartRow, fit_transferred, match_pairs, start_rows
 
 FEW_PAIRS = 8
+SHARED_SCHEDULE = (
+    "partners share a schedule, so matching them before the end compares losses at different "
+    "learning rates; D_t includes that"
+)
 CONFOUNDED = 0.8  # correlation of share and size beyond which their effects are confounded
+RESAMPLED = "pairs, with evaluation noise on the final losses"
 METHOD = (
     "pairs of runs alike but for their start; L = k*C^p by least squares in log-log over pairs; "
     "D_t = k*D_f^a*N^b by least squares in logs where the smoothed scratch curve reaches the loss "
@@ -125,8 +130,8 @@ def fit_transfer(
         method=METHOD,
         n_points=len(pairs),
         equations={
-            "scratch": power_equation("p", scratch_law, scratch_laws, level),
-            "transfer": power_equation("p", law, transfer_laws, level),
+            "scratch": power_equation("k*C^p", scratch_law, scratch_laws, level),
+            "transfer": power_equation("k*C^p", law, transfer_laws, level),
             "D_t": tokens,
         },
         objective_value=None if residuals is None else float((residuals**2).sum()),
@@ -139,11 +144,7 @@ def fit_transfer(
             "D_t_by_start": start_rows(pairs, level),
             "split": split,
             "held_out": _held_out(flops, loss),
-            "bootstrap": {
-                "kind": "pairs, with evaluation noise on the final losses",
-                "resamples": bootstrap,
-                "seed": seed,
-            },
+            "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
     )
 
@@ -172,11 +173,7 @@ def _resampled(flops: Floats, losses: Floats, counts: Floats) -> PowerLaws:
 
 
 def _pair_rows(
-    pairs: list[TransferPair],
-    law: PowerLaw | None,
-    laws: PowerLaws,
-    gains: Floats,
-    level: float,
+    pairs: list[TransferPair], law: PowerLaw | None, laws: PowerLaws, gains: Floats, level: float
 ) -> list[PairRow]:
     """Gain and compute balance of each pair.
 
@@ -192,8 +189,7 @@ def _pair_rows(
         if law is not None and law.exponent < 0:
             log_ratio = np.log(pair.scratch_loss / pair.loss)
             ratio = float(pair.flops / total * np.exp(-log_ratio / law.exponent))
-            reached = np.exp((np.log(pair.loss) - law.log_k) / law.exponent)
-            from_law = float(reached / total)
+            from_law = float(law.inverse(pair.loss) / total)
             with np.errstate(over="ignore", invalid="ignore"):
                 samples = np.log1p(gains[:, k] / pair.loss) / -laws.exponent
                 samples = pair.flops / total * np.exp(samples)
@@ -237,25 +233,21 @@ def _split(rows: list[PairRow], sweep: dict[str, Floats] | None) -> tuple[Split,
         "share_size_correlation": correlation,
     }
     if shares:
-        lowest, highest = min(shares), max(shares)
         return out, (
             f"the best source share comes from {len(shares)} size(s) and lies between "
-            f"{lowest:.2f} and {highest:.2f}"
+            f"{min(shares):.2f} and {max(shares):.2f}"
         )
     reason = "no size was trained with four or more shares at one compute sum"
     if correlation is not None and abs(correlation) > CONFOUNDED:
+        reason += f"; share and size are correlated ({correlation:.2f}), "
+        reason += "so their effects are confounded"
+    if ratios := [row["compute_ratio"] for row in rows if row["compute_ratio"] is not None]:
         reason += (
-            f"; share and size are correlated ({correlation:.2f}), so their effects are confounded"
-        )
-    ratios = [row["compute_ratio"] for row in rows if row["compute_ratio"] is not None]
-    said = ""
-    if ratios:
-        said = (
             f". At the shares tried, {out['shares'][0]:.0%} to {out['shares'][1]:.0%}, transfer "
             f"gives what {min(ratios):.2f} to {max(ratios):.2f} times its whole compute would give "
             "from scratch"
         )
-    return out, f"the best split is not identified: {reason}{said}"
+    return out, f"the best split is not identified: {reason}"
 
 
 def _warnings(rows: list[PairRow], bootstrap: int, budgets: int) -> list[str]:
@@ -269,14 +261,9 @@ def _warnings(rows: list[PairRow], bootstrap: int, budgets: int) -> list[str]:
         )
     if not bootstrap:
         warnings.append(NO_BOOTSTRAP)
-    unsure = [r["run_id"] for r in rows if r["gain_interval"] and r["gain_interval"][0] <= 0]
-    if unsure:
+    if unsure := [r["run_id"] for r in rows if r["gain_interval"] and r["gain_interval"][0] <= 0]:
         warnings.append(f"gains within evaluation noise: {', '.join(unsure)}")
-    warnings.append(
-        "partners share a schedule, so matching them before the end compares losses at different "
-        "learning rates; D_t includes that"
-    )
-    return warnings
+    return [*warnings, SHARED_SCHEDULE]
 
 
 def _held_out(flops: Floats, loss: Floats) -> HeldOutLoss | NotAvailable:
