@@ -65,7 +65,7 @@ def fit_tables(runs, curves, settings):
         law="made_up",
         method="least squares in log-log",
         n_points=len(used),
-        equations={"L": power_equation("k*C^c", law, none, settings.level)},
+        equations={"L": power_equation("k*C^a", law, none, settings.level)},
         objective_value=None,
         residual_rms=None,
         status="converged",
