@@ -6,7 +6,7 @@ Only a clean split gets into a manifest.
 from plm_scaling.tokens import STAGE_VERSION as TOKENS_VERSION
 
 TOKENS = f"{DATA}/tokens/{{kind}}/part-{{part}}/part.json"
-# Nothing where there is none: the text of the command decides whether finished tokens are made again.
+# Nothing where there is none: the text of the command decides whether finished tokens are written again.
 START_TOKEN = " --start-token" if CONFIG.tokens.start_token else ""
 SELECTION = {"protein": SELECTED[0], "code": SELECTED_CODE}
 

@@ -134,7 +134,7 @@ def published_variants(
     for source, points in sources.items():
         subsets = {
             "all": np.full(len(points.flops), True),
-            "without the dearest point": points.flops < points.flops.max(),
+            "without the point of largest compute": points.flops < points.flops.max(),
             f"C <= {SWEEP_END:.2g}": points.flops <= SWEEP_END,
         }
         for subset, keep in subsets.items():

@@ -121,7 +121,7 @@ def test_smoothed_frontier_of_the_study_agrees_with_isoflop_and_lists_its_varian
     assert interval[1] > isoflop[0]
     rows = published_variants(published.notebook, points, MINIMA, objective)
     exponent = {(r["source"], r["points"], r["space"]): r["N"]["a"] for r in rows}
-    without_last = "without the dearest point"
+    without_last = "without the point of largest compute"
     # dropping only the point of largest compute (paper.md §3.1: MLM 0.7598 -> 0.7138)
     shift = exponent["notebook", "all", "linear"] - exponent["notebook", without_last, "linear"]
     assert shift == pytest.approx({"clm": -0.0200, "mlm": 0.0460}[objective], abs=2e-3)
