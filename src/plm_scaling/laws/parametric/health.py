@@ -80,6 +80,7 @@ def fit_warnings(
     profile: FlatRange,
     hit: list[str],
     distinct: int,
+    unit: str,
 ) -> list[str]:
     """Sentences for the law file and the report."""
     best = optima[0]
@@ -98,7 +99,7 @@ def fit_warnings(
             f"{percent(FLAT)} of the best objective"
         )
     if distinct < FEW_RUNS:
-        warnings.append(f"{distinct} distinct runs for five parameters; the intervals are rough")
+        warnings.append(f"{distinct} distinct {unit} for five parameters; the intervals are rough")
     return warnings + _resample_warnings(surface, samples)
 
 
