@@ -6,7 +6,7 @@ minima. Intervals come from resampled runs, each started from the best of some h
 The compute-optimal allocation that follows is in `implied`.
 """
 
-from typing import Any, NotRequired, cast
+from typing import Any, NotRequired
 
 import numpy as np
 import pandas as pd
@@ -16,23 +16,33 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.laws.details import Bootstrap, NotAvailable, not_available
 from plm_scaling.laws.parametric.checks import OptimumRow, optimum_row
 from plm_scaling.laws.parametric.groups import copies_warning, guess_groups
-from plm_scaling.laws.parametric.health import FlatRange, Profile, fit_warnings, profile_summary
-from plm_scaling.laws.parametric.held_out import HeldOut, held_out_check, held_out_warning
+from plm_scaling.laws.parametric.health import (
+    Profile,
+    bound_evidence,
+    fit_warnings,
+    profile_summary,
+)
+from plm_scaling.laws.parametric.held_out import HeldOut, held_out_check, held_out_limit
 from plm_scaling.laws.parametric.implied import implied_equations
 from plm_scaling.laws.parametric.influence import Influences, find_influences, influence_warnings
+from plm_scaling.laws.parametric.near import (
+    NearFrontier,
+    NoNearFrontier,
+    near_contradiction,
+    near_rows,
+)
 from plm_scaling.laws.parametric.optima import bounds_hit, find_optima, profile_floor
 from plm_scaling.laws.parametric.runs import MIN_RUNS, Runs
 from plm_scaling.laws.points import groups, near_frontier, parametric_points
-from plm_scaling.laws.result import Equation, EquationJson, LawResult
+from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings
-from plm_scaling.laws.status import Check, Status
 
 NEAR_FRONTIER = 0.03  # nats
 MOST_DRAWS = 200
-SAME_EXPONENT = 0.01  # a difference in a of less changes no plan
+TOO_FEW = "{} distinct runs; six are needed"
 OPTIMA_KEPT = 5
 METHOD = (
     "sum of Huber(delta={delta:g}) of the log loss over the runs, minimised by damped Newton steps "
@@ -48,26 +58,6 @@ class RunBootstrap(Bootstrap):
 
     units: int
     share_unusable: float | None
-
-
-class NearFrontier(TypedDict):
-    """The fit to the runs `within` so many nats of the best of like compute."""
-
-    status: Status
-    n_points: int
-    equations: dict[str, EquationJson]
-    objective_value: float | None
-    residual_rms: float | None
-    profile_E: FlatRange
-    held_out: HeldOut | NotAvailable
-    warnings: list[str]
-    within: float
-
-
-class NoNearFrontier(NotAvailable):
-    """Why there is no such fit."""
-
-    within: NotRequired[float]
 
 
 class Details(TypedDict):
@@ -146,16 +136,26 @@ def fit_parametric(
     runs, guessed = guess_groups(runs, residuals)
     samples = runs.refits(surface, optima, bootstrap, seed)
     equations, law, resampled = implied_equations(surface, best, samples, level)
-    a = equations["N"].parameters["a"]
     hit = bounds_hit(surface, best.theta)
     profile = profile_summary(surface, best, profile_floor(surface, best))
     influences = find_influences(surface, optima, runs.run, runs.group)
     resampling: Any = {"bootstrap": bootstrap, "level": level, "seed": seed}
     held_out = held_out_check(runs, huber_delta, held_out_above, **resampling)
+    evidence = bound_evidence(best, hit)
+    unusable = float(np.isnan(samples[:, 0]).mean()) if bootstrap else None
+    if unusable is not None:
+        evidence["failed"] = unusable
+    if limit := held_out_limit(held_out):
+        evidence["held_out"] = limit
     near: NearFrontier | NoNearFrontier = {**not_available("not fitted")}
     if near_frontier_nats is not None:
-        near = _near_frontier(runs, near_frontier_nats, huber_delta=huber_delta, **resampling)
-    contradictions = [*held_out_warning(held_out), *_near_warning(equations["N"], near)]
+        chosen = runs.some(near_frontier(runs.flops, runs.loss, near_frontier_nats))
+        near = {**not_available(TOO_FEW.format(chosen.distinct)), "within": near_frontier_nats}
+        if chosen.distinct >= MIN_RUNS:
+            own: Any = {**vars(chosen), "near_frontier_nats": None, "huber_delta": huber_delta}
+            other = fit_parametric(**own, **resampling)
+            near = near_rows(other, near_frontier_nats)
+            evidence["contradictions"] = near_contradiction(equations["N"], other)
     draws = surface.natural(samples[~np.isnan(samples[:, 0])][:MOST_DRAWS])
     return LawResult(
         law="parametric",
@@ -164,15 +164,11 @@ def fit_parametric(
         equations=equations,
         objective_value=best.misfit,
         residual_rms=rms(residuals),
-        status=_status(hit),
         warnings=[
             *guessed,
             *copies_warning(runs),
-            *fit_warnings(
-                surface, optima, samples, profile, hit, min(runs.distinct, runs.units), runs.unit
-            ),
-            *(influence_warnings(influences, a, len(runs.loss)) if a is not None else []),
-            *contradictions,
+            *fit_warnings(surface, optima, samples, profile, runs),
+            *influence_warnings(influences, equations["N"].parameters["a"], len(runs.loss)),
         ],
         details={
             "huber_delta": huber_delta,
@@ -189,17 +185,11 @@ def fit_parametric(
                 "units": runs.units,
                 "resamples": bootstrap,
                 "seed": seed,
-                "share_unusable": float(np.isnan(samples[:, 0]).mean()) if bootstrap else None,
+                "share_unusable": unusable,
             },
         },
+        evidence=evidence,
     )
-
-
-def _status(hit: list[str]) -> Status:
-    """E at 0 is a result of its own; a term at its bound leaves the allocation undetermined."""
-    if set(hit) - {"E"}:
-        return Status.NOT_IDENTIFIED
-    return Status.AT_BOUND if hit else Status.CONVERGED
 
 
 def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
@@ -207,38 +197,3 @@ def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
     n_params, tokens = np.asarray(n_params), np.asarray(tokens)  # without the labels of a Series
     p = {name: value or 0.0 for name, value in result.equations["L"].parameters.items()}
     return p["E"] + p["A"] / n_params ** p["alpha"] + p["B"] / tokens ** p["beta"]
-
-
-def _near_frontier(runs: Runs, within: float, **settings: Any) -> NearFrontier | NoNearFrontier:
-    """The parts of the fit to near-frontier runs that the fit to all of them lists."""
-    near = runs.some(near_frontier(runs.flops, runs.loss, within))
-    if near.distinct < MIN_RUNS:
-        return {**not_available(f"{near.distinct} distinct runs; six are needed"), "within": within}
-    fit = fit_parametric(**vars(near), near_frontier_nats=None, **settings).to_json()
-    profile = {name: fit["profile_E"][name] for name in FlatRange.__annotations__}
-    listed = fit | {"profile_E": profile, "within": within}
-    return cast(NearFrontier, {name: listed[name] for name in NearFrontier.__annotations__})
-
-
-def _near_warning(law: Equation, near: NearFrontier | NoNearFrontier) -> list[str]:
-    """A sentence if a of all runs and of those near the frontier differ by more than the intervals
-    of both together allow."""
-    if near["status"] == Check.NOT_AVAILABLE:
-        return []
-    other = Equation.from_json({**near["equations"]["N"]})
-    values = [one.parameters["a"] for one in (law, other)]
-    ends = [one.interval["a"] for one in (law, other)]
-    if None in values or None in ends:
-        return []
-    (first, second), (one, two) = cast(Any, values), cast(Any, ends)
-    towards = (
-        (one[1] - first, two[0] - second) if second > first else (one[0] - first, two[1] - second)
-    )
-    allowed = max(float(np.hypot(*towards)), SAME_EXPONENT)
-    if abs(second - first) <= allowed:
-        return []
-    return [
-        f"a is {first:.3f} from all runs and {second:.3f} from the {near['n_points']} within "
-        f"{near['within']:g} nats of the frontier, where the intervals allow a difference of "
-        f"{allowed:.3f}: runs far off the frontier do not follow the form"
-    ]

@@ -10,7 +10,7 @@ from plm_scaling.laws.parametric.optima import find_optima
 from plm_scaling.laws.parametric.runs import MIN_RUNS, Runs
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Interval, percentile_interval
-from plm_scaling.laws.status import Check
+from plm_scaling.laws.status import Check, Limit
 
 HELD_OUT_RESAMPLES = 200
 MAX_LISTED = 50
@@ -95,24 +95,16 @@ def held_out_check(
     }
 
 
-def error_allowed(check: HeldOut | NotAvailable) -> tuple[float, float] | None:
-    """The mean held-out error and how large it may be, nats; None where that is not known."""
+def held_out_limit(check: HeldOut | NotAvailable) -> Limit | None:
+    """The mean held-out error, and how large it may be; None where that is not known."""
     if check["status"] != Check.DONE or check["error_interval"] is None:
         return None
-    low, high = check["error_interval"]
-    error = check["loss"]["mean_error"]
+    (low, high), error = check["error_interval"], check["loss"]["mean_error"]
     side = error - low if error > 0 else high - error
-    return error, max(BEYOND_INTERVAL * side, LEAST_ERROR)
-
-
-def held_out_warning(check: HeldOut | NotAvailable) -> list[str]:
-    """A sentence if the runs of largest compute are not where the others say."""
-    found = error_allowed(check)
-    if check["status"] != Check.DONE or found is None or abs(found[0]) <= found[1]:
-        return []
-    error, allowed = found
-    return [
-        f"fitted to runs of at most {check['fitted_on_flops'][1]:.3g} FLOPs, the law is off by "
-        f"{error:+.3f} nats in the mean of the {check['n_predicted']} above, where the intervals "
-        f"allow {allowed:.3f}"
-    ]
+    runs, largest = check["n_predicted"], check["fitted_on_flops"][1]
+    return {
+        "what": f"the mean error of the prediction for the {runs} runs above {largest:.3g} FLOPs",
+        "value": error,
+        "allowed": max(BEYOND_INTERVAL * side, LEAST_ERROR),
+        "unit": "nats",
+    }

@@ -89,8 +89,10 @@ def _influential(
     return [{"without": str(units[i]), "a": float(a[i])} for i in rows]
 
 
-def influence_warnings(found: Influences, a: float, n_points: int) -> list[str]:
+def influence_warnings(found: Influences, a: float | None, n_points: int) -> list[str]:
     """Sentences that name the runs and say what they move."""
+    if a is None:
+        return []
     warnings = []
     if outliers := found["outliers"]:
         named = [f"{o['run']} ({o['residual']:+.3g} nats)" for o in outliers[:LISTED]]

@@ -30,6 +30,7 @@ class Overlap(StrEnum):
 Floats = NDArray[np.float64]
 Labels = NDArray[np.str_]
 Interval = tuple[float, float]
+Estimate = tuple[float, float, float]  # a value and the ends of its interval
 SEED_SHARE = 0.1  # of an interval's width; from seed to seed its ends move by less
 NO_BOOTSTRAP = "without a bootstrap there are no intervals"  # a warning
 USABLE_SHARE = 0.5  # with no more usable resamples an interval would describe the lucky ones
@@ -95,6 +96,12 @@ def overlap(one: Interval, other: Interval) -> Overlap:
         return Overlap.OVERLAPS
     width = max(one[1] - one[0], other[1] - other[0])
     return Overlap.TOUCHES if gap <= SEED_SHARE * width else Overlap.APART
+
+
+def apart(one: Estimate, other: Estimate) -> tuple[float, float]:
+    """How far two estimates are apart, and how far their intervals allow them to be."""
+    below, above = sorted((one, other))  # of the lower the upper half counts, and vice versa
+    return above[0] - below[0], math.hypot(below[2] - below[0], above[0] - above[1])
 
 
 def percent(share: float) -> str:
