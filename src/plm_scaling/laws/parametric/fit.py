@@ -41,6 +41,7 @@ from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings
 
 NEAR_FRONTIER = 0.03  # nats
+NEAR_RESAMPLES = 1000
 MOST_DRAWS = 200
 TOO_FEW = "{} distinct runs; six are needed"
 OPTIMA_KEPT = 5
@@ -138,7 +139,7 @@ def fit_parametric(
     equations, law, resampled = implied_equations(surface, best, samples, level)
     hit = bounds_hit(surface, best.theta)
     profile = profile_summary(surface, best, profile_floor(surface, best))
-    influences = find_influences(surface, optima, runs.run, runs.group)
+    influences = find_influences(surface, optima, runs, equations["N"].known("a"))
     resampling: Any = {"bootstrap": bootstrap, "level": level, "seed": seed}
     held_out = held_out_check(runs, huber_delta, held_out_above, **resampling)
     evidence = bound_evidence(best, hit)
@@ -153,7 +154,8 @@ def fit_parametric(
         near = {**not_available(TOO_FEW.format(chosen.distinct)), "within": near_frontier_nats}
         if chosen.distinct >= MIN_RUNS:
             own: Any = {**vars(chosen), "near_frontier_nats": None, "huber_delta": huber_delta}
-            other = fit_parametric(**own, **resampling)
+            own |= {**resampling, "bootstrap": min(bootstrap, NEAR_RESAMPLES)}
+            other = fit_parametric(**own)
             near = near_rows(other, near_frontier_nats)
             evidence["contradictions"] = near_contradiction(equations["N"], other)
     draws = surface.natural(samples[~np.isnan(samples[:, 0])][:MOST_DRAWS])

@@ -103,7 +103,7 @@ def held_out_limit(check: HeldOut | NotAvailable) -> Limit | None:
     side = error - low if error > 0 else high - error
     runs, largest = check["n_predicted"], check["fitted_on_flops"][1]
     return {
-        "what": f"the mean error of the prediction for the {runs} runs above {largest:.3g} FLOPs",
+        "what": f"the mean error of the prediction for the {runs} run(s) above {largest:.3g} FLOPs",
         "value": error,
         "allowed": max(BEYOND_INTERVAL * side, LEAST_ERROR),
         "unit": "nats",

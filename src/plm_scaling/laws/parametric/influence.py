@@ -4,13 +4,14 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.parametric.optima import Optimum, resample_optima
+from plm_scaling.laws.parametric.runs import Runs
 from plm_scaling.laws.parametric.surface import Surface
-from plm_scaling.laws.stats.intervals import Floats, Labels
+from plm_scaling.laws.stats.intervals import Estimate, Floats
 
 OUTLIER = 6.0  # robust standard deviations; normal noise never gets there
 LEAST_SCALE = 1e-5  # of ln loss; below lies how losses were rounded
 MOST_UNITS = 400  # with more no single one decides
-STRONG = 0.25  # share of the variance of a that rests on one run or group; of 12 the mean is 0.08
+STRONG = 0.75  # of a's half-width; of normal noise one run in a hundred sweeps moves a by so much
 MOVES = 0.01  # change of a below which nobody plans otherwise
 LISTED = 5
 
@@ -46,25 +47,26 @@ def robust_scale(residuals: Floats) -> float:
 
 
 def find_influences(
-    surface: Surface, optima: list[Optimum], names: Labels, group: Labels | None
+    surface: Surface, optima: list[Optimum], runs: Runs, a: Estimate | None
 ) -> Influences:
-    """Outliers and influential runs (groups where given) of the fit whose best optimum is first."""
+    """Outliers and influential runs or groups of the fit whose best optimum is first and which
+    gives `a`."""
     best = optima[0].theta
     residuals = surface.log_loss - surface.log_prediction(best[None])[0]
     scatters = residuals / robust_scale(residuals)
     far = np.flatnonzero(np.abs(scatters) > OUTLIER)
     far = far[np.argsort(-np.abs(scatters[far]), kind="stable")]
     nats = np.exp(surface.log_loss) * -np.expm1(-residuals)
-    without = np.ones((1, len(names)))
+    without = np.ones((1, len(residuals)))
     without[0, far] = 0
     refit = resample_optima(surface, optima, without)[0] if len(far) else None
     return {
         "outliers": [
-            {"run": str(names[i]), "residual": float(nats[i]), "scatters": float(scatters[i])}
+            {"run": str(runs.run[i]), "residual": float(nats[i]), "scatters": float(scatters[i])}
             for i in far
         ],
         "a_without_outliers": None if refit is None else _share(refit),
-        "influential": _influential(surface, optima, names, group),
+        "influential": [] if a is None else _influential(surface, optima, runs, a),
     }
 
 
@@ -74,19 +76,19 @@ def _share(theta: Floats) -> float:
 
 
 def _influential(
-    surface: Surface, optima: list[Optimum], names: Labels, group: Labels | None
+    surface: Surface, optima: list[Optimum], runs: Runs, a: Estimate
 ) -> list[Influence]:
     """The fit is repeated without each run or group; those that move a most come first."""
-    units, member = np.unique(names if group is None else group, return_inverse=True)
+    units, member = np.unique(runs.run if runs.group is None else runs.group, return_inverse=True)
     if not 2 < len(units) <= MOST_UNITS:
         return []
     left = (np.arange(len(units))[:, None] != member).astype(float)
     theta = resample_optima(surface, optima, left)
-    a = theta[:, 4] / (theta[:, 3] + theta[:, 4])
-    moved = np.nan_to_num(a - _share(optima[0].theta))
-    strong = (moved**2 > STRONG * (moved**2).sum()) & (np.abs(moved) > MOVES)
-    rows = np.flatnonzero(strong)[np.argsort(-np.abs(moved[strong]), kind="stable")]
-    return [{"without": str(units[i]), "a": float(a[i])} for i in rows]
+    without = theta[:, 4] / (theta[:, 3] + theta[:, 4])
+    moved = np.abs(np.nan_to_num(without - a[0]))
+    order = np.argsort(-moved, kind="stable")[:LISTED]
+    least = max(STRONG * (a[2] - a[1]) / 2, MOVES)
+    return [{"without": str(units[i]), "a": float(without[i])} for i in order if moved[i] > least]
 
 
 def influence_warnings(found: Influences, a: float | None, n_points: int) -> list[str]:
