@@ -170,7 +170,7 @@ def fit_parametric(
             *guessed,
             *copies_warning(runs),
             *fit_warnings(surface, optima, samples, profile, runs),
-            *influence_warnings(influences, equations["N"].parameters["a"], len(runs.loss)),
+            *influence_warnings(influences, equations["N"].parameters["a"], runs),
         ],
         details={
             "huber_delta": huber_delta,

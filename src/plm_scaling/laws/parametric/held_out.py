@@ -3,14 +3,16 @@
 import numpy as np
 from typing_extensions import TypedDict
 
-from plm_scaling.laws.details import HeldOutRuns, NotAvailable, loss_errors, not_available
+from plm_scaling.laws import details
+from plm_scaling.laws.details import LossErrors, NotAvailable, loss_errors, not_available
 from plm_scaling.laws.parametric.implied import surface_loss
 from plm_scaling.laws.parametric.influence import robust_scale
 from plm_scaling.laws.parametric.optima import find_optima
 from plm_scaling.laws.parametric.runs import MIN_RUNS, Runs
 from plm_scaling.laws.stats.budgets import group_budgets
-from plm_scaling.laws.stats.intervals import Interval, percentile_interval
+from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interval
 from plm_scaling.laws.status import Check, Limit
+from plm_scaling.laws.verdict import around
 
 HELD_OUT_RESAMPLES = 200
 MAX_LISTED = 50
@@ -29,11 +31,17 @@ class PredictedRun(TypedDict):
     predicted_interval: Interval | None
 
 
-class HeldOut(HeldOutRuns):
-    """The runs of largest compute predicted from the others, at most MAX_LISTED of them listed;
-    `error_interval` is that of the mean error, nats."""
+class Errors(LossErrors):
+    """The interval of the mean error holds the scatter of the runs as well."""
 
-    error_interval: Interval | None
+    mean_error_interval: Interval | None
+
+
+class HeldOut(details.HeldOut):
+    """The runs of largest compute predicted from the others, at most MAX_LISTED of them listed."""
+
+    n_predicted: int
+    loss: Errors
     runs: list[PredictedRun]
 
 
@@ -78,28 +86,36 @@ def held_out_check(
             "flops": float(others.flops[i]),
             "measured": float(others.loss[i]),
             "predicted": float(predicted[i]),
-            "predicted_interval": percentile_interval(drawn[i], level),
+            "predicted_interval": _interval(float(predicted[i]), drawn[i], level),
         }
         for i in np.argsort(others.flops, kind="stable")[-MAX_LISTED:]
     ]
+    errors = predicted - others.loss
+    means = (drawn - others.loss[:, None]).mean(axis=0) + luck
     return {
         "status": Check.DONE,
         "fitted_on_flops": [float(fitted.flops.min()), float(fitted.flops.max())],
         "predicted_at_flops": float(np.exp(np.log(others.flops).mean())),
         "n_predicted": len(others.loss),
-        "loss": loss_errors(predicted - others.loss),
-        "error_interval": percentile_interval(
-            (drawn - others.loss[:, None]).mean(axis=0) + luck, level
-        ),
+        "loss": {
+            **loss_errors(errors),
+            "mean_error_interval": _interval(float(errors.mean()), means, level),
+        },
         "runs": rows,
     }
 
 
+def _interval(value: float, samples: Floats, level: float) -> Interval | None:
+    """None where the resamples exclude the value: of a check that is no verdict on the law."""
+    interval = percentile_interval(samples, level)
+    return interval and around(value, interval)
+
+
 def held_out_limit(check: HeldOut | NotAvailable) -> Limit | None:
     """The mean held-out error, and how large it may be; None where that is not known."""
-    if check["status"] != Check.DONE or check["error_interval"] is None:
+    if check["status"] != Check.DONE or check["loss"]["mean_error_interval"] is None:
         return None
-    (low, high), error = check["error_interval"], check["loss"]["mean_error"]
+    (low, high), error = check["loss"]["mean_error_interval"], check["loss"]["mean_error"]
     side = error - low if error > 0 else high - error
     runs, largest = check["n_predicted"], check["fitted_on_flops"][1]
     return {

@@ -59,53 +59,56 @@ def find_influences(
     nats = np.exp(surface.log_loss) * -np.expm1(-residuals)
     without = np.ones((1, len(residuals)))
     without[0, far] = 0
-    refit = resample_optima(surface, optima, without)[0] if len(far) else None
+    refit = _share(resample_optima(surface, optima, without))[0] if len(far) else np.nan
     return {
         "outliers": [
-            {"run": str(runs.run[i]), "residual": float(nats[i]), "scatters": float(scatters[i])}
+            {"run": str(runs.labels[i]), "residual": float(nats[i]), "scatters": float(scatters[i])}
             for i in far
         ],
-        "a_without_outliers": None if refit is None else _share(refit),
+        "a_without_outliers": None if np.isnan(refit) else float(refit),
         "influential": [] if a is None else _influential(surface, optima, runs, a),
     }
 
 
-def _share(theta: Floats) -> float:
-    """The exponent of N."""
-    return float(theta[4] / (theta[3] + theta[4]))
+def _share(theta: Floats) -> Floats:
+    """The exponent of N at θ (S, 5)."""
+    return theta[:, 4] / (theta[:, 3] + theta[:, 4])
 
 
 def _influential(
     surface: Surface, optima: list[Optimum], runs: Runs, a: Estimate
 ) -> list[Influence]:
     """The fit is repeated without each run or group; those that move a most come first."""
-    units, member = np.unique(runs.run if runs.group is None else runs.group, return_inverse=True)
+    units, member = np.unique(runs.labels, return_inverse=True)
     if not 2 < len(units) <= MOST_UNITS:
         return []
     left = (np.arange(len(units))[:, None] != member).astype(float)
-    theta = resample_optima(surface, optima, left)
-    without = theta[:, 4] / (theta[:, 3] + theta[:, 4])
+    without = _share(resample_optima(surface, optima, left))
     moved = np.abs(np.nan_to_num(without - a[0]))
     order = np.argsort(-moved, kind="stable")[:LISTED]
     least = max(STRONG * (a[2] - a[1]) / 2, MOVES)
     return [{"without": str(units[i]), "a": float(without[i])} for i in order if moved[i] > least]
 
 
-def influence_warnings(found: Influences, a: float | None, n_points: int) -> list[str]:
-    """Sentences that name the runs and say what they move."""
+def influence_warnings(found: Influences, a: float | None, runs: Runs) -> list[str]:
+    """Sentences that name the runs or groups and say what they move."""
     if a is None:
         return []
     warnings = []
     if outliers := found["outliers"]:
-        named = [f"{o['run']} ({o['residual']:+.3g} nats)" for o in outliers[:LISTED]]
-        more = f" and {len(outliers) - LISTED} more" if len(outliers) > LISTED else ""
+        said: dict[str, str] = {}
+        for one in outliers:  # of a group only the farthest
+            said.setdefault(one["run"], f"{one['run']} ({one['residual']:+.3g} nats)")
+        named = list(said.values())
+        more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
+        without = found["a_without_outliers"]
+        moved = "" if without is None else f"; without them a is {without:.3f} instead of {a:.3f}"
         warnings.append(
-            f"{len(outliers)} of {n_points} runs lie off the surface by more than {OUTLIER:g} "
-            f"times the scatter of the others: {', '.join(named)}{more}; without them a is "
-            f"{found['a_without_outliers']:.3f} instead of {a:.3f}"
+            f"{len(outliers)} of {len(runs.loss)} rows lie off the surface by more than "
+            f"{OUTLIER:g} times the scatter of the others: {', '.join(named[:LISTED])}{more}{moved}"
         )
     warnings += [
-        f"much rests on {one['without']}: without it a is {one['a']:.3f} instead of {a:.3f}"
-        for one in found["influential"]
+        f"much rests on {unit['without']}: without it a is {unit['a']:.3f} instead of {a:.3f}"
+        for unit in found["influential"]
     ]
     return warnings

@@ -51,8 +51,13 @@ class Runs:
         return "runs" if self.group is None else "groups"
 
     @property
+    def labels(self) -> Labels:
+        """What each row belongs to: its group, or itself."""
+        return self.run if self.group is None else self.group
+
+    @property
     def units(self) -> int:
-        """How many of them there are."""
+        """How many independent runs or groups there are."""
         return len(self.loss if self.group is None else np.unique(self.group))
 
     def some(self, chosen: NDArray[np.bool_]) -> "Runs":
