@@ -4,14 +4,17 @@ import pytest
 from usable import usable
 
 from plm_scaling.laws.points import (
+    groups,
     isoflop_points,
     near_frontier,
     not_comparable,
     not_usable,
     parametric_points,
 )
+from plm_scaling.laws.selection import selection, why_left_out
 from plm_scaling.laws.stats.budgets import group_budgets, move_to_budgets
 from plm_scaling.laws.stats.noise import loss_noise, scatter
+from plm_scaling.study.laws import LAWS
 
 
 def table(**changes):
@@ -119,3 +122,26 @@ def test_budgets_take_runs_a_tenth_off_and_move_their_loss_along_the_slope():
     moved = move_to_budgets(groups, flops, loss, 4)
     assert moved[10] == pytest.approx(7.0 * 1e19**-0.025 * 1.009, rel=1e-4)
     assert moved[:10] == pytest.approx(loss[:10], rel=1e-12)
+
+
+def test_rows_that_repeat_another_are_named_and_counted_once():
+    runs = table(n_params=([1, 4], 1e6), flops=([1, 4], 6e15)).assign(loss=2.0)
+    why = not_comparable(runs)
+    assert why.tolist() == ["", "duplicate of another row: r0", "", "", why[1], ""]
+    assert selection(len(runs), list(why[why != ""])) == {
+        "given": 6,
+        "used": 4,
+        "left_out": {"duplicate of another row": 2},
+    }
+    for law in LAWS:
+        assert (why_left_out(law, runs) == "").sum() <= 4
+    assert (not_comparable(runs.assign(seed=range(6))) == "").all()  # six runs that agree
+    runs.loc[0, "excluded"] = "its log is cut"
+    assert not_comparable(runs).tolist()[:2] == ["its log is cut", ""]
+
+
+def test_groups_are_those_of_the_table_and_each_other_run_its_own():
+    assert groups(table()) is None
+    assert groups(table().assign(group="")) is None
+    given = groups(table().assign(group=["a", "a", "", "b", "b", ""]))
+    assert given.tolist() == ["a", "a", "r2", "b", "b", "r5"]
