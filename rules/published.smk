@@ -127,7 +127,6 @@ rule draw_published_figures:
 rule make_published_report:
     input:
         runs=rules.import_published.output.runs,
-        curves=rules.import_published.output.curves,
         audit=rules.import_published.output.audit,
         laws=PUBLISHED_LAWS,
         figures=rules.draw_published_figures.output,
@@ -146,6 +145,6 @@ rule make_published_report:
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
         stage=REPORT_VERSION,
     shell:
-        "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
-        " --audit {input.audit:q} --laws {input.laws:q} --figures {params.folder:q}"
-        " --constants {params.constants:q} --out {output.report:q} --log {log:q}"
+        "python {params.script:q} --runs {input.runs:q} --audit {input.audit:q}"
+        " --laws {input.laws:q} --figures {params.folder:q} --constants {params.constants:q}"
+        " --out {output.report:q} --log {log:q}"

@@ -65,14 +65,19 @@ def notebook_points(table: pd.DataFrame, objective: str) -> dict[str, Any]:
 
 
 def notebook_envelope(
-    run: NDArray[np.str_], n_params: Floats, tokens: Floats, flops: Floats, loss: Floats
+    run: NDArray[np.str_],
+    n_params: Floats,
+    tokens: Floats,
+    flops: Floats,
+    loss: Floats,
+    largest_gap: float = LARGEST_GAP,
 ) -> FrontierPoints:
     """The points that the released notebook fits, by its exact rules; arrays (n,).
 
     Every run loses its first evaluation and then gives a target: the least C of its last ten. At
-    each target every run with a known N offers its nearest evaluation, if that lies within 1e18
-    FLOPs (all of a run of 1e18 FLOPs, a fraction of a step of a 10.7B one), and the lowest loss, a
-    single evaluation, wins with its N and D; C is the target.
+    each target every run with a known N offers its nearest evaluation, if that lies within
+    `largest_gap` FLOPs (1e18 in the notebook: all of a run of 1e18 FLOPs, a fraction of a step of a
+    10.7B one), and the lowest loss, a single evaluation, wins with its N and D; C is the target.
 
     Equal losses go to the run seen first, so the result depends on the order of the runs, which the
     notebook leaves to the file system. One 13.2M CLM log also lies in the folder for 6M; the stored
@@ -88,7 +93,7 @@ def notebook_envelope(
             continue
         distance = np.abs(flops[r][None, :] - targets[:, None])
         nearest = r[distance.argmin(axis=1)]
-        wins = (distance.min(axis=1) <= LARGEST_GAP) & (loss[nearest] < best)
+        wins = (distance.min(axis=1) <= largest_gap) & (loss[nearest] < best)
         best[wins], winner[wins] = loss[nearest[wins]], nearest[wins]
     found = np.isfinite(best)
     rows_of = winner[found]

@@ -9,6 +9,7 @@ import pandas as pd
 from plm_scaling.cheng2024 import FIGURES
 from plm_scaling.cheng2024.constants import COLUMNS, RANGE, compare_constants
 from plm_scaling.cheng2024.findings import published_findings, row_checks, row_sentence
+from plm_scaling.cheng2024.fit import SAMPLES
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
 from plm_scaling.laws.result import LawResult, read_law
@@ -46,7 +47,6 @@ NOT_CORRECTED = ("export sub-sampled",)  # notes of a file that change no number
 
 def make_published_report(
     runs: Path,
-    curves: Path,
     audit: Path,
     laws: Sequence[Path],
     figures: Path,
@@ -59,7 +59,6 @@ def make_published_report(
 
     Args:
         runs: table of runs
-        curves: table of curves
         audit: what became of each file
         laws: law files, named {objective}.{law}.json
         figures: folder of {name}.svg
@@ -84,14 +83,15 @@ def make_published_report(
         minima=minimum_rows(fitted.values(), without=[Minimum.TOO_FEW_SIZES]),
         optima=optimum_rows(fitted),
         checks=[
-            (law.objective.upper(), row_sentence(check))
+            (law.objective.upper(), row_sentence(law.objective, check))
             for law in _named("parametric", fitted)
             for check in row_checks(law)
         ],
         repeats=repeat_rows(fitted),
         pairs=pair_rows(fitted),
         n_runs=len(table),
-        n_points=len(pd.read_parquet(curves, columns=["split"])),
+        samples=SAMPLES,
+        n_points=int(table["n_evals"].sum()),
         total_flops=float(table["flops"].sum()),
         kinds=kind_rows(files),
         corrections=correction_rows(files),
@@ -144,14 +144,14 @@ def equation_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
         for name, equation in law.equations.items():
             form, parameters = equation_text(equation)
             known = any(value is not None for value in equation.parameters.values())
-            good = known and law.status == Status.CONVERGED
+            status = law.status if known else Status.NOT_IDENTIFIED
             rows.append(
                 {
                     "law": _title(law),
                     "equation": f"{name} = {form}",
-                    "parameters [95 % interval]": parameters if known else "not identified",
+                    "parameters [95 % interval]": parameters if known else DASH,
                     "points": runs_used(law),
-                    "status": flagged(STATUS_WORDS[law.status], good),
+                    "status": flagged(STATUS_WORDS[status], status == Status.CONVERGED),
                 }
             )
     return rows
