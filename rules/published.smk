@@ -1,13 +1,20 @@
-"""The study's released logs (published.logs, or downloaded) → results/published/."""
+"""The study's released logs, as their tables ship or from published.logs → results/published/."""
 
 from plm_scaling.cheng2024 import FIGURES as PUBLISHED_FIGURES
+from plm_scaling.config.schema import DOWNLOAD
 
 PUBLISHED = "results/published"
 PUBLISHED_FILES = ROOT / "resources/published/files.tsv"
 PUBLISHED_ARCHIVE = ROOT / "resources/published/archive.tsv"
 MINIMA = ROOT / "resources/published/minima.tsv"
 CONSTANTS = ROOT / "resources/published/constants.tsv"
-PUBLISHED_LOGS = CONFIG.published.logs and str(ROOT / CONFIG.published.logs)
+PUBLISHED_TABLES = ROOT / "resources/published/tables"
+
+
+def published_logs(fetched):
+    """The option that names the folder of the released logs; none for the tables that ship."""
+    logs = CONFIG.published.logs
+    return ["--logs", str(fetched or ROOT / logs)] if logs else []
 
 
 rule fetch_published:
@@ -32,7 +39,7 @@ rule fetch_published:
 
 rule import_published:
     input:
-        fetched=[] if PUBLISHED_LOGS else rules.fetch_published.output,
+        fetched=rules.fetch_published.output if CONFIG.published.logs == DOWNLOAD else [],
     output:
         runs=f"{PUBLISHED}/runs.csv",
         curves=f"{PUBLISHED}/curves.parquet",
@@ -47,12 +54,13 @@ rule import_published:
         runtime=grows(30),
     params:
         script=script("import_published"),
-        logs=lambda wildcards, input: PUBLISHED_LOGS or input.fetched,
+        logs=lambda wildcards, input: published_logs(input.fetched),
+        source=CONFIG.published.logs or "",  # recorded, so that naming the logs makes the tables again
         # A folder's logs are verified against the list of files, so it stands for them.
-        files_sha256=sha256_of(PUBLISHED_FILES),
+        sha256=[sha256_of(path) for path in (PUBLISHED_FILES, *sorted(PUBLISHED_TABLES.iterdir()))],
         stage=RUNS_VERSION,
     shell:
-        "python {params.script:q} --logs {params.logs:q} --out-runs {output.runs:q}"
+        "python {params.script:q} {params.logs:q} --out-runs {output.runs:q}"
         " --out-curves {output.curves:q} --out-audit {output.audit:q}"
         " --out-notebook {output.notebook:q} --log {log:q}"
 

@@ -63,10 +63,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     logs = logs_or_skip()
     result = Published(tmp_path_factory.mktemp("published"))
     import_published(
-        logs,
         result.runs_file,
         result.curves_file,
         result.folder / "audit.csv",
         result.notebook_file,
+        logs=logs,
     )
     return result

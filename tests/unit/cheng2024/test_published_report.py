@@ -1,6 +1,7 @@
 """The figures and the page of the published logs, from laws fitted to them with few resamples."""
 
 import html
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from plm_scaling.cheng2024 import FIGURES as PUBLISHED_FIGURES
 from plm_scaling.cheng2024.figures import draw_published_figures
 from plm_scaling.cheng2024.fit import fit_published_law
+from plm_scaling.cheng2024.logs.shipped import SHIPPED
 from plm_scaling.cheng2024.page import make_published_report
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.laws.settings import Settings
@@ -24,21 +26,21 @@ CONSTANTS = ROOT / "resources/published/constants.tsv"
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def laws(published, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("laws")
-    settings = {
-        "runs": published.runs_file,
-        "curves": published.curves_file,
-        "notebook": published.notebook_file,
-        "minima": ROOT / "resources/published/minima.tsv",
-        "study": "published",
-        "settings": Settings(bootstrap=100, held_out_above=1.2e21),
-    }
+def fit_all(runs, curves, notebook, folder):
+    settings = Settings(bootstrap=100, held_out_above=1.2e21)
+    minima = ROOT / "resources/published/minima.tsv"
     for objective, law in fitted(LAWS, ("clm", "mlm"), ("clm", "mlm")):
         out = folder / f"{objective}.{law}.json"
-        fit_published_law(law=law, objective=objective, out=out, **settings)
+        fit_published_law(
+            law, runs, curves, notebook, minima, objective, "published", out, settings
+        )
     return sorted(folder.glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def laws(published, tmp_path_factory):
+    files = (published.runs_file, published.curves_file, published.notebook_file)
+    return fit_all(*files, tmp_path_factory.mktemp("laws"))
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +217,11 @@ def test_published_report_calls_no_equation_without_a_number_converged(page):
     unknown = [row for row in rows if "N_eff" in row]
     assert len(unknown) == 2
     assert all("not identified" in row and "converged" not in row for row in unknown)
+
+
+def test_laws_from_the_shipped_tables_equal_those_from_the_logs(laws, tmp_path):
+    tables = ("runs.csv", "curves.parquet", "notebook_points.parquet")
+    for ours, theirs in zip(fit_all(*(SHIPPED / t for t in tables), tmp_path), laws, strict=True):
+        one, other = (json.loads(path.read_text()) for path in (ours, theirs))
+        assert one.pop("data")["sha256"] == other.pop("data")["sha256"]
+        assert one == other

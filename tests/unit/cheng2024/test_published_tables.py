@@ -249,8 +249,8 @@ def test_notebook_points_are_the_files_unchanged(published):
 
 def test_import_is_fast_and_reproducible_to_the_byte(published, tmp_path):
     start = time.process_time()
-    names = ["runs.csv", "curves.parquet", "audit.csv"]
-    import_published(logs_or_skip(), *(tmp_path / name for name in names))
+    names = ["runs.csv", "curves.parquet", "audit.csv", "notebook_points.parquet"]
+    import_published(*(tmp_path / name for name in names), logs=logs_or_skip())
     assert time.process_time() - start < 5
     for name in names:
         assert (tmp_path / name).read_bytes() == (published.folder / name).read_bytes()
