@@ -11,12 +11,6 @@ CONSTANTS = ROOT / "resources/published/constants.tsv"
 PUBLISHED_TABLES = ROOT / "resources/published/tables"
 
 
-def published_logs(fetched):
-    """The option that names the folder of the released logs; none for the tables that ship."""
-    logs = CONFIG.published.logs
-    return ["--logs", str(fetched or ROOT / logs)] if logs else []
-
-
 rule fetch_published:
     output:
         directory("data/raw/published_logs"),
@@ -54,7 +48,11 @@ rule import_published:
         runtime=grows(30),
     params:
         script=script("import_published"),
-        logs=lambda wildcards, input: published_logs(input.fetched),
+        logs=lambda wildcards, input: (
+            ["--logs", str(input.fetched or ROOT / CONFIG.published.logs)]
+            if CONFIG.published.logs
+            else []  # the tables that ship
+        ),
         source=CONFIG.published.logs or "",  # recorded, so that naming the logs makes the tables again
         # A folder's logs are verified against the list of files, so it stands for them.
         sha256=[sha256_of(path) for path in (PUBLISHED_FILES, *sorted(PUBLISHED_TABLES.iterdir()))],

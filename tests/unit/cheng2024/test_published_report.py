@@ -14,7 +14,6 @@ from PIL import Image
 from plm_scaling.cheng2024 import FIGURES as PUBLISHED_FIGURES
 from plm_scaling.cheng2024.figures import draw_published_figures
 from plm_scaling.cheng2024.fit import fit_published_law
-from plm_scaling.cheng2024.logs.shipped import SHIPPED
 from plm_scaling.cheng2024.page import make_published_report
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.laws.settings import Settings
@@ -219,9 +218,9 @@ def test_published_report_calls_no_equation_without_a_number_converged(page):
     assert all("not identified" in row and "converged" not in row for row in unknown)
 
 
-def test_laws_from_the_shipped_tables_equal_those_from_the_logs(laws, tmp_path):
-    tables = ("runs.csv", "curves.parquet", "notebook_points.parquet")
-    for ours, theirs in zip(fit_all(*(SHIPPED / t for t in tables), tmp_path), laws, strict=True):
+def test_laws_from_the_shipped_tables_equal_those_from_the_logs(laws, imported, tmp_path):
+    whole = fit_all(imported.runs_file, imported.curves_file, imported.notebook_file, tmp_path)
+    for ours, theirs in zip(laws, whole, strict=True):
         one, other = (json.loads(path.read_text()) for path in (ours, theirs))
         assert one.pop("data")["sha256"] == other.pop("data")["sha256"]
         assert one == other

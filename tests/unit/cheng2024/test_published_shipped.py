@@ -19,23 +19,23 @@ from plm_scaling.cheng2024.logs.shipped import (
 
 
 @pytest.fixture
-def imported(published):
-    return {name: published.folder / name for name in TABLES}
+def files(imported):
+    return {name: imported.folder / name for name in TABLES}
 
 
-def test_shipped_tables_are_what_the_released_logs_give(imported, caplog):
+def test_shipped_tables_are_what_the_released_logs_give(files, caplog):
     with caplog.at_level(logging.INFO, logger="plm_scaling"):
-        compare_with_shipped(imported)
+        compare_with_shipped(files)
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "is equal to them" in caplog.text
 
 
-def test_one_other_loss_is_found_and_its_table_named(imported, tmp_path, caplog):
-    curves = pd.read_parquet(imported[CURVES])
+def test_one_other_loss_is_found_and_its_table_named(files, tmp_path, caplog):
+    curves = pd.read_parquet(files[CURVES])
     last = curves.index[curves["split"] == "valid"][-1]
     curves.loc[last, "loss"] += 1e-6
     curves.to_parquet(tmp_path / CURVES)
-    compare_with_shipped(imported | {CURVES: tmp_path / CURVES})
+    compare_with_shipped(files | {CURVES: tmp_path / CURVES})
     assert "not equal to what ships: curves.parquet;" in caplog.text
 
 
