@@ -60,7 +60,7 @@ class Unplaced(StrEnum):
 
 SENTENCES: Mapping[str, str] = {
     Reproduced.PRINTED: "Reproduced to the last digit printed.",
-    Reproduced.NEARLY_PRINTED: "Reproduced to {power} (relative).",
+    Reproduced.NEARLY_PRINTED: "Reproduced to 1 in 10,000 or better.",
     Reproduced.ROUNDED: "Their procedure gives {procedure:.3g}, which rounds to what is printed.",
     Reproduced.CLOSE: "Their procedure gives {procedure:.4g}{off}.",
     Reproduced.NO: "Their procedure gives {procedure:.4g}{off}: not reproduced to 1 %.",
@@ -71,8 +71,6 @@ SENTENCES: Mapping[str, str] = {
     Unplaced.IN_RANGE: "Ours, {ours:.3g}, lies inside the range.",
     Unplaced.OUT_OF_RANGE: "Ours, {ours:.3g}, lies outside the range.",
 }
-
-
 NEAR = {Reproduced.NEARLY_PRINTED: EXACT, Reproduced.CLOSE: CLOSE}
 AS_PUBLISHED = (None, Place.INSIDE, Unplaced.IN_RANGE)
 
@@ -209,7 +207,6 @@ def _verdict(row: Mapping[str, Any], why: str) -> str:
         **{name: row[name] for name in ("low", "high", "ours")},
         "procedure": row["by_their_procedure"],
         "off": "" if off is None else f", {100 * abs(off):.2g} % off",
-        "power": _power(abs(off or 0)),
         "place": stands and stands[0].upper() + stands[1:],
     }
     parts = [SENTENCES[value].format(**numbers) for value in (reproduced, stands) if value]
@@ -222,8 +219,3 @@ def last_digit(text: str) -> float:
     mantissa, _, exponent = text.lower().partition("e")
     decimals = len(mantissa.partition(".")[2])
     return float(10.0 ** (int(exponent or 0) - decimals))
-
-
-def _power(off: float) -> str:
-    """The power of ten above a difference: 3e-8 → '1e-07'."""
-    return "rounding" if off == 0 else f"{10.0 ** math.ceil(math.log10(off)):.0e}"

@@ -22,7 +22,7 @@ from plm_scaling.cheng2024.rows import (
     title,
 )
 from plm_scaling.laws.result import LawResult, read_law
-from plm_scaling.laws.status import Minimum
+from plm_scaling.laws.status import Check, Minimum
 from plm_scaling.report.tables import DASH, count, minimum_rows, text
 
 PUBLISHED = Path(__file__).parents[1] / "published"
@@ -72,10 +72,7 @@ def _exponents(laws: Laws) -> Rows:
     for law in named("frontier", laws):
         column = columns.setdefault(law.objective, {})
         for row in (*law.details["published"], *law.details["variants"]):
-            fit = row["N"]
-            low_high = fit.get("interval", {}).get("a")
-            spread = f" [{low_high[0]:.2f}, {low_high[1]:.2f}]" if low_high else ""
-            column[row["source"], row["points"], row["space"]] = text(fit["a"], ".3f") + spread
+            column[row["source"], row["points"], row["space"]] = _with_interval(row["N"], "a")
     keys = dict.fromkeys(key for column in columns.values() for key in column)
     return [
         {"from": source, "points": points, "space": space}
@@ -129,6 +126,8 @@ def _held_out(laws: Laws) -> Rows:
     rows = []
     for law in (*named("isoflop", laws), *named("frontier", laws), *named("parametric", laws)):
         check = law.details["held_out"]
+        if check["status"] != Check.DONE:
+            continue
         runs = check.get("runs")  # of the parametric law, by rising compute
         loss = runs[-1] if runs else check["loss"]
         size = None if runs else check["n_params"]["ratio"]

@@ -106,7 +106,7 @@ def test_constant_range_contains_our_value_or_not(tmp_path):
     ("published", "reproduced", "words"),
     [
         ("0.578", "as printed", "Reproduced to the last digit printed."),
-        ("0.57841", "to 1 in 10,000", "Reproduced to 1e-04 (relative)."),
+        ("0.57841", "to 1 in 10,000", "Reproduced to 1 in 10,000 or better."),
         ("0.6", "rounded", "Their procedure gives 0.578, which rounds to what is printed."),
         ("0.576", "within 1 %", "Their procedure gives 0.5784, 0.42 % off."),
         ("0.55", "no", "Their procedure gives 0.5784, 5.2 % off: not reproduced to 1 %."),
