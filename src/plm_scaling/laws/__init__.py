@@ -13,7 +13,8 @@ from plm_scaling.study.laws import LAWS
 
 STAGE_VERSION = 4
 
-_PUBLIC = {f"fit_{name}": law.module for name, law in LAWS.items()} | {"read_law": "result"}
+_PUBLIC = {f"fit_{name}": law.module for name, law in LAWS.items()}
+_PUBLIC |= {"fit_runs": "fit", "read_law": "result", "Settings": "settings"}
 __all__ = ["STAGE_VERSION", "law_module", *_PUBLIC]
 
 
