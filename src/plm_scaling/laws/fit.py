@@ -10,6 +10,7 @@ import pandas as pd
 from plm_scaling import __version__
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws import law_module
+from plm_scaling.laws.disagreement import compare_with_other
 from plm_scaling.laws.result import LawResult, write_law
 from plm_scaling.laws.selection import note_selection, selection, selection_words, why_left_out
 from plm_scaling.laws.settings import DEFAULT, Settings
@@ -90,6 +91,7 @@ def fit_runs(
         result: LawResult = law_module(law).fit_tables(*tables, settings)
     except LawError as error:
         raise LawError(f"{objective} {law} from {source}, {left_out}: {error}") from error
+    compare_with_other(result, *tables, settings)
     if published is not None:
         result.details["published"] = published(objective, *tables)
     result.objective = objective
