@@ -14,7 +14,7 @@ from plm_scaling.laws.disagreement import compare_with_other
 from plm_scaling.laws.result import LawResult, write_law
 from plm_scaling.laws.selection import note_selection, selection, selection_words, why_left_out
 from plm_scaling.laws.settings import DEFAULT, Settings
-from plm_scaling.laws.stats.intervals import percent
+from plm_scaling.laws.text import law_sentence
 from plm_scaling.runs.own_tables import read_table
 from plm_scaling.runs.tables import ANY_OBJECTIVE, read_curves
 from plm_scaling.study.laws import BOTH, LAWS
@@ -116,21 +116,3 @@ def _one_objective(table: pd.DataFrame, objective: str | None, source: str) -> s
             fix = "the table has no column objective: give none"
         raise LawError(f"{source}: {problem}; {fix}")
     return str(objective)
-
-
-def law_sentence(result: LawResult) -> str:
-    """One line: the headline parameter of the law with its interval, and the status of the fit."""
-    name, parameter, words = LAWS[result.law].headline
-    equation = result.equations[name]
-    value, interval = equation.parameters[parameter], equation.interval[parameter]
-    head = f"{result.objective.upper()} {result.law}"
-    if result.selection:
-        head += f", {selection_words(result.selection)}"
-    if value is None:
-        what = words.format("?")
-        return f"{head}: {what} not identified by {result.n_points} points ({result.status})"
-    spread = "no interval"
-    if interval is not None:
-        spread = f"{percent(equation.level)} interval {interval[0]:.3g} to {interval[1]:.3g}"
-    warned = f", {len(result.warnings)} warning(s)" if result.warnings else ""
-    return f"{head}: {words.format(f'{value:.3g}')}, {spread} ({result.status}{warned})"
