@@ -170,9 +170,9 @@ def _text() -> ModuleType:
     return import_module("plm_scaling.laws.text")
 
 
-def write_law(path: Path, result: LawResult) -> None:
+def write_law(path: Path | str, result: LawResult) -> None:
     """Write the law file, whole or not at all."""
-    write_json(path, result.to_json())
+    write_json(Path(path), result.to_json())
 
 
 def read_law(path: Path | str) -> LawResult:
