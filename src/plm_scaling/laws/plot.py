@@ -27,8 +27,10 @@ def plot(law: LawResult) -> Figure:
     figure = Figure(figsize=(5, 6), layout="constrained")
     axes: Any = figure.subplots(2, sharex=True)
     for ax, (name, label) in zip(axes, PANELS.items(), strict=True):
-        runs = pd.DataFrame(law.runs, columns=["flops", name])
-        ax.plot(runs["flops"], runs[name], "o", color=RUNS, markersize=3, alpha=0.6, label="runs")
+        if law.runs:
+            runs = pd.DataFrame(law.runs)
+            look: Any = {"color": RUNS, "markersize": 3, "alpha": 0.6}
+            ax.plot(runs["flops"], runs[name], "o", label="runs", **look)
         ends = [interval or (np.nan, np.nan) for interval in table[f"{name}_interval"]]
         low, high = np.transpose(np.array(ends, float))
         ax.fill_between(table["flops"], low, high, color=LAW, alpha=0.2, lw=0, label="interval")

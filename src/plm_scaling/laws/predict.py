@@ -77,8 +77,10 @@ def _fitted(law: LawResult) -> list[float]:
 
 
 def _power(equation: Equation, flops: Floats) -> Floats:
-    """k·C^p, or E + k·C^p."""
+    """k·C^p, or E + k·C^p; NaN where it is not identified."""
     parameters: Mapping[str, Any] = equation.parameters
+    if None in parameters.values():
+        return np.full(len(flops), np.nan)
     power = parameters[equation.form.rpartition("^")[2]]
     return parameters.get("E", 0.0) + parameters["k"] * flops**power
 

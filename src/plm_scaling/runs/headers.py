@@ -44,21 +44,26 @@ def match_headers(source: str, headers: Sequence[str], maps: Iterable[str]) -> d
         if name in taken:
             continue
         same = [h for h in headers if h == name] or [h for h in headers if _bare(h) == _bare(name)]
-        found = same or [h for h in headers if _bare(h) in ALSO.get(name, "").split()]
+        also = [h for h in headers if _bare(h) in ALSO.get(name, "").split()]
+        found = same or also
+        if name == "loss" and same:  # it may be that of training
+            found = same + [header for header in also if header.upper() != "L"]
         found = [header for header in found if header not in used]
         if len(found) > 1:
             raise RunsError(
-                f'{source}: {_listed(found)} may all be {name}; write --map "{found[0]}={name}"'
+                f"{source}: {_listed(found)} may each be {name}: say which, such as "
+                f'--map "{found[0]}={name}"'
             )
         if found:
             taken[name] = Taken(found[0])
     missing = [name for name in ("n_params", "loss") if name not in taken]
     if not {"tokens", "flops"} & set(taken):
-        missing.insert(1, "tokens")
+        missing.append("tokens")
     if missing:
         fixes = " ".join(_map_for(name, headers, used) for name in missing)
+        words = ", ".join(missing).replace("tokens", "tokens (or flops)")
         raise RunsError(
-            f"{source}: column(s) missing: {', '.join(missing)}; the table has "
+            f"{source}: column(s) missing: {words}; the table has "
             f"{_listed(headers)}: say which one it is, with {fixes}"
         )
     return taken
@@ -100,7 +105,7 @@ def _map_for(name: str, headers: Sequence[str], used: set[str]) -> str:
             return f'--map "log({header})=loss"'
         if name == "loss" and BITS.search(bare):
             return f'--map "{header}*{TO_NATS}=loss"'
-        if unit and unit[1] in [_bare(name), *ALSO[name].split()]:
+        if unit and name != "loss" and unit[1] in [_bare(name), *ALSO[name].split()]:
             return f'--map "{header}*{"1e6" if unit[2] else "1e12" if unit[3] else "1e9"}={name}"'
     return f'--map "HEADER={name}"'
 

@@ -8,8 +8,16 @@ import pytest
 from synthetic import Surface, isoflop_grid
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws import Settings, fit_isoflop, fit_parametric, fit_runs, read_law
-from plm_scaling.laws.result import write_law
+from plm_scaling.laws import (
+    Settings,
+    fit_isoflop,
+    fit_parametric,
+    fit_runs,
+    read_law,
+    read_table,
+    write_law,
+)
+from plm_scaling.laws.result import Equation
 
 SURFACE = Surface()
 BUDGETS = (1e17, 3e17, 1e18, 3e18, 1e19)
@@ -120,6 +128,17 @@ def test_a_law_without_numbers_says_why_it_predicts_and_draws_nothing():
         law.plot()
 
 
+def test_predict_takes_a_loss_with_a_floor_and_one_that_is_not_identified(laws):
+    law = read_again(laws["isoflop"])
+    equation = {"E": 1.5, "k": 20.0, "c": -0.1}
+    none = dict.fromkeys(equation)
+    law.equations["L"] = Equation("E + k*C^c", equation, none, 0.95)
+    assert law.predict(1e18)["loss"][0] == pytest.approx(1.5 + 20 * 1e18**-0.1)
+    law.equations["L"] = Equation("E + k*C^c", none, none, 0.95)
+    assert law.predict(1e18)["loss"].isna().all()
+    assert law.predict(1e18)["n_params"].notna().all()
+
+
 def test_a_law_that_is_contradicted_says_so_when_it_predicts(laws, caplog):
     law = read_again(laws["parametric"])
     law.evidence["contradictions"] = ["another law says otherwise"]
@@ -160,8 +179,6 @@ def test_dir_shows_what_one_needs(laws):
 
 
 def test_fit_runs_takes_a_file_a_data_frame_or_a_table_that_was_read(tmp_path):
-    from plm_scaling.runs.own_tables import read_table
-
     TABLE.to_csv(tmp_path / "own.csv", index=False)
     laws = [
         fit_runs("parametric", runs, settings=Settings(bootstrap=0))

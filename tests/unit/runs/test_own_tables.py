@@ -149,6 +149,7 @@ def test_a_missing_column_is_named_with_the_map_that_helps(tmp_path, change, wor
         ("n_params,tokens,loss\n1e7,1e9,high\n", [], "line 2, column loss: 'high'"),
         ("n_params,tokens,val loss\n\n1e7,1e9,-1\n", [], "line 3, column val loss: '-1'"),
         ("N,D,val loss,test loss\n1e7,1e9,2,3\n", [], '--map "val loss=loss"'),
+        ("N,D,loss,val_loss\n1e7,1e9,2,3\n", [], "'loss', 'val_loss' may each be loss"),
         ("N,D,loss,loss\n1e7,1e9,2,3\n", [], "several columns are named 'loss'"),
         ("N;D;loss\n1e7;1.5e9;2,262\n", [], "is the comma of '2,262' decimal"),
         ("N,D,ppl\n1e7,1e9,0.9\n", ["log(ppl)=loss"], "line 2, column ppl: '0.9'"),
