@@ -10,9 +10,10 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interval
+from plm_scaling.laws.stats.loss_law import holding
 
-POINTS_WITHIN, POINTS_BEYOND = 17, 9
-BEYOND = 10.0  # how far past the largest budget the table goes
+POINTS_WITHIN, POINTS_BEYOND = 17, 17
+BEYOND = 100.0  # how far past the largest budget the table goes
 
 
 class FrontierRow(TypedDict):
@@ -34,7 +35,7 @@ def frontier_rows(
     resampled: Mapping[str, Callable[[float], Floats]],
     level: float,
 ) -> list[FrontierRow]:
-    """The frontier from the smallest budget to beyond the largest.
+    """The frontier from the smallest budget to a hundred times the largest.
 
     `laws` maps N, D and L to functions of C, `resampled` the same names to functions that give one
     value per resample (NaN where it has none).
@@ -58,7 +59,7 @@ def frontier_rows(
             "tokens": float(values["D"][i]),
             "tokens_interval": interval("D", flops),
             "loss": float(values["L"][i]),
-            "loss_interval": interval("L", flops),
+            "loss_interval": holding(interval("L", flops), float(values["L"][i])),
         }
         for i, flops in enumerate(map(float, grid))
     ]

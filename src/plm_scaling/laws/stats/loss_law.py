@@ -16,8 +16,7 @@ from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interv
 MIN_BUDGETS = 4  # three parameters meet three minima exactly, and nothing is left for a test
 LEVEL = 0.025  # of the one-sided test for a floor
 EXPONENTS = -np.geomspace(1e-3, 0.5, 32)  # the scan; αβ/(α+β) is below 0.5 for α, β ≤ 1
-STEPS = 36  # of the golden section between neighbours of the scan's best
-GOLDEN = (5**0.5 - 1) / 2
+STEPS = 10  # of the search between the neighbours of the best
 SMALLEST_SD = 1e-6  # nats; no minimum is known better
 
 
@@ -128,49 +127,60 @@ def fit_loss_laws(
 ) -> LossLaws:
     """The least-squares laws of S series `loss` (S, P) at ln C `log_c` (P,); `weights` (S, P).
 
-    E ≥ 0 and k ≥ 0 are linear given c, so only c is searched (variable projection): on a scan, then
-    by golden section. NaN for series without two distinct C of positive weight.
+    E ≥ 0 and k ≥ 0 are linear given c, so only c is searched (variable projection): a scan, then
+    regula falsi (Illinois) on the derivative of the squares. NaN for series without two distinct C
+    of positive weight.
     """
     w = np.ones_like(loss) if weights is None else weights
     y = np.where(w > 0, loss, 0.0)
     t = log_c - log_c.mean()
     far = np.where(w > 0, t, -np.inf).max(axis=1) > np.where(w > 0, t, np.inf).min(axis=1)
-    scan = np.array([_given(np.array([[c]]), t, y, w, floor)[0] for c in EXPONENTS])
-    best = np.clip(scan.argmin(axis=0), 1, len(EXPONENTS) - 2)
-    low, high = EXPONENTS[best - 1][:, None], EXPONENTS[best + 1][:, None]
+    wy = w * y
+    sums = w.sum(axis=1), wy.sum(axis=1)
+    u = np.exp(EXPONENTS[:, None] * t).T
+    e, k = _linear(sums, w @ u, w @ u**2, wy @ u, floor)
+    squares = -k * (wy @ u) - e * sums[1][:, None]  # less Σ w·y², at a least-squares E and k
+    best = squares.argmin(axis=1)
+    ends = [EXPONENTS[np.clip(best + i, 0, len(EXPONENTS) - 1)] for i in (-1, 1)]
+    slopes = [_at(c, t, w, wy, sums, floor)[0] for c in ends]
+    bracketed = slopes[0] * slopes[1] < 0
+    ((one, f), (other, g)) = zip(ends, slopes, strict=True)
     for _ in range(STEPS):
-        step = GOLDEN * (high - low)
-        one, other = high - step, low + step
-        nearer = _given(one, t, y, w, floor)[0] < _given(other, t, y, w, floor)[0]
-        low, high = (
-            np.where(nearer[:, None], low, one),
-            np.where(nearer[:, None], other, high),
-        )
-    c = (low + high) / 2
-    _, e, k = _given(c, t, y, w, floor)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            c = np.where(g == f, other, (one * g - other * f) / (g - f))
+        h = _at(c, t, w, wy, sums, floor)[0]
+        crossed = h * g < 0
+        one, f = np.where(crossed, other, one), np.where(crossed, g, f / 2)
+        other, g = c, h
+    c = np.where(bracketed, other, EXPONENTS[best])
+    _, e, k = _at(c, t, w, wy, sums, floor)
     with np.errstate(divide="ignore"):
-        log_k = np.log(k) - c[:, 0] * log_c.mean()
-    return LossLaws(*(np.where(far, x, np.nan) for x in (e, log_k, c[:, 0])))
+        log_k = np.log(k) - c * log_c.mean()
+    return LossLaws(*(np.where(far, x, np.nan) for x in (e, log_k, c)))
 
 
-def _given(
-    c: Floats, t: Floats, y: Floats, w: Floats, floor: bool
+def _at(
+    c: Floats, t: Floats, w: Floats, wy: Floats, sums: tuple[Floats, Floats], floor: bool
 ) -> tuple[Floats, Floats, Floats]:
-    """Weighted squares, E and k (each (S,)) of the best E + k·e^(c·t), E, k ≥ 0, given c (S, 1)."""
-    u = np.exp(c * t)
-    total = w.sum(axis=1)
+    """d(squares)/dc up to a positive factor, E and k (each (S,)) of the best E + k·e^(c·t)."""
+    u = np.exp(c[:, None] * t)
     wu = w * u
-    k = (wu * y).sum(axis=1) / (wu * u).sum(axis=1)
-    e = np.zeros_like(k)
-    if floor:
-        mean_u, mean_y = wu.sum(axis=1) / total, (w * y).sum(axis=1) / total
-        du = u - mean_u[:, None]
-        slope = (w * du * y).sum(axis=1) / (w * du**2).sum(axis=1)
-        slope = np.maximum(slope, 0.0)
-        at_zero = mean_y - slope * mean_u
-        free = at_zero > 0
-        k, e = np.where(free, slope, k), np.where(free, at_zero, e)
-    return (w * (y - e[:, None] - k[:, None] * u) ** 2).sum(axis=1), e, k
+    wuy = np.einsum("sp,sp->s", wy, u)
+    e, k = _linear(sums, wu.sum(axis=1), np.einsum("sp,sp->s", wu, u), wuy, floor)
+    left = wy - e[:, None] * w - k[:, None] * wu
+    return -k * np.einsum("sp,sp,p->s", left, u, t), e, k
+
+
+def _linear(
+    sums: tuple[Floats, Floats], wu: Floats, wuu: Floats, wuy: Floats, floor: bool
+) -> tuple[Floats, Floats]:
+    """The best E ≥ 0 and k ≥ 0 from `sums` Σw and Σwy (S,) and Σwu, Σwu², Σwuy (S,) or (S, G)."""
+    total, wy = (x.reshape(-1, *[1] * (wu.ndim - 1)) for x in sums)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        k = np.maximum((wuy - wy * wu / total) / (wuu - wu**2 / total), 0.0)
+        e = (wy - k * wu) / total
+        free = (e > 0) & floor
+        return np.where(free, e, 0.0), np.where(free, k, wuy / wuu)
 
 
 def _weights(loss: Floats, sd: Floats | None) -> Floats:
