@@ -145,12 +145,11 @@ def fit_frontier(
     data, resampled = _Series.of(envelope, once), _Series.of(envelope, drawn)
     laws, samples = data.fit("log", data.inside), resampled.fit("log", resampled.inside)
     found = bool(np.isfinite(laws["N"].exponent[0]))
-    law: dict[str, Any] = {name: series.first for name, series in laws.items()}
+    law = {name: series.first for name, series in laws.items()}
     used = data.inside[0]
     equations = power_equations(law, samples, level)
     loss_fit = _fit_loss(data, resampled) if found else None
     if loss_fit:
-        law["L"] = loss_fit.law
         equations["L"] = loss_fit.equation(level)
     fitted = _fits(envelope, data, resampled, level)
     places = np.unique(np.stack([envelope.flops, data.y["N"][0]])[:, used], axis=1).shape[1]
@@ -183,9 +182,7 @@ def fit_frontier(
                 for (points, space), (n_points, equations) in fitted.items()
             ],
             "frontier": (
-                frontier_rows(envelope.flops, law, samples | {"L": loss_fit.resampled}, level)
-                if loss_fit
-                else []
+                frontier_rows(envelope.flops, law, samples, level, loss_fit) if loss_fit else []
             ),
             "held_out": held_out,
             "bootstrap": {"kind": "runs", "resamples": bootstrap, "seed": seed},

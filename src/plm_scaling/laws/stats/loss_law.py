@@ -72,8 +72,13 @@ class LossFit:
         return loss_equation(self.law, self.in_form, level)
 
     def interval(self, flops: float, level: float) -> Interval | None:
-        """Of L at `flops`; it holds the law's own value, as the runs do not refute the law."""
-        return holding(percentile_interval(self.resampled(flops), level), float(self.law(flops)))
+        """Of L at `flops`: from the lower end of the chosen form to the upper end of either, as a
+        floor that the runs do not show may be none, or one that they do not exclude."""
+        ends = [percentile_interval(x(flops), level) for x in (self.resampled, self.in_form)]
+        known = [end for end in ends if end is not None]
+        if len(known) < len(ends):
+            return None
+        return min(low for low, _ in known), max(high for _, high in known)
 
 
 def fit_loss(
@@ -235,11 +240,6 @@ def _bend(log_c: Floats, loss: Floats, sd: Floats | None, weights: Floats) -> fl
     left = float(((root * np.log(loss) - design @ coefficients) ** 2).sum()) / (len(loss) - 3)
     noise = left if sd is None else max(1.0, left)
     return float(coefficients[0] / max(np.sqrt(noise) * np.linalg.norm(solver[0]), 1e-300))
-
-
-def holding(interval: Interval | None, value: float) -> Interval | None:
-    """The interval, extended to `value` where it lies outside."""
-    return interval and (min(interval[0], value), max(interval[1], value))
 
 
 def loss_equation(law: LossLaw | None, resampled: LossLaws | None, level: float) -> Equation:
