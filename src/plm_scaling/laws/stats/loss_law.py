@@ -15,8 +15,8 @@ from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interv
 
 MIN_BUDGETS = 4  # three parameters meet three minima exactly, and nothing is left for a test
 LEVEL = 0.025  # of the one-sided test for a floor
-EXPONENTS = -np.geomspace(1e-3, 0.5, 32)  # the scan; αβ/(α+β) is below 0.5 for α, β ≤ 1
-STEPS = 10  # of the search between the neighbours of the best
+EXPONENTS = -np.geomspace(1e-3, 0.5, 64)  # the scan; αβ/(α+β) is below 0.5 for α, β ≤ 1
+STEPS = 8  # of the search between the neighbours of the best
 SMALLEST_SD = 1e-6  # nats; no minimum is known better
 
 
