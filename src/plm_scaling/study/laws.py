@@ -68,7 +68,7 @@ LAWS = {
         unusable="not_from_scratch",
         headline=("D_eff", "R_D", "R*_D = {} repetitions"),
         figures_of_curves=("repeated",),
-        not_taken="no unique_tokens, not compared with a run that repeats them, or N > U_N",
+        not_taken="no unique_tokens, or not compared with a run that repeats them",
     ),
     "transfer": Law(
         about="what starting from the other objective is worth",
