@@ -107,7 +107,7 @@ def fit_repeated(
         status = Status.AT_BOUND
     law = dict(zip(NAMES, map(float, runs.natural(theta)), strict=True))
     natural = runs.natural(samples)
-    moved = not problem.held or len(problem.bases) > 1
+    moved = problem.given is None or len(problem.given) > 1
     ends = {n: percentile_interval(natural[:, k], level) for k, n in enumerate(NAMES) if moved}
     epochs = runs.repetitions[again] + 1
     return LawResult(

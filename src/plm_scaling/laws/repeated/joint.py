@@ -1,4 +1,4 @@
-"""The joint fit of base law and repeats to end points, for a table and for resamples of its runs."""
+"""The joint fit of base law and repeats to end points, for all runs and for their resamples."""
 
 from dataclasses import dataclass
 from functools import cached_property

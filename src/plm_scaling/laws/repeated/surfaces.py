@@ -1,9 +1,9 @@
 """The two laws of repeated runs as surfaces over (N, D, U), fitted to many resamples in one array.
 
-Both hold θ = (E, ln A', ln B', ln α, ln β) of the base law, with N and D in units of their geometric
-means over the runs, and two parameters of their own. `WORTH`, with ln R*_D and ln R*_N, is
-L = E + A/N'^α + B/D'^β as in `model`, where U_N follows from the same A, B, α and β. `PENALTY`, with
-c·R_max^κ and ln κ, is L = E + A/N^α + B/D^β + c·R^κ, which can turn up as repetitions R grow.
+Both hold θ = (E, ln A', ln B', ln α, ln β) of the base law, with N and D in units of their
+geometric means over the runs, and two parameters of their own. `WORTH`, with ln R*_D and ln R*_N,
+is L = E + A/N'^α + B/D'^β as in `model`, where U_N follows from the same A, B, α and β. `PENALTY`,
+with c·R_max^κ and ln κ, is L = E + A/N^α + B/D^β + c·R^κ, which can turn up as repetitions R grow.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ MAX_STEPS = 200
 SMALLEST_GAIN, ROUNDING = 1e-10, 1e-26  # relative; absolute, of runs that a law meets exactly
 FIRST_DAMPING, LEAST_DAMPING, LARGEST_DAMPING = 1e-3, 1e-9, 1e8
 LEAST_TERM = 1e-6  # nats; a term this small has vanished
+MOST_PENALTY = 10.0  # nats, at the most repetitions; more than any model loses
 MOST_EXCESS = 50.0  # of ln(N/U_N); what is beyond has no further worth
 
 
@@ -52,7 +53,7 @@ class Runs:
         return self.tokens / self.unique - 1
 
     def scaled(self, natural: Floats) -> Floats:
-        """θ (…, 5) of E, A, B, α, β in parameters and tokens; a term that is 0 becomes the least."""
+        """θ (…, 5) of E, A, B, α, β with N in parameters and D in tokens."""
         e, a, b, alpha, beta = np.moveaxis(np.asarray(natural, float), -1, 0)
         n, d = self.centre
         with np.errstate(divide="ignore"):
@@ -60,7 +61,7 @@ class Runs:
         return np.stack([e, *parts], axis=-1)
 
     def natural(self, theta: Floats) -> Floats:
-        """E, A, B, α, β (…, 5) of θ; inverse of `scaled`."""
+        """E, A, B, α, β (…, 5) of θ (…, 5 or more); inverse of `scaled`."""
         e, log_a, log_b = np.moveaxis(theta[..., :3], -1, 0)
         alpha, beta = np.moveaxis(np.exp(theta[..., 3:5]), -1, 0)
         n, d = self.centre
@@ -85,7 +86,7 @@ class Form:
         term = (np.log(LEAST_TERM), np.log(most))
         exponent = (np.log(EXPONENT_BOUNDS[0]), np.log(EXPONENT_BOUNDS[1]))
         low, high = zip((0, least), term, term, exponent, exponent, *self.limits, strict=True)
-        return np.array(low), np.minimum(high, [*[np.inf] * 5, most, np.inf])
+        return np.array(low), np.array(high)
 
     def log_errors(self, runs: Runs, theta: Floats) -> Floats:
         """ln L̂ − ln L, (S, n)."""
@@ -155,7 +156,9 @@ def _logs(limits: tuple[float, float]) -> tuple[float, float]:
 
 
 WORTH = Form(FormName.WORTH, ("R_D", "R_N"), _worth, (_logs(R_LIMITS), _logs(R_LIMITS)), 5)
-PENALTY = Form(FormName.PENALTY, ("c", "kappa"), _penalty, ((0, np.inf), _logs(KAPPA_LIMITS)), 6)
+PENALTY = Form(
+    FormName.PENALTY, ("c", "kappa"), _penalty, ((0, MOST_PENALTY), _logs(KAPPA_LIMITS)), 6
+)
 
 
 def descend(
@@ -201,7 +204,8 @@ def descend(
         theta[moving], misfit[moving] = here, state[0]
         if still.any():
             rest = ~still
-            moving, here, damping, weights = (x[rest] for x in (moving, here, damping, weights))
+            moving, here = moving[rest], here[rest]
+            damping, weights = damping[rest], weights[rest]
             state = [part[rest] for part in state]
             if not len(moving):
                 break
