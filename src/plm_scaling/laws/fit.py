@@ -98,8 +98,12 @@ def _one_objective(table: pd.DataFrame, objective: str | None, runs: Path) -> st
 
 def law_sentence(result: LawResult) -> str:
     """One line: the headline parameter of the law with its interval, and the status of the fit."""
-    name, parameter, words = LAWS[result.law].headline
-    equation = result.equations[name]
+    law, parts = LAWS[result.law], result.equations
+    said = [
+        h for h in (law.headline, law.otherwise) if h and parts[h[0]].parameters[h[1]] is not None
+    ]
+    name, parameter, words = said[0] if said else law.headline
+    equation = parts[name]
     value, interval = equation.parameters[parameter], equation.interval[parameter]
     head = f"{result.objective.upper()} {result.law}"
     if result.selection:

@@ -1,4 +1,4 @@
-"""Whether the repeated runs follow the law that was fitted to them."""
+"""How far the repeated runs may lie from the law that was fitted to them."""
 
 import numpy as np
 from scipy.special import fdtri
@@ -12,31 +12,16 @@ RERUN_SCATTER = 0.008  # nats; two runs of one setting differ by this in the stu
 MISFIT_LIMITS = (0.001, 0.1)  # nats; less matters to no one, more is no noise of a held-out loss
 
 
-def check_misfit(errors: Floats, scatter: float | None, freedom_fresh: int) -> tuple[Misfit, str]:
-    """How far the repeated runs miss the law, against the `scatter` (nats) of the fresh ones.
-
-    `errors` (n,) are predicted − measured losses of the repeated runs, nats. Returns root mean
-    squares (nats, over the degrees of freedom) for the law file, and a sentence if the runs do not
-    follow the law.
-    """
+def misfit_of(errors: Floats, scatter: float | None, freedom_fresh: int) -> Misfit:
+    """Root mean square (nats, over the degrees of freedom) of the repeated runs' `errors` (n,), and
+    its largest value at the `scatter` (nats) of the fresh runs; without these, of reruns."""
     freedom = len(errors) - 2
-    rms = float(np.sqrt((errors**2).sum() / freedom))
-    if scatter is None:
-        limit, against = FACTOR * RERUN_SCATTER, f"reruns differ by {RERUN_SCATTER:g}"
-    else:
+    limit = FACTOR * RERUN_SCATTER
+    if scatter is not None:
         chance = float(np.sqrt(fdtri(freedom, freedom_fresh, SIGNIFICANT)))
         limit = float(np.clip(max(FACTOR, chance) * scatter, *MISFIT_LIMITS))
-        against = f"fresh ones their own law by {scatter:.3g}"
-    said = ""
-    if rms > limit:
-        said = (
-            f"what repeats are worth is not identified: the repeated runs miss the law by "
-            f"{rms:.3g} nats (root mean square), {against}; above {limit:.3g} they do not follow "
-            "its form"
-        )
-    numbers: Misfit = {
-        "residual_rms_nats": rms,
+    return {
+        "residual_rms_nats": float(np.sqrt((errors**2).sum() / freedom)),
         "fresh_scatter_nats": scatter,
         "largest_misfit_nats": limit,
     }
-    return numbers, said

@@ -14,7 +14,7 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.details import HeldOutRuns, NotAvailable, loss_errors, not_available
 from plm_scaling.laws.parametric.surface import NAMES
-from plm_scaling.laws.repeated.checks import check_misfit
+from plm_scaling.laws.repeated.checks import misfit_of
 from plm_scaling.laws.repeated.details import EndPointDetails, FormRow, OpenInterval
 from plm_scaling.laws.repeated.joint import Problem
 from plm_scaling.laws.repeated.model import (
@@ -28,6 +28,7 @@ from plm_scaling.laws.repeated.model import (
     open_interval,
     open_sentence,
     optimal_params,
+    penalty_of,
     worth_rows,
 )
 from plm_scaling.laws.repeated.surfaces import PENALTY, WORTH, Form, Runs
@@ -41,7 +42,7 @@ from plm_scaling.laws.stats.intervals import (
     multiplicities,
     percentile_interval,
 )
-from plm_scaling.laws.status import Basis, Check, Status
+from plm_scaling.laws.status import Basis, Check, Evidence
 
 MIN_RUNS, MIN_REPEATED_RUNS = 8, 3  # distinct runs: one more than the joint fit has parameters
 MIN_FRESH_SPARE = 1  # degrees of freedom of fresh runs, for their scatter
@@ -97,14 +98,31 @@ def fit_repeated(
     fitted = (_worth if form is WORTH else _penalty)(runs, theta, samples, level)
     log_errors = form.log_errors(runs, theta[None])[0]
     errors = loss * np.expm1(log_errors)
-    quality, misfit = check_misfit(errors[again], *_fresh_scatter(problem, form, theta, again))
+    misfit = misfit_of(errors[again], *_fresh_scatter(problem, form, theta, again))
+    evidence: Evidence = {
+        **fitted.evidence,
+        "failed": 1 - float(usable.mean()) if bootstrap else 0.0,
+        "misfit": {
+            "what": "the root mean square error of the repeated runs",
+            "value": misfit["residual_rms_nats"],
+            "allowed": misfit["largest_misfit_nats"],
+            "unit": "nats",
+        },
+    }
+    held_out = _held_out(problem, form, theta, again)
+    if held_out["status"] == Check.DONE and bootstrap:
+        evidence["held_out"] = {
+            "what": "the root mean square error of the held-out repeated runs",
+            "value": held_out["loss"]["rms_error"],
+            "allowed": float(
+                np.hypot(misfit["largest_misfit_nats"], _spread(form, runs, samples, level))
+            ),
+            "unit": "nats",
+        }
     bounds = [] if problem.held else form.at_bound(runs, theta)
-    why = [misfit] * bool(misfit) + fitted.why
-    if set(bounds) - {"E"}:
-        why.append(f"{', '.join(bounds)} of the base law lie(s) at a bound: train more fresh runs")
-    status = Status.NOT_IDENTIFIED if why else Status.CONVERGED
-    if not why and (bounds or fitted.at_bound):
-        status = Status.AT_BOUND
+    if bounds:
+        said = f"{', '.join(bounds)} of the base law at a bound: train more fresh runs"
+        evidence["at_bound" if bounds == ["E"] else "undetermined"].append(said)
     law = dict(zip(NAMES, map(float, runs.natural(theta)), strict=True))
     natural = runs.natural(samples)
     moved = problem.given is None or len(problem.given) > 1
@@ -127,8 +145,7 @@ def fit_repeated(
         },
         objective_value=float(form.misfits(runs, theta[None], huber_delta).sum()),
         residual_rms=rms(log_errors),
-        status=status,
-        warnings=why + fitted.warnings + [NO_BOOTSTRAP] * (not bootstrap),
+        warnings=fitted.warnings + [NO_BOOTSTRAP] * (not bootstrap),
         details={
             "kind": Basis.END_POINTS,
             "form": form.name,
@@ -137,11 +154,12 @@ def fit_repeated(
             "n_repeated_runs": int(again.sum()),
             "epochs_range": [float(epochs.min()), float(epochs.max())],
             "open_intervals": fitted.intervals,
-            **quality,
+            **misfit,
             "worth": worth_rows(fitted.values.get("R_D"), float(epochs.max())),
-            "held_out": _held_out(problem, form, theta, again),
+            "held_out": held_out,
             "bootstrap": {"kind": "runs", "resamples": bootstrap, "seed": seed},
         },
+        evidence=evidence,
     )
 
 
@@ -208,14 +226,13 @@ def _worth(runs: Runs, theta: Floats, samples: Floats, level: float) -> Fitted:
     else:
         said = _edge("N", r_n, intervals["R_N"])
     in_d = _edge("D", r_d, intervals["R_D"])
-    passes = at_limit(r_d) and r_d > 1
     unknown = at_limit(r_d) or intervals["R_D"] == (None, None)
+    passes = at_limit(r_d) and r_d > 1  # for fresh tokens
     return Fitted(
         {"R_D": None if unknown else r_d, "R_N": None if said else r_n},
         intervals,
-        why=in_d if unknown and not passes else [],
-        warnings=in_d * (not unknown or passes) + said,
-        at_bound=passes,
+        {"at_bound": in_d * passes, "undetermined": in_d * (not passes)},
+        said,
     )
 
 
@@ -227,15 +244,9 @@ def _edge(name: str, value: float, interval: OpenInterval | None) -> list[str]:
 
 
 def _penalty(runs: Runs, theta: Floats, samples: Floats, level: float) -> Fitted:
-    """c and kappa; resamples without a penalty have no kappa."""
+    """c and kappa."""
     c, kappa = map(float, PENALTY.own(runs, theta[None])[0])
-    drawn = PENALTY.own(runs, samples)
-    drawn[drawn[:, 0] <= 0] = np.nan
-    intervals = {n: percentile_interval(drawn[:, k], level) for k, n in enumerate(("c", "kappa"))}
-    why = []
-    if len(samples) and None in intervals.values():
-        why = ["c and kappa are not identified: half of the resamples or more have no penalty"]
-    return Fitted({"c": c, "kappa": kappa}, {**intervals}, why)
+    return penalty_of(c, kappa, PENALTY.own(runs, samples), level)
 
 
 def _fresh_scatter(
@@ -249,6 +260,17 @@ def _fresh_scatter(
     own = problem.fit(form, theta[None], (~again).astype(float))
     errors = problem.runs.loss * np.expm1(form.log_errors(problem.runs, own[None])[0])
     return float(np.sqrt((errors[~again] ** 2).sum() / freedom)), freedom
+
+
+def _spread(form: Form, runs: Runs, samples: Floats, level: float) -> float:
+    """Half the width of the interval of a run's predicted loss where it is widest, nats."""
+    known = samples[~np.isnan(samples[:, 0])]
+    if not len(known):
+        return 0.0
+    low, high = np.quantile(
+        form.predict(runs, known)[0], [(1 - level) / 2, (1 + level) / 2], axis=0
+    )
+    return float((high - low).max() / 2)
 
 
 def _held_out(

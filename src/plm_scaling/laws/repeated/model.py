@@ -13,7 +13,8 @@ import numpy as np
 
 from plm_scaling.laws.repeated.details import FormName, FormRow, OpenInterval, WorthRow
 from plm_scaling.laws.result import Equation
-from plm_scaling.laws.stats.intervals import USABLE_SHARE, Floats, Interval
+from plm_scaling.laws.stats.intervals import USABLE_SHARE, Floats, Interval, percentile_interval
+from plm_scaling.laws.status import Evidence
 
 R_LIMITS = (0.05, 1000.0)  # below, repeats are worth nothing; above, as much as fresh tokens
 KAPPA_LIMITS = (0.05, 8.0)
@@ -56,14 +57,24 @@ def optimal_params(base: Mapping[str, float], unique_tokens: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Parameters of the chosen form that are known and their intervals by name; `why` they are not
-    identified, other `warnings`, and whether R*_D lies at its upper limit."""
+    """Parameters of the chosen form that are known, their intervals, and what is to be said of
+    both; `warnings` are of R*_N, without which R*_D stands."""
 
     values: dict[str, float | None]
     intervals: dict[str, OpenInterval | None]
-    why: list[str] = field(default_factory=list)
+    evidence: Evidence
     warnings: list[str] = field(default_factory=list)
-    at_bound: bool = False
+
+
+def penalty_of(c: float, kappa: float, samples: Floats, level: float) -> Fitted:
+    """c and κ with intervals of their resamples (S, 2); where c is 0 there is no κ."""
+    samples = np.where(samples[:, :1] > 0, samples, np.nan)
+    ends = {n: percentile_interval(samples[:, k], level) for k, n in enumerate(("c", "kappa"))}
+    why = ["c and kappa are not identified: half of the resamples or more have no penalty"]
+    unknown = len(samples) > 0 and None in ends.values()
+    return Fitted(
+        {"c": c, "kappa": kappa}, {**ends}, {"at_bound": [], "undetermined": why * unknown}
+    )
 
 
 def equations_of(fitted: Fitted, level: float) -> dict[str, Equation]:

@@ -39,6 +39,7 @@ from plm_scaling.laws.repeated.model import (
     lowest_on_grid,
     open_interval,
     open_sentence,
+    penalty_of,
     worth_rows,
 )
 from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit
@@ -49,13 +50,13 @@ from plm_scaling.laws.stats.intervals import (
     Floats,
     check_settings,
     multiplicities,
-    percentile_interval,
 )
-from plm_scaling.laws.status import Basis, Check, Status
+from plm_scaling.laws.status import Basis, Check, Evidence, Status
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
 DRAWN = 50  # stretches whose mean gaps a figure shows
 LEAST_NOISE = 0.001  # nats; a smooth misfit below this matters to no one
+AT_LIMIT = ["R*_D lies at its upper limit: repeats pass for fresh tokens"]
 RESAMPLED = "moving blocks of residuals and reference runs; jointly also curves"
 METHOD = (
     "least squares of the gap between repeated and fresh curves of one size, offset + L_N(D') − "
@@ -103,15 +104,12 @@ def fit_repeated_curves(
     residual = joint["rms_nats"]
     if form == FormName.WORTH:
         value, interval = (None, None) if bad else (joint["R_D"], joint["interval"])
-        fitted = Fitted({"R_D": value}, {"R_D": interval, "R_N": None}, bad, at_bound=no_upper)
-        known = value is not None
+        evidence: Evidence = {"undetermined": bad, "at_bound": AT_LIMIT * (no_upper and not bad)}
+        if value is None and not evidence["at_bound"]:
+            evidence["undetermined"] = bad or open_sentence("D", (None, None))
+        fitted = Fitted({"R_D": value}, {"R_D": interval, "R_N": None}, evidence)
     else:
-        fitted = _penalty(gaps, over, bootstrap, level, seed)
-        known, residual = True, over.rms
-        warnings = fitted.why + warnings
-    status = Status.CONVERGED if known and not fitted.why else Status.NOT_IDENTIFIED
-    if fitted.at_bound and not fitted.why:
-        status = Status.AT_BOUND
+        fitted, residual = _penalty(gaps, over, bootstrap, level, seed), over.rms
     return LawResult(
         law="repeated",
         method=METHOD,
@@ -119,7 +117,6 @@ def fit_repeated_curves(
         equations=equations_of(fitted, level),
         objective_value=None if residual is None else residual**2,
         residual_rms=residual,
-        status=status,
         warnings=warnings,
         details={
             "kind": Basis.CURVES,
@@ -134,6 +131,7 @@ def fit_repeated_curves(
             "held_out": _held_out(gaps),
             "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
+        evidence=fitted.evidence,
     )
 
 
@@ -287,16 +285,14 @@ def _form_rows(gaps: list[Gap], over: Overfit) -> list[FormRow]:
 def _penalty(gaps: list[Gap], over: Overfit, bootstrap: int, level: float, seed: int) -> Fitted:
     """c and κ that all curves share, unless some curve does not follow them."""
     samples = resample_penalties(gaps, over, bootstrap, seed)
-    ends = {n: percentile_interval(samples[:, k], level) for k, n in enumerate(("c", "kappa"))}
-    why = [
+    fitted = penalty_of(over.c, over.kappa, samples, level)
+    fitted.evidence["undetermined"] += [
         f"c and kappa are not identified: {EXCESS_FORM} of all curves misses {gap.curve.run_id} by "
         f"{missed:.3f} nats where evaluation noise is averaged out ({gap.noise:.3f} per evaluation)"
         for gap in gaps
         if (missed := _rms([_missed(gap, over)], PARTS)) > max(gap.noise, LEAST_NOISE)
     ]
-    if bootstrap and None in ends.values():
-        why.append("c and kappa are not identified: half of the resamples have no penalty")
-    return Fitted({"c": over.c, "kappa": over.kappa}, {**ends}, why)
+    return fitted
 
 
 def _interval_warnings(sizes: list[SizeRow], joint: Joint, bootstrap: int) -> list[str]:
