@@ -6,6 +6,7 @@ can be given instead. `surfaces` has both forms, `joint` their fit.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,10 @@ from plm_scaling.laws.stats.intervals import (
     multiplicities,
     percentile_interval,
 )
-from plm_scaling.laws.status import Basis, Check, Evidence
+from plm_scaling.laws.status import Basis, Check, Evidence, Limit
 
 MIN_RUNS, MIN_REPEATED_RUNS = 8, 3  # distinct runs: one more than the joint fit has parameters
-MIN_FRESH_SPARE = 1  # degrees of freedom of fresh runs, for their scatter
+MIN_FRESH = 3  # for their scatter around a law that was given
 REPEATED = 1.01  # epochs; a sweep's rounding is no repetition
 MIN_EXCESS = 0.1  # N/U_N − 1 of the most oversized run, below which N' is N
 L_FORMS = {
@@ -97,28 +98,19 @@ def fit_repeated(
         samples[usable] = problem.resample(form, theta, counts[usable])
     fitted = (_worth if form is WORTH else _penalty)(runs, theta, samples, level)
     log_errors = form.log_errors(runs, theta[None])[0]
-    errors = loss * np.expm1(log_errors)
-    misfit = misfit_of(errors[again], *_fresh_scatter(problem, form, theta, again))
+    misfit = misfit_of(
+        problem.errors(form, theta)[again], *_fresh_scatter(problem, form, theta, again)
+    )
+    held_out = _held_out(problem, form, theta, again)
+    largest = misfit["largest_misfit_nats"]
     evidence: Evidence = {
         **fitted.evidence,
         "failed": 1 - float(usable.mean()) if bootstrap else 0.0,
-        "misfit": {
-            "what": "the root mean square error of the repeated runs",
-            "value": misfit["residual_rms_nats"],
-            "allowed": misfit["largest_misfit_nats"],
-            "unit": "nats",
-        },
+        "misfit": _limit("repeated", misfit["residual_rms_nats"], largest),
     }
-    held_out = _held_out(problem, form, theta, again)
     if held_out["status"] == Check.DONE and bootstrap:
-        evidence["held_out"] = {
-            "what": "the root mean square error of the held-out repeated runs",
-            "value": held_out["loss"]["rms_error"],
-            "allowed": float(
-                np.hypot(misfit["largest_misfit_nats"], _spread(form, runs, samples, level))
-            ),
-            "unit": "nats",
-        }
+        allowed = float(np.hypot(largest, _spread(form, runs, samples, level)))
+        evidence["held_out"] = _limit("held-out", held_out["loss"]["rms_error"], allowed)
     bounds = [] if problem.held else form.at_bound(runs, theta)
     if bounds:
         said = f"{', '.join(bounds)} of the base law at a bound: train more fresh runs"
@@ -132,9 +124,7 @@ def fit_repeated(
         law="repeated",
         method=METHOD.format(
             delta=huber_delta,
-            which="two parameters of the base law given"
-            if problem.held
-            else "all seven parameters",
+            which="R_D and R_N, or c and kappa" if problem.held else "all seven parameters",
             form=form.name,
             draws=" and over draws of the base law" if problem.held and moved else "",
         ),
@@ -165,13 +155,10 @@ def fit_repeated(
 
 def _given(base: Mapping[str, float] | LawResult) -> Floats:
     """E, A, B, alpha and beta (K, 5) of a law: its own, then those of its resamples."""
-    draws: list[list[float]] = []
-    parameters: Mapping[str, float | None]
-    if isinstance(base, LawResult):
-        parameters = base.equations["L"].parameters if "L" in base.equations else {}
-        draws = base.details.get("draws", [])
-    else:
-        parameters = base
+    parameters: Mapping[str, Any] = base if isinstance(base, Mapping) else {}
+    draws = []
+    if isinstance(base, LawResult) and "L" in base.equations:
+        parameters, draws = base.equations["L"].parameters, base.details.get("draws", [])
     if missing := [name for name in NAMES if parameters.get(name) is None]:
         raise LawError(
             f"the base law lacks {', '.join(missing)}; give {', '.join(NAMES)} of "
@@ -200,13 +187,12 @@ def _form_row(problem: Problem, form: Form, again: NDArray[np.bool_], theta: Flo
     """A form with its own two parameters at least misfit, and how well it does."""
     runs = problem.runs
     misfit = form.misfits(runs, theta[None], problem.delta).mean()
-    errors = runs.loss * np.expm1(form.log_errors(runs, theta[None])[0])
     return {
         "form": form.name,
         "parameters": dict(
             zip(form.own_names, map(float, form.own(runs, theta[None])[0]), strict=True)
         ),
-        "rms_nats": rms(errors[again]),
+        "rms_nats": rms(problem.errors(form, theta)[again]),
         "aic": aic(float(misfit), len(runs.loss), 7 - len(problem.held)),
     }
 
@@ -255,11 +241,16 @@ def _fresh_scatter(
     """Root mean square (nats) of the fresh runs around the law of only them, and its degrees of
     freedom; None with none to spare."""
     freedom = int((~again).sum()) - (0 if problem.held else len(NAMES) + 1)
-    if freedom < MIN_FRESH_SPARE + 2 * bool(problem.held):
+    if freedom < (MIN_FRESH if problem.held else 1):
         return None, 0
     own = problem.fit(form, theta[None], (~again).astype(float))
-    errors = problem.runs.loss * np.expm1(form.log_errors(problem.runs, own[None])[0])
-    return float(np.sqrt((errors[~again] ** 2).sum() / freedom)), freedom
+    squares = problem.errors(form, own)[~again] ** 2
+    return float(np.sqrt(squares.sum() / freedom)), freedom
+
+
+def _limit(which: str, value: float, allowed: float) -> Limit:
+    what = f"the root mean square error of the {which} runs"
+    return {"what": what, "value": value, "allowed": allowed, "unit": "nats"}
 
 
 def _spread(form: Form, runs: Runs, samples: Floats, level: float) -> float:
@@ -286,11 +277,11 @@ def _held_out(
     rest = len(repeated) - len(asked)
     if rest < MIN_REPEATED_RUNS or weights.sum() < (MIN_RUNS if not problem.held else 0):
         return not_available(f"{rest} repeated run(s) remain without the largest budget")
-    log_errors = form.log_errors(runs, problem.fit(form, theta[None], weights)[None])[0, asked]
+    errors = problem.errors(form, problem.fit(form, theta[None], weights))[asked]
     return {
         "status": Check.DONE,
         "fitted_on_flops": [flops for flops, _ in groups[:-1]],
         "predicted_at_flops": budget,
         "n_predicted": len(asked),
-        "loss": loss_errors(runs.loss[asked] * np.expm1(log_errors)),
+        "loss": loss_errors(errors),
     }

@@ -68,6 +68,10 @@ class Problem:
         theta, misfit = descend(form, self.runs, start, counts, self.delta, self.held)
         return np.asarray(theta[misfit.argmin()])
 
+    def errors(self, form: Form, theta: Floats) -> Floats:
+        """Predicted − measured losses of the runs at θ (7,), nats."""
+        return self.runs.loss * np.expm1(form.log_errors(self.runs, theta[None])[0])
+
     def resample(self, form: Form, best: Floats, counts: Floats) -> Floats:
         """θ (R, 7) of each resample of runs, `counts` (R, n), started from the best of the profile
         of the law in R*_D or κ; with a base law given under one of its draws."""
