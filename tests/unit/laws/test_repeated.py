@@ -130,6 +130,22 @@ def test_fit_repeated_takes_the_base_of_a_parametric_law_and_its_draws():
     assert wider.equations["L"].interval["alpha"] is not None
 
 
+def test_fit_repeated_resamples_rows_of_one_group_together():
+    """Each run twice, as two rows of one group: what is known is that of the runs, not of twice
+    as many."""
+    n, d, u, loss = study(0.005, 1)
+    twice = [np.tile(x, 2) for x in (n, d, u, loss)]
+    label = np.tile([f"{k:03d}" for k in range(len(n))], 2)  # in the order of the runs
+    once, grouped, taken_apart = (
+        fit_repeated(*columns, group=group, bootstrap=300)
+        for columns, group in (((n, d, u, loss), None), (twice, label), (twice, None))
+    )
+    widths = [np.ptp(r.equations["D_eff"].interval["R_D"]) for r in (once, grouped, taken_apart)]
+    assert widths[1] == pytest.approx(widths[0], rel=1e-6)  # the same draws
+    assert widths[2] < 0.85 * widths[0]
+    assert grouped.details["bootstrap"]["kind"] == "groups"
+
+
 @pytest.mark.parametrize("base", [BASE, None])
 @pytest.mark.parametrize("noise", [0.001, 0.004])
 def test_fit_repeated_end_points_that_turn_up_choose_the_penalty(base, noise):

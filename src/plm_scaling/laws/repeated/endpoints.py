@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.checks import check_runs
+from plm_scaling.laws.checks import as_labels, check_runs
 from plm_scaling.laws.details import HeldOutRuns, NotAvailable, loss_errors, not_available
 from plm_scaling.laws.parametric.surface import NAMES
 from plm_scaling.laws.repeated.checks import misfit_of
@@ -56,7 +56,7 @@ L_FORMS = {
 METHOD = (
     "sum of Huber(delta={delta:g}) of the log loss over fresh and repeated runs, minimised over "
     "{which} by damped Newton steps from many starts; form {form}, of worth (R_D, R_N) and penalty "
-    "(c, kappa) the one of lower AIC; intervals by a bootstrap over runs{draws}, each resample "
+    "(c, kappa) the one of lower AIC; intervals by a bootstrap over {unit}{draws}, each resample "
     "refitted; residual_rms is of ln(loss)"
 )
 
@@ -67,6 +67,7 @@ def fit_repeated(
     unique_tokens: Floats,
     loss: Floats,
     *,
+    group: Any = None,
     base: Mapping[str, float] | LawResult | None = None,
     huber_delta: float = 1e-3,
     bootstrap: int = 1000,
@@ -74,7 +75,7 @@ def fit_repeated(
     seed: int = 1,
 ) -> LawResult[EndPointDetails]:
     """Fit what repeats are worth to runs, arrays of shape (n,): parameters, tokens, unique tokens,
-    nats; some must repeat tokens.
+    nats; some must repeat tokens. Rows of one `group` (a label each) are resampled together.
 
     `base` is a parametric law, or holds its E, A, B, alpha and beta; without it they are fitted
     too. Raises LawError for unusable values or too few runs.
@@ -91,7 +92,8 @@ def fit_repeated(
     forms = [_form_row(problem, form, again, theta) for form, theta in best.items()]
     form = PENALTY if chosen_form(forms) == PENALTY.name else WORTH
     theta = best[form]
-    counts = multiplicities(len(loss), bootstrap, seed)
+    labels = None if group is None else as_labels("group", group, len(loss))
+    counts = multiplicities(len(loss), bootstrap, seed, labels)
     samples = np.full((bootstrap, 7), np.nan)
     usable = ((counts > 0) & again).sum(axis=1) >= MIN_REPEATED_RUNS
     if usable.any():
@@ -120,12 +122,14 @@ def fit_repeated(
     moved = problem.given is None or len(problem.given) > 1
     ends = {n: percentile_interval(natural[:, k], level) for k, n in enumerate(NAMES) if moved}
     epochs = runs.repetitions[again] + 1
+    unit = "runs" if labels is None else "groups"
     return LawResult(
         law="repeated",
         method=METHOD.format(
             delta=huber_delta,
             which="R_D and R_N, or c and kappa" if problem.held else "all seven parameters",
             form=form.name,
+            unit=unit,
             draws=" and over draws of the base law" if problem.held and moved else "",
         ),
         n_points=len(loss),
@@ -147,7 +151,7 @@ def fit_repeated(
             **misfit,
             "worth": worth_rows(fitted.values.get("R_D"), float(epochs.max())),
             "held_out": held_out,
-            "bootstrap": {"kind": "runs", "resamples": bootstrap, "seed": seed},
+            "bootstrap": {"kind": unit, "resamples": bootstrap, "seed": seed},
         },
         evidence=evidence,
     )

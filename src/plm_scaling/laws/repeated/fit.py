@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.points import columns
+from plm_scaling.laws.points import columns, groups
 from plm_scaling.laws.repeated.curves import RepeatedCurve
 from plm_scaling.laws.repeated.details import Details
 from plm_scaling.laws.repeated.endpoints import REPEATED, fit_repeated
@@ -51,6 +51,7 @@ def fit_tables(
     table = repeated_table(usable)
     result = fit_repeated(
         **columns(table, "n_params", "tokens", "unique_tokens", "loss"),
+        group=groups(table),
         base=None if settings.base is None else read_law(settings.base),
         huber_delta=settings.huber_delta,
         **settings.resampling,
