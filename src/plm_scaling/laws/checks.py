@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.stats.intervals import Floats, percent
+from plm_scaling.laws.stats.intervals import Floats, Labels, percent
 
 COMPUTE_TOLERANCE = 0.05
 
@@ -22,6 +22,17 @@ def as_floats(name: str, values: Any) -> Floats:
     if array.ndim != 1:
         raise LawError(f"{name}: shape {array.shape}; give one number per run, shape (n,)")
     return array
+
+
+def as_labels(name: str, values: Any, n_runs: int) -> Labels:
+    """Array, list or pandas Series `values` as text (n_runs,), by position.
+
+    Raises LawError naming the argument `name` if they are not one label per run.
+    """
+    labels = np.asarray(values).astype(str)
+    if labels.shape != (n_runs,):
+        raise LawError(f"{name}: shape {labels.shape}; give one label per run, shape ({n_runs},)")
+    return labels
 
 
 def check_runs(**columns: Any) -> list[Floats]:

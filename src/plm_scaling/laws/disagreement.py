@@ -5,7 +5,6 @@ intervals allow, at least one rests on an assumption that the runs do not keep, 
 called converged.
 """
 
-import math
 from dataclasses import replace
 
 import pandas as pd
@@ -14,6 +13,7 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.laws import law_module
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.stats.intervals import apart
 from plm_scaling.laws.status import Status
 from plm_scaling.study.laws import LAWS
 
@@ -27,7 +27,7 @@ def compare_with_other(
     that to its evidence and judge it again; other laws, and one without an interval, are left
     alone."""
     name = LAWS[result.law].compared_with
-    if not name or result.status == Status.NOT_IDENTIFIED or not _exponent(result):
+    if not name or result.status == Status.NOT_IDENTIFIED or not result.equations["N"].known("a"):
         return
     fewer = replace(settings, bootstrap=min(settings.bootstrap, RESAMPLES))
     try:
@@ -41,22 +41,14 @@ def compare_with_other(
 
 def disagreement(one: LawResult, other: LawResult) -> str:
     """How far apart two laws put a, as a sentence; '' where their intervals allow it."""
-    here, there = _exponent(one), _exponent(other)
+    here, there = (law.equations["N"].known("a") for law in (one, other))
     if here is None or there is None or other.status == Status.NOT_IDENTIFIED:
         return ""
-    below, above = sorted((here, there))  # of the lower a the upper half counts, and vice versa
-    apart, allowed = above[0] - below[0], math.hypot(below[2] - below[0], above[0] - above[1])
-    if apart <= allowed:
+    difference, allowed = apart(here, there)
+    if difference <= allowed:
         return ""
     a, low, high = there
     return (
         f"the {other.law} law of the same runs gives a = {a:.3f} ({low:.3f} to {high:.3f}), "
-        f"{apart:.3f} from this one's {here[0]:.3f}, where the intervals allow {allowed:.3f}"
+        f"{difference:.3f} from this one's {here[0]:.3f}, where the intervals allow {allowed:.3f}"
     )
-
-
-def _exponent(law: LawResult) -> tuple[float, float, float] | None:
-    """a and the ends of its interval; None without either."""
-    equation = law.equations["N"]
-    a, interval = equation.parameters["a"], equation.interval["a"]
-    return None if a is None or interval is None else (a, *interval)

@@ -11,6 +11,10 @@ from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.noise import loss_noise
 
 LIKE_COMPUTE = 1.2
+WHAT_A_RUN_IS = (
+    *("objective", "n_params", "tokens", "flops", "loss", "unique_tokens", "mask_ratio", "masking"),
+    *("corpus", "recipe", "init_from", "source_flops", "seed", "group"),
+)
 MAX_EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023)
 
 
@@ -21,9 +25,16 @@ def most_shared(values: "pd.Series[Any]") -> Any:
 
 
 def not_finished(runs: pd.DataFrame) -> "pd.Series[str]":
-    """Why no law may use a run: what its table says, or its status; '' where one may."""
+    """Why no law may use a run: what its table says, its status, or that an earlier one is the same
+    in all that it is and reached; '' where one may."""
     why = runs["excluded"].where(runs["excluded"] != "", runs["status"])
-    return why.where(why != "finished", "")
+    why = why.where(why != "finished", "")
+    same = [name for name in WHAT_A_RUN_IS if name in runs]
+    usable = runs[why == ""]
+    first = usable.groupby(same, dropna=False, sort=False)["run_id"].transform("first")
+    again = first[first != usable["run_id"]]
+    why.loc[again.index] = "duplicate of another row: " + again
+    return why
 
 
 def not_usable(runs: pd.DataFrame) -> "pd.Series[str]":
@@ -75,6 +86,14 @@ def _of_others(
 def columns(runs: pd.DataFrame, *names: str) -> dict[str, Any]:
     """Columns of the table as arrays (n,), by name."""
     return {name: runs[name].to_numpy(float) for name in names}
+
+
+def groups(runs: pd.DataFrame) -> "pd.Series[str] | None":
+    """The label of what each run belongs to, its own id where the table gives none; None if it
+    gives none at all."""
+    if "group" not in runs or not (runs["group"] != "").any():
+        return None
+    return runs["group"].where(runs["group"] != "", runs["run_id"])
 
 
 def parametric_points(runs: pd.DataFrame) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import read_json, write_json
-from plm_scaling.laws.stats.intervals import Interval
+from plm_scaling.laws.stats.intervals import Estimate, Interval
 from plm_scaling.laws.status import Evidence, Status
 from plm_scaling.laws.verdict import judge
 
@@ -42,6 +42,11 @@ class Equation:
     parameters: dict[str, float | None]
     interval: dict[str, Interval | None]
     level: float
+
+    def known(self, name: str) -> Estimate | None:
+        """A parameter and the ends of its interval; None without either."""
+        value, interval = self.parameters[name], self.interval[name]
+        return None if value is None or interval is None else (value, *interval)
 
     def to_json(self) -> EquationJson:
         """As in the file."""

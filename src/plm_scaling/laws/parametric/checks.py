@@ -1,5 +1,4 @@
-"""Two tests of a parametric law: does it predict runs of larger compute, and is a published row its
-optimum."""
+"""The optima of a parametric law as rows, and whether a published row is one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,38 +8,17 @@ from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
-from plm_scaling.laws.details import HeldOutRuns, NotAvailable, loss_errors, not_available
-from plm_scaling.laws.parametric.implied import surface_loss
 from plm_scaling.laws.parametric.optima import Optimum, find_optima, optima_from
 from plm_scaling.laws.parametric.surface import NAMES, Surface
-from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats
-from plm_scaling.laws.status import Check, RowVerdict
+from plm_scaling.laws.status import RowVerdict
 
-MIN_RUNS = 6  # five parameters and something left to judge them by
-MAX_LISTED = 50
 LOCAL = 1.01  # an optimum whose misfit is this much above the best is another one
 
 
 def count_distinct(n_params: Floats, tokens: Floats) -> int:
     """How many different (N, D) there are."""
     return len(np.unique(np.stack([n_params, tokens]), axis=1).T)
-
-
-class PredictedRun(TypedDict):
-    """A held-out run, its loss and the predicted one, nats/token."""
-
-    n_params: float
-    tokens: float
-    flops: float
-    measured: float
-    predicted: float
-
-
-class HeldOut(HeldOutRuns):
-    """The runs of largest compute predicted from the others, at most MAX_LISTED of them listed."""
-
-    runs: list[PredictedRun]
 
 
 class SurfaceRow(TypedDict):
@@ -58,48 +36,6 @@ class OptimumRow(SurfaceRow):
 
     objective_value: float
     starts: int
-
-
-def held_out_check(
-    n_params: Floats, tokens: Floats, loss: Floats, delta: float, above: float | None
-) -> HeldOut | NotAvailable:
-    """Fit the runs of at most `above` FLOPs (None: all but the largest budget), predict the others.
-
-    Errors are predicted − measured, in nats.
-    """
-    flops = 6 * n_params * tokens
-    if above is None:
-        held_out = np.zeros(len(loss), bool)
-        held_out[group_budgets(flops)[-1][1]] = True
-    else:
-        held_out = flops > above
-    if not held_out.any():
-        return not_available(f"no run has more than {above:.3g} FLOPs")
-    fitted = ~held_out
-    distinct = count_distinct(n_params[fitted], tokens[fitted])
-    if distinct < MIN_RUNS:
-        return not_available(
-            f"{distinct} distinct runs remain without the largest budget; {MIN_RUNS} are needed"
-        )
-    surface = Surface.of(n_params[fitted], tokens[fitted], loss[fitted], delta)
-    optima = find_optima(surface)
-    if not optima:
-        return not_available("the fit without the runs of largest compute failed")
-    theta = surface.natural(optima[0].theta)
-    predicted = surface_loss(theta, n_params[held_out], tokens[held_out])
-    columns = (n_params[held_out], tokens[held_out], flops[held_out], loss[held_out], predicted)
-    rows: list[PredictedRun] = [
-        {"n_params": n, "tokens": d, "flops": c, "measured": measured, "predicted": value}
-        for n, d, c, measured, value in zip(*(x.tolist() for x in columns), strict=True)
-    ]
-    return {
-        "status": Check.DONE,
-        "fitted_on_flops": [float(flops[fitted].min()), float(flops[fitted].max())],
-        "predicted_at_flops": float(np.exp(np.log(flops[held_out]).mean())),
-        "n_predicted": int(held_out.sum()),
-        "loss": loss_errors(predicted - loss[held_out]),
-        "runs": sorted(rows, key=lambda row: row["flops"])[-MAX_LISTED:],
-    }
 
 
 def optimum_row(surface: Surface, optimum: Optimum) -> OptimumRow:

@@ -15,6 +15,7 @@ from plm_scaling.laws.stats.intervals import Floats
 
 Bools = NDArray[np.bool_]
 VANISHED = 1e-9  # nats; a term this small has no exponent, and a/A' must not be formed
+ROWS_IN_CACHE = 128
 TERMS = ((1, 3), (2, 4))  # (A', α) and (B', β) in θ; (A', a) and (B', b) in φ
 
 
@@ -45,7 +46,17 @@ class Derivatives:
 
 
 def derivatives(surface: Surface, theta: Floats, weights: Floats) -> Derivatives:
-    """At θ (S, 5) under `weights` (S, n).
+    """At θ (S, 5) under `weights` (S, n)."""
+    blocks = [
+        _of_block(surface, theta[i : i + ROWS_IN_CACHE], weights[i : i + ROWS_IN_CACHE])
+        for i in range(0, len(theta), ROWS_IN_CACHE)
+    ]
+    parts = zip(*(vars(block).values() for block in blocks), strict=True)
+    return blocks[0] if len(blocks) == 1 else Derivatives(*map(np.concatenate, parts))
+
+
+def _of_block(surface: Surface, theta: Floats, weights: Floats) -> Derivatives:
+    """As `derivatives`.
 
     With p = e^(−α·x), x = ln(N/N₀), and a = α·A' held: ∂L/∂A' = p·(1 + α·x), ∂L/∂a = −x·p, and the
     second derivatives are x²·p/A' times the outer product of (−α, 1).

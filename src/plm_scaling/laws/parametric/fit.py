@@ -6,80 +6,59 @@ minima. Intervals come from resampled runs, each started from the best of some h
 The compute-optimal allocation that follows is in `implied`.
 """
 
-from typing import Any, NotRequired, cast
+from typing import Any, NotRequired
 
 import numpy as np
 import pandas as pd
 from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.details import Bootstrap, NotAvailable, not_available
-from plm_scaling.laws.parametric.checks import (
-    MIN_RUNS,
-    HeldOut,
-    OptimumRow,
-    count_distinct,
-    held_out_check,
-    optimum_row,
-)
+from plm_scaling.laws.parametric.checks import OptimumRow, optimum_row
+from plm_scaling.laws.parametric.groups import copies_warning, guess_groups
 from plm_scaling.laws.parametric.health import (
-    FlatRange,
     Profile,
     bound_evidence,
     fit_warnings,
     profile_summary,
 )
+from plm_scaling.laws.parametric.held_out import HeldOut, held_out_check, held_out_limit
 from plm_scaling.laws.parametric.implied import implied_equations
-from plm_scaling.laws.parametric.optima import (
-    bounds_hit,
-    find_optima,
-    profile_floor,
-    resample_optima,
+from plm_scaling.laws.parametric.influence import Influences, find_influences, influence_warnings
+from plm_scaling.laws.parametric.near import (
+    NearFrontier,
+    NoNearFrontier,
+    near_contradiction,
+    near_rows,
 )
-from plm_scaling.laws.parametric.surface import Surface
-from plm_scaling.laws.points import near_frontier, parametric_points
-from plm_scaling.laws.result import EquationJson, LawResult
+from plm_scaling.laws.parametric.optima import bounds_hit, find_optima, profile_floor
+from plm_scaling.laws.parametric.runs import MIN_RUNS, Runs
+from plm_scaling.laws.points import groups, near_frontier, parametric_points
+from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
-from plm_scaling.laws.stats.intervals import Floats, check_settings, multiplicities
-from plm_scaling.laws.status import Status
+from plm_scaling.laws.stats.intervals import Floats, check_settings
 
 NEAR_FRONTIER = 0.03  # nats
+NEAR_RESAMPLES = 1000
+MOST_DRAWS = 200
+TOO_FEW = "{} distinct runs; six are needed"
 OPTIMA_KEPT = 5
 METHOD = (
     "sum of Huber(delta={delta:g}) of the log loss over the runs, minimised by damped Newton steps "
     "from a 16 x 16 grid over (alpha, beta) with non-negative E, A, B; intervals by a bootstrap "
-    "over runs, each resample refitted; N and D by Hoffmann et al. 2022 eq. 4; residual_rms "
+    "over {unit}, each resample refitted; N and D by Hoffmann et al. 2022 eq. 4; residual_rms "
     "is of ln(loss)"
 )
 
 
 class RunBootstrap(Bootstrap):
-    """`share_unusable` of the resamples: too few runs, or not converged."""
+    """`kind` runs or groups, how many `units` of it are drawn, and `share_unusable` of the
+    resamples: too few runs, or not converged."""
 
+    units: int
     share_unusable: float | None
-
-
-class NearFrontier(TypedDict):
-    """The fit to the runs `within` so many nats of the best of like compute."""
-
-    status: Status
-    n_points: int
-    equations: dict[str, EquationJson]
-    objective_value: float | None
-    residual_rms: float | None
-    profile_E: FlatRange
-    held_out: HeldOut | NotAvailable
-    warnings: list[str]
-    within: float
-
-
-class NoNearFrontier(NotAvailable):
-    """Why there is no such fit."""
-
-    within: NotRequired[float]
 
 
 class Details(TypedDict):
@@ -92,6 +71,9 @@ class Details(TypedDict):
     frontier: list[FrontierRow]
     held_out: HeldOut | NotAvailable
     near_frontier: NearFrontier | NoNearFrontier
+    influences: Influences
+    draws: list[list[float]]
+    """[E, A, B, alpha, beta] of at most MOST_DRAWS resamples, for intervals at any N and D."""
     bootstrap: RunBootstrap
     published: NotRequired[list[dict[str, Any]]]
     """What a published row is on these runs."""
@@ -103,6 +85,8 @@ def fit_tables(
     """The law of `runs`, whose `curves` it does not need: see `study.laws`."""
     return fit_parametric(
         **parametric_points(runs),
+        group=groups(runs),
+        run=runs["run_id"],
         huber_delta=settings.huber_delta,
         held_out_above=settings.held_out_above,
         **settings.resampling,
@@ -114,6 +98,8 @@ def fit_parametric(
     tokens: Floats,
     loss: Floats,
     *,
+    group: Any = None,
+    run: Any = None,
     huber_delta: float = 1e-3,
     held_out_above: float | None = None,
     near_frontier_nats: float | None = NEAR_FRONTIER,
@@ -123,22 +109,23 @@ def fit_parametric(
 ) -> LawResult[Details]:
     """Fit L(N, D) to runs, all arrays of shape (n,): non-embedding parameters, tokens, nats/token.
 
-    The held-out check predicts the runs of more than `held_out_above` FLOPs from the others (None:
-    the largest budget). `details["near_frontier"]` is the same fit on the runs within
-    `near_frontier_nats` of the best at like compute (None: left out). Raises LawError with fewer
-    than six distinct (N, D) or values not positive and finite.
+    Rows of one `group` (a label each, such as the run that checkpoints belong to) are resampled
+    together; without, rows that look like checkpoints of one run per size are, with a warning.
+    `run` names the rows. The held-out check predicts the runs of more than `held_out_above` FLOPs
+    from the others (None: the largest budget). `details["near_frontier"]` is the same fit on the
+    runs within `near_frontier_nats` of the best at like compute (None: left out). Raises LawError
+    with fewer than six distinct (N, D) or values not positive and finite.
     """
     check_settings(bootstrap, level)
-    n_params, tokens, loss = check_runs(n_params=n_params, tokens=tokens, loss=loss)
+    runs = Runs.of(n_params, tokens, loss, run, group)
     if not huber_delta > 0:
         raise LawError(f"laws.huber_delta is {huber_delta}; give a positive number such as 1e-3")
-    distinct = count_distinct(n_params, tokens)
-    if distinct < MIN_RUNS:
+    if runs.distinct < MIN_RUNS:
         raise LawError(
-            f"{distinct} distinct run(s); the parametric law has five parameters and needs at "
+            f"{runs.distinct} distinct run(s); the parametric law has five parameters and needs at "
             f"least {MIN_RUNS}: train more cells, or fit only isoflop"
         )
-    surface = Surface.of(n_params, tokens, loss, huber_delta)
+    surface = runs.surface(huber_delta)
     optima = find_optima(surface)
     if not optima:
         raise LawError(
@@ -146,44 +133,58 @@ def fit_parametric(
             "are not in nats/token or tables that mix objectives"
         )
     best = optima[0]
-    counts = multiplicities(len(loss), bootstrap, seed)
-    usable = (counts > 0).sum(axis=1) >= MIN_RUNS
-    samples = np.full((bootstrap, 5), np.nan)
-    if usable.any():
-        samples[usable] = resample_optima(surface, optima, counts[usable])
+    residuals = surface.log_prediction(best.theta[None])[0] - surface.log_loss
+    runs, guessed = guess_groups(runs, residuals)
+    samples = runs.refits(surface, optima, bootstrap, seed)
     equations, law, resampled = implied_equations(surface, best, samples, level)
     hit = bounds_hit(surface, best.theta)
     profile = profile_summary(surface, best, profile_floor(surface, best))
-    residuals = surface.log_prediction(best.theta[None])[0] - surface.log_loss
-    flops = 6 * n_params * tokens
-    near: NearFrontier | NoNearFrontier = {**not_available("not fitted")}
-    if near_frontier_nats is not None:
-        chosen = near_frontier(flops, loss, near_frontier_nats)
-        own = {"n_params": n_params[chosen], "tokens": tokens[chosen], "loss": loss[chosen]}
-        settings: Any = {"huber_delta": huber_delta, "bootstrap": bootstrap, "level": level}
-        near = _near_frontier(own, near_frontier_nats, seed=seed, **settings)
+    influences = find_influences(surface, optima, runs, equations["N"].known("a"))
+    resampling: Any = {"bootstrap": bootstrap, "level": level, "seed": seed}
+    held_out = held_out_check(runs, huber_delta, held_out_above, **resampling)
     evidence = bound_evidence(best, hit)
     unusable = float(np.isnan(samples[:, 0]).mean()) if bootstrap else None
     if unusable is not None:
         evidence["failed"] = unusable
+    if limit := held_out_limit(held_out):
+        evidence["held_out"] = limit
+    near: NearFrontier | NoNearFrontier = {**not_available("not fitted")}
+    if near_frontier_nats is not None:
+        chosen = runs.some(near_frontier(runs.flops, runs.loss, near_frontier_nats))
+        near = {**not_available(TOO_FEW.format(chosen.distinct)), "within": near_frontier_nats}
+        if chosen.distinct >= MIN_RUNS:
+            own: Any = {**vars(chosen), "near_frontier_nats": None, "huber_delta": huber_delta}
+            own |= {**resampling, "bootstrap": min(bootstrap, NEAR_RESAMPLES)}
+            other = fit_parametric(**own)
+            near = near_rows(other, near_frontier_nats)
+            evidence["contradictions"] = near_contradiction(equations["N"], other)
+    draws = surface.natural(samples[~np.isnan(samples[:, 0])][:MOST_DRAWS])
     return LawResult(
         law="parametric",
-        method=METHOD.format(delta=huber_delta),
-        n_points=len(loss),
+        method=METHOD.format(delta=huber_delta, unit=runs.unit),
+        n_points=len(runs.loss),
         equations=equations,
         objective_value=best.misfit,
         residual_rms=rms(residuals),
-        warnings=fit_warnings(surface, optima, samples, profile, distinct),
+        warnings=[
+            *guessed,
+            *copies_warning(runs),
+            *fit_warnings(surface, optima, samples, profile, runs),
+            *influence_warnings(influences, equations["N"].parameters["a"], runs),
+        ],
         details={
             "huber_delta": huber_delta,
             "bounds_hit": hit,
             "optima": [optimum_row(surface, o) for o in optima[:OPTIMA_KEPT]],
             "profile_E": profile,
-            "frontier": frontier_rows(flops, law, resampled, level) if law else [],
-            "held_out": held_out_check(n_params, tokens, loss, huber_delta, held_out_above),
+            "frontier": frontier_rows(runs.flops, law, resampled, level) if law else [],
+            "held_out": held_out,
             "near_frontier": near,
+            "influences": influences,
+            "draws": [[float(f"{value:.5g}") for value in row] for row in draws],
             "bootstrap": {
-                "kind": "runs",
+                "kind": runs.unit,
+                "units": runs.units,
                 "resamples": bootstrap,
                 "seed": seed,
                 "share_unusable": unusable,
@@ -198,16 +199,3 @@ def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:
     n_params, tokens = np.asarray(n_params), np.asarray(tokens)  # without the labels of a Series
     p = {name: value or 0.0 for name, value in result.equations["L"].parameters.items()}
     return p["E"] + p["A"] / n_params ** p["alpha"] + p["B"] / tokens ** p["beta"]
-
-
-def _near_frontier(
-    runs: dict[str, Any], within: float, **settings: Any
-) -> NearFrontier | NoNearFrontier:
-    """The parts of the fit to near-frontier runs that the fit to all of them lists."""
-    distinct = count_distinct(runs["n_params"], runs["tokens"])
-    if distinct < MIN_RUNS:
-        return {**not_available(f"{distinct} distinct runs; six are needed"), "within": within}
-    fit = fit_parametric(**runs, near_frontier_nats=None, **settings).to_json()
-    profile = {name: fit["profile_E"][name] for name in FlatRange.__annotations__}
-    listed = fit | {"profile_E": profile, "within": within}
-    return cast(NearFrontier, {name: listed[name] for name in NearFrontier.__annotations__})

@@ -4,6 +4,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.parametric.optima import Optimum
+from plm_scaling.laws.parametric.runs import Runs
 from plm_scaling.laws.parametric.surface import NAMES, Surface
 from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, Interval, percent
 from plm_scaling.laws.status import Evidence
@@ -79,7 +80,7 @@ def fit_warnings(
     optima: list[Optimum],
     samples: Floats,
     profile: FlatRange,
-    distinct: int,
+    runs: Runs,
 ) -> list[str]:
     """Sentences for the law file and the report."""
     best = optima[0]
@@ -97,8 +98,9 @@ def fit_warnings(
             f"E is not identified: every E from {low:.2f} to {high:.2f} nats fits within "
             f"{percent(FLAT)} of the best objective"
         )
-    if distinct < FEW_RUNS:
-        warnings.append(f"{distinct} distinct runs for five parameters; the intervals are rough")
+    if (distinct := min(runs.distinct, runs.units)) < FEW_RUNS:
+        said = f"{distinct} distinct {runs.unit} for five parameters"
+        warnings.append(f"{said}; the intervals are rough")
     return warnings + _resample_warnings(surface, samples)
 
 

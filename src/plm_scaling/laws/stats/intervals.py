@@ -28,7 +28,9 @@ class Overlap(StrEnum):
 
 
 Floats = NDArray[np.float64]
+Labels = NDArray[np.str_]
 Interval = tuple[float, float]
+Estimate = tuple[float, float, float]  # a value and the ends of its interval
 SEED_SHARE = 0.1  # of an interval's width; from seed to seed its ends move by less
 NO_BOOTSTRAP = "without a bootstrap there are no intervals"  # a warning
 USABLE_SHARE = 0.5  # with no more usable resamples an interval would describe the lucky ones
@@ -58,10 +60,16 @@ def percentile_interval(samples: Floats, level: float) -> Interval | None:
     return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
 
 
-def multiplicities(n_runs: int, resamples: int, seed: int) -> Floats:
-    """How often each run is drawn in each resample with replacement, shape (resamples, n_runs)."""
+def multiplicities(n_runs: int, resamples: int, seed: int, group: Labels | None = None) -> Floats:
+    """How often each run is drawn in each resample with replacement, shape (resamples, n_runs).
+
+    With `group` (n_runs,) whole groups are drawn, as many as there are.
+    """
     rng = np.random.default_rng(seed)
-    return rng.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=resamples).astype(np.float64)
+    names, member = (None, slice(None)) if group is None else np.unique(group, return_inverse=True)
+    units = n_runs if names is None else len(names)
+    drawn = rng.multinomial(units, np.full(units, 1 / units), size=resamples)
+    return drawn[:, member].astype(np.float64)
 
 
 def place(value: float, interval: Interval) -> Place:
@@ -88,6 +96,12 @@ def overlap(one: Interval, other: Interval) -> Overlap:
         return Overlap.OVERLAPS
     width = max(one[1] - one[0], other[1] - other[0])
     return Overlap.TOUCHES if gap <= SEED_SHARE * width else Overlap.APART
+
+
+def apart(one: Estimate, other: Estimate) -> tuple[float, float]:
+    """How far two estimates are apart, and how far their intervals allow them to be."""
+    below, above = sorted((one, other))  # of the lower the upper half counts, and vice versa
+    return above[0] - below[0], math.hypot(below[2] - below[0], above[0] - above[1])
 
 
 def percent(share: float) -> str:
