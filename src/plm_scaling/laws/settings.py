@@ -1,6 +1,7 @@
 """What the fits are told besides the runs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -18,6 +19,8 @@ class Settings:
     """Huber δ on the log loss, of the parametric law"""
     held_out_above: float | None = None
     """FLOPs; runs of more are predicted, not fitted"""
+    base: Path | None = None
+    """parametric law (JSON) on which the law repeated rests, instead of one fitted with it"""
 
     @property
     def resampling(self) -> dict[str, Any]:

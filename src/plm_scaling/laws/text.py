@@ -35,8 +35,12 @@ def law_sentence(law: LawResult) -> str:
 
 def headline(law: LawResult) -> str:
     """The main number of a law with its interval."""
-    name, parameter, words = LAWS[law.law].headline
-    equation = law.equations[name]
+    entry, known = LAWS[law.law], law.equations
+    if entry.otherwise and known[entry.otherwise[0]].parameters[entry.otherwise[1]] is not None:
+        name, parameter, words = entry.otherwise
+    else:
+        name, parameter, words = entry.headline
+    equation = known[name]
     value, interval = equation.parameters[parameter], equation.interval[parameter]
     if value is None:
         return f"{words.format('?')} not identified by {law.n_points} points"

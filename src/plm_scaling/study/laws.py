@@ -24,6 +24,8 @@ class Law:
     """The function of `laws.points` that says why a run of an objective may not be used."""
     headline: tuple[str, str, str]
     """The equation and parameter of its first line, and how to say it."""
+    otherwise: tuple[str, str, str] | None = None
+    """The same where only this has a value, if the law has a second form."""
     figures: tuple[str, ...] = ()
     """The figures of a study that fits it: `figures/{name}.py` has `{name}_table(laws)` and
     `{name}(table)`."""
@@ -71,8 +73,9 @@ LAWS = {
         module="repeated.fit",
         unusable="not_from_scratch",
         headline=("D_eff", "R_D", "R*_D = {} repetitions"),
+        otherwise=("excess", "kappa", "R repetitions add c·R^{} nats"),
         figures_of_curves=("repeated",),
-        not_taken="no unique_tokens, not compared with a run that repeats them, or N > U_N",
+        not_taken="no unique_tokens, or not compared with a run that repeats them",
     ),
     "transfer": Law(
         about="what starting from the other objective is worth",

@@ -213,7 +213,7 @@ def every_kind():
 
 # a grid of 21, 5 of a ladder (one at 0.15, one far above the best), 7 that repeat, 3 transferred
 TAKEN = {
-    "isoflop": 21, "parametric": 22, "frontier": 29, "repeated": 19, "transfer": 6, "mask_ratio": 4,
+    "isoflop": 21, "parametric": 22, "frontier": 29, "repeated": 29, "transfer": 6, "mask_ratio": 4,
 }  # fmt: skip
 
 
@@ -261,3 +261,46 @@ def test_fit_that_fails_says_what_it_was_left_with(tmp_path, monkeypatch, capsys
     out = tmp_path / "law.json"
     code, _ = fit(monkeypatch, capsys, "transfer", "--runs", tmp_path / "own.csv", "--out", out)
     assert "11 of 20 runs used (left out: 9 recipe is not x" in str(code)
+
+
+def repeats(penalty=0.0):
+    """Fresh runs and runs of up to 30 epochs of the surface of `own_table`."""
+    n, u, epochs = (x.ravel() for x in np.meshgrid([1e7, 3e7, 1e8], [3e9, 1e10, 3e10], [1, 5, 30]))
+    worth = u * (1 + 15 * (1 - np.exp(-(epochs - 1) / 15))) if not penalty else u * epochs
+    loss = 1.7 + 400 / n**0.34 + 410 / worth**0.28 + penalty * (epochs - 1)
+    return pd.DataFrame({"n_params": n, "tokens": u * epochs, "unique_tokens": u, "loss": loss})
+
+
+def test_fit_repeated_takes_its_base_from_a_law_file(tmp_path, monkeypatch, capsys):
+    own_table().to_csv(tmp_path / "own.csv", index=False)
+    repeats().tail(20).to_csv(tmp_path / "again.csv", index=False)
+    base, out = tmp_path / "base.json", tmp_path / "law.json"
+    fit(monkeypatch, capsys, "parametric", "--runs", tmp_path / "own.csv", "--out", base)
+    again = ("repeated", "--runs", tmp_path / "again.csv", "--out", out, "--bootstrap", 100)
+    code, said = fit(monkeypatch, capsys, *again, "--base", base)
+    assert code == 0, said.err
+    law = read_law(out)
+    assert law.details["base_given"]
+    assert law.equations["D_eff"].parameters["R_D"] == pytest.approx(15, rel=0.01)
+    code, _ = fit(monkeypatch, capsys, *again, "--base", tmp_path / "absent.json")
+    assert "absent.json: no such law file" in code
+
+
+def test_fit_repeated_names_the_column_that_it_needs(tmp_path, monkeypatch, capsys):
+    own_table().to_csv(tmp_path / "own.csv", index=False)
+    code, _ = fit(
+        monkeypatch, capsys, "repeated", "--runs", tmp_path / "own.csv", "--out", tmp_path / "law"
+    )
+    assert "column unique_tokens is missing or empty" in code
+
+
+def test_fit_repeated_says_in_its_first_line_that_repeats_add_to_the_loss(
+    tmp_path, monkeypatch, capsys
+):
+    repeats(penalty=0.01).to_csv(tmp_path / "again.csv", index=False)
+    out = tmp_path / "law.json"
+    again = ("--runs", tmp_path / "again.csv", "--out", out, "--bootstrap", 100)
+    code, said = fit(monkeypatch, capsys, "repeated", *again)
+    assert code == 0, said.err
+    assert "R repetitions add c·R^1 nats" in said.err
+    jsonschema.validate(json.loads(out.read_text()), law_schema("repeated"))

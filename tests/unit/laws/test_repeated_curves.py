@@ -125,6 +125,33 @@ def test_curves_that_turn_up_are_not_identified_and_get_their_excess():
     assert result.details["joint"]["run_ids"] == ["again"]
 
 
+def test_curves_that_all_turn_up_alike_choose_the_penalty():
+    curves = [
+        curve(r_d=1e6, excess=0.002, seed=k, offset=0.01 * k, run_id=f"upturn{k}") for k in range(3)
+    ]
+    result = fit_repeated_curves(curves, bootstrap=300)
+    assert result.status == "converged"
+    assert result.details["form"] == "penalty"
+    assert result.equations["D_eff"].parameters["R_D"] is None
+    excess = result.equations["excess"]
+    assert excess.parameters["kappa"] == pytest.approx(2.0, abs=0.1)
+    for name, true in (("c", 0.002), ("kappa", 2.0)):
+        low, high = excess.interval[name]
+        assert low < true < high
+    worth, penalty = result.details["forms"]
+    assert worth["rms_nats"] > 2 * penalty["rms_nats"]
+    assert result.residual_rms == pytest.approx(penalty["rms_nats"])
+
+
+def test_curves_of_which_only_some_turn_up_share_no_penalty():
+    strong = curve(r_d=1e6, excess=0.004, seed=1, run_id="strong")
+    weak = curve(r_d=1e6, excess=0.001, seed=2, run_id="weak")
+    result = fit_repeated_curves([strong, weak], bootstrap=100)
+    assert result.details["form"] == "penalty"
+    assert result.status == "not_identified"
+    assert any("of all curves misses" in w for w in result.warnings)
+
+
 def test_curves_with_repeats_as_good_as_fresh_are_at_bound():
     result = fit_repeated_curves([curve(r_d=1e9)], bootstrap=100)
     assert result.status in ("at_bound", "not_identified")  # never converged: the end is open

@@ -10,6 +10,7 @@ curve on fresh tokens, at equal tokens and under the same schedule, is fitted by
 a window before anything is repeated. R*_N would shift the gap by a constant, as the offset does.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,9 +20,10 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.repeated.details import OffsetRow
 from plm_scaling.laws.repeated.model import effective_tokens, lowest_on_grid, r_grid
+from plm_scaling.laws.repeated.overfit import KAPPA, Overfit
 from plm_scaling.laws.repeated.reference import MIN_RUNS, Reference, fit_reference
 from plm_scaling.laws.stats.blocks import block_length, moving_blocks, rms, smoothed
-from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.stats.intervals import Floats, multiplicities
 from plm_scaling.laws.stats.noise import noise_of
 
 WINDOWS = ((0.3, 1.0), (0.75, 1.0))  # epochs; the first gives the value, both the interval
@@ -127,20 +129,21 @@ class Gap:
 
     def misfit(self, offset: float) -> Floats:
         """Mean square (nats²) over the repeated evaluations for each R* of `grid`."""
-        target = self.values[self.repeated] - offset
-        return ((target - self.shapes(self.grid, self.reference)) ** 2).mean(axis=1)
+        return ((self.excess(offset) - self.shapes(self.grid, self.reference)) ** 2).mean(axis=1)
 
-    def residuals(self, offset: float, r_star: float) -> Floats:
-        """What the form misses at the repeated evaluations, nats; R* is kept in the grid."""
+    def worth(self, r_star: float) -> Floats:
+        """What the form adds at the repeated evaluations, nats; R* is kept in the grid."""
         r_star = float(np.clip(r_star, self.grid[0], self.grid[-1]))
-        fitted = self.shapes(np.array([r_star]), self.reference)[0]
-        return self.values[self.repeated] - offset - fitted
+        return self.shapes(np.array([r_star]), self.reference)[0]
+
+    def excess(self, offset: float) -> Floats:
+        """The gap at the repeated evaluations beyond the offset, nats."""
+        return self.values[self.repeated] - offset
 
     def best(self, offset: float, until: float = np.inf) -> float:
         """R* of least misfit over the evaluations up to `until` epochs; infinite at a limit."""
         kept = self.epochs[self.repeated] <= until
-        target = self.values[self.repeated] - offset
-        errors = (target - self.shapes(self.grid, self.reference))[:, kept]
+        errors = (self.excess(offset) - self.shapes(self.grid, self.reference))[:, kept]
         return float(lowest_on_grid((errors**2).mean(axis=1)[None], self.grid)[0])
 
     def rise(self) -> tuple[float, float, float]:
@@ -167,39 +170,62 @@ def reference_noise(gaps: list[Gap]) -> float:
     return max(least, float(np.sqrt(squares / freedom)) if freedom > 0 else 0.0)
 
 
+def resampled_excess(
+    gap: Gap, fits: Sequence[Floats], bootstrap: int, rng: np.random.Generator
+) -> Iterator[tuple[NDArray[np.intp], Floats, str, int]]:
+    """For each window of the offset: which half of the resamples it has, their excess (R, n) around
+    what of `fits` (n,) belongs to it, the window's name, and the evaluations of a block.
+
+    Residuals are drawn in moving blocks, for neighbouring evaluations share what the form misses.
+    """
+    halves = np.array_split(np.arange(bootstrap), len(WINDOWS))
+    for window, rows, fit in zip(WINDOWS, halves, fits, strict=True):
+        residuals = gap.excess(gap.offset(window)) - fit
+        length = block_length(residuals)
+        inside = int(gap.inside(window).sum())
+        noise = moving_blocks(residuals, length, (len(rows), inside + len(residuals)), rng)
+        shifts = noise[:, :inside].mean(axis=1)  # of the offset, the true one drops out
+        targets = fit + noise[:, inside:] - shifts[:, None]
+        yield rows, targets, f"{window[0]:g}-{window[1]:g}", length
+
+
 def resample_misfits(
     gap: Gap, spread: float, bootstrap: int, seed: int
 ) -> tuple[Floats, dict[str, int]]:
     """Mean-square misfit of each resample on the gap's grid, (bootstrap, G), up to a constant per
-    resample; half of the resamples for each window of the offset.
-
-    Residuals are drawn in moving blocks, for neighbouring evaluations share what the form misses;
-    the reference is resampled with noise `spread` on its runs.
-    """
+    resample; the reference is resampled with noise `spread` on its runs."""
     rng = np.random.default_rng(seed)
     out = np.empty((bootstrap, len(gap.grid)))
     lengths = {}
-    repeated = gap.repeated
-    for window, rows in zip(WINDOWS, np.array_split(np.arange(bootstrap), 2), strict=True):
-        offset = gap.offset(window)
-        r_star = float(np.clip(gap.best(offset), gap.grid[0], gap.grid[-1]))
-        residuals = gap.residuals(offset, r_star)
-        length = block_length(residuals)
-        lengths[f"{window[0]:g}-{window[1]:g}"] = length
-        inside = int(gap.inside(window).sum())
-        size = (len(rows), inside + len(residuals))
-        noise = moving_blocks(residuals, length, size, rng)
-        fitted = gap.shapes(np.array([r_star]), gap.reference)[0]
-        shifts = noise[:, :inside].mean(axis=1)  # of the offset, the true one drops out
-        targets = fitted + noise[:, inside:] - shifts[:, None]
-        points = gap.curve.decayed_tokens
+    points = gap.curve.decayed_tokens
+    fits = [gap.worth(gap.best(gap.offset(window))) for window in WINDOWS]
+    for rows, targets, window, length in resampled_excess(gap, fits, bootstrap, rng):
+        lengths[window] = length
         losses = gap.reference(points) + spread * rng.standard_normal((LAYERS, len(points)))
         layers = fit_reference(points, losses)
         for layer, part in enumerate(np.array_split(np.arange(len(rows)), LAYERS)):
             shapes = gap.shapes(gap.grid, layers, layer)
             cross = targets[part] @ shapes.T
-            out[rows[part]] = ((shapes**2).sum(axis=1) - 2 * cross) / repeated.sum()
+            out[rows[part]] = ((shapes**2).sum(axis=1) - 2 * cross) / gap.repeated.sum()
     return out, lengths
+
+
+def resample_penalties(gaps: list[Gap], over: Overfit, bootstrap: int, seed: int) -> Floats:
+    """c and κ (bootstrap, 2) of resampled curves and of resampled evaluations along them."""
+    rng = np.random.default_rng(seed)
+    repetitions = [gap.epochs[gap.repeated] - 1 for gap in gaps]
+    top = max(r.max() for r in repetitions)
+    counts = multiplicities(len(gaps), bootstrap, seed)
+    cross, squares = np.zeros((2, bootstrap, len(KAPPA)))
+    for k, (gap, r) in enumerate(zip(gaps, repetitions, strict=True)):
+        shapes = (r / top) ** KAPPA[:, None]
+        squares += counts[:, k, None] * (shapes**2).mean(axis=1)
+        for rows, targets, _, _ in resampled_excess(gap, [over(r)] * 2, bootstrap, rng):
+            cross[rows] += counts[rows, k, None] * (targets @ shapes.T) / len(r)
+    c = np.maximum(cross / squares, 0)
+    best = (c * cross).argmax(axis=1)
+    c = c[np.arange(bootstrap), best]
+    return np.where(c > 0, [c * top ** -KAPPA[best], KAPPA[best]], np.nan).T
 
 
 def direct_inversion(gap: Gap, offset: float) -> float | None:
@@ -215,7 +241,7 @@ def direct_inversion(gap: Gap, offset: float) -> float | None:
 def offset_row(name: str, gap: Gap, offset: float) -> OffsetRow:
     """One line of the offset sensitivity."""
     r_star = gap.best(offset)
-    residuals = gap.residuals(offset, r_star)
+    residuals = gap.excess(offset) - gap.worth(r_star)
     return {
         "offset_from": name,
         "offset_nats": offset,

@@ -1,11 +1,22 @@
 """The tables of a law of repeated tokens, in both its forms."""
 
+from enum import StrEnum
 from typing import Literal
 
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.details import Bootstrap, HeldOutRuns, NotAvailable
 from plm_scaling.laws.status import Basis, Status
+
+
+class FormName(StrEnum):
+    """What repeats do to the loss."""
+
+    WORTH = "worth"
+    """They are worth less than fresh tokens: D' and N'."""
+    PENALTY = "penalty"
+    """They add to the loss of as many fresh tokens: c·R^κ."""
+
 
 OpenInterval = tuple[float | None, float | None]
 
@@ -26,23 +37,36 @@ class Misfit(TypedDict):
     largest_misfit_nats: float
 
 
-class CommonDetails(TypedDict):
-    """The tables of both forms of the law; an end of an open interval is None."""
+class FormRow(TypedDict):
+    """A form with its own parameters at the least misfit (R_D and R_N in repetitions, c in nats; at
+    a limit of what is scanned they mean none), the rms over repeated runs, nats, and Akaike's
+    criterion."""
 
+    form: FormName
+    parameters: dict[str, float]
+    rms_nats: float
+    aic: float
+
+
+class CommonDetails(TypedDict):
+    """The tables of both kinds of fit: `form`, which the equations hold, is chosen of `forms`; an
+    end of an open interval is None. Nothing is known beyond `epochs_range`."""
+
+    form: FormName
+    forms: list[FormRow]
     epochs_range: list[float]
     open_intervals: dict[str, OpenInterval | None]
-    excess_rms_nats: float
     worth: list[WorthRow]
     bootstrap: Bootstrap
 
 
 class EndPointDetails(CommonDetails, Misfit):
-    """The tables of a law fitted to end points, with the base law and how many runs it rests on
-    (None: it was given)."""
+    """The tables of a law fitted to end points; whether its base law was given, and how many of
+    its runs repeat tokens."""
 
     kind: Literal[Basis.END_POINTS]
-    base: dict[str, float]
-    n_base_runs: int | None
+    base_given: bool
+    n_repeated_runs: int
     held_out: HeldOutRuns | NotAvailable
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.points import columns
+from plm_scaling.laws.points import columns, groups
 from plm_scaling.laws.repeated.curves import RepeatedCurve
 from plm_scaling.laws.repeated.details import Details
 from plm_scaling.laws.repeated.endpoints import REPEATED, fit_repeated
 from plm_scaling.laws.repeated.reference import MIN_RUNS
 from plm_scaling.laws.repeated.sizes import fit_repeated_curves
-from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.settings import Settings
 
 SAME_SIZE = 0.03  # relative difference of N; a ladder's neighbours are further apart
@@ -28,6 +28,11 @@ def fit_tables(
     """The law of the `runs` that state their unique tokens, in the form that they allow: see
     `study.laws`."""
     usable = runs[runs["unique_tokens"].notna()]
+    if usable.empty:
+        raise LawError(
+            "column unique_tokens is missing or empty; the repeated law needs it: the number of "
+            "different tokens that a run could see"
+        )
     again = _repeats(usable)
     if not again.any():
         raise LawError(
@@ -36,7 +41,7 @@ def fit_tables(
         )
     own = set(usable.loc[~again, "corpus"])
     foreign = bool((~usable.loc[again, "corpus"].isin(own)).any())
-    if foreign and curves is not None:
+    if foreign and curves is not None and settings.base is None:
         found, left_out, taken = repeated_curve_points(usable, curves)
         if found:
             of_curves = fit_repeated_curves(found, **settings.resampling)
@@ -46,10 +51,12 @@ def fit_tables(
     table = repeated_table(usable)
     result = fit_repeated(
         **columns(table, "n_params", "tokens", "unique_tokens", "loss"),
-        run=table["run_id"].to_list(),
+        group=groups(table),
+        base=None if settings.base is None else read_law(settings.base),
         huber_delta=settings.huber_delta,
         **settings.resampling,
     )
+    result.taken = set(table["run_id"])
     if foreign:
         result.warnings.append(
             "repeated and fresh runs come from different corpora, and no curves of the same size "

@@ -6,14 +6,35 @@ size that the unique tokens call for. The loss is that of the base law at (N', D
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from plm_scaling.laws.repeated.details import OpenInterval, WorthRow
-from plm_scaling.laws.stats.intervals import USABLE_SHARE, Floats, Interval
+from plm_scaling.laws.repeated.details import FormName, FormRow, OpenInterval, WorthRow
+from plm_scaling.laws.result import Equation
+from plm_scaling.laws.stats.intervals import USABLE_SHARE, Floats, Interval, percentile_interval
+from plm_scaling.laws.status import Evidence
 
 R_LIMITS = (0.05, 1000.0)  # below, repeats are worth nothing; above, as much as fresh tokens
+KAPPA_LIMITS = (0.05, 8.0)
+AIC_MARGIN = 2.0  # below, two forms describe the runs alike
+LEAST_MISFIT = 1e-20  # of runs that a form meets exactly
+EXCESS_FORM = "c*R^kappa"
+EQUATIONS = {
+    "D_eff": ("U + U*R_D*(1 - exp(-R/R_D))", ("R_D",)),
+    "N_eff": ("U_N + U_N*R_N*(1 - exp(-R/R_N))", ("R_N",)),
+    "excess": (EXCESS_FORM, ("c", "kappa")),
+}
 EDGE = 1.001  # relative; closer to a limit than this is at it
+
+
+def gains(repetitions: Floats, r_star: Floats | float) -> tuple[Floats, Floats, Floats]:
+    """What one token and its R repetitions are worth, 1 + R*·(1 − e^(−R/R*)), the derivative of
+    that in ln R*, and e^(−R/R*)."""
+    decay = np.exp(-repetitions / r_star)
+    gained = -r_star * np.expm1(-repetitions / r_star)
+    return 1 + gained, gained - repetitions * decay, decay
 
 
 def effective_tokens(
@@ -21,12 +42,7 @@ def effective_tokens(
 ) -> Floats:
     """D' in tokens; `r_star` broadcasts against the runs. Without repetition D' = D."""
     unique = np.minimum(unique_tokens, tokens)
-    return unique * (1 - r_star * np.expm1(-(tokens / unique - 1) / r_star))
-
-
-def effective_params(n_params: Floats, n_optimal: Floats, r_star: Floats | float) -> Floats:
-    """N' in parameters, where `n_optimal` is N_opt(U); a smaller model keeps N' = N."""
-    return effective_tokens(n_params, n_optimal, r_star)  # eq. 6 has the form of eq. 5
+    return unique * gains(tokens / unique - 1, r_star)[0]
 
 
 def optimal_params(base: Mapping[str, float], unique_tokens: Floats) -> Floats:
@@ -37,6 +53,54 @@ def optimal_params(base: Mapping[str, float], unique_tokens: Floats) -> Floats:
     with np.errstate(divide="ignore", over="ignore"):
         gain = base["beta"] * base["B"] / unique_tokens ** base["beta"]
         return np.asarray((base["alpha"] * base["A"] / gain) ** (1 / base["alpha"]))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Parameters of the chosen form that are known, their intervals, and what is to be said of
+    both; `warnings` are of R*_N, without which R*_D stands."""
+
+    values: dict[str, float | None]
+    intervals: dict[str, OpenInterval | None]
+    evidence: Evidence
+    warnings: list[str] = field(default_factory=list)
+
+
+def penalty_of(c: float, kappa: float, samples: Floats, level: float) -> Fitted:
+    """c and κ with intervals of their resamples (S, 2); where c is 0 there is no κ."""
+    samples = np.where(samples[:, :1] > 0, samples, np.nan)
+    ends = {n: percentile_interval(samples[:, k], level) for k, n in enumerate(("c", "kappa"))}
+    why = ["c and kappa are not identified: half of the resamples or more have no penalty"]
+    unknown = len(samples) > 0 and None in ends.values()
+    return Fitted(
+        {"c": c, "kappa": kappa}, {**ends}, {"at_bound": [], "undetermined": why * unknown}
+    )
+
+
+def equations_of(fitted: Fitted, level: float) -> dict[str, Equation]:
+    """The equations of both forms; the parameters of the one not chosen are None."""
+    ends = {name: closed(interval) for name, interval in fitted.intervals.items()}
+    return {
+        name: Equation(
+            form,
+            {parameter: fitted.values.get(parameter) for parameter in parameters},
+            {parameter: ends.get(parameter) for parameter in parameters},
+            level,
+        )
+        for name, (form, parameters) in EQUATIONS.items()
+    }
+
+
+def aic(misfit: float, points: int, parameters: int) -> float:
+    """Akaike's criterion, of a mean misfit of so many points."""
+    return float(points * np.log(max(misfit, LEAST_MISFIT)) + 2 * parameters)
+
+
+def chosen_form(rows: list[FormRow]) -> FormName:
+    """The form of the law: worth, unless the AIC of the penalty is lower by more than a margin."""
+    found = {row["form"]: row["aic"] for row in rows}
+    better = found[FormName.PENALTY] < found[FormName.WORTH] - AIC_MARGIN
+    return FormName.PENALTY if better else FormName.WORTH
 
 
 def r_grid(points: int) -> Floats:
@@ -56,21 +120,18 @@ def lowest_on_grid(misfit: Floats, grid: Floats) -> Floats:
         shift = np.where(curvature > 0, 0.5 * (left - right) / curvature, 0.0)
     step = np.log(grid[1] / grid[0])
     value = grid[inner] * np.exp(np.clip(shift, -1, 1) * step)
-    value = np.where(grid[i] <= R_LIMITS[0] * EDGE, -np.inf, value)
-    return np.where(grid[i] >= R_LIMITS[1] / EDGE, np.inf, value)
+    return np.where(at_limit(grid[i]), beyond_limits(grid[i]), value)
 
 
-def narrower_grid(misfit: Floats, grid: Floats) -> Floats:
-    """As many values again, from one step below the lowest minimum of the rows to one above the
-    highest."""
-    i = misfit.argmin(axis=1)
-    low, high = max(i.min() - 1, 0), min(i.max() + 1, len(grid) - 1)
-    return np.geomspace(grid[low], grid[high], len(grid))
+def beyond_limits(r_star: Floats) -> Floats:
+    """R*, infinite where it lies at a limit of the values scanned."""
+    r_star = np.where(r_star <= R_LIMITS[0] * EDGE, -np.inf, r_star)
+    return np.where(r_star >= R_LIMITS[1] / EDGE, np.inf, r_star)
 
 
-def at_limit(r_star: float) -> bool:
+def at_limit(r_star: Any) -> Any:
     """Whether R* lies at an end of the values scanned."""
-    return r_star <= R_LIMITS[0] * EDGE or r_star >= R_LIMITS[1] / EDGE
+    return (r_star <= R_LIMITS[0] * EDGE) | (r_star >= R_LIMITS[1] / EDGE)
 
 
 def open_interval(samples: Floats, level: float) -> OpenInterval | None:
@@ -111,11 +172,12 @@ def open_sentence(name: str, interval: OpenInterval | None) -> list[str]:
     ]
 
 
-def worth_rows(r_star: float | None) -> list[WorthRow]:
-    """D' in units of U after whole numbers of epochs; empty without R*."""
+def worth_rows(r_star: float | None, most_epochs: float) -> list[WorthRow]:
+    """D' in units of U after 1, 2, 4, … epochs up to the most that R* was fitted on; empty without
+    R*."""
     if r_star is None:
         return []
-    epochs = np.array([1, 2, 4, 8, 16, 32, 64], float)
+    epochs = np.append(2.0 ** np.arange(np.ceil(np.log2(most_epochs))), most_epochs)
     worth = effective_tokens(epochs, 1.0, r_star)
     return [
         {"epochs": float(e), "effective_over_unique": float(w)}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plm_scaling.laws.result import Equation
+from plm_scaling.laws.repeated.model import KAPPA_LIMITS
 from plm_scaling.laws.stats.intervals import Floats
 
-KAPPA = np.geomspace(0.05, 8.0, 400)
+KAPPA = np.geomspace(*KAPPA_LIMITS, 400)
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,3 @@ def fit_overfit(repetitions: Floats, excess: Floats, weights: Floats | None = No
     k = int(squares.argmin())
     scale = float(repetitions.max() ** -KAPPA[k])
     return Overfit(float(c[k]) * scale, float(KAPPA[k]), float(np.sqrt(squares[k])))
-
-
-def overfit_equation(overfit: Overfit, level: float) -> Equation:
-    """c·R^kappa without intervals; κ means nothing where c is 0."""
-    kappa = overfit.kappa if overfit.c > 0 else None
-    values = {"c": overfit.c, "kappa": kappa}
-    return Equation("c*R^kappa", values, dict.fromkeys(values), level)

@@ -16,33 +16,47 @@ from plm_scaling.laws.repeated.curves import (
     offset_row,
     reference_noise,
     resample_misfits,
+    resample_penalties,
 )
 from plm_scaling.laws.repeated.details import (
     CurveDetails,
+    FormName,
+    FormRow,
     HeldOutEnds,
     Joint,
     JointOffsetRow,
     PredictedEnd,
     SizeRow,
 )
-from plm_scaling.laws.repeated.endpoints import D_FORM, N_FORM
 from plm_scaling.laws.repeated.model import (
-    closed,
+    EXCESS_FORM,
+    R_LIMITS,
+    Fitted,
+    aic,
+    chosen_form,
     effective_tokens,
+    equations_of,
     lowest_on_grid,
     open_interval,
     open_sentence,
+    penalty_of,
     worth_rows,
 )
-from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit, overfit_equation
-from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit
+from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.blocks import rms, smoothed
-from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, check_settings, multiplicities
-from plm_scaling.laws.status import Basis, Check, Status
+from plm_scaling.laws.stats.intervals import (
+    NO_BOOTSTRAP,
+    Floats,
+    check_settings,
+    multiplicities,
+)
+from plm_scaling.laws.status import Basis, Check, Evidence, Status
 
 OFFSET_SHIFT = 0.006  # nats; by how much the two windows of the study's runs disagree
 DRAWN = 50  # stretches whose mean gaps a figure shows
 LEAST_NOISE = 0.001  # nats; a smooth misfit below this matters to no one
+AT_LIMIT = ["R*_D lies at its upper limit: repeats pass for fresh tokens"]
 RESAMPLED = "moving blocks of residuals and reference runs; jointly also curves"
 METHOD = (
     "least squares of the gap between repeated and fresh curves of one size, offset + L_N(D') − "
@@ -82,37 +96,42 @@ def fit_repeated_curves(
     joint, no_upper = _joint([gaps[k] for k in good], [misfits[k] for k in good], level, seed)
     bad = [size["why"] for size in sizes if size["why"]]
     warnings = [*bad, NO_R_N, *_interval_warnings(sizes, joint, bootstrap)]
-    value = None if bad else joint["R_D"]
-    interval = None if bad else joint["interval"]
-    status = Status.CONVERGED if value is not None else Status.NOT_IDENTIFIED
-    if not bad and no_upper:
-        status = Status.AT_BOUND
+    epochs = [float(end(gap.epochs[-1] for gap in gaps)) for end in (min, max)]
     over = _joint_overfit(gaps)
+    forms = _form_rows(gaps, over)
+    # where all follow D', errors of offset and reference would choose the form that bends more
+    form = chosen_form(forms) if bad else FormName.WORTH
+    residual = joint["rms_nats"]
+    if form == FormName.WORTH:
+        value, interval = (None, None) if bad else (joint["R_D"], joint["interval"])
+        evidence: Evidence = {"undetermined": bad, "at_bound": AT_LIMIT * (no_upper and not bad)}
+        if value is None and not evidence["at_bound"]:
+            evidence["undetermined"] = bad or open_sentence("D", (None, None))
+        fitted = Fitted({"R_D": value}, {"R_D": interval, "R_N": None}, evidence)
+    else:
+        fitted, residual = _penalty(gaps, over, bootstrap, level, seed), over.rms
     return LawResult(
         law="repeated",
         method=METHOD,
         n_points=len(gaps),
-        equations={
-            "D_eff": Equation(D_FORM, {"R_D": value}, {"R_D": closed(interval)}, level),
-            "N_eff": Equation(N_FORM, {"R_N": None}, {"R_N": None}, level),
-            "excess": overfit_equation(over, level),
-        },
-        objective_value=joint["rms_nats"] ** 2 if joint["rms_nats"] is not None else None,
-        residual_rms=joint["rms_nats"],
-        status=status,
+        equations=equations_of(fitted, level),
+        objective_value=None if residual is None else residual**2,
+        residual_rms=residual,
         warnings=warnings,
         details={
             "kind": Basis.CURVES,
-            "epochs_range": [float(end(gap.epochs[-1] for gap in gaps)) for end in (min, max)],
+            "form": form,
+            "forms": forms,
+            "epochs_range": epochs,
             "sizes": sizes,
             "joint": joint,
-            "open_intervals": {"R_D": interval, "R_N": None},
+            "open_intervals": fitted.intervals,
             "reference_noise_nats": spread,
-            "excess_rms_nats": over.rms,
-            "worth": worth_rows(value),
+            "worth": worth_rows(fitted.values.get("R_D"), epochs[1]),
             "held_out": _held_out(gaps),
             "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
+        evidence=fitted.evidence,
     )
 
 
@@ -128,7 +147,7 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> S
     at_bound = value is None or (interval is not None and None in interval)
     status = Status.NOT_IDENTIFIED if why else Status.AT_BOUND if at_bound else Status.CONVERGED
     repetitions = gap.epochs[gap.repeated] - 1
-    over = fit_overfit(repetitions, gap.values[gap.repeated] - offset)
+    over = fit_overfit(repetitions, gap.excess(offset))
     end, worth = float(gap.epochs[-1]), None
     if value is not None and not why:
         worth = float(effective_tokens(np.array([end]), 1.0, np.array(value))[0])
@@ -156,7 +175,7 @@ def _size(gap: Gap, misfits: Floats, lengths: dict[str, int], level: float) -> S
             "B": float(gap.reference.drop[0] * gap.reference.centre ** gap.reference.beta[0]),
             "beta": float(gap.reference.beta[0]),
         },
-        "excess": {"form": "c*R^kappa", "c": over.c, "kappa": over.kappa, "rms_nats": over.rms},
+        "excess": {"form": EXCESS_FORM, "c": over.c, "kappa": over.kappa, "rms_nats": over.rms},
         "gaps": [
             {"epochs": float(e), "gap_nats": float(g)}
             for e, g in zip(smoothed(gap.epochs, DRAWN), smoothed(gap.values, DRAWN), strict=True)
@@ -192,18 +211,14 @@ def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> t
         return cast(Joint, {"run_ids": [], **none, "by_offset": []}), False
     found, rows = [], list[JointOffsetRow]()
     for window in WINDOWS:
-        offsets = [gap.offset(window) for gap in gaps]
-        total = np.mean([g.misfit(o) for g, o in zip(gaps, offsets, strict=True)], axis=0)
-        r_star = float(lowest_on_grid(total[None], gaps[0].grid)[0])
-        parts = [g.residuals(o, r_star) for g, o in zip(gaps, offsets, strict=True)]
-        smooth = [smoothed(part, PARTS) for part in parts]
+        r_star, parts = _shared_worth(gaps, window)
         found.append(r_star)
         rows.append(
             {
                 "offset_from": f"epochs {window[0]:g}-{window[1]:g}",
                 "R_D": r_star if np.isfinite(r_star) else None,
-                "rms_nats": rms(np.array([rms(part) for part in parts])),
-                "rms_smoothed_nats": rms(np.array([rms(part) for part in smooth])),
+                "rms_nats": _rms(parts),
+                "rms_smoothed_nats": _rms(parts, PARTS),
             }
         )
     counts = multiplicities(len(gaps), len(misfits[0]), seed)
@@ -219,12 +234,65 @@ def _joint(gaps: list[Gap], misfits: list[Floats], level: float, seed: int) -> t
     return joint, found[0] == np.inf
 
 
+def _shared_worth(gaps: list[Gap], window: tuple[float, float]) -> tuple[float, list[Floats]]:
+    """R* of least misfit to all curves with the offsets of a window, and what it misses."""
+    offsets = [gap.offset(window) for gap in gaps]
+    total = np.mean([g.misfit(o) for g, o in zip(gaps, offsets, strict=True)], axis=0)
+    r_star = float(lowest_on_grid(total[None], gaps[0].grid)[0])
+    return r_star, [g.excess(o) - g.worth(r_star) for g, o in zip(gaps, offsets, strict=True)]
+
+
+def _rms(parts: list[Floats], stretches: int | None = None) -> float:
+    """Root mean square over curves that are weighted alike, of means of stretches if so many."""
+    return rms(np.array([rms(smoothed(part, stretches or len(part))) for part in parts]))
+
+
 def _joint_overfit(gaps: list[Gap]) -> Overfit:
     """One c·R^κ for all curves, weighted alike, each cleared of its own offset."""
-    excess = [gap.values[gap.repeated] - gap.offset(WINDOWS[0]) for gap in gaps]
+    excess = [gap.excess(gap.offset(WINDOWS[0])) for gap in gaps]
     repetitions = [gap.epochs[gap.repeated] - 1 for gap in gaps]
     weights = [np.full(len(x), 1 / len(x)) for x in excess]
     return fit_overfit(*(np.concatenate(x) for x in (repetitions, excess, weights)))
+
+
+def _missed(gap: Gap, over: Overfit) -> Floats:
+    """What c·R^κ misses of a curve, nats."""
+    return gap.excess(gap.offset(WINDOWS[0])) - over(gap.epochs[gap.repeated] - 1)
+
+
+def _form_rows(gaps: list[Gap], over: Overfit) -> list[FormRow]:
+    """Both forms with parameters that all curves share, offsets apart; AIC over stretches, which
+    evaluation noise and its autocorrelation matter less to."""
+    r_star, parts = _shared_worth(gaps, WINDOWS[0])
+    penalised = [_missed(gap, over) for gap in gaps]
+    points = PARTS * len(gaps)
+    shared = float(np.clip(r_star, *R_LIMITS))
+    rows: list[tuple[FormName, dict[str, float], list[Floats]]] = [
+        (FormName.WORTH, {"R_D": shared}, parts),
+        (FormName.PENALTY, {"c": over.c, "kappa": over.kappa}, penalised),
+    ]
+    return [
+        {
+            "form": form,
+            "parameters": parameters,
+            "rms_nats": _rms(missed),
+            "aic": aic(_rms(missed, PARTS) ** 2, points, len(parameters)),
+        }
+        for form, parameters, missed in rows
+    ]
+
+
+def _penalty(gaps: list[Gap], over: Overfit, bootstrap: int, level: float, seed: int) -> Fitted:
+    """c and κ that all curves share, unless some curve does not follow them."""
+    samples = resample_penalties(gaps, over, bootstrap, seed)
+    fitted = penalty_of(over.c, over.kappa, samples, level)
+    fitted.evidence["undetermined"] += [
+        f"c and kappa are not identified: {EXCESS_FORM} of all curves misses {gap.curve.run_id} by "
+        f"{missed:.3f} nats where evaluation noise is averaged out ({gap.noise:.3f} per evaluation)"
+        for gap in gaps
+        if (missed := _rms([_missed(gap, over)], PARTS)) > max(gap.noise, LEAST_NOISE)
+    ]
+    return fitted
 
 
 def _interval_warnings(sizes: list[SizeRow], joint: Joint, bootstrap: int) -> list[str]:
@@ -252,7 +320,7 @@ def _held_out(gaps: list[Gap]) -> HeldOutEnds:
     for gap in gaps:
         offset, half = gap.offset(WINDOWS[0]), float(gap.epochs[-1]) / 2
         r_star = gap.best(offset, until=half)
-        error = -smoothed(gap.residuals(offset, r_star), PARTS)[-1]
+        error = -smoothed(gap.excess(offset) - gap.worth(r_star), PARTS)[-1]
         rows.append(
             {
                 "run_id": gap.curve.run_id,
