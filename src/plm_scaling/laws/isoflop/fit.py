@@ -143,7 +143,7 @@ def fit_isoflop(
     sizes = iter(np.exp(minima.log_n).T)
     drawn = [next(sizes) if p.vertex else np.empty(0) for p in parabolas]
     bias = parabola_bias(parabolas, minima.sizes)
-    warnings = _warnings(parabolas, minima, bootstrap)
+    warnings = [*noise.warnings(), *_warnings(parabolas, minima, bootstrap)]
     warnings += _bias_warning(bias, equations["N"].interval["a"])
     warnings += compute_warning(
         n_params, tokens, flops, "D_opt is read off the tokens of the runs, and a + b is not 1"

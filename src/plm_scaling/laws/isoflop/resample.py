@@ -19,11 +19,13 @@ budgets have few of them; further out they only widen the intervals.)
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import fdtrc
 
 from plm_scaling.laws.isoflop.parabola import Parabola, in_window, vertices
 from plm_scaling.laws.stats.intervals import Floats
 
 WINDOW_FACTOR = 2.0
+CHANCE = 1e-4  # a budget that scatters so much more than the others as chance rarely makes it
 
 
 @dataclass(frozen=True)
@@ -34,27 +36,49 @@ class Noise:
     """Residuals (n,) in units of their root mean square."""
     rms: float
     freedom: int
+    far_off: dict[float, float]
+    """The own root mean square of budgets that scatter by more than chance about their parabola."""
     loss_sd: Floats | None
     """Of each run (runs,), in the order of the fit's arrays; None: not measured."""
 
     @classmethod
     def of(cls, parabolas: list[Parabola], loss_sd: Floats | None) -> "Noise":
-        """From the residuals of every budget that has a parabola."""
-        fits = [p.fit for p in parabolas if p.fit]
+        """From the residuals of every budget that has a parabola; one with an outlier says nothing
+        of the others."""
+        fits = {p.budget: p.fit for p in parabolas if p.fit}
         if not fits:
-            return cls(np.zeros(1), 1.0, 1, loss_sd)
-        residuals = np.concatenate([f.residuals for f in fits])
-        leverage = np.concatenate([f.leverage for f in fits])
-        freedom = len(residuals) - 3 * len(fits)
-        rms = max(float(np.sqrt((residuals**2).sum() / freedom)), 1e-12)
-        pool = residuals / np.sqrt(np.maximum(1 - leverage, 1e-9))
+            return cls(np.zeros(1), 1.0, 1, {}, loss_sd)
+        far_off: dict[float, float] = {}
+        while True:
+            squares = {c: float((f.residuals**2).sum()) for c, f in fits.items()}
+            freedom = {c: len(f.residuals) - 3 for c, f in fits.items()}
+            worst = max(fits, key=lambda c: squares[c] / freedom[c])
+            f, total, all_freedom = freedom[worst], sum(squares.values()), sum(freedom.values())
+            rest = max((total - squares[worst]) / max(all_freedom - f, 1), 1e-24)
+            if len(fits) < 3 or fdtrc(f, all_freedom - f, squares[worst] / f / rest) >= CHANCE:
+                break
+            far_off[worst] = fits.pop(worst).rms
+        pool = np.concatenate(
+            [f.residuals / np.sqrt(np.maximum(1 - f.leverage, 1e-9)) for f in fits.values()]
+        )
         pool = pool - pool.mean()
-        return cls(pool / max(float(np.sqrt((pool**2).mean())), 1e-300), rms, freedom, loss_sd)
+        unit = max(float(np.sqrt((pool**2).mean())), 1e-300)
+        rms = max(float(np.sqrt(total / all_freedom)), 1e-12)
+        return cls(pool / unit, rms, all_freedom, far_off, loss_sd)
 
     def of_runs(self, parabola: Parabola) -> Floats:
         """Standard deviation of the loss of each run (n,) of a budget, nats."""
+        own = self.far_off.get(parabola.budget, self.rms)
         measured = 0.0 if self.loss_sd is None else self.loss_sd[parabola.members]
-        return np.maximum(np.full(len(parabola.loss), self.rms), measured)
+        return np.maximum(np.full(len(parabola.loss), own), measured)
+
+    def warnings(self) -> list[str]:
+        """A sentence on each budget that scatters by more than the others."""
+        return [
+            f"the losses at C={budget:.3g} lie {rms:.2g} nats off their parabola, those of the "
+            f"other budgets {self.rms:.2g}: look for outliers among them"
+            for budget, rms in sorted(self.far_off.items())
+        ]
 
 
 def resample_vertices(
