@@ -51,7 +51,7 @@ from plm_scaling.laws.stats.intervals import (
 )
 from plm_scaling.laws.stats.power import power_equations
 from plm_scaling.laws.stats.scatter import Scattered
-from plm_scaling.laws.status import Check, Minimum, of_points
+from plm_scaling.laws.status import Check, Evidence, Minimum
 
 METHOD = (
     "quadratic in ln N per IsoFLOP budget (runs of one `budget`, or apart from others by a plain "
@@ -157,7 +157,6 @@ def fit_isoflop(
         equations=equations,
         objective_value=squares if accepted else None,
         residual_rms=float(np.sqrt(squares / freedom)) if accepted else None,
-        status=of_points(len(accepted)),
         warnings=warnings,
         details={
             "minima": [
@@ -175,6 +174,7 @@ def fit_isoflop(
                 "seed": seed,
             },
         },
+        evidence={"points": len(accepted)},
     )
 
 
