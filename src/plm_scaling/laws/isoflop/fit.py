@@ -13,6 +13,7 @@ are made is said in `resample`, what they do not cover is measured in `bias`.
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
@@ -49,7 +50,8 @@ from plm_scaling.laws.stats.intervals import (
     percent,
     percentile_interval,
 )
-from plm_scaling.laws.stats.power import power_equations
+from plm_scaling.laws.stats.loss_law import LossFit, loss_equation
+from plm_scaling.laws.stats.power import power_equation
 from plm_scaling.laws.stats.scatter import Scattered
 from plm_scaling.laws.status import Check, Evidence, Minimum
 
@@ -137,17 +139,25 @@ def fit_isoflop(
     accepted = [p for p in parabolas if p.status == Minimum.ACCEPTED]
     minima = Minima.of(accepted, noise, window, bootstrap, seed)
     laws, resampled = minima.laws(), minima.resampled_laws()
-    equations = power_equations(laws, resampled, level)
+    loss_fit = minima.loss_fit()
+    equations = {
+        name: power_equation(f"k*C^{power}", laws.get(name), resampled[name], level)
+        for name, power in (("N", "a"), ("D", "b"))
+    }
+    equations["L"] = loss_fit.equation(level) if loss_fit else loss_equation(None, None, level)
     residuals = np.concatenate([p.fit.residuals for p in accepted if p.fit] or [np.array([])])
     squares, freedom = float((residuals**2).sum()), len(residuals) - 3 * len(accepted)
     sizes = iter(np.exp(minima.log_n).T)
     drawn = [next(sizes) if p.vertex else np.empty(0) for p in parabolas]
     bias = parabola_bias(parabolas, minima.sizes)
     warnings = [*noise.warnings(), *_warnings(parabolas, minima, bootstrap)]
+    warnings += loss_fit.warnings if loss_fit else []
     warnings += _bias_warning(bias, equations["N"].interval["a"])
     warnings += compute_warning(
         n_params, tokens, flops, "D_opt is read off the tokens of the runs, and a + b is not 1"
     )
+    held_out, limit = _held_out(minima, level)
+    rows = frontier_rows(minima.budgets, laws, resampled, level, loss_fit) if laws else []
     return LawResult(
         law="isoflop",
         method=METHOD.format(
@@ -162,8 +172,8 @@ def fit_isoflop(
             "minima": [
                 p.row(percentile_interval(n, level)) for p, n in zip(parabolas, drawn, strict=True)
             ],
-            "frontier": frontier_rows(minima.budgets, laws, resampled, level) if laws else [],
-            "held_out": _held_out(minima, level),
+            "frontier": rows,
+            "held_out": held_out,
             "window": window,
             "bias": bias,
             "scatter": _scatter(minima.sizes),
@@ -174,7 +184,7 @@ def fit_isoflop(
                 "seed": seed,
             },
         },
-        evidence={"points": len(accepted)},
+        evidence={"points": len(accepted), **limit},
     )
 
 
@@ -184,36 +194,50 @@ def _scatter(sizes: Scattered) -> Scatter:
     return {"log_n_sd": float(np.sqrt(sizes.scatter)), "chi_squared": sizes.chi_squared}
 
 
-def _held_out(minima: Minima, level: float) -> HeldOutOptimum | NotAvailable:
-    """The largest accepted budget, predicted by the power laws of the others."""
-    if len(minima.accepted) < 3:
+def _held_out(minima: Minima, level: float) -> tuple[HeldOutOptimum | NotAvailable, Evidence]:
+    """The largest accepted budget, predicted by the laws of the others; intervals are of the
+    prediction and of the minimum that it is compared with."""
+    smaller, largest = minima.without_last(), minima.accepted[-1:]
+    loss_fit = smaller.loss_fit()
+    if not largest or not loss_fit:
         return not_available(
             f"accepted minima: {len(minima.accepted)}; three are needed to fit two and predict one"
-        )
-    smaller, largest = minima.without_last(), minima.accepted[-1]
-    laws, resampled = smaller.laws(), smaller.resampled_laws()
-    n, _, loss = largest.vertex or (np.nan,) * 3
-    scatter = smaller.scatter(len(minima.log_n), 1)
-
-    def interval(name: str, deviation: Floats, of: float) -> Interval | None:
-        """Of the prediction, with the noise and scatter of the minimum that it is compared with."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            predicted = (
-                resampled[name](largest.budget) * of * np.exp(scatter[name][:, 0] - deviation)
-            )
-        return percentile_interval(predicted, level)
-
-    return {
+        ), {}
+    (last,) = largest
+    n, _, loss = last.vertex or (np.nan,) * 3
+    of_n, of_loss = float(smaller.sizes.law(last.budget)), float(loss_fit.law(last.budget))
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = smaller.scatter((len(minima.log_n), 1))[:, 0] - minima.log_n[:, -1]
+        sizes = smaller.resampled_laws()["N"](last.budget) * n * np.exp(off)
+    reach = _reach(loss_fit, last, of_loss, level)
+    interval = reach and (of_loss - reach[0], of_loss + reach[1])
+    check: HeldOutOptimum = {
         "status": Check.DONE,
         "fitted_on_flops": [p.budget for p in smaller.accepted],
-        "predicted_at_flops": largest.budget,
-        "n_params": held_out_size(
-            n, float(laws["N"](largest.budget)), interval("N", minima.log_n[:, -1], n)
-        ),
-        "loss": held_out_loss(
-            loss, float(laws["L"](largest.budget)), interval("L", minima.log_l[:, -1], loss)
-        ),
+        "predicted_at_flops": last.budget,
+        "n_params": held_out_size(n, of_n, percentile_interval(sizes, level)),
+        "loss": held_out_loss(loss, of_loss, interval),
     }
+    if reach is None or len(smaller.accepted) < 3:  # a line through two shows no floor
+        return check, {}
+    return check, {
+        "held_out": {
+            "what": f"the held-out error of the loss at C={last.budget:.3g}",
+            "value": of_loss - loss,
+            "allowed": reach[0 if of_loss > loss else 1],
+            "unit": "nats",
+        }
+    }
+
+
+def _reach(fit: LossFit, last: Parabola, predicted: float, level: float) -> Interval | None:
+    """How far below and above a prediction the loss of a minimum may lie."""
+    interval = fit.interval(last.budget, level)
+    if interval is None or last.sd is None:
+        return None
+    noise = float(ndtri((1 + level) / 2)) * last.sd[1]
+    low, high = np.hypot(np.abs(np.subtract(interval, predicted)), noise)
+    return float(low), float(high)
 
 
 def _warnings(parabolas: list[Parabola], minima: Minima, bootstrap: int) -> list[str]:

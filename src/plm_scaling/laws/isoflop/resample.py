@@ -84,7 +84,7 @@ class Noise:
 def resample_vertices(
     parabolas: list[Parabola], noise: Noise, window: float, resamples: int, seed: int
 ) -> tuple[Floats, Floats]:
-    """ln N and ln L at the minima, each (resamples, budgets)."""
+    """ln N and the loss in nats at the minima, each (resamples, budgets)."""
     rng = np.random.default_rng(seed)
     scale = np.sqrt(noise.freedom / rng.chisquare(noise.freedom, size=(resamples, 1)))
     windows = window * WINDOW_FACTOR ** rng.uniform(-1, 1, resamples)
@@ -92,12 +92,12 @@ def resample_vertices(
     for parabola in parabolas:
         draws = rng.choice(noise.pool, size=(resamples, len(parabola.loss)))
         found.append(_refit(parabola, scale * noise.of_runs(parabola) * draws, windows))
-    log_n, log_l = np.reshape(found, (len(parabolas), 2, resamples)).transpose(1, 2, 0)
-    return log_n, log_l
+    log_n, loss = np.reshape(found, (len(parabolas), 2, resamples)).transpose(1, 2, 0)
+    return log_n, loss
 
 
 def _refit(parabola: Parabola, noise: Floats, windows: Floats) -> tuple[Floats, Floats]:
-    """ln N and ln L at the minimum of each resample (R,)."""
+    """ln N and the loss at the minimum of each resample (R,)."""
     assert parabola.fit is not None
     truth = parabola.loss.copy()
     truth[parabola.used] = parabola.fit.fitted
@@ -113,4 +113,4 @@ def _refit(parabola: Parabola, noise: Floats, windows: Floats) -> tuple[Floats, 
     falls = coefficients[:, 1] + coefficients[:, 2] * (x[0] + x[-1]) < 0  # from end to end
     vertex = np.where(np.isnan(vertex), np.where(falls, x[-1], x[0]), vertex).clip(x[0], x[-1])
     at_vertex = (coefficients * vertex[:, None] ** np.arange(3)).sum(axis=1)
-    return parabola.fit.centre + vertex, np.log(np.maximum(at_vertex, 1e-12))
+    return parabola.fit.centre + vertex, at_vertex
