@@ -14,6 +14,7 @@ from scipy.special import chdtrc
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_laws
 
+DOUBT = 0.25  # degrees of freedom more in the draws; by simulation, see docs/laws.md
 TRIED = np.concatenate([[0.0], np.geomspace(1e-4, 1e12, 321)])  # of the typical variance
 
 
@@ -77,5 +78,5 @@ class Scattered:
 
     def drawn(self, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
         """Scatter of ln y, (S, P): each row of a size that the points allow."""
-        size = np.sqrt(self.variance(rng.chisquare(max(self.freedom, 1), shape[0])))
+        size = np.sqrt(self.variance(rng.chisquare(max(self.freedom, 1) + DOUBT, shape[0])))
         return size[:, None] * rng.standard_normal(shape)
