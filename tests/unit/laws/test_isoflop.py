@@ -137,7 +137,7 @@ def test_isoflop_noise_as_large_as_the_bowl_never_converges(seed):
 def test_isoflop_share_inside_is_that_of_the_resamples():
     n, _, _, loss = isoflop_grid(Surface(), (1e12,), 7)
     parabola = fit_parabola(1e12, n, loss, 0 * n, np.arange(7), window=10.0)
-    noise = Noise(np.random.default_rng(0).standard_normal(4000), 0.12, 1000, {}, None)
+    noise = Noise(np.random.default_rng(0).standard_normal(4000), 0.08, 1000, {}, None)
     share = parabola.judged(noise.of_runs(parabola), noise.freedom).share_inside
     log_n, _ = resample_vertices([parabola], noise, 10.0, 4000, 1)
     inside = (np.log(n[0]) < log_n) & (log_n < np.log(n[-1]))
