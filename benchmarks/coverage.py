@@ -106,22 +106,24 @@ def fit_groups(case: Case, rng: np.random.Generator, options: dict[str, int]) ->
 
 
 def fit_repeats(case: Case, rng: np.random.Generator, options: dict[str, int]) -> LawResult:
-    """Four sizes, five amounts of unique tokens, one to 60 epochs."""
+    """Three amounts of unique tokens, for one to 60 epochs; sizes about those called for."""
     surface = SURFACES[case.surface]
-    grid = product([1e8, 3e8, 1e9, 3e9], np.geomspace(1e9, 1e11, 5), [1, 2, 4, 10, 25, 60])
-    n, unique, epochs = np.array(list(grid)).T
-    d = unique * epochs
+    grid = product([0.3, 1, 3, 10], np.geomspace(1e9, 1e11, 3), [1, 2, 4, 10, 25, 60])
+    factor, unique, epochs = np.array(list(grid)).T
     ratio = surface.alpha * surface.A / (surface.beta * surface.B)  # N_opt: αA/N^α = βB/D^β
     called_for = (ratio * unique**surface.beta) ** (1 / surface.alpha)
+    n, d = called_for * factor, unique * epochs
     loss = surface.loss(worth(n, called_for, R_N), worth(d, unique, R_D))
     return fit_repeated(n, d, unique, loss + case.noise * rng.standard_normal(len(n)), **options)
 
 
-FITS: dict[str, tuple[Callable[..., LawResult], tuple[str, ...]]] = {
-    "isoflop": (fit_sweep, ("even", "off-centre", "uneven", "wing of short runs")),
-    "parametric": (fit_sweep, ("even", "off-centre", "uneven", "wing of short runs")),
-    "groups": (fit_groups, ("20 runs of 15 checkpoints",)),
-    "repeated": (fit_repeats, ("up to 60 epochs",)),
+SWEEPS = ("even", "off-centre", "uneven", "wing of short runs")
+SURFACE = ("a", "alpha", "E")
+FITS: dict[str, tuple[Callable[..., LawResult], tuple[str, ...], tuple[str, ...]]] = {
+    "isoflop": (fit_sweep, SWEEPS, ("a",)),
+    "parametric": (fit_sweep, SWEEPS, SURFACE),
+    "groups": (fit_groups, ("20 runs of 15 checkpoints",), SURFACE),
+    "repeated": (fit_repeats, ("up to 60 epochs",), ("R_D",)),
 }
 
 
@@ -133,18 +135,21 @@ def truths(surface: Surface) -> dict[str, float]:
     return {"a": surface.a, "alpha": surface.alpha, "E": surface.E, "R_D": R_D, **losses}
 
 
-def answers(result: LawResult) -> Iterator[tuple[str, float, tuple[float, float]]]:
-    """Name, estimate and interval (an open end is infinite) of what the law says."""
-    known = {("isoflop", "a"), ("parametric", "a"), ("parametric", "alpha")}
-    known |= {("parametric", "E"), ("repeated", "R_D")}
+def answers(
+    result: LawResult, names: tuple[str, ...]
+) -> Iterator[tuple[str, float, tuple[float, float]]]:
+    """Name, estimate and interval (an open end is infinite) of the parameters `names`, and of L."""
     for equation in result.equations.values():
-        for name, value in equation.parameters.items():
-            interval = equation.interval.get(name) or result.details.get("open_intervals", {}).get(
-                name
-            )
-            if (result.law, name) in known and value is not None and interval:
-                low, high = (end if end is not None else np.inf for end in interval)
-                yield name, value, (-np.inf if interval[0] is None else low, high)
+        for name in {*names} & {*equation.parameters}:
+            value, interval = equation.parameters[name], equation.interval[name]
+            ends = interval or result.details.get("open_intervals", {}).get(name)
+            if value is not None and ends:
+                low, high = ends
+                yield (
+                    name,
+                    value,
+                    (-np.inf if low is None else low, np.inf if high is None else high),
+                )
     rows = [r for r in result.details.get("frontier", []) if r["loss_interval"]]
     for k in BEYOND if rows else ():
         at = np.log(k * BUDGETS[-1])
@@ -156,7 +161,7 @@ def answers(result: LawResult) -> Iterator[tuple[str, float, tuple[float, float]
 
 def simulate(case: Case, replicas: int, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Rows of all replicas of a case: one per quantity, or one without if there is none."""
-    fit, _ = FITS[case.law]
+    fit, _, names = FITS[case.law]
     truth = truths(SURFACES[case.surface])
     rows = []
     for replica in range(replicas):
@@ -170,7 +175,7 @@ def simulate(case: Case, replicas: int, resamples: int, seed: int) -> list[dict[
         row["status"] = str(result.status)
         found = [
             {**row, "quantity": q, "truth": truth[q], "estimate": value, "low": low, "high": high}
-            for q, value, (low, high) in answers(result)
+            for q, value, (low, high) in answers(result, names)
         ]
         rows += found or [row]
     return rows
@@ -209,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="CSV of every estimate")
     parser.add_argument("--replicas", type=int, default=100)
-    parser.add_argument("--resamples", type=int, default=300)
+    parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--laws", nargs="+", choices=FITS, default=list(FITS))

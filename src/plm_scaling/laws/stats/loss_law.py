@@ -92,13 +92,13 @@ def fit_loss(
 
     `sd` (P,) are their standard errors in nats. Where the minima scatter about the law by more, the
     resamples are widened to that. `weights` (P,) and (S, P), in place of `sd`, count the points.
-    At least two different budgets.
+    At least two different budgets; NaN resampled minima are left out.
     """
     own, drawn = weights or (_weights(loss, sd), None)
     law = fit_loss_law(log_c, loss, sd, own)
     if sd is not None:
         resampled = loss + _excess_scatter(log_c, loss, own) * (resampled - loss)
-    drawn = np.broadcast_to(own, resampled.shape) if drawn is None else drawn
+    drawn = np.where(np.isnan(resampled), 0.0, own if drawn is None else drawn)
     free = len(np.unique(log_c[own > 0])) > 2
     laws = fit_loss_laws(log_c, resampled, drawn, floor=free)
     in_form = laws if law.floor or not free else fit_loss_laws(log_c, resampled, drawn, floor=False)
@@ -152,7 +152,7 @@ def fit_loss_laws(
     ((one, f), (other, g)) = zip(ends, slopes, strict=True)
     for _ in range(STEPS):
         with np.errstate(divide="ignore", invalid="ignore"):
-            c = np.where(g == f, other, (one * g - other * f) / (g - f))
+            c = np.where(bracketed & (g != f), (one * g - other * f) / (g - f), other)
         h = _at(c, t, w, wy, sums, floor)[0]
         crossed = h * g < 0
         one, f = np.where(crossed, other, one), np.where(crossed, g, f / 2)
