@@ -14,9 +14,10 @@ from plm_scaling.laws.parametric.fit import fit_parametric
     [(0.001, 3, 0.0), (0.003, 4, 0.0), (0.001, 6, 0.1)],
 )
 @pytest.mark.parametrize(
-    # the binomial error of 300 sets is 1.3 %, of 12 is 6 %: what lies outside is no chance
+    # the binomial error of 300 sets is 1.3 %, of 12 is 6 %: what lies outside is no chance; four
+    # budgets under noise are covered too often, as the size of their scatter is hardly known
     ("sets", "lowest", "highest"),
-    [(12, 0.75, 1), pytest.param(300, 0.88, 0.995, marks=pytest.mark.long)],
+    [(12, 0.75, 1), pytest.param(300, 0.88, 1, marks=pytest.mark.long)],
 )
 def test_isoflop_interval_of_a_small_sweep_covers_at_its_level(
     noise, budgets, scatter, sets, lowest, highest
