@@ -34,7 +34,7 @@ class Laws(Block):
         Field(min_length=1, description=LAWS_SAID),
     ]
     bootstrap: Annotated[int, Field(ge=100)]
-    """Resamples of the runs for intervals; 1000 and more for stable ones."""
+    """Resamples of the runs for intervals; 4000 for ends that hardly move with the seed."""
     level: Annotated[float, Field(gt=0, lt=1)]
     """Coverage of the intervals."""
     huber_delta: Positive

@@ -60,13 +60,18 @@ def check_lengths(**columns: Any) -> None:
         raise LawError(f"columns of runs differ in length: {lengths}; give one value per run")
 
 
-def compute_warning(n_params: Floats, tokens: Floats, flops: Floats) -> list[str]:
-    """A sentence if the runs' FLOPs are not 6·N·D, which D_opt = C/(6·N_opt) relies on."""
+def compute_warning(
+    n_params: Floats,
+    tokens: Floats,
+    flops: Floats,
+    so: str = "D_opt is computed as C/(6·N_opt) all the same",
+) -> list[str]:
+    """A sentence if the runs' FLOPs are not 6·N·D, and what follows."""
     off = np.abs(flops / (6 * n_params * tokens) - 1)
     count = int((off > COMPUTE_TOLERANCE).sum())
     if not count:
         return []
     return [
         f"{count} of {len(flops)} runs have FLOPs more than {percent(COMPUTE_TOLERANCE)} away from "
-        f"6·N·D (up to {percent(off.max())}); D_opt is computed as C/(6·N_opt) all the same"
+        f"6·N·D (up to {percent(off.max())}); {so}"
     ]

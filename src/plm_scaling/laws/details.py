@@ -12,7 +12,7 @@ from typing import (
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.stats.blocks import rms
-from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.stats.intervals import Floats, Interval
 from plm_scaling.laws.status import Check
 
 
@@ -41,6 +41,8 @@ class Loss(TypedDict):
 
     measured: float
     predicted: float
+    predicted_interval: Interval | None
+    """Where the measured value should lie, with its own noise."""
     difference: float
 
 
@@ -49,6 +51,8 @@ class Size(TypedDict):
 
     measured: float
     predicted: float
+    predicted_interval: Interval | None
+    """Where the measured value should lie, with its own noise."""
     ratio: float
 
 
@@ -87,14 +91,24 @@ class HeldOutRuns(HeldOut):
     loss: LossErrors
 
 
-def held_out_loss(measured: float, predicted: float) -> Loss:
-    """A loss and what was predicted for it."""
-    return {"measured": measured, "predicted": predicted, "difference": predicted - measured}
+def held_out_loss(measured: float, predicted: float, interval: Interval | None = None) -> Loss:
+    """A loss and what was predicted for it, with the interval of the prediction."""
+    return {
+        "measured": measured,
+        "predicted": predicted,
+        "predicted_interval": interval,
+        "difference": predicted - measured,
+    }
 
 
-def held_out_size(measured: float, predicted: float) -> Size:
-    """An optimal size and what was predicted for it."""
-    return {"measured": measured, "predicted": predicted, "ratio": predicted / measured}
+def held_out_size(measured: float, predicted: float, interval: Interval | None = None) -> Size:
+    """An optimal size and what was predicted for it, with the interval of the prediction."""
+    return {
+        "measured": measured,
+        "predicted": predicted,
+        "predicted_interval": interval,
+        "ratio": predicted / measured,
+    }
 
 
 def loss_errors(error: Floats) -> LossErrors:

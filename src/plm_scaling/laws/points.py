@@ -102,8 +102,11 @@ def parametric_points(runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def isoflop_points(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Any]:
-    """The arrays of `fit_isoflop`; with `curves` (curves.parquet) also `loss_sd`, the noise."""
+    """The arrays of `fit_isoflop`; with `curves` (curves.parquet) also `loss_sd`, the noise; with a
+    column `budget` also what it says."""
     points = columns(runs, "n_params", "tokens", "flops", "loss")
+    if "budget" in runs and runs["budget"].notna().any():
+        points |= columns(runs, "budget")
     if curves is not None:
         noise = loss_noise(curves, runs["run_id"])
         if np.isfinite(noise).all():

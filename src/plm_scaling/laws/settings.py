@@ -9,7 +9,7 @@ from typing import Any
 class Settings:
     """What the fits are told besides the runs; a law takes what it needs."""
 
-    bootstrap: int = 1000
+    bootstrap: int = 4000
     """resamples; 0 for none"""
     level: float = 0.95
     """level of the intervals"""

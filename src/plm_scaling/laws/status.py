@@ -64,6 +64,8 @@ class Minimum(StrEnum):
     """It does not open upwards."""
     EDGE = "edge"
     """Its vertex lies outside the sizes of the window."""
+    UNSTABLE = "unstable"
+    """Its vertex lies inside, but noise would often move it outside."""
     OUTSIDE_RATIOS = "no minimum inside the ratios"
 
 

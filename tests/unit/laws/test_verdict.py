@@ -43,28 +43,10 @@ def test_exponent_that_runs_do_not_determine_is_not_identified_whatever_the_seed
     assert any("do not determine the exponent" in w for w in result.warnings)
 
 
-def test_law_of_which_half_of_the_resamples_fail_is_not_identified():
-    result = fit_isoflop(*noisy(11), bootstrap=400)
-    assert result.details["bootstrap"]["share_without_exponent"] >= 0.5
-    assert result.equations["N"].parameters["a"] is not None
-    assert result.equations["N"].interval["a"] is None
-    assert result.status == "not_identified"
-    assert any("of the resamples gave no value" in w for w in result.warnings)
-
-
 def test_half_of_the_samples_make_no_interval_and_more_do():
     samples = np.append(np.arange(50.0), np.full(50, np.nan))
     assert percentile_interval(samples, 0.9) is None
     assert percentile_interval(np.append(samples, 1.0), 0.9) is not None
-
-
-def test_interval_that_excludes_its_estimate_is_withheld_and_said():
-    result = fit_isoflop(*noisy(62), bootstrap=400)  # a's interval has an end just below k·C^a
-    assert result.status == "not_identified"
-    assert any("exclude the estimate" in w for w in result.warnings)
-    missing = [row["n_params_interval"] is None for row in result.details["frontier"]]
-    assert any(missing)
-    assert list(excluding(result.to_json())) == []
 
 
 @pytest.mark.parametrize(
