@@ -81,9 +81,12 @@ def settings(block, kind):
     return block.model_dump_json(include=set(kind.model_fields))
 
 
+SHOWN = {"step_log_rows", "tensorboard"}  # of the block training: what a run shows
+
+
 def computed(*blocks):
     """The config, or some of its blocks, without what changes no result, as a parameter."""
-    where = {"machine": True, "training": {"checkpoint_seconds", "tensorboard"}}
+    where = {"machine": True, "training": {"checkpoint_seconds", *SHOWN}}
     return CONFIG.model_dump_json(include=set(blocks) or None, exclude=where)
 
 
@@ -108,7 +111,7 @@ def start_of(wildcards, input):
     Snakemake keeps no record of it, because `input` is among the arguments: another machine trains
     no finished cell again. (With `threads` in its place planning a job would work out all its resources.)
     """
-    layout = replace(LAYOUTS[wildcards.cell], tensorboard=CONFIG.training.tensorboard)
+    layout = replace(LAYOUTS[wildcards.cell], **CONFIG.training.model_dump(include=SHOWN))
     return {
         "launcher": launcher(layout, CONFIG.machine),
         "processes": processes_per_node(layout, CONFIG.machine),

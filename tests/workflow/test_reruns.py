@@ -139,7 +139,11 @@ def test_new_law_setting_refits_and_trains_nothing(changed):
 
 
 def test_settings_that_change_no_result_re_run_nothing(changed):
-    changed.config["training"] |= {"checkpoint_seconds": 1000, "tensorboard": True}
+    changed.config["training"] |= {
+        "checkpoint_seconds": 1000,
+        "tensorboard": True,
+        "step_log_rows": 9,
+    }
     changed.config["machine"] |= {"threads": 2, "cpu_gflops": 9}
     assert changed.planned() == {}
 

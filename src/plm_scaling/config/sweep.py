@@ -169,6 +169,9 @@ class Training(Block):
     mask ratios compare by it. Laws do not use it."""
     checkpoint_seconds: Positive
     """Wall time (seconds) between checkpoints; a killed cell loses at most this much."""
+    step_log_rows: Count
+    """Rows of a run's steps.csv, at most, evenly spaced in steps; no cell is trained again when it
+    changes."""
     tensorboard: bool
     """true: runs also write event files for TensorBoard, if the package tensorboard is installed
     (docs/training.md); no cell is trained again when it changes."""

@@ -8,7 +8,7 @@ from plm_scaling.common.errors import SweepError
 from plm_scaling.study.cell import Cell, read_fields
 from plm_scaling.study.shapes import VOCABULARY_SIZE
 
-_COUNTS = ("tensor", "pipeline", "data", "micro_batch_rows")
+_COUNTS = ("tensor", "pipeline", "data", "micro_batch_rows", "step_log_rows")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Layout:
     """Rows of one forward and backward pass; the gradients of a step's passes are summed."""
     recompute: str
     """none, or full: activations are computed again in the backward pass; none on the CPU."""
+    step_log_rows: int = 1000
+    """Rows of steps.csv, at most."""
     tensorboard: bool = False
     """Whether the run also writes event files for TensorBoard."""
 

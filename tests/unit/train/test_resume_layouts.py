@@ -42,6 +42,7 @@ LAYOUTS = {
     "cuda TP": Layout("cuda", 2, 1, 1, 4, "none"),
     "cuda PP": Layout("cuda", 1, 2, 1, 2, "none"),
     "cuda DP": Layout("cuda", 1, 1, 2, 2, "none"),
+    "cuda TP PP": Layout("cuda", 2, 2, 1, 2, "none"),
     "cuda DP TP": Layout("cuda", 2, 1, 2, 2, "none"),
     "cuda DP PP": Layout("cuda", 1, 2, 2, 1, "none"),
 }

@@ -16,7 +16,7 @@ from plm_scaling.study.layout import Layout
 from plm_scaling.train.data.feed import Feed
 from plm_scaling.train.distributed.collective import rank
 from plm_scaling.train.engine.optimizer import learning_rate
-from plm_scaling.train.output import steps, tensorboard
+from plm_scaling.train.output import tensorboard
 from plm_scaling.train.output.steps import MEASURED, StepFile, Stragglers
 
 
@@ -59,13 +59,14 @@ def test_steps_are_those_that_the_curve_averages(cell, unbroken):
     assert 0 < rows.slowest_seconds.sum() < seconds
 
 
-def test_long_run_has_few_rows_and_one_of_the_last_step(
-    cell, manifest, unbroken, tmp_path, monkeypatch
+@pytest.mark.parametrize("count", [8, 12])
+def test_long_run_has_the_rows_asked_for_and_one_of_the_last_step(
+    cell, manifest, unbroken, tmp_path, count
 ):
-    monkeypatch.setattr(steps, "ROWS", 8)
-    run_cell(cell, manifest, tmp_path)
+    shown = dataclasses.replace(whole(cell), step_log_rows=count)
+    run_cell(cell, manifest, tmp_path, layout=shown)
     rows = steps_of(cell, tmp_path)
-    assert list(rows.step) == [8, 16, 24, 32, 40, 48, 56, 60]
+    assert list(rows.step) == {8: [*range(8, 60, 8), 60], 12: [*range(5, 61, 5)]}[count]
     same = unbroken[2].set_index("step").loc[rows.step].reset_index()
     pd.testing.assert_frame_equal(
         rows.drop(columns=[*MEASURED]), same.drop(columns=[*MEASURED]), check_exact=True

@@ -13,9 +13,8 @@ from plm_scaling.train.output.tensorboard import Events
 from plm_scaling.train.output.throughput import Hardware
 from plm_scaling.train.position import Position
 
-ROWS = 1000  # of a run, at most
 STRAGGLER = 1.2  # times as long as the fastest process
-STRAGGLER_ROWS = 10  # in a row, a hundredth of a run, before the log says so
+STRAGGLER_ROWS = 10  # in a row before the log says so
 
 logger = logging.getLogger("plm_scaling")
 
@@ -54,7 +53,7 @@ class StepLog:
         self.file = StepFile(path)
         self.stragglers = Stragglers(process.layout)
         self.events: Events | None = None
-        self.every = -(-cell.steps // ROWS)
+        self.every = -(-cell.steps // process.layout.step_log_rows)
         self._steps, self._seconds, self._working = 0, 0.0, 0.0
 
     def begin(self, step: int, curve: Path) -> None:
