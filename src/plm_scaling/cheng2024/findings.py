@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from plm_scaling.cheng2024.constants import CLOSE
-from plm_scaling.common.progress import short_count
+from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, percent, place
 from plm_scaling.laws.status import RowVerdict, Status
@@ -136,7 +136,7 @@ def _held_out(law: LawResult, near: Mapping[str, Any]) -> list[str]:
             return [
                 f"Fitted to runs of at most {max(check['fitted_on_flops']):.2g} FLOPs, the form "
                 f"predicts a loss of {run['predicted']:.3f} for the run of "
-                f"{short_count(run['n_params'])} parameters; it reached {run['measured']:.3f}, "
+                f"{short_number(run['n_params'])} parameters; it reached {run['measured']:.3f}, "
                 f"{abs(off):.3f} nats {'below' if off > 0 else 'above'}."
             ]
     return []
@@ -173,7 +173,7 @@ def _open(end: float | None) -> str:
 
 
 def _names(sizes: list[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(short_count(size["n_params"]) for size in sizes))
+    names = list(dict.fromkeys(short_number(size["n_params"]) for size in sizes))
     return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
 
 
@@ -184,8 +184,8 @@ def _transfer(law: LawResult, _: pd.DataFrame) -> Finding:
     ratios = [pair["compute_ratio"] for pair in pairs if pair["compute_ratio"] is not None]
     sentence = (
         f"Starting from {other} lowers the loss by {first['gain_nats']:.3f} nats at "
-        f"{short_count(first['n_params'])} and {last['gain_nats']:.3f} at "
-        f"{short_count(last['n_params'])}"
+        f"{short_number(first['n_params'])} and {last['gain_nats']:.3f} at "
+        f"{short_number(last['n_params'])}"
     )
     pays = bool(ratios) and min(ratios) > 1
     if ratios:
