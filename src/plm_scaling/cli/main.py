@@ -143,8 +143,8 @@ def plan(
 
         draw_plan(question, plot)
     if json:
-        facts = [one.to_json() for one in answers]
-        print(dumps(facts if both else facts[0], indent=2))
+        facts = {one.objective: one.to_json() for one in answers}
+        print(dumps(facts if both else facts[answers[0].objective], indent=2))
     else:
         print("\n\n".join(map(answer_text, answers)))
 

@@ -8,7 +8,7 @@ import numpy as np
 from plm_scaling.common.errors import LawError
 from plm_scaling.common.progress import short_number
 from plm_scaling.planner.case import Case
-from plm_scaling.planner.trust import NEAR
+from plm_scaling.planner.trust import NEAR, check_loss, of_reach
 
 MORE_DATA = 10.0
 OTHER_WAYS = (
@@ -76,9 +76,10 @@ def check_epochs(case: Case) -> None:
     epochs, most = repeats.epochs(run.tokens), repeats.most_epochs
     if epochs <= most * NEAR:
         return
+    free = case.asked.n_params is None and case.asked.tokens is None
     ways = []
-    if case.asked.flops is not None and case.asked.n_params is None:
-        less = _longest(case)
+    less = _longest(case) if free and case.asked.flops is not None else None
+    if less is not None:
         ways.append(
             f"stop earlier ({less.flops:.3g} FLOPs, {short_number(less.n_params)} parameters, loss "
             f"{less.loss_nats_per_token:.3f})"
@@ -86,9 +87,7 @@ def check_epochs(case: Case) -> None:
     more = _otherwise(case.but(unique_tokens=MORE_DATA * repeats.unique))
     if more is not None:
         ways.append(f"ten times the data gives {more.loss_nats_per_token:.3f}")
-    fresh = run.tokens if case.asked.tokens or case.asked.n_params else (
-        run.flops / (6 * float(surface.size(run.flops)))
-    )  # fmt: skip
+    fresh = run.flops / (6 * float(surface.size(run.flops))) if free else run.tokens
     raise LawError(
         f"{epochs:.3g} epochs of {short_number(repeats.unique)} unique tokens would be best, over "
         f"{most:.3g}, {repeats.why}: {fresh / most:.3g} unique tokens are enough for this compute; "
@@ -135,22 +134,25 @@ def transfer(case: Case) -> list[str]:
 
 
 def _otherwise(case: Case) -> Otherwise | None:
+    """The plan, None where the laws say nothing of it."""
     try:
         run, loss = case.run, case.loss_of(case.run)
+        of_reach(case.laws, run.flops)
+        check_loss(loss or 0.0)
     except LawError:
         return None
-    if loss is None or case.repeats.epochs(run.tokens) > case.repeats.most_epochs * NEAR:
+    epochs = case.repeats.epochs(run.tokens)
+    if loss is None or epochs > case.repeats.most_epochs * NEAR:
         return None
-    return Otherwise(run.flops, run.n_params, case.repeats.epochs(run.tokens), loss)
+    return Otherwise(run.flops, run.n_params, epochs, loss)
 
 
-def _longest(case: Case) -> Otherwise:
+def _longest(case: Case) -> Otherwise | None:
     """The plan of the largest compute whose epochs are known."""
     low, high = 1.0, case.asked.flops or 1.0
     for _ in range(60):
         middle = float(np.sqrt(low * high))
-        few = _otherwise(case.but(flops=middle)) is not None
+        run = case.but(flops=middle).run
+        few = case.repeats.epochs(run.tokens) <= case.repeats.most_epochs
         low, high = (middle, high) if few else (low, middle)
-    found = _otherwise(case.but(flops=low))
-    assert found is not None
-    return found
+    return _otherwise(case.but(flops=low))

@@ -107,8 +107,8 @@ def answer(case: Case) -> Answer:
     trust = Trust.of(case)
     n, tokens, flops = case.estimates()
     loss = case.loss if asked.loss is None else Estimate(case.loss.value)
-    check_loss(loss.value)
     check_epochs(case)
+    check_loss(loss.value)
     rows, missing = shape_rows(asked, case.kind, run, case.loss_of)
     off = None
     if case.equivalent < AS_GOOD * run.flops:

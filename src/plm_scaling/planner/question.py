@@ -66,6 +66,8 @@ def given(question: Question) -> Given:
     flops, days = _positive("flops", question.flops), _positive("days", question.days)
     n, tokens = _positive("params", question.params), _positive("tokens", question.tokens)
     loss = _positive("loss", question.loss)
+    served = _positive("serve", question.serve) or 0.0
+    unique = _positive("unique tokens", question.unique_tokens) or math.inf
     utilisation = _positive("utilisation", question.utilisation)
     if utilisation is not None and utilisation > 1:
         raise LawError(f"utilisation is {utilisation:g}; give a share of the peak, such as 0.4")
@@ -80,12 +82,7 @@ def given(question: Question) -> Given:
             f"{', '.join(both)} cannot all be chosen: each follows from the others; leave out "
             f"{'one' if len(both) < 3 else 'all but two'}"
         )
-    return Given(
-        flops, n, tokens, loss,
-        _positive("serve", question.serve) or 0.0,
-        _positive("unique tokens", question.unique_tokens) or math.inf,
-        gpu, count, days, utilisation,
-    )  # fmt: skip
+    return Given(flops, n, tokens, loss, served, unique, gpu, count, days, utilisation)
 
 
 def _positive(name: str, value: Amount | None) -> float | None:

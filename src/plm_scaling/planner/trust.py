@@ -56,7 +56,7 @@ class Trust:
         """Raises LawError where the laws say nothing of the run."""
         said = [
             _of_law(case.laws),
-            _of_reach(case.laws, case.run.flops),
+            of_reach(case.laws, case.run.flops),
             _of_shape(case.laws, case.run),
             _of_repeats(case),
         ]
@@ -100,7 +100,7 @@ def _of_law(laws: Laws) -> Trust:
     return trust
 
 
-def _of_reach(laws: Laws, flops: float) -> Trust:
+def of_reach(laws: Laws, flops: float) -> Trust:
     """What holds of a law at `flops`, perhaps beyond its budgets; raises LawError where far off.
 
     As far as the held-out prediction reached, if that came out within the law's interval, an
