@@ -4,10 +4,11 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-from cyclopts import App, CycloptsError, Parameter, Token
+from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter, Token
 
 OPTIONS = Parameter(
     negative=(), json_list=False, show_default=lambda value: str(value) if value else None
@@ -86,12 +87,22 @@ def command_line(function: Callable[..., Any]) -> App:
 
 def parse(app: App, words: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
     """What `words` ask to call, and with what; one line and exit code 2 where they are wrong."""
+    app.config = (_refuse_fractions,)
     try:
         call, asked, _ = app.parse_args(words, print_error=False, exit_on_error=False)
     except CycloptsError as error:
         print(f"error: {' '.join(str(error).split())} (see --help)", file=sys.stderr)
         sys.exit(2)
     return call, asked
+
+
+def _refuse_fractions(app: App, commands: Sequence[str], given: ArgumentCollection) -> None:
+    """Of an integer option cyclopts would round 1.5."""
+    for option in given:
+        for token in option.tokens if int in (option.hint, *get_args(option.hint)) else ():
+            with suppress(ValueError):  # no number at all: cyclopts says so
+                if not float(token.value).is_integer():
+                    raise CoercionError(argument=option, token=token, target_type=int)
 
 
 def _block(kind: Any, tokens: Sequence[Token]) -> Any:

@@ -11,16 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from plm_scaling.common.errors import PlmScalingError
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` when the block succeeds.
 
-    The block may make a file or a folder of that name; a file replaces no folder (`OSError`). On
-    failure it is removed and whatever was at `path` before stays as it was; what a process that was
-    killed left is removed by the next.
+    The block may make a file or a folder of that name; a file replaces no folder. On failure it is
+    removed and whatever was at `path` before stays as it was; what a process that was killed left
+    is removed by the next. Raises `PlmScalingError` where a folder is in the way.
     """
     path = Path(path)
+    if path.name in ("", ".."):  # of which the folder around it would be replaced
+        refuse_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     remove(temporary)
@@ -29,9 +33,17 @@ def atomic(path: Path | str) -> Iterator[Path]:
         yield temporary
         if path.is_dir() and not path.is_symlink() and temporary.is_dir():
             shutil.rmtree(path)  # a rename cannot replace a folder that is not empty
+        if temporary.is_file():
+            refuse_folder(path)
         temporary.replace(path)
     finally:
         remove(temporary)
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise `PlmScalingError` if `path`, which is to be written, is a folder."""
+    if path.is_dir():
+        raise PlmScalingError(f"{path} is a folder; give the name of what is to be made in it")
 
 
 def _remove_left_behind(path: Path) -> None:

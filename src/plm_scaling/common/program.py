@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.files import refuse_folder
 
 logger = logging.getLogger("plm_scaling")
 
@@ -40,9 +41,9 @@ def run(function: Callable[..., Any], rank: int = 0) -> None:
     log: Path | None = asked.arguments.pop("log", None)
     if rank and log is not None:
         log = log.with_name(f"{log.name}.{rank}")
-    start_logging(log, logging.WARNING if rank else logging.INFO)
-    logger.debug("command: %s", " ".join(sys.argv))
     try:
+        start_logging(log, logging.WARNING if rank else logging.INFO)
+        logger.debug("command: %s", " ".join(sys.argv))
         call(*asked.args, **asked.kwargs)
     except PlmScalingError as error:
         logger.debug("%s", traceback.format_exc())
@@ -66,6 +67,7 @@ def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
     terminal.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(terminal)
     if log is not None:
+        refuse_folder(log)
         log.parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(log, mode="w")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -102,26 +102,23 @@ def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
         "parameters": f"{cell.n_params:,} without embeddings, {cell.n_params_total:,} in all",
         "context": f"{cell.context_length} tokens",
         "corpus": f"`{cell.corpus}`: {mixture}",
-        "data (SHA-256 of the shards read)": f"`{record.data_sha256}`",
+        "data (SHA-256 of the shards read)": f"`{record.data_sha256 or 'missing'}`",
         "tokens": f"{record.tokens:,}, of which different {record.unique_tokens:,}",
         "FLOPs (6·N·D)": f"{record.flops:.3g}",
-        "FLOPs with attention and output layer": f"{record.flops_exact or math.nan:.3g}",
+        "FLOPs with attention and output layer": _said(record.flops_exact, "{:.3g}"),
         "weights (SHA-256)": f"`{weights_sha256}`",
         "trained with": ", ".join(f"{name} {v}" for name, v in record.versions.items()),
     }
     if cell.init_from is not None:
         facts["started from"] = f"the weights of cell `{cell.init_from}`"
-    losses = {
-        name: math.nan if loss is None else loss
-        for name, loss in (record.held_out_losses or {}).items()
-    }
     return _CARD.format(
         task="text-generation" if causal else "fill-mask",
         size=short_number(cell.n_params),
         objective=cell.objective.upper(),
         facts="".join(f"| {name} | {fact} |\n" for name, fact in facts.items()),
         losses="".join(
-            f"| {n} | {loss:.4f} | {math.exp(loss):.3f} |\n" for n, loss in losses.items()
+            f"| {name} | {_said(loss, '{:.4f}')} | {_said(loss and math.exp(loss), '{:.3f}')} |\n"
+            for name, loss in (record.held_out_losses or {"valid": record.loss}).items()
         ),
         head="CausalLM" if causal else "MaskedLM",
         trust=", trust_remote_code=True" if own_code else "",
@@ -131,3 +128,7 @@ def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
         )
         + (_OWN_CODE_NOTE if own_code else ""),
     )
+
+
+def _said(value: float | None, form: str) -> str:
+    return "missing" if value is None else form.format(value)

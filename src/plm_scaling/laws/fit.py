@@ -11,6 +11,7 @@ from plm_scaling import __version__
 from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.laws import law_module
+from plm_scaling.laws.disagreement import compare_with_other
 from plm_scaling.laws.result import LawResult, write_law
 from plm_scaling.laws.selection import note_selection, selection, selection_words, why_left_out
 from plm_scaling.laws.settings import DEFAULT, Settings
@@ -68,6 +69,7 @@ def fit_law(
         result: LawResult = law_module(law).fit_tables(*tables, settings)
     except LawError as error:
         raise LawError(f"{objective} {law} from {runs}, {left_out}: {error}") from error
+    compare_with_other(result, *tables, settings)
     if published is not None:
         result.details["published"] = published(objective, *tables)
     result.objective, result.study = objective, study

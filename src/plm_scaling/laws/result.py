@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from plm_scaling.common.errors import LawError
 from plm_scaling.common.files import read_json, write_json
 from plm_scaling.laws.stats.intervals import Interval
-from plm_scaling.laws.status import Status
+from plm_scaling.laws.status import Evidence, Status
 from plm_scaling.laws.verdict import judge
 
 D_co = TypeVar("D_co", bound=Mapping[str, Any], covariant=True)
@@ -84,7 +84,7 @@ class LawResult(Generic[D_co]):
     """A fitted law and how good it is.
 
     Every law is judged by `verdict`: intervals that exclude their estimates are withheld, and
-    `status` and `warnings` say what follows.
+    `status` and `warnings` say what follows from them and from the `evidence`.
     """
 
     law: str
@@ -93,9 +93,11 @@ class LawResult(Generic[D_co]):
     equations: dict[str, Equation]
     objective_value: float | None
     residual_rms: float | None
-    status: Status
     warnings: list[str]
     details: D_co
+    evidence: Evidence = field(default_factory=lambda: Evidence())
+    status: Status = Status.CONVERGED
+    """Of the file that was read; else the rule's."""
     objective: str = ""
     study: str = ""
     data: dict[str, str] = field(default_factory=dict)
@@ -108,13 +110,14 @@ class LawResult(Generic[D_co]):
     """Run ids that the fit took of those it was given, None: all. Not in the file."""
 
     def __post_init__(self) -> None:
-        self.status = Status(self.status)
-        self.equations, self.details, reasons = judge(
-            self.law, self.status, self.equations, self.details
+        self.judge()
+
+    def judge(self) -> None:
+        """Decide `status` and say why; again when `evidence` has been added."""
+        self.equations, self.details, self.status, reasons = judge(
+            self.law, Status(self.status), self.evidence, self.equations, self.details
         )
-        if reasons:
-            self.status = Status.NOT_IDENTIFIED
-            self.warnings = [*self.warnings, *(r for r in reasons if r not in self.warnings)]
+        self.warnings = [*self.warnings, *(r for r in reasons if r not in self.warnings)]
 
     def to_json(self) -> dict[str, Any]:
         """The content of the law file."""

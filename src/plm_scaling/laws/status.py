@@ -1,25 +1,50 @@
-"""The words by which a law file says how something stands."""
+"""The words by which a law file says how something stands, and what a status is decided from."""
 
 from enum import StrEnum
 
+from typing_extensions import TypedDict
+
 
 class Status(StrEnum):
-    """How far a law is determined by its runs."""
+    """How far a law is determined by its runs, from best to worst (`laws.verdict`)."""
 
     CONVERGED = "converged"
     TWO_POINTS = "two_points"
     """A slope without a residual."""
     AT_BOUND = "at_bound"
     """A parameter ended at its bound."""
+    CONTRADICTED = "contradicted"
+    """A check contradicts the law: a held-out prediction, or another law of the same runs."""
     NOT_IDENTIFIED = "not_identified"
     """The runs do not determine the law; parameters may be None."""
 
 
-def of_points(n: int) -> Status:
-    """Of a line through `n` different points."""
-    if n < 2:
-        return Status.NOT_IDENTIFIED
-    return Status.TWO_POINTS if n == 2 else Status.CONVERGED
+class Limit(TypedDict):
+    """What was measured (a noun phrase), its size, and the largest that agrees with the law."""
+
+    what: str
+    value: float
+    allowed: float
+    unit: str
+
+
+class Evidence(TypedDict, total=False):
+    """What a fit knows of itself besides its numbers; `laws.verdict` makes a status of it."""
+
+    points: int
+    """Different points of a line: one determines none, two leave no residual."""
+    undetermined: list[str]
+    """Sentences: why the runs do not determine the law."""
+    at_bound: list[str]
+    """Sentences: parameters that ended at their bounds, which is a result of its own."""
+    failed: float
+    """The share of the resamples that gave no value."""
+    misfit: Limit
+    """How far the runs lie from the law."""
+    held_out: Limit
+    """The error of a held-out prediction."""
+    contradictions: list[str]
+    """Sentences: what else speaks against the law."""
 
 
 class Check(StrEnum):

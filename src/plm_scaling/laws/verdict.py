@@ -1,24 +1,27 @@
 """The rule by which every law is judged, when it is made and when its file is read.
 
-Resamples that the estimate does not lie among describe something else than the estimate, so such an
-interval is withheld. A law whose main number has no interval although runs were resampled, or whose
-exponent of N is known to no better than ±0.15, is not identified.
+Of not_identified, contradicted, at_bound, two_points and converged a law has the first that one of
+its facts asks for (`judge`), and for each fact a sentence. Resamples that the estimate does not lie
+among describe something else than the estimate, so such an interval is withheld.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from plm_scaling.laws.status import Status
+from plm_scaling.laws.stats.intervals import percent
+from plm_scaling.laws.status import Evidence, Limit, Status
 from plm_scaling.study.laws import LAWS
 
 if TYPE_CHECKING:
     from plm_scaling.laws.result import Equation
 
 WIDE = 0.15  # an exponent known to no better than ± this does not steer a budget
+FAILED = 0.2  # with more of the resamples without a value the others are the lucky ones
 ROUNDING = 1e-6  # relative; an estimate this near an end is at it: fits are not exact to the bit
 LISTED = 3
 D = TypeVar("D", bound=Mapping[str, Any])
+Reasons = list[tuple[Status, str]]
 
 
 def around(estimate: float, interval: Any) -> Any:
@@ -34,12 +37,17 @@ def around(estimate: float, interval: Any) -> Any:
     return None if outside else type(interval)((low, high))
 
 
+def worst(statuses: Any) -> Status:
+    """The last of the `statuses` in the order of `Status`; converged if there are none."""
+    order = list(Status)
+    return max(statuses, key=order.index, default=Status.CONVERGED)
+
+
 def judge(
-    law: str, status: Status, equations: Mapping[str, "Equation"], given: D
-) -> tuple[dict[str, "Equation"], D, list[str]]:
-    """Equations and details without intervals that exclude their estimates, and sentences on why
-    the law is not identified; a law of that `status` already is not told again that it lacks an
-    interval."""
+    law: str, known: Status, evidence: Evidence, equations: Mapping[str, "Equation"], given: D
+) -> tuple[dict[str, "Equation"], D, Status, list[str]]:
+    """Equations and details without intervals that exclude their estimates, the status of the law,
+    and a sentence for each reason; `known` is the best that the status can be."""
     excluded: list[str] = []
     parameters = {name: v for eq in equations.values() for name, v in eq.parameters.items()}
     details = {
@@ -53,15 +61,48 @@ def judge(
         name: replace(eq, interval=_intervals(eq.interval, eq.parameters, name, excluded))
         for name, eq in equations.items()
     }
+    reasons = [(known, ""), *_reasons(evidence)]
     if excluded:
-        return checked, judged, [_excluded_sentence(excluded)]
-    resampled = details.get("bootstrap", {}).get("resamples", 0) > 0
-    why = _undetermined(law, checked, resampled and status != Status.NOT_IDENTIFIED)
-    return checked, judged, [why] if why else []
+        reasons.append((Status.NOT_IDENTIFIED, _excluded_sentence(excluded)))
+    else:
+        resampled = details.get("bootstrap", {}).get("resamples", 0) > 0
+        determined = worst(status for status, _ in reasons) != Status.NOT_IDENTIFIED
+        if why := _undetermined(law, checked, resampled and determined):
+            reasons.append((Status.NOT_IDENTIFIED, why))
+    status = worst(status for status, _ in reasons)
+    return checked, judged, status, [why for _, why in reasons if why]
+
+
+def _reasons(evidence: Evidence) -> Reasons:
+    """Which status each fact asks for, and its sentence; '' where the fit says it itself."""
+    points = evidence.get("points")
+    reasons: Reasons = [(Status.NOT_IDENTIFIED, why) for why in evidence.get("undetermined", [])]
+    reasons += [(Status.CONTRADICTED, why) for why in evidence.get("contradictions", [])]
+    reasons += [(Status.AT_BOUND, why) for why in evidence.get("at_bound", [])]
+    if points is not None and points <= 2:
+        reasons.append((Status.TWO_POINTS if points == 2 else Status.NOT_IDENTIFIED, ""))
+    if (failed := evidence.get("failed", 0.0)) > FAILED:
+        why = f"{percent(round(failed, 2))} of the resamples gave no value"
+        reasons.append((Status.NOT_IDENTIFIED, f"{why}: the others are the lucky ones"))
+    if "misfit" in evidence:
+        reasons += _beyond(evidence["misfit"], Status.NOT_IDENTIFIED, "the runs do not follow it")
+    if "held_out" in evidence:
+        reasons += _beyond(evidence["held_out"], Status.CONTRADICTED, "it does not extrapolate")
+    return reasons
+
+
+def _beyond(limit: Limit, status: Status, so: str) -> Reasons:
+    if not abs(limit["value"]) > limit["allowed"]:
+        return []
+    value, allowed = (
+        f"{limit[name]:.3g} {limit['unit']}".rstrip() for name in ("value", "allowed")
+    )
+    return [(status, f"{limit['what']} is {value}, where {allowed} would agree with the law: {so}")]
 
 
 def _undetermined(law: str, equations: Mapping[str, "Equation"], needs_interval: bool) -> str:
-    """Why the main number of a law is not determined; empty if it is, or if there is none."""
+    """Why the main number of a law is not determined; empty if it is, or if there is none; a law
+    that is not identified anyway is not told again that it lacks an interval."""
     name, parameter, _ = LAWS[law].headline
     if name not in equations or equations[name].parameters.get(parameter) is None:
         return ""

@@ -20,6 +20,7 @@ STATUS_WORDS = {
     Status.CONVERGED: "converged",
     Status.TWO_POINTS: "two points, no residual",
     Status.AT_BOUND: "parameter at its bound",
+    Status.CONTRADICTED: "contradicted by a check",
     Status.NOT_IDENTIFIED: "not identified",
 }
 EXAMPLES = 3  # of each source and side

@@ -96,11 +96,14 @@ class Cell:
 
 def read_fields(kind: type, text: str) -> dict[str, Any]:
     """The fields of a `Cell` or `Layout` in JSON. Raises `SweepError` if they are others."""
-    values = json.loads(text)
+    name = kind.__name__.lower()
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise SweepError(f"--{name} is not JSON: {error}; take it from Snakemake's log") from error
     given = set(values if isinstance(values, dict) else [])
     known = {field.name for field in fields(kind)}
     needed = {field.name for field in fields(kind) if field.default is MISSING}
-    if different := (needed - given) | (given - known):
-        name = kind.__name__.lower()
+    if different := ", ".join(sorted((needed - given) | (given - known))):
         raise SweepError(f"--{name} is not a {name} of this version; fields differ: {different}")
     return dict(values)

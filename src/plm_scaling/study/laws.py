@@ -32,6 +32,8 @@ class Law:
     objectives: tuple[str, ...] = ("clm", "mlm")
     needs_transfer: bool = False
     """Whether it needs runs of its objective that started from the other."""
+    compared_with: str = ""
+    """The law that estimates the same exponent in another way (`laws.disagreement`)."""
     not_taken: str = ""
     """Why it did not take a usable run, if it chooses among them (`LawResult.taken`)."""
     not_a_point: str = ""
@@ -53,6 +55,7 @@ LAWS = {
         unusable="not_comparable",
         headline=("N", "a", "N_opt ∝ C^{}"),
         figures=("isoflop", "frontier"),
+        compared_with="parametric",
         not_a_point="at no accepted minimum or outside its window",
     ),
     "parametric": Law(
@@ -61,6 +64,7 @@ LAWS = {
         unusable="not_comparable",
         headline=("N", "a", "N_opt ∝ C^{}"),
         figures=("frontier", "parametric", "loss_contours"),
+        compared_with="isoflop",
     ),
     "repeated": Law(
         about="what repeated tokens are worth",

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from plm_scaling.common.errors import TrainError
-from plm_scaling.common.files import write_json
+from plm_scaling.common.files import refuse_folder, write_json
 from plm_scaling.common.lock import held
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout, check_layout
@@ -69,6 +69,7 @@ def train_cell(
         init_from: result.json of a finished run: begin with its weights; nothing: from scratch
         profile_steps: steps to profile into profile/ beside `out`
     """
+    refuse_folder(out)
     spec, division = Cell.from_json(cell), Layout.from_json(layout)
     check_layout(spec, division)
     check_source(spec, init_from)

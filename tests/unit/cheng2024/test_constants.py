@@ -15,9 +15,7 @@ def isoflop(a=0.6, interval=(0.55, 0.65), **details):
         for c in (1e18, 1e19, 1e20)
     ]
     details = {"frontier": rows, **details}
-    return LawResult(
-        "isoflop", "m", 9, {"N": equation}, 0.1, 0.1, "converged", [], details, objective="clm"
-    )
+    return LawResult("isoflop", "m", 9, {"N": equation}, 0.1, 0.1, [], details, objective="clm")
 
 
 def compare(tmp_path, law=None, **cells):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic, read_json, sha256_of, write_json
 
 
@@ -32,9 +33,19 @@ def test_atomic_folder_replaces_a_folder_that_is_not_empty(tmp_path):
 def test_atomic_file_replaces_no_folder(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/old").touch()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(PlmScalingError, match="folder is a folder"):
         write_json(tmp_path / "folder", 1)
     assert list(tmp_path.rglob("*")) == [tmp_path / "folder", tmp_path / "folder/old"]
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_atomic_folder_does_not_replace_the_one_around_it(tmp_path, monkeypatch, name):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "old").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(PlmScalingError, match="is a folder"), atomic(name) as temporary:
+        temporary.mkdir()
+    assert {path.name for path in tmp_path.rglob("*")} == {"here", "old"}
 
 
 def test_atomic_removes_temporaries_of_killed_processes_only(tmp_path):

@@ -21,10 +21,14 @@ from plm_scaling.common.progress import full_number, short_bytes, short_number, 
 PROGRAM = """
 import os
 import signal
+from pathlib import Path
 from plm_scaling.common.errors import SourceError
+from plm_scaling.common.files import write_json
 from plm_scaling.common.program import run
 
-def work(kind: str) -> None:
+def work(kind: str, out: Path | None = None) -> None:
+    if out is not None:
+        write_json(out, kind)
     if kind == "ours":
         raise SourceError("a.fasta: empty; fetch it again")
     if kind == "other":
@@ -75,6 +79,18 @@ def test_program_error_is_one_line_and_the_traceback_is_in_the_log(tmp_path):
     assert "Traceback" in (tmp_path / "logs/log").read_text()
 
 
+@pytest.mark.parametrize("option", ["--out", "--log"])
+@pytest.mark.parametrize("folder", [".", "..", "made"])
+def test_output_that_is_a_folder_is_one_line(tmp_path, option, folder):
+    (tmp_path / "made").mkdir()
+    command = [sys.executable, "-c", PROGRAM, "--kind", "none", option, folder]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {folder} is a folder; ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.rglob("*")) == [tmp_path / "made"]
+
+
 def test_program_unexpected_error_names_the_log(tmp_path):
     done = run("--kind", "other", "--log", tmp_path / "log")
     assert done.returncode == 1
@@ -107,6 +123,8 @@ def work(
     more: Sequence[Path] = (),
     start: Path | None = None,
     level: float = 0.5,
+    times: int | None = None,
+    counts: Sequence[int] = (),
     again: bool = False,
     draw: Callable[..., None] | None = None,
 ) -> None:
@@ -158,6 +176,9 @@ def test_flag_is_true_wherever_it_stands(words):
         ([], {"out_file": ""}, "--out-file requires an argument"),
         (["--outfile", "x"], {"out_file": ""}, "--out-file instead of --outfile"),
         ([], {"threads": "two"}, '--threads: unable to convert "two"'),
+        ([], {"threads": "1.5"}, '--threads: unable to convert "1.5"'),
+        (["--times", "1.5"], {}, '--times: unable to convert "1.5"'),
+        (["--counts", "1", "2.5"], {}, '--counts: unable to convert "2.5"'),
         (["y"], {}, "'y'"),
         (["--names"], {"names": ""}, "--names"),
         (["--draw", "x"], {}, "--draw"),

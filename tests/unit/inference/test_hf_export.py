@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from cell_fixtures import cell_of, record_of
 from finished_runs import SHAPE, finished_run
 
 from plm_scaling.common.errors import InferenceError
+from plm_scaling.inference.card import model_card
 from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.export import export_cell, hf_weights
 from plm_scaling.inference.run import open_run
@@ -168,6 +171,17 @@ def test_card_has_the_facts_of_the_record(folder):
         "1e+09",
     ):
         assert fact in card
+
+
+def test_card_says_what_the_record_lacks():
+    cell = cell_of("clm", SHAPE)
+    unknown = {"flops_exact": None, "data_sha256": None, "held_out_losses": {"valid": None}}
+    card = model_card(cell, record_of(cell, **unknown), "0")
+    assert "| valid | missing | missing |" in card
+    assert card.count("missing") == 4
+    assert not re.search(r"\b(nan|None)\b", card)
+    earlier = model_card(cell, record_of(cell, held_out_losses=None), "0")
+    assert "| valid | 2.5000 | 12.182 |" in earlier
 
 
 @pytest.mark.parametrize("fault", ["model_card", "write_json", "hf_weights"])

@@ -74,7 +74,7 @@ def test_fit_of_an_unusable_table_says_where_and_writes_nothing(
         (["--runs", "law.json"], "law.json: not a CSV table"),
         (["--curves", "own.csv"], "own.csv: not a Parquet table"),
         (["--objective", "clm"], "no clm run; the table has no column objective"),
-        (["--out", "folder"], "error: [Errno "),
+        (["--out", "folder"], "error: folder is a folder; give the name"),
     ],
 )
 def test_fit_of_wrong_files_is_one_line(tmp_path, monkeypatch, capsys, words, message):

@@ -11,7 +11,7 @@ from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws
 
 def law(k, a):
     equation = Equation("k*C^a", {"k": k, "a": a}, {"k": None, "a": None}, 0.95)
-    return LawResult("frontier", "given", 7, {"N": equation}, None, None, "converged", [], {})
+    return LawResult("frontier", "given", 7, {"N": equation}, None, None, [], {})
 
 
 CLM, MLM = law(1.26e-3, 0.578), law(6.19e-8, 0.776)  # Cheng et al. 2024, Table 2

@@ -6,6 +6,7 @@ from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
 from test_repeated import BASE, study
 
 from plm_scaling.laws import fit_frontier, fit_isoflop, fit_parametric, fit_repeated, read_law
+from plm_scaling.laws.disagreement import disagreement
 from plm_scaling.laws.result import Equation, LawResult, write_law
 from plm_scaling.laws.stats.intervals import overlap, percentile_interval, place
 from plm_scaling.laws.verdict import around
@@ -48,7 +49,7 @@ def test_law_of_which_half_of_the_resamples_fail_is_not_identified():
     assert result.equations["N"].parameters["a"] is not None
     assert result.equations["N"].interval["a"] is None
     assert result.status == "not_identified"
-    assert any("half of the resamples" in w for w in result.warnings)
+    assert any("of the resamples gave no value" in w for w in result.warnings)
 
 
 def test_half_of_the_samples_make_no_interval_and_more_do():
@@ -104,10 +105,10 @@ def excluding(part, where=""):
                     yield where, key, estimate, interval
 
 
-def made(a=0.7, interval=(-0.45, 0.8), status="converged", law="isoflop", **details):
+def made(a=0.7, interval=(-0.45, 0.8), status="converged", law="isoflop", evidence=None, **details):
     equation = Equation("k*C^a", {"k": 1.0, "a": a}, {"k": (0.5, 2.0), "a": interval}, 0.95)
     details = {"bootstrap": {"resamples": 1000}, **details}
-    return LawResult(law, "m", 9, {"N": equation}, 0.1, 0.1, status, [], details)
+    return LawResult(law, "m", 9, {"N": equation}, 0.1, 0.1, [], details, evidence or {}, status)
 
 
 def test_demo_exponent_above_its_interval_loses_it():
@@ -145,6 +146,46 @@ def test_intervals_in_the_tables_of_a_law_are_held_to_the_same_rule(part):
     assert law.status == "not_identified"
     assert len([w for w in law.warnings if "exclude the estimate" in w]) == 1
     assert "None" in str(law.details[next(iter(part))])
+
+
+UNIT = {"unit": "nats", "what": "the error of the held-out loss"}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "status"),
+    [
+        ({}, "converged"),
+        ({"points": 3, "failed": 0.2}, "converged"),
+        ({"failed": 0.21}, "not_identified"),
+        ({"points": 2}, "two_points"),
+        ({"points": 1}, "not_identified"),
+        ({"points": 2, "at_bound": ["E is 0"]}, "at_bound"),
+        ({"at_bound": ["E is 0"], "contradictions": ["another law differs"]}, "contradicted"),
+        ({"contradictions": ["x"], "undetermined": ["A is 0"]}, "not_identified"),
+        ({"held_out": {"value": 0.1, "allowed": 0.1, **UNIT}}, "converged"),
+        ({"held_out": {"value": -0.14, "allowed": 0.02, **UNIT}}, "contradicted"),
+        ({"misfit": {"value": 0.275, "allowed": 0.1, **UNIT}}, "not_identified"),
+    ],
+)
+def test_each_fact_has_its_status_and_a_sentence_and_the_worst_counts(evidence, status):
+    law = made(0.7, (0.6, 0.8), evidence=evidence)
+    assert law.status == status
+    for said in ("at_bound", "contradictions", "undetermined"):
+        assert set(evidence.get(said, [])) <= set(law.warnings)
+    if status == "contradicted" and "held_out" in evidence:
+        assert "-0.14 nats, where 0.02 nats would agree" in law.warnings[0]
+
+
+@pytest.mark.parametrize("a", [0.46, 0.53])
+def test_laws_disagree_where_their_intervals_do_not_allow_the_difference(a):
+    one, other = (
+        made(a, (a - 0.03, a + 0.03)),
+        made(0.99 - a, (0.96 - a, 1.02 - a), law="parametric"),
+    )
+    assert "0.070 from this one's" in disagreement(one, other)
+    assert disagreement(one, made(0.99 - a, (0.9 - a, 1.08 - a), law="parametric")) == ""
+    undetermined = made(0.99 - a, (0.96 - a, 1.02 - a), law="parametric", evidence={"points": 1})
+    assert disagreement(one, undetermined) == ""
 
 
 def test_judged_law_read_from_its_file_is_the_same(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -7,10 +8,11 @@ import synthetic
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import sha256_of
+from plm_scaling.laws.selection import why_left_out
 from plm_scaling.runs.collect import collect_runs
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import CURVE_SCHEMA, RUN_COLUMNS, read_runs
-from plm_scaling.study.sweep_table import read_sweep
+from plm_scaling.study.sweep_table import read_sweep, write_sweep
 
 
 @pytest.fixture
@@ -49,6 +51,19 @@ def test_collect_runs_table_of_a_finished_study_has_the_documented_columns_and_o
     assert math.isnan(table.loc["clm000", "mask_ratio"])
     assert table.loc["mlm012", "masking"] == "token"
     assert table.loc["clm000", "masking"] == ""
+
+
+def test_runs_with_a_start_token_are_of_another_recipe(study):
+    cells = read_sweep(study / "sweep.tsv")
+    other = {"clm000", "clm003"}
+    cells |= {name: dataclasses.replace(cells[name], start_token=True) for name in other}
+    write_sweep(cells, study / "sweep.tsv")
+    table = collect(study)
+    assert set(table.index[table["recipe"] == "study+start_token"]) == other
+    losses = read_evaluations(study / "evaluations.csv")
+    assert set(losses["run_id"][losses["recipe"] == "study+start_token"]) == other
+    why = why_left_out("parametric", table.reset_index())
+    assert set(table.index[why == "recipe is not study, the most common"]) == other
 
 
 @pytest.mark.parametrize("final_evaluations", [1, 3])

@@ -244,6 +244,7 @@ def test_layout_as_json_read_back_is_the_same():
         ('"tensor": 2', '"tensor": 2.5', "tensor is 2.5"),
         ('"cuda"', '"gpu"', "cpu or cuda"),
         ('"full"', '"half"', "none or full"),
+        ("}", "", "--layout is not JSON"),
     ],
 )
 def test_layout_as_json_with_a_mistake_is_refused(old, new, fragment):

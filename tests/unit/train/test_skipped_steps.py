@@ -129,7 +129,14 @@ def test_a_step_without_a_predicted_token_is_neither_skipped_nor_a_divergence(
     result, curve = trained(cell, manifest, tmp_path)
     assert (result["status"], result["skipped_steps"]) == ("finished", [])
     assert curve.loss.notna().all()
-    with training_process(whole(cell), 1, cell.seed) as process:
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_a_step_without_a_predicted_token_changes_nothing(root, manifest, backend):
+    cell = small_cell(root)
+    layout = dataclasses.replace(whole(cell), backend=backend)
+    shim = cuda_on_cpu() if backend == "cuda" else nullcontext()
+    with shim, training_process(layout, 1, cell.seed) as process:
         engine = make_engine(cell, process)
         before = [p.clone() for p in engine.model.parameters()]
         empty = [without_masks(batch) for batch in feed_of(cell, manifest).at(0).batches]

@@ -40,7 +40,7 @@ from plm_scaling.laws.stats.intervals import (
     percent,
 )
 from plm_scaling.laws.stats.power import PowerLaws, power_equations
-from plm_scaling.laws.status import Check, of_points
+from plm_scaling.laws.status import Check
 
 METHOD = (
     f"at each run's final compute the run with the lowest loss (mean of {SMOOTHING} evaluations, "
@@ -158,7 +158,6 @@ def fit_frontier(
         residual_rms=(
             float(np.sqrt(squares / (used.sum() - 2))) if found and used.sum() > 2 else None
         ),
-        status=of_points(places if found else 0),
         warnings=warnings,
         details={
             "envelope": _points(envelope, data),
@@ -178,6 +177,7 @@ def fit_frontier(
             "held_out": _held_out(envelope, data),
             "bootstrap": {"kind": "runs", "resamples": bootstrap, "seed": seed},
         },
+        evidence={"points": places if found else 0},
     )
 
 

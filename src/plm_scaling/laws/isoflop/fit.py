@@ -40,7 +40,7 @@ from plm_scaling.laws.stats.intervals import (
     percentile_interval,
 )
 from plm_scaling.laws.stats.power import PowerLaw, fit_power_law, fit_power_laws, power_equations
-from plm_scaling.laws.status import Check, Minimum, of_points
+from plm_scaling.laws.status import Check, Evidence, Minimum
 
 METHOD = (
     "quadratic in ln N per IsoFLOP budget (runs within "
@@ -129,6 +129,10 @@ def fit_isoflop(
     drawn = [next(sizes) if p.vertex else np.empty(0) for p in parabolas]
     minima = [p.row(percentile_interval(n, level)) for p, n in zip(parabolas, drawn, strict=True)]
     bias = parabola_bias(accepted)
+    failed = float(np.isnan(resampled["N"].exponent).mean()) if bootstrap else None
+    evidence = Evidence(points=len(accepted))
+    if failed is not None and len(accepted) >= 2:
+        evidence["failed"] = failed
     warnings = _warnings(parabolas, accepted, lost, log_n)
     warnings += _bias_warning(bias, equations["N"].interval["a"])
     warnings += compute_warning(n_params, tokens, flops)
@@ -141,7 +145,6 @@ def fit_isoflop(
         equations=equations,
         objective_value=squares if accepted else None,
         residual_rms=float(np.sqrt(squares / freedom)) if accepted else None,
-        status=of_points(len(accepted)),
         warnings=warnings,
         details={
             "minima": minima,
@@ -155,11 +158,10 @@ def fit_isoflop(
                 "resamples": bootstrap,
                 "seed": seed,
                 "share_without_all_minima": lost,
-                "share_without_exponent": (
-                    float(np.isnan(resampled["N"].exponent).mean()) if bootstrap else None
-                ),
+                "share_without_exponent": failed,
             },
         },
+        evidence=evidence,
     )
 
 

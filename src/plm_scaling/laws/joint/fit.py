@@ -46,12 +46,11 @@ from plm_scaling.laws.stats.power import (
     fit_power_laws,
     power_equation,
 )
-from plm_scaling.laws.status import Status
+from plm_scaling.laws.verdict import worst
 from plm_scaling.runs.tables import OBJECTIVES
 
 STUDY_SIZES = (1e7, 1e10)  # parameters; used where neither law says how far it reaches
 GRID = 25
-WORST = (Status.NOT_IDENTIFIED, Status.TWO_POINTS)  # what either law passes on
 RESAMPLED = "normal, from the laws"
 METHOD = (
     "sum of the inverted N(C) of both objectives, solved for N; N = k*C_sum^a is its least squares "
@@ -154,7 +153,7 @@ def fit_joint(
         equations=equations,
         objective_value=None,
         residual_rms=None,
-        status=next((s for s in WORST if s in (clm.status, mlm.status)), Status.CONVERGED),
+        status=worst((clm.status, mlm.status)),
         warnings=_warnings(resampled, trend, float(equal), low, high),
         objective="both",
         details={
@@ -271,8 +270,10 @@ def _unknown(
         equations={"N": power_equation("k*C_sum^a", None, None, level)},
         objective_value=None,
         residual_rms=None,
-        status=Status.NOT_IDENTIFIED,
-        warnings=[f"no exponent of N(C) for {' and '.join(missing)}: nothing to invert"],
+        warnings=[],
+        evidence={
+            "undetermined": [f"no exponent of N(C) for {' and '.join(missing)}: nothing to invert"]
+        },
         objective="both",
         details={"laws": {"clm": clm.law, "mlm": mlm.law}, "split": []},
     )

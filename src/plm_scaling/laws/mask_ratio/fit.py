@@ -28,7 +28,7 @@ from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats, Interval, check_settings, percentile_interval
 from plm_scaling.laws.stats.noise import evaluation_noise
-from plm_scaling.laws.status import Check, Minimum, Status
+from plm_scaling.laws.status import Check, Minimum
 
 WINDOW = 0.06  # nats above the best loss of the size
 METHOD = (
@@ -44,6 +44,7 @@ VALIDATION_WARNING = (
     "validated at its own training ratio, losses at different ratios cannot be compared and the "
     "best ratio means nothing"
 )
+NOT_INSIDE = "the sizes together have no best ratio inside those trained"
 ONE_RUN_WARNING = (
     "one run per ratio: the scatter between repeated runs is not in the evaluation noise, so "
     "ratios called different may be alike"
@@ -185,13 +186,13 @@ def fit_mask_ratio(
         equations={"L": Equation(FORM, values, interval, level)},
         objective_value=pooled.squares,
         residual_rms=pooled.rms,
-        status=Status.CONVERGED if inside else Status.NOT_IDENTIFIED,
-        warnings=_warnings(ladders, sizes, inside, noise is None or bool(np.isnan(error).all())),
+        warnings=_warnings(ladders, sizes, noise is None or bool(np.isnan(error).all())),
         details={
             "sizes": sizes,
             "held_out": _held_out(ladders),
             "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
+        evidence={} if inside else {"undetermined": [NOT_INSIDE]},
     )
 
 
@@ -262,9 +263,7 @@ def _held_out(ladders: list[Ladder]) -> HeldOutSize | NotAvailable:
     }
 
 
-def _warnings(
-    ladders: list[Ladder], sizes: list[SizeRow], inside: bool, unknown_noise: bool
-) -> list[str]:
+def _warnings(ladders: list[Ladder], sizes: list[SizeRow], unknown_noise: bool) -> list[str]:
     warnings = [VALIDATION_WARNING]
     if all(len(np.unique(ladder.ratio)) == len(ladder.ratio) for ladder in ladders):
         warnings.append(ONE_RUN_WARNING)
@@ -273,6 +272,4 @@ def _warnings(
     warnings += [
         f"N={size['n_params']:.3g}: {size['status']}" for size in sizes if size["ratio"] is None
     ]
-    if not inside:
-        warnings.append("the sizes together have no best ratio inside those trained")
     return warnings

@@ -23,7 +23,13 @@ from plm_scaling.laws.parametric.checks import (
     held_out_check,
     optimum_row,
 )
-from plm_scaling.laws.parametric.health import FlatRange, Profile, fit_warnings, profile_summary
+from plm_scaling.laws.parametric.health import (
+    FlatRange,
+    Profile,
+    bound_evidence,
+    fit_warnings,
+    profile_summary,
+)
 from plm_scaling.laws.parametric.implied import implied_equations
 from plm_scaling.laws.parametric.optima import (
     bounds_hit,
@@ -156,6 +162,10 @@ def fit_parametric(
         own = {"n_params": n_params[chosen], "tokens": tokens[chosen], "loss": loss[chosen]}
         settings: Any = {"huber_delta": huber_delta, "bootstrap": bootstrap, "level": level}
         near = _near_frontier(own, near_frontier_nats, seed=seed, **settings)
+    evidence = bound_evidence(best, hit)
+    unusable = float(np.isnan(samples[:, 0]).mean()) if bootstrap else None
+    if unusable is not None:
+        evidence["failed"] = unusable
     return LawResult(
         law="parametric",
         method=METHOD.format(delta=huber_delta),
@@ -163,8 +173,7 @@ def fit_parametric(
         equations=equations,
         objective_value=best.misfit,
         residual_rms=rms(residuals),
-        status=_status(hit),
-        warnings=fit_warnings(surface, optima, samples, profile, hit, distinct),
+        warnings=fit_warnings(surface, optima, samples, profile, distinct),
         details={
             "huber_delta": huber_delta,
             "bounds_hit": hit,
@@ -177,17 +186,11 @@ def fit_parametric(
                 "kind": "runs",
                 "resamples": bootstrap,
                 "seed": seed,
-                "share_unusable": float(np.isnan(samples[:, 0]).mean()) if bootstrap else None,
+                "share_unusable": unusable,
             },
         },
+        evidence=evidence,
     )
-
-
-def _status(hit: list[str]) -> Status:
-    """E at 0 is a result of its own; a term at its bound leaves the allocation undetermined."""
-    if set(hit) - {"E"}:
-        return Status.NOT_IDENTIFIED
-    return Status.AT_BOUND if hit else Status.CONVERGED
 
 
 def predict_loss(result: LawResult, n_params: Floats, tokens: Floats) -> Floats:

@@ -6,6 +6,7 @@ from typing_extensions import TypedDict
 from plm_scaling.laws.parametric.optima import Optimum
 from plm_scaling.laws.parametric.surface import NAMES, Surface
 from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, Interval, percent
+from plm_scaling.laws.status import Evidence
 
 FLAT = 0.02  # an objective this much above the best is as good, for any noise met in practice
 RIVAL = 0.10
@@ -78,12 +79,11 @@ def fit_warnings(
     optima: list[Optimum],
     samples: Floats,
     profile: FlatRange,
-    hit: list[str],
     distinct: int,
 ) -> list[str]:
     """Sentences for the law file and the report."""
     best = optima[0]
-    warnings = [_bound_sentence(name, float(best.theta[NAMES.index(name)])) for name in hit]
+    warnings = []
     if rivals := [o for o in optima[1:] if _rival(o, best)]:
         alpha, beta = rivals[0].theta[3], rivals[0].theta[4]
         warnings.append(
@@ -107,6 +107,14 @@ def _rival(other: Optimum, best: Optimum) -> bool:
     shares = [o.theta[4] / (o.theta[3] + o.theta[4]) for o in (other, best)]
     apart = abs(shares[0] - shares[1]) > 0.02 or abs(other.theta[0] - best.theta[0]) > 0.1
     return bool(apart and other.misfit <= best.misfit * (1 + RIVAL))
+
+
+def bound_evidence(best: Optimum, hit: list[str]) -> Evidence:
+    """Of parameters at a bound: E at 0 is a result of its own, another term at its bound leaves the
+    allocation undetermined."""
+    said = {name: _bound_sentence(name, float(best.theta[NAMES.index(name)])) for name in hit}
+    floor = [said.pop("E")] if "E" in said else []
+    return {"at_bound": floor, "undetermined": list(said.values())}
 
 
 def _bound_sentence(name: str, value: float) -> str:

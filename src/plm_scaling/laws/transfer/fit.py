@@ -30,7 +30,7 @@ from plm_scaling.laws.stats.intervals import (
     percentile_interval,
 )
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, power_equation
-from plm_scaling.laws.status import Check, of_points
+from plm_scaling.laws.status import Check
 from plm_scaling.laws.transfer.pairs import TransferPair, transfer_points
 from plm_scaling.laws.transfer.split import ShareRow, best_split, split_points
 from plm_scaling.laws.transfer.tokens import StartRow, fit_transferred, match_pairs, start_rows
@@ -136,7 +136,6 @@ def fit_transfer(
         },
         objective_value=None if residuals is None else float((residuals**2).sum()),
         residual_rms=None if residuals is None else rms(residuals),
-        status=of_points(budgets),
         warnings=[*_warnings(rows, bootstrap, budgets), *tokens_warnings, split_warning],
         details={
             "pairs": rows,
@@ -146,6 +145,7 @@ def fit_transfer(
             "held_out": _held_out(flops, loss),
             "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
+        evidence={"points": budgets},
     )
 
 
