@@ -27,7 +27,7 @@ class HeldOut(NamedTuple):
     error_nats: float
     """Predicted − measured."""
     allowed_nats: float
-    """The half-width of the law's interval there."""
+    """What the law allows for: by its evidence, or the half-width of its interval there."""
 
     @property
     def words(self) -> str:
@@ -72,11 +72,13 @@ def held_out(laws: Laws) -> HeldOut | None:
         return None
     at, loss = check["predicted_at_flops"], check["loss"]
     interval = laws.optimal_loss(at).interval
-    return HeldOut(
-        factor=at / max(check["fitted_on_flops"]),
-        error_nats=loss["difference"] if "difference" in loss else loss["mean_error"],
-        allowed_nats=0.0 if interval is None else (interval[1] - interval[0]) / 2,
-    )
+    limit = laws.optima.evidence.get("held_out")
+    if limit is not None:
+        allowed = limit["allowed"]
+    else:
+        allowed = 0.0 if interval is None else (interval[1] - interval[0]) / 2
+    error = loss["difference"] if "difference" in loss else loss["mean_error"]
+    return HeldOut(at / max(check["fitted_on_flops"]), error, allowed)
 
 
 def _of_law(laws: Laws) -> Trust:
