@@ -124,9 +124,6 @@ def test_installed_wheel_fits_a_table_from_another_folder(environment, tmp_path)
     run(environment / "plm-scaling", *command.split(), cwd=tmp_path)
     law = json.loads((tmp_path / "law.json").read_text())
     assert law["equations"]["L"]["alpha"] == pytest.approx(0.34, abs=0.001)
-    plan = run(
-        environment / "plm-scaling",
-        *["plan", "--flops", "1e19", "--laws", "law.json"],
-        cwd=tmp_path,
-    )
+    command = "plan --flops 1e19 --laws law.json"
+    plan = run(environment / "plm-scaling", *command.split(), cwd=tmp_path)
     assert "by the parametric law of law.json" in plan

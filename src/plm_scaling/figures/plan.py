@@ -22,6 +22,7 @@ from plm_scaling.figures.style import (
 from plm_scaling.planner.answer import case_of
 from plm_scaling.planner.case import Case
 from plm_scaling.planner.question import Question
+from plm_scaling.planner.solve import equivalent
 
 GRID = 160
 LINES = 10
@@ -55,8 +56,7 @@ def plan_figure(case: Case) -> Figure:
     bottom, top = min(optimal.min(), run.n_params) / SPAN, max(optimal.max(), run.n_params) * SPAN
     if not np.isnan(laws.surface.exponents):
         c, n = np.meshgrid(flops, np.geomspace(bottom, top, GRID))
-        worth = case.repeats.worth(c / (6 * n))
-        loss = laws.surface.loss(laws.surface.equivalent(n, worth))
+        loss = laws.surface.loss(equivalent(laws.surface, case.repeats, n, c / (6 * n)))
         at = np.geomspace(flops[-1], flops[0], LINES + 2)[1:-1]
         ax.contour(c, n, loss, laws.surface.loss(at), cmap="viridis_r", linewidths=0.9)
         for one in at:

@@ -61,7 +61,7 @@ def data_limit(case: Case) -> Data | None:
         epochs=repeats.epochs(run.tokens),
         most_epochs=repeats.most_epochs,
         ten_times_the_data=_otherwise(case.but(unique_tokens=MORE_DATA * repeats.unique))
-        if repeats.r_star
+        if repeats.known
         else None,
         half_the_compute=None if case.asked.flops is None else _otherwise(
             case.but(flops=case.asked.flops / 2)

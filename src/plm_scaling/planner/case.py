@@ -13,7 +13,7 @@ from plm_scaling.laws.verdict import around
 from plm_scaling.planner.laws import Estimate, Laws
 from plm_scaling.planner.question import Given
 from plm_scaling.planner.repeats import Repeats, repeats_of
-from plm_scaling.planner.solve import Run, solve, target_of
+from plm_scaling.planner.solve import Run, equivalent, solve, target_of
 from plm_scaling.planner.surface import Surface
 
 SAME = 1 + 1e-6
@@ -46,23 +46,26 @@ class Case:
         """The compute that the best run on fresh tokens needs for the same loss."""
         if np.isnan(self.laws.surface.exponents):  # only optima are known, and this is one
             return self.run.flops
-        worth = self.repeats.worth(self.run.tokens)
-        return float(self.laws.surface.equivalent(self.run.n_params, worth))
+        return float(equivalent(self.laws.surface, self.repeats, *self.run))
 
     @cached_property
     def loss(self) -> Estimate:
         """Of the run, nats/token."""
         if np.isnan(self.laws.surface.exponents):
             return self.laws.optimal_loss(self.run.flops)
-        return self.laws.loss(self.run.n_params, self.repeats.worths(self.run.tokens))
+        repeats, tokens = self.repeats, self.run.tokens
+        worths = [
+            (float(repeats.worth(tokens, end)), float(repeats.penalty(tokens, end)))
+            for end in repeats.ends
+        ]
+        return self.laws.loss(self.run.n_params, worths)
 
     def loss_of(self, run: Run) -> float | None:
         """Of another run; None where the law holds only optima."""
         surface = self.laws.surface
         if np.isnan(surface.exponents):
             return None
-        worth = self.repeats.worth(run.tokens)
-        return float(surface.loss(surface.equivalent(run.n_params, worth)))
+        return float(surface.loss(equivalent(surface, self.repeats, *run)))
 
     def but(self, **changes: Any) -> "Case":
         """The same with something else given."""
@@ -77,8 +80,7 @@ class Case:
         if self.asked.loss is not None:
             reaching = self.laws.flops(self.asked.loss)
             targets = [reaching.value, *(reaching.interval or (np.inf,))]
-        ends = range(max(1, len(self.repeats.r_star)))
-        runs = [self._varied(*how) for how in product([1.0, *moves], targets, ends)]
+        runs = [self._varied(*how) for how in product([1.0, *moves], targets, self.repeats.ends)]
         found = []
         for value, values in zip(
             self.run.all, zip(*(r.all for r in runs), strict=True), strict=True

@@ -70,17 +70,19 @@ class Laws:
         """N_opt of a compute."""
         return self._within("n_params", flops, float(self.surface.size(flops)))
 
-    def loss(self, n_params: float, worths: Sequence[float]) -> Estimate:
+    def loss(self, n_params: float, worths: Sequence[tuple[float, float]]) -> Estimate:
         """The loss of a run of this size.
 
-        `worths` are what its tokens are worth in fresh ones: as estimated, and at the ends of an
-        interval. The interval also holds that the optimum may lie elsewhere.
+        `worths` are what its tokens are worth in fresh ones and what repeats add to the loss: as
+        estimated, and at the ends of an interval. The interval also holds that the optimum may lie
+        elsewhere.
         """
-        value = float(self.surface.loss(self.surface.equivalent(n_params, worths[0])))
+        value = float(self.surface.loss(self.surface.equivalent(n_params, worths[0][0])))
+        value += worths[0][1]
         drawn = self.optima.details.get("draws")
         ends = [
-            end
-            for worth in worths
+            end and end + penalty
+            for worth, penalty in worths
             for end in (
                 _of_draws(np.array(drawn, float), n_params, worth, self.level)
                 if drawn
@@ -112,14 +114,15 @@ class Laws:
         return self.optima.details["frontier"]
 
     def _within(self, name: str, flops: float, value: float) -> Estimate:
-        """The value with the interval of a column of the law's table, by lines through the
-        logarithms: between its rows, and beyond them along the last two."""
-        intervals = [row[f"{name}_interval"] for row in self._rows]
-        if any(interval is None for interval in intervals):
+        """The value with the interval of a column of the law's table: the ratio of its ends to the
+        column, by lines through the logarithms, between the rows and beyond along the last two."""
+        columns = [(row[name], row[f"{name}_interval"]) for row in self._rows]
+        if any(interval is None for _, interval in columns):
             return Estimate(value)
-        x, ends = np.log([row["flops"] for row in self._rows]), np.log(np.array(intervals))
-        low, high = (float(np.exp(along(x, ends[:, i], np.log(flops)))) for i in (0, 1))
-        return Estimate(value, around(value, (low, high)))
+        x = np.log([row["flops"] for row in self._rows])
+        ratios = np.log([[end / row for end in interval] for row, interval in columns])
+        low, high = (float(np.exp(along(x, ratios[:, i], np.log(flops)))) for i in (0, 1))
+        return Estimate(value, around(value, (value * low, value * high)))
 
     def _of_moved(self, n_params: float, worth: float) -> list[float | None]:
         """Ends of the loss with the optimum where it is estimated and at the ends of its

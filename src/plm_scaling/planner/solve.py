@@ -49,7 +49,7 @@ def solve(
     """
     if n_params is not None:
         if tokens is None and target is not None:
-            tokens = float(repeats.tokens_for(surface.tokens_for(target, n_params), end))
+            tokens = float(_tokens_for(surface, repeats, target, np.array([n_params]), end)[0])
             if not np.isfinite(tokens):
                 raise _unreached(surface, repeats, target, n_params, np.inf, end)
         elif tokens is None:
@@ -58,7 +58,8 @@ def solve(
         return Run(n_params, tokens)
     if tokens is not None:
         if target is not None:
-            n_params = surface.size_for(target, float(repeats.worth(tokens, end)))
+            fresh = surface.loss.inverse(surface.loss(target) - repeats.penalty(tokens, end))
+            n_params = surface.size_for(float(fresh), float(repeats.worth(tokens, end)))
             if not np.isfinite(n_params):
                 raise _unreached(surface, repeats, target, np.inf, tokens, end)
             return Run(n_params, tokens)
@@ -68,6 +69,43 @@ def solve(
         return _best(surface, repeats, target, served, end, of_loss=True)
     assert flops is not None
     return _best(surface, repeats, flops, served, end)
+
+
+def equivalent(
+    surface: Surface,
+    repeats: Repeats,
+    n_params: Floats | float,
+    tokens: Floats | float,
+    end: int = 0,
+) -> Floats:
+    """The compute whose optimum on fresh tokens has the loss of a run."""
+    flops = surface.equivalent(n_params, repeats.worth(tokens, end))
+    if not repeats.penalties:
+        return flops
+    return surface.loss.inverse(surface.loss(flops) + repeats.penalty(tokens, end))
+
+
+def _tokens_for(
+    surface: Surface, repeats: Repeats, target: float, sizes: Floats, end: int
+) -> Floats:
+    """The fewest tokens with which each size has the loss of the optimum of `target`; infinite
+    where it never has."""
+    tokens = repeats.tokens_for(surface.tokens_for(target, sizes), end)
+    if not repeats.penalties:
+        return tokens
+    grid = _grid(repeats)
+    above = np.log(equivalent(surface, repeats, sizes[:, None], grid, end) / target)
+    i = np.maximum((above >= 0).argmax(axis=1), 1)  # the first that is enough
+    rows = np.arange(len(sizes))
+    step = above[rows, i - 1] / (above[rows, i - 1] - above[rows, i])
+    found = grid[i - 1] * (grid[i] / grid[i - 1]) ** step
+    found = np.where((above >= 0).any(axis=1), found, np.inf)
+    return np.where(tokens <= repeats.unique, tokens, found)
+
+
+def _grid(repeats: Repeats) -> Floats:
+    """Tokens among which repeats with a penalty are sought, as many epochs as any law knows."""
+    return repeats.unique * np.geomspace(1, max(2 * repeats.most_epochs, 2), 60)
 
 
 def _best(
@@ -83,17 +121,17 @@ def _best(
     fresh = Run(centre, flops / (6 * centre))
     if not served and fresh.tokens <= repeats.unique:
         return fresh
-    if not served and not repeats.r_star:
+    if not served and not repeats.known:
         return fresh
 
     def run(sizes: Floats) -> tuple[Floats, Floats]:
         """Tokens, and what is to be as large as possible."""
         if of_loss:
-            tokens = repeats.tokens_for(surface.tokens_for(flops, sizes), end)
+            tokens = _tokens_for(surface, repeats, flops, sizes, end)
             return tokens, -(6 * sizes * tokens + 2 * sizes * served)
         tokens = np.maximum(flops / (6 * sizes) - served / 3, 0.0)
         with np.errstate(divide="ignore"):
-            return tokens, surface.equivalent(sizes, repeats.worth(tokens, end))
+            return tokens, equivalent(surface, repeats, sizes, tokens, end)
 
     sizes = centre * np.geomspace(*SIZES, POINTS)
     for _ in range(PASSES):  # each narrows the sizes to the neighbours of the best
@@ -121,7 +159,8 @@ def target_of(surface: Surface, loss: float) -> float:
 def _unreached(
     surface: Surface, repeats: Repeats, target: float, n_params: float, tokens: float, end: int
 ) -> LawError:
-    least = surface.loss(surface.equivalent(n_params, repeats.worth(tokens, end)))
+    counts = tokens if np.isfinite(tokens) or not repeats.penalties else _grid(repeats)
+    least = surface.loss(equivalent(surface, repeats, n_params, counts, end)).min()
     held = [f"{short_number(value)} {name}" for value, name in (
         (n_params, "parameters"), (tokens, "tokens"), (repeats.unique, "unique tokens"),
     ) if np.isfinite(value)]  # fmt: skip

@@ -152,7 +152,7 @@ def _of_shape(laws: Laws, run: Run) -> Trust:
 def _of_repeats(case: Case) -> Trust:
     """What is known of the repeats of the run."""
     laws, repeats = case.laws, case.repeats
-    if case.run.tokens <= repeats.unique or repeats.r_star:
+    if case.run.tokens <= repeats.unique or repeats.known:
         return Trust()
     epochs = f"{repeats.epochs(case.run.tokens):.3g} epochs"
     law = laws.other("repeated")

@@ -267,3 +267,39 @@ def test_plan_for_mlm_says_whether_to_train_a_clm_first_and_what_is_not_known():
     assert "1.10 to 1.20 times the whole compute" in note
     assert "not shown to be best" in note
     assert ask(None, "clm", flops=1e21).notes == []
+
+
+@pytest.fixture
+def penalty(laws, tmp_path):
+    """A folder whose law of repeats adds 0.004·R^1.5 to the loss."""
+    shutil.copy(laws / "parametric/clm.parametric.json", tmp_path)
+    law = json.loads((laws / "clm.repeated.json").read_text()) | {"form": "penalty"}
+    law["equations"]["excess"] |= {"c": 0.004, "kappa": 1.5, "interval": {"c": [0.002, 0.006]}}
+    law["equations"]["excess"]["interval"]["kappa"] = [1.4, 1.6]
+    law["equations"]["D_eff"] |= {"R_D": None, "interval": {"R_D": None}}
+    (tmp_path / "clm.repeated.json").write_text(json.dumps(law | {"status": "converged"}))
+    return tmp_path
+
+
+def test_repeats_that_add_to_the_loss_give_the_constrained_optimum(penalty):
+    flops, unique = 1e20, 4e9
+    n = np.geomspace(1e7, 1e11, 40_001)
+    tokens = flops / (6 * n)
+    loss = loss_at(n, tokens) + 0.004 * np.maximum(tokens / unique - 1, 0) ** 1.5
+    answer = ask(penalty, flops=flops, unique_tokens=unique)
+    assert answer.n_params.value == pytest.approx(n[loss.argmin()], rel=0.1)
+    assert loss_of(answer) == pytest.approx(loss.min(), rel=3e-3)
+    low, high = answer.loss_nats_per_token.interval
+    assert low < loss_of(answer) < high
+    assert answer.guesses == []
+    back = ask(penalty, loss=loss_of(answer), unique_tokens=unique)
+    assert back.flops.value == pytest.approx(flops, rel=0.01)
+
+
+def test_repeats_that_add_to_the_loss_turn_it_up_for_one_size(penalty):
+    more = [
+        loss_of(ask(penalty, params=1e8, tokens=d, unique_tokens=1e9)) for d in (2e9, 8e9, 3e10)
+    ]
+    assert more[0] > more[1] < more[2]
+    with pytest.raises(LawError, match=r"100M parameters and 1B unique tokens never reach 1.450"):
+        ask(penalty, loss=1.45, params=1e8, unique_tokens=1e9)
