@@ -1,6 +1,7 @@
 """The laws that a plan rests on: which files, and what they give with its interval."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -179,5 +180,9 @@ def _law_files(where: Path) -> list[tuple[Path, str, str]]:
     if not where.is_dir():
         law = read_law(where)
         return [(where, law.objective, law.law)]
-    values = [(path, read_json(path)) for path in sorted(where.glob("*.json"))]
-    return [(path, v["objective"], v["law"]) for path, v in values if {"objective", "law"} <= {*v}]
+    laws = []
+    for path in sorted(where.glob("*.json")):
+        with suppress(ValueError, KeyError, TypeError):
+            value = read_json(path)
+            laws.append((path, value["objective"], value["law"]))
+    return laws

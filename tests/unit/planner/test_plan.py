@@ -210,6 +210,9 @@ def test_shipped_laws_plan_within_the_published_range_of_sizes(objective):
 def test_law_file_of_any_name_and_objective_is_planned_with(laws, tmp_path):
     own = json.loads((laws / "clm.isoflop.json").read_text())
     (tmp_path / "law.json").write_text(json.dumps(own | {"objective": "any"}))
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "other.json").write_text('{"law": 1}')
+    (tmp_path / "broken.json").write_text("{")
     expected = ask(laws, flops=1e20)
     for where in (tmp_path / "law.json", tmp_path):
         for objective in (None, "mlm"):
@@ -223,6 +226,9 @@ def test_laws_that_leave_open_which_are_refused(laws, tmp_path):
         ask(None, None, flops=1e20)
     with pytest.raises(LawError, match="no law of objective mlm gives N and D"):
         ask(laws, "mlm", flops=1e20)
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(LawError, match="not a law file"):
+        ask(tmp_path / "broken.json", flops=1e20)
     with pytest.raises(LawError, match="no such law file"):
         ask(laws / "none.json", flops=1e20)
     for name in ("one.json", "two.json"):
