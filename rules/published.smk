@@ -1,13 +1,14 @@
-"""The study's released logs (published.logs, or downloaded) → results/published/."""
+"""The study's released logs, as their tables ship or from published.logs → results/published/."""
 
 from plm_scaling.cheng2024 import FIGURES as PUBLISHED_FIGURES
+from plm_scaling.config.schema import DOWNLOAD
 
 PUBLISHED = "results/published"
 PUBLISHED_FILES = ROOT / "resources/published/files.tsv"
 PUBLISHED_ARCHIVE = ROOT / "resources/published/archive.tsv"
 MINIMA = ROOT / "resources/published/minima.tsv"
 CONSTANTS = ROOT / "resources/published/constants.tsv"
-PUBLISHED_LOGS = CONFIG.published.logs and str(ROOT / CONFIG.published.logs)
+PUBLISHED_TABLES = ROOT / "resources/published/tables"
 
 
 rule fetch_published:
@@ -32,7 +33,7 @@ rule fetch_published:
 
 rule import_published:
     input:
-        fetched=[] if PUBLISHED_LOGS else rules.fetch_published.output,
+        fetched=rules.fetch_published.output if CONFIG.published.logs == DOWNLOAD else [],
     output:
         runs=f"{PUBLISHED}/runs.csv",
         curves=f"{PUBLISHED}/curves.parquet",
@@ -47,12 +48,17 @@ rule import_published:
         runtime=grows(30),
     params:
         script=script("import_published"),
-        logs=lambda wildcards, input: PUBLISHED_LOGS or input.fetched,
+        logs=lambda wildcards, input: (
+            ["--logs", str(input.fetched or ROOT / CONFIG.published.logs)]
+            if CONFIG.published.logs
+            else []  # the tables that ship
+        ),
+        source=CONFIG.published.logs or "",  # recorded, so that naming the logs makes the tables again
         # A folder's logs are verified against the list of files, so it stands for them.
-        files_sha256=sha256_of(PUBLISHED_FILES),
+        sha256=[sha256_of(path) for path in (PUBLISHED_FILES, *sorted(PUBLISHED_TABLES.iterdir()))],
         stage=RUNS_VERSION,
     shell:
-        "python {params.script:q} --logs {params.logs:q} --out-runs {output.runs:q}"
+        "python {params.script:q} {params.logs:q} --out-runs {output.runs:q}"
         " --out-curves {output.curves:q} --out-audit {output.audit:q}"
         " --out-notebook {output.notebook:q} --log {log:q}"
 
@@ -127,7 +133,6 @@ rule draw_published_figures:
 rule make_published_report:
     input:
         runs=rules.import_published.output.runs,
-        curves=rules.import_published.output.curves,
         audit=rules.import_published.output.audit,
         laws=PUBLISHED_LAWS,
         figures=rules.draw_published_figures.output,
@@ -146,6 +151,6 @@ rule make_published_report:
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
         stage=REPORT_VERSION,
     shell:
-        "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
-        " --audit {input.audit:q} --laws {input.laws:q} --figures {params.folder:q}"
-        " --constants {params.constants:q} --out {output.report:q} --log {log:q}"
+        "python {params.script:q} --runs {input.runs:q} --audit {input.audit:q}"
+        " --laws {input.laws:q} --figures {params.folder:q} --constants {params.constants:q}"
+        " --out {output.report:q} --log {log:q}"

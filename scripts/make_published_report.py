@@ -1,7 +1,7 @@
 """Write the report on the study's published logs, and the table of its constants next to it.
 
 python scripts/make_published_report.py --runs results/published/runs.csv \
-    --curves results/published/curves.parquet --audit results/published/audit.csv \
+    --audit results/published/audit.csv \
     --laws results/published/laws/*.json --figures results/published/figures \
     --constants resources/published/constants.tsv --out results/published/report.html
 """

@@ -10,9 +10,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 from pipeline import finished, tiny_sources
-from published import published
+from published import imported, published
 
-__all__ = ["finished", "published", "tiny_sources"]  # fixtures
+__all__ = ["finished", "imported", "published", "tiny_sources"]  # fixtures
 
 settings.register_profile("shared", deadline=None)  # machines are shared; no test times code
 settings.load_profile("shared")

@@ -1,4 +1,4 @@
-"""The study's released logs, where they are available, imported once for all tests."""
+"""The tables of the study's released logs: as they ship, and made from the logs where these are."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from plm_scaling.cheng2024.logs.importer import import_published
+from plm_scaling.cheng2024.logs.shipped import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT.parent / "shared/data/ScalingProteinLM-12acfa0"
@@ -15,7 +16,7 @@ LOGS = ROOT.parent / "shared/data/ScalingProteinLM-12acfa0"
 
 @dataclass(frozen=True)
 class Published:
-    """The importer's files in one folder: paths and, read on first use, tables."""
+    """The tables in one folder: paths and, read on first use, contents."""
 
     folder: Path
 
@@ -58,15 +59,21 @@ def logs_or_skip() -> Path:
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    """The tables of `import_published`, made once per session."""
+def published() -> Published:
+    """The tables that ship."""
+    return Published(SHIPPED)
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """The tables of `import_published` from the released logs, made once per session."""
     logs = logs_or_skip()
     result = Published(tmp_path_factory.mktemp("published"))
     import_published(
-        logs,
         result.runs_file,
         result.curves_file,
         result.folder / "audit.csv",
         result.notebook_file,
+        logs=logs,
     )
     return result

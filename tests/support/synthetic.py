@@ -79,7 +79,7 @@ def write_study(
     surfaces: dict[str, Surface] | None = None,
 ) -> Path:
     """Write `sweep.tsv` and `runs/{cell}/` of a finished study into `folder`; return the sweep."""
-    cells = {}
+    cells: dict[str, Cell] = {}
     for objective, surface in (surfaces or DEMO_SURFACES).items():
         grid = isoflop_grid(surface, budgets, n_sizes, span, noise, seed)
         for n_params, tokens, flops, loss in zip(*grid, strict=True):

@@ -1,13 +1,15 @@
 """Each published constant, its value by the study's own procedure, and ours, with a verdict.
 
 `resources/published/constants.tsv` holds the published values and where the law files have the
-others.
+others. A verdict is two enumerated values, `Reproduced` and `Place` (or why there is none);
+SENTENCES says them in words.
 """
 
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,52 @@ INPUT_COLUMNS = (
 )
 COLUMNS = (
     *("name", "objective", "symbol", "form", "published", "by_their_procedure"),
-    *("relative_difference", "ours", "low", "high", "verdict", "source"),
+    *("relative_difference", "reproduced", "ours", "low", "high", "place", "verdict", "source"),
 )
 RANGE = re.compile(r"^([\d.]+)-([\d.]+)$")
-FOUND_COLUMNS = ("reproduced", "place")  # the verdict for the findings; not in constants.csv
 CLOSE = 0.01  # relative
-UNDETERMINED = "Our fit does not determine it."
 EXACT = 1e-4  # relative; closer than this counts as reproduced however many digits were printed
+
+
+class Reproduced(StrEnum):
+    """How near the study's own procedure comes to what it published."""
+
+    PRINTED = "as printed"
+    """To the last digit."""
+    NEARLY_PRINTED = "to 1 in 10,000"
+    """More digits are printed than a fit determines."""
+    ROUNDED = "rounded"
+    """The one digit printed is right, though more than 1 % off."""
+    CLOSE = "within 1 %"
+    NO = "no"
+
+
+class Unplaced(StrEnum):
+    """Why a published number has no place in an interval of ours (`Place`)."""
+
+    NOT_DETERMINED = "not determined"
+    NO_INTERVAL = "no interval"
+    AT_BOUND = "ours at its bound"
+    """Nearly all resamples end there, so the interval is one number."""
+    IN_RANGE = "ours in the published range"
+    OUT_OF_RANGE = "ours outside the published range"
+
+
+SENTENCES: Mapping[str, str] = {
+    Reproduced.PRINTED: "Reproduced to the last digit printed.",
+    Reproduced.NEARLY_PRINTED: "Reproduced to 1 in 10,000 or better.",
+    Reproduced.ROUNDED: "Their procedure gives {procedure:.3g}, which rounds to what is printed.",
+    Reproduced.CLOSE: "Their procedure gives {procedure:.4g}{off}.",
+    Reproduced.NO: "Their procedure gives {procedure:.4g}{off}: not reproduced to 1 %.",
+    **dict.fromkeys(Place, "{place} our interval {low:.3g} to {high:.3g}."),
+    Unplaced.NOT_DETERMINED: "The released runs do not determine it.",
+    Unplaced.NO_INTERVAL: "We find {ours:.3g}, without an interval.",
+    Unplaced.AT_BOUND: "Our fit ends at the bound, {ours:.3g}, so it has no interval.",
+    Unplaced.IN_RANGE: "Ours, {ours:.3g}, lies inside the range.",
+    Unplaced.OUT_OF_RANGE: "Ours, {ours:.3g}, lies outside the range.",
+}
+NEAR = {Reproduced.NEARLY_PRINTED: EXACT, Reproduced.CLOSE: CLOSE}
+AS_PUBLISHED = (None, Place.INSIDE, Unplaced.IN_RANGE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +84,7 @@ class Found:
 
 
 def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFrame:
-    """One row per line of `table` (constants.tsv), with COLUMNS and FOUND_COLUMNS.
+    """One row per line of `table` (constants.tsv), with COLUMNS.
 
     `laws` are the study's by '{objective}.{law}'. Raises PlmScalingError if the table is missing or
     names what no law file holds.
@@ -65,7 +106,7 @@ def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFram
                 f"{table}, constant {line + 1} ({row['name']} {row['objective']} {row['symbol']}): "
                 f"the law files do not hold it ({error}); fit the laws of the study first"
             ) from error
-    return pd.DataFrame(rows, columns=[*COLUMNS, *FOUND_COLUMNS])
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def look_up(where: str, laws: Mapping[str, LawResult]) -> Found:
@@ -118,68 +159,59 @@ def _at(equation: Mapping[str, Any], flops: float, law: LawResult) -> Found:
 def _row(given: Mapping[str, str], procedure: Found, ours: Found) -> dict[str, Any]:
     spread = RANGE.match(given["published"])
     published = None if spread else float(given["published"])
-    difference = None
-    if published and procedure.value is not None:
-        difference = procedure.value / published - 1
-    low, high = ours.interval or (None, None)
-    parts, plain = [], True
-    reproduced = stands = None
-    if procedure.value is not None and published is not None:
-        sentence, reproduced = _reproduced(given["published"], published, procedure.value)
-        plain = reproduced or (difference is not None and abs(difference) <= CLOSE)
-        parts.append(sentence)
-    if spread:
-        sentence, inside = _in_range(spread, ours)
-    elif published is None or ours.value is None:
-        sentence, inside = UNDETERMINED if given["ours"] else "", not given["ours"]
-    else:
-        stands = None if ours.interval is None else place(published, ours.interval)
-        sentence, inside = _in_interval(stands, ours), stands == Place.INSIDE
-    parts += [sentence] if sentence else []
-    if given["why"] and not (plain and inside):
-        parts.append(given["why"])
-    return {
+    difference = reproduced = stands = None
+    if published is not None and procedure.value is not None:
+        reproduced = _reproduced(given["published"], procedure.value)
+        difference = procedure.value / published - 1 if published else None
+    if given["ours"]:
+        stands = _place(spread or published, ours)
+    low, high = (None, None) if stands == Unplaced.AT_BOUND else ours.interval or (None, None)
+    row = {
         **{n: given[n] for n in ("name", "objective", "symbol", "form", "published", "source")},
         "by_their_procedure": procedure.value,
         "relative_difference": difference,
+        "reproduced": reproduced,
         "ours": ours.value,
         "low": low,
         "high": high,
-        "verdict": " ".join(parts),
-        "reproduced": reproduced,
         "place": stands,
     }
+    return row | {"verdict": _verdict(row, given["why"])}
 
 
-def _reproduced(text: str, published: float, value: float) -> tuple[str, bool]:
-    """How close their procedure comes, and whether it reproduces the printed digits."""
+def _reproduced(text: str, value: float) -> Reproduced:
+    published = float(text)
+    off = abs(value / published - 1) if published else abs(value)
     if abs(value - published) <= 0.5000001 * last_digit(text):
-        return "Reproduced to the last digit printed.", True
-    if published == 0:
-        return f"Their procedure gives {value:.3g} on these runs.", False
-    off = abs(value / published - 1)
-    if off <= EXACT:
-        return f"Reproduced to {_power(off)} (relative).", True
-    if off > 0.5:
-        return f"Their procedure gives {value:.4g} on these runs: not reproduced.", False
-    return f"Their procedure gives {value:.4g} on these runs, {100 * off:.2g} % off.", False
+        return Reproduced.PRINTED if off <= CLOSE else Reproduced.ROUNDED
+    return next((how for how, limit in NEAR.items() if published and off <= limit), Reproduced.NO)
 
 
-def _in_interval(stands: Place | None, ours: Found) -> str:
-    if stands is None or ours.interval is None:
-        return f"We find {ours.value:.3g}, without an interval."
-    low, high = ours.interval
-    return f"{stands[0].upper()}{stands[1:]} our interval {low:.3g} to {high:.3g}."
-
-
-def _in_range(spread: re.Match[str], ours: Found) -> tuple[str, bool]:
-    """Whether our value lies in a published range."""
-    low, high = (float(text) for text in spread.groups())
+def _place(published: float | re.Match[str] | None, ours: Found) -> Place | Unplaced:
     if ours.value is None:
-        return "The released runs do not determine it.", False
-    inside = low <= ours.value <= high
-    words = "" if ours.interval is None else f" ({ours.interval[0]:.3g} to {ours.interval[1]:.3g})"
-    return f"Ours, {ours.value:.3g}{words}, lies {'in' if inside else 'out'}side the range.", inside
+        return Unplaced.NOT_DETERMINED
+    if isinstance(published, re.Match):
+        low, high = (float(text) for text in published.groups())
+        return Unplaced.IN_RANGE if low <= ours.value <= high else Unplaced.OUT_OF_RANGE
+    if published is None or ours.interval is None:
+        return Unplaced.NO_INTERVAL
+    if ours.interval[0] == ours.interval[1]:
+        return Unplaced.AT_BOUND
+    return place(published, ours.interval)
+
+
+def _verdict(row: Mapping[str, Any], why: str) -> str:
+    """A sentence for each enumerated value of the row, and why, unless all is as published."""
+    reproduced, stands, off = row["reproduced"], row["place"], row["relative_difference"]
+    numbers = {
+        **{name: row[name] for name in ("low", "high", "ours")},
+        "procedure": row["by_their_procedure"],
+        "off": "" if off is None else f", {100 * abs(off):.2g} % off",
+        "place": stands and stands[0].upper() + stands[1:],
+    }
+    parts = [SENTENCES[value].format(**numbers) for value in (reproduced, stands) if value]
+    as_published = reproduced != Reproduced.NO and stands in AS_PUBLISHED
+    return " ".join(parts if as_published or not why else [*parts, why])
 
 
 def last_digit(text: str) -> float:
@@ -187,8 +219,3 @@ def last_digit(text: str) -> float:
     mantissa, _, exponent = text.lower().partition("e")
     decimals = len(mantissa.partition(".")[2])
     return float(10.0 ** (int(exponent or 0) - decimals))
-
-
-def _power(off: float) -> str:
-    """The power of ten above a difference: 3e-8 → '1e-07'."""
-    return "rounding" if off == 0 else f"{10.0 ** math.ceil(math.log10(off)):.0e}"

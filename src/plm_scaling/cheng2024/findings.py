@@ -1,11 +1,13 @@
 """The findings from the published logs, in sentences made from law files and constants."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from plm_scaling.cheng2024.constants import CLOSE
+from plm_scaling.cheng2024.constants import Reproduced
+from plm_scaling.cheng2024.fit import SAMPLES, Points
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, percent, place
@@ -14,11 +16,10 @@ from plm_scaling.report.findings import Finding
 from plm_scaling.runs.tables import OBJECTIVES
 
 VERDICTS = {
-    RowVerdict.GLOBAL: "is the best fit",
-    RowVerdict.LOCAL: "is a local optimum whose objective is {ratio:.1f} times that of the best "
-    "fit",
-    RowVerdict.NONE: "has an objective {ratio:.1f} times that of the best fit, and is not even a "
-    "local optimum: a descent from it ends at the best fit",
+    RowVerdict.GLOBAL: "is the best fit (objective {above:.1g} % above the least)",
+    RowVerdict.LOCAL: "is a local optimum, with {ratio:.1f} times the objective of the best fit",
+    RowVerdict.NONE: "has {ratio:.1f} times the objective of the best fit, and a descent from it "
+    "ends there",
 }
 
 PLACES = {
@@ -49,13 +50,15 @@ def published_findings(laws: Mapping[str, LawResult], constants: pd.DataFrame) -
 def _reproduction(constants: pd.DataFrame) -> Finding:
     """How many constants their own procedure reproduces, and how many lie in our intervals."""
     asked = constants["by_their_procedure"].notna()
-    exact = constants["reproduced"].eq(True)
-    close = asked & (constants["relative_difference"].abs() <= CLOSE) & ~exact
-    ours = constants["place"].notna()
+    exact = constants["reproduced"].isin([Reproduced.PRINTED, Reproduced.NEARLY_PRINTED])
+    rounded = constants["reproduced"] == Reproduced.ROUNDED
+    close = constants["reproduced"] == Reproduced.CLOSE
+    ours = constants["place"].isin(list(Place))
     inside = constants["place"] == Place.INSIDE
     at_end = constants["place"].isin([Place.LOWER_END, Place.UPPER_END])
     near = f", {close.sum()} more to within 1 %" if close.any() else ""
-    others = constants.loc[asked & ~exact & ~close, "name"].value_counts()
+    near += f", {rounded.sum()} in the one digit printed" if rounded.any() else ""
+    others = constants.loc[constants["reproduced"] == Reproduced.NO, "name"].value_counts()
     rest = "; the others: " + ", ".join(f"{n} of {name}" for name, n in others.items())
     sentence = (
         f"Of {asked.sum()} published constants that the study's own procedure can compute from the "
@@ -95,14 +98,19 @@ def row_checks(law: LawResult) -> list[dict[str, Any]]:
     return checks
 
 
-def row_sentence(check: Mapping[str, Any]) -> str:
-    """Whether a published parametric row is an optimum on one set of runs."""
-    verdict = VERDICTS[check["verdict"]].format(ratio=check["ratio_to_best"])
-    return f"On {check['source']} ({check['n_points']} points) the row of Table A9 {verdict}."
+def row_sentence(objective: str, check: Mapping[str, Any]) -> str:
+    """What a published parametric row is to one set of runs."""
+    ratio = check["ratio_to_best"]
+    verdict = VERDICTS[check["verdict"]].format(ratio=ratio, above=100 * (ratio - 1))
+    theirs = f"; the study's fit had {SAMPLES[objective]}"
+    fitted = theirs if check["source"] == Points.NOTEBOOK else " that it was not fitted to"
+    return (
+        f"On {check['source']} ({check['n_points']} points{fitted}) the row of Table A9 {verdict}."
+    )
 
 
 def _parametric(law: LawResult, _: pd.DataFrame) -> Finding:
-    sentences = [row_sentence(check) for check in row_checks(law)]
+    sentences = [row_sentence(law.objective, check) for check in row_checks(law)]
     profile = law.details["profile_E"]
     if not profile["identified"]:
         low, high = profile["flat_range"]
@@ -182,11 +190,7 @@ def _transfer(law: LawResult, _: pd.DataFrame) -> Finding:
     other = {"clm": "MLM", "mlm": "CLM"}[law.objective]
     first, last = pairs[0], pairs[-1]
     ratios = [pair["compute_ratio"] for pair in pairs if pair["compute_ratio"] is not None]
-    sentence = (
-        f"Starting from {other} lowers the loss by {first['gain_nats']:.3f} nats at "
-        f"{short_number(first['n_params'])} and {last['gain_nats']:.3f} at "
-        f"{short_number(last['n_params'])}"
-    )
+    sentence = f"Starting from {other} lowers the loss by {_gain(first)} and {_gain(last)}"
     pays = bool(ratios) and min(ratios) > 1
     if ratios:
         verdict = "pays" if pays else "does not pay" if max(ratios) < 1 else "pays at some sizes"
@@ -202,6 +206,13 @@ def _transfer(law: LawResult, _: pd.DataFrame) -> Finding:
     return Finding(law.objective, pays, sentence, notes)
 
 
+def _gain(pair: Mapping[str, Any]) -> str:
+    """A pair's gain and size, and whether the gain is within noise."""
+    low, high = pair["gain_interval"] or (math.inf, math.inf)
+    noise = f" (within noise: {low:.3f} to {high:.3f})" if low <= 0 <= high else ""
+    return f"{pair['gain_nats']:.3f} nats at {short_number(pair['n_params'])}{noise}"
+
+
 def _mask_ratio(law: LawResult, _: pd.DataFrame) -> Finding:
     equation = law.equations["L"]
     ratio, interval = equation.parameters["ratio"], equation.interval["ratio"]
@@ -212,10 +223,11 @@ def _mask_ratio(law: LawResult, _: pd.DataFrame) -> Finding:
         for size in law.details["sizes"]
     ]
     common = sorted(set.intersection(*alike))
+    ratios = " and ".join(f"{100 * r:.0f} %" for r in common)
     sentence = (
-        f"The best mask ratio is {100 * ratio:.1f} % ({100 * interval[0]:.1f} to "
-        f"{100 * interval[1]:.1f} %); within noise at every size: "
-        f"{', '.join(f'{100 * r:.0f} %' for r in common)}."
+        f"The parabola through the losses has its minimum at a mask ratio of {100 * ratio:.1f} % "
+        f"({100 * interval[0]:.1f} to {100 * interval[1]:.1f} %). Of the ratios trained, "
+        f"{ratios} cannot be told from the best at any size."
     )
     warning = law.warnings[0]
     notes = [f"{warning[0].upper()}{warning[1:]}."]

@@ -65,34 +65,61 @@ def notebook_points(table: pd.DataFrame, objective: str) -> dict[str, Any]:
 
 
 def notebook_envelope(
-    run: NDArray[np.str_], n_params: Floats, tokens: Floats, flops: Floats, loss: Floats
+    run: NDArray[np.str_],
+    n_params: Floats,
+    tokens: Floats,
+    flops: Floats,
+    loss: Floats,
+    largest_gap: float = LARGEST_GAP,
 ) -> FrontierPoints:
     """The points that the released notebook fits, by its exact rules; arrays (n,).
 
     Every run loses its first evaluation and then gives a target: the least C of its last ten. At
-    each target every run with a known N offers its nearest evaluation, if that lies within 1e18
-    FLOPs (all of a run of 1e18 FLOPs, a fraction of a step of a 10.7B one), and the lowest loss, a
-    single evaluation, wins with its N and D; C is the target.
+    each target every run with a known N offers its nearest evaluation, if that lies within
+    `largest_gap` FLOPs (1e18 in the notebook: all of a run of 1e18 FLOPs, a fraction of a step of a
+    10.7B one), and the lowest loss, a single evaluation, wins with its N and D; C is the target.
 
     Equal losses go to the run seen first, so the result depends on the order of the runs, which the
     notebook leaves to the file system. One 13.2M CLM log also lies in the folder for 6M; the stored
     outputs follow only if that folder is visited before the one for 13M, as in `notebook.parquet`.
     """
-    first_seen = dict.fromkeys(run.tolist())
-    rows = {name: np.flatnonzero(run == name)[1:] for name in first_seen}
-    targets = np.unique([flops[r][-LAST_POINTS:].min() for r in rows.values() if len(r)])
+    rows, targets = _rows_and_targets(run, flops)
     best = np.full(len(targets), np.inf)
     winner = np.zeros(len(targets), np.int64)
-    for r in rows.values():
-        if not len(r) or np.isnan(n_params[r[0]]):
+    for r in rows:
+        if np.isnan(n_params[r[0]]):
             continue
-        distance = np.abs(flops[r][None, :] - targets[:, None])
-        nearest = r[distance.argmin(axis=1)]
-        wins = (distance.min(axis=1) <= LARGEST_GAP) & (loss[nearest] < best)
+        nearest = _nearest(r, flops, targets)
+        near = np.abs(flops[nearest] - targets) <= largest_gap
+        wins = near & (loss[nearest] < best)
         best[wins], winner[wins] = loss[nearest[wins]], nearest[wins]
     found = np.isfinite(best)
     rows_of = winner[found]
     return FrontierPoints(targets[found], n_params[rows_of], tokens[rows_of], best[found])
+
+
+def rows_read(run: NDArray[np.str_], flops: Floats) -> NDArray[np.bool_]:
+    """Which evaluations (n,) `notebook_envelope` reads, at any gap; the others change nothing."""
+    read = np.zeros(len(run), bool)
+    rows, targets = _rows_and_targets(run, flops)
+    for r in rows:
+        read[[r[0] - 1, *r[-LAST_POINTS:], *_nearest(r, flops, targets)]] = True
+    return read
+
+
+def _rows_and_targets(
+    run: NDArray[np.str_], flops: Floats
+) -> tuple[list[NDArray[np.int64]], Floats]:
+    """The rows of each run but its first, in the order of runs, and the compute values (FLOPs)."""
+    rows = [np.flatnonzero(run == name)[1:] for name in dict.fromkeys(run.tolist())]
+    rows = [r for r in rows if len(r)]
+    return rows, np.unique([flops[r][-LAST_POINTS:].min() for r in rows])
+
+
+def _nearest(rows: NDArray[np.int64], flops: Floats, targets: Floats) -> NDArray[np.int64]:
+    """Of a run's `rows` the nearest to each target."""
+    nearest: NDArray[np.int64] = rows[np.abs(flops[rows] - targets[:, None]).argmin(axis=1)]
+    return nearest
 
 
 def read_minima(path: Path, objective: str) -> FrontierPoints:

@@ -95,8 +95,9 @@ def fit(
     law: Annotated[str, Parameter(help=", ".join(LAWS))],
     /,
     *,
-    runs: Path,
+    runs: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     out: Path,
+    maps: Annotated[list[str], Parameter(name="map")] = [],  # noqa: B006
     curves: Path | None = None,
     objective: str | None = None,
     settings: Annotated[Settings, Parameter(name="*")] = DEFAULT,
@@ -106,15 +107,17 @@ def fit(
     Example: plm-scaling fit isoflop --runs my.csv --objective clm --out clm.isoflop.json
 
     Args:
-        runs: CSV with columns n_params, tokens, loss (nats/token) or more
+        runs: CSV, TSV or Parquet of runs: n_params, tokens or flops, loss (nats/token); - for stdin
         out: the law file (JSON)
+        maps: which column is which: "HEADER=n_params", "HEADER*1e6=n_params", "log(HEADER)=loss"
         curves: their learning curves (curves.parquet)
         objective: clm or mlm, where the table holds both
     """
     from plm_scaling.laws.fit import fit_law
     from plm_scaling.laws.text import law_text
 
-    print(law_text(fit_law(law, runs, out, objective, curves=curves, settings=settings)))
+    fitted = fit_law(law, runs, out, objective, curves=curves, settings=settings, maps=maps)
+    print(law_text(fitted))
     print(f"law file: {out}")
 
 

@@ -41,12 +41,16 @@ class Laws(Block):
     """Huber δ on the log loss of the parametric fit (1e-3 in Hoffmann et al. 2022)."""
 
 
+DOWNLOAD = "download"
+
+
 class Published(Block):
     """The logs that the study released; only the target `published` reads them."""
 
     logs: str | None
-    """Folder of the released repository (it holds `data/training_logs`), relative to this
-    repository; null downloads it (6 MB). Every file is verified either way."""
+    """Null takes the tables of the logs that ship with this repository. Folder of the released
+    repository (it holds `data/training_logs`), relative to this one, or `download` (6 MB): every
+    file is verified, the tables are made again and compared with those that ship."""
 
 
 class SweepInputs(Block):

@@ -1,7 +1,7 @@
 """Scaling laws fitted to a table of runs, each with intervals and a statement of its health.
 
-From Python: `from plm_scaling.laws import fit_parametric` and so on; arrays, lists or pandas Series
-(taken by position) in, a `LawResult` out.
+From Python (docs/python.md): `from plm_scaling.laws import fit_runs, fit_parametric` and so on;
+tables, or arrays, lists and pandas Series (taken by position) in, a `LawResult` out.
 
 `STAGE_VERSION` is a parameter of the Snakemake rule: raise it when a fit changes its numbers.
 """
@@ -13,7 +13,14 @@ from plm_scaling.study.laws import LAWS
 
 STAGE_VERSION = 4
 
-_PUBLIC = {f"fit_{name}": law.module for name, law in LAWS.items()} | {"read_law": "result"}
+_PUBLIC = {f"fit_{name}": law.module for name, law in LAWS.items()}
+_PUBLIC |= {
+    "fit_runs": "fit",
+    "read_table": "fit",
+    "read_law": "result",
+    "write_law": "result",
+    "Settings": "settings",
+}
 __all__ = ["STAGE_VERSION", "law_module", *_PUBLIC]
 
 

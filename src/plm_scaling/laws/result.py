@@ -6,8 +6,10 @@ law as its `Details`; they go into `details` and to the top level of the file.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from typing_extensions import TypedDict
 
@@ -16,6 +18,10 @@ from plm_scaling.common.files import read_json, write_json
 from plm_scaling.laws.stats.intervals import Interval
 from plm_scaling.laws.status import Evidence, Status
 from plm_scaling.laws.verdict import judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 D_co = TypeVar("D_co", bound=Mapping[str, Any], covariant=True)
 
@@ -79,7 +85,7 @@ class Run(TypedDict):
     loss: float
 
 
-@dataclass
+@dataclass(repr=False)
 class LawResult(Generic[D_co]):
     """A fitted law and how good it is.
 
@@ -119,6 +125,30 @@ class LawResult(Generic[D_co]):
         )
         self.warnings = [*self.warnings, *(r for r in reasons if r not in self.warnings)]
 
+    def predict(self, flops: Any = None, *, n: Any = None, d: Any = None) -> "pd.DataFrame":
+        """At compute `flops` the best N and D and the loss; of `n` parameters and `d` tokens the
+        loss (parametric). Numbers or columns of them; see `laws.predict`."""
+        from plm_scaling.laws.predict import predict
+
+        return predict(self, flops, n, d)
+
+    def plot(self) -> "Figure":
+        """Loss and N against compute, with the runs: a matplotlib Figure."""
+        from plm_scaling.laws.plot import plot
+
+        return plot(self)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A row per parameter: equation, form, parameter, value, low and high of its interval."""
+        return _text().law_frame(self)
+
+    def __repr__(self) -> str:
+        """Two or three lines."""
+        return "\n".join(_text().law_lines(self))
+
+    def _repr_html_(self) -> str:
+        return _text().law_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """The content of the law file."""
         apart = ("details", "taken", "runs")
@@ -135,15 +165,20 @@ class LawResult(Generic[D_co]):
         return cls(**known)
 
 
-def write_law(path: Path, result: LawResult) -> None:
+def _text() -> ModuleType:
+    """`laws.text`, which imports this module, and pandas, which a plan does not need."""
+    return import_module("plm_scaling.laws.text")
+
+
+def write_law(path: Path | str, result: LawResult) -> None:
     """Write the law file, whole or not at all."""
-    write_json(path, result.to_json())
+    write_json(Path(path), result.to_json())
 
 
-def read_law(path: Path) -> LawResult:
+def read_law(path: Path | str) -> LawResult:
     """Read a law file; raises LawError naming it when it is missing or not one."""
     try:
-        return LawResult.from_json(read_json(path))
+        return LawResult.from_json(read_json(Path(path)))
     except FileNotFoundError:
         raise LawError(f"{path}: no such law file; make it with `snakemake laws`") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,8 +1,13 @@
-"""Laws as text for the terminal."""
+"""Laws as text: for the terminal, for the log, for Python."""
+
+from html import escape
+
+import pandas as pd
 
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.selection import selection_words
-from plm_scaling.laws.stats.intervals import interval_text
+from plm_scaling.laws.stats.intervals import interval_text, percent
+from plm_scaling.study.laws import LAWS
 
 
 def law_text(law: LawResult) -> str:
@@ -17,3 +22,50 @@ def law_text(law: LawResult) -> str:
             lines.append(f"    {parameter:8} {number:>14}  {interval}")
     lines += [f"  warning: {warning}" for warning in law.warnings]
     return "\n".join(lines)
+
+
+def law_sentence(law: LawResult) -> str:
+    """One line: the headline parameter of the law with its interval, and the status of the fit."""
+    head = f"{law.objective.upper()} {law.law}".strip()
+    if law.selection:
+        head += f", {selection_words(law.selection)}"
+    warned = f", {len(law.warnings)} warning(s)" if law.warnings else ""
+    return f"{head}: {headline(law)} ({law.status}{warned})"
+
+
+def headline(law: LawResult) -> str:
+    """The main number of a law with its interval."""
+    name, parameter, words = LAWS[law.law].headline
+    equation = law.equations[name]
+    value, interval = equation.parameters[parameter], equation.interval[parameter]
+    if value is None:
+        return f"{words.format('?')} not identified by {law.n_points} points"
+    spread = "no interval"
+    if interval is not None:
+        spread = f"{percent(equation.level)} interval {interval[0]:.3g} to {interval[1]:.3g}"
+    return f"{words.format(f'{value:.3g}')}, {spread}"
+
+
+def law_lines(law: LawResult) -> list[str]:
+    """Two or three lines: law and main number, the runs it rests on, whether there are warnings."""
+    runs = selection_words(law.selection) if law.selection else f"{law.n_points} points"
+    lines = [f"{f'{law.objective} {law.law}'.strip()} law, {law.status}: {headline(law)}", runs]
+    return lines + [f"{len(law.warnings)} warning(s), in .warnings"] * bool(law.warnings)
+
+
+def law_html(law: LawResult) -> str:
+    """`law_lines` above the table of parameters, for notebooks."""
+    text = "<br>".join(escape(line) for line in law_lines(law))
+    return f"<p>{text}</p>{law_frame(law).to_html(index=False, na_rep='–')}"
+
+
+def law_frame(law: LawResult) -> pd.DataFrame:
+    """A row per parameter: equation, form, parameter, value, low and high of its interval."""
+    rows = []
+    for name, equation in law.equations.items():
+        for parameter, value in equation.parameters.items():
+            low, high = equation.interval[parameter] or (None, None)
+            rows.append((name, equation.form, parameter, value, low, high))
+    columns = ["equation", "form", "parameter", "value", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype(dict.fromkeys(columns[3:], float))

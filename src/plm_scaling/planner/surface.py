@@ -17,8 +17,8 @@ import numpy as np
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Floats
+from plm_scaling.laws.stats.loss_law import LossLaw, loss_law_of
 from plm_scaling.laws.status import Minimum
-from plm_scaling.planner.loss_law import LossLaw, loss_law_of
 
 
 @dataclass(frozen=True)

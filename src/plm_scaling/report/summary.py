@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.fit import law_sentence
 from plm_scaling.laws.result import read_law
+from plm_scaling.laws.text import law_sentence
 
 
 def summary(results: Path) -> str:

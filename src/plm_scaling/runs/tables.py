@@ -22,7 +22,6 @@ RUN_COLUMNS = (
     *("tokens", "unique_tokens", "flops", "loss", "loss_last", "n_evals", "mask_ratio"),
     *("masking", "init_from", "source_flops", "seed", "status", "excluded", "source_file"),
 )
-MINIMAL_COLUMNS = ("n_params", "tokens", "loss")
 TEXT_COLUMNS = (
     *("run_id", "objective", "corpus", "recipe", "size"),
     *("masking", "init_from", "status", "excluded", "source_file"),
@@ -32,6 +31,8 @@ NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
 EMPTY_IN_FINISHED = (
     "is empty in a finished run; give the number, or state in `excluded` why the run cannot be used"
 )
+NO_TABLE = "no such table of runs; make it with `snakemake laws` or give the path of your own"
+NO_RUN = "the table has a header and no run; train cells first"
 REMAKE = "make it again with `snakemake laws`"
 CURVE_SPLIT = "train|(valid|ood)(/.+)?"  # valid/{source}: the held-out rows of one source
 CURVE_SCHEMA = pa.schema(
@@ -47,51 +48,37 @@ CURVE_SCHEMA = pa.schema(
 CURVE_COLUMNS = CURVE_SCHEMA.names[1:]  # of one cell's curve.csv
 
 
-def read_runs(path: Path, minimal: bool = False) -> pd.DataFrame:
-    """Read and check a table of runs (docs/files.md), ours or anybody's.
+def read_runs(path: Path) -> pd.DataFrame:
+    """Read and check our table of runs (docs/files.md); `own_tables.read_table` reads anybody's.
 
     Text columns are strings ('' where empty), the others float64 (NaN where empty); columns that
     the format does not know are left out. A finished run that is not excluded must have
-    `n_params`, `tokens`, `flops` and `loss`. With `minimal`, `n_params`, `tokens` and `loss` are
-    all that the table must hold: see `_with_all_columns`. Raises RunsError naming the line and the
-    column.
+    `n_params`, `tokens`, `flops` and `loss`. Raises RunsError naming the line and the column.
     """
     if not path.is_file():
-        raise RunsError(
-            f"{path}: no such table of runs; make it with `snakemake laws` or give the path of "
-            "your own"
-        )
+        raise RunsError(f"{path}: {NO_TABLE}")
     try:
         raw = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:  # of the parser, of decoding
         raise RunsError(f"{path}: not a CSV table ({str(error).strip()})") from error
-    whole = [name for name in RUN_COLUMNS if name != "masking"]  # tables of earlier versions
-    needed = MINIMAL_COLUMNS if minimal else whole
+    needed = [name for name in RUN_COLUMNS if name != "masking"]  # tables of earlier versions
     require_columns(
         path, raw.columns, needed, f"the header must hold {', '.join(needed)} (cells may be empty)"
     )
     if raw.empty:
-        raise RunsError(f"{path}: the table has a header and no run; train cells first")
-    raw = _with_all_columns(raw)
+        raise RunsError(f"{path}: {NO_RUN}")
+    if "masking" not in raw:
+        raw["masking"] = ""
     table = raw[list(RUN_COLUMNS)].copy()
-    for name in RUN_COLUMNS:
-        if name not in TEXT_COLUMNS:
-            table[name] = _numbers(path, raw[name], name)
-    if minimal:
-        table["flops"] = table["flops"].fillna(6 * table["n_params"] * table["tokens"])
-    _check_rows(path, table)
+    for name in set(RUN_COLUMNS) - set(TEXT_COLUMNS):
+        table[name] = numbers(path, raw[name], name, name in MAY_BE_ZERO)
+    check_rows(path, table)
+    for row, run in zip(table.index, table.to_dict("records"), strict=True):
+        if run["status"] == "finished" and not run["excluded"]:
+            for name in NEEDED_WHEN_FINISHED:
+                if math.isnan(run[name]):
+                    raise bad_cell(path, row, name, "", EMPTY_IN_FINISHED)
     return table
-
-
-def _with_all_columns(raw: pd.DataFrame) -> pd.DataFrame:
-    """The table with the columns it lacks: finished runs named by their line, of any objective."""
-    known = {
-        "run_id": [f"line {row + 2}" for row in range(len(raw))],
-        "objective": ANY_OBJECTIVE,
-        "status": "finished",
-    }
-    absent = [name for name in RUN_COLUMNS if name not in raw.columns]
-    return raw.assign(**{name: known.get(name, "") for name in absent})
 
 
 def require_columns(path: Path, present: Iterable[str], needed: Iterable[str], fix: str) -> None:
@@ -100,42 +87,42 @@ def require_columns(path: Path, present: Iterable[str], needed: Iterable[str], f
         raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; {fix}")
 
 
-def _numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
+def numbers(
+    source: Path | str, column: "pd.Series[str]", name: str, may_be_zero: bool
+) -> "pd.Series[float]":
     """One column as float64; empty is NaN, anything else must be positive and finite."""
     values = []
-    for row, text in enumerate(column):
+    for row, text in zip(column.index, column, strict=True):
         try:
             value = float(text) if text.strip() else math.nan
         except ValueError:
-            raise _bad_cell(path, row, name, text, "is not a number") from None
-        usable = 0 < value < math.inf or (value == 0 and name in MAY_BE_ZERO)
+            raise bad_cell(source, row, name, text, "is not a number") from None
+        usable = 0 < value < math.inf or (value == 0 and may_be_zero)
         if text.strip() and not usable:
             problem = "must be positive and finite; leave it empty if the value is unknown"
-            raise _bad_cell(path, row, name, text, problem)
+            raise bad_cell(source, row, name, text, problem)
         values.append(value)
     return pd.Series(values, index=column.index, dtype="float64")
 
 
-def _check_rows(path: Path, table: pd.DataFrame) -> None:
+def check_rows(source: Path | str, table: pd.DataFrame) -> None:
+    """Raise RunsError naming the line of an objective, status or run_id that cannot be."""
     first_rows: dict[str, int] = {}
-    for row, run in enumerate(table.to_dict("records")):
+    for row, run in zip(table.index, table.to_dict("records"), strict=True):
         for name, allowed in (("objective", (*OBJECTIVES, ANY_OBJECTIVE)), ("status", STATUSES)):
             if run[name] not in allowed:
                 problem = f"must be one of {', '.join(allowed)}"
-                raise _bad_cell(path, row, name, run[name], problem)
+                raise bad_cell(source, row, name, run[name], problem)
         if not run["run_id"]:
-            raise _bad_cell(path, row, "run_id", "", "is empty; name every run")
+            raise bad_cell(source, row, "run_id", "", "is empty; name every run")
         if (first := first_rows.setdefault(run["run_id"], row)) != row:
             problem = f"is also on line {first + 2}; names must differ"
-            raise _bad_cell(path, row, "run_id", run["run_id"], problem)
-        if run["status"] == "finished" and not run["excluded"]:
-            for name in NEEDED_WHEN_FINISHED:
-                if math.isnan(run[name]):
-                    raise _bad_cell(path, row, name, "", EMPTY_IN_FINISHED)
+            raise bad_cell(source, row, "run_id", run["run_id"], problem)
 
 
-def _bad_cell(path: Path, row: int, column: str, text: str, problem: str) -> RunsError:
-    return RunsError(f"{path}, line {row + 2}, column {column}: '{text}' {problem}")
+def bad_cell(source: Path | str, row: Any, column: str, text: str, problem: str) -> RunsError:
+    """The error of a cell in `row`, counted from the first below the header."""
+    return RunsError(f"{source}, line {row + 2}, column {column}: '{text}' {problem}")
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

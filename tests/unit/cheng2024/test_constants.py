@@ -1,8 +1,16 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from plm_scaling.cheng2024.constants import INPUT_COLUMNS, compare_constants, last_digit, look_up
-from plm_scaling.cheng2024.findings import published_findings
+from plm_scaling.cheng2024.constants import (
+    COLUMNS,
+    INPUT_COLUMNS,
+    compare_constants,
+    last_digit,
+    look_up,
+)
+from plm_scaling.cheng2024.findings import published_findings, row_sentence
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.laws.result import Equation, LawResult
 
@@ -35,6 +43,7 @@ VARIANTS = [
     {"source": "notebook", "space": "linear", "N": {"a": 0.5784}},
     {"source": "minima", "space": "linear", "N": {"a": 0.9}},
 ]
+NO_CONSTANTS = pd.DataFrame(columns=list(COLUMNS))
 PROCEDURE = "clm.isoflop:published/source=notebook/space=linear/N/a"
 
 
@@ -43,6 +52,7 @@ def test_constant_reproduced_and_inside_the_interval_needs_no_explanation(tmp_pa
     assert row["by_their_procedure"] == 0.5784
     assert row["relative_difference"] == pytest.approx(0.5784 / 0.578 - 1)
     assert (row["ours"], row["low"], row["high"]) == (0.6, 0.55, 0.65)
+    assert (row["reproduced"], row["place"]) == ("as printed", "inside")
     assert row["verdict"].startswith("Reproduced to the last digit")
     assert "Inside our interval 0.55 to 0.65" in row["verdict"]
     assert "Because." not in row["verdict"]
@@ -73,14 +83,16 @@ def test_published_exponent_near_an_end_of_the_interval_is_not_called_outside(tm
 def test_constant_not_reproduced_has_the_recomputed_number_and_an_explanation(tmp_path):
     law = isoflop(published=VARIANTS)
     row = compare(tmp_path, law, procedure=PROCEDURE.replace("linear", "log"))
-    assert "0.1 on these runs: not reproduced" in row["verdict"]
+    assert row["reproduced"] == "no"
+    assert "gives 0.1, 83 % off: not reproduced" in row["verdict"]
     assert row["verdict"].endswith("Because.")
 
 
 def test_constant_that_is_not_identified_is_empty_with_a_verdict(tmp_path):
     row = compare(tmp_path, isoflop(a=None, interval=None))
     assert row[["ours", "low", "high"]].isna().all()
-    assert "Our fit does not determine it." in row["verdict"]
+    assert row["place"] == "not determined"
+    assert row["verdict"] == "The released runs do not determine it. Because."
 
 
 def test_constant_range_contains_our_value_or_not(tmp_path):
@@ -88,6 +100,31 @@ def test_constant_range_contains_our_value_or_not(tmp_path):
     outside = compare(tmp_path, published="0.10-0.20")["verdict"]
     assert "lies outside the range" in outside
     assert outside.endswith("Because.")
+
+
+@pytest.mark.parametrize(
+    ("published", "reproduced", "words"),
+    [
+        ("0.578", "as printed", "Reproduced to the last digit printed."),
+        ("0.57841", "to 1 in 10,000", "Reproduced to 1 in 10,000 or better."),
+        ("0.6", "rounded", "Their procedure gives 0.578, which rounds to what is printed."),
+        ("0.576", "within 1 %", "Their procedure gives 0.5784, 0.42 % off."),
+        ("0.55", "no", "Their procedure gives 0.5784, 5.2 % off: not reproduced to 1 %."),
+    ],
+)
+def test_reproduction_is_one_of_five_and_said_with_its_number(
+    tmp_path, published, reproduced, words
+):
+    row = compare(tmp_path, isoflop(published=VARIANTS), procedure=PROCEDURE, published=published)
+    assert row["reproduced"] == reproduced
+    assert row["verdict"].startswith(words)
+
+
+def test_number_at_its_bound_has_no_interval_to_lie_outside_of(tmp_path):
+    row = compare(tmp_path, isoflop(a=0.0, interval=(0.0, 0.0)), published="2.12")
+    assert row["place"] == "ours at its bound"
+    assert row[["low", "high"]].isna().all()
+    assert row["verdict"] == "Our fit ends at the bound, 0, so it has no interval. Because."
 
 
 def test_look_up_power_of_ten_and_value_at_compute():
@@ -116,6 +153,43 @@ def test_last_digit_is_the_unit_of_the_last_printed_digit(text, unit):
     assert last_digit(text) == pytest.approx(unit)
 
 
+def test_gain_within_noise_is_called_so():
+    pairs = [
+        {"n_params": n, "gain_nats": gain, "gain_interval": interval, "compute_ratio": 0.3}
+        for n, gain, interval in ((1.3e8, 0.043, [0.035, 0.052]), (1.8e9, 0.003, [-0.005, 0.011]))
+    ]
+    law = replace(isoflop(), law="transfer")
+    law.details = {"pairs": pairs, "split": {"best_share": None}}
+    sentence = published_findings({"clm.transfer": law}, NO_CONSTANTS)[1].sentence
+    assert (
+        "by 0.043 nats at 130M and 0.003 nats at 1.8B (within noise: -0.005 to 0.011)" in sentence
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "ratio", "words"),
+    [
+        ("global_optimum", 1.001, "is the best fit (objective 0.1 % above the least)"),
+        ("local_optimum", 3.06, "is a local optimum, with 3.1 times the objective of the best fit"),
+        (
+            "no_optimum",
+            3.06,
+            "has 3.1 times the objective of the best fit, and a descent from it ends there",
+        ),
+    ],
+)
+def test_published_row_is_judged_with_its_number_and_said_which_points_are_not_its_own(
+    verdict, ratio, words
+):
+    for source, points in (
+        ("the notebook's points", "115 points; the study's fit had 149"),
+        ("the final points of the corrected runs", "115 points that it was not fitted to"),
+    ):
+        check = {"verdict": verdict, "source": source, "n_points": 115, "ratio_to_best": ratio}
+        sentence = row_sentence("clm", check)
+        assert sentence == f"On {source} ({points}) the row of Table A9 {words}."
+
+
 def test_findings_are_counted_from_columns_not_from_sentences(tmp_path):
     law = isoflop(published=VARIANTS)
     rows = [
@@ -127,4 +201,5 @@ def test_findings_are_counted_from_columns_not_from_sentences(tmp_path):
     sentence = published_findings({}, table)[0].sentence
     assert "Of 2 published" in sentence
     assert "1 are reproduced as printed" in sentence
+    assert "the others: 1 of Table 2" in sentence
     assert "1 of 2 lie inside the intervals of our fits, 1 at an end of them" in sentence

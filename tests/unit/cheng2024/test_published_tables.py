@@ -20,9 +20,9 @@ EXPERIMENTS = {
 }  # fmt: skip
 
 
-def the_run(published, **facts):
+def the_run(imported, **facts):
     """The one run with these facts; floats to 1 %."""
-    table = published.runs
+    table = imported.runs
     for name, value in facts.items():
         column = table[name]
         near = isinstance(value, float) and value > 1
@@ -31,15 +31,15 @@ def the_run(published, **facts):
     return table.iloc[0]
 
 
-def test_every_file_is_audited_once_and_only_used_files_make_curves(published):
-    audit = published.audit
+def test_every_file_is_audited_once_and_only_used_files_make_curves(imported):
+    audit = imported.audit
     assert len(audit) == 294
     assert audit["path"].is_unique
     assert (audit["run_id"] != "").all()
     assert audit.loc[audit["used"] == "no", "notes"].str.contains("identical|same run").all()
     used = audit[audit["used"] == "yes"]
     validation = used[used["kind"] != "train"]
-    assert set(validation["path"]) == set(published.runs["source_file"])
+    assert set(validation["path"]) == set(imported.runs["source_file"])
     assert (validation.groupby("run_id").size() == 1).all()
     counts = audit.groupby("axis").size().to_dict()
     assert counts == {"gflops": 228, "tokens": 49, "samples": 1, "iterations": 16}
@@ -47,9 +47,9 @@ def test_every_file_is_audited_once_and_only_used_files_make_curves(published):
     assert (audit["kind"] == "perplexity").sum() == 10
 
 
-def test_byte_identical_copies_make_one_run(published):
+def test_byte_identical_copies_make_one_run(imported):
     """17 of the 294 files are byte-identical extra copies; none starts a run."""
-    audit = published.audit
+    audit = imported.audit
     copies = audit[audit["notes"].str.contains("byte-identical")]
     assert len(copies) == 294 - 277
     assert (copies["used"] == "no").all()
@@ -57,22 +57,22 @@ def test_byte_identical_copies_make_one_run(published):
     assert (owners == 1).all()
 
 
-def test_runs_by_objective_and_experiment(published):
-    assert published.runs.groupby(["objective", "experiment"]).size().to_dict() == EXPERIMENTS
-    assert published.runs["run_id"].is_unique
+def test_runs_by_objective_and_experiment(imported):
+    assert imported.runs.groupby(["objective", "experiment"]).size().to_dict() == EXPERIMENTS
+    assert imported.runs["run_id"].is_unique
 
 
-def test_runs_table_can_be_read_by_every_law(published):
-    table = read_runs(published.runs_file)
+def test_runs_table_can_be_read_by_every_law(imported):
+    table = read_runs(imported.runs_file)
     assert len(table) == sum(EXPERIMENTS.values())
     np.testing.assert_allclose(table["flops"], 6 * table["n_params"] * table["tokens"])
 
 
-def test_curves_end_where_their_runs_do_and_agree_with_their_losses(published):
-    valid = published.curves[published.curves["split"] == "valid"]
+def test_curves_end_where_their_runs_do_and_agree_with_their_losses(imported):
+    valid = imported.curves[imported.curves["split"] == "valid"]
     by_run = dict(iter(valid.groupby("run_id")))
-    assert set(by_run) == set(published.runs["run_id"])
-    for run in published.runs.to_dict("records"):
+    assert set(by_run) == set(imported.runs["run_id"])
+    for run in imported.runs.to_dict("records"):
         curve = by_run[run["run_id"]]
         assert curve["tokens"].is_monotonic_increasing
         assert curve["tokens"].iloc[-1] == run["tokens"]
@@ -83,21 +83,21 @@ def test_curves_end_where_their_runs_do_and_agree_with_their_losses(published):
             assert curve["loss"].tail(5).mean() == pytest.approx(run["loss"], abs=1e-12)
 
 
-def test_training_curves_end_with_their_runs(published):
-    train = published.curves[published.curves["split"] == "train"]
+def test_training_curves_end_with_their_runs(imported):
+    train = imported.curves[imported.curves["split"] == "train"]
     ends = train.groupby("run_id")["tokens"].max()
-    runs = published.runs.set_index("run_id").loc[ends.index]
+    runs = imported.runs.set_index("run_id").loc[ends.index]
     assert len(ends) == 15
     np.testing.assert_allclose(ends, runs["tokens"], rtol=0.01)
     per_step = train.groupby("run_id").apply(lambda c: (c["tokens"] / c["step"]).unique().tolist())
-    valid = published.curves[published.curves["split"] == "valid"].groupby("run_id").last()
+    valid = imported.curves[imported.curves["split"] == "valid"].groupby("run_id").last()
     expected = (valid["tokens"] / valid["step"])[ends.index]  # 157M has the batch of the large ones
     assert per_step.to_dict() == {run_id: [tokens] for run_id, tokens in expected.items()}
 
 
-def test_unfinished_runs_are_excluded_with_the_share_they_reached(published):
+def test_unfinished_runs_are_excluded_with_the_share_they_reached(imported):
     """Stopped runs; 154M at 9.3e19 is none: it ends off the 300-step grid, at 0.50 epochs."""
-    excluded = published.runs[published.runs["excluded"] != ""]
+    excluded = imported.runs[imported.runs["excluded"] != ""]
     assert (excluded["status"] == "unfinished").all()
     assert excluded["loss"].isna().all()
     shares = {
@@ -107,7 +107,7 @@ def test_unfinished_runs_are_excluded_with_the_share_they_reached(published):
     assert shares == {
         ("clm", 1209): "6%", ("clm", 170): "86%", ("mlm", 106): "72%", ("mlm", 85): "13%",
     }  # fmt: skip
-    short = the_run(published, objective="clm", n_params=154_333_600, flops=9.316e19)
+    short = the_run(imported, objective="clm", n_params=154_333_600, flops=9.316e19)
     assert short.status == "finished"
     assert "its name says 1e+20" in short.notes
 
@@ -124,24 +124,24 @@ def test_unfinished_runs_are_excluded_with_the_share_they_reached(published):
         ("clm", 170_105_856, 2.0413e20, 2.3572, "not from the name '127M'"),
     ],
 )
-def test_wrong_flops_axis_is_corrected(published, objective, n_params, flops, loss, note):
+def test_wrong_flops_axis_is_corrected(imported, objective, n_params, flops, loss, note):
     run = the_run(
-        published, objective=objective, n_params=n_params, flops=flops, seed=1, corpus="unimeta200b"
+        imported, objective=objective, n_params=n_params, flops=flops, seed=1, corpus="unimeta200b"
     )
     assert run.flops == pytest.approx(flops, rel=2e-4)
     assert run.loss == pytest.approx(loss, abs=1e-4)
     assert note in run.notes
 
 
-def test_corrected_curves_start_at_the_first_evaluation(published):
-    valid = published.curves[published.curves["split"] == "valid"]
+def test_corrected_curves_start_at_the_first_evaluation(imported):
+    valid = imported.curves[imported.curves["split"] == "valid"]
     assert set(valid.groupby("run_id")["step"].first()) == {300}
 
 
-def test_production_runs(published):
+def test_production_runs(imported):
     """C=1.151e22 and D=264.6e9; C=1.724e22 and D=269.0e9."""
-    clm = the_run(published, experiment="production", objective="clm")
-    mlm = the_run(published, experiment="production", objective="mlm")
+    clm = the_run(imported, experiment="production", objective="clm")
+    mlm = the_run(imported, experiment="production", objective="mlm")
     assert (clm.n_params, mlm.n_params) == (7_249_584_080, 10_686_691_476)
     assert (clm.loss, clm.loss_last) == (
         pytest.approx(2.0125, abs=1e-4),
@@ -170,15 +170,15 @@ def test_production_runs(published):
         ("clm", 1_784_557_056, 1.65e21, 100.1e9, 2.2034, 2.2005),
     ],
 )
-def test_transfer_pairs(published, objective, size, source, tokens, scratch, transferred):
+def test_transfer_pairs(imported, objective, size, source, tokens, scratch, transferred):
     """Means over the last 2 % of the points; each transferred run has its run from scratch."""
     common = {"objective": objective, "n_params": size, "tokens": float(tokens)}
-    moved = the_run(published, experiment="transfer", **common)
+    moved = the_run(imported, experiment="transfer", **common)
     assert moved.source_flops == source
     assert moved.init_from == f"{'clm' if objective == 'mlm' else 'mlm'}:{source:g}"
-    first = the_run(published, init_from="", corpus="unimeta200b", **common)
+    first = the_run(imported, init_from="", corpus="unimeta200b", **common)
     for run, expected in ((first, scratch), (moved, transferred)):
-        curves = published.curves
+        curves = imported.curves
         curve = curves[(curves["run_id"] == run.run_id) & (curves["split"] == "valid")]["loss"]
         last = max(5, round(0.02 * len(curve)))
         assert curve.tail(last).mean() == pytest.approx(expected, abs=1e-3)
@@ -191,8 +191,8 @@ def test_transfer_pairs(published, objective, size, source, tokens, scratch, tra
         (154_333_600, [2.1953, 2.1798, 2.1822, 2.1906, 2.2096, 2.2289, 2.2722, 2.4015]),
     ],
 )
-def test_mask_ratio_runs(published, n_params, losses):
-    runs = published.runs.query("experiment == 'mask_ratio' and n_params == @n_params")
+def test_mask_ratio_runs(imported, n_params, losses):
+    runs = imported.runs.query("experiment == 'mask_ratio' and n_params == @n_params")
     runs = runs.sort_values("mask_ratio")
     assert list(runs["mask_ratio"]) == [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6]
     np.testing.assert_allclose(runs["loss"], losses, atol=1e-4)
@@ -211,9 +211,9 @@ def test_mask_ratio_runs(published, n_params, losses):
     ],
 )
 def test_runs_on_repeated_data_and_their_partners(
-    published, objective, n_params, on_unimeta, on_ur50
+    imported, objective, n_params, on_unimeta, on_ur50
 ):
-    table = published.runs.query("objective == @objective and n_params == @n_params")
+    table = imported.runs.query("objective == @objective and n_params == @n_params")
     table = table[np.isclose(table["tokens"], 200e9, rtol=0.005)]
     for corpus, losses in (("unimeta200b", on_unimeta), ("ur50", on_ur50)):
         found = table.loc[table["corpus"] == corpus, "loss"]
@@ -221,8 +221,8 @@ def test_runs_on_repeated_data_and_their_partners(
     assert set(table.loc[table["corpus"] == "ur50", "unique_tokens"]) == {15.4e9}
 
 
-def test_reruns_have_different_seeds_and_named_data_orders(published):
-    ur50 = published.runs.query("corpus == 'ur50' and objective == 'mlm'")
+def test_reruns_have_different_seeds_and_named_data_orders(imported):
+    ur50 = imported.runs.query("corpus == 'ur50' and objective == 'mlm'")
     small = ur50[ur50["n_params"] < 1e9]
     assert sorted(small["seed"]) == [1, 2]
     large = ur50[ur50["n_params"] > 1e9]
@@ -230,8 +230,8 @@ def test_reruns_have_different_seeds_and_named_data_orders(published):
     assert sorted(large["notes"]) == ["", "data order: epoch shuffle", "data order: full shuffle"]
 
 
-def test_notebook_points_are_the_files_unchanged(published):
-    points = published.notebook
+def test_notebook_points_are_the_files_unchanged(imported):
+    points = imported.notebook
     assert points.groupby("objective")["file"].count().gt(0).all()
     folders = points[["objective", "folder"]].drop_duplicates()
     clm = list(folders.loc[folders["objective"] == "clm", "folder"])
@@ -247,10 +247,10 @@ def test_notebook_points_are_the_files_unchanged(published):
     assert (second["row"], second["nominal_tokens"]) == (1, 1024 * 1024 * 300)
 
 
-def test_import_is_fast_and_reproducible_to_the_byte(published, tmp_path):
+def test_import_is_fast_and_reproducible_to_the_byte(imported, tmp_path):
     start = time.process_time()
-    names = ["runs.csv", "curves.parquet", "audit.csv"]
-    import_published(logs_or_skip(), *(tmp_path / name for name in names))
+    names = ["runs.csv", "curves.parquet", "audit.csv", "notebook_points.parquet"]
+    import_published(*(tmp_path / name for name in names), logs=logs_or_skip())
     assert time.process_time() - start < 5
     for name in names:
-        assert (tmp_path / name).read_bytes() == (published.folder / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (imported.folder / name).read_bytes()

@@ -1,5 +1,6 @@
 """`plm-scaling fit` on anybody's table."""
 
+import io
 import json
 from pathlib import Path
 
@@ -53,7 +54,6 @@ def test_fit_of_three_columns_recovers_the_surface(tmp_path, monkeypatch, capsys
         (lambda t: t.drop(columns="loss"), "column(s) missing: loss"),
         (lambda t: t.assign(tokens=t["tokens"].where(t.index != 3, -5.0)), "line 5, column tokens"),
         (lambda t: t.assign(loss=t["loss"].where(t.index != 0, np.inf)), "line 2, column loss"),
-        (lambda t: t.assign(loss=t["loss"].where(t.index != 0, np.nan)), "line 2, column loss"),
         (lambda t: t.head(5), "5 distinct run(s)"),
         (lambda t: t.assign(objective=["clm", "mlm"] * 20), "clm, mlm: say which"),
     ],
@@ -111,6 +111,43 @@ def test_fit_of_the_joint_law_takes_both_objectives(tmp_path, monkeypatch, capsy
     assert law.selection == {"given": 42, "used": 42, "left_out": {}}
     split = law.equations["C_mlm/C_clm"].parameters["s"]
     assert split == pytest.approx(1 / 0.7 - 1 / 0.5, rel=1e-3)  # from the inverses of both N(C)
+
+
+def test_fit_of_the_joint_law_without_objectives_says_what_the_table_lacks(
+    tmp_path, monkeypatch, capsys
+):
+    own_table().to_csv(tmp_path / "own.csv", index=False)
+    code, _ = fit(monkeypatch, capsys, "joint", "--runs", tmp_path / "own.csv", "--out", "law.json")
+    assert "the table has no column objective" in str(code)
+    assert "40 of 40 runs" in str(code)
+
+
+def test_fit_counts_empty_losses_and_takes_maps_and_standard_input(tmp_path, monkeypatch, capsys):
+    table = own_table().assign(loss=lambda t: t["loss"].where(t.index > 1))
+    table["n_params"] /= 1e6
+    content = table.rename(columns={"n_params": "size (M)", "loss": "L"}).to_csv(index=False)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    out, said = tmp_path / "law.json", "38 of 40 runs used (left out: 2 loss is empty)"
+    maps = ("--map", "size (M)*1e6=n_params", "--map", "L=loss")
+    code, terminal = fit(
+        monkeypatch, capsys, "parametric", "--runs", "-", "--out", out, *maps, "--bootstrap", 0
+    )
+    assert code == 0, code
+    assert said in terminal.out.splitlines()[0]
+    law = read_law(out)
+    assert law.selection == {"given": 40, "used": 38, "left_out": {"loss is empty": 2}}
+    assert [row["run_id"] for row in law.excluded] == ["line 2", "line 3"]
+    assert law.data["runs"] == "standard input"
+    assert law.equations["L"].parameters["alpha"] == pytest.approx(0.34, rel=1e-3)
+
+
+def test_fit_of_suspected_units_warns_in_the_law_file(tmp_path, monkeypatch, capsys):
+    own_table().assign(tokens=lambda t: t["tokens"] / 1e9).to_csv(tmp_path / "own.csv", index=False)
+    out = tmp_path / "law.json"
+    arguments = ("--runs", tmp_path / "own.csv", "--out", out, "--bootstrap", 0)
+    _, said = fit(monkeypatch, capsys, "parametric", *arguments)
+    assert '--map "tokens*1e9=tokens"' in said.out
+    assert any("billions" in warning for warning in read_law(out).warnings)
 
 
 @pytest.mark.parametrize("law", ["repeated", "transfer", "mask_ratio"])

@@ -91,6 +91,26 @@ def test_frontier_only_run_at_the_largest_compute_is_named_not_used_and_moves_on
     assert after.details["held_out"]["run_id"] == "giant"
 
 
+def test_frontier_loss_has_the_floor_of_the_surface_a_hundred_times_beyond():
+    result = fit_frontier(**ends_only(sweep(0.001, sizes=31)), bootstrap=200)
+    law, last = result.equations["L"], result.details["frontier"][-1]
+    assert law.form == "E + k*C^c"
+    assert law.interval["E"][0] < SURFACE.E < law.interval["E"][1]
+    assert last["flops"] == pytest.approx(100 * BUDGETS[-1])
+    n = SURFACE.optimum(last["flops"])
+    low, high = last["loss_interval"]
+    assert low < SURFACE.loss(n, last["flops"] / (6 * n)) < high
+
+
+def test_frontier_loss_that_falls_faster_at_the_largest_compute_contradicts_the_law():
+    curves = ends_only(sweep(0.001))
+    curves["loss"] -= 0.1 * np.isclose(curves["flops"], BUDGETS[-1])
+    result = fit_frontier(**curves, bootstrap=200)
+    assert result.status == "contradicted"
+    assert any("held-out error" in w and "nats" in w for w in result.warnings)
+    assert fit_frontier(**ends_only(sweep(0.001)), bootstrap=200).status == "converged"
+
+
 def test_frontier_one_budget_is_not_identified():
     curves = ends_only(sweep())
     one = {k: v[np.isclose(curves["flops"], BUDGETS[0])] for k, v in curves.items()}

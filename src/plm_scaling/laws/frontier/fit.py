@@ -1,10 +1,10 @@
 """The compute-efficient frontier: the best run at each compute, from whole learning curves.
 
 The study's own rule (`plm_scaling.cheng2024.frontier`), done so that it can be trusted: losses
-averaged over five evaluations and compared at equal compute, D = C/(6·N), power laws N = k·C^a,
-D = k·C^b and L = k·C^c fitted in log-log, and points left out where the best run is the smallest or
-largest that got there. `variants` holds the fits that keep those points, that weigh by size
-(linear space) or that leave out the runs of largest compute: how much rests on a few points.
+averaged over five evaluations and compared at equal compute, D = C/(6·N), power laws N = k·C^a and
+D = k·C^b fitted in log-log, L(C) as in `stats.loss_law`, and points left out where the best run is
+the smallest or largest that got there. `variants` holds the fits that keep those points, that weigh
+by size (linear space) or that leave out the runs of largest compute: how much rests on a few.
 
 Intervals: runs are drawn with replacement and the envelope is taken again. A frontier is made of
 minima, so a resample without the best run has a slightly worse one; the intervals are rough.
@@ -31,6 +31,7 @@ from plm_scaling.laws.frontier.variants import fit_linear, fit_log
 from plm_scaling.laws.points import columns
 from plm_scaling.laws.result import Equation, EquationJson, LawResult
 from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import (
     NO_BOOTSTRAP,
@@ -39,13 +40,15 @@ from plm_scaling.laws.stats.intervals import (
     multiplicities,
     percent,
 )
+from plm_scaling.laws.stats.loss_law import LossFit, fit_loss
 from plm_scaling.laws.stats.power import PowerLaws, power_equations
-from plm_scaling.laws.status import Check
+from plm_scaling.laws.status import Check, Evidence
 
 METHOD = (
     f"at each run's final compute the run with the lowest loss (mean of {SMOOTHING} evaluations, "
     f"linear in ln C; logs may end {percent(REACH)} earlier), unless it is the smallest or largest "
-    "that got there; power laws by least squares in log-log; intervals by a bootstrap over runs; "
+    "that got there; power laws by least squares in log-log, and of L by least squares in nats, "
+    "with a floor where an F test shows one; intervals by a bootstrap over runs; "
     "residual_rms and objective_value (sum of squares) of ln N"
 )
 SPACES = {"log": fit_log, "linear": fit_linear}
@@ -144,16 +147,21 @@ def fit_frontier(
     found = bool(np.isfinite(laws["N"].exponent[0]))
     law = {name: series.first for name, series in laws.items()}
     used = data.inside[0]
+    equations = power_equations(law, samples, level)
+    loss_fit = _fit_loss(data, resampled) if found else None
+    if loss_fit:
+        equations["L"] = loss_fit.equation(level)
     fitted = _fits(envelope, data, resampled, level)
     places = np.unique(np.stack([envelope.flops, data.y["N"][0]])[:, used], axis=1).shape[1]
     squares = float(((np.log(data.y["N"][0]) - np.log(law["N"](envelope.flops)))[used] ** 2).sum())
     warnings = _warnings(envelope, data, fitted, found, bootstrap)
-    warnings += compute_warning(n_params, tokens, flops)
+    warnings += (loss_fit.warnings if loss_fit else []) + compute_warning(n_params, tokens, flops)
+    held_out, limit = _held_out(envelope, data, resampled, level)
     return LawResult(
         law="frontier",
         method=METHOD,
         n_points=int(used.sum()),
-        equations=power_equations(law, samples, level),
+        equations=equations,
         objective_value=squares if found else None,
         residual_rms=(
             float(np.sqrt(squares / (used.sum() - 2))) if found and used.sum() > 2 else None
@@ -173,11 +181,13 @@ def fit_frontier(
                 }
                 for (points, space), (n_points, equations) in fitted.items()
             ],
-            "frontier": frontier_rows(envelope.flops, law, samples, level) if found else [],
-            "held_out": _held_out(envelope, data),
+            "frontier": (
+                frontier_rows(envelope.flops, law, samples, level, loss_fit) if loss_fit else []
+            ),
+            "held_out": held_out,
             "bootstrap": {"kind": "runs", "resamples": bootstrap, "seed": seed},
         },
-        evidence={"points": places if found else 0},
+        evidence={"points": places if found else 0, **limit},
     )
 
 
@@ -201,8 +211,16 @@ class _Series:
         return {name: SPACES[space](self.flops, y, weights) for name, y in self.y.items()}
 
 
+def _fit_loss(data: _Series, resampled: _Series, where: NDArray[np.bool_] | bool = True) -> LossFit:
+    """L(C) through the points inside the sizes that lie `where` (R,)."""
+    own, drawn = (series.weights * series.inside * where for series in (data, resampled))
+    losses = data.y["L"][0], resampled.y["L"]
+    return fit_loss(np.log(data.flops), *losses, weights=(own[0], drawn))
+
+
 def _fits(envelope: Envelope, data: _Series, resampled: _Series, level: float) -> Fits:
-    """The same envelope with other points and in linear space; the first is the law itself."""
+    """The same envelope with other points and in linear space; the first has the law's N
+    and D, and its L without a floor."""
     flops = envelope.flops
     every = np.full(len(flops), True)
     subsets = {
@@ -238,25 +256,47 @@ def _points(envelope: Envelope, data: _Series) -> list[EnvelopePoint]:
     ]
 
 
-def _held_out(envelope: Envelope, data: _Series) -> HeldOutOptimum | NotAvailable:
+def _held_out(
+    envelope: Envelope, data: _Series, resampled: _Series, level: float
+) -> tuple[HeldOutOptimum | NotAvailable, Evidence]:
     """The best run at the largest compute, predicted from points below a tenth of it."""
     flops, largest = envelope.flops, float(envelope.flops[-1])
-    below = data.inside & (flops < largest / 10)
-    laws = data.fit("log", below)
+    below = flops < largest / 10
+    used = data.inside[0] & below
+    laws = data.fit("log", used)
     if not np.isfinite(laws["N"].exponent[0]):
         return not_available(
-            f"{int(below.sum())} point(s) below a tenth of the largest compute, "
+            f"{int(used.sum())} point(s) below a tenth of the largest compute, "
             f"{largest:.3g} FLOPs; a power law needs two compute values"
-        )
-    best = data.best[0, -1]
-    n, loss = (float(laws[name](largest)[0]) for name in ("N", "L"))
-    return {
+        ), {}
+    best, n = data.best[0, -1], float(laws["N"](largest)[0])
+    fit = _fit_loss(data, resampled, below)
+    loss = held_out_loss(float(envelope.loss[-1, best]), float(fit.law(largest)))
+    interval = fit.interval(largest, level)
+    result: HeldOutOptimum = {
         "status": Check.DONE,
-        "fitted_on_flops": np.unique(flops[below[0]]).tolist(),
+        "fitted_on_flops": np.unique(flops[used]).tolist(),
         "predicted_at_flops": largest,
         "run_id": str(envelope.names[best]),
         "n_params": held_out_size(float(envelope.n_params[best]), n),
-        "loss": held_out_loss(float(envelope.loss[-1, best]), loss),
+        "loss": loss,
+    }
+    if interval is None:
+        return result, {}
+    # the run is a draw, too: it lies about the law like those that the law was fitted to
+    scatter = 2 * rms(data.y["L"][0, used] - fit.law(flops[used]))
+    reach = (
+        loss["predicted"] - interval[0]
+        if loss["difference"] > 0
+        else interval[1] - loss["predicted"]
+    )
+    return result, {
+        "held_out": {
+            "what": f"the held-out error of the loss at C={largest:.3g}",
+            "value": loss["difference"],
+            "allowed": float(np.hypot(reach, scatter)),
+            "unit": "nats",
+        }
     }
 
 

@@ -51,18 +51,20 @@ def _best_exponent(t: Floats, wy: Floats, w: Floats) -> Floats:
     cell = np.clip(h.argmax(axis=1), 1, len(EXPONENTS) - 2)
     low, high = EXPONENTS[cell - 1], EXPONENTS[cell + 1]
     p = EXPONENTS[cell]
+    going = np.arange(len(p))
     for _ in range(MAX_STEPS):
-        first = np.exp(p[:, None] * t)
-        (m1, v1), (m2, v2) = _moments(t, wy * first), _moments(t, w * first**2)
-        slope, curvature = 2 * (m1 - m2), 2 * v1 - 4 * v2
-        low, high = np.where(slope > 0, p, low), np.where(slope > 0, high, p)
+        first = np.exp(p[going, None] * t)
+        (m1, v1), (m2, v2) = _moments(t, wy[going] * first), _moments(t, w[going] * first**2)
+        slope, curvature, now = 2 * (m1 - m2), 2 * v1 - 4 * v2, p[going]
+        low[going] = np.where(slope > 0, now, low[going])
+        high[going] = np.where(slope > 0, high[going], now)
         with np.errstate(divide="ignore", invalid="ignore"):
-            newton = p - slope / curvature
-        inside = (curvature < 0) & (newton > low) & (newton < high)
-        after = np.where(inside, newton, np.where(slope == 0, p, (low + high) / 2))
-        done = np.abs(after - p).max(initial=0.0) < 1e-12  # Newton squares the error
-        p = after
-        if done:
+            newton = now - slope / curvature
+        inside = (curvature < 0) & (newton > low[going]) & (newton < high[going])
+        middle = (low[going] + high[going]) / 2
+        p[going] = np.where(inside, newton, np.where(slope == 0, now, middle))
+        going = going[np.abs(p[going] - now) >= 1e-12]  # Newton squares the error
+        if not len(going):
             break
     return p
 

@@ -47,7 +47,7 @@ from plm_scaling.laws.stats.power import (
     power_equation,
 )
 from plm_scaling.laws.verdict import worst
-from plm_scaling.runs.tables import OBJECTIVES
+from plm_scaling.runs.tables import ANY_OBJECTIVE, OBJECTIVES
 
 STUDY_SIZES = (1e7, 1e10)  # parameters; used where neither law says how far it reaches
 GRID = 25
@@ -102,8 +102,11 @@ def fit_tables(
     runs: pd.DataFrame, curves: pd.DataFrame | None, settings: Settings
 ) -> LawResult[Details]:
     """The law of `runs` of both objectives, by isoflop: see `study.laws`."""
-    if missing := set(OBJECTIVES) - set(runs["objective"]):
-        raise LawError(f"the joint law needs runs of both objectives; none is {', '.join(missing)}")
+    if missing := sorted(set(OBJECTIVES) - set(runs["objective"])):
+        why = f"none is {' or '.join(missing)}"
+        if set(runs["objective"]) == {ANY_OBJECTIVE}:
+            why = "the table has no column objective that says which run is clm and which mlm"
+        raise LawError(f"the joint law needs runs of both objectives; {why}")
     clm, mlm = (
         isoflop.fit_tables(runs[runs["objective"] == objective], curves, settings)
         for objective in OBJECTIVES

@@ -10,9 +10,10 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interval
+from plm_scaling.laws.stats.loss_law import LossFit
 
-POINTS_WITHIN, POINTS_BEYOND = 17, 9
-BEYOND = 10.0  # how far past the largest budget the table goes
+POINTS_WITHIN, POINTS_BEYOND = 17, 17
+BEYOND = 100.0  # how far past the largest budget the table goes
 
 
 class FrontierRow(TypedDict):
@@ -33,19 +34,23 @@ def frontier_rows(
     laws: Mapping[str, Callable[[Floats], Floats]],
     resampled: Mapping[str, Callable[[float], Floats]],
     level: float,
+    loss: LossFit | None = None,
 ) -> list[FrontierRow]:
-    """The frontier from the smallest budget to beyond the largest.
+    """The frontier from the smallest budget to a hundred times the largest.
 
     `laws` maps N, D and L to functions of C, `resampled` the same names to functions that give one
-    value per resample (NaN where it has none).
+    value per resample (NaN where it has none). `loss` stands for L in both.
     """
     largest = budgets.max()
     within = np.geomspace(budgets.min(), largest, POINTS_WITHIN)
     beyond = np.geomspace(largest, largest * BEYOND, POINTS_BEYOND)[1:]
     grid = np.concatenate([within, beyond])
-    values = {name: law(grid) for name, law in laws.items()}
+    own: Mapping[str, Callable[[Floats], Floats]] = {"L": loss.law} if loss else {}
+    values = {name: law(grid) for name, law in {**laws, **own}.items()}
 
     def interval(name: str, flops: float) -> Interval | None:
+        if loss and name == "L":
+            return loss.interval(flops, level)
         with np.errstate(over="ignore", invalid="ignore"):
             return percentile_interval(resampled[name](flops), level)
 
