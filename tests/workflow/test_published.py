@@ -15,7 +15,7 @@ from workflows import Workflow, copy_of
 
 from plm_scaling.cheng2024 import FIGURES as PUBLISHED_FIGURES
 from plm_scaling.laws.schema import law_schema
-from plm_scaling.planner.plan import PUBLISHED_LAWS
+from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.study.laws import LAWS, fitted
 
 OBJECTIVES = ("clm", "mlm")

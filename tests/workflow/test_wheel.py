@@ -45,7 +45,7 @@ def tree(tmp_path_factory) -> Path:
     tree = tmp_path_factory.mktemp("wheel") / "tree"
     for name in ("src", "resources/published"):
         shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=UNWANTED)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "config.yaml"):
         shutil.copy(ROOT / name, tree)
     return tree
 
@@ -107,8 +107,8 @@ def test_metadata_names_licence_and_authors_as_the_citation_does(wheel):
 def test_installed_wheel_plans_from_another_folder(environment, tmp_path):
     command = ("plan", "--flops", "1e21", "--objective", "clm")
     plan = run(environment / "plm-scaling", *command, cwd=tmp_path)
-    assert f"laws in {environment.parent}" in plan
-    assert str(ROOT) not in plan
+    assert "by the isoflop law of the published study" in plan
+    assert "1.5B" in plan  # a shape, for which the config of the full study is read
 
 
 def test_installed_wheel_fits_a_table_from_another_folder(environment, tmp_path):
@@ -124,3 +124,6 @@ def test_installed_wheel_fits_a_table_from_another_folder(environment, tmp_path)
     run(environment / "plm-scaling", *command.split(), cwd=tmp_path)
     law = json.loads((tmp_path / "law.json").read_text())
     assert law["equations"]["L"]["alpha"] == pytest.approx(0.34, abs=0.001)
+    command = "plan --flops 1e19 --laws law.json"
+    plan = run(environment / "plm-scaling", *command.split(), cwd=tmp_path)
+    assert "by the parametric law of law.json" in plan

@@ -8,7 +8,7 @@ import pandas as pd
 
 from plm_scaling.cheng2024.constants import Reproduced
 from plm_scaling.cheng2024.fit import SAMPLES, Points
-from plm_scaling.common.progress import short_count
+from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, percent, place
 from plm_scaling.laws.status import RowVerdict, Status
@@ -144,7 +144,7 @@ def _held_out(law: LawResult, near: Mapping[str, Any]) -> list[str]:
             return [
                 f"Fitted to runs of at most {max(check['fitted_on_flops']):.2g} FLOPs, the form "
                 f"predicts a loss of {run['predicted']:.3f} for the run of "
-                f"{short_count(run['n_params'])} parameters; it reached {run['measured']:.3f}, "
+                f"{short_number(run['n_params'])} parameters; it reached {run['measured']:.3f}, "
                 f"{abs(off):.3f} nats {'below' if off > 0 else 'above'}."
             ]
     return []
@@ -181,7 +181,7 @@ def _open(end: float | None) -> str:
 
 
 def _names(sizes: list[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(short_count(size["n_params"]) for size in sizes))
+    names = list(dict.fromkeys(short_number(size["n_params"]) for size in sizes))
     return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
 
 
@@ -210,7 +210,7 @@ def _gain(pair: Mapping[str, Any]) -> str:
     """A pair's gain and size, and whether the gain is within noise."""
     low, high = pair["gain_interval"] or (math.inf, math.inf)
     noise = f" (within noise: {low:.3f} to {high:.3f})" if low <= 0 <= high else ""
-    return f"{pair['gain_nats']:.3f} nats at {short_count(pair['n_params'])}{noise}"
+    return f"{pair['gain_nats']:.3f} nats at {short_number(pair['n_params'])}{noise}"
 
 
 def _mask_ratio(law: LawResult, _: pd.DataFrame) -> Finding:

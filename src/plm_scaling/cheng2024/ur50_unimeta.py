@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
-from plm_scaling.common.progress import short_count
+from plm_scaling.common.progress import short_number
 from plm_scaling.figures.style import CYCLE, GREY, panels, style
 from plm_scaling.laws.result import LawResult
 
@@ -92,7 +92,7 @@ def _sizes(table: pd.DataFrame) -> dict[float, tuple[str, str]]:
             groups.append([])
         groups[-1].append(float(n))
     for number, members in enumerate(groups):
-        label = "/".join(dict.fromkeys(map(short_count, members)))
+        label = "/".join(dict.fromkeys(map(short_number, members)))
         found |= dict.fromkeys(members, (CYCLE[number % len(CYCLE)], f"N = {label}"))
     return found
 

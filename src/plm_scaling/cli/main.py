@@ -1,8 +1,9 @@
 """The `plm-scaling` command: typed functions, each the declaration of a command and its options."""
 
 import sys
+from json import dumps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
@@ -12,6 +13,7 @@ from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError, RunsError
 from plm_scaling.common.program import start_logging
 from plm_scaling.laws.settings import DEFAULT, Settings
+from plm_scaling.planner.question import NOTHING, Question
 from plm_scaling.study.laws import LAWS
 
 NO_SWEEP = "no sweep planned there yet; make one with `snakemake plan`, or give the results folder"
@@ -122,29 +124,32 @@ def fit(
 @app.command
 def plan(
     *,
-    flops: float,
-    objective: Literal["clm", "mlm"],
-    unique_tokens: float | None = None,
-    laws: Path | None = None,
-    gpu: str = "H100",
-    utilisation: float = 0.4,
+    question: Annotated[Question, Parameter(name="*")] = NOTHING,
+    json: bool = False,
+    plot: Path | None = None,
 ) -> None:
-    """What to train with a given compute, and its cost.
+    """What to train: with some GPUs and days, with a compute, to a size, a loss, with few tokens.
 
-    Example: plm-scaling plan --flops 1e21 --objective clm --unique-tokens 5e9
+    Example: plm-scaling plan --objective clm --gpus 8xA100 --days 14 --unique-tokens 5B
 
     Args:
-        flops: 6·N·D to spend, such as 1e21
-        unique_tokens: tokens available; beyond, they repeat
-        laws: folder of law files (default: the study's)
-        gpu: whose hours are counted
-        utilisation: share of its peak that training reaches
+        json: the answer as JSON
+        plot: also draw it over lines of equal loss (.svg, .pdf or .png)
     """
-    from plm_scaling.planner.plan import PUBLISHED_LAWS, plan_training
-    from plm_scaling.planner.text import plan_text
+    from plm_scaling.planner import answer
+    from plm_scaling.planner.text import answer_text
 
-    folder = laws or PUBLISHED_LAWS
-    print(plan_text(plan_training(flops, objective, folder, unique_tokens, gpu, utilisation)))
+    both = question.objective == "both"
+    answers = answer.plan_both(question) if both else (answer.plan(question),)
+    if plot is not None:
+        from plm_scaling.figures.plan import draw_plan
+
+        draw_plan(question, plot)
+    if json:
+        facts = {one.objective: one.to_json() for one in answers}
+        print(dumps(facts if both else facts[answers[0].objective], indent=2))
+    else:
+        print("\n\n".join(map(answer_text, answers)))
 
 
 app.command(data.app, name="data")

@@ -7,12 +7,14 @@ import time
 logger = logging.getLogger("plm_scaling")
 
 EVERY_SECONDS = 5.0
+SUFFIXES = {"T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}
 
 
 class Progress:
     """Report `done` of `total` units every `EVERY_SECONDS` at most.
 
-    `label` names the stage as the reader of the terminal knows it, `unit` what is counted. `done`
+    `label` names the stage as the reader of the terminal knows it, `unit` what is counted (B is
+    bytes). `done`
     units were done before (by a process that was stopped); they do not count in the rate. With a
     `total` of 0 (not known) there is neither share nor time left.
     """
@@ -32,25 +34,33 @@ class Progress:
             return
         self._last = now
         rate = (self.done - self._before) / (now - self._start)
-        so_far, left = short_number(self.done), ""
+        so_far, left = self._counted(self.done), ""
         if self.total:
-            so_far = f"{100 * self.done / self.total:.0f} % of {short_number(self.total)}"
+            so_far = f"{100 * self.done / self.total:.0f} % of {self._counted(self.total)}"
             left = f", {short_time((self.total - self.done) / rate if rate else math.inf)} left"
-        speed = f"{short_number(rate)} {self.unit}/s"
-        logger.info(f"[{self.label}] {so_far} {self.unit}, {speed}{left}")
+        logger.info(f"[{self.label}] {so_far}, {self._counted(rate)}/s{left}")
+
+    def _counted(self, amount: float) -> str:
+        return short_bytes(amount) if self.unit == "B" else f"{short_number(amount)} {self.unit}"
 
 
 def short_number(value: float) -> str:
-    """1234567 → '1.23M'; three significant digits."""
-    for limit, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:.3g}{suffix}"
+    """2833956224 → '2.83B', as models are named; three significant digits."""
+    for suffix, factor in SUFFIXES.items():
+        if value >= factor:
+            return f"{value / factor:.3g}{suffix}"
     return f"{value:.3g}"
 
 
-def short_count(value: float) -> str:
-    """2833956224 → '2.83B': parameters and tokens as models are named."""
-    return short_number(value).replace("G", "B")
+def short_bytes(value: float) -> str:
+    """8e10 → '80GB'."""
+    return short_number(value).replace("B", "G") + "B"
+
+
+def full_number(text: str) -> float:
+    """'6B' → 6e9, '1e21' → 1e21. Raises ValueError where it is no number."""
+    factor = SUFFIXES.get(text[-1:], 1.0)
+    return float(text if factor == 1 else text[:-1]) * factor
 
 
 def short_time(seconds: float) -> str:

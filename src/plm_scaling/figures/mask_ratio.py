@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from plm_scaling.common.progress import short_count
+from plm_scaling.common.progress import short_number
 from plm_scaling.figures.style import CYCLE, GREY, MARKERS, panels, style
 from plm_scaling.laws.mask_ratio.fit import Details, SizeRow
 from plm_scaling.laws.result import LawResult
@@ -67,7 +67,7 @@ def mask_ratio(table: pd.DataFrame) -> Figure:
             curve = table[(table["kind"] == "curve") & (table["n_params"] == n)]
             ax.plot(curve["mask_ratio"], curve["above_best"], "-", color=colour)
             fill = np.where(part["within_noise"].astype(bool), "white", colour)
-            label = f"N = {short_count(n)}, {short_count(part['tokens'].iloc[0])} tokens"
+            label = f"N = {short_number(n)}, {short_number(part['tokens'].iloc[0])} tokens"
             x, y, marker = part["mask_ratio"], part["above_best"], MARKERS[number % len(MARKERS)]
             ax.scatter(x, y, 28, fill, marker=marker, edgecolors=colour, linewidths=1.3, zorder=3)
             ax.plot([], [], marker=marker, linestyle="-", color=colour, label=label, markersize=5)

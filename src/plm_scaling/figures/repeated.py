@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.common.progress import short_count
+from plm_scaling.common.progress import short_number
 from plm_scaling.figures.style import CYCLE, GREY, WIDTH, focus, style
 from plm_scaling.laws.repeated.details import CurveDetails, SizeRow
 from plm_scaling.laws.repeated.model import effective_tokens
@@ -97,7 +97,7 @@ def _draw(ax: Axes, part: pd.DataFrame, letter: str) -> None:
     ax.plot(gap["epochs"], gap["gap"], ".", color=GREY, markersize=3.5)
     ax.plot(forms["epochs"], forms["constrained"], "-", color=CYCLE[0])
     ax.plot(forms["epochs"], forms["additive"], "--", color=CYCLE[1])
-    label = f"{letter}  {facts['objective'].upper()} {short_count(facts['n_params'])}"
+    label = f"{letter}  {facts['objective'].upper()} {short_number(facts['n_params'])}"
     if facts["status"] == Status.NOT_IDENTIFIED:
         label += ": not followed"
     elif pd.notna(facts["R_D"]):

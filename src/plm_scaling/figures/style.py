@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from plm_scaling.common.files import atomic
-from plm_scaling.common.progress import short_count
+from plm_scaling.common.progress import short_number
 
 WIDTH = 4.6
 OBJECTIVE_COLOURS = {"clm": "#0072B2", "mlm": "#D55E00"}
@@ -90,7 +90,7 @@ def log_axis(axes: Axes, which: str) -> None:
     decades = np.log10(high / low) if low > 0 else 9
     steps: tuple[float, ...] = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1, 2, 5)
     axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     axis.set_minor_formatter(NullFormatter())
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from plm_scaling.common.progress import short_count
+from plm_scaling.common.progress import short_number
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import RunRecord
 
@@ -113,7 +113,7 @@ def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
         facts["started from"] = f"the weights of cell `{cell.init_from}`"
     return _CARD.format(
         task="text-generation" if causal else "fill-mask",
-        size=short_count(cell.n_params),
+        size=short_number(cell.n_params),
         objective=cell.objective.upper(),
         facts="".join(f"| {name} | {fact} |\n" for name, fact in facts.items()),
         losses="".join(

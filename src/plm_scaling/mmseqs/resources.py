@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plm_scaling.common import slurm_job
 from plm_scaling.common.errors import DedupError
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import short_bytes
 
 logger = logging.getLogger("plm_scaling")
 
@@ -66,18 +66,18 @@ class Resources:
             if not self.scratch.is_dir():
                 why = f"scratch {self.scratch} does not exist"
             elif on_scratch.is_dir() or _free(self.scratch) > SPARE_FACTOR * needed_bytes:
-                folder, why = on_scratch, f"{short_number(_free(self.scratch))}B are free there"
+                folder, why = on_scratch, f"{short_bytes(_free(self.scratch))} are free there"
             else:
-                why = f"only {short_number(_free(self.scratch))}B are free on {self.scratch}"
-        size = short_number(needed_bytes)
-        logger.info(f"[{stage}] temporary files of MMseqs2 (about {size}B) go to {folder}: {why}")
+                why = f"only {short_bytes(_free(self.scratch))} are free on {self.scratch}"
+        size = short_bytes(needed_bytes)
+        logger.info(f"[{stage}] temporary files of MMseqs2 (about {size}) go to {folder}: {why}")
         return folder
 
     def free_space(self, folder: Path) -> str:
         """How much is free where the stage writes, for a message."""
         disks = [folder, *([self.scratch] if self.scratch and self.scratch.is_dir() else [])]
         return ", ".join(
-            f"{short_number(_free(disk))}B are free on the disk of {disk}" for disk in disks
+            f"{short_bytes(_free(disk))} are free on the disk of {disk}" for disk in disks
         )
 
 

@@ -1,14 +1,14 @@
-"""What to train with a given compute: `plan_training`."""
+"""What to train: `plan(Question(flops=1e21, objective="clm"))` gives an `Answer`."""
 
 from typing import Any
 
-__all__ = ["plan_training"]
+__all__ = ["Question", "plan", "plan_both"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the planner when it is asked for."""
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    from plm_scaling.planner.plan import plan_training
+    from plm_scaling.planner import answer, question
 
-    return plan_training
+    return getattr(question if name == "Question" else answer, name)

@@ -1,44 +1,130 @@
-"""Plans as text for the terminal."""
+"""Answers as text for the terminal."""
 
-from plm_scaling.common.progress import short_number
-from plm_scaling.laws.stats.intervals import interval_text, percent
-from plm_scaling.planner.plan import Estimate, Plan, nearest_shape
+import math
+
+from plm_scaling.common.progress import short_bytes, short_number
+from plm_scaling.laws.stats.intervals import percent
+from plm_scaling.planner.answer import Answer
+from plm_scaling.planner.laws import Estimate
+from plm_scaling.planner.training import ShapeRow
+
+HEADINGS = (
+    *("shape", "layers", "width", "FFN", "heads", "N", "D", "loss", "steps", "batch", "lr"),
+    *("TP·PP·DP", "rows", "memory", "days"),
+)
+SAME_LOSS = 5e-4  # nats
 
 
-def plan_text(plan: Plan) -> str:
-    """The plan as a short table, its reasons and its warnings; a guess says so, and why, first."""
-    epochs = (
-        "" if plan.epochs is None else f", {plan.epochs:.3g} epochs of {plan.unique_tokens:.3g}"
-    )
-    size, shape = nearest_shape(plan.n_params[0])
-    rows = [
-        ("non-embedding parameters N", _estimate(plan.n_params, plan.level)),
-        ("training tokens D", _estimate(plan.tokens, plan.level) + epochs),
-        ("expected loss (nats/token)", _estimate(plan.loss, plan.level, "{:.3f}")),
-        (
-            "nearest shape",
-            f"{size}: {shape.layers} layers, width {shape.hidden}, FFN {shape.ffn}, "
-            f"{shape.heads} heads; N = {shape.n_params('study'):,}",
-        ),
-        (
-            "cost",
-            f"{plan.gpu_hours:,.0f} {plan.gpu}-hours at {percent(plan.utilisation)} of its peak "
-            "in 16 bit",
-        ),
-    ]
-    lines = [f"a guess: {'; '.join(plan.guesses)}"] if plan.guesses else []
-    lines.append(
-        f"{plan.objective.upper()} with {plan.flops:.3g} FLOPs (6·N·D), from {plan.source}:"
-    )
-    lines += [f"  {name:27} {text}" for name, text in rows]
-    lines += [f"  note: {note}" for note in plan.notes]
-    lines += [f"  warning: {warning}" for warning in plan.warnings]
+def answer_text(answer: Answer) -> str:
+    """A short table, the shapes, what is said of them; a guess says so, and why, first."""
+    lines = [f"a guess: {'; '.join(answer.guesses)}"] if answer.guesses else []
+    lines.append(f"{answer.objective.upper()} by {answer.law}:")
+    lines += [f"  {name:27} {text}" for name, text in _rows(answer)]
+    if answer.shapes:
+        table = [HEADINGS, *map(_shape, answer.shapes)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += ["  " + _line(row, widths) for row in table]
+    lines.append(f"  how sure: {answer.how_sure}")
+    lines += [f"  note: {note}" for note in answer.notes]
+    lines += [f"  warning: {warning}" for warning in answer.warnings]
     return "\n".join(lines)
 
 
+def _rows(answer: Answer) -> list[tuple[str, str]]:
+    n, tokens, time = answer.n_params, answer.tokens, answer.time
+    ratio = f", {tokens.value / n.value:.3g} a parameter"
+    assumed = " (assumed)" if time.utilisation_assumed else ""
+    epochs = "" if answer.epochs is None else f", {answer.epochs:.3g} epochs"
+    rows = [
+        ("training FLOPs C = 6·N·D", _estimate(answer.flops, answer.level, "{:.3g}")),
+        ("non-embedding parameters N", _estimate(n, answer.level)),
+        ("training tokens D", _estimate(tokens, answer.level) + ratio + epochs),
+        ("loss (nats/token)", _estimate(answer.loss_nats_per_token, answer.level, "{:.3f}")),
+        (
+            "time",
+            f"{_duration(time.days * 24)} on {time.gpus}x{time.gpu} at "
+            f"{percent(time.utilisation)} of their peak{assumed}: {_hours(time.gpu_hours)}",
+        ),
+    ]
+    if (off := answer.off_optimum) is not None:
+        share = off.equivalent_flops / answer.flops.value
+        rows.append(
+            (
+                "off the optimum",
+                f"{off.nats_per_token:.3f} nats above the best run of this compute, on fresh "
+                f"tokens; as good as that of {off.equivalent_flops:.3g} FLOPs ({percent(share)})",
+            )
+        )
+    if (serving := answer.serving) is not None:
+        rows.append(
+            (
+                "with serving",
+                f"{serving.total_flops:.3g} FLOPs, of which {serving.flops:.3g} for "
+                f"{short_number(serving.tokens)} tokens; the same loss from the "
+                f"{short_number(serving.cheapest_training_n_params)} that train cheapest: "
+                f"{serving.cheapest_training_total_flops:.3g}",
+            )
+        )
+    return rows + _data_rows(answer)
+
+
+def _data_rows(answer: Answer) -> list[tuple[str, str]]:
+    if answer.data is None:
+        return []
+    known = {"ten times the data": answer.data.ten_times_the_data}
+    known["half the compute"] = answer.data.half_the_compute
+    rows = []
+    for name, other in known.items():
+        if other is None:
+            continue
+        rise = other.loss_nats_per_token - answer.loss_nats_per_token.value
+        gives = f"loss {other.loss_nats_per_token:.3f} ({rise:+.3f})"
+        if abs(rise) < SAME_LOSS:
+            gives = f"the same loss for {other.flops:.3g} FLOPs"
+        size = f"{short_number(other.n_params)} parameters"
+        rows.append((name, f"{gives} with {size}, {other.epochs:.3g} epochs"))
+    return rows
+
+
+def _shape(row: ShapeRow) -> tuple[str, ...]:
+    again = " again" if row.recompute else ""
+    return (
+        row.name,
+        *map(str, (row.layers, row.hidden, row.ffn, row.heads)),
+        short_number(row.n_params),
+        short_number(row.tokens),
+        "–" if row.loss_nats_per_token is None else f"{row.loss_nats_per_token:.3f}",
+        str(row.steps),
+        short_number(row.batch_tokens),
+        f"{row.peak_learning_rate:.1e}",
+        f"{row.tensor}·{row.pipeline}·{row.data}{again}",
+        str(row.micro_batch_rows),
+        short_bytes(row.memory_bytes_per_gpu),
+        f"{row.days:.2g}",
+    )
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(f"{text:>{width}}" for text, width in zip(row, widths, strict=True))
+
+
 def _estimate(estimate: Estimate, level: float, form: str = "") -> str:
-    value, interval = estimate
-    if form:
-        return f"{form.format(value)} {interval_text(interval, form, level)}"
-    ends = interval and " to ".join(map(short_number, interval))
-    return f"{short_number(value)} {f'({percent(level)} {ends})' if ends else '(no interval)'}"
+    def text(value: float) -> str:
+        if math.isinf(value):
+            return "no end"
+        return form.format(value) if form else short_number(value)
+
+    said = text(estimate.value)
+    if estimate.interval is None:
+        return said
+    return f"{said} ({percent(level)} {' to '.join(map(text, estimate.interval))})"
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{60 * hours:.2g} minutes"
+    return f"{hours:.3g} hours" if hours < 48 else f"{hours / 24:.3g} days"
+
+
+def _hours(gpu_hours: float) -> str:
+    return f"{gpu_hours:,.0f} GPU-hours" if gpu_hours >= 100 else f"{gpu_hours:.2g} GPU-hours"

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from plm_scaling.common.files import read_json
-from plm_scaling.common.progress import short_count
+from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.status import Check, Minimum, Status
 from plm_scaling.mmseqs.homology import NOT_TESTED
@@ -38,7 +38,7 @@ def text(value: float | None, form: str = ".4g") -> str:
 
 def count(value: float | None) -> str:
     """Parameters or tokens, '2.83B', or a dash."""
-    return DASH if value is None or pd.isna(value) else short_count(value)
+    return DASH if value is None or pd.isna(value) else short_number(value)
 
 
 def law_rows(laws: Sequence[LawResult]) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import short_bytes, short_number
 from plm_scaling.config.machine import Machine
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import GPUS
@@ -55,7 +55,7 @@ _COLUMNS: dict[str, Callable[[_Line], str]] = {
     "TP·PP·DP": lambda line: f"{line.layout.tensor}·{line.layout.pipeline}·{line.layout.data}",
     "rows": lambda line: f"{line.layout.micro_batch_rows}",
     "again": lambda line: "yes" if line.layout.recompute == "full" else "",
-    "memory": lambda line: short_number(process_memory(line.cell, line.layout).total) + "B",
+    "memory": lambda line: short_bytes(process_memory(line.cell, line.layout).total),
     "hours": lambda line: f"{line.hours:.2g}",
 }
 _VARYING = ("corpus", "recipe", "from", "epochs", "again")
@@ -123,12 +123,12 @@ def _costs(lines: list[_Line], machine: Machine) -> list[str]:
         f"{longest.cell.size} at {longest.cell.flops_budget:g} FLOPs, takes {longest.hours:.3g} "
         f"hours on {longest.layout.processes}",
         "TP·PP·DP: GPUs that share each layer · stages · replicas; rows: of one pass; memory: peak "
-        f"of a GPU (estimate; of {short_number(gpu.memory_bytes)}B, {USABLE_SHARE:.0%} used)",
+        f"of a GPU (estimate; of {short_bytes(gpu.memory_bytes)}, {USABLE_SHARE:.0%} used)",
     ]
     asked = [int(resources(line.cell, line.layout, machine, 1)["mem_mb"]) for line in lines]
     most = lines[asked.index(max(asked))]
     said.append(
-        f"main memory of a node: at most {short_number(max(asked) * 1e6)}B, asked by "
+        f"main memory of a node: at most {short_bytes(max(asked) * 1e6)}, asked by "
         f"{most.cell.size} on {most.layout.processes} for its checkpoints"
     )
     if any(line.layout.recompute == "full" for line in lines):

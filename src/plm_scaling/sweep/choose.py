@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from plm_scaling.common.errors import SweepError
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import short_bytes
 from plm_scaling.config.machine import Machine
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import GPUS
@@ -179,8 +179,8 @@ def _nothing_fits(cell: Cell, machine: Machine, given: dict[str, Any]) -> str:
         return f"{where}: machine.layouts gives {given}, which no number of these GPUs allows"
     need, layout = min((process_memory(cell, one).total, one.to_json()) for one in possible)
     return (
-        f"{where}: nothing fits. A GPU has {short_number(GPUS[machine.gpu].memory_bytes)}B; the "
-        f"least that one needs is {short_number(need)}B, with {layout}. Raise "
+        f"{where}: nothing fits. A GPU has {short_bytes(GPUS[machine.gpu].memory_bytes)}; the "
+        f"least that one needs is {short_bytes(need)}, with {layout}. Raise "
         "machine.max_gpus or name a GPU with more memory"
         + ("; or give less in machine.layouts" if given else "")
     )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plm_scaling.common.progress import logger, short_number
+from plm_scaling.common.progress import logger
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.study.sweep_table import write_sweep
 from plm_scaling.sweep.cells import plan_cells
@@ -17,5 +17,5 @@ def plan_sweep(blocks: SweepInputs, out: Path) -> None:
     """
     cells = plan_cells(blocks)
     write_sweep(cells, out)
-    flops = short_number(sum(cell.flops for cell in cells.values()))
+    flops = f"{sum(cell.flops for cell in cells.values()):.3g}"
     logger.info(f"[sweep] {len(cells)} cells, {flops} FLOPs (`plan` shows them)")

@@ -7,7 +7,7 @@ import pytest
 
 from plm_scaling.cheng2024.document import TABLE, TABLES, document, markdown
 from plm_scaling.laws.result import read_law
-from plm_scaling.planner.plan import PUBLISHED_LAWS
+from plm_scaling.planner.question import PUBLISHED_LAWS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/laws.md"
 

@@ -48,7 +48,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-@pytest.mark.parametrize("words", [["nope"], ["fit"], ["plan", "--flops", "many"]])
+@pytest.mark.parametrize("words", [["nope"], ["fit"], ["plan", "--objective", "x"]])
 def test_wrong_command_line_is_one_line(monkeypatch, capsys, words):
     with pytest.raises(SystemExit) as ended:
         said(monkeypatch, capsys, *words)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from plm_scaling.common.command_line import command_line, read_options
 from plm_scaling.common.program import start_logging
-from plm_scaling.common.progress import short_number, short_time
+from plm_scaling.common.progress import full_number, short_bytes, short_number, short_time
 
 PROGRAM = """
 import os
@@ -235,10 +235,18 @@ def test_every_rule_passes_what_its_program_takes(root):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.5, "0.5"), (999, "999"), (1234567, "1.23M"), (2e11, "200G")]
+    ("value", "text"), [(0.5, "0.5"), (999, "999"), (1234567, "1.23M"), (2e11, "200B")]
 )
 def test_short_number_has_three_digits(value, text):
     assert short_number(value) == text
+    assert full_number(text) == pytest.approx(value, rel=0.005)
+
+
+def test_bytes_are_counted_in_gigabytes_and_all_else_in_billions():
+    assert (short_bytes(8e10), short_number(8e10)) == ("80GB", "80B")
+    assert full_number("1e21") == 1e21
+    with pytest.raises(ValueError, match="6X"):
+        full_number("6X")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from plm_scaling.common.errors import LawError, PlmScalingError
 from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.result import read_law, write_law
-from plm_scaling.planner.plan import PUBLISHED_LAWS
+from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.report import page as page_module
 from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary

@@ -6,9 +6,9 @@ that the runs do not exclude.
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import special
 
 from plm_scaling.laws.result import Equation
 from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interval
@@ -123,6 +123,8 @@ def fit_loss_law(
     without, least = (_squares(log_c, loss, own, law.first) for law in (power, floor))
     noise = least / freedom if sd is None else max(1.0, least / freedom)
     root = np.sqrt(max(without - least, 0.0) / max(noise, 1e-300))
+    from scipy import special  # which reading a law does not need
+
     chance = special.stdtr(freedom, -root) if sd is None else special.ndtr(-root)
     return floor.first if chance < LEVEL else power.first
 
@@ -217,7 +219,7 @@ def _warnings(
             f"{len(budgets)} budgets cannot show a floor of the loss: L(C) is a power law, and "
             "beyond the largest budget the loss may be higher"
         ]
-    if law.floor or _bend(log_c, loss, sd, weights) > special.ndtri(LEVEL):
+    if law.floor or _bend(log_c, loss, sd, weights) > NormalDist().inv_cdf(LEVEL):
         return []
     below = log_c < budgets[-1]
     others = fit_loss_laws(log_c[below], loss[None, below], weights[None, below], floor=False)

@@ -14,7 +14,7 @@ from http.client import HTTPException, HTTPResponse
 from time import sleep
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.common.progress import Progress, logger, short_number
+from plm_scaling.common.progress import Progress, logger, short_bytes
 from plm_scaling.sources.fetch.partial import Origin, Partial
 from plm_scaling.sources.fetch.web import open_url, token_variable
 
@@ -93,7 +93,7 @@ def _attempt(url: str, partial: Partial, length: int | None, label: str, may_mix
                 f"bytes, expected {length} (0 bytes received)"
             )
         if resumed:
-            logger.info("[%s] resuming after %sB", label, short_number(offset))
+            logger.info("[%s] resuming after %s", label, short_bytes(offset))
         else:
             partial.restart(found)
         partial.check_space(found.length)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json, write_json
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import short_bytes
 
 
 class WriteError(SourceError):
@@ -87,8 +87,8 @@ class Partial:
         free = shutil.disk_usage(self.out.parent).free
         if needed > free:
             raise WriteError(
-                f"{self.out} needs {needed} bytes ({short_number(needed)}B) more and "
-                f"{self.out.parent} has {free} ({short_number(free)}B) free; make room or put "
+                f"{self.out} needs {needed} bytes ({short_bytes(needed)}) more and "
+                f"{self.out.parent} has {free} ({short_bytes(free)}) free; make room or put "
                 "the working folder on a larger disk"
             )
 

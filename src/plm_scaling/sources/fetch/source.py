@@ -5,7 +5,7 @@ from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.lock import held
-from plm_scaling.common.progress import Progress, logger, short_number
+from plm_scaling.common.progress import Progress, logger, short_bytes
 from plm_scaling.sources.fetch.checksums import Expected
 from plm_scaling.sources.fetch.download import download
 from plm_scaling.sources.fetch.partial import Origin, Partial, WriteError
@@ -43,9 +43,9 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
         times = {address: _modified_ns(address, root) for address in addresses}
         address, compared = _fetch_to(out, table, root, file, addresses, expected_of(row, root))
         record(out, row, compared, address, times[address])
-    size = short_number(out.stat().st_size)
+    size = short_bytes(out.stat().st_size)
     log = logger.info if compared.by else logger.warning
-    log("[sources] %s: %sB from %s, %s", file, size, address, compared)
+    log("[sources] %s: %s from %s, %s", file, size, address, compared)
 
 
 def _modified_ns(address: str, root: Path) -> int | None:

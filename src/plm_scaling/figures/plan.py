@@ -1,0 +1,88 @@
+"""A plan among the lines of equal loss: the optima of each compute, and the answer."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.files import atomic
+from plm_scaling.figures.style import (
+    CANVASES,
+    COMPUTE_LABEL,
+    GREY,
+    OBJECTIVE_COLOURS,
+    PNG_DPI,
+    compute_axis,
+    log_axis,
+    note,
+    panels,
+    style,
+)
+from plm_scaling.planner.answer import case_of
+from plm_scaling.planner.case import Case
+from plm_scaling.planner.question import Question
+from plm_scaling.planner.solve import equivalent
+
+GRID = 160
+LINES = 10
+BEYOND = 3.0  # how far the axes go beyond what is shown
+SPAN = 8.0  # of sizes around the optimum
+
+
+def draw_plan(question: Question, out: Path) -> None:
+    """Write the figure. Raises PlmScalingError unless the file is a .svg, .pdf or .png."""
+    kind = out.suffix.lower().removeprefix(".")
+    if kind not in CANVASES:
+        raise PlmScalingError(f"{out}: a figure is a {', '.join(CANVASES)} file; name one")
+    if question.objective == "both":
+        raise PlmScalingError("a figure shows one objective; give --objective clm or mlm")
+    with style():
+        figure = plan_figure(case_of(question))
+        figure.set_dpi(PNG_DPI)
+        with atomic(out) as temporary:
+            getattr(CANVASES[kind](figure), f"print_{kind}")(temporary)
+
+
+def plan_figure(case: Case) -> Figure:
+    """Lines of equal loss over compute and size (none where the law holds only optima), the optimal
+    size with its interval, dashed beyond the budgets fitted, and the answer."""
+    laws, run = case.laws, case.run
+    figure, (ax,) = panels(1, 3.6)
+    low, high = laws.fitted
+    flops = np.geomspace(min(low, run.flops) / BEYOND, max(high, run.flops) * BEYOND, GRID)
+    sizes = [laws.size(c) for c in flops]
+    optimal = np.array([size.value for size in sizes])
+    bottom, top = min(optimal.min(), run.n_params) / SPAN, max(optimal.max(), run.n_params) * SPAN
+    if not np.isnan(laws.surface.exponents):
+        c, n = np.meshgrid(flops, np.geomspace(bottom, top, GRID))
+        loss = laws.surface.loss(equivalent(laws.surface, case.repeats, n, c / (6 * n)))
+        at = np.geomspace(flops[-1], flops[0], LINES + 2)[1:-1]
+        ax.contour(c, n, loss, laws.surface.loss(at), cmap="viridis_r", linewidths=0.9)
+        for one in at:
+            text = f"{float(laws.surface.loss(one)):.2f}"
+            note(ax, text, (one, float(laws.surface.size(one))), (1, 5), ha="right", color=GREY)
+    colour = OBJECTIVE_COLOURS.get(laws.objective, "black")
+    if all(size.interval for size in sizes):
+        ends = np.array([size.interval for size in sizes])
+        ax.fill_between(flops, ends[:, 0], ends[:, 1], color=colour, alpha=0.15, linewidth=0)
+    fitted = (flops >= low) & (flops <= high)
+    ax.plot(flops, optimal, "--", color=colour)
+    ax.plot(flops[fitted], optimal[fitted], color=colour, label="optimum (dashed: extrapolated)")
+    size, _, spent = case.estimates()
+    if spent.interval is not None:
+        ends = np.minimum(spent.interval, flops[-1])
+        ax.plot(ends, (size.value, size.value), color="black")
+    if size.interval is not None:
+        ax.plot((spent.value, spent.value), np.minimum(size.interval, top), color="black")
+    ax.plot(spent.value, size.value, "o", color="black", label="plan, with its intervals")
+    ax.set_ylim(bottom, top)
+    ax.set_xlim(flops[0], flops[-1])
+    compute_axis(ax)
+    log_axis(ax, "y")
+    ax.grid(False)
+    ax.set_xlabel(COMPUTE_LABEL)
+    ax.set_ylabel("non-embedding parameters N")
+    ax.set_title(f"{laws.objective.upper()}: lines of equal loss (nats/token)", color=GREY)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure

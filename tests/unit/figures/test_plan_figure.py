@@ -1,0 +1,39 @@
+"""The figure of a plan: lines of equal loss, the optima and the answer."""
+
+import numpy as np
+import pytest
+
+from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.figures.plan import draw_plan, plan_figure
+from plm_scaling.planner import Question
+from plm_scaling.planner.answer import case_of
+from plm_scaling.planner.question import PUBLISHED_LAWS
+
+
+def test_lines_of_equal_loss_have_their_tips_at_the_optima():
+    case = case_of(Question(objective="clm", loss=2.3))
+    (ax,) = plan_figure(case).axes
+    (contours,) = [c for c in ax.collections if hasattr(c, "levels")]
+    for level, path in zip(contours.levels, contours.get_paths(), strict=True):
+        tip = path.vertices[path.vertices[:, 0].argmin()]
+        flops = float(case.laws.surface.loss.inverse(level))
+        assert tip[0] == pytest.approx(flops, rel=0.05)
+        assert tip[1] == pytest.approx(case.laws.size(flops).value, rel=0.35)
+    (dot,) = [line for line in ax.lines if line.get_marker() == "o"]
+    assert dot.get_xydata()[0] == pytest.approx([case.run.flops, case.run.n_params])
+    assert np.log(ax.get_xlim()[1] / case.run.flops) > 1
+
+
+def test_law_of_only_optima_has_no_lines(tmp_path):
+    question = Question(laws=PUBLISHED_LAWS / "clm.frontier.json", flops=1e20)
+    (ax,) = plan_figure(case_of(question)).axes
+    assert not [c for c in ax.collections if hasattr(c, "levels")]
+    draw_plan(question, tmp_path / "plan.svg")
+    assert (tmp_path / "plan.svg").read_text().startswith("<?xml")
+
+
+def test_other_files_and_both_objectives_are_refused(tmp_path):
+    with pytest.raises(PlmScalingError, match="a figure is a svg, pdf, png file"):
+        draw_plan(Question(objective="clm", flops=1e20), tmp_path / "plan.gif")
+    with pytest.raises(PlmScalingError, match="one objective"):
+        draw_plan(Question(objective="both", flops=1e20), tmp_path / "plan.png")
