@@ -86,7 +86,7 @@ def test_page_follows_the_hand_and_fits_the_screen(tmp_path, width):
         agree(move("#unique", 10.4), replace(CLM, flops=10**20.5, unique_tokens=10**10.4))
         fixed = move("#size", 8.5)
         agree(fixed, replace(CLM, flops=10**20.5, unique_tokens=10**10.4, params=10**8.5))
-        assert any("ff the optimum" in said for said in fixed["said"])
+        assert any("above the optimum" in said for said in fixed["said"])
         none = move("#unique", 7)
         assert any(said.startswith("No answer") for said in none["said"])
         cards = driver.find_element("id", "answer").text
