@@ -127,6 +127,7 @@ def plan(
     question: Annotated[Question, Parameter(name="*")] = NOTHING,
     json: bool = False,
     plot: Path | None = None,
+    html: Path | None = None,
 ) -> None:
     """What to train: with some GPUs and days, with a compute, to a size, a loss, with few tokens.
 
@@ -135,6 +136,7 @@ def plan(
     Args:
         json: the answer as JSON
         plot: also draw it over lines of equal loss (.svg, .pdf or .png)
+        html: also a page on which compute, data, size and objective are moved by hand
     """
     from plm_scaling.planner import answer
     from plm_scaling.planner.text import answer_text
@@ -145,6 +147,10 @@ def plan(
         from plm_scaling.figures.plan import draw_plan
 
         draw_plan(question, plot)
+    if html is not None:
+        from plm_scaling.planner.page import write_page
+
+        write_page(html, question, answers[0])
     if json:
         facts = {one.objective: one.to_json() for one in answers}
         print(dumps(facts if both else facts[answers[0].objective], indent=2))
