@@ -16,11 +16,6 @@ from plm_scaling.laws.status import RowVerdict
 LOCAL = 1.01  # an optimum whose misfit is this much above the best is another one
 
 
-def count_distinct(n_params: Floats, tokens: Floats) -> int:
-    """How many different (N, D) there are."""
-    return len(np.unique(np.stack([n_params, tokens]), axis=1).T)
-
-
 class SurfaceRow(TypedDict):
     """E + A/N^alpha + B/D^beta, N in parameters and D in tokens."""
 

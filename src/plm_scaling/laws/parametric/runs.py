@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.laws.checks import as_labels, check_runs
-from plm_scaling.laws.parametric.checks import count_distinct
 from plm_scaling.laws.parametric.optima import Optimum, resample_optima
 from plm_scaling.laws.parametric.surface import Surface
 from plm_scaling.laws.stats.intervals import Floats, Labels, multiplicities
@@ -43,7 +42,7 @@ class Runs:
     @property
     def distinct(self) -> int:
         """How many different (N, D) there are."""
-        return count_distinct(self.n_params, self.tokens)
+        return len(np.unique(np.stack([self.n_params, self.tokens]), axis=1).T)
 
     @property
     def unit(self) -> str:
