@@ -23,7 +23,7 @@ def test_findings_with_tight_intervals_give_and_explain_the_exponent():
 
 
 def test_findings_with_wide_intervals_call_the_exponent_meaningless():
-    law = isoflop(noise=0.03, n_sizes=5, seed=2)
+    law = isoflop(noise=0.006, n_sizes=6, seed=2)
     low, high = law.equations["N"].interval["a"]
     assert high - low > 0.3
     (finding,) = find([law], 3e12)
