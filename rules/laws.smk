@@ -33,7 +33,8 @@ rule fit_law:
         seed=CONFIG.seed,
         stage=LAWS_VERSION,
     shell:
-        "python {params.script:q} --law {wildcards.law} --objective {wildcards.objective}"
+        "OMP_NUM_THREADS={threads} python {params.script:q} --law {wildcards.law}"
+        " --objective {wildcards.objective}"
         " --study {params.study:q} --runs {input.runs:q} --curves {input.curves:q}"
         " --bootstrap {params.bootstrap} --level {params.level} --seed {params.seed}"
         " --huber-delta {params.huber_delta} --out {output:q} --log {log:q}"

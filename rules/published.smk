@@ -98,7 +98,8 @@ rule fit_published_law:
         seed=CONFIG.seed,
         stage=LAWS_VERSION,
     shell:
-        "python {params.script:q} --law {wildcards.law} --objective {wildcards.objective}"
+        "OMP_NUM_THREADS={threads} python {params.script:q} --law {wildcards.law}"
+        " --objective {wildcards.objective}"
         " --study published --runs {input.runs:q} --curves {input.curves:q}"
         " --notebook {input.notebook:q} --minima {params.minima:q}"
         " --held-out-above {params.held_out_above} --bootstrap {params.bootstrap}"

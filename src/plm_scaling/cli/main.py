@@ -1,5 +1,6 @@
 """The `plm-scaling` command: typed functions, each the declaration of a command and its options."""
 
+import os
 import sys
 from json import dumps
 from pathlib import Path
@@ -113,6 +114,7 @@ def fit(
         curves: their learning curves (curves.parquet)
         objective: clm or mlm, where the table holds both
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # its matrices are small: more threads only wait
     from plm_scaling.laws.fit import fit_law
     from plm_scaling.laws.text import law_text
 

@@ -17,7 +17,7 @@ from plm_scaling.laws.stats.intervals import apart
 from plm_scaling.laws.status import Status
 from plm_scaling.study.laws import LAWS
 
-RESAMPLES = 400  # of the other law, whose ends need no third digit
+RESAMPLES = 200  # of the other law, whose ends need no second digit
 
 
 def compare_with_other(
