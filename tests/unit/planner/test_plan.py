@@ -276,18 +276,6 @@ def test_plan_for_mlm_says_whether_to_train_a_clm_first_and_what_is_not_known():
     assert ask(None, "clm", flops=1e21).notes == []
 
 
-@pytest.fixture
-def penalty(laws, tmp_path):
-    """A folder whose law of repeats adds 0.004·R^1.5 to the loss."""
-    shutil.copy(laws / "parametric/clm.parametric.json", tmp_path)
-    law = json.loads((laws / "clm.repeated.json").read_text()) | {"form": "penalty"}
-    law["equations"]["excess"] |= {"c": 0.004, "kappa": 1.5, "interval": {"c": [0.002, 0.006]}}
-    law["equations"]["excess"]["interval"]["kappa"] = [1.4, 1.6]
-    law["equations"]["D_eff"] |= {"R_D": None, "interval": {"R_D": None}}
-    (tmp_path / "clm.repeated.json").write_text(json.dumps(law | {"status": "converged"}))
-    return tmp_path
-
-
 def test_repeats_that_add_to_the_loss_give_the_constrained_optimum(penalty):
     flops, unique = 1e20, 4e9
     n = np.geomspace(1e7, 1e11, 40_001)
