@@ -153,7 +153,10 @@ def _longest(case: Case) -> Otherwise | None:
     low, high = 1.0, case.asked.flops or 1.0
     for _ in range(60):
         middle = float(np.sqrt(low * high))
-        run = case.but(flops=middle).run
-        few = case.repeats.epochs(run.tokens) <= case.repeats.most_epochs
+        try:
+            tokens = case.but(flops=middle).run.tokens
+        except LawError:  # too little to serve what is asked
+            tokens = 0.0
+        few = case.repeats.epochs(tokens) <= case.repeats.most_epochs
         low, high = (middle, high) if few else (low, middle)
     return _otherwise(case.but(flops=low))

@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -145,6 +147,16 @@ def test_serving_takes_its_part_of_a_budget(laws):
     assert answer.serving.flops == pytest.approx(2 * answer.n_params.value * 1e11)
     with pytest.raises(LawError, match="leaves none for training"):
         ask(laws / "parametric", flops=1e20, serve=1e12, params=1e9)
+
+
+def test_serving_with_few_unique_tokens_answers_or_is_refused_without_a_warning_of_numpy():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for flops in np.geomspace(1e18, 1e21, 7):
+            with suppress(LawError):
+                assert ask(None, flops=flops, serve=1e11, unique_tokens=5e9).epochs <= 13.2
+        with pytest.raises(LawError, match="epochs of 1B unique tokens"):
+            ask(None, flops=1e21, serve=1e11, unique_tokens=1e9)
 
 
 def test_a_loss_that_no_run_reaches_is_refused_with_the_least_one(laws):
