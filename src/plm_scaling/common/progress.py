@@ -46,6 +46,7 @@ class Progress:
 
 def short_number(value: float) -> str:
     """2833956224 → '2.83B', as models are named; three significant digits."""
+    value = float(f"{value:.3g}")  # 999.9M is 1B
     for suffix, factor in SUFFIXES.items():
         if value >= factor:
             return f"{value / factor:.3g}{suffix}"

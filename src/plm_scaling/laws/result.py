@@ -187,4 +187,5 @@ def read_law(path: Path | str) -> LawResult:
     except FileNotFoundError:
         raise LawError(f"{path}: no such law file; make it with `snakemake laws`") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LawError(f"{path}: not a law file ({error}); remove it and fit again") from error
+        what = f"{path}: not a law file ({error})"
+        raise LawError(f"{what}; make one with `plm-scaling fit`") from error

@@ -78,20 +78,21 @@ def check_epochs(case: Case) -> None:
         return
     free = case.asked.n_params is None and case.asked.tokens is None
     ways = []
+    least = "" if repeats.known else "at least "  # that of fresh tokens
     less = _longest(case) if free and case.asked.flops is not None else None
     if less is not None:
         ways.append(
             f"stop earlier ({less.flops:.3g} FLOPs, {short_number(less.n_params)} parameters, loss "
-            f"{less.loss_nats_per_token:.3f})"
+            f"{least}{less.loss_nats_per_token:.3f})"
         )
     more = _otherwise(case.but(unique_tokens=MORE_DATA * repeats.unique))
     if more is not None:
-        ways.append(f"ten times the data gives {more.loss_nats_per_token:.3f}")
+        ways.append(f"ten times the data gives {least}{more.loss_nats_per_token:.3f}")
     fresh = run.flops / (6 * float(surface.size(run.flops))) if free else run.tokens
     raise LawError(
         f"{epochs:.3g} epochs of {short_number(repeats.unique)} unique tokens would be best, over "
-        f"{most:.3g}, {repeats.why}: {fresh / most:.3g} unique tokens are enough for this compute; "
-        f"{'; '.join([*ways, OTHER_WAYS])}"
+        f"{most:.3g}, {repeats.why}: {short_number(fresh / most)} unique tokens are enough for "
+        f"this compute; {'; '.join([*ways, OTHER_WAYS])}"
     )
 
 
@@ -152,7 +153,10 @@ def _longest(case: Case) -> Otherwise | None:
     low, high = 1.0, case.asked.flops or 1.0
     for _ in range(60):
         middle = float(np.sqrt(low * high))
-        run = case.but(flops=middle).run
-        few = case.repeats.epochs(run.tokens) <= case.repeats.most_epochs
+        try:
+            tokens = case.but(flops=middle).run.tokens
+        except LawError:  # too little to serve what is asked
+            tokens = 0.0
+        few = case.repeats.epochs(tokens) <= case.repeats.most_epochs
         low, high = (middle, high) if few else (low, middle)
     return _otherwise(case.but(flops=low))

@@ -12,7 +12,8 @@ from plm_scaling.study.hardware import GPUS
 
 PUBLISHED_LAWS = Path(__file__).parents[1] / "published/laws"
 Amount = float | str
-COMPUTE = "flops or gpus with days"
+COMPUTE = "compute (flops, or gpus with days)"
+EXAMPLES = {"utilisation": "0.4", "loss": "2.1", "days": "14", "flops": "1e21"}
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def given(question: Question) -> Given:
     if len(said) > 2 or said == [COMPUTE, "loss"] or None not in (flops, days):
         both = ["flops", "days"] if None not in (flops, days) else said
         raise LawError(
-            f"{', '.join(both)} cannot all be chosen: each follows from the others; leave out "
-            f"{'one' if len(both) < 3 else 'all but two'}"
+            f"{', '.join(both[:-1])} and {both[-1]} cannot all be chosen: each follows from the "
+            f"others; leave out {'one' if len(both) < 3 else 'all but two'}"
         )
     return Given(flops, n, tokens, loss, served, unique, gpu, count, days, utilisation)
 
@@ -93,7 +94,8 @@ def _positive(name: str, value: Amount | None) -> float | None:
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number > 0):
-        raise LawError(f"{name} is {value}; give a positive number such as 1e21, 300B or 6M")
+        example = EXAMPLES.get(name, "300B or 6M")
+        raise LawError(f"{name} is {value}; give a positive number such as {example}")
     return number
 
 

@@ -41,9 +41,13 @@ class Repeats:
 
     def worth(self, tokens: Floats | float, end: int = 0) -> Floats:
         """Fresh tokens of the same worth, D'."""
+        given = np.asarray(tokens, float)
         if math.isinf(self.unique) or not self.r_star:
-            return np.asarray(tokens, float)
-        return effective_tokens(np.asarray(tokens, float), self.unique, self.r_star[end])
+            return given
+        with np.errstate(invalid="ignore"):  # of endless tokens only the derivative is not known
+            seen = np.maximum(given, self.unique)
+            worth = effective_tokens(seen, self.unique, self.r_star[end])
+        return np.where(given <= self.unique, given, worth)
 
     def penalty(self, tokens: Floats | float, end: int = 0) -> Floats:
         """What repeats add to the loss (nats/token)."""

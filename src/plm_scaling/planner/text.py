@@ -32,7 +32,7 @@ def answer_text(answer: Answer) -> str:
 
 def _rows(answer: Answer) -> list[tuple[str, str]]:
     n, tokens, time = answer.n_params, answer.tokens, answer.time
-    ratio = f", {tokens.value / n.value:.3g} a parameter"
+    ratio = f", {short_number(tokens.value / n.value)} a parameter"
     assumed = " (assumed)" if time.utilisation_assumed else ""
     epochs = "" if answer.epochs is None else f", {answer.epochs:.3g} epochs"
     rows = [
@@ -43,7 +43,8 @@ def _rows(answer: Answer) -> list[tuple[str, str]]:
         (
             "time",
             f"{_duration(time.days * 24)} on {time.gpus}x{time.gpu} at "
-            f"{percent(time.utilisation)} of their peak{assumed}: {_hours(time.gpu_hours)}",
+            f"{percent(time.utilisation)} of their peak{assumed}: "
+            f"{_plain(time.gpu_hours, 2)} GPU-hours",
         ),
     ]
     if (off := answer.off_optimum) is not None:
@@ -100,7 +101,7 @@ def _shape(row: ShapeRow) -> tuple[str, ...]:
         f"{row.tensor}·{row.pipeline}·{row.data}{again}",
         str(row.micro_batch_rows),
         short_bytes(row.memory_bytes_per_gpu),
-        f"{row.days:.2g}",
+        _plain(row.days, 2),
     )
 
 
@@ -123,8 +124,9 @@ def _estimate(estimate: Estimate, level: float, form: str = "") -> str:
 def _duration(hours: float) -> str:
     if hours < 1:
         return f"{60 * hours:.2g} minutes"
-    return f"{hours:.3g} hours" if hours < 48 else f"{hours / 24:.3g} days"
+    return f"{hours:.3g} hours" if hours < 48 else f"{_plain(hours / 24, 3)} days"
 
 
-def _hours(gpu_hours: float) -> str:
-    return f"{gpu_hours:,.0f} GPU-hours" if gpu_hours >= 100 else f"{gpu_hours:.2g} GPU-hours"
+def _plain(value: float, digits: int) -> str:
+    """Without an exponent, however large."""
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:.{digits}g}"

@@ -14,6 +14,7 @@ import yaml
 
 from plm_scaling import config
 from plm_scaling.common.errors import LawError, SweepError
+from plm_scaling.common.progress import short_number
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe
@@ -83,7 +84,7 @@ def full_study() -> tuple[SweepInputs, Machine]:
 def training_time(asked: Given, objective: str, run: Run) -> Time:
     """Of 6·N·D, with attention and the output layer of the nearest shape."""
     utilisation = asked.utilisation or by_size(full_study()[1].utilisation, round(run.n_params))
-    exact = run.flops * _exact_share(nearest_shapes(run.n_params)[0][1], objective)
+    exact = run.flops * exact_share(nearest_shapes(run.n_params)[0][1], objective)
     hours = gpu_hours(exact, asked.gpu, utilisation)
     assumed = asked.utilisation is None
     return Time(asked.gpus, asked.gpu, utilisation, assumed, hours, hours / asked.gpus / 24)
@@ -161,11 +162,13 @@ def shape_rows(
         rows.append(row)
     size = nearest_shapes(run.n_params)[0][1].n_params(RECIPE)
     if not 0.8 < size / run.n_params < 1.25:
-        missing.append(f"no shape of the ladder is near; the nearest has {size:.3g} parameters")
+        missing.append(
+            f"no shape of the ladder is near; the nearest has {short_number(size)} parameters"
+        )
     return rows, missing
 
 
-def _exact_share(shape: Shape, objective: str) -> float:
+def exact_share(shape: Shape, objective: str) -> float:
     """Exact FLOPs in units of 6·N·D."""
     context = full_study()[0].tokens.context_length
     exact = exact_training_flops(shape, 1, context, objective)

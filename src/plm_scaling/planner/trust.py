@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.laws.stats.intervals import Interval
 from plm_scaling.laws.status import Check, Status
 from plm_scaling.planner.case import Case
 from plm_scaling.planner.laws import Laws
@@ -39,6 +40,11 @@ class HeldOut(NamedTuple):
         )
 
     @property
+    def side(self) -> str:
+        """Where the measured loss lies."""
+        return "lower" if self.error_nats > 0 else "higher"
+
+    @property
     def passed(self) -> bool:
         """Whether the law's interval allows for it."""
         return abs(self.error_nats) <= self.allowed_nats
@@ -55,7 +61,7 @@ class Trust:
     def of(cls, case: Case) -> "Trust":
         """Raises LawError where the laws say nothing of the run."""
         said = [
-            _of_law(case.laws),
+            of_law(case.laws),
             of_reach(case.laws, case.run.flops),
             _of_shape(case.laws, case.run),
             _of_repeats(case),
@@ -81,14 +87,11 @@ def held_out(laws: Laws) -> HeldOut | None:
     return HeldOut(at / max(check["fitted_on_flops"]), error, allowed)
 
 
-def _of_law(laws: Laws) -> Trust:
+def of_law(laws: Laws) -> Trust:
     """What the law's own status says."""
     law, trust = laws.optima, Trust()
     if law.status != Status.CONVERGED:
-        why = "a line through two minima, which nothing checks"
-        if law.status != Status.TWO_POINTS:
-            why = law.warnings[-1] if law.warnings else "see its file"
-        trust.guesses.append(f"the {law.law} law is {law.status} ({why})")
+        trust.guesses.append(f"the {law.law} law is {_words(law.status)}{_briefly(laws)}")
     k, b = (law.equations["D"].parameters[name] or np.nan for name in ("k", "b"))
     for flops in laws.fitted:
         own = k * flops**b
@@ -102,6 +105,29 @@ def _of_law(laws: Laws) -> Trust:
     return trust
 
 
+def _briefly(laws: Laws) -> str:
+    """Why the law is not converged, in a few words; `how_sure` has the sentence."""
+    law = laws.optima
+    a = law.equations["N"].interval["a"]
+    if law.status == Status.TWO_POINTS:
+        return " (a line through two minima, which nothing checks)"
+    if _failed(laws):
+        return " (its held-out prediction failed)"
+    if law.status == Status.NOT_IDENTIFIED and a is not None:
+        return f" (N grows as C^{a[0]:.2f} to C^{a[1]:.2f})"
+    return ""
+
+
+def _failed(laws: Laws) -> bool:
+    """Whether the law is contradicted by its held-out prediction."""
+    check = held_out(laws)
+    return laws.optima.status == Status.CONTRADICTED and check is not None and not check.passed
+
+
+def _words(status: Status) -> str:
+    return status.replace("_", " ")
+
+
 def of_reach(laws: Laws, flops: float) -> Trust:
     """What holds of a law at `flops`, perhaps beyond its budgets; raises LawError where far off.
 
@@ -113,40 +139,50 @@ def of_reach(laws: Laws, flops: float) -> Trust:
     if factor <= NEAR:
         return Trust()
     side = "above the largest" if flops > high else "below the smallest"
-    what = (
-        f"{flops:.3g} FLOPs lie {factor:.3g} times {side} budget that was fitted ({low:.3g} to "
-        f"{high:.3g})"
-    )
+    what = f"{flops:.3g} FLOPs lie {factor:.3g} times {side} budget that was fitted"
     if factor > REFUSED * NEAR:
         raise LawError(
-            f"{what}; beyond {REFUSED:,.0f} times a power law says nothing: give the laws of runs "
-            "nearer to it (--laws)"
+            f"{what} ({low:.3g} to {high:.3g}); beyond {REFUSED:,.0f} times a power law says "
+            "nothing: give the laws of runs nearer to it (--laws)"
         )
     check = held_out(laws)
-    tested = "no held-out prediction checks the law"
-    if check is not None:
-        tested = f"a held-out prediction {check.words}"
-        if check.passed and factor <= check.factor * NEAR:
-            return Trust(warnings=[f"extrapolated: {what}; {tested}"])
-    bends = "the interval does not cover a law that bends"
-    return Trust(guesses=[f"{what}, and {tested}"], warnings=[f"extrapolated: {bends}"])
+    bends = "extrapolated: the interval does not cover a law that bends"
+    if check is None:
+        return Trust([f"{what}, which no held-out prediction checks"], [bends])
+    if not check.passed:
+        tested = "" if _failed(laws) else ", and the held-out prediction failed"
+        found = (
+            f"the held-out loss was {abs(check.error_nats):.3f} nats {check.side} than predicted"
+        )
+        return Trust([what + tested], [f"{bends}, and {found}"])
+    if factor <= check.factor * NEAR:
+        return Trust(warnings=[f"extrapolated: {what}; a held-out prediction {check.words}"])
+    return Trust(
+        [f"{what}, and the held-out prediction reached only {check.factor:.3g} times"], [bends]
+    )
 
 
 def _of_shape(laws: Laws, run: Run) -> Trust:
     """Whether runs as far off the optimum as this one were fitted."""
-    runs = laws.optima.runs
-    if not runs or laws.optima.law == "frontier":  # whose runs pass through many N·D
-        return Trust()
-    n, tokens = (np.array([r[name] for r in runs], float) for name in ("n_params", "tokens"))
-    ratios = n / laws.surface.size(6 * n * tokens)
+    ratios = fitted_ratios(laws)
     ratio = run.n_params / float(laws.surface.size(run.flops))
-    if ratios.min() / NEAR <= ratio <= ratios.max() * NEAR:
+    if ratios is None or ratios[0] / NEAR <= ratio <= ratios[1] * NEAR:
         return Trust()
     what = (
         f"the size is {ratio:.3g} times the optimum of its compute, and the runs that were fitted "
-        f"reach from {ratios.min():.2g} to {ratios.max():.2g} times"
+        f"reach from {ratios[0]:.2g} to {ratios[1]:.2g} times"
     )
     return Trust(guesses=[what])
+
+
+def fitted_ratios(laws: Laws) -> Interval | None:
+    """The least and the most N of a run that was fitted, in optima of its compute."""
+    runs = laws.optima.runs
+    if not runs or laws.optima.law == "frontier":  # whose runs pass through many N·D
+        return None
+    n, tokens = (np.array([r[name] for r in runs], float) for name in ("n_params", "tokens"))
+    ratios = n / laws.surface.size(6 * n * tokens)
+    return float(ratios.min()), float(ratios.max())
 
 
 def _of_repeats(case: Case) -> Trust:
@@ -163,9 +199,8 @@ def _of_repeats(case: Case) -> Trust:
     return Trust(
         guesses=[f"what the repeated tokens of {epochs} are worth is not known"],
         warnings=[
-            f"{epochs}, and the {laws.objective} runs do not say what repeated tokens are worth: "
-            f"size and loss are those of fresh tokens, and the loss will be higher ({law.status}: "
-            f"{why})"
+            f"{epochs}, and the runs do not say what repeated tokens are worth: size and loss are "
+            f"those of fresh tokens, and the loss will be higher ({_words(law.status)}: {why})"
         ],
     )
 
@@ -175,8 +210,9 @@ def check_loss(loss: float) -> None:
     if loss > UNIFORM_GUESS:
         raise LawError(
             f"the loss of such a run would be {loss:.3g} nats/token by the laws, above the "
-            f"{UNIFORM_GUESS:.3g} (ln {RESIDUES}) of a uniform guess over the residues: they do "
-            "not hold here; ask for more compute or give more unique tokens"
+            f"{UNIFORM_GUESS:.2f} (ln {RESIDUES}) of a uniform guess over the residues: they do "
+            "not hold here; check the units (6B, 300M), ask for more compute or give more unique "
+            "tokens"
         )
 
 
@@ -186,8 +222,11 @@ def how_sure(laws: Laws) -> str:
     used = f"{law.n_points} runs"
     if law.selection is not None:
         used = f"{law.selection['used']} of {law.selection['given']} runs"
-    said = f"{law.law} law {law.status}, {used}, {low:.2g} to {high:.2g} FLOPs"
+    said = f"{law.law} law {_words(law.status)}, {used}, {low:.2g} to {high:.2g} FLOPs"
     check = held_out(laws)
     if check is None:
-        return f"{said}; no held-out prediction checks it"
-    return f"{said}; a held-out prediction {check.words}"
+        said += "; no held-out prediction checks it"
+    else:
+        said += f"; a held-out prediction {check.words}"
+    doubted = law.status not in (Status.CONVERGED, Status.TWO_POINTS)
+    return f"{said}; {law.warnings[-1]}" if doubted and law.warnings and not _failed(laws) else said

@@ -235,7 +235,8 @@ def test_every_rule_passes_what_its_program_takes(root):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.5, "0.5"), (999, "999"), (1234567, "1.23M"), (2e11, "200B")]
+    ("value", "text"),
+    [(0.5, "0.5"), (999, "999"), (1234567, "1.23M"), (999_960_000, "1B"), (2e11, "200B")],
 )
 def test_short_number_has_three_digits(value, text):
     assert short_number(value) == text

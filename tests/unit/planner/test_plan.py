@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -147,6 +149,16 @@ def test_serving_takes_its_part_of_a_budget(laws):
         ask(laws / "parametric", flops=1e20, serve=1e12, params=1e9)
 
 
+def test_serving_with_few_unique_tokens_answers_or_is_refused_without_a_warning_of_numpy():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for flops in np.geomspace(1e18, 1e21, 7):
+            with suppress(LawError):
+                assert ask(None, flops=flops, serve=1e11, unique_tokens=5e9).epochs <= 13.2
+        with pytest.raises(LawError, match="epochs of 1B unique tokens"):
+            ask(None, flops=1e21, serve=1e11, unique_tokens=1e9)
+
+
 def test_a_loss_that_no_run_reaches_is_refused_with_the_least_one(laws):
     with pytest.raises(LawError, match=r"100M parameters never reach 1.300 nats/token, only 1.379"):
         ask(laws / "parametric", loss=1.3, params=1e8)
@@ -274,18 +286,6 @@ def test_plan_for_mlm_says_whether_to_train_a_clm_first_and_what_is_not_known():
     assert "1.10 to 1.20 times the whole compute" in note
     assert "not shown to be best" in note
     assert ask(None, "clm", flops=1e21).notes == []
-
-
-@pytest.fixture
-def penalty(laws, tmp_path):
-    """A folder whose law of repeats adds 0.004·R^1.5 to the loss."""
-    shutil.copy(laws / "parametric/clm.parametric.json", tmp_path)
-    law = json.loads((laws / "clm.repeated.json").read_text()) | {"form": "penalty"}
-    law["equations"]["excess"] |= {"c": 0.004, "kappa": 1.5, "interval": {"c": [0.002, 0.006]}}
-    law["equations"]["excess"]["interval"]["kappa"] = [1.4, 1.6]
-    law["equations"]["D_eff"] |= {"R_D": None, "interval": {"R_D": None}}
-    (tmp_path / "clm.repeated.json").write_text(json.dumps(law | {"status": "converged"}))
-    return tmp_path
 
 
 def test_repeats_that_add_to_the_loss_give_the_constrained_optimum(penalty):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import browser
 import pytest
+from planted_laws import BUDGETS
 from synthetic import Surface, isoflop_grid
 
 from plm_scaling.common.errors import LawError
@@ -23,6 +24,7 @@ CASES = [
     replace(CLM, unique_tokens=5e9),
     replace(CLM, params=2e8),
     replace(CLM, params=2e9, unique_tokens=2e9),
+    replace(CLM, flops=1e21, serve="1T"),
 ]
 
 
@@ -31,17 +33,21 @@ def answered(driver, page, question):
     write_page(page, question, plan(question))
     driver.get(page.as_uri())
     assert driver.get_log("browser") == []
-    return json.loads(driver.execute_script("return document.body.dataset.answer"))
+    shown = json.loads(driver.execute_script("return document.body.dataset.answer"))
+    assert shown["gpu_hours"] == pytest.approx(plan(question).time.gpu_hours, rel=1e-6)
+    return shown
 
 
 def agree(shown, question):
     answer = plan(question)
     for name, key in (("n_params", "n_params"), ("tokens", "tokens")):
         assert shown[name] == pytest.approx(getattr(answer, key).value, rel=1e-6)
+    guesses = [said for said in shown["said"] if said.startswith("A guess: ")]
+    assert len(guesses) == len([g for g in answer.guesses if "repeated tokens" not in g])
     loss = answer.loss_nats_per_token
     assert shown["loss"] == pytest.approx(loss.value, abs=1e-6)
     assert shown["loss_interval"] == pytest.approx(loss.interval, abs=1e-5)
-    if answer.n_params.interval is not None:
+    if answer.n_params.interval is not None and not question.serve:  # chosen, on the page
         assert shown["n_interval"] == pytest.approx(answer.n_params.interval, rel=1e-5)
 
 
@@ -61,6 +67,22 @@ def test_page_takes_the_resamples_of_a_parametric_law(tmp_path):
     question = replace(CLM, laws=tmp_path / "own.json")
     with browser.chromium(tmp_path / "profile", 1280) as driver:
         agree(answered(driver, tmp_path / "page.html", question), question)
+
+
+@pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
+def test_page_says_of_laws_of_ones_own_what_the_planner_says(tmp_path, laws, penalty):
+    cases = [
+        replace(CLM, laws=penalty, unique_tokens=4e9),
+        replace(CLM, laws=penalty, unique_tokens=4e9, params=4e8),
+        replace(CLM, laws=laws, flops=3 * BUDGETS[-1]),
+        replace(CLM, laws=laws, params=1e11),
+    ]
+    with browser.chromium(tmp_path / "profile", 1280) as driver:
+        for k, question in enumerate(cases):
+            shown = answered(driver, tmp_path / f"{k}.html", question)
+            agree(shown, question)
+            extrapolated = any(said.startswith("Extrapolated") for said in shown["said"])
+            assert extrapolated == (k == 2)
 
 
 @pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())

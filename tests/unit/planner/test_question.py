@@ -55,8 +55,8 @@ def test_utilisation_is_a_share():
     [
         ({}, "nothing to plan from"),
         ({"serve": 1e9}, "nothing to plan from"),
-        ({"flops": 1e20, "days": 3}, "flops, days cannot"),
-        ({"flops": 1e20, "loss": 2.0}, "flops or gpus with days, loss cannot"),
+        ({"flops": 1e20, "days": 3}, "flops and days cannot"),
+        ({"flops": 1e20, "loss": 2.0}, r"compute \(flops, or gpus with days\) and loss cannot"),
         ({"flops": 1e20, "params": 1e9, "tokens": 1e9}, "leave out all but two"),
     ],
 )

@@ -131,3 +131,20 @@ def test_shipped_laws_answer_without_what_is_slow_to_import():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"flops": 1e20}, ": 100 GPU-hours"),
+        ({"flops": 1e17}, ", 1.61k a parameter"),
+        ({"loss": 2.0}, "the nearest has 10.7B parameters"),
+        ({"loss": 2.0}, ": 35,582 GPU-hours"),
+    ],
+)
+def test_numbers_of_the_terminal_have_no_exponents_but_compute_and_learning_rates(given, words):
+    answer = plan(Question(objective="clm", **given))
+    text = answer_text(answer)
+    assert words in text
+    compute = r"\de\+\d+ (?:to|FLOPs)|training FLOPs.*|\d\.\de-\d+"
+    assert not re.search(r"\de[+-]\d", re.sub(compute, "", text))
