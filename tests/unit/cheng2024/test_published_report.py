@@ -182,6 +182,7 @@ def test_published_report_sentences_follow_the_numbers(page):
     assert "N at C=1.151e22 (size of the 7.2B run)" in words
     assert "Of the ratios trained, 10 % and 15 % cannot be told from the best at any size" in words
     assert "89,197 evaluations" in words
+    assert "MLM. The exponent is not identified: Nopt grows as" in words
     assert "CLM. Starting from MLM" in text
     assert "does not pay" in text
     assert "stopped at 6% of the planned tokens" in text
