@@ -85,7 +85,10 @@ def _of_law(laws: Laws) -> Trust:
     """What the law's own status says."""
     law, trust = laws.optima, Trust()
     if law.status != Status.CONVERGED:
-        trust.guesses.append(f"the {law.law} law is {law.status} ({law.reason or 'see its file'})")
+        why = "a line through two minima, which nothing checks"
+        if law.status != Status.TWO_POINTS:
+            why = law.warnings[-1] if law.warnings else "see its file"
+        trust.guesses.append(f"the {law.law} law is {law.status} ({why})")
     k, b = (law.equations["D"].parameters[name] or np.nan for name in ("k", "b"))
     for flops in laws.fitted:
         own = k * flops**b
