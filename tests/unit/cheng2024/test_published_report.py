@@ -210,7 +210,13 @@ def test_figure_without_its_data_is_an_error(published, tmp_path):
 @pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 @pytest.mark.parametrize("width", [1280, 400])
 def test_published_report_in_a_browser_shows_its_figures(page, tmp_path, width):
-    browser.check_page(page, tmp_path, width, PUBLISHED_FIGURES)
+    browser.check_page(page, tmp_path / "figures", width, PUBLISHED_FIGURES)
+    with browser.chromium(tmp_path / "verdicts", width) as driver:
+        driver.get(page.as_uri())
+        boxes = "[...document.querySelectorAll('.said')].map(e => e.getBoundingClientRect())"
+        assert (
+            driver.execute_script(f"return Math.max(...{boxes}.map(b => b.right))") <= width
+        )  # verdicts need no scrolling
 
 
 def test_published_report_calls_no_equation_without_a_number_converged(page):
