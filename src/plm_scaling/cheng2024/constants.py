@@ -1,14 +1,14 @@
 """Each published constant, its value by the study's own procedure, and ours, with a verdict.
 
 `resources/published/constants.tsv` holds the published values and where the law files have the
-others. A verdict is two enumerated values, `Reproduced` and `Place` (or why there is none);
-SENTENCES says them in words.
+others. A verdict is three enumerated values, `Reproduced`, `Place` (or why there is none) and the
+`Status` of our law; SENTENCES says them in words.
 """
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, place
 from plm_scaling.laws.stats.power import along
+from plm_scaling.laws.status import Status
 from plm_scaling.laws.verdict import around
 
 INPUT_COLUMNS = (
@@ -27,7 +28,17 @@ INPUT_COLUMNS = (
 )
 COLUMNS = (
     *("name", "objective", "symbol", "form", "published", "by_their_procedure"),
-    *("relative_difference", "reproduced", "ours", "low", "high", "place", "verdict", "source"),
+    *(
+        "relative_difference",
+        "reproduced",
+        "ours",
+        "low",
+        "high",
+        "place",
+        "our_status",
+        "verdict",
+        "source",
+    ),
 )
 RANGE = re.compile(r"^([\d.]+)-([\d.]+)$")
 CLOSE = 0.01  # relative
@@ -70,6 +81,8 @@ SENTENCES: Mapping[str, str] = {
     Unplaced.AT_BOUND: "Our fit ends at the bound, {ours:.3g}, so it has no interval.",
     Unplaced.IN_RANGE: "Ours, {ours:.3g}, lies inside the range.",
     Unplaced.OUT_OF_RANGE: "Ours, {ours:.3g}, lies outside the range.",
+    Status.NOT_IDENTIFIED: "Our law is not identified.",
+    Status.CONTRADICTED: "A check contradicts our law.",
 }
 NEAR = {Reproduced.NEARLY_PRINTED: EXACT, Reproduced.CLOSE: CLOSE}
 AS_PUBLISHED = (None, Place.INSIDE, Unplaced.IN_RANGE)
@@ -81,6 +94,8 @@ class Found:
 
     value: float | None
     interval: tuple[float, float] | None = None
+    status: Status | None = None
+    """Of the law, if it is one of its own parameters."""
 
 
 def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFrame:
@@ -133,12 +148,13 @@ def look_up(where: str, laws: Mapping[str, LawResult]) -> Found:
             continue
         parent, last = value[0] if isinstance(value, list) else value, step
         value = parent[step]
+    status = law.status if steps.startswith("equations/") else None
     if flops:
-        return _at(value, float(flops), law)
+        return replace(_at(value, float(flops), law), status=status)
     interval = parent.get("interval", {}).get(last) or parent.get(f"{last}_interval")
     if power and value is not None:
         value, interval = 10**value, interval and [10**end for end in interval]
-    return Found(value, (interval[0], interval[1]) if interval else None)
+    return Found(value, (interval[0], interval[1]) if interval else None, status)
 
 
 def _at(equation: Mapping[str, Any], flops: float, law: LawResult) -> Found:
@@ -175,6 +191,7 @@ def _row(given: Mapping[str, str], procedure: Found, ours: Found) -> dict[str, A
         "low": low,
         "high": high,
         "place": stands,
+        "our_status": ours.status,
     }
     return row | {"verdict": _verdict(row, given["why"])}
 
@@ -209,7 +226,8 @@ def _verdict(row: Mapping[str, Any], why: str) -> str:
         "off": "" if off is None else f", {100 * abs(off):.2g} % off",
         "place": stands and stands[0].upper() + stands[1:],
     }
-    parts = [SENTENCES[value].format(**numbers) for value in (reproduced, stands) if value]
+    values = (reproduced, stands, row["our_status"])
+    parts = [SENTENCES[value].format(**numbers) for value in values if value in SENTENCES]
     as_published = reproduced != Reproduced.NO and stands in AS_PUBLISHED
     return " ".join(parts if as_published or not why else [*parts, why])
 

@@ -12,22 +12,14 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, percent, place
 from plm_scaling.laws.status import RowVerdict, Status
-from plm_scaling.report.findings import Finding
+from plm_scaling.report.findings import Finding, exponent
 from plm_scaling.runs.tables import OBJECTIVES
 
 VERDICTS = {
     RowVerdict.GLOBAL: "is the best fit (objective {above:.1g} % above the least)",
     RowVerdict.LOCAL: "is a local optimum, with {ratio:.1f} times the objective of the best fit",
     RowVerdict.NONE: "has {ratio:.1f} times the objective of the best fit, and a descent from it "
-    "ends there",
-}
-
-PLACES = {
-    Place.INSIDE: "inside",
-    Place.BELOW: "below it",
-    Place.ABOVE: "above it",
-    Place.LOWER_END: "at its lower end",
-    Place.UPPER_END: "at its upper end",
+    "leads to that fit",
 }
 
 
@@ -55,6 +47,7 @@ def _reproduction(constants: pd.DataFrame) -> Finding:
     close = constants["reproduced"] == Reproduced.CLOSE
     ours = constants["place"].isin(list(Place))
     inside = constants["place"] == Place.INSIDE
+    open_ = inside & (constants["our_status"] == Status.NOT_IDENTIFIED)
     at_end = constants["place"].isin([Place.LOWER_END, Place.UPPER_END])
     near = f", {close.sum()} more to within 1 %" if close.any() else ""
     near += f", {rounded.sum()} in the one digit printed" if rounded.any() else ""
@@ -65,31 +58,25 @@ def _reproduction(constants: pd.DataFrame) -> Finding:
         f"released logs, {exact.sum()} are reproduced as printed{near}"
         f"{rest if len(others) else ''}. "
         f"{inside.sum()} of {ours.sum()} lie inside the intervals of our fits"
+        f"{f' ({open_.sum()} of them of a law that is not identified)' if open_.any() else ''}"
         f"{f', {at_end.sum()} at an end of them' if at_end.any() else ''}."
     )
     return Finding("", True, sentence, [])
 
 
 def _exponent(law: LawResult, constants: pd.DataFrame) -> Finding:
-    equation = law.equations["N"]
-    a, interval = equation.parameters["a"], equation.interval["a"]
-    if a is None or interval is None:
-        return Finding(law.objective, False, "The IsoFLOP runs give no exponent.", law.warnings)
+    sound, sentence = exponent(law)
+    interval = law.equations["N"].interval["a"]
     row = constants[
         (constants["name"] == "Table 2")
         & (constants["objective"] == law.objective)
         & (constants["symbol"] == "N: exponent")
     ]
-    stands = ""
-    if len(row):
+    if interval and len(row):
         published = float(row["published"].iloc[0])
-        stands = f"; the published {published:g} lies {PLACES[place(published, interval)]}"
-    sentence = (
-        f"N_opt grows as C^{a:.2f} ({percent(equation.level)} confidence interval "
-        f"{interval[0]:.2f} to {interval[1]:.2f}{stands}): ten times the compute calls for a model "
-        f"{10**a:.1f}× as large and {10 ** (1 - a):.1f}× the tokens."
-    )
-    return Finding(law.objective, law.status == Status.CONVERGED, sentence, [])
+        where = place(published, interval)
+        sentence += f" The published exponent, {published:g}, lies {where} the interval."
+    return Finding(law.objective, sound, sentence, [])
 
 
 def row_checks(law: LawResult) -> list[dict[str, Any]]:
@@ -203,7 +190,7 @@ def _transfer(law: LawResult, _: pd.DataFrame) -> Finding:
     share = law.details["split"]["best_share"]
     note = "The best split of a budget is not identified: no sweep over shares was released."
     notes = [note] if share is None else [f"The best share for {other} is {share:.2f}."]
-    return Finding(law.objective, pays, sentence, notes)
+    return Finding(law.objective, law.status == Status.CONVERGED, sentence, notes)
 
 
 def _gain(pair: Mapping[str, Any]) -> str:

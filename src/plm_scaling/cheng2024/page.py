@@ -33,7 +33,7 @@ CAPTIONS = {
     **{name: study_page.CAPTIONS[name] for name in FIGURES if name in study_page.CAPTIONS},
     "isoflop": "Validation loss against model size at equal compute. Open circles are too far "
     "above the lowest loss to be fitted; the diamond is the minimum of the parabola, the bar its "
-    "confidence interval.",
+    "confidence interval; a grey cross marks a budget without a minimum that is used.",
     "frontier": "Compute-optimal parameters and tokens against compute. Bands are confidence "
     "intervals of the IsoFLOP law; dotted beyond the budgets. Thin lines: the other laws and the "
     "study's Table 2.",

@@ -10,6 +10,7 @@ import pandas as pd
 
 from plm_scaling.cheng2024.constants import RANGE
 from plm_scaling.cheng2024.findings import row_checks
+from plm_scaling.laws.repeated.details import FormName
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Status
 from plm_scaling.report.tables import DASH, STATUS_WORDS, count, equation_text, runs_used, text
@@ -60,6 +61,8 @@ def equation_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
     rows = []
     for law in laws.values():
         for name, equation in law.equations.items():
+            if name == "excess" and law.details.get("form") == FormName.WORTH:
+                continue  # of the form that was not chosen
             form, parameters = equation_text(equation)
             known = any(value is not None for value in equation.parameters.values())
             status = law.status if known else Status.NOT_IDENTIFIED

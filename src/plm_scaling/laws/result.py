@@ -117,6 +117,8 @@ class LawResult(Generic[D_co]):
     runs: list[Run] = field(default_factory=list)
     """The runs that the fit took, in the order of the table."""
     version: str = ""
+    reason: str = field(default="", init=False)
+    """Why it is not converged, as a rule one of the warnings. Not in the file."""
     taken: set[str] | None = None
     """Run ids that the fit took of those it was given, None: all. Not in the file."""
 
@@ -128,7 +130,14 @@ class LawResult(Generic[D_co]):
         self.equations, self.details, self.status, reasons = judge(
             self.law, Status(self.status), self.evidence, self.equations, self.details
         )
-        self.warnings = [*self.warnings, *(r for r in reasons if r not in self.warnings)]
+        said = [why for _, why in reasons if why not in self.warnings]
+        self.warnings = [*self.warnings, *said]
+        due = [why for status, why in reasons if status == self.status]
+        known = {
+            Status.CONVERGED: "",
+            Status.TWO_POINTS: "a line through two, which nothing checks",
+        }
+        self.reason = known.get(self.status, (due or self.warnings or [""])[-1])
 
     def predict(self, flops: Any = None, *, n: Any = None, d: Any = None) -> "pd.DataFrame":
         """At compute `flops` the best N and D and the loss; of `n` parameters and `d` tokens the
@@ -156,7 +165,7 @@ class LawResult(Generic[D_co]):
 
     def to_json(self) -> dict[str, Any]:
         """The content of the law file."""
-        apart = ("details", "taken", "runs")
+        apart = ("details", "reason", "taken", "runs")
         common = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         common["equations"] = {name: law.to_json() for name, law in self.equations.items()}
         return {**common, **self.details, "runs": self.runs}

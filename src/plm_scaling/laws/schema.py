@@ -15,7 +15,7 @@ def law_schema(law: str) -> dict[str, Any]:
     adapter = TypeAdapter[Any](result[law_module(law).Details])
     schema = adapter.json_schema(mode="serialization")
     properties = schema["properties"]
-    del properties["taken"]
+    del properties["taken"], properties["reason"]
     schema["allOf"] = [properties.pop("details")]
     schema["required"] = list(properties)
     schema["unevaluatedProperties"] = False

@@ -7,13 +7,14 @@ import pandas as pd
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.selection import selection_words
 from plm_scaling.laws.stats.intervals import interval_text, percent
+from plm_scaling.runs.tables import ANY_OBJECTIVE
 from plm_scaling.study.laws import LAWS
 
 
 def law_text(law: LawResult) -> str:
     """Every equation with its parameters and intervals, the status and the warnings."""
     runs = f"{selection_words(law.selection)}, " if law.selection else ""
-    lines = [f"{law.objective} {law.law}: {law.status}, {runs}{law.n_points} points"]
+    lines = [f"{_name(law)}: {law.status}, {runs}{law.n_points} points"]
     for name, equation in law.equations.items():
         lines.append(f"  {name} = {equation.form}")
         for parameter, value in equation.parameters.items():
@@ -25,12 +26,19 @@ def law_text(law: LawResult) -> str:
 
 
 def law_sentence(law: LawResult) -> str:
-    """One line: the headline parameter of the law with its interval, and the status of the fit."""
-    head = f"{law.objective.upper()} {law.law}".strip()
+    """One line: the headline parameter with its interval, the status of the fit, and why."""
+    head = _name(law)
     if law.selection:
         head += f", {selection_words(law.selection)}"
     warned = f", {len(law.warnings)} warning(s)" if law.warnings else ""
-    return f"{head}: {headline(law)} ({law.status}{warned})"
+    why = f"; {law.reason}" if law.reason else ""
+    return f"{head}: {headline(law)} ({law.status}{warned}){why}"
+
+
+def _name(law: LawResult) -> str:
+    """'CLM isoflop', or without an objective where the table of runs had none."""
+    objective = "" if law.objective == ANY_OBJECTIVE else law.objective
+    return f"{objective.upper()} {law.law}".strip()
 
 
 def headline(law: LawResult) -> str:
@@ -53,7 +61,7 @@ def headline(law: LawResult) -> str:
 def law_lines(law: LawResult) -> list[str]:
     """Two or three lines: law and main number, the runs it rests on, whether there are warnings."""
     runs = selection_words(law.selection) if law.selection else f"{law.n_points} points"
-    lines = [f"{f'{law.objective} {law.law}'.strip()} law, {law.status}: {headline(law)}", runs]
+    lines = [f"{_name(law)} law, {law.status}: {headline(law)}", runs]
     return lines + [f"{len(law.warnings)} warning(s), in .warnings"] * bool(law.warnings)
 
 

@@ -45,9 +45,9 @@ def worst(statuses: Any) -> Status:
 
 def judge(
     law: str, known: Status, evidence: Evidence, equations: Mapping[str, "Equation"], given: D
-) -> tuple[dict[str, "Equation"], D, Status, list[str]]:
+) -> tuple[dict[str, "Equation"], D, Status, Reasons]:
     """Equations and details without intervals that exclude their estimates, the status of the law,
-    and a sentence for each reason; `known` is the best that the status can be."""
+    and what asked for which status; `known` is the best that the status can be."""
     excluded: list[str] = []
     parameters = {name: v for eq in equations.values() for name, v in eq.parameters.items()}
     details = {
@@ -69,8 +69,7 @@ def judge(
         determined = worst(status for status, _ in reasons) != Status.NOT_IDENTIFIED
         if why := _undetermined(law, checked, resampled and determined):
             reasons.append((Status.NOT_IDENTIFIED, why))
-    status = worst(status for status, _ in reasons)
-    return checked, judged, status, [why for _, why in reasons if why]
+    return checked, judged, worst(status for status, _ in reasons), [r for r in reasons if r[1]]
 
 
 def _reasons(evidence: Evidence) -> Reasons:

@@ -9,6 +9,7 @@ from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Overlap, overlap, percent
 from plm_scaling.laws.status import Check, Minimum, Status
 from plm_scaling.laws.verdict import WIDE
+from plm_scaling.report.tables import STATUS_WORDS
 
 FEW_MINIMA = 3
 
@@ -39,7 +40,7 @@ def find(
         main = own.get("isoflop") or own.get("parametric")
         if main is None:
             continue
-        sound, sentence = _sentence(main)
+        sound, sentence = exponent(main)
         notes = [note for note in (_agreement(own), _held_out(main)) if note]
         findings.append(Finding(objective, sound, sentence, notes))
     if findings and reference and largest_flops < reference["smallest_budget_flops"] / 10:
@@ -47,19 +48,20 @@ def find(
     return findings
 
 
-def _sentence(law: LawResult) -> tuple[bool, str]:
-    """Whether the exponent can be used, and the finding in one sentence."""
+def exponent(law: LawResult) -> tuple[bool, str]:
+    """Whether the exponent of N can be used, and the finding in one sentence."""
     equation = law.equations["N"]
     a, interval = equation.parameters["a"], equation.interval["a"]
     minima = law.details.get("minima")
     basis = f"{law.n_points} runs"
     enough = True
     if minima is not None:
-        used = sum(row["status"] == Minimum.ACCEPTED for row in minima)
-        basis = f"{used} of {len(minima)} IsoFLOP budgets with a minimum"
+        tried = [row for row in minima if row["status"] != Minimum.TOO_FEW_SIZES] or minima
+        used = sum(row["status"] == Minimum.ACCEPTED for row in tried)
+        basis = f"{used} of {len(tried)} IsoFLOP budgets with a minimum"
         enough = used >= FEW_MINIMA
     if a is None:
-        return False, f"These cells give no exponent: {basis}, too few for a power law."
+        return False, f"These runs give no exponent: {basis}, too few for a power law."
     value = f"N_opt grows as C^{a:.2f}"
     if interval is None:
         return False, (
@@ -70,19 +72,23 @@ def _sentence(law: LawResult) -> tuple[bool, str]:
     spread = f"{percent(equation.level)} confidence interval {low:.2f} to {high:.2f}"
     if high - low > 2 * WIDE:
         return False, (
-            f"These cells are far too small for the exponents to mean anything: {value} from "
-            f"{basis}, with a {spread}, so ten times the compute could call for a model "
-            f"{_times(low)} to {_times(high)} as large."
+            f"The exponent is not identified: {value} from {basis}, with a {spread}, so ten times "
+            f"the compute could call for a model {_times(low)} to {_times(high)} as large."
         )
     if not enough:
         return False, (
             f"{value} ({spread}), but from {basis}: a line through so few points cannot show "
             "whether a power law holds."
         )
-    return law.status == Status.CONVERGED, (
+    if law.status == Status.NOT_IDENTIFIED:
+        return False, f"The exponent is not identified ({value} from {basis}): {law.reason}."
+    sentence = (
         f"{value} ({spread}) from {basis}: ten times the compute calls for a model "
         f"{_times(a)} as large ({_times(low)} to {_times(high)}) and {_times(1 - a)} the tokens."
     )
+    if law.status == Status.CONVERGED:
+        return True, sentence
+    return False, f"{sentence} {STATUS_WORDS[law.status].capitalize()}: {law.reason}."
 
 
 def _times(exponent: float) -> str:

@@ -76,7 +76,7 @@ def test_published_exponent_near_an_end_of_the_interval_is_not_called_outside(tm
     row = compare(tmp_path, law, symbol="N: exponent", procedure=PROCEDURE)
     table = row.to_frame().T.infer_objects()
     _, finding = published_findings({"clm.isoflop": law}, table)
-    assert "0.578 lies at its lower end" in finding.sentence
+    assert "exponent, 0.578, lies at the lower end of the interval." in finding.sentence
     assert "outside" not in finding.sentence
 
 
@@ -118,6 +118,26 @@ def test_reproduction_is_one_of_five_and_said_with_its_number(
     row = compare(tmp_path, isoflop(published=VARIANTS), procedure=PROCEDURE, published=published)
     assert row["reproduced"] == reproduced
     assert row["verdict"].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "status", "words"),
+    [
+        ({"failed": 0.4}, "not_identified", "0.65. Our law is not identified."),
+        ({"contradictions": ["it rains"]}, "contradicted", "0.65. A check contradicts our law."),
+        ({}, "converged", "Inside our interval 0.55 to 0.65."),
+    ],
+)
+def test_place_in_an_interval_has_the_status_of_our_law_beside_it(
+    tmp_path, evidence, status, words
+):
+    row = compare(tmp_path, replace(isoflop(), evidence=evidence))
+    assert row["our_status"] == status
+    assert row["verdict"].endswith(words)
+    sentence = published_findings({}, row.to_frame().T.infer_objects())[0].sentence
+    assert ("(1 of them of a law that is not identified)" in sentence) == (
+        status == "not_identified"
+    )
 
 
 def test_number_at_its_bound_has_no_interval_to_lie_outside_of(tmp_path):
@@ -174,7 +194,7 @@ def test_gain_within_noise_is_called_so():
         (
             "no_optimum",
             3.06,
-            "has 3.1 times the objective of the best fit, and a descent from it ends there",
+            "has 3.1 times the objective of the best fit, and a descent from it leads to that fit",
         ),
     ],
 )

@@ -39,6 +39,13 @@ def test_table_holds_the_exponent_of_the_law_file_with_its_interval(objective):
     )
 
 
+def test_readme_has_the_status_of_the_isoflop_laws_that_ship():
+    words = " ".join((PAGE.parents[1] / "README.md").read_text().split())
+    for objective in ("clm", "mlm"):
+        status = read_law(PUBLISHED_LAWS / f"{objective}.isoflop.json").status
+        assert re.search(rf"the {objective.upper()}'s[^:;.`]* is `{status}`, as", words)
+
+
 def test_markdown_leaves_out_empty_columns_and_escapes_what_would_be_markup():
     rows = [{"R*": "1 | 2", "none": "–", "flag": "<span>no</span>"}]
     assert markdown(rows) == "| R\\* | flag |\n| --- | --- |\n| 1 \\| 2 | no |\n"

@@ -3,6 +3,7 @@ from synthetic import DEMO_BUDGETS, Surface, isoflop_grid
 
 from plm_scaling.laws.isoflop.fit import fit_isoflop
 from plm_scaling.laws.parametric.fit import fit_parametric
+from plm_scaling.laws.text import law_sentence
 from plm_scaling.report.findings import comparison, find
 
 
@@ -22,14 +23,47 @@ def test_findings_with_tight_intervals_give_and_explain_the_exponent():
     assert "ten times the compute" in finding.sentence
 
 
-def test_findings_with_wide_intervals_call_the_exponent_meaningless():
+def test_findings_with_wide_intervals_say_that_the_exponent_is_not_identified_and_by_what():
     law = isoflop(noise=0.006, n_sizes=6, seed=2)
     low, high = law.equations["N"].interval["a"]
     assert high - low > 0.3
     (finding,) = find([law], 3e12)
     assert not finding.sound
-    assert "far too small for the exponents to mean anything" in finding.sentence
+    assert finding.sentence.startswith("The exponent is not identified: ")
+    assert "of 3 IsoFLOP budgets with a minimum" in finding.sentence
     assert f"{low:.2f} to {high:.2f}" in finding.sentence
+
+
+def test_terminal_says_of_an_exponent_that_it_is_not_identified_and_by_what():
+    law = isoflop(noise=0.006, n_sizes=6, seed=2)
+    low, high = law.equations["N"].interval["a"]
+    assert f"; the interval of a ({low:.2f} to {high:.2f}) spans more than" in law_sentence(law)
+    assert law_sentence(isoflop()).endswith(")")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "start", "reason"),
+    [
+        ({"failed": 0.4}, "The exponent is not identified (", "40 % of the resamples gave no"),
+        ({"contradictions": ["it rains"]}, "N_opt grows as", "Contradicted by a check: it rains."),
+    ],
+)
+def test_findings_of_a_law_that_is_not_converged_say_why(evidence, start, reason):
+    law = isoflop()
+    law.warnings.append("a warning that is no reason")
+    law.evidence |= evidence
+    law.judge()
+    (finding,) = find([law], 1e20)
+    assert not finding.sound
+    assert finding.sentence.startswith(start)
+    assert reason in finding.sentence
+
+
+def test_findings_count_no_budgets_of_too_few_sizes():
+    law = isoflop()
+    law.details["minima"].append(law.details["minima"][0] | {"status": "too_few_sizes"})
+    (finding,) = find([law], 1e20)
+    assert "3 of 3 IsoFLOP budgets" in finding.sentence
 
 
 def test_findings_from_few_minima_are_unsound_however_tight_the_interval():
