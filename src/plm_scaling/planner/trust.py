@@ -229,4 +229,4 @@ def how_sure(laws: Laws) -> str:
     else:
         said += f"; a held-out prediction {check.words}"
     doubted = law.status not in (Status.CONVERGED, Status.TWO_POINTS)
-    return f"{said}; {law.warnings[-1]}" if doubted and law.warnings and not _failed(laws) else said
+    return f"{said}; {law.reason}" if doubted and law.reason and not _failed(laws) else said
