@@ -81,7 +81,8 @@ def held_out_check(
     drawn = surface_loss(surface.natural(resampled).T, *at)
     residuals = surface.log_prediction(theta[None])[0] - surface.log_loss
     scatter = robust_scale(residuals) * others.loss.mean()
-    luck = scatter / np.sqrt(others.units) * np.random.default_rng(seed).standard_normal(len(resampled))
+    luck = np.random.default_rng(seed).standard_normal(len(resampled))
+    luck *= scatter / np.sqrt(others.units)
     rows: list[PredictedRun] = [
         {
             "n_params": float(others.n_params[i]),
