@@ -77,6 +77,16 @@ def test_held_out_error_beyond_the_intervals_contradicts_the_law():
     assert said(wrong, "does not extrapolate")
 
 
+def test_outlier_in_the_largest_budget_is_named_and_contradicts_nothing():
+    n, d, loss = sweep()
+    loss[-3] += 0.3
+    law = fit_parametric(n, d, loss, **QUICK)
+    assert law.status == "converged"
+    assert said(law, "1 of 42 rows lie off the surface")
+    assert abs(law.details["held_out"]["loss"]["mean_error"]) < 0.005
+    assert max(row["measured"] - row["predicted"] for row in law.details["held_out"]["runs"]) > 0.29
+
+
 def test_runs_far_off_the_frontier_that_bend_the_exponent_contradict_the_law():
     n, d, flops, loss = isoflop_grid(Surface(), BUDGETS, 21, span=30, noise=0.0005, seed=1)
     best = np.array([loss[flops <= 1.2 * c].min() for c in flops])

@@ -1,12 +1,13 @@
 """Does a parametric law predict runs of larger compute than those it is fitted to."""
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from plm_scaling.laws import details
 from plm_scaling.laws.details import LossErrors, NotAvailable, loss_errors, not_available
 from plm_scaling.laws.parametric.implied import surface_loss
-from plm_scaling.laws.parametric.influence import robust_scale
+from plm_scaling.laws.parametric.influence import OUTLIER, robust_scale
 from plm_scaling.laws.parametric.optima import find_optima
 from plm_scaling.laws.parametric.runs import MIN_RUNS, Runs
 from plm_scaling.laws.stats.budgets import group_budgets
@@ -18,6 +19,7 @@ HELD_OUT_RESAMPLES = 200
 MAX_LISTED = 50
 BEYOND_INTERVAL = 1.5  # a right law is then off by more in under 1 % of sweeps
 LEAST_ERROR = 1e-3  # nats; less is no error
+MAJORITY = 5  # runs of which most can tell which one is the odd one
 
 
 class PredictedRun(TypedDict):
@@ -51,7 +53,8 @@ def held_out_check(
     """Fit the runs of at most `above` FLOPs (None: all but the largest budget), predict the others.
 
     Errors are predicted − measured, in nats. The interval of a prediction is that of resampled fits
-    (at most HELD_OUT_RESAMPLES); that of the mean error holds the scatter of the runs as well.
+    (at most HELD_OUT_RESAMPLES); that of the mean error holds the scatter of the runs as well. The
+    mean is without gross outliers, which say nothing of the law.
     """
     flops = runs.flops
     if above is None:
@@ -77,8 +80,9 @@ def held_out_check(
     predicted = surface_loss(surface.natural(theta[None]).T, *at)[:, 0]
     drawn = surface_loss(surface.natural(resampled).T, *at)
     residuals = surface.log_prediction(theta[None])[0] - surface.log_loss
-    scatter = robust_scale(residuals) * others.loss.mean() / np.sqrt(others.units)
-    luck = scatter * np.random.default_rng(seed).standard_normal(len(resampled))
+    scatter = robust_scale(residuals) * others.loss.mean()
+    luck = np.random.default_rng(seed).standard_normal(len(resampled))
+    luck *= scatter / np.sqrt(others.units)
     rows: list[PredictedRun] = [
         {
             "n_params": float(others.n_params[i]),
@@ -91,18 +95,27 @@ def held_out_check(
         for i in np.argsort(others.flops, kind="stable")[-MAX_LISTED:]
     ]
     errors = predicted - others.loss
-    means = (drawn - others.loss[:, None]).mean(axis=0) + luck
+    usual = _usual(errors, scatter)
+    means = (drawn - others.loss[:, None])[usual].mean(axis=0) + luck
     return {
         "status": Check.DONE,
         "fitted_on_flops": [float(fitted.flops.min()), float(fitted.flops.max())],
         "predicted_at_flops": float(np.exp(np.log(others.flops).mean())),
         "n_predicted": len(others.loss),
         "loss": {
-            **loss_errors(errors),
-            "mean_error_interval": _interval(float(errors.mean()), means, level),
+            **loss_errors(errors[usual]),
+            "mean_error_interval": _interval(float(errors[usual].mean()), means, level),
         },
         "runs": rows,
     }
+
+
+def _usual(errors: Floats, scatter: float) -> NDArray[np.bool_]:
+    """Which errors are no outliers among the others, whatever these have in common; `scatter` is
+    that of a run about the law, nats. Of few runs all count."""
+    off = np.abs(errors - np.median(errors))
+    spread = max(scatter, 1.4826 * float(np.median(off)))
+    return (off <= OUTLIER * spread) | (len(errors) < MAJORITY)
 
 
 def _interval(value: float, samples: Floats, level: float) -> Interval | None:
