@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from plm_scaling.runs.formats import content_of, plain_number, read_cells
@@ -30,6 +31,7 @@ logger = logging.getLogger("plm_scaling")
 TEXT = (*TEXT_COLUMNS, "group")
 
 
+JUMP = 1e3  # from one value to the next; no sweep leaves such a gap
 SMALLEST_N, SMALLEST_D = 1e4, 1e6  # of the largest of a table; below, the unit is not one
 UNIFORM_GUESS = math.log(33)  # nats/token of the largest vocabulary of proteins in use
 
@@ -127,6 +129,14 @@ def _suspected_units(table: pd.DataFrame, taken: Mapping[str, Taken]) -> list[st
             if name in taken:
                 fix = f'if they are {unit} write --map "{taken[name].header}*{factor}={name}"'
             said.append(f"{name} are at most {largest:.4g}: {fix}")
+        values = np.sort(table.loc[table[name] > 0, name])
+        below = np.flatnonzero((values[:-1] < least) & (values[1:] > JUMP * values[:-1]))
+        if len(below):
+            few, more = values[below[0]], values[below[0] + 1]
+            said.append(
+                f"{name} jump from {few:.4g} to {more:.4g}: give all rows in one unit, if "
+                f"{below[0] + 1} of {len(values)} are in {unit}"
+            )
     return said
 
 

@@ -106,3 +106,16 @@ def test_copies_in_arrays_are_said():
     n, d, loss, _ = checkpoints(models=30, rows=1)
     twice = (np.append(x, x[:3]) for x in (n, d, loss))
     assert any("3 of 33 rows repeat" in w for w in fit_parametric(*twice, **QUICK).warnings)
+
+
+def test_three_checkpoints_of_each_run_are_enough_to_look_like_checkpoints():
+    rng = np.random.default_rng(1)
+    size = np.geomspace(2e7, 2e9, 16)
+    n, most = np.repeat(size, 3), np.repeat(20 * size * np.exp(rng.uniform(-1, 2, 16)), 3)
+    d = most * np.tile([0.25, 0.5, 1.0], 16)
+    truth = 1.7 + 60 / n**0.30 + 280 / d**0.35
+    luck = np.repeat(rng.standard_normal(16), 3)
+    for between, guessed in ((0.01, True), (0.0, False)):
+        loss = truth + between * luck + 0.001 * rng.standard_normal(48)
+        law = fit_parametric(n, d, loss, bootstrap=200, near_frontier_nats=None)
+        assert any("checkpoints of 16 runs" in w for w in law.warnings) == guessed

@@ -110,3 +110,13 @@ def test_draws_give_the_interval_of_the_loss_anywhere():
     low, high = row["loss_interval"]
     assert ends == pytest.approx([low, high], abs=0.5 * (high - low))
     assert fit_parametric(*sweep(), **QUICK | {"bootstrap": 0}).details["draws"] == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_two_sizes_or_two_amounts_of_tokens_never_identify_a_law(seed):
+    n, d = np.repeat([1e8, 1e9], 10), np.tile(np.geomspace(1e9, 1e11, 10), 2)
+    noise = 0.002 * np.random.default_rng(seed).standard_normal(20)
+    for sizes, tokens, what in ((n, d, "2 different sizes"), (d, n, "2 different amounts")):
+        law = fit_parametric(sizes, tokens, Surface().loss(sizes, tokens) + noise, **QUICK)
+        assert law.status == "not_identified"
+        assert said(law, what)

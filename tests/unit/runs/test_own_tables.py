@@ -191,6 +191,13 @@ def test_suspected_units_are_said_and_never_converted(tmp_path, caplog, change, 
     assert not read_table(path, [map_that_helps]).attrs["warnings"]
 
 
+def test_rows_in_two_units_are_said(tmp_path):
+    table = PLAIN.assign(n_params=[9.1, 1.5e8, 2.25e9])
+    (warning,) = read_table(written(tmp_path, table.to_csv(index=False))).attrs["warnings"]
+    assert "n_params jump from 9.1 to 1.5e+08" in warning
+    assert "1 of 3 are in millions" in warning
+
+
 @pytest.mark.parametrize("header", ["perplexity", "bits per residue"])
 def test_a_header_that_names_another_unit_is_suspected_whatever_its_numbers(tmp_path, header):
     path = written(tmp_path, PLAIN.rename(columns={"loss": header}).to_csv(index=False))

@@ -18,7 +18,7 @@ from plm_scaling.laws.parametric.checks import OptimumRow, optimum_row
 from plm_scaling.laws.parametric.groups import copies_warning, guess_groups
 from plm_scaling.laws.parametric.health import (
     Profile,
-    bound_evidence,
+    fit_evidence,
     fit_warnings,
     profile_summary,
 )
@@ -142,7 +142,7 @@ def fit_parametric(
     influences = find_influences(surface, optima, runs, equations["N"].known("a"))
     resampling: Any = {"bootstrap": bootstrap, "level": level, "seed": seed}
     held_out = held_out_check(runs, huber_delta, held_out_above, **resampling)
-    evidence = bound_evidence(best, hit)
+    evidence = fit_evidence(best, hit, runs)
     unusable = float(np.isnan(samples[:, 0]).mean()) if bootstrap else None
     if unusable is not None:
         evidence["failed"] = unusable

@@ -8,8 +8,8 @@ from plm_scaling.laws.parametric.influence import robust_scale
 from plm_scaling.laws.parametric.runs import Runs
 from plm_scaling.laws.stats.intervals import Floats
 
-LEAST_ROWS = 5  # of a size; fewer say little about how alike neighbours are
-DENSE = 2.0  # tokens from checkpoint to checkpoint rise by less; budgets of a sweep by more
+LEAST_ROWS = 3  # of a size; two have one step, which says nothing of how dense they are
+DENSE = 2.05  # tokens from checkpoint to checkpoint at most double; budgets of a sweep rise by more
 MOST_ROWS = 0.8  # share of the rows that belong to such sizes
 ALIKE = 0.3  # correlation of the residuals of neighbours; chance gives 1/sqrt(pairs)
 GUESSED = (

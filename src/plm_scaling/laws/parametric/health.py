@@ -13,6 +13,7 @@ FLAT = 0.02  # an objective this much above the best is as good, for any noise m
 RIVAL = 0.10
 FEW_RUNS = 12
 OFTEN = 0.05
+LEAST_LEVELS = 3  # two sizes leave E, A and α undetermined together, whatever the resamples say
 
 
 class FlatRange(TypedDict):
@@ -111,12 +112,17 @@ def _rival(other: Optimum, best: Optimum) -> bool:
     return bool(apart and other.misfit <= best.misfit * (1 + RIVAL))
 
 
-def bound_evidence(best: Optimum, hit: list[str]) -> Evidence:
+def fit_evidence(best: Optimum, hit: list[str], runs: Runs) -> Evidence:
     """Of parameters at a bound: E at 0 is a result of its own, another term at its bound leaves the
-    allocation undetermined."""
+    allocation undetermined; as do too few sizes or amounts of tokens."""
     said = {name: _bound_sentence(name, float(best.theta[NAMES.index(name)])) for name in hit}
     floor = [said.pop("E")] if "E" in said else []
-    return {"at_bound": floor, "undetermined": list(said.values())}
+    few = [
+        f"{count} different {what}: an exponent and a floor need {LEAST_LEVELS}"
+        for what, count in runs.levels.items()
+        if count < LEAST_LEVELS
+    ]
+    return {"at_bound": floor, "undetermined": [*said.values(), *few]}
 
 
 def _bound_sentence(name: str, value: float) -> str:

@@ -56,5 +56,7 @@ def implied_equations(
 
 
 def surface_loss(natural: Floats, n_params: Floats, tokens: Floats) -> Floats:
+    """L; infinite where a resample's N or D has left the numbers."""
     e, a, b, alpha, beta = natural
-    return e + a / n_params**alpha + b / tokens**beta
+    with np.errstate(divide="ignore"):
+        return e + a / n_params**alpha + b / tokens**beta

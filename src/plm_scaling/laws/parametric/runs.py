@@ -11,6 +11,7 @@ from plm_scaling.laws.parametric.optima import Optimum, resample_optima
 from plm_scaling.laws.parametric.surface import Surface
 from plm_scaling.laws.stats.intervals import Floats, Labels, multiplicities
 
+LEVEL = 0.05  # of N and D; values closer together say the same of an exponent
 MIN_RUNS = 6  # five parameters and something left to judge them by
 
 
@@ -45,6 +46,11 @@ class Runs:
         return len(np.unique(np.stack([self.n_params, self.tokens]), axis=1).T)
 
     @property
+    def levels(self) -> dict[str, int]:
+        """How many sizes and amounts of tokens there are that differ by more than LEVEL."""
+        return {"sizes": _levels(self.n_params), "amounts of tokens": _levels(self.tokens)}
+
+    @property
     def unit(self) -> str:
         """What is resampled."""
         return "runs" if self.group is None else "groups"
@@ -77,3 +83,11 @@ class Runs:
         if usable.any():
             samples[usable] = resample_optima(surface, optima, counts[usable])
         return samples
+
+
+def _levels(values: Floats) -> int:
+    found, start = 0, 0.0
+    for value in np.sort(values):
+        if value > start * (1 + LEVEL):
+            found, start = found + 1, float(value)
+    return found
