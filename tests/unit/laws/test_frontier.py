@@ -146,7 +146,11 @@ def runs_table(**changes):
         "tokens": 1e9, "flops": 6e15, "loss": 2.0, "mask_ratio": 0.15, "masking": "bert",
         "init_from": "", "status": "finished", "excluded": "",
     }  # fmt: skip
-    rows = [base, base | {"run_id": "b"}, base | {"run_id": "c"} | changes]
+    rows = [
+        base,
+        base | {"run_id": "b", "loss": 2.01},
+        base | {"run_id": "c", "loss": 2.02} | changes,
+    ]
     return pd.DataFrame(rows)
 
 
