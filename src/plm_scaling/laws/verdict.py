@@ -16,7 +16,7 @@ from plm_scaling.study.laws import LAWS
 if TYPE_CHECKING:
     from plm_scaling.laws.result import Equation
 
-WIDE = 0.15  # an exponent known to no better than ± this does not steer a budget
+WIDE = 0.1  # an exponent known to no better than ± this does not steer a budget
 FAILED = 0.2  # with more of the resamples without a value the others are the lucky ones
 ROUNDING = 1e-6  # relative; an estimate this near an end is at it: fits are not exact to the bit
 LISTED = 3

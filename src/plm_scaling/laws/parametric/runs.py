@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.laws.checks import as_labels, check_runs
 from plm_scaling.laws.parametric.optima import Optimum, resample_optima
-from plm_scaling.laws.parametric.surface import Surface
+from plm_scaling.laws.parametric.surface import NAMES, Surface
 from plm_scaling.laws.stats.intervals import Floats, Labels, multiplicities
 
 LEVEL = 0.05  # of N and D; values closer together say the same of an exponent
@@ -77,7 +77,7 @@ class Runs:
     def refits(self, surface: Surface, optima: list[Optimum], resamples: int, seed: int) -> Floats:
         """θ (R, 5) of resamples of the runs or groups; NaN with too few of them, or where the fit
         did not converge."""
-        counts = multiplicities(len(self.loss), resamples, seed, self.group)
+        counts = multiplicities(len(self.loss), resamples, seed, self.group, len(NAMES))
         usable = (counts > 0).sum(axis=1) >= MIN_RUNS
         samples = np.full((resamples, 5), np.nan)
         if usable.any():

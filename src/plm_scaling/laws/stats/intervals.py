@@ -33,6 +33,7 @@ Interval = tuple[float, float]
 Estimate = tuple[float, float, float]  # a value and the ends of its interval
 SEED_SHARE = 0.1  # of an interval's width; from seed to seed its ends move by less
 NO_BOOTSTRAP = "without a bootstrap there are no intervals"  # a warning
+FEWEST = 0.75  # share of the runs that a resample draws at least
 USABLE_SHARE = 0.5  # with no more usable resamples an interval would describe the lucky ones
 
 
@@ -60,15 +61,21 @@ def percentile_interval(samples: Floats, level: float) -> Interval | None:
     return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
 
 
-def multiplicities(n_runs: int, resamples: int, seed: int, group: Labels | None = None) -> Floats:
+def multiplicities(
+    n_runs: int, resamples: int, seed: int, group: Labels | None = None, parameters: int = 0
+) -> Floats:
     """How often each run is drawn in each resample with replacement, shape (resamples, n_runs).
 
-    With `group` (n_runs,) whole groups are drawn, as many as there are.
+    With `group` (n_runs,) whole groups are drawn. As many are drawn as there are, n, or for the p
+    `parameters` of a fit n − p − 2: percentiles of few runs are too narrow (Hesterberg 2015), and
+    so they have the variance of Student's t with n − p degrees of freedom. FEWEST of n at least.
     """
     rng = np.random.default_rng(seed)
     names, member = (None, slice(None)) if group is None else np.unique(group, return_inverse=True)
     units = n_runs if names is None else len(names)
-    drawn = rng.multinomial(units, np.full(units, 1 / units), size=resamples)
+    fewer = parameters + 2 if parameters else 0
+    size = max(math.ceil(FEWEST * units), units - fewer)
+    drawn = rng.multinomial(size, np.full(units, 1 / units), size=resamples)
     return drawn[:, member].astype(np.float64)
 
 
