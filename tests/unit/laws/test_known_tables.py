@@ -20,10 +20,19 @@ def interval(law, name="a", equation="N"):
     return law.equations[equation].interval[name]
 
 
-@pytest.mark.parametrize("name", ["isoflop", "parametric", "frontier"])
-def test_loss_beyond_the_budgets_has_the_floor_of_the_runs_in_fit_and_in_plan(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("isoflop", "converged"),
+        ("parametric", "converged"),
+        ("frontier", "not_identified"),  # its intervals redraw seven runs
+    ],
+)
+def test_loss_beyond_the_budgets_has_the_floor_of_the_runs_in_fit_and_in_plan(
+    name, status, tmp_path
+):
     law = fitted(name, "loss_floor")
-    assert law.status == "converged"
+    assert law.status == status
     near, far = law.predict(flops=[1e22, 1e24]).to_dict("records")
     assert near["loss"] == pytest.approx(2.139, abs=1e-3)
     assert near["loss_low"] <= near["loss"] <= near["loss_high"]

@@ -88,7 +88,7 @@ def test_outlier_in_the_largest_budget_is_named_and_contradicts_nothing():
 
 
 def test_runs_far_off_the_frontier_that_bend_the_exponent_contradict_the_law():
-    n, d, flops, loss = isoflop_grid(Surface(), BUDGETS, 21, span=30, noise=0.0005, seed=1)
+    n, d, flops, loss = isoflop_grid(Surface(), BUDGETS, 41, span=30, noise=0.0005, seed=1)
     best = np.array([loss[flops <= 1.2 * c].min() for c in flops])
     short = (loss > best + 0.04) & (d / n < np.median(d / n))
     bent = np.where(short, loss + 0.6 * (loss - best), loss)
