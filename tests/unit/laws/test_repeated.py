@@ -268,7 +268,7 @@ def test_open_interval_keeps_the_end_that_is_known():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", [BASE, None])
+@pytest.mark.parametrize("base", [BASE, pytest.param(None, marks=pytest.mark.long)])
 def test_repeated_intervals_cover_at_their_level(base):
     sets, hits = 40, np.zeros(2)
     for seed in range(sets):
