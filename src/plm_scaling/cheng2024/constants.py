@@ -2,7 +2,7 @@
 
 `resources/published/constants.tsv` holds the published values and where the law files have the
 others. A verdict is three enumerated values, `Reproduced`, `Place` (or why there is none) and the
-`Status` of our law; SENTENCES says them in words.
+`Status` of our law; SENTENCES has a sentence for each.
 """
 
 import math

@@ -31,7 +31,7 @@ def named(name: str, laws: Mapping[str, LawResult]) -> list[LawResult]:
 
 
 def _ends(interval: Sequence[float | None] | None) -> str:
-    """'0.5 to 0.6', an open end in words, or a dash."""
+    """'0.5 to 0.6', 'open' for an end that has no value, or a dash."""
     if interval is None:
         return DASH
     return " to ".join("open" if end is None else f"{end:.3g}" for end in interval)

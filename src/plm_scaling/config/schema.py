@@ -50,7 +50,7 @@ class Published(Block):
     logs: str | None
     """Null takes the tables of the logs that ship with this repository. Folder of the released
     repository (it holds `data/training_logs`), relative to this one, or `download` (6 MB): every
-    file is verified, the tables are made again and compared with those that ship."""
+    file is verified, the tables are reproduced and compared with those that ship."""
 
 
 class SweepInputs(Block):

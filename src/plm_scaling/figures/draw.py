@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures.comparison import comparison, comparison_table
-from plm_scaling.figures.funnel import funnel, funnel_table
+from plm_scaling.figures.data.funnel import funnel, funnel_table
+from plm_scaling.figures.data.masking import masking, masking_table
+from plm_scaling.figures.data.perplexity import perplexity, perplexity_table
 from plm_scaling.figures.held_out import held_out, held_out_table
 from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
-from plm_scaling.figures.masking import masking, masking_table
-from plm_scaling.figures.perplexity import perplexity, perplexity_table
 from plm_scaling.figures.style import save
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Basis

@@ -102,7 +102,7 @@ def case_of(question: Question) -> Case:
 
 
 def answer(case: Case) -> Answer:
-    """The answer; `plan` for a case at hand."""
+    """What `plan` returns, of a question whose laws have been read."""
     laws, asked, run = case.laws, case.asked, case.run
     trust = Trust.of(case)
     n, tokens, flops = case.estimates()

@@ -84,7 +84,7 @@ def _converted(source: str, cells: "pd.Series[str]", taken: Taken, name: str) ->
 
 
 def _fill(table: pd.DataFrame, taken: Mapping[str, Taken]) -> list[str]:
-    """Fill what a table may leave open, in place; what was concluded from what, in words."""
+    """Fill what a table may leave open, in place; a phrase for each column that was derived."""
     said = []
     if "tokens" not in taken:
         said.append("tokens are flops/(6·n_params)")

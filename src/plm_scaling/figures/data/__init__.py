@@ -1,0 +1,1 @@
+"""Figures of the sequences: what is kept, scored and masked."""
