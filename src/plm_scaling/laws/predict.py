@@ -1,7 +1,6 @@
 """What a law predicts: the optimum at a compute, the loss of a size and tokens; with intervals."""
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.parametric.implied import surface_loss
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.intervals import Floats, percentile_interval
+from plm_scaling.laws.stats.loss_law import loss_law_of
 from plm_scaling.laws.status import Status
 from plm_scaling.laws.text import law_sentence
 from plm_scaling.laws.verdict import around
@@ -58,7 +58,8 @@ def _optimum(law: LawResult, flops: Floats) -> pd.DataFrame:
     if "alpha" in law.equations["L"].parameters:
         values["loss"] = predict_loss(law, values["n_params"], values["tokens"])
     else:
-        values["loss"] = _power(law.equations["L"], flops)
+        loss = loss_law_of(law.equations["L"])
+        values["loss"] = np.full(len(flops), np.nan) if loss is None else loss(flops)
     log_c = np.log([row["flops"] for row in rows])
     for name, value in values.items():
         ends = [row[f"{name}_interval"] or (np.nan, np.nan) for row in rows]
@@ -77,12 +78,9 @@ def _fitted(law: LawResult) -> list[float]:
 
 
 def _power(equation: Equation, flops: Floats) -> Floats:
-    """k·C^p, or E + k·C^p; NaN where it is not identified."""
-    parameters: Mapping[str, Any] = equation.parameters
-    if None in parameters.values():
-        return np.full(len(flops), np.nan)
-    power = parameters[equation.form.rpartition("^")[2]]
-    return parameters.get("E", 0.0) + parameters["k"] * flops**power
+    """k·C^p; NaN where it is not identified."""
+    k, p = equation.parameters.values()
+    return np.full(len(flops), np.nan) if k is None or p is None else k * flops**p
 
 
 def _loss_of(law: LawResult, n_params: Floats, tokens: Floats) -> pd.DataFrame:

@@ -27,10 +27,7 @@ from plm_scaling.runs.tables import (
 
 logger = logging.getLogger("plm_scaling")
 
-
 TEXT = (*TEXT_COLUMNS, "group")
-
-
 JUMP = 1e3  # from one value to the next; no sweep leaves such a gap
 SMALLEST_N, SMALLEST_D = 1e4, 1e6  # of the largest of a table; below, the unit is not one
 UNIFORM_GUESS = math.log(33)  # nats/token of the largest vocabulary of proteins in use

@@ -30,7 +30,7 @@ from plm_scaling.laws.frontier.envelope import REACH, SMOOTHING, Envelope, build
 from plm_scaling.laws.frontier.variants import fit_linear, fit_log
 from plm_scaling.laws.points import columns
 from plm_scaling.laws.result import Equation, EquationJson, LawResult
-from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import (
@@ -123,9 +123,9 @@ def fit_frontier(
     flops: Floats,
     loss: Floats,
     *,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    bootstrap: int = DEFAULT.bootstrap,
+    level: float = DEFAULT.level,
+    seed: int = DEFAULT.seed,
 ) -> LawResult[Details]:
     """Fit N(C), D(C) and L(C) to the lower envelope of learning curves, all arrays of shape (n,).
 

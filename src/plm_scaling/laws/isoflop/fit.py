@@ -39,7 +39,7 @@ from plm_scaling.laws.isoflop.parabola import (
 from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR, Noise
 from plm_scaling.laws.points import isoflop_points
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.budgets import REACH, TOLERANCE, group_budgets, move_to_budgets
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import (
@@ -107,9 +107,9 @@ def fit_isoflop(
     budget: Floats | None = None,
     *,
     window: float = WINDOW,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    bootstrap: int = DEFAULT.bootstrap,
+    level: float = DEFAULT.level,
+    seed: int = DEFAULT.seed,
 ) -> LawResult[Details]:
     """Fit N_opt(C), D_opt(C) and L_opt(C) to runs, all arrays of shape (n,).
 

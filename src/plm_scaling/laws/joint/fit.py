@@ -30,7 +30,7 @@ from plm_scaling.laws.joint.pair import (
     size_for,
 )
 from plm_scaling.laws.result import Equation, LawResult
-from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.intervals import (
     Floats,
     Interval,
@@ -119,9 +119,9 @@ def fit_joint(
     mlm: LawResult,
     *,
     sizes: tuple[float, float] | None = None,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    bootstrap: int = DEFAULT.bootstrap,
+    level: float = DEFAULT.level,
+    seed: int = DEFAULT.seed,
 ) -> LawResult[Details]:
     """Size and split for a compute sum from one law per objective, any that has an equation N.
 

@@ -23,7 +23,7 @@ from plm_scaling.laws.details import Bootstrap, HeldOut, NotAvailable, not_avail
 from plm_scaling.laws.mask_ratio.parabola import MIN_RATIOS, Ladder, fit_vertices, resample_vertices
 from plm_scaling.laws.points import columns
 from plm_scaling.laws.result import Equation, LawResult
-from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Floats, Interval, check_settings, percentile_interval
@@ -144,9 +144,9 @@ def fit_mask_ratio(
     loss: Floats,
     noise: Floats | None = None,
     *,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    bootstrap: int = DEFAULT.bootstrap,
+    level: float = DEFAULT.level,
+    seed: int = DEFAULT.seed,
 ) -> LawResult[Details]:
     """Find the best mask ratio of runs, all arrays of shape (n,).
 

@@ -10,6 +10,7 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.parametric.optima import Optimum, find_optima, optima_from
 from plm_scaling.laws.parametric.surface import NAMES, Surface
+from plm_scaling.laws.settings import DEFAULT
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.status import RowVerdict
 
@@ -46,7 +47,7 @@ def check_published_row(
     loss: Floats,
     row: Mapping[str, float],
     *,
-    huber_delta: float = 1e-3,
+    huber_delta: float = DEFAULT.huber_delta,
 ) -> dict[str, Any]:
     """What published parameters are on these runs: the best fit, a local optimum, or neither.
 

@@ -35,7 +35,7 @@ from plm_scaling.laws.parametric.optima import bounds_hit, find_optima, profile_
 from plm_scaling.laws.parametric.runs import MIN_RUNS, Runs
 from plm_scaling.laws.points import groups, near_frontier, parametric_points
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import Floats, check_settings
@@ -100,12 +100,12 @@ def fit_parametric(
     *,
     group: Any = None,
     run: Any = None,
-    huber_delta: float = 1e-3,
+    huber_delta: float = DEFAULT.huber_delta,
     held_out_above: float | None = None,
     near_frontier_nats: float | None = NEAR_FRONTIER,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    bootstrap: int = DEFAULT.bootstrap,
+    level: float = DEFAULT.level,
+    seed: int = DEFAULT.seed,
 ) -> LawResult[Details]:
     """Fit L(N, D) to runs, all arrays of shape (n,): non-embedding parameters, tokens, nats/token.
 

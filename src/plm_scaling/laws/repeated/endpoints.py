@@ -34,6 +34,7 @@ from plm_scaling.laws.repeated.model import (
 )
 from plm_scaling.laws.repeated.surfaces import PENALTY, WORTH, Form, Runs
 from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.settings import DEFAULT
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import (
@@ -69,10 +70,10 @@ def fit_repeated(
     *,
     group: Any = None,
     base: Mapping[str, float] | LawResult | None = None,
-    huber_delta: float = 1e-3,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    huber_delta: float = DEFAULT.huber_delta,
+    bootstrap: int = DEFAULT.bootstrap,
+    level: float = DEFAULT.level,
+    seed: int = DEFAULT.seed,
 ) -> LawResult[EndPointDetails]:
     """Fit what repeats are worth to runs, arrays of shape (n,): parameters, tokens, unique tokens,
     nats; some must repeat tokens. Rows of one `group` (a label each) are resampled together.

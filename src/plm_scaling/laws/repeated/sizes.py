@@ -44,6 +44,7 @@ from plm_scaling.laws.repeated.model import (
 )
 from plm_scaling.laws.repeated.overfit import Overfit, fit_overfit
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.settings import DEFAULT
 from plm_scaling.laws.stats.blocks import rms, smoothed
 from plm_scaling.laws.stats.intervals import (
     NO_BOOTSTRAP,
@@ -73,7 +74,11 @@ NO_R_N = (
 
 
 def fit_repeated_curves(
-    curves: list[RepeatedCurve], *, bootstrap: int = 1000, level: float = 0.95, seed: int = 1
+    curves: list[RepeatedCurve],
+    *,
+    bootstrap: int = DEFAULT.bootstrap,
+    level: float = DEFAULT.level,
+    seed: int = DEFAULT.seed,
 ) -> LawResult[CurveDetails]:
     """Fit R*_D to curves of repeated runs, each given with the fresh runs of its size.
 

@@ -19,7 +19,7 @@ from plm_scaling.laws.details import (
     not_available,
 )
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.intervals import (
     NO_BOOTSTRAP,
@@ -96,9 +96,9 @@ def fit_transfer(
     pairs: list[TransferPair],
     *,
     sweep: dict[str, Floats] | None = None,
-    bootstrap: int = 1000,
-    level: float = 0.95,
-    seed: int = 1,
+    bootstrap: int = DEFAULT.bootstrap,
+    level: float = DEFAULT.level,
+    seed: int = DEFAULT.seed,
 ) -> LawResult:
     """Fit the transfer laws of one direction to its pairs (`transfer_points`).
 
