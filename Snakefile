@@ -43,7 +43,10 @@ onstart:
 
 TARGETS = {
     "all": rules.make_report.output,
-    "download": expand(rules.verify_source.output, file=RAW),
+    "download": [
+        *expand(rules.verify_source.output, file=RAW),
+        *expand(rules.verify_files.output, source=LOCAL),
+    ],
     "data": [
         rules.merge_tokens.output,
         rules.check_contamination.output,

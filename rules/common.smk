@@ -1,6 +1,7 @@
 """Shared by all rules: the validated config, the environment of the programs, names of files."""
 
 import gc
+import json
 from dataclasses import replace
 
 from snakemake.logging import logger
@@ -9,8 +10,8 @@ from plm_scaling.config.load import validate_config
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
-from plm_scaling.sources.fetch.local_files import watched_file
-from plm_scaling.sources.table import find_source
+from plm_scaling.sources.local_files import files_of, state_of
+from plm_scaling.sources.table import choose, own_source, read_sources
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import choose_layouts
 from plm_scaling.sweep.launch import launcher, processes_per_node, resources
@@ -32,9 +33,11 @@ try:
     CONFIG = validate_config(config, "config")
     CELLS = plan_cells(CONFIG)
     LAYOUTS = dict(zip(CELLS, choose_layouts(CELLS.values(), CONFIG.machine)))
-    SOURCE_TABLE = ROOT / CONFIG.data.sources
+    SOURCE_TABLE = ROOT / CONFIG.data.table
+    OWN = CONFIG.data.own
+    KNOWN = read_sources(SOURCE_TABLE) | {name: own_source(name, OWN[name]) for name in OWN}
     DOWNSTREAM = CONFIG.split.downstream
-    SOURCE = {name: find_source(SOURCE_TABLE, name) for name in [*CONFIG.sources, *DOWNSTREAM]}
+    SOURCE = {name: choose(KNOWN, name, SOURCE_TABLE) for name in [*CONFIG.sources, *DOWNSTREAM]}
 except PlmScalingError as error:
     sys.exit(f"error: {error}")
 
@@ -51,7 +54,8 @@ NEW_SOURCES = [  # dates are in ISO 8601, so that text compares as days do
     and SOURCE[name].released
     and SOURCE[name].released > CONFIG.split.ood_after.isoformat()
 ]
-RAW = {source.file: source for source in SOURCE.values()}
+RAW = {source.file: source for source in SOURCE.values() if not source.path}
+LOCAL = [name for name, source in SOURCE.items() if source.path]
 KINDS = {"protein": PROTEIN} | ({"code": CODE} if CODE else {})
 
 
@@ -137,17 +141,54 @@ def fits_only():
     return "laws" in asked and not asked & {"all", "train", "report"}
 
 
-def file_of_source(wildcards):
-    """The file of this machine that a raw file is a copy of, if a change of it is to be noticed."""
-    row = RAW[wildcards.file]
-    if row.checksum and not workflow.is_main_process:  # it may have to be read
-        return []
+def local_files(wildcards):
+    """The files of a source on this machine. Where they are gone and were cleaned, its path, so that what
+    was made from them serves."""
+    row = SOURCE[wildcards.source]
     try:
-        return watched_file(row, SOURCE_TABLE, Path("data/raw", row.file)) or []
+        return files_of(row)
     except PlmScalingError as error:
         if fits_only():
             return []
+        if os.path.exists(f"{DATA}/clean/{row.name}/counts.tsv"):
+            return row.path
         sys.exit(f"error: {error}")
+
+
+def raw_files(wildcards):
+    """What a source is read from. A file whose checksum is stated is the same whatever its time."""
+    row = SOURCE[wildcards.source]
+    if not row.path:
+        return f"data/raw/{row.file}"
+    return ancient(local_files(wildcards)) if row.checksum else local_files(wildcards)
+
+
+def verified(wildcards):
+    """The record that a file of this machine has the checksum that is stated, if one is."""
+    row = SOURCE[wildcards.source]
+    return ancient(f"{DATA}/clean/{row.name}.verified.json") if row.path and row.checksum else []
+
+
+def state(wildcards):
+    """What shows that the files of a source on this machine were changed or replaced."""
+    row = SOURCE[wildcards.source]
+    try:
+        return state_of(files_of(row))
+    except PlmScalingError:
+        return ""
+
+
+def reading(wildcards):
+    """How a source is read, and what of it on this machine."""
+    row = SOURCE[wildcards.source]
+    return row.reading + (row.checksum or state(wildcards) if row.path else "")
+
+
+def row_of(wildcards, input):
+    """A source as programs take it: a name in the table, or in JSON what the config declares. (With
+    `input` Snakemake keeps no record of it.)"""
+    name = wildcards.source
+    return json.dumps({name: OWN[name]}, default=str) if name in OWN else name
 
 
 def records(wildcards):

@@ -108,13 +108,14 @@ rule make_report:
         study=CONFIG.study,
         sources=SOURCE_TABLE,
         sources_sha256=sha256_of(SOURCE_TABLE),
+        own=json.dumps(OWN, default=str),
         reference=ROOT / "resources/published/reference.json",
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"
         " --runs {input.runs:q} --laws {input.laws:q} --figures {params.folder:q}"
-        " --sources {params.sources:q} --counts {input.counts:q} --examples {input.examples:q}"
+        " --sources {params.sources:q} --own {params.own:q} --counts {input.counts:q} --examples {input.examples:q}"
         " --contamination {input.contamination:q} --manifest {input.manifest:q}"
         " --tool {input.tool:q} --reference {params.reference:q} --out {output:q}"
         " --log {log:q}"

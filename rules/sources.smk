@@ -5,8 +5,6 @@ from plm_scaling.sources import STAGE_VERSION as SOURCES_VERSION
 
 # A new release, address or checksum fetches a file again.
 rule fetch_source:
-    input:
-        file_of_source,
     output:
         "data/raw/{file}",
     log:
@@ -49,9 +47,34 @@ rule verify_source:
         " --raw {input:q} --log {log:q}"
 
 
+# Files of this machine stay where they are.
+rule verify_files:
+    input:
+        local_files,
+    output:
+        f"{DATA}/clean/{{source}}.verified.json",
+    log:
+        f"logs/{CONFIG.data.name}/verify/{{source}}.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(600),
+    params:
+        script=script("verify_files"),
+        table=SOURCE_TABLE,
+        row=row_of,
+        checksum=lambda wildcards: SOURCE[wildcards.source].checksum,
+        state=state,
+    shell:
+        "python {params.script:q} --table {params.table:q} --source {params.row:q}"
+        " --files {input:q} --out {output:q} --log {log:q}"
+
+
 rule clean_source:
     input:
-        lambda wildcards: f"data/raw/{SOURCE[wildcards.source].file}",
+        verified,
+        raw=raw_files,
     output:
         f"{DATA}/clean/{{source}}/counts.tsv",
     log:
@@ -67,12 +90,13 @@ rule clean_source:
         script=script("clean_source"),
         table=SOURCE_TABLE,
         folder=subpath(output[0], parent=True),
-        reading=lambda wildcards: SOURCE[wildcards.source].reading,
+        row=row_of,
+        reading=reading,
         parts=CONFIG.data.parts,
         max_rejected_fraction=CONFIG.data.max_rejected_fraction,
         stage=SOURCES_VERSION,
     shell:
-        "python {params.script:q} --table {params.table:q} --source {wildcards.source:q}"
-        " --raw {input:q} --parts {params.parts}"
+        "python {params.script:q} --table {params.table:q} --source {params.row:q}"
+        " --raw {input.raw:q} --parts {params.parts}"
         " --max-rejected-fraction {params.max_rejected_fraction}"
         " --out {params.folder:q} --log {log:q}"

@@ -1,6 +1,7 @@
 """Files of this machine as sources, and raw files put into their place by hand."""
 
 import os
+from pathlib import Path
 
 import pytest
 from source_tables import local_row, write_table
@@ -8,7 +9,8 @@ from workflows import take
 
 CLEANED = "data/tiny/clean/uniref_demo/counts.tsv"
 RAW = "data/raw/uniref_demo.fasta.gz"
-AGAIN = {"fetch_source": 1, "clean_source": 1}
+AGAIN = {"clean_source": 1}
+PINNED = {"verify_files": 1}
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def use(fresh, mine, **fields):
 
 
 def edit(root, mine):
-    """Others of the demo's records, in a file that is newer than every copy."""
+    """Others of the demo's records, in a file that is newer than all that was made of the first."""
     take(root / "resources/demo/uniref_demo.fasta.gz", 40, mine, skip=40)
 
 
@@ -38,34 +40,52 @@ def error_of(fresh, *targets):
     return next(line for line in output.splitlines() if line.startswith("error: "))
 
 
-def test_edited_file_is_fetched_and_cleaned_again_and_a_touched_one_is_not(root, fresh, mine):
-    use(fresh, mine, bytes="", checksum="")
-    fresh.run(CLEANED)
+def ids(fresh):
     part = fresh.data / "clean/uniref_demo/part-0000.fasta"
-    before = part.read_bytes()
-    mine.touch()
+    return {line for line in part.read_text().splitlines() if line.startswith(">")}
+
+
+def test_edited_or_replaced_file_is_cleaned_again_and_never_copied(root, fresh, mine):
+    use(fresh, mine, bytes="", checksum="")
+    older = fresh.folder / "older.fasta.gz"
+    take(root / "resources/demo/uniref_demo.fasta.gz", 40, older, skip=80)
+    os.utime(older, (10**9, 10**9))
+    fresh.run(CLEANED)
     assert fresh.planned(CLEANED) == {}
+    seen = [ids(fresh)]
     edit(root, mine)
     assert fresh.planned(CLEANED) == AGAIN
     fresh.run(CLEANED)
-    assert part.read_bytes() != before
+    seen.append(ids(fresh))
     assert fresh.planned(CLEANED) == {}
-    mine.unlink()  # the copy is there
-    assert fresh.planned(CLEANED) == {}
-
-
-def test_edited_file_with_a_pinned_checksum_is_refused_and_its_copy_kept(root, fresh, mine):
-    use(fresh, mine)
+    older.rename(mine)
+    assert fresh.planned(CLEANED) == AGAIN
     fresh.run(CLEANED)
-    copy = (fresh.folder / RAW).read_bytes()
-    mine.touch()
+    seen.append(ids(fresh))
+    assert all(one.isdisjoint(other) for one, other in zip(seen, seen[1:], strict=False))
+    mine.unlink()  # what was made of it is there
     assert fresh.planned(CLEANED) == {}
+    assert not (fresh.folder / "data/raw").exists()
+
+
+def test_edited_file_with_a_stated_checksum_is_refused_and_a_touched_one_is_the_same(
+    root, fresh, mine
+):
+    use(fresh, mine, bytes="")
+    fresh.run(CLEANED)
+    before = ids(fresh)
+    os.utime(mine, (10**9, 10**9))
+    assert fresh.planned(CLEANED) == PINNED
+    fresh.run(CLEANED)
+    assert fresh.planned(CLEANED) == {}
+    mine.touch()
+    assert fresh.planned(CLEANED) == PINNED
     edit(root, mine)
     error = error_of(fresh, CLEANED)
-    assert all(word in error for word in ("uniref_demo", str(mine), "was changed", "sources.tsv"))
-    assert (fresh.folder / RAW).read_bytes() == copy
-    use(fresh, mine)
-    assert fresh.planned(CLEANED) == AGAIN
+    assert all(word in error for word in ("uniref_demo", str(mine.name), "sha256:", "stated"))
+    assert ids(fresh) == before
+    use(fresh, mine, bytes="")
+    assert fresh.planned(CLEANED) == PINNED | AGAIN
 
 
 def test_missing_file_is_named_in_one_line_before_anything_runs(fresh, mine):
@@ -76,9 +96,49 @@ def test_missing_file_is_named_in_one_line_before_anything_runs(fresh, mine):
     assert f"{mine} does not exist" in error
 
 
+def test_config_names_files_beside_the_table_that_ships(root, fresh, mine):
+    """A folder of two files, one with a name that a shell or Snakemake might read as its own."""
+    folder = fresh.folder / "my {set} $(x)"
+    folder.mkdir()
+    take(root / "resources/demo/uniref_demo.fasta.gz", 40, folder / "b.faa.gz", skip=40)
+    mine.rename(folder / "a.faa.gz")
+    (folder / "README.txt").write_text("no FASTA\n")
+    fresh.config["data"]["sources"] = {"uniref_demo": {"path": Path(folder).name}}
+    fresh.run(CLEANED)
+    assert len(ids(fresh)) > 40
+    assert fresh.planned(CLEANED) == {}
+    (folder / "b.faa.gz").unlink()
+    assert fresh.planned(CLEANED) == AGAIN
+    cleaned = CLEANED.replace("uniref", "metagenome")  # of the table
+    assert fresh.planned(cleaned) == PINNED | AGAIN
+    fresh.run("download")
+    assert {path.name for path in (fresh.data / "clean").glob("*.json")} == {
+        *("uniref_demo.verified.json", "metagenome_demo.verified.json"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ({"uniref_demo": {"path": "gone.faa"}}, ["source uniref_demo", "gone.faa does not exist"]),
+        ({"uniref_demo": {"pth": "a.faa"}}, ["data.sources.uniref_demo", "'pth'", "'path'"]),
+        ({"uniref_demo": {"format": "fasta"}}, ["data.sources.uniref_demo", "path is missing"]),
+    ],
+    ids=["missing", "unknown column", "no path"],
+)
+def test_wrong_source_of_the_config_is_named_before_anything_runs(fresh, sources, words):
+    fresh.config["data"]["sources"] = sources
+    error = error_of(fresh, "--dry-run", CLEANED)
+    assert all(word in error for word in words)
+
+
 @pytest.mark.parametrize("target", ["download", CLEANED])
 def test_manually_placed_file_is_verified(fresh, mine, target):
-    use(fresh, mine)
+    row = local_row("uniref_demo", mine)
+    url = {"url": "https://example.invalid/uniref_demo.fasta.gz"}
+    rows = [row | url, local_row("metagenome_demo", mine)]
+    table = write_table(fresh.folder / "resources/sources.tsv", *rows)
+    fresh.config["data"]["sources"] = str(table)
     right = mine.read_bytes()
     raw = fresh.folder / RAW
     raw.parent.mkdir(parents=True)

@@ -6,6 +6,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from plm_scaling.config.numbers import Block, Count, Day, Fraction, Name, Number, Positive, Share
 
+SHIPPED_TABLE = "resources/sources.tsv"
+
 
 def _power_of_two(value: int) -> int:
     if value & (value - 1):
@@ -26,9 +28,11 @@ class Data(Block):
 
     name: Name
     """Data go to data/{name}/. Another name keeps two sets of sequences side by side."""
-    sources: Name | str
-    """Source table, with versions and checksums: a tab-separated file, relative to the
-    repository."""
+    sources: str | dict[Name, dict[str, str | int | Day]]
+    """Source table, with versions and checksums: a tab-separated file, relative to the repository.
+    Or files of your own by name, {mine: {path: my.fasta.gz}}, beside the table that ships: a path
+    is relative to the working directory and may be a folder or a pattern; other columns of a table
+    may follow (docs/sources.md)."""
     parts: Annotated[int, Field(ge=1, le=4096), AfterValidator(_power_of_two)]
     """Parts that the sequences are divided in by content, a power of two: jobs that run side by
     side, each with one part in memory. About one per billion residues; the tokens do not depend on
@@ -37,13 +41,23 @@ class Data(Block):
     """Share of a source's records that may be unusable (no name, no sequence, a character that is
     no residue); such records are left out and listed in rejected.parquet. More stop the run."""
 
+    @property
+    def table(self) -> str:
+        """The source table, relative to the repository."""
+        return self.sources if isinstance(self.sources, str) else SHIPPED_TABLE
+
+    @property
+    def own(self) -> dict[str, dict[str, str | int | Day]]:
+        """Columns of the sources that the config declares itself."""
+        return {} if isinstance(self.sources, str) else self.sources
+
 
 class Corpus(Block):
     """What models are trained on, by name: sources in proportion, and what is left out of them. All
     corpora are views of the same tokens: another one costs no data stage, only training."""
 
     mixture: Annotated[dict[Name, Share], Field(min_length=1)]
-    """Share of each source (a name in the source table) in the training tokens; they sum to 1. The
+    """Share of each source (a name in `data.sources`) in the training tokens; they sum to 1. The
     first source that has a sequence owns it. A code source is a source like any other."""
     dedup: bool
     """Leave out near-duplicates (the block `dedup` says what they are); false trains on them

@@ -62,6 +62,7 @@ def make_report(
     manifest: Path | None = None,
     tool: Path | None = None,
     reference: Path | None = None,
+    own: str = "{}",
 ) -> None:
     """Write the page of `study` to `out` and log where it is.
 
@@ -83,6 +84,7 @@ def make_report(
         manifest: manifest of the token shards
         tool: versions of outside tools (JSON)
         reference: a published study to compare with (JSON)
+        own: columns of the sources that the config declares itself, by name (JSON)
     """
     fitted = [read_law(path) for path in laws]
     if not fitted:
@@ -124,7 +126,7 @@ def make_report(
         examples=tables.example_rows(examples),
         tokens=tables.token_rows(manifest),
         contamination=tables.contamination_sentence(contamination),
-        sources=tables.source_rows(sources, {row["source"] for row in funnel}),
+        sources=tables.source_rows(sources, own, {row["source"] for row in funnel}),
         versions=software_versions(config, tool),
         reference=published,
     )

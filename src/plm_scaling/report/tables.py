@@ -14,6 +14,7 @@ from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.status import Check, Minimum, Status
 from plm_scaling.mmseqs.homology import NOT_TESTED
 from plm_scaling.report.template import code, flagged
+from plm_scaling.sources.table import own_source, read_sources
 
 DASH = "–"
 STATUS_WORDS = {
@@ -253,16 +254,21 @@ def example_rows(examples: Path | None) -> list[dict[str, str]]:
     ]
 
 
-def source_rows(sources: Path | None, used: set[str]) -> list[dict[str, str]]:
-    """The rows of the source table, of the `used` sources if any are known."""
+def source_rows(sources: Path | None, own: str, used: set[str]) -> list[dict[str, str]]:
+    """The rows of the source table and of the config's `own` (JSON), of the `used` sources if any
+    are known."""
     if sources is None:
         return []
-    table = pd.read_csv(sources, sep="\t", dtype=str, keep_default_na=False)
-    own = table[table["name"].isin(used)]
+    declared = json.loads(own).items()
+    rows = read_sources(sources) | {name: own_source(name, columns) for name, columns in declared}
     return [
         {
-            **{name: row[name] for name in ("name", "release", "licence", "role")},
-            "checksum": code(row["checksum"][:19] or DASH),
+            "name": row.name,
+            "release": row.release,
+            "licence": row.licence or "not stated",
+            "role": row.role,
+            "checksum": code(row.checksum[:19] or DASH),
         }
-        for row in (table if own.empty else own).to_dict("records")
+        for row in rows.values()
+        if row.name in used or used.isdisjoint(rows)
     ]

@@ -1,15 +1,16 @@
-"""The source table: one row per sequence set, with where it comes from and how to verify it."""
+"""The source table: one row per sequence set, with where it is and how to verify it."""
 
-import csv
+import difflib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import Final, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.addresses import check_address, last_part, promised_format, split_location
 
 Kind = Literal["protein", "code"]
 PROTEIN: Final = "protein"
@@ -17,20 +18,26 @@ CODE: Final = "code"
 FORMATS = {
     "fasta": PROTEIN,
     "uniref_xml": PROTEIN,
+    "uniprot_xml": PROTEIN,
+    "parquet": PROTEIN,
+    "arrow": PROTEIN,
     "colabfold_representatives": PROTEIN,
     "colabfold_members": PROTEIN,
     "text_archive": CODE,
 }
 NEED_MEMBER = ("colabfold_representatives", "colabfold_members")
-SCHEMES = ("file", "http", "https")
 HEX_DIGITS = {"md5": 32, "sha256": 64}
 # Rows that name the same file describe one download, so these must agree.
-OF_THE_FILE = ("release", "url", "mirror", "bytes", "checksum", "checksum_list")
+OF_THE_FILE = ("release", "url", "path", "mirror", "bytes", "checksum", "checksum_list")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One row of the table, a field per column; `bytes` is None, a text empty if none is stated."""
+    """One row of the table, a field per column; `bytes` is None, a text empty if none is stated.
+
+    `path` is set for what is on this machine, whichever column named it: absolute, or relative to
+    the working directory.
+    """
 
     name: str
     release: str
@@ -39,7 +46,10 @@ class Source:
     format: str
     file: str
     member: str
+    sequence_column: str
+    id_column: str
     url: str
+    path: str
     mirror: str
     bytes: int | None
     checksum: str
@@ -58,35 +68,25 @@ class Source:
     @property
     def reading(self) -> str:
         """How the file is read: when this changes, the source must be cleaned again."""
-        return f"{self.kind} {self.format} {self.member}".rstrip()
+        how = (self.kind, self.format, self.member, self.sequence_column, self.id_column)
+        return " ".join(how).rstrip()
 
 
 COLUMNS = [field.name for field in fields(Source)]
 
 
 def read_sources(table: Path) -> dict[str, Source]:
-    """Read the tab-separated source table; rows by name. Raises `SourceError` naming line and
-    column for what is missing, listed twice or malformed, and for rows that share a file but not
-    its address, size or checksum."""
-    table = Path(table)
-    if not table.is_file():
-        raise SourceError(f"source table {table} does not exist; give its path with --table")
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    header = rows.pop(0) if rows else []
-    if header != COLUMNS:
-        wrong = [*(set(header) ^ set(COLUMNS))] or "their order"
-        raise SourceError(
-            f"{table}, line 1: columns are {header}; expected {COLUMNS} (correct {wrong})"
-        )
+    """The rows of the tab-separated source table by name.
+
+    Raises `SourceError` naming line and column for what is missing, listed twice or malformed, and
+    for rows that share a file but not its address, size or checksum.
+    """
     sources: dict[str, Source] = {}
     line_of: dict[str, int] = {}
     files: dict[str, Source] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in _rows(Path(table)):
         where = f"{table}, line {line}"
-        if len(row) != len(COLUMNS):
-            raise SourceError(f"{where}: {len(row)} fields, expected {len(COLUMNS)}, tab separated")
-        source = _parse(dict(zip(COLUMNS, row, strict=True)), where)
+        source = _parse(row, where, Path(table).parent, files)
         if source.name in sources:
             raise SourceError(
                 f"{where}, column name: {source.name!r} is listed in line "
@@ -103,69 +103,139 @@ def read_sources(table: Path) -> dict[str, Source]:
     return sources
 
 
-def _parse(row: Mapping[str, str], where: str) -> Source:
-    """One row as a Source; raises SourceError naming the column that is wrong."""
+def own_source(name: str, columns: Mapping[str, Any]) -> Source:
+    """A source that a config declares (`data.sources`), by its columns; its path is relative to the
+    working directory."""
+    where = f"data.sources.{name}"
+    _check_columns([*columns], where)
+    if not columns.get("path"):
+        raise SourceError(
+            f"{where}: path is missing, as in {{path: my.fasta}}; what has a url is a row of a "
+            "source table"
+        )
+    return _parse({**{key: str(value) for key, value in columns.items()}, "name": name}, where)
 
-    def refuse(column: str, expected: str) -> None:
-        raise SourceError(f"{where}, column {column}: {row[column]!r}; {expected}")
 
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", row["name"]):
-        refuse("name", "give letters, digits and _ . - only")
-    if row["released"]:
-        try:
-            date.fromisoformat(row["released"])
-        except ValueError:
-            refuse("released", "give a date as 2022-12-14, or nothing")
-    if row["format"] not in FORMATS:
-        refuse("format", f"must be one of {', '.join(FORMATS)}")
-    if row["kind"] != FORMATS[row["format"]]:
-        refuse("kind", f"{row['format']} holds {FORMATS[row['format']]}; give that")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", row["file"]):
-        refuse("file", "give a plain file name (no folder); it lies under data/raw/")
-    if row["format"] in NEED_MEMBER and not row["member"]:
-        refuse("member", f"{row['format']} needs the name of the database in the archive")
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number and columns of each line that is neither blank nor a comment."""
+    if not table.is_file():
+        raise SourceError(f"source table {table} does not exist; correct data.sources or --table")
+    try:
+        lines = table.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{table} is not UTF-8 text ({error}); save it as such") from error
+    header: list[str] = []
+    for line, text in enumerate(lines, start=1):
+        if not text.strip() or text.startswith("#"):
+            continue
+        values = [value.strip() for value in text.rstrip().split("\t")]
+        if not header:
+            header = values
+            _check_columns(header, f"{table}, line {line}")
+        elif len(values) > len(header):
+            raise SourceError(
+                f"{table}, line {line}: {len(values)} fields, but the table has {len(header)} "
+                "columns; separate fields by one tab each"
+            )
+        else:
+            yield line, dict(zip(header, values, strict=False))
+    if not header:
+        raise SourceError(f"{table} is empty; its first line names the columns, name and url")
+
+
+def _check_columns(given: list[str], where: str) -> None:
+    """Raise SourceError for columns that the table does not have, and for one given twice."""
+    for column in given:
+        if column not in COLUMNS:
+            near = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0)
+            raise SourceError(
+                f"{where}: unknown column {column!r}"
+                + (f", did you mean {near[0]!r}?" if near else "")
+                + f" There are {', '.join(COLUMNS)}, separated by tabs"
+            )
+        if given.count(column) > 1:
+            raise SourceError(f"{where}: column {column} is there twice; remove one")
+
+
+def _parse(
+    stated: Mapping[str, str],
+    where: str,
+    folder: Path = Path(),
+    files: Mapping[str, Source] | None = None,
+) -> Source:
+    """One row as a Source, its path relative to `folder`; raises SourceError naming the column that
+    is wrong. `files`: rows before it by file, so that a file that is not stated gets a new name."""
+    row = {**dict.fromkeys(COLUMNS, ""), **stated}
+    if row["path"] and row["url"]:
+        raise SourceError(f"{where}, column path: there is a url too; give one of the two")
+    row["url"], row["path"] = split_location(row["url"], row["path"], folder)
     for column in ("url", "mirror", "checksum_list"):
-        _check_address(row[column], f"{where}, column {column}")
-    if row["mirror"] and not row["url"]:
-        refuse("url", "there is a mirror, so give the first address too")
-    if row["bytes"] and not re.fullmatch(r"[0-9]+", row["bytes"]):
-        refuse("bytes", "give a number or nothing")
-    if row["checksum"]:
-        algorithm, _, digits = row["checksum"].partition(":")
-        if not re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS.get(algorithm, 0)}}}", digits) or not digits:
-            refuse("checksum", "give sha256:… or md5:… with its hexadecimal digits, or nothing")
-    if not row["licence"]:
-        refuse("licence", "say under which licence the data are, or that it is not stated")
+        check_address(row[column], f"{where}, column {column}")
+    row["format"] = row["format"] or promised_format(row["path"] or last_part(row["url"]))
+    row["kind"] = row["kind"] or FORMATS.get(row["format"], "")
+    row["file"] = row["file"] or _file(row, files or {})
+    for column, expected in _faults(row):
+        raise SourceError(f"{where}, column {column}: {row[column]!r}; {expected}")
     size = int(row["bytes"]) if row["bytes"] else None
     return Source(**{**row, "bytes": size})  # type: ignore[arg-type]
 
 
-def _check_address(address: str, where: str) -> None:
-    """Raise SourceError for what is no address, or holds a password, which is then not shown."""
-    if not address or address.startswith("file:"):
-        return
-    authority = re.split(r"[/?#]", address.partition("//")[2] or address)[0]
-    if "@" in authority:
-        raise SourceError(
-            f"{where}: the address holds a user or password, which logs and reports would show; "
-            "take it out, and give a token in the environment instead (docs/sources.md)"
-        )
-    if not re.fullmatch(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", authority):
-        raise SourceError(f"{where}: the address has no name of a host after //; correct it")
-    if urlsplit(address).scheme not in SCHEMES:
-        schemes = ", ".join(f"{scheme}:" for scheme in SCHEMES)
-        raise SourceError(f"{where}: {address!r}; must begin with one of {schemes}")
-    if not re.fullmatch(r"[!-~]+", address):
-        raise SourceError(f"{where}: {address!r}; write blanks and the like as %20")
+def _file(row: Mapping[str, str], files: Mapping[str, Source]) -> str:
+    """The last part of the address as the name in data/raw, with the source's name before it where
+    it is no file name, or that of another address."""
+    if row["path"]:
+        return row["name"]
+    file = last_part(row["url"])
+    if file in files and files[file].url != row["url"]:
+        return f"{row['name']}.{file}"
+    return file
+
+
+def _faults(row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Columns that are wrong, and what is expected there."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", row["name"]):
+        yield "name", "give letters, digits and _ . - only"
+    if row["mirror"] and not row["url"]:
+        yield "url", "there is a mirror, so give the first address too"
+    if not (row["url"] or row["path"] or row["file"]):
+        yield "url", "give an address, or in the column path a file of this machine"
+    if row["path"] and (row["mirror"] or row["checksum_list"]):
+        of = "mirror" if row["mirror"] else "checksum_list"
+        yield of, "only of a file with an http(s) address; for a path give its checksum"
+    try:
+        date.fromisoformat(row["released"] or "2000-01-01")
+    except ValueError:
+        yield "released", "give a date as 2022-12-14, or nothing"
+    if row["format"] not in FORMATS:
+        yield "format", f"must be one of {', '.join(FORMATS)}"
+    elif row["kind"] != FORMATS[row["format"]]:
+        yield "kind", f"{row['format']} holds {FORMATS[row['format']]}; give that, or nothing"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", row["file"]):
+        yield "file", "give a plain file name (no folder); it lies under data/raw/"
+    if row["format"] in NEED_MEMBER and not row["member"]:
+        yield "member", f"{row['format']} needs the name of the database in the archive"
+    if row["bytes"] and not re.fullmatch(r"[0-9]+", row["bytes"]):
+        yield "bytes", "give a number or nothing"
+    algorithm, _, digits = row["checksum"].partition(":")
+    digit = rf"[0-9a-f]{{{HEX_DIGITS.get(algorithm, 1)}}}"
+    if row["checksum"] and not (algorithm in HEX_DIGITS and re.fullmatch(digit, digits)):
+        yield "checksum", "give sha256:… or md5:… with its hexadecimal digits, or nothing"
+
+
+def choose(sources: Mapping[str, Source], name: str, where: Path) -> Source:
+    """The source called `name`; raises `SourceError` listing the names there are."""
+    if name not in sources:
+        raise SourceError(f"{where} has no source {name!r}; it has {', '.join(sources)}")
+    return sources[name]
 
 
 def find_source(table: Path, name: str) -> Source:
-    """The row called `name`; raises `SourceError` listing the names there are."""
-    sources = read_sources(table)
-    if name not in sources:
-        known = ", ".join(sources)
-        raise SourceError(f"{table} has no source {name!r}; it has {known}")
-    return sources[name]
+    """The row called `name`, or the source that JSON of `{name: columns}` declares, as a config
+    does; raises `SourceError` listing the names there are."""
+    if name.startswith("{"):
+        ((own, columns),) = json.loads(name).items()
+        return own_source(own, columns)
+    return choose(read_sources(table), name, table)
 
 
 def find_file(table: Path, file: str) -> Source:

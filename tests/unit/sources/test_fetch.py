@@ -18,7 +18,7 @@ from plm_scaling.sources.fetch import download
 def test_fetch_file_is_relative_to_the_folder_above_the_table(tmp_path: Path) -> None:
     (tmp_path / "resources").mkdir()
     (tmp_path / "resources" / "s.gz").write_bytes(CONTENT)
-    out = fetch(tmp_path, "file:resources/s.gz", **WITH_CHECKSUM, bytes=LENGTH)
+    out = fetch(tmp_path, "file:s.gz", **WITH_CHECKSUM, bytes=LENGTH)
     assert out.read_bytes() == CONTENT
 
 

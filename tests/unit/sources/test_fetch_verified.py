@@ -197,7 +197,7 @@ def test_fetch_with_a_damaged_note_of_the_partial_file_restarts(
 
 
 def test_fetch_missing_file_is_named(tmp_path: Path) -> None:
-    fetch_fails(tmp_path, "resources/gone.gz", "does not exist", url="file:resources/gone.gz")
+    fetch_fails(tmp_path, "resources/gone.gz", "does not exist", url="file:gone.gz")
 
 
 def test_fetch_empty_address_says_what_to_do(tmp_path: Path) -> None:

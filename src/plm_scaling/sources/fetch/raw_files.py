@@ -13,7 +13,6 @@ from plm_scaling.common.files import read_json, write_json
 from plm_scaling.common.progress import logger
 from plm_scaling.sources.fetch.checksums import Expected, checksum_of, published
 from plm_scaling.sources.fetch.download import WEB_PAGE
-from plm_scaling.sources.fetch.local_files import record_of
 from plm_scaling.sources.read.streams import open_stream, reading
 from plm_scaling.sources.table import Source, find_file
 
@@ -30,6 +29,11 @@ class Compared(NamedTuple):
         if not self.by:
             return "not verified: no length or checksum known"
         return f"verified ({self.by}{' only' if 'length' in self.by else ''})"
+
+
+def record_of(raw: Path) -> Path:
+    """What the raw file was compared with, and where it is from."""
+    return raw.with_name(f".{raw.name}.verified.json")
 
 
 def expected_of(row: Source, root: Path) -> Expected:
@@ -107,7 +111,7 @@ def verify_raw(table: Path, file: str, raw: Path) -> None:
             first = stream.read(64)
         if first.lstrip()[:5].lower() in WEB_PAGE:
             raise SourceError(f"{raw} is a web page")
-        compared = compare(raw, expected_of(row, table.resolve().parent.parent), str(raw))
+        compared = compare(raw, expected_of(row, table.resolve().parent), str(raw))
     except SourceError as error:
         raise SourceError(
             f"{error}. No fetch has put the file there as it is: move it away to have it fetched, "

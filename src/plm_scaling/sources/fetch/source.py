@@ -20,7 +20,7 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
     """Bring the raw file `file` of the table to `out`; length and checksum, if known, are verified.
 
     What it was compared with is recorded beside it (`raw_files`).
-    A `file:` address is relative to the folder above the table's folder (the repository's root).
+    A `file:` address is relative to the table's folder.
     What was received before an interruption or a kill lies beside `out` as `.NAME.part` and is
     resumed. Raises `SourceError` naming each address tried, its status and the bytes received,
     or what the disk lacks; `out` then does not exist or is what it was before. Raises `LockError`
@@ -38,7 +38,7 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
             f"{file} has no address in {table} ({row.role}); download it as described there and "
             f"put its address into the table, for example file:/path/to/{out.name}"
         )
-    root = table.resolve().parent.parent
+    root = table.resolve().parent
     with held(out.with_name(f".{out.name}.lock")):
         times = {address: _modified_ns(address, root) for address in addresses}
         address, compared = _fetch_to(out, table, root, file, addresses, expected_of(row, root))

@@ -20,7 +20,9 @@ TOKEN_VARIABLE = "PLM_SCALING_TOKEN_"
 def file_behind(address: str, root: Path) -> Path | None:
     """The file of a `file:` address, relative to `root`; None for another address."""
     parts = urlsplit(address)
-    return root / url2pathname(parts.path) if parts.scheme == "file" else None
+    if parts.scheme != "file":
+        return None
+    return root / os.path.expanduser(url2pathname(parts.path))
 
 
 def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:

@@ -1,0 +1,90 @@
+"""Sources that lie on this machine: which files they are, and what is noticed of a change."""
+
+import glob
+from pathlib import Path
+
+from plm_scaling.common.errors import SourceError
+from plm_scaling.common.files import write_json
+from plm_scaling.common.progress import logger
+from plm_scaling.sources.addresses import SUFFIXES, promised_format
+from plm_scaling.sources.fetch.checksums import checksum_of
+from plm_scaling.sources.table import Source, find_source
+
+
+def files_of(row: Source) -> list[Path]:
+    """The files of a `path`: the file, those of a folder that have its format, or those that a
+    pattern matches, sorted.
+
+    What lies in the working directory is relative to it, so that it may move. Raises `SourceError`
+    if there is none, or if what the row states cannot be true of them.
+    """
+    path = Path(row.path)
+    if path.is_dir():
+        inside = (one for one in path.iterdir() if one.name[0] != "." and _may_be(row, one))
+        found, problem = [*inside], f"has no file whose name ends as one of {row.format}"
+    else:
+        found = [path] if path.exists() else [*map(Path, glob.glob(row.path, recursive=True))]
+        problem = "does not exist"
+    files = sorted(_as_seen_from_here(one) for one in found if one.is_file())
+    if not files:
+        raise SourceError(f"source {row.name}: {path} {problem}; correct its path")
+    if len(files) > 1 and row.format not in SUFFIXES:
+        raise SourceError(
+            f"source {row.name}: {path} is {len(files)} files, but {row.format} is read from one; "
+            "make each a source"
+        )
+    if len(files) > 1 and (row.checksum or row.bytes is not None):
+        raise SourceError(
+            f"source {row.name}: {path} is {len(files)} files; bytes and checksum are those of one "
+            "file, so leave them out"
+        )
+    if row.bytes is not None and row.bytes != (size := files[0].stat().st_size):
+        raise SourceError(
+            f"source {row.name}: {files[0]} has {size} bytes, not {row.bytes} as stated; correct "
+            "the one or the other"
+        )
+    return files
+
+
+def _may_be(row: Source, path: Path) -> bool:
+    return row.format not in SUFFIXES or promised_format(path.name, "") == row.format
+
+
+def _as_seen_from_here(path: Path) -> Path:
+    here = Path.cwd()
+    whole = here / path
+    return whole.relative_to(here) if whole.is_relative_to(here) else whole
+
+
+def state_of(files: list[Path]) -> str:
+    """Name, size and time (s) of each file; a file put in another's place has others, whichever of
+    the two is newer."""
+    stats = ((file.name, file.stat()) for file in files)
+    return "\n".join(f"{name} {stat.st_size} {int(stat.st_mtime)}" for name, stat in stats)
+
+
+def verify_files(table: Path, source: str, files: list[Path], out: Path) -> None:
+    """Compare the files of a source with the checksum that is stated, and record their own.
+
+    Raises `SourceError` for another checksum; the file stays as it is.
+
+    Args:
+        table: resources/sources.tsv
+        source: name of a row of the table, or a source of one's own in JSON
+        files: its files on this machine
+        out: what they were compared with (JSON)
+    """
+    row = find_source(table, source)
+    found = {str(file): checksum_of(file, row.checksum or "sha256") for file in files}
+    for file, checksum in found.items():
+        if row.checksum and checksum != row.checksum:
+            raise SourceError(
+                f"source {row.name}: {file} has {checksum}, but {row.checksum} is stated; correct "
+                "the checksum, or the file"
+            )
+        if not row.checksum:
+            logger.warning(
+                "[sources] %s: %s is not verified: no checksum is stated; it has %s, which can be",
+                *(row.name, file, checksum),
+            )
+    write_json(out, {"verified_by": row.checksum.partition(":")[0] or None, "found": found})
