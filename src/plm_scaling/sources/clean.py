@@ -29,6 +29,9 @@ REJECTED_SCHEMA = pa.schema(
         ("id", pa.string()),
         ("residues", pa.int64()),
         ("reason", pa.dictionary(pa.int8(), pa.string())),
+        ("character", pa.string()),
+        ("times", pa.int64()),
+        ("file", pa.string()),
     ]
 )
 NAMED_RECORDS = 3
