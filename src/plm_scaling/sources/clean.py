@@ -4,7 +4,6 @@ Records that cannot be used are set aside in `rejected.parquet` with the reason;
 in = kept + rejected.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,8 @@ from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.sources.fetch.raw_files import verify_raw
 from plm_scaling.sources.part_files import PartFiles
-from plm_scaling.sources.read.colabfold import read_colabfold
-from plm_scaling.sources.read.documents import read_documents
-from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.formats import read_records
 from plm_scaling.sources.read.records import Records, Rejected
-from plm_scaling.sources.read.uniref_xml import read_uniref
 from plm_scaling.sources.table import Source, find_source
 from plm_scaling.sources.unique import Repeated, hashes_of, repeated_hashes
 
@@ -33,6 +29,9 @@ REJECTED_SCHEMA = pa.schema(
         ("id", pa.string()),
         ("residues", pa.int64()),
         ("reason", pa.dictionary(pa.int8(), pa.string())),
+        ("character", pa.string()),
+        ("times", pa.int64()),
+        ("file", pa.string()),
     ]
 )
 NAMED_RECORDS = 3
@@ -88,21 +87,6 @@ def clean_source(
             raise _refusal(raw, cleaned, max_rejected_fraction, ", so none is left")
         cleaned.counts.write(folder / "counts.tsv")
     _report(cleaned)
-
-
-def read_records(row: Source, raw: Path) -> Iterator[Records]:
-    """The records of a source's raw file, some thousands at a time, whatever its format."""
-    match row.format:
-        case "uniref_xml":
-            return read_uniref(raw, row.member)
-        case "colabfold_representatives":
-            return read_colabfold(raw, row.member, representatives=True)
-        case "colabfold_members":
-            return read_colabfold(raw, row.member, representatives=False)
-        case "text_archive":
-            return read_documents(raw, row.member)
-        case _:
-            return read_fasta(raw, row.member)
 
 
 class _Cleaned:

@@ -1,0 +1,145 @@
+"""Files of Parquet and Arrow, and which of their columns hold sequences and ids.
+
+Which of the two formats a file has is told by its first bytes. Only the columns that are wanted are
+read, some rows at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, compression, reading
+
+SUFFIXES = (".parquet", ".arrow")
+BATCH_ROWS = 1024
+# What the columns are usually called; case does not matter.
+_SEQUENCES = """sequence sequences seq seqs protein protein_sequence protein_seq aa aa_sequence
+    aa_seq amino_acid_sequence amino_acids"""
+_IDS = "id ids identifier name accession entry protein_id sequence_id seq_id uniprot_id header"
+USUAL_NAMES = {"sequence": _SEQUENCES.split(), "id": _IDS.split()}
+_TEXT = (
+    *(pt.is_string, pt.is_large_string, pt.is_string_view),
+    *(pt.is_binary, pt.is_large_binary, pt.is_binary_view, pt.is_fixed_size_binary),
+)
+_PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+_END_OF_STREAM = _ARROW_STREAM + b"\0\0\0\0"
+
+
+def table_files(paths: Sequence[Path]) -> list[Path]:
+    """The files that are meant: a folder stands for the tables in it, sorted by name."""
+    files: list[Path] = []
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] != ".")
+        if not found:
+            raise SourceError(
+                f"{path} holds no file that ends in {' or '.join(SUFFIXES)}; give another folder, "
+                "or the files"
+            )
+        files += found
+    return files
+
+
+def read_batches(
+    path: Path, sequence_column: str, id_column: str
+) -> Iterator[tuple[pa.Array, pa.Array | None]]:
+    """The columns of sequences and of ids (None if there is none), at most BATCH_ROWS at a time."""
+    with reading(path):
+        is_parquet, schema = _opened(path)
+    wanted = _column(schema, "sequence", sequence_column, path)
+    if wanted is None:
+        raise _unclear(path, schema, "sequence", "has no column with a usual name")
+    ids = _column(schema, "id", id_column, path)
+    columns = [wanted] if ids is None else [wanted, ids]
+    if ids and is_list(schema.field(ids).type) and not is_list(schema.field(wanted).type):
+        raise _unclear(path, schema, "id", f"has lists in {ids}, but not in {wanted}")
+    batches = _parquet(path, columns) if is_parquet else _arrow(path, columns, schema)
+    while True:
+        with reading(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            rows = batch.slice(start, BATCH_ROWS)
+            yield rows.column(wanted), None if ids is None else rows.column(ids)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    return bool(pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind))
+
+
+def _opened(path: Path) -> tuple[bool, pa.Schema]:
+    """Whether a file is Parquet (or else Arrow), and its columns."""
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; fetch the source first")
+    with path.open("rb") as file:
+        first = file.read(8)
+    if first.startswith(_PARQUET):
+        return True, pq.read_schema(path)
+    if first.startswith(_ARROW_FILE):
+        with pa.memory_map(str(path)) as source:
+            return False, pa.ipc.open_file(source).schema
+    if first.startswith(_ARROW_STREAM):
+        with pa.memory_map(str(path)) as source:
+            return False, pa.ipc.open_stream(source).schema
+    if not first:
+        raise SourceError(f"{path} is empty; {AGAIN}")
+    if compression(first):
+        raise SourceError(
+            f"{path} is compressed as a whole ({compression(first)}), which no table is read from; "
+            "decompress it"
+        )
+    raise SourceError(
+        f"{path} is neither Parquet nor Arrow, its first bytes are {first!r}; correct the source "
+        f"table, or {AGAIN}"
+    )
+
+
+def _parquet(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    # Buffered, or a row group of any size would be read as a whole.
+    with pq.ParquetFile(path, buffer_size=CHUNK_BYTES, pre_buffer=False) as file:
+        yield from file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False)
+
+
+def _arrow(path: Path, columns: list[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    fields = [schema.get_field_index(column) for column in columns]
+    options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
+    with pa.memory_map(str(path)) as source:
+        if source.read(len(_ARROW_FILE)) == _ARROW_FILE:
+            file = pa.ipc.open_file(source, options=options)
+            yield from (file.get_batch(number) for number in range(file.num_record_batches))
+            return
+        source.seek(0)
+        yield from pa.ipc.open_stream(source, options=options)
+        source.seek(-len(_END_OF_STREAM), 2)
+        if source.read() != _END_OF_STREAM:  # which Arrow does not ask for
+            raise SourceError(f"{path} is truncated: the Arrow stream has no end mark; {AGAIN}")
+
+
+def _column(schema: pa.Schema, what: str, given: str, path: Path) -> str | None:
+    """The column of sequences or ids; None if no name is given and none is usual."""
+    usual = [name for name in schema.names if name.lower() in USUAL_NAMES[what]]
+    found = [name for name in schema.names if name == given] if given else usual
+    if len(found) > 1:
+        raise _unclear(path, schema, what, f"may hold {what}s in {' and '.join(found)}")
+    if not found:
+        if given:
+            raise _unclear(path, schema, what, f"has no column {given!r}")
+        return None
+    kind = schema.field(found[0]).type
+    value = kind.value_type if is_list(kind) else kind
+    value = value.value_type if pt.is_dictionary(value) else value
+    if not (any(test(value) for test in _TEXT) or (what == "id" and pt.is_integer(value))):
+        raise _unclear(path, schema, what, f"holds {kind} in {found[0]}, which is no text")
+    return found[0]
+
+
+def _unclear(path: Path, schema: pa.Schema, what: str, problem: str) -> SourceError:
+    return SourceError(
+        f"{path} {problem}; name a {what}_column in the source table, of: {', '.join(schema.names)}"
+    )

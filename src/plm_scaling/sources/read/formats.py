@@ -1,0 +1,33 @@
+"""Each format of the source table with its reader."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from plm_scaling.sources.read.colabfold import read_colabfold
+from plm_scaling.sources.read.columns import read_columns
+from plm_scaling.sources.read.documents import read_documents
+from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.records import Records
+from plm_scaling.sources.read.uniprot_xml import read_uniprot, read_uniref
+from plm_scaling.sources.table import Source
+
+
+def read_records(row: Source, raw: Path) -> Iterator[Records]:
+    """The records of a source's raw file, some thousands at a time, whatever its format."""
+    match row.format:
+        case "fasta":
+            return read_fasta(raw, row.member)
+        case "uniref_xml":
+            return read_uniref(raw, row.member)
+        case "uniprot_xml":
+            return read_uniprot(raw, row.member)
+        case "parquet" | "arrow":
+            return read_columns(raw, row.sequence_column, row.id_column)
+        case "colabfold_representatives":
+            return read_colabfold(raw, row.member, representatives=True)
+        case "colabfold_members":
+            return read_colabfold(raw, row.member, representatives=False)
+        case "text_archive":
+            return read_documents(raw, row.member)
+        case other:
+            raise AssertionError(f"format {other} of the source table has no reader")
