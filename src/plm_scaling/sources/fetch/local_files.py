@@ -7,13 +7,9 @@ from urllib.parse import urlsplit
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json
 from plm_scaling.sources.fetch.checksums import checksum_of
+from plm_scaling.sources.fetch.verified import record_of
 from plm_scaling.sources.fetch.web import file_behind
 from plm_scaling.sources.table import Source
-
-
-def record_of(raw: Path) -> Path:
-    """What a raw file was compared with, and where it is from; see `raw_files`."""
-    return raw.with_name(f".{raw.name}.verified.json")
 
 
 def watched_file(row: Source, table: Path, raw: Path) -> Path | None:
