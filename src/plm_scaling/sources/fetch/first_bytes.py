@@ -15,7 +15,8 @@ NO_FILE = {
     "a JSON message": rb"(\{\s*[\"}]|\[\s*[\[\]{\"])",
     "a Git LFS pointer": rb"version https://git-lfs",
 }
-FASTA = re.compile(rb"[>;#]")
+FASTA = re.compile(rb"[>;#]|\xff\xfe|\xfe\xff")  # UTF-16: the reader says what to do
+SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # a frame of zstd, as pzstd writes first
 PROMISED = {
     **dict.fromkeys((".fasta", ".fa", ".faa", ".fas"), ("FASTA", FASTA)),
     ".xml": ("XML", re.compile(rb"<")),
@@ -37,7 +38,8 @@ def wrong_beginning(path: Path, name: str) -> str | None:
 def _instead(first: bytes, name: str, outer: str | None = None) -> str | None:
     """The same for first bytes, which `outer` compressed if it is not None."""
     suffix = PurePosixPath(name).suffix
-    found, promised = compression(first), SUFFIXES.get(suffix)
+    promised = SUFFIXES.get(suffix)
+    found = compression(first) or ("zstd" if SKIPPABLE.match(first) else None)
     if found is None:
         text = first.removeprefix(b"\xef\xbb\xbf").lstrip()
         for what, pattern in NO_FILE.items():
