@@ -77,18 +77,30 @@ def test_missing_file_is_named_in_one_line_before_anything_runs(fresh, mine):
 
 
 @pytest.mark.parametrize("target", ["download", CLEANED])
-def test_manually_placed_file_is_verified(fresh, mine, target):
+def test_wrong_manually_placed_file_is_moved_aside_and_fetched(fresh, mine, target):
     use(fresh, mine)
-    right = mine.read_bytes()
+    right, wrong = mine.read_bytes(), mine.read_bytes()[:-8] + bytes(8)
     raw = fresh.folder / RAW
     raw.parent.mkdir(parents=True)
-    raw.write_bytes(right[:-8] + bytes(8))
-    error = error_of(fresh, target)
-    assert RAW in error
-    assert "expected sha256" in error
-    assert raw.read_bytes() == right[:-8] + bytes(8)
-    raw.write_bytes(right)
+    raw.write_bytes(wrong)
+    os.utime(raw, (0, 0))
+    done = fresh.run(target)
+    (line,) = {one for one in (done.stdout + done.stderr).splitlines() if "fetching" in one}
+    assert all(word in line for word in (RAW, "expected sha256", ".wrong"))
+    assert raw.read_bytes() == right
+    assert raw.with_name(f".{raw.name}.wrong").read_bytes() == wrong
+    assert fresh.planned(target) == {}
+    assert fresh.planned(RAW) == {}
+
+
+@pytest.mark.parametrize("target", ["download", CLEANED])
+def test_right_manually_placed_file_is_taken(fresh, mine, target):
+    use(fresh, mine)
+    raw = fresh.folder / RAW
+    raw.parent.mkdir(parents=True)
+    raw.write_bytes(mine.read_bytes())
     os.utime(raw, (0, 0))
     fresh.run(target)
+    assert raw.stat().st_mtime == 0
     assert fresh.planned(target) == {}
     assert fresh.planned(RAW) == {}

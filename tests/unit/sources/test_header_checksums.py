@@ -151,9 +151,9 @@ def test_table_comes_before_list_and_list_before_header(tmp_path: Path, server: 
     assert read_json(record_of(raw))["stated_by"] == "the source table"
     raw = fetch(tmp_path, **urls, checksum_list=server.url("/right.md5"))
     assert read_json(record_of(raw))["stated_by"] == server.url("/right.md5")
-    fetch_fails_now = {"url": urls["url"], "checksum_list": server.url("/wrong.md5")}
     raw.unlink()
-    fetch_fails(tmp_path, "according to", "wrong.md5", **fetch_fails_now)
+    urls["checksum_list"] = server.url("/wrong.md5")
+    fetch_fails(tmp_path, f"according to {urls['checksum_list']}", **urls)
 
 
 @pytest.mark.parametrize("right", [True, False])
