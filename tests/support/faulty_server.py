@@ -24,6 +24,8 @@ class Page:
     redirect: str | None = None
     announced: int | None = None  # Content-Length, if not the true one
     chunked: bool = False  # no Content-Length
+    headers: dict[str, str] = field(default_factory=dict)  # others, of every answer
+    status: int | None = None  # if not the true one
     wrong_start: bool = False  # a 206 that begins elsewhere
     before: Callable[["Page", int], None] | None = None  # called with the number of the request
     requests: list[dict[str, str]] = field(default_factory=list)
@@ -46,13 +48,10 @@ class Handler(BaseHTTPRequestHandler):
         if page.before:
             page.before(page, len(page.requests))
         if page.statuses and (status := page.statuses.pop(0)):
-            self.send_error(status)
+            self._send_empty(status, page.headers)
             return
         if page.redirect:
-            self.send_response(302)
-            self.send_header("Location", page.redirect)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._send_empty(302, {"Location": page.redirect, **page.headers})
             return
         body = self._answer(page)
         if body is None:
@@ -71,6 +70,12 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(body[:cut])
 
+    def _send_empty(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": "0"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
     def _answer(self, page: Page) -> bytes | None:
         """Send status and headers; the body that is due."""
         total = len(page.content)
@@ -81,15 +86,12 @@ class Handler(BaseHTTPRequestHandler):
         if asked and same and not page.ignores_range:
             start = int(asked[1])
             if start >= total:
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{total}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self._send_empty(416, {"Content-Range": f"bytes */{total}"})
                 return None
             start -= 5 if page.wrong_start else 0
             body, status = page.content[start:], 206
             headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
-        self.send_response(status)
+        self.send_response(page.status or status)
         if page.chunked:
             headers["Transfer-Encoding"] = "chunked"
         else:
@@ -100,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         if page.modified:
             headers["Last-Modified"] = page.modified
         headers["Content-Type"] = page.content_type
-        for name, value in headers.items():
+        for name, value in {**headers, **page.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         return body

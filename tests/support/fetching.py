@@ -8,11 +8,12 @@ import pytest
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.fetch.raw_files import record_of
 from plm_scaling.sources.fetch.source import fetch_source
+from plm_scaling.sources.fetch.verified import record_of
 
-CONTENT = random.Random(1).randbytes(200_000)
-OTHER = random.Random(2).randbytes(150_000)
+# They begin as gzip does, which is all of gzip that a download looks at.
+CONTENT = b"\x1f\x8b" + random.Random(1).randbytes(199_998)
+OTHER = b"\x1f\x8b" + random.Random(2).randbytes(149_998)
 WITH_CHECKSUM = {"checksum": f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"}
 LENGTH = str(len(CONTENT))
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from faulty_server import serving
 from source_tables import local_row, write_table
 from workflows import take
 
@@ -132,23 +133,39 @@ def test_wrong_source_of_the_config_is_named_before_anything_runs(fresh, sources
     assert all(word in error for word in words)
 
 
+@pytest.fixture
+def served(fresh, mine):
+    """The file as that of the first source, on a server; its raw file, which does not exist yet."""
+    with serving() as server:
+        server.page("/x.gz", mine.read_bytes())
+        row = local_row("uniref_demo", mine, url=server.url("/x.gz"))
+        rows = [row, local_row("metagenome_demo", mine)]
+        table = write_table(fresh.folder / "resources/sources.tsv", *rows)
+        fresh.config["data"]["sources"] = str(table)
+        raw = fresh.folder / RAW
+        raw.parent.mkdir(parents=True)
+        yield raw
+
+
 @pytest.mark.parametrize("target", ["download", CLEANED])
-def test_manually_placed_file_is_verified(fresh, mine, target):
-    row = local_row("uniref_demo", mine)
-    url = {"url": "https://example.invalid/uniref_demo.fasta.gz"}
-    rows = [row | url, local_row("metagenome_demo", mine)]
-    table = write_table(fresh.folder / "resources/sources.tsv", *rows)
-    fresh.config["data"]["sources"] = str(table)
-    right = mine.read_bytes()
-    raw = fresh.folder / RAW
-    raw.parent.mkdir(parents=True)
-    raw.write_bytes(right[:-8] + bytes(8))
-    error = error_of(fresh, target)
-    assert RAW in error
-    assert "expected sha256" in error
-    assert raw.read_bytes() == right[:-8] + bytes(8)
-    raw.write_bytes(right)
-    os.utime(raw, (0, 0))
+def test_wrong_manually_placed_file_is_moved_aside_and_fetched(fresh, mine, served, target):
+    right, wrong = mine.read_bytes(), mine.read_bytes()[:-8] + bytes(8)
+    served.write_bytes(wrong)
+    os.utime(served, (0, 0))
+    done = fresh.run(target)
+    (line,) = {one for one in (done.stdout + done.stderr).splitlines() if "fetching" in one}
+    assert all(word in line for word in (RAW, "expected sha256", ".wrong"))
+    assert served.read_bytes() == right
+    assert served.with_name(f".{served.name}.wrong").read_bytes() == wrong
+    assert fresh.planned(target) == {}
+    assert fresh.planned(RAW) == {}
+
+
+@pytest.mark.parametrize("target", ["download", CLEANED])
+def test_right_manually_placed_file_is_taken(fresh, mine, served, target):
+    served.write_bytes(mine.read_bytes())
+    os.utime(served, (0, 0))
     fresh.run(target)
+    assert served.stat().st_mtime == 0
     assert fresh.planned(target) == {}
     assert fresh.planned(RAW) == {}

@@ -11,8 +11,9 @@ from plm_scaling.sources.fetch.web import file_behind
 SCHEMES = ("http", "https", "file")
 # Endings of file names that promise a format; one of a compression may follow. These formats are
 # also read from several files as one source.
+FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep")
 SUFFIXES = {
-    "fasta": (".fasta", ".fas", ".fa", ".faa", ".pep"),
+    "fasta": FASTA_SUFFIXES,
     "parquet": (".parquet", ".pq"),
     "arrow": (".arrow", ".feather", ".ipc"),
 }

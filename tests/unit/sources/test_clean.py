@@ -21,7 +21,7 @@ from plm_scaling.common.parts import digests, part_name, part_of
 from plm_scaling.pool.write import pool_part
 from plm_scaling.sources import clean, part_files, unique
 from plm_scaling.sources.clean import clean_source
-from plm_scaling.sources.fetch.raw_files import record_of
+from plm_scaling.sources.fetch.verified import record_of
 
 
 def run(

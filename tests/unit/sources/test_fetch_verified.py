@@ -20,8 +20,8 @@ from source_tables import write_table
 
 from plm_scaling.common.errors import LockError, SourceError
 from plm_scaling.sources.fetch import partial
-from plm_scaling.sources.fetch.raw_files import record_of
 from plm_scaling.sources.fetch.source import fetch_source
+from plm_scaling.sources.fetch.verified import record_of
 from plm_scaling.sources.table import read_sources
 
 

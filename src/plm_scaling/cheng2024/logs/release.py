@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import atomic
-from plm_scaling.sources.fetch.raw_files import record_of
 from plm_scaling.sources.fetch.source import fetch_source
+from plm_scaling.sources.fetch.verified import record_of
 
 logger = logging.getLogger("plm_scaling")
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import urllib.error
+import zlib
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -13,16 +14,21 @@ from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.fetch.web import file_behind, open_url
 from plm_scaling.sources.table import HEX_DIGITS
 
+BLOCK_BYTES = 1 << 20
 MAX_BYTES = 64 << 20
 TIMEOUT_SECONDS = 60.0
 ATTEMPTS = 3
 
 
 class Expected(NamedTuple):
-    """What the file must be: length in bytes (None: not known) and `sha256:…`, `md5:…` or ''."""
+    """What the file must be: length in bytes (None: not known) and `sha256:…`, `md5:…` or ''.
+
+    `stated_by`: where the checksum stands.
+    """
 
     bytes: int | None
     checksum: str
+    stated_by: str = "the source table"
 
 
 def published(address: str, file_url: str, root: Path) -> Expected:
@@ -38,7 +44,7 @@ def published(address: str, file_url: str, root: Path) -> Expected:
             f"{address} lists no md5 or sha256 of {name}; correct column checksum_list of the "
             "source table, or empty it to fetch without"
         )
-    return found
+    return found._replace(stated_by=address)
 
 
 def _read(address: str, root: Path) -> str:
@@ -92,7 +98,12 @@ def _from_lines(text: str, name: str) -> Expected | None:
 
 
 def checksum_of(path: Path, like: str) -> str:
-    """`sha256:…` or `md5:…` of a file's content, by the algorithm of the checksum `like`."""
+    """`sha256:…`, `md5:…` or another of a file's content, by the algorithm of `like`."""
     algorithm = like.partition(":")[0]
     with path.open("rb") as file:
-        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+        if algorithm != "crc32":
+            return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+        value = 0
+        while block := file.read(BLOCK_BYTES):
+            value = zlib.crc32(block, value)
+        return f"crc32:{value:08x}"

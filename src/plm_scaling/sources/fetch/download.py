@@ -5,7 +5,6 @@ that the file is still the same (If-Range). A server that ignores Range, or whos
 sends the whole file, and the download restarts from its first byte.
 """
 
-import re
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -15,7 +14,14 @@ from time import sleep
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.progress import Progress, logger, short_bytes
-from plm_scaling.sources.fetch.partial import Origin, Partial
+from plm_scaling.sources.fetch.answers import (
+    RefusedError,
+    asked_wait,
+    check_beginning,
+    described,
+)
+from plm_scaling.sources.fetch.first_bytes import FIRST_BYTES
+from plm_scaling.sources.fetch.partial import Partial
 from plm_scaling.sources.fetch.web import open_url, token_variable
 
 BLOCK_BYTES = 1 << 20
@@ -24,16 +30,16 @@ SLOW_SECONDS, SLOW_BYTES = 300.0, 100_000  # fewer bytes than this in this time 
 MAX_ATTEMPTS = 8  # in a row that each bring less than PROGRESS_BYTES
 PROGRESS_BYTES = 16 << 20
 MAX_WAIT_SECONDS = 60.0
+ASKED_SECONDS = 3600.0  # of waiting as Retry-After asks, which costs no attempt
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
-WEB_PAGE = (b"<!doc", b"<html")
-
-
-class RefusedError(SourceError):
-    """The address does not give the file, and asking again would not change that."""
 
 
 class InterruptionError(SourceError):
-    """The address may give the file when asked again."""
+    """The address may give the file when asked again, after `wait` seconds if the server says."""
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 def download(
@@ -44,18 +50,34 @@ def download(
     True if it was pieced together from several answers. `may_mix`: bytes that the server cannot
     vouch for (from another address, or without a validator) may be resumed from, because a
     checksum will tell. Raises `SourceError` naming address, status and bytes received when the
-    address refuses or `MAX_ATTEMPTS` attempts in a row bring little.
+    address refuses, `MAX_ATTEMPTS` attempts in a row bring little, or the server asks for more than
+    `ASKED_SECONDS` of waiting.
     """
-    attempts = 0
+    attempts = failures = 0
+    asked = 0.0
+    furthest = partial.size
     while True:
-        before = partial.size
         try:
             return _attempt(url, partial, length, label, may_mix)
         except InterruptionError as error:
-            attempts = 0 if partial.size - before >= PROGRESS_BYTES else attempts + 1
+            # Only bytes beyond all before are progress: some servers begin anew each time.
+            gained, furthest = partial.size - furthest, max(furthest, partial.size)
+            if gained >= PROGRESS_BYTES:
+                attempts, failures, asked = 0, 0, 0.0
+            else:
+                failures += 1
+                attempts += error.wait is None
+            wait = min(2.0**failures, MAX_WAIT_SECONDS)
+            if error.wait is not None:
+                wait = max(wait, error.wait)
+                asked += wait
+            if asked > ASKED_SECONDS:
+                raise SourceError(
+                    f"{error} and asks to wait {wait:.0f} s; in all at most {ASKED_SECONDS:.0f} s "
+                    "are waited so"
+                ) from error
             if attempts >= MAX_ATTEMPTS:
                 raise SourceError(f"{error}, in the last of {attempts} attempts") from error
-            wait = min(2.0**attempts, MAX_WAIT_SECONDS)
             logger.info("[%s] %s; trying again in %.0f s", label, error, wait)
             sleep(wait)
 
@@ -77,7 +99,7 @@ def _attempt(url: str, partial: Partial, length: int | None, label: str, may_mix
     if answer is None:
         return True
     with answer as response:
-        found, start = _described(url, response, partial.size)
+        found, start = described(url, response, partial)
         resumed = response.status == 206
         if resumed and not (
             origin is not None
@@ -110,7 +132,8 @@ def _open(
             response = open_url(url, headers, TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
             error.close()
-            what = f"{url} answered with status {error.code} {error.reason}"
+            reason = " ".join(str(error.reason).split())
+            what = f"{url} answered with status {error.code} {reason}"
             if error.code == 416:
                 if may_be_all and error.headers.get("Content-Range") == f"bytes */{offset}":
                     return None
@@ -118,38 +141,14 @@ def _open(
                 raise InterruptionError(f"{what} to a request for bytes after {offset}") from error
             if error.code in (401, 403) and (variable := token_variable(url)):
                 what += f"; if it wants a token, set {variable}"
-            kind = InterruptionError if error.code in TRY_AGAIN else RefusedError
-            raise kind(f"{what} ({partial.size} bytes received)") from error
+            what += f" ({partial.size} bytes received)"
+            if error.code in TRY_AGAIN:
+                raise InterruptionError(what, asked_wait(error.headers)) from error
+            raise RefusedError(what) from error
     if response.status not in (200, 206) or (response.status == 206 and not offset):
         response.close()
         raise RefusedError(f"{url} answered with status {response.status} (0 bytes received)")
     return response
-
-
-def _described(url: str, response: HTTPResponse, received: int) -> tuple[Origin, int]:
-    """What the headers say of the file, and its first byte here; a web page is refused."""
-    headers = response.headers
-    if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-        _refuse_page(url, response.status, received)
-    start, length = 0, headers.get("Content-Length", "")
-    if response.status == 206:
-        stated = headers.get("Content-Range", "")
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", stated)
-        if match is None:
-            raise RefusedError(
-                f"{url} answered with status 206 but Content-Range {stated!r} ({received} bytes "
-                "received)"
-            )
-        start, length = int(match[1]), match[2]
-    known = int(length) if length.isdigit() else None
-    return Origin(url, headers.get("ETag"), headers.get("Last-Modified"), known), start
-
-
-def _refuse_page(url: str, status: int, received: int) -> None:
-    raise RefusedError(
-        f"{url} answered with status {status} and a web page instead of the file "
-        f"({received} bytes received)"
-    )
 
 
 def _body(
@@ -157,15 +156,17 @@ def _body(
 ) -> Iterator[bytes]:
     """The answer's content; raises InterruptionError when it ends early or stalls."""
     received = partial.size
+    begins_right = False
     progress = Progress(label, length or 0, "B", done=received)
     window_start, window_bytes = time.monotonic(), 0
     with _network(url, lambda: received):
         # read1 gives what has arrived, so that a trickle is seen; read would wait for all of it.
         while received != length and (block := response.read1(BLOCK_BYTES)):
-            if received == 0 and block.lstrip()[:5].lower() in WEB_PAGE:
-                _refuse_page(url, response.status, received)
             yield block
             received += len(block)
+            if not begins_right and received >= FIRST_BYTES:
+                check_beginning(url, response.status, partial)
+                begins_right = True
             progress.add(len(block))
             window_bytes += len(block)
             now = time.monotonic()
@@ -182,6 +183,8 @@ def _body(
         raise RefusedError(
             f"{url} (status {response.status}) gave {received} bytes, expected {length}"
         )
+    if not begins_right:
+        check_beginning(url, response.status, partial)
 
 
 @contextmanager

@@ -19,15 +19,18 @@ class WriteError(SourceError):
 
 @dataclass
 class Origin:
-    """Where the bytes come from: address, the server's validators, and the file's full length.
+    """Where the bytes come from, and what the server says of the whole file.
 
-    `etag` and `modified` are None where the server states none, `length` (bytes) likewise.
+    `etag` and `modified` are None where the server states none, `length` (bytes) likewise;
+    `checksum` (`sha256:…`) and the `header` that states it are then empty.
     """
 
     url: str
     etag: str | None = None
     modified: str | None = None
     length: int | None = None
+    checksum: str = ""
+    header: str = ""
 
     @property
     def validator(self) -> str | None:
@@ -66,10 +69,12 @@ class Partial:
             write_json(self._note, vars(origin))
 
     def append(self, blocks: Iterable[bytes]) -> None:
-        """Add blocks as they come; what `blocks` raises is no `OSError`."""
+        """Add blocks as they come, so that `size` counts each when the next is asked for; what
+        `blocks` raises is no `OSError`."""
         with _writing(self.path), self.path.open("ab") as file:
             for block in blocks:
                 file.write(block)
+                file.flush()
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from plm_scaling.common.progress import Progress, logger, short_bytes
 from plm_scaling.sources.fetch.checksums import Expected
 from plm_scaling.sources.fetch.download import download
 from plm_scaling.sources.fetch.partial import Origin, Partial, WriteError
-from plm_scaling.sources.fetch.raw_files import Compared, compare, expected_of, record
+from plm_scaling.sources.fetch.verified import Compared, compare, expected_of, record
 from plm_scaling.sources.fetch.web import file_behind
 from plm_scaling.sources.table import find_file
 
@@ -19,7 +19,7 @@ BLOCK_BYTES = 1 << 20
 def fetch_source(table: Path, file: str, out: Path) -> None:
     """Bring the raw file `file` of the table to `out`; length and checksum, if known, are verified.
 
-    What it was compared with is recorded beside it (`raw_files`).
+    What it was compared with is recorded beside it (`verified`).
     A `file:` address is relative to the table's folder.
     What was received before an interruption or a kill lies beside `out` as `.NAME.part` and is
     resumed. Raises `SourceError` naming each address tried, its status and the bytes received,
@@ -40,18 +40,11 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
         )
     root = table.resolve().parent
     with held(out.with_name(f".{out.name}.lock")):
-        times = {address: _modified_ns(address, root) for address in addresses}
         address, compared = _fetch_to(out, table, root, file, addresses, expected_of(row, root))
-        record(out, row, compared, address, times[address])
+        record(out, row, compared, address)
     size = short_bytes(out.stat().st_size)
-    log = logger.info if compared.by else logger.warning
+    log = logger.info if compared.stated_by else logger.warning
     log("[sources] %s: %s from %s, %s", file, size, address, compared)
-
-
-def _modified_ns(address: str, root: Path) -> int | None:
-    """When a file of this machine was last modified; None for another address or without it."""
-    path = file_behind(address, root)
-    return path.stat().st_mtime_ns if path is not None and path.is_file() else None
 
 
 def _fetch_to(
@@ -100,7 +93,7 @@ def _verify(
 ) -> Compared:
     """Compare length and checksum and put the file in place; a wrong file is removed."""
     try:
-        found = compare(partial.path, expected, address, announced.length if announced else None)
+        found = compare(partial.path, partial.out.name, expected, address, announced)
     except SourceError:
         partial.discard()
         raise

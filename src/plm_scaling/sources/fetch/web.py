@@ -7,14 +7,16 @@ another host that the first one redirects to, and into no message, note or argum
 import os
 import re
 import urllib.request
-from http.client import HTTPResponse
+from http.client import HTTPMessage, HTTPResponse
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from plm_scaling.common.errors import SourceError
 
 TOKEN_VARIABLE = "PLM_SCALING_TOKEN_"
+LINKED = ("X-Linked-ETag", "X-Linked-Size")  # of Hugging Face: SHA-256 and bytes of a large file
 
 
 def file_behind(address: str, root: Path) -> Path | None:
@@ -28,12 +30,26 @@ def file_behind(address: str, root: Path) -> Path | None:
 def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
     """The answer to a GET; redirections are followed. `timeout` is in seconds without any byte.
 
+    What a redirection states of the file behind it (`LINKED`) stands among the answer's headers.
     Raises what `urllib.request` does, and `SourceError` for a token that no header can hold.
     """
     request = urllib.request.Request(url, headers={"User-Agent": "plm-scaling", **headers})
-    opener = urllib.request.build_opener(_Tokens())
+    if _is_s3(url):
+        request.add_unredirected_header("x-amz-checksum-mode", "ENABLED")
+    redirections = _Redirections()
+    opener = urllib.request.build_opener(_Tokens(), redirections)
     response: HTTPResponse = opener.open(request, timeout=timeout)
+    for header, value in redirections.linked.items():
+        response.headers[header] = value
     return response
+
+
+def _is_s3(url: str) -> bool:
+    """Whether Amazon S3 answers, which states checksums only if asked to, and no signed address,
+    which it refuses with any header that was not signed too."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return not parts.query and host.endswith(".amazonaws.com") and "s3" in re.split("[.-]", host)
 
 
 def token_variable(url: str) -> str | None:
@@ -42,6 +58,27 @@ def token_variable(url: str) -> str | None:
     if parts.scheme != "https" or not parts.hostname:
         return None
     return TOKEN_VARIABLE + parts.hostname.replace("-", "__").replace(".", "_").upper()
+
+
+class _Redirections(urllib.request.HTTPRedirectHandler):
+    """Follows redirections and keeps what the first that states it says of the file."""
+
+    def __init__(self) -> None:
+        self.linked: dict[str, str] = {}
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        for header in LINKED:
+            if header in headers:
+                self.linked.setdefault(header, headers[header])
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _Tokens(urllib.request.BaseHandler):

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.addresses import FASTA_SUFFIXES, promised_format
 from plm_scaling.sources.read.streams import STDIN, SUFFIXES
-
-FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep")
 
 
 def fasta_files(paths: Sequence[Path]) -> list[Path]:
@@ -17,7 +16,7 @@ def fasta_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir() and path != STDIN:
-            found = sorted(one for one in path.iterdir() if one.is_file() and _is_fasta(one.name))
+            found = sorted(one for one in path.iterdir() if one.is_file() and _is_fasta(one))
             if not found:
                 raise SourceError(
                     f"{path} holds no FASTA file (no name ends in {', '.join(FASTA_SUFFIXES)}, "
@@ -29,6 +28,5 @@ def fasta_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _is_fasta(name: str) -> bool:
-    path = Path(name.lower())
-    return (Path(path.stem) if path.suffix in SUFFIXES else path).suffix in FASTA_SUFFIXES
+def _is_fasta(path: Path) -> bool:
+    return promised_format(path.name, "") == "fasta"
