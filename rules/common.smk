@@ -142,16 +142,12 @@ def fits_only():
 
 
 def local_files(wildcards):
-    """The files of a source on this machine. Where they are gone and were cleaned, its path, so that what
-    was made from them serves."""
-    row = SOURCE[wildcards.source]
+    """The files of a source on this machine; one that is missing is named before anything runs."""
     try:
-        return files_of(row)
+        return files_of(SOURCE[wildcards.source])
     except PlmScalingError as error:
         if fits_only():
             return []
-        if os.path.exists(f"{DATA}/clean/{row.name}/counts.tsv"):
-            return row.path
         sys.exit(f"error: {error}")
 
 

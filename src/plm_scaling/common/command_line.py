@@ -52,7 +52,7 @@ def command_line(function: Callable[..., Any]) -> App:
             how = Parameter(converter=_block, accepts_keys=False, n_tokens=1, metavar="JSON")
         elif dataclasses.is_dataclass(hint):
             how = Parameter(name="*")
-        elif get_origin(hint) in (list, Sequence):
+        elif {list, Sequence} & _types(hint):
             how = Parameter(consume_multiple=(1, None))
         return given.replace(kind=given.KEYWORD_ONLY, annotation=Annotated[hint, how])
 

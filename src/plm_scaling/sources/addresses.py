@@ -26,7 +26,7 @@ def split_location(url: str, path: str, folder: Path) -> tuple[str, str]:
     if url and not re.search("[:@]", url.partition("/")[0]):
         url, path = "", url
     if path:
-        return url, str(folder / os.path.expanduser(path))
+        return url, str(folder / os.path.expanduser(path))  # noqa: PTH111
     behind = file_behind(url, folder) if url.startswith("file:") else None
     return url, "" if behind is None else str(behind)
 

@@ -4,6 +4,7 @@ Records that cannot be used are set aside in `rejected.parquet` with the reason;
 in = kept + rejected.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,14 @@ MORE_SUSPECTS = 1 << 20  # hashes looked up beyond the repeats that are allowed,
 
 
 def clean_source(
-    table: Path, source: str, raw: Path, parts: int, max_rejected_fraction: float, out: Path
+    table: Path,
+    source: str,
+    raw: Sequence[Path] | Path,
+    parts: int,
+    max_rejected_fraction: float,
+    out: Path,
 ) -> None:
-    """Write the folder `out` from the raw file of `source`, whole or not at all.
+    """Write the folder `out` from the raw file, or files, of `source`, whole or not at all.
 
     `out` gets a FASTA file per part (a power of two of them; two lines per record, `>id` and the
     residues in upper case or, of source code, the document with `\\r` for line ends), counts.tsv
@@ -52,21 +58,22 @@ def clean_source(
     Args:
         table: resources/sources.tsv
         source: name of a row of the table, or a source of one's own in JSON
-        raw: its raw file
+        raw: its raw file; files of this machine may be several
         parts: number of parts, a power of two
         max_rejected_fraction: stop if a larger share of the records cannot be used
         out: the folder that is made
     """
     check_parts(parts)
     row = find_source(table, source)
+    files = [raw] if isinstance(raw, Path) else [*raw]
     if not row.path:  # else verified, where a checksum is stated, by `verify_files`
-        verify_raw(table, row.file, raw)
+        verify_raw(table, row.file, files[0])
     with atomic(out) as folder:
         folder.mkdir(parents=True)
         hashes = folder / ".hashes"
         cleaned = _Cleaned(row, folder, parts)
         with hashes.open("wb") as file:
-            for records in read_records(row, raw):
+            for records in read_records(row, files):
                 hashes_of(records.ids).tofile(file)
                 cleaned.add(records)
         cleaned.close()
@@ -74,17 +81,17 @@ def clean_source(
         suspects = repeated_hashes(hashes, max(allowed, 0) + MORE_SUSPECTS)
         hashes.unlink()
         if suspects is None:
-            raise _refusal(raw, cleaned, max_rejected_fraction, ", and too many ids occur twice")
+            raise _refusal(files, cleaned, max_rejected_fraction, ", and too many ids occur twice")
         if len(suspects) and allowed >= 0:  # now that they are known, they can be set aside
             cleaned = _Cleaned(row, folder, parts)
             repeated = Repeated(suspects)
-            for records in read_records(row, raw):
+            for records in read_records(row, files):
                 cleaned.add(_without(records, repeated.among(records.ids)))
             cleaned.close()
         if cleaned.rejected > max_rejected_fraction * cleaned.records:
-            raise _refusal(raw, cleaned, max_rejected_fraction)
+            raise _refusal(files, cleaned, max_rejected_fraction)
         if cleaned.records == cleaned.rejected:
-            raise _refusal(raw, cleaned, max_rejected_fraction, ", so none is left")
+            raise _refusal(files, cleaned, max_rejected_fraction, ", so none is left")
         cleaned.counts.write(folder / "counts.tsv")
     _report(cleaned)
 
@@ -147,7 +154,7 @@ def _without(records: Records, positions: list[int]) -> Records:
     )
 
 
-def _refusal(raw: Path, cleaned: _Cleaned, fraction: float, more: str = "") -> SourceError:
+def _refusal(files: list[Path], cleaned: _Cleaned, fraction: float, more: str = "") -> SourceError:
     named = [
         f"record {one.record}"
         + (f" in line {one.line}" if one.line is not None else "")
@@ -155,7 +162,8 @@ def _refusal(raw: Path, cleaned: _Cleaned, fraction: float, more: str = "") -> S
         for one in cleaned.first
     ]
     return SourceError(
-        f"{raw}: {cleaned.rejected} of {cleaned.records} records cannot be used{more}; "
+        f"{', '.join(map(str, files))}: {cleaned.rejected} of {cleaned.records} records cannot be "
+        f"used{more}; "
         f"at most a share of {fraction:g} may be rejected (max_rejected_fraction)"
         + (f". The first are {', '.join(named)}" if named else "")
         + ". Correct the file or fetch another"

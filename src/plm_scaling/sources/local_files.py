@@ -21,13 +21,22 @@ def files_of(row: Source) -> list[Path]:
     path = Path(row.path)
     if path.is_dir():
         inside = (one for one in path.iterdir() if one.name[0] != "." and _may_be(row, one))
-        found, problem = [*inside], f"has no file whose name ends as one of {row.format}"
+        found, problem = (
+            [*inside],
+            f"holds no {row.format} file ({', '.join(SUFFIXES.get(row.format, ()))})",
+        )
     else:
-        found = [path] if path.exists() else [*map(Path, glob.glob(row.path, recursive=True))]
+        matched = [row.path] if path.exists() else glob.glob(row.path, recursive=True)  # noqa: PTH207
+        found = [*map(Path, matched)]
         problem = "does not exist"
     files = sorted(_as_seen_from_here(one) for one in found if one.is_file())
     if not files:
         raise SourceError(f"source {row.name}: {path} {problem}; correct its path")
+    if braces := [file for file in files if {*"{}"} & {*str(file)}]:
+        raise SourceError(
+            f"source {row.name}: Snakemake cannot take {braces[0]}, whose name has braces; rename "
+            "it, or give a link to it"
+        )
     if len(files) > 1 and row.format not in SUFFIXES:
         raise SourceError(
             f"source {row.name}: {path} is {len(files)} files, but {row.format} is read from one; "

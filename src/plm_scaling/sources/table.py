@@ -215,7 +215,9 @@ def _faults(row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield "file", "give a plain file name (no folder); it lies under data/raw/"
     if row["format"] in NEED_MEMBER and not row["member"]:
         yield "member", f"{row['format']} needs the name of the database in the archive"
-    for column in ("member",) if row["format"] in HAVE_COLUMNS else ("sequence_column", "id_column"):
+    for column in (
+        ("member",) if row["format"] in HAVE_COLUMNS else ("sequence_column", "id_column")
+    ):
         if row[column]:
             yield column, f"{row['format']} has none; leave it empty"
     if row["bytes"] and not re.fullmatch(r"[0-9]+", row["bytes"]):

@@ -4,7 +4,7 @@ import pytest
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.table import COLUMNS, find_file, find_source, read_sources
+from plm_scaling.sources.table import find_file, find_source, own_source, read_sources
 
 GOOD = {"name": "good", "url": "https://a.org/g.gz", "mirror": "http://b.org/g.gz"}
 
@@ -40,7 +40,6 @@ def test_table_facts_change_with_what_makes_the_file(tmp_path: Path, column: str
         ("format", "text_archive"),  # of protein
         ("file", "raw/s.gz"),
         ("file", "../s.gz"),
-        ("file", ""),
         ("url", "ftp://a.org/x"),
         ("url", ""),  # there is a mirror
         ("url", "https://a.org/two words"),
@@ -56,7 +55,9 @@ def test_table_facts_change_with_what_makes_the_file(tmp_path: Path, column: str
         ("checksum", "sha1:" + "0a" * 20),
         ("checksum", "sha256:" + "0A" * 32),
         ("checksum", "sha256:"),
-        ("licence", ""),
+        ("path", "a.fa"),  # there is a url
+        ("checksum_list", "file:md5sums"),  # of a path
+        ("sequence_column", "seq"),  # of FASTA
     ],
 )
 def test_table_wrong_value_names_line_and_column(tmp_path: Path, column: str, value: str) -> None:
@@ -69,17 +70,57 @@ def test_table_wrong_value_names_line_and_column(tmp_path: Path, column: str, va
 
 def test_table_wrong_columns_are_named(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
-    path.write_text("name\tversion\n")
-    with pytest.raises(SourceError, match=r"t\.tsv, line 1: .*version"):
-        read_sources(path)
-    path.write_text("\t".join(COLUMNS) + "\nshort\trow\n")
-    with pytest.raises(SourceError, match=r"t\.tsv, line 2: 2 fields, expected 18"):
-        read_sources(path)
-    path.write_text("")
-    with pytest.raises(SourceError, match=r"t\.tsv"):
+    for text, words in (
+        ("name\turls\n", ["line 1", "'urls'", "did you mean 'url'"]),
+        ("name url\n", ["line 1", "tabs"]),
+        ("# one\nname\turl\tname\n", ["line 2", "name is there twice"]),
+        ("name\turl\na\thttp://b/c\td\n", ["line 2", "3 fields", "2 columns"]),
+        ("name\na\n", ["line 2", "column url", "path"]),
+        ("", ["is empty"]),
+        ("# only a comment\n", ["is empty"]),
+    ):
+        path.write_text(text)
+        with pytest.raises(SourceError) as raised:
+            read_sources(path)
+        assert all(word in str(raised.value) for word in ["t.tsv", *words])
+    path.write_bytes("name\turl\n".encode("utf-16"))
+    with pytest.raises(SourceError, match=r"t\.tsv is not UTF-8"):
         read_sources(path)
     with pytest.raises(SourceError, match=r"gone\.tsv does not exist"):
         read_sources(tmp_path / "gone.tsv")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"], ids=["plain", "bom"])
+def test_table_needs_name_and_address_and_may_have_comments(
+    tmp_path: Path, end: str, bom: str
+) -> None:
+    lines = [
+        *("# my sets", "", "url\tname\tlicence", "https://a.org/x/one.fa.gz?v=1\ta\tCC0"),
+        *("\t", "https://b.org/one.fa.gz\tb", "# the same name elsewhere"),
+        *("https://c.org/hub/train.parquet\t c ", "mine.faa\td\t\t\t"),
+    ]
+    path = tmp_path / "t.tsv"
+    path.write_bytes((bom + end.join(lines)).encode())
+    rows = read_sources(path)
+    assert [*rows] == ["a", "b", "c", "d"]
+    assert [row.file for row in rows.values()] == ["one.fa.gz", "b.one.fa.gz", "train.parquet", "d"]
+    assert [row.format for row in rows.values()] == ["fasta", "fasta", "parquet", "fasta"]
+    assert {row.kind for row in rows.values()} == {"protein"}
+    assert [row.licence for row in rows.values()] == ["CC0", "", "", ""]
+    assert [row.path for row in rows.values()] == ["", "", "", str(tmp_path / "mine.faa")]
+
+
+def test_source_of_a_config_has_the_columns_of_a_table() -> None:
+    row = own_source("mine", {"path": "my.parquet", "sequence_column": "seq", "bytes": 7})
+    assert (row.name, row.format, row.sequence_column, row.bytes) == ("mine", "parquet", "seq", 7)
+    for columns, words in (
+        ({"pth": "a.fa"}, "data.sources.mine: unknown column 'pth', did you mean 'path'"),
+        ({"format": "fasta"}, "data.sources.mine: path is missing"),
+        ({"path": "a.fa", "format": "genbank"}, "data.sources.mine, column format: 'genbank'"),
+    ):
+        with pytest.raises(SourceError, match=words):
+            own_source("mine", columns)
 
 
 def test_table_name_twice_names_both_lines(tmp_path: Path) -> None:

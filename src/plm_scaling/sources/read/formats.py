@@ -1,6 +1,6 @@
 """Each format of the source table with its reader."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from plm_scaling.sources.read.colabfold import read_colabfold
@@ -12,17 +12,19 @@ from plm_scaling.sources.read.uniprot_xml import read_uniprot, read_uniref
 from plm_scaling.sources.table import Source
 
 
-def read_records(row: Source, raw: Path) -> Iterator[Records]:
-    """The records of a source's raw file, some thousands at a time, whatever its format."""
+def read_records(row: Source, files: Sequence[Path]) -> Iterator[Records]:
+    """The records of a source's files, some thousands at a time, whatever their format. Formats
+    that are not in `addresses.SUFFIXES` have one file."""
+    raw = files[0]
     match row.format:
         case "fasta":
-            return read_fasta(raw, row.member)
+            return read_fasta(files, row.member)
         case "uniref_xml":
             return read_uniref(raw, row.member)
         case "uniprot_xml":
             return read_uniprot(raw, row.member)
         case "parquet" | "arrow":
-            return read_columns(raw, row.sequence_column, row.id_column)
+            return read_columns(files, row.sequence_column, row.id_column)
         case "colabfold_representatives":
             return read_colabfold(raw, row.member, representatives=True)
         case "colabfold_members":
