@@ -71,9 +71,5 @@ def asked_wait(headers: Message) -> float | None:
         until = parsedate_to_datetime(asked)
         now = parsedate_to_datetime(headers["Date"]) if "Date" in headers else datetime.now(UTC)
         return max((until - now).total_seconds(), 0.0)
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-    ):  # no date, or one with a time zone and one without
+    except (TypeError, ValueError, OverflowError):  # no date, or no time zone in one of two
         return None
