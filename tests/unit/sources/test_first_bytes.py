@@ -38,7 +38,7 @@ PZSTD = b"\x50\x2a\x4d\x18\x04\0\0\0abcd" + ZSTD
         ("a.fasta.zst", PZSTD),
         ("a.xml", b"<?xml version='1.0'?>\n<UniRef50><entry>"),
         ("a.xml.gz", gzip.compress(b"<!-- a note --><uniprot>")),
-        ("a.gz", b"\x1f\x8b damaged"),
+        ("a.gz", b"\x1f\x8b\x08 damaged"),
         ("a.zip", b"PK\x03\x04"),
         ("a.parquet", b"PAR1"),
         ("a.parquet", b"PAR1" + bytes(FIRST_BYTES)),
