@@ -1,4 +1,4 @@
-"""Verify a raw file that was put into data/raw by hand, as a fetch verifies what it brings.
+"""Verify a raw file that was put into data/raw by hand; a wrong one is moved aside and fetched.
 
 python scripts/verify_source.py --table resources/sources.tsv --file uniref_demo.fasta.gz \
     --raw data/raw/uniref_demo.fasta.gz

@@ -12,8 +12,8 @@ from plm_scaling.sources.fetch.source import fetch_source
 from plm_scaling.sources.fetch.verified import record_of
 
 # They begin as gzip does, which is all of gzip that a download looks at.
-CONTENT = b"\x1f\x8b" + random.Random(1).randbytes(199_998)
-OTHER = b"\x1f\x8b" + random.Random(2).randbytes(149_998)
+CONTENT = b"\x1f\x8b\x08" + random.Random(1).randbytes(199_997)
+OTHER = b"\x1f\x8b\x08" + random.Random(2).randbytes(149_997)
 WITH_CHECKSUM = {"checksum": f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"}
 LENGTH = str(len(CONTENT))
 

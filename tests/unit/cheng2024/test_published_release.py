@@ -123,7 +123,7 @@ def test_download_of_a_changed_file_is_refused_and_leaves_nothing(files, tmp_pat
 
 def test_download_that_is_no_archive_is_refused_naming_it(files, tmp_path):
     table = archive(tmp_path, [])
-    (tmp_path / "release.tar.gz").write_bytes(b"not gzip at all")
+    (tmp_path / "release.tar.gz").write_bytes(b"\x1f\x8b\x08 but no gzip")
     with pytest.raises(RunsError, match=r"logs\.tar\.gz: cannot be unpacked"):
         fetch_release(table, files, tmp_path / "logs")
 

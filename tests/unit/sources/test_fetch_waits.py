@@ -1,5 +1,6 @@
 """How long a download goes on: Retry-After is heeded up to a limit, only net progress counts."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import format_datetime
@@ -35,6 +36,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         ("-5", NOON, None),
         ("1e9", NOON, None),
         ("Sun, 29 Nov 2026 12:00:00 -0000", NOON, None),
+        ("Sun, 29 Nov 99999999999999 12:00:00 GMT", NOON, None),
     ],
 )
 def test_seconds_of_retry_after(asked: str, date: datetime, seconds: float | None) -> None:
@@ -60,6 +62,18 @@ def test_waiting_as_asked_costs_no_attempt(
     assert fetch(tmp_path, server.url("/busy")).read_bytes() == CONTENT
     assert waits == [100.0] * times
     assert len(page.requests) == times + 1
+
+
+def test_list_of_checksums_is_waited_for_too(
+    tmp_path: Path, server: Server, waits: list[float]
+) -> None:
+    server.page("/good", CONTENT)
+    digest = hashlib.md5(CONTENT).hexdigest()
+    busy = {"statuses": [429], "headers": {"Retry-After": "7"}}
+    server.page("/list", f"{digest}  good".encode(), cuts=[20], **busy)
+    urls = {"url": server.url("/good"), "checksum_list": server.url("/list")}
+    assert fetch(tmp_path, **urls).read_bytes() == CONTENT
+    assert waits[0] == 7.0
 
 
 def test_waiting_as_asked_has_a_limit_that_is_said(

@@ -4,11 +4,14 @@ import gzip
 import logging
 import lzma
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pyarrow as pa
 import pytest
 from faulty_server import Server
 from fetching import CONTENT, fetch, fetch_fails
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plm_scaling.sources.fetch.first_bytes import FIRST_BYTES, wrong_beginning
 
@@ -35,7 +38,7 @@ PZSTD = b"\x50\x2a\x4d\x18\x04\0\0\0abcd" + ZSTD
         ("a.fasta.zst", PZSTD),
         ("a.xml", b"<?xml version='1.0'?>\n<UniRef50><entry>"),
         ("a.xml.gz", gzip.compress(b"<!-- a note --><uniprot>")),
-        ("a.gz", b"\x1f\x8b damaged"),
+        ("a.gz", b"\x1f\x8b\x08 damaged"),
         ("a.zip", b"PK\x03\x04"),
         ("a.parquet", b"PAR1"),
         ("a.parquet", b"PAR1" + bytes(FIRST_BYTES)),
@@ -82,6 +85,23 @@ def test_wrong_beginnings_are_named(tmp_path: Path, name: str, content: bytes, w
     assert found.startswith(what)
 
 
+@given(
+    content=st.binary(max_size=200),
+    how=st.lists(st.sampled_from([gzip.compress, lzma.compress, bytes]), max_size=3),
+    name=st.sampled_from(["a", "a.gz", "a.xz", "a.zst", "a.fasta.gz", "a.gz.xz", ".gz", "a.xml"]),
+    kept=st.integers(0, 300),
+)
+def test_any_bytes_are_judged(content: bytes, how: list, name: str, kept: int) -> None:
+    """Also cut off and damaged ones."""
+    for compress in how:
+        content = compress(content)
+    with NamedTemporaryFile() as file:
+        file.write(content[:kept])
+        file.flush()
+        found = wrong_beginning(Path(file.name), name)
+    assert found is None or len(found) < 250
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -97,6 +117,8 @@ def test_wrong_beginnings_are_named(tmp_path: Path, name: str, content: bytes, w
         ({"redirect": "/here"}, "status 302"),
         ({"redirect": "file:///etc/passwd"}, "status 302"),
         ({"redirect": "/gone"}, "status 404"),
+        ({"redirect": "http://[bad/"}, "no address"),
+        ({"redirect": f"http://{'x' * 70}.example/"}, "no address"),
     ],
 )
 def test_answer_that_is_not_the_file_leads_to_the_mirror(
@@ -109,7 +131,6 @@ def test_answer_that_is_not_the_file_leads_to_the_mirror(
         assert fetch(tmp_path, **urls).read_bytes() == CONTENT
     (line,) = [line for line in caplog.messages if urls["url"] in line]
     assert words in line
-    assert "bytes received" in line
     assert "\n" not in line
     assert len(page.requests) == (5 if how.get("redirect") == "/here" else 1)
 

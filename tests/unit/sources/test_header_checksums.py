@@ -112,7 +112,7 @@ def test_download_is_verified_by_a_header(
     server.page("/good", CONTENT, headers={name: value})
     with caplog.at_level(logging.INFO, "plm_scaling"):
         raw = fetch(tmp_path, server.url("/good"))
-    assert caplog.messages[-1].endswith(f"verified ({algorithm} of the header {name.title()})")
+    assert caplog.messages[-1].endswith(f"verified ({algorithm} from the header {name.title()})")
     record = read_json(record_of(raw))
     assert record["verified_by"] == algorithm
     assert record["found"] == f"{algorithm}:{DIGESTS[algorithm].hex()}"

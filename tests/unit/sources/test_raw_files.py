@@ -181,7 +181,7 @@ def test_damaged_record_is_made_again(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "chunked", "by", "message"),
     [
-        (WITH_CHECKSUM, False, "sha256", "verified (sha256 of the source table)"),
+        (WITH_CHECKSUM, False, "sha256", "verified (sha256 from the source table)"),
         ({"bytes": LENGTH}, True, None, "not verified: only its length was compared"),
         ({}, False, None, "not verified: only its length was compared"),
         ({}, True, None, "not verified: no length or checksum known"),

@@ -7,15 +7,11 @@ from email.utils import parsedate_to_datetime
 from http.client import HTTPResponse
 from pathlib import PurePosixPath
 
-from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.fetch.faults import RefusedError
 from plm_scaling.sources.fetch.first_bytes import wrong_beginning
 from plm_scaling.sources.fetch.header_checksums import stated_checksum
 from plm_scaling.sources.fetch.partial import Origin, Partial
 from plm_scaling.sources.read.streams import SUFFIXES
-
-
-class RefusedError(SourceError):
-    """The address does not give the file, and asking again would not change that."""
 
 
 def described(url: str, response: HTTPResponse, partial: Partial) -> tuple[Origin, int]:
@@ -44,7 +40,7 @@ def described(url: str, response: HTTPResponse, partial: Partial) -> tuple[Origi
                 "bytes received)"
             )
         start, length = int(match[1]), match[2]
-    known = int(length) if length.isdigit() else None
+    known = int(length) if length.isdecimal() else None
     etag, modified = headers.get("ETag"), headers.get("Last-Modified")
     return Origin(url, etag, modified, known, checksum, header), start
 
@@ -75,5 +71,5 @@ def asked_wait(headers: Message) -> float | None:
         until = parsedate_to_datetime(asked)
         now = parsedate_to_datetime(headers["Date"]) if "Date" in headers else datetime.now(UTC)
         return max((until - now).total_seconds(), 0.0)
-    except (TypeError, ValueError):  # no date, or one with a time zone and one without
+    except (TypeError, ValueError, OverflowError):  # no date, or no time zone in one of two
         return None

@@ -2,22 +2,20 @@
 
 import hashlib
 import re
-import urllib.error
 import zlib
-from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.fetch.web import file_behind, open_url
+from plm_scaling.sources.fetch.download import download
+from plm_scaling.sources.fetch.partial import Partial
+from plm_scaling.sources.fetch.web import file_behind
 from plm_scaling.sources.table import HEX_DIGITS
 
 BLOCK_BYTES = 1 << 20
-MAX_BYTES = 64 << 20
-TIMEOUT_SECONDS = 60.0
-ATTEMPTS = 3
 
 
 class Expected(NamedTuple):
@@ -49,21 +47,18 @@ def published(address: str, file_url: str, root: Path) -> Expected:
 
 def _read(address: str, root: Path) -> str:
     path = file_behind(address, root)
-    problem = ""
-    for _ in range(ATTEMPTS):
-        try:
-            if path is not None:
-                return path.read_text()
-            with open_url(address, {}, TIMEOUT_SECONDS) as response:
-                return response.read(MAX_BYTES).decode(errors="replace")
-        except urllib.error.HTTPError as error:
-            problem = f"status {error.code} {error.reason}"
-        except (OSError, HTTPException) as error:
-            problem = str(getattr(error, "reason", None) or error)
-    raise SourceError(
-        f"the list of checksums {address} could not be read: {problem}; run again, or correct "
-        "column checksum_list of the source table"
-    )
+    try:
+        if path is not None:
+            return path.read_text(errors="replace")
+        with TemporaryDirectory() as folder:
+            partial = Partial(Path(folder) / "list")
+            download(address, partial, None, "list of checksums")
+            return partial.path.read_text(errors="replace")
+    except (OSError, SourceError) as error:
+        raise SourceError(
+            f"the list of checksums cannot be read: {error}; run again, or correct column "
+            "checksum_list of the source table"
+        ) from error
 
 
 def _from_metalink(text: str, name: str, address: str) -> Expected | None:

@@ -7,19 +7,14 @@ sends the whole file, and the download restarts from its first byte.
 
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Iterator
+from http.client import HTTPResponse
 from time import sleep
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.progress import Progress, logger, short_bytes
-from plm_scaling.sources.fetch.answers import (
-    RefusedError,
-    asked_wait,
-    check_beginning,
-    described,
-)
+from plm_scaling.sources.fetch.answers import asked_wait, check_beginning, described
+from plm_scaling.sources.fetch.faults import InterruptionError, RefusedError, network
 from plm_scaling.sources.fetch.first_bytes import FIRST_BYTES
 from plm_scaling.sources.fetch.partial import Partial
 from plm_scaling.sources.fetch.web import open_url, token_variable
@@ -32,14 +27,6 @@ PROGRESS_BYTES = 16 << 20
 MAX_WAIT_SECONDS = 60.0
 ASKED_SECONDS = 3600.0  # of waiting as Retry-After asks, which costs no attempt
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
-
-
-class InterruptionError(SourceError):
-    """The address may give the file when asked again, after `wait` seconds if the server says."""
-
-    def __init__(self, message: str, wait: float | None = None) -> None:
-        super().__init__(message)
-        self.wait = wait
 
 
 def download(
@@ -127,7 +114,7 @@ def _open(
     url: str, headers: dict[str, str], partial: Partial, offset: int, may_be_all: bool
 ) -> HTTPResponse | None:
     """The answer, status 200 or 206; None if nothing is left to send. Other statuses raise."""
-    with _network(url, lambda: partial.size):
+    with network(url, lambda: partial.size):
         try:
             response = open_url(url, headers, TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
@@ -145,6 +132,8 @@ def _open(
             if error.code in TRY_AGAIN:
                 raise InterruptionError(what, asked_wait(error.headers)) from error
             raise RefusedError(what) from error
+        except ValueError as error:
+            raise RefusedError(f"{url} redirects to what is no address: {error}") from error
     if response.status not in (200, 206) or (response.status == 206 and not offset):
         response.close()
         raise RefusedError(f"{url} answered with status {response.status} (0 bytes received)")
@@ -159,7 +148,7 @@ def _body(
     begins_right = False
     progress = Progress(label, length or 0, "B", done=received)
     window_start, window_bytes = time.monotonic(), 0
-    with _network(url, lambda: received):
+    with network(url, lambda: received):
         # read1 gives what has arrived, so that a trickle is seen; read would wait for all of it.
         while received != length and (block := response.read1(BLOCK_BYTES)):
             yield block
@@ -185,14 +174,3 @@ def _body(
         )
     if not begins_right:
         check_beginning(url, response.status, partial)
-
-
-@contextmanager
-def _network(url: str, received: Callable[[], int]) -> Iterator[None]:
-    """Turn what a connection raises into InterruptionError, with address and bytes received."""
-    try:
-        yield
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        what = str(reason) or type(error).__name__
-        raise InterruptionError(f"{url}: {what} after {received()} bytes") from error

@@ -37,8 +37,11 @@ def verify_raw(table: Path, file: str, raw: Path) -> None:
             raise SourceError(
                 f"{error}. Put the right file in its place, or correct the row of {file} in {table}"
             ) from error
-        if raw.is_file() and _identity(raw) != before:
-            verify_raw(table, file, raw)  # a job of another source with the same file replaced it
+        # A job of another source with the same file may have found the same and moved it.
+        if not raw.is_file():
+            raise SourceError(f"{error}. Another job fetches the right one; run again") from error
+        if _identity(raw) != before:
+            verify_raw(table, file, raw)
         else:
             _replace(table, file, raw, str(error))
         return

@@ -32,7 +32,7 @@ class Compared(NamedTuple):
 
     def __str__(self) -> str:
         if self.stated_by:
-            return f"verified ({self.checksum.partition(':')[0]} of {self.stated_by})"
+            return f"verified ({self.checksum.partition(':')[0]} from {self.stated_by})"
         if self.length:
             return "not verified: only its length was compared"
         return "not verified: no length or checksum known"

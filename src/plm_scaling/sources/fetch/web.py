@@ -40,6 +40,7 @@ def open_url(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
     opener = urllib.request.build_opener(_Tokens(), redirections)
     response: HTTPResponse = opener.open(request, timeout=timeout)
     for header, value in redirections.linked.items():
+        del response.headers[header]
         response.headers[header] = value
     return response
 
