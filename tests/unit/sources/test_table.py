@@ -56,7 +56,6 @@ def test_table_facts_change_with_what_makes_the_file(tmp_path: Path, column: str
         ("checksum", "sha256:" + "0A" * 32),
         ("checksum", "sha256:"),
         ("path", "a.fa"),  # there is a url
-        ("checksum_list", "file:md5sums"),  # of a path
         ("sequence_column", "seq"),  # of FASTA
     ],
 )
@@ -117,6 +116,7 @@ def test_source_of_a_config_has_the_columns_of_a_table() -> None:
     for columns, words in (
         ({"pth": "a.fa"}, "data.sources.mine: unknown column 'pth', did you mean 'path'"),
         ({"format": "fasta"}, "data.sources.mine: path is missing"),
+        ({"path": "a.fa", "checksum_list": "http://b/c"}, "column checksum_list: .*its checksum"),
         ({"path": "a.fa", "format": "genbank"}, "data.sources.mine, column format: 'genbank'"),
     ):
         with pytest.raises(SourceError, match=words):
