@@ -5,6 +5,7 @@ read, some rows at a time.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, compression, reading
+from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES
 
 SUFFIXES = (".parquet", ".arrow")
 BATCH_ROWS = 1024
@@ -26,6 +27,7 @@ _TEXT = (
     *(pt.is_binary, pt.is_large_binary, pt.is_binary_view, pt.is_fixed_size_binary),
 )
 _PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+_FILE_HEAD_BYTES = 8
 _END_OF_STREAM = _ARROW_STREAM + b"\0\0\0\0"
 
 
@@ -49,24 +51,32 @@ def read_batches(
     path: Path, sequence_column: str, id_column: str
 ) -> Iterator[tuple[pa.Array, pa.Array | None]]:
     """The columns of sequences and of ids (None if there is none), at most BATCH_ROWS at a time."""
-    with reading(path):
+    with _reading(path):
         is_parquet, schema = _opened(path)
-    wanted = _column(schema, "sequence", sequence_column, path)
+        wanted = _column(schema, "sequence", sequence_column, path)
+        ids = _column(schema, "id", id_column, path)
     if wanted is None:
         raise _unclear(path, schema, "sequence", "has no column with a usual name")
-    ids = _column(schema, "id", id_column, path)
-    columns = [wanted] if ids is None else [wanted, ids]
     if ids and is_list(schema.field(ids).type) and not is_list(schema.field(wanted).type):
         raise _unclear(path, schema, "id", f"has lists in {ids}, but not in {wanted}")
+    columns = [wanted] if ids is None else [wanted, ids]
     batches = _parquet(path, columns) if is_parquet else _arrow(path, columns, schema)
     while True:
-        with reading(path):
+        with _reading(path):
             batch = next(batches, None)
         if batch is None:
             return
-        for start in range(0, batch.num_rows, BATCH_ROWS):
-            rows = batch.slice(start, BATCH_ROWS)
-            yield rows.column(wanted), None if ids is None else rows.column(ids)
+        yield batch.column(wanted), None if ids is None else batch.column(ids)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what Arrow raises of damaged files into `SourceError`."""
+    try:
+        yield
+    except (pa.ArrowException, EOFError, OSError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise SourceError(f"{path} is damaged or cut off: {problem}; {AGAIN}") from error
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -89,36 +99,44 @@ def _opened(path: Path) -> tuple[bool, pa.Schema]:
             return False, pa.ipc.open_stream(source).schema
     if not first:
         raise SourceError(f"{path} is empty; {AGAIN}")
-    if compression(first):
-        raise SourceError(
-            f"{path} is compressed as a whole ({compression(first)}), which no table is read from; "
-            "decompress it"
-        )
     raise SourceError(
-        f"{path} is neither Parquet nor Arrow, its first bytes are {first!r}; correct the source "
-        f"table, or {AGAIN}"
+        f"{path} is neither Parquet nor Arrow, its first bytes are {first!r}; decompress it if it "
+        f"is compressed as a whole, correct the source table, or {AGAIN}"
     )
 
 
 def _parquet(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     # Buffered, or a row group of any size would be read as a whole.
-    with pq.ParquetFile(path, buffer_size=CHUNK_BYTES, pre_buffer=False) as file:
-        yield from file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False)
+    how = {"buffer_size": CHUNK_BYTES, "pre_buffer": False, "page_checksum_verification": True}
+    with pq.ParquetFile(path, **how) as file:
+        rows = 0
+        for batch in file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
+            rows += batch.num_rows
+            yield batch
+        if rows != file.metadata.num_rows:
+            raise EOFError(f"it states {file.metadata.num_rows} rows and has {rows}")
 
 
 def _arrow(path: Path, columns: list[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     fields = [schema.get_field_index(column) for column in columns]
     options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
     with pa.memory_map(str(path)) as source:
+        expected = None
         if source.read(len(_ARROW_FILE)) == _ARROW_FILE:
-            file = pa.ipc.open_file(source, options=options)
-            yield from (file.get_batch(number) for number in range(file.num_record_batches))
-            return
-        source.seek(0)
-        yield from pa.ipc.open_stream(source, options=options)
+            expected = pa.ipc.open_file(source).num_record_batches
+        # A file is a stream between a head and a table of contents. By the latter Arrow would copy
+        # whole batches; as a stream it reads what is looked at.
+        source.seek(0 if expected is None else _FILE_HEAD_BYTES)
+        count = 0
+        for batch in pa.ipc.open_stream(source, options=options):
+            count += 1
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                rows = batch.slice(start, BATCH_ROWS)
+                rows.validate(full=True)  # offsets of a damaged file would be followed anywhere
+                yield rows
         source.seek(-len(_END_OF_STREAM), 2)
-        if source.read() != _END_OF_STREAM:  # which Arrow does not ask for
-            raise SourceError(f"{path} is truncated: the Arrow stream has no end mark; {AGAIN}")
+        if expected not in (None, count) or (expected is None and source.read() != _END_OF_STREAM):
+            raise EOFError("the record batches end before their end mark")
 
 
 def _column(schema: pa.Schema, what: str, given: str, path: Path) -> str | None:

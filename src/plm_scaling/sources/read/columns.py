@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pt
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.read.column_files import is_list, read_batches, table_files
@@ -35,11 +36,13 @@ def read_columns(
         row = 1
         for sequences, ids in read_batches(path, sequence_column, id_column):
             if ids is None:
-                ids = _joined(path.stem, ":", _numbers(np.arange(row, row + len(sequences))))
+                ids = _joined(path.stem, ":", _as_bytes(pa.array(range(row, row + len(sequences)))))
             row += len(sequences)
             for text in _fasta(*_flat(sequences, ids, path), path):
                 records = parse_records(text, record=record)
-                records.rejected = [one._replace(line=None) for one in records.rejected]
+                records.rejected = [
+                    one._replace(line=None, file=str(path)) for one in records.rejected
+                ]
                 record += records.count
                 yield records
     if record == 1:
@@ -49,21 +52,24 @@ def read_columns(
 def _flat(sequences: pa.Array, ids: pa.Array, path: Path) -> tuple[pa.Array, pa.Array]:
     """Sequences and ids as bytes, one for each record."""
     if is_list(sequences.type):
-        lengths = pc.list_value_length(sequences).fill_null(0)
+        counts = _counts(sequences)
         if is_list(ids.type):
-            if lengths != pc.list_value_length(ids).fill_null(0):
+            if not np.array_equal(counts, _counts(ids)):
                 raise SourceError(
                     f"{path}: a row has more or fewer ids than sequences; give another id_column"
                 )
             ids = pc.list_flatten(ids)
         else:
-            counts = lengths.to_numpy()
-            starts = np.repeat(np.cumsum(counts) - counts, counts)
-            places = _numbers(np.arange(1, len(starts) + 1) - starts)
-            rows = pa.array(np.repeat(np.arange(len(ids)), counts))
-            ids = _joined(ids.cast(_BYTES).take(rows), ":", places)
+            places = np.arange(1, counts.sum() + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+            ids = _as_bytes(ids).take(pa.array(np.repeat(np.arange(len(ids)), counts)))
+            ids = _joined(ids, ":", _as_bytes(pa.array(places)))
         sequences = pc.list_flatten(sequences)
-    return sequences.cast(_BYTES), ids.cast(_BYTES)
+    return _as_bytes(sequences), _as_bytes(ids)
+
+
+def _counts(lists: pa.Array) -> np.ndarray:
+    """The number of elements of each list."""
+    return pc.list_value_length(lists).fill_null(0).to_numpy()
 
 
 def _fasta(sequences: pa.Array, ids: pa.Array, path: Path) -> Iterator[bytes]:
@@ -96,5 +102,7 @@ def _joined(*parts: str | pa.Array) -> pa.Array:
     return pc.binary_join_element_wise(*each, nothing, null_handling="replace", null_replacement="")
 
 
-def _numbers(numbers: np.ndarray) -> pa.Array:
-    return pa.array(numbers).cast(pa.large_string()).cast(_BYTES)
+def _as_bytes(column: pa.Array) -> pa.Array:
+    """Text or integers."""
+    plain = column.dictionary_decode() if pt.is_dictionary(column.type) else column
+    return (plain.cast(pa.large_string()) if pt.is_integer(plain.type) else plain).cast(_BYTES)

@@ -61,7 +61,7 @@ def _read(path: Path, member: str, chunk_bytes: int, root: str) -> Iterator[Reco
             # A '>' would begin a record of its own; as '?' it is as illegal as before.
             text = [b">%b\n%b\n" % (e.name, e.sequence.replace(b">", b"?")) for e in entries]
             records = parse_records(b"".join(text), record=record)
-            records.rejected = [rejected._replace(line=None) for rejected in records.rejected]
+            records.rejected = [one._replace(line=None, file=str(path)) for one in records.rejected]
             if unverified:
                 residues = sum(len(entry.sequence) for entry in unverified)
                 records.handled["no_checksum"] = (len(unverified), residues)
