@@ -5,7 +5,7 @@ python scripts/verify_files.py --table resources/sources.tsv --source uniref_dem
 """
 
 from plm_scaling.common.program import run
-from plm_scaling.sources.local_files import verify_files
+from plm_scaling.sources.verify_files import verify_files
 
 if __name__ == "__main__":
     run(verify_files)

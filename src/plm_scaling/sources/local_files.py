@@ -4,11 +4,8 @@ import glob
 from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.common.files import write_json
-from plm_scaling.common.progress import logger
 from plm_scaling.sources.addresses import SUFFIXES, promised_format
-from plm_scaling.sources.fetch.checksums import checksum_of
-from plm_scaling.sources.table import Source, find_source
+from plm_scaling.sources.table import Source
 
 
 def files_of(row: Source) -> list[Path]:
@@ -70,30 +67,3 @@ def state_of(files: list[Path]) -> str:
     the two is newer."""
     stats = ((file.name, file.stat()) for file in files)
     return "\n".join(f"{name} {stat.st_size} {int(stat.st_mtime)}" for name, stat in stats)
-
-
-def verify_files(table: Path, source: str, files: list[Path], out: Path) -> None:
-    """Compare the files of a source with the checksum that is stated, and record their own.
-
-    Raises `SourceError` for another checksum; the file stays as it is.
-
-    Args:
-        table: resources/sources.tsv
-        source: name of a row of the table, or a source of one's own in JSON
-        files: its files on this machine
-        out: what they were compared with (JSON)
-    """
-    row = find_source(table, source)
-    found = {str(file): checksum_of(file, row.checksum or "sha256") for file in files}
-    for file, checksum in found.items():
-        if row.checksum and checksum != row.checksum:
-            raise SourceError(
-                f"source {row.name}: {file} has {checksum}, but {row.checksum} is stated; correct "
-                "the checksum, or the file"
-            )
-        if not row.checksum:
-            logger.warning(
-                "[sources] %s: %s is not verified: no checksum is stated; it has %s, which can be",
-                *(row.name, file, checksum),
-            )
-    write_json(out, {"verified_by": row.checksum.partition(":")[0] or None, "found": found})

@@ -22,8 +22,9 @@ from plm_scaling.common.errors import LockError, SourceError
 from plm_scaling.sources.fetch import partial
 from plm_scaling.sources.fetch.source import fetch_source
 from plm_scaling.sources.fetch.verified import record_of
-from plm_scaling.sources.local_files import files_of, verify_files
+from plm_scaling.sources.local_files import files_of
 from plm_scaling.sources.table import read_sources
+from plm_scaling.sources.verify_files import verify_files
 
 
 def test_fetch_wrong_size_is_refused_before_the_download(tmp_path: Path, server: Server) -> None:

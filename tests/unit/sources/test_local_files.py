@@ -8,8 +8,9 @@ from source_tables import local_row, write_table
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import read_json
-from plm_scaling.sources.local_files import files_of, state_of, verify_files
+from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import Source, find_source, own_source
+from plm_scaling.sources.verify_files import verify_files
 
 RIGHT, OTHER = b">a\nMKVAC\n", b">a\nMKVAD\n"
 
