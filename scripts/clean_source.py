@@ -1,7 +1,7 @@
 """Clean one source of the table: its records, each in the FASTA file of its part.
 
 python scripts/clean_source.py --table resources/sources.tsv --source uniref_demo \
-    --raw data/raw/uniref_demo.fasta.gz --parts 2 --max-rejected-fraction 0.01 \
+    --raw resources/demo/uniref_demo.fasta.gz --parts 2 --max-rejected-fraction 0.01 \
     --out data/demo/clean/uniref_demo
 """
 

@@ -1,7 +1,7 @@
 """Fetch one raw file of the source table; verify its length and checksum.
 
-python scripts/fetch_source.py --table resources/sources.tsv --file uniref_demo.fasta.gz \
-    --out data/raw/uniref_demo.fasta.gz
+python scripts/fetch_source.py --table resources/sources.tsv --file uniref50.fasta.gz \
+    --out data/raw/uniref50.fasta.gz
 """
 
 from plm_scaling.common.program import run

@@ -1,7 +1,7 @@
 """Verify a raw file that was put into data/raw by hand; a wrong one is moved aside and fetched.
 
-python scripts/verify_source.py --table resources/sources.tsv --file uniref_demo.fasta.gz \
-    --raw data/raw/uniref_demo.fasta.gz
+python scripts/verify_source.py --table resources/sources.tsv --file uniref50.fasta.gz \
+    --raw data/raw/uniref50.fasta.gz
 """
 
 from plm_scaling.common.program import run

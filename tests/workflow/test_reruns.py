@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from workflows import Workflow, checkout, copy_of
+from workflows import SEQUENCES, Workflow, checkout, copy_of, take, write_sources
 
 from plm_scaling.config.load import validate_config
+from plm_scaling.sources.table import read_sources
 from plm_scaling.sweep.cells import plan_cells
 
 pytestmark = pytest.mark.slow
@@ -73,19 +74,19 @@ def test_swapped_fractions_of_the_split_split_again(changed):
     assert changed.planned() == {**SPLIT, **CONFIG}
 
 
-def test_new_version_of_a_source_fetches_and_cleans_only_it(changed):
-    table = Path(changed.config["data"]["sources"])
-    mine = changed.folder / "resources" / "sources.tsv"
-    mine.parent.mkdir()
-    before = table.read_text()
-    mine.write_text(before.replace("uniref_demo\t1\t", "uniref_demo\t2\t"))
-    assert mine.read_text() != before
-    changed.config["data"]["sources"] = str(mine)
+def test_new_file_of_a_source_is_verified_and_cleans_only_it(root, changed):
+    files = {
+        name: Path(row.path)
+        for name, row in read_sources(Path(changed.config["data"]["sources"])).items()
+    }
+    files["uniref_demo"] = changed.folder / "newer.fasta.gz"
+    demo = root / "resources/demo/uniref_demo.fasta.gz"
+    take(demo, SEQUENCES, files["uniref_demo"], skip=SEQUENCES)
+    changed.config["data"]["sources"] = str(write_sources(changed.folder, files))
     planned, output = changed.plan()
-    assert planned == {"fetch_source": 1, **CLEAN, "clean_source": 1, **CONFIG}
-    assert "data/raw/uniref_demo.fasta.gz" in output
+    assert planned == {"verify_files": 1, **CLEAN, "clean_source": 1, **CONFIG}
+    assert "clean/uniref_demo.verified.json" in output
     assert "clean/metagenome_demo/part" not in output
-    assert "fetch.metagenome_demo" not in output
 
 
 def test_start_token_tokenizes_and_trains_again(changed):

@@ -92,8 +92,7 @@ def test_missing_file_is_named_in_one_line_before_anything_runs(fresh, mine):
     use(fresh, mine, bytes="", checksum="")
     mine.unlink()
     error = error_of(fresh, "--dry-run", CLEANED)
-    assert "source uniref_demo" in error
-    assert f"{mine} does not exist" in error
+    assert error.startswith(f"error: source uniref_demo (a test): {mine} does not exist")
 
 
 def test_config_names_files_beside_the_table_that_ships(root, fresh, mine):

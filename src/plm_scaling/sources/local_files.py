@@ -16,19 +16,18 @@ def files_of(row: Source) -> list[Path]:
     if there is none, or if what the row states cannot be true of them.
     """
     path = Path(row.path)
+    problem = "does not exist"
     if path.is_dir():
-        inside = (one for one in path.iterdir() if one.name[0] != "." and _may_be(row, one))
-        found, problem = (
-            [*inside],
-            f"holds no {row.format} file ({', '.join(SUFFIXES.get(row.format, ()))})",
-        )
+        found = [one for one in path.iterdir() if one.name[0] != "." and _may_be(row, one)]
+        problem = f"holds no {row.format} file ({', '.join(SUFFIXES.get(row.format, ()))})"
+    elif path.exists():
+        found = [path]
     else:
-        matched = [row.path] if path.exists() else glob.glob(row.path, recursive=True)  # noqa: PTH207
-        found = [*map(Path, matched)]
-        problem = "does not exist"
+        found = [*map(Path, glob.glob(row.path, recursive=True))]  # noqa: PTH207 also absolute
     files = sorted(_as_seen_from_here(one) for one in found if one.is_file())
     if not files:
-        raise SourceError(f"source {row.name}: {path} {problem}; correct its path")
+        role = f" ({row.role})" if row.role else ""
+        raise SourceError(f"source {row.name}{role}: {path} {problem}; correct its path")
     if braces := [file for file in files if {*"{}"} & {*str(file)}]:
         raise SourceError(
             f"source {row.name}: Snakemake cannot take {braces[0]}, whose name has braces; rename "
