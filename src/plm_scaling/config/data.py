@@ -1,5 +1,6 @@
 """Config blocks of the data path: data, corpora, dedup, split, filter, tokens."""
 
+from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -28,7 +29,7 @@ class Data(Block):
 
     name: Name
     """Data go to data/{name}/. Another name keeps two sets of sequences side by side."""
-    sources: str | dict[Name, dict[str, str | int | Day]]
+    sources: str | dict[Name, dict[str, str | int | date]]
     """Source table, with versions and checksums: a tab-separated file, relative to the repository.
     Or files of your own by name, {mine: {path: my.fasta.gz}}, beside the table that ships: a path
     is relative to the working directory and may be a folder or a pattern; other columns of a table
@@ -47,7 +48,7 @@ class Data(Block):
         return self.sources if isinstance(self.sources, str) else SHIPPED_TABLE
 
     @property
-    def own(self) -> dict[str, dict[str, str | int | Day]]:
+    def own(self) -> dict[str, dict[str, str | int | date]]:
         """Columns of the sources that the config declares itself."""
         return {} if isinstance(self.sources, str) else self.sources
 
