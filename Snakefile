@@ -45,7 +45,7 @@ TARGETS = {
     "all": rules.make_report.output,
     "download": [
         *expand(rules.verify_source.output, file=RAW),
-        *expand(rules.verify_files.output, source=LOCAL),
+        *map(record_of, LOCAL),
     ],
     "data": [
         rules.merge_tokens.output,

@@ -65,6 +65,7 @@ wildcard_constraints:
     kind="protein|code",
     part="[0-9]{4}",
     cell="[0-9a-f]{10}",
+    digest="[0-9a-f]{8}|none",
     objective="clm|mlm|both",
     law="[a-z_]+",
     results="results/[^/]+(/so-far)?",
@@ -159,10 +160,16 @@ def raw_files(wildcards):
     return ancient(local_files(wildcards)) if row.checksum else local_files(wildcards)
 
 
+def record_of(name):
+    """What a source on this machine was compared with. Its name has the checksum, since a record that
+    exists already, and is `ancient`, would hide from Snakemake that the source must be cleaned again."""
+    return f"{DATA}/clean/{name}.{SOURCE[name].checksum.partition(':')[2][:8] or 'none'}.verified.json"
+
+
 def verified(wildcards):
     """The record that a file of this machine has the checksum that is stated, if one is."""
     row = SOURCE[wildcards.source]
-    return ancient(f"{DATA}/clean/{row.name}.verified.json") if row.path and row.checksum else []
+    return ancient(record_of(row.name)) if row.path and row.checksum else []
 
 
 def state(wildcards):
@@ -177,7 +184,7 @@ def state(wildcards):
 def reading(wildcards):
     """How a source is read, and what of it on this machine."""
     row = SOURCE[wildcards.source]
-    return row.reading + (row.checksum or state(wildcards) if row.path else "")
+    return f"{row.reading} {row.checksum or state(wildcards)}" if row.path else row.reading
 
 
 def row_of(wildcards, input):

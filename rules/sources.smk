@@ -52,9 +52,9 @@ rule verify_files:
     input:
         local_files,
     output:
-        f"{DATA}/clean/{{source}}.verified.json",
+        f"{DATA}/clean/{{source}}.{{digest}}.verified.json",
     log:
-        f"logs/{CONFIG.data.name}/verify/{{source}}.log",
+        f"logs/{CONFIG.data.name}/verify/{{source}}.{{digest}}.log",
     conda:
         "../envs/data.yaml"
     resources:
