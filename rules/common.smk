@@ -162,8 +162,11 @@ def raw_files(wildcards):
 
 def record_of(name):
     """What a source on this machine was compared with. Its name has the checksum, since a record that
-    exists already, and is `ancient`, would hide from Snakemake that the source must be cleaned again."""
-    return f"{DATA}/clean/{name}.{SOURCE[name].checksum.partition(':')[2][:8] or 'none'}.verified.json"
+    exists already, and is `ancient`, would hide from Snakemake that the source must be cleaned again.
+    """
+    return (
+        f"{DATA}/clean/{name}.{SOURCE[name].checksum.partition(':')[2][:8] or 'none'}.verified.json"
+    )
 
 
 def verified(wildcards):
