@@ -1,12 +1,36 @@
-"""`plm-scaling data`: token shards from one's own FASTA files, and what is in shards."""
+"""`plm-scaling data`: what sequence files are, token shards from them, and what is in shards."""
 
+import sys
 from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-app = App(help="Make and look at token shards.")
+app = App(help="Check sequence files, make and look at token shards.")
+
+
+@app.command
+def check(fasta: list[Path], /, *, config: Path | None = None, json: bool = False) -> None:
+    """What sequence files are, and what the pipeline would make of them. Nothing is written.
+
+    Exit code 1 if the pipeline would stop.
+
+    Example: plm-scaling data check my.faa.gz --config config/demo.yaml
+
+    Args:
+        fasta: files, folders of them, or - for stdin
+        config: whose rules to apply (default: those of the full study)
+        json: the answer as JSON
+    """
+    from plm_scaling.preflight.command import check_files
+    from plm_scaling.preflight.text import survey_text
+
+    found = check_files(fasta, config)
+    print(dumps(found.to_json(), indent=2) if json else survey_text(found))
+    if not found.usable:
+        sys.exit(1)
 
 
 @app.command

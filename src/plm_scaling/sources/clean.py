@@ -18,6 +18,7 @@ from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.sources.fetch.raw_files import verify_raw
 from plm_scaling.sources.part_files import PartFiles
+from plm_scaling.sources.read.alphabet import proteins
 from plm_scaling.sources.read.colabfold import read_colabfold
 from plm_scaling.sources.read.documents import read_documents
 from plm_scaling.sources.read.fasta import read_fasta
@@ -66,7 +67,7 @@ def clean_source(
         hashes = folder / ".hashes"
         cleaned = _Cleaned(row, folder, parts)
         with hashes.open("wb") as file:
-            for records in read_records(row, raw):
+            for records in _checked(row, raw):
                 hashes_of(records.ids).tofile(file)
                 cleaned.add(records)
         cleaned.close()
@@ -87,6 +88,11 @@ def clean_source(
             raise _refusal(raw, cleaned, max_rejected_fraction, ", so none is left")
         cleaned.counts.write(folder / "counts.tsv")
     _report(cleaned)
+
+
+def _checked(row: Source, raw: Path) -> Iterator[Records]:
+    records = read_records(row, raw)
+    return proteins(records, raw) if row.kind == "protein" else records
 
 
 def read_records(row: Source, raw: Path) -> Iterator[Records]:

@@ -14,6 +14,7 @@ import numpy as np
 from Bio.Data.IUPACData import extended_protein_letters
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.read.alphabet import proteins
 from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, blocks, open_stream
 
@@ -42,8 +43,8 @@ def read_fasta(path: Path, member: str = "", chunk_bytes: int = CHUNK_BYTES) -> 
 
 
 def read_sound(path: Path) -> Iterator[Records]:
-    """The same, but the first record that is rejected raises `SourceError`; nothing is skipped."""
-    for records in read_fasta(path):
+    """The same, but the first record that is rejected, and nucleotides, raise `SourceError`."""
+    for records in proteins(read_fasta(path), path):
         for number, line, name, _, reason in records.rejected:
             raise SourceError(
                 f"{path}, line {line}: record {number} ({name.decode(errors='replace')}) cannot be "

@@ -1,0 +1,80 @@
+"""What a file is, by its first bytes."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.read.streams import (
+    AGAIN,
+    CHUNK_BYTES,
+    compression,
+    open_stream,
+    reading,
+)
+
+FASTA, UNIREF = "FASTA", "UniRef XML"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+# What is given for FASTA by mistake, and what helps. The first pattern that fits names it.
+_OTHERS = (
+    (rb"@\S[^\n]*\n[A-Za-z.]+\s*\n\+", "FASTQ", "sequencing reads; give a protein FASTA"),
+    (rb"LOCUS\s", "GenBank", "write its proteins as FASTA, with Biopython's SeqIO for instance"),
+    (rb"ID   \S", "EMBL or Swiss-Prot text", "fetch the FASTA of the same release"),
+    (rb"# STOCKHOLM", "Stockholm alignment", "write it as FASTA without gaps (esl-reformat fasta)"),
+    (rb"CLUSTAL|MUSCLE \(", "Clustal alignment", "write it as FASTA without gaps"),
+    (rb"HMMER\d|NAME  \S", "HMMER profile", "give the sequences, not the model"),
+    (rb"##gff", "GFF", "give the proteins' FASTA"),
+    (rb"(?i)<!doctype html|<html", "web page", "fetch the file again: this is an error page"),
+    (rb"PAR1", "Parquet", "write it as FASTA"),
+    (rb"ARROW1", "Arrow", "write it as FASTA"),
+    (rb"PK\x03\x04", "zip archive", "name the member to read in a source table"),
+    (rb"[^\0]{1,100}\0(?s:.{156,256})ustar", "tar archive", "name the member in a source table"),
+    (rb"(?s:.{0,200})<uniprot\s", "UniProtKB XML", "fetch the FASTA of the same release"),
+    (rb"<", "XML", "give a FASTA file"),
+)  # fmt: skip
+_IS_UNIREF = re.compile(rb"(?s:.{0,400})<(UniRef[0-9]*|entry id=.UniRef)")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`name` is FASTA or another format; `compression` and `line_ends` are empty for none."""
+
+    name: str
+    compression: str
+    line_ends: str
+    help: str
+
+
+def kind_of(path: Path) -> Kind:
+    """Look at the beginning of a file. Raises `SourceError` if nothing can be read of it."""
+    with open_stream(path) as stream, reading(path):
+        text = stream.read(CHUNK_BYTES)
+    with path.open("rb") as raw:
+        packed = compression(raw.read(8)) or ""
+    if again := compression(text[:8]):
+        raise SourceError(f"{path} is compressed twice ({packed} of {again}); decompress it once")
+    if text.startswith(_UTF16):
+        raise SourceError(f"{path} is UTF-16 text; write it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+    start = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start:
+        raise SourceError(f"{path} holds nothing but blanks; {AGAIN}")
+    if _IS_UNIREF.match(start):
+        return Kind(UNIREF, packed, "", "")
+    for pattern, name, help_ in _OTHERS:
+        if re.match(pattern, start):
+            return Kind(name, packed, "", help_)
+    return Kind(FASTA, packed, _line_ends(text), "")
+
+
+def _line_ends(text: bytes) -> str:
+    """Line ends other than LF by their names, of a text that may end in the middle of one."""
+    text = text[:-1] if text.endswith(b"\r") else text
+    crlf = text.count(b"\r\n")
+    found = {
+        "CRCRLF": text.count(b"\r\r\n"),
+        "Windows (CRLF)": crlf - text.count(b"\r\r\n"),
+        "old Mac (CR)": text.count(b"\r") - crlf - text.count(b"\r\r\n"),
+        "Unix (LF)": text.count(b"\n") - crlf,
+    }
+    kinds = [name for name, times in found.items() if times]
+    return "" if kinds == ["Unix (LF)"] else " and ".join(kinds)

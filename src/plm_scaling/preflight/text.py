@@ -1,0 +1,149 @@
+"""A survey for the terminal, within 80 columns."""
+
+import textwrap
+from collections.abc import Iterator
+
+from plm_scaling.common.progress import short_bytes, short_number
+from plm_scaling.config.data import Thresholds
+from plm_scaling.filter.rules import KEPT, REASONS
+from plm_scaling.preflight.cost import Cost
+from plm_scaling.preflight.survey import FileSurvey, Survey
+
+WIDTH = 80
+BAR = 30
+_LABEL = 11
+AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
+
+
+def survey_text(survey: Survey) -> str:
+    """Each file, the cost of all, and one line that says whether they can be used."""
+    lines = []
+    for found in survey.files:
+        lines += [found.path, *_file(found, survey.thresholds), ""]
+    sound = [one for one in survey.files if not one.problems]
+    if sound:
+        lines += [*_cost(survey.cost, len(sound)), ""]
+    return "\n".join([*lines, _verdict(survey)])
+
+
+def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
+    if found.format:
+        what = [found.format, found.compression, found.line_ends and f"{found.line_ends} line ends"]
+        yield from _row("what", ", ".join([*filter(None, what), short_bytes(found.bytes)]))
+    if found.records:
+        part = "" if found.whole else " so far: it was not read further"
+        yield from _row(
+            "records",
+            f"{found.records:,}, {found.usable:,} usable of {found.residues:,} residues{part}",
+        )
+    if found.usable:
+        yield from _row("letters", _letters(found))
+        yield from _row(
+            "lengths",
+            f"median {found.median:,}, from {found.shortest:,} to {found.longest:,} residues",
+        )
+        yield from _histogram(found.histogram)
+        yield from _row("repeats", _repeats(found))
+    if found.mended:
+        yield from _row(
+            "mended", ", ".join(f"{_plain(w)} in {n:,}" for w, n in found.mended.items())
+        )
+    if found.refused:
+        yield from _row(
+            "refused", ", ".join(f"{n:,} {_plain(w)}" for w, n in found.refused.items())
+        )
+    for character, one in found.characters.items():
+        place = f"line {one.line}, " if one.line is not None else ""
+        first = f"first in {place}record {one.record} ({one.id})"
+        yield from _row("", f"'{character}' in {one.records:,} records, {first}")
+    if found.verdicts:
+        yield from _rules(found, limits)
+    for title, texts in (("warning", found.warnings), ("PROBLEM", found.problems)):
+        for text in texts:
+            yield from _row(title, text)
+
+
+def _row(label: str, text: str) -> list[str]:
+    indent = " " * (2 + _LABEL)
+    first = f"  {label:<{_LABEL}}"
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _letters(found: FileSurvey) -> str:
+    others = {c: n for c, n in found.letters.items() if c not in AMINO_ACIDS}
+    known = len(found.letters) - len(others)
+    shares = [f"{c} {_percent(n, found.residues)}" for c, n in others.items()]
+    return ", ".join([f"{known} of the 20 amino acids", *shares])
+
+
+def _histogram(bins: list[tuple[int, int, int]]) -> Iterator[str]:
+    most = max(n for *_, n in bins)
+    for first, below, n in bins:
+        bar = "█" * max(round(BAR * n / most), n > 0)
+        yield f"  {'':<{_LABEL}}{first:>7,} to {below - 1:>7,}  {n:>13,}  {bar}".rstrip()
+
+
+def _repeats(found: FileSurvey) -> str:
+    texts = []
+    if n := found.exact_copies:
+        texts.append(f"{n:,} exact copies of records")
+    if n := found.ids_of_another_sequence:
+        texts.append(f"{n:,} records whose id another sequence has")
+    if n := found.sequences_of_another_id:
+        share = _percent(n, found.usable)
+        texts.append(f"{n:,} sequences ({share}) that another id has: kept once")
+    example = f" (the first id: {found.repeated_id})" if found.repeated_id else ""
+    return (", ".join(texts) or "none") + example
+
+
+def _rules(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
+    """What each rule drops; a rule is named by its reason, its limit by its key."""
+    kept = found.verdicts.get(KEPT, 0)
+    yield from _row("filter", f"{kept:,} of {found.usable:,} pass ({_percent(kept, found.usable)})")
+    for reason in REASONS:
+        if reason != KEPT and (n := found.verdicts.get(reason)):
+            yield f"  {'':<{_LABEL}}{_plain(reason):<24}{n:>13,}  {_percent(n, found.usable)}"
+    low, high = limits.perplexity_quantiles
+    if low > 0 or high < 1:
+        share = _percent(low + 1 - high, 1)
+        yield from _row("", f"of the others perplexity drops {share}, which only a run can tell")
+
+
+def _cost(needed: Cost, files: int) -> Iterator[str]:
+    yield f"From these {files} files to token shards" if files > 1 else "From it to token shards"
+    about = "about" + (" (extrapolated)" if needed.extrapolated else "")
+    yield from _row(
+        "time",
+        f"{about} {_time(needed.wall_seconds)} on the {needed.cores} cores here, "
+        f"{_time(needed.cpu_seconds)} of CPU time, most of it in MMseqs2",
+    )
+    yield from _row(
+        "memory", f"about {short_bytes(needed.memory_bytes)}; MMseqs2 does with less, more slowly"
+    )
+    yield from _row("disk", f"about {short_bytes(needed.disk_bytes)}")
+
+
+def _verdict(survey: Survey) -> str:
+    wrong = [one.path for one in survey.files if one.problems]
+    if not wrong:
+        return "fine: the pipeline can use " + ("it" if len(survey.files) == 1 else "all of them")
+    return f"not usable as it is: {', '.join(wrong)}"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _percent(part: float, whole: float) -> str:
+    percent = 100 * part / whole
+    return "<0.01 %" if 0 < percent < 0.01 else f"{percent:.3g} %"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{short_number(seconds / 3600)} h"

@@ -1,0 +1,99 @@
+"""Tell nucleotides from proteins by their letters: genes given for proteins are valid FASTA.
+
+A, C, G, T, U are residues too, or pass for them, and proteins of a few kinds (silk, antifreeze
+glycoproteins) are made of little else. None of them has all four bases and hardly another letter.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.read.records import Records
+
+logger = logging.getLogger("plm_scaling")
+
+BASES = "ACGTU"
+UNKNOWN = "NX"  # any base, any residue: they say nothing of either
+MIN_SHARE = 0.9  # of the letters that say something: what remains are ambiguity codes
+MIN_BASE = 0.02  # of the bases, for each of A, C, G, T or U; 10 % of C in the poorest genomes
+MIN_LETTERS = 300  # fewer, a peptide or a primer, leave a doubt
+FIRST_RESIDUES = 1 << 16  # of a file, which decide
+HELP = "translate them to proteins (EMBOSS transeq, seqkit translate), or give the protein FASTA"
+
+
+class Composition:
+    """Counts of letters, upper and lower case together."""
+
+    def __init__(self) -> None:
+        self._bytes = np.zeros(256, np.int64)
+
+    def add(self, text: bytes) -> None:
+        self._bytes += np.bincount(np.frombuffer(text, np.uint8), minlength=256)
+
+    @property
+    def letters(self) -> dict[str, int]:
+        """How often each letter of A to Z occurs, of those that do."""
+        upper, lower = ((self._bytes[ord(a) : ord(a) + 26]) for a in "Aa")
+        return {chr(ord("A") + i): int(n) for i, n in enumerate((upper + lower).tolist()) if n}
+
+    @property
+    def residues(self) -> int:
+        return sum(self.letters.values())
+
+    @property
+    def nucleotide_share(self) -> float:
+        """Share of A, C, G, T, U and N."""
+        letters = self.letters
+        return sum(letters.get(c, 0) for c in BASES + "N") / max(1, sum(letters.values()))
+
+    @property
+    def looks_like_nucleotides(self) -> bool:
+        """Whether the letters are those of nucleotides; `is_certain` says whether they suffice."""
+        letters = self.letters
+        bases = [letters.get(c, 0) for c in "ACG"]
+        bases.append(letters.get("T", 0) + letters.get("U", 0))
+        return 0 < MIN_SHARE * self._known <= sum(bases) and min(bases) >= MIN_BASE * sum(bases)
+
+    @property
+    def is_certain(self) -> bool:
+        return self._known >= MIN_LETTERS
+
+    @property
+    def _known(self) -> int:
+        return sum(n for letter, n in self.letters.items() if letter not in UNKNOWN)
+
+
+def suspicion(seen: Composition) -> str:
+    """What is wrong with the letters `seen` if they are, or may be, nucleotides; else nothing."""
+    if not seen.looks_like_nucleotides:
+        return ""
+    what, then = ("are", "") if seen.is_certain else ("may be", "if so, ")
+    return (
+        f"these {what} nucleotides, not proteins: {100 * seen.nucleotide_share:.0f} % of "
+        f"{seen.residues:,} residues are A, C, G, T, U or N; {then}{HELP}"
+    )
+
+
+def check_proteins(seen: Composition, path: Path) -> None:
+    """Raise `SourceError` if the letters `seen` of `path` are nucleotides; warn if they may be."""
+    if problem := suspicion(seen):
+        if seen.is_certain:
+            raise SourceError(f"{path}: {problem}")
+        logger.warning(f"{path}: {problem}")
+
+
+def proteins(records: Iterator[Records], path: Path) -> Iterator[Records]:
+    """The same records; nucleotides stop in the first of them, as `check_proteins` says."""
+    seen: Composition | None = Composition()
+    for batch in records:
+        if seen is not None:
+            seen.add(b"".join(batch.sequences))
+            if seen.residues >= FIRST_RESIDUES:
+                check_proteins(seen, path)
+                seen = None
+        yield batch
+    if seen is not None:
+        check_proteins(seen, path)
