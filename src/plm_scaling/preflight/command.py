@@ -8,21 +8,22 @@ from pathlib import Path
 
 from plm_scaling.config.load import FULL_STUDY, read_config
 from plm_scaling.preflight.survey import Survey, survey
-
-STDIN = "-"
+from plm_scaling.sources.read.inputs import fasta_files
+from plm_scaling.sources.read.streams import STDIN
 
 
 def check_files(paths: Sequence[Path], config: Path | None) -> Survey:
     """Survey files, those in folders and standard input (kept on disk meanwhile, to look at its
     first bytes) with the rules of a config, the full study's if none is given."""
+    files = fasta_files(paths)
     rules = read_config(config or FULL_STUDY)
     with tempfile.NamedTemporaryFile(prefix="plm-scaling-check-") as spool:
         piped = Path(spool.name)
-        if Path(STDIN) in paths:
+        if STDIN in files:
             shutil.copyfileobj(sys.stdin.buffer, spool)
             spool.flush()
         found = survey(
-            [piped if path == Path(STDIN) else path for path in _files(paths)],
+            [piped if path == STDIN else path for path in files],
             rules.filter,
             rules.data.max_rejected_fraction,
             rules.split.valid_fraction,
@@ -31,11 +32,3 @@ def check_files(paths: Sequence[Path], config: Path | None) -> Survey:
             if one.path == str(piped):
                 one.path = "standard input"
     return found
-
-
-def _files(paths: Sequence[Path]) -> list[Path]:
-    return [
-        file
-        for path in paths
-        for file in (sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path])
-    ]

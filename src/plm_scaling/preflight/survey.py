@@ -14,13 +14,14 @@ from plm_scaling.common.progress import Progress
 from plm_scaling.config.data import Thresholds
 from plm_scaling.filter.rules import KEPT
 from plm_scaling.preflight.cost import Cost, cost
-from plm_scaling.preflight.kinds import FASTA, UNIREF, kind_of
+from plm_scaling.preflight.kinds import UNIREF, kind_of
 from plm_scaling.preflight.lengths import Lengths
 from plm_scaling.preflight.repeats import Repeats
 from plm_scaling.preflight.rules import judged
 from plm_scaling.sources.read.alphabet import FIRST_RESIDUES, Composition, suspicion
-from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.fasta import parse_fasta
 from plm_scaling.sources.read.records import Records, Rejected
+from plm_scaling.sources.read.streams import blocks, open_stream
 from plm_scaling.sources.read.uniref_xml import read_uniref
 
 NAMED_CHARACTERS = 16  # different offending ones that are counted; of a binary file there are 200
@@ -130,12 +131,11 @@ def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) ->
 
 
 def _records(path: Path, format_: str) -> Iterator[Records]:
-    match format_:
-        case str(name) if name == UNIREF:
-            return read_uniref(path)
-        case _:
-            assert format_ == FASTA
-            return read_fasta(path)
+    if format_ == UNIREF:
+        yield from read_uniref(path)
+    else:
+        with open_stream(path) as stream:
+            yield from parse_fasta(blocks(stream, path), path)
 
 
 def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds) -> None:

@@ -18,7 +18,6 @@ from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.sources.fetch.raw_files import verify_raw
 from plm_scaling.sources.part_files import PartFiles
-from plm_scaling.sources.read.alphabet import proteins
 from plm_scaling.sources.read.colabfold import read_colabfold
 from plm_scaling.sources.read.documents import read_documents
 from plm_scaling.sources.read.fasta import read_fasta
@@ -34,6 +33,9 @@ REJECTED_SCHEMA = pa.schema(
         ("id", pa.string()),
         ("residues", pa.int64()),
         ("reason", pa.dictionary(pa.int8(), pa.string())),
+        ("character", pa.string()),
+        ("times", pa.int64()),
+        ("file", pa.string()),
     ]
 )
 NAMED_RECORDS = 3
@@ -67,7 +69,7 @@ def clean_source(
         hashes = folder / ".hashes"
         cleaned = _Cleaned(row, folder, parts)
         with hashes.open("wb") as file:
-            for records in _checked(row, raw):
+            for records in read_records(row, raw):
                 hashes_of(records.ids).tofile(file)
                 cleaned.add(records)
         cleaned.close()
@@ -88,11 +90,6 @@ def clean_source(
             raise _refusal(raw, cleaned, max_rejected_fraction, ", so none is left")
         cleaned.counts.write(folder / "counts.tsv")
     _report(cleaned)
-
-
-def _checked(row: Source, raw: Path) -> Iterator[Records]:
-    records = read_records(row, raw)
-    return proteins(records, raw) if row.kind == "protein" else records
 
 
 def read_records(row: Source, raw: Path) -> Iterator[Records]:

@@ -43,7 +43,7 @@ def counted(out: Path) -> dict[str, tuple[int, int]]:
 
 
 def rejected(out: Path) -> list[tuple]:
-    return [tuple(row.values()) for row in pq.read_table(out / "rejected.parquet").to_pylist()]
+    return [tuple(row.values())[:5] for row in pq.read_table(out / "rejected.parquet").to_pylist()]
 
 
 def only_input_is_left(folder: Path) -> bool:

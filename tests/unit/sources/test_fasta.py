@@ -122,7 +122,7 @@ def test_parser_bad_record_is_set_aside(
     path = tmp_path / "a.fasta"
     path.write_bytes(GOOD + (bad.removesuffix(b"\n") if at_end else bad + b">last\nac\n"))
     records = list(read_fasta(path, chunk_bytes=chunk_bytes))
-    assert [one for piece in records for one in piece.rejected] == [
+    assert [one[:5] for piece in records for one in piece.rejected] == [
         (3, line, name, residues, reason)
     ]
     ids = [one for piece in records for one in piece.ids]

@@ -86,7 +86,7 @@ def check_proteins(seen: Composition, path: Path) -> None:
 
 
 def proteins(records: Iterator[Records], path: Path) -> Iterator[Records]:
-    """The same records; nucleotides stop in the first of them, as `check_proteins` says."""
+    """The same records; nucleotides stop after the first of them, as `check_proteins` says."""
     seen: Composition | None = Composition()
     for batch in records:
         if seen is not None:

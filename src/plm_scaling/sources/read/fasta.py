@@ -7,7 +7,7 @@ as before; a file that is no FASTA is an error.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,32 +32,40 @@ _PLAIN = bytes(range(0x21, 0x7F))  # of which names usually are
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_fasta(path: Path, member: str = "", chunk_bytes: int = CHUNK_BYTES) -> Iterator[Records]:
-    """Yield the records of a FASTA file (plain, gzip, zstd or xz), some thousands at a time.
+def read_fasta(
+    path: Path | Sequence[Path], member: str = "", chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[Records]:
+    """Yield the records of FASTA files (plain, gzip, zstd or xz), some thousands at a time.
 
-    `member`: the FASTA is in the archive `path`. Raises `SourceError`, naming file and line, for a
-    file that is missing, empty, truncated or no FASTA.
+    Several files are one source, whose records are numbered throughout. `member`: the FASTA is in
+    the archive `path`. Raises `SourceError`, naming file and line, for a file that is missing,
+    empty, truncated, no FASTA or one of nucleotides.
     """
-    with open_stream(path, member) as stream:
-        yield from parse_fasta(blocks(stream, path, chunk_bytes), path)
+    record = 1
+    for one in [path] if isinstance(path, Path) else path:
+        with open_stream(one, member) as stream:
+            batches = parse_fasta(blocks(stream, one, chunk_bytes), one, record)
+            for records in proteins(batches, one):
+                record = records.first + records.count
+                yield records
 
 
 def read_sound(path: Path) -> Iterator[Records]:
-    """The same, but the first record that is rejected, and nucleotides, raise `SourceError`."""
-    for records in proteins(read_fasta(path), path):
-        for number, line, name, _, reason in records.rejected:
+    """The same, but the first record that is rejected raises `SourceError`; nothing is skipped."""
+    for records in read_fasta(path):
+        for one in records.rejected:
             raise SourceError(
-                f"{path}, line {line}: record {number} ({name.decode(errors='replace')}) cannot be "
-                f"used: {reason.replace('_', ' ')}; correct or remove it"
+                f"{path}, line {one.line}: record {one.record} ({one.id.decode(errors='replace')}) "
+                f"cannot be used: {one.reason.replace('_', ' ')}; correct or remove it"
             )
         yield records
 
 
-def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
-    """Yield the records of FASTA text that comes in pieces of any size."""
-    line, record = 1, 1
+def parse_fasta(pieces: Iterable[bytes], path: Path, first: int = 1) -> Iterator[Records]:
+    """Yield the records, from number `first`, of FASTA text that comes in pieces of any size."""
+    line, record = 1, first
     for chunk in _record_chunks(pieces, path):
-        if record == 1:
+        if record == first:
             text = chunk.removeprefix(_BYTE_ORDER_MARK)
             chunk = text.lstrip()
             blank = text[: len(text) - len(chunk)]
@@ -70,11 +78,12 @@ def parse_fasta(pieces: Iterable[bytes], path: Path) -> Iterator[Records]:
                     f"found {chunk[:40].decode(errors='replace')!r}; {AGAIN}"
                 )
         records = parse_records(chunk, line, record)
+        records.rejected = [one._replace(file=str(path)) for one in records.rejected]
         # chunk.count(b"\n"), ten times as fast
         line += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == ord("\n")))
         record += records.count
         yield records
-    if record == 1:
+    if record == first:
         raise SourceError(f"{path} holds no record; {AGAIN}")
 
 
@@ -137,43 +146,51 @@ def _sort_out(chunk: bytes, line: int, record: int) -> tuple[bytes, list[Rejecte
     """Look at each record: those that can be used, joined again, and the others with why not."""
     sound, rejected = [], []
     for number, piece in enumerate((b"\n" + chunk).split(b"\n>")[1:], start=record):
-        name, residues, reason = _fault(b">" + piece + b"\n")
-        if reason is None:
-            sound.append(b">" + piece + b"\n")
+        whole = b">" + piece + b"\n"
+        fault = _fault(whole)
+        if fault is None:
+            sound.append(whole)
         else:
-            rejected.append(Rejected(number, line, name, residues, reason))
+            rejected.append(fault._replace(record=number, line=line))
         line += piece.count(b"\n") + 1
     return b"".join(sound), rejected
 
 
-def _fault(piece: bytes) -> tuple[bytes, int, str | None]:
-    """Name, number of residues, and what is wrong with one record (None if nothing is)."""
+def _fault(piece: bytes) -> Rejected | None:
+    """What is wrong with one record, without its place in the file; None if nothing is."""
     header, _, body = piece.replace(b"\r\n", b"\n").partition(b"\n")
     found = _HEADER.fullmatch(header + b"\n")
     name = (found[1] or found[2]) if found else b""
     residues = body.translate(None, _DELETED)
     sequence = residues.removesuffix(b"*")
+    stars = b"*" * sequence.count(b"*")
     if not name:
-        reason = "no_name"
-    elif not _is_text(name):
+        reason, wrong = "no_name", ""
+    elif wrong := _unprintable(name):
         reason = "illegal_name"
+    elif wrong := sequence.translate(None, _LETTERS + b"*").decode(errors="surrogateescape"):
+        reason = "illegal_character"
     elif not sequence:
         reason = "no_sequence"
-    elif b"*" in sequence:
+    elif wrong := stars.decode():
         reason = "star_inside"
-    elif sequence.translate(None, _LETTERS):
-        reason = "illegal_character"
     else:
-        reason = None
-    return name, len(residues), reason
+        return None
+    character = _shown(wrong[0]) if wrong else ""
+    return Rejected(0, None, name, len(residues), reason, character, len(wrong))
 
 
-def _is_text(name: bytes) -> bool:
-    """UTF-8 without control characters: what tables and indexes can hold."""
-    try:
-        return name.decode().isprintable()
-    except UnicodeDecodeError:
-        return False
+def _unprintable(name: bytes) -> str:
+    """What in a name tables and indexes cannot hold: control characters, bytes of no UTF-8."""
+    return "".join(c for c in name.decode(errors="surrogateescape") if not c.isprintable())
+
+
+def _shown(character: str) -> str:
+    """As it is, or like `\\x00`."""
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if code & ~0x7F == 0xDC80 else ascii(character)[1:-1]
 
 
 def _record_chunks(pieces: Iterable[bytes], path: Path) -> Iterator[bytes]:

@@ -5,14 +5,19 @@ from typing import NamedTuple
 
 
 class Rejected(NamedTuple):
-    """One record that cannot be used. `record` counts from 1; `line` is None where lines do not
-    count (an archive's members, XML); `residues` are its characters without blanks."""
+    """One record that cannot be used. `record` counts from 1, across the files of a source; `line`
+    is that in `file`, None where lines do not count (an archive's members, XML); `residues` are its
+    characters without blanks. `character` is the first that may not be there, as text (`-`,
+    `\\x00`), and `times` how many such characters the record has."""
 
     record: int
     line: int | None
     id: bytes
     residues: int
     reason: str
+    character: str = ""
+    times: int = 0
+    file: str = ""
 
 
 @dataclass

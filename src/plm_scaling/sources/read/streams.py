@@ -25,6 +25,7 @@ COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "
 SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".xz": "xz"}
 ZIP_MAGIC = b"PK\x03\x04"
 _CR_ALONE = re.compile(rb"\r(?!\n)")
+STDIN = Path("-")
 AGAIN = "remove it and fetch the source again, or give another file"
 
 
