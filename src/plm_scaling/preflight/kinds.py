@@ -1,7 +1,7 @@
 """What a file is, by its first bytes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
@@ -47,23 +47,33 @@ class Kind:
 
 def kind_of(path: Path) -> Kind:
     """Look at the beginning of a file. Raises `SourceError` if nothing can be read of it."""
+    if path.is_file():
+        with path.open("rb") as raw:
+            text = raw.read(CHUNK_BYTES)
+        packed = compression(text) or ""
+        if other := None if packed else _other(text):
+            return other  # whatever it is named: an error page for a .gz
     with open_stream(path) as stream, reading(path):
         text = stream.read(CHUNK_BYTES)
-    with path.open("rb") as raw:
-        packed = compression(raw.read(8)) or ""
     if again := compression(text[:8]):
         raise SourceError(f"{path} is compressed twice ({packed} of {again}); decompress it once")
     if text.startswith(_UTF16):
         raise SourceError(f"{path} is UTF-16 text; write it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
-    start = text.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not start:
+    if not text.strip():
         raise SourceError(f"{path} holds nothing but blanks; {AGAIN}")
-    if _IS_UNIREF.match(start):
-        return Kind(UNIREF, packed, "", "")
-    for pattern, name, help_ in _OTHERS:
-        if re.match(pattern, start):
-            return Kind(name, packed, "", help_)
+    if other := _other(text):
+        return replace(other, compression=packed)
     return Kind(FASTA, packed, _line_ends(text), "")
+
+
+def _other(text: bytes) -> Kind | None:
+    """What a text is that is no FASTA, if it is one of the known."""
+    start = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _IS_UNIREF.match(start):
+        return Kind(UNIREF, "", "", "")
+    names = ((name, help_) for pattern, name, help_ in _OTHERS if re.match(pattern, start))
+    name, help_ = next(names, ("", ""))
+    return Kind(name, "", "", help_) if name else None
 
 
 def _line_ends(text: bytes) -> str:

@@ -120,7 +120,7 @@ def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) ->
             kind.line_ends,
         )
         if kind.help:
-            found.problems.append(f"a {kind.name} file is no source; {kind.help}")
+            found.problems.append(f"{kind.name}, not FASTA: {kind.help}")
         else:
             _read(found, _records(path, kind.name), thresholds)
             _judge(found, max_rejected_fraction)
@@ -173,7 +173,11 @@ def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds)
         found.sequences_of_another_id = sequences - copies
         found.mended, found.verdicts = dict(mended), dict(verdicts)
     if problem := suspicion(letters):
-        (found.problems if letters.is_certain else found.warnings).append(problem)
+        if letters.is_certain:
+            found.verdicts = {}  # rules for proteins
+            found.problems.append(problem)
+        else:
+            found.warnings.append(problem)
 
 
 def _refuse(found: FileSurvey, rejected: Rejected) -> None:

@@ -12,6 +12,7 @@ from plm_scaling.preflight.survey import FileSurvey, Survey
 WIDTH = 80
 BAR = 30
 _LABEL = 11
+MANY_LETTERS = 8
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 
 
@@ -31,13 +32,11 @@ def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
         what = [found.format, found.compression, found.line_ends and f"{found.line_ends} line ends"]
         yield from _row("what", ", ".join([*filter(None, what), short_bytes(found.bytes)]))
     if found.records:
-        part = "" if found.whole else " so far: it was not read further"
-        yield from _row(
-            "records",
-            f"{found.records:,}, {found.usable:,} usable of {found.residues:,} residues{part}",
-        )
+        part = "" if found.whole else "; it was not read further"
+        usable = f"{found.usable:,} of them usable, {found.residues:,} residues"
+        yield from _row("records", f"{found.records:,}, {usable}{part}")
     if found.usable:
-        yield from _row("letters", _letters(found))
+        yield from _row("alphabet", _alphabet(found))
         yield from _row(
             "lengths",
             f"median {found.median:,}, from {found.shortest:,} to {found.longest:,} residues",
@@ -55,8 +54,10 @@ def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
     for character, one in found.characters.items():
         place = f"line {one.line}, " if one.line is not None else ""
         first = f"first in {place}record {one.record} ({one.id})"
-        yield from _row("", f"'{character}' in {one.records:,} records, {first}")
-    if found.verdicts:
+        yield from _row(
+            "", f"'{character}' {one.times:,} times in {one.records:,} records, {first}"
+        )
+    if found.verdicts and found.whole:
         yield from _rules(found, limits)
     for title, texts in (("warning", found.warnings), ("PROBLEM", found.problems)):
         for text in texts:
@@ -71,11 +72,16 @@ def _row(label: str, text: str) -> list[str]:
     )
 
 
-def _letters(found: FileSurvey) -> str:
-    others = {c: n for c, n in found.letters.items() if c not in AMINO_ACIDS}
-    known = len(found.letters) - len(others)
-    shares = [f"{c} {_percent(n, found.residues)}" for c, n in others.items()]
-    return ", ".join([f"{known} of the 20 amino acids", *shares])
+def _alphabet(found: FileSurvey) -> str:
+    """Amino acids are counted and other letters named; of so few letters as bases are, all."""
+    few = len(found.letters) < MANY_LETTERS
+    usual = sum(c in AMINO_ACIDS for c in found.letters)
+    named = [
+        f"{c} {_percent(n, found.residues)}"
+        for c, n in found.letters.items()
+        if few or c not in AMINO_ACIDS
+    ]
+    return ", ".join([f"{usual} of the 20 amino acids"] * (not few) + named)
 
 
 def _histogram(bins: list[tuple[int, int, int]]) -> Iterator[str]:
@@ -102,13 +108,16 @@ def _rules(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
     """What each rule drops; a rule is named by its reason, its limit by its key."""
     kept = found.verdicts.get(KEPT, 0)
     yield from _row("filter", f"{kept:,} of {found.usable:,} pass ({_percent(kept, found.usable)})")
-    for reason in REASONS:
-        if reason != KEPT and (n := found.verdicts.get(reason)):
-            yield f"  {'':<{_LABEL}}{_plain(reason):<24}{n:>13,}  {_percent(n, found.usable)}"
+    # The keys of the config stand in the order in which the rules are tried.
+    for reason, key in zip(REASONS[1:], Thresholds.model_fields, strict=False):
+        if n := found.verdicts.get(reason):
+            share = _percent(n, found.usable)
+            limit = f"{key} {getattr(limits, key):g}"
+            yield f"  {'':<{_LABEL}}{_plain(reason):<18}{n:>11,}  {share:>7}  {limit}"
     low, high = limits.perplexity_quantiles
     if low > 0 or high < 1:
-        share = _percent(low + 1 - high, 1)
-        yield from _row("", f"of the others perplexity drops {share}, which only a run can tell")
+        share = f"{100 * (low + 1 - high):.3g} %"
+        yield from _row("", f"perplexity then drops about {share}: which ones, only a run can tell")
 
 
 def _cost(needed: Cost, files: int) -> Iterator[str]:
@@ -138,7 +147,9 @@ def _plain(name: str) -> str:
 
 def _percent(part: float, whole: float) -> str:
     percent = 100 * part / whole
-    return "<0.01 %" if 0 < percent < 0.01 else f"{percent:.3g} %"
+    if 0 < percent < 0.01:
+        return "<0.01 %"
+    return f"{percent:.2f}".rstrip("0").rstrip(".") + " %"
 
 
 def _time(seconds: float) -> str:
