@@ -14,7 +14,9 @@ from plm_scaling.sources.read.streams import (
 )
 
 FASTA, UNIREF = "FASTA", "UniRef XML"
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # and the byte order mark of UTF-8
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_MEMBER = "name its member in a source table (source code: format text_archive)"
 # What is given for FASTA by mistake, and what helps. The first pattern that fits names it.
 _OTHERS = (
     (rb"@\S[^\n]*\n[A-Za-z.]+\s*\n\+", "FASTQ", "sequencing reads; give a protein FASTA"),
@@ -27,8 +29,8 @@ _OTHERS = (
     (rb"(?i)<!doctype html|<html", "web page", "fetch the file again: this is an error page"),
     (rb"PAR1", "Parquet", "write it as FASTA"),
     (rb"ARROW1", "Arrow", "write it as FASTA"),
-    (rb"PK\x03\x04", "zip archive", "name the member to read in a source table"),
-    (rb"[^\0]{1,100}\0(?s:.{156,256})ustar", "tar archive", "name the member in a source table"),
+    (rb"PK\x03\x04", "zip archive", _MEMBER),
+    (rb"[^\0]{1,100}\0(?s:.{156,256})ustar", "tar archive", _MEMBER),
     (rb"(?s:.{0,200})<uniprot\s", "UniProtKB XML", "fetch the FASTA of the same release"),
     (rb"<", "XML", "give a FASTA file"),
 )  # fmt: skip
@@ -59,16 +61,18 @@ def kind_of(path: Path) -> Kind:
         raise SourceError(f"{path} is compressed twice ({packed} of {again}); decompress it once")
     if text.startswith(_UTF16):
         raise SourceError(f"{path} is UTF-16 text; write it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
-    if not text.strip():
+    if not text.strip(_BLANK):
         raise SourceError(f"{path} holds nothing but blanks; {AGAIN}")
     if other := _other(text):
         return replace(other, compression=packed)
-    return Kind(FASTA, packed, _line_ends(text), "")
+    # A comment on top is the reader's business, and so is to say what is wrong with other text.
+    name = FASTA if text.strip(_BLANK)[:1] in (b">", b";", b"#") else "text"
+    return Kind(name, packed, _line_ends(text), "")
 
 
 def _other(text: bytes) -> Kind | None:
     """What a text is that is no FASTA, if it is one of the known."""
-    start = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    start = text.lstrip(_BLANK)
     if _IS_UNIREF.match(start):
         return Kind(UNIREF, "", "", "")
     names = ((name, help_) for pattern, name, help_ in _OTHERS if re.match(pattern, start))

@@ -26,6 +26,8 @@ from plm_scaling.sources.read.uniref_xml import read_uniref
 
 NAMED_CHARACTERS = 16  # different offending ones that are counted; of a binary file there are 200
 
+GAPS = {"-", "."}
+
 
 @dataclass
 class Offending:
@@ -126,7 +128,7 @@ def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) ->
             _judge(found, max_rejected_fraction)
     except SourceError as error:
         found.whole = False
-        found.problems.append(str(error).removeprefix(f"{path}: ").removeprefix(f"{path} "))
+        found.problems.append(str(error).removeprefix(str(path)).lstrip(":, "))
     return found
 
 
@@ -200,12 +202,14 @@ def _judge(found: FileSurvey, max_rejected_fraction: float) -> None:
     if found.problems:
         return
     refused = sum(found.refused.values())
+    gaps = GAPS & found.characters.keys()
+    correct = "remove the gaps of the alignment" if gaps else "correct them"
     if not found.usable:
-        found.problems.append("no record can be used; correct the file")
+        found.problems.append(f"no record can be used; {correct}")
     elif refused > max_rejected_fraction * found.records:
         found.problems.append(
             f"{refused:,} of {found.records:,} records cannot be used, more than the share of "
-            f"{max_rejected_fraction:g} that data.max_rejected_fraction allows; correct them, or "
+            f"{max_rejected_fraction:g} that data.max_rejected_fraction allows; {correct}, or "
             "raise it"
         )
     elif not found.verdicts.get(KEPT):

@@ -80,23 +80,35 @@ def suspicion(seen: Composition) -> str:
     )
 
 
-def check_proteins(seen: Composition, path: Path) -> None:
-    """Raise `SourceError` if the letters `seen` of `path` are nucleotides; warn if they may be."""
-    if problem := suspicion(seen):
-        if seen.is_certain:
-            raise SourceError(f"{path}: {problem}")
-        logger.warning(f"{path}: {problem}")
+class Beginning:
+    """The letters of a file's first residues. Raises `SourceError` if they are those of
+    nucleotides, and warns if they may be."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = Composition()
+        self.is_judged = False
+
+    def add(self, text: bytes) -> None:
+        if not self.is_judged:
+            self._seen.add(text)
+            if self._seen.residues >= FIRST_RESIDUES:
+                self.end()
+
+    def end(self) -> None:
+        """The file has no more residues."""
+        problem = "" if self.is_judged else suspicion(self._seen)
+        self.is_judged = True
+        if problem and self._seen.is_certain:
+            raise SourceError(f"{self._path}: {problem}")
+        if problem:
+            logger.warning(f"{self._path}: {problem}")
 
 
 def proteins(records: Iterator[Records], path: Path) -> Iterator[Records]:
-    """The same records; nucleotides stop after the first of them, as `check_proteins` says."""
-    seen: Composition | None = Composition()
+    """The same records; nucleotides stop after the first of them."""
+    beginning = Beginning(path)
     for batch in records:
-        if seen is not None:
-            seen.add(b"".join(batch.sequences))
-            if seen.residues >= FIRST_RESIDUES:
-                check_proteins(seen, path)
-                seen = None
         yield batch
-    if seen is not None:
-        check_proteins(seen, path)
+        beginning.add(b"".join(batch.sequences) if not beginning.is_judged else b"")
+    beginning.end()

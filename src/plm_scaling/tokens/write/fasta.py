@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
+from plm_scaling.sources.read.alphabet import Beginning
 from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records, read_sound
 from plm_scaling.sources.read.streams import blocks, open_stream
 from plm_scaling.tokens.format import vocabulary
@@ -74,7 +75,10 @@ def _windows(paths: list[Path]) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndar
     ends: list[np.ndarray] = []
     size = sequences = 0
     for path in paths:
+        beginning = Beginning(path)
         for tokens, count in _chunks(path):
+            if not beginning.is_judged:
+                beginning.add(vocabulary.decode(tokens).encode())
             # Each sequence has its eod in front, and with the one behind the last also behind it.
             new = np.frombuffer(tokens, np.uint8)
             if size + len(new) + 2 > len(buffer):
@@ -86,6 +90,7 @@ def _windows(paths: list[Path]) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndar
             if sequences >= GROUP_RECORDS or size >= CHUNK_TOKENS // 2:
                 yield _window(buffer, size, ends, sequences, paths)
                 ends, size, sequences = [], 0, 0
+        beginning.end()
     if size:
         yield _window(buffer, size, ends, sequences, paths)
 
