@@ -5,6 +5,7 @@ gzip, zstd and xz are told apart by their first bytes, not by the file's name.
 
 import lzma
 import re
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -12,16 +13,15 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-import pyarrow as pa
-from isal import igzip
+from backports.zstd import ZstdError
 from isal.isal_zlib import IsalError
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.read.frames import MAGIC_BYTES, Frames, compression
 
 CHUNK_BYTES = 1 << 20
-COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz"}
 SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".xz": "xz"}
 ZIP_MAGIC = b"PK\x03\x04"
 _CR_ALONE = re.compile(rb"\r(?!\n)")
@@ -42,11 +42,12 @@ def reading(path: Path) -> Iterator[None]:
         zlib.error,
         tarfile.TarError,
         zipfile.BadZipFile,
-        pa.ArrowInvalid,
+        ValueError,
+        ZstdError,
         RuntimeError,  # zipfile, of an encrypted member
     ) as error:
         problem = f"cannot be read: {error}"
-        if isinstance(error, EOFError) or "runcated" in str(error):  # Arrow's, of zstd, is OSError
+        if isinstance(error, EOFError) or "runcated" in str(error):  # tarfile's
             problem = "is truncated: the compressed data end before their end mark"
         raise SourceError(f"{path} {problem}; {AGAIN}") from error
 
@@ -59,39 +60,36 @@ def open_stream(path: Path, member: str = "") -> Iterator[BinaryIO]:
     decompressed. Raises `SourceError` if the file is missing, empty, not what its name says, or has
     no such member.
     """
-    if not path.is_file():
+    if path != STDIN and not path.is_file():
         raise SourceError(f"{path} does not exist; fetch the source first")
     with ExitStack() as stack:
-        raw = stack.enter_context(path.open("rb"))
-        first = raw.peek(8)
+        if path == STDIN:  # around the one of the system, which may have read a byte only
+            raw = BufferedReader(cast(Any, sys.stdin.buffer), CHUNK_BYTES)
+            stack.callback(raw.detach)
+        else:
+            raw = stack.enter_context(path.open("rb"))
+        first = raw.peek(MAGIC_BYTES)
         if not first:
             raise SourceError(f"{path} is empty; {AGAIN}")
         expected = SUFFIXES.get(path.suffix)
-        if expected is not None and compression(first) != expected:
+        found = compression(first)
+        if expected is not None and found != expected:
             raise SourceError(f"{path} is named {path.suffix} but is not {expected}; {AGAIN}")
         with reading(path):
-            stream = stack.enter_context(decompressed(raw))
+            stream = stack.enter_context(decompressed(raw, path))
             if member:
                 stream = _descend(stream, path, member, stack)
+            elif again := found and compression(cast(BufferedReader, stream).peek(MAGIC_BYTES)):
+                raise SourceError(
+                    f"{path} is compressed twice ({again} in {found}); decompress it once"
+                )
         yield stream
 
 
-def compression(first: bytes) -> str | None:
-    """gzip, zstd, xz or None, from the first bytes of a file."""
-    return next((name for magic, name in COMPRESSED.items() if first.startswith(magic)), None)
-
-
-def decompressed(stream: BufferedReader) -> BinaryIO:
+def decompressed(stream: BufferedReader, path: Path) -> BinaryIO:
     """The content of a stream that may be compressed; the stream need not be seekable."""
-    match compression(stream.peek(8)):
-        case "gzip":
-            return cast(BinaryIO, igzip.open(stream, "rb"))
-        case "xz":
-            return cast(BinaryIO, lzma.open(stream))
-        case "zstd":
-            return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd"))
-        case _:
-            return stream
+    kind = compression(stream.peek(MAGIC_BYTES))
+    return BufferedReader(Frames(stream, kind, str(path)), CHUNK_BYTES) if kind else stream
 
 
 class _Member(tarfile.TarInfo):
@@ -134,7 +132,7 @@ def _descend(stream: BinaryIO, path: Path, member: str, stack: ExitStack) -> Bin
     for name, _, content in walk:
         name = name.removeprefix("./")
         if member == name or member.startswith(f"{name}/"):
-            inner = stack.enter_context(decompressed(cast(BufferedReader, content)))
+            inner = stack.enter_context(decompressed(cast(BufferedReader, content), path))
             rest = member[len(name) + 1 :]
             return _descend(inner, path, rest, stack) if rest else inner
     raise SourceError(
