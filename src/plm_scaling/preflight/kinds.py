@@ -57,8 +57,6 @@ def kind_of(path: Path) -> Kind:
             return other  # whatever it is named: an error page for a .gz
     with open_stream(path) as stream, reading(path):
         text = stream.read(CHUNK_BYTES)
-    if again := compression(text[:8]):
-        raise SourceError(f"{path} is compressed twice ({packed} of {again}); decompress it once")
     if text.startswith(_UTF16):
         raise SourceError(f"{path} is UTF-16 text; write it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
     if not text.strip(_BLANK):

@@ -23,7 +23,9 @@ MAGIC = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "x
 MAGIC |= {bytes([byte, 0x2A, 0x4D, 0x18]): "zstd" for byte in range(0x50, 0x60)}  # skippable
 MAGIC_BYTES = 6
 MAX_GARBAGE_BYTES = 4096  # after the end; longer ones may be data that were damaged
-_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 31}  # of `zstd --long=31`, the widest
+_WINDOW: dict[int, int] = {
+    zstd.DecompressionParameter.window_log_max: 31
+}  # of `zstd --long=31`, the widest
 
 _Decompressor = Any  # decompress(data, max_length), needs_input, eof, unused_data
 _BEGIN: dict[str, Callable[[], _Decompressor]] = {
