@@ -8,11 +8,19 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+Fasta = Annotated[
+    list[Path],
+    Parameter(
+        help="files (plain, gzip, zstd or xz), folders of them, - for stdin",
+        allow_leading_hyphen=True,
+    ),
+]
+
 app = App(help="Check sequence files, make and look at token shards.")
 
 
 @app.command
-def check(fasta: list[Path], /, *, config: Path | None = None, json: bool = False) -> None:
+def check(fasta: Fasta, /, *, config: Path | None = None, json: bool = False) -> None:
     """What sequence files are, and what the pipeline would make of them. Nothing is written.
 
     Exit code 1 if the pipeline would stop.
@@ -20,7 +28,6 @@ def check(fasta: list[Path], /, *, config: Path | None = None, json: bool = Fals
     Example: plm-scaling data check my.faa.gz --config config/demo.yaml
 
     Args:
-        fasta: files, folders of them, or - for stdin
         config: whose rules to apply (default: those of the full study)
         json: the answer as JSON
     """

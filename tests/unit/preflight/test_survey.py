@@ -235,31 +235,32 @@ def test_long_names_stay_within_the_line(tmp_path: Path) -> None:
 
 
 def test_cost_is_that_of_the_measured_sets() -> None:
-    """docs/scale.md: 1,181 CPU-seconds for 2 million sequences with two searches of half of them,
-    so that three of all are less than twice as much."""
+    """docs/scale.md: 1,181 CPU-seconds for 2 million sequences. There half of them are redundant
+    and were not searched; nothing is known of that before a run."""
     measured = cost(2_000_000, 634_000_000, 0.5 / 634, 2)
-    assert 1181 < measured.cpu_seconds < 2 * 1181
+    assert 1181 < measured.cpu_seconds < 2.5 * 1181
     assert measured.wall_seconds < measured.cpu_seconds
     assert not measured.extrapolated
     assert cost(939_000_000, 194_000_000_000, 4e-5, 64).extrapolated
 
 
 MEMORY = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from plm_scaling.preflight.command import check_files
 check_files([Path(sys.argv[1])], None)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s+([0-9]+)", Path("/proc/self/status").read_text())[1])
 """
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    peaks = []
-    for records in (4_000, 40_000):
+    peaks, text = [], protein(50_000)
+    for records in (20_000, 100_000):
         path = tmp_path / f"{records}.fasta"
-        path.write_text("".join(f">{i}\n{protein(400, i % 997)}\n" for i in range(records)))
+        starts = random.Random(1).choices(range(49_600), k=records)
+        path.write_text("".join(f">{i}\n{text[k : k + 400]}\n" for i, k in enumerate(starts)))
         done = subprocess.run(
             [sys.executable, "-c", MEMORY, path], capture_output=True, text=True, check=True
         )
         peaks.append(int(done.stdout))
-    assert peaks[1] < peaks[0] + 20_000  # kB, of 16 MB more
+    assert peaks[1] < peaks[0] + 20_000  # kB; the larger file has 33 MB more
