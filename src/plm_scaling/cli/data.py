@@ -42,7 +42,7 @@ def check(fasta: Fasta, /, *, config: Path | None = None, json: bool = False) ->
 
 @app.command
 def tokenize(
-    fasta: list[Path],
+    fasta: Annotated[list[Path], Parameter(allow_leading_hyphen=True)],
     /,
     *,
     out: Path,
@@ -52,13 +52,14 @@ def tokenize(
     corpus: str | None = None,
     shard_rows: int = 1_000_000,
     start_token: bool = False,
+    skip_bad: bool = False,
 ) -> None:
     """FASTA files to packed token shards and a manifest.
 
     Example: plm-scaling data tokenize my.faa.gz --context-length 1024 --out data/mine
 
     Args:
-        fasta: plain, gzip, zstd or xz
+        fasta: files (plain, gzip, zstd or xz), folders of them, - for stdin
         out: folder to make
         context_length: tokens per row
         valid: FASTA to hold out
@@ -66,12 +67,23 @@ def tokenize(
         corpus: name of the corpus (default: that of the folder)
         shard_rows: most rows per shard
         start_token: put one in front of each sequence
+        skip_bad: go on without records that cannot be used
     """
     from plm_scaling.tokens.write.fasta import tokenize_fasta
 
     corpus = corpus or out.name
-    tokenize_fasta(fasta, list(valid), source, corpus, context_length, shard_rows, out, start_token)
-    print(f"manifest: {out / 'manifest.json'}")
+    found = tokenize_fasta(
+        fasta,
+        list(valid),
+        source,
+        corpus,
+        context_length,
+        shard_rows,
+        out,
+        start_token,
+        skip_bad,
+    )
+    print(f"manifest: {out / 'manifest.json'}{found.skipped}")
 
 
 @app.command

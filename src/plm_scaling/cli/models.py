@@ -10,7 +10,14 @@ Cell = Annotated[
     str,
     Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),
 ]
-Fasta = Annotated[Path, Parameter(help="proteins: plain, gzip, zstd or xz")]
+Fasta = Annotated[
+    list[Path],
+    Parameter(
+        help="proteins: files (plain, gzip, zstd or xz), folders of them, - for stdin",
+        allow_leading_hyphen=True,
+    ),
+]
+SkipBad = Annotated[bool, Parameter(help="go on without records that cannot be used")]
 Threads = Annotated[
     int, Parameter(help="CPU threads (default: the cores here)", show_default=False)
 ]
@@ -49,6 +56,7 @@ def score(
     out: Path,
     fast: bool = False,
     per_residue: bool = False,
+    skip_bad: SkipBad = False,
     threads: Threads = CORES,
 ) -> None:
     """Perplexity of proteins, by a trained cell.
@@ -62,8 +70,8 @@ def score(
     """
     from plm_scaling.inference.score import score_fasta
 
-    score_fasta(cell, fasta, out, fast, per_residue, threads)
-    print(f"scores: {out}")
+    found = score_fasta(cell, fasta, out, fast, per_residue, threads, skip_bad)
+    print(f"scores: {out}{found.skipped}")
 
 
 def embed(
@@ -74,6 +82,7 @@ def embed(
     out: Path,
     per_residue: bool = False,
     layer: int = -1,
+    skip_bad: SkipBad = False,
     threads: Threads = CORES,
 ) -> None:
     """Embeddings of proteins, by a trained cell.
@@ -87,5 +96,5 @@ def embed(
     """
     from plm_scaling.inference.embed import embed_fasta
 
-    embed_fasta(cell, fasta, out, layer, per_residue, threads)
-    print(f"embeddings: {out}")
+    found = embed_fasta(cell, fasta, out, layer, per_residue, threads, skip_bad)
+    print(f"embeddings: {out}{found.skipped}")

@@ -13,23 +13,33 @@ from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.run import TrainedRun, find_run, open_run
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
 from plm_scaling.inference.windows import batches, counted, window_rows
+from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.inputs import Survey, readable
 
 CHUNK_VALUES = 1 << 26  # of the hidden states of a chunk, at most, unless a sequence has more
 
 
 def embed_fasta(
-    cell: str, fasta: Path, out: Path, layer: int, per_residue: bool, threads: int
-) -> None:
-    """Write the table of embeddings of every protein in `fasta` by the run of `cell`.
+    cell: str,
+    fasta: list[Path],
+    out: Path,
+    layer: int,
+    per_residue: bool,
+    threads: int,
+    skip_bad: bool = False,
+) -> Survey:
+    """Write the table of embeddings of every protein in the files `fasta` by the run of `cell`.
 
     Columns: id, length, and embedding: float32, of the model's width, the mean over the residues,
-    or with `per_residue` a list of one for each residue.
+    or with `per_residue` a list of one for each residue. See `Survey` of records that cannot be
+    used.
     """
-    with open_run(find_run(cell), threads) as run:
+    found = Survey(out, skip_bad)
+    with open_run(find_run(cell), threads) as run, readable(fasta) as files:
         check_format(out, nested=True)
         embedder = Embedder(run, layer)
         residues = CHUNK_VALUES // run.cell.hidden
-        progress = survey("embed", fasta, residues, embedder.work)
+        progress = survey("embed", files, found, residues, embedder.work)
         vector = pa.list_(pa.float32(), run.cell.hidden)
         fields = [
             pa.field("id", pa.string()),
@@ -38,7 +48,7 @@ def embed_fasta(
         ]
         schema = pa.schema(fields, run.facts | {"layer": str(embedder.layer)})
         with table_writer(out, schema) as write:
-            for chunk in read_chunks(fasta, residues):
+            for chunk in read_chunks(read_fasta(files), residues):
                 if per_residue:
                     states = embedder.residues(chunk.entries, chunk.lengths, progress.add)
                     embedding = lists(vectors(states), chunk.lengths)
@@ -47,6 +57,7 @@ def embed_fasta(
                     embedding = vectors(means)
                 columns = [pa.array(chunk.ids), pa.array(chunk.lengths), embedding]
                 write(pa.record_batch(columns, schema=schema))
+    return found
 
 
 class Embedder:

@@ -1,6 +1,6 @@
-"""Proteins of a FASTA file in chunks, in order, with little memory."""
+"""Proteins of FASTA files in chunks, in order, with little memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,9 @@ import numpy as np
 
 from plm_scaling.common.progress import Progress, logger
 from plm_scaling.inference.arrays import Ints
-from plm_scaling.sources.read.fasta import read_sound
+from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.inputs import Survey
+from plm_scaling.sources.read.records import Records
 
 CHUNK_SEQUENCES = 1 << 14
 
@@ -22,12 +24,13 @@ class Chunk:
     entries: bytes
 
 
-def read_chunks(path: Path, residues: int) -> Iterator[Chunk]:
-    """Chunks of about `residues` residues, or of one longer sequence; errors as `read_sound`."""
+def read_chunks(batches: Iterable[Records], residues: int) -> Iterator[Chunk]:
+    """Chunks of about `residues` residues, or of one longer sequence; what is rejected is not in
+    them."""
     ids: list[str] = []
     sequences: list[bytes] = []
     size = 0
-    for records in read_sound(path):
+    for records in batches:
         for name, sequence in zip(records.ids, records.sequences, strict=True):
             if ids and (size + len(sequence) > residues or len(ids) == CHUNK_SEQUENCES):
                 yield _chunk(ids, sequences)
@@ -44,14 +47,16 @@ def _chunk(ids: list[str], sequences: list[bytes]) -> Chunk:
     return Chunk(ids, lengths, b"".join(sequence + b"\n\0" for sequence in sequences))
 
 
-def survey(label: str, path: Path, residues: int, work: Callable[[Ints], int]) -> Progress:
+def survey(
+    label: str, files: list[Path], found: Survey, residues: int, work: Callable[[Ints], int]
+) -> Progress:
     """Progress of the work ahead, `work` tokens for sequences of the lengths it is given.
 
-    It reads the file once, which is fast, so that faults of the file are reported first.
+    It reads the files once, which is fast, so that what cannot be used is reported first.
     """
     sequences = tokens = 0
-    for chunk in read_chunks(path, residues):
+    for chunk in read_chunks(found.of(read_fasta(files)), residues):
         sequences += len(chunk.ids)
         tokens += work(chunk.lengths)
-    logger.info("[%s] %s: %d sequences", label, path, sequences)
+    logger.info("[%s] %s: %d sequences", label, ", ".join(map(str, files)), sequences)
     return Progress(label, tokens, "tokens")

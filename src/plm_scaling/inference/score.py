@@ -10,21 +10,30 @@ from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.run import TrainedRun, find_run, open_run
 from plm_scaling.inference.scorer import Scorer, mean_nll
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
+from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.inputs import Survey, readable
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 
 def score_fasta(
-    cell: str, fasta: Path, out: Path, fast: bool, per_residue: bool, threads: int
-) -> None:
-    """Write the table of scores of every protein in `fasta` by the run of `cell`.
+    cell: str,
+    fasta: list[Path],
+    out: Path,
+    fast: bool,
+    per_residue: bool,
+    threads: int,
+    skip_bad: bool = False,
+) -> Survey:
+    """Write the table of scores of every protein in the files `fasta` by the run of `cell`.
 
     Columns: id, length (residues), nll_per_residue (nats, mean over the residues that are
     predicted), perplexity (its exponential); `per_residue` adds log_probability (nats, null for the
     first residue of a CLM without start token) and, for an MLM, marginals (those of the 20 amino
     acids). Raises `InferenceError` or `SourceError` before anything is computed where it can be
-    known.
+    known; see `Survey` of records that cannot be used.
     """
-    with open_run(find_run(cell), threads) as run:
+    found = Survey(out, skip_bad)
+    with open_run(find_run(cell), threads) as run, readable(fasta) as files:
         masked = run.cell.objective == "mlm"
         check_format(out, nested=per_residue and masked)
         if fast and not masked:
@@ -32,11 +41,11 @@ def score_fasta(
                 f"--fast is for masked models; {cell} is causal: one pass is exact"
             )
         scorer = Scorer(run, fast)
-        progress = survey("score", fasta, scorer.chunk_residues, scorer.work)
+        progress = survey("score", files, found, scorer.chunk_residues, scorer.work)
         method = ("masked, fast" if fast else "masked one at a time") if masked else "causal"
         schema = _schema(run, method, per_residue)
         with table_writer(out, schema) as write:
-            for chunk in read_chunks(fasta, scorer.chunk_residues):
+            for chunk in read_chunks(read_fasta(files), scorer.chunk_residues):
                 own, marginals = scorer.scores(
                     chunk.entries, chunk.lengths, per_residue and masked, progress.add
                 )
@@ -49,6 +58,7 @@ def score_fasta(
                 if marginals is not None:
                     columns.append(lists(vectors(marginals), chunk.lengths))
                 write(pa.record_batch(columns, schema=schema))
+    return found
 
 
 def _schema(run: TrainedRun, method: str, per_residue: bool) -> pa.Schema:

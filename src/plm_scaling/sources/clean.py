@@ -130,9 +130,7 @@ class _Cleaned:
         for rejected in records.rejected:
             self.counts.add(self.source, rejected.reason, 1, rejected.residues)
         if records.rejected:
-            rows = [
-                one._asdict() | {"id": one.id.decode(errors="replace")} for one in records.rejected
-            ]
+            rows = [one.row for one in records.rejected]
             self._set_aside.write(pa.Table.from_pylist(rows, REJECTED_SCHEMA))
         self.records += records.count
         self.rejected += len(records.rejected)

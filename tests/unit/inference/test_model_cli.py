@@ -18,6 +18,7 @@ from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.score import score_fasta
 from plm_scaling.inference.scorer import Scorer
+from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.tokens.format.vocabulary import STANDARD, encode
 
 
@@ -103,7 +104,7 @@ def test_score_command_writes_text_in_the_order_of_the_file(folder, small_chunks
 
 def test_scores_of_residues_are_in_the_table(folder, small_chunks):
     out = folder / "scores.parquet"
-    score_fasta(str(folder / "mlm"), folder / "proteins.fasta.gz", out, False, True, 1)
+    score_fasta(str(folder / "mlm"), [folder / "proteins.fasta.gz"], out, False, True, 1)
     table = pq.read_table(out)
     own, marginals = direct(
         folder, "mlm", lambda run, *chunk: Scorer(run).scores(*chunk, marginals=True)
@@ -130,7 +131,7 @@ def test_scores_of_residues_are_in_the_table(folder, small_chunks):
 
 def test_first_residue_of_a_causal_model_is_null(folder):
     out = folder / "causal.arrow"
-    score_fasta(str(folder / "clm"), folder / "proteins.fasta.gz", out, False, True, 1)
+    score_fasta(str(folder / "clm"), [folder / "proteins.fasta.gz"], out, False, True, 1)
     with pa.memory_map(str(out)) as file:
         rows = pa.ipc.open_file(file).read_all().to_pylist()
     for row in rows:
@@ -146,7 +147,7 @@ def test_embeddings_are_means_over_residues(folder, small_chunks, objective, lay
     tables = []
     for per_residue in (False, True):
         out = folder / f"{per_residue}.arrow"
-        options = (str(folder / objective), folder / "proteins.fasta.gz", out)
+        options = (str(folder / objective), [folder / "proteins.fasta.gz"], out)
         embed_fasta(*options, layer, per_residue, threads=1)
         with pa.memory_map(str(out)) as file:
             tables.append(pa.ipc.open_file(file).read_all())
@@ -188,8 +189,11 @@ def write(path, text):
     [
         ("MKV\n", "line 1: not FASTA.*or give another file"),
         ("", "is empty; .*or give another file"),
-        (">a\nMK\n>b\nM1K\n", r"line 3: record 2 \(b\) cannot be used: illegal character"),
-        (">a\nMK\n>b\n\n", r"line 3: record 2 \(b\) cannot be used: no sequence"),
+        (
+            ">a\nMK\n>b\nM1K\n",
+            r"1 of 2 records .*first is record 2 in line 3 of .*'b': illegal character '1', 1",
+        ),
+        (">a\nMK\n>b\n\n", r"first is record 2 in line 3 of .*'b': no sequence\)"),
     ],
 )
 def test_text_that_is_no_protein_is_refused_before_any_computation(
@@ -198,25 +202,26 @@ def test_text_that_is_no_protein_is_refused_before_any_computation(
     monkeypatch.setattr("plm_scaling.inference.run.TrainedRun.logits", None)
     fasta = write(tmp_path / "in.fasta", text)
     for compute in (
-        lambda out: score_fasta(str(folder / "clm"), fasta, out, False, False, 1),
-        lambda out: embed_fasta(str(folder / "clm"), fasta, out, -1, False, 1),
+        lambda out: score_fasta(str(folder / "clm"), [fasta], out, False, False, 1),
+        lambda out: embed_fasta(str(folder / "clm"), [fasta], out, -1, False, 1),
     ):
         with pytest.raises(SourceError, match=message):
             compute(tmp_path / "out.arrow")
-    assert sorted(tmp_path.iterdir()) == [fasta]
+    listed = {tmp_path / "out.arrow.rejected.tsv"} if "record 2" in message else set()
+    assert set(tmp_path.iterdir()) == {fasta, *listed}
 
 
 def test_options_that_do_not_fit_are_refused(folder, tmp_path):
     fasta = folder / "proteins.fasta.gz"
     clm, mlm = str(folder / "clm"), str(folder / "mlm")
     with pytest.raises(InferenceError, match="--fast is for masked models"):
-        score_fasta(clm, fasta, tmp_path / "out.tsv", True, False, 1)
+        score_fasta(clm, [fasta], tmp_path / "out.tsv", True, False, 1)
     with pytest.raises(InferenceError, match=r"must end in \.parquet or \.arrow or \.tsv"):
-        score_fasta(clm, fasta, tmp_path / "out.csv", False, False, 1)
+        score_fasta(clm, [fasta], tmp_path / "out.csv", False, False, 1)
     with pytest.raises(InferenceError, match=r"must end in \.parquet or \.arrow$"):
-        score_fasta(mlm, fasta, tmp_path / "out.tsv", False, True, 1)
+        score_fasta(mlm, [fasta], tmp_path / "out.tsv", False, True, 1)
     with pytest.raises(InferenceError, match=r"the model has 2 layers; give 0"):
-        embed_fasta(clm, fasta, tmp_path / "out.arrow", 3, False, 1)
+        embed_fasta(clm, [fasta], tmp_path / "out.arrow", 3, False, 1)
     assert not list(tmp_path.iterdir())
 
 
@@ -235,13 +240,13 @@ def test_failed_table_leaves_no_file(folder, tmp_path, small_chunks, monkeypatch
         calls.clear()
         fasta = folder / "proteins.fasta.gz"
         with pytest.raises(OSError, match="disk full"):
-            score_fasta(str(folder / "clm"), fasta, tmp_path / out, False, False, 1)
+            score_fasta(str(folder / "clm"), [fasta], tmp_path / out, False, False, 1)
     assert not list(tmp_path.iterdir())
 
 
 def test_chunks_have_about_the_requested_number_of_residues(tmp_path):
     lengths = [5, 5, 5, 30, 1, 4, 6]
     text = "".join(f">s{i}\n{'A' * n}\n" for i, n in enumerate(lengths))
-    chunks = list(read_chunks(write(tmp_path / "in.fasta", text), residues=10))
+    chunks = list(read_chunks(read_fasta(write(tmp_path / "in.fasta", text)), residues=10))
     assert [list(chunk.lengths) for chunk in chunks] == [[5, 5], [5], [30], [1, 4], [6]]
     assert [name for chunk in chunks for name in chunk.ids] == [f"s{i}" for i in range(7)]

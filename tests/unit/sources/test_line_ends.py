@@ -60,7 +60,7 @@ def check_all_readers(folder: Path, content: bytes, chunk_bytes: int) -> None:
     assert pairs(list(read_records(row, path))) == expected
     scored = [
         pair
-        for chunk in read_chunks(path, 10)
+        for chunk in read_chunks(read_fasta(path), 10)
         for pair in zip(chunk.ids, chunk.entries.decode().split("\n\0")[:-1], strict=True)
     ]
     assert scored == expected

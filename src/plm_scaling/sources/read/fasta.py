@@ -8,6 +8,7 @@ as before; a file that is no FASTA is an error.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,21 @@ from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, blocks, open_st
 MAX_RECORD_BYTES = 64 << 20  # a longer record is no protein, and would not fit in memory
 RESIDUES = extended_protein_letters.encode()  # 20 amino acids and B X Z J U O
 
-# `>sp|ACC|NAME …` and `>tr|ACC|NAME …` are called by their accession, others by their first word.
-_HEADER = re.compile(rb">(?:(?:sp|tr)\|([^|\s]+)\|)?(\S*)[^\n]*\n")
+# `>sp|ACC|NAME …` and `>tr|ACC|NAME …` are called by their accession, others by their first word,
+# which ^A ends too: in NCBI's nr it comes before the names of further sources.
+_HEADER = re.compile(rb">[ \t]*(?:(?:sp|tr)\|([^|\s\1]+)\|)?([^\s\1]*)[^\n]*\n")
 _ILLEGAL = 0
 _LETTERS = RESIDUES + RESIDUES.lower()
 # Blanks and line ends are deleted by `translate`; what is no residue becomes NUL, found by memchr.
 _TABLE = bytes(c if c in _LETTERS + b">*" else _ILLEGAL for c in range(256))
 _DELETED = b"\n \t"
+_BLANK_FIRST = (b"> ", b">\t")
 _PLAIN = bytes(range(0x21, 0x7F))  # of which names usually are
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A byte order mark, blank lines and comments, as older programs put them on top.
+_TOP = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\f\v]*\n|[;#][^\n]*\n)*")
+_COMMENT = re.compile(rb"^(?:\xef\xbb\xbf)?[;#]", re.MULTILINE)
+_UNDECIDED = re.compile(rb"(?:[;#][^\n]*|\s*|\xef\xbb?)")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b">\0", b"\0>", b"\0\0\0>")
 
 
 def read_fasta(
@@ -50,41 +57,70 @@ def read_fasta(
                 yield records
 
 
-def read_sound(path: Path) -> Iterator[Records]:
-    """The same, but the first record that is rejected raises `SourceError`; nothing is skipped."""
-    for records in read_fasta(path):
-        for one in records.rejected:
-            raise SourceError(
-                f"{path}, line {one.line}: record {one.record} ({one.id.decode(errors='replace')}) "
-                f"cannot be used: {one.reason.replace('_', ' ')}; correct or remove it"
-            )
-        yield records
-
-
 def parse_fasta(pieces: Iterable[bytes], path: Path, first: int = 1) -> Iterator[Records]:
     """Yield the records, from number `first`, of FASTA text that comes in pieces of any size."""
-    line, record = 1, first
-    for chunk in _record_chunks(pieces, path):
-        if record == first:
-            text = chunk.removeprefix(_BYTE_ORDER_MARK)
-            chunk = text.lstrip()
-            blank = text[: len(text) - len(chunk)]
-            line += blank.count(b"\n")
-            if not chunk:
-                continue
-            if not chunk.startswith(b">") or not (b"\n" + blank).endswith(b"\n"):
-                raise SourceError(
-                    f"{path}, line {line}: not FASTA, expected a line that starts with '>' but "
-                    f"found {chunk[:40].decode(errors='replace')!r}; {AGAIN}"
-                )
+    pieces, line, comments = skip_top(pieces, path)
+    record = first
+    for chunk in whole_records(pieces, path):
         records = parse_records(chunk, line, record)
         records.rejected = [one._replace(file=str(path)) for one in records.rejected]
         # chunk.count(b"\n"), ten times as fast
         line += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == ord("\n")))
+        if comments:
+            records.handled["comment_on_top"] = (comments, 0)
+            comments = 0
         record += records.count
         yield records
-    if record == first:
+
+
+def skip_top(pieces: Iterable[bytes], path: Path) -> tuple[Iterator[bytes], int, int]:
+    """The text from its first header on, the line of that, and how many comments were above it.
+
+    Raises `SourceError` if there is none, or it is not what comes first.
+    """
+    pieces = iter(pieces)
+    text = b""
+    end = 0
+    for piece in pieces:
+        text += piece
+        found = _TOP.match(text)
+        end = found.end() if found else 0
+        sure = len(text) > 3 and not _UNDECIDED.fullmatch(text, end)
+        if sure or len(text) > MAX_RECORD_BYTES:
+            break
+    top, body = text[:end], text[end:]
+    line = top.count(b"\n") + 1
+    if text.startswith(_UTF_16):
+        raise SourceError(
+            f"{path} is UTF-16 or UTF-32 text; convert it, for instance with "
+            "`iconv -f UTF-16 -t UTF-8`"
+        )
+    if not body.strip() or body.startswith((b";", b"#")):
         raise SourceError(f"{path} holds no record; {AGAIN}")
+    if not body.startswith(b">"):
+        raise SourceError(
+            f"{path}, line {line}: not FASTA, expected a line that starts with '>' but found "
+            f"{body[:40].decode(errors='replace')!r}; {AGAIN}"
+        )
+    return chain([body], pieces), line, len(_COMMENT.findall(top))
+
+
+def whole_records(pieces: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    """The text cut before header lines; it begins with one."""
+    rest = b""
+    for piece in pieces:
+        data = rest + piece
+        cut = data.rfind(b"\n>") + 1
+        if cut:
+            yield data[:cut]
+        rest = data[cut:]
+        if len(rest) > MAX_RECORD_BYTES:
+            raise SourceError(
+                f"{path}: the record {rest[:40].split(b' ')[0].decode(errors='replace')!r} has "
+                f"more than {MAX_RECORD_BYTES} bytes; this is no protein FASTA, give another file"
+            )
+    if rest:
+        yield rest if rest.endswith(b"\n") else rest + b"\n"
 
 
 def parse_records(chunk: bytes, line: int = 1, record: int = 1) -> Records:
@@ -136,10 +172,17 @@ def _parse_sound(chunk: bytes, record: int) -> Records | None:
         handled["lower_case"] = (len(lower), sum(lower))
         sequences = body.upper().split(b">")
     if text is not chunk:
-        pieces = (b"\n" + chunk).split(b"\n>")[1:]
-        windows = [len(s) for s, piece in zip(sequences, pieces, strict=True) if b"\r\n" in piece]
-        handled["windows_line_ends"] = (len(windows), sum(windows))
+        handled["windows_line_ends"] = _fixed(chunk, sequences, rb"\r\n")
+    if chunk.startswith(_BLANK_FIRST) or any(b"\n" + begun in chunk for begun in _BLANK_FIRST):
+        handled["blank_before_name"] = _fixed(chunk, sequences, rb"\A[ \t]")
     return Records(ids, sequences, record, handled)
+
+
+def _fixed(chunk: bytes, sequences: list[bytes], what: bytes) -> tuple[int, int]:
+    """Numbers of records and residues of those in whose text after `>` the pattern is found."""
+    pieces = (b"\n" + chunk).split(b"\n>")[1:]
+    lengths = [len(s) for s, piece in zip(sequences, pieces, strict=True) if re.search(what, piece)]
+    return len(lengths), sum(lengths)
 
 
 def _sort_out(chunk: bytes, line: int, record: int) -> tuple[bytes, list[Rejected]]:
@@ -191,21 +234,3 @@ def _shown(character: str) -> str:
         return character
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if code & ~0x7F == 0xDC80 else ascii(character)[1:-1]
-
-
-def _record_chunks(pieces: Iterable[bytes], path: Path) -> Iterator[bytes]:
-    """The text cut before header lines, so that records are whole."""
-    rest = b""
-    for piece in pieces:
-        data = rest + piece
-        cut = data.rfind(b"\n>") + 1
-        if cut:
-            yield data[:cut]
-        rest = data[cut:]
-        if len(rest) > MAX_RECORD_BYTES:
-            raise SourceError(
-                f"{path}: the record {rest[:40].split(b' ')[0].decode(errors='replace')!r} has "
-                f"more than {MAX_RECORD_BYTES} bytes; this is no protein FASTA, fetch another file"
-            )
-    if rest:
-        yield rest if rest.endswith(b"\n") else rest + b"\n"

@@ -1,9 +1,16 @@
 """The FASTA files that a command or a source is given: files, folders of them, standard input."""
 
-from collections.abc import Sequence
+import csv
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.common.files import atomic, remove
+from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.streams import STDIN, SUFFIXES
 
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep")
@@ -32,3 +39,62 @@ def fasta_files(paths: Sequence[Path]) -> list[Path]:
 def _is_fasta(name: str) -> bool:
     path = Path(name.lower())
     return (Path(path.stem) if path.suffix in SUFFIXES else path).suffix in FASTA_SUFFIXES
+
+
+@contextmanager
+def readable(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """`fasta_files` that can be read more than once: standard input is kept in a temporary file."""
+    with ExitStack() as stack:
+        files = fasta_files(paths)
+        if STDIN in files:
+            folder = stack.enter_context(TemporaryDirectory(prefix="plm-scaling-"))
+            copy = Path(folder) / "standard-input"
+            with copy.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+            files = [copy if path == STDIN else path for path in files]
+        yield files
+
+
+class Survey:
+    """Counts the records that a command reads, and lists in `OUT.rejected.tsv` what it cannot use.
+
+    `skip_bad`: go on without those.
+    """
+
+    def __init__(self, out: Path, skip_bad: bool) -> None:
+        self.list = out.with_name(f"{out.name}.rejected.tsv")
+        self.skip_bad = skip_bad
+        self.records = self.rejected = 0
+
+    def of(self, batches: Iterable[Records]) -> Iterator[Records]:
+        """The same batches; after the last one `SourceError` is raised if there is something to
+        list, unless it is to be skipped, and if nothing else was left."""
+        first: Rejected | None = None
+        with ExitStack() as stack:
+            for records in batches:
+                self.records += records.count
+                self.rejected += len(records.rejected)
+                if records.rejected and first is None:
+                    first = records.rejected[0]
+                    temporary = stack.enter_context(atomic(self.list))
+                    file = stack.enter_context(temporary.open("w", newline="", errors="replace"))
+                    lines = csv.writer(file, delimiter="\t", lineterminator="\n")
+                    lines.writerow(Rejected._fields)
+                for one in records.rejected:
+                    lines.writerow(one.row.values())
+                yield records
+        if first is None:
+            remove(self.list)
+        elif not self.skip_bad or self.rejected == self.records:
+            raise SourceError(
+                f"{self.rejected} of {self.records} records cannot be used, listed in {self.list}; "
+                f"the first is {first}. Correct them"
+                + ("" if self.rejected == self.records else ", or go on without (--skip-bad)")
+            )
+
+    @property
+    def skipped(self) -> str:
+        """For the last line of a command."""
+        if not self.rejected:
+            return ""
+        return f" ({self.rejected} of {self.records} records skipped, listed in {self.list})"

@@ -1,7 +1,7 @@
 """What readers of all formats yield: records that are kept, and those that are not, with why."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Rejected(NamedTuple):
@@ -18,6 +18,22 @@ class Rejected(NamedTuple):
     character: str = ""
     times: int = 0
     file: str = ""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As tables have it."""
+        return self._asdict() | {"id": self.id.decode(errors="replace")}
+
+    def __str__(self) -> str:
+        text = f"record {self.record}"
+        if self.line is not None:
+            text += f" in line {self.line}"
+        if self.file:
+            text += f" of {self.file}"
+        text += f" ({self.row['id']!r}: {self.reason.replace('_', ' ')}"
+        if self.character:
+            text += f" '{self.character}', {self.times} in all"
+        return text + (", is a line end missing before it?)" if self.character == ">" else ")")
 
 
 @dataclass

@@ -5,16 +5,18 @@ about 1 MiB; only a chunk with something unusual is looked at record by record.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
+from plm_scaling.common.files import remove
 from plm_scaling.sources.read.alphabet import Beginning
-from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records, read_sound
+from plm_scaling.sources.read.fasta import parse_records, read_fasta, skip_top, whole_records
+from plm_scaling.sources.read.inputs import Survey, readable
 from plm_scaling.sources.read.streams import blocks, open_stream
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import pack
@@ -23,8 +25,8 @@ from plm_scaling.tokens.write.merge import write_manifest
 from plm_scaling.tokens.write.series import PART_FILE, part_writer
 from plm_scaling.tokens.write.tokenize import CHUNK_TOKENS
 
-# Every header line becomes NUL, which becomes eod; a `>` that is left is inside a line.
-_HEADER = re.compile(rb"\n>[^\n]*\n")
+# Every header line with a plain name becomes NUL, which becomes eod; any other `>` is left.
+_HEADER = re.compile(rb"\n>[ \t]*[!-~]+(?:[ \t\r\1][^\n]*)?\n")
 _EOD, _BAD = vocabulary.EOD, 255
 _TABLE = bytes(
     _EOD if byte == 0 else vocabulary.RESIDUE_ID.get(chr(byte).upper(), _BAD)
@@ -32,8 +34,8 @@ _TABLE = bytes(
     for byte in range(256)
 )  # fmt: skip
 _DELETED = b"\n\r \t"
+_EMPTY = bytes([_EOD, _EOD])
 BLOCK_BYTES = 1 << 19
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def tokenize_fasta(
@@ -45,38 +47,61 @@ def tokenize_fasta(
     shard_rows: int,
     out: Path,
     start_token: bool = False,
-) -> None:
+    skip_bad: bool = False,
+) -> Survey:
     """Pack the sequences of `fasta` (plain, gzip, zstd or xz) for training, of `valid` to hold out.
 
-    They keep their order, in windows of 65,536 that are packed together. The folder `out` gets
-    shards and manifest.json. Raises `TokenError` if it exists, and that or `SourceError`, naming
-    file and line, for a record that is no protein. `start_token` puts one in front of each
-    sequence.
+    Folders stand for the FASTA files in them, `-` for standard input. They keep their order, in
+    windows of 65,536 that are packed together. The folder `out` gets shards and manifest.json.
+    Raises `TokenError` if it exists, and `SourceError` after all was read if there are records that
+    cannot be used (see `Survey`), unless they are to be skipped (`skip_bad`). `start_token` puts
+    one in front of each sequence.
     """
     if out.exists():
         raise TokenError(f"{out} exists; remove it or give a folder that is to be made")
-    splits = {"train": fasta, "valid": valid}
-    with part_writer(out, corpus, "protein", context_length, shard_rows, start_token) as writer:
-        for split, paths in splits.items():
-            for tokens, starts, lengths in _windows(paths):
+    survey = Survey(out, skip_bad)
+    with (
+        readable(fasta) as train,
+        readable(valid) as held_out,
+        part_writer(out, corpus, "protein", context_length, shard_rows, start_token) as writer,
+    ):
+        for path in held_out:
+            if any(path.samefile(other) for other in train if path.exists() and other.exists()):
+                raise TokenError(
+                    f"{path} is given both to train on and to hold out; give another file"
+                )
+
+        @cache
+        def look() -> None:
+            """Look at all files, once, when there is a record that cannot be used."""
+            for _ in survey.of(read_fasta([*train, *held_out])):
+                pass
+
+        for split, paths in {"train": train, "valid": held_out}.items():
+            for tokens, starts, lengths in _windows(paths, look):
                 last = tokens.size - 1
                 for rows in pack(tokens, starts, lengths, context_length, last, start_token):
                     writer.write((split, source, "kept"), np.frombuffer(rows.data, np.uint8), rows)
         writer.finish(0, 1)
-        files = {split: [str(path) for path in paths] for split, paths in splits.items()}
+        files = {"train": [str(path) for path in fasta], "valid": [str(path) for path in valid]}
         write_manifest(
             [writer.folder / PART_FILE], {"fasta": files}, writer.folder / "manifest.json"
         )
+    if not survey.rejected:
+        remove(survey.list)
+    return survey
 
 
-def _windows(paths: list[Path]) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndarray]]:
+def _windows(
+    paths: list[Path], look: Callable[[], None]
+) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndarray]]:
     """Tokens, starts and lengths of some ten thousand sequences at a time."""
     buffer = np.empty(CHUNK_TOKENS, np.uint8)  # used again
     ends: list[np.ndarray] = []
     size = sequences = 0
     for path in paths:
         beginning = Beginning(path)
-        for tokens, count in _chunks(path):
+        for tokens, count in _chunks(path, look):
             if not beginning.is_judged:
                 beginning.add(vocabulary.decode(tokens).encode())
             # Each sequence has its eod in front, and with the one behind the last also behind it.
@@ -88,56 +113,38 @@ def _windows(paths: list[Path]) -> Iterator[tuple[pa.Buffer, np.ndarray, np.ndar
             size += len(new)
             sequences += count
             if sequences >= GROUP_RECORDS or size >= CHUNK_TOKENS // 2:
-                yield _window(buffer, size, ends, sequences, paths)
+                yield _window(buffer, size, ends, sequences)
                 ends, size, sequences = [], 0, 0
         beginning.end()
     if size:
-        yield _window(buffer, size, ends, sequences, paths)
+        yield _window(buffer, size, ends, sequences)
 
 
 def _window(
-    buffer: np.ndarray, size: int, ends: list[np.ndarray], sequences: int, paths: list[Path]
+    buffer: np.ndarray, size: int, ends: list[np.ndarray], sequences: int
 ) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
     """The buffer with the last eod and a pad, and what `_windows` yields of it."""
     buffer[size : size + 2] = _EOD, vocabulary.PAD
     all_ends = np.append(np.concatenate(ends), size)
     lengths = np.diff(all_ends)
-    if len(lengths) != sequences or lengths.min() < 2:
-        _explain(paths)
+    assert len(lengths) == sequences, "not one eod in front of each sequence"
     return pa.py_buffer(buffer).slice(0, size + 2), all_ends[:-1] + 1, lengths
 
 
-def _chunks(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Tokens of whole records, each with eod in front, and how many records they are."""
-    rest = b""
+def _chunks(path: Path, look: Callable[[], None]) -> Iterator[tuple[bytes, int]]:
+    """Tokens of whole records, each with eod in front, and how many records they are.
+
+    `look` is called before records that cannot be used are left out.
+    """
     with open_stream(path) as stream:
-        for block in blocks(stream, path, BLOCK_BYTES):
-            data = rest + block if rest else b"\n" + block.removeprefix(_BYTE_ORDER_MARK).lstrip()
-            cut = data.rfind(b"\n>")
-            if cut > 0:
-                yield _translate(data[: cut + 1], path)
-            rest = data[max(0, cut) :]
-            if len(rest) > MAX_RECORD_BYTES:
-                _explain([path])
-    yield _translate(rest + b"\n", path)
-
-
-def _translate(chunk: bytes, path: Path) -> tuple[bytes, int]:
-    """`chunk` begins with a line end and a header."""
-    body, count = _HEADER.subn(b"\0", chunk)
-    tokens = body.translate(_TABLE, _DELETED)
-    if _BAD not in tokens and tokens.startswith(bytes([_EOD])):
-        return tokens, count
-    records = parse_records(chunk[1:]) if chunk.startswith(b"\n>") else None
-    if records is None or records.rejected:
-        _explain([path])
-    sequences = b"".join(b"\0" + sequence for sequence in records.sequences)
-    return sequences.translate(_TABLE), len(records.ids)
-
-
-def _explain(paths: list[Path]) -> NoReturn:
-    """Raise the error that names the first record that cannot be used."""
-    for path in paths:
-        for _ in read_sound(path):
-            pass
-    raise TokenError(f"{', '.join(map(str, paths))}: unreadable FASTA")
+        pieces, *_ = skip_top(blocks(stream, path, BLOCK_BYTES), path)
+        for chunk in whole_records(pieces, path):
+            body, count = _HEADER.subn(b"\0", b"\n" + chunk)
+            tokens = body.translate(_TABLE, _DELETED)
+            if _BAD in tokens or tokens[-1] == _EOD or _EMPTY in tokens:
+                records = parse_records(chunk)
+                if records.rejected:
+                    look()
+                sequences = b"".join(b"\0" + sequence for sequence in records.sequences)
+                tokens, count = sequences.translate(_TABLE), len(records.ids)
+            yield tokens, count
