@@ -42,7 +42,7 @@ def check(fasta: Fasta, /, *, config: Path | None = None, json: bool = False) ->
 
 @app.command
 def tokenize(
-    fasta: Annotated[list[Path], Parameter(allow_leading_hyphen=True)],
+    fasta: Fasta,
     /,
     *,
     out: Path,
@@ -59,7 +59,6 @@ def tokenize(
     Example: plm-scaling data tokenize my.faa.gz --context-length 1024 --out data/mine
 
     Args:
-        fasta: files (plain, gzip, zstd or xz), folders of them, - for stdin
         out: folder to make
         context_length: tokens per row
         valid: FASTA to hold out

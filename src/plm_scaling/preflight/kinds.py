@@ -15,7 +15,6 @@ from plm_scaling.sources.read.streams import (
 
 FASTA, UNIREF = "FASTA", "UniRef XML"
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # and the byte order mark of UTF-8
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _MEMBER = "name its member in a source table (source code: format text_archive)"
 # What is given for FASTA by mistake, and what helps. The first pattern that fits names it.
 _OTHERS = (
@@ -57,8 +56,6 @@ def kind_of(path: Path) -> Kind:
             return other  # whatever it is named: an error page for a .gz
     with open_stream(path) as stream, reading(path):
         text = stream.read(CHUNK_BYTES)
-    if text.startswith(_UTF16):
-        raise SourceError(f"{path} is UTF-16 text; write it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
     if not text.strip(_BLANK):
         raise SourceError(f"{path} holds nothing but blanks; {AGAIN}")
     if other := _other(text):

@@ -8,9 +8,11 @@ import pytest
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.inference.fasta import survey
 from plm_scaling.sources.clean import clean_source
 from plm_scaling.sources.read.alphabet import Composition, suspicion
-from plm_scaling.sources.read.fasta import read_fasta, read_sound
+from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.inputs import Survey
 from plm_scaling.tokens.write.fasta import tokenize_fasta
 
 
@@ -93,9 +95,10 @@ def test_clean_stops_on_nucleotides_in_one_line(genes: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
-def test_score_and_embed_stop_on_nucleotides(genes: Path) -> None:
+def test_score_and_embed_stop_on_nucleotides(genes: Path, tmp_path: Path) -> None:
+    found = Survey(tmp_path / "scores.tsv", skip_bad=True)
     with pytest.raises(SourceError, match="nucleotides"):
-        list(read_sound(genes))
+        survey("score", [genes], found, 1 << 16, len)
 
 
 def test_tokenize_stops_on_nucleotides(genes: Path, tmp_path: Path) -> None:

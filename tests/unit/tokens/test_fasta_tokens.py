@@ -205,3 +205,12 @@ def test_inspect_names_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "part.json").write_text("{}")
     with pytest.raises(TokenError, match=r"part\.json is no part"):
         inspect_tokens(tmp_path)
+
+
+def test_same_file_is_not_trained_on_and_held_out(tmp_path: Path) -> None:
+    (tmp_path / "x.fasta").write_text(TEXT)
+    (tmp_path / "link.fasta").symlink_to("x.fasta")
+    for held_out in ("x.fasta", "link.fasta"):
+        with pytest.raises(TokenError, match=r"fasta is given both to train on and to hold out"):
+            tokenize(tmp_path, tmp_path / "x.fasta", valid=[tmp_path / held_out])
+    assert not (tmp_path / "tokens").exists()
