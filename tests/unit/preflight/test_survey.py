@@ -115,6 +115,7 @@ def test_line_ends_are_named(tmp_path: Path, end: str, name: str) -> None:
 OTHERS = {
     "FASTQ": "@r1 x\nACGTN\n+\nIIIII\n",
     "GenBank": "LOCUS       NM_1  100 bp\n",
+    "PIR": ">P1;CCHU\ncytochrome c\nMGDV*\n",
     "EMBL or Swiss-Prot text": "ID   P53_HUMAN   Reviewed\n",
     "Stockholm alignment": "# STOCKHOLM 1.0\na MKV\n",
     "Clustal alignment": "CLUSTAL W (1.8)\n\na  MKV\n",
