@@ -33,8 +33,11 @@ def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
         yield from _row("what", ", ".join([*filter(None, what), short_bytes(found.bytes)]))
     if found.records:
         part = "" if found.whole else "; it was not read further"
-        usable = f"{found.usable:,} of them usable, {found.residues:,} residues"
-        yield from _row("records", f"{found.records:,}, {usable}{part}")
+        refused = sum(found.refused.values())
+        usable = f"{found.usable:,} of them usable" if refused else "all usable"
+        yield from _row(
+            "records", f"{found.records:,}, {usable}; {found.residues:,} residues{part}"
+        )
     if found.usable:
         yield from _row("alphabet", _alphabet(found))
         yield from _row(
@@ -94,13 +97,13 @@ def _histogram(bins: list[tuple[int, int, int]]) -> Iterator[str]:
 def _repeats(found: FileSurvey) -> str:
     texts = []
     if n := found.exact_copies:
-        texts.append(f"{n:,} exact copies of records")
+        texts.append(f"{_many(n, 'record')} exactly as one before")
     if n := found.ids_of_another_sequence:
-        texts.append(f"{n:,} records whose id another sequence has")
+        texts.append(f"{_many(n, 'record')} with the id of another sequence")
     if n := found.sequences_of_another_id:
         share = _percent(n, found.usable)
-        texts.append(f"{n:,} sequences ({share}) that another id has: kept once")
-    example = f" (the first id: {found.repeated_id})" if found.repeated_id else ""
+        texts.append(f"{_many(n, 'sequence')} ({share}) under another id: pooled with it")
+    example = f" (the first repeated id: {found.repeated_id})" if found.repeated_id else ""
     return (", ".join(texts) or "none") + example
 
 
@@ -121,7 +124,7 @@ def _rules(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
 
 
 def _cost(needed: Cost, files: int) -> Iterator[str]:
-    yield f"From these {files} files to token shards" if files > 1 else "From it to token shards"
+    yield "The path to token shards takes" + (f", for these {files} files" if files > 1 else "")
     about = "about" + (" (extrapolated)" if needed.extrapolated else "")
     yield from _row(
         "time",
@@ -139,6 +142,10 @@ def _verdict(survey: Survey) -> str:
     if not wrong:
         return "fine: the pipeline can use " + ("it" if len(survey.files) == 1 else "all of them")
     return f"not usable as it is: {', '.join(wrong)}"
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _plain(name: str) -> str:

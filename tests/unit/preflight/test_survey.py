@@ -207,7 +207,7 @@ def test_command_says_fine_or_what_is_wrong(
     text, code = run(capsys, tmp_path / "a.fasta")
     assert code == 1
     assert text.splitlines()[-1].startswith("not usable as it is")
-    assert "'-' 1 times in 1 records, first in line 3, record 2 (b)" in text
+    assert "'-' 1 time in 1 record, first in line 3, record 2 (b)" in text
     (tmp_path / "a.fasta").write_text(f">a\n{protein(400)}\n")
     text, code = run(capsys, tmp_path, "--config", root / "config/demo.yaml")  # a folder
     assert code == 0
