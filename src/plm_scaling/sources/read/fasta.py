@@ -35,7 +35,7 @@ _PLAIN = bytes(range(0x21, 0x7F))  # of which names usually are
 _TOP = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\f\v]*\n|[;#][^\n]*\n)*")
 _COMMENT = re.compile(rb"^(?:\xef\xbb\xbf)?[;#]", re.MULTILINE)
 _UNDECIDED = re.compile(rb"(?:[;#][^\n]*|\s*|\xef\xbb?)")
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b">\0", b"\0>", b"\0\0\0>")
+_UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|>\0[^\0]\0|\0>\0[^\0]|>\0\0\0|\0\0\0>")
 
 
 def read_fasta(
@@ -88,7 +88,7 @@ def skip_top(pieces: Iterable[bytes], path: Path) -> tuple[Iterator[bytes], int,
             break
     top, body = text[:end], text[end:]
     line = top.count(b"\n") + 1
-    if text.startswith(_UTF_16):
+    if _UTF_16.match(text):
         raise SourceError(
             f"{path} is UTF-16 or UTF-32 text; convert it, for instance with "
             "`iconv -f UTF-16 -t UTF-8`"

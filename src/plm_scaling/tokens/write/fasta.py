@@ -131,7 +131,7 @@ def _chunks(path: Path, look: Callable[[], None]) -> Iterator[tuple[bytes, int]]
         for chunk in whole_records(pieces, path):
             body, count = _HEADER.subn(b"\0", b"\n" + chunk)
             tokens = body.translate(_TABLE, _DELETED)
-            if _BAD in tokens or tokens[-1] == _EOD or _EMPTY in tokens:
+            if b"\0" in chunk or _BAD in tokens or tokens[-1] == _EOD or _EMPTY in tokens:
                 records = parse_records(chunk)
                 if records.rejected:
                     look()
