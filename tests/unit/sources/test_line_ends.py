@@ -57,7 +57,7 @@ def check_all_readers(folder: Path, content: bytes, chunk_bytes: int) -> None:
     expected = [(record.id, str(record.seq)) for record in SeqIO.parse(path, "fasta")]
     assert pairs(list(read_fasta(path, chunk_bytes=chunk_bytes))) == expected
     row = find_source(write_table(folder / "sources.tsv", {"name": "a"}), "a")
-    assert pairs(list(read_records(row, path))) == expected
+    assert pairs(list(read_records(row, [path]))) == expected
     scored = [
         pair
         for chunk in read_chunks(read_fasta(path), 10)
