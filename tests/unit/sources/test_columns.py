@@ -73,7 +73,6 @@ def test_columns_give_the_records_of_the_same_fasta(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"columns_{layout}"
     fasta = path.with_suffix(".fasta")
-    # A blank before the residues, so that a '>' begins no record.
     fasta.write_text("".join(f">{name}\n {sequence}\n" for name, sequence in records))
     table = pa.table(
         {
@@ -107,6 +106,7 @@ def test_null_is_rejected_and_nothing_becomes_a_record_of_its_own(
         (5, None, b"e", "illegal_character", str(path)),
         (6, None, b"f", "illegal_character", str(path)),
     ]
+    assert [one.character for one in records.rejected] == ["", "", "", ">", ">"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

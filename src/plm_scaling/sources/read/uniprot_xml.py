@@ -58,8 +58,8 @@ def _read(path: Path, member: str, chunk_bytes: int, root: str) -> Iterator[Reco
     with open_stream(path, member) as stream:
         for entries in _entries(blocks(stream, path, chunk_bytes), path, root):
             unverified = _verify(entries, path)
-            # A '>' would begin a record of its own; as '?' it is as illegal as before.
-            text = [b">%b\n%b\n" % (e.name, e.sequence.replace(b">", b"?")) for e in entries]
+            # After a blank, a '>' begins no record of its own.
+            text = [b">%b\n %b\n" % (entry.name, entry.sequence) for entry in entries]
             records = parse_records(b"".join(text), record=record)
             records.rejected = [one._replace(line=None, file=str(path)) for one in records.rejected]
             if unverified:
