@@ -4,7 +4,10 @@ Records that cannot be used are set aside in `rejected.parquet` with the reason;
 in = kept + rejected.
 """
 
+<<<<<<< HEAD
 from collections.abc import Iterator, Sequence
+=======
+>>>>>>> w-form
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,11 +20,8 @@ from plm_scaling.common.progress import Progress, logger, short_number
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.sources.fetch.raw_files import verify_raw
 from plm_scaling.sources.part_files import PartFiles
-from plm_scaling.sources.read.colabfold import read_colabfold
-from plm_scaling.sources.read.documents import read_documents
-from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.formats import read_records
 from plm_scaling.sources.read.records import Records, Rejected
-from plm_scaling.sources.read.uniref_xml import read_uniref
 from plm_scaling.sources.table import Source, find_source
 from plm_scaling.sources.unique import Repeats
 
@@ -97,6 +97,7 @@ def clean_source(
     _report(cleaned)
 
 
+<<<<<<< HEAD
 def read_records(row: Source, files: Sequence[Path]) -> Iterator[Records]:
     """The records of a source's files, some thousands at a time; only FASTA may be several."""
     raw = files[0]
@@ -113,6 +114,8 @@ def read_records(row: Source, files: Sequence[Path]) -> Iterator[Records]:
             return read_fasta(files, row.member)
 
 
+=======
+>>>>>>> w-form
 class _Cleaned:
     """The files of one pass over the source, and what was counted."""
 

@@ -17,11 +17,16 @@ CODE: Final = "code"
 FORMATS = {
     "fasta": PROTEIN,
     "uniref_xml": PROTEIN,
+    "uniprot_xml": PROTEIN,
+    "parquet": PROTEIN,
+    "arrow": PROTEIN,
     "colabfold_representatives": PROTEIN,
     "colabfold_members": PROTEIN,
     "text_archive": CODE,
 }
 NEED_MEMBER = ("colabfold_representatives", "colabfold_members")
+HAVE_COLUMNS = ("parquet", "arrow")
+COLUMNS_OF_DATA = ("sequence_column", "id_column")  # which the table may lack
 SCHEMES = ("file", "http", "https")
 HEX_DIGITS = {"md5": 32, "sha256": 64}
 # Rows that name the same file describe one download, so these must agree.
@@ -39,6 +44,8 @@ class Source:
     format: str
     file: str
     member: str
+    sequence_column: str
+    id_column: str
     url: str
     mirror: str
     bytes: int | None
@@ -58,7 +65,8 @@ class Source:
     @property
     def reading(self) -> str:
         """How the file is read: when this changes, the source must be cleaned again."""
-        return f"{self.kind} {self.format} {self.member}".rstrip()
+        how = (self.kind, self.format, self.member, self.sequence_column, self.id_column)
+        return " ".join(how).rstrip()
 
 
 COLUMNS = [field.name for field in fields(Source)]
@@ -74,7 +82,8 @@ def read_sources(table: Path) -> dict[str, Source]:
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     header = rows.pop(0) if rows else []
-    if header != COLUMNS:
+    without = [column for column in COLUMNS if column not in COLUMNS_OF_DATA]
+    if header not in (COLUMNS, without):
         wrong = [*(set(header) ^ set(COLUMNS))] or "their order"
         raise SourceError(
             f"{table}, line 1: columns are {header}; expected {COLUMNS} (correct {wrong})"
@@ -84,9 +93,10 @@ def read_sources(table: Path) -> dict[str, Source]:
     files: dict[str, Source] = {}
     for line, row in enumerate(rows, start=2):
         where = f"{table}, line {line}"
-        if len(row) != len(COLUMNS):
-            raise SourceError(f"{where}: {len(row)} fields, expected {len(COLUMNS)}, tab separated")
-        source = _parse(dict(zip(COLUMNS, row, strict=True)), where)
+        if len(row) != len(header):
+            raise SourceError(f"{where}: {len(row)} fields, expected {len(header)}, tab separated")
+        columns = dict.fromkeys(COLUMNS, "") | dict(zip(header, row, strict=True))
+        source = _parse(columns, where)
         if source.name in sources:
             raise SourceError(
                 f"{where}, column name: {source.name!r} is listed in line "
@@ -124,6 +134,9 @@ def _parse(row: Mapping[str, str], where: str) -> Source:
         refuse("file", "give a plain file name (no folder); it lies under data/raw/")
     if row["format"] in NEED_MEMBER and not row["member"]:
         refuse("member", f"{row['format']} needs the name of the database in the archive")
+    for column in ("member",) if row["format"] in HAVE_COLUMNS else COLUMNS_OF_DATA:
+        if row[column]:
+            refuse(column, f"{row['format']} has none; leave it empty")
     for column in ("url", "mirror", "checksum_list"):
         _check_address(row[column], f"{where}, column {column}")
     if row["mirror"] and not row["url"]:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from source_tables import write_table
 
 from plm_scaling.inference.fasta import read_chunks
-from plm_scaling.sources.clean import read_records
 from plm_scaling.sources.read.colabfold import read_colabfold
 from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.formats import read_records
 from plm_scaling.sources.read.records import Records
-from plm_scaling.sources.read.uniref_xml import read_uniref
+from plm_scaling.sources.read.uniprot_xml import read_uniref
 from plm_scaling.sources.table import find_source
 from plm_scaling.tokens.write import fasta as tokens
 

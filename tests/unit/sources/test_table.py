@@ -73,7 +73,7 @@ def test_table_wrong_columns_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"t\.tsv, line 1: .*version"):
         read_sources(path)
     path.write_text("\t".join(COLUMNS) + "\nshort\trow\n")
-    with pytest.raises(SourceError, match=r"t\.tsv, line 2: 2 fields, expected 16"):
+    with pytest.raises(SourceError, match=r"t\.tsv, line 2: 2 fields, expected 18"):
         read_sources(path)
     path.write_text("")
     with pytest.raises(SourceError, match=r"t\.tsv"):
