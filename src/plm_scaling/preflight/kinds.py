@@ -13,7 +13,14 @@ from plm_scaling.sources.read.streams import (
     reading,
 )
 
-FASTA, UNIREF = "FASTA", "UniRef XML"
+FASTA = "FASTA"
+# Formats that are read, by how they begin.
+_READ = (
+    (rb"(?s:.{0,400})<UniRef[0-9]*[\s>]", "UniRef XML"),
+    (rb"(?s:.{0,400})<uniprot[\s>]", "UniProtKB XML"),
+    (rb"PAR1", "Parquet"),
+    (rb"ARROW1|\xff\xff\xff\xff", "Arrow"),
+)
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # and the byte order mark of UTF-8
 _MEMBER = "name its member in a source table (source code: format text_archive)"
 # What is given for FASTA by mistake, and what helps. The first pattern that fits names it.
@@ -27,19 +34,16 @@ _OTHERS = (
     (rb"HMMER\d|NAME  \S", "HMMER profile", "give the sequences, not the model"),
     (rb"##gff", "GFF", "give the proteins' FASTA"),
     (rb"(?i)<!doctype html|<html", "web page", "fetch the file again: this is an error page"),
-    (rb"PAR1", "Parquet", "write it as FASTA"),
-    (rb"ARROW1", "Arrow", "write it as FASTA"),
     (rb"PK\x03\x04", "zip archive", _MEMBER),
     (rb"[^\0]{1,100}\0(?s:.{156,256})ustar", "tar archive", _MEMBER),
-    (rb"(?s:.{0,200})<uniprot\s", "UniProtKB XML", "fetch the FASTA of the same release"),
     (rb"<", "XML", "give a FASTA file"),
 )  # fmt: skip
-_IS_UNIREF = re.compile(rb"(?s:.{0,400})<(UniRef[0-9]*|entry id=.UniRef)")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`name` is FASTA or another format; `compression` and `line_ends` are empty for none."""
+    """`name` is FASTA or another format; `compression` and `line_ends` are empty for none, and
+    `help` where the pipeline reads the format."""
 
     name: str
     compression: str
@@ -67,11 +71,10 @@ def kind_of(path: Path) -> Kind:
 
 
 def _other(text: bytes) -> Kind | None:
-    """What a text is that is no FASTA, if it is one of the known."""
+    """What a file is that is no FASTA, if it is one of the known."""
     start = text.lstrip(_BLANK)
-    if _IS_UNIREF.match(start):
-        return Kind(UNIREF, "", "", "")
-    names = ((name, help_) for pattern, name, help_ in _OTHERS if re.match(pattern, start))
+    known = *((pattern, name, "") for pattern, name in _READ), *_OTHERS
+    names = ((name, help_) for pattern, name, help_ in known if re.match(pattern, start))
     name, help_ = next(names, ("", ""))
     return Kind(name, "", "", help_) if name else None
 

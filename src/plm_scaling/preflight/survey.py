@@ -14,15 +14,16 @@ from plm_scaling.common.progress import Progress
 from plm_scaling.config.data import Thresholds
 from plm_scaling.filter.rules import KEPT
 from plm_scaling.preflight.cost import Cost, cost
-from plm_scaling.preflight.kinds import UNIREF, kind_of
+from plm_scaling.preflight.kinds import kind_of
 from plm_scaling.preflight.lengths import Lengths
 from plm_scaling.preflight.repeats import Repeats
 from plm_scaling.preflight.rules import judged
 from plm_scaling.sources.read.alphabet import FIRST_RESIDUES, Composition, suspicion
+from plm_scaling.sources.read.columns import read_columns
 from plm_scaling.sources.read.fasta import parse_fasta
 from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.streams import blocks, open_stream
-from plm_scaling.sources.read.uniref_xml import read_uniref
+from plm_scaling.sources.read.uniprot_xml import read_uniprot, read_uniref
 
 NAMED_CHARACTERS = 16  # different offending ones that are counted; of a binary file there are 200
 
@@ -133,11 +134,16 @@ def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) ->
 
 
 def _records(path: Path, format_: str) -> Iterator[Records]:
-    if format_ == UNIREF:
-        yield from read_uniref(path)
-    else:
-        with open_stream(path) as stream:
-            yield from parse_fasta(blocks(stream, path), path)
+    match format_:
+        case "UniRef XML":
+            yield from read_uniref(path)
+        case "UniProtKB XML":
+            yield from read_uniprot(path)
+        case "Parquet" | "Arrow":
+            yield from read_columns(path)
+        case _:
+            with open_stream(path) as stream:
+                yield from parse_fasta(blocks(stream, path), path)
 
 
 def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds) -> None:
@@ -165,14 +171,14 @@ def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds)
                 found.whole = False
                 break
     finally:
-        ids, sequences, copies = repeats.count()
+        copies, only_ids, only_sequences = repeats.count()
         found.letters = letters.letters
         found.nucleotide_share = letters.nucleotide_share
         found.shortest, found.median = lengths.shortest, lengths.quantile(0.5)
         found.longest, found.histogram = lengths.longest, lengths.histogram()
         found.exact_copies, found.repeated_id = copies, repeats.example
-        found.ids_of_another_sequence = ids - copies
-        found.sequences_of_another_id = sequences - copies
+        found.ids_of_another_sequence = only_ids
+        found.sequences_of_another_id = only_sequences
         found.mended, found.verdicts = dict(mended), dict(verdicts)
     if problem := suspicion(letters):
         if letters.is_certain:

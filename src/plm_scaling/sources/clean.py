@@ -4,10 +4,7 @@ Records that cannot be used are set aside in `rejected.parquet` with the reason;
 in = kept + rejected.
 """
 
-<<<<<<< HEAD
-from collections.abc import Iterator, Sequence
-=======
->>>>>>> w-form
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,25 +94,6 @@ def clean_source(
     _report(cleaned)
 
 
-<<<<<<< HEAD
-def read_records(row: Source, files: Sequence[Path]) -> Iterator[Records]:
-    """The records of a source's files, some thousands at a time; only FASTA may be several."""
-    raw = files[0]
-    match row.format:
-        case "uniref_xml":
-            return read_uniref(raw, row.member)
-        case "colabfold_representatives":
-            return read_colabfold(raw, row.member, representatives=True)
-        case "colabfold_members":
-            return read_colabfold(raw, row.member, representatives=False)
-        case "text_archive":
-            return read_documents(raw, row.member)
-        case _:
-            return read_fasta(files, row.member)
-
-
-=======
->>>>>>> w-form
 class _Cleaned:
     """The files of one pass over the source, and what was counted."""
 

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from plm_scaling.cli import data as data_cli
@@ -122,7 +124,6 @@ OTHERS = {
     "HMMER profile": "HMMER3/f [3.3]\nNAME  x\n",
     "GFF": "##gff-version 3\n",
     "web page": "<!DOCTYPE html><html>503</html>",
-    "UniProtKB XML": '<?xml version="1.0"?>\n<uniprot xmlns="x"><entry/></uniprot>',
     "zip archive": b"PK\x03\x04" + bytes(40),
 }
 
@@ -138,6 +139,23 @@ def test_what_is_no_fasta_is_named(
     assert found.format == name
     (problem,) = found.problems
     assert problem.startswith(f"{name}, not FASTA: ")
+
+
+def test_other_formats_of_sources_are_read(tmp_path: Path) -> None:
+    one = protein(40)
+    columns = pa.table({"id": ["a", "b"], "sequence": [one, "MK-V"]})
+    pq.write_table(columns, tmp_path / "a.parquet")
+    length = f'<sequence length="{len(one)}">{one}</sequence>'
+    for name, text in (
+        ("uniprot.xml", f"<uniprot>\n<entry><accession>A</accession>{length}</entry></uniprot>\n"),
+        ("uniref.xml", f'<UniRef90>\n<entry id="A">{length}</entry></UniRef90>\n'),
+    ):
+        (tmp_path / name).write_text(f'<?xml version="1.0"?>\n{text}')
+    names = "a.parquet", "uniprot.xml", "uniref.xml"
+    table, *documents = surveyed(*(tmp_path / name for name in names)).files
+    assert [one.format for one in documents] == ["UniProtKB XML", "UniRef XML"]
+    assert [one.residues for one in (table, *documents)] == [40, 40, 40]
+    assert (table.format, table.characters["-"].line) == ("Parquet", None)
 
 
 def test_error_page_named_as_compressed_is_named(tmp_path: Path) -> None:
