@@ -58,7 +58,8 @@ def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
         place = f"line {one.line}, " if one.line is not None else ""
         first = f"first in {place}record {one.record} ({one.id})"
         yield from _row(
-            "", f"'{character}' {one.times:,} times in {one.records:,} records, {first}"
+            "",
+            f"'{character}' {_many(one.times, 'time')} in {_many(one.records, 'record')}, {first}",
         )
     if found.verdicts and found.whole:
         yield from _rules(found, limits)

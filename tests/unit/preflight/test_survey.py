@@ -147,7 +147,10 @@ def test_other_formats_of_sources_are_read(tmp_path: Path) -> None:
     pq.write_table(columns, tmp_path / "a.parquet")
     length = f'<sequence length="{len(one)}">{one}</sequence>'
     for name, text in (
-        ("uniprot.xml", f"<uniprot>\n<entry><accession>A</accession>{length}</entry></uniprot>\n"),
+        (
+            "uniprot.xml",
+            f"<uniprot>\n<entry dataset='S'><accession>A</accession>{length}</entry></uniprot>\n",
+        ),
         ("uniref.xml", f'<UniRef90>\n<entry id="A">{length}</entry></UniRef90>\n'),
     ):
         (tmp_path / name).write_text(f'<?xml version="1.0"?>\n{text}')

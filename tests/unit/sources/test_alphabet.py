@@ -4,6 +4,8 @@ import logging
 import random
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from source_tables import write_table
 
@@ -93,6 +95,14 @@ def test_clean_stops_on_nucleotides_in_one_line(genes: Path, tmp_path: Path) -> 
     with pytest.raises(SourceError, match=r"genes\.fasta: .* nucleotides.*100 % .* translate"):
         clean_source(table, "a", genes, 1, 1.0, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_clean_stops_on_nucleotides_in_a_column(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.tsv", {"name": "a", "format": "parquet", "file": "a.parquet"})
+    columns = pa.table({"sequence": [NUCLEOTIDES["even"]] * 20})
+    pq.write_table(columns, tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match=r"a\.parquet: .* nucleotides"):
+        clean_source(table, "a", tmp_path / "a.parquet", 1, 1.0, tmp_path / "out")
 
 
 def test_score_and_embed_stop_on_nucleotides(genes: Path, tmp_path: Path) -> None:
