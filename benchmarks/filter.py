@@ -3,33 +3,43 @@
 OMP_NUM_THREADS=1 python benchmarks/filter.py --fasta resources/demo/uniref_demo.fasta.gz \
     resources/demo/metagenome_demo.fasta.gz --mmseqs auto
 
-Prints two Markdown tables. The first has the AUC of n-gram models of orders 1 to 5 against six
+Prints three Markdown tables. The first has the AUC of n-gram models of orders 1 to 5 against six
 kinds of corrupted copies of held-out sequences, held out by cluster at 30 % identity, and at random
-to show what relatives in training pretend. The second has residues per CPU-second of one core, and
-the time over that of `bytes.translate` on the same bytes in the same run.
+to show what relatives in training pretend. The second has the share that the low-complexity rule
+drops, of the sequences by length and of generated ones, beside that with distinct 3-mers counted in
+whole sequences. The third has residues per CPU-second of one core, and the time over that of
+`bytes.translate` on the same bytes in the same run.
 """
 
 import argparse
 import gzip
+import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
-from plm_scaling.filter import ngram
+from plm_scaling.filter import complexity, ngram
 from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
 from model_quality import CORRUPTIONS, auc, clusters_of, corrupted, entries, hold_out
+from planted import random_residues
 
 ORDERS = range(1, ngram.MAX_ORDER + 1)
 IDENTITY, COVERAGE = 0.3, 0.8
 HELD_OUT = 0.2
 REPEATS = 5
 SEED = 1
+MIN_DISTINCT = 0.65  # filter.min_distinct_3mer_ratio
+WINDOWS = (complexity.WINDOW, 1 << 30)
+LENGTHS = (30, 400, 800, 1600, 3200, 5000, 35_001)
+COPIES = 100
+UNIT = (1, 50)  # residues, of the generated repeats
 
 
 def read_fasta(paths: list[Path]) -> list[bytes]:
@@ -63,6 +73,39 @@ def judge(sequences: list[bytes], held_out: np.ndarray) -> list[tuple[str, float
     aucs = [auc(ratios[""], np.nan_to_num(ratios[kind], nan=1.0)) for kind in CORRUPTIONS]
     rows.append(("1 − distinct 3-mers / 3-mers", float("nan"), aucs))
     return rows
+
+
+def tandem(rng: np.random.Generator, length: int, replaced: float) -> bytes:
+    """A random unit over and over, with a share of its residues `replaced` by random ones."""
+    unit = random_residues(rng, int(rng.integers(*UNIT, endpoint=True)))
+    noise = random_residues(rng, length)
+    return np.where(rng.random(length) < replaced, noise, np.resize(unit, length)).tobytes()
+
+
+def dropped(sequences: list[bytes], window: int) -> float:
+    """Share of the sequences that the rule drops when it counts 3-mers in such windows."""
+    with mock.patch.object(complexity, "WINDOW", window):
+        return float((distinct_3mer_ratio(*entries(sequences)) < MIN_DISTINCT).mean())
+
+
+def drops(sequences: list[bytes]) -> Iterator[tuple[str, int, list[float]]]:
+    """Sets of sequences, how many there are, and the share dropped with each of `WINDOWS`."""
+    rng = np.random.default_rng(SEED)
+    sets = {
+        f"given, {low:,} to {high - 1:,} residues": [s for s in sequences if low <= len(s) < high]
+        for low, high in itertools.pairwise(LENGTHS)
+    }
+    for n in (100, 1000, 5000, 35_000):
+        sets[f"random, {n:,} residues"] = [random_residues(rng, n).tobytes() for _ in range(COPIES)]
+    for replaced, n in itertools.product((0, 0.2, 0.3), (1000, 5000)):
+        name = f"repeats, {100 * replaced:.0f} % replaced, {n:,} residues"
+        arrays = [tandem(rng, n, replaced) for _ in range(COPIES)]
+        sets[name] = arrays
+        half = [random_residues(rng, n // 2).tobytes() + array[n // 2 :] for array in arrays]
+        sets[f"half random, half {name}"] = half
+    for name, own in sets.items():
+        if own:
+            yield name, len(own), [dropped(own, window) for window in WINDOWS]
 
 
 def chunks_of(sequences: list[bytes], residues: int) -> list[tuple[bytes, np.ndarray]]:
@@ -122,6 +165,9 @@ def main() -> None:
             shown = "" if np.isnan(perplexity) else f"{perplexity:.2f}"
             cells = " | ".join(f"{value:.2f}" for value in aucs)
             print(f"| {name} | {scorer} | {shown} | {cells} |")
+    print("\n| sequences | number | dropped | dropped if whole |\n|---|---|---|---|")
+    for what, number, (windowed, whole) in drops(sequences):
+        print(f"| {what} | {number:,} | {windowed:.2%} | {whole:.2%} |")
     residues, times = speeds(sequences)
     print("\n| | million residues per CPU-s | × bytes.translate |")
     print("|---|---|---|")

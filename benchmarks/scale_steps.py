@@ -48,7 +48,7 @@ class Run:
         """The arguments of every program that runs MMseqs2."""
         return [
             *("--threads", self.threads, "--memory-mb", self.memory_mb),
-            *("--scratch", self.work / "scratch", "--mmseqs", "auto"),
+            *("--scratch", self.work / "scratch", "--mmseqs", self.work / "mmseqs"),
         ]
 
     def each_part(self, *command: str | Path | int | float) -> list[Command]:

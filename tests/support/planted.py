@@ -305,7 +305,7 @@ def _groups(rng: np.random.Generator, n: int, mean_size: float) -> np.ndarray:
     return np.repeat(np.arange(n), rng.geometric(1 / mean_size, n))[:n]
 
 
-def _residues(rng: np.random.Generator, n: int) -> np.ndarray:
+def random_residues(rng: np.random.Generator, n: int) -> np.ndarray:
     return _RESIDUES[rng.integers(0, len(_RESIDUES), n, np.uint16)]
 
 
@@ -316,7 +316,7 @@ def _lengths(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def _random(rng: np.random.Generator, n: int) -> Ragged:
     lengths = _lengths(rng, n)
-    return Ragged(_residues(rng, lengths.sum()), lengths)
+    return Ragged(random_residues(rng, lengths.sum()), lengths)
 
 
 def _substitute(rng: np.random.Generator, parents: Ragged, identity: np.ndarray) -> Ragged:
@@ -328,7 +328,7 @@ def _substitute(rng: np.random.Generator, parents: Ragged, identity: np.ndarray)
     rows = np.repeat(np.arange(len(hits)), hits)
     positions = parents.starts[rows] + (rng.random(len(rows)) * parents.lengths[rows]).astype(int)
     data = parents.data.copy()
-    data[positions] = _residues(rng, len(positions))
+    data[positions] = random_residues(rng, len(positions))
     return Ragged(data, parents.lengths)
 
 
@@ -348,7 +348,7 @@ def _low_complexity(rng: np.random.Generator, n: int) -> Ragged:
     """Repeats of a short random unit."""
     lengths = _lengths(rng, n)
     units = rng.integers(REPEAT_UNIT[0], REPEAT_UNIT[1] + 1, n)
-    unit = _residues(rng, n * REPEAT_UNIT[1]).reshape(n, REPEAT_UNIT[1])
+    unit = random_residues(rng, n * REPEAT_UNIT[1]).reshape(n, REPEAT_UNIT[1])
     rows = np.repeat(np.arange(n), lengths)
     position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return Ragged(unit[rows, position % units[rows]], lengths)

@@ -1,17 +1,48 @@
-"""`plm-scaling data`: token shards from one's own FASTA files, and what is in shards."""
+"""`plm-scaling data`: what sequence files are, token shards from them, and what is in shards."""
 
+import sys
 from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-app = App(help="Make and look at token shards.")
+Fasta = Annotated[
+    list[Path],
+    Parameter(
+        help="files (plain, gzip, zstd or xz), folders of them, - for stdin",
+        allow_leading_hyphen=True,
+    ),
+]
+
+app = App(help="Check sequence files, make and look at token shards.")
+
+
+@app.command
+def check(fasta: Fasta, /, *, config: Path | None = None, json: bool = False) -> None:
+    """What sequence files are, and what the pipeline would make of them. Nothing is written.
+
+    Exit code 1 if the pipeline would stop.
+
+    Example: plm-scaling data check my.faa.gz --config config/demo.yaml
+
+    Args:
+        config: whose rules to apply (default: those of the full study)
+        json: the answer as JSON
+    """
+    from plm_scaling.preflight.command import check_files
+    from plm_scaling.preflight.text import survey_text
+
+    found = check_files(fasta, config)
+    print(dumps(found.to_json(), indent=2) if json else survey_text(found))
+    if not found.usable:
+        sys.exit(1)
 
 
 @app.command
 def tokenize(
-    fasta: Annotated[list[Path], Parameter(allow_leading_hyphen=True)],
+    fasta: Fasta,
     /,
     *,
     out: Path,
@@ -28,7 +59,6 @@ def tokenize(
     Example: plm-scaling data tokenize my.faa.gz --context-length 1024 --out data/mine
 
     Args:
-        fasta: files (plain, gzip, zstd or xz), folders of them, - for stdin
         out: folder to make
         context_length: tokens per row
         valid: FASTA to hold out

@@ -173,8 +173,9 @@ class Thresholds(Block):
     max_unknown_fraction: Fraction
     """Sequences with a larger share of X, B, Z or J are dropped."""
     min_distinct_3mer_ratio: Fraction
-    """Sequences with fewer distinct 3-mers per residue are low-complexity and dropped; perplexity
-    does not catch them."""
+    """Sequences with a lower share of distinct 3-mers, counted in windows of 1,024 residues, are
+    repeats or of few residues and dropped, which perplexity does not do. A random protein has
+    about 0.9 or more at any length, one of which half is short repeats about 0.5."""
     perplexity_quantiles: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
     """Training sequences below the first or above the second quantile of the perplexity in their
     source and length bin are dropped. A change re-runs neither deduplication nor scoring."""

@@ -12,6 +12,17 @@ from plm_scaling.common.errors import ConfigError
 from plm_scaling.common.files import atomic
 from plm_scaling.config.schema import Config
 
+FULL_STUDY = Path(__file__).with_name("full.yaml")
+
+
+def read_config(path: Path) -> Config:
+    """Read and validate a config file; raises `ConfigError` naming it."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); give a config as YAML") from error
+    return validate_config(values, str(path))
+
 
 def validate_config(values: Any, where: str) -> Config:
     """Validate parsed values. `where` names their origin in the message of the `ConfigError`."""

@@ -1,3 +1,3 @@
 """Reference models, score tables and selection."""
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4

@@ -40,8 +40,8 @@ def score_part(pool: Path, split: Path, part: int, model: ReferenceModel, out: P
 
     A row has the global key, id and source of the sequence's first record, its split and length
     (residues); `nll_per_residue`, the mean of −ln P in nats (missing where the model says nothing);
-    `unknown_fraction`, the share of X B Z J; `distinct_3mer_ratio`, the number of different 3-mers
-    over that of all (missing below 3 residues); and the model's name. Scored are all of training,
+    `unknown_fraction`, the share of X B Z J; `distinct_3mer_ratio`, the share of distinct 3-mers
+    in windows (missing below 3 residues); and the model's name. Scored are all of training,
     near-duplicates too, so that a corpus may be trained on them, and the representatives of the
     held-out splits. The part is held in memory, but not its sequences.
     """

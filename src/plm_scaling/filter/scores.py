@@ -33,6 +33,10 @@ class PartScores:
     unknown_fraction: np.ndarray
     distinct_3mer_ratio: np.ndarray
 
+    def measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `rules.judge` looks at."""
+        return self.length, self.unknown_fraction, self.distinct_3mer_ratio
+
 
 class ScoreParts:
     """The score tables in a folder, part by part."""

@@ -81,7 +81,7 @@ def select_sequences(
         folder.mkdir(parents=True)
         with RowWriter(folder / "dropped.parquet", DROPPED_SCHEMA) as dropped:
             for part in parts:
-                code = judge(settings, part)
+                code = judge(settings, *part.measured())
                 verdict = _perplexity(part, bins, limits)
                 overlap.add(part, code, verdict)
                 code = np.where(code == 0, verdict, code)
@@ -125,7 +125,7 @@ def _count(parts: ScoreParts, settings: Thresholds, bins: LengthBins) -> Histogr
     for part in parts:
         chosen = part.membership.of(TRAIN) & part.membership.representative
         entered += np.bincount(part.owner[chosen], minlength=len(sources))
-        chosen &= judge(settings, part) == 0
+        chosen &= judge(settings, *part.measured()) == 0
         steps = steps_of(part.nll_per_residue[chosen])
         histograms.add(part.owner[chosen], part.length[chosen], steps)
     for source, number, counted in zip(sources, entered, histograms.counts, strict=True):

@@ -7,14 +7,13 @@ from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import yaml
 
-from plm_scaling import config
 from plm_scaling.common.errors import LawError, SweepError
 from plm_scaling.common.progress import short_number
+from plm_scaling.config.load import FULL_STUDY
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe
@@ -28,7 +27,6 @@ from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.memory import process_memory
 
-FULL_STUDY = Path(config.__file__).with_name("full.yaml")
 RECIPE: Recipe = "study"
 NODE = 8  # GPUs
 

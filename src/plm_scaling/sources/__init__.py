@@ -1,3 +1,3 @@
 """Source table, verified download, and cleaning of sequences and source code into parts."""
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4

@@ -7,7 +7,6 @@ in = kept + rejected.
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.counts import Counts
@@ -21,7 +20,7 @@ from plm_scaling.sources.part_files import PartFiles
 from plm_scaling.sources.read.formats import read_records
 from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.table import Source, find_source
-from plm_scaling.sources.unique import Repeated, hashes_of, repeated_hashes
+from plm_scaling.sources.unique import Repeats
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -36,7 +35,7 @@ REJECTED_SCHEMA = pa.schema(
     ]
 )
 NAMED_RECORDS = 3
-MORE_SUSPECTS = 1 << 20  # hashes looked up beyond the repeats that are allowed, to name the first
+REJECTED = "rejected.parquet"
 
 
 def clean_source(
@@ -51,9 +50,9 @@ def clean_source(
 
     `out` gets a FASTA file per part (a power of two of them; two lines per record, `>id` and the
     residues in upper case or, of source code, the document with `\\r` for line ends), counts.tsv
-    and rejected.parquet. Lower case, Windows line ends and a `*` at the end are fixed and
-    counted. The second record of an id is rejected. Raises `SourceError` if the raw file is missing
-    or damaged, or more than `max_rejected_fraction` of its records are rejected, naming the first.
+    and rejected.parquet. What is fixed is counted, and so are repeated ids. Raises `SourceError` if
+    a raw file is missing or damaged, or more than `max_rejected_fraction` of the records are
+    rejected, naming the first; `OUT.rejected.parquet` then lists all.
 
     Args:
         table: resources/sources.tsv
@@ -68,31 +67,30 @@ def clean_source(
     files = [raw] if isinstance(raw, Path) else [*raw]
     if not row.path:  # else verified, where a checksum is stated, by `verify_files`
         verify_raw(table, row.file, files[0])
+    refused = out.with_name(f"{out.name}.rejected.parquet")
     with atomic(out) as folder:
         folder.mkdir(parents=True)
-        hashes = folder / ".hashes"
         cleaned = _Cleaned(row, folder, parts)
-        with hashes.open("wb") as file:
-            for records in read_records(row, files):
-                hashes_of(records.ids).tofile(file)
-                cleaned.add(records)
+        for records in read_records(row, files):
+            cleaned.add(records)
         cleaned.close()
-        allowed = int(max_rejected_fraction * cleaned.records) - cleaned.rejected
-        suspects = repeated_hashes(hashes, max(allowed, 0) + MORE_SUSPECTS)
-        hashes.unlink()
-        if suspects is None:
-            raise _refusal(files, cleaned, max_rejected_fraction, ", and too many ids occur twice")
-        if len(suspects) and allowed >= 0:  # now that they are known, they can be set aside
-            cleaned = _Cleaned(row, folder, parts)
-            repeated = Repeated(suspects)
-            for records in read_records(row, files):
-                cleaned.add(_without(records, repeated.among(records.ids)))
-            cleaned.close()
-        if cleaned.rejected > max_rejected_fraction * cleaned.records:
-            raise _refusal(files, cleaned, max_rejected_fraction)
-        if cleaned.records == cleaned.rejected:
-            raise _refusal(files, cleaned, max_rejected_fraction, ", so none is left")
+        too_many = cleaned.rejected > max_rejected_fraction * cleaned.records
+        if too_many or cleaned.rejected == cleaned.records:
+            (folder / REJECTED).replace(refused)
+            raise SourceError(
+                f"{', '.join(map(str, files))}: {cleaned.rejected} of {cleaned.records} records "
+                "cannot be used, "
+                + (
+                    f"at most a share of {max_rejected_fraction:g} may be rejected "
+                    "(max_rejected_fraction)"
+                    if too_many
+                    else "so none is left"
+                )
+                + f"; {refused} lists them. The first are {', '.join(map(str, cleaned.first))}. "
+                "Correct the file or give another"
+            )
         cleaned.counts.write(folder / "counts.tsv")
+    refused.unlink(missing_ok=True)
     _report(cleaned)
 
 
@@ -105,11 +103,12 @@ class _Cleaned:
         self.records = self.rejected = 0
         self.first: list[Rejected] = []
         self._files = PartFiles(folder, parts)
-        self._set_aside = RowWriter(folder / "rejected.parquet", REJECTED_SCHEMA)
+        self._repeats = Repeats(folder)
+        self._set_aside = RowWriter(folder / REJECTED, REJECTED_SCHEMA)
         self._progress = Progress(f"clean {row.name}", 0, "residues")
 
     def add(self, records: Records) -> None:
-        self._files.add(records.ids, records.sequences)
+        self._repeats.add(records.ids, self._files.add(records.ids, records.sequences))
         residues = sum(map(len, records.sequences))
         everything = residues + sum(rejected.residues for rejected in records.rejected)
         self.counts.add(self.source, "in", records.count, everything)
@@ -128,51 +127,19 @@ class _Cleaned:
 
     def close(self) -> None:
         self._files.flush()
+        copies, others = self._repeats.count()
+        for what, sequences in (("repeated_record", copies), ("repeated_id", others)):
+            if sequences:
+                self.counts.add(self.source, f"handled:{what}", sequences, 0)
         with self._set_aside:
             pass
-
-
-def _without(records: Records, positions: list[int]) -> Records:
-    """The batch with the records at `positions` rejected; what was fixed in them stays counted."""
-    if not positions:
-        return records
-    gone = {rejected.record for rejected in records.rejected}
-    numbers = [n for n in range(records.first, records.first + records.count) if n not in gone]
-    rejected = records.rejected + [
-        Rejected(numbers[p], None, records.ids[p], len(records.sequences[p]), "repeated_id")
-        for p in positions
-    ]
-    kept = np.delete(np.arange(len(records.ids)), positions).tolist()
-    return Records(
-        [records.ids[i] for i in kept],
-        [records.sequences[i] for i in kept],
-        records.first,
-        records.handled,
-        sorted(rejected, key=lambda one: one.record),
-    )
-
-
-def _refusal(files: list[Path], cleaned: _Cleaned, fraction: float, more: str = "") -> SourceError:
-    named = [
-        f"record {one.record}"
-        + (f" in line {one.line}" if one.line is not None else "")
-        + f" ({one.id.decode(errors='replace')!r}: {one.reason.replace('_', ' ')})"
-        for one in cleaned.first
-    ]
-    return SourceError(
-        f"{', '.join(map(str, files))}: {cleaned.rejected} of {cleaned.records} records cannot be "
-        f"used{more}; "
-        f"at most a share of {fraction:g} may be rejected (max_rejected_fraction)"
-        + (f". The first are {', '.join(named)}" if named else "")
-        + ". Correct the file or fetch another"
-    )
 
 
 def _report(cleaned: _Cleaned) -> None:
     counts, source = cleaned.counts, cleaned.source
     sequences, residues = counts.get(source, "kept")
     notes = ""
-    for title, wanted in (("fixed", True), ("rejected", False)):
+    for title, wanted in (("fixed or counted", True), ("rejected", False)):
         reasons = [
             f"{counts.get(source, reason)[0]} {reason.removeprefix('handled:').replace('_', ' ')}"
             for reason in counts.reasons(source)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from plm_scaling.common.parts import digests, part_name, part_of
 
 BUFFER_BYTES = 32 << 20  # all parts together
@@ -20,15 +22,17 @@ class PartFiles:
         for path in self._paths:
             path.write_bytes(b"")
 
-    def add(self, ids: list[bytes], sequences: list[bytes]) -> None:
-        """Append records, each to the file of its sequence's part."""
-        numbers = part_of(digests(sequences), len(self._paths)).tolist()
+    def add(self, ids: list[bytes], sequences: list[bytes]) -> np.ndarray:
+        """Append records, each to the file of its sequence's part; their digests (uint64)."""
+        values = digests(sequences)
+        numbers = part_of(values, len(self._paths)).tolist()
         buffers = self._buffers
         for number, name, sequence in zip(numbers, ids, sequences, strict=True):
             buffers[number].append(b">%b\n%b\n" % (name, sequence))
         self._held += sum(map(len, sequences)) + sum(map(len, ids)) + 3 * len(ids)
         if self._held >= BUFFER_BYTES:
             self.flush()
+        return values
 
     def flush(self) -> None:
         for path, buffer in zip(self._paths, self._buffers, strict=True):

@@ -1,7 +1,7 @@
-"""Find names that occur twice among very many, in eight bytes per name on disk.
+"""Count names and records that came before, in 16 bytes of disk per record and little memory.
 
-Hashes are those of this Python process (salted), so they are compared within it only. Equal hashes
-are suspects: the names are read again and those compared in full.
+Nothing downstream needs unique ids: sequences are told apart by content and number. So repeats are
+counted and kept; the pool stores a sequence once however often it comes.
 """
 
 from pathlib import Path
@@ -9,48 +9,45 @@ from pathlib import Path
 import numpy as np
 
 _STEP = 1 << 22
+_ODD = np.int64(0x5851F42D4C957F2D)
 
 
 def hashes_of(names: list[bytes]) -> np.ndarray:
-    """64-bit hashes (int64) of names."""
+    """64-bit hashes (int64) of names, of this Python process (salted)."""
     return np.fromiter(map(hash, names), np.int64, len(names))
 
 
-def repeated_hashes(path: Path, limit: int) -> np.ndarray | None:
-    """The hashes in the file `path` that occur more than once, sorted; the file is sorted in place.
-
-    None if they repeat more than `limit` times and might not fit in memory.
-    """
+def repeats(path: Path) -> int:
+    """How many of the hashes in a file came before; the file is sorted in place."""
     if path.stat().st_size == 0:
-        return np.array([], np.int64)
+        return 0
     hashes = np.memmap(path, np.int64, mode="r+")
     hashes.sort()
-    repeated: list[np.ndarray] = []
-    total = 0
-    for start in range(0, len(hashes), _STEP):
-        block = hashes[start : start + _STEP + 1]
-        again = block[1:][block[1:] == block[:-1]]
-        total += len(again)
-        if total > limit:
-            return None
-        repeated.append(np.unique(again))
-    return np.unique(np.concatenate(repeated))
+    blocks = (hashes[i : i + _STEP + 1] for i in range(0, len(hashes), _STEP))
+    return sum(int(np.count_nonzero(block[1:] == block[:-1])) for block in blocks)
 
 
-class Repeated:
-    """Tell which names came before, of those whose hashes are `suspects` (sorted, not empty)."""
+class Repeats:
+    """Of records that are added, how many repeat an id: with hashes of 64 bits, of a billion
+    records one is counted wrongly at most."""
 
-    def __init__(self, suspects: np.ndarray) -> None:
-        self._suspects = suspects
-        self._seen: set[bytes] = set()
+    def __init__(self, folder: Path) -> None:
+        self._ids, self._records = folder / ".ids", folder / ".records"
+        self._files = [path.open("wb") for path in (self._ids, self._records)]
 
-    def among(self, names: list[bytes]) -> list[int]:
-        """The positions of names that occurred earlier, in this or a former call."""
-        hashes = hashes_of(names)
-        found = np.searchsorted(self._suspects, hashes).clip(max=len(self._suspects) - 1)
-        again = []
-        for position in np.flatnonzero(self._suspects[found] == hashes).tolist():
-            if names[position] in self._seen:
-                again.append(position)
-            self._seen.add(names[position])
-        return again
+    def add(self, ids: list[bytes], digests: np.ndarray) -> None:
+        """Records of these names, and digests (uint64) of their sequences."""
+        names = hashes_of(ids)
+        names.tofile(self._files[0])
+        (names * _ODD ^ digests.view(np.int64)).tofile(self._files[1])
+
+    def count(self) -> tuple[int, int]:
+        """Records that repeat an earlier one's id and sequence, and those that repeat only an id;
+        the files are removed."""
+        for file in self._files:
+            file.close()
+        ids = repeats(self._ids)
+        copies = repeats(self._records) if ids else 0
+        self._ids.unlink()
+        self._records.unlink()
+        return copies, ids - copies

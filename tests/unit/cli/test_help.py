@@ -10,7 +10,7 @@ from plm_scaling.cli.main import main
 
 COMMANDS = [
     *("status", "summary", "fit", "plan", "export", "score", "embed"),
-    *("data tokenize", "data inspect"),
+    *("data check", "data tokenize", "data inspect"),
 ]
 LIGHT = """
 import sys

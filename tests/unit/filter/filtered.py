@@ -11,6 +11,7 @@ from splits import read_pool, write_split
 
 from plm_scaling.common.parts import part_name
 from plm_scaling.config.data import Thresholds
+from plm_scaling.filter.complexity import WINDOW
 from plm_scaling.filter.ngram import load_ngram
 from plm_scaling.filter.reference import train_reference
 from plm_scaling.filter.score import score_part
@@ -27,6 +28,13 @@ SELECT: dict[str, Any] = {
     "length_bins": [0, 100, 300],
     "perplexity_quantiles": [0.05, 0.9],
 }
+
+
+def distinct_share(text: str | bytes, window: int = WINDOW) -> float:
+    """The definition of `distinct_3mer_ratio`."""
+    trimers = [text[i : i + 3] for i in range(len(text) - 2)]
+    windows = [trimers[i : i + window] for i in range(0, len(trimers), window)]
+    return sum(len(set(own)) for own in windows) / len(trimers) if trimers else float("nan")
 
 
 def invented(n: int = 5000) -> dict[str, list[tuple[str, str]]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from plm_scaling.common.errors import FilterError
 from plm_scaling.filter import ngram
-from plm_scaling.filter.complexity import distinct_3mer_ratio, unknown_fraction
+from plm_scaling.filter.complexity import unknown_fraction
 
 sequence_lists = st.lists(st.text("ACDXBZJWY", min_size=1, max_size=30), min_size=1, max_size=8)
 
@@ -136,17 +136,3 @@ def test_model_of_another_format_or_damaged_is_named(
 def test_model_without_residues_is_refused() -> None:
     with pytest.raises(FilterError, match="no residue"):
         ngram.train(np.zeros(22, np.int64), 1)
-
-
-@settings(max_examples=50, deadline=None)
-@given(sequences=st.lists(st.text("ACDX", min_size=1, max_size=40), min_size=1, max_size=600))
-def test_distinct_3mers_any_sequences_equal_a_set(sequences: list[str]) -> None:
-    chunk = entries(sequences)
-    lengths = np.array([len(sequence) for sequence in sequences])
-    ratios = distinct_3mer_ratio(chunk, lengths)
-    for ratio, sequence in zip(ratios, sequences, strict=True):
-        trimers = [sequence[i : i + 3] for i in range(len(sequence) - 2)]
-        if trimers:
-            assert ratio == pytest.approx(len(set(trimers)) / len(trimers))
-        else:
-            assert np.isnan(ratio)

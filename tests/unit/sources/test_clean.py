@@ -19,7 +19,7 @@ from source_tables import write_table
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.parts import digests, part_name, part_of
 from plm_scaling.pool.write import pool_part
-from plm_scaling.sources import clean, part_files, unique
+from plm_scaling.sources import part_files
 from plm_scaling.sources.clean import clean_source
 from plm_scaling.sources.fetch.verified import record_of
 
@@ -43,7 +43,11 @@ def counted(out: Path) -> dict[str, tuple[int, int]]:
 
 
 def rejected(out: Path) -> list[tuple]:
-    return [tuple(row.values())[:5] for row in pq.read_table(out / "rejected.parquet").to_pylist()]
+    return [tuple(row.values())[:7] for row in listed(out / "rejected.parquet")]
+
+
+def listed(path: Path) -> list[dict]:
+    return pq.read_table(path).to_pylist()
 
 
 def only_input_is_left(folder: Path) -> bool:
@@ -78,9 +82,9 @@ def test_clean_bad_records_are_set_aside_with_the_reason(tmp_path: Path) -> None
         "no_name": (1, 2),
     }
     assert rejected(out) == [
-        (2, 3, "b", 0, "no_sequence"),
-        (3, 4, "c", 3, "illegal_character"),
-        (4, 6, "", 2, "no_name"),
+        (2, 3, "b", 0, "no_sequence", "", 0),
+        (3, 4, "c", 3, "illegal_character", "-", 1),
+        (4, 6, "", 2, "no_name", "", 0),
     ]
 
 
@@ -88,53 +92,49 @@ def test_clean_too_many_bad_records_name_the_first(tmp_path: Path) -> None:
     content = b">good\nMK\n" + b"".join(b">bad%d\nM%dK\n" % (i, i % 10) for i in range(5))
     with pytest.raises(SourceError) as raised:
         run(tmp_path, content, fraction=0.8)
-    for word in ("in.fasta", "5 of 6", "0.8", "record 2 in line 3", "'bad0'", "'bad2'", "illegal"):
+    refused = tmp_path / "out.rejected.parquet"
+    words = "in.fasta", "5 of 6", "0.8", "record 2 in line 3", "'bad0'", "'bad2'", "character '0'"
+    for word in (*words, str(refused)):
         assert word in str(raised.value)
     assert "bad3" not in str(raised.value)
-    assert only_input_is_left(tmp_path)
+    assert [row["id"] for row in listed(refused)] == [f"bad{i}" for i in range(5)]
     with pytest.raises(SourceError, match="none is left"):
         run(tmp_path, content[9:], fraction=1.0)
-    assert only_input_is_left(tmp_path)
+    assert [row["record"] for row in listed(refused)] == [1, 2, 3, 4, 5]
     run(tmp_path, content, fraction=0.84)
+    assert not refused.exists()
 
 
-@pytest.mark.parametrize("n_between", [0, 5000])
-def test_clean_second_record_of_an_id_is_rejected(tmp_path: Path, n_between: int) -> None:
-    between = b"".join(b">n%d\nMK\n" % i for i in range(n_between))
-    content = b">a\nMK\n>same\nMK\n" + between + b">bad\n>same other\nACD\n>same\nAC\n"
-    out = run(tmp_path, content, parts=4, fraction=0.8)
-    lines = b"".join(path.read_bytes() for path in sorted(out.glob("part-*"))).split(b"\n")
-    assert lines.count(b">same") == 1
-    assert lines[lines.index(b">same") + 1] == b"MK"
-    last = 3 + n_between
-    assert rejected(out) == [
-        (last, 5 + 2 * n_between, "bad", 0, "no_sequence"),
-        (last + 1, None, "same", 3, "repeated_id"),
-        (last + 2, None, "same", 2, "repeated_id"),
+def test_clean_repeated_ids_are_kept_and_counted(tmp_path: Path) -> None:
+    """Nothing downstream needs unique ids; the pool stores a sequence once."""
+    content = b">a\nMK\n>same x\nMK\n>same y\nmk\n>same\nACD\n>same\nMK\n>b\nMK\n"
+    out = run(tmp_path, content, parts=4)
+    lines = b"".join(path.read_bytes() for path in out.glob("part-*")).split(b"\n")
+    assert lines.count(b">same") == 4
+    assert counted(out) == {
+        "in": (6, 13),
+        "kept": (6, 13),
+        "handled:lower_case": (1, 2),
+        "handled:repeated_record": (2, 0),
+        "handled:repeated_id": (1, 0),
+    }
+    assert sorted(path.name for path in out.iterdir() if "part" not in path.name) == [
+        "counts.tsv",
+        "rejected.parquet",
     ]
-    assert counted(out)["repeated_id"] == (2, 5)
-    assert counted(out)["kept"][0] == 2 + n_between
+    pool_part([out], ["demo"], 0, 4, "protein", tmp_path / "pool")
 
 
-@pytest.mark.parametrize("more", [0, 1 << 20])
-def test_clean_too_many_repeated_ids_are_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
-) -> None:
-    monkeypatch.setattr(clean, "MORE_SUSPECTS", more)
-    with pytest.raises(SourceError, match="records cannot be used") as raised:
-        run(tmp_path, b">a\nMK\n>b\nMK\n" + b">a\nAC\n" * 3)
-    assert ("'a': repeated id" in str(raised.value)) == bool(more)
-    assert only_input_is_left(tmp_path)
-
-
-def test_clean_equal_hashes_of_different_ids_are_no_repeats(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(unique, "hash", len, raising=False)
-    out = run(tmp_path, b">aa\nMK\n>bb\nMK\n>c\nMK\n")
-    assert counted(out)["kept"] == (3, 6)
-    out = run(tmp_path, b">aa\nMK\n>bb\nMK\n>aa\nMK\n", fraction=0.5)
-    assert rejected(out) == [(3, None, "aa", 2, "repeated_id")]
+def test_clean_several_files_are_one_source(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("in.fasta", "more.fasta")]
+    files[0].write_bytes(b"; a comment\n>a\nMK")
+    files[1].write_bytes(b"# another\n\n>b\nM-K-\n>c\nAC\n")
+    table = write_table(tmp_path / "t.tsv", {"name": "demo"})
+    clean_source(table, "demo", files, 1, 0.5, tmp_path / "out")
+    assert (tmp_path / "out/part-0000.fasta").read_bytes() == b">a\nMK\n>c\nAC\n"
+    expected = (2, 3, "b", 4, "illegal_character", "-", 2, str(files[1]))
+    assert [tuple(row.values()) for row in listed(tmp_path / "out/rejected.parquet")] == [expected]
+    assert counted(tmp_path / "out")["handled:comment_on_top"] == (2, 0)
 
 
 @pytest.mark.parametrize("buffer_bytes", [1, 1 << 20])
@@ -179,7 +179,8 @@ def test_clean_counts_add_up_for_any_bytes(
     assert counts["kept"][0] + len(set_aside) == begun
     lines = [line for path in out.glob("part-*") for line in path.read_bytes().splitlines()]
     assert len(lines) == 2 * counts["kept"][0]
-    assert len(set(lines[0::2])) == counts["kept"][0]
+    again = sum(counts.get(f"handled:repeated_{what}", [0])[0] for what in ("record", "id"))
+    assert len(set(lines[0::2])) == counts["kept"][0] - again
     assert sum(map(len, lines[1::2])) == counts["kept"][1]
     assert counts["in"][1] == counts["kept"][1] + sum(row[3] for row in set_aside)
 
@@ -246,7 +247,7 @@ def test_clean_killed_at_any_point_and_run_again_gives_the_same(tmp_path: Path, 
     raw.write_text("".join(lines))
     table = write_table(tmp_path / "t.tsv", {"name": "demo"})
     clean_source(table, "demo", raw, 4, 0.1, tmp_path / "expected")
-    assert counted(tmp_path / "expected")["repeated_id"][0] == 100
+    assert counted(tmp_path / "expected")["handled:repeated_id"] == (100, 0)
 
     def content(folder: Path) -> dict[str, str]:
         files = sorted(folder.iterdir())

@@ -137,6 +137,7 @@ def test_uniref_every_entry_is_a_record(tmp_path: Path, chunk_bytes: int) -> Non
         (4, b"four", "illegal_character"),
         (6, b"six", "no_sequence"),
     ]
+    assert rejected[3].character == ">"
 
 
 def test_uniref_truncated_or_other_file_is_an_error(tmp_path: Path) -> None:

@@ -118,13 +118,13 @@ def test_fasta_harmless_deviations_are_repaired(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (">a\nMKV\n>b\nAC1\n", r"x\.fasta, line 3: record 2 \(b\) .* illegal character"),
-        (">a\nMKV\n>b\n>c\nAC\n", r"x\.fasta, line 3: record 2 \(b\) .* no sequence"),
-        (">a\nMKV\n>b\n", r"x\.fasta, line 3: record 2 \(b\) .* no sequence"),
-        (">a\nMKV\n>b\n  \n>c\nAC\n", r"x\.fasta, line 3: record 2 \(b\) .* no sequence"),
-        (">a\nMKV>b\nAC\n", r"x\.fasta, line 1: record 1 \(a\) .* illegal character"),
-        (">a\nMK\0V\n", r"x\.fasta, line 1: record 1 \(a\) .* illegal character"),
-        (">a\nMK*V\n", r"x\.fasta, line 1: record 1 \(a\) .* star inside"),
+        (">a\nMKV\n>b\nAC1\n", r"record 2 in line 3 of .*x\.fasta \('b': illegal character"),
+        (">a\nMKV\n>b\n>c\nAC\n", r"record 2 in line 3 of .*x\.fasta \('b': no sequence"),
+        (">a\nMKV\n>b\n", r"record 2 in line 3 of .*x\.fasta \('b': no sequence"),
+        (">a\nMKV\n>b\n  \n>c\nAC\n", r"record 2 in line 3 of .*x\.fasta \('b': no sequence"),
+        (">a\nMKV>b\nAC\n", r"record 1 in line 1 of .*x\.fasta \('a': illegal character"),
+        (">a\nMK\0V\n", r"record 1 in line 1 of .*x\.fasta \('a': illegal character"),
+        (">a\nMK*V\n", r"record 1 in line 1 of .*x\.fasta \('a': star inside"),
         ("MKV\n>a\nMKV\n", "not FASTA"),
         ("<html>\n", "not FASTA"),
         ("", "is empty"),
@@ -136,7 +136,8 @@ def test_fasta_that_is_no_protein_is_named_and_leaves_nothing(
     (tmp_path / "x.fasta").write_text(text)
     with pytest.raises((TokenError, SourceError), match=message):
         tokenize(tmp_path, tmp_path / "x.fasta")
-    assert [path.name for path in tmp_path.iterdir()] == ["x.fasta"]
+    left = ["tokens.rejected.tsv"] if "record" in message else []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*left, "x.fasta"]
 
 
 def test_fasta_truncated_gzip_is_refused(tmp_path: Path) -> None:
@@ -205,3 +206,12 @@ def test_inspect_names_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "part.json").write_text("{}")
     with pytest.raises(TokenError, match=r"part\.json is no part"):
         inspect_tokens(tmp_path)
+
+
+def test_same_file_is_not_trained_on_and_held_out(tmp_path: Path) -> None:
+    (tmp_path / "x.fasta").write_text(TEXT)
+    (tmp_path / "link.fasta").symlink_to("x.fasta")
+    for held_out in ("x.fasta", "link.fasta"):
+        with pytest.raises(TokenError, match=r"fasta is given both to train on and to hold out"):
+            tokenize(tmp_path, tmp_path / "x.fasta", valid=[tmp_path / held_out])
+    assert not (tmp_path / "tokens").exists()

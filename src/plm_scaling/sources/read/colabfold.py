@@ -104,11 +104,10 @@ def _records(
         known[known] = keys[numbers[known]]
         chosen = np.flatnonzero(known == representatives)
         keyed = (numbers >= 0).tolist()
-        # A '>' would begin a record of its own; as '?' it is as illegal as before.
+        # After a blank, a '>' begins no record of its own.
         text = b"".join(
             [
-                b"%b\n%b\n"
-                % (prefix + pairs[i][0] if keyed[i] else b">", pairs[i][2].replace(b">", b"?"))
+                b"%b\n %b\n" % (prefix + pairs[i][0] if keyed[i] else b">", pairs[i][2])
                 for i in chosen.tolist()
             ]
         )

@@ -159,5 +159,6 @@ def _column(schema: pa.Schema, what: str, given: str, path: Path) -> str | None:
 
 def _unclear(path: Path, schema: pa.Schema, what: str, problem: str) -> SourceError:
     return SourceError(
-        f"{path} {problem}; name a {what}_column in the source table, of: {', '.join(schema.names)}"
+        f"{path} {problem}; name one as {what}_column in the source table: "
+        f"{', '.join(schema.names)}"
     )

@@ -83,16 +83,15 @@ def _fasta(sequences: pa.Array, ids: pa.Array, path: Path) -> Iterator[bytes]:
                 "give another sequence_column"
             )
         text = _text(some, names)
-        if text.count(b">") != len(some) or text.count(b"\n") != 2 * len(some) or b"\r" in text:
-            # What would begin a line or a record of its own must not: a '>' is as illegal as '?'.
-            some = pc.replace_substring(pc.replace_substring_regex(some, "[\r\n]", " "), ">", "?")
-            text = _text(some, pc.replace_substring_regex(names, "[\r\n]", " "))
+        if text.count(b"\n") != 2 * len(some) or b"\r" in text:
+            text = _text(*(pc.replace_substring_regex(one, "[\r\n]", " ") for one in (some, names)))
         yield text
 
 
 def _text(sequences: pa.Array, ids: pa.Array) -> bytes:
-    joined: bytes = _joined(">", ids, "\n", sequences, "\n").buffers()[2].to_pybytes()
-    return joined
+    # After a blank, a '>' begins no record of its own.
+    text: bytes = _joined(">", ids, "\n ", sequences, "\n").buffers()[2].to_pybytes()
+    return text
 
 
 def _joined(*parts: str | pa.Array) -> pa.Array:

@@ -15,27 +15,28 @@ import numpy as np
 from Bio.Data.IUPACData import extended_protein_letters
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.read.alphabet import proteins
 from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, blocks, open_stream
 
 MAX_RECORD_BYTES = 64 << 20  # a longer record is no protein, and would not fit in memory
 RESIDUES = extended_protein_letters.encode()  # 20 amino acids and B X Z J U O
 
-# `>sp|ACC|NAME …` and `>tr|ACC|NAME …` are called by their accession, others by their first word,
-# which ^A ends too: in NCBI's nr it comes before the names of further sources.
-_HEADER = re.compile(rb">[ \t]*(?:(?:sp|tr)\|([^|\s\1]+)\|)?([^\s\1]*)[^\n]*\n")
+# `>sp|ACC|NAME …` and `>tr|ACC|NAME …` are called by their accession, others by their first word.
+_HEADER = re.compile(rb">(?:(?:sp|tr)\|([^|\s]+)\|)?(\S*)[^\n]*\n")
+_BLANK_FIRST = re.compile(rb"^>[ \t]+", re.MULTILINE)
+_NEXT_NAME = b"\1"  # in NCBI's nr, before the names that other databases have for the sequence
 _ILLEGAL = 0
 _LETTERS = RESIDUES + RESIDUES.lower()
 # Blanks and line ends are deleted by `translate`; what is no residue becomes NUL, found by memchr.
 _TABLE = bytes(c if c in _LETTERS + b">*" else _ILLEGAL for c in range(256))
 _DELETED = b"\n \t"
-_BLANK_FIRST = (b"> ", b">\t")
 _PLAIN = bytes(range(0x21, 0x7F))  # of which names usually are
 # A byte order mark, blank lines and comments, as older programs put them on top.
 _TOP = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\f\v]*\n|[;#][^\n]*\n)*")
 _COMMENT = re.compile(rb"^(?:\xef\xbb\xbf)?[;#]", re.MULTILINE)
 _UNDECIDED = re.compile(rb"(?:[;#][^\n]*|\s*|\xef\xbb?)")
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b">\0", b"\0>", b"\0\0\0>")
+_UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|>\0[^\0]\0|\0>\0[^\0]|>\0\0\0|\0\0\0>")
 
 
 def read_fasta(
@@ -45,12 +46,13 @@ def read_fasta(
 
     Several files are one source, whose records are numbered throughout. `member`: the FASTA is in
     the archive `path`. Raises `SourceError`, naming file and line, for a file that is missing,
-    empty, truncated or no FASTA.
+    empty, truncated, no FASTA or one of nucleotides.
     """
     record = 1
     for one in [path] if isinstance(path, Path) else path:
         with open_stream(one, member) as stream:
-            for records in parse_fasta(blocks(stream, one, chunk_bytes), one, record):
+            batches = parse_fasta(blocks(stream, one, chunk_bytes), one, record)
+            for records in proteins(batches, one):
                 record = records.first + records.count
                 yield records
 
@@ -88,7 +90,7 @@ def skip_top(pieces: Iterable[bytes], path: Path) -> tuple[Iterator[bytes], int,
             break
     top, body = text[:end], text[end:]
     line = top.count(b"\n") + 1
-    if text.startswith(_UTF_16):
+    if _UTF_16.match(text):
         raise SourceError(
             f"{path} is UTF-16 or UTF-32 text; convert it, for instance with "
             "`iconv -f UTF-16 -t UTF-8`"
@@ -145,8 +147,11 @@ def _parse_sound(chunk: bytes, record: int) -> Records | None:
         return Records([], [], record)
     handled = {}
     text = chunk.replace(b"\r\n", b"\n") if b"\r" in chunk else chunk
-    parts = _HEADER.split(text)
+    late = any(begun in text for begun in (b"> ", b">\t")) and _BLANK_FIRST.search(text)
+    parts = _HEADER.split(_BLANK_FIRST.sub(b">", text) if late else text)
     ids = [accession or word for accession, word in zip(parts[1::3], parts[2::3], strict=True)]
+    if _NEXT_NAME in text:
+        ids = [name.partition(_NEXT_NAME)[0] for name in ids]
     body = b">".join(parts[3::3]).translate(_TABLE, _DELETED)
     sequences = body.split(b">")
     if (
@@ -171,7 +176,7 @@ def _parse_sound(chunk: bytes, record: int) -> Records | None:
         sequences = body.upper().split(b">")
     if text is not chunk:
         handled["windows_line_ends"] = _fixed(chunk, sequences, rb"\r\n")
-    if chunk.startswith(_BLANK_FIRST) or any(b"\n" + begun in chunk for begun in _BLANK_FIRST):
+    if late:
         handled["blank_before_name"] = _fixed(chunk, sequences, rb"\A[ \t]")
     return Records(ids, sequences, record, handled)
 
@@ -200,8 +205,8 @@ def _sort_out(chunk: bytes, line: int, record: int) -> tuple[bytes, list[Rejecte
 def _fault(piece: bytes) -> Rejected | None:
     """What is wrong with one record, without its place in the file; None if nothing is."""
     header, _, body = piece.replace(b"\r\n", b"\n").partition(b"\n")
-    found = _HEADER.fullmatch(header + b"\n")
-    name = (found[1] or found[2]) if found else b""
+    found = _HEADER.fullmatch(_BLANK_FIRST.sub(b">", header) + b"\n")
+    name = (found[1] or found[2]).partition(_NEXT_NAME)[0] if found else b""
     residues = body.translate(None, _DELETED)
     sequence = residues.removesuffix(b"*")
     stars = b"*" * sequence.count(b"*")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.read.alphabet import proteins
 from plm_scaling.sources.read.colabfold import read_colabfold
 from plm_scaling.sources.read.columns import read_columns
 from plm_scaling.sources.read.documents import read_documents
@@ -21,7 +22,8 @@ def read_records(row: Source, raw: Path | Sequence[Path]) -> Iterator[Records]:
         case "fasta":
             return read_fasta(fasta_files(files), row.member)
         case "parquet" | "arrow":
-            return read_columns(files, row.sequence_column, row.id_column)
+            records = read_columns(files, row.sequence_column, row.id_column)
+            return proteins(records, files[0])
     if len(files) > 1:
         raise SourceError(
             f"source {row.name}: format {row.format} is read from one file, but there are "

@@ -23,19 +23,19 @@ _ROOTS = {"UniRef": ("uniref_xml", "UniRef"), "uniprot": ("uniprot_xml", "UniPro
 _ROOT = re.compile(rb"<([A-Za-z][\w.:-]*?)([0-9]*)[\s/>]")
 _TOKEN = re.compile(
     rb"<(?:entry(\s[^>]*)>|accession>([^<]*)</accession>"
-    rb"|sequence((?:\s[^>]*)?)>([^<]*)</sequence>)"
+    rb"|sequence(?=[\s>])(?:(?=[^>]*\slength=[\"']([0-9]+)))?"
+    rb"(?:(?=[^>]*\schecksum=[\"']([0-9A-Fa-f]{16})[\"']))?[^>]*>([^<]*)</sequence>)"
 )
 _BEGUN = re.compile(rb"<(?:entry\s|accession>|sequence(?![^>]*/>)[\s>])")
 _ID = re.compile(rb"\bid=[\"']([^\"']*)")
-_LENGTH = re.compile(rb"\slength=[\"']([0-9]+)")
-_CHECKSUM = re.compile(rb"\schecksum=[\"']([0-9A-Fa-f]{16})[\"']")
 MAX_TAG_BYTES = 256  # enough for a tag's name at the end of a block
 
 
 class _Entry(NamedTuple):
     name: bytes
-    tag: bytes  # the attributes of <sequence>
-    sequence: bytes
+    length: bytes | None = None  # as stated
+    checksum: bytes | None = None
+    sequence: bytes = b""
 
 
 def read_uniref(path: Path, member: str = "", chunk_bytes: int = CHUNK_BYTES) -> Iterator[Records]:
@@ -58,8 +58,8 @@ def _read(path: Path, member: str, chunk_bytes: int, root: str) -> Iterator[Reco
     with open_stream(path, member) as stream:
         for entries in _entries(blocks(stream, path, chunk_bytes), path, root):
             unverified = _verify(entries, path)
-            # A '>' would begin a record of its own; as '?' it is as illegal as before.
-            text = [b">%b\n%b\n" % (e.name, e.sequence.replace(b">", b"?")) for e in entries]
+            # After a blank, a '>' begins no record of its own.
+            text = [b">%b\n %b\n" % (entry.name, entry.sequence) for entry in entries]
             records = parse_records(b"".join(text), record=record)
             records.rejected = [one._replace(line=None, file=str(path)) for one in records.rejected]
             if unverified:
@@ -83,14 +83,14 @@ def _entries(pieces: Iterator[bytes], path: Path, root: str) -> Iterator[list[_E
         end = 0
         for token in _TOKEN.finditer(data):
             end = token.end()
-            attributes, accession, tag, text = token.groups()
+            attributes, accession, length, checksum, text = token.groups()
             if attributes is not None:
                 if name is not None:
-                    entries.append(_Entry(name, b"", b""))
+                    entries.append(_Entry(name))
                 identifier = _ID.search(attributes)
                 name = _word(identifier[1]) if identifier else b""
             elif name is not None and text is not None:
-                entries.append(_Entry(name, tag, b"".join(text.split())))
+                entries.append(_Entry(name, length, checksum, b"".join(text.split())))
                 name = None
             elif name == b"" and accession is not None:
                 name = _word(accession)
@@ -111,7 +111,7 @@ def _entries(pieces: Iterator[bytes], path: Path, root: str) -> Iterator[list[_E
             f"another format; correct the source table, or {AGAIN}"
         )
     if name is not None:
-        yield [_Entry(name, b"", b"")]
+        yield [_Entry(name)]
 
 
 def _check_root(found: str, root: str, path: Path) -> None:
@@ -136,22 +136,19 @@ def _word(name: bytes) -> bytes:
 
 def _verify(entries: list[_Entry], path: Path) -> list[_Entry]:
     """Compare lengths and checksums with what is stated; returns the entries without checksum."""
-    stated: list[tuple[_Entry, int]] = []
-    unverified = []
+    summed: list[_Entry] = []
+    unverified: list[_Entry] = []
     for entry in entries:
-        length = _LENGTH.search(entry.tag)
         size = len(entry.sequence)
-        if length and int(length[1]) != size:
-            raise _damaged(path, entry, f"a length of {int(length[1])} and has {size} residues")
-        checksum = _CHECKSUM.search(entry.tag)
-        if checksum and size:
-            stated.append((entry, int(checksum[1], 16)))
-        elif size:
-            unverified.append(entry)
-    found = crc64([entry.sequence for entry, _ in stated]).tolist()
-    for (entry, wanted), actual in zip(stated, found, strict=True):
-        if wanted != actual:
-            raise _damaged(path, entry, f"the CRC64 {wanted:016X} and has {actual:016X}")
+        if entry.length and int(entry.length) != size:
+            raise _damaged(path, entry, f"a length of {int(entry.length)} and has {size} residues")
+        if size:
+            (summed if entry.checksum else unverified).append(entry)
+    found = crc64([entry.sequence for entry in summed]).tolist()
+    for entry, actual in zip(summed, found, strict=True):
+        stated = int(entry.checksum or b"", 16)
+        if stated != actual:
+            raise _damaged(path, entry, f"the CRC64 {stated:016X} and has {actual:016X}")
     return unverified
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
 from plm_scaling.common.files import remove
+from plm_scaling.sources.read.alphabet import Beginning
 from plm_scaling.sources.read.fasta import parse_records, read_fasta, skip_top, whole_records
 from plm_scaling.sources.read.inputs import Survey, readable
 from plm_scaling.sources.read.streams import blocks, open_stream
@@ -25,7 +26,7 @@ from plm_scaling.tokens.write.series import PART_FILE, part_writer
 from plm_scaling.tokens.write.tokenize import CHUNK_TOKENS
 
 # Every header line with a plain name becomes NUL, which becomes eod; any other `>` is left.
-_HEADER = re.compile(rb"\n>[ \t]*[!-~]+(?:[ \t\r\1][^\n]*)?\n")
+_HEADER = re.compile(rb">(?<![^\n]>)[!-~]++(?:[ \t\r\1][^\n]*+)?+\n")
 _EOD, _BAD = vocabulary.EOD, 255
 _TABLE = bytes(
     _EOD if byte == 0 else vocabulary.RESIDUE_ID.get(chr(byte).upper(), _BAD)
@@ -33,7 +34,6 @@ _TABLE = bytes(
     for byte in range(256)
 )  # fmt: skip
 _DELETED = b"\n\r \t"
-_EMPTY = bytes([_EOD, _EOD])
 BLOCK_BYTES = 1 << 19
 
 
@@ -64,6 +64,11 @@ def tokenize_fasta(
         readable(valid) as held_out,
         part_writer(out, corpus, "protein", context_length, shard_rows, start_token) as writer,
     ):
+        for path in held_out:
+            if any(path.samefile(other) for other in train if path.exists() and other.exists()):
+                raise TokenError(
+                    f"{path} is given both to train on and to hold out; give another file"
+                )
 
         @cache
         def look() -> None:
@@ -94,47 +99,55 @@ def _windows(
     ends: list[np.ndarray] = []
     size = sequences = 0
     for path in paths:
-        for tokens, count in _chunks(path, look):
-            # Each sequence has its eod in front, and with the one behind the last also behind it.
+        beginning = Beginning(path)
+        for tokens, begins in _chunks(path, look):
+            if not beginning.is_judged:
+                beginning.add(vocabulary.decode(tokens).encode())
             new = np.frombuffer(tokens, np.uint8)
             if size + len(new) + 2 > len(buffer):
                 buffer = np.concatenate([buffer, np.empty(size + len(new), np.uint8)])
             buffer[size : size + len(new)] = new
-            ends.append(np.flatnonzero(new == _EOD) + size)
+            ends.append(begins + size)
             size += len(new)
-            sequences += count
+            sequences += len(begins)
             if sequences >= GROUP_RECORDS or size >= CHUNK_TOKENS // 2:
-                yield _window(buffer, size, ends, sequences)
+                yield _window(buffer, size, ends)
                 ends, size, sequences = [], 0, 0
+        beginning.end()
     if size:
-        yield _window(buffer, size, ends, sequences)
+        yield _window(buffer, size, ends)
 
 
 def _window(
-    buffer: np.ndarray, size: int, ends: list[np.ndarray], sequences: int
+    buffer: np.ndarray, size: int, ends: list[np.ndarray]
 ) -> tuple[pa.Buffer, np.ndarray, np.ndarray]:
     """The buffer with the last eod and a pad, and what `_windows` yields of it."""
     buffer[size : size + 2] = _EOD, vocabulary.PAD
     all_ends = np.append(np.concatenate(ends), size)
-    lengths = np.diff(all_ends)
-    assert len(lengths) == sequences, "not one eod in front of each sequence"
-    return pa.py_buffer(buffer).slice(0, size + 2), all_ends[:-1] + 1, lengths
+    return pa.py_buffer(buffer).slice(0, size + 2), all_ends[:-1] + 1, np.diff(all_ends)
 
 
-def _chunks(path: Path, look: Callable[[], None]) -> Iterator[tuple[bytes, int]]:
-    """Tokens of whole records, each with eod in front, and how many records they are.
+def _chunks(path: Path, look: Callable[[], None]) -> Iterator[tuple[bytes, np.ndarray]]:
+    """Tokens of whole records, each with eod in front, and the places of these.
 
     `look` is called before records that cannot be used are left out.
     """
     with open_stream(path) as stream:
         pieces, *_ = skip_top(blocks(stream, path, BLOCK_BYTES), path)
         for chunk in whole_records(pieces, path):
-            body, count = _HEADER.subn(b"\0", b"\n" + chunk)
+            body, count = _HEADER.subn(b"\0", chunk)
             tokens = body.translate(_TABLE, _DELETED)
-            if _BAD in tokens or tokens[-1] == _EOD or _EMPTY in tokens:
+            begins = _places(tokens)
+            lengths = np.diff(begins, append=len(tokens))
+            if _BAD in tokens or len(begins) != count or lengths.min(initial=2) < 2:
                 records = parse_records(chunk)
                 if records.rejected:
                     look()
                 sequences = b"".join(b"\0" + sequence for sequence in records.sequences)
-                tokens, count = sequences.translate(_TABLE), len(records.ids)
-            yield tokens, count
+                tokens = sequences.translate(_TABLE)
+                begins = _places(tokens)
+            yield tokens, begins
+
+
+def _places(tokens: bytes) -> np.ndarray:
+    return np.flatnonzero(np.frombuffer(tokens, np.uint8) == _EOD)

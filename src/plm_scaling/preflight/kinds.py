@@ -1,0 +1,93 @@
+"""What a file is, by its first bytes."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.read.streams import (
+    AGAIN,
+    CHUNK_BYTES,
+    compression,
+    open_stream,
+    reading,
+)
+
+FASTA = "FASTA"
+# Formats that are read, by how they begin.
+_READ = (
+    (rb"(?s:.{0,400})<UniRef[0-9]*[\s>]", "UniRef XML"),
+    (rb"(?s:.{0,400})<uniprot[\s>]", "UniProtKB XML"),
+    (rb"PAR1", "Parquet"),
+    (rb"ARROW1|\xff\xff\xff\xff", "Arrow"),
+)
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # and the byte order mark of UTF-8
+_MEMBER = "name its member in a source table (source code: format text_archive)"
+# What is given for FASTA by mistake, and what helps. The first pattern that fits names it.
+_OTHERS = (
+    (rb"@\S[^\n]*\n[A-Za-z.]+\s*\n\+", "FASTQ", "sequencing reads; give a protein FASTA"),
+    (rb">[A-Z][0-9A-Z];", "PIR", "write it as FASTA (EMBOSS seqret)"),
+    (rb"LOCUS\s", "GenBank", "write its proteins as FASTA, with Biopython's SeqIO for instance"),
+    (rb"ID   \S", "EMBL or Swiss-Prot text", "fetch the FASTA of the same release"),
+    (rb"# STOCKHOLM", "Stockholm alignment", "write it as FASTA without gaps (esl-reformat fasta)"),
+    (rb"CLUSTAL|MUSCLE \(", "Clustal alignment", "write it as FASTA without gaps"),
+    (rb"HMMER\d|NAME  \S", "HMMER profile", "give the sequences, not the model"),
+    (rb"##gff", "GFF", "give the proteins' FASTA"),
+    (rb"(?i)<!doctype html|<html", "web page", "fetch the file again: this is an error page"),
+    (rb"PK\x03\x04", "zip archive", _MEMBER),
+    (rb"[^\0]{1,100}\0(?s:.{156,256})ustar", "tar archive", _MEMBER),
+    (rb"<", "XML", "give a FASTA file"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`name` is FASTA or another format; `compression` and `line_ends` are empty for none, and
+    `help` where the pipeline reads the format."""
+
+    name: str
+    compression: str
+    line_ends: str
+    help: str
+
+
+def kind_of(path: Path) -> Kind:
+    """Look at the beginning of a file. Raises `SourceError` if nothing can be read of it."""
+    if path.is_file():
+        with path.open("rb") as raw:
+            text = raw.read(CHUNK_BYTES)
+        packed = compression(text) or ""
+        if other := None if packed else _other(text):
+            return other  # whatever it is named: an error page for a .gz
+    with open_stream(path) as stream, reading(path):
+        text = stream.read(CHUNK_BYTES)
+    if not text.strip(_BLANK):
+        raise SourceError(f"{path} holds nothing but blanks; {AGAIN}")
+    if other := _other(text):
+        return replace(other, compression=packed)
+    # A comment on top is the reader's business, and so is to say what is wrong with other text.
+    name = FASTA if text.strip(_BLANK)[:1] in (b">", b";", b"#") else "text"
+    return Kind(name, packed, _line_ends(text), "")
+
+
+def _other(text: bytes) -> Kind | None:
+    """What a file is that is no FASTA, if it is one of the known."""
+    start = text.lstrip(_BLANK)
+    known = *((pattern, name, "") for pattern, name in _READ), *_OTHERS
+    names = ((name, help_) for pattern, name, help_ in known if re.match(pattern, start))
+    name, help_ = next(names, ("", ""))
+    return Kind(name, "", "", help_) if name else None
+
+
+def _line_ends(text: bytes) -> str:
+    """Line ends other than LF by their names, of a text that may end in the middle of one."""
+    text = text[:-1] if text.endswith(b"\r") else text
+    crlf = text.count(b"\r\n")
+    found = {
+        "CRCRLF": text.count(b"\r\r\n"),
+        "Windows (CRLF)": crlf - text.count(b"\r\r\n"),
+        "old Mac (CR)": text.count(b"\r") - crlf - text.count(b"\r\r\n"),
+        "Unix (LF)": text.count(b"\n") - crlf,
+    }
+    kinds = [name for name, times in found.items() if times]
+    return "" if kinds == ["Unix (LF)"] else " and ".join(kinds)
