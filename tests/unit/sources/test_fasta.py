@@ -245,7 +245,7 @@ def test_parser_names_as_files_of_other_programs_have_them(tmp_path: Path) -> No
     assert [name for name, _ in parse(tmp_path, text)] == [b"a", b"b", b"P1", b"WP_1"]
     path = tmp_path / "b.fasta"
     path.write_bytes(b"\xef\xbb\xbf; one\r#\r\n\n" + text)
-    (records,) = read_fasta(path)
+    records, _ = read_fasta(path)
     assert records.handled == {"blank_before_name": (2, 4), "comment_on_top": (2, 0)}
 
 
