@@ -12,7 +12,7 @@ from plm_scaling.common.parts import digests, part_name, part_of
 from plm_scaling.common.progress import logger
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.pool.database import END, write_index
-from plm_scaling.pool.read import FORMAT, RECORD_SCHEMA
+from plm_scaling.pool.read import FORMAT, MAX_SOURCES, RECORD_SCHEMA
 from plm_scaling.sources.table import Kind
 
 _WRITE_SEQUENCES = 1 << 16
@@ -43,6 +43,11 @@ def pool_part(
     if len(clean) != len(sources) or len(set(sources)) != len(sources):
         raise DedupError(
             f"{len(clean)} folders for the sources {sources}; give one folder for each"
+        )
+    if len(sources) > MAX_SOURCES:
+        raise DedupError(
+            f"{len(sources)} sources, at most {MAX_SOURCES} are possible; make files that belong "
+            "together one source"
         )
     ids: list[bytes] = []
     sequences: list[bytes] = []

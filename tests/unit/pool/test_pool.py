@@ -142,3 +142,9 @@ def test_parts_follow_the_top_bits() -> None:
         assert part_of(values, parts).tolist() == [int(v) * parts >> 64 for v in values]
     with pytest.raises(PlmScalingError, match="power of two"):
         part_of(values, 3)
+
+
+def test_more_sources_than_a_byte_counts_are_refused(tmp_path: Path) -> None:
+    names = [f"s{i}" for i in range(128)]
+    with pytest.raises(DedupError, match="128 sources, at most 127"):
+        pool_part([tmp_path] * 128, names, 0, 1, "protein", tmp_path / "pool")

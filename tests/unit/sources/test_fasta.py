@@ -234,6 +234,27 @@ def test_parser_record_that_does_not_end_is_an_error(
         parse(tmp_path, b">a\nMK\n>chromosome 1\n" + b"ACGT\n" * 1000)
 
 
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-be", "utf-32-le"])
+def test_parser_wide_text_is_named(tmp_path: Path, codec: str) -> None:
+    with pytest.raises(SourceError, match=r"a\.fasta is UTF-16 or UTF-32 text; convert it"):
+        parse(tmp_path, ">a name\nMKV\n".encode(codec))
+
+
+def test_parser_names_as_files_of_other_programs_have_them(tmp_path: Path) -> None:
+    text = b">a\1b\nMK\n> b x\nMK\n>\tsp|P1|C\nMK\n>WP_1 x [y]\1WP_2 z\nMK\n"
+    assert [name for name, _ in parse(tmp_path, text)] == [b"a", b"b", b"P1", b"WP_1"]
+    path = tmp_path / "b.fasta"
+    path.write_bytes(b"\xef\xbb\xbf; one\r#\r\n\n" + text)
+    records, _ = read_fasta(path)
+    assert records.handled == {"blank_before_name": (2, 4), "comment_on_top": (2, 0)}
+
+
+@pytest.mark.parametrize("content", [b"; one\nMK\n", b"#\n#", b";>a\n", b"#x\nMK\n>a\nMK\n"])
+def test_parser_comments_without_a_record_are_an_error(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(SourceError, match=r"holds no record|not FASTA"):
+        parse(tmp_path, content)
+
+
 def test_parser_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert parse(tmp_path, b"\xef\xbb\xbf>a\nMK\n") == [(b"a", b"MK")]
 

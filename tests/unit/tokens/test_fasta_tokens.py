@@ -140,6 +140,33 @@ def test_fasta_that_is_no_protein_is_named_and_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == [*left, "x.fasta"]
 
 
+def test_fasta_bad_records_can_be_skipped_in_folders_and_standard_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.faa").write_text(">a\nMKV\n>b\nM-K--\n")
+    (folder / "b.fa.gz").write_bytes(gzip.compress(b">c\n> d x\nACD"))
+    (folder / "notes.txt").write_text("none")
+    (tmp_path / "stdin").write_text("# a comment\n>e\nGG\n")
+    out = tmp_path / "own"
+    words = "tokenize", str(folder), "-", "--out", str(out), "--source", "mine"
+    with (tmp_path / "stdin").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        run_data(*words, "--context-length", "64", "--skip-bad")
+    listed = tmp_path / "own.rejected.tsv"
+    assert f"(2 of 5 records skipped, listed in {listed})" in capsys.readouterr().out
+    rows = [line.split("\t") for line in listed.read_text().splitlines()[1:]]
+    assert rows[0] == ["2", "3", "b", "5", "illegal_character", "-", "3", str(folder / "a.faa")]
+    assert rows[1] == ["3", "1", "c", "0", "no_sequence", "", "0", str(folder / "b.fa.gz")]
+    assert sequences_of(out / "manifest.json") == ["ACD?", "GG?", "MKV?"]
+    with pytest.raises(SourceError, match=r"2 of 4 records .*--skip-bad"):
+        tokenize(tmp_path, folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="empty holds no FASTA file"):
+        tokenize(tmp_path, tmp_path / "empty")
+
+
 def test_fasta_truncated_gzip_is_refused(tmp_path: Path) -> None:
     whole = gzip.compress(TEXT.encode())
     (tmp_path / "x.fasta.gz").write_bytes(whole[: len(whole) // 2])

@@ -147,9 +147,9 @@ def _parse_sound(chunk: bytes, record: int) -> Records | None:
         return Records([], [], record)
     handled = {}
     text = chunk.replace(b"\r\n", b"\n") if b"\r" in chunk else chunk
-    late = any(begun in text for begun in (b"> ", b">\t")) and _BLANK_FIRST.search(text)
-    parts = _HEADER.split(_BLANK_FIRST.sub(b">", text) if late else text)
-    ids = [accession or word for accession, word in zip(parts[1::3], parts[2::3], strict=True)]
+    parts, ids = _split(text)
+    if late := b"" in ids:
+        parts, ids = _split(_BLANK_FIRST.sub(b">", text))
     if _NEXT_NAME in text:
         ids = [name.partition(_NEXT_NAME)[0] for name in ids]
     body = b">".join(parts[3::3]).translate(_TABLE, _DELETED)
@@ -179,6 +179,12 @@ def _parse_sound(chunk: bytes, record: int) -> Records | None:
     if late:
         handled["blank_before_name"] = _fixed(chunk, sequences, rb"\A[ \t]")
     return Records(ids, sequences, record, handled)
+
+
+def _split(text: bytes) -> tuple[list[bytes], list[bytes]]:
+    """The text cut at headers, every third piece what stands between two, and the names in them."""
+    parts = _HEADER.split(text)
+    return parts, [word or name for word, name in zip(parts[1::3], parts[2::3], strict=True)]
 
 
 def _fixed(chunk: bytes, sequences: list[bytes], what: bytes) -> tuple[int, int]:

@@ -79,6 +79,8 @@ class Frames(RawIOBase):
         if compression(rest) == self._kind:
             self._frame = _BEGIN[self._kind]()
             return True
+        if rest and any(magic.startswith(rest) for magic in MAGIC):
+            raise EOFError
         if rest:
             self._held = b""
             self._ignore(rest + self._stream.read(MAX_GARBAGE_BYTES))

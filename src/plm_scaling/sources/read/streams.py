@@ -76,7 +76,7 @@ def open_stream(path: Path, member: str = "") -> Iterator[BinaryIO]:
         if expected is not None and found != expected:
             raise SourceError(f"{path} is named {path.suffix} but is not {expected}; {AGAIN}")
         with reading(path):
-            stream = stack.enter_context(decompressed(raw, path))
+            stream = decompressed(raw, path)
             if member:
                 stream = _descend(stream, path, member, stack)
             elif again := found and compression(cast(BufferedReader, stream).peek(MAGIC_BYTES)):
