@@ -17,9 +17,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,16 +31,16 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from data_path_inputs import BLOCK, MANY_SHARDS, ROW, SHARD_ROWS, Inputs, make_inputs
 from isal import igzip
 
+from plm_scaling.pool.read import Pool
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.tokens.write import fasta as fasta_tokens
 from plm_scaling.tokens.write.fasta import tokenize_fasta
+from plm_scaling.tokens.write.groups import GROUP_RECORDS
 from plm_scaling.tokens.write.tokenize import tokenize_part
 
 BATCH = 64
 READS = 50_000  # rows read per round
-
-
 Work = tuple[Callable[[], object], float]
 Prepare = Callable[[Inputs], Work]
 
@@ -64,27 +66,33 @@ def limit(work: Callable[[bytes], object], which: str = "fasta") -> Prepare:
     def prepare(inputs: Inputs) -> Work:
         path = inputs.fasta if which == "fasta" else inputs.database
         blocks = inputs.blocks(path)
-        return lambda: [work(block) for block in blocks], sum(map(len, blocks)) / 1e6
+        return lambda: deque(map(work, blocks), 0), sum(map(len, blocks)) / 1e6
 
     return prepare
 
 
-def read(inputs: Inputs) -> Work:
-    def work() -> None:
-        with inputs.fasta.open("rb") as file:
-            while file.read(BLOCK):
-                pass
+def stream(opener: Callable[..., BinaryIO], suffix: str) -> Prepare:
+    def prepare(inputs: Inputs) -> Work:
+        def work() -> None:
+            with opener(f"{inputs.fasta}{suffix}", "rb") as file:
+                while file.read(BLOCK):
+                    pass
 
-    return work, inputs.fasta_bytes / 1e6
+        return work, inputs.fasta_bytes / 1e6
+
+    return prepare
 
 
-def inflate(inputs: Inputs) -> Work:
-    def work() -> None:
-        with igzip.open(inputs.folder / "proteins.fasta.gz", "rb") as file:
-            while file.read(BLOCK):
-                pass
-
-    return work, inputs.fasta_bytes / 1e6
+def gather(inputs: Inputs) -> Work:
+    """Whole sequences, in random order within a group, a block at a time."""
+    part = Pool.open(inputs.folder / "pool").parts[0]
+    edges = part.index()[0].astype(np.int32)
+    buffers = [None, pa.py_buffer(edges), pa.py_buffer(part.data())]
+    pieces = pa.Array.from_buffers(pa.binary(), len(edges) - 1, buffers)
+    order = np.random.default_rng(3).random(len(pieces)) + np.arange(len(pieces)) // GROUP_RECORDS
+    blocks = np.array_split(np.argsort(order), edges[-1] // BLOCK)
+    take = partial(pc.take, pieces, boundscheck=False)
+    return lambda: deque(map(take, map(pa.array, blocks)), 0), edges[-1] / 1e6
 
 
 def write(inputs: Inputs) -> Work:
@@ -217,33 +225,23 @@ def one_array(inputs: Inputs) -> Work:
     return lambda: [whole[batch] for batch in index], index.size / 1e3
 
 
-def training_order(inputs: Inputs) -> Work:
-    assert inputs.corpus
-    order = inputs.corpus.train_rows({"x": 1.0}, seed=1)
-    return lambda: [order.batch(i, 4096) for i in range(0, READS, 4096)], READS / 1e3
-
-
 def open_many(inputs: Inputs) -> Work:
     manifest = inputs.folder / "many" / "manifest.json"
     return lambda: TokenCorpus.open(manifest, verify=False), 1
 
 
-PAIRS = pa.array(np.arange(1 << 16, dtype=np.uint16))
-
-
 def translate_pairs(block: bytes) -> object:
-    pairs = pa.UInt16Array.from_buffers(pa.uint16(), len(block) // 2, [None, pa.py_buffer(block)])
-    return pc.take(PAIRS, pairs, boundscheck=False)
+    return vocabulary.TABLES["protein"].translate(pa.py_buffer(block).slice(0, len(block) & ~1))
 
 
 MEASURES = [
-    Measure("limits", "read the file (page cache)", "MB", read, None, 6400),
-    Measure("limits", "copy in memory", "MB", limit(bytearray)),
+    Measure("limits", "read the file (page cache)", "MB", stream(open, ""), None, 6400),
+    Measure("limits", "gather sequences (Arrow take)", "MB", gather),
     Measure("limits", "write a file", "MB", write),
     Measure("limits", "bytes.translate", "MB", limit(lambda b: b.translate(WITH_EOD))),
     Measure("limits", "translate pairs of bytes (Arrow take)", "MB", limit(translate_pairs)),
     Measure("limits", "sha256", "MB", limit(lambda b: hashlib.sha256(b).digest())),
-    Measure("limits", "inflate gzip (isal)", "MB", inflate, None, 448),
+    Measure("limits", "inflate gzip (isal)", "MB", stream(igzip.open, ".gz"), None, 448),
     Measure("FASTA", "prototype: unpacked, unchecked, no sha256", "MB", prototype_fasta, None, 534),
     Measure("FASTA", "plain FASTA to packed shards", "MB", own_fasta(""), 400),
     Measure("FASTA", "gzip to packed shards", "MB", own_fasta(".gz"), 200, 246),
@@ -256,7 +254,6 @@ MEASURES = [
     Measure("reading", "one array in memory, batches of 64", "k rows", one_array),
     Measure("reading", "1,000 shards, batches of 64", "k rows", random_batches, 2000, 2900),
     Measure("reading", "1,000 shards, single rows, copied", "k rows", random_rows, 700, 770),
-    Measure("reading", "1,000 shards, training order, 4,096 ahead", "k rows", training_order),
     Measure("reading", "open 1,000 shards", "corpora", open_many, 5),
 ]  # fmt: skip
 
@@ -331,7 +328,7 @@ def table(
     ]
     units = {m.name: m for m in chosen}
     for name, rate in rates.items():
-        m = units.get(name, Measure("other tools", name, "MB", read))
+        m = units.get(name, Measure("other tools", name, "MB", seqio))
         goal = f"{m.goal:,.0f}" if m.goal else ""
         notes = f"{m.notes:,.0f}" if m.notes else ""
         lines.append(f"| {m.section} | {name} | {rate:,.4g} {m.unit} | {goal} | {notes} |")
@@ -357,6 +354,11 @@ RATIOS = [
 ]
 
 
+# What is done to every byte on the way from a pool to shards.
+FLOOR = ["gather sequences (Arrow take)", "translate pairs of bytes (Arrow take)"]
+FLOOR += ["write a file", "sha256"]
+
+
 def ratios(rates: dict[str, float]) -> list[str]:
     own = ("plm-scaling, tokens only", "plain FASTA to packed shards")
     others = [name for name in rates if name.startswith("HF tokenizers")]
@@ -366,6 +368,10 @@ def ratios(rates: dict[str, float]) -> list[str]:
             ratio = rates[name] / rates[other]
             scaled = f"; times the notes' {notes}: {ratio * notes:,.0f}" if notes else ""
             lines.append(f"{name} / {other}: {ratio:.3g}{scaled}")
+    if all(name in rates for name in [*FLOOR, "pool part to packed shards"]):
+        floor = 1 / sum(1 / rates[name] for name in FLOOR)
+        share = rates["pool part to packed shards"] / floor
+        lines.append(f"pool part to packed shards / floor of {floor:,.0f} MB: {share:.3g}")
     return lines
 
 

@@ -177,6 +177,12 @@ def report(runs: list[Run], steps: list[str]) -> Iterator[str]:
             slope = exponent(values, residues if key == "cpu_s" else sequences)
             rows.append([step, *map(number, values), number(slope)])
         yield from table(["step", *heads, "exponent"], rows)
+    whole, inside = (
+        [sum(taken[step][i][key] for step in steps) for i in range(len(runs))]
+        for key in ("cpu_s", "mmseqs_s")
+    )
+    shown = [f"{a / b:.3f}" if b else "–" for a, b in zip(whole, inside, strict=True)]
+    yield f"\nCPU time of all steps over that of their MMseqs2 commands: {', '.join(shown)}"
     yield "\n### 939 million sequences, 194 billion residues (extrapolated)\n"
     yield "Start-up is taken off; where CPU time grew faster than the residues, so it does here."
     yield "The searches of split and contamination need a model of their own: docs/scale.md.\n"
