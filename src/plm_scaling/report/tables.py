@@ -12,7 +12,8 @@ from plm_scaling.common.files import read_json
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.status import Check, Minimum, Status
-from plm_scaling.mmseqs.homology import NOT_TESTED
+
+NOT_TESTED = ""
 from plm_scaling.report.template import code, flagged
 
 DASH = "–"
