@@ -201,5 +201,6 @@ def _complaint(split: Path, report: dict[str, Any], failed: Path) -> str:
         f"{counts} have a homologue among the training sequences of {split}, more than "
         f"split.max_leaked_fraction ({100 * limit:.3g} %) allows, for example "
         f"{first['held_out']} and {first['training']} ({100 * first['identity']:.0f} % "
-        f"identity). The report is {failed}. Raise split.sensitivity, so that the split drops them, or the limit"
+        f"identity). The report is {failed}. Raise split.sensitivity, so that the split drops "
+        "them, or the limit"
     )

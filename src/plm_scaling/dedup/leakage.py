@@ -96,9 +96,9 @@ def summary(name: str, held_out: Residues, exact: np.ndarray, found: pd.DataFram
         "residues": length,
         "residues_testable": np.where(length >= K, length, 0),
         "residues_in_30mers": exact,
-        "residues_aligned": found["aligned"],
-        "covered_by_one": found["alone"],
-        "covered_together": found["together"],
+        "residues_aligned": found["aligned"].to_numpy(),
+        "covered_by_one": found["alone"].to_numpy(),
+        "covered_together": found["together"].to_numpy(),
     }
     sums = {
         column: np.bincount(number, values, len(BINS)).astype(np.int64)
