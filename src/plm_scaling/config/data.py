@@ -150,6 +150,14 @@ class Split(Clusters, LeakageCheck):
     downstream: list[Name]
     """Sources that are test sets of downstream tasks: their homologues are not trained on."""
 
+    @model_validator(mode="after")
+    def _checks_no_less_than_it_purges(self) -> Self:
+        if self.check_sensitivity < self.sensitivity:
+            raise ValueError(
+                "check_sensitivity is below sensitivity: the check would find nothing; raise it"
+            )
+        return self
+
 
 class Reference(Block):
     """The model whose perplexity judges sequences."""
