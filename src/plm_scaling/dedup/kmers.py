@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from plm_scaling.dedup.residues import Union
 from plm_scaling.pool.read import PoolPart
@@ -35,7 +36,7 @@ def in_training(sequences: np.ndarray, training: Selection) -> np.ndarray:
         own = begins[first : first + _BATCH]
         texts, number = np.unique(_texts(sequences, own), return_inverse=True)
         at = np.flatnonzero(Union(length).add(own, own + _STRIDE).covered())
-        seeds = _Seeds(sequences[at[:, None] + np.arange(_SEED)].view(np.uint64)[:, 0])
+        seeds = _Seeds(sliding_window_view(sequences, _SEED)[at].view(np.uint64)[:, 0])
         found = np.zeros(len(texts), bool)
         for part, keys in zip(training.pool.parts, training, strict=True):
             for stretches in _stretches(part, keys, seeds):
@@ -48,7 +49,7 @@ def in_training(sequences: np.ndarray, training: Selection) -> np.ndarray:
 
 def _texts(data: np.ndarray, begins: np.ndarray) -> np.ndarray:
     """The `K` bytes from each of `begins`, as strings."""
-    return data[begins[:, None] + np.arange(K)].view(f"S{K}")[:, 0]
+    return sliding_window_view(data, K)[begins].view(f"S{K}")[:, 0]
 
 
 class _Seeds:
