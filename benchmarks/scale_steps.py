@@ -12,8 +12,15 @@ SOURCES = ["uniref", "metagenome"]
 PART_SEQUENCES = 500_000  # parts are chosen so that none has many more records
 SEED, CONTEXT = 1, 1024
 DEDUP = {"min_seq_id": 0.9, "coverage": 0.8}
-HOMOLOGY = {"min_seq_id": 0.5, "coverage": 0.8, "sensitivity": 5.7}
-CLUSTERS = {"clustering": "linclust", "valid_fraction": 0.002, "reference_fraction": 0.02}
+HOMOLOGY = {"min_seq_id": 0.5, "coverage": 0.8}
+CHECK = {"check_sensitivity": 7.5, "max_leaked_fraction": 0.02}
+CLUSTERS = {
+    "sensitivity": 5.7,
+    "purge": "single",
+    "clustering": "linclust",
+    "valid_fraction": 0.002,
+    "reference_fraction": 0.02,
+}
 THRESHOLDS = {
     **{"min_length": 30, "max_length": 2000, "max_unknown_fraction": 0.05},
     **{"min_distinct_3mer_ratio": 0.65, "length_bins": [0, 100, 200, 400, 800]},
@@ -112,7 +119,7 @@ def contamination(run: Run) -> list[Command]:
     return [
         [
             *("check_contamination.py", "--split", run.data / "split", "--pool", run.pool),
-            *("--settings", json.dumps(HOMOLOGY), *run.mmseqs()),
+            *("--settings", json.dumps(HOMOLOGY | CHECK), *run.mmseqs()),
             *("--out", run.data / "contamination.json"),
         ]
     ]

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 from snakemake.logging import logger
-from plm_scaling.config.data import Clusters, Dedup, Homology, Thresholds
+from plm_scaling.config.data import Clusters, Dedup, LeakageCheck, Thresholds
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError

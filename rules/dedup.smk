@@ -1,4 +1,4 @@
-"""Pool by content, deduplicate, split by cluster, and check that the split is clean.
+"""Pool by content, deduplicate, split by cluster, and measure what it leaks.
 
 The programs make each folder as a whole; the tables named here stand for what lies beside them.
 """
@@ -106,7 +106,8 @@ rule check_contamination:
     input:
         SPLIT,
     output:
-        f"{DATA}/contamination.json",
+        report=f"{DATA}/contamination.json",
+        leakage=f"{DATA}/leakage.tsv",
     log:
         f"logs/{CONFIG.data.name}/check_contamination.log",
     benchmark:
@@ -123,10 +124,10 @@ rule check_contamination:
         split=subpath(input[0], parent=True),
         downstream=[f"{DATA}/clean/{name}" for name in DOWNSTREAM],
         mmseqs=CONFIG.mmseqs.path,
-        settings=settings(CONFIG.split, Homology),
+        settings=settings(CONFIG.split, LeakageCheck),
         stage=DEDUP_VERSION,
     shell:
         "python {params.script:q} --split {params.split:q} --pool {params.pool:q}"
         " --downstream {params.downstream:q} --settings {params.settings:q}"
         " --threads {threads} --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
-        " --mmseqs {params.mmseqs:q} --out {output:q} --log {log:q}"
+        " --mmseqs {params.mmseqs:q} --out {output.report:q} --log {log:q}"

@@ -94,6 +94,7 @@ rule make_report:
         counts=COUNTS,
         examples=f"{DATA}/filter/examples.tsv",
         contamination=f"{DATA}/contamination.json",
+        leakage=f"{DATA}/leakage.tsv",
         manifest=f"{DATA}/tokens/manifest.json",
         tool=f"{DATA}/dedup/tool.json",
     output:
@@ -115,7 +116,8 @@ rule make_report:
     shell:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"
         " --runs {input.runs:q} --laws {input.laws:q} --figures {params.folder:q}"
-        " --sources {params.sources:q} --own {params.own:q} --counts {input.counts:q} --examples {input.examples:q}"
-        " --contamination {input.contamination:q} --manifest {input.manifest:q}"
-        " --tool {input.tool:q} --reference {params.reference:q} --out {output:q}"
-        " --log {log:q}"
+        " --sources {params.sources:q} --own {params.own:q} --counts {input.counts:q}"
+        " --examples {input.examples:q}"
+        " --contamination {input.contamination:q} --leakage {input.leakage:q}"
+        " --manifest {input.manifest:q} --tool {input.tool:q} --reference {params.reference:q}"
+        " --out {output:q} --log {log:q}"

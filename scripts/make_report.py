@@ -4,9 +4,9 @@ python scripts/make_report.py --study demo --config config/demo.yaml --runs resu
     --laws results/demo/laws/clm.isoflop.json \
     --figures results/demo/figures --sources resources/sources.tsv \
     --counts data/demo/dedup/counts.tsv data/demo/filter/counts.tsv \
-    --contamination data/demo/contamination.json --manifest data/demo/tokens/manifest.json \
-    --tool data/demo/dedup/tool.json --reference resources/published/reference.json \
-    --out results/demo/report.html
+    --contamination data/demo/contamination.json --leakage data/demo/leakage.tsv \
+    --manifest data/demo/tokens/manifest.json --tool data/demo/dedup/tool.json \
+    --reference resources/published/reference.json --out results/demo/report.html
 """
 
 from plm_scaling.common.program import run

@@ -73,7 +73,7 @@ def write_tokens(
             out=folder / "tokens" / pool.kind / part_name(part),
             start_token=start_token,
         )
-    (folder / "contamination.json").write_text(json.dumps({"clean": True, "criteria": {}}))
+    (folder / "contamination.json").write_text(json.dumps({"passed": True, "criteria": {}}))
     (folder / "filter/thresholds.json").write_text(json.dumps({"perplexity": {}}))
     manifest = folder / "tokens/manifest.json"
     merge_tokens(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from plm_scaling.common.files import sha256_of
 from plm_scaling.common.parts import part_name
-from plm_scaling.config.data import Clusters, Dedup, Homology
+from plm_scaling.config.data import Clusters, Dedup, LeakageCheck
 from plm_scaling.config.numbers import Block
 from plm_scaling.dedup.contamination import check_contamination
 from plm_scaling.dedup.deduplicate import deduplicate
@@ -26,7 +26,13 @@ SPLIT: dict[str, Any] = {
     "ood_sources": [],
     "downstream": [],
     "sensitivity": 5.7,
+    "purge": "single",
     "seed": 1,
+}
+CHECK: dict[str, Any] = {
+    **{name: SPLIT[name] for name in ("min_seq_id", "coverage", "downstream")},
+    "check_sensitivity": 5.7,
+    "max_leaked_fraction": 0,
 }
 
 
@@ -44,9 +50,8 @@ def split(pool: Pool, deduped: Path, out: Path, **changed: Any) -> Path:
 
 
 def check(pool: Pool, splitted: Path, out: Path, **changed: Any) -> Path:
-    """Check against the criteria of `SPLIT`."""
-    asked = {name: SPLIT[name] for name in (*Homology.model_fields, "downstream")}
-    given = _given(Homology, {**asked, **changed})
+    """Check as `CHECK` says."""
+    given = _given(LeakageCheck, {**CHECK, **changed})
     check_contamination(splitted, pool.folder, **given, out=out)
     return out
 

@@ -60,16 +60,27 @@ def write_data_tables(folder: Path) -> dict[str, object]:
     strata = {"kind": "protein", "strata": {"kept": tokens, "filtered": tokens}}
     documents = {
         "contamination": {
-            "clean": True,
-            "criteria": {"min_seq_id": 0.5, "coverage": 0.8},
+            "passed": True,
+            "criteria": {
+                **{"min_seq_id": 0.5, "coverage": 0.8},
+                **{"check_sensitivity": 7.5, "e_value": 0.001},
+            },
+            "max_leaked_fraction": 0.02,
             "training_sequences": 8700,
-            "held_out": {"valid": {"sequences": 310, "contaminated": 0, "pairs": 0}},
+            "mmseqs": "18-8cc5c",
         },
         "manifest": {"splits": {"train": {"sources": dict.fromkeys(SOURCES, strata)}}},
         "tool": {"mmseqs": "18-8cc5c"},
     }
     for name, document in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document))
+    (folder / "leakage.tsv").write_text(
+        "held_out\tidentity\tsequences\tresidues\tresidues_testable\tresidues_in_30mers\t"
+        "residues_aligned\tcovered_by_one\tcovered_together\n"
+        "valid\t>=0.9\t20\t4000\t3000\t600\t3200\t4\t7\n"
+        "valid\tnone\t290\t76000\t75000\t0\t0\t0\t0\n"
+        "ood\tnone\t1\t9\t0\t0\t0\t0\t0\n"
+    )
     used = {"release": "2024_01", "url": "file:a", "bytes": "9", "checksum": f"md5:{'ab' * 16}"}
     rows = [{"name": name, **used, "role": "demo"} for name in SOURCES]
     unused = {"name": "elsewhere", "url": "file:b", "licence": "CC0", "role": "full study"}
@@ -81,6 +92,7 @@ def write_data_tables(folder: Path) -> dict[str, object]:
     )
     return {
         "counts": counts,
+        "leakage": folder / "leakage.tsv",
         "examples": examples,
         **{n: folder / f"{n}.json" for n in documents},
     } | {

@@ -142,7 +142,7 @@ def tiny_config(root: Path, sources: Path) -> dict:
     config = yaml.safe_load((root / "config/demo.yaml").read_text())
     config["study"] = "tiny"
     config["data"] |= {"name": "tiny", "sources": str(sources)}
-    config["split"] |= {"valid_fraction": 0.1, "reference_fraction": 0.2}
+    config["split"] |= {"valid_fraction": 0.1, "reference_fraction": 0.2, "check_sensitivity": 4}
     config["tokens"]["context_length"] = 64
     config["sweep"] |= {
         "objectives": ["clm", "mlm"],

@@ -167,7 +167,7 @@ def test_contaminated_split_stops_before_tokens(finished, fresh):
     assert "homolog" in error
     assert not (fresh.data / "contamination.json").exists()
     assert not (fresh.data / "tokens/manifest.json").exists()
-    assert json.loads((fresh.data / "contamination.failed.json").read_text())["clean"] is False
+    assert json.loads((fresh.data / "contamination.failed.json").read_text())["passed"] is False
 
 
 def test_parsing_and_planning_the_full_study_need_neither_torch_nor_megatron(root, tmp_path):

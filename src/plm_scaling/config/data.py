@@ -105,6 +105,9 @@ class Dedup(Block):
     fragments."""
 
 
+Sensitivity = Annotated[Number, Field(ge=1, le=9)]
+
+
 class Homology(Block):
     """When a held-out sequence resembles one of training too much."""
 
@@ -113,14 +116,27 @@ class Homology(Block):
     Above 0.5 the held-out loss measures memory."""
     coverage: Share
     """Share of the held-out sequence that an alignment must cover to count."""
-    sensitivity: Annotated[Number, Field(ge=1, le=9)]
-    """`-s` of the homology searches; higher finds more remote pairs and takes longer (MMseqs2's
-    default is 5.7)."""
+
+
+class LeakageCheck(Homology):
+    """How hard the check looks for what the split has missed, and how much it may find."""
+
+    check_sensitivity: Sensitivity
+    """`-s` of the check's search, above that of the split's: 7.5 is MMseqs2's most sensitive."""
+    max_leaked_fraction: Fraction
+    """Share of a held-out set (valid, ood, downstream) that the check may find covered by one
+    training sequence; more stop the run. 0 allows none."""
 
 
 class Clusters(Homology):
     """How clusters are made, and which shares of them are drawn for each split."""
 
+    sensitivity: Sensitivity
+    """`-s` of the split's homology searches; higher finds more remote pairs and takes longer
+    (MMseqs2's default is 5.7)."""
+    purge: Literal["single", "cumulative"]
+    """Which held-out sequences are dropped. single: those that one training sequence covers.
+    cumulative: also those that the alignments with several cover together, as fragments do."""
     clustering: Literal["linclust", "cluster"]
     """linclust: k-mer matching in linear time, with 80 k-mers a sequence. cluster: sensitive
     searches on top, several times as long, for sets up to some ten million sequences. The homology
@@ -138,7 +154,7 @@ class Clusters(Homology):
         return self
 
 
-class Split(Clusters):
+class Split(Clusters, LeakageCheck):
     """Training, held-out and reference sequences, split by cluster; a search drops held-out ones
     that a training sequence covers."""
 
@@ -148,6 +164,14 @@ class Split(Clusters):
     releases."""
     downstream: list[Name]
     """Sources that are test sets of downstream tasks: their homologues are not trained on."""
+
+    @model_validator(mode="after")
+    def _checks_no_less_than_it_purges(self) -> Self:
+        if self.check_sensitivity < self.sensitivity:
+            raise ValueError(
+                "check_sensitivity is below sensitivity: the check would find nothing; raise it"
+            )
+        return self
 
 
 class Reference(Block):

@@ -1,3 +1,3 @@
 """MMseqs2 drivers: deduplication, cluster-aware split, contamination check."""
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4

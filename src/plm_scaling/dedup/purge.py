@@ -2,27 +2,31 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from plm_scaling.common.errors import DedupError
 from plm_scaling.common.parts import part_name
 from plm_scaling.dedup.assign import CODE, OF_REDUNDANT, OOD, TRAIN, VALID
+from plm_scaling.dedup.coverage import Coverage
+from plm_scaling.dedup.residues import Residues
 from plm_scaling.mmseqs.homology import TEMPORARY_BYTES, Criteria, find_homologues
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.pool.arrays import new_array, open_array
 from plm_scaling.pool.read import Pool, PoolPart
-from plm_scaling.pool.selection import Selection, keys_of, span
+from plm_scaling.pool.selection import Selection, keys_of, of_keys, span
 from plm_scaling.pool.write import pool_part
 from plm_scaling.sources.table import PROTEIN
 
 logger = logging.getLogger("plm_scaling")
 
-# Looser than the contamination check, so that what the check could find has been dropped.
+# Looser than the contamination check: only what its higher sensitivity finds is left.
 PURGE_E_VALUE = 10.0
 PURGE_MAX_SEQS = 1000
+EMPTY = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Purge:
     pool: Pool
     representative: Path
     criteria: Criteria
+    cumulative: bool
 
     def pooled_tests(self, downstream: Sequence[Path]) -> Pool:
         """The downstream tests, pooled, so that keys stand for their records."""
@@ -53,14 +58,13 @@ class Purge:
         )
 
     def drop_held_out(self, outcome: Path) -> Path:
-        """The outcomes without the validation and ood representatives with a training homologue."""
+        """The outcomes without the validation and ood representatives that training covers: one
+        sequence or, where the purge is cumulative, several together."""
         held_out = self.representatives(outcome, [VALID, OOD])
 
         def make(path: Path) -> None:
             left = self._copy(outcome, path)
-            targets = self._training(outcome)
-            for query, _ in self._search("purge", held_out, targets, first_only=True):
-                left[query] = CODE["homologous_to_training"]
+            left[self._covered(held_out, self._training(outcome))] = CODE["homologous_to_training"]
             logger.info(
                 "[split] %d of %d held-out sequences have a training homologue and are dropped",
                 held_out.count() - self.representatives(path, [VALID, OOD]).count(),
@@ -68,6 +72,18 @@ class Purge:
             )
 
         return self.steps.run("purged.npy", make)
+
+    def _covered(self, held_out: Selection, training: Selection) -> np.ndarray:
+        """The keys of the held-out sequences that training covers."""
+        if not self.cumulative:
+            hits = self._search("purge", held_out, training, self.criteria, first_only=True)
+            return np.concatenate([EMPTY, *(rows["query"].to_numpy() for rows in hits)])
+        own = Residues.of(held_out)
+        coverage = Coverage(own, self.criteria.min_seq_id, self.criteria.coverage)
+        any_length = replace(self.criteria, coverage=0)
+        for rows in self._search("purge", held_out, training, any_length, first_only=False):
+            coverage.add(rows)
+        return own.keys[coverage.together()]
 
     def drop_redundant(self, outcome: Path, tests: Pool | None) -> Path:
         """The outcomes of all sequences.
@@ -135,7 +151,7 @@ class Purge:
             number += 1
             folder = self._round(f"{name}_{number}", queries, outcome, targets(outcome), reason)
             outcome = folder / "outcome.npy"
-            queries = _of_keys(queries.pool, np.load(folder / "found.npy"))
+            queries = of_keys(queries.pool, np.load(folder / "found.npy"))
         return outcome
 
     def _round(
@@ -143,11 +159,11 @@ class Purge:
     ) -> Path:
         def make(folder: Path) -> None:
             folder.mkdir()
-            found = [np.empty(0, np.int64)]
+            found = [EMPTY]
             left = self._copy(outcome, folder / "outcome.npy")
-            for query, target in self._search(name, queries, targets, first_only=False):
-                found.append(np.unique(query))
-                left[target] = CODE[reason]
+            for rows in self._search(name, queries, targets, self.criteria, first_only=False):
+                found.append(np.unique(rows["query"].to_numpy()))
+                left[rows["target"].to_numpy()] = CODE[reason]
             hit = np.unique(np.concatenate(found))
             np.save(folder / "found.npy", hit)
             logger.info(
@@ -159,17 +175,20 @@ class Purge:
         return self.steps.run(name, make)
 
     def _search(
-        self, name: str, queries: Selection, targets: Selection, first_only: bool
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Keys of queries and of the targets that they hit."""
+        self,
+        name: str,
+        queries: Selection,
+        targets: Selection,
+        criteria: Criteria,
+        first_only: bool,
+    ) -> Iterator[pa.RecordBatch]:
+        """The hits, see `find_homologues`."""
         n_queries = queries.count()
         if targets.count() == 0:
             return
         with self.steps.temporary(name, TEMPORARY_BYTES * n_queries) as folder:
             query, target = queries.view(folder / "query"), targets.view(folder / "target")
-            hits = find_homologues(self.steps, query, target, self.criteria, first_only, folder)
-            for rows in hits:
-                yield rows["query"].to_numpy(), rows["target"].to_numpy()
+            yield from find_homologues(self.steps, query, target, criteria, first_only, folder)
 
     def _follow(self, outcome: Path, out: Path) -> None:
         """Give each sequence the outcome of its representative."""
@@ -182,16 +201,6 @@ class Purge:
         copy = new_array(out, self.pool.n_sequences, np.int8)
         copy[:] = open_array(outcome)
         return copy
-
-
-def _of_keys(pool: Pool, keys: np.ndarray) -> Selection:
-    """The sequences with these ascending global keys."""
-
-    def of_part(part: PoolPart) -> np.ndarray:
-        first, last = np.searchsorted(keys, [span(part).start, span(part).stop])
-        return keys[first:last]
-
-    return Selection(pool, of_part)
 
 
 def pool_downstream(folders: Sequence[Path], out: Path) -> None:

@@ -66,7 +66,8 @@ def split_clusters(
 
     A training sequence that covers `coverage` of a sequence in the cleaned folders `downstream` at
     `min_seq_id` is dropped (homologous_to_downstream). Then valid and ood sequences that are
-    covered so by a training sequence are dropped (homologous_to_training). A redundant sequence has
+    covered so by a training sequence, or with `purge: cumulative` by several together (see
+    `Coverage`), are dropped (homologous_to_training). A redundant sequence has
     the cluster, split and reason of its representative; but one in training that covers so what is
     still held out, or a downstream sequence, is dropped itself (homologous_to_held_out): what is
     held out does not depend on whether redundant sequences are trained on.
@@ -100,7 +101,8 @@ def split_clusters(
         "stage": STAGE_VERSION,
         "clustering": settings.clustering,
         "drawing": asdict(drawing),
-        "criteria": criteria.as_dict(),
+        "criteria": asdict(criteria),
+        "purge": settings.purge,
         "downstream": [str(folder) for folder in downstream],
         "input": [*pool_state(opened), *map(file_state, [*inputs, *tests])],
     }
@@ -114,7 +116,7 @@ def split_clusters(
         outcome = steps.run(
             "assigned.npy", lambda path: assign(opened, representative, clusters, drawing, path)
         )
-        purge = Purge(steps, opened, representative, criteria)
+        purge = Purge(steps, opened, representative, criteria, settings.purge == "cumulative")
         tests_pool = purge.pooled_tests(downstream) if downstream else None
         if tests_pool is not None:
             outcome = purge.drop_downstream(outcome, tests_pool)

@@ -14,7 +14,7 @@ from plm_scaling.common.rows import read_all
 from plm_scaling.dedup.assign import TRAIN
 from plm_scaling.pool.database import read_keys
 from plm_scaling.pool.read import Pool, PoolPart
-from plm_scaling.pool.selection import Database, Selection, keys_of
+from plm_scaling.pool.selection import Selection, keys_of
 
 
 def view_of(split_folder: Path, split: str) -> Path:
@@ -22,10 +22,10 @@ def view_of(split_folder: Path, split: str) -> Path:
     return split_folder / split
 
 
-def checked_view(pool: Pool, split: Path, name: str) -> Database:
-    """The database of a split; it must hold the sequences that the tables of the split say.
+def checked(pool: Pool, split: Path, name: str) -> Selection:
+    """The sequences of a split by its tables: all of training, the representatives of the others.
 
-    Those are all of training, and the representatives of the others.
+    Raises `DedupError` if its database holds others.
     """
 
     def keys(part: PoolPart) -> np.ndarray:
@@ -45,7 +45,7 @@ def checked_view(pool: Pool, split: Path, name: str) -> Database:
                     f"{path} does not hold the sequences that the tables in {split} assign to "
                     f"{name}: one of them was changed; split again"
                 )
-    return chosen.database(path)
+    return chosen
 
 
 def _blocks(arrays: Iterable[np.ndarray], size: int = 1 << 20) -> Iterator[np.ndarray]:

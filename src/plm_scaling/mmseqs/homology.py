@@ -1,7 +1,7 @@
 """Search the training sequences for homologues of sequences that must stay apart from them."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,12 +22,6 @@ SMALL_TARGET_KMER, KMER = 5, 6
 # Below this MMseqs2 refuses to search, with any number of threads.
 LEAST_MIB = {SMALL_TARGET_KMER: 600, KMER: 1500}
 
-# Of every search: what can be shared with training all the same.
-NOT_TESTED = (
-    "fragments in training that cover a held-out sequence only together, shorter matches, and what "
-    "a search of this sensitivity misses"
-)
-
 # Compressed candidates and alignments, per query.
 TEMPORARY_BYTES = 20_000
 
@@ -36,16 +30,16 @@ _ALL_COLUMNS = [
     *("query_start", "query_end", "query_length", "target_start", "target_end", "target_length"),
 ]
 HITS = {
-    "query": pa.uint32(),
-    "target": pa.uint32(),
-    "identity": pa.float64(),
-    "e_value": pa.float64(),
+    **{"query": pa.uint32(), "target": pa.uint32(), "score": pa.int64()},
+    **{"identity": pa.float64(), "e_value": pa.float64()},
+    **{"query_start": pa.int64(), "query_end": pa.int64()},
+    "target_length": pa.int64(),
 }
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """What counts as a homologue: one alignment's identity and share of the held-out sequence.
+    """What counts as a hit: one alignment's identity and share of the held-out sequence, 0 for any.
 
     `sensitivity` (1 to 7.5), `e_value` and `max_seqs` (candidates per query) say how hard to look.
     """
@@ -55,10 +49,6 @@ class Criteria:
     sensitivity: float
     e_value: float
     max_seqs: int
-
-    def as_dict(self) -> dict[str, float]:
-        """For a report."""
-        return asdict(self)
 
 
 def find_homologues(
@@ -71,7 +61,9 @@ def find_homologues(
 ) -> Iterator[pa.RecordBatch]:
     """Search `target` with `query`; yield the hits (columns of `HITS`), in no particular order.
 
-    With `first_only` a query ends at its first hit. In `work` a killed search resumes.
+    A hit is the best local alignment of the pair: residues `query_start` to `query_end`, from 0,
+    both included. With `first_only` a query ends at its first hit. In `work` a killed search
+    resumes.
     """
     kmer = SMALL_TARGET_KMER if target.n_residues < SMALL_TARGET_RESIDUES else KMER
     n_sequences = query.n_sequences + target.n_sequences

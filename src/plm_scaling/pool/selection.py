@@ -57,6 +57,16 @@ def keys_of(part: PoolPart) -> np.ndarray:
     return np.arange(span(part).start, span(part).stop)
 
 
+def of_keys(pool: Pool, keys: np.ndarray) -> Selection:
+    """The sequences with these ascending global keys."""
+
+    def of_part(part: PoolPart) -> np.ndarray:
+        first, last = np.searchsorted(keys, [span(part).start, span(part).stop])
+        return keys[first:last]
+
+    return Selection(pool, of_part)
+
+
 def max_seq_len(pool: Pool) -> int:
     """A --max-seq-len above every sequence: MMseqs2 would cut those above its default."""
     longest = MMSEQS_MAX_LENGTH

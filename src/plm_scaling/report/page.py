@@ -12,6 +12,7 @@ from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.selection import selection_words
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find
+from plm_scaling.report.leakage import leakage_rows, leakage_sentences
 from plm_scaling.report.template import inline_figures, write_page
 from plm_scaling.report.versions import software_versions
 from plm_scaling.runs.tables import read_runs
@@ -59,6 +60,7 @@ def make_report(
     counts: Sequence[Path] = (),
     examples: Path | None = None,
     contamination: Path | None = None,
+    leakage: Path | None = None,
     manifest: Path | None = None,
     tool: Path | None = None,
     reference: Path | None = None,
@@ -80,7 +82,8 @@ def make_report(
         sources: source table, for versions and licences
         counts: counts.tsv by stage
         examples: examples.tsv of the filter
-        contamination: report of the homology search (JSON)
+        contamination: report of the contamination check (JSON)
+        leakage: leakage.tsv, what that check measured
         manifest: manifest of the token shards
         tool: versions of outside tools (JSON)
         reference: a published study to compare with (JSON)
@@ -125,7 +128,8 @@ def make_report(
         funnel=funnel,
         examples=tables.example_rows(examples),
         tokens=tables.token_rows(manifest),
-        contamination=tables.contamination_sentence(contamination),
+        leakage_sentences=leakage_sentences(contamination, leakage),
+        leakage=leakage_rows(leakage),
         sources=tables.source_rows(sources, own, {row["source"] for row in funnel}),
         versions=software_versions(config, tool),
         reference=published,

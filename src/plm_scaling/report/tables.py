@@ -1,6 +1,5 @@
 """The tables of the page: one dict per row, from column to cell, ready as text."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from plm_scaling.common.files import read_json
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.status import Check, Minimum, Status
-from plm_scaling.mmseqs.homology import NOT_TESTED
 from plm_scaling.report.template import code, flagged
 from plm_scaling.sources.table import own_source, read_sources
 
@@ -215,24 +213,6 @@ def token_rows(manifest: Path | None) -> list[dict[str, str]]:
         for source, entry in whole["sources"].items()
         for stratum, part in entry["strata"].items()
     ]
-
-
-def contamination_sentence(report: Path | None) -> str:
-    """How many held-out sequences a training sequence covers, by which search, and its limits."""
-    if report is None:
-        return ""
-    found = read_json(report)
-    sets = ", ".join(
-        f"{part['contaminated']:,} of {part['sequences']:,} {name.replace('_', ' ')}"
-        for name, part in found["held_out"].items()
-    )
-    criteria = ", ".join(f"{name} {json.dumps(value)}" for name, value in found["criteria"].items())
-    return (
-        "Held-out sequences that a training sequence covers, of "
-        f"{found['training_sequences']:,} training sequences: {sets}; MMseqs2 search with "
-        f"{criteria}, coverage being that of the held-out sequence. The split has dropped what "
-        f"the same search finds, so this one can hardly find more. Not tested: {NOT_TESTED}."
-    )
 
 
 def example_rows(examples: Path | None) -> list[dict[str, str]]:

@@ -68,6 +68,7 @@ def test_config_of_the_repository_is_valid(root, name):
         ("split.ood_after", "last year", ["split.ood_after"]),
         ("split.valid_fraction", 0.0, ["split.valid_fraction", "greater than 0"]),
         ("split.valid_fraction", 0.9, ["split", "nothing for training"]),
+        ("split.check_sensitivity", 3.9, ["split", "check_sensitivity is below sensitivity"]),
         ("filter.min_length", 10**6, ["min_length is above max_length"]),
         ("filter.length_bins", [], ["length_bins"]),
         ("filter.length_bins", [0, 100, 100], ["length_bins", "rise"]),

@@ -1,4 +1,4 @@
-"""The contamination check, on clean splits and on some that were tampered with."""
+"""What the contamination check finds and measures, and when it stops the run."""
 
 import json
 import shutil
@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import stages
-from families import families, family_of
+from families import families, family_of, mutate, random_protein
 from pools import make_pool
 
 from plm_scaling.common.errors import DedupError
+from plm_scaling.dedup.leakage import BINS
 from plm_scaling.dedup.split_tables import SPLIT_SCHEMA
 from plm_scaling.dedup.split_views import view_of
 from plm_scaling.pool.read import Pool
@@ -80,20 +81,27 @@ def sorted_owner_ids(pool: Pool) -> list[str]:
     return names
 
 
-def test_clean_split_is_reported(pool: Pool, splitted: Path, tmp_path: Path) -> None:
-    (tmp_path / "clean.failed.json").write_text("{}")
-    report = json.loads(stages.check(pool, splitted, tmp_path / "clean.json").read_text())
-    sizes = pd.read_csv(splitted / "splits.tsv", sep="\t").groupby("split").sequences.sum()
-    assert report["clean"] is True
+def test_what_was_searched_and_found_is_reported(
+    pool: Pool, splitted: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "check.failed.json").write_text("{}")
+    (tmp_path / "leakage.failed.tsv").write_text("")
+    report = json.loads(stages.check(pool, splitted, tmp_path / "check.json").read_text())
+    sizes = pd.read_csv(splitted / "splits.tsv", sep="\t").groupby("split")
+    valid = sizes[["sequences", "residues"]].sum().loc["valid"]
+    assert report["passed"] is True
     table = stages.table(pool, splitted)
     assert report["training_sequences"] == table.key[table.split == "train"].nunique()
-    assert report["training_sequences"] > sizes["train"]  # redundant sequences are searched too
+    assert report["training_sequences"] > sizes.sequences.sum()["train"]  # redundant ones too
     assert report["held_out"] == {
-        "valid": {"sequences": sizes["valid"], "contaminated": 0, "pairs": 0, "first_pairs": []}
+        "valid": {"sequences": valid.sequences, "leaked": 0, "first_pairs": []}
     }
-    assert "fragments" in report["not_tested"]
+    assert report["criteria"]["check_sensitivity"] == 5.7
     assert report["mmseqs"] == "18-8cc5c"
-    assert [path.name for path in tmp_path.iterdir()] == ["clean.json"]
+    measured = pd.read_csv(tmp_path / "leakage.tsv", sep="\t")
+    assert measured.identity.tolist() == list(BINS)
+    assert measured[["sequences", "residues"]].sum().tolist() == valid.tolist()
+    assert {path.name for path in tmp_path.iterdir()} == {"check.json", "leakage.tsv"}
 
 
 def test_planted_homologue_is_an_error_naming_it(pool: Pool, splitted: Path) -> None:
@@ -103,16 +111,52 @@ def test_planted_homologue_is_an_error_naming_it(pool: Pool, splitted: Path) -> 
     move_to(pool, tampered, key, "valid")
     out = tampered.with_name("contamination.json")
     out.write_text("{}")
-    with pytest.raises(DedupError, match=rf"1 of \d+ valid sequences have a homologue.*{name} \("):
+    with pytest.raises(DedupError, match=rf"1 of \d+ valid sequences \(.*have a.*{name} \("):
         stages.check(pool, tampered, out)
     report = json.loads(out.with_name("contamination.failed.json").read_text())
-    assert report["clean"] is False
+    assert report["passed"] is False
     valid = report["held_out"]["valid"]
-    assert valid["contaminated"] == 1
+    assert valid["leaked"] == 1
     assert {family_of(pair["held_out"].split()[0]) for pair in valid["first_pairs"]} == {
         family_of(pair["training"].split()[0]) for pair in valid["first_pairs"]
     }
     assert not out.exists()  # the earlier report no longer holds
+    assert not out.with_name("leakage.tsv").exists()
+    measured = pd.read_csv(out.with_name("leakage.failed.tsv"), sep="\t").set_index("identity")
+    assert measured.covered_by_one[[">=0.5", ">=0.7", ">=0.9"]].sum() == 1
+    assert measured.covered_together.sum() == 1
+
+
+def test_check_finds_what_the_purge_was_too_insensitive_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pairs of some 55 % identity without common stretches; the split searches hastily."""
+    rng = np.random.default_rng(3)
+    records: dict[str, list[tuple[str, str]]] = {"one": [], "two": []}
+    for number in range(80):
+        ancestor = random_protein(rng, 120)
+        records["one"].append((f"one{number}a", ancestor))
+        records["two"].append((f"two{number}b", mutate(rng, ancestor, 0.45)))
+    pool = make_pool(tmp_path, records)
+    deduped = stages.dedup(pool, tmp_path / "dedup")
+    splitted = stages.split(pool, deduped, tmp_path / "split", sensitivity=1, valid_fraction=0.4)
+    out = tmp_path / "contamination.json"
+    stages.check(pool, splitted, out, check_sensitivity=1)  # as hastily: nothing
+    with pytest.raises(DedupError, match=r"split\.max_leaked_fraction \(1 %\)") as error:
+        stages.check(pool, splitted, out, check_sensitivity=7.5, max_leaked_fraction=0.01)
+    assert "Raise split.sensitivity" in str(error.value)
+    failed = json.loads(out.with_name("contamination.failed.json").read_text())
+    assert {
+        family_of(pair["held_out"].split()[0])
+        for pair in failed["held_out"]["valid"]["first_pairs"]
+    } == {
+        family_of(pair["training"].split()[0])
+        for pair in failed["held_out"]["valid"]["first_pairs"]
+    }
+    # Another limit judges what was found, without another search.
+    monkeypatch.setattr("plm_scaling.dedup.leakage.find_homologues", None)
+    stages.check(pool, splitted, out, check_sensitivity=7.5, max_leaked_fraction=0.9)
+    assert not out.with_name("contamination.failed.json").exists()
 
 
 @pytest.mark.parametrize("changed", ["table", "view"])

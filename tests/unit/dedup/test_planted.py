@@ -249,6 +249,7 @@ def split(path: DataPath, clustering: str) -> str:
             min_seq_id=0.5,
             coverage=0.8,
             sensitivity=5.7,
+            purge="single",
             clustering=clustering,
             valid_fraction=0.2,
             reference_fraction=0.05,

@@ -156,6 +156,49 @@ def test_planted_homologue_at_60_percent_is_dropped_from_validation(tmp_path: Pa
     stages.check(pool, tmp_path / "split", tmp_path / "clean.json")
 
 
+def in_fragments(n: int, rng: np.random.Generator) -> dict[str, list[tuple[str, str]]]:
+    """Proteins of 300 residues, each with three fragments that resemble it at 90 %, and others with
+    one that resembles half of it."""
+    records = []
+    for number in range(n):
+        whole = random_protein(rng, 300)
+        records.append((f"w{number}", whole))
+        for piece in range(3):
+            own = mutate(rng, whole[100 * piece : 100 * (piece + 1)], 0.1)
+            records.append((f"f{number}.{piece}", own))
+    for number in range(n // 3):
+        half = random_protein(rng, 300)
+        records.append((f"h{number}", half))
+        records.append((f"g{number}", mutate(rng, half[:150], 0.1)))
+    return {"one": records}
+
+
+def test_fragments_that_cover_a_sequence_together_drop_it_where_the_purge_is_cumulative(
+    tmp_path: Path,
+) -> None:
+    records = in_fragments(70, np.random.default_rng(5))
+    fractions = {"valid_fraction": 0.3, "reference_fraction": 0.05}
+    pool, single = held(records, tmp_path, **fractions)
+    asked = fractions | {"purge": "cumulative"}
+    both = stages.table(pool, stages.split(pool, tmp_path / "dedup", tmp_path / "both", **asked))
+    trained = [
+        name
+        for name in single.index[single.split == "valid"]
+        if name[0] == "w" and all(single.split[f"f{name[1:]}.{i}"] == "train" for i in range(3))
+    ]
+    assert len(trained) > 2  # one training sequence covers a third of them
+    assert set(both.reason[trained]) == {"homologous_to_training"}
+    differs = both.index[both.split != single.split]
+    assert {name[0] for name in differs} == {"w"}
+    assert (both.split[differs] == "dropped").all()
+    leaked = []
+    for name in ("split", "both"):
+        stages.check(pool, tmp_path / name, tmp_path / "check.json")
+        table = pd.read_csv(tmp_path / "leakage.tsv", sep="\t")
+        leaked.append(table[["covered_by_one", "covered_together"]].sum().tolist())
+    assert leaked == [[0, len(differs)], [0, 0]]
+
+
 def test_redundant_sequences_never_change_what_is_held_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

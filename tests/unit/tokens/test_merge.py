@@ -73,11 +73,11 @@ def test_merge_proteins_and_code_are_one_corpus(folder: Path) -> None:
     assert rows.rows_of(100) == {"a": 50, "code": 50}
 
 
-@pytest.mark.parametrize("content", ['{"clean": false}', "{}", None])
+@pytest.mark.parametrize("content", ['{"passed": false}', "{}", None])
 def test_merge_contaminated_split_is_refused(folder: Path, content: str | None) -> None:
     report = folder / "contamination.json"
     report.unlink() if content is None else report.write_text(content)
-    with pytest.raises(TokenError, match=r"contamination\.json is no clean"):
+    with pytest.raises(TokenError, match=r"contamination\.json reports no check"):
         merge(folder)
     assert not (folder / "tokens/manifest.json").exists()
 

@@ -17,18 +17,18 @@ _SAME = (*_COMMON, "start_token")  # this one is stated only where it is true
 def merge_tokens(tokens: Path, contamination: Path, thresholds: Path, out: Path) -> None:
     """Write the manifest `out` of all parts {kind}/part-…/part.json in the folder `tokens`.
 
-    Paths in the manifest are relative to it. Raises `TokenError` if the contamination report is not
-    clean, a part is missing, or parts differ in format, corpus, context length, vocabulary or
+    Paths in the manifest are relative to it. Raises `TokenError` if the contamination check did
+    not pass, a part is missing, or parts differ in format, corpus, context length, vocabulary or
     start token.
 
     Args:
         tokens: holds {kind}/part-…/part.json
-        contamination: the clean report
+        contamination: report of the check, which passed
         thresholds: of the filter (JSON)
         out: manifest to write, in `tokens`
     """
-    if not contamination.is_file() or read_json(contamination).get("clean") is not True:
-        raise TokenError(f"{contamination} is no clean contamination report; check the split first")
+    if not contamination.is_file() or read_json(contamination).get("passed") is not True:
+        raise TokenError(f"{contamination} reports no check that passed; check the split first")
     config = {
         "filter": read_json(thresholds),
         "contamination": read_json(contamination).get("criteria"),
