@@ -287,7 +287,7 @@ def test_split_by_linclust_clusters_most_of_a_family(data_path: DataPath) -> Non
     assert recall > 0.85
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_split_by_cluster_clusters_nearly_all_of_a_family(data_path: DataPath) -> None:
     precision, recall = data_path.scores(split(data_path, "cluster"), "cluster", "family")
     assert precision > 0.999
