@@ -19,6 +19,7 @@ from pools import make_pool
 from plm_scaling.config.data import Clusters
 from plm_scaling.pool.read import Pool
 
+pytestmark = pytest.mark.usefixtures("quick_searches")
 RUN = ["--threads", "2", "--memory-mb", "3000", "--mmseqs", "auto"]
 
 

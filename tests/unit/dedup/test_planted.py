@@ -33,6 +33,7 @@ from plm_scaling.dedup.split import split_clusters
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.pool.read import Pool
 
+pytestmark = pytest.mark.usefixtures("quick_searches")
 N = 3000
 
 
