@@ -49,7 +49,6 @@ LAYOUTS = {
 QUICK = [
     ("study", "cuda DP TP", ["cuda DP TP", "cuda PP"]),
     ("prenorm", "cuda DP PP", ["cuda", "TP"]),
-    ("study", "DP", ["cuda DP PP"]),
 ]
 RECIPES = {"study": "clm", "prenorm": "mlm"}
 
