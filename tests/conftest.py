@@ -11,8 +11,9 @@ import pytest
 from hypothesis import settings
 from pipeline import finished, tiny_sources
 from published import imported, published
+from quick_mmseqs import quick_searches
 
-__all__ = ["finished", "imported", "published", "tiny_sources"]  # fixtures
+__all__ = ["finished", "imported", "published", "quick_searches", "tiny_sources"]  # fixtures
 
 settings.register_profile("shared", deadline=None)  # machines are shared; no test times code
 settings.load_profile("shared")

@@ -38,7 +38,7 @@ def nothing_goes_on(cluster):
     """A test that fails leaves no Snakemake and no job to the tests after it."""
     yield
     for process in psutil.Process().children():
-        if any("snakemake" in word for word in process.cmdline()):
+        if "--snakefile" in process.cmdline():
             process.kill()
             process.wait()
     subprocess.run(["scancel", "--user", "root"], check=True)

@@ -1,21 +1,24 @@
-"""Dry runs of Snakemake, each in a fork of a process that has imported it: the half of their time.
+"""Runs of Snakemake, each in a fork of a process that has imported it: half a dry run's time.
 
 This module imports nothing of ours, which the Snakefile takes from the repository that it lies in.
 """
 
+import importlib
 import multiprocessing
 import os
 import sys
 from pathlib import Path
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["snakemake.cli"])
+FORKS.set_forkserver_preload(["snakemake.cli", "pydantic"])
 
 
-def snakemake(arguments: list[str], folder: Path) -> tuple[int, str, str]:
-    """Run in `folder`; exit code, output and error output."""
+def snakemake(
+    arguments: list[str], folder: Path, module: str = "snakemake.cli"
+) -> tuple[int, str, str]:
+    """Run the `main` of a module in `folder`; exit code, output and error output."""
     text = [folder / ".stdout.txt", folder / ".stderr.txt"]
-    process = FORKS.Process(target=_main, args=(arguments, folder, dict(os.environ), text))
+    process = FORKS.Process(target=_main, args=(module, arguments, folder, dict(os.environ), text))
     process.start()
     process.join()
     assert process.exitcode is not None
@@ -23,14 +26,13 @@ def snakemake(arguments: list[str], folder: Path) -> tuple[int, str, str]:
 
 
 def _main(
-    arguments: list[str], folder: Path, environment: dict[str, str], text: list[Path]
+    module: str, arguments: list[str], folder: Path, environment: dict[str, str], text: list[Path]
 ) -> None:
-    from snakemake.cli import main
-
     for number, path in enumerate(text, 1):
         with path.open("w") as file:
             os.dup2(file.fileno(), number)
+    os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["snakemake", *arguments]
-    main(arguments)
+    importlib.import_module(module).main(arguments)

@@ -16,7 +16,7 @@ from workflows import Workflow
 from plm_scaling.train.output.curve import MEASURED
 from plm_scaling.train.output.starts import read_starts
 
-SHORT, LONG = 4e8, 5e9  # FLOPs of cells that take a second, and ten or more
+SHORT, LONG = 4e8, 1e10  # FLOPs of cells that take a second, and ten or more
 
 
 @dataclass
@@ -29,10 +29,8 @@ class SlurmWorkflow(Workflow):
         shutil.copytree(workflow.folder, folder, dirs_exist_ok=True, symlinks=True)
         return cls(workflow.root, folder, copy.deepcopy(workflow.config))
 
+    module = eager_snakemake.__name__
     cell_resources: tuple[str, ...] = ("gpu=1", "mem_mb=1500", "runtime=5")
-
-    def program(self) -> list[str]:
-        return [eager_snakemake.__file__]
 
     def how(self) -> list[str | Path]:
         each = ("deduplicate", "split_clusters", "check_contamination", "train_reference")
@@ -48,8 +46,11 @@ class SlurmWorkflow(Workflow):
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Snakemake, running, with its output in a file: a pipe that nobody reads would fill up."""
+        command = [sys.executable, eager_snakemake.__file__, *self.words(arguments)]
         with self.folder.joinpath("output.txt").open("w") as output:
-            return self.start(*arguments, stdout=output, stderr=subprocess.STDOUT)
+            return subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, text=True, cwd=self.folder
+            )
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Wait for what was begun; its exit code and output."""

@@ -3,11 +3,10 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
+from forked_snakemake import snakemake
 from workflows import copy_of
 
 pytestmark = pytest.mark.slow
@@ -49,11 +48,11 @@ def test_a_second_config_file_describes_the_site(root, tmp_path):
     site = tmp_path / "site.yaml"
     machine = {"gpu": "A100", "gpus_per_node": 4, "max_gpus": 8, "target_hours": 0.01, "threads": 3}
     site.write_text(yaml.safe_dump({"machine": machine}))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile"]
-    command += ["--directory", tmp_path, "--configfile", root / "config.yaml", site]
-    command += ["--dry-run", "--printshellcmds", "--cores", "1", "train"]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
-    started = [line for line in done.stdout.splitlines() if "train_cell.py" in line]
+    words = ["--snakefile", root / "Snakefile", "--configfile", root / "config.yaml", site]
+    words += ["--dry-run", "--printshellcmds", "--cores", "1", "train"]
+    code, stdout, stderr = snakemake([*map(str, words)], tmp_path)
+    assert code == 0, stderr
+    started = [line for line in stdout.splitlines() if "train_cell.py" in line]
     assert len(started) > 100
     assert all("srun --nodes 2 --ntasks 8 --ntasks-per-node 4" in line for line in started)
     assert all("--cpus-per-task 3 " in line for line in started)

@@ -1,5 +1,6 @@
 """The tables of the page: one dict per row, from column to cell, ready as text."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

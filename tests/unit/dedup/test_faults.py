@@ -19,6 +19,7 @@ from pools import make_pool
 from plm_scaling.config.data import Clusters
 from plm_scaling.pool.read import Pool
 
+pytestmark = pytest.mark.usefixtures("quick_searches")
 RUN = ["--threads", "2", "--memory-mb", "3000", "--mmseqs", "auto"]
 
 
@@ -84,7 +85,7 @@ def lines_of(log: Path) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "killed"),
-    [(1, 2), *(pytest.param(seed, 5, marks=pytest.mark.long) for seed in (2, 3))],
+    [(1, 1), *(pytest.param(seed, 5, marks=pytest.mark.long) for seed in (2, 3))],
 )
 def test_killed_stages_resume_to_the_same_result(
     root: Path, pool: Pool, undisturbed: Path, seed: int, killed: int
@@ -194,7 +195,9 @@ exit 79
 NAMESPACE = ["unshare", "--map-root-user", "--user", "--mount"]
 
 
-@pytest.mark.parametrize("size", ["40k", "120k", "160k"])
+@pytest.mark.parametrize(
+    "size", [pytest.param(size, marks=pytest.mark.long) for size in ("40k", "160k")] + ["120k"]
+)
 @pytest.mark.skipif(
     shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"]).returncode != 0,
     reason="this system lets nobody mount a small disk",

@@ -33,6 +33,7 @@ from plm_scaling.dedup.split import split_clusters
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.pool.read import Pool
 
+pytestmark = pytest.mark.usefixtures("quick_searches")
 N = 3000
 
 
@@ -288,7 +289,7 @@ def test_split_by_linclust_clusters_most_of_a_family(data_path: DataPath) -> Non
     assert recall > 0.85
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_split_by_cluster_clusters_nearly_all_of_a_family(data_path: DataPath) -> None:
     precision, recall = data_path.scores(split(data_path, "cluster"), "cluster", "family")
     assert precision > 0.999

@@ -44,7 +44,9 @@ def test_frontier_noise_free_runs_recovers_the_exponents():
     assert result.details["held_out"]["n_params"]["ratio"] == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("noise", [0.001, 0.004, 0.01])
+@pytest.mark.parametrize(
+    "noise", [0.01, *(pytest.param(noise, marks=pytest.mark.long) for noise in (0.001, 0.004))]
+)
 def test_frontier_noisy_runs_interval_covers_the_truth(noise):
     low, high = fit_frontier(**sweep(noise, seed=4)).equations["N"].interval["a"]
     assert low < SURFACE.a < high

@@ -198,7 +198,9 @@ def test_a_checkpoint_takes_the_estimated_main_memory(tmp_path, data):
     ("recipe", "shape", "rows", "micro"),
     [
         ("study", Shape(6, 128, 341, 2), 32, 32),  # mostly activations
-        ("prenorm", Shape(8, 512, 1365, 8), 4, 2),  # mostly weights, gradients and AdamW
+        pytest.param(  # mostly weights, gradients and AdamW
+            *("prenorm", Shape(8, 512, 1365, 8), 4, 2), marks=pytest.mark.long
+        ),
     ],
 )
 def test_estimate_is_within_15_percent_of_what_a_job_takes(

@@ -38,7 +38,7 @@ def site(tmp_path):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cell_is_stopped_and_resumed(programs, tmp_path, site):
     check, _ = programs
     assert check.main(tmp_path, site, 480, ["resume"], dry=True) == 0

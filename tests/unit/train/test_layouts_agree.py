@@ -28,7 +28,7 @@ from plm_scaling.train.engine.base import make_engine
 from plm_scaling.train.engine.optimizer import learning_rate
 from plm_scaling.train.evaluate import held_out
 
-STEPS, HALF = 20, 10
+STEPS, HALF = 10, 5
 ONE = Layout("cpu", 1, 1, 1, 4, "none")
 TENSOR = Layout("cpu", 2, 1, 1, 4, "none")
 DATA = Layout("cpu", 1, 1, 2, 2, "none")

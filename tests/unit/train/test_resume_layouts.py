@@ -31,7 +31,7 @@ from plm_scaling.train.engine.base import make_engine
 from plm_scaling.train.engine.optimizer import learning_rate
 from plm_scaling.train.evaluate import held_out
 
-STEPS, HALF = 50, 25
+STEPS, HALF = 20, 10
 SHAPE = Shape(2, 24, 61, 2)
 IDENTITY = {"cell": "0123456789"}
 LAYOUTS = {
@@ -49,7 +49,6 @@ LAYOUTS = {
 QUICK = [
     ("study", "cuda DP TP", ["cuda DP TP", "cuda PP"]),
     ("prenorm", "cuda DP PP", ["cuda", "TP"]),
-    ("study", "DP", ["cuda DP PP"]),
 ]
 RECIPES = {"study": "clm", "prenorm": "mlm"}
 
