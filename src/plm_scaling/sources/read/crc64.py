@@ -2,7 +2,7 @@
 
 A CRC that starts from zero is linear: that of a sequence is the XOR of what each residue gives by
 itself, which depends on the residue and on how many follow it. So two tables and one XOR over the
-concatenated sequences do it, some 25 times as fast as Biopython's function for one sequence.
+concatenated sequences do it, some 50 times as fast as Biopython's function for one sequence.
 """
 
 from collections.abc import Sequence
