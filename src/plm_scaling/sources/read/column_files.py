@@ -63,10 +63,10 @@ def read_batches(
     batches = _parquet(path, columns) if is_parquet else _arrow(path, columns, schema)
     while True:
         with _reading(path):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch.column(wanted), None if ids is None else batch.column(ids)
+            if (batch := next(batches, None)) is None:
+                return
+            found = batch.column(wanted), None if ids is None else batch.column(ids)
+        yield found
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what Arrow raises of damaged files into `SourceError`."""
     try:
         yield
-    except (pa.ArrowException, EOFError, OSError, ValueError) as error:
+    except (pa.ArrowException, EOFError, KeyError, OSError, ValueError) as error:
         problem = " ".join(str(error).split())
         raise SourceError(f"{path} is damaged or cut off: {problem}; {AGAIN}") from error
 
