@@ -47,7 +47,15 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     return make_pool(tmp_path_factory.mktemp("pool"), {"one": planted()})
 
 
-def measured(pool: Pool, folder: Path) -> tuple[Residues, pd.DataFrame, pd.DataFrame]:
+Measured = tuple[Residues, pd.DataFrame, pd.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def usual(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    return measured(pool, tmp_path_factory.mktemp("usual"))
+
+
+def measured(pool: Pool, folder: Path) -> Measured:
     """The held-out sequences, what was found of each by name, and the table."""
     names = {row["key"]: row["id"] for row in read_pool(pool)}
     held_out, training = (
@@ -65,8 +73,8 @@ def measured(pool: Pool, folder: Path) -> tuple[Residues, pd.DataFrame, pd.DataF
     return own, found.set_index(pd.Index([names[key] for key in own.keys])), table
 
 
-def test_sequences_are_in_the_bin_of_their_best_alignment(pool: Pool, tmp_path: Path) -> None:
-    own, found, table = measured(pool, tmp_path)
+def test_sequences_are_in_the_bin_of_their_best_alignment(usual: Measured) -> None:
+    own, found, table = usual
     # 200 residues each; the family is in the bin of a quarter of differences.
     assert table.sequences.to_dict() == {
         **{"exact": 1, ">=0.9": 1, ">=0.7": 2, ">=0.5": 1, ">=0.3": 1, "<0.3": 0, "none": 2},
@@ -81,9 +89,8 @@ def test_sequences_are_in_the_bin_of_their_best_alignment(pool: Pool, tmp_path: 
 
 
 def test_how_many_candidates_a_search_lists_limits_nothing(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, usual: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, expected, _ = measured(pool, tmp_path / "many")
     monkeypatch.setattr(leakage, "MAX_SEQS", 2)
-    _, found, _ = measured(pool, tmp_path / "few")
-    pd.testing.assert_frame_equal(found, expected)
+    _, found, _ = measured(pool, tmp_path)
+    pd.testing.assert_frame_equal(found, usual[1])
