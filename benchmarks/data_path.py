@@ -174,9 +174,8 @@ def digest_of(inputs: Inputs, tool: str, tokens: bytes) -> None:
 
 def own_small(inputs: Inputs) -> Work:
     def work() -> None:
-        chunks = fasta_tokens._chunks(
-            inputs.small, lambda: None
-        )  # without packing and shards, as the others
+        # Without packing and shards, as the others.
+        chunks = fasta_tokens._chunks(inputs.small, lambda: None)
         digest_of(
             inputs,
             "plm-scaling",

@@ -30,6 +30,11 @@ def root() -> Path:
     return ROOT
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """No bytes in the names of tests: those of a gzip file hold the time."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest first: Slurm, whole pipelines, files with slow tests."""
     folders = ["slurm", "workflow"]
