@@ -122,7 +122,7 @@ class LeakageCheck(Homology):
     """How hard the check looks for what the split has missed, and how much it may find."""
 
     check_sensitivity: Sensitivity
-    """`-s` of the check's search, above that of the split's: 7.5 is MMseqs2's most sensitive."""
+    """`-s` of the check's search, not below the split's; 7.5 is MMseqs2's most sensitive."""
     max_leaked_fraction: Fraction
     """Share of a held-out set (valid, ood, downstream) that the check may find covered by one
     training sequence; more stop the run. 0 allows none."""

@@ -16,25 +16,32 @@ def share(part: float, whole: float) -> str:
 
 
 def leakage_sentences(report: Path | None, leakage: Path | None) -> list[str]:
-    """One on the search, one per held-out set on what it found, one on its limits."""
+    """On the search, on what it found of each held-out set, on its limits and on the table."""
     if report is None or leakage is None:
         return []
     checked, table = read_json(report), pd.read_csv(leakage, sep="\t", keep_default_na=False)
     criteria = checked["criteria"]
     return [
-        f"Every held-out sequence was aligned with the {checked['training_sequences']:,} sequences "
-        "that a corpus may be trained on, near-duplicates and what the filter drops included "
+        "After the split's purge every held-out sequence was searched for in the "
+        f"{checked['training_sequences']:,} sequences that a corpus may be trained on, "
+        "near-duplicates and what the filter drops included "
         f"(MMseqs2 {checked['mmseqs']}, sensitivity {criteria['check_sensitivity']:g}, "
-        f"E ≤ {criteria['e_value']:g}, low complexity not masked).",
+        f"E ≤ {criteria['e_value']:g}, low complexity not masked, scores corrected for "
+        "composition).",
         *(_found(name, own, checked) for name, own in table.groupby("held_out", sort=False)),
         "This does not exclude more remote homologues, which a search of this sensitivity misses, "
         "nor shared stretches that are too short to be found.",
+        "Each sequence is in one row, by the identity of its best local alignment: the one of the "
+        "highest score, be it of a short stretch.",
     ]
 
 
 def _found(name: Any, table: pd.DataFrame, checked: dict[str, Any]) -> str:
     criteria, one = checked["criteria"], table.sum(numeric_only=True)
     none = table.loc[table["identity"] == "none", "sequences"].sum()
+    left_out = (
+        " (sequences below 30 left out)" if one["residues_testable"] < one["residues"] else ""
+    )
     return (
         f"Of {one['sequences']:,} held-out sequences ({name}), {_of(one, 'covered_by_one')} align "
         f"with one training sequence over at least {100 * criteria['coverage']:g} % of their "
@@ -43,8 +50,8 @@ def _found(name: Any, table: pd.DataFrame, checked: dict[str, Any]) -> str:
         f"{_of(one, 'covered_together')} with one or several together; for {none:,} "
         f"({share(none, one['sequences'])}) no alignment was found. Of the residues, "
         f"{share(one['residues_in_30mers'], one['residues_testable'])} lie in stretches of 30 that "
-        f"training has exactly, and {share(one['residues_aligned'], one['residues'])} in local "
-        "alignments of any identity."
+        f"training has exactly{left_out}, and "
+        f"{share(one['residues_aligned'], one['residues'])} in local alignments of any identity."
     )
 
 
@@ -62,7 +69,7 @@ def leakage_rows(leakage: Path | None) -> list[dict[str, str]]:
     return [
         {
             "held-out set": row["held_out"],
-            "identity of the best alignment": row["identity"].replace(">=", "≥ "),
+            "best identity": row["identity"].replace(">=", "≥ ").replace("<", "< "),
             "sequences": f"{row['sequences']:,}",
             "residues": f"{row['residues']:,}",
             "in exact 30-mers": share(row["residues_in_30mers"], row["residues_testable"]),

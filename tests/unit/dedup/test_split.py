@@ -120,6 +120,14 @@ def test_result_depends_on_neither_threads_nor_parts_nor_memory(
         pd.testing.assert_frame_equal(stages.table(other, out), expected)
 
 
+def test_pool_may_have_more_parts_than_sequences(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    records = [(str(number), random_protein(rng, 60)) for number in range(24)]
+    pool = make_pool(tmp_path, {"one": records}, parts=32)
+    splitted = stages.split(pool, stages.dedup(pool, tmp_path / "dedup"), tmp_path / "split")
+    assert stages.counts(splitted)["one", "in"] == 24
+
+
 def test_draw_does_not_depend_on_other_sequences(tmp_path: Path) -> None:
     """Of the families that are there both times, none changes its side."""
     every = families(80, SOURCES)

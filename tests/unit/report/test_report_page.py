@@ -85,7 +85,7 @@ def test_report_is_self_contained_and_holds_every_part(page):
 def test_report_says_what_held_out_sequences_share_with_training(page):
     text = page.read_text()
     for said in (
-        "aligned with the 8,700 sequences",
+        "searched for in the 8,700 sequences",
         "sensitivity 7.5, E ≤ 0.001",
         "Of 310 held-out sequences (valid), 4 (1.29 %) align with one training sequence",
         "(2 % are allowed), and 7 (2.26 %) with one or several together; for 290 (93.5 %) no",
