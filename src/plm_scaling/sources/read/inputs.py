@@ -5,14 +5,15 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import atomic, remove
-from plm_scaling.sources.addresses import FASTA_SUFFIXES, promised_format
+from plm_scaling.sources.addresses import COMPRESSIONS, FASTA_SUFFIXES, promised_format
 from plm_scaling.sources.read.records import Records, Rejected
-from plm_scaling.sources.read.streams import STDIN, SUFFIXES
+from plm_scaling.sources.read.streams import STDIN
 
 
 def fasta_files(paths: Sequence[Path]) -> list[Path]:
@@ -27,7 +28,7 @@ def fasta_files(paths: Sequence[Path]) -> list[Path]:
             if not found:
                 raise SourceError(
                     f"{path} holds no FASTA file (no name ends in {', '.join(FASTA_SUFFIXES)}, "
-                    f"alone or with {', '.join(SUFFIXES)}); give another folder, or the files"
+                    f"alone or with {', '.join(COMPRESSIONS)}); give another folder, or the files"
                 )
             files += found
         else:
@@ -41,15 +42,16 @@ def _is_fasta(path: Path) -> bool:
 
 @contextmanager
 def readable(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """`fasta_files` that can be read more than once: standard input is kept in a temporary file."""
+    """`fasta_files` that can be read more than once: standard input, if it is a pipe, from a
+    temporary file."""
     with ExitStack() as stack:
         files = fasta_files(paths)
-        if STDIN in files:
-            folder = stack.enter_context(TemporaryDirectory(prefix="plm-scaling-"))
-            copy = Path(folder) / "standard-input"
-            with copy.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
-            files = [copy if path == STDIN else path for path in files]
+        if STDIN in files and not sys.stdin.seekable():
+            copy = stack.enter_context(TemporaryFile(prefix="plm-scaling-"))
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.seek(0)
+            stack.callback(setattr, sys, "stdin", sys.stdin)
+            sys.stdin = TextIOWrapper(copy)
         yield files
 
 
