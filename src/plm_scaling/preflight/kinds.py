@@ -1,17 +1,13 @@
 """What a file is, by its first bytes."""
 
 import re
-import sys
 from dataclasses import dataclass, replace
-from io import BufferedReader
 from pathlib import Path
-from typing import cast
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.read.streams import (
     AGAIN,
     CHUNK_BYTES,
-    STDIN,
     compression,
     open_stream,
     reading,
@@ -64,10 +60,12 @@ class Kind:
 
 def kind_of(path: Path) -> Kind:
     """Look at the beginning of a file. Raises `SourceError` if nothing can be read of it."""
-    text = _first_bytes(path)
-    packed = compression(text) or ""
-    if other := None if packed else _other(text):
-        return other  # whatever it is named: an error page for a .gz
+    if path.is_file():
+        with path.open("rb") as raw:
+            text = raw.read(CHUNK_BYTES)
+        packed = compression(text) or ""
+        if other := None if packed else _other(text):
+            return other  # whatever it is named: an error page for a .gz
     with open_stream(path) as stream, reading(path):
         text = stream.read(CHUNK_BYTES)
     if not text.strip(_BLANK):
@@ -77,16 +75,6 @@ def kind_of(path: Path) -> Kind:
     # A comment on top is the reader's business, and so is to say what is wrong with other text.
     name = FASTA if text.strip(_BLANK)[:1] in (b">", b";", b"#") else "text"
     return Kind(name, packed, _line_ends(text), "")
-
-
-def _first_bytes(path: Path) -> bytes:
-    """As they are, compressed or not; none if there is no such file."""
-    if path == STDIN:
-        return cast(BufferedReader, sys.stdin.buffer).peek()
-    if not path.is_file():
-        return b""
-    with path.open("rb") as raw:
-        return raw.read(CHUNK_BYTES)
 
 
 def _other(text: bytes) -> Kind | None:

@@ -23,8 +23,9 @@ from plm_scaling.preflight.rules import judged
 from plm_scaling.sources.read.alphabet import FIRST_RESIDUES, Composition, suspicion
 from plm_scaling.sources.read.columns import read_columns
 from plm_scaling.sources.read.fasta import parse_fasta
+from plm_scaling.sources.read.inputs import shown
 from plm_scaling.sources.read.records import Records, Rejected
-from plm_scaling.sources.read.streams import STDIN, blocks, open_stream
+from plm_scaling.sources.read.streams import blocks, open_stream
 from plm_scaling.sources.read.uniprot_xml import read_uniprot, read_uniref
 
 NAMED_CHARACTERS = 16  # different offending ones that are counted; of a binary file there are 200
@@ -46,7 +47,6 @@ class Offending:
 @dataclass
 class FileSurvey:
     """What one file is. Lengths are in residues; `problems` stop the pipeline, `warnings` do not.
-    `bytes` is None of standard input.
 
     `mended` and `refused` count records by what was mended and why they were refused, `verdicts`
     those that are left by the filter's rule that drops them (`kept`: none). A file is read no
@@ -54,7 +54,7 @@ class FileSurvey:
     """
 
     path: str
-    bytes: int | None
+    bytes: int
     format: str = ""
     compression: str = ""
     line_ends: str = ""
@@ -117,10 +117,9 @@ def survey(
 
 
 def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) -> FileSurvey:
-    size = None if path == STDIN else path.stat().st_size if path.is_file() else 0
-    found = FileSurvey(str(path), size)
+    found = FileSurvey(shown(str(path)), path.stat().st_size if path.is_file() else 0)
     try:
-        with _warnings_of(found):
+        with _warnings_of(found, path):
             kind = kind_of(path)
             found.format, found.compression, found.line_ends = (
                 kind.name,
@@ -129,8 +128,6 @@ def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) ->
             )
             if kind.help:
                 found.problems.append(f"{kind.name}, not FASTA: {kind.help}")
-            elif path == STDIN and kind.name in ("Parquet", "Arrow"):
-                found.problems.append(f"{kind.name} cannot be read from a pipe; give the file")
             else:
                 _read(found, _records(path, kind.name), thresholds)
                 _judge(found, max_rejected_fraction)
@@ -141,13 +138,13 @@ def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) ->
 
 
 @contextmanager
-def _warnings_of(found: FileSurvey) -> Iterator[None]:
+def _warnings_of(found: FileSurvey, path: Path) -> Iterator[None]:
     """What the readers warn of belongs to the file and not into the log, once each."""
 
     def keep(record: LogRecord) -> bool:
         if record.levelno < WARNING:
             return True
-        text = _without_name(record.getMessage(), found.path)
+        text = _without_name(record.getMessage(), path)
         found.warnings += [] if text in found.warnings else [text]
         return False
 
@@ -158,7 +155,7 @@ def _warnings_of(found: FileSurvey) -> Iterator[None]:
         logger.removeFilter(keep)
 
 
-def _without_name(message: str, path: Path | str) -> str:
+def _without_name(message: str, path: Path) -> str:
     return message.removeprefix(str(path)).lstrip(":, ")
 
 

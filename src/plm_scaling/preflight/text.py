@@ -29,14 +29,13 @@ def survey_text(survey: Survey) -> str:
 
 
 def _name(found: FileSurvey) -> str:
-    return "standard input" if found.bytes is None else found.path
+    return "standard input" if found.path == "-" else found.path
 
 
 def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
     if found.format:
         ends = found.line_ends and f"{found.line_ends} line ends"
-        size = "" if found.bytes is None else short_bytes(found.bytes)
-        what = (_format(found.format), found.compression, ends, size)
+        what = (_format(found.format), found.compression, ends, short_bytes(found.bytes))
         yield from _row("what", ", ".join(filter(None, what)))
     if found.records:
         part = "" if found.whole else "; it was not read further"

@@ -66,8 +66,6 @@ def open_stream(path: Path, member: str = "") -> Iterator[BinaryIO]:
         if path == STDIN:  # around the one of the system, which may have read a byte only
             raw = BufferedReader(cast(Any, sys.stdin.buffer), CHUNK_BYTES)
             stack.callback(raw.detach)
-            if sys.stdin.seekable():  # to be read again
-                stack.callback(sys.stdin.buffer.seek, sys.stdin.buffer.tell())
         else:
             raw = stack.enter_context(path.open("rb"))
         first = raw.peek(MAGIC_BYTES)
