@@ -1,18 +1,43 @@
 """Config blocks of the data path: data, corpora, dedup, split, filter, tokens."""
 
+import re
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from plm_scaling.config.numbers import Block, Count, Day, Fraction, Name, Number, Positive, Share
+from plm_scaling.config.numbers import (
+    NAME,
+    Block,
+    Count,
+    Day,
+    Fraction,
+    Name,
+    Number,
+    Positive,
+    Share,
+)
 
 SHIPPED_TABLE = "resources/sources.tsv"
+MAX_SOURCES = 127  # a sequence's owner has one byte, in the pool and in what follows
 
 
 def _power_of_two(value: int) -> int:
     if value & (value - 1):
         raise ValueError("must be a power of two")
+    return value
+
+
+def _columns_by_name(value: Any) -> Any:
+    """One message for what is wrong with files of one's own, not one for each type it is not."""
+    for name, columns in value.items() if isinstance(value, dict) else ():
+        if not re.match(NAME, str(name)):
+            raise ValueError(f"{name!r}: give a name of letters, digits and _ . - only")
+        if not isinstance(columns, dict):
+            raise ValueError(f"{name}: give {{path: my.fasta.gz}}, not {columns!r}")
+        for column, one in columns.items():
+            if not isinstance(one, str | int | date):
+                raise ValueError(f"{name}.{column}: give one text, number or date, not {one!r}")
     return value
 
 
@@ -29,7 +54,9 @@ class Data(Block):
 
     name: Name
     """Data go to data/{name}/. Another name keeps two sets of sequences side by side."""
-    sources: str | dict[Name, dict[str, str | int | date]]
+    sources: Annotated[
+        str | dict[Name, dict[str, str | int | date]], BeforeValidator(_columns_by_name)
+    ]
     """Source table, with versions and checksums: a tab-separated file, relative to the repository.
     Or files of your own by name, {mine: {path: my.fasta.gz}}, beside the table that ships: a path
     is relative to the working directory and may be a folder or a pattern; other columns of a table

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from plm_scaling.config.data import Corpus, Data, Dedup, Filter, Mmseqs, Split, Tokens
+from plm_scaling.config.data import MAX_SOURCES, Corpus, Data, Dedup, Filter, Mmseqs, Split, Tokens
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import Sweep, Training
@@ -105,6 +105,15 @@ class Config(SweepInputs):
     def _study_is_not_the_published_one(self) -> Self:
         if self.study == "published":
             raise ValueError("study 'published' is the study's own logs; choose another name")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_can_be_numbered(self) -> Self:
+        if len(self.sources) > MAX_SOURCES:
+            raise ValueError(
+                f"corpora: {len(self.sources)} sources, at most {MAX_SOURCES} are possible; make "
+                "files that belong together one source (a folder or a pattern as its path)"
+            )
         return self
 
     @model_validator(mode="after")

@@ -30,7 +30,6 @@ RECORD_SCHEMA = pa.schema(
         ("digest", pa.uint64()),
     ]
 )
-MAX_SOURCES = 127  # a sequence's owner has one byte, here and in what follows
 MAX_SEQUENCES = 2**32 - 1  # keys of MMseqs2 have 32 bits
 _COMMON = ("format", "kind", "parts", "sources")
 

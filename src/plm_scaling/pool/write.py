@@ -11,8 +11,9 @@ from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.parts import digests, part_name, part_of
 from plm_scaling.common.progress import logger
 from plm_scaling.common.rows import RowWriter
+from plm_scaling.config.data import MAX_SOURCES
 from plm_scaling.pool.database import END, write_index
-from plm_scaling.pool.read import FORMAT, MAX_SOURCES, RECORD_SCHEMA
+from plm_scaling.pool.read import FORMAT, RECORD_SCHEMA
 from plm_scaling.sources.table import Kind
 
 _WRITE_SEQUENCES = 1 << 16

@@ -21,6 +21,13 @@ _READ = (
     (rb"PAR1", "Parquet"),
     (rb"ARROW1|\xff\xff\xff\xff", "Arrow"),
 )
+# What a source of theirs states in a config or table; other files are taken for FASTA.
+FORMATS = {
+    "UniRef XML": "uniref_xml",
+    "UniProtKB XML": "uniprot_xml",
+    "Parquet": "parquet",
+    "Arrow": "arrow",
+}
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # and the byte order mark of UTF-8
 _MEMBER = "name its member in a source table (source code: format text_archive)"
 # What is given for FASTA by mistake, and what helps. The first pattern that fits names it.

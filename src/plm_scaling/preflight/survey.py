@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from logging import WARNING, LogRecord
 from os import sched_getaffinity
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.common.progress import Progress
+from plm_scaling.common.progress import Progress, logger
 from plm_scaling.config.data import Thresholds
 from plm_scaling.filter.rules import KEPT
 from plm_scaling.preflight.cost import Cost, cost
@@ -21,6 +23,7 @@ from plm_scaling.preflight.rules import judged
 from plm_scaling.sources.read.alphabet import FIRST_RESIDUES, Composition, suspicion
 from plm_scaling.sources.read.columns import read_columns
 from plm_scaling.sources.read.fasta import parse_fasta
+from plm_scaling.sources.read.inputs import shown
 from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.streams import blocks, open_stream
 from plm_scaling.sources.read.uniprot_xml import read_uniprot, read_uniref
@@ -114,23 +117,46 @@ def survey(
 
 
 def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) -> FileSurvey:
-    found = FileSurvey(str(path), path.stat().st_size if path.is_file() else 0)
+    found = FileSurvey(shown(str(path)), path.stat().st_size if path.is_file() else 0)
     try:
-        kind = kind_of(path)
-        found.format, found.compression, found.line_ends = (
-            kind.name,
-            kind.compression,
-            kind.line_ends,
-        )
-        if kind.help:
-            found.problems.append(f"{kind.name}, not FASTA: {kind.help}")
-        else:
-            _read(found, _records(path, kind.name), thresholds)
-            _judge(found, max_rejected_fraction)
+        with _warnings_of(found, path):
+            kind = kind_of(path)
+            found.format, found.compression, found.line_ends = (
+                kind.name,
+                kind.compression,
+                kind.line_ends,
+            )
+            if kind.help:
+                found.problems.append(f"{kind.name}, not FASTA: {kind.help}")
+            else:
+                _read(found, _records(path, kind.name), thresholds)
+                _judge(found, max_rejected_fraction)
     except SourceError as error:
         found.whole = False
-        found.problems.append(str(error).removeprefix(str(path)).lstrip(":, "))
+        found.problems.append(_without_name(str(error), path))
     return found
+
+
+@contextmanager
+def _warnings_of(found: FileSurvey, path: Path) -> Iterator[None]:
+    """What the readers warn of belongs to the file and not into the log, once each."""
+
+    def keep(record: LogRecord) -> bool:
+        if record.levelno < WARNING:
+            return True
+        text = _without_name(record.getMessage(), path)
+        found.warnings += [] if text in found.warnings else [text]
+        return False
+
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+
+
+def _without_name(message: str, path: Path) -> str:
+    return message.removeprefix(str(path)).lstrip(":, ")
 
 
 def _records(path: Path, format_: str) -> Iterator[Records]:
@@ -208,8 +234,11 @@ def _judge(found: FileSurvey, max_rejected_fraction: float) -> None:
     if found.problems:
         return
     refused = sum(found.refused.values())
-    gaps = GAPS & found.characters.keys()
-    correct = "remove the gaps of the alignment" if gaps else "correct them"
+    correct = "correct them"
+    if GAPS & found.characters.keys():
+        correct = "remove the gaps of the alignment"
+    elif ">" in found.characters:
+        correct = "put a line end between the files that were joined without"
     if not found.usable:
         found.problems.append(f"no record can be used; {correct}")
     elif refused > max_rejected_fraction * found.records:

@@ -7,6 +7,7 @@ from plm_scaling.common.progress import short_bytes, short_number
 from plm_scaling.config.data import Thresholds
 from plm_scaling.filter.rules import KEPT, REASONS
 from plm_scaling.preflight.cost import Cost
+from plm_scaling.preflight.kinds import FORMATS
 from plm_scaling.preflight.survey import FileSurvey, Survey
 
 WIDTH = 80
@@ -20,17 +21,22 @@ def survey_text(survey: Survey) -> str:
     """Each file, the cost of all, and one line that says whether they can be used."""
     lines = []
     for found in survey.files:
-        lines += [found.path, *_file(found, survey.thresholds), ""]
+        lines += [_name(found), *_file(found, survey.thresholds), ""]
     sound = [one for one in survey.files if not one.problems]
     if sound:
         lines += [*_cost(survey.cost, len(sound)), ""]
     return "\n".join([*lines, _verdict(survey)])
 
 
+def _name(found: FileSurvey) -> str:
+    return "standard input" if found.path == "-" else found.path
+
+
 def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
     if found.format:
-        what = [found.format, found.compression, found.line_ends and f"{found.line_ends} line ends"]
-        yield from _row("what", ", ".join([*filter(None, what), short_bytes(found.bytes)]))
+        ends = found.line_ends and f"{found.line_ends} line ends"
+        what = (_format(found.format), found.compression, ends, short_bytes(found.bytes))
+        yield from _row("what", ", ".join(filter(None, what)))
     if found.records:
         part = "" if found.whole else "; it was not read further"
         refused = sum(found.refused.values())
@@ -48,15 +54,15 @@ def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
         yield from _row("repeats", _repeats(found))
     if found.mended:
         yield from _row(
-            "mended", ", ".join(f"{_plain(w)} in {n:,}" for w, n in found.mended.items())
+            "noted", ", ".join(f"{_plain(w)} in {n:,}" for w, n in found.mended.items())
         )
     if found.refused:
         yield from _row(
             "refused", ", ".join(f"{n:,} {_plain(w)}" for w, n in found.refused.items())
         )
     for character, one in found.characters.items():
-        place = f"line {one.line}, " if one.line is not None else ""
-        first = f"first in {place}record {one.record} ({one.id})"
+        place = "" if one.line is None else f", which begins in line {one.line}"
+        first = f"first in record {one.record} ({one.id}){place}"
         yield from _row(
             "",
             f"'{character}' {_many(one.times, 'time')} in {_many(one.records, 'record')}, {first}",
@@ -66,6 +72,11 @@ def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
     for title, texts in (("warning", found.warnings), ("PROBLEM", found.problems)):
         for text in texts:
             yield from _row(title, text)
+
+
+def _format(name: str) -> str:
+    """A format, with what a source of it states."""
+    return f"{name} (format: {FORMATS[name]})" if name in FORMATS else name
 
 
 def _row(label: str, text: str) -> list[str]:
@@ -119,7 +130,7 @@ def _rules(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
             limit = f"{key} {getattr(limits, key):g}"
             yield f"  {'':<{_LABEL}}{_plain(reason):<18}{n:>11,}  {share:>7}  {limit}"
     low, high = limits.perplexity_quantiles
-    if low > 0 or high < 1:
+    if kept and (low > 0 or high < 1):
         share = f"{100 * (low + 1 - high):.3g} %"
         yield from _row("", f"perplexity then drops about {share}: which ones, only a run can tell")
 
@@ -139,7 +150,7 @@ def _cost(needed: Cost, files: int) -> Iterator[str]:
 
 
 def _verdict(survey: Survey) -> str:
-    wrong = [one.path for one in survey.files if one.problems]
+    wrong = [_name(one) for one in survey.files if one.problems]
     if not wrong:
         return "fine: the pipeline can use " + ("it" if len(survey.files) == 1 else "all of them")
     return f"not usable as it is: {', '.join(wrong)}"

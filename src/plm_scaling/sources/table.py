@@ -225,7 +225,10 @@ def _faults(row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     algorithm, _, digits = row["checksum"].partition(":")
     digit = rf"[0-9a-f]{{{HEX_DIGITS.get(algorithm, 1)}}}"
     if row["checksum"] and not (algorithm in HEX_DIGITS and re.fullmatch(digit, digits)):
-        yield "checksum", "give sha256:… or md5:… with its hexadecimal digits, or nothing"
+        yield (
+            "checksum",
+            "give sha256:… or md5:… with its hexadecimal digits (in lower case), or nothing",
+        )
 
 
 def choose(sources: Mapping[str, Source], name: str, where: Path) -> Source:

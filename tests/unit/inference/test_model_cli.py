@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import sys
 
 import numpy as np
@@ -209,6 +210,27 @@ def test_text_that_is_no_protein_is_refused_before_any_computation(
             compute(tmp_path / "out.arrow")
     listed = {tmp_path / "out.arrow.rejected.tsv"} if "record 2" in message else set()
     assert set(tmp_path.iterdir()) == {fasta, *listed}
+
+
+@pytest.mark.parametrize("name", ["score", "embed"])
+def test_pipe_and_folder_are_read_and_bad_records_skipped(
+    folder, tmp_path, monkeypatch, capsys, name
+):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in/a.faa", ">a\nMKV\n>b\nM-K\n")
+    begin, end = os.pipe()
+    os.write(end, b">c\nACD\n>d\nM1K\n")
+    os.close(end)
+    out = tmp_path / "out.parquet"
+    with os.fdopen(begin) as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        words = (name, folder / "clm", "-", tmp_path / "in", "--out", out)
+        command(monkeypatch, *words, "--skip-bad")
+    assert pq.read_table(out)["id"].to_pylist() == ["c", "a"]
+    listed = tmp_path / "out.parquet.rejected.tsv"
+    assert f"(2 of 4 records skipped, listed in {listed})" in capsys.readouterr().out
+    rows = [line.split("\t") for line in listed.read_text().splitlines()[1:]]
+    assert [(row[2], row[-1]) for row in rows] == [("d", "-"), ("b", str(tmp_path / "in/a.faa"))]
 
 
 def test_options_that_do_not_fit_are_refused(folder, tmp_path):

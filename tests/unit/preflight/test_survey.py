@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from plm_scaling.cli import data as data_cli
 from plm_scaling.config.data import Thresholds
 from plm_scaling.preflight.cost import cost
+from plm_scaling.preflight.lengths import LIMIT, Lengths
 from plm_scaling.preflight.survey import FileSurvey, Survey, survey
 from plm_scaling.preflight.text import WIDTH, survey_text
 
@@ -58,6 +60,28 @@ def test_records_lengths_and_letters_are_counted(tmp_path: Path) -> None:
     assert sum(found.letters.values()) == 512
     assert (found.letters["X"], found.letters["U"]) == (1, 1)
     assert not found.problems
+
+
+@pytest.mark.parametrize("length", [1, 24, 25, LIMIT - 1, LIMIT, 330_000, 5_000_000])
+def test_lengths_are_those_of_the_records_however_long(length: int) -> None:
+    lengths = Lengths()
+    lengths.add(np.array([10, length, length]))
+    lengths.add(np.array([], np.int64))
+    lengths.add(np.array([60_000_000]))
+    assert lengths.quantile(0.5) == length
+    bins = lengths.histogram()
+    assert sum(n for *_, n in bins) == 4
+    assert [n for first, below, n in bins if first <= length < below] == [3 if length < 25 else 2]
+    assert bins[-1][0] <= 60_000_000 < bins[-1][1]
+
+
+def test_warnings_of_the_reader_are_those_of_the_file_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    packed = gzip.compress(f">a\n{protein(40)}\n".encode()) + b"garbage"
+    found = looked_at(tmp_path / "a.fa.gz", packed)
+    assert found.warnings == ["7 bytes after the end of the gzip data ignored (b'garbage')"]
+    assert not caplog.text
 
 
 def test_each_rule_says_what_it_would_drop(tmp_path: Path) -> None:
@@ -228,12 +252,15 @@ def test_command_says_fine_or_what_is_wrong(
     text, code = run(capsys, tmp_path / "a.fasta")
     assert code == 1
     assert text.splitlines()[-1].startswith("not usable as it is")
-    assert "'-' 1 time in 1 record, first in line 3, record 2 (b)" in text
+    said = " ".join(text.split())
+    assert "'-' 1 time in 1 record, first in record 2 (b), which begins in line 3" in said
     (tmp_path / "a.fasta").write_text(f">a\n{protein(400)}\n")
     text, code = run(capsys, tmp_path, "--config", root / "config/demo.yaml")  # a folder
     assert code == 0
     assert text.splitlines()[-1].startswith("fine")
     assert max(map(len, text.splitlines())) <= WIDTH
+    (tmp_path / "b.xml").write_text("<?xml version='1.0'?>\n<UniRef50></UniRef50>")
+    assert "UniRef XML (format: uniref_xml)" in run(capsys, tmp_path / "b.xml")[0]
     found, code = run(capsys, tmp_path / "a.fasta", "--json")
     assert json.loads(found)["files"][0]["residues"] == 400
 
@@ -245,7 +272,7 @@ def test_command_reads_standard_input(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(packed)))
     text, code = run(capsys, "-")
     assert code == 0
-    assert text.splitlines()[0].endswith("standard-input")
+    assert text.splitlines()[0] == "standard input"
     assert "FASTA, gzip" in text
 
 

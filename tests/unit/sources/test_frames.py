@@ -68,7 +68,7 @@ def test_frames_short_trailing_garbage_is_ignored_aloud(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
 ) -> None:
     assert content(tmp_path / f"a.{suffix}", COMPRESS[suffix](TEXT) + b"\0garbage\n") == TEXT
-    assert f"a.{suffix}: 8 bytes after the end" in caplog.text
+    assert caplog.text.count(f"a.{suffix}: 8 bytes after the end") == 1
     assert "garbage" in caplog.text
 
 

@@ -86,7 +86,7 @@ def is_list(kind: pa.DataType) -> bool:
 def _opened(path: Path) -> tuple[bool, pa.Schema]:
     """Whether a file is Parquet (or else Arrow), and its columns."""
     if not path.is_file():
-        raise SourceError(f"{path} does not exist; fetch the source first")
+        raise SourceError(f"{path} does not exist; correct the path, or fetch the source first")
     with path.open("rb") as file:
         first = file.read(8)
     if first.startswith(_PARQUET):

@@ -98,9 +98,10 @@ def skip_top(pieces: Iterable[bytes], path: Path) -> tuple[Iterator[bytes], int,
     if not body.strip() or body.startswith((b";", b"#")):
         raise SourceError(f"{path} holds no record; {AGAIN}")
     if not body.startswith(b">"):
+        xml = "state the format of UniProt's XML, uniprot_xml or uniref_xml; "
         raise SourceError(
             f"{path}, line {line}: not FASTA, expected a line that starts with '>' but found "
-            f"{body[:40].decode(errors='replace')!r}; {AGAIN}"
+            f"{body[:40].decode(errors='replace')!r}; {xml * body.startswith(b'<?xml')}{AGAIN}"
         )
     return chain([body], pieces), line, len(_COMMENT.findall(top))
 

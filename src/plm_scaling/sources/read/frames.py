@@ -51,6 +51,7 @@ class Frames(RawIOBase):
         self._stream, self._kind, self._name = stream, kind, name
         self._frame = _BEGIN[kind]()
         self._held = b""  # read, and not decompressed yet
+        self._ended = False
 
     def readable(self) -> bool:
         return True
@@ -58,7 +59,8 @@ class Frames(RawIOBase):
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         view = memoryview(buffer)
         while True:
-            if self._frame.eof and not self._next():
+            if self._ended or (self._frame.eof and not self._next()):
+                self._ended = True  # a caller may ask again
                 return 0
             piece = b""
             if self._frame.needs_input:

@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import atomic, remove
-from plm_scaling.sources.addresses import FASTA_SUFFIXES, promised_format
+from plm_scaling.sources.addresses import COMPRESSIONS, FASTA_SUFFIXES, promised_format
 from plm_scaling.sources.read.records import Records, Rejected
-from plm_scaling.sources.read.streams import STDIN, SUFFIXES
+from plm_scaling.sources.read.streams import STDIN
+
+COPY = "standard-input"
 
 
 def fasta_files(paths: Sequence[Path]) -> list[Path]:
@@ -27,7 +29,7 @@ def fasta_files(paths: Sequence[Path]) -> list[Path]:
             if not found:
                 raise SourceError(
                     f"{path} holds no FASTA file (no name ends in {', '.join(FASTA_SUFFIXES)}, "
-                    f"alone or with {', '.join(SUFFIXES)}); give another folder, or the files"
+                    f"alone or with {', '.join(COMPRESSIONS)}); give another folder, or the files"
                 )
             files += found
         else:
@@ -41,16 +43,22 @@ def _is_fasta(path: Path) -> bool:
 
 @contextmanager
 def readable(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """`fasta_files` that can be read more than once: standard input is kept in a temporary file."""
+    """`fasta_files` that can be read more than once: standard input is kept in a temporary file,
+    whose name is `COPY`."""
     with ExitStack() as stack:
         files = fasta_files(paths)
         if STDIN in files:
             folder = stack.enter_context(TemporaryDirectory(prefix="plm-scaling-"))
-            copy = Path(folder) / "standard-input"
+            copy = Path(folder) / COPY
             with copy.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
             files = [copy if path == STDIN else path for path in files]
         yield files
+
+
+def shown(path: str) -> str:
+    """A path as the user knows it."""
+    return str(STDIN) if Path(path).name == COPY else path
 
 
 class Survey:
@@ -72,13 +80,14 @@ class Survey:
             for records in batches:
                 self.records += records.count
                 self.rejected += len(records.rejected)
-                if records.rejected and first is None:
-                    first = records.rejected[0]
+                rejected = [one._replace(file=shown(one.file)) for one in records.rejected]
+                if rejected and first is None:
+                    first = rejected[0]
                     temporary = stack.enter_context(atomic(self.list))
                     file = stack.enter_context(temporary.open("w", newline="", errors="replace"))
                     lines = csv.writer(file, delimiter="\t", lineterminator="\n")
                     lines.writerow(Rejected._fields)
-                for one in records.rejected:
+                for one in rejected:
                     lines.writerow(one.row.values())
                 yield records
         if first is None:

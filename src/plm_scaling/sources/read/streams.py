@@ -26,7 +26,7 @@ SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".xz": "xz"}
 ZIP_MAGIC = b"PK\x03\x04"
 _CR_ALONE = re.compile(rb"\r(?!\n)")
 STDIN = Path("-")
-AGAIN = "remove it and fetch the source again, or give another file"
+AGAIN = "if it was fetched, remove it and fetch it again; or give another file"
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def open_stream(path: Path, member: str = "") -> Iterator[BinaryIO]:
     no such member.
     """
     if path != STDIN and not path.is_file():
-        raise SourceError(f"{path} does not exist; fetch the source first")
+        raise SourceError(f"{path} does not exist; correct the path, or fetch the source first")
     with ExitStack() as stack:
         if path == STDIN:  # around the one of the system, which may have read a byte only
             raw = BufferedReader(cast(Any, sys.stdin.buffer), CHUNK_BYTES)
