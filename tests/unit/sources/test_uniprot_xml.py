@@ -126,7 +126,7 @@ def test_uniref_every_entry_is_a_record(tmp_path: Path, chunk_bytes: int) -> Non
         + b"<entry id='four'><sequence>M>K</sequence></entry>"
         + b'<entry\tid="five" updated="2020">\n'
         + b'<sequence length="2"\nversion="0">AC</sequence></entry>'
-        + b'<entryid="none"><sequences>AC</sequences><entry id="six"></UniRef50>'
+        + b'<entryid="none"><sequences>AC</sequences><entry id="six"></entry></UniRef50>'
     )
     kept, rejected = read(path, chunk_bytes=chunk_bytes)
     assert kept == [(b"five", b"AC")]
@@ -218,3 +218,46 @@ def test_the_other_format_is_named(tmp_path: Path) -> None:
     path.write_bytes(entries((b"UniRef50_A", b"MK")))
     with pytest.raises(SourceError, match=r"is UniRef XML, .* format uniref_xml"):
         read(path, reader=read_uniprot)
+
+
+@pytest.mark.parametrize(
+    ("sound", "instead", "match"),
+    [
+        (b"<entry ", b"<entri ", "an <entry> lacks its end, or an </entry> its beginning"),
+        (b"</entry>", b"</entrx>", "at or after entry '.*' an <entry> lacks its end"),
+        (b"</name>", b"</name><!-- <entry id='x'> -->", "comments or CDATA"),
+        (b"MKV", b"<![CDATA[MKV]]>", "comments or CDATA"),
+    ],
+    ids=["begin", "end", "comment", "cdata"],
+)
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("chunk_bytes", [1, 100, 1 << 20])
+def test_no_entry_is_lost_in_damaged_tags(
+    tmp_path: Path, kind: str, chunk_bytes: int, sound: bytes, instead: bytes, match: str
+) -> None:
+    reader, make = FORMATS[kind]
+    path = tmp_path / "a.xml"
+    text = make((b"one", b"MKV"), (b"two", b"MKVA"), (b"three", b"AC"))
+    place = text.index(b"MKVA") if sound == b"MKV" else text.index(sound, text.index(b"MKV"))
+    path.write_bytes(text[:place] + text[place:].replace(sound, instead, 1))
+    with pytest.raises(SourceError, match=match):
+        read(path, chunk_bytes=chunk_bytes, reader=reader)
+
+
+def test_uniref_takes_no_member_for_the_representative(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    text = entries((b"one", b"MK"), (b"two", b"MKV"))
+    path.write_bytes(
+        text.replace(b"\nMKV\n</sequence>", b"\n</sequence>").replace(b'length="3" ', b"")
+    )
+    kept, rejected = read(path)
+    assert kept == [(b"one", b"MK")]
+    assert [(one.id, one.reason) for one in rejected] == [(b"two", "no_sequence")]
+
+
+def test_blanks_around_equal_signs_hide_no_statement(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    entry = b"<entry my-id='x' id = 'a'><sequence length = '3'>MK</sequence></entry>"
+    path.write_bytes(b"<UniRef50>" + entry + b"</UniRef50>")
+    with pytest.raises(SourceError, match="'a' states a length of 3 and has 2"):
+        read(path)

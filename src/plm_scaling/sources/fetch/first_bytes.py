@@ -5,6 +5,7 @@ import re
 import zlib
 from pathlib import Path, PurePosixPath
 
+from plm_scaling.sources.addresses import FASTA_SUFFIXES
 from plm_scaling.sources.read.streams import SUFFIXES, compression
 
 FIRST_BYTES = 4096
@@ -16,9 +17,8 @@ NO_FILE = {
     "a Git LFS pointer": rb"version https://git-lfs",
 }
 FASTA = re.compile(rb"[>;#]|\xff\xfe|\xfe\xff")  # UTF-16: the reader says what to do
-SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # a frame of zstd, as pzstd writes first
 PROMISED = {
-    **dict.fromkeys((".fasta", ".fa", ".faa", ".fas"), ("FASTA", FASTA)),
+    **dict.fromkeys(FASTA_SUFFIXES, ("FASTA", FASTA)),
     ".xml": ("XML", re.compile(rb"<")),
     ".zip": ("zip", re.compile(rb"PK")),
     ".parquet": ("Parquet", re.compile(rb"PAR1")),
@@ -39,7 +39,7 @@ def _instead(first: bytes, name: str, outer: str | None = None) -> str | None:
     """The same for first bytes, which `outer` compressed if it is not None."""
     suffix = PurePosixPath(name).suffix
     promised = SUFFIXES.get(suffix)
-    found = compression(first) or ("zstd" if SKIPPABLE.match(first) else None)
+    found = compression(first)
     if found is None:
         text = first.removeprefix(b"\xef\xbb\xbf").lstrip()
         for what, pattern in NO_FILE.items():

@@ -1,7 +1,6 @@
 """A download that is not finished: its bytes, and what a later attempt must know to resume."""
 
 import errno
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -58,7 +57,7 @@ class Partial:
         """Where the bytes come from; None if there are none, or nobody knows."""
         try:
             return Origin(**read_json(self._note)) if self.size else None
-        except (OSError, json.JSONDecodeError, TypeError):
+        except (OSError, ValueError, TypeError):
             return None
 
     def restart(self, origin: Origin) -> None:

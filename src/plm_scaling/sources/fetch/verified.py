@@ -4,7 +4,6 @@ Beside a raw file lies `.NAME.verified.json`, which says what the file was compa
 as long as the file and what the table says of it stay as they were.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,7 +84,7 @@ def is_recorded(raw: Path, row: Source) -> bool:
     """Whether the file was compared as it is, with what the table says now."""
     try:
         return _state(raw, row).items() <= read_json(record_of(raw)).items()
-    except (OSError, json.JSONDecodeError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         return False
 
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.addresses import SUFFIXES
 from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES
 
-SUFFIXES = (".parquet", ".arrow")
 BATCH_ROWS = 1024
 # What the columns are usually called; case does not matter.
 _SEQUENCES = """sequence sequences seq seqs protein protein_sequence protein_seq aa aa_sequence
@@ -28,6 +28,7 @@ _TEXT = (
 )
 _PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 _FILE_HEAD_BYTES = 8
+_SUFFIXES = (*SUFFIXES["parquet"], *SUFFIXES["arrow"])
 _END_OF_STREAM = _ARROW_STREAM + b"\0\0\0\0"
 
 
@@ -37,10 +38,12 @@ def table_files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         found = [path]
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] != ".")
+            found = sorted(
+                p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES and p.name[0] != "."
+            )
         if not found:
             raise SourceError(
-                f"{path} holds no file that ends in {' or '.join(SUFFIXES)}; give another folder, "
+                f"{path} holds no file that ends in {' or '.join(_SUFFIXES)}; give another folder, "
                 "or the files"
             )
         files += found

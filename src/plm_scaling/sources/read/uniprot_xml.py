@@ -3,8 +3,8 @@
 Both have one `<entry>` after the other. In UniRef it is called by its `id`, and the first
 `<sequence>` with text is the representative's, before all other members. In UniProtKB the first
 `<accession>` is its name, and the only `<sequence>` with text is the canonical one (those of
-isoforms are empty references). What follows in an entry is passed over. Both formats state length
-and CRC64 of each sequence.
+isoforms are empty references). What follows in an entry is passed over; its end must come before
+the next. Both formats state length and CRC64 of each sequence.
 """
 
 import re
@@ -22,12 +22,12 @@ from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, blocks, open_st
 _ROOTS = {"UniRef": ("uniref_xml", "UniRef"), "uniprot": ("uniprot_xml", "UniProtKB")}
 _ROOT = re.compile(rb"<([A-Za-z][\w.:-]*?)([0-9]*)[\s/>]")
 _TOKEN = re.compile(
-    rb"<(?:entry(\s[^>]*)>|accession>([^<]*)</accession>"
-    rb"|sequence(?=[\s>])(?:(?=[^>]*\slength=[\"']([0-9]+)))?"
-    rb"(?:(?=[^>]*\schecksum=[\"']([0-9A-Fa-f]{16})[\"']))?[^>]*>([^<]*)</sequence>)"
+    rb"<(?:entry(\s[^>]*)>|/(entry|representativeMember)\s*>|accession>([^<]*)</accession>"
+    rb"|sequence(?=[\s>])(?:(?=[^>]*\slength\s*=\s*[\"']([0-9]+)))?"
+    rb"(?:(?=[^>]*\schecksum\s*=\s*[\"']([0-9A-Fa-f]{16})[\"']))?[^>]*>([^<]*)</sequence>)"
 )
 _BEGUN = re.compile(rb"<(?:entry\s|accession>|sequence(?![^>]*/>)[\s>])")
-_ID = re.compile(rb"\bid=[\"']([^\"']*)")
+_ID = re.compile(rb"\sid\s*=\s*[\"']([^\"']*)")
 MAX_TAG_BYTES = 256  # enough for a tag's name at the end of a block
 
 
@@ -74,26 +74,38 @@ def _read(path: Path, member: str, chunk_bytes: int, root: str) -> Iterator[Reco
 def _entries(pieces: Iterator[bytes], path: Path, root: str) -> Iterator[list[_Entry]]:
     rest = found = b""
     name: bytes | None = None  # of the entry whose sequence has not come yet
+    is_open, after = False, b""
     for piece in pieces:
         data = rest + piece
         if not found and (first := _ROOT.search(data)):
             found = first[1]
             _check_root(found.decode(errors="replace"), root, path)
+            data = data[first.start() :]
+        if found and b"<!" in data:  # which may hide entries, or hold what looks like some
+            raise SourceError(
+                f"{path} has comments or CDATA, which UniProt's own files have not; give the "
+                "original, or write it without them"
+            )
         entries = []
         end = 0
         for token in _TOKEN.finditer(data):
             end = token.end()
-            attributes, accession, length, checksum, text = token.groups()
+            attributes, closed, accession, length, checksum, text = token.groups()
+            if attributes is not None or closed == b"entry":
+                if is_open == (closed is None):
+                    raise _unpaired(path, after)
+                is_open = not is_open
             if attributes is not None:
-                if name is not None:
-                    entries.append(_Entry(name))
                 identifier = _ID.search(attributes)
-                name = _word(identifier[1]) if identifier else b""
+                name = after = _word(identifier[1]) if identifier else b""
+            elif closed is not None and name is not None:
+                entries.append(_Entry(name))
+                name = None
             elif name is not None and text is not None:
                 entries.append(_Entry(name, length, checksum, b"".join(text.split())))
                 name = None
             elif name == b"" and accession is not None:
-                name = _word(accession)
+                name = after = _word(accession)
         # Keep what may be the beginning of a token that the next block completes.
         begun = _BEGUN.search(data, end)
         rest = data[begun.start() if begun else max(end, len(data) - MAX_TAG_BYTES) :]
@@ -110,8 +122,15 @@ def _entries(pieces: Iterator[bytes], path: Path, root: str) -> Iterator[list[_E
             f"{path} does not end with the closing tag of {_ROOTS[root][1]}: it is cut off or of "
             f"another format; correct the source table, or {AGAIN}"
         )
-    if name is not None:
-        yield [_Entry(name)]
+    if is_open:
+        raise _unpaired(path, after)
+
+
+def _unpaired(path: Path, name: bytes) -> SourceError:
+    return SourceError(
+        f"{path}: at or after entry {name.decode(errors='replace')!r} an <entry> lacks its end, or "
+        f"an </entry> its beginning: the file is damaged or was edited; {AGAIN}"
+    )
 
 
 def _check_root(found: str, root: str, path: Path) -> None:
