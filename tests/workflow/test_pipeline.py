@@ -147,12 +147,14 @@ def rows_of(data):
     return {key: value for key, value in found.items() if key[2] == "kept"}
 
 
-def test_download_only_fetches_the_files(fresh):
+def test_download_only_verifies_files_of_this_machine(fresh):
     fresh.run("download")
-    made = [path.relative_to(fresh.folder / "data") for path in fresh.folder.glob("data/**/*.*")]
-    names = [f"{name}_demo.fasta.gz" for name in ("metagenome", "uniref")]
-    records = [f"raw/.{name}.verified.json" for name in names]
-    assert sorted(map(str, made)) == [*records, *(f"raw/{name}" for name in names)]
+    made = [path.relative_to(fresh.data) for path in fresh.folder.glob("data/**/*.*")]
+    names = ("metagenome", "uniref")
+    assert len(made) == len(names)
+    for path, name in zip(sorted(made), names, strict=True):
+        assert path.match(f"clean/{name}_demo.*.verified.json")
+        assert json.loads((fresh.data / path).read_text())["verified_by"] == "sha256"
 
 
 def test_laws_from_cached_runs_need_no_data_and_never_train(finished, fresh):
