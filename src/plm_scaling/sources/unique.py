@@ -38,8 +38,8 @@ class Repeats:
     def add(self, ids: list[bytes], digests: np.ndarray) -> None:
         """Records of these names, and digests (uint64) of their sequences."""
         names = hashes_of(ids)
-        names.tofile(self._files[0])
-        (names * _ODD ^ digests.view(np.int64)).tofile(self._files[1])
+        self._files[0].write(names.data)
+        self._files[1].write((names * _ODD ^ digests.view(np.int64)).data)
 
     def count(self) -> tuple[int, int]:
         """Records that repeat an earlier one's id and sequence, and those that repeat only an id;
