@@ -148,6 +148,7 @@ def test_fasta_bad_records_can_be_skipped_in_folders_and_standard_input(
     (folder / "a.faa").write_text(">a\nMKV\n>b\nM-K--\n")
     (folder / "b.fa.gz").write_bytes(gzip.compress(b">c\n> d x\nACD"))
     (folder / "notes.txt").write_text("none")
+    (folder / "._a.faa").write_bytes(b"\0\5\x16\7")  # macOS writes such a file beside each one
     (tmp_path / "stdin").write_text("# a comment\n>e\nGG\n")
     out = tmp_path / "own"
     words = "tokenize", str(folder), "-", "--out", str(out), "--source", "mine"

@@ -38,7 +38,7 @@ def fasta_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _is_fasta(path: Path) -> bool:
-    return promised_format(path.name, "") == "fasta"
+    return not path.name.startswith(".") and promised_format(path.name, "") == "fasta"
 
 
 @contextmanager
