@@ -40,7 +40,9 @@ def _found(name: Any, table: pd.DataFrame, checked: dict[str, Any]) -> str:
     criteria, one = checked["criteria"], table.sum(numeric_only=True)
     none = table.loc[table["identity"] == "none", "sequences"].sum()
     left_out = (
-        " (sequences below 30 left out)" if one["residues_testable"] < one["residues"] else ""
+        " (sequences of fewer than 30 residues left out)"
+        if one["residues_testable"] < one["residues"]
+        else ""
     )
     return (
         f"Of {one['sequences']:,} held-out sequences ({name}), {_of(one, 'covered_by_one')} align "
