@@ -48,7 +48,7 @@ class Offending:
 class FileSurvey:
     """What one file is. Lengths are in residues; `problems` stop the pipeline, `warnings` do not.
 
-    `mended` and `refused` count records by what was mended and why they were refused, `verdicts`
+    `fixed` and `refused` count records by what was fixed and why they were refused, `verdicts`
     those that are left by the filter's rule that drops them (`kept`: none). A file is read no
     further (`whole` is false) when it turns out to be nucleotides, or where it is damaged.
     """
@@ -72,7 +72,7 @@ class FileSurvey:
     ids_of_another_sequence: int = 0
     repeated_id: str = ""
     sequences_of_another_id: int = 0
-    mended: dict[str, int] = field(default_factory=dict)
+    fixed: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     characters: dict[str, Offending] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
@@ -175,7 +175,7 @@ def _records(path: Path, format_: str) -> Iterator[Records]:
 def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds) -> None:
     """Fill `found` with what is counted in its records, up to the place where they end or fail."""
     letters, lengths, repeats = Composition(), Lengths(), Repeats()
-    mended: Counter[str] = Counter()
+    fixed: Counter[str] = Counter()
     verdicts: Counter[str] = Counter()
     progress = Progress(f"check {Path(found.path).name}", 0, "residues")
     try:
@@ -186,7 +186,7 @@ def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds)
             lengths.add(own)
             repeats.add(batch.ids, batch.sequences)
             verdicts += judged(thresholds, batch.sequences)
-            mended.update({what: records for what, (records, _) in batch.handled.items()})
+            fixed.update({what: records for what, (records, _) in batch.handled.items()})
             for rejected in batch.rejected:
                 _refuse(found, rejected)
             found.records += batch.count
@@ -205,7 +205,7 @@ def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds)
         found.exact_copies, found.repeated_id = copies, repeats.example
         found.ids_of_another_sequence = only_ids
         found.sequences_of_another_id = only_sequences
-        found.mended, found.verdicts = dict(mended), dict(verdicts)
+        found.fixed, found.verdicts = dict(fixed), dict(verdicts)
     if problem := suspicion(letters):
         if letters.is_certain:
             found.verdicts = {}  # rules for proteins

@@ -52,10 +52,8 @@ def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
         )
         yield from _histogram(found.histogram)
         yield from _row("repeats", _repeats(found))
-    if found.mended:
-        yield from _row(
-            "noted", ", ".join(f"{_plain(w)} in {n:,}" for w, n in found.mended.items())
-        )
+    if found.fixed:
+        yield from _row("noted", ", ".join(f"{_plain(w)} in {n:,}" for w, n in found.fixed.items()))
     if found.refused:
         yield from _row(
             "refused", ", ".join(f"{n:,} {_plain(w)}" for w, n in found.refused.items())

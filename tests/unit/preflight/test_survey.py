@@ -121,12 +121,12 @@ def test_offending_characters_have_counts_and_a_place(tmp_path: Path) -> None:
     assert not looked_at(tmp_path / "a.fasta", text, allowed=0.9).problems
 
 
-def test_what_is_mended_is_said(tmp_path: Path) -> None:
+def test_what_is_fixed_is_said(tmp_path: Path) -> None:
     s = protein(40)
     found = looked_at(tmp_path / "a.fasta", f">a\r\n{s.lower()}*\r\n>b\r\n{s}\r\n")
     assert found.line_ends == "Windows (CRLF)"
-    assert found.mended["lower_case"] == found.mended["trailing_star"] == 1
-    assert found.mended["windows_line_ends"] == 2
+    assert found.fixed["lower_case"] == found.fixed["trailing_star"] == 1
+    assert found.fixed["windows_line_ends"] == 2
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Compressed files as programs write them: read whole, or refused in words that help."""
+"""Compressed files as programs write them: read whole, or refused with a message that helps."""
 
 import gzip
 import lzma

@@ -1,6 +1,6 @@
 """Sequences in a column of Parquet or Arrow tables, the usual form of sequence sets on hubs.
 
-The rows are joined to FASTA text, so that `parse_records` keeps, mends and rejects as it does for
+The rows are joined to FASTA text, so that `parse_records` keeps, fixes and rejects as it does for
 all other formats.
 """
 
