@@ -111,6 +111,17 @@ def test_server_without_ranges_that_cuts_at_varying_places_ends(
     assert len(page.requests) == 2 + download.MAX_ATTEMPTS
 
 
+def test_small_gains_add_up(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt brings less than would reset the count alone, and all together the file."""
+    monkeypatch.setattr(download, "PROGRESS_BYTES", 20_000)
+    page = server.page("/slow", CONTENT, cuts=[8_000] * 24)
+    out = fetch(tmp_path, url=server.url("/slow"))
+    assert out.read_bytes() == CONTENT
+    assert len(page.requests) > 2 * download.MAX_ATTEMPTS
+
+
 def test_file_that_changes_with_every_request_ends(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

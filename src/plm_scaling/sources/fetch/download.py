@@ -22,7 +22,7 @@ from plm_scaling.sources.fetch.web import open_url, token_variable
 BLOCK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60.0  # without any byte
 SLOW_SECONDS, SLOW_BYTES = 300.0, 100_000  # fewer bytes than this in this time is a stall
-MAX_ATTEMPTS = 8  # in a row that each bring less than PROGRESS_BYTES
+MAX_ATTEMPTS = 8  # that together bring less than PROGRESS_BYTES
 PROGRESS_BYTES = 16 << 20
 MAX_WAIT_SECONDS = 60.0
 ASKED_SECONDS = 3600.0  # of waiting as Retry-After asks, which costs no attempt
@@ -37,19 +37,19 @@ def download(
     True if it was pieced together from several answers. `may_mix`: bytes that the server cannot
     vouch for (from another address, or without a validator) may be resumed from, because a
     checksum will tell. Raises `SourceError` naming address, status and bytes received when the
-    address refuses, `MAX_ATTEMPTS` attempts in a row bring little, or the server asks for more than
+    address refuses, `MAX_ATTEMPTS` attempts together bring little, or the server asks for more than
     `ASKED_SECONDS` of waiting.
     """
     attempts = failures = 0
     asked = 0.0
-    furthest = partial.size
+    reached = partial.size
     while True:
         try:
             return _attempt(url, partial, length, label, may_mix)
         except InterruptionError as error:
             # Only bytes beyond all before are progress: some servers begin anew each time.
-            gained, furthest = partial.size - furthest, max(furthest, partial.size)
-            if gained >= PROGRESS_BYTES:
+            if partial.size - reached >= PROGRESS_BYTES:
+                reached = partial.size
                 attempts, failures, asked = 0, 0, 0.0
             else:
                 failures += 1
