@@ -35,7 +35,7 @@ def embed_fasta(
     used.
     """
     found = Survey(out, skip_bad)
-    with open_run(find_run(cell), threads) as run, readable(fasta) as files:
+    with open_run(find_run(cell), threads) as run, readable(fasta, "fasta") as files:
         check_format(out, nested=True)
         embedder = Embedder(run, layer)
         residues = CHUNK_VALUES // run.cell.hidden

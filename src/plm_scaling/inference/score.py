@@ -33,7 +33,7 @@ def score_fasta(
     known; see `Survey` of records that cannot be used.
     """
     found = Survey(out, skip_bad)
-    with open_run(find_run(cell), threads) as run, readable(fasta) as files:
+    with open_run(find_run(cell), threads) as run, readable(fasta, "fasta") as files:
         masked = run.cell.objective == "mlm"
         check_format(out, nested=per_residue and masked)
         if fast and not masked:

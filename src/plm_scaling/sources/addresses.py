@@ -17,7 +17,7 @@ SUFFIXES = {
     "parquet": (".parquet", ".pq"),
     "arrow": (".arrow", ".feather", ".ipc"),
 }
-COMPRESSIONS = (".gz", ".bgz", ".zst", ".xz")
+COMPRESSIONS = {".gz": "gzip", ".bgz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".xz": "xz"}
 
 
 def split_location(url: str, path: str, folder: Path) -> tuple[str, str]:
@@ -36,6 +36,19 @@ def promised_format(name: str, default: str = "fasta") -> str:
     lower = name.lower()
     plain = lower.removesuffix(next((end for end in COMPRESSIONS if lower.endswith(end)), ""))
     return next((one for one, endings in SUFFIXES.items() if plain.endswith(endings)), default)
+
+
+def files_in(folder: Path, *formats: str) -> list[Path]:
+    """The files of a folder, sorted, whose names promise one of `formats`; all, if a format has no
+    suffix of its own. Hidden files are not meant."""
+    any_name = not SUFFIXES.keys() >= {*formats}
+    return sorted(
+        one
+        for one in folder.iterdir()
+        if one.name[0] != "."
+        and (any_name or promised_format(one.name, "") in formats)
+        and one.is_file()
+    )
 
 
 def last_part(url: str) -> str:

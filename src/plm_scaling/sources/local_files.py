@@ -4,7 +4,7 @@ import glob
 from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.addresses import SUFFIXES, promised_format
+from plm_scaling.sources.addresses import SUFFIXES, files_in
 from plm_scaling.sources.table import Source
 
 
@@ -18,7 +18,7 @@ def files_of(row: Source) -> list[Path]:
     path = Path(row.path)
     problem = "does not exist"
     if path.is_dir():
-        found = [one for one in path.iterdir() if one.name[0] != "." and _may_be(row, one)]
+        found = files_in(path, row.format)
         problem = f"holds no {row.format} file ({', '.join(SUFFIXES.get(row.format, ()))})"
     elif path.exists():
         found = [path]
@@ -49,10 +49,6 @@ def files_of(row: Source) -> list[Path]:
             "the one or the other"
         )
     return files
-
-
-def _may_be(row: Source, path: Path) -> bool:
-    return row.format not in SUFFIXES or promised_format(path.name, "") == row.format
 
 
 def _as_seen_from_here(path: Path) -> Path:

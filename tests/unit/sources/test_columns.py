@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from source_tables import write_table
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.addresses import files_in
 from plm_scaling.sources.clean import clean_source
 from plm_scaling.sources.read.columns import read_columns
 from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.sources.read.inputs import readable
 from plm_scaling.sources.read.records import Records
 
 TYPES = {
@@ -145,7 +147,7 @@ def test_files_and_folders_are_one_source(tmp_path: Path) -> None:
         write_columns(folder / f"train-{number}.{suffix}", table, layout)
     (folder / "README.md").write_text("no table")
     (folder / "._train-0.parquet").write_text("no table")
-    batches = list(read_columns([folder, folder / "train-1.arrow"]))
+    batches = list(read_columns([*files_in(folder, "parquet", "arrow"), folder / "train-1.arrow"]))
     ids = [name.decode() for batch in batches for name in batch.ids]
     assert ids == [f"train-{n}:{row}" for n in (0, 1, 2, 1) for row in (1, 2)]
     assert [batch.first for batch in batches] == [1, 4, 7, 10]
@@ -156,9 +158,11 @@ def test_files_and_folders_are_one_source(tmp_path: Path) -> None:
         (9, "train-2.arrow"),
         (12, "train-1.arrow"),
     ]
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match=r"empty holds no file that ends in \.parquet"):
-        read(tmp_path / "empty")
+    with (
+        pytest.raises(SourceError, match=r"holds no file whose name ends in \.parquet"),
+        readable([tmp_path], "parquet"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

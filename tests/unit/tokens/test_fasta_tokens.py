@@ -164,7 +164,7 @@ def test_fasta_bad_records_can_be_skipped_in_folders_and_standard_input(
     with pytest.raises(SourceError, match=r"2 of 4 records .*--skip-bad"):
         tokenize(tmp_path, folder)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="empty holds no FASTA file"):
+    with pytest.raises(SourceError, match=r"empty holds no file whose name ends in \.fasta"):
         tokenize(tmp_path, tmp_path / "empty")
 
 

@@ -7,11 +7,11 @@ from email.utils import parsedate_to_datetime
 from http.client import HTTPResponse
 from pathlib import PurePosixPath
 
+from plm_scaling.sources.addresses import COMPRESSIONS
 from plm_scaling.sources.fetch.faults import RefusedError
 from plm_scaling.sources.fetch.first_bytes import wrong_beginning
 from plm_scaling.sources.fetch.header_checksums import stated_checksum
 from plm_scaling.sources.fetch.partial import Origin, Partial
-from plm_scaling.sources.read.streams import SUFFIXES
 
 
 def described(url: str, response: HTTPResponse, partial: Partial) -> tuple[Origin, int]:
@@ -24,7 +24,7 @@ def described(url: str, response: HTTPResponse, partial: Partial) -> tuple[Origi
     if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         raise refusal(url, response.status, "a web page", partial.size)
     coding = headers.get("Content-Encoding", "identity").lower()
-    of_the_name = SUFFIXES.get(PurePosixPath(partial.out.name).suffix)
+    of_the_name = COMPRESSIONS.get(PurePosixPath(partial.out.name).suffix)
     if coding not in ("", "identity") and coding.removeprefix("x-") != of_the_name:
         what = f"the encoding {coding!r} of the file, which was not asked for,"
         raise refusal(url, response.status, what, partial.size)

@@ -5,8 +5,8 @@ import re
 import zlib
 from pathlib import Path, PurePosixPath
 
-from plm_scaling.sources.addresses import FASTA_SUFFIXES
-from plm_scaling.sources.read.streams import SUFFIXES, compression
+from plm_scaling.sources.addresses import COMPRESSIONS, FASTA_SUFFIXES
+from plm_scaling.sources.read.frames import compression
 
 FIRST_BYTES = 4096
 SHOWN_BYTES = 40
@@ -38,7 +38,7 @@ def wrong_beginning(path: Path, name: str) -> str | None:
 def _instead(first: bytes, name: str, outer: str | None = None) -> str | None:
     """The same for first bytes, which `outer` compressed if it is not None."""
     suffix = PurePosixPath(name).suffix
-    promised = SUFFIXES.get(suffix)
+    promised = COMPRESSIONS.get(suffix)
     found = compression(first)
     if found is None:
         text = first.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -4,7 +4,7 @@ Which of the two formats a file has is told by its first bytes. Only the columns
 read, some rows at a time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.addresses import SUFFIXES
 from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES
 
 BATCH_ROWS = 1024
@@ -28,26 +27,7 @@ _TEXT = (
 )
 _PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 _FILE_HEAD_BYTES = 8
-_SUFFIXES = (*SUFFIXES["parquet"], *SUFFIXES["arrow"])
 _END_OF_STREAM = _ARROW_STREAM + b"\0\0\0\0"
-
-
-def table_files(paths: Sequence[Path]) -> list[Path]:
-    """The files that are meant: a folder stands for the tables in it, sorted by name."""
-    files: list[Path] = []
-    for path in paths:
-        found = [path]
-        if path.is_dir():
-            found = sorted(
-                p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES and p.name[0] != "."
-            )
-        if not found:
-            raise SourceError(
-                f"{path} holds no file that ends in {' or '.join(_SUFFIXES)}; give another folder, "
-                "or the files"
-            )
-        files += found
-    return files
 
 
 def read_batches(

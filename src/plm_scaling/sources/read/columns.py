@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.read.column_files import is_list, read_batches, table_files
+from plm_scaling.sources.read.column_files import is_list, read_batches
 from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records
 from plm_scaling.sources.read.records import Records
 from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES
@@ -24,7 +24,7 @@ _BYTES = pa.large_binary()
 def read_columns(
     paths: Path | Sequence[Path], sequence_column: str = "", id_column: str = ""
 ) -> Iterator[Records]:
-    """Yield the sequences of Parquet files, Arrow files or streams, or folders of them.
+    """Yield the sequences of Parquet files, and of Arrow files or streams.
 
     A column that is not named is found by its usual names. Each element of a list is a record
     `id:i`, or has the id of the same place if the ids are lists too. Without a column of ids a
@@ -32,7 +32,7 @@ def read_columns(
     file that is missing, damaged or cut off, and where it is not clear which column is meant.
     """
     record = 1
-    for path in table_files([paths] if isinstance(paths, Path) else paths):
+    for path in [paths] if isinstance(paths, Path) else paths:
         row = 1
         for sequences, ids in read_batches(path, sequence_column, id_column):
             if ids is None:

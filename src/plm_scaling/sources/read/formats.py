@@ -9,7 +9,6 @@ from plm_scaling.sources.read.colabfold import read_colabfold
 from plm_scaling.sources.read.columns import read_columns
 from plm_scaling.sources.read.documents import read_documents
 from plm_scaling.sources.read.fasta import read_fasta
-from plm_scaling.sources.read.inputs import fasta_files
 from plm_scaling.sources.read.records import Records
 from plm_scaling.sources.read.uniprot_xml import read_uniprot, read_uniref
 from plm_scaling.sources.table import Source
@@ -20,7 +19,7 @@ def read_records(row: Source, raw: Path | Sequence[Path]) -> Iterator[Records]:
     files = [raw] if isinstance(raw, Path) else list(raw)
     match row.format:
         case "fasta":
-            return read_fasta(fasta_files(files), row.member)
+            return read_fasta(files, row.member)
         case "parquet" | "arrow":
             records = read_columns(files, row.sequence_column, row.id_column)
             return proteins(records, files[0])

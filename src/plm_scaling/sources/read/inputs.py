@@ -1,4 +1,4 @@
-"""The FASTA files that a command or a source is given: files, folders of them, standard input."""
+"""The sequence files that a command is given: files, folders of them, standard input."""
 
 import csv
 import shutil
@@ -10,43 +10,32 @@ from tempfile import TemporaryDirectory
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import atomic, remove
-from plm_scaling.sources.addresses import COMPRESSIONS, FASTA_SUFFIXES, promised_format
+from plm_scaling.sources.addresses import SUFFIXES, files_in
 from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.streams import STDIN
 
 COPY = "standard-input"
 
 
-def fasta_files(paths: Sequence[Path]) -> list[Path]:
-    """The files meant by `paths`: a folder stands for the FASTA files in it, sorted, and `-` stays.
+@contextmanager
+def readable(paths: Sequence[Path], *formats: str) -> Iterator[list[Path]]:
+    """The files meant by `paths`, which can be read more than once.
 
-    Raises `SourceError` for a folder without any.
+    A folder stands for the files of `formats` in it; standard input is kept in a temporary file,
+    whose name is `COPY`. Raises `SourceError` for a folder without any.
     """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir() and path != STDIN:
-            found = sorted(one for one in path.iterdir() if one.is_file() and _is_fasta(one))
+    with ExitStack() as stack:
+        files: list[Path] = []
+        for path in paths:
+            is_folder = path.is_dir() and path != STDIN
+            found = files_in(path, *formats) if is_folder else [path]
             if not found:
+                endings = ", ".join(end for one in formats for end in SUFFIXES[one])
                 raise SourceError(
-                    f"{path} holds no FASTA file (no name ends in {', '.join(FASTA_SUFFIXES)}, "
-                    f"alone or with {', '.join(COMPRESSIONS)}); give another folder, or the files"
+                    f"{path} holds no file whose name ends in {endings}, alone or with the suffix "
+                    "of a compression; give another folder, or the files"
                 )
             files += found
-        else:
-            files.append(path)
-    return files
-
-
-def _is_fasta(path: Path) -> bool:
-    return not path.name.startswith(".") and promised_format(path.name, "") == "fasta"
-
-
-@contextmanager
-def readable(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """`fasta_files` that can be read more than once: standard input is kept in a temporary file,
-    whose name is `COPY`."""
-    with ExitStack() as stack:
-        files = fasta_files(paths)
         if STDIN in files:
             folder = stack.enter_context(TemporaryDirectory(prefix="plm-scaling-"))
             copy = Path(folder) / COPY

@@ -19,10 +19,10 @@ from backports.zstd import ZstdError
 from isal.isal_zlib import IsalError
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.addresses import COMPRESSIONS
 from plm_scaling.sources.read.frames import MAGIC_BYTES, Frames, compression
 
 CHUNK_BYTES = 1 << 20
-SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".xz": "xz"}
 ZIP_MAGIC = b"PK\x03\x04"
 _CR_ALONE = re.compile(rb"\r(?!\n)")
 STDIN = Path("-")
@@ -71,7 +71,7 @@ def open_stream(path: Path, member: str = "") -> Iterator[BinaryIO]:
         first = raw.peek(MAGIC_BYTES)
         if not first:
             raise SourceError(f"{path} is empty; {AGAIN}")
-        expected = SUFFIXES.get(path.suffix)
+        expected = COMPRESSIONS.get(path.suffix)
         found = compression(first)
         if expected is not None and found != expected:
             raise SourceError(f"{path} is named {path.suffix} but is not {expected}; {AGAIN}")

@@ -60,8 +60,8 @@ def tokenize_fasta(
         raise TokenError(f"{out} exists; remove it or give a folder that is to be made")
     survey = Survey(out, skip_bad)
     with (
-        readable(fasta) as train,
-        readable(valid) as held_out,
+        readable(fasta, "fasta") as train,
+        readable(valid, "fasta") as held_out,
         part_writer(out, corpus, "protein", context_length, shard_rows, start_token) as writer,
     ):
         for path in held_out:
