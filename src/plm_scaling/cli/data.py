@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 Fasta = Annotated[
     list[Path],
     Parameter(
-        help="files (plain, gzip, zstd or xz), folders of them, - for stdin",
+        help="files, plain or compressed (gzip, zstd, xz), folders of them, - for stdin",
         allow_leading_hyphen=True,
     ),
 ]
