@@ -42,7 +42,7 @@ def nothing_goes_on(cluster):
             process.kill()
             process.wait()
     subprocess.run(["scancel", "--user", "root"], check=True)
-    wait_until(lambda: not cluster.jobs("%A"), "an empty queue", 120)
+    wait_until(lambda: not cluster.jobs("%A"), "an empty queue")
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(undisturbed, cluster,
     # As many retries as a slow machine needs; less memory than the profile gives MMseqs2.
     process = workflow.begin("--retries", "20", "--resources", "mem_mb=1850")
     cell = SlurmWorkflow.cell(undisturbed, LONG)
-    job_of(cluster, cell, seconds=400)
+    job_of(cluster, cell)
     cluster.stop_controller()
     time.sleep(2)  # a few questions of Snakemake's get no answer
     cluster.start_controller()
@@ -121,7 +121,7 @@ def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undistu
     starts = workflow.record(cell)["starts"]
     assert all(after["step"] >= step for after, step in zip(starts[1:], steps, strict=True))
     assert_same_run(workflow, undisturbed, cell)
-    wait_until(lambda: cluster.nodes()[node] == "idle", "the node again", 60)
+    wait_until(lambda: cluster.nodes()[node] == "idle", "the node again")
 
 
 def test_interrupt_cancels_the_jobs_and_an_orphan_is_seen_by_the_second_copy(
@@ -133,7 +133,7 @@ def test_interrupt_cancels_the_jobs_and_an_orphan_is_seen_by_the_second_copy(
     process.send_signal(signal.SIGINT)
     code, _ = workflow.end(process)
     assert code == 1
-    wait_until(lambda: not cluster.jobs("%A"), "an empty queue", 60)
+    wait_until(lambda: not cluster.jobs("%A"), "an empty queue")
 
     process = workflow.begin()
     workflow.wait_for_checkpoint(cell, start=2)
@@ -147,7 +147,7 @@ def test_interrupt_cancels_the_jobs_and_an_orphan_is_seen_by_the_second_copy(
     assert again.returncode == 1
     assert f"another run works in results/tiny/runs/{cell}: Slurm job {number}, " in again.stderr
     subprocess.run(["scancel", "--signal=CONT", number], check=True)
-    wait_until(lambda: number not in cluster.jobs("%A"), "the orphan", 120)
+    wait_until(lambda: number not in cluster.jobs("%A"), "the orphan")
 
     workflow.run()
     starts = workflow.record(cell)["starts"]

@@ -21,6 +21,8 @@ ETC = Path("/etc/slurm")
 MUNGE_KEY = Path("/etc/munge/munge.key")
 NODES = ("n1", "n2")
 CPUS, MEMORY_MB, GPUS = 8, 8000, 4
+# What a slow machine needs many times over: only what never comes is given up.
+PATIENCE = 1200  # seconds
 # Null devices stand for the GPUs: Slurm wants character devices, and numbers them for each job.
 NULL = (1, 3)
 
@@ -83,12 +85,16 @@ def reason_why_not() -> str | None:
     return None
 
 
-def wait_until(done: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Look ten times a second; fails after `seconds`."""
-    end = time.monotonic() + seconds
+def wait_until(
+    done: Callable[[], bool], what: str, process: subprocess.Popen[str] | None = None
+) -> None:
+    """Look ten times a second; fails after `PATIENCE`, or when the process has ended meanwhile."""
+    end = time.monotonic() + PATIENCE
     while not done():
+        if process is not None and process.poll() is not None and not done():
+            raise ChildProcessError(f"{what}: the process ended first, exit {process.returncode}")
         if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+            raise TimeoutError(f"{what}: not within {PATIENCE} s")
         time.sleep(0.1)
 
 

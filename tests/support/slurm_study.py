@@ -10,7 +10,7 @@ from pathlib import Path
 
 import eager_snakemake
 import pandas as pd
-from slurm_cluster import Cluster, wait_until
+from slurm_cluster import PATIENCE, Cluster, wait_until
 from workflows import Workflow
 
 from plm_scaling.train.output.curve import MEASURED
@@ -31,6 +31,7 @@ class SlurmWorkflow(Workflow):
 
     module = eager_snakemake.__name__
     cell_resources: tuple[str, ...] = ("gpu=1", "mem_mb=1500", "runtime=5")
+    process: subprocess.Popen[str] | None = None  # what was begun last
 
     def how(self) -> list[str | Path]:
         each = ("deduplicate", "split_clusters", "check_contamination", "train_reference")
@@ -48,13 +49,14 @@ class SlurmWorkflow(Workflow):
         """Snakemake, running, with its output in a file: a pipe that nobody reads would fill up."""
         command = [sys.executable, eager_snakemake.__file__, *self.words(arguments)]
         with self.folder.joinpath("output.txt").open("w") as output:
-            return subprocess.Popen(
+            self.process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, text=True, cwd=self.folder
             )
+        return self.process
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Wait for what was begun; its exit code and output."""
-        code = process.wait(timeout=400)
+        code = process.wait(timeout=PATIENCE)
         return code, self.folder.joinpath("output.txt").read_text()
 
     def cell(self, flops: float) -> str:
@@ -82,7 +84,7 @@ class SlurmWorkflow(Workflow):
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True)
         return done.stdout
 
-    def wait_for_checkpoint(self, cell: str, start: int = 1, seconds: float = 400) -> int:
+    def wait_for_checkpoint(self, cell: str, start: int = 1) -> int:
         """Wait until the cell's `start`-th start has saved a checkpoint; its step."""
         run = self.results / "runs" / cell
 
@@ -94,7 +96,7 @@ class SlurmWorkflow(Workflow):
             starts = read_starts(path) if path.exists() else []
             return len(starts) == start and newest() > starts[-1]["step"]
 
-        wait_until(saved, f"a checkpoint of start {start} of {cell}", seconds)
+        wait_until(saved, f"a checkpoint of start {start} of {cell}", self.process)
         return newest()
 
 
@@ -105,13 +107,13 @@ def forget_tables(workflow: Workflow) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def job_of(cluster: Cluster, cell: str, seconds: float = 60) -> tuple[str, str]:
+def job_of(cluster: Cluster, cell: str) -> tuple[str, str]:
     """Number and node of the job that trains a cell; waits for it."""
 
     def lines() -> list[str]:
         return [line for line in cluster.jobs("%A %T %N %k") if cell in line and "RUN" in line]
 
-    wait_until(lambda: bool(lines()), f"a running job of {cell}", seconds)
+    wait_until(lambda: bool(lines()), f"a running job of {cell}")
     number, _, node, _ = lines()[0].split()
     return number, node
 
