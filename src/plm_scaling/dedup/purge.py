@@ -166,10 +166,10 @@ class Purge:
                 left[rows["target"].to_numpy()] = CODE[reason]
             hit = np.unique(np.concatenate(found))
             np.save(folder / "found.npy", hit)
+            dropped = np.count_nonzero(left != open_array(outcome))
             logger.info(
-                "[split] %s: %d of %d sequences have homologues among %d training sequences, which "
-                "are dropped",
-                *(name.replace("_", " "), len(hit), queries.count(), targets.count()),
+                "[split] %s: %d of %d training sequences dropped, homologues of %d of %d sequences",
+                *(name.replace("_", " "), dropped, targets.count(), len(hit), queries.count()),
             )
 
         return self.steps.run(name, make)
