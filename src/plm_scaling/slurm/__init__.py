@@ -1,1 +1,1 @@
-"""Slurm: what a site allows, what its jobs ask for, and a check of a site that is new."""
+"""The study on a Slurm cluster: how jobs are submitted, watched and counted."""
