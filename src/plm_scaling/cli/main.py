@@ -52,7 +52,7 @@ def status(*results: Path) -> None:
     """
     # Neither a Slurm that does not answer nor a sweep that is still to be planned hides the rest.
     from plm_scaling.runs.failures import failed_jobs
-    from plm_scaling.runs.queue import queue_text, queued_jobs
+    from plm_scaling.runs.queue import never_starting, queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
 
     sweeps = [folder / "sweep.tsv" for folder in results]
@@ -69,7 +69,7 @@ def status(*results: Path) -> None:
     if not sweeps:
         print(f"results/*/sweep.tsv: {NO_SWEEP}")
     if queue:
-        print(queue)
+        print("\n".join([queue, *never_starting(jobs)]))
     for folder in dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps) or [Path()]:
         for failure in failed_jobs(folder):
             print(f"failed: {failure.text}")

@@ -162,39 +162,37 @@ def _reason(asked: Asked, partition: Partition) -> str | None:
     nodes, gpus = _nodes(asked), _gpus(asked)
     minutes, memory, cores = (_number(asked, name) for name in ("runtime", "mem_mb", "_cores"))
     if partition.minutes is not None and minutes > partition.minutes:
-        return f"asks for {minutes} min, and {where} allows {partition.minutes}: set its runtime"
+        return f"it asks for {minutes} min, and {where} allows {partition.minutes}: set its runtime"
     if partition.memory_mb is not None and memory > partition.memory_mb:
         return (
-            f"asks for {memory:,} MB of a node, and {where} allows {partition.memory_mb:,}: set "
+            f"it asks for {memory:,} MB of a node, and {where} allows {partition.memory_mb:,}: set "
             "its mem_mb"
         )
     if partition.nodes is not None and nodes > partition.nodes:
-        return f"asks for {nodes} nodes, and {where} allows {partition.nodes}: set machine.max_gpus"
+        return (
+            f"it asks for {nodes} nodes, and {where} allows {partition.nodes}: set machine.max_gpus"
+        )
     kinds = partition.kinds
     if not kinds:
         return None
     wanted = _feature(asked)
     kinds = tuple(kind for kind in kinds if not wanted or wanted in kind.features)
     if not kinds:
-        return f"asks for nodes with the feature {wanted}, and {where} has none: set its constraint"
-    for what, each, remedy in (
-        ("GPUs", gpus, "set machine.gpus_per_node"),
-        ("cores", cores, "set machine.threads, or --max-threads"),
-        (
-            "MB",
-            memory,
-            "take a partition with more; more GPUs of a cell divide it (machine.layouts)",
-        ),
+        return (
+            f"it asks for nodes with the feature {wanted}, and {where} has none: set its constraint"
+        )
+    for field, what, each, remedy in (
+        ("gpus", "GPUs", gpus, "set machine.gpus_per_node"),
+        ("cpus", "cores", cores, "set machine.threads, or --max-threads"),
+        ("memory_mb", "MB", memory, "more GPUs of a cell divide it (machine.layouts)"),
     ):
-        field = {"GPUs": "gpus", "cores": "cpus", "MB": "memory_mb"}[what]
         most = max(getattr(kind, field) for kind in kinds)
         if each > most:
-            return (
-                f"asks for {each:,} {what} of a node, and those of {where} have {most:,}: {remedy}"
-            )
+            have = f"those of {where} have {most:,}"
+            return f"it asks for {each:,} {what} of a node, and {have}: {remedy}"
         kinds = tuple(kind for kind in kinds if getattr(kind, field) >= each)
     if nodes > (count := sum(kind.count for kind in kinds)):
-        return f"asks for {nodes} such nodes, and {where} has {count}: set machine.max_gpus"
+        return f"it asks for {nodes} such nodes, and {where} has {count}: set machine.max_gpus"
     return None
 
 

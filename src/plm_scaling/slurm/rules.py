@@ -85,7 +85,7 @@ class SiteRules:
         kept = {"mem_mb": resources.get("mem_mb", 0)} if rule in self.counted else {}
         if attempt == 1 and (reason := reason_never_starts(fits | kept, limits)):
             job = " ".join([rule, *map(str, wildcards.values())])
-            raise WorkflowError(f"{job} can never start: it {reason}")
+            raise WorkflowError(f"{job} can never start: {reason}")
         if fits.get("mem_mb") != resources.get("mem_mb"):
             memory = Resource("mem_mb", fits["mem_mb"])
             fits |= {
