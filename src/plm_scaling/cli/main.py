@@ -12,6 +12,7 @@ from plm_scaling import __version__
 from plm_scaling.cli import data, models
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError, RunsError
+from plm_scaling.common.files import atomic
 from plm_scaling.common.program import start_logging
 from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.planner.question import NOTHING, Question
@@ -75,6 +76,37 @@ def status(*results: Path) -> None:
             print(f"failed: {failure.text}")
     if missing := [sweep for sweep in sweeps if not sweep.exists()]:
         raise RunsError(f"{missing[0]}: {NO_SWEEP}")
+
+
+@app.command
+def check_site(
+    *,
+    partition: list[str] = [],  # noqa: B006
+    account: str = "",
+    wait: float = 10.0,
+    out: Path | None = None,
+) -> None:
+    """What of a Slurm cluster matters for a study, and the block for its profile.
+
+    Asks Slurm, and runs a job of seconds in each partition.
+
+    Example: plm-scaling check-site --partition cpu --partition gpu --out site-profile.yaml
+
+    Args:
+        partition: partitions to try (default: all)
+        account: the Slurm account of the jobs (default: yours)
+        wait: minutes to wait for a job to start
+        out: also write the block to this file (YAML)
+    """
+    from plm_scaling.slurm.check_site import check_site
+    from plm_scaling.slurm.check_site_text import profile_text, site_text
+
+    site = check_site(partition, account, wait)
+    block = profile_text(site)
+    print(f"{site_text(site)}\n\nFor profiles/slurm/config.yaml:\n\n{block}", end="")
+    if out is not None:
+        with atomic(out) as part:
+            part.write_text(block)
 
 
 @app.command

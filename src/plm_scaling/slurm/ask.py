@@ -60,6 +60,13 @@ def site_limits() -> Limits:
     )
 
 
+def names_of(partition: str) -> list[str]:
+    """Names of a partition's nodes."""
+    return (
+        answer(["sinfo", "--noheader", "--Node", "--partition", partition, "--format", "%N"]) or ""
+    ).split()
+
+
 def settings_of(text: str) -> dict[str, str]:
     """Names and values of `scontrol show config`."""
     return dict(re.findall(r"^(\w+)\s+= (.*?)\s*$", text, re.MULTILINE))
