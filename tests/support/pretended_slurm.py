@@ -7,6 +7,7 @@ SETTINGS = """\
 Configuration data as of 2026-11-29T17:20:00
 AccountingStorageHost   = localhost
 AccountingStorageType   = accounting_storage/{accounting}
+ClusterName             = tests
 MaxArraySize            = 1001
 MaxJobCount             = 10000
 MinJobAge               = 300 sec

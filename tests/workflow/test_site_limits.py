@@ -38,6 +38,8 @@ def test_no_job_requests_more_than_the_profile_or_slurm_says(fresh, root, tmp_pa
     assert requests(fresh.run(*dry, "--resources", "runtime=90", "mem_mb=3000").stdout) == [
         3000, 90,
     ]  # fmt: skip
+    # Each attempt asks for more, up to what there is.
+    assert requests(fresh.run(*dry, "--attempt", "3").stdout) == [7500, 120]
     site.joinpath("scontrol").write_text("#!/bin/sh\nexit 1\n")
     assert requests(fresh.run(*dry).stdout) == [240000, 2880]
 
@@ -61,3 +63,16 @@ def test_cell_that_no_node_can_take_is_refused_before_anything_is_submitted(
             "set machine.gpus_per_node"
         )
     assert not site.joinpath("sbatch.calls").exists()
+
+
+@pytest.mark.parametrize(("most", "submitted"), [(1, 1), (10000, 2)])
+def test_no_more_jobs_are_submitted_than_slurm_takes(fresh, site, most, submitted):
+    """Snakemake stops at the first refusals: what it tries before are the jobs it may have."""
+    config = site.joinpath("scontrol.0.txt")
+    config.write_text(
+        config.read_text().replace("MaxJobCount             = 10000", f"MaxJobCount = {most}")
+    )
+    done = fresh.run("--executor", "slurm", "--jobs", "50", "--retries", "0", check=False)
+    assert done.returncode == 1
+    assert ("at most 1 jobs of this user" in done.stderr) == (most == 1)
+    assert len(site.joinpath("sbatch.calls").read_text().splitlines()) == submitted

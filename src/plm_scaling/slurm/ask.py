@@ -16,7 +16,7 @@ SECONDS_TO_ANSWER = 30
 KINDS = ["sinfo", "--noheader", "--exact", "--format", "%R|%D|%N|%m|%c|%G|%f"]
 PARTITIONS = ["scontrol", "show", "partition", "--oneliner"]
 SETTINGS = ["scontrol", "show", "config"]
-USER = ["DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS", "MaxSubmitJobs", "MaxWall"]
+USER = ["Cluster", "DefaultAccount", "Account", "DefaultQOS", "QOS", "MaxSubmitJobs", "MaxWall"]
 QOS = ["Name", "MaxSubmitJobsPerUser", "MaxSubmitJobsPerAccount", "GrpSubmitJobs", "MaxWall"]
 ACCOUNTING = ["sacctmgr", "--noheader", "--parsable2", "show"]
 
@@ -55,16 +55,16 @@ def site_limits() -> Limits:
     services = _services(qos)
     return Limits(
         partitions_of(partitions, kinds, each, services),
-        accounts_of(user, services),
+        accounts_of(user, settings.get("ClusterName", ""), services),
         number(settings.get("MaxJobCount", "")),
     )
 
 
-def names_of(partition: str) -> list[str]:
-    """Names of a partition's nodes."""
-    return (
-        answer(["sinfo", "--noheader", "--Node", "--partition", partition, "--format", "%N"]) or ""
-    ).split()
+def nodes_of(partition: str) -> tuple[list[str], list[str]]:
+    """Names of a partition's nodes, and what different Gres they have."""
+    command = ["sinfo", "--noheader", "--Node", "--partition", partition, "--format", "%N|%G"]
+    rows = [line.split("|") for line in (answer(command) or "").splitlines()]
+    return [row[0] for row in rows], sorted({row[1] for row in rows if row[1] != "(null)"})
 
 
 def settings_of(text: str) -> dict[str, str]:
@@ -102,12 +102,14 @@ def partitions_of(
 
 
 def accounts_of(
-    text: str, services: dict[str, tuple[int | None, int | None]]
+    text: str, cluster: str, services: dict[str, tuple[int | None, int | None]]
 ) -> tuple[Account, ...]:
     """Those of `sacctmgr show user … withassoc` (fields `USER`), with the limits of their QOS."""
     accounts = []
     for line in text.splitlines():
         row = dict(zip(USER, line.split("|"), strict=True))
+        if row["Cluster"] != cluster:
+            continue
         known = [name for name in row["QOS"].split(",") if name in services]
         usual = row["DefaultQOS"] or (known[0] if len(known) == 1 else "")
         submitted, minutes = services.get(usual, (None, None))

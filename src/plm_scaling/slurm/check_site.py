@@ -13,7 +13,7 @@ from pathlib import Path
 from plm_scaling.common.errors import SlurmError
 from plm_scaling.common.lock import take_if_free
 from plm_scaling.common.progress import logger
-from plm_scaling.slurm.ask import SETTINGS, answer, names_of, settings_of, site_limits
+from plm_scaling.slurm.ask import SETTINGS, answer, nodes_of, settings_of, site_limits
 from plm_scaling.slurm.limits import Limits, Partition
 from plm_scaling.slurm.probe import LOCK, Node
 
@@ -33,6 +33,7 @@ class Trial:
     job: str = ""
     submitted: float = 0.0
     """seconds since the epoch"""
+    gres: list[str] = field(default_factory=list)
     node: Node | None = None
     failure: str = ""
 
@@ -75,10 +76,12 @@ def check_site(names: Sequence[str], account: str, wait_minutes: float) -> Site:
 def _submitted(partition: Partition, folder: Path, account: str) -> Trial:
     """Start a job in this partition: one core, and two GPUs of a node where there are so many."""
     gpus = min(GPUS_TO_MEET, max((kind.gpus for kind in partition.kinds), default=0))
-    nodes = names_of(partition.name)[:NAMES_TO_RESOLVE]
+    nodes, gres = nodes_of(partition.name)
     command = [sys.executable, "-m", "plm_scaling.slurm.probe", str(folder), partition.name]
     script = folder / f"{partition.name}.sh"
-    script.write_text(f"#!/bin/sh\nexec {shlex.join([*command, str(gpus), *nodes])}\n")
+    script.write_text(
+        f"#!/bin/sh\nexec {shlex.join([*command, str(gpus), *nodes[:NAMES_TO_RESOLVE]])}\n"
+    )
     words = [
         *("sbatch", "--parsable", "--export=ALL", f"--job-name=plm_check_{partition.name}"),
         *(f"--partition={partition.name}", f"--time={MINUTES}", "--nodes=1", "--ntasks=1"),
@@ -88,7 +91,7 @@ def _submitted(partition: Partition, folder: Path, account: str) -> Trial:
         *([f"--account={account}"] if account else []),
     ]
     done = subprocess.run([*words, str(script)], capture_output=True, text=True)
-    trial = Trial(partition, submitted=time.time())
+    trial = Trial(partition, submitted=time.time(), gres=gres)
     if done.returncode:
         said = done.stderr.replace("sbatch: error: ", "").split("\n")
         trial.failure = f"refused: {'; '.join(line for line in said if line)}"

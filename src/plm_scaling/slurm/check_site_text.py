@@ -131,7 +131,8 @@ def _found(site: Site) -> list[str]:
         f"on {node.file_system or 'an unknown file system'}"
         for node in nodes
     }
-    return [*lines, *(f"temporary files: {place}" for place in sorted(places))]
+    gres = [f"gres of {t.partition.name}: {', '.join(t.gres)}" for t in site.trials if t.gres]
+    return [*lines, *gres, *(f"temporary files: {place}" for place in sorted(places))]
 
 
 def _faults(site: Site) -> list[str]:

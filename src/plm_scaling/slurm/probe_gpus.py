@@ -32,17 +32,20 @@ def why() -> str:
     return f"CUDA_VISIBLE_DEVICES is {devices}"
 
 
-def measure(rank: int, n: int) -> None:
-    torch.cuda.set_device(rank)
-    matrix = torch.randn(SIZE, SIZE, device="cuda", dtype=torch.bfloat16)
-    flops = 2 * SIZE**3 / seconds(lambda: torch.mm(matrix, matrix))
-    line = f"{flops / 1e12:.1f} TFLOP/s"
+def measure(rank: int, n: int, device: str = "cuda") -> None:
+    """In the process `rank` of `n`; the first prints. On the device `cpu` it tries this program."""
+    if device == "cuda":
+        torch.cuda.set_device(rank)
+    matrix = torch.randn(SIZE, SIZE, device=device, dtype=torch.bfloat16)
+    flops = 2 * SIZE**3 / seconds(lambda: torch.mm(matrix, matrix), device)
+    line = f"{flops / 1e12:.4g} TFLOP/s"
     if n > 1:
         store = dist.TCPStore("127.0.0.1", port(), n, is_master=rank == 0)
-        dist.init_process_group("nccl", store=store, rank=rank, world_size=n)
-        block = torch.ones(BYTES // 2, device="cuda", dtype=torch.bfloat16)
+        backend = "nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=n)
+        block = torch.ones(BYTES // 2, device=device, dtype=torch.bfloat16)
         moved = 2 * (n - 1) / n * BYTES  # by each GPU, as nccl-tests count it
-        line += f" {moved / seconds(lambda: dist.all_reduce(block)) / 1e9:.1f} GB/s"
+        line += f" {moved / seconds(lambda: dist.all_reduce(block), device) / 1e9:.4g} GB/s"
         dist.destroy_process_group()
     if rank == 0:
         print(line)
@@ -53,16 +56,21 @@ def port() -> int:
     return 10000 + int(os.environ.get("SLURM_JOB_ID", os.getppid())) % 20000
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object], device: str) -> float:
     """Seconds of one call, after some that are not timed."""
     for _ in range(3):
         work()
-    torch.cuda.synchronize()
+    _finish(device)
     begin = time.monotonic()
     for _ in range(TIMES):
         work()
-    torch.cuda.synchronize()
+    _finish(device)
     return (time.monotonic() - begin) / TIMES
+
+
+def _finish(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ class SiteRules:
             return Limits.from_json(os.environ[PASSED_ON]) if PASSED_ON in os.environ else Limits()
         if workflow.resource_settings.nodes is None:
             return Limits()
-        slurm = workflow.dryrun or "slurm" in workflow.executor_plugin.name
+        plugin = workflow.executor_plugin
+        slurm = workflow.dryrun or (plugin is not None and "slurm" in plugin.name)
         limits = with_given(site_limits() if slurm else Limits(), **self._given())
         os.environ[PASSED_ON] = limits.to_json()
         return limits

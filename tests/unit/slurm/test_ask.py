@@ -7,8 +7,9 @@ from plm_scaling.slurm import ask
 from plm_scaling.slurm.limits import Account, Limits, NodeKind, Partition
 
 ASSOCIATIONS = (
-    "bio|bio||normal|high,normal|20|\n"
-    "bio|chem|gpu||normal||2-00:00:00\n"
+    "tests|bio|bio|normal|high,normal|20|\n"
+    "other|bio|bio||normal|1|\n"
+    "tests|bio|chem||normal||2-00:00:00\n"
 )  # fmt: skip
 SERVICES = "normal|100||400|1-00:00:00\nhigh|2||5|\nwhole|||30|\n"
 

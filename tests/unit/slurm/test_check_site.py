@@ -50,7 +50,9 @@ def site(tmp_path, monkeypatch):
 
 def two_partitions(gpus=0):
     """Nodes of `main` have so many GPUs; of `closed` Slurm takes no jobs."""
-    answers = {"sinfo --noheader --Node": "n1.invalid\nn2.invalid\n"} | small_site()
+    answers = {
+        "sinfo --noheader --Node": "n1.invalid|gpu:h100:4\nn2.invalid|(null)\n"
+    } | small_site()
     answers["squeue "] = ""
     answers["sinfo "] = answers["sinfo "].replace("gpu:fake:4", f"gpu:fake:{gpus}")
     answers["sinfo "] += "closed|4|x[1-4]|64000|32|(null)|(null)\n"
@@ -79,6 +81,7 @@ def test_jobs_find_what_nodes_are_like_and_the_block_follows(site):
     assert "main       120 min    2      8      7500 MB   4     on " in text
     assert "partition closed: refused: Access denied" in text
     assert "do not resolve" in text
+    assert "gres of main: gpu:h100:4" in text
     assert "no accounting" in text
 
     block = yaml.safe_load(profile_text(found))
@@ -91,7 +94,7 @@ def test_jobs_find_what_nodes_are_like_and_the_block_follows(site):
 
 def test_submit_limit_of_the_site_is_the_number_of_jobs(site):
     answers = two_partitions() | {
-        "sacctmgr --noheader --parsable2 show user": "bio|bio||normal|normal|20|\n",
+        "sacctmgr --noheader --parsable2 show user": "tests|bio|bio|normal|normal|20|\n",
         "sacctmgr --noheader --parsable2 show qos": "normal||||\n",
     }
     answers["scontrol show config"] = small_site(accounting="slurmdbd")["scontrol show config"]
