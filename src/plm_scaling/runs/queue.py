@@ -32,7 +32,9 @@ WAITS_FOR_EVER = {
     r"Invalid(?:Account|QOS)|(?:Account|QOS)NotAllowed": (
         "its account may not use this partition: set slurm_account or slurm_partition"
     ),
-    r"JobHeld\w+|JobHoldMaxRequeue|launch failed requeued held": "it is held: scontrol release",
+    r"JobHeld\w+|JobHoldMaxRequeue|launch failed requeued held": (
+        "it is held: scontrol release lets it go"
+    ),
 }
 
 
@@ -109,12 +111,14 @@ def never_starting(jobs: list[QueuedJob]) -> list[str]:
     for job in jobs:
         if reason := job.never_starts:
             alike[job.job.split()[0], reason].append(job.number)
-    return [
-        f"will never start: {rule} (job {', '.join(numbers[:5])}"
-        f"{f' and {len(numbers) - 5} more' if len(numbers) > 5 else ''}): {reason}; "
-        f"scancel it, and give the same command again"
-        for (rule, reason), numbers in alike.items()
-    ]
+    lines = []
+    for (rule, reason), numbers in alike.items():
+        more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+        end = "" if "release" in reason else "; scancel it, and give the same command again"
+        lines.append(
+            f"will never start: {rule} (job {', '.join(numbers[:5])}{more}): {reason}{end}"
+        )
+    return lines
 
 
 def queue_text(jobs: list[QueuedJob]) -> str:

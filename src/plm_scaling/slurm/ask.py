@@ -16,8 +16,8 @@ SECONDS_TO_ANSWER = 30
 KINDS = ["sinfo", "--noheader", "--exact", "--format", "%R|%D|%N|%m|%c|%G|%f"]
 PARTITIONS = ["scontrol", "show", "partition", "--oneliner"]
 SETTINGS = ["scontrol", "show", "config"]
-USER = ["Cluster", "DefaultAccount", "Account", "DefaultQOS", "QOS", "MaxSubmitJobs", "MaxWall"]
-QOS = ["Name", "MaxSubmitJobsPerUser", "MaxSubmitJobsPerAccount", "GrpSubmitJobs", "MaxWall"]
+USER = ["Cluster", "DefaultAccount", "Account", "DefaultQOS", "QOS", "MaxSubmit", "MaxWall"]
+QOS = ["Name", "MaxSubmitPU", "MaxSubmitPA", "GrpSubmit", "MaxWall"]
 ACCOUNTING = ["sacctmgr", "--noheader", "--parsable2", "show"]
 
 
@@ -116,7 +116,7 @@ def accounts_of(
         accounts.append(
             Account(
                 row["Account"],
-                submitted=least(number(row["MaxSubmitJobs"]), submitted),
+                submitted=least(number(row["MaxSubmit"]), submitted),
                 minutes=least(minutes_of(row["MaxWall"]), minutes),
                 default=row["Account"] == row["DefaultAccount"],
             )

@@ -14,7 +14,7 @@ from plm_scaling.common.errors import SlurmError
 from plm_scaling.common.lock import take_if_free
 from plm_scaling.common.progress import logger
 from plm_scaling.slurm.ask import SETTINGS, answer, nodes_of, settings_of, site_limits
-from plm_scaling.slurm.limits import Limits, Partition
+from plm_scaling.slurm.limits import Asked, Limits, Partition, fitted
 from plm_scaling.slurm.probe import LOCK, Node
 
 FOLDER = Path("logs/check-site")
@@ -68,14 +68,17 @@ def check_site(names: Sequence[str], account: str, wait_minutes: float) -> Site:
     lock = take_if_free(folder / LOCK)
     if lock is None:
         raise SlurmError(f"another check runs in {folder}; wait until it ends")
-    site.trials = [_submitted(known[name], folder, account) for name in names or known]
+    site.trials = [_submitted(known[name], limits, folder, account) for name in names or known]
     _wait(site.trials, folder, wait_minutes)
     return site
 
 
-def _submitted(partition: Partition, folder: Path, account: str) -> Trial:
-    """Start a job in this partition: one core, and two GPUs of a node where there are so many."""
+def _submitted(partition: Partition, limits: Limits, folder: Path, account: str) -> Trial:
+    """Start a job in this partition, on two GPUs of a node where there are so many."""
     gpus = min(GPUS_TO_MEET, max((kind.gpus for kind in partition.kinds), default=0))
+    memory = GPU_MEMORY_MB if gpus else MEMORY_MB
+    asked: Asked = {"gpu": gpus, "_cores": max(gpus, 1), "mem_mb": memory, "runtime": MINUTES}
+    fits = fitted({**asked, "slurm_partition": partition.name, "slurm_account": account}, limits)
     nodes, gres = nodes_of(partition.name)
     command = [sys.executable, "-m", "plm_scaling.slurm.probe", str(folder), partition.name]
     script = folder / f"{partition.name}.sh"
@@ -84,8 +87,8 @@ def _submitted(partition: Partition, folder: Path, account: str) -> Trial:
     )
     words = [
         *("sbatch", "--parsable", "--export=ALL", f"--job-name=plm_check_{partition.name}"),
-        *(f"--partition={partition.name}", f"--time={MINUTES}", "--nodes=1", "--ntasks=1"),
-        *(f"--cpus-per-task={max(gpus, 1)}", f"--mem={GPU_MEMORY_MB if gpus else MEMORY_MB}"),
+        *(f"--partition={partition.name}", f"--time={fits['runtime']}", "--nodes=1", "--ntasks=1"),
+        *(f"--cpus-per-task={fits['_cores']}", f"--mem={fits['mem_mb']}"),
         *(f"--output={folder}/{partition.name}.log", f"--chdir={Path.cwd()}"),
         *([f"--gpus={gpus}"] if gpus else []),
         *([f"--account={account}"] if account else []),

@@ -6,7 +6,7 @@ from datetime import date
 
 from plm_scaling.common.progress import short_bytes
 from plm_scaling.slurm.check_site import MINUTES, Site, Trial
-from plm_scaling.slurm.limits import Partition, least
+from plm_scaling.slurm.limits import NodeKind, Partition, least
 from plm_scaling.study.hardware import GPUS
 
 MOST_JOBS = 200  # at a time, whatever Slurm allows
@@ -54,7 +54,8 @@ def profile_text(site: Site) -> str:
             f"    mem_mb: {memory or 240000}" + ("" if memory else " # a guess"),
         ]
     if gpu:
-        lines += ["  train_cell:", f"    slurm_partition: {gpu.partition.name}"]
+        note = " # its GPUs did not compute" if gpu.node and gpu.node.error else ""
+        lines += ["  train_cell:", f"    slurm_partition: {gpu.partition.name}{note}"]
         features = sorted({name for kind in gpu.partition.kinds for name in kind.features})
         if features:
             lines.append(f"    # constraint: '\"{features[0]}\"' # there are {', '.join(features)}")
@@ -95,7 +96,7 @@ def _table(trials: list[Trial]) -> str:
                 "no limit" if partition.minutes is None else f"{partition.minutes} min",
                 str(sum(kind.count for kind in kinds)),
                 _range(kind.cpus for kind in kinds),
-                f"{_range(kind.memory_mb for kind in kinds)} MB",
+                f"{_range(_memory_of(kind, partition) for kind in kinds)} MB",
                 _range(kind.gpus for kind in kinds),
                 _job(trial),
             )
@@ -191,8 +192,12 @@ def _best(site: Site, gpus: bool) -> Trial | None:
 
 
 def _memory(partition: Partition) -> int | None:
-    most = max((kind.memory_mb for kind in partition.kinds), default=None)
-    return least(most, partition.memory_mb)
+    """MB that a job can have of a node, of the largest."""
+    return max((_memory_of(kind, partition) for kind in partition.kinds), default=None)
+
+
+def _memory_of(kind: NodeKind, partition: Partition) -> int:
+    return min(kind.memory_mb, partition.memory_mb or kind.memory_mb)
 
 
 def _jobs(site: Site) -> int | None:

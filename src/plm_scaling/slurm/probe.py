@@ -69,7 +69,7 @@ def look(folder: Path, names: list[str]) -> Node:
     scratch = tempfile.gettempdir()
     lock = take_if_free(folder / LOCK)
     return Node(
-        host=platform.node(),
+        host=os.environ.get("SLURMD_NODENAME", platform.node()),
         started=time.time(),
         cpus=len(os.sched_getaffinity(0)),
         unresolved=[name for name in dict.fromkeys([platform.node(), *names]) if not address(name)],

@@ -6,12 +6,18 @@ from pretended_slurm import PARTITION, pretended_slurm, small_site
 from plm_scaling.slurm import ask
 from plm_scaling.slurm.limits import Account, Limits, NodeKind, Partition
 
-ASSOCIATIONS = (
-    "tests|bio|bio|normal|high,normal|20|\n"
-    "other|bio|bio||normal|1|\n"
-    "tests|bio|chem||normal||2-00:00:00\n"
-)  # fmt: skip
-SERVICES = "normal|100||400|1-00:00:00\nhigh|2||5|\nwhole|||30|\n"
+# As sacctmgr 22.05 printed it, with another cluster of the same database.
+ASSOCIATIONS = """\
+tests|lab|other||normal|7|01:00:00
+tests|lab|lab||normal|20|
+elsewhere|lab|lab||normal|1|
+tests|lab|root|high|high,normal||
+"""
+SERVICES = """\
+normal||||
+high|50|||1-00:00:00
+part|30|||1-00:00:00
+"""
 
 
 @pytest.fixture
@@ -40,18 +46,19 @@ def test_a_site_without_accounting(asks, tmp_path):
 
 
 def test_a_site_with_accounting_and_quality_of_service(asks):
-    answers = small_site("UNLIMITED", accounting="slurmdbd", qos="whole") | {
+    answers = small_site("UNLIMITED", accounting="slurmdbd", qos="part") | {
         "sacctmgr --noheader --parsable2 show user": ASSOCIATIONS,
         "sacctmgr --noheader --parsable2 show qos": SERVICES,
     }
     limits = asks(answers)
     assert limits.accounts == (
-        Account("bio", submitted=20, minutes=1440, default=True),
-        Account("chem", submitted=100, minutes=1440),
+        Account("other", submitted=7, minutes=60),
+        Account("lab", submitted=20, default=True),
+        Account("root", submitted=50, minutes=1440),
     )
     assert limits.most_submitted({}) == 20
-    assert limits.most_submitted({"slurm_account": "chem"}) == 30  # the partition's QOS
-    assert limits.partitions[0].minutes is None
+    assert limits.most_submitted({"slurm_account": "root"}) == 30  # the partition's QOS
+    assert limits.partitions[0].minutes == 1440  # the same
 
 
 def test_kinds_of_nodes_of_several_partitions(asks):
