@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import date
 
 from plm_scaling.common.progress import short_bytes
+from plm_scaling.slurm.ask import number
 from plm_scaling.slurm.check_site import MINUTES, Site, Trial
 from plm_scaling.slurm.limits import NodeKind, Partition, least
 from plm_scaling.study.hardware import GPUS
@@ -138,11 +139,11 @@ def _found(site: Site) -> list[str]:
 
 def _faults(site: Site) -> list[str]:
     faults = [f"partition {t.partition.name}: {t.failure}" for t in site.trials if t.failure]
-    age = site.settings.get("MinJobAge", "").split()[0:1]
-    if age and age[0].isdigit() and int(age[0]) < SECONDS_SQUEUE_NEEDS:
-        faults.append(f"MinJobAge {age[0]} s: squeue forgets ended jobs before they are asked for")
+    age = number(site.settings.get("MinJobAge", ""))
+    if age is not None and age < SECONDS_SQUEUE_NEEDS and not _accounting(site):
+        faults.append(f"MinJobAge {age} s and no accounting: how a job ended may not be known")
     if "CANCEL" in site.settings.get("PreemptMode", ""):
-        faults.append("preempted jobs are cancelled, not requeued: each costs an attempt")
+        faults.append("preempted jobs are cancelled, not requeued: cells resume in another job")
     for node in (trial.node for trial in site.trials if trial.node):
         if node.home_inode is None or not node.home_writable:
             faults.append(
@@ -166,7 +167,7 @@ def _faults(site: Site) -> list[str]:
 
 def _unknown(site: Site) -> list[str]:
     lines = []
-    if "none" in site.settings.get("AccountingStorageType", "none"):
+    if not _accounting(site):
         lines.append("limits of accounts and QOS: this Slurm has no accounting")
     elif not site.limits.accounts:
         lines.append("limits of accounts and QOS: sacctmgr does not answer")
@@ -176,6 +177,10 @@ def _unknown(site: Site) -> list[str]:
     if any(trial.failure for trial in site.trials):
         lines.append(f"what nodes are like where no job of {MINUTES} min ran")
     return lines
+
+
+def _accounting(site: Site) -> bool:
+    return "none" not in site.settings.get("AccountingStorageType", "none")
 
 
 def _best(site: Site, gpus: bool) -> Trial | None:

@@ -131,6 +131,16 @@ def test_node_without_home_or_locks_is_named(site, tmp_path):
     assert "XDG_CACHE_HOME" in profile_text(found)
 
 
+def test_settings_that_lose_the_ends_of_jobs_are_named(site):
+    answers = two_partitions()
+    settings = answers["scontrol show config"]
+    settings = settings.replace("= 300 sec", "= 30 sec").replace("REQUEUE", "CANCEL")
+    site(answers | {"scontrol show config": settings})
+    text = site_text(check_site(["main"], "", 1))
+    assert "MinJobAge 30 s and no accounting" in text
+    assert "preempted jobs are cancelled" in text
+
+
 def test_job_that_does_not_start_is_cancelled_and_nothing_is_claimed(site):
     answers = two_partitions()
     answers["squeue "] = "17|PENDING|(Priority)\n"
