@@ -35,8 +35,12 @@ include: "rules/report.smk"
 include: "rules/published.smk"
 
 
+SITE = SiteRules(workflow, counted=["train_cell"])
+
+
 onstart:
     if workflow.non_local_exec:
+        SITE.check_jobs()
         given = workflow.config_settings.config_args
         check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
 

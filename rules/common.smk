@@ -10,6 +10,7 @@ from plm_scaling.config.load import validate_config
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
+from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
 from plm_scaling.sweep.cells import plan_cells

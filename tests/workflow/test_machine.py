@@ -1,7 +1,6 @@
 """Where a study is trained changes how its cells are started, and retrains nothing."""
 
 import json
-import re
 import shutil
 
 import pytest
@@ -30,17 +29,6 @@ def test_cell_in_two_processes_ends_with_the_same_loss(finished, tmp_path):
     after = json.loads((run / "result.json").read_text())
     assert after["loss"] == pytest.approx(before["loss"], abs=1e-4)
     assert after["curve_sha256"] != before["curve_sha256"]  # it was trained again
-
-
-def test_no_job_requests_more_than_the_site_has(fresh, root):
-    """By one line of the Slurm profile; what asks for more would wait for ever."""
-    profile = ("--dry-run", "--profile", root / "profiles/slurm")
-    asked = []
-    for limits in ((), ("--resources", "runtime=90", "mem_mb=3000")):
-        output = fresh.run(*profile, *limits).stdout
-        jobs = re.findall(r"mem_mb=(\d+), .*runtime=(\d+)", output)
-        asked.append([max(map(int, values)) for values in zip(*jobs, strict=True)])
-    assert asked == [[240000, 2880], [3000, 90]]
 
 
 def test_a_second_config_file_describes_the_site(root, tmp_path):

@@ -12,6 +12,7 @@ from plm_scaling import __version__
 from plm_scaling.cli import data, models
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError, RunsError
+from plm_scaling.common.files import atomic
 from plm_scaling.common.program import start_logging
 from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.planner.question import NOTHING, Question
@@ -52,7 +53,7 @@ def status(*results: Path) -> None:
     """
     # Neither a Slurm that does not answer nor a sweep that is still to be planned hides the rest.
     from plm_scaling.runs.failures import failed_jobs
-    from plm_scaling.runs.queue import queue_text, queued_jobs
+    from plm_scaling.runs.queue import never_starting, queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
 
     sweeps = [folder / "sweep.tsv" for folder in results]
@@ -69,12 +70,43 @@ def status(*results: Path) -> None:
     if not sweeps:
         print(f"results/*/sweep.tsv: {NO_SWEEP}")
     if queue:
-        print(queue)
+        print("\n".join([queue, *never_starting(jobs)]))
     for folder in dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps) or [Path()]:
         for failure in failed_jobs(folder):
             print(f"failed: {failure.text}")
     if missing := [sweep for sweep in sweeps if not sweep.exists()]:
         raise RunsError(f"{missing[0]}: {NO_SWEEP}")
+
+
+@app.command
+def check_site(
+    *,
+    partition: list[str] = [],  # noqa: B006
+    account: str = "",
+    wait: float = 10.0,
+    out: Path | None = None,
+) -> None:
+    """What of a Slurm cluster matters for a study, and the block for its profile.
+
+    Asks Slurm, and runs a job of seconds in each partition.
+
+    Example: plm-scaling check-site --partition cpu --partition gpu --out site-profile.yaml
+
+    Args:
+        partition: partitions to try (default: all)
+        account: the Slurm account of the jobs (default: yours)
+        wait: minutes to wait for a job to start
+        out: also write the block to this file (YAML)
+    """
+    from plm_scaling.slurm.check_site import check_site
+    from plm_scaling.slurm.check_site_text import profile_text, site_text
+
+    site = check_site(partition, account, wait)
+    block = profile_text(site)
+    print(f"{site_text(site)}\n\nFor profiles/slurm/config.yaml:\n\n{block}", end="")
+    if out is not None:
+        with atomic(out) as part:
+            part.write_text(block)
 
 
 @app.command

@@ -41,6 +41,10 @@ class TrainError(PlmScalingError):
     """A cell cannot be trained or resumed as asked."""
 
 
+class SlurmError(PlmScalingError):
+    """A command of Slurm's fails or does not answer."""
+
+
 class RunsError(PlmScalingError):
     """A run record or table is missing or malformed."""
 

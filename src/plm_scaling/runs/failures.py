@@ -2,17 +2,11 @@
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from plm_scaling.common.files import tail
-from plm_scaling.runs.snakemake_log import (
-    FailedJob,
-    Submission,
-    failed_submissions,
-    named_as_failed,
-)
+from plm_scaling.runs.snakemake_log import FailedJob, jobs_that_failed
 
 # An error of a program of ours: in its log, on the terminal, or of its arguments.
 OWN_ERROR = re.compile(r"^(?:\S+ \S+ ERROR |\S+\.py: )?(error: .*)$", re.MULTILINE)
@@ -57,40 +51,20 @@ class Failure:
 
 
 def failed_jobs(folder: Path) -> list[Failure]:
-    """Jobs of the last Snakemake run in `folder` that failed and were not started again since.
-
-    Of a group those that failed themselves; where none did, the group is one line.
-    """
+    """Jobs of the last Snakemake run in `folder` that failed and were not started again since."""
     logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
     if not logs:
         return []
-    submissions = failed_submissions(logs[-1].read_text(errors="replace"))
-    return [failure for submission in submissions for failure in _failures(folder, submission)]
+    return [_failure(folder, job) for job in jobs_that_failed(logs[-1].read_text(errors="replace"))]
 
 
-def _failures(folder: Path, submission: Submission) -> list[Failure]:
-    jobs = list(submission.jobs.values())
-    if not submission.grouped:
-        return [_failure(folder, jobs)]
-    shared = folder / submission.log
-    text = tail(shared, TAIL_BYTES) if submission.log and shared.is_file() else ""
-    named = named_as_failed(text)
-    own = [[job] for job in jobs if job.output in named]
-    return [_failure(folder, failed, submission.log) for failed in own or [jobs]]
-
-
-def _failure(folder: Path, jobs: Sequence[FailedJob], shared: str = "") -> Failure:
-    """One for a job, or for a group's jobs that ended together; `shared` is the group's log."""
-    logs = [log for job in jobs for log in _logs(folder, job)]
-    if shared and (folder / shared).is_file():
-        logs.append(folder / shared)
-    first = jobs[0]
-    output = first.output.split(", ")[0]
-    output += f" and {len(jobs) - 1} more of its group" if len(jobs) > 1 else ""
-    if first.message and "SLURM status is" not in first.message:
-        return Failure(first.rule, output, _refusal(first.message), "")
-    reason, log = _reason(first.message, [tail(log, TAIL_BYTES) for log in logs])
-    return Failure(first.rule, output, reason, os.path.relpath(logs[log], folder) if logs else "")
+def _failure(folder: Path, job: FailedJob) -> Failure:
+    logs = _logs(folder, job)
+    output = job.output.split(", ")[0]
+    if job.message and "SLURM status is" not in job.message:
+        return Failure(job.rule, output, _refusal(job.message), "")
+    reason, log = _reason(job.message, [tail(log, TAIL_BYTES) for log in logs])
+    return Failure(job.rule, output, reason, os.path.relpath(logs[log], folder) if logs else "")
 
 
 def _logs(folder: Path, job: FailedJob) -> list[Path]:

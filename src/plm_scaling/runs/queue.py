@@ -1,16 +1,41 @@
 """The jobs of the workflow in Slurm's queue, as `squeue` lists them."""
 
+import math
+import re
 import shutil
 import subprocess
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 
 from plm_scaling.common.errors import RunsError
+from plm_scaling.common.slurm_job import mib_of
+from plm_scaling.slurm.ask import minutes_of, number, site_limits
+from plm_scaling.slurm.limits import Asked, reason_never_starts
 
-# Job, state, node or reason for waiting, time used, time limit, and the comment of
-# Snakemake's Slurm plugin: rule_RULE_wildcards_VALUES.
-FORMAT = "%A|%T|%R|%M|%l|%k"
+# Job, state, node or reason for waiting, time used, time limit, partition, memory and number of its
+# nodes, and the comment of Snakemake's Slurm plugin: rule_RULE_wildcards_VALUES.
+FORMAT = "%A|%T|%R|%M|%l|%P|%m|%D|%k"
 TIMEOUT_SECONDS = 60
+# Reasons for waiting that no other job's end removes, and what does. The first that fits counts.
+WAITS_FOR_EVER = {
+    r"PartitionTimeLimit|\w+Wall\w*PerJob\w*": "it asks for too much time: set its runtime",
+    r"PartitionNodeLimit|\w+MaxNode\w*": "it asks for too many nodes: set machine.max_gpus",
+    r"\w+Max\w*Per(?:Job|Node)\w*|MaxMemPerLimit": (
+        "it asks for more than one job may have: set its mem_mb, or machine.max_gpus"
+    ),
+    r"BadConstraints|PartitionConfig|QOSMin\w+": (
+        "no node has what it asks for: set its constraint, mem_mb or slurm_partition"
+    ),
+    r"\w+Grp\w*(?<!Run)(?:Minutes|Billing)\w*": (
+        "the budget of its account is used up: set another slurm_account"
+    ),
+    r"Invalid(?:Account|QOS)|(?:Account|QOS)NotAllowed": (
+        "its account may not use this partition: set slurm_account or slurm_partition"
+    ),
+    r"JobHeld\w+|JobHoldMaxRequeue|launch failed requeued held": (
+        "it is held: scontrol release lets it go"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +48,17 @@ class QueuedJob:
     used: str
     limit: str
     job: str
+    asked: Asked = field(default_factory=dict)
+
+    @property
+    def never_starts(self) -> str | None:
+        """Why it will never start, and what to do; None if it can, or runs."""
+        reason = self.where.strip("()") if self.state == "PENDING" else ""
+        for pattern, remedy in WAITS_FOR_EVER.items():
+            if re.fullmatch(pattern, reason):
+                return reason_never_starts(self.asked, site_limits()) or remedy
+        # Nodes may have less than when the job was accepted.
+        return reason_never_starts(self.asked, site_limits()) if reason == "Resources" else None
 
     @property
     def text(self) -> str:
@@ -49,11 +85,40 @@ def queued_jobs() -> list[QueuedJob]:
         raise RunsError(f"Slurm's queue cannot be read: {message}") from error
     jobs = []
     for line in done.stdout.splitlines():
-        number, state, where, used, limit, comment = line.split("|", 5)
+        job, state, where, used, limit, partition, memory, nodes, comment = line.split("|", 8)
         if comment.startswith("rule_"):
-            job = comment.removeprefix("rule_").replace("_wildcards_", " ", 1)
-            jobs.append(QueuedJob(number, state, where, used, limit, job))
+            rule = comment.removeprefix("rule_").replace("_wildcards_", " ", 1)
+            asked = _asked(partition, limit, memory, nodes)
+            jobs.append(QueuedJob(job, state, where, used, limit, rule, asked))
     return jobs
+
+
+def _asked(partition: str, limit: str, memory: str, nodes: str) -> Asked:
+    """What the job asks for; nothing of what squeue does not say."""
+    mib = mib_of(memory)
+    of_job = {
+        "runtime": minutes_of(limit),
+        "mem_mb": None if math.isinf(mib) else int(mib),
+        "nodes": number(nodes),
+    }
+    known = {name: value for name, value in of_job.items() if value is not None}
+    return {"slurm_partition": partition, **known}
+
+
+def never_starting(jobs: list[QueuedJob]) -> list[str]:
+    """A line for each reason, of the jobs of a rule that will never start."""
+    alike = defaultdict(list)
+    for job in jobs:
+        if reason := job.never_starts:
+            alike[job.job.split()[0], reason].append(job.number)
+    lines = []
+    for (rule, reason), numbers in alike.items():
+        more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+        end = "" if "release" in reason else "; scancel it, and give the same command again"
+        lines.append(
+            f"will never start: {rule} (job {', '.join(numbers[:5])}{more}): {reason}{end}"
+        )
+    return lines
 
 
 def queue_text(jobs: list[QueuedJob]) -> str:

@@ -1,15 +1,18 @@
 """What Slurm's queue says of the workflow's jobs."""
 
 import pytest
+from pretended_slurm import pretended_slurm, small_site
 
 from plm_scaling.common.errors import RunsError
-from plm_scaling.runs.queue import FORMAT, QueuedJob, queue_text, queued_jobs
+from plm_scaling.runs.queue import FORMAT, QueuedJob, never_starting, queue_text, queued_jobs
+from plm_scaling.slurm.ask import site_limits
 
+LONG, BIG, FITS = "3:20:00|main|2000M", "1:00:00|main|9000M", "1:00:00|main|7500M"
 LINES = """\
-12|RUNNING|n1|3:20|1:00:00|rule_train_cell_wildcards_5d0e5ce555
-13|PENDING|(Priority)|0:00|1:00:00|rule_train_cell_wildcards_63850ce60e
-14|PENDING|(Priority)|0:00|1:00:00|rule_deduplicate
-15|RUNNING|n2|1:00|1:00:00|somebody's own | job
+12|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_train_cell_wildcards_5d0e5ce555
+13|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_train_cell_wildcards_63850ce60e
+14|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_deduplicate
+15|RUNNING|n2|1:00|1:00:00|main|0|1|somebody's own | job
 """
 
 
@@ -52,3 +55,42 @@ def test_without_slurm_there_are_no_jobs(monkeypatch, tmp_path):
 def test_a_queue_without_jobs():
     assert queue_text([]) == "Slurm: no jobs"
     assert QueuedJob("1", "COMPLETING", "n1", "0:01", "1:00", "x").text == "job 1 completing n1"
+
+
+@pytest.mark.parametrize(
+    ("reason", "asked", "remedy"),
+    [
+        ("PartitionTimeLimit", LONG, "it asks for 200 min, and partition main allows 120"),
+        ("QOSMaxWallDurationPerJobLimit", LONG, "it asks for 200 min"),
+        ("PartitionNodeLimit", FITS, "machine.max_gpus"),
+        ("AssocMaxCpuPerJobLimit", FITS, "more than one job may have"),
+        ("QOSMaxGRESPerJob", FITS, "more than one job may have"),
+        ("BadConstraints", FITS, "constraint"),
+        ("AssocGrpCPUMinutesLimit", FITS, "is used up"),
+        ("JobHeldUser", FITS, "scontrol release"),
+        ("launch failed requeued held", FITS, "scontrol release"),
+        ("Resources", BIG, "9,000 MB of a node, and those of partition main have 7,500"),
+        ("Resources", FITS, None),
+        ("Priority", FITS, None),
+        ("AssocGrpCpuLimit", FITS, None),  # others of the account end
+        ("AssocGrpCPURunMinutesLimit", FITS, None),
+        ("QOSMaxJobsPerUserLimit", FITS, None),
+        ("ReqNodeNotAvail, UnavailableNodes:n[1-2]", FITS, None),
+    ],
+)
+def test_jobs_that_will_never_start_are_told_from_those_that_wait(
+    reason, asked, remedy, tmp_path, monkeypatch
+):
+    """By Slurm's reason, and for want of resources by what the nodes have."""
+    line = f"7|PENDING|({reason})|0:00|{asked}|1|rule_train_cell_wildcards_ab\n"
+    fine = "8|PENDING|(Resources)|0:00|1:00:00|main|2000M|1|rule_tokenize_part\n"
+    folder = pretended_slurm(tmp_path / "slurm", small_site() | {"squeue ": line + fine})
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    site_limits.cache_clear()
+    said = never_starting(queued_jobs())
+    site_limits.cache_clear()
+    assert bool(said) == bool(remedy)
+    if remedy:
+        assert said[0].startswith("will never start: train_cell (job 7): ")
+        assert remedy in said[0]
+        assert len(said) == 1

@@ -44,7 +44,7 @@ def squeue(folder, *lines):
 
 
 def test_before_a_sweep_the_queue_and_failures_of_the_data_are_shown(status):
-    squeue(status.folder, "echo '12|RUNNING|n1|3:20|1:00:00|rule_deduplicate'")
+    squeue(status.folder, "echo '12|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_deduplicate'")
     code, text = status()
     assert code == 0
     first, rest = text.split("\n", 1)
