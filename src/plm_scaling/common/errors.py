@@ -41,6 +41,14 @@ class TrainError(PlmScalingError):
     """A cell cannot be trained or resumed as asked."""
 
 
+class MachineError(TrainError):
+    """A machine or one process of a cell failed; on another machine the cell may train."""
+
+
+class SlurmError(PlmScalingError):
+    """A command of Slurm's fails or does not answer."""
+
+
 class RunsError(PlmScalingError):
     """A run record or table is missing or malformed."""
 

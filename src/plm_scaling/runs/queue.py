@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from plm_scaling.common.errors import RunsError
 
-# Job, state, node or reason for waiting, time used, time limit, and the comment of
-# Snakemake's Slurm plugin: rule_RULE_wildcards_VALUES.
+# Job, state, node or reason for waiting, time used, time limit, and the comment of our executor:
+# rule_RULE_wildcards_VALUES makes OUTPUT.
 FORMAT = "%A|%T|%R|%M|%l|%k"
 TIMEOUT_SECONDS = 60
 
@@ -51,7 +51,8 @@ def queued_jobs() -> list[QueuedJob]:
     for line in done.stdout.splitlines():
         number, state, where, used, limit, comment = line.split("|", 5)
         if comment.startswith("rule_"):
-            job = comment.removeprefix("rule_").replace("_wildcards_", " ", 1)
+            rule, _, _ = comment.removeprefix("rule_").partition(" makes ")
+            job = rule.replace("_wildcards_", " ", 1)
             jobs.append(QueuedJob(number, state, where, used, limit, job))
     return jobs
 
