@@ -41,13 +41,13 @@ NO_ANSWER = "Slurm does not answer"
 GONE = JobState("unknown")
 
 
-class Executor(SlurmExecutor):
+class StudyExecutor(SlurmExecutor):
     """Submits the jobs of one Snakemake, in the current folder."""
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         # The plugin's thread may look at these before its own constructor has ended.
         self.held: list[Held] = []
-        self.pauses = Pauses()
+        self.pauses = Pauses(workflow.remote_execution_settings.seconds_between_status_checks)
         self.hosts = Hosts()
         self.journal = Journal(Path.cwd() / FILE)
         self.histories: dict[str, History] = {}
@@ -180,7 +180,7 @@ class Executor(SlurmExecutor):
         if adopted:
             self._history(job)
             self.logger.info(
-                f"Job {job.jobid} is SLURM job {number} of an earlier run, and goes on (log: {log})."
+                f"Job {job.jobid} is job {number} of an earlier run, still there (log: {log})."
             )
         else:
             self.logger.info(

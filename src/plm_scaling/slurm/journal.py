@@ -45,7 +45,7 @@ class Journal:
 
 
 def lines(folder: Path, now: float | None = None) -> list[str]:
-    """What `status` says of the submissions of the Snakemake that runs, or ran last, in `folder`."""
+    """What `status` says of the submissions of the Snakemake that ran last in `folder`."""
     now = time.time() if now is None else now
     try:
         known = read_json(folder / FILE)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 20.0, 300.0
+LONGEST_PAUSE_SECONDS = 300.0
 
 # Limits on how many jobs there may be at a time: of an association or QOS (the names of Slurm's
 # reasons), of the whole cluster. Other limits (PerJob, time, partition) refuse this job for ever.
@@ -57,13 +57,14 @@ class Held:
 class Pauses:
     """How long each place that refused is left alone: twice as long after each refusal."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_seconds: float) -> None:
+        self.first_seconds = first_seconds
         self._refused: dict[Hashable, _Pause] = {}
 
     def refused(self, place: Hashable, reason: str) -> float:
         """Note a refusal; when the place is asked again (seconds since the epoch)."""
         before = self._refused.get(place)
-        seconds = min(before.seconds * 2, LONGEST_PAUSE_SECONDS) if before else FIRST_PAUSE_SECONDS
+        seconds = min(before.seconds * 2, LONGEST_PAUSE_SECONDS) if before else self.first_seconds
         self._refused[place] = _Pause(seconds, time.time() + seconds, reason)
         return self._refused[place].due
 
@@ -81,7 +82,7 @@ class Pauses:
     def ended(self) -> None:
         """A job has ended, so that there may be room: all are asked again at once."""
         for place, pause in self._refused.items():
-            self._refused[place] = _Pause(FIRST_PAUSE_SECONDS / 2, 0.0, pause.reason)
+            self._refused[place] = _Pause(self.first_seconds / 2, 0.0, pause.reason)
 
 
 @dataclass(frozen=True)
