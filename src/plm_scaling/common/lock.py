@@ -64,6 +64,23 @@ def holder(path: Path) -> str:
         return ""
 
 
+def is_free(path: Path) -> bool:
+    """Whether no process holds the lock of the file `path`; False also where there are no locks."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold the lock of the file `path` while the block runs, and remove the file; see `take`."""

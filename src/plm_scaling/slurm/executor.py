@@ -247,17 +247,17 @@ class StudyExecutor(SlurmExecutor):
             history.resumed += 1
             self.journal.resumed[name] = (history.resumed, end.reason)
             self.logger.info(
-                f"Job {job.jobid} is resumed ({end.reason}), for the {history.resumed}. time "
-                "without an attempt."
+                f"SLURM-job '{number}' ended ({end.reason}); job {job.jobid} is resumed without an "
+                f"attempt, {history.resumed} time(s) so far."
             )
             self._again(job)
         elif end.then == "elsewhere":
             history.died_on.append(state.hosts)
             self.hosts.died(state.hosts, name)
             self.logger.warning(
-                f"Job {job.jobid} died on {state.hosts} before its first step ({end.reason}); it "
-                "is started on another host, without an attempt (log: "
-                f"{info.aux['slurm_logfile']})."
+                f"SLURM-job '{number}' died on {state.hosts} before its first step ({end.reason}; "
+                f"log: {info.aux['slurm_logfile']}); job {job.jobid} is started on another host, "
+                "without an attempt."
             )
             self._again(job)
         else:

@@ -6,9 +6,9 @@ from plm_scaling.common.errors import RunsError
 from plm_scaling.runs.queue import FORMAT, QueuedJob, queue_text, queued_jobs
 
 LINES = """\
-12|RUNNING|n1|3:20|1:00:00|rule_train_cell_wildcards_5d0e5ce555
+12|RUNNING|n1|3:20|1:00:00|rule_train_cell_wildcards_5d0e5ce555 makes runs/5d0e5ce555/result.json
 13|PENDING|(Priority)|0:00|1:00:00|rule_train_cell_wildcards_63850ce60e
-14|PENDING|(Priority)|0:00|1:00:00|rule_deduplicate
+14|PENDING|(Priority)|0:00|1:00:00|rule_deduplicate makes data/clusters.tsv
 15|RUNNING|n2|1:00|1:00:00|somebody's own | job
 """
 

@@ -124,7 +124,7 @@ def test_time_limits_after_a_saved_step_cost_no_attempt_and_are_counted(study):
     code, output = study.run("a")
     assert code == 0, output
     assert len(study.slurm.submitted("runs/a/")) == 6
-    assert "resumed (time limit), for the 5. time without an attempt" in output
+    assert "ended (time limit); job 1 is resumed without an attempt, 5 time(s) so far" in output
     assert any(
         "train_cell_wildcards_a 5 time(s) (time limit)" in line for line in lines(study.folder)
     )
