@@ -52,10 +52,14 @@ class SlurmWorkflow(Workflow):
             )
         return self.process
 
+    @property
+    def output(self) -> str:
+        """What the Snakemake that was begun last has said so far."""
+        return self.folder.joinpath("output.txt").read_text()
+
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Wait for what was begun; its exit code and output."""
-        code = process.wait(timeout=PATIENCE)
-        return code, self.folder.joinpath("output.txt").read_text()
+        return process.wait(timeout=PATIENCE), self.output
 
     def cell(self, flops: float) -> str:
         """Name of the cell of size b and these FLOPs."""

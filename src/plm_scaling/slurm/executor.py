@@ -60,6 +60,8 @@ class StudyExecutor(SlurmExecutor):
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
+        if self.array_jobs:
+            raise WorkflowError("plm-slurm-array-jobs: job arrays are not supported; leave it out")
         # The name of all jobs of this folder, whichever Snakemake submits them.
         prefix = self.workflow.executor_settings.jobname_prefix
         folder = uuid.uuid5(uuid.NAMESPACE_URL, Path.cwd().resolve().as_uri()).hex[:12]
@@ -110,13 +112,16 @@ class StudyExecutor(SlurmExecutor):
         """Adopt it, submit it or keep it for later."""
         if self.cancelled:
             return
-        try:
-            self._adopt_or_submit(job)
-        except WorkflowError as error:  # account, partition or resources are wrong
-            self._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted: {error}")
-
-    def _adopt_or_submit(self, job: JobExecutorInterface) -> None:
         place = tuple(job.resources.get(k) for k in ("slurm_account", "slurm_partition", "qos"))
+        try:
+            self._adopt_or_submit(job, place)
+        except WorkflowError as error:  # account, partition or resources, which the plugin looks up
+            if waits(str(error), others_queued=False):
+                self._hold(job, short(str(error)), place)
+            else:
+                self._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted: {error}")
+
+    def _adopt_or_submit(self, job: JobExecutorInterface, place: Hashable) -> None:
         if self.earlier is None:
             self._hold(job, NO_ANSWER, place)
         elif number := self.earlier.pop(comment_of(job), None):

@@ -89,6 +89,19 @@ def test_refused_submissions_wait_for_a_job_to_end_and_cost_no_attempt(study):
     assert {len(study.slurm.submitted(f"runs/{cell}/")) for cell in CELLS} == {1}
 
 
+def test_submissions_wait_while_slurm_does_not_answer(study):
+    down = study.slurm.folder / "down"
+    down.touch()
+    with study.running("a") as process:
+        wait_until(lambda: lines(study.folder), "a submission that waits", process)
+        (line,) = lines(study.folder)
+        assert line.startswith("waiting to be submitted: 1 (Slurm does not answer); the next try")
+        down.unlink()
+        assert process.wait() == 0, study.output
+    assert lines(study.folder) == []
+    assert len(study.slurm.submitted("runs/a/")) == 1
+
+
 def test_a_wrong_partition_is_an_error_at_once(study):
     message = "sbatch: error: invalid partition specified: nowhere"
     study.slurm.script({"runs/a/": [Step(refused=message)] * 3})
