@@ -5,8 +5,8 @@ once, as its next `Step` says, and what it would have made is made; without step
 was sent is in `Scripted.sent`. No program of a rule runs.
 """
 
+import fcntl
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -78,6 +78,8 @@ def main(command: str, folder: str) -> None:
     words, place = sys.argv[1:], Path(folder)
     if (place / "down").exists():
         sys.exit(f"{command}: error: Unable to contact slurm controller (connect failure)")
+    lock = (place / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # two are sent at a time
     if command == "sbatch":
         _sbatch(words, place)
     elif command == "squeue":
@@ -131,6 +133,3 @@ def _scancel(words: list[str], folder: Path) -> None:
     for number in words:
         if number.isdigit():
             Scripted(folder).set_state(number, "CANCELLED")
-
-
-os.umask(0o022)

@@ -41,8 +41,8 @@ class TrainError(PlmScalingError):
     """A cell cannot be trained or resumed as asked."""
 
 
-class MachineError(TrainError):
-    """A machine or one process of a cell failed; on another machine the cell may train."""
+class ProcessError(TrainError):
+    """A process of a cell failed by what no message of ours describes: another start may do."""
 
 
 class SlurmError(PlmScalingError):

@@ -64,21 +64,21 @@ def holder(path: Path) -> str:
         return ""
 
 
-def is_free(path: Path) -> bool:
-    """Whether no process holds the lock of the file `path`; False also where there are no locks."""
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock of the file `path`."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return True
-    except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
+        return True
+    except OSError:  # without locks
         return False
     finally:
         os.close(descriptor)
-    return True
+    return False
 
 
 @contextmanager

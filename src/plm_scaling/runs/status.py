@@ -10,15 +10,15 @@ from typing import Any
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import tail
-from plm_scaling.common.lock import is_free
+from plm_scaling.common.lock import is_held
 from plm_scaling.common.progress import short_number, short_time
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import RunRecord
 from plm_scaling.study.sweep_table import read_sweep
 
 STALLED_AFTER_SECONDS = 600.0  # longer than any step, evaluation or checkpoint should take
-# Without a sign for so long, a cell whose lock is free does not run. (Not at once: on some shared
-# file systems the locks of other nodes are not seen.)
+# Without a sign for so long, a cell whose lock nobody holds does not run. (Not at once: on some
+# shared file systems the locks of other nodes are not seen.)
 STOPPED_AFTER_SECONDS = 60.0
 TAIL_BYTES = 65536
 
@@ -95,7 +95,7 @@ def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
 
 
 def _running_or_not(lock: Path, silent_seconds: float) -> str:
-    if silent_seconds > STOPPED_AFTER_SECONDS and is_free(lock):
+    if silent_seconds > STOPPED_AFTER_SECONDS and not is_held(lock):
         return "stopped"
     return "stalled" if silent_seconds > STALLED_AFTER_SECONDS else "running"
 

@@ -115,7 +115,7 @@ class StudyExecutor(SlurmExecutor):
         place = tuple(job.resources.get(k) for k in ("slurm_account", "slurm_partition", "qos"))
         try:
             self._adopt_or_submit(job, place)
-        except WorkflowError as error:  # account, partition or resources, which the plugin looks up
+        except Exception as error:  # in a thread that nobody waits for; the plugin's, most of all
             if waits(str(error), others_queued=False):
                 self._hold(job, short(str(error)), place)
             else:
@@ -139,7 +139,9 @@ class StudyExecutor(SlurmExecutor):
     def _hold(self, job: JobExecutorInterface, reason: str, place: Hashable) -> None:
         if all(held.reason != reason for held in self.held):
             self.logger.warning(f"Job {job.jobid} waits to be submitted: {reason}")
-        self.held.append(Held(job, reason, self.pauses.refused(place, reason), place))
+        if not self.pauses.reason(place):  # of several at a time the pause does not grow
+            self.pauses.refused(place, reason)
+        self.held.append(Held(job, reason, self.pauses.due(place), place))
 
     def _again(self, job: JobExecutorInterface) -> None:
         """Submit a job whose last start has ended, unless Slurm itself has queued it again."""
@@ -242,7 +244,7 @@ class StudyExecutor(SlurmExecutor):
         if history.made_steps:
             history.died_on.clear()
             self.hosts.good(state.hosts)
-        name = comment_of(job).partition(" makes ")[0]
+        name = f"{job.name} {get_job_wildcards(job)}".rstrip()
         if end.then == "wait" and made:  # by the run that has the lock
             self.report_job_success(info)
         elif end.then == "wait":

@@ -65,7 +65,7 @@ def test_steps_that_are_not_saved_before_each_limit_use_up_attempts(start):
 
 def test_the_host_is_blamed_only_for_what_dies_before_a_step(start):
     start.history.begin()
-    start.log.write_text(ERROR.format("MachineError: process 3 failed: RuntimeError: CUDA error"))
+    start.log.write_text(ERROR.format("ProcessError: process 3 failed: RuntimeError: CUDA error"))
     assert start.ended("FAILED").then == "elsewhere"
     assert start.ended("CANCELLED").then == "attempt"
     start.history.died_on = ["n1"] * FREE_STARTS

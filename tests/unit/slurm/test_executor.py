@@ -79,7 +79,7 @@ def study(tmp_path, monkeypatch):
 
 
 def test_refused_submissions_wait_for_a_job_to_end_and_cost_no_attempt(study):
-    study.slurm.script({cell: [Step(refused=FULL)] * 2 for cell in ("b", "c")})
+    study.slurm.script({f"runs/{cell}/": [Step(refused=FULL)] * 2 for cell in ("b", "c")})
     code, output = study.run(*CELLS)
     assert code == 0, output
     assert "waits to be submitted: QOSMaxSubmitJobPerUserLimit; Job violates" in output
@@ -138,9 +138,7 @@ def test_time_limits_after_a_saved_step_cost_no_attempt_and_are_counted(study):
     assert code == 0, output
     assert len(study.slurm.submitted("runs/a/")) == 6
     assert "ended (time limit); job 1 is resumed without an attempt, 5 time(s) so far" in output
-    assert any(
-        "train_cell_wildcards_a 5 time(s) (time limit)" in line for line in lines(study.folder)
-    )
+    assert any("train_cell a 5 time(s) (time limit)" in line for line in lines(study.folder))
 
 
 def test_time_limits_without_a_saved_step_end(study):
