@@ -41,15 +41,6 @@ shim.__enter__()
 """
 
 
-# A node of which something is broken.
-DIES_ON_N1 = """
-import os
-
-if os.environ.get("SLURMD_NODENAME") == "n1":
-    os._exit(1)
-"""
-
-
 def with_start(root, folder, program):
     """A copy of the repository in which Python runs `program` before a cell is trained."""
     copy = checkout(root, folder)
@@ -164,19 +155,6 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     assert len(starts) == 2
     assert starts[1]["step"] >= step
     assert_same_tables(workflow, undisturbed)
-
-
-def test_cell_is_started_elsewhere_after_a_node_on_which_it_dies_at_once(
-    disturbed, undisturbed, cluster, root, tmp_path
-):
-    workflow, cell = disturbed
-    workflow.root = with_start(root, tmp_path / "repository", DIES_ON_N1)
-    done = workflow.run("--retries", "0", workflow.result_of(cell))
-    assert re.search(r"SLURM-job '\d+' died on n1 before its first step", done.stderr)
-    assert "n1: 1 start(s) died there before the first step (train_cell" in workflow.status()
-    (start,) = workflow.record(cell)["starts"]
-    assert start["step"] == 0
-    assert_same_run(workflow, undisturbed, cell)
 
 
 def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):

@@ -28,7 +28,6 @@ rule train_cell:
     shell:
         "exit 1"
 """
-TRACEBACK = "Traceback (most recent call last):\n  …\nplm_scaling.common.errors.{}: {}\n"
 FULL = (
     "sbatch: error: QOSMaxSubmitJobPerUserLimit\n"
     "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit "
@@ -70,12 +69,55 @@ class Study:
         return (self.folder / "output.txt").read_text()
 
 
+def scripted(folder, environment):
+    """A study in `folder`, and commands of Slurm that are found first."""
+    slurm = scripted_slurm.install(folder / "bin")
+    environment.setenv("PATH", f"{slurm.folder}{os.pathsep}{os.environ['PATH']}")
+    (folder / "study").mkdir()
+    return Study(folder / "study", slurm)
+
+
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    slurm = scripted_slurm.install(tmp_path / "bin")
-    monkeypatch.setenv("PATH", f"{slurm.folder}{os.pathsep}{os.environ['PATH']}")
-    (tmp_path / "study").mkdir()
-    return Study(tmp_path / "study", slurm)
+    return scripted(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A study of which each cell had its own fate, with two retries."""
+    with pytest.MonkeyPatch.context() as environment:
+        study = scripted(tmp_path_factory.mktemp("ended"), environment)
+        study.slurm.script(
+            {
+                "runs/long/": [
+                    Step("TIMEOUT", files={f"runs/long/checkpoints/step-00000000{n}/x": ""})
+                    for n in range(5)
+                ],
+                "runs/lost/": [Step("TIMEOUT")] * 9,
+                "runs/wrong/": [Step("FAILED", files=error_of("wrong", "TrainError: no"))] * 9,
+                "runs/dies/": [Step("FAILED", host="n1")],
+                "runs/everywhere/": [Step("FAILED", host=f"m{i}") for i in range(20)],
+                "runs/busy/": [
+                    Step(
+                        "FAILED",
+                        files=error_of("busy", "LockError: another run works in runs/busy")
+                        | {"runs/busy/result.json": "made by the other run"},
+                    )
+                ],
+                "runs/nowhere/": [
+                    Step(refused="sbatch: error: invalid partition specified: nowhere")
+                ]
+                * 9,
+            }
+        )
+        study.text = study.run("long", "lost", "wrong", "dies", "everywhere", "busy", "nowhere")[1]
+        return study
+
+
+def error_of(cell, error):
+    """The log of a program that ended with an error."""
+    trace = "Traceback (most recent call last):\n  …\nplm_scaling.common.errors."
+    return {f"logs/{cell}.log": f"{trace}{error}\n"}
 
 
 def test_refused_submissions_wait_for_a_job_to_end_and_cost_no_attempt(study):
@@ -102,14 +144,6 @@ def test_submissions_wait_while_slurm_does_not_answer(study):
     assert len(study.slurm.submitted("runs/a/")) == 1
 
 
-def test_a_wrong_partition_is_an_error_at_once(study):
-    message = "sbatch: error: invalid partition specified: nowhere"
-    study.slurm.script({"runs/a/": [Step(refused=message)] * 3})
-    code, output = study.run("a")
-    assert code == 1
-    assert "The error message was 'sbatch: error: invalid partition specified: nowhere'" in output
-
-
 def test_jobs_of_a_killed_snakemake_are_adopted_and_not_submitted_again(study):
     study.slurm.script({"runs/a/": [Step("RUNNING")], "runs/b/": [Step("PENDING")]})
     with study.running("ab") as first:
@@ -128,65 +162,41 @@ def test_jobs_of_a_killed_snakemake_are_adopted_and_not_submitted_again(study):
     assert (study.folder / "runs/a/result.json").read_text() == "made by the first"
 
 
-def test_time_limits_after_a_saved_step_cost_no_attempt_and_are_counted(study):
-    saved = [
-        Step("TIMEOUT", files={f"runs/a/checkpoints/step-00000000{n}/record.json": ""})
-        for n in range(5)
-    ]
-    study.slurm.script({"runs/a/": saved})
-    code, output = study.run("a")
-    assert code == 0, output
-    assert len(study.slurm.submitted("runs/a/")) == 6
-    assert "ended (time limit); job 1 is resumed without an attempt, 5 time(s) so far" in output
-    assert any("train_cell a 5 time(s) (time limit)" in line for line in lines(study.folder))
+def test_a_wrong_partition_is_an_error_at_once(ended):
+    message = "The error message was 'sbatch: error: invalid partition specified: nowhere'"
+    assert ended.text.count(message) == 3
 
 
-def test_time_limits_without_a_saved_step_end(study):
-    study.slurm.script({"runs/a/": [Step("TIMEOUT")] * 9})
-    code, _ = study.run("a")
-    assert code == 1
-    assert len(study.slurm.submitted("runs/a/")) == 3
+def test_time_limits_after_a_saved_step_cost_no_attempt_and_are_counted(ended):
+    assert len(ended.slurm.submitted("runs/long/")) == 6
+    assert "ended (time limit); job " in ended.text
+    assert "resumed without an attempt: train_cell long 5 time(s) (time limit)" in lines(
+        ended.folder
+    )
 
 
-def test_an_error_of_what_was_asked_for_is_not_tried_again(study):
-    error = {"logs/a.log": TRACEBACK.format("TrainError", "cell a: context length 64 …")}
-    study.slurm.script({"runs/a/": [Step("FAILED", files=error)] * 9})
-    code, output = study.run("a")
-    assert code == 1
-    assert len(study.slurm.submitted("runs/a/")) == 1
-    assert "SLURM status is: 'FAILED'" in output
+def test_time_limits_without_a_saved_step_end(ended):
+    assert len(ended.slurm.submitted("runs/lost/")) == 3
 
 
-def test_a_host_where_starts_die_is_avoided_named_and_costs_no_attempt(study):
-    dead = [Step("FAILED", host="n1")]
-    study.slurm.script({"runs/a/": dead * 1, "runs/b/": dead * 1})
-    code, output = study.run("a", "b")
-    assert code == 0, output
-    for cell in ("a", "b"):
-        first, second = study.slurm.submitted(f"runs/{cell}/")
-        assert "--exclude=n1" not in first["words"]
-        assert "--exclude=n1" in second["words"]
-    assert "Trying to restart" not in output
-    assert "died on n1 before its first step" in output
+def test_an_error_of_what_was_asked_for_is_not_tried_again(ended):
+    assert len(ended.slurm.submitted("runs/wrong/")) == 1
+    assert "SLURM status is: 'FAILED'" in ended.text
 
 
-def test_starts_that_die_everywhere_end(study):
-    study.slurm.script({"runs/a/": [Step("FAILED", host=f"n{i}") for i in range(20)]})
-    code, _ = study.run("a")
-    assert code == 1
-    jobs = study.slurm.submitted("runs/a/")
+def test_a_host_where_a_start_dies_is_avoided_and_costs_no_attempt(ended):
+    first, second = ended.slurm.submitted("runs/dies/")
+    assert "--exclude=n1" not in first["words"]
+    assert "--exclude=n1" in second["words"]
+
+
+def test_starts_that_die_everywhere_end_and_their_hosts_are_named(ended):
+    jobs = ended.slurm.submitted("runs/everywhere/")
     assert len(jobs) == 6  # three for nothing, three attempts
-    (line,) = [line for line in lines(study.folder) if line.startswith("n0:")]
-    assert "1 start(s) died there before the first step" in line
+    (line,) = [line for line in lines(ended.folder) if line.startswith("m0:")]
+    assert "1 start(s) died there before the first step (train_cell everywhere)" in line
 
 
-def test_a_cell_that_another_run_trains_waits_and_takes_its_record(study):
-    busy = {
-        "logs/a.log": TRACEBACK.format("LockError", "another run works in runs/a: process 1"),
-        "runs/a/result.json": "made by the other run",
-    }
-    study.slurm.script({"runs/a/": [Step("FAILED", files=busy)]})
-    code, output = study.run("a")
-    assert code == 0, output
-    assert len(study.slurm.submitted("runs/a/")) == 1
-    assert (study.folder / "runs/a/result.json").read_text() == "made by the other run"
+def test_a_cell_that_another_run_trains_waits_and_takes_its_record(ended):
+    assert len(ended.slurm.submitted("runs/busy/")) == 1
+    assert (ended.folder / "runs/busy/result.json").read_text() == "made by the other run"

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
-from plm_scaling.common.errors import ProcessError, PlmScalingError
+from plm_scaling.common.errors import PlmScalingError, ProcessError
 
 T = TypeVar("T")
 GROUP: ContextVar[dist.ProcessGroup | None] = ContextVar("group", default=None)
