@@ -8,8 +8,6 @@ What a job asks of sbatch, its account, partition and log are as with the plugin
 - states are asked of squeue, then of accounting, and a job that both have forgotten has ended.
 """
 
-import shlex
-import subprocess
 import time
 import uuid
 from collections.abc import AsyncGenerator, Hashable, Sequence
@@ -17,12 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
-from snakemake_executor_plugin_slurm.submit_string import get_submit_command
-from snakemake_executor_plugin_slurm.utils import get_job_wildcards, set_gres_string
-from snakemake_executor_plugin_slurm.validation import (
-    validate_or_get_slurm_job_id,
-    validate_slurm_extra,
-)
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
@@ -33,6 +25,7 @@ from plm_scaling.slurm.hosts import Hosts
 from plm_scaling.slurm.journal import FILE, Journal
 from plm_scaling.slurm.refusals import Held, Pauses, short, waits
 from plm_scaling.slurm.states import JobState, own_jobs, states_from_accounting, states_of
+from plm_scaling.slurm.submission import RefusedError, comment_of, log_of, name_of, sbatch
 
 # A job that neither squeue nor accounting lists for so long has ended, however it did.
 FORGOTTEN_SECONDS = 60.0
@@ -89,9 +82,13 @@ class StudyExecutor(SlurmExecutor):
         states |= states_from_accounting(missing) if missing else {}
         for job in active_jobs:
             state = self._state(job.external_jobid, states)
-            if state.ended or state is GONE:
+            if not state.ended and state is not GONE:
+                yield job
+                continue
+            try:
                 self._ended(job, state)
-            else:
+            except OSError as error:  # of a shared file system: looked at again
+                self.logger.warning(f"SLURM-job '{job.external_jobid}': {error}")
                 yield job
         self._submit_held()
         if hasattr(self, "run_uuid"):
@@ -113,28 +110,29 @@ class StudyExecutor(SlurmExecutor):
         if self.cancelled:
             return
         place = tuple(job.resources.get(k) for k in ("slurm_account", "slurm_partition", "qos"))
-        try:
-            self._adopt_or_submit(job, place)
-        except Exception as error:  # in a thread that nobody waits for; the plugin's, most of all
-            if waits(str(error), others_queued=False):
-                self._hold(job, short(str(error)), place)
-            else:
-                self._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted: {error}")
-
-    def _adopt_or_submit(self, job: JobExecutorInterface, place: Hashable) -> None:
         if self.earlier is None:
             self._hold(job, NO_ANSWER, place)
         elif number := self.earlier.pop(comment_of(job), None):
-            self._watch(job, number, adopted=True)
+            self._watch(job, number, "is job {} of an earlier run, still there")
         elif reason := self.pauses.reason(place):
             self.held.append(Held(job, reason, self.pauses.due(place), place))
-        elif (message := self._sbatch(job)) is None:
-            self.pauses.accepted(place)
-        elif waits(message, others_queued=bool(self.watched)):
-            self._hold(job, short(message), place)
         else:
-            text = f"SLURM sbatch failed. The error message was '{message.strip()}'."
+            self._submit_now(job, place)
+
+    def _submit_now(self, job: JobExecutorInterface, place: Hashable) -> None:
+        try:
+            number = self._sbatch(job)
+        except Exception as error:  # the plugin's too: nobody waits for the thread that this is in
+            text = str(error)
+            if waits(text, others_queued=bool(self.watched)):
+                self._hold(job, short(text), place)
+                return
+            if isinstance(error, RefusedError):
+                text = f"SLURM sbatch failed. The error message was '{text}'."
             self._report_job_error_threadsafe(SubmittedJobInfo(job), text)
+        else:
+            self.pauses.accepted(place)
+            self._watch(job, number, "has been submitted with SLURM jobid {}")
 
     def _hold(self, job: JobExecutorInterface, reason: str, place: Hashable) -> None:
         if all(held.reason != reason for held in self.held):
@@ -148,12 +146,10 @@ class StudyExecutor(SlurmExecutor):
         self._look_for_earlier_jobs()
         self._submit(job)
 
-    def _sbatch(self, job: JobExecutorInterface) -> str | None:
-        """Submit it. sbatch's message if it refuses; None if not."""
+    def _sbatch(self, job: JobExecutorInterface) -> str:
+        """Submit it; its number."""
         history = self._history(job)
-        excluded = self.hosts.excluded | set(history.died_on)
-        validate_slurm_extra(job)
-        log = self._slurm_log(job, "%j")
+        log = log_of(job, "%j", self.slurm_logdir)
         log.parent.mkdir(parents=True, exist_ok=True)
         asked = {
             "run_uuid": self.run_uuid,
@@ -163,36 +159,16 @@ class StudyExecutor(SlurmExecutor):
             "partition": self.get_partition_arg(job),
             "workdir": self.workflow.workdir_init,
         }
-        settings = self.workflow.executor_settings
         script = f"#!/bin/sh\n{self.format_job_exec(job)}\n"
+        excluded = self.hosts.excluded | set(history.died_on)
         history.begin()
-        for failed_nodes in [excluded, set()] if excluded else [set()]:
-            call = get_submit_command(job, asked, settings=settings, failed_nodes=failed_nodes)
-            # No shell reads it, and as a script it may be of any length.
-            words = shlex.split(call + set_gres_string(job))
-            done = subprocess.run(words, input=script, capture_output=True, text=True)
-            if not done.returncode:
-                number = validate_or_get_slurm_job_id(
-                    done.stdout.strip().split(";")[0], done.stdout
-                )
-                self._watch(job, number)
-                return None
-            if waits(done.stderr, others_queued=True):
-                break  # it is not because too many hosts are excluded
-        return done.stderr
+        return sbatch(job, asked, self.workflow.executor_settings, script, excluded)
 
-    def _watch(self, job: JobExecutorInterface, number: str, adopted: bool = False) -> None:
-        log = self._slurm_log(job, number)
+    def _watch(self, job: JobExecutorInterface, number: str, how: str) -> None:
+        """Wait for a job of Slurm's, which came as `how` says."""
+        log = log_of(job, number, self.slurm_logdir)
         self.watched[number] = time.time()
-        if adopted:
-            self._history(job)
-            self.logger.info(
-                f"Job {job.jobid} is job {number} of an earlier run, still there (log: {log})."
-            )
-        else:
-            self.logger.info(
-                f"Job {job.jobid} has been submitted with SLURM jobid {number} (log: {log})."
-            )
+        self.logger.info(f"Job {job.jobid} {how.format(number)} (log: {log}).")
         info = SubmittedJobInfo(job, external_jobid=number, aux={"slurm_logfile": log})
         self._report_job_submission_threadsafe(info)
 
@@ -228,31 +204,29 @@ class StudyExecutor(SlurmExecutor):
         return GONE if forgotten else JobState("PENDING")
 
     def _ended(self, info: SubmittedJobInfo, state: JobState) -> None:
-        job, number = info.job, info.external_jobid
+        """Of a job that has ended: report it, or submit it again without an attempt."""
+        job, number, log = info.job, info.external_jobid, info.aux["slurm_logfile"]
+        history = self._history(job)
+        made = all(Path(file).exists() for file in job.output)
+        succeeded = state.state == "COMPLETED" or (state is GONE and made)
+        end = ending("" if succeeded else state.state, log, history)
         self.watched.pop(number, None)
         self.pauses.ended()
-        made = all(Path(file).exists() for file in job.output)
-        history = self._history(job)
-        if state.state == "COMPLETED" or (state is GONE and made):
-            if history.run is not None:
-                self.hosts.good(state.hosts)
-            if not self.workflow.executor_settings.keep_successful_logs:
-                info.aux["slurm_logfile"].unlink(missing_ok=True)
-            self.report_job_success(info)
-            return
-        end = ending(state.state, info.aux["slurm_logfile"], history)
-        if history.made_steps:
+        if history.run is not None and (succeeded or history.made_steps):
             history.died_on.clear()
             self.hosts.good(state.hosts)
-        name = f"{job.name} {get_job_wildcards(job)}".rstrip()
-        if end.then == "wait" and made:  # by the run that has the lock
+        if succeeded:
+            if not self.workflow.executor_settings.keep_successful_logs:
+                log.unlink(missing_ok=True)
+            self.report_job_success(info)
+        elif end.then == "wait" and made:  # by the run that has the lock
             self.report_job_success(info)
         elif end.then == "wait":
             self.logger.info(f"Job {job.jobid} waits: {end.reason}")
             self.held.append(Held(job, end.reason, time.time() + LOCKED_PAUSE_SECONDS))
         elif end.then == "resume":
             history.resumed += 1
-            self.journal.resumed[name] = (history.resumed, end.reason)
+            self.journal.resumed[name_of(job)] = (history.resumed, end.reason)
             self.logger.info(
                 f"SLURM-job '{number}' ended ({end.reason}); job {job.jobid} is resumed without an "
                 f"attempt, {history.resumed} time(s) so far."
@@ -260,10 +234,10 @@ class StudyExecutor(SlurmExecutor):
             self._again(job)
         elif end.then == "elsewhere":
             history.died_on.append(state.hosts)
-            self.hosts.died(state.hosts, name)
+            self.hosts.died(state.hosts, name_of(job))
             self.logger.warning(
                 f"SLURM-job '{number}' died on {state.hosts} before its first step ({end.reason}; "
-                f"log: {info.aux['slurm_logfile']}); job {job.jobid} is started on another host, "
+                f"log: {log}); job {job.jobid} is started on another host, "
                 "without an attempt."
             )
             self._again(job)
@@ -273,7 +247,7 @@ class StudyExecutor(SlurmExecutor):
             self.report_job_error(
                 info,
                 msg=f"SLURM-job '{number}' failed, SLURM status is: '{state.state}'.",
-                aux_logs=[str(info.aux["slurm_logfile"])],
+                aux_logs=[str(log)],
             )
 
     def _history(self, job: JobExecutorInterface) -> History:
@@ -284,20 +258,8 @@ class StudyExecutor(SlurmExecutor):
             self.histories[key] = History(run, [] if job.is_group() else [*map(Path, job.log)])
         return self.histories[key]
 
-    def _slurm_log(self, job: JobExecutorInterface, number: str) -> Path:
-        kind = "group" if job.is_group() else "rule"
-        folder: Path = self.slurm_logdir / f"{kind}_{job.name}" / get_job_wildcards(job)
-        return folder / f"{number}.log"
-
     def _write_journal(self) -> None:
         self.journal.waiting = [(held.reason, held.due) for held in self.held]
         self.journal.died = self.hosts.dead
         self.journal.excluded = self.hosts.excluded
         self.journal.write()
-
-
-def comment_of(job: JobExecutorInterface) -> str:
-    """By which a job is found in Slurm's queue: the plugin's comment, and its first output."""
-    wildcards = get_job_wildcards(job)
-    name = f"rule_{job.name}" + (f"_wildcards_{wildcards}" if wildcards else "")
-    return f"{name} makes {next(iter(job.output), '')}"

@@ -27,5 +27,7 @@ class Hosts:
 
     def good(self, host: str) -> None:
         """A job made steps there."""
+        if not host:  # not known
+            return
         self.dead.pop(host, None)
         self._good.add(host)
