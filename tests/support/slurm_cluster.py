@@ -7,18 +7,22 @@ configuration only in /etc/slurm, because the variable that names another place 
 inner jobs of Snakemake's Slurm plugin; links are put there, and what is not ours is not touched.
 """
 
+import fcntl
 import os
 import platform
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 ETC = Path("/etc/slurm")
 MUNGE_KEY = Path("/etc/munge/munge.key")
+TURN = Path("/tmp/plm-scaling-tests-slurm.lock")
 NODES = ("n1", "n2")
 CPUS, MEMORY_MB, GPUS = 8, 8000, 4
 # What a slow machine needs many times over: only what never comes is given up.
@@ -29,7 +33,7 @@ NULL = (1, 3)
 SLURM_CONF = """\
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort=26817
+SlurmctldPort={port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -106,6 +110,9 @@ class Cluster:
         self.munged: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Cluster":
+        # There is one /etc/slurm: files of tests that run side by side take turns.
+        self.turn = TURN.open("w")
+        fcntl.flock(self.turn, fcntl.LOCK_EX)
         self._configure()
         self._start_munge()
         self.start_controller()
@@ -124,6 +131,7 @@ class Cluster:
             self.munged.wait()
         for name in ("slurm.conf", "gres.conf"):
             ETC.joinpath(name).unlink()
+        self.turn.close()
 
     def start_controller(self) -> None:
         """Start slurmctld and wait until it answers."""
@@ -171,15 +179,16 @@ class Cluster:
 
     def _configure(self) -> None:
         host = platform.node().split(".")[0]
+        port, *node_ports = free_ports(1 + len(NODES))
         for name in ("state", *(f"spool-{node}" for node in NODES)):
             self.folder.joinpath(name).mkdir(parents=True)
         nodes = [
             NODE.format(
-                name=name, host=host, port=26820 + i, cpus=CPUS, memory=MEMORY_MB, gpus=GPUS
+                name=name, host=host, port=node_port, cpus=CPUS, memory=MEMORY_MB, gpus=GPUS
             )
-            for i, name in enumerate(NODES)
+            for name, node_port in zip(NODES, node_ports, strict=True)
         ]
-        text = SLURM_CONF.format(host=host, folder=self.folder, nodes="\n".join(nodes))
+        text = SLURM_CONF.format(host=host, port=port, folder=self.folder, nodes="\n".join(nodes))
         self.folder.joinpath("slurm.conf").write_text(text)
         for i in range(GPUS):
             os.mknod(self.folder / f"gpu{i}", 0o20666, os.makedev(*NULL))
@@ -237,6 +246,15 @@ class Cluster:
                     os.kill(int(process.name), signal.SIGKILL)
             except OSError:  # it ended meanwhile
                 continue
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on, such as the daemons of a run of tests that was killed."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def _munge_answers() -> bool:

@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import eager_snakemake
 import pandas as pd
 from slurm_cluster import PATIENCE, Cluster, wait_until
 from workflows import Workflow
@@ -29,7 +28,6 @@ class SlurmWorkflow(Workflow):
         shutil.copytree(workflow.folder, folder, dirs_exist_ok=True, symlinks=True)
         return cls(workflow.root, folder, copy.deepcopy(workflow.config))
 
-    module = eager_snakemake.__name__
     cell_resources: tuple[str, ...] = ("gpu=1", "mem_mb=1500", "runtime=5")
     process: subprocess.Popen[str] | None = None  # what was begun last
 
@@ -47,17 +45,21 @@ class SlurmWorkflow(Workflow):
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Snakemake, running, with its output in a file: a pipe that nobody reads would fill up."""
-        command = [sys.executable, eager_snakemake.__file__, *self.words(arguments)]
+        command = [sys.executable, "-m", "snakemake", *self.words(arguments)]
         with self.folder.joinpath("output.txt").open("w") as output:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, text=True, cwd=self.folder
             )
         return self.process
 
+    @property
+    def output(self) -> str:
+        """What the Snakemake that was begun last has said so far."""
+        return self.folder.joinpath("output.txt").read_text()
+
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Wait for what was begun; its exit code and output."""
-        code = process.wait(timeout=PATIENCE)
-        return code, self.folder.joinpath("output.txt").read_text()
+        return process.wait(timeout=PATIENCE), self.output
 
     def cell(self, flops: float) -> str:
         """Name of the cell of size b and these FLOPs."""

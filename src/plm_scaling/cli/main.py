@@ -55,6 +55,7 @@ def status(*results: Path) -> None:
     from plm_scaling.runs.failures import failed_jobs
     from plm_scaling.runs.queue import never_starting, queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
+    from plm_scaling.slurm.journal import lines
 
     sweeps = [folder / "sweep.tsv" for folder in results]
     sweeps = sweeps or sorted(Path("results").glob("*/sweep.tsv"))
@@ -72,6 +73,8 @@ def status(*results: Path) -> None:
     if queue:
         print("\n".join([queue, *never_starting(jobs)]))
     for folder in dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps) or [Path()]:
+        for line in lines(folder):
+            print(line)
         for failure in failed_jobs(folder):
             print(f"failed: {failure.text}")
     if missing := [sweep for sweep in sweeps if not sweep.exists()]:

@@ -41,6 +41,10 @@ class TrainError(PlmScalingError):
     """A cell cannot be trained or resumed as asked."""
 
 
+class ProcessError(TrainError):
+    """A process of a cell failed by what no message of ours describes: another start may do."""
+
+
 class SlurmError(PlmScalingError):
     """A command of Slurm's fails or does not answer."""
 

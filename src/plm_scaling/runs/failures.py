@@ -7,6 +7,7 @@ from pathlib import Path
 
 from plm_scaling.common.files import tail
 from plm_scaling.runs.snakemake_log import FailedJob, jobs_that_failed
+from plm_scaling.slurm.endings import ENDED_BY_SLURM
 
 # An error of a program of ours: in its log, on the terminal, or of its arguments.
 OWN_ERROR = re.compile(r"^(?:\S+ \S+ ERROR |\S+\.py: )?(error: .*)$", re.MULTILINE)
@@ -23,14 +24,8 @@ NOT_STARTED = re.compile(
     re.MULTILINE,
 )
 LOGGED = re.compile(r"^\S+ \S+ (?:DEBUG|INFO|WARNING) ", re.MULTILINE)  # by a program of ours
-# What Slurm writes into a job's log, or sacct gives as its state, when it ends the job.
+# What Slurm writes into a job's log, or gives as its state, when it ends the job.
 SLURM_LINE = re.compile(r"^(?:slurmstepd|srun|SLURM-job).*$", re.MULTILINE)
-ENDED_BY_SLURM = {
-    r"exceeded (?:job )?memory limit|oom[-_ ]kill|out[-_ ]of[-_ ]memory": "out of memory",
-    r"DUE TO TIME LIMIT|'TIMEOUT'": "time limit",
-    r"DUE TO PREEMPTION|'PREEMPTED'": "preempted",
-    r"DUE TO NODE FAILURE|'NODE_FAIL'": "the node failed",
-}
 CANCELLED = {r"CANCELLED": "cancelled"}  # so ends each other process of a job when one fails
 TAIL_BYTES = 1 << 20
 

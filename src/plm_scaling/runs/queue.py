@@ -13,7 +13,7 @@ from plm_scaling.slurm.ask import minutes_of, number, site_limits
 from plm_scaling.slurm.limits import Asked, reason_never_starts
 
 # Job, state, node or reason for waiting, time used, time limit, partition, memory and number of its
-# nodes, and the comment of Snakemake's Slurm plugin: rule_RULE_wildcards_VALUES.
+# nodes, and the comment of our executor: rule_RULE_wildcards_VALUES makes OUTPUT.
 FORMAT = "%A|%T|%R|%M|%l|%P|%m|%D|%k"
 TIMEOUT_SECONDS = 60
 # Reasons for waiting that no other job's end removes, and what does. The first that fits counts.
@@ -87,7 +87,8 @@ def queued_jobs() -> list[QueuedJob]:
     for line in done.stdout.splitlines():
         job, state, where, used, limit, partition, memory, nodes, comment = line.split("|", 8)
         if comment.startswith("rule_"):
-            rule = comment.removeprefix("rule_").replace("_wildcards_", " ", 1)
+            made, _, _ = comment.removeprefix("rule_").partition(" makes ")
+            rule = made.replace("_wildcards_", " ", 1)
             asked = _asked(partition, limit, memory, nodes)
             jobs.append(QueuedJob(job, state, where, used, limit, rule, asked))
     return jobs

@@ -10,18 +10,24 @@ from typing import Any
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import tail
+from plm_scaling.common.lock import is_held
 from plm_scaling.common.progress import short_number, short_time
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import RunRecord
 from plm_scaling.study.sweep_table import read_sweep
 
 STALLED_AFTER_SECONDS = 600.0  # longer than any step, evaluation or checkpoint should take
+# Without a sign for so long, a cell whose lock nobody holds does not run. (Not at once: on some
+# shared file systems the locks of other nodes are not seen.)
+STOPPED_AFTER_SECONDS = 60.0
 TAIL_BYTES = 65536
 
 
 @dataclass(frozen=True)
 class CellState:
-    """One cell: `state` is waiting, running, stalled, finished or diverged.
+    """One cell: `state` is waiting, running, stopped, stalled, finished or diverged.
+
+    A stopped one is to be resumed, a stalled one still holds its lock.
 
     `plan` is the sweep's; `loss` is the last validation loss (nats/token),
     before the first evaluation the training loss; None where nothing is known.
@@ -74,9 +80,8 @@ def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
     elif (folder / "curve.csv").exists() or progress:  # the header is written before the first row
         rate = _positive(progress.get("tokens_per_second")) or rate
         loss = loss or _positive(progress.get("loss"))
-        stalled = now - _last_sign(folder, progress) > STALLED_AFTER_SECONDS
-        state = "stalled" if stalled else "running"
-        if rate and not stalled:
+        state = _running_or_not(folder / "lock", now - _last_sign(folder, progress))
+        if rate and state == "running":
             eta = max(0.0, cell.tokens - tokens) / rate
     return CellState(
         cell=folder.name,
@@ -87,6 +92,12 @@ def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
         tokens_per_second=rate,
         eta_seconds=eta,
     )
+
+
+def _running_or_not(lock: Path, silent_seconds: float) -> str:
+    if silent_seconds > STOPPED_AFTER_SECONDS and not is_held(lock):
+        return "stopped"
+    return "stalled" if silent_seconds > STALLED_AFTER_SECONDS else "running"
 
 
 def _last_lines(path: Path) -> list[dict[str, str]]:
@@ -177,7 +188,7 @@ def _row(state: CellState) -> tuple[str, ...]:
 
 
 def _totals(states: Sequence[CellState]) -> str:
-    names = ("finished", "running", "stalled", "waiting", "diverged")
+    names = ("finished", "running", "stopped", "stalled", "waiting", "diverged")
     count = {name: sum(state.state == name for state in states) for name in names}
     total, left = sum(s.plan.flops for s in states), sum(s.flops_left for s in states)
     parts = [f"{count['finished']} of {len(states)} cells finished"]

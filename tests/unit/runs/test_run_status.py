@@ -4,7 +4,13 @@ import re
 import pytest
 import synthetic
 
-from plm_scaling.runs.status import STALLED_AFTER_SECONDS, cell_states, status_table
+from plm_scaling.common.lock import held
+from plm_scaling.runs.status import (
+    STALLED_AFTER_SECONDS,
+    STOPPED_AFTER_SECONDS,
+    cell_states,
+    status_table,
+)
 from plm_scaling.study.sweep_table import read_sweep
 
 
@@ -44,7 +50,18 @@ def test_cell_states_distinguish_every_kind_of_cell(study):
     assert running.tokens == round(cells["clm001"].tokens / 2)
     assert running.tokens_per_second == 21000
     assert running.eta_seconds == pytest.approx(cells["clm001"].tokens / 2 / 21000, rel=0.01)
-    assert states(study, now + STALLED_AFTER_SECONDS + 5)["clm001"].state == "stalled"
+
+
+def test_cell_states_a_silent_cell_has_stalled_if_it_holds_its_lock_and_else_stopped(study):
+    """A killed process leaves the file of its lock, which is free."""
+    now = reset(study / "runs", "clm001", keep_lines=8).stat().st_mtime
+    lock = study / "runs/clm001/lock"
+    with held(lock):
+        assert states(study, now + STOPPED_AFTER_SECONDS + 5)["clm001"].state == "running"
+        assert states(study, now + STALLED_AFTER_SECONDS + 5)["clm001"].state == "stalled"
+    lock.touch()
+    found = states(study, now + STOPPED_AFTER_SECONDS + 5)["clm001"]
+    assert (found.state, found.eta_seconds) == ("stopped", None)
 
 
 def test_cell_states_cell_without_a_measurement_yet_is_running(study):

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
-from plm_scaling.common.errors import PlmScalingError, TrainError
+from plm_scaling.common.errors import PlmScalingError, ProcessError
 
 T = TypeVar("T")
 GROUP: ContextVar[dist.ProcessGroup | None] = ContextVar("group", default=None)
@@ -30,7 +30,7 @@ def everywhere(action: Callable[[], T]) -> list[T]:
     """Run `action` in every process. Returns the results by rank, the same in all of them.
 
     If it fails anywhere, every process raises the error of the first rank that failed: `OSError`
-    and `PlmScalingError` as they are, anything else as a `TrainError` that names the rank.
+    and `PlmScalingError` as they are, anything else as a `ProcessError` that names the rank.
     `action` must make no collective call after a point at which it may fail alone.
     """
     own: T | Exception
@@ -63,4 +63,4 @@ def _portable(result: T | Exception) -> T | Exception:
         return OSError(*result.args)  # becomes the same subclass again, by its errno
     if isinstance(result, PlmScalingError):
         return type(result)(str(result))
-    return TrainError(f"process {rank()} failed: {type(result).__name__}: {result}")
+    return ProcessError(f"process {rank()} failed: {type(result).__name__}: {result}")

@@ -1,6 +1,7 @@
 """What a reader of the terminal and `plm-scaling status` see of a cell while it trains."""
 
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -14,7 +15,8 @@ logger = logging.getLogger("plm_scaling")
 
 
 class CellReporter:
-    """Reports one cell: a terminal line every 10 s, progress.json every 2 s.
+    """Reports one cell: a terminal line every 10 s, progress.json after the first step and then
+    every 2 s.
 
     Cell k of n and the time left for the whole sweep come from sweep.tsv and the records beside
     this cell, when they are there; they decide nothing.
@@ -35,7 +37,8 @@ class CellReporter:
             f"[train] cell {number} of {len(self._sweep) or '?'}: {cell.objective} {cell.size} "
             f"at {cell.flops_budget:.2g} FLOPs"
         )
-        self._last_line = self._last_file = time.monotonic()
+        self._last_line = time.monotonic()
+        self._last_file = -math.inf  # the first step shows at once that this start makes steps
 
     def report(self, step: int, losses: list[float], seconds: float) -> None:
         """Called after every step; prints and writes when it is time."""

@@ -1,0 +1,265 @@
+"""Snakemake's executor for Slurm: that of its plugin, for studies of hundreds of long jobs.
+
+What a job asks of sbatch, its account, partition and log are as with the plugin. What differs:
+
+- a submission that Slurm refuses for now (too many jobs, a controller that does not answer) waits;
+- jobs of an earlier Snakemake in this folder that still run are watched, and not submitted again;
+- an attempt is what another start cannot mend (`plm_scaling.slurm.endings`);
+- states are asked of squeue, then of accounting, and a job that both have forgotten has ended.
+"""
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+from plm_scaling.common.errors import SlurmError
+from plm_scaling.slurm.endings import TRAINING, History, ending
+from plm_scaling.slurm.hosts import Hosts
+from plm_scaling.slurm.journal import FILE, Journal
+from plm_scaling.slurm.refusals import Held, Pauses, short, waits
+from plm_scaling.slurm.states import JobState, own_jobs, states_from_accounting, states_of
+from plm_scaling.slurm.submission import RefusedError, comment_of, log_of, name_of, sbatch
+
+# A job that neither squeue nor accounting lists for so long has ended, however it did.
+FORGOTTEN_SECONDS = 60.0
+LOCKED_PAUSE_SECONDS = 60.0  # until a job whose files another run writes is submitted again
+NO_ANSWER = "Slurm does not answer"
+GONE = JobState("unknown")
+
+
+class StudyExecutor(SlurmExecutor):
+    """Submits the jobs of one Snakemake, in the current folder."""
+
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        # The plugin's thread may look at these before its own constructor has ended.
+        self.held: list[Held] = []
+        self.pauses = Pauses(workflow.remote_execution_settings.seconds_between_status_checks)
+        self.hosts = Hosts()
+        self.journal = Journal(Path.cwd() / FILE)
+        self.histories: dict[str, History] = {}
+        self.watched: dict[str, float] = {}
+        """Jobs of Slurm's that are waited for, and when each was last listed."""
+        self.earlier: dict[str, str] | None = {}
+        """Jobs of an earlier Snakemake, number by comment; None while Slurm does not answer."""
+        self.cancelled = False
+        super().__init__(workflow, logger)
+
+    def __post_init__(self, test_mode: bool = False) -> None:
+        super().__post_init__(test_mode)
+        if self.array_jobs:
+            raise WorkflowError("plm-slurm-array-jobs: job arrays are not supported; leave it out")
+        # The name of all jobs of this folder, whichever Snakemake submits them.
+        prefix = self.workflow.executor_settings.jobname_prefix
+        folder = uuid.uuid5(uuid.NAMESPACE_URL, Path.cwd().resolve().as_uri()).hex[:12]
+        self.run_uuid = f"{prefix}_{folder}" if prefix else folder
+        self.logger.info(f"Jobs of this folder are named {self.run_uuid}")
+
+    def run_jobs(self, jobs: Sequence[JobExecutorInterface]) -> None:
+        self._look_for_earlier_jobs()
+        super().run_jobs(jobs)
+
+    def run_job(self, job: JobExecutorInterface) -> None:
+        """Submit it, now or later; called in a thread of its own."""
+        self._submit(job)
+
+    async def check_active_jobs(
+        self, active_jobs: list[SubmittedJobInfo]
+    ) -> AsyncGenerator[SubmittedJobInfo, None]:
+        """Report those that have ended, and submit what waits."""
+        try:
+            states = states_of(self.run_uuid) if active_jobs else {}
+        except SlurmError:
+            states = {}
+            self.watched.update(dict.fromkeys(self.watched, time.time()))
+        missing = [job.external_jobid for job in active_jobs if job.external_jobid not in states]
+        states |= states_from_accounting(missing) if missing else {}
+        for job in active_jobs:
+            state = self._state(job.external_jobid, states)
+            if not state.ended and state is not GONE:
+                yield job
+                continue
+            try:
+                self._ended(job, state)
+            except OSError as error:  # of a shared file system: looked at again
+                self.logger.warning(f"SLURM-job '{job.external_jobid}': {error}")
+                yield job
+        self._submit_held()
+        if hasattr(self, "run_uuid"):
+            self._write_journal()
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Cancel all jobs that are waited for, those that are being looked at included."""
+        self.cancelled = True
+        self.held.clear()
+        self._job_submission_executor.shutdown(wait=True, cancel_futures=True)
+        super().cancel_jobs([SubmittedJobInfo(None, number) for number in self.watched])
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._write_journal()
+
+    def _submit(self, job: JobExecutorInterface) -> None:
+        """Adopt it, submit it or keep it for later."""
+        if self.cancelled:
+            return
+        place = tuple(job.resources.get(k) for k in ("slurm_account", "slurm_partition", "qos"))
+        if self.earlier is None:
+            self._hold(job, NO_ANSWER, place)
+        elif number := self.earlier.pop(comment_of(job), None):
+            self._watch(job, number, "is job {} of an earlier run, still there")
+        elif reason := self.pauses.reason(place):
+            self.held.append(Held(job, reason, self.pauses.due(place), place))
+        else:
+            self._submit_now(job, place)
+
+    def _submit_now(self, job: JobExecutorInterface, place: Hashable) -> None:
+        try:
+            number = self._sbatch(job)
+        except Exception as error:  # the plugin's too: nobody waits for the thread that this is in
+            text = str(error)
+            if waits(text, others_queued=bool(self.watched)):
+                self._hold(job, short(text), place)
+                return
+            if isinstance(error, RefusedError):
+                text = f"SLURM sbatch failed. The error message was '{text}'."
+            self._report_job_error_threadsafe(SubmittedJobInfo(job), text)
+        else:
+            self.pauses.accepted(place)
+            self._watch(job, number, "has been submitted with SLURM jobid {}")
+
+    def _hold(self, job: JobExecutorInterface, reason: str, place: Hashable) -> None:
+        if all(held.reason != reason for held in self.held):
+            self.logger.warning(f"Job {job.jobid} waits to be submitted: {reason}")
+        if not self.pauses.reason(place):  # of several at a time the pause does not grow
+            self.pauses.refused(place, reason)
+        self.held.append(Held(job, reason, self.pauses.due(place), place))
+
+    def _again(self, job: JobExecutorInterface) -> None:
+        """Submit a job whose last start has ended, unless Slurm itself has queued it again."""
+        self._look_for_earlier_jobs()
+        self._submit(job)
+
+    def _sbatch(self, job: JobExecutorInterface) -> str:
+        """Submit it; its number."""
+        history = self._history(job)
+        log = log_of(job, "%j", self.slurm_logdir)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        asked = {
+            "run_uuid": self.run_uuid,
+            "slurm_logfile": log,
+            "comment_str": comment_of(job),
+            "account": next(self.get_account_arg(job)),
+            "partition": self.get_partition_arg(job),
+            "workdir": self.workflow.workdir_init,
+        }
+        script = f"#!/bin/sh\n{self.format_job_exec(job)}\n"
+        excluded = self.hosts.excluded | set(history.died_on)
+        history.begin()
+        return sbatch(job, asked, self.workflow.executor_settings, script, excluded)
+
+    def _watch(self, job: JobExecutorInterface, number: str, how: str) -> None:
+        """Wait for a job of Slurm's, which came as `how` says."""
+        log = log_of(job, number, self.slurm_logdir)
+        self.watched[number] = time.time()
+        self.logger.info(f"Job {job.jobid} {how.format(number)} (log: {log}).")
+        info = SubmittedJobInfo(job, external_jobid=number, aux={"slurm_logfile": log})
+        self._report_job_submission_threadsafe(info)
+
+    def _submit_held(self) -> None:
+        """Try what is due; a place that refuses once is not asked again in this round."""
+        if not self.held:
+            return
+        self._look_for_earlier_jobs()
+        waiting, self.held = self.held, []
+        for held in waiting:
+            due = self.pauses.due(held.place) if held.place else held.due
+            if due > time.time() or self.earlier is None:
+                held.due = due
+                self.held.append(held)
+            else:
+                self._submit(held.job)
+
+    def _look_for_earlier_jobs(self) -> None:
+        try:
+            jobs = own_jobs(self.run_uuid)
+        except SlurmError:
+            self.earlier = None
+        else:
+            self.earlier = {c: number for c, number in jobs.items() if number not in self.watched}
+
+    def _state(self, number: str, states: dict[str, JobState]) -> JobState:
+        """Of a job that was submitted; one that is not listed may be so in a moment."""
+        now = time.time()
+        if number in states:
+            self.watched[number] = now
+            return states[number]
+        forgotten = now - self.watched.get(number, now) > FORGOTTEN_SECONDS
+        return GONE if forgotten else JobState("PENDING")
+
+    def _ended(self, info: SubmittedJobInfo, state: JobState) -> None:
+        """Of a job that has ended: report it, or submit it again without an attempt."""
+        job, number, log = info.job, info.external_jobid, info.aux["slurm_logfile"]
+        history = self._history(job)
+        made = all(Path(file).exists() for file in job.output)
+        succeeded = state.state == "COMPLETED" or (state is GONE and made)
+        end = ending("" if succeeded else state.state, log, history)
+        self.watched.pop(number, None)
+        self.pauses.ended()
+        if history.run is not None and (succeeded or history.made_steps):
+            history.died_on.clear()
+            self.hosts.good(state.hosts)
+        if succeeded:
+            if not self.workflow.executor_settings.keep_successful_logs:
+                log.unlink(missing_ok=True)
+            self.report_job_success(info)
+        elif end.then == "wait" and made:  # by the run that has the lock
+            self.report_job_success(info)
+        elif end.then == "wait":
+            self.logger.info(f"Job {job.jobid} waits: {end.reason}")
+            self.held.append(Held(job, end.reason, time.time() + LOCKED_PAUSE_SECONDS))
+        elif end.then == "resume":
+            history.resumed += 1
+            self.journal.resumed[name_of(job)] = (history.resumed, end.reason)
+            self.logger.info(
+                f"SLURM-job '{number}' ended ({end.reason}); job {job.jobid} is resumed without an "
+                f"attempt, {history.resumed} time(s) so far."
+            )
+            self._again(job)
+        elif end.then == "elsewhere":
+            history.died_on.append(state.hosts)
+            self.hosts.died(state.hosts, name_of(job))
+            self.logger.warning(
+                f"SLURM-job '{number}' died on {state.hosts} before its first step ({end.reason}; "
+                f"log: {log}); job {job.jobid} is started on another host, "
+                "without an attempt."
+            )
+            self._again(job)
+        else:
+            if end.then == "stop":  # as if all attempts were used up
+                job.attempt = job.restart_times + 1
+            self.report_job_error(
+                info,
+                msg=f"SLURM-job '{number}' failed, SLURM status is: '{state.state}'.",
+                aux_logs=[str(log)],
+            )
+
+    def _history(self, job: JobExecutorInterface) -> History:
+        key = comment_of(job)
+        if key not in self.histories:
+            trains = not job.is_group() and job.rule.name == TRAINING
+            run = Path(job.output[0]).parent if trains else None
+            self.histories[key] = History(run, [] if job.is_group() else [*map(Path, job.log)])
+        return self.histories[key]
+
+    def _write_journal(self) -> None:
+        self.journal.waiting = [(held.reason, held.due) for held in self.held]
+        self.journal.died = self.hosts.dead
+        self.journal.excluded = self.hosts.excluded
+        self.journal.write()

@@ -1,0 +1,74 @@
+"""What Slurm says of the jobs of a study: which there are, how each stands, and on which nodes."""
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from plm_scaling.common.errors import SlurmError
+
+TIMEOUT_SECONDS = 60
+# States of a job that has ended. All others, Slurm's newer ones too, are of a job that goes on.
+ENDED = {
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
+    *("PREEMPTED", "REVOKED", "TIMEOUT"),
+}
+
+
+@dataclass(frozen=True)
+class JobState:
+    """`state` in Slurm's words, such as RUNNING; `hosts` as Slurm lists nodes: n1, or n[1-3]."""
+
+    state: str
+    hosts: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+def states_of(name: str) -> dict[str, JobState]:
+    """All jobs of this name that Slurm still knows, by number.
+
+    It forgets a job MinJobAge seconds after its end. Raises `SlurmError` without an answer.
+    """
+    command = ["squeue", "--noheader", "--states=all", "--name", name, "--format", "%A|%T|%N"]
+    return _states(ask(command))
+
+
+def states_from_accounting(numbers: Iterable[str]) -> dict[str, JobState]:
+    """Jobs that Slurm itself has forgotten; nothing where there is no accounting."""
+    if not shutil.which("sacct"):
+        return {}
+    command = ["sacct", "--allocations", "--noheader", "--parsable2", "--jobs", ",".join(numbers)]
+    try:
+        return _states(ask([*command, "--format", "JobIDRaw,State,NodeList"]))
+    except SlurmError:
+        return {}
+
+
+def own_jobs(name: str) -> dict[str, str]:
+    """This user's jobs of this name that wait or run: number by comment.
+
+    Raises `SlurmError` without an answer.
+    """
+    lines = ask(["squeue", "--noheader", "--me", "--name", name, "--format", "%A|%k"]).splitlines()
+    return {comment: number for number, _, comment in (line.partition("|") for line in lines)}
+
+
+def ask(command: list[str]) -> str:
+    """What a command of Slurm's prints. Raises `SlurmError` with its message if it fails."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        message = " ".join((getattr(error, "stderr", None) or str(error)).split())
+        raise SlurmError(f"{command[0]} does not answer: {message}") from error
+    return done.stdout
+
+
+def _states(lines: str) -> dict[str, JobState]:
+    """Of lines number|state|hosts; accounting has `CANCELLED by 1000` for CANCELLED."""
+    rows = (line.split("|") for line in lines.splitlines() if line.count("|") == 2)
+    return {number: JobState(state.split()[0], hosts) for number, state, hosts in rows}

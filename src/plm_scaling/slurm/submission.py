@@ -1,0 +1,64 @@
+"""What is handed to sbatch for a job, and by what the job is found again."""
+
+import shlex
+import subprocess
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import get_job_wildcards, set_gres_string
+from snakemake_executor_plugin_slurm.validation import (
+    validate_or_get_slurm_job_id,
+    validate_slurm_extra,
+)
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+from plm_scaling.slurm.refusals import waits
+
+
+class RefusedError(Exception):
+    """sbatch refuses the job; the message is its own."""
+
+
+def name_of(job: JobExecutorInterface) -> str:
+    """Its rule and wildcards, as `status` names jobs."""
+    return f"{job.name} {get_job_wildcards(job)}".rstrip()
+
+
+def comment_of(job: JobExecutorInterface) -> str:
+    """By which a job is found in Slurm's queue: the plugin's comment, and its first output."""
+    wildcards = get_job_wildcards(job)
+    name = f"rule_{job.name}" + (f"_wildcards_{wildcards}" if wildcards else "")
+    return f"{name} makes {next(iter(job.output), '')}"
+
+
+def log_of(job: JobExecutorInterface, number: str, logs: Path) -> Path:
+    """Slurm's log of a job, where the plugin has it below its folder of logs."""
+    kind = "group" if job.is_group() else "rule"
+    return logs / f"{kind}_{job.name}" / get_job_wildcards(job) / f"{number}.log"
+
+
+def sbatch(
+    job: JobExecutorInterface,
+    asked: Mapping[str, Any],
+    settings: Any,
+    script: str,
+    excluded: Set[str],
+) -> str:
+    """Submit `script` as a job with what the rule and `asked` (of the plugin) ask for; its number.
+
+    Hosts in `excluded` are left out, unless Slurm has none without them. Raises `RefusedError`.
+    """
+    validate_slurm_extra(job)
+    for hosts in [excluded, set()] if excluded else [set()]:
+        call = get_submit_command(job, asked, settings=settings, failed_nodes=hosts)
+        # No shell reads it, and as a script it may be of any length.
+        words = shlex.split(call + set_gres_string(job))
+        done = subprocess.run(words, input=script, capture_output=True, text=True)
+        if not done.returncode:
+            number = done.stdout.strip().split(";")[0]
+            return str(validate_or_get_slurm_job_id(number, done.stdout))
+        if waits(done.stderr, others_queued=True):
+            break  # and not because of the hosts
+    raise RefusedError(done.stderr.strip())

@@ -1,0 +1,127 @@
+"""Our executor on a real Slurm, with cells that are a line of shell each."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from slurm_cluster import PATIENCE, wait_until
+
+from plm_scaling.slurm.journal import lines
+
+pytestmark = pytest.mark.slow
+
+SNAKEFILE = """
+rule train:
+    input:
+        expand("runs/{cell}/result.json", cell=config["cells"].split()),
+
+rule train_cell:
+    output:
+        "runs/{cell}/result.json",
+    log:
+        "logs/{cell}.log",
+    shell:
+        "bash cell.sh {wildcards.cell} {output} {log} $(dirname {output})"
+"""
+# What each cell does at each start.
+CELL = """
+cell=$1 out=$2 log=$3 run=$4
+echo "$cell $SLURMD_NODENAME" >> starts.txt
+case $cell in
+dies)  # on one of the nodes
+    [ "$SLURMD_NODENAME" = n1 ] && exit 1
+    ;;
+long)  # longer than its jobs
+    saved=$(ls -d $run/checkpoints/step-* | wc -l)
+    mkdir -p $run/checkpoints/step-00000000$saved
+    if [ $saved -lt 3 ]; then
+        echo "2026-11-29 17:00:00 INFO cell long is saved and stops (its job ends)" > $log
+        exit 75
+    fi
+    ;;
+wrong)
+    echo "plm_scaling.common.errors.TrainError: row length 64 is not that of the tokens" > $log
+    exit 1
+    ;;
+slow)
+    until [ -e go ]; do sleep 0.1; done
+    ;;
+esac
+echo made > $out
+"""
+
+
+class Study:
+    """A folder in which Snakemake submits these cells."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        (folder / "Snakefile").write_text(SNAKEFILE)
+        (folder / "cell.sh").write_text(CELL)
+
+    def begin(self, cells: str, *more: str) -> subprocess.Popen[bytes]:
+        words = ["--executor", "plm-slurm", "--plm-slurm-jobname-prefix", "plm", "--jobs", "10"]
+        words += ["--snakefile", "Snakefile", "--keep-going", "--rerun-incomplete"]
+        words += ["--retries", "1", "--latency-wait", "5", "--seconds-between-status-checks", "1"]
+        words += ["--default-resources", "mem_mb=500", "runtime=5", *more]
+        command = [sys.executable, "-m", "snakemake", *words, "--config", f"cells={cells}"]
+        with (self.folder / "output.txt").open("w") as out:
+            return subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out)
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output.txt").read_text()
+
+    def hosts(self, cell: str) -> list[str]:
+        """Of the starts of a cell."""
+        starts = [line.split() for line in (self.folder / "starts.txt").read_text().splitlines()]
+        return [host for name, host in starts if name == cell]
+
+    def begun(self, cluster) -> bool:
+        """Whether the slow cell runs."""
+        return (self.folder / "starts.txt").exists() and bool(cluster.jobs("%A"))
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path)
+
+
+def test_time_limits_and_a_bad_host_cost_no_attempt_and_wrong_cells_no_start(study, cluster):
+    """There is one attempt more than the first."""
+    process = study.begin("dies long wrong")
+    assert process.wait(PATIENCE) == 1
+    assert study.hosts("dies") == ["n1", "n2"]
+    assert len(study.hosts("long")) == 4
+    assert len(study.hosts("wrong")) == 1
+    assert "Trying to restart" not in study.output
+    made = sorted(path.parent.name for path in study.folder.glob("runs/*/result.json"))
+    assert made == ["dies", "long"]
+    assert "resumed without an attempt: train_cell long 3 time(s) (time limit)" in lines(
+        study.folder
+    )
+
+
+def test_jobs_of_a_killed_snakemake_go_on_and_those_of_an_interrupted_one_end(study, cluster):
+    process = study.begin("slow")
+    wait_until(lambda: study.begun(cluster), "a job", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert study.begin("slow", "--unlock").wait(PATIENCE) == 0
+    process = study.begin("slow")
+    wait_until(lambda: "of an earlier run, still there" in study.output, "its job", process)
+    (study.folder / "go").touch()
+    assert process.wait(PATIENCE) == 0, study.output
+    assert len(study.hosts("slow")) == 1
+
+    (study.folder / "go").unlink()
+    (study.folder / "runs/slow/result.json").unlink()
+    (study.folder / "starts.txt").unlink()
+    process = study.begin("slow")
+    wait_until(lambda: study.begun(cluster), "a job", process)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(PATIENCE) == 1
+    wait_until(lambda: not cluster.jobs("%A"), "an empty queue")

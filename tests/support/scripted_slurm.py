@@ -1,0 +1,135 @@
+"""Commands of Slurm that answer by a script: what our executor sends and how it takes answers.
+
+`install` puts sbatch, squeue and others into a folder for PATH. A job that is submitted ends at
+once, as its next `Step` says, and what it would have made is made; without steps it completes. What
+was sent is in `Scripted.sent`. No program of a rule runs.
+"""
+
+import fcntl
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr", "sshare")
+
+
+@dataclass
+class Step:
+    """What comes of a submission: `refused` with sbatch's message, or a job of this state.
+
+    `files` are written, by name; a job that completes makes its output too.
+    """
+
+    state: str = "COMPLETED"
+    host: str = "n1"
+    refused: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Scripted:
+    """The folder of the commands, and what they know."""
+
+    folder: Path
+
+    def script(self, steps: dict[str, list[Step]]) -> None:
+        """What comes of the submissions whose comment holds the key, one step for each."""
+        text = {key: [asdict(step) for step in of_key] for key, of_key in steps.items()}
+        (self.folder / "steps.json").write_text(json.dumps(text))
+
+    @property
+    def sent(self) -> list[dict]:
+        """Submissions, oldest first: `words` of sbatch, the `script`, what became of it."""
+        return [read(path) for path in sorted(self.folder.glob("job-*.json"))]
+
+    def submitted(self, key: str) -> list[dict]:
+        """Those that were accepted and whose comment holds `key`."""
+        return [job for job in self.sent if key in job["comment"] and job["number"]]
+
+    def set_state(self, number: str, state: str) -> None:
+        """A job's state from now on."""
+        for path in self.folder.glob("job-*.json"):
+            job = read(path)
+            if job["number"] == number:
+                path.write_text(json.dumps(job | {"state": state}))
+
+
+def install(folder: Path) -> Scripted:
+    """Put the commands into `folder`; the caller puts it into PATH."""
+    folder.mkdir()
+    for name in COMMANDS:
+        program = folder / name
+        program.write_text(f"#!{sys.executable} -S\nimport sys\nsys.path.insert(0, ")
+        with program.open("a") as file:
+            file.write(f"{str(Path(__file__).parent)!r})\nimport scripted_slurm\n")
+            file.write(f"scripted_slurm.main({name!r}, {str(folder)!r})\n")
+        program.chmod(0o755)
+    (folder / "steps.json").write_text("{}")
+    return Scripted(folder)
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def main(command: str, folder: str) -> None:
+    """What stands behind each command."""
+    words, place = sys.argv[1:], Path(folder)
+    if (place / "down").exists():
+        sys.exit(f"{command}: error: Unable to contact slurm controller (connect failure)")
+    lock = (place / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # two are sent at a time
+    if command == "sbatch":
+        _sbatch(words, place)
+    elif command == "squeue":
+        _squeue(words, place)
+    elif command == "scancel":
+        _scancel(words, place)
+    elif command == "sinfo":
+        print("main*")
+    elif command in ("sacct", "sacctmgr", "sshare"):
+        sys.exit(f"{command}: error: Slurm accounting storage is disabled")
+
+
+def _sbatch(words: list[str], folder: Path) -> None:
+    comment = words[words.index("--comment") + 1]
+    steps = read(folder / "steps.json")
+    key = next((key for key in steps if key in comment and steps[key]), None)
+    step = Step(**steps[key].pop(0)) if key else Step()
+    (folder / "steps.json").write_text(json.dumps(steps))
+    count = len(list(folder.glob("job-*.json"))) + 1
+    number = "" if step.refused else str(100 + count)
+    job = {
+        "number": number,
+        "comment": comment,
+        "name": words[words.index("--job-name") + 1],
+        "state": step.state,
+        "host": step.host,
+        "words": words,
+        "script": sys.stdin.read(),
+    }
+    (folder / f"job-{count:04d}.json").write_text(json.dumps(job))
+    if step.refused:
+        sys.exit(step.refused)
+    made = {comment.partition(" makes ")[2]: "made"} if step.state == "COMPLETED" else {}
+    for name, text in (made | step.files).items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+    print(number)
+
+
+def _squeue(words: list[str], folder: Path) -> None:
+    name, form = words[words.index("--name") + 1], words[words.index("--format") + 1]
+    for path in sorted(folder.glob("job-*.json")):
+        job = read(path)
+        goes_on = job["state"] in ("PENDING", "RUNNING")
+        if job["number"] and job["name"] == name and (goes_on or "--states=all" in words):
+            parts = {"%A": "number", "%T": "state", "%N": "host", "%k": "comment"}
+            print("|".join(job[parts[part]] for part in form.split("|")))
+
+
+def _scancel(words: list[str], folder: Path) -> None:
+    for number in words:
+        if number.isdigit():
+            Scripted(folder).set_state(number, "CANCELLED")

@@ -1,0 +1,202 @@
+"""Our executor under Snakemake, and commands of Slurm that answer by a script."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from contextlib import contextmanager
+
+import pytest
+import scripted_slurm
+from forked_snakemake import snakemake
+from scripted_slurm import Step
+from slurm_cluster import wait_until
+
+from plm_scaling.slurm.journal import lines
+
+CELLS = ("a", "b", "c")
+SNAKEFILE = """
+rule train:
+    input:
+        expand("runs/{cell}/result.json", cell=config["cells"].split()),
+
+rule train_cell:
+    output:
+        "runs/{cell}/result.json",
+    log:
+        "logs/{cell}.log",
+    shell:
+        "exit 1"
+"""
+FULL = (
+    "sbatch: error: QOSMaxSubmitJobPerUserLimit\n"
+    "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit "
+    "limit, user's size and/or time limits)"
+)
+
+
+class Study:
+    """Snakemake in a folder, with its cells named on the command line."""
+
+    def __init__(self, folder, slurm):
+        self.folder, self.slurm = folder, slurm
+        (folder / "Snakefile").write_text(textwrap.dedent(SNAKEFILE))
+
+    def words(self, cells, *more):
+        how = ["--executor", "plm-slurm", "--plm-slurm-jobname-prefix", "plm", "--jobs", "10"]
+        how += ["--keep-going", "--rerun-incomplete", "--latency-wait", "1", "--retries", "2"]
+        how += ["--seconds-between-status-checks", "1", "--default-resources", "mem_mb=100"]
+        return [*more, *how, "--config", f"cells={' '.join(cells)}"]
+
+    def run(self, *cells):
+        code, out, error = snakemake(self.words(cells), self.folder)
+        return code, out + error
+
+    @contextmanager
+    def running(self, cells):
+        """Snakemake, which ends with the block at the latest; its output is in `output`."""
+        command = [sys.executable, "-m", "snakemake", *self.words(cells)]
+        with (self.folder / "output.txt").open("w") as out:
+            process = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    @property
+    def output(self):
+        return (self.folder / "output.txt").read_text()
+
+
+def scripted(folder, environment):
+    """A study in `folder`, and commands of Slurm that are found first."""
+    slurm = scripted_slurm.install(folder / "bin")
+    environment.setenv("PATH", f"{slurm.folder}{os.pathsep}{os.environ['PATH']}")
+    (folder / "study").mkdir()
+    return Study(folder / "study", slurm)
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    return scripted(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A study of which each cell had its own fate, with two retries."""
+    with pytest.MonkeyPatch.context() as environment:
+        study = scripted(tmp_path_factory.mktemp("ended"), environment)
+        study.slurm.script(
+            {
+                "runs/long/": [
+                    Step("TIMEOUT", files={f"runs/long/checkpoints/step-00000000{n}/x": ""})
+                    for n in range(5)
+                ],
+                "runs/lost/": [Step("TIMEOUT")] * 9,
+                "runs/wrong/": [Step("FAILED", files=error_of("wrong", "TrainError: no"))] * 9,
+                "runs/dies/": [Step("FAILED", host="n1")],
+                "runs/everywhere/": [Step("FAILED", host=f"m{i}") for i in range(20)],
+                "runs/busy/": [
+                    Step(
+                        "FAILED",
+                        files=error_of("busy", "LockError: another run works in runs/busy")
+                        | {"runs/busy/result.json": "made by the other run"},
+                    )
+                ],
+                "runs/nowhere/": [
+                    Step(refused="sbatch: error: invalid partition specified: nowhere")
+                ]
+                * 9,
+            }
+        )
+        study.text = study.run("long", "lost", "wrong", "dies", "everywhere", "busy", "nowhere")[1]
+        return study
+
+
+def error_of(cell, error):
+    """The log of a program that ended with an error."""
+    trace = "Traceback (most recent call last):\n  …\nplm_scaling.common.errors."
+    return {f"logs/{cell}.log": f"{trace}{error}\n"}
+
+
+def test_refused_submissions_wait_for_a_job_to_end_and_cost_no_attempt(study):
+    study.slurm.script({f"runs/{cell}/": [Step(refused=FULL)] * 2 for cell in ("b", "c")})
+    code, output = study.run(*CELLS)
+    assert code == 0, output
+    assert "waits to be submitted: QOSMaxSubmitJobPerUserLimit; Job violates" in output
+    assert "Trying to restart" not in output
+    # One refusal is enough for all that ask for the same, until a job has ended.
+    assert [job["number"] for job in study.slurm.sent].count("") <= 4
+    assert {len(study.slurm.submitted(f"runs/{cell}/")) for cell in CELLS} == {1}
+
+
+def test_submissions_wait_while_slurm_does_not_answer(study):
+    down = study.slurm.folder / "down"
+    down.touch()
+    with study.running("a") as process:
+        wait_until(lambda: lines(study.folder), "a submission that waits", process)
+        (line,) = lines(study.folder)
+        assert line.startswith("waiting to be submitted: 1 (Slurm does not answer); the next try")
+        down.unlink()
+        assert process.wait() == 0, study.output
+    assert lines(study.folder) == []
+    assert len(study.slurm.submitted("runs/a/")) == 1
+
+
+def test_jobs_of_a_killed_snakemake_are_adopted_and_not_submitted_again(study):
+    study.slurm.script({"runs/a/": [Step("RUNNING")], "runs/b/": [Step("PENDING")]})
+    with study.running("ab") as first:
+        wait_until(lambda: len(study.slurm.sent) == 2, "two jobs", first)
+        first.kill()
+    snakemake(study.words("ab", "--unlock"), study.folder)
+    with study.running("ab") as second:
+        wait_until(lambda: study.output.count("still there") == 2, "both adopted", second)
+        for job in study.slurm.sent:
+            result = study.folder / job["comment"].partition(" makes ")[2]
+            result.parent.mkdir(parents=True, exist_ok=True)
+            result.write_text("made by the first")
+            study.slurm.set_state(job["number"], "COMPLETED")
+        assert second.wait() == 0, study.output
+    assert len(study.slurm.sent) == 2
+    assert (study.folder / "runs/a/result.json").read_text() == "made by the first"
+
+
+def test_a_wrong_partition_is_an_error_at_once(ended):
+    message = "The error message was 'sbatch: error: invalid partition specified: nowhere'"
+    assert ended.text.count(message) == 3
+
+
+def test_time_limits_after_a_saved_step_cost_no_attempt_and_are_counted(ended):
+    assert len(ended.slurm.submitted("runs/long/")) == 6
+    assert "ended (time limit); job " in ended.text
+    assert "resumed without an attempt: train_cell long 5 time(s) (time limit)" in lines(
+        ended.folder
+    )
+
+
+def test_time_limits_without_a_saved_step_end(ended):
+    assert len(ended.slurm.submitted("runs/lost/")) == 3
+
+
+def test_an_error_of_what_was_asked_for_is_not_tried_again(ended):
+    assert len(ended.slurm.submitted("runs/wrong/")) == 1
+    assert "SLURM status is: 'FAILED'" in ended.text
+
+
+def test_a_host_where_a_start_dies_is_avoided_and_costs_no_attempt(ended):
+    first, second = ended.slurm.submitted("runs/dies/")
+    assert "--exclude=n1" not in first["words"]
+    assert "--exclude=n1" in second["words"]
+
+
+def test_starts_that_die_everywhere_end_and_their_hosts_are_named(ended):
+    jobs = ended.slurm.submitted("runs/everywhere/")
+    assert len(jobs) == 6  # three for nothing, three attempts
+    (line,) = [line for line in lines(ended.folder) if line.startswith("m0:")]
+    assert "1 start(s) died there before the first step (train_cell everywhere)" in line
+
+
+def test_a_cell_that_another_run_trains_waits_and_takes_its_record(ended):
+    assert len(ended.slurm.submitted("runs/busy/")) == 1
+    assert (ended.folder / "runs/busy/result.json").read_text() == "made by the other run"
