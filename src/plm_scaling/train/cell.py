@@ -21,6 +21,7 @@ from plm_scaling.train.distributed.collective import on_first
 from plm_scaling.train.distributed.process import Process, training_process
 from plm_scaling.train.engine.base import make_engine
 from plm_scaling.train.evaluate import held_out
+from plm_scaling.train.gpu_faults import gpu_faults
 from plm_scaling.train.init_from import check_source
 from plm_scaling.train.loop import Loop, Outcome
 from plm_scaling.train.output.curve import CurveFile
@@ -74,8 +75,10 @@ def train_cell(
     check_layout(spec, division)
     check_source(spec, init_from)
     check_tensorboard(division)
+    run: _Training | None = None
     with (
         _room_needed(out.parent),
+        gpu_faults(out.parent, lambda: run is not None and run.loop.longest_step > 0),
         training_process(division, threads, spec.seed) as process,
         stop_request() as request,
         ExitStack() as stack,

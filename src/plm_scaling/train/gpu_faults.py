@@ -1,0 +1,49 @@
+"""A GPU on which a start dies is set aside, so that the next attempt is made on another one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from plm_scaling.common.devices import hold_own_gpus
+from plm_scaling.common.errors import NoGpuError
+from plm_scaling.common.gpus import own_gpus, set_aside
+from plm_scaling.train.distributed.process import Rendezvous
+
+# In messages of PyTorch's RuntimeErrors that are no AcceleratorError.
+OF_A_GPU = ("CUDA error", "CUDA driver", "CUDA unknown error", "CUBLAS_STATUS", "cuDNN error")
+
+
+@contextmanager
+def gpu_faults(run_folder: Path, stepped: Callable[[], bool]) -> Iterator[None]:
+    """Within the block, an error of this process's GPU sets it aside, until a step was made.
+
+    Only a GPU that `plm_scaling.common.devices` gave; the error is raised on. A run that made steps
+    has shown that the GPU works, and a model that is too large for it is not its fault.
+    """
+    hold_own_gpus()
+    try:
+        yield
+    except Exception as error:
+        if (gpus := own_gpus()) and is_of_a_gpu(error) and not stepped():
+            gpu = gpus[Rendezvous.of_environment().local_rank % len(gpus)]
+            set_aside(gpu, f"a start of {run_folder} died there ({_first_line(error)})")
+        raise
+
+
+def is_of_a_gpu(error: Exception) -> bool:
+    """Whether an error is the GPU's or the driver's."""
+    if isinstance(error, NoGpuError):
+        return torch.version.cuda is not None  # with CUDA, though the driver lists this GPU
+    elsewhere = (torch.OutOfMemoryError, dist.DistError)  # NCCL's tell of other processes' ends
+    if isinstance(error, elsewhere) or not isinstance(error, RuntimeError):
+        return False
+    return isinstance(error, torch.AcceleratorError) or any(
+        words in str(error) for words in OF_A_GPU
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
