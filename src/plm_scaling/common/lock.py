@@ -17,6 +17,7 @@ from pathlib import Path
 from plm_scaling.common.errors import LockError
 from plm_scaling.common.progress import logger
 
+NAME = "lock"  # of the file in a folder in which one process at a time works
 WAIT_SECONDS = 10.0  # longer than what a killed process started takes to end
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from plm_scaling.common.errors import TrainError
 from plm_scaling.common.files import refuse_folder, write_json
+from plm_scaling.common.lock import NAME as LOCK
 from plm_scaling.common.lock import held
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout, check_layout
@@ -83,7 +84,7 @@ def train_cell(
         stop_request() as request,
         ExitStack() as stack,
     ):
-        on_first(lambda: stack.enter_context(held(out.with_name("lock"))))
+        on_first(lambda: stack.enter_context(held(out.with_name(LOCK))))
         # One process reads the shards through; if one is damaged, the others end with it.
         corpus = TokenCorpus.open(manifest, verify=process.is_first)
         if corpus.context_length != spec.context_length:

@@ -27,20 +27,22 @@ def gpus(data, tensor=1):
 
 def test_one_process_is_python_and_several_on_a_node_are_torchruns():
     where = machine()
-    assert launcher(Layout("cpu", 1, 1, 1, 1, "none"), where) == "python"
+    lock = "results/s/runs/1/lock"
+    assert launcher(Layout("cpu", 1, 1, 1, 1, "none"), where, lock) == "python"
     reserved = "python -m plm_scaling.common.devices"
-    assert launcher(gpus(1), where) == f"{reserved} 1 python"
+    assert launcher(gpus(1), where, lock) == f"{reserved} 1 --after {lock} python"
     for layout, count in ((gpus(2, tensor=4), 8), (Layout("cpu", 1, 1, 12, 1, "none"), 12)):
-        command = launcher(layout, where)
-        assert command.startswith(f"{reserved} {count} ") == (layout.backend == "cuda")
-        words = command.removeprefix(f"{reserved} {count} ").split()
+        command = launcher(layout, where, lock)
+        before = f"{reserved} {count} --after {lock} "
+        assert command.startswith(before) == (layout.backend == "cuda")
+        words = command.removeprefix(before).split()
         assert words[:2] == ["torchrun", "--standalone"]
         assert words[words.index("--nproc-per-node") + 1] == str(count)
         assert words[-1] == "--"  # the program's options are no concern of torchrun's
 
 
 def test_several_nodes_are_started_by_slurm_with_every_resource():
-    words = launcher(gpus(32), machine(threads=3)).split()
+    words = launcher(gpus(32), machine(threads=3), "lock").split()
     assert words[0] == "srun"
     assert words[-1] == "python"
     options = dict(zip(words[1:-2:2], words[2:-2:2], strict=True))
