@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from plm_scaling.common.errors import TrainError
@@ -80,7 +81,11 @@ def set_aside(gpu: str, why: str) -> None:
 
 def notes_of_set_aside() -> list[str]:
     """A line for each GPU of this machine that is set aside now."""
-    return [_said(note) for note in sorted(FOLDER.glob(f"*{ASIDE}")) if _holds(note)]
+    said = []
+    for note in sorted(FOLDER.glob(f"*{ASIDE}")):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            said += [_said(note)] if _holds(note) else []
+    return said
 
 
 def usable(gpus: Sequence[str], count: int) -> list[str]:

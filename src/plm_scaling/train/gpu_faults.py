@@ -15,13 +15,15 @@ from plm_scaling.train.distributed.process import Rendezvous
 # In messages of PyTorch's RuntimeErrors that are no AcceleratorError.
 OF_A_GPU = ("CUDA error", "CUDA driver", "CUDA unknown error", "CUBLAS_STATUS", "cuDNN error")
 
+SHARED = 0.1  # of a GPU's memory; CUDA and NCCL take a few hundredths beside PyTorch
+
 
 @contextmanager
 def gpu_faults(run_folder: Path, stepped: Callable[[], bool]) -> Iterator[None]:
     """Within the block, an error of this process's GPU sets it aside, until a step was made.
 
     Only a GPU that `plm_scaling.common.devices` gave; the error is raised on. A run that made steps
-    has shown that the GPU works, and a model that is too large for it is not its fault.
+    has shown that the GPU works. Too little memory counts where programs of others take some of it.
     """
     hold_own_gpus()
     try:
@@ -37,12 +39,18 @@ def is_of_a_gpu(error: Exception) -> bool:
     """Whether an error is the GPU's or the driver's."""
     if isinstance(error, NoGpuError):
         return torch.version.cuda is not None  # with CUDA, though the driver lists this GPU
-    elsewhere = (torch.OutOfMemoryError, dist.DistError)  # NCCL's tell of other processes' ends
-    if isinstance(error, elsewhere) or not isinstance(error, RuntimeError):
-        return False
+    if isinstance(error, torch.OutOfMemoryError):
+        return _is_shared()
+    if isinstance(error, dist.DistError) or not isinstance(error, RuntimeError):
+        return False  # NCCL's errors tell of the ends of other processes
     return isinstance(error, torch.AcceleratorError) or any(
         words in str(error) for words in OF_A_GPU
     )
+
+
+def _is_shared() -> bool:
+    free, total = torch.cuda.mem_get_info()
+    return total - free - torch.cuda.memory_reserved() > SHARED * total
 
 
 def _first_line(error: Exception) -> str:

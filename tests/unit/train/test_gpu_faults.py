@@ -69,7 +69,6 @@ def test_gpu_that_trained_is_not_set_aside(gpu, root, manifest, tmp_path, monkey
 @pytest.mark.parametrize(
     "error",
     [
-        torch.OutOfMemoryError("CUDA out of memory"),
         dist.DistBackendError("NCCL error: CUDA driver of another process"),
         TrainError("CUDA error in a sentence of ours"),
         RuntimeError("shapes differ"),
@@ -89,3 +88,14 @@ def test_a_gpu_that_the_driver_lists_and_pytorch_does_not_find_is_set_aside(
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     error = NoGpuError("0 GPU(s)")
     assert len(notes_after(error, 0, root, manifest, tmp_path, monkeypatch)) == 1
+
+
+@pytest.mark.parametrize(("free", "notes"), [(1e9, 1), (49e9, 0)], ids=["shared", "alone"])
+def test_too_little_memory_is_the_fault_of_a_gpu_that_others_use(
+    free, notes, gpu, root, manifest, tmp_path, monkeypatch
+):
+    """Of 80 GB this process has 30."""
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (free, 80e9))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda: 30e9)
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    assert len(notes_after(error, 0, root, manifest, tmp_path, monkeypatch)) == notes
