@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snakemake_interface_scheduler_plugins.base import SchedulerBase
+from snakemake_interface_scheduler_plugins.base import (  # type: ignore[import-untyped]
+    SchedulerBase,
+)
 
 GPUS = "gpu"
 

@@ -41,10 +41,6 @@ class TrainError(PlmScalingError):
     """A cell cannot be trained or resumed as asked."""
 
 
-class NoGpuError(TrainError):
-    """PyTorch does not find the GPU of a process."""
-
-
 class RunsError(PlmScalingError):
     """A run record or table is missing or malformed."""
 

@@ -53,7 +53,7 @@ class Machine(Block):
     cpu_gflops: Positive
     """For cpu: achieved GFLOP/s of one thread that the estimate of hours assumes."""
     threads: Count
-    """CPU threads of each process; without a scheduler at most the cores divided by the GPUs."""
+    """CPU threads of each process."""
     layouts: dict[Name, LayoutBlock]
     """Layouts of sizes that should differ from those chosen: {7.2B: {tensor: 2, recompute: full}};
     what is left out is chosen. {} for none."""

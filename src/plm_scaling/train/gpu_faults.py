@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from plm_scaling.common.devices import hold_own_gpus
-from plm_scaling.common.errors import NoGpuError
+from plm_scaling.common.errors import TrainError
 from plm_scaling.common.gpus import own_gpus, set_aside
 from plm_scaling.train.distributed.process import Rendezvous
 
@@ -29,16 +29,16 @@ def gpu_faults(run_folder: Path, stepped: Callable[[], bool]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (gpus := own_gpus()) and is_of_a_gpu(error) and not stepped():
+        if (gpus := own_gpus()) and is_of_a_gpu(error, len(gpus)) and not stepped():
             gpu = gpus[Rendezvous.of_environment().local_rank % len(gpus)]
             set_aside(gpu, f"a start of {run_folder} died there ({_first_line(error)})")
         raise
 
 
-def is_of_a_gpu(error: Exception) -> bool:
-    """Whether an error is the GPU's or the driver's."""
-    if isinstance(error, NoGpuError):
-        return torch.version.cuda is not None  # with CUDA, though the driver lists this GPU
+def is_of_a_gpu(error: Exception, given: int) -> bool:
+    """Whether an error of a process that was `given` so many GPUs is theirs or the driver's."""
+    if isinstance(error, TrainError):  # of ours, and theirs if the driver lists what cannot be used
+        return torch.version.cuda is not None and torch.cuda.device_count() < given
     if isinstance(error, torch.OutOfMemoryError):
         return _is_shared()
     if isinstance(error, dist.DistError) or not isinstance(error, RuntimeError):

@@ -7,7 +7,7 @@ from corpora import write_corpus
 from training import run_cell, small_cell
 
 from plm_scaling.common import devices, gpus
-from plm_scaling.common.errors import NoGpuError, TrainError
+from plm_scaling.common.errors import TrainError
 from plm_scaling.train.loop import Loop
 
 ECC = "CUDA error: uncorrectable ECC error encountered\nCompile with TORCH_USE_CUDA_DSA"
@@ -72,7 +72,6 @@ def test_gpu_that_trained_is_not_set_aside(gpu, root, manifest, tmp_path, monkey
         dist.DistBackendError("NCCL error: CUDA driver of another process"),
         TrainError("CUDA error in a sentence of ours"),
         RuntimeError("shapes differ"),
-        NoGpuError("PyTorch without CUDA"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -82,12 +81,14 @@ def test_what_is_no_fault_of_a_gpu_sets_none_aside(
     assert notes_after(error, 0, root, manifest, tmp_path, monkeypatch) == []
 
 
+@pytest.mark.parametrize(("found", "notes"), [(1, 1), (2, 0)])
 def test_a_gpu_that_the_driver_lists_and_pytorch_does_not_find_is_set_aside(
-    gpu, root, manifest, tmp_path, monkeypatch
+    found, notes, gpu, root, manifest, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(torch.version, "cuda", "12.8")
-    error = NoGpuError("0 GPU(s)")
-    assert len(notes_after(error, 0, root, manifest, tmp_path, monkeypatch)) == 1
+    monkeypatch.setattr("torch.cuda.device_count", lambda: found)
+    error = TrainError("the host has fewer GPU(s) that PyTorch can use")
+    assert len(notes_after(error, 0, root, manifest, tmp_path, monkeypatch)) == notes
 
 
 @pytest.mark.parametrize(("free", "notes"), [(1e9, 1), (49e9, 0)], ids=["shared", "alone"])

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from megatron.core import parallel_state
 from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
-from plm_scaling.common.errors import NoGpuError, TrainError
+from plm_scaling.common.errors import TrainError
 from plm_scaling.study.layout import Layout
 
 COLLECTIVE_TIMEOUT = timedelta(
@@ -158,7 +158,7 @@ def _device(layout: Layout, rendezvous: Rendezvous) -> torch.device:
     # Slurm may show each process only its own GPU.
     index = 0 if found == 1 and "SLURM_STEP_NUM_TASKS" in os.environ else rendezvous.local_rank
     if index >= found:
-        raise NoGpuError(
+        raise TrainError(
             f"backend cuda: process {rendezvous.rank} is number {rendezvous.local_rank} on its "
             f"host, which has {found} GPU(s) that PyTorch {torch.__version__} can use; ask for one "
             "GPU per process, or set machine.backend to cpu"
