@@ -72,7 +72,7 @@ def two_gpus(tmp_path, monkeypatch):
 def test_cells_on_a_box_divide_its_gpus_and_cores(fresh, root, two_gpus):
     """GPUs are found, or given; on a cluster those of the login node are no limit."""
     fresh.config["machine"] |= {"backend": "cuda", "threads": 8, "layouts": {"a": {"data": 4}}}
-    fresh.how = lambda: ["--cores", "8"]
+    fresh.how = lambda: ["--cores", "16"]
     asked = {}
     for name, options in {
         "found": ("--profile", root / "profiles/box"),
@@ -82,9 +82,9 @@ def test_cells_on_a_box_divide_its_gpus_and_cores(fresh, root, two_gpus):
         output = fresh.run("--dry-run", *options).stdout
         found = re.findall(r"rule train_cell:.*?threads: (\d+)\n.*?gpu=(\d+)", output, re.DOTALL)
         asked[name] = {(int(threads), int(gpus)) for threads, gpus in found}
-    assert asked["found"] == {(4, 1), (8, 2)}
-    assert asked["given"] == {(2, 1), (8, 4)}
-    assert asked["cluster"] == {(8, 1), (8, 4)}  # threads: within --cores
+    assert asked["found"] == {(7, 1), (16, 2)}  # of the 14 cores that are not left to the data
+    assert asked["given"] == {(3, 1), (12, 4)}
+    assert asked["cluster"] == {(8, 1), (16, 4)}  # threads: within --cores
 
 
 def test_a_cell_larger_than_the_box_is_refused_before_anything_runs(fresh, two_gpus):

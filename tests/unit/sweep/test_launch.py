@@ -4,10 +4,11 @@ import pytest
 from cell_fixtures import cell_of
 from machines import machine
 
+from plm_scaling.common.errors import SweepError
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import STUDY_GRID, Shape
 from plm_scaling.sweep.cost import estimated_hours
-from plm_scaling.sweep.launch import launcher, resources
+from plm_scaling.sweep.launch import beside_others, check_box, launcher, resources
 from plm_scaling.sweep.memory import process_memory
 
 GPU_CELL = cell_of(
@@ -123,3 +124,17 @@ def test_hours_are_flops_over_the_assumed_rate():
     cpu = machine(backend="cpu", threads=3, cpu_gflops=5.0)
     layout = Layout("cpu", 1, 1, 2, 4, "none")
     assert estimated_hours(GPU_CELL, layout, cpu) == pytest.approx(1e20 / (6 * 5e9) / 3600)
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads"), [(256, 16), (96, 10), (64, 7), (16, 1), (8, 1), (4, 1)]
+)
+def test_eight_cells_on_a_box_divide_its_cores_and_leave_some_to_the_data(cores, threads):
+    assert beside_others(machine(threads=16), cores, gpus=8).threads == threads
+
+
+def test_a_cell_larger_than_a_box_is_an_error_with_both_numbers():
+    layouts = {"small": gpus(2), "large": gpus(8, tensor=2)}
+    check_box(layouts, 16)
+    with pytest.raises(SweepError, match=r"cell large is divided over 16 GPUs, .* has 8 for .*max"):
+        check_box(layouts, 8)
