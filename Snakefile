@@ -39,10 +39,10 @@ onstart:
     if workflow.non_local_exec:
         given = workflow.config_settings.config_args
         check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
-    elif MACHINE.backend == "cuda" and "gpu" in workflow.global_resources:
+    elif is_box(MACHINE) and "gpu" in workflow.global_resources:
         jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train_cell"]
-        gpus = workflow.global_resources["gpu"].value
-        check_box({job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in jobs}, gpus)
+        layouts = {job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in jobs}
+        check_box(layouts, MACHINE, workflow.global_resources["gpu"].value)
 
 
 TARGETS = {

@@ -35,14 +35,19 @@ os.environ.update(
 gc.set_threshold(1_000_000)
 
 
+def is_box(machine):
+    """Whether Snakemake itself runs the cells, on the GPUs of one machine (and not in an allocation of several)."""
+    alone = int(os.environ.get("SLURM_JOB_NUM_NODES", 1)) == 1
+    return machine.backend == "cuda" and alone and not workflow.nodes and workflow.is_main_process
+
+
 def machine_here(machine):
-    """The machine of the config; on a box, where Snakemake itself runs the cells, with a share of its cores
-    for each process.
+    """The machine of the config; of a box with a share of its cores for each process.
 
     GPUs of the box, those given or all, become a resource of the run: as many cells run side by side as
     there are GPUs for.
     """
-    if machine.backend == "cpu" or workflow.nodes or not workflow.is_main_process:
+    if not is_box(machine):
         return machine
     if "gpu" not in workflow.global_resources and (found := len(visible_gpus())):
         workflow.register_resource("gpu", found)

@@ -66,7 +66,8 @@ def two_gpus(tmp_path, monkeypatch):
     tool.write_text("#!/bin/sh\necho GPU-a\necho GPU-b\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tool.parent), prepend=":")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_NUM_NODES"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_cells_on_a_box_divide_its_gpus_and_cores(fresh, root, two_gpus):
@@ -91,5 +92,5 @@ def test_a_cell_larger_than_the_box_is_refused_before_anything_runs(fresh, two_g
     fresh.config["machine"] |= {"backend": "cuda", "layouts": {"a": {"data": 4}}}
     done = fresh.run("train", check=False)
     assert done.returncode == 1
-    assert "is divided over 4 GPUs, this machine has 2 for the study" in done.stderr
+    assert "is divided over 4 GPUs on 1 node(s), this machine has 2 for the study" in done.stderr
     assert not fresh.data.exists()

@@ -27,14 +27,14 @@ def beside_others(machine: Machine, cores: int, gpus: int) -> Machine:
     return machine.model_copy(update={"threads": max(1, min(machine.threads, share))})
 
 
-def check_box(layouts: Mapping[str, Layout], gpus: int) -> None:
-    """Raise `SweepError` naming the first of these cells that is divided over more than `gpus`."""
+def check_box(layouts: Mapping[str, Layout], machine: Machine, gpus: int) -> None:
+    """Raise `SweepError` naming the first of these cells that one machine of `gpus` cannot run."""
     for cell, layout in layouts.items():
-        if layout.processes > gpus:
+        if layout.processes > gpus or nodes(layout, machine) > 1:
             raise SweepError(
-                f"cell {cell} is divided over {layout.processes} GPUs, this machine has {gpus} for "
-                f"the study; set machine.max_gpus, and machine.gpus_per_node, to {gpus} at most "
-                "(docs/running.md)"
+                f"cell {cell} is divided over {layout.processes} GPUs on {nodes(layout, machine)} "
+                f"node(s), this machine has {gpus} for the study; set machine.gpus_per_node to "
+                f"{gpus}, and machine.max_gpus to {gpus} at most (docs/running.md)"
             )
 
 

@@ -133,8 +133,10 @@ def test_eight_cells_on_a_box_divide_its_cores_and_leave_some_to_the_data(cores,
     assert beside_others(machine(threads=16), cores, gpus=8).threads == threads
 
 
-def test_a_cell_larger_than_a_box_is_an_error_with_both_numbers():
-    layouts = {"small": gpus(2), "large": gpus(8, tensor=2)}
-    check_box(layouts, 16)
-    with pytest.raises(SweepError, match=r"cell large is divided over 16 GPUs, .* has 8 for .*max"):
-        check_box(layouts, 8)
+def test_a_cell_that_does_not_fit_a_box_is_an_error_with_the_numbers():
+    layouts = {"small": gpus(2), "large": gpus(8)}
+    check_box(layouts, machine(gpus_per_node=8), 8)
+    with pytest.raises(SweepError, match=r"cell large is divided over 8 GPUs on 1 .* has 4 for"):
+        check_box(layouts, machine(gpus_per_node=8), 4)
+    with pytest.raises(SweepError, match=r"cell large .* 8 GPUs on 2 .*gpus_per_node to 8"):
+        check_box(layouts, machine(gpus_per_node=4), 8)
