@@ -43,6 +43,10 @@ onstart:
         SITE.check_jobs()
         given = workflow.config_settings.config_args
         check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
+    elif is_box(MACHINE) and "gpu" in workflow.global_resources:
+        jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train_cell"]
+        layouts = {job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in jobs}
+        check_box(layouts, MACHINE, workflow.global_resources["gpu"].value)
 
 
 TARGETS = {

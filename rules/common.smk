@@ -10,12 +10,20 @@ from plm_scaling.config.load import validate_config
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
+from plm_scaling.common.gpus import visible_gpus
+from plm_scaling.common.lock import NAME as LOCK
 from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import choose_layouts
-from plm_scaling.sweep.launch import launcher, processes_per_node, resources
+from plm_scaling.sweep.launch import (
+    beside_others,
+    check_box,
+    launcher,
+    processes_per_node,
+    resources,
+)
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
@@ -27,12 +35,37 @@ os.environ.update(
 # Planning makes millions of objects, and none that only a collection could free.
 gc.set_threshold(1_000_000)
 
+
+def is_box(machine):
+    """Whether Snakemake itself runs the cells, on the GPUs of one machine (and not in an allocation of several)."""
+    alone = int(os.environ.get("SLURM_JOB_NUM_NODES", 1)) == 1
+    return machine.backend == "cuda" and alone and not workflow.nodes and workflow.is_main_process
+
+
+def machine_here(machine):
+    """The machine of the config; of a box with a share of its cores for each process.
+
+    GPUs of the box, those given or all, become a resource of the run: as many cells run side by side as
+    there are GPUs for.
+    """
+    if not is_box(machine):
+        return machine
+    if "gpu" not in workflow.global_resources and (found := len(visible_gpus())):
+        workflow.register_resource("gpu", found)
+    cores, gpus = (
+        getattr(workflow.global_resources.get(name), "value", None) for name in ("_cores", "gpu")
+    )
+    return beside_others(machine, cores, gpus) if cores and gpus else machine
+
+
 # The scheduler says these before every job; what a job does, its program says.
 logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to", "Execute ")))
+
 
 try:
     CONFIG = validate_config(config, "config")
     CELLS = plan_cells(CONFIG)
+    MACHINE = machine_here(CONFIG.machine)
     LAYOUTS = dict(zip(CELLS, choose_layouts(CELLS.values(), CONFIG.machine)))
     SOURCE_TABLE = ROOT / CONFIG.data.table
     OWN = CONFIG.data.own
@@ -106,7 +139,7 @@ def asked(name):
 
     def of_job(wildcards, attempt):
         cell, layout = CELLS[wildcards.cell], LAYOUTS[wildcards.cell]
-        return resources(cell, layout, CONFIG.machine, attempt).get(name)
+        return resources(cell, layout, MACHINE, attempt).get(name)
 
     return of_job
 
@@ -119,8 +152,8 @@ def start_of(wildcards, input):
     """
     layout = replace(LAYOUTS[wildcards.cell], **CONFIG.training.model_dump(include=SHOWN))
     return {
-        "launcher": launcher(layout, CONFIG.machine),
-        "processes": processes_per_node(layout, CONFIG.machine),
+        "launcher": launcher(layout, MACHINE, f"{RESULTS}/runs/{wildcards.cell}/{LOCK}"),
+        "processes": processes_per_node(layout, MACHINE),
         "layout": layout.to_json(),
         "checkpoint_seconds": CONFIG.training.checkpoint_seconds,
     }

@@ -44,3 +44,41 @@ def test_a_second_config_file_describes_the_site(root, tmp_path):
     assert len(started) > 100
     assert all("srun --nodes 2 --ntasks 8 --ntasks-per-node 4" in line for line in started)
     assert all("--cpus-per-task 3 " in line for line in started)
+
+
+@pytest.fixture
+def two_gpus(tmp_path, monkeypatch):
+    """A stand-in of nvidia-smi that lists two."""
+    tool = tmp_path / "bin/nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho GPU-a\necho GPU-b\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=":")
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_NUM_NODES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_cells_on_a_box_divide_its_gpus_and_cores(fresh, root, two_gpus):
+    """GPUs are found, or given; on a cluster those of the login node are no limit."""
+    fresh.config["machine"] |= {"backend": "cuda", "threads": 8, "layouts": {"a": {"data": 4}}}
+    fresh.how = lambda: ["--cores", "16"]
+    asked = {}
+    for name, options in {
+        "found": ("--profile", root / "profiles/box"),
+        "given": ("--profile", root / "profiles/box", "--resources", "gpu=4"),
+        "cluster": ("--profile", root / "profiles/slurm"),
+    }.items():
+        output = fresh.run("--dry-run", *options).stdout
+        found = re.findall(r"rule train_cell:.*?threads: (\d+)\n.*?gpu=(\d+)", output, re.DOTALL)
+        asked[name] = {(int(threads), int(gpus)) for threads, gpus in found}
+    assert asked["found"] == {(7, 1), (16, 2)}  # of the 14 cores that are not left to the data
+    assert asked["given"] == {(3, 1), (12, 4)}
+    assert asked["cluster"] == {(8, 1), (16, 4)}  # threads: within --cores
+
+
+def test_a_cell_larger_than_the_box_is_refused_before_anything_runs(fresh, two_gpus):
+    fresh.config["machine"] |= {"backend": "cuda", "layouts": {"a": {"data": 4}}}
+    done = fresh.run("train", check=False)
+    assert done.returncode == 1
+    assert "is divided over 4 GPUs on 1 node(s), this machine has 2 for the study" in done.stderr
+    assert not fresh.data.exists()

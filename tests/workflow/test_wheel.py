@@ -73,9 +73,9 @@ def test_wheel_contains_every_file_of_the_package(tree, wheel):
     source = ROOT / "src"
     expected = {
         str(Path(folder, name).relative_to(source))
-        for folder, _, names in os.walk(source / "plm_scaling", followlinks=True)
+        for folder, _, names in os.walk(source, followlinks=True)
         for name in names
-        if "__pycache__" not in folder
+        if "__pycache__" not in folder and ".egg-info" not in folder
     }
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == expected

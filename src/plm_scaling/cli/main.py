@@ -52,6 +52,7 @@ def status(*results: Path) -> None:
         results: results folders (default: all)
     """
     # Neither a Slurm that does not answer nor a sweep that is still to be planned hides the rest.
+    from plm_scaling.common.gpus import notes_of_set_aside
     from plm_scaling.runs.failures import failed_jobs
     from plm_scaling.runs.queue import never_starting, queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
@@ -72,6 +73,8 @@ def status(*results: Path) -> None:
         print(f"results/*/sweep.tsv: {NO_SWEEP}")
     if queue:
         print("\n".join([queue, *never_starting(jobs)]))
+    for note in notes_of_set_aside():
+        print(note)
     for folder in dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps) or [Path()]:
         for line in lines(folder):
             print(line)

@@ -7,15 +7,17 @@ it ends, however that happens: nothing is left to be cleaned up after a kill.
 import fcntl
 import os
 import platform
+import pwd
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from plm_scaling.common.errors import LockError
 from plm_scaling.common.progress import logger
 
+NAME = "lock"  # of the file in a folder in which one process at a time works
 WAIT_SECONDS = 10.0  # longer than what a killed process started takes to end
 
 
@@ -39,10 +41,59 @@ def take(path: Path) -> int:
 
 def take_if_free(path: Path) -> int | None:
     """The same without waiting: None if another process holds the lock."""
+    return _take(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def take_in_turn(path: Path) -> int:
+    """The same, however long others hold it; the kernel wakes those who wait in their order."""
+    descriptor = _take(path, fcntl.LOCK_EX)
+    assert descriptor is not None  # only who does not wait finds it held
+    return descriptor
+
+
+def share(path: Path) -> int:
+    """A descriptor that keeps others from taking the lock of a file or folder that exists.
+
+    Several processes can share a lock, and the one who took it lets them (`let_others_share`).
+    A folder of which somebody shares the lock is left alone by systemd's cleaning of /tmp.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    with suppress(OSError):  # it is being taken, or cannot be locked: `take_if_free` said so
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return descriptor
+
+
+def let_others_share(descriptor: int) -> None:
+    """Go on holding a lock that was taken, with processes that `share` it.
+
+    For a moment it is free: to be called where nobody else takes it.
+    """
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock of the file `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _take(path: Path, how: int) -> int | None:
     while True:
         descriptor = _open(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how)
         except BlockingIOError:
             os.close(descriptor)
             return None
@@ -114,4 +165,11 @@ def _self() -> str:
     job = os.environ.get("SLURM_JOB_ID")
     since = datetime.now(UTC).isoformat(timespec="seconds")
     which = f"Slurm job {job}, " if job else ""
-    return f"{which}process {os.getpid()} on {platform.node()}, since {since}"
+    return f"{which}process {os.getpid()} on {platform.node()}, since {since} ({_user()})"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container
+        return f"user {os.getuid()}"

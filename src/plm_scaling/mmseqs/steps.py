@@ -22,7 +22,6 @@ from plm_scaling.common.progress import logger
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.tool import Mmseqs
 
-LOCK = "lock"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # What MMseqs2 and its scripts say when a write fails.
 _UNWRITABLE = re.compile(r"[Cc]an ?not (write|close)|No space left|quota exceeded|File too large")
@@ -48,11 +47,11 @@ class Steps:
         self._lock = -1
 
     def __enter__(self) -> Self:
-        self._lock = lock.take(self.folder / LOCK)
+        self._lock = lock.take(self.folder / lock.NAME)
         request = self.folder / "request.json"
         if not request.is_file() or read_json(request) != self._asked:
             for path in self.folder.iterdir():
-                if path.name != LOCK:
+                if path.name != lock.NAME:
                     remove(path)
             self._clear_scratch()
             write_json(request, self._asked)

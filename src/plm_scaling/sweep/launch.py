@@ -1,7 +1,9 @@
 """What a training job asks of a scheduler, and how its processes are started."""
 
 import math
+from collections.abc import Mapping
 
+from plm_scaling.common.errors import SweepError
 from plm_scaling.config.machine import Machine
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
@@ -15,6 +17,27 @@ MOST_MEMORY = 4  # times the estimate; beyond so many attempts it is the time th
 STARTING_MINUTES = 30  # on top of the estimate: a queue's slow file system, imports, checkpoints
 
 
+def beside_others(machine: Machine, cores: int, gpus: int) -> Machine:
+    """The machine for cells on a box of so many GPUs, whose processes share its cores.
+
+    Otherwise cells would leave GPUs idle for want of cores. An eighth of the cores is left for jobs
+    of the data.
+    """
+    share = (cores - cores // 8) // gpus
+    return machine.model_copy(update={"threads": max(1, min(machine.threads, share))})
+
+
+def check_box(layouts: Mapping[str, Layout], machine: Machine, gpus: int) -> None:
+    """Raise `SweepError` naming the first of these cells that one machine of `gpus` cannot run."""
+    for cell, layout in layouts.items():
+        if layout.processes > gpus or nodes(layout, machine) > 1:
+            raise SweepError(
+                f"cell {cell} is divided over {layout.processes} GPUs on {nodes(layout, machine)} "
+                f"node(s), this machine has {gpus} for the study; set machine.gpus_per_node to "
+                f"{gpus}, and machine.max_gpus to {gpus} at most (docs/running.md)"
+            )
+
+
 def nodes(layout: Layout, machine: Machine) -> int:
     """Nodes of the job; processes of the CPU backend share one."""
     return 1 if layout.backend == "cpu" else -(-layout.processes // machine.gpus_per_node)
@@ -24,21 +47,24 @@ def processes_per_node(layout: Layout, machine: Machine) -> int:
     return layout.processes // nodes(layout, machine)
 
 
-def launcher(layout: Layout, machine: Machine) -> str:
+def launcher(layout: Layout, machine: Machine, lock: str) -> str:
     """The command that is put before a Python program to start it in all processes.
+
+    `lock` is the file whose lock a cell holds while it runs.
 
     One process is Python itself. On one node torchrun gives each its rank (`--` keeps it from
     taking the program's own options, which it finds ambiguous, for its own), and
-    `plm_scaling.common.devices` gives the cell GPUs that no other one has; on several that would
+    `plm_scaling.common.devices` gives the cell GPUs that no other one has, once no other process
+    trains it; on several that would
     need a torchrun on every node and an address for them to meet, so there Slurm starts the
     processes, and the program reads ranks and address from Slurm's variables. srun is told
     everything: inside a job of Snakemake's Slurm plugin it finds nothing but the job's id.
     """
     per_node = processes_per_node(layout, machine)
     if nodes(layout, machine) == 1:
-        own_gpus = (
-            "" if layout.backend == "cpu" else f"python -m plm_scaling.common.devices {per_node} "
-        )
+        own_gpus = f"python -m plm_scaling.common.devices {per_node} --after {lock} "
+        if layout.backend == "cpu":
+            own_gpus = ""
         if layout.processes == 1:
             return f"{own_gpus}python"
         return (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from plm_scaling.common.errors import TrainError
 from plm_scaling.common.files import refuse_folder, write_json
+from plm_scaling.common.lock import NAME as LOCK
 from plm_scaling.common.lock import held
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout, check_layout
@@ -21,6 +22,7 @@ from plm_scaling.train.distributed.collective import on_first
 from plm_scaling.train.distributed.process import Process, training_process
 from plm_scaling.train.engine.base import make_engine
 from plm_scaling.train.evaluate import held_out
+from plm_scaling.train.gpu_faults import gpu_faults
 from plm_scaling.train.init_from import check_source
 from plm_scaling.train.loop import Loop, Outcome
 from plm_scaling.train.output.curve import CurveFile
@@ -74,13 +76,15 @@ def train_cell(
     check_layout(spec, division)
     check_source(spec, init_from)
     check_tensorboard(division)
+    run: _Training | None = None
     with (
         _room_needed(out.parent),
+        gpu_faults(out.parent, lambda: run is not None and run.loop.longest_step > 0),
         training_process(division, threads, spec.seed) as process,
         stop_request() as request,
         ExitStack() as stack,
     ):
-        on_first(lambda: stack.enter_context(held(out.with_name("lock"))))
+        on_first(lambda: stack.enter_context(held(out.with_name(LOCK))))
         # One process reads the shards through; if one is damaged, the others end with it.
         corpus = TokenCorpus.open(manifest, verify=process.is_first)
         if corpus.context_length != spec.context_length:

@@ -4,6 +4,7 @@ import pytest
 import synthetic
 
 from plm_scaling.cli.main import main
+from plm_scaling.common import gpus
 
 FAILED = """\
 [Sun Nov 22 11:02:12 2026]
@@ -22,6 +23,7 @@ def status(tmp_path, monkeypatch, capsys):
     (tmp_path / ".snakemake/log/2026-11-22T110000.snakemake.log").write_text(FAILED)
     (tmp_path / "bin").mkdir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("plm_scaling.common.gpus.FOLDER", tmp_path / "gpus")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
 
     def run(*arguments):
@@ -61,6 +63,14 @@ def test_slurm_that_does_not_answer_hides_neither_table_nor_failures(status):
     assert text.startswith("results/study\ncell ")
     assert "\nSlurm's queue cannot be read: slurm_load_jobs error: Unable to contact\n" in text
     assert text.endswith(WHY)
+
+
+def test_a_gpu_that_is_set_aside_is_named(status):
+    gpus.set_aside("GPU-1a2b", "a start of results/study/runs/12 died there (CUDA error: ECC)")
+    code, text = status()
+    assert code == 0
+    assert "\nGPU-1a2b is set aside until " in text
+    assert "a start of results/study/runs/12 died there (CUDA error: ECC); remove " in text
 
 
 def test_results_folder_without_a_sweep_is_an_error_after_all_the_rest(status):

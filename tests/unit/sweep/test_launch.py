@@ -4,10 +4,11 @@ import pytest
 from cell_fixtures import cell_of
 from machines import machine
 
+from plm_scaling.common.errors import SweepError
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import STUDY_GRID, Shape
 from plm_scaling.sweep.cost import estimated_hours
-from plm_scaling.sweep.launch import launcher, resources
+from plm_scaling.sweep.launch import beside_others, check_box, launcher, resources
 from plm_scaling.sweep.memory import process_memory
 
 GPU_CELL = cell_of(
@@ -27,20 +28,22 @@ def gpus(data, tensor=1):
 
 def test_one_process_is_python_and_several_on_a_node_are_torchruns():
     where = machine()
-    assert launcher(Layout("cpu", 1, 1, 1, 1, "none"), where) == "python"
+    lock = "results/s/runs/1/lock"
+    assert launcher(Layout("cpu", 1, 1, 1, 1, "none"), where, lock) == "python"
     reserved = "python -m plm_scaling.common.devices"
-    assert launcher(gpus(1), where) == f"{reserved} 1 python"
+    assert launcher(gpus(1), where, lock) == f"{reserved} 1 --after {lock} python"
     for layout, count in ((gpus(2, tensor=4), 8), (Layout("cpu", 1, 1, 12, 1, "none"), 12)):
-        command = launcher(layout, where)
-        assert command.startswith(f"{reserved} {count} ") == (layout.backend == "cuda")
-        words = command.removeprefix(f"{reserved} {count} ").split()
+        command = launcher(layout, where, lock)
+        before = f"{reserved} {count} --after {lock} "
+        assert command.startswith(before) == (layout.backend == "cuda")
+        words = command.removeprefix(before).split()
         assert words[:2] == ["torchrun", "--standalone"]
         assert words[words.index("--nproc-per-node") + 1] == str(count)
         assert words[-1] == "--"  # the program's options are no concern of torchrun's
 
 
 def test_several_nodes_are_started_by_slurm_with_every_resource():
-    words = launcher(gpus(32), machine(threads=3)).split()
+    words = launcher(gpus(32), machine(threads=3), "lock").split()
     assert words[0] == "srun"
     assert words[-1] == "python"
     options = dict(zip(words[1:-2:2], words[2:-2:2], strict=True))
@@ -121,3 +124,19 @@ def test_hours_are_flops_over_the_assumed_rate():
     cpu = machine(backend="cpu", threads=3, cpu_gflops=5.0)
     layout = Layout("cpu", 1, 1, 2, 4, "none")
     assert estimated_hours(GPU_CELL, layout, cpu) == pytest.approx(1e20 / (6 * 5e9) / 3600)
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads"), [(256, 16), (96, 10), (64, 7), (16, 1), (8, 1), (4, 1)]
+)
+def test_eight_cells_on_a_box_divide_its_cores_and_leave_some_to_the_data(cores, threads):
+    assert beside_others(machine(threads=16), cores, gpus=8).threads == threads
+
+
+def test_a_cell_that_does_not_fit_a_box_is_an_error_with_the_numbers():
+    layouts = {"small": gpus(2), "large": gpus(8)}
+    check_box(layouts, machine(gpus_per_node=8), 8)
+    with pytest.raises(SweepError, match=r"cell large is divided over 8 GPUs on 1 .* has 4 for"):
+        check_box(layouts, machine(gpus_per_node=8), 4)
+    with pytest.raises(SweepError, match=r"cell large .* 8 GPUs on 2 .*gpus_per_node to 8"):
+        check_box(layouts, machine(gpus_per_node=4), 8)

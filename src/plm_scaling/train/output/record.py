@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from plm_scaling import __version__
-from plm_scaling.common.devices import query
+from plm_scaling.common.gpus import query
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.record import RunRecord
