@@ -13,6 +13,10 @@ class LockError(PlmScalingError):
     """Another process writes the same files, or nothing can be written there."""
 
 
+class SchedulerError(PlmScalingError):
+    """A job cannot be submitted as asked."""
+
+
 class ConfigError(PlmScalingError):
     """The config does not follow the schema."""
 
@@ -39,6 +43,10 @@ class SweepError(PlmScalingError):
 
 class TrainError(PlmScalingError):
     """A cell cannot be trained or resumed as asked."""
+
+
+class StartError(TrainError):
+    """A start that made no step, and not by the cell's fault: another start or host may do."""
 
 
 class RunsError(PlmScalingError):

@@ -2,18 +2,20 @@
 
 import pytest
 
-from plm_scaling.train.distributed.process import Rendezvous, first_host
+from plm_scaling.train.distributed.rendezvous import Rendezvous
 from plm_scaling.train.output.throughput import gpu_named
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
 TORCHRUN |= {"MASTER_ADDR": "gpu07", "MASTER_PORT": "2345"}
 SLURM = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "1"}
 SLURM |= {"SLURM_STEP_NODELIST": "gpu[07-08]", "SLURM_JOB_ID": "1000123", "SLURM_STEP_ID": "2"}
+OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "8"}
+OPEN_MPI |= {"OMPI_COMM_WORLD_LOCAL_RANK": "1"}
 
 
 @pytest.fixture(autouse=True)
 def no_job(monkeypatch):
-    for name in {**TORCHRUN, **SLURM}:
+    for name in {**TORCHRUN, **SLURM, **OPEN_MPI}:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -37,19 +39,20 @@ def test_rank_and_address_are_those_of_torchrun(monkeypatch):
     assert place_in(monkeypatch, TORCHRUN) == Rendezvous(5, 8, 1, "gpu07", 2345)
 
 
-def test_rank_is_that_of_srun_and_all_processes_of_a_step_find_the_same_address(monkeypatch):
-    place = place_in(monkeypatch, SLURM)
-    assert (place.rank, place.world_size, place.local_rank, place.address) == (5, 8, 1, "gpu07")
-    assert place_in(monkeypatch, {**SLURM, "SLURM_PROCID": "6"}).port == place.port
-    assert place_in(monkeypatch, {**SLURM, "SLURM_STEP_ID": "3"}).port != place.port
-
-
 @pytest.mark.parametrize(
-    ("nodes", "first"),
-    [("n1", "n1"), ("n1,n2", "n1"), ("gpu[07-09,12],login", "gpu07"), ("a-b[3,5]-x", "a-b3-x")],
+    "variables",
+    [
+        SLURM,
+        {"PMI_RANK": "5", "PMI_SIZE": "8", "MPI_LOCALRANKID": "1"},
+        {"PMI_RANK": "5", "PMI_SIZE": "8", "SLURM_LOCALID": "1"},
+        OPEN_MPI,
+        # mpirun inside a job of Slurm starts a process of its own on each node by srun.
+        OPEN_MPI | {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "0"},
+    ],
 )
-def test_first_host_of_a_node_list(nodes, first):
-    assert first_host(nodes) == first
+def test_rank_is_that_of_the_launcher_and_the_address_in_a_note(monkeypatch, variables):
+    job = variables.get("SLURM_JOB_ID", "")
+    assert place_in(monkeypatch, variables) == Rendezvous(5, 8, 1, None, None, job)
 
 
 @pytest.mark.parametrize(
