@@ -22,6 +22,10 @@ if "study" not in config:
     configfile: str(ROOT / "config.yaml")
 
 
+# Only --sdm apptainer uses it; containers/ says how it is built.
+container: str(ROOT / "containers/plm-scaling.sif")
+
+
 include: "rules/common.smk"
 include: "rules/sources.smk"
 include: "rules/dedup.smk"
@@ -39,6 +43,8 @@ onstart:
     if workflow.non_local_exec:
         given = workflow.config_settings.config_args
         check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
+    needed = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train_cell"]
+    check_launcher([LAYOUTS[job.wildcards.cell] for job in needed], CONFIG.machine)
 
 
 TARGETS = {
