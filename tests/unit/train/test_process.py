@@ -1,7 +1,13 @@
 """Where a process learns which one of its job it is."""
 
-import pytest
+import os
 
+import pytest
+import torch
+
+from plm_scaling.common.errors import TrainError
+from plm_scaling.study.layout import Layout
+from plm_scaling.train.distributed import process
 from plm_scaling.train.distributed.rendezvous import Rendezvous
 from plm_scaling.train.output.throughput import gpu_named
 
@@ -53,6 +59,33 @@ def test_rank_and_address_are_those_of_torchrun(monkeypatch):
 def test_rank_is_that_of_the_launcher_and_the_address_in_a_note(monkeypatch, variables):
     job = variables.get("SLURM_JOB_ID", "")
     assert place_in(monkeypatch, variables) == Rendezvous(5, 8, 1, None, None, job)
+
+
+@pytest.fixture
+def one_gpu(monkeypatch):
+    """A host of which processes see one GPU."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(process, "_prepare_cuda", lambda layout: None)
+
+
+def test_process_that_is_shown_only_its_own_gpu_takes_it(one_gpu):
+    """As with --gpus-per-task; torchrun shows its processes the same ones."""
+    layout = Layout("cuda", 1, 1, 2, 4, "none")
+    assert process._device(layout, Rendezvous(1, 2, 1)) == torch.device("cuda", 0)
+    with pytest.raises(TrainError, match=r"process 1 is number 1 on its host, which has 1 GPU"):
+        process._device(layout, Rendezvous(1, 2, 1, "127.0.0.1", 2345))
+
+
+def test_process_bound_to_fewer_cores_takes_as_many_threads(monkeypatch, caplog):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
+    try:
+        with process.cpu_process(threads=4, seed=1):
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+    assert "1 thread(s) instead of 4: this process has no more cores" in caplog.text
 
 
 @pytest.mark.parametrize(
