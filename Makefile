@@ -48,6 +48,7 @@ lint: install
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
+	$(BIN)/hadolint containers/Dockerfile
 
 docs: install
 	$(BIN)/python -m plm_scaling.config.document config.yaml docs/config.md

@@ -22,6 +22,10 @@ if "study" not in config:
     configfile: str(ROOT / "config.yaml")
 
 
+# Only --sdm apptainer uses it; containers/ says how it is built.
+container: str(ROOT / "containers/plm-scaling.sif")
+
+
 include: "rules/common.smk"
 include: "rules/sources.smk"
 include: "rules/dedup.smk"
@@ -39,13 +43,14 @@ SITE = SiteRules(workflow, counted=["train_cell"])
 
 
 onstart:
+    needed = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train_cell"]
+    layouts = {job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in needed}
+    check_launcher(layouts.values(), MACHINE)
     if workflow.non_local_exec:
         SITE.check_jobs()
         given = workflow.config_settings.config_args
         check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
     elif is_box(MACHINE) and "gpu" in workflow.global_resources:
-        jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train_cell"]
-        layouts = {job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in jobs}
         check_box(layouts, MACHINE, workflow.global_resources["gpu"].value)
 
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 from snakemake.logging import logger
+from plm_scaling.common import environment
 from plm_scaling.config.data import Clusters, Dedup, LeakageCheck, Thresholds
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.submission import check_submission
@@ -20,6 +21,7 @@ from plm_scaling.sweep.choose import choose_layouts
 from plm_scaling.sweep.launch import (
     beside_others,
     check_box,
+    check_launcher,
     launcher,
     processes_per_node,
     resources,
@@ -27,10 +29,7 @@ from plm_scaling.sweep.launch import (
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
-os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-    PYTHONPATH=str(ROOT / "src"),
-)
+environment.prepare(os.environ, python=Path(sys.executable), library=ROOT / "src")
 
 # Planning makes millions of objects, and none that only a collection could free.
 gc.set_threshold(1_000_000)
@@ -120,7 +119,8 @@ def settings(block, kind):
     return block.model_dump_json(include=set(kind.model_fields))
 
 
-SHOWN = {"step_log_rows", "tensorboard"}  # of the block training: what a run shows
+# Of the block training: what a run shows, and how long it may take to start.
+SHOWN = {"start_minutes", "step_log_rows", "tensorboard"}
 
 
 def computed(*blocks):
@@ -145,7 +145,7 @@ def asked(name):
 
 
 def start_of(wildcards, input):
-    """How a cell is started, how often it is saved and what it shows.
+    """How a cell is started, how long that may take, how often it is saved and what it shows.
 
     Snakemake keeps no record of it, because `input` is among the arguments: another machine trains
     no finished cell again. (With `threads` in its place planning a job would work out all its resources.)

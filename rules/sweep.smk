@@ -30,6 +30,6 @@ rule plan:
         "../envs/analysis.yaml"
     params:
         script=script("show_plan"),
-        machine=CONFIG.machine.model_dump_json(),
+        machine=lambda wildcards: CONFIG.machine.model_dump_json(),  # its braces are no wildcards
     shell:
         "python {params.script:q} --sweep {input:q} --machine {params.machine:q} --log {log:q}"

@@ -4,8 +4,9 @@ python scripts/train_cell.py --cell '{"objective": "clm", …}' --layout '{"back
 --manifest data/demo/tokens/manifest.json --threads 1 --checkpoint-seconds 60 --out
 results/demo/runs/CELL/result.json
 
-A layout of several processes is started with torchrun or srun. On SIGTERM, SIGUSR1 or SIGUSR2 a
-checkpoint is saved after the running step, and the exit code is 75: run it again to resume.
+A layout of several processes is started with torchrun, srun or mpirun. On SIGTERM, SIGUSR1 or
+SIGUSR2 a checkpoint is saved after the running step, and the exit code is 75: run it again to
+resume.
 """
 
 from plm_scaling.common.program import run
@@ -13,7 +14,7 @@ from plm_scaling.train.distributed.megatron import import_megatron
 
 import_megatron()
 from plm_scaling.train.cell import train_cell  # noqa: E402
-from plm_scaling.train.distributed.process import Rendezvous  # noqa: E402
+from plm_scaling.train.distributed.rendezvous import Rendezvous  # noqa: E402
 
 if __name__ == "__main__":
     run(train_cell, rank=Rendezvous.of_environment().rank)

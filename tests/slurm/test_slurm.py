@@ -192,14 +192,14 @@ def test_full_shared_folder_is_reported_and_the_next_run_resumes(disturbed, undi
 
 
 def test_cell_on_two_nodes_is_started_by_srun_saves_and_resumes(
-    disturbed, undisturbed, cluster, root, tmp_path, monkeypatch
+    disturbed, undisturbed, cluster, root, tmp_path
 ):
+    """Whose names are known only to Slurm."""
     workflow, _ = disturbed
     cell = workflow.cell(SHORT)  # this way a step takes four times as long
     workflow.forget(cell)
     program = SHIM.format(tests=str(root / "tests/support"))
     workflow.root = with_start(root, tmp_path / "repository", program)
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the nodes' names are known only to Slurm
     machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
     workflow.config["machine"] |= machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
     workflow.cell_resources = ("mem_mb=3000", "runtime=5")

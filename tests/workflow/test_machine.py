@@ -1,6 +1,7 @@
 """Where a study is trained changes how its cells are started, and retrains nothing."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -25,10 +26,26 @@ def test_cell_in_two_processes_ends_with_the_same_loss(finished, tmp_path):
     shutil.rmtree(run)
     workflow.config["machine"]["cpu_processes"] = 2
     done = workflow.run(f"results/tiny/runs/{run.name}/result.json", "--printshellcmds")
-    assert "torchrun --standalone --nproc-per-node 2" in done.stdout + done.stderr
+    assert re.search("torchrun .*--nproc-per-node 2 ", done.stdout + done.stderr)
     after = json.loads((run / "result.json").read_text())
     assert after["loss"] == pytest.approx(before["loss"], abs=1e-4)
     assert after["curve_sha256"] != before["curve_sha256"]  # it was trained again
+
+
+def test_cells_of_several_nodes_without_their_launcher_are_refused_at_the_start(finished, tmp_path):
+    """Only where they are to be trained."""
+    workflow = copy_of(finished, tmp_path / "copy")
+    machine = {"backend": "cuda", "gpus_per_node": 1, "max_gpus": 2, "launcher": "nosuch -n 2"}
+    workflow.config["machine"] |= machine | {"layouts": {"b": {"data": 2}}}
+    (workflow.results / "report.html").unlink()
+    workflow.run("report")
+    for run in (workflow.results / "runs").iterdir():
+        (run / "result.json").unlink()
+    done = workflow.run("train", check=False)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "cells take up to 2 nodes, where 'nosuch' of machine.launcher is to start" in said
+    assert "rule train_cell" not in said
 
 
 def test_a_second_config_file_describes_the_site(root, tmp_path):

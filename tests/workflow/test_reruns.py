@@ -142,6 +142,7 @@ def test_new_law_setting_refits_and_trains_nothing(changed):
 def test_settings_that_change_no_result_re_run_nothing(changed):
     changed.config["training"] |= {
         "checkpoint_seconds": 1000,
+        "start_minutes": 5,
         "tensorboard": True,
         "step_log_rows": 9,
     }

@@ -13,6 +13,10 @@ class LockError(PlmScalingError):
     """Another process writes the same files, or nothing can be written there."""
 
 
+class SchedulerError(PlmScalingError):
+    """A job cannot be submitted as asked."""
+
+
 class ConfigError(PlmScalingError):
     """The config does not follow the schema."""
 
@@ -42,7 +46,8 @@ class TrainError(PlmScalingError):
 
 
 class ProcessError(TrainError):
-    """A process of a cell failed by what no message of ours describes: another start may do."""
+    """The processes of a cell failed, or never met, not by the cell's fault: another start or host
+    may do."""
 
 
 class SlurmError(PlmScalingError):

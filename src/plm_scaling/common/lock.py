@@ -115,23 +115,6 @@ def holder(path: Path) -> str:
         return ""
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process holds the lock of the file `path`."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # without locks
-        return False
-    finally:
-        os.close(descriptor)
-    return False
-
-
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold the lock of the file `path` while the block runs, and remove the file; see `take`."""

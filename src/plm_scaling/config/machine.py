@@ -10,6 +10,7 @@ from plm_scaling.study.hardware import GPUS
 
 Backend = Literal["cuda", "cpu"]
 Recompute = Literal["none", "full"]
+LAUNCHER_COUNTS = ("nodes", "processes", "per_node", "threads")
 
 
 class LayoutBlock(Block):
@@ -54,6 +55,10 @@ class Machine(Block):
     """For cpu: achieved GFLOP/s of one thread that the estimate of hours assumes."""
     threads: Count
     """CPU threads of each process."""
+    launcher: str
+    """What starts the processes of a cell that takes several nodes; put before python, with
+    {nodes}, {processes} (of all), {per_node} and {threads} filled in. srun needs Slurm; for mpirun
+    and others see docs/schedulers.md."""
     layouts: dict[Name, LayoutBlock]
     """Layouts of sizes that should differ from those chosen: {7.2B: {tensor: 2, recompute: full}};
     what is left out is chosen. {} for none."""
@@ -63,6 +68,17 @@ class Machine(Block):
         ascending("utilisation", self.utilisation)
         if any(entry.value > 1 for entry in self.utilisation):
             raise ValueError("utilisation: a share of the peak is at most 1")
+        return self
+
+    @model_validator(mode="after")
+    def _launcher_is_filled_in(self) -> Self:
+        if not self.launcher.split():
+            raise ValueError("launcher: it names no command; srun is that of Slurm")
+        try:
+            self.launcher.format_map(dict.fromkeys(LAUNCHER_COUNTS, 1))
+        except (KeyError, ValueError, IndexError) as error:
+            known = ", ".join(f"{{{name}}}" for name in LAUNCHER_COUNTS)
+            raise ValueError(f"launcher: {error} cannot be filled in; there are {known}") from None
         return self
 
     @model_validator(mode="after")

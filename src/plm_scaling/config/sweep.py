@@ -169,6 +169,9 @@ class Training(Block):
     mask ratios compare by it. Laws do not use it."""
     checkpoint_seconds: Positive
     """Wall time (seconds) between checkpoints; a killed cell loses at most this much."""
+    start_minutes: Positive
+    """Minutes within which a start must have made a step, after meeting of its processes, reading
+    of the shards and loading of a checkpoint; otherwise it ends and says what it waited for."""
     step_log_rows: Count
     """Rows of a run's steps.csv, at most, evenly spaced in steps; no cell is trained again when it
     changes."""

@@ -14,7 +14,8 @@ _COUNTS = ("tensor", "pipeline", "data", "micro_batch_rows", "step_log_rows")
 @dataclass(frozen=True)
 class Layout:
     """Model and batch over `processes` = tensor · pipeline · data processes: speed and memory, and
-    results only by rounding, so it is no part of a cell. With it goes what a run shows."""
+    results only by rounding, so it is no part of a cell. With it goes what a run shows, and how
+    long it may take to start."""
 
     backend: str
     """cpu (gloo) or cuda (nccl), one process per GPU."""
@@ -32,6 +33,8 @@ class Layout:
     """Rows of steps.csv, at most."""
     tensorboard: bool = False
     """Whether the run also writes event files for TensorBoard."""
+    start_minutes: float = 30.0
+    """A run that makes no step within so many minutes ends."""
 
     @property
     def processes(self) -> int:
@@ -70,6 +73,9 @@ class Layout:
         for name in _COUNTS:
             if type(values[name]) is not int or values[name] < 1:
                 raise SweepError(f"--layout: {name} is {values[name]!r}; give 1, 2, 3 …")
+        minutes = values.get("start_minutes", cls.start_minutes)
+        if not isinstance(minutes, int | float) or not minutes > 0:
+            raise SweepError(f"--layout: start_minutes is {minutes!r}; give minutes, above 0")
         return cls(**values)
 
 

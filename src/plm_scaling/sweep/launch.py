@@ -1,7 +1,8 @@
 """What a training job asks of a scheduler, and how its processes are started."""
 
 import math
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.machine import Machine
@@ -55,10 +56,11 @@ def launcher(layout: Layout, machine: Machine, lock: str) -> str:
     One process is Python itself. On one node torchrun gives each its rank (`--` keeps it from
     taking the program's own options, which it finds ambiguous, for its own), and
     `plm_scaling.common.devices` gives the cell GPUs that no other one has, once no other process
-    trains it; on several that would
-    need a torchrun on every node and an address for them to meet, so there Slurm starts the
-    processes, and the program reads ranks and address from Slurm's variables. srun is told
-    everything: inside a job of Snakemake's Slurm plugin it finds nothing but the job's id.
+    trains it. torchrun is told everything, and addresses in place of names: neither a host's own
+    name nor `localhost` has to resolve, or to IPv4. On several nodes that would need a torchrun on
+    every node, so there the site's own launcher starts the processes, and the program reads ranks
+    from its variables. srun is told everything: inside a job of Snakemake's Slurm plugin it finds
+    nothing but the job's id.
     """
     per_node = processes_per_node(layout, machine)
     if nodes(layout, machine) == 1:
@@ -68,14 +70,26 @@ def launcher(layout: Layout, machine: Machine, lock: str) -> str:
         if layout.processes == 1:
             return f"{own_gpus}python"
         return (
-            f"{own_gpus}torchrun --standalone --nproc-per-node {per_node} --signals-to-handle "
-            f"{SIGNALS} --shutdown-timeout {SAVING_SECONDS} --"
+            f"{own_gpus}torchrun --nnodes 1 --rdzv-backend c10d --rdzv-endpoint 127.0.0.1:0 "
+            f"--local-addr 127.0.0.1 --nproc-per-node {per_node} --signals-to-handle {SIGNALS} "
+            f"--shutdown-timeout {SAVING_SECONDS} --"
         )
-    return (
-        f"srun --nodes {nodes(layout, machine)} --ntasks {layout.processes} --ntasks-per-node "
-        f"{per_node} --gpus {layout.processes} --cpus-per-task {machine.threads} "
-        "--kill-on-bad-exit python"
-    )
+    counts = {"nodes": nodes(layout, machine), "per_node": per_node}
+    counts |= {"processes": layout.processes, "threads": machine.threads}
+    return f"{machine.launcher.format_map(counts)} python"
+
+
+def check_launcher(layouts: Iterable[Layout], machine: Machine) -> None:
+    """Raise `SweepError` if one of these needs several nodes, and what starts processes there is
+    not to be found: before jobs hold GPUs only to say so."""
+    needed = max((nodes(layout, machine) for layout in layouts), default=1)
+    program = machine.launcher.split()[0]
+    if needed > 1 and not shutil.which(program):
+        raise SweepError(
+            f"cells take up to {needed} nodes, where {program!r} of machine.launcher is to start "
+            "their processes, and it is not found; name what this site has (docs/schedulers.md), "
+            "or set machine.max_gpus to the GPUs of a node"
+        )
 
 
 def resources(cell: Cell, layout: Layout, machine: Machine, attempt: int) -> dict[str, int | str]:

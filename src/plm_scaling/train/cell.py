@@ -16,7 +16,12 @@ from plm_scaling.tokens.format.manifest import data_sha256
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train import STAGE_VERSION
 from plm_scaling.train.checkpoint.background import Saves
-from plm_scaling.train.checkpoint.store import NO_ROOM, load_checkpoint, load_weights
+from plm_scaling.train.checkpoint.store import (
+    NO_ROOM,
+    keep_newest,
+    load_checkpoint,
+    load_weights,
+)
 from plm_scaling.train.data.feed import Feed, Prefetched
 from plm_scaling.train.distributed.collective import on_first
 from plm_scaling.train.distributed.process import Process, training_process
@@ -34,7 +39,8 @@ from plm_scaling.train.output.steps import StepLog
 from plm_scaling.train.output.tensorboard import check_tensorboard
 from plm_scaling.train.output.throughput import Hardware, peak_memory_bytes
 from plm_scaling.train.position import Position, evaluation_step
-from plm_scaling.train.stop import EXIT_STOPPED, stop_request
+from plm_scaling.train.start import watched_start
+from plm_scaling.train.stop import EXIT_STOPPED, follow_launcher, stop_request
 
 logger = logging.getLogger("plm_scaling")
 
@@ -59,7 +65,8 @@ def train_cell(
 
     Raises `TrainError` when the cell does not fit the corpus or the processes, or checkpoints are
     another cell's, `SweepError` when it does not fit the layout, `TokenError` when a shard is
-    damaged, `LockError` when another job trains it.
+    damaged, `LockError` when another job trains it, `ProcessError` when the processes do not meet.
+    A run without a step within the layout's `start_minutes` ends with what it waited for.
 
     Args:
         cell: the cell's fields as JSON (see sweep.tsv)
@@ -71,6 +78,7 @@ def train_cell(
         init_from: result.json of a finished run: begin with its weights; nothing: from scratch
         profile_steps: steps to profile into profile/ beside `out`
     """
+    follow_launcher()
     refuse_folder(out)
     spec, division = Cell.from_json(cell), Layout.from_json(layout)
     check_layout(spec, division)
@@ -80,11 +88,14 @@ def train_cell(
     with (
         _room_needed(out.parent),
         gpu_faults(out.parent, lambda: run is not None and run.loop.longest_step > 0),
-        training_process(division, threads, spec.seed) as process,
+        watched_start(division.start_minutes) as start,
+        training_process(division, threads, spec.seed, out.parent) as process,
         stop_request() as request,
         ExitStack() as stack,
     ):
+        start.waits_for(f"the lock of {out.parent}")
         on_first(lambda: stack.enter_context(held(out.with_name(LOCK))))
+        start.waits_for(f"the shards of {manifest} to be read")
         # One process reads the shards through; if one is damaged, the others end with it.
         corpus = TokenCorpus.open(manifest, verify=process.is_first)
         if corpus.context_length != spec.context_length:
@@ -100,10 +111,12 @@ def train_cell(
         run = _Training(spec, corpus, out, process)
         stack.callback(run.saves.close)
         stack.callback(run.loop.steps.close)
+        start.waits_for(f"the checkpoint in {init_from or out.parent} to be loaded")
         run.begin(init_from)
+        start.waits_for("the first step")
         profiled = profile_steps if process.is_first else 0
         with StepProfile(profiled, out.with_name("profile")) as profile:
-            outcome = run.loop.train(request, checkpoint_seconds, profile)
+            outcome = run.loop.train(request, checkpoint_seconds, profile, start)
         run.saves.wait()
         if outcome.status == "stopped":
             logger.info("cell %s is saved and stops (%s)", spec.cell, outcome.reason)
@@ -201,7 +214,7 @@ class _Training:
         loop.longest_pause = max(loop.longest_pause, self.saves.longest)
 
     def finish(self, outcome: Outcome) -> None:
-        """Save the final weights and write the record, last."""
+        """Save the final weights, write the record, and keep no checkpoint but the last."""
         position = self.loop.position
         if outcome.status == "finished":
             self.save()
@@ -226,3 +239,4 @@ class _Training:
         if self.loop.reporter:
             self.loop.reporter.finish(record)
         write_json(self.out, record.to_json())
+        keep_newest(self.checkpoints, 1)

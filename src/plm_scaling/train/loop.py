@@ -24,6 +24,7 @@ from plm_scaling.train.position import (
     held_out_divergence,
     too_many_skipped,
 )
+from plm_scaling.train.start import Start
 from plm_scaling.train.stop import StopRequest
 
 logger = logging.getLogger("plm_scaling")
@@ -66,7 +67,11 @@ class Loop:
     """Seconds of the longest evaluation or checkpoint so far."""
 
     def train(
-        self, request: StopRequest, checkpoint_seconds: float, profile: StepProfile
+        self,
+        request: StopRequest,
+        checkpoint_seconds: float,
+        profile: StepProfile,
+        start: Start,
     ) -> Outcome:
         """Train to the last step, or until the run has diverged or is asked to stop.
 
@@ -84,6 +89,7 @@ class Loop:
             if position.step == steps:
                 return Outcome("finished")
             self.step()
+            start.over()
             profile.step()
             if reason := too_many_skipped(position, self.cell):
                 return Outcome("diverged", reason)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from plm_scaling.common import slurm_job
+from plm_scaling.common import schedulers, slurm_job
 
 # SIGTERM is what batch systems and `kill` send; SIGUSR1 and SIGUSR2 are the usual warnings before
 # the time of a job is over (Slurm's --signal, Grid Engine's -notify, LSF's -wa).
@@ -20,12 +20,12 @@ EXIT_STOPPED = 75
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that follows the parent's end
 
-# Kept free before the end of a Slurm job, in addition to a step and two checkpoints or evaluations.
+# Kept free before the end of a job, in addition to a step and two checkpoints or evaluations.
 MARGIN_SECONDS = 15.0
 
 
 class StopRequest:
-    """Whether this process was asked to stop, by which signal, or by the end of its Slurm job."""
+    """Whether this process was asked to stop, by which signal, or by the end of its job."""
 
     def __init__(self, seconds_left: float = math.inf) -> None:
         self.signal: signal.Signals | None = None
@@ -40,21 +40,28 @@ class StopRequest:
         self.signal = signal.Signals(number)
 
 
+def follow_launcher() -> None:
+    """Ask the kernel for SIGTERM when torchrun ends.
+
+    One that is killed would leave its processes waiting for each other, or training, unseen.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
     """Within the block, the signals are noted and end nothing.
 
     The end of the job is looked up, because Slurm's own warning comes with SIGTERM, KillWait (30 s
     by default) before SIGKILL, which is less than a large checkpoint takes. Its --signal reaches
-    what Snakemake starts inside the job as well, and ends it. A torchrun that is killed leaves its
-    processes training, unseen: the kernel is asked to send them SIGTERM then.
+    what Snakemake starts inside the job as well, and ends it.
     """
     request = StopRequest()
     before = {number: signal.signal(number, request._note) for number in SIGNALS}
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     try:
-        request.end = time.monotonic() + slurm_job.seconds_left()
+        left = min(slurm_job.seconds_left(), schedulers.seconds_left())
+        request.end = time.monotonic() + left
         yield request
     finally:
         for number, handler in before.items():

@@ -9,7 +9,7 @@ from plm_scaling.slurm.ask import site_limits
 
 LONG, BIG, FITS = "3:20:00|main|2000M", "1:00:00|main|9000M", "1:00:00|main|7500M"
 LINES = """\
-12|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_train_cell_wildcards_5d0e5ce555 makes runs/5d/result.json
+12|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_train_cell_wildcards_5d0e5ce555 makes 5d/result.json
 13|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_train_cell_wildcards_63850ce60e
 14|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_deduplicate makes data/clusters.tsv
 15|RUNNING|n2|1:00|1:00:00|main|0|1|somebody's own | job

@@ -243,6 +243,7 @@ def test_layout_as_json_read_back_is_the_same():
         ('"tensor": 2', '"tensor": 0', "tensor is 0"),
         ('"tensor": 2', '"tensor": 2.5', "tensor is 2.5"),
         ('"step_log_rows": 1000', '"step_log_rows": 0', "step_log_rows is 0"),
+        ('"start_minutes": 30.0', '"start_minutes": 0', "start_minutes is 0"),
         ('"cuda"', '"gpu"', "cpu or cuda"),
         ('"full"', '"half"', "none or full"),
         ("}", "", "--layout is not JSON"),

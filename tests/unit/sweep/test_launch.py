@@ -2,6 +2,7 @@
 
 import pytest
 from cell_fixtures import cell_of
+from configs import read_config
 from machines import machine
 
 from plm_scaling.common.errors import SweepError
@@ -37,20 +38,30 @@ def test_one_process_is_python_and_several_on_a_node_are_torchruns():
         before = f"{reserved} {count} --after {lock} "
         assert command.startswith(before) == (layout.backend == "cuda")
         words = command.removeprefix(before).split()
-        assert words[:2] == ["torchrun", "--standalone"]
+        assert words[0] == "torchrun"
+        assert words[words.index("--rdzv-endpoint") + 1] == "127.0.0.1:0"  # any port that is free
         assert words[words.index("--nproc-per-node") + 1] == str(count)
         assert words[-1] == "--"  # the program's options are no concern of torchrun's
 
 
-def test_several_nodes_are_started_by_slurm_with_every_resource():
-    words = launcher(gpus(32), machine(threads=3), "lock").split()
+def test_several_nodes_are_started_by_slurm_with_every_resource(root):
+    where = read_config(root / "config.yaml").machine.model_copy(update={"threads": 3})
+    words = launcher(gpus(32), where, "lock").split()
     assert words[0] == "srun"
-    assert words[-1] == "python"
+    assert words[-2:] == ["--kill-on-bad-exit", "python"]
     options = dict(zip(words[1:-2:2], words[2:-2:2], strict=True))
     assert options == {
         "--nodes": "4", "--ntasks": "32", "--ntasks-per-node": "8", "--gpus": "32",
         "--cpus-per-task": "3",
     }  # fmt: skip
+
+
+def test_several_nodes_are_started_by_the_launcher_of_the_site():
+    mpirun = machine(launcher="mpirun -np {processes} --map-by ppr:{per_node}:node", threads=3)
+    assert launcher(gpus(32), mpirun) == "mpirun -np 32 --map-by ppr:8:node python"
+    assert launcher(gpus(8), mpirun).startswith("python -m plm_scaling.common.devices 8 torchrun")
+    with pytest.raises(ValueError, match=r"launcher: 'ranks' cannot be filled in; .*\{per_node\}"):
+        machine(launcher="mpirun -np {ranks}")
 
 
 def test_resources_on_one_node_leave_the_processes_to_torchrun():

@@ -112,18 +112,40 @@ def test_cell_refuses_the_checkpoint_of_another_cell(cell, manifest, unbroken, t
 def test_cell_with_a_damaged_newest_checkpoint_resumes_from_the_one_before(
     cell, manifest, unbroken, tmp_path
 ):
-    with asked_to_stop(cell.steps - 1), pytest.raises(SystemExit):
-        run_cell(cell, manifest, tmp_path)
-    trained(cell, manifest, tmp_path)
-    newest = max(result_of(cell, tmp_path).parent.glob("checkpoints/step-*"))
+    for step in (30, 40):
+        with asked_to_stop(step), pytest.raises(SystemExit):
+            run_cell(cell, manifest, tmp_path)
+    before, newest = sorted(result_of(cell, tmp_path).parent.glob("checkpoints/step-*"))
     data = next(newest.glob("*.distcp"))
     data.write_bytes(data.read_bytes()[:-100])
     again, curve = trained(cell, manifest, tmp_path)
     assert again["loss"] == unbroken[0]["loss"]
-    assert again["starts"][2]["step"] == cell.steps - 1
+    assert again["starts"][2]["step"] == 30
     assert again["restarts"] == 2
     pd.testing.assert_frame_equal(curve, unbroken[1], check_exact=True)
     assert newest.with_suffix(".damaged").exists()
+    assert not before.exists()
+
+
+def test_finished_cell_keeps_one_checkpoint_once_its_record_is_written(
+    cell, manifest, unbroken, tmp_path, monkeypatch
+):
+    with asked_to_stop(40), pytest.raises(SystemExit):
+        run_cell(cell, manifest, tmp_path)
+
+    def killed(path, record):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("plm_scaling.train.cell.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(cell, manifest, tmp_path)
+    folder = result_of(cell, tmp_path).with_name("checkpoints")
+    assert [path.name for path in sorted(folder.iterdir())] == ["step-000000040", "step-000000060"]
+    again, _ = trained(cell, manifest, tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["step-000000060"]
+    assert again["loss"] == unbroken[0]["loss"]
+    assert again["starts"][-1]["step"] == cell.steps
 
 
 def test_a_repeated_evaluation_is_in_the_curve_once(

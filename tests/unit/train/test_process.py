@@ -1,19 +1,27 @@
 """Where a process learns which one of its job it is."""
 
-import pytest
+import os
 
-from plm_scaling.train.distributed.process import Rendezvous, first_host
+import pytest
+import torch
+
+from plm_scaling.common.errors import TrainError
+from plm_scaling.study.layout import Layout
+from plm_scaling.train.distributed import process
+from plm_scaling.train.distributed.rendezvous import Rendezvous
 from plm_scaling.train.output.throughput import gpu_named
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
 TORCHRUN |= {"MASTER_ADDR": "gpu07", "MASTER_PORT": "2345"}
 SLURM = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "1"}
 SLURM |= {"SLURM_STEP_NODELIST": "gpu[07-08]", "SLURM_JOB_ID": "1000123", "SLURM_STEP_ID": "2"}
+OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "8"}
+OPEN_MPI |= {"OMPI_COMM_WORLD_LOCAL_RANK": "1"}
 
 
 @pytest.fixture(autouse=True)
 def no_job(monkeypatch):
-    for name in {**TORCHRUN, **SLURM}:
+    for name in {**TORCHRUN, **SLURM, **OPEN_MPI}:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -37,19 +45,47 @@ def test_rank_and_address_are_those_of_torchrun(monkeypatch):
     assert place_in(monkeypatch, TORCHRUN) == Rendezvous(5, 8, 1, "gpu07", 2345)
 
 
-def test_rank_is_that_of_srun_and_all_processes_of_a_step_find_the_same_address(monkeypatch):
-    place = place_in(monkeypatch, SLURM)
-    assert (place.rank, place.world_size, place.local_rank, place.address) == (5, 8, 1, "gpu07")
-    assert place_in(monkeypatch, {**SLURM, "SLURM_PROCID": "6"}).port == place.port
-    assert place_in(monkeypatch, {**SLURM, "SLURM_STEP_ID": "3"}).port != place.port
-
-
 @pytest.mark.parametrize(
-    ("nodes", "first"),
-    [("n1", "n1"), ("n1,n2", "n1"), ("gpu[07-09,12],login", "gpu07"), ("a-b[3,5]-x", "a-b3-x")],
+    "variables",
+    [
+        SLURM,
+        {"PMI_RANK": "5", "PMI_SIZE": "8", "MPI_LOCALRANKID": "1"},
+        {"PMI_RANK": "5", "PMI_SIZE": "8", "SLURM_LOCALID": "1"},
+        OPEN_MPI,
+        # mpirun inside a job of Slurm starts a process of its own on each node by srun.
+        OPEN_MPI | {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "0"},
+    ],
 )
-def test_first_host_of_a_node_list(nodes, first):
-    assert first_host(nodes) == first
+def test_rank_is_that_of_the_launcher_and_the_address_in_a_note(monkeypatch, variables):
+    job = variables.get("SLURM_JOB_ID", "")
+    assert place_in(monkeypatch, variables) == Rendezvous(5, 8, 1, None, None, job)
+
+
+@pytest.fixture
+def one_gpu(monkeypatch):
+    """A host of which processes see one GPU."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(process, "_prepare_cuda", lambda layout: None)
+
+
+def test_process_that_is_shown_only_its_own_gpu_takes_it(one_gpu):
+    """As with --gpus-per-task; torchrun shows its processes the same ones."""
+    layout = Layout("cuda", 1, 1, 2, 4, "none")
+    assert process._device(layout, Rendezvous(1, 2, 1)) == torch.device("cuda", 0)
+    with pytest.raises(TrainError, match=r"process 1 is number 1 on its host, which has 1 GPU"):
+        process._device(layout, Rendezvous(1, 2, 1, "127.0.0.1", 2345))
+
+
+def test_process_bound_to_fewer_cores_takes_as_many_threads(monkeypatch, caplog):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
+    try:
+        with process.cpu_process(threads=4, seed=1):
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+    assert "1 thread(s) instead of 4: this process has no more cores" in caplog.text
 
 
 @pytest.mark.parametrize(

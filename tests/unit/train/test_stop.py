@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from plm_scaling.train.stop import MARGIN_SECONDS, StopRequest, stop_request
+from plm_scaling.train.stop import MARGIN_SECONDS, StopRequest, follow_launcher, stop_request
 
 
 def test_without_a_limit_a_job_does_not_end():
@@ -25,6 +25,7 @@ def test_a_killed_torchrun_asks_its_processes_to_stop(monkeypatch):
     torchrun = os.fork()
     if torchrun == 0:
         if os.fork() == 0:
+            follow_launcher()
             with stop_request() as request:
                 os.write(write, b"begun ")
                 end = time.monotonic() + 30

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder, step-000000120/, in megatron-core's distributed format with a record of
 ours beside the tensors: checkpoint.json has the step, whose it is (cell, data, stage version),
-where training was, and size and SHA-256 of every other file. All functions are
+where training was, and size and SHA-256 of every other file. Saving and loading are
 collective: every process of the job calls them and gets the same answer or the same error. The
 folder must be on a file system that all processes share.
 """
@@ -128,6 +128,14 @@ def load_weights(run_folder: Path, model: Module) -> None:
     read_state(path, {"model": sharded_model(model)}, set(record.files))
 
 
+def keep_newest(folder: Path, kept: int) -> None:
+    """Remove all checkpoints but the newest `kept`. Of one process alone, unlike what is above."""
+    for old in _newest_first(folder)[kept:]:
+        leaving = old.with_name(f".{old.name}.tmp")  # never half a checkpoint under its own name
+        old.rename(leaving)
+        remove(leaving)
+
+
 def _final(run_folder: Path) -> tuple[Path, str]:
     """The last checkpoint of a finished run, and the name of its cell."""
     record, _ = read_finished(run_folder / "result.json")
@@ -163,10 +171,7 @@ def _complete(path: Path, temporary: Path, record: Record, kept: int) -> None:
     sync_folder(temporary)
     temporary.rename(path)
     sync_folder(path.parent)
-    for old in _newest_first(path.parent)[kept:]:
-        leaving = old.with_name(f".{old.name}.tmp")  # never half a checkpoint under its own name
-        old.rename(leaving)
-        remove(leaving)
+    keep_newest(path.parent, kept)
 
 
 def _move_aside(path: Path, aside: Path) -> Path:

@@ -2,11 +2,11 @@
 
 import os
 import random
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,54 +15,12 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
 from plm_scaling.common.errors import TrainError
+from plm_scaling.common.progress import logger
 from plm_scaling.study.layout import Layout
+from plm_scaling.train.distributed.meeting import Meeting
+from plm_scaling.train.distributed.rendezvous import Rendezvous
 
-COLLECTIVE_TIMEOUT = timedelta(
-    minutes=30
-)  # a checkpoint on a slow disk may keep the others waiting
-
-
-@dataclass(frozen=True)
-class Rendezvous:
-    """Where a process is among those of its job.
-
-    `address` and `port` are where they meet (that of rank 0), None for a single process.
-    """
-
-    rank: int = 0
-    world_size: int = 1
-    local_rank: int = 0
-    address: str | None = None
-    port: int | None = None
-
-    @classmethod
-    def of_environment(cls) -> "Rendezvous":
-        """From the variables that torchrun sets or, without them, srun; else a single process."""
-        env = os.environ
-        if "RANK" in env and "WORLD_SIZE" in env:
-            return cls(
-                int(env["RANK"]),
-                int(env["WORLD_SIZE"]),
-                int(env.get("LOCAL_RANK", 0)),
-                env.get("MASTER_ADDR", "127.0.0.1"),
-                int(env.get("MASTER_PORT", 29500)),
-            )
-        if "SLURM_STEP_NUM_TASKS" in env:  # set only by srun, unlike SLURM_PROCID
-            job = int(env.get("SLURM_JOB_ID", 0)) * 7 + int(env.get("SLURM_STEP_ID", 0))
-            return cls(
-                int(env["SLURM_PROCID"]),
-                int(env["SLURM_STEP_NUM_TASKS"]),
-                int(env["SLURM_LOCALID"]),
-                env.get("MASTER_ADDR", first_host(env.get("SLURM_STEP_NODELIST", "127.0.0.1"))),
-                int(env.get("MASTER_PORT", 20000 + job % 20000)),
-            )
-        return cls()
-
-
-def first_host(nodes: str) -> str:
-    """The first host of a Slurm node list: `gpu[07-09,12],login` → `gpu07`."""
-    found = re.match(r"([^\[,]*)(?:\[([^\],-]*)[^\]]*\]([^,]*))?", nodes)
-    return "".join(part or "" for part in found.groups()) if found else nodes
+COLLECTIVE_SECONDS = 1800.0  # a checkpoint on a slow disk may keep the others waiting
 
 
 @dataclass(frozen=True)
@@ -105,11 +63,15 @@ class Process:
 
 
 @contextmanager
-def training_process(layout: Layout, threads: int, seed: int) -> Iterator[Process]:
+def training_process(
+    layout: Layout, threads: int, seed: int, folder: Path | None = None
+) -> Iterator[Process]:
     """This process as one of `layout`, with megatron-core's groups and everything random seeded.
 
     gloo for the cpu backend, nccl with one GPU per process for cuda. A single process needs no
-    socket. Raises `TrainError` when the job has not as many processes as the layout, or no GPU.
+    socket; several that torchrun did not start meet by a note in `folder` (see `meeting` beside
+    this module). Raises `TrainError` when the job has not as many processes as the layout, or no
+    GPU, and `ProcessError` when they do not meet.
     """
     rendezvous = Rendezvous.of_environment()
     if layout.processes == 1 and rendezvous.world_size == 1:
@@ -124,7 +86,7 @@ def training_process(layout: Layout, threads: int, seed: int) -> Iterator[Proces
         )
     device = _device(layout, rendezvous)
     _set_up(device, threads, seed)
-    _meet(layout, rendezvous)
+    _meet(layout, rendezvous, folder)
     try:
         parallel_state.initialize_model_parallel(
             tensor_model_parallel_size=layout.tensor, pipeline_model_parallel_size=layout.pipeline
@@ -155,8 +117,8 @@ def _device(layout: Layout, rendezvous: Rendezvous) -> torch.device:
     if layout.backend == "cpu":
         return torch.device("cpu")
     found = torch.cuda.device_count()
-    # Slurm may show each process only its own GPU.
-    index = 0 if found == 1 and "SLURM_STEP_NUM_TASKS" in os.environ else rendezvous.local_rank
+    # A scheduler may show each process only its own GPU; torchrun shows them the same.
+    index = 0 if found == 1 and rendezvous.address is None else rendezvous.local_rank
     if index >= found:
         raise TrainError(
             f"backend cuda: process {rendezvous.rank} is number {rendezvous.local_rank} on its "
@@ -184,7 +146,10 @@ def _prepare_cuda(layout: Layout) -> None:
 
 def _set_up(device: torch.device, threads: int, seed: int) -> None:
     """Threads, fixed orders of summation (on the CPU) and seeds."""
-    torch.set_num_threads(threads)
+    cores = len(os.sched_getaffinity(0))
+    if threads > cores:  # bound by a scheduler to fewer: more threads would wait for each other
+        logger.warning("%d thread(s) instead of %d: this process has no more cores", cores, threads)
+    torch.set_num_threads(min(threads, cores))
     # On GPUs fixed orders cost a tenth of the speed and more; there a resume agrees to rounding.
     torch.use_deterministic_algorithms(device.type == "cpu")
     # Filling memory that is written anyway takes a fifth of a small model's step.
@@ -194,20 +159,20 @@ def _set_up(device: torch.device, threads: int, seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _meet(layout: Layout, rendezvous: Rendezvous) -> None:
+def _meet(layout: Layout, rendezvous: Rendezvous, folder: Path | None = None) -> None:
     backend = "gloo" if layout.backend == "cpu" else "nccl"
-    if rendezvous.address is None:
+    if rendezvous.world_size == 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         return
-    if rendezvous.address in ("127.0.0.1", "localhost"):
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    # Through the environment, because torchrun has opened the port already and says so there.
-    os.environ.update(MASTER_ADDR=rendezvous.address, MASTER_PORT=str(rendezvous.port))
+    start_seconds = 60 * layout.start_minutes
+    meeting = Meeting(rendezvous, folder, start_seconds)
+    if meeting.interface:  # gloo would take that of the host's name, if it has any
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", meeting.interface)
     dist.init_process_group(
         backend,
-        init_method="env://",
+        store=meeting.store,
         rank=rendezvous.rank,
         world_size=rendezvous.world_size,
-        timeout=COLLECTIVE_TIMEOUT,
+        timeout=timedelta(seconds=max(COLLECTIVE_SECONDS, start_seconds)),
     )
