@@ -36,6 +36,8 @@ include: "rules/published.smk"
 
 
 onstart:
+    if may_train():
+        write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"))
     if workflow.non_local_exec:
         given = workflow.config_settings.config_args
         check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])

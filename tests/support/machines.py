@@ -15,6 +15,7 @@ def machine(**changes: object) -> Machine:
         "cpu_processes": 1,
         "cpu_gflops": 10.0,
         "threads": 4,
+        "order": "first-law",
         "layouts": {},
     }
     return Machine.model_validate(values | changes)

@@ -9,12 +9,18 @@ import yaml
 from forked_snakemake import snakemake
 from workflows import copy_of
 
+from plm_scaling.config.load import validate_config
+from plm_scaling.sweep.cells import plan_cells
+
 pytestmark = pytest.mark.slow
 
 
 def test_another_machine_re_runs_nothing(finished, tmp_path):
     workflow = copy_of(finished, tmp_path / "copy")
-    for changes in ({"threads": 2, "cpu_processes": 2}, {"backend": "cuda", "max_gpus": 2}):
+    for changes in (
+        {"threads": 2, "cpu_processes": 2, "order": "makespan"},
+        {"backend": "cuda", "max_gpus": 2},
+    ):
         workflow.config["machine"] |= changes
         assert workflow.planned() == {}
 
@@ -30,6 +36,24 @@ def test_cell_in_two_processes_ends_with_the_same_loss(finished, tmp_path):
     after = json.loads((run / "result.json").read_text())
     assert after["loss"] == pytest.approx(before["loss"], abs=1e-4)
     assert after["curve_sha256"] != before["curve_sha256"]  # it was trained again
+
+
+@pytest.mark.parametrize("order", ["first-law", "makespan"])
+def test_cells_train_in_the_order_of_the_config(finished, tmp_path, order):
+    """The largest of a budget takes longest, and of twice the budget twice as long."""
+    workflow = copy_of(finished, tmp_path / "copy")
+    workflow.config["machine"]["order"] = order
+    cells = plan_cells(validate_config(workflow.config, "config"))
+    forgotten = [name for name, cell in cells.items() if cell.size == "d"]
+    for name in forgotten:
+        shutil.rmtree(workflow.results / "runs" / name)
+    workflow.run("train", "--cores", "1", "--scheduler", "greedy")
+    written = {n: workflow.results / f"runs/{n}/result.json" for n in forgotten}
+    trained = sorted(written, key=lambda name: written[name].stat().st_mtime_ns)
+    budgets = [cells[name].flops_budget for name in trained]
+    assert budgets == sorted(budgets, reverse=order == "makespan")
+    estimates = json.loads((workflow.results / "estimates.json").read_text())
+    assert [name for name in estimates["jobs"] if name in forgotten] == trained
 
 
 def test_no_job_requests_more_than_the_site_has(fresh, root):

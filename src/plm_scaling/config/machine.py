@@ -10,6 +10,7 @@ from plm_scaling.study.hardware import GPUS
 
 Backend = Literal["cuda", "cpu"]
 Recompute = Literal["none", "full"]
+Order = Literal["makespan", "first-law"]
 
 
 class LayoutBlock(Block):
@@ -54,6 +55,11 @@ class Machine(Block):
     """For cpu: achieved GFLOP/s of one thread that the estimate of hours assumes."""
     threads: Count
     """CPU threads of each process."""
+    order: Order
+    """Which cells start first where not all can run at once, on one machine and in Slurm's queue.
+    first-law: the cheapest budget's, so that the first IsoFLOP curve closes early. makespan: those
+    that take longest with the cells that wait for them, so that all end soonest. docs/running.md
+    compares them."""
     layouts: dict[Name, LayoutBlock]
     """Layouts of sizes that should differ from those chosen: {7.2B: {tensor: 2, recompute: full}};
     what is left out is chosen. {} for none."""
