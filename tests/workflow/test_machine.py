@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from forked_snakemake import snakemake
+from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 from workflows import copy_of
 
 from plm_scaling.config.load import validate_config
@@ -54,6 +56,21 @@ def test_cells_train_in_the_order_of_the_config(finished, tmp_path, order):
     assert budgets == sorted(budgets, reverse=order == "makespan")
     estimates = json.loads((workflow.results / "estimates.json").read_text())
     assert [name for name in estimates["jobs"] if name in forgotten] == trained
+
+
+def test_cells_ask_slurm_for_the_same_order(fresh):
+    """By `--nice`, which the plugin passes on; all come before other rules and after the sweep."""
+    output = fresh.run("--dry-run", "train").stdout
+    found = re.findall(
+        r"cell=(\w+)\n +priority: (\S+)\n(?: +threads.*\n)? +resources: .*(--nice=\d+)", output
+    )
+    cells = plan_cells(validate_config(fresh.config, "config"))
+    assert {cell for cell, *_ in found} == set(cells)
+    first_to_last = sorted(found, key=lambda line: -float(line[1]))
+    assert [nice for *_, nice in first_to_last] == [f"--nice={n}" for n in range(len(cells))]
+    assert all(0 < float(priority) < 1 for _, priority, _ in found)
+    for *_, nice in found:
+        validate_slurm_extra(SimpleNamespace(resources=SimpleNamespace(slurm_extra=nice)))
 
 
 def test_no_job_requests_more_than_the_site_has(fresh, root):
