@@ -3,6 +3,7 @@
 import gc
 import json
 from dataclasses import replace
+from functools import cache
 
 from snakemake.logging import logger
 from plm_scaling.common import environment
@@ -26,6 +27,7 @@ from plm_scaling.sweep.launch import (
     processes_per_node,
     resources,
 )
+from plm_scaling.sweep.order import jobs_in_order, write_estimates
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
@@ -144,6 +146,28 @@ def asked(name):
     return of_job
 
 
+@cache
+def schedule():
+    """The cells as jobs, in the order in which they should start."""
+    return jobs_in_order(CELLS, LAYOUTS.values(), CONFIG.machine)
+
+
+@cache
+def places():
+    """The place of each cell in that order, from 0."""
+    return {cell: place for place, cell in enumerate(schedule())}
+
+
+def urgency(wildcards):
+    """Snakemake's priority of a cell: between 0, that of other rules, and 1, that of the sweep's."""
+    return 1 - (1 + places()[wildcards.cell]) / (1 + len(CELLS))
+
+
+def niceness(wildcards):
+    """The same for Slurm's queue, where later cells stand a little behind."""
+    return f"--nice={places()[wildcards.cell]}"
+
+
 def start_of(wildcards, input):
     """How a cell is started, how long that may take, how often it is saved and what it shows.
 
@@ -174,6 +198,12 @@ def fits_only():
     """Whether laws are asked for and nothing that could train."""
     asked = set(workflow.dag_settings.targets)
     return "laws" in asked and not asked & {"all", "train", "report"}
+
+
+def may_train():
+    """Whether something is asked for that could train, or the plan of it."""
+    asked = set(workflow.dag_settings.targets)
+    return not asked or bool(asked - {"download", "data", "laws", "published"})
 
 
 def local_files(wildcards):

@@ -15,6 +15,7 @@ rule train_cell:
         f"logs/{CONFIG.study}/train/{{cell}}.log",
     benchmark:
         f"logs/benchmarks/{CONFIG.study}/train/{{cell}}.tsv"
+    priority: urgency
     conda:
         "../envs/train-gpu.yaml"
     threads: asked("threads")
@@ -28,6 +29,7 @@ rule train_cell:
         tasks_per_node=asked("tasks_per_node"),
         tasks_per_gpu=asked("tasks_per_gpu"),
         cpus_per_task=asked("cpus_per_task"),
+        slurm_extra=niceness,
     params:
         script=script("train_cell"),
         cell=lambda wildcards: CELLS[wildcards.cell].to_json(),

@@ -16,6 +16,7 @@ def machine(**changes: object) -> Machine:
         "cpu_gflops": 10.0,
         "threads": 4,
         "launcher": "srun --ntasks {processes}",
+        "order": "first-law",
         "layouts": {},
     }
     return Machine.model_validate(values | changes)

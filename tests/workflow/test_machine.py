@@ -3,18 +3,26 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from forked_snakemake import snakemake
+from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 from workflows import copy_of
+
+from plm_scaling.config.load import validate_config
+from plm_scaling.sweep.cells import plan_cells
 
 pytestmark = pytest.mark.slow
 
 
 def test_another_machine_re_runs_nothing(finished, tmp_path):
     workflow = copy_of(finished, tmp_path / "copy")
-    for changes in ({"threads": 2, "cpu_processes": 2}, {"backend": "cuda", "max_gpus": 2}):
+    for changes in (
+        {"threads": 2, "cpu_processes": 2, "order": "makespan"},
+        {"backend": "cuda", "max_gpus": 2},
+    ):
         workflow.config["machine"] |= changes
         assert workflow.planned() == {}
 
@@ -46,6 +54,39 @@ def test_cells_of_several_nodes_without_their_launcher_are_refused_at_the_start(
     said = done.stdout + done.stderr
     assert "cells take up to 2 nodes, where 'nosuch' of machine.launcher is to start" in said
     assert "rule train_cell" not in said
+
+
+@pytest.mark.parametrize("order", ["first-law", "makespan"])
+def test_cells_train_in_the_order_of_the_config(finished, tmp_path, order):
+    """The largest of a budget takes longest, and of twice the budget twice as long."""
+    workflow = copy_of(finished, tmp_path / "copy")
+    workflow.config["machine"]["order"] = order
+    cells = plan_cells(validate_config(workflow.config, "config"))
+    forgotten = [name for name, cell in cells.items() if cell.size == "d"]
+    for name in forgotten:
+        shutil.rmtree(workflow.results / "runs" / name)
+    workflow.run("train", "--scheduler", "greedy", "--set-threads", "train_cell=2")  # one by one
+    written = {n: workflow.results / f"runs/{n}/result.json" for n in forgotten}
+    trained = sorted(written, key=lambda name: written[name].stat().st_mtime_ns)
+    budgets = [cells[name].flops_budget for name in trained]
+    assert budgets == sorted(budgets, reverse=order == "makespan")
+    estimates = json.loads((workflow.results / "estimates.json").read_text())
+    assert [name for name in estimates["jobs"] if name in forgotten] == trained
+
+
+def test_cells_ask_slurm_for_the_same_order(fresh):
+    """By `--nice`, which the plugin passes on; all come before other rules and after the sweep."""
+    output = fresh.run("--dry-run", "train").stdout
+    found = re.findall(
+        r"cell=(\w+)\n +priority: (\S+)\n(?: +threads.*\n)? +resources: .*(--nice=\d+)", output
+    )
+    cells = plan_cells(validate_config(fresh.config, "config"))
+    assert {cell for cell, *_ in found} == set(cells)
+    first_to_last = sorted(found, key=lambda line: -float(line[1]))
+    assert [nice for *_, nice in first_to_last] == [f"--nice={n}" for n in range(len(cells))]
+    assert all(0 < float(priority) < 1 for _, priority, _ in found)
+    for *_, nice in found:
+        validate_slurm_extra(SimpleNamespace(resources=SimpleNamespace(slurm_extra=nice)))
 
 
 def test_a_second_config_file_describes_the_site(root, tmp_path):

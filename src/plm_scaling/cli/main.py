@@ -42,7 +42,7 @@ def main() -> None:
 
 @app.command
 def status(*results: Path) -> None:
-    """Of each cell: state, loss, time left, Slurm job; and why jobs of the last run failed.
+    """Of each cell: state, loss, time left, Slurm job; when all will be done; why jobs failed.
 
     From its files, during a run or after it.
 
@@ -54,6 +54,7 @@ def status(*results: Path) -> None:
     # Neither a Slurm that does not answer nor a sweep that is still to be planned hides the rest.
     from plm_scaling.common.gpus import notes_of_set_aside
     from plm_scaling.runs.failures import failed_jobs
+    from plm_scaling.runs.forecast import forecast_text
     from plm_scaling.runs.queue import never_starting, queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
     from plm_scaling.slurm.journal import lines
@@ -69,6 +70,7 @@ def status(*results: Path) -> None:
     for sweep in (sweep for sweep in sweeps if sweep.exists()):
         states = cell_states(sweep, sweep.with_name("runs"))
         print(f"{sweep.parent}\n{status_table(states, trains)}")
+        print(forecast_text(states, sweep.with_name("estimates.json")), end="")
     if not sweeps:
         print(f"results/*/sweep.tsv: {NO_SWEEP}")
     if queue:

@@ -11,6 +11,7 @@ from plm_scaling.study.hardware import GPUS
 Backend = Literal["cuda", "cpu"]
 Recompute = Literal["none", "full"]
 LAUNCHER_COUNTS = ("nodes", "processes", "per_node", "threads")
+Order = Literal["makespan", "first-law"]
 
 
 class LayoutBlock(Block):
@@ -59,6 +60,11 @@ class Machine(Block):
     """What starts the processes of a cell that takes several nodes; put before python, with
     {nodes}, {processes} (of all), {per_node} and {threads} filled in. srun needs Slurm; for mpirun
     and others see docs/schedulers.md."""
+    order: Order
+    """Which cells start first where not all can run at once, on one machine and in Slurm's queue.
+    first-law: the cheapest budget's, so that the first IsoFLOP curve closes early. makespan: those
+    that take longest with the cells that wait for them, so that all end soonest. docs/running.md
+    compares them."""
     layouts: dict[Name, LayoutBlock]
     """Layouts of sizes that should differ from those chosen: {7.2B: {tensor: 2, recompute: full}};
     what is left out is chosen. {} for none."""

@@ -15,6 +15,7 @@ from plm_scaling.common.progress import short_number, short_time
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import RunRecord
 from plm_scaling.study.sweep_table import read_sweep
+from plm_scaling.train.output.starts import last_start, read_starts
 
 STALLED_AFTER_SECONDS = 600.0  # longer than any step, evaluation or checkpoint should take
 # Without a sign for so long, a cell whose lock nobody holds does not run. (Not at once: on some
@@ -40,6 +41,11 @@ class CellState:
     tokens: int
     tokens_per_second: float | None
     eta_seconds: float | None
+    processes: int | None = None
+    """Of the last start; None before one."""
+    started: float | None = None
+    """When that was; `ended`: when the record was written. Seconds since the epoch."""
+    ended: float | None = None
 
     @property
     def flops_left(self) -> float:
@@ -47,13 +53,6 @@ class CellState:
         if self.state in ("finished", "diverged"):
             return 0.0
         return self.plan.flops * max(0.0, 1 - self.tokens / self.plan.tokens)
-
-    @property
-    def flops_per_second(self) -> float | None:
-        """FLOPs (6·N·D convention) per second at the last measured rate."""
-        if not self.tokens_per_second:
-            return None
-        return self.tokens_per_second * self.plan.flops / self.plan.tokens
 
 
 def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[CellState]:
@@ -66,23 +65,40 @@ def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[C
 
 
 def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
-    result = _result(folder / "result.json")
+    record = _record(folder / "result.json")
+    if record is None:
+        return _unfinished(cell, folder, now)
+    processes, started = last_start(record.starts or [])
+    return CellState(
+        cell=folder.name,
+        plan=cell,
+        state=record.status,
+        loss=None if record.status == "diverged" else _positive(record.loss),
+        tokens=record.tokens,
+        tokens_per_second=_positive(record.tokens_per_second),
+        eta_seconds=None,
+        processes=processes,
+        started=started,
+        ended=(folder / "result.json").stat().st_mtime,
+    )
+
+
+def _unfinished(cell: Cell, folder: Path, now: float) -> CellState:
     progress = _progress(folder / "progress.json")
     lines = _last_lines(folder / "curve.csv")
     rate = _last(row.get("tokens_per_second") for row in lines)
     loss = _last(row.get("loss") for row in lines if row.get("split") == "valid")
     reached = (lines[-1].get("tokens") if lines else None, progress.get("tokens"))
     tokens = max(_positive(value) or 0.0 for value in reached)
-    state, eta = "waiting", None
-    if result is not None:
-        state, tokens = result.status, result.tokens
-        loss = None if state == "diverged" else _positive(result.loss) or loss
-    elif (folder / "curve.csv").exists() or progress:  # the header is written before the first row
+    state, eta, starts = "waiting", None, []
+    if (folder / "curve.csv").exists() or progress:  # the header is written before the first row
         rate = _positive(progress.get("tokens_per_second")) or rate
         loss = loss or _positive(progress.get("loss"))
+        starts = _starts(folder / "starts.json")
         state = _running_or_not(folder / "lock", now - _last_sign(folder, progress))
         if rate and state == "running":
             eta = max(0.0, cell.tokens - tokens) / rate
+    processes, started = last_start(starts)
     return CellState(
         cell=folder.name,
         plan=cell,
@@ -91,6 +107,8 @@ def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
         tokens=int(tokens),
         tokens_per_second=rate,
         eta_seconds=eta,
+        processes=processes,
+        started=started,
     )
 
 
@@ -126,7 +144,7 @@ def _positive(value: Any) -> float | None:
     return number if math.isfinite(number) and number > 0 else None
 
 
-def _result(path: Path) -> RunRecord | None:
+def _record(path: Path) -> RunRecord | None:
     """The record; None without a usable one, of which `snakemake laws` reports."""
     try:
         return RunRecord.read(path)
@@ -143,6 +161,14 @@ def _progress(path: Path) -> dict[str, float]:
     return progress
 
 
+def _starts(path: Path) -> list[dict[str, Any]]:
+    """The starts of a cell that trains; none if the file is missing or damaged."""
+    try:
+        return read_starts(path)
+    except (OSError, ValueError, LookupError):
+        return []
+
+
 def _last_sign(folder: Path, progress: dict[str, float]) -> float:
     """When the cell last wrote anything, in seconds since the epoch."""
     files = (folder / "curve.csv", folder / "progress.json")
@@ -153,9 +179,7 @@ def _last_sign(folder: Path, progress: dict[str, float]) -> float:
 def status_table(states: Sequence[CellState], queue: Mapping[str, str] | None = None) -> str:
     """A fixed-width table of the cells with a line of totals.
 
-    `queue` has the state of cells' jobs in the scheduler, by cell, for a last column. The sweep's
-    time left is its remaining FLOPs over the mean rate of all cells with a measured rate, times
-    the number of cells running now.
+    `queue` has the state of cells' jobs in the scheduler, by cell, for a last column.
     """
     header = ("cell", "objective", "size", "FLOPs", "state", "loss", "tokens", "tokens/s", "ETA")
     rows = [header, *(_row(state) for state in states)]
@@ -194,18 +218,4 @@ def _totals(states: Sequence[CellState]) -> str:
     parts = [f"{count['finished']} of {len(states)} cells finished"]
     parts += [f"{count[name]} {name}" for name in names[1:] if count[name]]
     parts.append(f"{100 * (1 - left / total):.0f} % of {total:.2e} FLOPs done")
-    seconds = _sweep_eta(states, left)
-    if seconds is not None:
-        parts.append(f"about {short_time(seconds)} left")
     return " · ".join(parts)
-
-
-def _sweep_eta(states: Sequence[CellState], flops_left: float) -> float | None:
-    """Seconds left for the whole sweep; None if no cell runs or no rate is known."""
-    measured = [(s.plan.flops - s.flops_left, s.flops_per_second) for s in states if s.tokens]
-    seconds = sum(done / rate for done, rate in measured if rate)
-    done = sum(done for done, rate in measured if rate)
-    running = sum(state.state == "running" for state in states)
-    if not running or not seconds or not done:
-        return None
-    return flops_left / (done / seconds) / running

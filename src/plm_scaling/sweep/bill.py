@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from plm_scaling.common.progress import short_bytes, short_number
-from plm_scaling.config.machine import Machine
+from plm_scaling.config.machine import Machine, Order
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.layout import Layout
@@ -14,6 +14,8 @@ from plm_scaling.sweep.choose import USABLE_SHARE, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.launch import resources
 from plm_scaling.sweep.memory import process_memory
+from plm_scaling.sweep.order import curves, jobs_in_order
+from plm_scaling.sweep.schedule import simulate
 
 
 def show_plan(sweep: Path, machine: Machine) -> None:
@@ -61,6 +63,7 @@ _COLUMNS: dict[str, Callable[[_Line], str]] = {
 _VARYING = ("corpus", "recipe", "from", "epochs", "again")
 _SPARE = ("C exact", "lr", "steps", "batch", "recipe")
 WIDTH = 160
+MORE_GPUS = (1, 4, 16)
 _TEXTS = ("cell", "obj", "corpus", "recipe", "from")  # to the left; numbers to the right
 
 
@@ -73,7 +76,39 @@ def bill(cells: list[Cell], machine: Machine) -> str:
     ]
     table = _table(lines)
     rule = "-" * len(table[0])
-    return "\n".join([table[0], rule, *table[1:], rule, *_totals(lines), *_costs(lines, machine)])
+    said = [table[0], rule, *table[1:], rule, *_totals(lines), *_costs(lines, machine)]
+    if machine.backend == "cuda":
+        said += _finish(cells, layouts, machine)
+    return "\n".join(said)
+
+
+def _finish(cells: list[Cell], layouts: list[Layout], machine: Machine) -> list[str]:
+    """Hours until all cells, and those from scratch of each budget, are done, by GPUs and order.
+
+    The GPUs are those of the largest cell, in whole nodes, and `MORE_GPUS` times as many.
+    """
+    by_id = {cell.cell: cell for cell in cells}
+    budgets = curves(by_id)
+    widest = max(layout.processes for layout in layouts)
+    nodes = -(-widest // machine.gpus_per_node)
+    rows = [[machine.gpu, "order", "all", *(f"{budget:g}" for budget in budgets)]]
+    for count in (more * nodes * machine.gpus_per_node for more in MORE_GPUS):
+        for order in get_args(Order):
+            ordered = machine.model_copy(update={"order": order})
+            times = simulate(jobs_in_order(by_id, layouts, ordered), count, machine.gpus_per_node)
+            ends = {name: end for name, (_, end) in times.items()}
+            last = [max(map(ends.__getitem__, names)) for names in (ends, *budgets.values())]
+            rows.append([str(count), order, *(_hours(hours) for hours in last)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    heading = (
+        "hours until all cells are done, and those from scratch of each budget, by machine.order "
+        f"(here {machine.order}):"
+    )
+    return [heading, *("  ".join(map(str.rjust, row, widths)) for row in rows)]
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
 def _table(lines: list[_Line]) -> list[str]:

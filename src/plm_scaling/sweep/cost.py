@@ -21,8 +21,7 @@ def estimated_hours(cell: Cell, layout: Layout, machine: Machine) -> float:
     gradients and gathered weights of replicas as far as the step does not hide them, all that
     processes that share matrices exchange. Pipeline bubbles are in the assumed utilisation.
     """
-    evaluated = cell.evaluations * HELD_OUT_SETS * cell.valid_rows * cell.context_length
-    evaluations = cell.flops_exact / cell.tokens / 3 * evaluated
+    evaluations = cell.flops_exact * evaluation_share(cell)
     if layout.backend == "cpu":
         rate = machine.cpu_gflops * 1e9 * machine.threads * layout.processes
         return (cell.flops_exact + evaluations) / rate / 3600
@@ -34,6 +33,12 @@ def estimated_hours(cell: Cell, layout: Layout, machine: Machine) -> float:
     )
     of_replicas, of_matrices = _communication_hours(cell, layout, machine)
     return max(steps, of_replicas) + of_matrices + passes
+
+
+def evaluation_share(cell: Cell) -> float:
+    """FLOPs of the evaluations' forward passes as a share of those of training."""
+    evaluated = cell.evaluations * HELD_OUT_SETS * cell.valid_rows * cell.context_length
+    return evaluated / cell.tokens / 3
 
 
 def _communication_hours(cell: Cell, layout: Layout, machine: Machine) -> tuple[float, float]:

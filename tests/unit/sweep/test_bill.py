@@ -55,6 +55,22 @@ def test_bill_totals_all_cells(cells, full):
     assert "main memory of a node: at most 108GB, asked by 7.2B on 16" in text
 
 
+def test_bill_says_when_all_and_each_budget_are_done_in_either_order(cells, full):
+    text = bill(cells, full.machine)
+    assert "(here first-law)" in text
+    rows = [line.split() for line in text.splitlines()[-6:]]
+    assert [(row[0], row[1]) for row in rows] == [
+        (str(gpus), order) for gpus in (128, 512, 2048) for order in ("makespan", "first-law")
+    ]
+    hours = [[float(text.replace(",", "")) for text in row[2:]] for row in rows]
+    for row in hours:
+        assert len(row) == 1 + len(full.sweep.budgets_flops)
+        assert max(row[1:]) <= row[0]
+    for makespan, first_law in zip(hours[::2], hours[1::2], strict=True):
+        assert makespan[0] <= first_law[0]
+        assert first_law[1] < makespan[1]
+
+
 def test_bill_of_a_cpu_counts_core_hours(root):
     config = read_config(root / "config/demo.yaml")
     cells = list(plan_cells(config).values())

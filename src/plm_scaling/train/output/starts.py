@@ -1,7 +1,9 @@
 """starts.json: when, where and from which step a run was started, an entry for each time."""
 
+import calendar
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,13 @@ from typing import Any
 from plm_scaling.common.files import read_json, write_json
 from plm_scaling.study.layout import Layout
 
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+
 
 def note_start(path: Path, identity: dict[str, str], step: int, layout: Layout) -> None:
     """Add an entry; those of a run with another identity (other data, …) are dropped."""
     entry = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": time.strftime(TIME, time.gmtime()),
         "step": step,
         "host": platform.node(),
         "layout": asdict(layout),
@@ -29,3 +33,12 @@ def read_starts(path: Path) -> list[dict[str, Any]]:
     """The entries, oldest first."""
     starts: list[dict[str, Any]] = read_json(path)["starts"]
     return starts
+
+
+def last_start(starts: Sequence[dict[str, Any]]) -> tuple[int | None, float | None]:
+    """Processes of the last entry, and when it was (seconds since the epoch); None without one."""
+    if not starts:
+        return None, None
+    last = starts[-1]
+    processes = Layout(**last["layout"]).processes
+    return processes, float(calendar.timegm(time.strptime(last["time"], TIME)))
