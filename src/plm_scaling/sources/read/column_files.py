@@ -121,7 +121,7 @@ def _arrow(path: Path, columns: list[str], schema: pa.Schema) -> Iterator[pa.Rec
             for start in range(0, batch.num_rows, BATCH_ROWS):
                 yield batch.slice(start, BATCH_ROWS)
         if source.tell() != end:
-            raise EOFError("its record batches end early; if files were joined, give each")
+            raise EOFError("more follows its end mark; give files that were joined one by one")
         source.seek(end - len(_END_OF_STREAM))
         if expected not in (None, count) or (expected is None and source.read() != _END_OF_STREAM):
             raise EOFError("the record batches end before their end mark")
