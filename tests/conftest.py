@@ -8,12 +8,13 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from browser import chromium
 from hypothesis import settings
 from pipeline import finished, tiny_sources
 from published import imported, published
 from quick_mmseqs import quick_searches
 
-__all__ = ["finished", "imported", "published", "quick_searches", "tiny_sources"]  # fixtures
+__all__ = ["chromium", "finished", "imported", "published", "quick_searches", "tiny_sources"]
 
 settings.register_profile("shared", deadline=None)  # machines are shared; no test times code
 settings.load_profile("shared")

@@ -1,4 +1,5 @@
 """Runs of Snakemake, each in a fork of a process that has imported it: half a dry run's time.
+Its programs are forks too, if they run here.
 
 This module imports nothing of ours, which the Snakefile takes from the repository that it lies in.
 """
@@ -9,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+import forked_programs
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["snakemake.cli", "pydantic"])
 
@@ -18,7 +21,10 @@ def snakemake(
 ) -> tuple[int, str, str]:
     """Run the `main` of a module in `folder`; exit code, output and error output."""
     text = [folder / ".stdout.txt", folder / ".stderr.txt"]
-    process = FORKS.Process(target=_main, args=(module, arguments, folder, dict(os.environ), text))
+    local = module == "snakemake.cli" and "--dry-run" not in arguments
+    programs = forked_programs.folder() if local else Path(sys.executable).parent
+    call = (module, arguments, folder, dict(os.environ), text, programs)
+    process = FORKS.Process(target=_main, args=call)
     process.start()
     process.join()
     assert process.exitcode is not None
@@ -26,7 +32,12 @@ def snakemake(
 
 
 def _main(
-    module: str, arguments: list[str], folder: Path, environment: dict[str, str], text: list[Path]
+    module: str,
+    arguments: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    text: list[Path],
+    programs: Path,
 ) -> None:
     for number, path in enumerate(text, 1):
         with path.open("w") as file:
@@ -35,4 +46,5 @@ def _main(
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["snakemake", *arguments]
+    sys.executable = str(programs / "python")  # whose folder the Snakefile puts first in PATH
     importlib.import_module(module).main(arguments)

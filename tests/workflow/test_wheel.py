@@ -82,6 +82,7 @@ def test_wheel_contains_every_file_of_the_package(tree, wheel):
     assert "plm_scaling/published/laws/clm.isoflop.json" in names  # through the link
 
 
+@pytest.mark.long  # who installs takes a wheel, or the tree
 def test_wheel_of_the_source_archive_is_the_same(tree, wheel):
     run(sys.executable, "-c", SDIST, cwd=tree)
     (archive,) = tree.glob("dist/*.tar.gz")

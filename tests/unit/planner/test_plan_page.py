@@ -5,8 +5,8 @@ import math
 import shutil
 from dataclasses import replace
 
-import browser
 import pytest
+from browser import check_figures, open_page
 from planted_laws import BUDGETS
 from synthetic import Surface, isoflop_grid
 
@@ -31,8 +31,7 @@ CASES = [
 def answered(driver, page, question):
     """What the page shows for a question, by its own script."""
     write_page(page, question, plan(question))
-    driver.get(page.as_uri())
-    assert driver.get_log("browser") == []
+    open_page(driver, page, 1280)
     shown = json.loads(driver.execute_script("return document.body.dataset.answer"))
     assert shown["gpu_hours"] == pytest.approx(plan(question).time.gpu_hours, rel=1e-6)
     return shown
@@ -51,75 +50,67 @@ def agree(shown, question):
         assert shown["n_interval"] == pytest.approx(answer.n_params.interval, rel=1e-5)
 
 
-@pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
-def test_page_answers_as_the_planner_does(tmp_path):
-    with browser.chromium(tmp_path / "profile", 1280) as driver:
-        for k, question in enumerate(CASES):
-            agree(answered(driver, tmp_path / f"{k}.html", question), question)
+def test_page_answers_as_the_planner_does(chromium, tmp_path):
+    for k, question in enumerate(CASES):
+        agree(answered(chromium, tmp_path / f"{k}.html", question), question)
 
 
-@pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
-def test_page_takes_the_resamples_of_a_parametric_law(tmp_path):
+def test_page_takes_the_resamples_of_a_parametric_law(chromium, tmp_path):
     n, d, _, loss = isoflop_grid(Surface(), [1e18, 1e19, 1e20, 1e21], 6, noise=0.003, seed=1)
     law = fit_parametric(n, d, loss, bootstrap=200)
     law.objective = "clm"
     write_law(tmp_path / "own.json", law)
     question = replace(CLM, laws=tmp_path / "own.json")
-    with browser.chromium(tmp_path / "profile", 1280) as driver:
-        agree(answered(driver, tmp_path / "page.html", question), question)
+    agree(answered(chromium, tmp_path / "page.html", question), question)
 
 
-@pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
-def test_page_says_of_laws_of_ones_own_what_the_planner_says(tmp_path, laws, penalty):
+def test_page_says_of_laws_of_ones_own_what_the_planner_says(chromium, tmp_path, laws, penalty):
     cases = [
         replace(CLM, laws=penalty, unique_tokens=4e9),
         replace(CLM, laws=penalty, unique_tokens=4e9, params=4e8),
         replace(CLM, laws=laws, flops=3 * BUDGETS[-1]),
         replace(CLM, laws=laws, params=1e11),
     ]
-    with browser.chromium(tmp_path / "profile", 1280) as driver:
-        for k, question in enumerate(cases):
-            shown = answered(driver, tmp_path / f"{k}.html", question)
-            agree(shown, question)
-            extrapolated = any(said.startswith("Extrapolated") for said in shown["said"])
-            assert extrapolated == (k == 2)
+    for k, question in enumerate(cases):
+        shown = answered(chromium, tmp_path / f"{k}.html", question)
+        agree(shown, question)
+        extrapolated = any(said.startswith("Extrapolated") for said in shown["said"])
+        assert extrapolated == (k == 2)
 
 
-@pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 @pytest.mark.parametrize("width", [1280, 400])
-def test_page_follows_the_hand_and_fits_the_screen(tmp_path, width):
+def test_page_follows_the_hand_and_fits_the_screen(chromium, tmp_path, width):
     page = tmp_path / "plan.html"
     write_page(page, CLM, plan(CLM))
-    browser.check_page(page, tmp_path / "look", width, ("sizes", "plane"))
-    with browser.chromium(tmp_path / "profile", width) as driver:
-        driver.get(page.as_uri())
+    open_page(chromium, page, width)
+    check_figures(chromium, width, ("sizes", "plane"))
 
-        def move(name, value):
-            driver.execute_script(
-                "const e = document.querySelector(arguments[0]); e.value = arguments[1];"
-                "if (e.type === 'radio') e.checked = true;"
-                "e.dispatchEvent(new Event('input', {bubbles: true}));",
-                name,
-                value,
-            )
-            return json.loads(driver.execute_script("return document.body.dataset.answer"))
+    def move(name, value):
+        chromium.execute_script(
+            "const e = document.querySelector(arguments[0]); e.value = arguments[1];"
+            "if (e.type === 'radio') e.checked = true;"
+            "e.dispatchEvent(new Event('input', {bubbles: true}));",
+            name,
+            value,
+        )
+        return json.loads(chromium.execute_script("return document.body.dataset.answer"))
 
-        agree(move("#flops", 20.5), replace(CLM, flops=10**20.5))
-        agree(move("#unique", 10.4), replace(CLM, flops=10**20.5, unique_tokens=10**10.4))
-        fixed = move("#size", 8.5)
-        agree(fixed, replace(CLM, flops=10**20.5, unique_tokens=10**10.4, params=10**8.5))
-        assert any("above the optimum" in said for said in fixed["said"])
-        none = move("#unique", 7)
-        assert any(said.startswith("No answer") for said in none["said"])
-        cards = driver.find_element("id", "answer").text
-        assert "–" in cards
-        assert "nan" not in cards.lower()
-        move("#unique", 14)
-        driver.execute_script("document.querySelectorAll('[name=objective]')[1].click()")
-        mlm = json.loads(driver.execute_script("return document.body.dataset.answer"))
-        agree(mlm, replace(CLM, objective="mlm", flops=10**20.5, params=10**8.5))
-        overflow = "return document.documentElement.scrollWidth - innerWidth"
-        assert driver.execute_script(overflow) <= 0
+    agree(move("#flops", 20.5), replace(CLM, flops=10**20.5))
+    agree(move("#unique", 10.4), replace(CLM, flops=10**20.5, unique_tokens=10**10.4))
+    fixed = move("#size", 8.5)
+    agree(fixed, replace(CLM, flops=10**20.5, unique_tokens=10**10.4, params=10**8.5))
+    assert any("above the optimum" in said for said in fixed["said"])
+    none = move("#unique", 7)
+    assert any(said.startswith("No answer") for said in none["said"])
+    cards = chromium.find_element("id", "answer").text
+    assert "–" in cards
+    assert "nan" not in cards.lower()
+    move("#unique", 14)
+    chromium.execute_script("document.querySelectorAll('[name=objective]')[1].click()")
+    mlm = json.loads(chromium.execute_script("return document.body.dataset.answer"))
+    agree(mlm, replace(CLM, objective="mlm", flops=10**20.5, params=10**8.5))
+    overflow = "return document.documentElement.scrollWidth - innerWidth"
+    assert chromium.execute_script(overflow) <= 0
 
 
 def test_page_needs_a_law_of_runs_off_the_optimum(tmp_path):

@@ -2,10 +2,10 @@ import logging
 import re
 from pathlib import Path
 
-import browser
 import pandas as pd
 import pytest
 import study
+from browser import check_figures, open_page
 
 from plm_scaling.common.errors import LawError, PlmScalingError
 from plm_scaling.figures import DATA_FIGURES, run_figures
@@ -215,7 +215,7 @@ def test_report_without_laws_or_with_a_broken_figure_is_an_error(figures, tmp_pa
         inline_svg(tmp_path / "isoflop.svg", "x")
 
 
-@pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 @pytest.mark.parametrize("width", [1280, 400])
-def test_report_in_a_browser_shows_every_figure_without_errors(page, tmp_path, width):
-    browser.check_page(page, tmp_path, width, (*RUN_FIGURES, *DATA_FIGURES))
+def test_report_in_a_browser_shows_every_figure_without_errors(chromium, page, width):
+    open_page(chromium, page, width)
+    check_figures(chromium, width, (*RUN_FIGURES, *DATA_FIGURES))

@@ -12,6 +12,7 @@ from source_tables import write_table
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.addresses import files_in
 from plm_scaling.sources.clean import clean_source
+from plm_scaling.sources.read.column_files import BATCH_ROWS
 from plm_scaling.sources.read.columns import read_columns
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import readable
@@ -220,6 +221,31 @@ def test_file_cut_anywhere_or_damaged_is_an_error(tmp_path: Path, layout: str) -
         with suppress(SourceError):
             count = sum(records.count for records in read_columns(path))
         assert count == len(table)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[1:])
+def test_what_follows_the_record_batches_is_not_passed_over(tmp_path: Path, layout: str) -> None:
+    path = write_columns(tmp_path / "a", pa.table({"sequence": ["MK", "AC"]}), layout, rows=1)
+    whole = path.read_bytes()
+    end = whole.index(b"\xff\xff\xff\xff\0\0\0\0")
+    within = whole.rindex(b"\xff\xff\xff\xff", 0, end)
+    for content in (whole + whole, whole[:within] + whole[end : end + 8] + whole[within:]):
+        path.write_bytes(content)
+        with pytest.raises(SourceError, match=f"{path} is damaged or cut off"):
+            read(path)
+
+
+def test_a_record_batch_is_validated_once(tmp_path: Path) -> None:
+    """Its last offsets before its first row: row by row, lists took the square of their number."""
+    rows = 3 * BATCH_ROWS
+    table = pa.table({"sequence": pa.array([["MK"]] * rows), "id": pa.array(range(rows))})
+    path = write_columns(tmp_path / "a", table, "arrow_stream")
+    last = (rows - 1).to_bytes(4, "little") + rows.to_bytes(4, "little")
+    content = path.read_bytes()
+    assert content.count(last) == 1
+    path.write_bytes(content.replace(last, last[:4] + (1 << 30).to_bytes(4, "little")))
+    with pytest.raises(SourceError, match="damaged or cut off: In column 0"):
+        next(read_columns(path))
 
 
 @pytest.mark.parametrize("content", [b"", b">a\nMKV\n", b"\x1f\x8b\x08\x00"])

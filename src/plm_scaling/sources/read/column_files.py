@@ -26,7 +26,7 @@ _TEXT = (
     *(pt.is_binary, pt.is_large_binary, pt.is_binary_view, pt.is_fixed_size_binary),
 )
 _PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
-_FILE_HEAD_BYTES = 8
+_FILE_HEAD_BYTES, _LENGTH_BYTES = 8, 4
 _END_OF_STREAM = _ARROW_STREAM + b"\0\0\0\0"
 
 
@@ -104,20 +104,25 @@ def _arrow(path: Path, columns: list[str], schema: pa.Schema) -> Iterator[pa.Rec
     fields = [schema.get_field_index(column) for column in columns]
     options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
     with pa.memory_map(str(path)) as source:
-        expected = None
+        expected, end = None, source.size()
         if source.read(len(_ARROW_FILE)) == _ARROW_FILE:
             expected = pa.ipc.open_file(source).num_record_batches
+            source.seek(end - len(_ARROW_FILE) - _LENGTH_BYTES)
+            end = source.tell() - int.from_bytes(source.read(_LENGTH_BYTES), "little")
         # A file is a stream between a head and a table of contents. By the latter Arrow would copy
         # whole batches; as a stream it reads what is looked at.
         source.seek(0 if expected is None else _FILE_HEAD_BYTES)
         count = 0
         for batch in pa.ipc.open_stream(source, options=options):
             count += 1
+            # Offsets of a damaged file would be followed anywhere. Not slice by slice: with each
+            # slice of lists or of a dictionary all that the batch holds would be validated.
+            batch.validate(full=True)
             for start in range(0, batch.num_rows, BATCH_ROWS):
-                rows = batch.slice(start, BATCH_ROWS)
-                rows.validate(full=True)  # offsets of a damaged file would be followed anywhere
-                yield rows
-        source.seek(-len(_END_OF_STREAM), 2)
+                yield batch.slice(start, BATCH_ROWS)
+        if source.tell() != end:
+            raise EOFError("more follows its end mark; give files that were joined one by one")
+        source.seek(end - len(_END_OF_STREAM))
         if expected not in (None, count) or (expected is None and source.read() != _END_OF_STREAM):
             raise EOFError("the record batches end before their end mark")
 
