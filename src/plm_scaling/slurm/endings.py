@@ -21,7 +21,9 @@ TAIL_BYTES = 1 << 16
 ERROR = re.compile(r"^plm_scaling\.common\.errors\.(\w+): (.*)$", re.MULTILINE)
 # Errors of the config, the data or the files; the same on each machine.
 FINAL = {"ConfigError", "SweepError", "TokenError", "TrainError"}
-JOB_ENDS = re.compile(r"is saved and stops \(its job ends\)")
+# A cell before its time limit, or after a signal, which preemption with a GraceTime sends. (Whoever
+# gives scancel sends one too, but then Slurm calls the job cancelled.)
+STOPS = re.compile(r"is saved and stops \((.*)\)$", re.MULTILINE)
 # What Slurm writes into a job's log, or gives as its state, when it ends the job.
 ENDED_BY_SLURM = {
     r"exceeded (?:job )?memory limit|oom[-_ ]kill|out[-_ ]of[-_ ]memory": "out of memory",
@@ -120,8 +122,8 @@ def ending(state: str, slurm_log: Path, history: History) -> Ending:
             return Ending("stop", message)
     if history.run is None:
         return Ending("attempt", state)
-    limit = any(JOB_ENDS.search(text) for text in texts)
-    reason = INTERRUPTED["TIMEOUT"] if limit else INTERRUPTED.get(state)
+    stops = [why for text in texts for why in STOPS.findall(text)] if state == "FAILED" else []
+    reason = INTERRUPTED.get(state) or (stops[0] if stops else "")
     if reason and history.saved_steps:
         return Ending("resume", reason)
     if history.made_steps or state not in DIED or _lacked_memory([*texts, *_text_of(slurm_log)]):
