@@ -39,6 +39,8 @@ INTERRUPTED = {
     "BOOT_FAIL": "the node failed",
 }
 DIED = {"FAILED", "NODE_FAIL", "BOOT_FAIL"}  # neither cancelled nor ended by a limit
+# What Snakemake says in the job when Slurm sends SIGTERM: before preemption, or at a time limit.
+SIGNALLED = re.compile(r"^Will exit after finishing currently running jobs", re.MULTILINE)
 MEMORY = re.compile(next(iter(ENDED_BY_SLURM)), re.IGNORECASE)
 
 Then = Literal["wait", "resume", "elsewhere", "attempt", "stop"]
@@ -126,16 +128,10 @@ def ending(state: str, slurm_log: Path, history: History) -> Ending:
     reason = INTERRUPTED.get(state) or (stops[0] if stops else "")
     if reason and history.saved_steps:
         return Ending("resume", reason)
-    if history.made_steps or state not in DIED or _lacked_memory([*texts, *_text_of(slurm_log)]):
+    said = "\n".join([*texts, tail(slurm_log, TAIL_BYTES) if slurm_log.is_file() else ""])
+    ended_by_slurm = state not in DIED or MEMORY.search(said) or SIGNALLED.search(said)
+    if history.made_steps or ended_by_slurm:
         return Ending("attempt", reason or state)
     if len(history.died_on) < FREE_STARTS:
         return Ending("elsewhere", errors[0][1] if errors else state)
     return Ending("attempt", state)
-
-
-def _lacked_memory(texts: list[str]) -> bool:
-    return any(MEMORY.search(text) for text in texts)
-
-
-def _text_of(log: Path) -> list[str]:
-    return [tail(log, TAIL_BYTES)] if log.is_file() else []

@@ -79,8 +79,12 @@ def test_the_host_is_blamed_only_for_what_dies_before_a_step(start):
     start.history.died_on = ["n1"] * FREE_STARTS
     assert start.ended("FAILED").then == "attempt"
     start.history.died_on = []
-    start.slurm_log.write_text("slurmstepd: error: Job 7 exceeded memory limit\n")
-    assert start.ended("FAILED").then == "attempt"
+    for said in (
+        "slurmstepd: error: Job 7 exceeded memory limit\n",
+        "Will exit after finishing currently running jobs (scheduler).\n",
+    ):
+        start.slurm_log.write_text(said)
+        assert start.ended("FAILED").then == "attempt"
     start.slurm_log.unlink()
     start.make_steps(4096)
     assert start.ended("FAILED").then == "attempt"
