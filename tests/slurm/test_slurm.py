@@ -94,7 +94,10 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(undisturbed, cluster,
     # or met its time limit.
     logs = dict(re.findall(r"submitted with SLURM jobid (\d+) \(log: (\S+)\)", output))
     failed = re.findall(r"SLURM-job '(\d+)' (?:failed|ended)", output)
-    assert re.search(r"SLURM-job '\d+' ended \(time limit\); job \d+ is resumed without an", output)
+    assert re.search(
+        r"SLURM-job '\d+' ended \((?:its job ends|time limit)\); job \d+ is resumed without an",
+        output,
+    )
     cells = {number for number, log in logs.items() if "rule_train_cell" in log}
     runs = [workflow.record(path.name) for path in (workflow.results / "runs").iterdir()]
     assert len(cells.difference(failed)) == len(runs)

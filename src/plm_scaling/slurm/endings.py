@@ -21,7 +21,9 @@ TAIL_BYTES = 1 << 16
 ERROR = re.compile(r"^plm_scaling\.common\.errors\.(\w+): (.*)$", re.MULTILINE)
 # Errors of the config, the data or the files; the same on each machine.
 FINAL = {"ConfigError", "SweepError", "TokenError", "TrainError"}
-JOB_ENDS = re.compile(r"is saved and stops \(its job ends\)")
+# A cell before its time limit, or after a signal, which preemption with a GraceTime sends. (Whoever
+# gives scancel sends one too, but then Slurm calls the job cancelled.)
+STOPS = re.compile(r"is saved and stops \((.*)\)$", re.MULTILINE)
 # What Slurm writes into a job's log, or gives as its state, when it ends the job.
 ENDED_BY_SLURM = {
     r"exceeded (?:job )?memory limit|oom[-_ ]kill|out[-_ ]of[-_ ]memory": "out of memory",
@@ -37,6 +39,8 @@ INTERRUPTED = {
     "BOOT_FAIL": "the node failed",
 }
 DIED = {"FAILED", "NODE_FAIL", "BOOT_FAIL"}  # neither cancelled nor ended by a limit
+# What Snakemake says in the job when Slurm sends SIGTERM: before preemption, or at a time limit.
+SIGNALLED = re.compile(r"^Will exit after finishing currently running jobs", re.MULTILINE)
 MEMORY = re.compile(next(iter(ENDED_BY_SLURM)), re.IGNORECASE)
 
 Then = Literal["wait", "resume", "elsewhere", "attempt", "stop"]
@@ -120,20 +124,14 @@ def ending(state: str, slurm_log: Path, history: History) -> Ending:
             return Ending("stop", message)
     if history.run is None:
         return Ending("attempt", state)
-    limit = any(JOB_ENDS.search(text) for text in texts)
-    reason = INTERRUPTED["TIMEOUT"] if limit else INTERRUPTED.get(state)
+    stops = [why for text in texts for why in STOPS.findall(text)] if state == "FAILED" else []
+    reason = INTERRUPTED.get(state) or (stops[0] if stops else "")
     if reason and history.saved_steps:
         return Ending("resume", reason)
-    if history.made_steps or state not in DIED or _lacked_memory([*texts, *_text_of(slurm_log)]):
+    said = "\n".join([*texts, tail(slurm_log, TAIL_BYTES) if slurm_log.is_file() else ""])
+    ended_by_slurm = state not in DIED or MEMORY.search(said) or SIGNALLED.search(said)
+    if history.made_steps or ended_by_slurm:
         return Ending("attempt", reason or state)
     if len(history.died_on) < FREE_STARTS:
         return Ending("elsewhere", errors[0][1] if errors else state)
     return Ending("attempt", state)
-
-
-def _lacked_memory(texts: list[str]) -> bool:
-    return any(MEMORY.search(text) for text in texts)
-
-
-def _text_of(log: Path) -> list[str]:
-    return [tail(log, TAIL_BYTES)] if log.is_file() else []

@@ -129,6 +129,7 @@ class StudyExecutor(SlurmExecutor):
                 return
             if isinstance(error, RefusedError):
                 text = f"SLURM sbatch failed. The error message was '{text}'."
+            no_more_attempts(job)
             self._report_job_error_threadsafe(SubmittedJobInfo(job), text)
         else:
             self.pauses.accepted(place)
@@ -242,8 +243,8 @@ class StudyExecutor(SlurmExecutor):
             )
             self._again(job)
         else:
-            if end.then == "stop":  # as if all attempts were used up
-                job.attempt = job.restart_times + 1
+            if end.then == "stop":
+                no_more_attempts(job)
             self.report_job_error(
                 info,
                 msg=f"SLURM-job '{number}' failed, SLURM status is: '{state.state}'.",
@@ -263,3 +264,8 @@ class StudyExecutor(SlurmExecutor):
         self.journal.died = self.hosts.dead
         self.journal.excluded = self.hosts.excluded
         self.journal.write()
+
+
+def no_more_attempts(job: JobExecutorInterface) -> None:
+    """Let Snakemake take all attempts of a job for used up: another one would end the same way."""
+    job.attempt = job.restart_times + 1

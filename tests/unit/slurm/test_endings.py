@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from plm_scaling.slurm.endings import FREE_STARTS, History, ending
+from plm_scaling.slurm.endings import FREE_STARTS, Ending, History, ending
 from plm_scaling.slurm.hosts import Hosts
 
 ERROR = "Traceback (most recent call last):\n  …\nplm_scaling.common.errors.{}\n"
@@ -52,7 +52,15 @@ def test_a_cell_that_stops_before_its_limit_resumes_if_it_came_further(start):
     start.log.write_text(STOPS)
     assert start.ended("FAILED").then != "resume"
     start.save(10)
-    assert start.ended("FAILED").then == "resume"
+    assert start.ended("FAILED") == Ending("resume", "its job ends")
+
+
+def test_a_signal_is_a_preemption_unless_the_job_was_cancelled(start):
+    start.history.begin()
+    start.save(10)
+    start.log.write_text(STOPS.replace("its job ends", "signal 15"))
+    assert start.ended("FAILED") == Ending("resume", "signal 15")
+    assert start.ended("CANCELLED").then == "attempt"
 
 
 def test_steps_that_are_not_saved_before_each_limit_use_up_attempts(start):
@@ -71,8 +79,12 @@ def test_the_host_is_blamed_only_for_what_dies_before_a_step(start):
     start.history.died_on = ["n1"] * FREE_STARTS
     assert start.ended("FAILED").then == "attempt"
     start.history.died_on = []
-    start.slurm_log.write_text("slurmstepd: error: Job 7 exceeded memory limit\n")
-    assert start.ended("FAILED").then == "attempt"
+    for said in (
+        "slurmstepd: error: Job 7 exceeded memory limit\n",
+        "Will exit after finishing currently running jobs (scheduler).\n",
+    ):
+        start.slurm_log.write_text(said)
+        assert start.ended("FAILED").then == "attempt"
     start.slurm_log.unlink()
     start.make_steps(4096)
     assert start.ended("FAILED").then == "attempt"
