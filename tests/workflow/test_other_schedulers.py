@@ -45,10 +45,25 @@ def study(finished, tmp_path):
     return workflow, before, run / "result.json"
 
 
-@pytest.mark.parametrize(
-    "scheduler",
-    ["pbs", *(pytest.param(s, marks=pytest.mark.long) for s in SCHEDULERS if s != "pbs")],
-)
+SOME = [
+    pytest.param(name, marks=() if name in ("pbs", "kubernetes") else pytest.mark.long)
+    for name in SCHEDULERS
+]
+
+
+@pytest.mark.parametrize("scheduler", SOME)
+def test_rules_run_as_jobs_of_the_scheduler(fresh, commands, scheduler):
+    workflow = Scheduled(fresh.root, fresh.folder, fresh.config)
+    workflow.scheduler = scheduler
+    done = workflow.run("--until", "clean_source")
+    assert "with external jobid" in done.stdout + done.stderr
+    cleaned = list(workflow.data.glob("clean/*/counts.tsv"))
+    assert cleaned
+    assert len(list(commands.glob("*.asked"))) == 2 * len(cleaned)  # and a verification of each
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_cell_is_trained_as_a_job_of_the_scheduler(study, commands, scheduler):
     workflow, before, result = study
     workflow.scheduler = scheduler
