@@ -65,7 +65,7 @@ def test_cells_train_in_the_order_of_the_config(finished, tmp_path, order):
     forgotten = [name for name, cell in cells.items() if cell.size == "d"]
     for name in forgotten:
         shutil.rmtree(workflow.results / "runs" / name)
-    workflow.run("train", "--scheduler", "greedy", "--set-threads", "train_cell=2")  # one by one
+    workflow.run("train", "--scheduler", "backfill", "--set-threads", "train_cell=2")  # one by one
     written = {n: workflow.results / f"runs/{n}/result.json" for n in forgotten}
     trained = sorted(written, key=lambda name: written[name].stat().st_mtime_ns)
     budgets = [cells[name].flops_budget for name in trained]
