@@ -56,7 +56,7 @@ def test_host_whose_name_does_not_resolve_trains_by_torchrun(command, root):
     own_name = [unshare, "--uts", "sh", "-c", 'hostname gpu07.cluster.invalid && exec "$@"', "sh"]
     if not unshare or subprocess.run([*own_name, "true"], capture_output=True).returncode:
         pytest.skip("a host name of its own needs root and unshare")
-    started = launcher(TWO, machine(backend="cpu")).split()
+    started = launcher(TWO, machine(backend="cpu"), "lock").split()
     words, out = command(*own_name, *started)
     done = run(words, root, SLURM_STEP_NUM_TASKS="16", SLURM_PROCID="3")
     assert done.returncode == 0, done.stderr
