@@ -60,7 +60,7 @@ def test_several_nodes_are_started_by_the_launcher_of_the_site():
     mpirun = machine(launcher="mpirun -np {processes} --map-by ppr:{per_node}:node", threads=3)
     assert launcher(gpus(32), mpirun, "lock") == "mpirun -np 32 --map-by ppr:8:node python"
     assert launcher(gpus(8), mpirun, "lock").startswith(
-        "python -m plm_scaling.common.devices 8 torchrun"
+        "python -m plm_scaling.common.devices 8 --after lock torchrun"
     )
     with pytest.raises(ValueError, match=r"launcher: 'ranks' cannot be filled in; .*\{per_node\}"):
         machine(launcher="mpirun -np {ranks}")
