@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -22,8 +23,10 @@ if "study" not in config:
     configfile: str(ROOT / "config.yaml")
 
 
-# Only --sdm apptainer uses it; containers/ says how it is built.
-container: str(ROOT / "containers/plm-scaling.sif")
+# containers/ says how it is built. Snakemake refuses its path if it has blanks.
+if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+
+    container: str(ROOT / "containers/plm-scaling.sif")
 
 
 include: "rules/common.smk"

@@ -31,6 +31,15 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(autouse=True)
+def no_slurm_of_other_tests(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dry runs and `status` ask Slurm, and the tests' own may run beside this test."""
+    if "cluster" not in request.fixturenames:
+        monkeypatch.setenv("SLURM_CONF", os.devnull)
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """No bytes in the names of tests: those of a gzip file hold the time."""
     return argname if isinstance(val, bytes) else None

@@ -116,7 +116,7 @@ def job_of(cluster: Cluster, cell: str) -> tuple[str, str]:
         return [line for line in cluster.jobs("%A %T %N %k") if cell in line and "RUN" in line]
 
     wait_until(lambda: bool(lines()), f"a running job of {cell}")
-    number, _, node, _ = lines()[0].split()
+    number, _, node, _ = lines()[0].split(maxsplit=3)
     return number, node
 
 

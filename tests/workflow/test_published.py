@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import jsonschema
 import pandas as pd
 import pytest
 import yaml
+from law_files import assert_alike
 from published import logs_or_skip
 from workflows import Workflow, copy_of
 
@@ -90,22 +90,6 @@ def test_shipped_laws_are_what_the_rule_makes(made):
             json.loads((f / path.name).read_text()) for f in (PUBLISHED_LAWS, made_here)
         )
         assert_alike(shipped, ours, path.name)
-
-
-def assert_alike(shipped, ours, where):
-    """Equal, numbers to 1 in 1000: resamples follow the last bit of the linear algebra library."""
-    if isinstance(shipped, dict):
-        assert shipped.keys() == ours.keys(), where
-        for key in shipped.keys() - {"data", "version", "warnings"}:
-            assert_alike(shipped[key], ours[key], f"{where} {key}")
-    elif isinstance(shipped, list):
-        assert len(shipped) == len(ours), where
-        for i, (a, b) in enumerate(zip(shipped, ours, strict=True)):
-            assert_alike(a, b, f"{where} {i}")
-    elif isinstance(shipped, float) and isinstance(ours, float):
-        assert math.isclose(shipped, ours, rel_tol=1e-3, abs_tol=1e-9), (where, shipped, ours)
-    else:
-        assert shipped == ours, where
 
 
 def test_published_constants_are_compared_one_by_one_with_a_verdict(made):

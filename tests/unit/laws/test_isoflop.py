@@ -68,7 +68,9 @@ def test_isoflop_vertex_outside_the_sizes_is_refused_as_edge_and_not_used():
     assert "outside the sizes" in refused["reason"]
     assert any("C=1e+13" in warning for warning in result.warnings)
     without = fit_isoflop(*(x[c != 1e13] for x in (n, d, c, loss)), bootstrap=200)
-    assert result.equations["N"].parameters == without.equations["N"].parameters
+    # not ==: how the linear algebra library rounds depends on how many rows it has at once
+    expected = pytest.approx(without.equations["N"].parameters, rel=1e-9)
+    assert result.equations["N"].parameters == expected
 
 
 def test_isoflop_curve_without_minimum_is_refused():

@@ -135,6 +135,18 @@ def test_parametric_loss_that_ignores_an_axis_is_not_identified(ignored):
     assert any("bound" in warning for warning in result.warnings)
 
 
+@pytest.mark.parametrize("noise", [1e-12, 1e-8, 3e-3])
+@pytest.mark.parametrize("ignored", ["n_params", "tokens"])
+def test_parametric_term_that_only_noise_makes_is_not_identified(ignored, noise):
+    n, d, _ = runs()
+    loss = 1.5 + (130 / d**0.36 if ignored == "n_params" else 30 / n**0.34)
+    loss = loss * np.exp(noise * np.random.default_rng(0).normal(size=len(n)))
+    result = fit_parametric(n, d, loss, bootstrap=0)  # without resamples no interval is too wide
+    assert result.status == "not_identified"
+    axis = {"n_params": "N", "tokens": "D"}[ignored]
+    assert any(f"no clear dependence on {axis}" in warning for warning in result.warnings)
+
+
 def test_parametric_noisy_small_grid_is_not_identified_and_says_so():
     result = fit_parametric(*runs(0.03, 1, DEMO_BUDGETS, 5))
     assert result.status == "not_identified"

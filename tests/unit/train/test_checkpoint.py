@@ -25,7 +25,7 @@ from checkpointing import (
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.validation import StrictHandling
 from torch.distributed.checkpoint import FileSystemReader
-from torch.distributed.checkpoint.metadata import BytesStorageMetadata
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, BytesStorageMetadata
 
 from plm_scaling.common.errors import PlmScalingError, TrainError
 from plm_scaling.study.shapes import Shape
@@ -273,9 +273,43 @@ def point_elsewhere(path, mark):
     (path / ".metadata").write_bytes(pickle.dumps(metadata))
 
 
+class Taken:
+    """Unpickled by getattr, as members of enumerations are that Python 3.11.0 to 3.11.3 wrote."""
+
+    def __init__(self, kind, name):
+        self.kind, self.name = kind, name
+
+    def __reduce__(self):
+        return getattr, (self.kind, self.name)
+
+
+def rewrite_index(path, change):
+    metadata = FileSystemReader(path).read_metadata()
+    metadata.storage_meta = None
+    change(metadata)
+    (path / ".metadata").write_bytes(pickle.dumps(metadata))
+
+
+def attack_member(path, mark):
+    taken = Taken(type(FileSystemReader(path).read_metadata()), "__init__")
+    rewrite_index(path, lambda metadata: setattr(metadata, "planner_data", taken))
+
+
+def test_index_written_by_an_earlier_python_is_read(tmp_path):
+    """Whichever Python runs this, members are pickled by value and by name."""
+    save(tmp_path / "checkpoints", 1)
+    path = tmp_path / "checkpoints/step-000000001"
+    member = _MEM_FORMAT_ENCODING.TORCH_CONTIGUOUS_FORMAT
+    by_name = Taken(_MEM_FORMAT_ENCODING, member.name)
+    rewrite_index(path, lambda metadata: setattr(metadata, "planner_data", [by_name, member]))
+    sign(path)
+    assert load(tmp_path / "checkpoints") == 1
+
+
 @pytest.mark.parametrize(
     ("attack", "message"),
     [
+        (attack_member, r"\.metadata asks for __init__ of"),
         (attack_index, r"\.metadata asks for io\.open"),
         (attack_common, r"common\.pt holds more than numbers"),
         (attack_tensor, "io.open"),

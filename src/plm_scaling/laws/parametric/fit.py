@@ -142,7 +142,7 @@ def fit_parametric(
     influences = find_influences(surface, optima, runs, equations["N"].known("a"))
     resampling: Any = {"bootstrap": bootstrap, "level": level, "seed": seed}
     held_out = held_out_check(runs, huber_delta, held_out_above, **resampling)
-    evidence = fit_evidence(best, hit, runs)
+    evidence = fit_evidence(surface, best, hit, runs)
     unusable = float(np.isnan(samples[:, 0]).mean()) if bootstrap else None
     if unusable is not None:
         evidence["failed"] = unusable

@@ -3,9 +3,11 @@
 import numpy as np
 from typing_extensions import TypedDict
 
+from plm_scaling.laws.parametric.derivatives import TERMS
 from plm_scaling.laws.parametric.optima import Optimum
 from plm_scaling.laws.parametric.runs import Runs
 from plm_scaling.laws.parametric.surface import NAMES, Surface
+from plm_scaling.laws.stats.blocks import rms
 from plm_scaling.laws.stats.intervals import NO_BOOTSTRAP, Floats, Interval, percent
 from plm_scaling.laws.status import Evidence
 
@@ -13,6 +15,7 @@ FLAT = 0.02  # an objective this much above the best is as good, for any noise m
 RIVAL = 0.10
 FEW_RUNS = 12
 OFTEN = 0.05
+CLEAR = 3.0  # noise alone gives a term and its exponent less than this in 99 of 100 sets of runs
 LEAST_LEVELS = 3  # two sizes leave E, A and α undetermined together, whatever the resamples say
 
 
@@ -112,9 +115,10 @@ def _rival(other: Optimum, best: Optimum) -> bool:
     return bool(apart and other.misfit <= best.misfit * (1 + RIVAL))
 
 
-def fit_evidence(best: Optimum, hit: list[str], runs: Runs) -> Evidence:
+def fit_evidence(surface: Surface, best: Optimum, hit: list[str], runs: Runs) -> Evidence:
     """Of parameters at a bound: E at 0 is a result of its own, another term at its bound leaves the
-    allocation undetermined; as do too few sizes or amounts of tokens."""
+    allocation undetermined; as do a term within the noise and too few sizes or amounts of tokens.
+    """
     said = {name: _bound_sentence(name, float(best.theta[NAMES.index(name)])) for name in hit}
     floor = [said.pop("E")] if "E" in said else []
     few = [
@@ -122,7 +126,26 @@ def fit_evidence(best: Optimum, hit: list[str], runs: Runs) -> Evidence:
         for what, count in runs.levels.items()
         if count < LEAST_LEVELS
     ]
-    return {"at_bound": floor, "undetermined": [*said.values(), *few]}
+    unclear = _unclear(surface, best, hit)
+    return {"at_bound": floor, "undetermined": [*said.values(), *unclear, *few]}
+
+
+def _unclear(surface: Surface, best: Optimum, hit: list[str]) -> list[str]:
+    """Sentences on terms that differ between the runs by no more than noise alone could make them.
+
+    Needed besides the interval of the allocation, which is not there without resamples.
+    """
+    theta, loss = best.theta, np.exp(surface.log_loss)
+    noise = rms(surface.log_prediction(theta[None])[0] - surface.log_loss) / np.sqrt(len(loss))
+    said = []
+    for (i, k), axis, log_axis in zip(TERMS, "ND", (surface.log_n, surface.log_d), strict=True):
+        spread = float(np.std(theta[i] * np.exp(-theta[k] * log_axis) / loss))
+        if spread <= CLEAR * noise and not {NAMES[i], NAMES[k]} & set(hit):
+            said.append(
+                f"the runs show no clear dependence on {axis}: its term differs between them by "
+                f"{spread:.2g} of the loss, and noise alone could make that {CLEAR * noise:.2g}"
+            )
+    return said
 
 
 def _bound_sentence(name: str, value: float) -> str:

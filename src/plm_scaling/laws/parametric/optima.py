@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from plm_scaling.laws.parametric.derivatives import VANISHED
 from plm_scaling.laws.parametric.descent import descend
 from plm_scaling.laws.parametric.surface import NAMES, Surface, best_linear
 from plm_scaling.laws.stats.intervals import Floats
@@ -50,11 +51,12 @@ def find_optima(surface: Surface) -> list[Optimum]:
 def optima_from(surface: Surface, starts: Floats) -> list[Optimum]:
     """The distinct minima reached from `starts` (S, 5), best first."""
     descent = descend(surface, starts, np.ones((1, len(surface.log_loss))))
+    found = without_vanished(surface, descent.theta)
     optima: list[Optimum] = []
     for i in np.argsort(descent.misfit, kind="stable"):
         if not descent.converged[i]:
             continue
-        theta, misfit = descent.theta[i], float(descent.misfit[i])
+        theta, misfit = found[i], float(descent.misfit[i])
         for k, known in enumerate(optima):
             close = misfit - known.misfit <= SAME_MISFIT * known.misfit + 1e-20
             if close or np.allclose(theta, known.theta, rtol=SAME_THETA, atol=1e-4):
@@ -90,7 +92,20 @@ def _fit_from_candidates(surface: Surface, candidates: Floats, weights: Floats) 
     """θ (R, 5) of the resamples, each started from the candidate that fits it best."""
     nearest = (weights @ surface.misfits(candidates).T).argmin(axis=1)
     descent = descend(surface, candidates[nearest], weights)
-    return np.where(descent.converged[:, None], descent.theta, np.nan)
+    found = without_vanished(surface, descent.theta)
+    return np.where(descent.converged[:, None], found, np.nan)
+
+
+def without_vanished(surface: Surface, theta: Floats) -> Floats:
+    """θ (S, 5) with E, A' or B' at 0 where it gives no run more than VANISHED nats.
+
+    What is left of a term that the runs do not show is rounding, and whether rounding ends just
+    above 0 or below it, hence at the bound, differs between machines.
+    """
+    largest = theta[:, :3].copy()
+    largest[:, 1] *= np.exp(-theta[:, 3] * surface.log_n.min())
+    largest[:, 2] *= np.exp(-theta[:, 4] * surface.log_d.min())
+    return np.concatenate([np.where(largest <= VANISHED, 0.0, theta[:, :3]), theta[:, 3:]], axis=1)
 
 
 def profile_floor(surface: Surface, best: Optimum) -> list[tuple[float, float, Floats]]:

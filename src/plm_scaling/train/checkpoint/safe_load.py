@@ -7,6 +7,7 @@ with `weights_only`.
 
 import io
 import pickle
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,22 @@ class _MetadataUnpickler(pickle.Unpickler):
         self.path = path
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):
+            return self._member  # so Python 3.11.0 to 3.11.3 write members of enumerations
         if (module, name) not in METADATA_CLASSES:
             raise TrainError(
                 f"{self.path} asks for {module}.{name}, which no checkpoint needs and which may "
                 "run code: it is not used; take a checkpoint from a source that you trust"
             )
         return super().find_class(module, name)
+
+    def _member(self, kind: Any, name: str) -> Enum:
+        if not (isinstance(kind, type) and issubclass(kind, Enum)):
+            raise TrainError(
+                f"{self.path} asks for {name} of {kind!r}, which may run code: it is not used; "
+                "take a checkpoint from a source that you trust"
+            )
+        return kind[name]
 
 
 class _SafePlanner(DefaultLoadPlanner):
