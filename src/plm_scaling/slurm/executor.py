@@ -128,7 +128,7 @@ class StudyExecutor(SlurmExecutor):
                 self._hold(job, short(text), place)
                 return
             if isinstance(error, RefusedError):
-                text = f"SLURM sbatch failed. The error message was '{text}'."
+                text = f"SLURM sbatch failed. The error message was '{text}'.\n"
             no_more_attempts(job)
             self._report_job_error_threadsafe(SubmittedJobInfo(job), text)
         else:
