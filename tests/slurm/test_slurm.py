@@ -160,6 +160,7 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     assert_same_tables(workflow, undisturbed)
 
 
+@pytest.mark.long
 def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
     workflow, cell = disturbed
     # The outer and the inner Snakemake count as well.
@@ -175,6 +176,7 @@ def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
     assert_same_run(workflow, undisturbed, cell)
 
 
+@pytest.mark.long
 def test_full_shared_folder_is_reported_and_the_next_run_resumes(disturbed, undisturbed, cluster):
     workflow, cell = disturbed
     folder = workflow.results / "runs" / cell
@@ -194,6 +196,7 @@ def test_full_shared_folder_is_reported_and_the_next_run_resumes(disturbed, undi
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.long
 def test_cell_on_two_nodes_is_started_by_srun_saves_and_resumes(
     disturbed, undisturbed, cluster, root, tmp_path
 ):
