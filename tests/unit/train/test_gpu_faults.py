@@ -7,7 +7,7 @@ from corpora import write_corpus
 from training import run_cell, small_cell
 
 from plm_scaling.common import devices, gpus
-from plm_scaling.common.errors import TrainError
+from plm_scaling.common.errors import ProcessError, TrainError
 from plm_scaling.train.loop import Loop
 
 ECC = "CUDA error: uncorrectable ECC error encountered\nCompile with TORCH_USE_CUDA_DSA"
@@ -87,7 +87,7 @@ def test_a_gpu_that_the_driver_lists_and_pytorch_does_not_find_is_set_aside(
 ):
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr("torch.cuda.device_count", lambda: found)
-    error = TrainError("the host has fewer GPU(s) that PyTorch can use")
+    error = ProcessError("the host has fewer GPU(s) that PyTorch can use")
     assert len(notes_after(error, 0, root, manifest, tmp_path, monkeypatch)) == notes
 
 

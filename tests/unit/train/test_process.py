@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from plm_scaling.common.errors import TrainError
+from plm_scaling.common.errors import ProcessError
 from plm_scaling.study.layout import Layout
 from plm_scaling.train.distributed import process
 from plm_scaling.train.distributed.rendezvous import Rendezvous
@@ -73,7 +73,7 @@ def test_process_that_is_shown_only_its_own_gpu_takes_it(one_gpu):
     """As with --gpus-per-task; torchrun shows its processes the same ones."""
     layout = Layout("cuda", 1, 1, 2, 4, "none")
     assert process._device(layout, Rendezvous(1, 2, 1)) == torch.device("cuda", 0)
-    with pytest.raises(TrainError, match=r"process 1 is number 1 on its host, which has 1 GPU"):
+    with pytest.raises(ProcessError, match=r"process 1 is number 1 on its host, which has 1 GPU"):
         process._device(layout, Rendezvous(1, 2, 1, "127.0.0.1", 2345))
 
 

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from megatron.core import parallel_state
 from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
-from plm_scaling.common.errors import TrainError
+from plm_scaling.common.errors import ProcessError, TrainError
 from plm_scaling.common.progress import logger
 from plm_scaling.study.layout import Layout
 from plm_scaling.train.distributed.meeting import Meeting
@@ -70,8 +70,8 @@ def training_process(
 
     gloo for the cpu backend, nccl with one GPU per process for cuda. A single process needs no
     socket; several that torchrun did not start meet by a note in `folder` (see `meeting` beside
-    this module). Raises `TrainError` when the job has not as many processes as the layout, or no
-    GPU, and `ProcessError` when they do not meet.
+    this module). Raises `TrainError` when the job has not as many processes as the layout, and
+    `ProcessError` when they do not meet or one finds no GPU.
     """
     rendezvous = Rendezvous.of_environment()
     if layout.processes == 1 and rendezvous.world_size == 1:
@@ -120,7 +120,7 @@ def _device(layout: Layout, rendezvous: Rendezvous) -> torch.device:
     # A scheduler may show each process only its own GPU; torchrun shows them the same.
     index = 0 if found == 1 and rendezvous.address is None else rendezvous.local_rank
     if index >= found:
-        raise TrainError(
+        raise ProcessError(  # a host may have lost one: another host may do
             f"backend cuda: process {rendezvous.rank} is number {rendezvous.local_rank} on its "
             f"host, which has {found} GPU(s) that PyTorch {torch.__version__} can use; ask for one "
             "GPU per process, or set machine.backend to cpu"
