@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from plm_scaling import __version__
 from plm_scaling.cli import data, models
 from plm_scaling.common.command_line import OPTIONS, parse
-from plm_scaling.common.errors import PlmScalingError, RunsError
+from plm_scaling.common.errors import PlmScalingError, RunsError, SlurmError
 from plm_scaling.common.files import atomic
 from plm_scaling.common.program import start_logging
 from plm_scaling.laws.settings import DEFAULT, Settings
@@ -64,7 +64,7 @@ def status(*results: Path) -> None:
     try:
         jobs = queued_jobs()
         queue = queue_text(jobs) if jobs else ""
-    except RunsError as error:
+    except SlurmError as error:
         jobs, queue = [], str(error)
     trains = {job.job.removeprefix("train_cell "): job.text for job in jobs}
     for sweep in (sweep for sweep in sweeps if sweep.exists()):

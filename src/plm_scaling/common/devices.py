@@ -11,7 +11,6 @@ GPUs, while another process holds the lock of a file: a copy of the same job tha
 Whoever waits ends with its parent; the command does not.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -22,9 +21,9 @@ from pathlib import Path
 from plm_scaling.common import lock
 from plm_scaling.common.errors import PlmScalingError, TrainError
 from plm_scaling.common.gpus import FOLDER, own_gpus, usable, visible_gpus
+from plm_scaling.common.program import end_with_parent
 
 WAIT_SECONDS = 1.0
-PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that follows the parent's end
 
 
 def reserve(gpus: Sequence[str], count: int) -> list[str]:
@@ -103,14 +102,6 @@ def _wait_for(path: Path) -> None:
         time.sleep(WAIT_SECONDS)
 
 
-def _end_with_parent(number: int) -> None:
-    """Get the signal `number` when the parent ends; 0 for none."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
-    if number and os.getppid() != parent:
-        os.kill(os.getpid(), number)
-
-
 def main(arguments: Sequence[str]) -> None:
     """Become the command in `arguments`, whose first word is the number of GPUs."""
     count, *command = arguments
@@ -118,14 +109,14 @@ def main(arguments: Sequence[str]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends who waits without a traceback
     mask = os.umask(0)  # others' jobs lock the same files
     try:
-        _end_with_parent(signal.SIGTERM)
+        end_with_parent(signal.SIGTERM)
         if command[0] == "--after":
             _wait_for(Path(command[1]))
             command = command[2:]
         gpus = visible_gpus()
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(reserve(gpus, int(count)))
-        _end_with_parent(0)
+        end_with_parent(0)
     except PlmScalingError as error:
         sys.exit(f"error: {error}")
     os.umask(mask)

@@ -1,6 +1,8 @@
 """What every program in `scripts/` shares: command line, log file, one message on failure."""
 
+import ctypes
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +14,8 @@ from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import refuse_folder
 
 logger = logging.getLogger("plm_scaling")
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that follows the parent's end
 
 
 def _say_nothing_of_interrupts(
@@ -72,3 +76,11 @@ def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
         file = logging.FileHandler(log, mode="w")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(file)
+
+
+def end_with_parent(number: int) -> None:
+    """Get the signal `number` when the parent ends; 0 for none."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if number and os.getppid() != parent:
+        os.kill(os.getpid(), number)

@@ -3,19 +3,16 @@
 import math
 import re
 import shutil
-import subprocess
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from plm_scaling.common.errors import RunsError
 from plm_scaling.common.slurm_job import mib_of
-from plm_scaling.slurm.ask import minutes_of, number, site_limits
+from plm_scaling.slurm.ask import ask, minutes_of, number, site_limits
 from plm_scaling.slurm.limits import Asked, reason_never_starts
 
 # Job, state, node or reason for waiting, time used, time limit, partition, memory and number of its
 # nodes, and the comment of our executor: rule_RULE_wildcards_VALUES makes OUTPUT.
 FORMAT = "%A|%T|%R|%M|%l|%P|%m|%D|%k"
-TIMEOUT_SECONDS = 60
 # Reasons for waiting that no other job's end removes, and what does. The first that fits counts.
 WAITS_FOR_EVER = {
     r"PartitionTimeLimit|\w+Wall\w*PerJob\w*": "it asks for too much time: set its runtime",
@@ -71,20 +68,13 @@ class QueuedJob:
 def queued_jobs() -> list[QueuedJob]:
     """This user's jobs that Snakemake submitted; none where there is no Slurm.
 
-    Raises `RunsError` when Slurm does not answer.
+    Raises `SlurmError` when Slurm does not answer.
     """
     if not shutil.which("squeue"):
         return []
     command = ["squeue", "--me", "--noheader", "--format", FORMAT]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
-        )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        message = " ".join((getattr(error, "stderr", None) or str(error)).split())
-        raise RunsError(f"Slurm's queue cannot be read: {message}") from error
     jobs = []
-    for line in done.stdout.splitlines():
+    for line in ask(command).splitlines():
         job, state, where, used, limit, partition, memory, nodes, comment = line.split("|", 8)
         if comment.startswith("rule_"):
             made, _, _ = comment.removeprefix("rule_").partition(" makes ")

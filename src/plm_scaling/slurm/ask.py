@@ -8,11 +8,12 @@ import shutil
 import subprocess
 from functools import cache
 
+from plm_scaling.common.errors import SlurmError
 from plm_scaling.common.progress import logger
 from plm_scaling.common.slurm_job import seconds_of
 from plm_scaling.slurm.limits import Account, Limits, NodeKind, Partition, least
 
-SECONDS_TO_ANSWER = 30
+SECONDS_TO_ANSWER = 60
 KINDS = ["sinfo", "--noheader", "--exact", "--format", "%R|%D|%N|%m|%c|%G|%f"]
 PARTITIONS = ["scontrol", "show", "partition", "--oneliner"]
 SETTINGS = ["scontrol", "show", "config"]
@@ -21,21 +22,30 @@ QOS = ["Name", "MaxSubmitPU", "MaxSubmitPA", "GrpSubmit", "MaxWall"]
 ACCOUNTING = ["sacctmgr", "--noheader", "--parsable2", "show"]
 
 
-def answer(command: list[str], seconds: float = SECONDS_TO_ANSWER) -> str | None:
-    """What a command prints; None where it is missing, fails or takes longer."""
-    if not shutil.which(command[0]):
-        return None
+def ask(command: list[str], seconds: float = SECONDS_TO_ANSWER) -> str:
+    """What a command of Slurm's prints. Raises `SlurmError` with its message if it fails, or takes
+    longer."""
     # Times as they are parsed, whatever format the user prefers.
     environment = {name: os.environ[name] for name in os.environ if not name.startswith("SINFO_")}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=seconds, check=True, env=environment
         )
-    except subprocess.SubprocessError as error:
-        said = " ".join((getattr(error, "stderr", None) or str(error)).split())
-        logger.warning("%s: %s", " ".join(command[:3]), said)
-        return None
+    except (OSError, subprocess.SubprocessError) as error:
+        message = " ".join((getattr(error, "stderr", None) or str(error)).split())
+        raise SlurmError(f"{command[0]} does not answer: {message}") from error
     return done.stdout
+
+
+def answer(command: list[str]) -> str | None:
+    """The same; None where the command is missing, and with a warning where it fails."""
+    if not shutil.which(command[0]):
+        return None
+    try:
+        return ask(command)
+    except SlurmError as error:
+        logger.warning("%s", error)
+        return None
 
 
 @cache

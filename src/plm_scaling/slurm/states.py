@@ -1,13 +1,12 @@
 """What Slurm says of the jobs of a study: which there are, how each stands, and on which nodes."""
 
 import shutil
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from plm_scaling.common.errors import SlurmError
+from plm_scaling.slurm.ask import ask
 
-TIMEOUT_SECONDS = 60
 # States of a job that has ended. All others, Slurm's newer ones too, are of a job that goes on.
 ENDED = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
@@ -54,18 +53,6 @@ def own_jobs(name: str) -> dict[str, str]:
     """
     lines = ask(["squeue", "--noheader", "--me", "--name", name, "--format", "%A|%k"]).splitlines()
     return {comment: number for number, _, comment in (line.partition("|") for line in lines)}
-
-
-def ask(command: list[str]) -> str:
-    """What a command of Slurm's prints. Raises `SlurmError` with its message if it fails."""
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        message = " ".join((getattr(error, "stderr", None) or str(error)).split())
-        raise SlurmError(f"{command[0]} does not answer: {message}") from error
-    return done.stdout
 
 
 def _states(lines: str) -> dict[str, JobState]:

@@ -1,6 +1,5 @@
 """Being asked to stop: the step is finished and a checkpoint saved; run again, it resumes."""
 
-import ctypes
 import math
 import os
 import signal
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from plm_scaling.common import schedulers, slurm_job
+from plm_scaling.common.program import end_with_parent
 
 # SIGTERM is what batch systems and `kill` send; SIGUSR1 and SIGUSR2 are the usual warnings before
 # the time of a job is over (Slurm's --signal, Grid Engine's -notify, LSF's -wa).
@@ -17,8 +17,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Not 0, so that the job counts as not done.
 EXIT_STOPPED = 75
-
-PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that follows the parent's end
 
 # Kept free before the end of a job, in addition to a step and two checkpoints or evaluations.
 MARGIN_SECONDS = 15.0
@@ -46,7 +44,7 @@ def follow_launcher() -> None:
     One that is killed would leave its processes waiting for each other, or training, unseen.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        end_with_parent(signal.SIGTERM)
 
 
 @contextmanager

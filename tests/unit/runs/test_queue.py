@@ -3,7 +3,7 @@
 import pytest
 from pretended_slurm import pretended_slurm, small_site
 
-from plm_scaling.common.errors import RunsError
+from plm_scaling.common.errors import SlurmError
 from plm_scaling.runs.queue import FORMAT, QueuedJob, never_starting, queue_text, queued_jobs
 from plm_scaling.slurm.ask import site_limits
 
@@ -43,7 +43,9 @@ def test_jobs_of_the_workflow_are_named_by_rule_and_wildcards(squeue):
 
 def test_slurm_that_does_not_answer_is_an_error(squeue):
     squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2; exit 1\n")
-    with pytest.raises(RunsError, match="queue cannot be read: slurm_load_jobs error: Unable"):
+    with pytest.raises(
+        SlurmError, match=r"^squeue does not answer: slurm_load_jobs error: Unable to contact$"
+    ):
         queued_jobs()
 
 

@@ -61,7 +61,7 @@ def test_slurm_that_does_not_answer_hides_neither_table_nor_failures(status):
     code, text = status()
     assert code == 0
     assert text.startswith("results/study\ncell ")
-    assert "\nSlurm's queue cannot be read: slurm_load_jobs error: Unable to contact\n" in text
+    assert "\nsqueue does not answer: slurm_load_jobs error: Unable to contact\n" in text
     assert text.endswith(WHY)
 
 
