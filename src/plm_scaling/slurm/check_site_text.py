@@ -157,8 +157,8 @@ def _faults(site: Site) -> list[str]:
             )
         if node.unresolved:
             faults.append(
-                f"names that do not resolve on {node.host}: {', '.join(node.unresolved)}; cells of "
-                "several nodes need them, or MASTER_ADDR"
+                f"names that do not resolve on {node.host}: {', '.join(node.unresolved)}; cells "
+                "meet by addresses, but a machine.launcher other than srun may need them"
             )
         if node.error:
             faults.append(f"GPUs of {node.host}: {node.error}")
