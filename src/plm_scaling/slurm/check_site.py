@@ -11,11 +11,12 @@ from json import loads
 from pathlib import Path
 
 from plm_scaling.common.errors import SlurmError
+from plm_scaling.common.lock import NAME as LOCK
 from plm_scaling.common.lock import take_if_free
 from plm_scaling.common.progress import logger
 from plm_scaling.slurm.ask import SETTINGS, answer, nodes_of, settings_of, site_limits
 from plm_scaling.slurm.limits import Asked, Limits, Partition, fitted
-from plm_scaling.slurm.probe import LOCK, Node
+from plm_scaling.slurm.probe import Node
 
 FOLDER = Path("logs/check-site")
 MINUTES, MEMORY_MB, GPU_MEMORY_MB = 3, 1000, 8000  # that a job asks for

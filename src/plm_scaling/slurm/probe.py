@@ -19,9 +19,9 @@ from json import dumps
 from pathlib import Path
 
 from plm_scaling.common.files import atomic
+from plm_scaling.common.lock import NAME as LOCK  # in FOLDER; held on the login node while jobs run
 from plm_scaling.common.lock import take_if_free
 
-LOCK = "lock"  # in FOLDER; held on the login node while jobs run
 SECONDS_OF_GPUS = 60.0  # that a GPU and NCCL may take
 
 
