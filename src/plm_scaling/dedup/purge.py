@@ -168,8 +168,9 @@ class Purge:
             np.save(folder / "found.npy", hit)
             dropped = np.count_nonzero(left != open_array(outcome))
             logger.info(
-                "[split] %s: %d of %d training sequences dropped, homologues of %d of %d sequences",
-                *(name.replace("_", " "), dropped, targets.count(), len(hit), queries.count()),
+                "[split] %s: %s of %s training sequences dropped, homologues of %s of %s sequences",
+                name.replace("_", " "),
+                *(f"{n:,}" for n in (dropped, targets.count(), len(hit), queries.count())),
             )
 
         return self.steps.run(name, make)
