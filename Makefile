@@ -30,8 +30,10 @@ demo: install
 	@$(BIN)/snakemake --profile profiles/demo --cores $(CORES)
 	@$(BIN)/plm-scaling summary results/demo
 
-# One process more than cores: the tests with Slurm wait most of their time.
-PYTEST := $(BIN)/pytest --numprocesses $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
+# One process more than cores: the tests with Slurm wait most of their time. One that crashes is
+# not replaced: what it had started would keep its successor waiting.
+PYTEST := $(BIN)/pytest --numprocesses $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart 0
 
 test: install
 	@$(MAKE) --jobs 2 --no-print-directory lint pytest

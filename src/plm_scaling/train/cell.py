@@ -109,8 +109,8 @@ def train_cell(
                 f"is {spec.start_token}; make the tokens again"
             )
         run = _Training(spec, corpus, out, process)
-        stack.callback(run.saves.close)
-        stack.callback(run.loop.steps.close)
+        for opened in (run.saves, run.loop.steps, run.loop.feed):
+            stack.callback(opened.close)
         start.waits_for(f"the checkpoint in {init_from or out.parent} to be loaded")
         run.begin(init_from)
         start.waits_for("the first step")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from contextlib import closing
 from unittest import mock
 
 import pytest
@@ -89,7 +90,10 @@ def test_all_that_a_batch_moves_to_a_gpu_is_pinned(root, corpus, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     layout = Layout("cuda", 1, 1, 1, 2, "none")
     feed = feed_of(small_cell(root, "mlm"), corpus, layout)
-    for batch in Prefetched(feed, torch.device("cuda")).at(0).batches:
+    # Closed before the method is as it was: Python 3.11 fails where a thread calls it meanwhile.
+    with closing(Prefetched(feed, torch.device("cuda"))) as ahead:
+        batches = ahead.at(0).batches
+    for batch in batches:
         own = [x for part in (batch, batch.segments) for x in vars(part).values()]
         tensors = [x for x in own if isinstance(x, torch.Tensor)]
         assert len(tensors) == 7

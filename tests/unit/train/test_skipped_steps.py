@@ -175,3 +175,5 @@ def test_prefetched_batches_are_those_of_the_feed(root, manifest):
         found, expected = ahead.at(step), plain.at(step)
         assert found.unpadded_tokens == expected.unpadded_tokens
         assert torch.equal(found.batches[0].inputs, expected.batches[0].inputs)
+    ahead.close()
+    assert not any(thread.is_alive() for thread in ahead.thread._threads)

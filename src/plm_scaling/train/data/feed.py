@@ -34,6 +34,9 @@ class Batches(Protocol):
     def at(self, step: int) -> StepBatches:
         """Those of a step."""
 
+    def close(self) -> None:
+        """No batch is asked for any more."""
+
 
 class Feed:
     """Batches as a pure function of the step, whatever the layout.
@@ -69,6 +72,9 @@ class Feed:
         pairs = sum(batch.segments.pairs(self.cell.objective) for batch in batches)
         return StepBatches(batches, self.unpadded[step - first], self.replicas * pairs)
 
+    def close(self) -> None:
+        """See `Batches`."""
+
 
 class Prefetched:
     """The same batches, made and, for a GPU, pinned by a thread while it computes the step before.
@@ -87,6 +93,10 @@ class Prefetched:
         ready = self.next if step == self.next_step else self.thread.submit(self._made, step)
         self.next_step, self.next = step + 1, self.thread.submit(self._made, step + 1)
         return ready.result()
+
+    def close(self) -> None:
+        """See `Batches`; waits for the batch that the thread is making."""
+        self.thread.shutdown(cancel_futures=True)
 
     def _made(self, step: int) -> StepBatches:
         made = self.feed.at(step)
