@@ -2,25 +2,19 @@
 
 import pytest
 import synthetic
+from snakemake_says import Snakemake
 
 from plm_scaling.cli.main import main
 from plm_scaling.common import gpus
 
-FAILED = """\
-[Sun Nov 22 11:02:12 2026]
-Error in rule fetch_source:
-    message: None
-    jobid: 3
-    output: data/raw/a.fasta.gz
-"""
 WHY = "failed: fetch_source (data/raw/a.fasta.gz): no message in its log\n"
 
 
 @pytest.fixture
 def status(tmp_path, monkeypatch, capsys):
     """Runs the command in a folder with a failed download; its exit code, output and error."""
-    (tmp_path / ".snakemake/log").mkdir(parents=True)
-    (tmp_path / ".snakemake/log/2026-11-22T110000.snakemake.log").write_text(FAILED)
+    with Snakemake(tmp_path) as run:
+        run.fails(3, "fetch_source", "data/raw/a.fasta.gz")
     (tmp_path / "bin").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("plm_scaling.common.gpus.FOLDER", tmp_path / "gpus")
