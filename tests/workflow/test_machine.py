@@ -147,10 +147,10 @@ def test_parts_scored_by_a_model_of_ones_own_ask_for_a_gpu_of_a_box(
     fresh.config["filter"]["model"] = model
     fresh.how = lambda: ["--cores", "16"]
     output = fresh.run("--dry-run", "--profile", root / f"profiles/{profile}").stdout
-    asked = [job.partition("\n\n")[0] for job in output.split("rule score_part:\n")[1:]]
+    asked = re.findall(r"^rule score_part:\n(?: .*\n)*?    resources: (.*)$", output, re.MULTILINE)
     assert asked
-    for job in asked:
-        assert re.findall(r"[ ,]gpu=(\d+)", job) == [*gpus]
+    for resources in asked:
+        assert re.findall(r"\bgpu=(\d+)", resources) == [*gpus]
 
 
 def test_a_cell_larger_than_the_box_is_refused_before_anything_runs(fresh, two_gpus):
