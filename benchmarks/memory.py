@@ -18,9 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
 from cell_fixtures import cell_of
 from corpora import write_corpus
 
+from plm_scaling.config.load import read_config
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import STUDY_GRID, Shape
+from plm_scaling.sweep.launch import launcher
 from plm_scaling.sweep.memory import process_memory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +43,7 @@ def measured_bytes(cell: Cell, layout: Layout, manifest: Path, work: Path) -> fl
     """Largest resident set of a process of the job."""
     out = work / cell.cell / f"{layout.processes}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    start = ["python"] if layout.processes == 1 else launcher_of(layout)
+    start = launcher(layout, read_config(ROOT / "config.yaml").machine, lock="").split()
     command = [
         *(sys.executable, "-S", ROOT / "benchmarks/measure.py", out, work / "none"),
         *start,
@@ -53,11 +55,6 @@ def measured_bytes(cell: Cell, layout: Layout, manifest: Path, work: Path) -> fl
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     subprocess.run([*map(str, command)], check=True, env=env, stderr=subprocess.DEVNULL)
     return json.loads(out.read_text())["rss_mb"] * 1e6
-
-
-def launcher_of(layout: Layout) -> list[str]:
-    """As the workflow starts several processes on one node."""
-    return f"torchrun --standalone --nproc-per-node {layout.processes}".split()
 
 
 def main(work: Path) -> None:

@@ -6,13 +6,15 @@ Takes config.yaml with so many seeds of every cell: 268, 4,108 and 40,828 cells 
 the data. For each a bare Snakefile has as many jobs, of one file, log, benchmark, three resources
 and two parameters each. Snakemake plans the two in turn, so that both meet the same load of the
 machine, as quietly as --modes says. Prints a Markdown table: CPU-seconds (user and system, the
-least of --rounds), those of a job beyond what a plan of two bare jobs takes, peak resident memory,
-the same of the bare workflow, and the ratio of the CPU-seconds.
+median of --rounds), those of a job beyond what a plan of two bare jobs takes, peak resident memory,
+the same of the bare workflow, and the ratio of the CPU-seconds: the median of the rounds', and the
+least and the largest of them.
 """
 
 import argparse
 import os
 import re
+import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -81,9 +83,12 @@ def counted(work: Path, *arguments: str | Path) -> tuple[int, int]:
     return int(jobs["total"]), int(jobs["train_cell"])
 
 
-def least(rounds: list[Cost]) -> Cost:
-    """The cheapest of some runs of one plan."""
-    return min(rounds, key=lambda cost: cost.cpu_s)
+def median(rounds: list[Cost]) -> Cost:
+    """Of some runs of one plan."""
+    return Cost(
+        statistics.median(cost.cpu_s for cost in rounds),
+        statistics.median(cost.peak_mb for cost in rounds),
+    )
 
 
 def study_with(seeds: int, work: Path) -> list[str | Path]:
@@ -117,17 +122,18 @@ def compare(seeds: int, modes: list[str], rounds: int, work: Path) -> None:
             ours.append(dry_run(work, *study, *MODES[mode]))
             theirs.append(dry_run(work, *bare(jobs, work), *MODES[mode]))
             start.append(dry_run(work, *bare(2, work), *MODES[mode]))
-        cost, skeleton = least(ours), least(theirs)
+        cost, skeleton = median(ours), median(theirs)
+        ratios = [one.cpu_s / other.cpu_s for one, other in zip(ours, theirs, strict=True)]
         print_row(
             f"{cells:,}",
             f"{jobs:,}",
             " ".join(["`-n", *MODES[mode]]).replace("--quiet", "-q") + "`",
             f"{cost.cpu_s:.1f}",
-            f"{1000 * (cost.cpu_s - least(start).cpu_s) / jobs:.1f}",
+            f"{1000 * (cost.cpu_s - median(start).cpu_s) / jobs:.1f}",
             f"{cost.peak_mb:.0f}",
             f"{skeleton.cpu_s:.1f}",
             f"{skeleton.peak_mb:.0f}",
-            f"{cost.cpu_s / skeleton.cpu_s:.2f}",
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         )
 
 
@@ -136,7 +142,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="an empty folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 17, 170], help="of each cell")
     parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each plan")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each plan")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYTHONPATH", str(ROOT / "src"))

@@ -1,6 +1,7 @@
 """Shared by all rules: the validated config, the environment of the programs, names of files."""
 
 import gc
+import inspect
 import json
 from dataclasses import replace
 from functools import cache
@@ -14,6 +15,8 @@ from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.common.gpus import visible_gpus
 from plm_scaling.common.lock import NAME as LOCK
+from plm_scaling.runs.job_events import FILE as JOB_EVENTS
+from plm_scaling.runs.job_events import JobEvents
 from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
@@ -133,17 +136,25 @@ def computed(*blocks):
 
 def grows(amount):
     """A resource of which each retry of the job asks for more."""
-    return lambda wildcards, attempt: attempt * amount
+    return inspected(lambda wildcards, attempt: attempt * amount)
+
+
+def inspected(function):
+    """The function with its signature, which Snakemake works out several times for each job: that
+    takes longer than what the function does. Python asks for it here first."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
+@cache
+def asked_by(cell, attempt):
+    """All that a training job asks for."""
+    return resources(CELLS[cell], LAYOUTS[cell], MACHINE, attempt)
 
 
 def asked(name):
     """A resource of a training job, as a function of the job; None for what it does not ask."""
-
-    def of_job(wildcards, attempt):
-        cell, layout = CELLS[wildcards.cell], LAYOUTS[wildcards.cell]
-        return resources(cell, layout, MACHINE, attempt).get(name)
-
-    return of_job
+    return inspected(lambda wildcards, attempt: asked_by(wildcards.cell, attempt).get(name))
 
 
 @cache
@@ -158,31 +169,47 @@ def places():
     return {cell: place for place, cell in enumerate(schedule())}
 
 
+@inspected
 def urgency(wildcards):
     """Snakemake's priority of a cell: between 0, that of other rules, and 1, that of the sweep's."""
     return 1 - (1 + places()[wildcards.cell]) / (1 + len(CELLS))
 
 
+@inspected
 def niceness(wildcards):
     """The same for Slurm's queue, where later cells stand a little behind."""
     return f"--nice={places()[wildcards.cell]}"
 
 
+@cache
+def shown(layout):
+    """The layout with what a run shows, as the training program takes it."""
+    return replace(layout, **CONFIG.training.model_dump(include=SHOWN)).to_json()
+
+
+@inspected
 def start_of(wildcards, input):
     """How a cell is started, how long that may take, how often it is saved and what it shows.
 
     Snakemake keeps no record of it, because `input` is among the arguments: another machine trains
     no finished cell again. (With `threads` in its place planning a job would work out all its resources.)
     """
-    layout = replace(LAYOUTS[wildcards.cell], **CONFIG.training.model_dump(include=SHOWN))
+    layout = LAYOUTS[wildcards.cell]
     return {
         "launcher": launcher(layout, MACHINE, f"{RESULTS}/runs/{wildcards.cell}/{LOCK}"),
         "processes": processes_per_node(layout, MACHINE),
-        "layout": layout.to_json(),
+        "layout": shown(layout),
         "checkpoint_seconds": CONFIG.training.checkpoint_seconds,
     }
 
 
+@inspected
+def cell_of(wildcards):
+    """A cell as the training program takes it."""
+    return CELLS[wildcards.cell].to_json()
+
+
+@inspected
 def source_run(wildcards):
     """The record of the cell that a transferred one starts from."""
     source = CELLS[wildcards.cell].init_from

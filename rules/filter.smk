@@ -54,6 +54,8 @@ rule score_part:
     resources:
         mem_mb=grows(4000),
         runtime=grows(1440),
+        # On a box as many parts at a time as GPUs; elsewhere which partition has some is not known.
+        gpu=1 if OWN_MODEL and is_box(MACHINE) else None,
     params:
         script=script("score_part"),
         pool=f"{DATA}/pool/protein",

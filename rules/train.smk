@@ -32,7 +32,7 @@ rule train_cell:
         slurm_extra=niceness,
     params:
         script=script("train_cell"),
-        cell=lambda wildcards: CELLS[wildcards.cell].to_json(),
+        cell=cell_of,
         stage=TRAIN_VERSION,
         start=start_of,
     # Threads are of a process: fewer than the machine's where Snakemake has fewer cores.

@@ -7,25 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from shell_cells import snakefile
 from slurm_cluster import PATIENCE, wait_until
 
 from plm_scaling.slurm.journal import lines
 
 pytestmark = pytest.mark.slow
 
-SNAKEFILE = """
-rule train:
-    input:
-        expand("runs/{cell}/result.json", cell=config["cells"].split()),
-
-rule train_cell:
-    output:
-        "runs/{cell}/result.json",
-    log:
-        "logs/{cell}.log",
-    shell:
-        "bash cell.sh {wildcards.cell} {output} {log} $(dirname {output})"
-"""
+SHELL = "bash cell.sh {wildcards.cell} {output} {log} $(dirname {output})"
 # What each cell does at each start.
 CELL = """
 cell=$1 out=$2 log=$3 run=$4
@@ -59,7 +48,7 @@ class Study:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        (folder / "Snakefile").write_text(SNAKEFILE)
+        (folder / "Snakefile").write_text(snakefile(SHELL))
         (folder / "cell.sh").write_text(CELL)
 
     def begin(self, cells: str, *more: str) -> subprocess.Popen[bytes]:

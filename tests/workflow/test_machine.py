@@ -134,6 +134,25 @@ def test_cells_on_a_box_divide_its_gpus_and_cores(fresh, root, two_gpus):
     assert asked["cluster"] == {(8, 1), (16, 4)}  # threads: within --cores
 
 
+@pytest.mark.parametrize(
+    ("model", "profile", "gpus"),
+    [("model", "box", "1"), ("model", "slurm", ""), ("ngram", "box", "")],
+)
+def test_parts_scored_by_a_model_of_ones_own_ask_for_a_gpu_of_a_box(
+    fresh, root, two_gpus, model, profile, gpus
+):
+    (fresh.folder / "model").mkdir()
+    (fresh.folder / "model/result.json").touch()
+    fresh.config["machine"]["backend"] = "cuda"
+    fresh.config["filter"]["model"] = model
+    fresh.how = lambda: ["--cores", "16"]
+    output = fresh.run("--dry-run", "--profile", root / f"profiles/{profile}").stdout
+    asked = re.findall(r"^rule score_part:\n(?: .*\n)*?    resources: (.*)$", output, re.MULTILINE)
+    assert asked
+    for resources in asked:
+        assert re.findall(r"\bgpu=(\d+)", resources) == [*gpus]
+
+
 def test_a_cell_larger_than_the_box_is_refused_before_anything_runs(fresh, two_gpus):
     fresh.config["machine"] |= {"backend": "cuda", "layouts": {"a": {"data": 4}}}
     done = fresh.run("train", check=False)

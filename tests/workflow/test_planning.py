@@ -36,11 +36,11 @@ class Plan:
         self.stats = pstats.Stats(str(folder / "calls"))
 
     def calls(self, module, function):
-        """How often a quiet dry run calls a function of the package."""
+        """How often a quiet dry run calls a function, of this package or another."""
         return sum(
             calls
             for (file, _, name), (_, calls, *_) in self.stats.stats.items()
-            if name == function and file.endswith(f"plm_scaling/{module}.py")
+            if name == function and file.endswith(f"/{module}.py")
         )
 
 
@@ -67,6 +67,13 @@ def test_calls_grow_in_proportion_to_the_cells(plans):
 def test_each_cell_is_computed_once(plans):
     for plan in plans:
         assert plan.calls("sweep/cells", "plan_cells") == 1
-        assert plan.calls("study/cell", "to_json") == 2 * plan.cells  # its id, its parameter
-        assert plan.calls("sweep/choose", "choose_layout") == 16  # for all seeds
+        assert plan.calls("study/cell", "_json") == plan.cells  # of its id, and of its parameter
+        assert plan.calls("sweep/cells", "make_cell") == 16  # for all seeds
+        assert plan.calls("sweep/choose", "choose_layout") == 16
         assert plan.calls("sweep/launch", "resources") == 0  # until a job is to run
+
+
+def test_signatures_of_functions_are_not_worked_out_for_each_cell(plans):
+    few, more, most = (plan.calls("inspect", "_signature_from_function") for plan in plans)
+    assert few == more == most
+    assert plans[0].calls("inspect", "signature") > plans[0].cells  # Snakemake asks for them

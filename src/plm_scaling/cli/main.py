@@ -57,15 +57,16 @@ def status(*results: Path) -> None:
     from plm_scaling.runs.forecast import forecast_text
     from plm_scaling.runs.queue import never_starting, queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
-    from plm_scaling.slurm.journal import lines
+    from plm_scaling.slurm.journal import lines, ran_on_slurm
 
     sweeps = [folder / "sweep.tsv" for folder in results]
     sweeps = sweeps or sorted(Path("results").glob("*/sweep.tsv"))
+    folders = [*dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps)] or [Path()]
     try:
         jobs = queued_jobs()
         queue = queue_text(jobs) if jobs else ""
-    except SlurmError as error:
-        jobs, queue = [], str(error)
+    except SlurmError as error:  # also of a machine that only has Slurm's commands
+        jobs, queue = [], str(error) if any(map(ran_on_slurm, folders)) else ""
     trains = {job.job.removeprefix("train_cell "): job.text for job in jobs}
     for sweep in (sweep for sweep in sweeps if sweep.exists()):
         states = cell_states(sweep, sweep.with_name("runs"))
@@ -77,7 +78,7 @@ def status(*results: Path) -> None:
         print("\n".join([queue, *never_starting(jobs)]))
     for note in notes_of_set_aside():
         print(note)
-    for folder in dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps) or [Path()]:
+    for folder in folders:
         for line in lines(folder):
             print(line)
         for failure in failed_jobs(folder):

@@ -3,10 +3,14 @@
 python -m plm_scaling.config.document config.yaml docs/config.md
 """
 
+import ast
+import inspect
 import sys
 import textwrap
 import types
 from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -15,6 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from plm_scaling.config.load import block_in
+from plm_scaling.config.numbers import Block
 from plm_scaling.config.schema import Config
 
 _NAMES = {
@@ -35,7 +40,7 @@ def document_config(config: Path) -> str:
     values = yaml.safe_load(config.read_text())
     lines = [INTRODUCTION, "| key | type | here | meaning |", "|---|---|---|---|"]
     simple = [name for name in values if not isinstance(values[name], dict)]
-    lines += [_row(name, Config.model_fields[name], values[name]) for name in simple]
+    lines += [_row(name, Config, name, values[name]) for name in simple]
     for name, block_values in values.items():
         field = Config.model_fields[name]
         if name not in simple:
@@ -43,7 +48,7 @@ def document_config(config: Path) -> str:
             if get_origin(block) is dict:  # blocks by name: the first stands for all
                 block, mark = block_in(block), "{name}."
                 block_values = next(iter(block_values.values()))
-            lines += ["", f"## {name}", "", _plain(field.description or block.__doc__), ""]
+            lines += ["", f"## {name}", "", _plain(meaning(Config, name) or block.__doc__), ""]
             lines += ["| key | type | here | meaning |", "|---|---|---|---|"]
             lines += _rows(block, block_values, mark)
     return "\n".join(lines) + "\n"
@@ -51,17 +56,45 @@ def document_config(config: Path) -> str:
 
 def _rows(block: Any, values: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, field in block.model_fields.items():
-        yield _row(prefix + name, field, values[name])
+        yield _row(prefix + name, block, name, values[name])
         inner = block_in(field.annotation)
         if inner is not None:
             mark = ".{name}." if get_origin(field.annotation) is dict else "[]."
-            for inner_name, inner_field in inner.model_fields.items():
-                yield _row(prefix + name + mark + inner_name, inner_field, None)
+            for inner_name in inner.model_fields:
+                yield _row(prefix + name + mark + inner_name, inner, inner_name, None)
 
 
-def _row(key: str, field: FieldInfo, value: Any) -> str:
+def _row(key: str, block: Any, name: str, value: Any) -> str:
     shown = "" if value is None else f"`{_short(value)}`"
-    return f"| `{key}` | {_type(field)} | {shown} | {_plain(field.description)} |"
+    kind = _type(block.model_fields[name])
+    return f"| `{key}` | {kind} | {shown} | {_plain(meaning(block, name))} |"
+
+
+def meaning(block: type[BaseModel], name: str) -> str | None:
+    """What the schema says of a key of a block: the description that it is given, or the text
+    below it."""
+    return block.model_fields[name].description or _texts(block).get(name)
+
+
+@cache
+def _texts(block: type[BaseModel]) -> dict[str, str]:
+    """The text below each key of a block, and of those that it is derived from.
+
+    Pydantic can read them too, but would with every start of Snakemake and of each job.
+    """
+    texts = {}
+    for one in reversed(block.__mro__):
+        if issubclass(one, Block):
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
+            assert isinstance(tree, ast.ClassDef)
+            for key, below in pairwise(tree.body):
+                match key, below:
+                    case (
+                        ast.AnnAssign(target=ast.Name(id=name)),
+                        ast.Expr(value=ast.Constant(value=str(text))),
+                    ):
+                        texts[name] = inspect.cleandoc(text)
+    return texts
 
 
 def _short(value: Any) -> str:
@@ -132,7 +165,8 @@ def _keys(node: Any, block: Any) -> Iterator[tuple[int, int, str]]:
     for key, value in node.value:
         field = block.model_fields[key.value]
         inner = block_in(field.annotation)
-        yield key.start_mark.line, key.start_mark.column, field.description or str(inner.__doc__)
+        said = meaning(block, key.value) or str(inner.__doc__)
+        yield key.start_mark.line, key.start_mark.column, said
         if get_origin(field.annotation) is dict and value.value:  # the first stands for all
             value = value.value[0][1]
         if inner and isinstance(value, yaml.MappingNode) and not value.flow_style:

@@ -34,8 +34,9 @@ Name = Annotated[str, Field(pattern=NAME)]
 
 
 class Block(BaseModel):
-    """A block of the config: every key is required, unknown keys are refused, types are strict."""
+    """A block of the config: every key is required, unknown keys are refused, types are strict.
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
-    )
+    What a key means stands below it, for `plm_scaling.config.document`.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

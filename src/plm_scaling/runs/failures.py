@@ -1,4 +1,4 @@
-"""Why jobs of the last Snakemake run failed, one line each, from Snakemake's log and the jobs'."""
+"""Why jobs of the last Snakemake run failed, one line each, from its events and the jobs' logs."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plm_scaling.common.files import tail
-from plm_scaling.runs.snakemake_log import FailedJob, jobs_that_failed
+from plm_scaling.runs.job_events import FailedJob, jobs_that_failed
 from plm_scaling.slurm.endings import ENDED_BY_SLURM
 
 # An error of a program of ours: in its log, on the terminal, or of its arguments.
@@ -46,16 +46,13 @@ class Failure:
 
 
 def failed_jobs(folder: Path) -> list[Failure]:
-    """Jobs of the last Snakemake run in `folder` that failed and were not started again since."""
-    logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
-    if not logs:
-        return []
-    return [_failure(folder, job) for job in jobs_that_failed(logs[-1].read_text(errors="replace"))]
+    """Jobs of the last Snakemake run in `folder` that failed and are not tried again."""
+    return [_failure(folder, job) for job in jobs_that_failed(folder)]
 
 
 def _failure(folder: Path, job: FailedJob) -> Failure:
     logs = _logs(folder, job)
-    output = job.output.split(", ")[0]
+    output = next(iter(job.output), "")
     if job.message and "SLURM status is" not in job.message:
         return Failure(job.rule, output, _refusal(job.message), "")
     reason, log = _reason(job.message, [tail(log, TAIL_BYTES) for log in logs])

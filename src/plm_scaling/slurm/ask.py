@@ -23,8 +23,8 @@ ACCOUNTING = ["sacctmgr", "--noheader", "--parsable2", "show"]
 
 
 def ask(command: list[str], seconds: float = SECONDS_TO_ANSWER) -> str:
-    """What a command of Slurm's prints. Raises `SlurmError` with its message if it fails, or takes
-    longer."""
+    """What a command of Slurm's prints. Raises `SlurmError` with the last line of its message if it
+    fails, or takes longer."""
     # Times as they are parsed, whatever format the user prefers.
     environment = {name: os.environ[name] for name in os.environ if not name.startswith("SINFO_")}
     try:
@@ -32,7 +32,8 @@ def ask(command: list[str], seconds: float = SECONDS_TO_ANSWER) -> str:
             command, capture_output=True, text=True, timeout=seconds, check=True, env=environment
         )
     except (OSError, subprocess.SubprocessError) as error:
-        message = " ".join((getattr(error, "stderr", None) or str(error)).split())
+        message = ((getattr(error, "stderr", "") or "").strip() or str(error)).splitlines()[-1]
+        message = message.removeprefix(f"{command[0]}: ")
         raise SlurmError(f"{command[0]} does not answer: {message}") from error
     return done.stdout
 

@@ -23,7 +23,7 @@ ERROR = re.compile(r"^plm_scaling\.common\.errors\.(\w+): (.*)$", re.MULTILINE)
 FINAL = {"ConfigError", "SweepError", "TokenError", "TrainError"}
 # A cell before its time limit, or after a signal, which preemption with a GraceTime sends. (Whoever
 # gives scancel sends one too, but then Slurm calls the job cancelled.)
-STOPS = re.compile(r"is saved and stops \((.*)\)$", re.MULTILINE)
+STOPS = re.compile(r"(?:is saved and stops|stops before its first step) \((.*)\)$", re.MULTILINE)
 # What Slurm writes into a job's log, or gives as its state, when it ends the job.
 ENDED_BY_SLURM = {
     r"exceeded (?:job )?memory limit|oom[-_ ]kill|out[-_ ]of[-_ ]memory": "out of memory",
@@ -130,7 +130,7 @@ def ending(state: str, slurm_log: Path, history: History) -> Ending:
         return Ending("resume", reason)
     said = "\n".join([*texts, tail(slurm_log, TAIL_BYTES) if slurm_log.is_file() else ""])
     ended_by_slurm = state not in DIED or MEMORY.search(said) or SIGNALLED.search(said)
-    if history.made_steps or ended_by_slurm:
+    if history.made_steps or ended_by_slurm or stops:
         return Ending("attempt", reason or state)
     if len(history.died_on) < FREE_STARTS:
         return Ending("elsewhere", errors[0][1] if errors else state)

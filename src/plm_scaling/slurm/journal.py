@@ -44,6 +44,11 @@ class Journal:
             return
 
 
+def ran_on_slurm(folder: Path) -> bool:
+    """Whether a Snakemake in `folder` has submitted jobs."""
+    return (folder / FILE).exists()
+
+
 def lines(folder: Path, now: float | None = None) -> list[str]:
     """What `status` says of the submissions of the Snakemake that ran last in `folder`."""
     now = time.time() if now is None else now

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from plm_scaling.common.errors import SweepError
@@ -84,8 +85,15 @@ class Cell:
 
     def to_json(self) -> str:
         """One line of JSON, as the training program takes it."""
-        defaults = {field.name: field.default for field in fields(self)}
-        told = {name: value for name, value in vars(self).items() if value != defaults[name]}
+        return self._json
+
+    @cached_property  # id and job of each of tens of thousands of cells want it
+    def _json(self) -> str:
+        told = {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
         return json.dumps(told, sort_keys=True)
 
     @classmethod

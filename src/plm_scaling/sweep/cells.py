@@ -1,6 +1,7 @@
 """The cells of a sweep: a pure function of the config, cheap enough for parsing the Snakefile."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, product
 
 from plm_scaling.common.errors import SweepError
@@ -45,8 +46,9 @@ def _grid(config: SweepInputs) -> Iterator[Cell]:
         ):
             shape = shapes[size]
             if low <= budget / (6 * shape.n_params(recipe) ** 2) <= high:
-                for seed in sweep.seeds:
-                    yield make_cell(config, objective, corpus, recipe, size, shape, budget, seed)
+                where = (objective, corpus, recipe, size)
+                cell = make_cell(config, *where, shape, budget, sweep.seeds[0])
+                yield from (replace(cell, seed=seed) for seed in sweep.seeds)
 
 
 def _extra(config: SweepInputs) -> Iterator[Cell]:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from plm_scaling.common.errors import SweepError
@@ -25,6 +26,7 @@ USABLE_SHARE = 0.95
 MAX_PASS_TOKENS = {"cuda": 1 << 17, "cuda, large": 1 << 15, "cpu": 1 << 14}
 LARGE_PARAMETERS = 80e6
 PASSES_PER_STAGE = 8  # of a pipeline, if the batch allows: the bubble is then at most an eighth
+ALL_BUT_SEED = attrgetter(*(field.name for field in fields(Cell) if field.name != "seed"))
 WHOLE: dict[str, Any] = {
     **dict.fromkeys(("tensor", "pipeline", "data", "micro_batch_rows"), 1),
     "recompute": "none",
@@ -34,7 +36,7 @@ WHOLE: dict[str, Any] = {
 def choose_layouts(cells: Iterable[Cell], machine: Machine) -> list[Layout]:
     """`choose_layout` of each cell, once for neighbours that differ only in their seed."""
     layouts: list[Layout] = []
-    for _, alike in groupby(cells, key=lambda cell: vars(cell) | {"seed": None}):
+    for _, alike in groupby(cells, key=ALL_BUT_SEED):
         first, *others = alike
         layouts += [choose_layout(first, machine)] * (1 + len(others))
     return layouts

@@ -40,7 +40,12 @@ from plm_scaling.train.output.tensorboard import check_tensorboard
 from plm_scaling.train.output.throughput import Hardware, peak_memory_bytes
 from plm_scaling.train.position import Position, evaluation_step
 from plm_scaling.train.start import watched_start
-from plm_scaling.train.stop import EXIT_STOPPED, follow_launcher, stop_request
+from plm_scaling.train.stop import (
+    EXIT_STOPPED,
+    STOPS_AT_START,
+    follow_launcher,
+    stop_request,
+)
 
 logger = logging.getLogger("plm_scaling")
 
@@ -61,7 +66,7 @@ def train_cell(
     `out`. Killed at any moment and started again, in this layout or another, the cell resumes from
     its last checkpoint; in the same layout (on CPUs) it ends with the same losses, bit by bit.
     Asked to stop by a signal (see `plm_scaling.train.stop`), it saves a checkpoint after the
-    running step and exits with 75. A cell that diverges is a result too.
+    running step, if it has made one, and exits with 75. A cell that diverges is a result too.
 
     Raises `TrainError` when the cell does not fit the corpus or the processes, or checkpoints are
     another cell's, `SweepError` when it does not fit the layout, `TokenError` when a shard is
@@ -93,35 +98,44 @@ def train_cell(
         stop_request() as request,
         ExitStack() as stack,
     ):
-        start.waits_for(f"the lock of {out.parent}")
-        on_first(lambda: stack.enter_context(held(out.with_name(LOCK))))
-        start.waits_for(f"the shards of {manifest} to be read")
-        # One process reads the shards through; if one is damaged, the others end with it.
-        corpus = TokenCorpus.open(manifest, verify=process.is_first)
-        if corpus.context_length != spec.context_length:
-            raise TrainError(
-                f"{manifest}: rows of {corpus.context_length} tokens, but cell {spec.cell} has "
-                f"context length {spec.context_length}; make the tokens again"
-            )
-        if corpus.start_token != spec.start_token:
-            raise TrainError(
-                f"{manifest}: tokens.start_token is {corpus.start_token}, in cell {spec.cell} it "
-                f"is {spec.start_token}; make the tokens again"
-            )
-        run = _Training(spec, corpus, out, process)
-        for opened in (run.saves, run.loop.steps, run.loop.feed):
-            stack.callback(opened.close)
-        start.waits_for(f"the checkpoint in {init_from or out.parent} to be loaded")
-        run.begin(init_from)
+        with request.at_once(f"cell {spec.cell}", alone=division.processes == 1):
+            start.waits_for(f"the lock of {out.parent}")
+            on_first(lambda: stack.enter_context(held(out.with_name(LOCK))))
+            start.waits_for(f"the shards of {manifest} to be read")
+            run = _Training(spec, _corpus_for(spec, manifest, process.is_first), out, process)
+            for opened in (run.saves, run.loop.steps, run.loop.feed):
+                stack.callback(opened.close)
+            start.waits_for(f"the checkpoint in {init_from or out.parent} to be loaded")
+            run.begin(init_from)
         start.waits_for("the first step")
         profiled = profile_steps if process.is_first else 0
         with StepProfile(profiled, out.with_name("profile")) as profile:
             outcome = run.loop.train(request, checkpoint_seconds, profile, start)
         run.saves.wait()
         if outcome.status == "stopped":
-            logger.info("cell %s is saved and stops (%s)", spec.cell, outcome.reason)
+            how = "is saved and stops" if run.loop.longest_step else STOPS_AT_START
+            logger.info("cell %s %s (%s)", spec.cell, how, outcome.reason)
             sys.exit(EXIT_STOPPED)
         run.finish(outcome)
+
+
+def _corpus_for(cell: Cell, manifest: Path, verify: bool) -> TokenCorpus:
+    """The corpus, with rows as the cell takes them.
+
+    One process reads the shards through; if one is damaged, the others end with it.
+    """
+    corpus = TokenCorpus.open(manifest, verify=verify)
+    if corpus.context_length != cell.context_length:
+        raise TrainError(
+            f"{manifest}: rows of {corpus.context_length} tokens, but cell {cell.cell} has "
+            f"context length {cell.context_length}; make the tokens again"
+        )
+    if corpus.start_token != cell.start_token:
+        raise TrainError(
+            f"{manifest}: tokens.start_token is {corpus.start_token}, in cell {cell.cell} it "
+            f"is {cell.start_token}; make the tokens again"
+        )
+    return corpus
 
 
 @contextmanager

@@ -76,9 +76,13 @@ class Loop:
         """Train to the last step, or until the run has diverged or is asked to stop.
 
         A request is heeded after the running step, before an evaluation that may be due: that is
-        made up for when the run resumes.
+        made up for when the run resumes. After a signal that came before the first step there is
+        none, and nothing to save.
         """
         position, steps = self.position, self.cell.steps
+        (signal,) = self.process.maximum(request.signal or 0)
+        if signal:
+            return Outcome("stopped", f"signal {signal:.0f}")
         saved = time.monotonic()
         while True:
             if self._evaluation_is_due():

@@ -1,51 +1,32 @@
-"""Failed jobs of a run, from logs as Snakemake 9 and Slurm 22 write them."""
+"""Failed jobs of a run, from what Snakemake 9 says, and from logs as Slurm 22 writes them."""
 
 import os
-import time
 
 import pytest
+from snakemake_says import Snakemake
 
 from plm_scaling.runs.failures import failed_jobs
+from plm_scaling.runs.job_events import FILE
 
-FIRST = """\
-Building DAG of jobs...
-[Sun Nov 22 11:02:12 2026]
-Error in rule train_cell:
-    message: SLURM-job '5' failed, SLURM status is: 'FAILED'. For further error details see the \
-cluster/cloud log and the log files of the involved rule(s).
-    jobid: 26
-    input: data/tiny/tokens/manifest.json
-    output: results/tiny/runs/5d0e5ce555/result.json
-    log: logs/cell.log, .snakemake/slurm_logs/5.log (check log file(s) for error details)
-    shell:
-        python train_cell.py --cell {"a": 1}
-        (command exited with non-zero exit code)
-    external_jobid: 5
-"""
-REFUSED = """\
-[Sun Nov 22 11:02:12 2026]
-Error in rule train_cell:
-    message: SLURM sbatch failed. The error message was 'sbatch: error: invalid partition \
+OUTPUT = "results/tiny/runs/5d0e5ce555/result.json"
+LOGS = ["logs/cell.log", ".snakemake/slurm_logs/5.log"]
+MORE = (
+    "For further error details see the cluster/cloud log and the log files of the involved rule(s)."
+)
+FIRST = f"SLURM-job '5' failed, SLURM status is: 'FAILED'. {MORE}"
+REFUSED = f"""\
+SLURM sbatch failed. The error message was 'sbatch: error: invalid partition \
 specified: nope
 sbatch: error: Batch job submission failed: Invalid partition name specified'.
     sbatch call:
         sbatch --parsable --job-name 0ea1ded5 --comment rule_refused  -A a  -p nope --wrap="python"
 
-For further error details see the cluster/cloud log and the log files of the involved rule(s).
-    jobid: 26
-    output: results/tiny/runs/5d0e5ce555/result.json
-    log: logs/cell.log (check log file(s) for error details)
+{MORE}
 """
-NO_ACCOUNT = """\
-[Sun Nov 22 11:02:12 2026]
-Error in rule train_cell:
-    message: Job submission failed with exception: The given account a appears to be invalid. \
+NO_ACCOUNT = f"""\
+Job submission failed with exception: The given account a appears to be invalid. \
 Available accounts:
-clustername = xFor further error details see the cluster/cloud log and the log files of the \
-involved rule(s).
-    jobid: 26
-    output: results/tiny/runs/5d0e5ce555/result.json
-    log: logs/cell.log (check log file(s) for error details)
+clustername = x{MORE}
 """
 TRACE = """\
 Traceback (most recent call last):
@@ -76,15 +57,20 @@ slurmstepd-n1: error: *** STEP 8.0 ON n1 CANCELLED AT 2026-11-22T15:17:15 ***
 PROGRAM = "2026-11-22 11:02:01,123 INFO [train] begins\n"
 
 
+def failing(folder, message):
+    """A run in which the cell fails with this message of the executor."""
+    with Snakemake(folder) as run:
+        run.starts(26)
+        run.fails(26, "train_cell", OUTPUT, LOGS, message)
+
+
 @pytest.fixture
 def folder(tmp_path):
-    for name in (".snakemake/log", ".snakemake/slurm_logs", "logs"):
+    for name in (".snakemake/slurm_logs", "logs"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / ".snakemake/log/2026-11-21T110000.000000.snakemake.log").write_text(
-        FIRST.replace("train_cell", "of_an_earlier_run")
-    )
-    log = tmp_path / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
-    log.write_text(FIRST)
+    with Snakemake(tmp_path) as run:
+        run.fails(1, "of_an_earlier_run", OUTPUT)
+    failing(tmp_path, FIRST)
     (tmp_path / "logs/cell.log").write_text(PROGRAM)
     return tmp_path
 
@@ -127,23 +113,19 @@ def test_reason_is_the_program_s_error_or_what_slurm_did(folder, program, slurm,
     assert failure.text == f"train_cell (results/tiny/runs/5d0e5ce555/result.json): {reason}"
 
 
-@pytest.mark.parametrize(
-    "after", ["Finished jobid: 26 (Rule: train_cell)\n", "Trying to restart job 26.\n"]
-)
+@pytest.mark.parametrize("after", ["finishes", "starts"])
 def test_a_job_that_was_started_again_has_not_failed(folder, after):
-    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
-    log.write_text(FIRST + "[Sun Nov 22 11:02:30 2026]\n" + after)
+    for number, left in ((26, 0), (2, 1)):
+        with Snakemake(folder) as run:
+            run.fails(26, "train_cell", OUTPUT)
+            getattr(run, after)(number)
+        assert len(failed_jobs(folder)) == left
+
+
+def test_a_job_with_attempts_left_has_not_failed(folder):
+    with Snakemake(folder) as run:
+        run.fails(26, "train_cell", OUTPUT, again=True)
     assert failed_jobs(folder) == []
-    log.write_text(FIRST + after.replace("26", "2"))
-    assert len(failed_jobs(folder)) == 1
-
-
-def test_errors_inside_a_cluster_job_are_not_counted_twice(folder):
-    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
-    inner = FIRST.replace("jobid: 26", "jobid: 0")
-    shown = f"Logfile logs/cell.log:\n{80 * '='}\n{inner}Finished jobid: 26\n{80 * '='}\n\n"
-    log.write_text(FIRST + shown)
-    assert [failure.rule for failure in failed_jobs(folder)] == ["train_cell"]
 
 
 def test_without_a_run_there_are_no_failures_and_without_logs_no_reasons(tmp_path, folder):
@@ -183,9 +165,8 @@ def test_errors_before_a_program_opened_its_log_are_found_in_the_log_of_slurm(
 
 
 def test_slurm_state_is_the_reason_when_the_log_has_none(folder):
-    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
     (folder / ".snakemake/slurm_logs/5.log").write_text("")
-    log.write_text(FIRST.replace("'FAILED'", "'OUT_OF_MEMORY'"))
+    failing(folder, FIRST.replace("'FAILED'", "'OUT_OF_MEMORY'"))
     assert reason(folder)[0] == "out of memory"
 
 
@@ -200,10 +181,7 @@ def test_error_of_another_process_is_the_reason_unless_it_is_of_an_earlier_start
     other = folder / "logs/cell.log.1"
     other.write_text("2026-11-22 11:02:02,000 ERROR error: rank 1 has no GPU; ask for two\n")
     (folder / ".snakemake/slurm_logs/5.log").write_text(OUT_OF_MEMORY)
-    started = "[Sun Nov 22 11:01:00 2026]\nrule train_cell:\n    output: x\n    jobid: 26\n"
-    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
-    log.write_text(started + FIRST)
-    moment = time.mktime((2026, 11, 22, 11, 1, 0, 0, 0, -1))
+    moment = (folder / FILE).stat().st_mtime
     os.utime(other, (moment + 62, moment + 62))
     assert reason(folder) == ("error: rank 1 has no GPU; ask for two", "logs/cell.log.1")
     os.utime(other, (moment - 62, moment - 62))
@@ -236,23 +214,12 @@ def test_refused_submission_has_the_reason_of_sbatch_and_not_of_an_earlier_log(
     folder, text, expected
 ):
     (folder / "logs/cell.log").write_text("2026-11-22 11:02:02,000 ERROR error: of before\n")
-    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
-    log.write_text(text)
+    failing(folder, text)
     assert reason(folder) == (expected, "")
 
 
-def test_short_logs_are_shown_between_shorter_lines(folder):
-    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
-    inner = FIRST[: FIRST.index("    message")] + "    jobid: 0\n    output: y\n"
-    log.write_text(f"{FIRST}Logfile logs/a.log:\n{30 * '='}\n{inner}{30 * '='}\n")
-    assert len(failed_jobs(folder)) == 1
-
-
-def test_log_cut_in_the_middle_of_a_block_is_read_up_to_there(folder):
+def test_events_cut_in_the_middle_of_a_line_are_read_up_to_there(folder):
     """The disk is full, or Snakemake is still writing."""
-    log = folder / ".snakemake/log/2026-11-22T110000.000000.snakemake.log"
-    first = REFUSED.replace("jobid: 26", "jobid: 25")
-    log.write_text(first + FIRST[: FIRST.index("\n    jobid: 26")])
-    assert reason(folder)[0].startswith("not submitted: ")
-    log.write_text(first + "[Sun Nov 22 11:03:00 2026]\nrule collect_runs:\n    input: a, b")
-    assert reason(folder)[0].startswith("not submitted: ")
+    with (folder / FILE).open("a") as file:
+        file.write((folder / FILE).read_text().splitlines()[-1].replace("26", "27")[:-9])
+    assert len(failed_jobs(folder)) == 1

@@ -2,25 +2,26 @@
 
 import pytest
 import synthetic
+from snakemake_says import Snakemake
 
 from plm_scaling.cli.main import main
 from plm_scaling.common import gpus
+from plm_scaling.slurm.journal import FILE as JOURNAL
+from plm_scaling.slurm.journal import Journal
 
-FAILED = """\
-[Sun Nov 22 11:02:12 2026]
-Error in rule fetch_source:
-    message: None
-    jobid: 3
-    output: data/raw/a.fasta.gz
-"""
+NO_CLUSTER = (
+    "echo 'squeue: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host' >&2",
+    "echo 'squeue: fatal: Could not establish a configuration source' >&2",
+    "exit 1",
+)
 WHY = "failed: fetch_source (data/raw/a.fasta.gz): no message in its log\n"
 
 
 @pytest.fixture
 def status(tmp_path, monkeypatch, capsys):
     """Runs the command in a folder with a failed download; its exit code, output and error."""
-    (tmp_path / ".snakemake/log").mkdir(parents=True)
-    (tmp_path / ".snakemake/log/2026-11-22T110000.snakemake.log").write_text(FAILED)
+    with Snakemake(tmp_path) as run:
+        run.fails(3, "fetch_source", "data/raw/a.fasta.gz")
     (tmp_path / "bin").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("plm_scaling.common.gpus.FOLDER", tmp_path / "gpus")
@@ -57,11 +58,20 @@ def test_before_a_sweep_the_queue_and_failures_of_the_data_are_shown(status):
 
 def test_slurm_that_does_not_answer_hides_neither_table_nor_failures(status):
     synthetic.write_study(status.folder / "results/study", n_sizes=2)
-    squeue(status.folder, "echo 'slurm_load_jobs error: Unable to contact' >&2", "exit 1")
+    squeue(status.folder, *NO_CLUSTER)
+    Journal(status.folder / JOURNAL).write()
     code, text = status()
     assert code == 0
     assert text.startswith("results/study\ncell ")
-    assert "\nsqueue does not answer: slurm_load_jobs error: Unable to contact\n" in text
+    assert "\nsqueue does not answer: fatal: Could not establish a configuration source\n" in text
+    assert text.endswith(WHY)
+
+
+def test_slurm_that_a_study_never_ran_on_is_not_missed(status):
+    squeue(status.folder, *NO_CLUSTER)
+    code, text = status()
+    assert code == 0
+    assert "squeue" not in text
     assert text.endswith(WHY)
 
 

@@ -63,6 +63,14 @@ def test_a_signal_is_a_preemption_unless_the_job_was_cancelled(start):
     assert start.ended("CANCELLED").then == "attempt"
 
 
+def test_a_cell_that_was_asked_to_stop_before_its_first_step_blames_no_host(start):
+    start.history.begin()
+    start.log.write_text(
+        "2026-11-29 17:00:00 INFO cell a stops before its first step (signal 15)\n"
+    )
+    assert start.ended("FAILED") == Ending("attempt", "signal 15")
+
+
 def test_steps_that_are_not_saved_before_each_limit_use_up_attempts(start):
     """They would be made and lost for ever."""
     start.save(10)

@@ -3,31 +3,18 @@
 import os
 import subprocess
 import sys
-import textwrap
 from contextlib import contextmanager
 
 import pytest
 import scripted_slurm
 from forked_snakemake import snakemake
 from scripted_slurm import Step
+from shell_cells import snakefile
 from slurm_cluster import wait_until
 
 from plm_scaling.slurm.journal import lines
 
 CELLS = ("a", "b", "c")
-SNAKEFILE = """
-rule train:
-    input:
-        expand("runs/{cell}/result.json", cell=config["cells"].split()),
-
-rule train_cell:
-    output:
-        "runs/{cell}/result.json",
-    log:
-        "logs/{cell}.log",
-    shell:
-        "exit 1"
-"""
 FULL = (
     "sbatch: error: QOSMaxSubmitJobPerUserLimit\n"
     "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit "
@@ -40,7 +27,7 @@ class Study:
 
     def __init__(self, folder, slurm):
         self.folder, self.slurm = folder, slurm
-        (folder / "Snakefile").write_text(textwrap.dedent(SNAKEFILE))
+        (folder / "Snakefile").write_text(snakefile("exit 1"))
 
     def words(self, cells, *more):
         how = ["--executor", "plm-slurm", "--plm-slurm-jobname-prefix", "plm", "--jobs", "10"]

@@ -5,16 +5,19 @@ import os
 import random
 import signal
 import time
+from unittest import mock
 
 import pandas as pd
 import pytest
 from corpora import write_corpus
 from cuda_shim import cuda_on_cpu
 from forks import exit_code, fork, start_job
-from training import curve_of, result_of, run_cell, small_cell, trained
+from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, trained
 
 from plm_scaling.common.files import read_json
 from plm_scaling.study.layout import Layout
+from plm_scaling.tokens.read.dataset import TokenCorpus
+from plm_scaling.train.cell import _Training
 from plm_scaling.train.output.starts import read_starts
 from plm_scaling.train.stop import EXIT_STOPPED, SIGNALS
 
@@ -96,6 +99,54 @@ def test_signals_save_a_checkpoint_and_no_step_is_lost(root, manifest, tmp_path)
     # Each resumes after the evaluation that the signal followed: the checkpoint was made then.
     resumed = [start["step"] for start in again["starts"]]
     assert all(step >= 50 * (3 * n + 1) for n, step in enumerate(resumed[1:]))
+
+
+@contextlib.contextmanager
+def signalled(owner, name, when=lambda: True):
+    """Within the block a run gets SIGTERM as it calls this function before its first step."""
+    real = getattr(owner, name)
+
+    def asked(*arguments, **options):
+        if when():
+            signal.raise_signal(signal.SIGTERM)
+        return real(*arguments, **options)
+
+    with mock.patch.object(owner, name, asked):
+        yield
+
+
+@pytest.mark.parametrize(("owner", "name"), [(TokenCorpus, "open"), (_Training, "begin")])
+def test_a_signal_before_the_first_step_is_obeyed_at_once(
+    root, manifest, tmp_path, caplog, owner, name
+):
+    """Also where a run resumes: the checkpoint that is there stays the last."""
+    cell = small_cell(root)
+    result, unbroken = trained(cell, manifest, tmp_path / "unbroken")
+    with asked_to_stop(step=7), pytest.raises(SystemExit):
+        run_cell(cell, manifest, tmp_path)
+    caplog.set_level("INFO")
+    with signalled(owner, name), pytest.raises(SystemExit) as end:
+        run_cell(cell, manifest, tmp_path)
+    assert end.value.code == EXIT_STOPPED
+    assert f"cell {cell.cell} stops before its first step (signal 15)" in caplog.text
+    checkpoints = result_of(cell, tmp_path).with_name("checkpoints")
+    assert [path.name for path in checkpoints.glob("step-*")] == ["step-000000007"]
+    again, curve = trained(cell, manifest, tmp_path)
+    pd.testing.assert_frame_equal(curve, unbroken, check_exact=True)
+    assert again["loss"] == result["loss"]
+
+
+def test_all_processes_stop_before_the_first_step_when_one_is_asked_to(root, manifest, tmp_path):
+    cell = small_cell(root)
+    layout = Layout("cpu", 1, 1, 2, 2, "none")
+
+    def run():
+        with signalled(_Training, "begin", when=lambda: os.environ["RANK"] == "1"):
+            run_cell(cell, manifest, tmp_path, layout=layout)
+
+    processes = start_job(2, run, tmp_path / "job")
+    assert [exit_code(process) for process in processes] == [EXIT_STOPPED] * 2
+    assert not [*result_of(cell, tmp_path).with_name("checkpoints").glob("step-*")]
 
 
 def test_all_processes_stop_when_one_is_asked_to(root, manifest, tmp_path):

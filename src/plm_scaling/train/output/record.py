@@ -92,6 +92,6 @@ def result_record(
         starts=starts,
         curve_sha256=curve_sha256,
         data_sha256=data_sha256,
-        config=vars(cell),
+        config=asdict(cell),
         versions=versions(layout.backend),
     )

@@ -1,0 +1,90 @@
+"""What becomes of the jobs of a Snakemake run, as its logger says it: .snakemake/jobs.jsonl.
+
+The Snakefile adds the writer to Snakemake's logger. So it is there in every run; a logger plugin
+would be only where a profile or the command line names it.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+FILE = Path(".snakemake/jobs.jsonl")
+# Of Snakemake's LogEvent. A job that is started again has a job_info for each start.
+STARTED, FAILED, FINISHED = EVENTS = ("job_info", "job_error", "job_finished")
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A failed job: its output, the message of its executor (empty if none), and its logs.
+
+    `started` is when Snakemake started or submitted it, in seconds since the epoch, 0 if unknown.
+    """
+
+    rule: str
+    output: list[str]
+    message: str
+    logs: list[str]
+    started: float
+
+
+class JobEvents(logging.FileHandler):
+    """Writes a line of JSON for each start, failure and end of a job of the graph `dag`."""
+
+    def __init__(self, file: Path, dag: Any) -> None:
+        super().__init__(file, mode="w")
+        self.dag = dag
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "event", None) in EVENTS
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: Any = record
+        number = said.job_id if said.event == FINISHED else said.jobid
+        line = {"event": said.event, "time": record.created, "job": number}
+        if said.event == FAILED:
+            line |= {"rule": said.rule_name, "message": said.rule_msg or ""}
+            line |= {"output": list(said.output), "logs": [*map(str, said.log)]}
+            line["again"] = self._is_tried_again(number)
+        return json.dumps(line)
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A disk that is full loses nothing but this."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def _is_tried_again(self, number: int) -> bool:
+        job = next(job for job in self.dag.jobs if self.dag.jobid(job) == number)
+        return bool(job.attempt <= job.restart_times)
+
+
+def jobs_that_failed(folder: Path) -> list[FailedJob]:
+    """What failed in the last run in `folder` and was neither started again since, nor will be."""
+    failed: dict[int, FailedJob] = {}
+    started: dict[int, float] = {}
+    for event in _events(folder / FILE):
+        number = event["job"]
+        failed.pop(number, None)
+        if event["event"] == STARTED:
+            started[number] = event["time"]
+        elif event["event"] == FAILED and not event["again"]:
+            facts = {name: event[name] for name in ("rule", "output", "message", "logs")}
+            failed[number] = FailedJob(**facts, started=started.get(number, 0.0))
+    return [*failed.values()]
+
+
+def _events(file: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines: the last is cut while it is written, and where the disk was full."""
+    if not file.is_file():
+        return
+    for line in file.read_text(errors="replace").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue

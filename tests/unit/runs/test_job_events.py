@@ -1,0 +1,75 @@
+"""What Snakemake itself says of its jobs is what `plm-scaling status` reads."""
+
+import json
+
+from forked_snakemake import snakemake
+
+from plm_scaling.runs.job_events import FILE, jobs_that_failed
+
+SNAKEFILE = """
+from snakemake.logging import logger
+from plm_scaling.runs.job_events import FILE, JobEvents
+
+
+onstart:
+    logger.addHandler(JobEvents(FILE, workflow.dag))
+
+
+rule all:
+    input:
+        "good.txt",
+        "second.txt",
+        "bad.txt",
+
+
+rule good:
+    output:
+        "good.txt",
+    shell:
+        "touch {output}"
+
+
+rule second:
+    output:
+        "second.txt",
+    retries: 1
+    shell:
+        "[ -e tried ] && touch {output} || {{ touch tried; exit 1; }}"
+
+
+rule bad:
+    output:
+        "bad.txt",
+    log:
+        "bad.log",
+    retries: 1
+    shell:
+        "echo 'Finished jobid: 1' > {log}; exit 3"
+"""
+
+
+def test_the_job_that_failed_for_good_is_the_only_one(tmp_path):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    code, _, error = snakemake(["--cores", "1", "--keep-going", "--quiet", "all"], tmp_path)
+    assert code == 1, error
+    (job,) = jobs_that_failed(tmp_path)
+    assert (job.rule, job.output, job.message, job.logs) == ("bad", ["bad.txt"], "", ["bad.log"])
+    events = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    assert [event["again"] for event in events if event["event"] == "job_error"].count(True) == 2
+    starts = [event["time"] for event in events if event["event"] == "job_info"]
+    assert len(starts) == 5
+    assert job.started in starts
+
+
+def test_a_dry_run_leaves_the_events_of_the_last_run(tmp_path):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    snakemake(["--cores", "1", "bad.txt"], tmp_path)
+    assert snakemake(["--cores", "1", "--dry-run"], tmp_path)[0] == 0
+    assert [job.rule for job in jobs_that_failed(tmp_path)] == ["bad"]
+
+
+def test_a_full_disk_ends_no_run(tmp_path):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.replace("(FILE,", '("/dev/full",'))
+    code, _, error = snakemake(["--cores", "1", "good.txt"], tmp_path)
+    assert (code, (tmp_path / "good.txt").exists()) == (0, True)
+    assert "No space left" not in error
