@@ -9,6 +9,7 @@ from forks import run_job
 from public_models import GLM_VOCABULARY, glm_folder, glm_forward
 from safetensors.torch import load_file, save_file
 
+from plm_scaling.cli.main import main
 from plm_scaling.common.errors import InferenceError, RunsError
 from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.export import export_cell
@@ -53,6 +54,24 @@ def released(tmp_path_factory):
 
 def logs_of(weights, tokens, causal):
     return glm_forward(weights, their_ids(tokens), causal, heads=2).log_softmax(1)
+
+
+def test_commands_import_and_score(tmp_path, monkeypatch, capsys):
+    glm_folder(tmp_path / "theirs")
+    (tmp_path / "in.fasta").write_text(">a\nMKV\n>b\nW\n")
+
+    def command(*words):
+        monkeypatch.setattr("sys.argv", ["plm-scaling", *map(str, words), "--threads", "1"])
+        main()
+
+    run, out = tmp_path / "run", tmp_path / "scores.tsv"
+    command("import", tmp_path / "theirs", "--from", "proteinglm", "--out", run)
+    command("score", run, tmp_path / "in.fasta", "--amino-acids", "--out", out)
+    assert capsys.readouterr().out == f"run: {run}\nscores: {out}\n"
+    with open_model(str(run), 1) as model:
+        expected = Scorer(model, amino_acids=True).nll_per_residue(*chunk(["MKV", "W"]))
+    found = [float(line.split("\t")[2]) for line in out.read_text().splitlines()[1:]]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("amino_acids", [False, True])
