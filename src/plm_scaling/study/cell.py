@@ -74,6 +74,11 @@ class Cell:
         return Shape(self.layers, self.hidden, self.ffn, self.heads)
 
     @property
+    def row_prefix(self) -> tuple[str, ...]:
+        """Names of special tokens that begin each row that the model reads."""
+        return ()
+
+    @property
     def epochs(self) -> float | None:
         """How often the scarcest source is gone through at most, as far as a limit is set: tokens
         count padding, limits do not."""
@@ -100,6 +105,23 @@ class Cell:
     def from_json(cls, text: str) -> "Cell":
         """Inverse of `to_json`. Raises `SweepError` naming missing or unknown fields."""
         return cls(**read_fields(cls, text))
+
+
+@dataclass(frozen=True)
+class ImportedCell(Cell):
+    """A model that was trained elsewhere: its shape, its objective and how it reads a sequence.
+
+    Every other field of a cell is None: what only its training knew.
+    """
+
+    files: dict[str, str] | None = None
+    """SHA-256 of each file of weights that it was imported from, by name."""
+    prefix: list[str] | None = None
+    """Names of special tokens that begin each row."""
+
+    @property
+    def row_prefix(self) -> tuple[str, ...]:
+        return tuple(self.prefix or ())
 
 
 def read_fields(kind: type, text: str) -> dict[str, Any]:

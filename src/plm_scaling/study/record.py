@@ -7,21 +7,22 @@ from typing import Any
 
 from plm_scaling.common.errors import RunsError, SweepError
 from plm_scaling.common.files import read_json
-from plm_scaling.study.cell import Cell
+from plm_scaling.study.cell import Cell, ImportedCell
 
 AGAIN = "move the cell's folder aside and train it again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A run that ended. What the version that wrote it did not record has the default None.
+    """A run that ended. What the version that wrote it did not record has the default None, and
+    what is unknown of a model that was imported is None.
 
     Losses are in nats per token; `tokens` counts padding, `flops` is 6·N·D.
     """
 
     cell: str
     status: str
-    """finished or diverged."""
+    """finished, diverged, or imported: trained elsewhere."""
     reason: str
     loss: float | None
     """Last validation loss of a run that finished; `loss_last` of any run."""
@@ -76,9 +77,10 @@ class RunRecord:
         needed = [field.name for field in fields(cls) if field.default is MISSING]
         if absent := [name for name in needed if name not in values]:
             raise _unusable(path, f"key(s) missing: {', '.join(absent)}")
-        if values["status"] not in ("finished", "diverged"):
-            raise _unusable(path, f"key status is {values['status']!r}, not finished or diverged")
-        for name in ("steps", "tokens", "flops"):
+        status = values["status"]
+        if status not in ("finished", "diverged", "imported"):
+            raise _unusable(path, f"key status is {status!r}, not finished, diverged or imported")
+        for name in ("steps",) if status == "imported" else ("steps", "tokens", "flops"):
             if not isinstance(values[name], int | float):
                 raise _unusable(path, f"key {name} is {values[name]!r}, not a number")
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
@@ -88,7 +90,8 @@ def read_cell(path: Path) -> tuple[RunRecord, Cell]:
     """A record and its cell. Raises `RunsError`, also if the cell is of another version."""
     record = RunRecord.read(path)
     try:
-        cell = Cell.from_json(json.dumps(record.config))
+        kind = ImportedCell if record.status == "imported" else Cell
+        cell = kind.from_json(json.dumps(record.config))
     except (SweepError, TypeError) as error:
         raise RunsError(
             f"{path} is no record of a cell of this version ({error}); {AGAIN}"
@@ -104,7 +107,7 @@ def read_cell(path: Path) -> tuple[RunRecord, Cell]:
 def read_finished(path: Path) -> tuple[RunRecord, Cell]:
     """The same for a run whose weights are to be used. Raises `RunsError` if it diverged."""
     record, cell = read_cell(path)
-    if record.status != "finished":
+    if record.status not in ("finished", "imported"):
         raise RunsError(
             f"{path.parent}: the run {record.status} ({record.reason}); take one that finished"
         )
