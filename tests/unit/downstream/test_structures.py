@@ -7,7 +7,7 @@ import tarfile
 import gemmi
 import numpy as np
 import pytest
-from benchmarks import benchmark_or_skip
+from benchmark_files import benchmark_or_skip
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.downstream.contacts.precision import RANGES, precision
