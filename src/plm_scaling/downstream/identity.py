@@ -1,5 +1,6 @@
-"""How much sequences are like others, by searches with MMseqs2."""
+"""How like others sequences are, by searches with MMseqs2."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,59 +8,67 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from plm_scaling.common.errors import DedupError
-from plm_scaling.common.files import sha256_of
 from plm_scaling.dedup.coverage import E_VALUE
 from plm_scaling.mmseqs.homology import TEMPORARY_BYTES, Criteria, find_homologues
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.mmseqs.tool import find_mmseqs
+from plm_scaling.pool.database import END, write_index
 from plm_scaling.pool.selection import MMSEQS_MAX_LENGTH, Database
 
-MEMORY_MIB = 4000
+COVERAGE = 0.8  # share of the query that an alignment must span, as the split's default is
+SENSITIVITY = 7.5  # MMseqs2's highest, as in the check of the split
 MAX_SEQS = 300
-# What makes two sequences homologues here: the defaults of the split, searched as the check does.
-IDENTITY, COVERAGE, SENSITIVITY = 0.5, 0.8, 7.5
+MEMORY_MIB = 4000
 
 
 def best_identities(
-    queries: Sequence[str],
-    targets: Sequence[str],
-    out: Path,
-    min_seq_id: float = 0.0,
-    mmseqs: str = "auto",
+    queries: Sequence[str], targets: Sequence[str], out: Path, min_seq_id: float = 0.0
 ) -> NDArray[np.float64]:
-    """The highest identity (0 to 1) of each query with any target, over at least `COVERAGE` of the
-    query; NaN where the search finds none of `min_seq_id`.
+    """The highest identity (0 to 1) of each query with any target, over `COVERAGE` of the query;
+    NaN where the search finds none. With a `min_seq_id` it ends at the first that is as high, which
+    is faster and need not be the highest.
 
-    `out` names the work folder, which a killed search leaves and the next one uses; it is removed.
-    Raises `DedupError` without MMseqs2.
+    Work lies beside `out`, the file that is made of the result; a killed search resumes. Raises
+    `DedupError` if there is no MMseqs2.
     """
     best = np.full(len(queries), np.nan)
     places: dict[str, list[int]] = {}
     for place, sequence in enumerate(queries):
         places.setdefault(sequence, []).append(place)
-    asked = [*places]
     others = sorted({*targets})
-    exact = {*asked}.intersection(others)
-    for sequence in exact:
-        best[places[sequence]] = 1
-    searched = [sequence for sequence in asked if sequence not in exact]
+    for sequence in {*places}.intersection(others):
+        best[places.pop(sequence)] = 1
+    searched = sorted(places)
     if not searched or not others:
         return best
-    tool = find_mmseqs(mmseqs)
-    resources = Resources(len(os.sched_getaffinity(0)), MEMORY_MIB)
     criteria = Criteria(min_seq_id, COVERAGE, SENSITIVITY, E_VALUE, MAX_SEQS)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with Steps(out, "identity", _facts(searched, others, criteria), tool, resources) as steps:
+    asked = {"criteria": str(criteria), "sequences": [*map(_digest, (searched, others))]}
+    resources = Resources(len(os.sched_getaffinity(0)), MEMORY_MIB)
+    with Steps(out, "identity", asked, find_mmseqs("auto"), resources) as steps:
         with steps.temporary("search", TEMPORARY_BYTES * len(searched)) as folder:
-            query = _database(steps, folder / "query", searched)
-            target = _database(steps, folder / "target", others)
-            for rows in find_homologues(steps, query, target, criteria, False, folder):
-                for number, identity in zip(
-                    rows["query"].to_pylist(), rows["identity"].to_pylist(), strict=True
-                ):
+            query, target = (
+                _database(folder / name, sequences)
+                for name, sequences in (("query", searched), ("target", others))
+            )
+            for rows in find_homologues(steps, query, target, criteria, min_seq_id > 0, folder):
+                found = zip(rows["query"].to_pylist(), rows["identity"].to_pylist(), strict=True)
+                for number, identity in found:
                     own = places[searched[number]]
                     best[own] = np.fmax(best[own], identity)
         steps.remove()
     return best
+
+
+def _digest(sequences: list[str]) -> str:
+    return hashlib.sha256("\n".join(sequences).encode()).hexdigest()
+
+
+def _database(path: Path, sequences: list[str]) -> Database:
+    """An MMseqs2 database of sequences, whose keys are their numbers."""
+    entries = [sequence.encode() + END for sequence in sequences]
+    path.write_bytes(b"".join(entries))
+    sizes = np.array([len(entry) for entry in entries])
+    write_index(path, [(np.arange(len(sizes)), np.cumsum(sizes) - sizes, sizes)])
+    longest = max(MMSEQS_MAX_LENGTH, int(sizes.max()))
+    return Database(path, len(sizes), float(sizes.sum()), longest)

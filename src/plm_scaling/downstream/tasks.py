@@ -40,4 +40,9 @@ class Task:
 
 TASKS = {
     "fitness": Task("plm_scaling.downstream.fitness.task"),
+    "contacts": Task("plm_scaling.downstream.contacts.task"),
+    "secondary_structure": Task("plm_scaling.downstream.probes.secondary_structure"),
+    "remote_homology": Task("plm_scaling.downstream.probes.remote_homology"),
+    "regression": Task("plm_scaling.downstream.probes.regression"),
+    "ood_perplexity": Task("plm_scaling.downstream.ood.task"),
 }

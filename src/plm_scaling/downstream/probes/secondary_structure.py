@@ -1,0 +1,152 @@
+"""Helix, strand or coil of each residue, by logistic regression of its hidden state."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plm_scaling.common.errors import DownstreamError
+from plm_scaling.common.progress import Progress
+from plm_scaling.config.downstream import Downstream
+from plm_scaling.downstream.bootstrap import ratio_error
+from plm_scaling.downstream.probes.features import Embeddings, Features
+from plm_scaling.downstream.probes.items import read_items, write_items
+from plm_scaling.downstream.probes.linear import choose, fit
+from plm_scaling.downstream.probes.sequence_probe import write_predictions
+from plm_scaling.downstream.read import TEST, TRAIN, VALID, read_tables
+from plm_scaling.downstream.scores import Score
+from plm_scaling.downstream.table import Dataset
+from plm_scaling.inference.arrays import Floats
+from plm_scaling.inference.embed import Embedder
+from plm_scaling.inference.models.open import open_model
+
+LABELS = ("ss3", "label")
+RESOLVED = "resolved"
+CLASSES = "HEC"
+UNRESOLVED = "-"
+MAJORITY = "majority"
+# Residues that are fitted to, and that choose, at most: drawn at random of all there are. They are
+# held with their states; in a model of width 2,560 that is 1.2 GB.
+MAX_RESIDUES = {TRAIN: 100_000, VALID: 20_000}
+
+
+def prepare(files: list[Path], row: Dataset, out: Path) -> None:
+    """Write items.parquet, counts.tsv and task.json of a dataset (see `Task.prepare`).
+
+    Labels are strings of H, E and C, a letter for each residue; a column `resolved` of 0 and 1 says
+    which are in the structure, or the label has - for those that are not.
+    """
+    rows = read_tables(files, row.split, LABELS, [RESOLVED])
+    rows["label"] = [_label(one) for one in rows.to_dict("records")]
+    known = rows[rows["label"].notna()]
+    tests = known["split"].str.startswith(TEST)
+    classes = [Counter("".join(known["label"][own])) for own in (~tests, tests)]
+    majority = max(CLASSES, key=lambda one: classes[0][one])
+    n_tested = sum(classes[1][one] for one in CLASSES)
+    floor = classes[1][majority] / n_tested if n_tested else None
+    write_items(rows, row, files, {MAJORITY: floor}, out)
+
+
+def evaluate(
+    model_name: str, items: Path, settings: Downstream, out: Path, threads: int, seed: int
+) -> list[Score]:
+    """Q3: the share of resolved residues of the test proteins whose class is right (see
+    `Task.evaluate`); `out` has the predicted classes of each protein."""
+    rows, floors, overlap = read_items(items)
+    train, valid = (_drawn(rows[rows["split"] == name], name, seed) for name in (TRAIN, VALID))
+    test = rows[rows["split"] == TEST]
+    known = pd.concat([train, valid])
+    lengths = known["sequence"].str.len().to_numpy(np.int64)
+    test_lengths = test["sequence"].str.len().to_numpy(np.int64)
+    best = None
+    with open_model(model_name, threads) as model:
+        embedders = [Embedder(model, layer) for layer in settings.probe.layers]
+        work = sum(one.work(lengths) for one in embedders) + embedders[0].work(test_lengths)
+        progress = Progress("probe", work, "tokens")
+        for embedder in embedders:
+            x, y = _residues(Embeddings(embedder, progress), known)
+            is_valid = np.arange(len(y)) >= train["used"].map(len).sum()
+            chosen = choose("logistic", x, y, is_valid, seed)
+            if best is None or chosen.quality > best[0].quality:
+                best = chosen, embedder, x, y
+        assert best is not None, "the config has at least one layer"
+        chosen, embedder, x, y = best
+        fitted = fit("logistic", x, y, chosen.strength)
+        states = Embeddings(embedder, progress).residues([*test["sequence"]])
+        predicted = ["".join(fitted.predict(one)) for one in states]
+    table = test[["id", "label"]].assign(predicted=predicted)
+    write_predictions(table, out)
+    resolved, correct = np.array(
+        [_counts(*pair) for pair in table[["label", "predicted"]].to_numpy()]
+    ).T
+    constant = len({*"".join(predicted)}) == 1
+    note = f"logistic regression C {chosen.strength:g} of {len(y):,} residues; {overlap}"
+    return [
+        Score(
+            protocol="logistic",
+            metric="q3",
+            value=None if constant else float(correct.sum() / resolved.sum()),
+            standard_error=None if constant else ratio_error(correct, resolved, seed),
+            n_items=int(resolved.sum()),
+            n_groups=len(table),
+            layer=embedder.layer,
+            floor=floors[MAJORITY],
+            note=note + "; one class is predicted for all" * constant,
+        )
+    ]
+
+
+def _label(row: dict[str, Any]) -> str | None:
+    label, length = row["label"], len(row["sequence"])
+    if not isinstance(label, str):
+        return None
+    resolved = row.get(RESOLVED, "1" * length)
+    for name, value, letters in (
+        ("label", label, CLASSES + UNRESOLVED),
+        (RESOLVED, resolved, "01"),
+    ):
+        if len(value) != length:
+            raise DownstreamError(
+                f"{row['where']}: {name} has {len(value)} letters, the sequence {length}; they must "
+                "be of the same chain, correct or remove the row"
+            )
+        if wrong := {*value} - {*letters}:
+            raise DownstreamError(
+                f"{row['where']}: {name} has {sorted(wrong)[0]!r}, which is none of {letters}; "
+                "correct it"
+            )
+    pairs = zip(label, resolved, strict=True)
+    return "".join(one if seen == "1" else UNRESOLVED for one, seen in pairs)
+
+
+def _drawn(rows: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
+    """The proteins of a set with, as `used`, the places of the residues that are taken, and as
+    `classes` these residues'; proteins of which none is taken are left out."""
+    places = [
+        np.flatnonzero(np.frombuffer(label.encode(), np.uint8) != ord(UNRESOLVED))
+        for label in rows["label"]
+    ]
+    protein = np.repeat(np.arange(len(rows)), [len(own) for own in places])
+    rng = np.random.default_rng((seed, len(name)))
+    taken = np.sort(rng.permutation(len(protein))[: MAX_RESIDUES[name]])
+    everywhere = np.concatenate([np.empty(0, np.int64), *places])
+    borders = np.searchsorted(protein[taken], np.arange(1, len(rows)))
+    used = np.split(everywhere[taken], borders) if len(rows) else []
+    drawn = rows.assign(used=used) if len(rows) else rows.assign(used=pd.Series(dtype=object))
+    return drawn[drawn["used"].map(len) > 0]
+
+
+def _residues(features: Features, rows: pd.DataFrame) -> tuple[Floats, np.ndarray]:
+    """States [residues, width] and classes of the residues that are taken."""
+    states = features.residues([*rows["sequence"]])
+    x = [own[used] for own, used in zip(states, rows["used"], strict=True)]
+    y = [label[i] for label, used in zip(rows["label"], rows["used"], strict=True) for i in used]
+    return np.concatenate(x), np.array(y)
+
+
+def _counts(label: str, predicted: str) -> tuple[float, float]:
+    """Resolved residues, and those of them that are predicted right."""
+    pairs = [(a, b) for a, b in zip(label, predicted, strict=True) if a != UNRESOLVED]
+    return float(len(pairs)), float(sum(a == b for a, b in pairs))
