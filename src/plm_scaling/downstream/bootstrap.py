@@ -16,7 +16,7 @@ def standard_error(
     """Standard deviation of `statistic` of groups drawn with replacement.
 
     `statistic` takes the numbers of the drawn groups, and gives None where it is not defined: such
-    draws do not count. None for fewer than two groups, or where over half of the draws do not count.
+    draws do not count. None for fewer than two groups, or where half of the draws do not count.
     """
     if groups < 2:
         return None

@@ -60,4 +60,5 @@ def _alike(one: str, other: str | None) -> bool:
     are: no search is needed, which would align each with all others."""
     if other is None:
         return False
-    return sum(a == b for a, b in zip(one, other, strict=True)) >= IDENTITY * len(one)
+    letters = np.frombuffer((one + other).encode(), np.uint8).reshape(2, -1)
+    return bool((letters[0] == letters[1]).mean() >= IDENTITY)

@@ -1,9 +1,11 @@
 """Tables of benchmarks, in the forms in which they are released, as frames of one form."""
 
 import gzip
+import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -40,7 +42,14 @@ def read_tables(
 def _read(path: Path, split: str, labels: Sequence[str], extra: Sequence[str]) -> pd.DataFrame:
     try:
         table = _load(path, split)
-    except (OSError, EOFError, ValueError, pa.ArrowException, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        ValueError,
+        pa.ArrowException,
+        zipfile.BadZipFile,
+    ) as error:
         raise DownstreamError(
             f"{path} cannot be read as a table ({error}); get it again"
         ) from error
@@ -74,9 +83,10 @@ def _load(path: Path, member: str) -> pd.DataFrame:
                 return _parse(file, Path(tables[0]).suffix)
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
-    opener = gzip.open if path.suffix == ".gz" else Path.open
-    with opener(path, "rb") as file:
-        return _parse(file, Path(path.name.removesuffix(".gz")).suffix)
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        data = gzip.decompress(data)
+    return _parse(io.BytesIO(data), Path(path.name.removesuffix(".gz")).suffix)
 
 
 def _parse(file: IO[bytes], suffix: str) -> pd.DataFrame:
@@ -92,7 +102,7 @@ def _column(path: Path, table: pd.DataFrame, names: Sequence[str]) -> str:
         if name in table:
             return name
     raise DownstreamError(
-        f"{path} has no column {' or '.join(names)}; it has {', '.join(map(str, table))}. Rename one"
+        f"{path} has no column {' or '.join(names)} but {', '.join(map(str, table))}; rename one"
     )
 
 

@@ -59,7 +59,7 @@ def test_planted_contacts_are_found_as_far_as_there_are_some():
 
 
 def test_labels_that_maps_say_nothing_of_give_the_base_rate():
-    regression = fit_contacts(data(1, 8, shuffle=True), penalty=0.15, separation=6)
+    regression = fit_contacts(data(1, 8, shuffle=True), penalty=1e4, separation=6)
     found, base = precisions(
         regression, data(2, 60, planted=9, shuffle=True), RANGES["contacts_study"]
     )
@@ -120,10 +120,22 @@ def test_unknown_pairs_are_neither_counted_nor_asked_for():
     assert set(none.by_metric.values()) == {None}
 
 
-def test_equal_scores_are_worth_what_chance_is():
+def test_equal_scores_at_the_border_are_worth_what_chance_is():
     contacts = chain(np.random.default_rng(0), 40)
-    found = precision(np.zeros((40, 40), np.float32), contacts, Range(6))
-    assert [*found.by_metric.values()] == pytest.approx([found.base] * 3)
+    scores = np.zeros((40, 40), np.float32)
+    scores[0, 30] = 1
+    contacts[0, 30] = 1
+    row, column = np.triu_indices(40, 6)
+    others = contacts[row, column].sum() - 1
+    found = precision(scores, contacts, Range(6)).by_metric["p_at_l"]
+    assert found == pytest.approx((1 + 39 * others / (len(row) - 1)) / 40)
+
+
+def test_scores_that_are_all_the_same_have_no_precision():
+    contacts = chain(np.random.default_rng(0), 40)
+    found = precision(np.ones((40, 40), np.float32), contacts, Range(6))
+    assert {*found.by_metric.values()} == {None}
+    assert found.base == contacts[np.triu_indices(40, 6)].mean()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -5,29 +5,18 @@ correction (APC; Dunn et al. 2008), row sum · column sum / sum.
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plm_scaling.inference.arrays import Ints, Tokens
-from plm_scaling.inference.windows import Windows, window_rows
+from plm_scaling.inference.models.model import Model
+from plm_scaling.inference.windows import window_rows
 
 Features = NDArray[np.float32]
 
 
-class Attentive(Protocol):
-    """What of a model is needed here."""
-
-    context_length: int
-
-    def tokens(self, chunk: bytes) -> Tokens: ...
-    def windows(self, lengths: Ints) -> Windows: ...
-    def attentions(self, rows: Tokens, sizes: Ints) -> Iterator[torch.Tensor]: ...
-
-
-def attention_features(model: Attentive, sequence: str) -> Iterator[Features]:
+def attention_features(model: Model, sequence: str) -> Iterator[Features]:
     """Layer by layer the features [heads, residues, residues] of a sequence that is one window.
 
     Only one layer's maps are held. Raises `ValueError` for a sequence longer than the context.

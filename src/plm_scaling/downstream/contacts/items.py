@@ -84,18 +84,18 @@ def _of_structures(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _of_tables(files: Sequence[Path], split: str) -> Iterator[dict[str, Any]]:
-    for row in read_tables(files, split, ["label"]).itertuples():
-        length = len(row.sequence)
+    for row in read_tables(files, split, ["label"]).to_dict("records"):
+        length = len(row["sequence"])
         try:
-            pairs = np.array([[*pair] for pair in row.label], np.int64).reshape(-1, 2)
+            pairs = np.array([[*pair] for pair in row["label"]], np.int64).reshape(-1, 2)
         except (TypeError, ValueError) as error:
             raise DownstreamError(
-                f"{row.where}: the label is no list of pairs [i, j] ({error}); correct it"
+                f"{row['where']}: the label is no list of pairs [i, j] ({error}); correct it"
             ) from error
         beyond = pairs[(pairs < 0) | (pairs >= length)]
         if len(beyond):
             raise DownstreamError(
-                f"{row.where}: a contact of residue {beyond[0]} (from 0), but the sequence has "
+                f"{row['where']}: a contact of residue {beyond[0]} (from 0), but the sequence has "
                 f"{length}; the label is that of another sequence, correct or remove the row"
             )
-        yield _row(row.id, row.split, row.sequence, np.sort(pairs, axis=1), [])
+        yield _row(row["id"], row["split"], row["sequence"], np.sort(pairs, axis=1), [])

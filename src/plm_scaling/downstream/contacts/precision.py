@@ -33,7 +33,8 @@ RANGES = {
 @dataclass(frozen=True)
 class Precision:
     """Of one protein and range: by metric the share of contacts among the likeliest L, L/2 or L/5
-    known pairs, None where there is no such pair, and the share among all known pairs (`base`)."""
+    known pairs, and the share among all known pairs (`base`), which chance gives. None where there
+    is no such pair; where all have the same score, only `base` is known."""
 
     by_metric: dict[str, float | None]
     base: float | None
@@ -52,8 +53,8 @@ def precision(scores: NDArray[np.float32], contacts: Map, pairs: Range) -> Preci
         used &= column - row <= pairs.most
     values = scores[row, column][used]
     hits = contacts[row, column][used] == CONTACT
-    if not len(values):
-        return Precision(dict.fromkeys(METRICS), None)
+    if not len(values) or (values == values[0]).all():
+        return Precision(dict.fromkeys(METRICS), float(hits.mean()) if len(hits) else None)
     order = np.argsort(-values, kind="stable")
     values, hits = values[order], hits[order]
     counts = {name: (length + pairs.tokens) // share for name, share in METRICS.items()}

@@ -123,9 +123,10 @@ def _places_by_number(residues: list[gemmi.Residue]) -> list[int]:
     """Places from 0, with those left free that the numbering skips where the chain is broken."""
     alpha = _atoms(residues, "CA")
     step = np.linalg.norm(np.diff(alpha, axis=0), axis=1)
+    numbers = [residue.seqid.num or 0 for residue in residues]
     places = [0]
     for i, length in enumerate(step):
-        skipped = residues[i + 1].seqid.num - residues[i].seqid.num - 1
+        skipped = numbers[i + 1] - numbers[i] - 1
         places.append(places[-1] + 1 + max(skipped, 0) * (not length < _BROKEN_ANGSTROM))
     return places
 

@@ -13,7 +13,7 @@ from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.progress import Progress
 from plm_scaling.config.downstream import Downstream
 from plm_scaling.downstream.bootstrap import mean_error
-from plm_scaling.downstream.contacts.attention import Attentive, Features, attention_features
+from plm_scaling.downstream.contacts.attention import Features, attention_features
 from plm_scaling.downstream.contacts.items import contacts_of, write_items
 from plm_scaling.downstream.contacts.precision import METRICS, RANGES, precision
 from plm_scaling.downstream.contacts.regression import fit_contacts
@@ -21,6 +21,7 @@ from plm_scaling.downstream.contacts.structures import Map
 from plm_scaling.downstream.read import TEST, TRAIN
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
+from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.open import open_model
 
 BASE = "base"
@@ -47,15 +48,13 @@ def evaluate(
     """
     proteins = pq.read_table(items).to_pylist()
     with open_model(model_name, threads) as model:
-        fits, too_long = [], []
-        for item in proteins:
-            alone = len(model.windows(np.array([len(item["sequence"])])).size) == 1
-            (fits if alone else too_long).append(item)
+        fits = [item for item in proteins if _is_one_window(model, item["sequence"])]
+        too_long = len(proteins) - len(fits)
         train, test = _divided(fits, settings.contacts.train, seed)
         if not train or not test:
             raise DownstreamError(
                 f"{items}: {len(train)} proteins to fit to and {len(test)} to test, of "
-                f"{len(proteins)}; {len(too_long)} are longer than the context of {model_name} "
+                f"{len(proteins)}; {too_long} are longer than the context of {model_name} "
                 f"({model.context_length} tokens). Lower downstream.contacts.train, or take a "
                 "model with a longer context"
             )
@@ -80,10 +79,14 @@ def evaluate(
         pq.write_table(table, temporary)
     note = f"regression fitted to {len(train)} proteins"
     if too_long:
-        note += f"; {len(too_long)} of {len(proteins)} proteins are longer than the context"
+        note += f"; {too_long} of {len(proteins)} proteins are longer than the context"
     if not any(weights.any() for weights in regression.weights):
-        return _scores(table.slice(0, 0), f"{note}; it found no contacts in them", seed)
+        note += "; it found nothing in the attention maps"
     return _scores(table, note, seed)
+
+
+def _is_one_window(model: Model, sequence: str) -> bool:
+    return len(model.windows(np.array([len(sequence)])).size) == 1
 
 
 def _divided(proteins: list[Item], count: int, seed: int) -> tuple[list[Item], list[Item]]:
@@ -99,7 +102,7 @@ def _divided(proteins: list[Item], count: int, seed: int) -> tuple[list[Item], l
 
 
 def _features(
-    model: Attentive, proteins: list[Item], progress: Progress
+    model: Model, proteins: list[Item], progress: Progress
 ) -> Iterator[tuple[Iterator[Features], Map]]:
     for item in proteins:
         yield attention_features(model, item["sequence"]), contacts_of(item)
@@ -107,7 +110,7 @@ def _features(
 
 
 def _scores(table: pa.Table, note: str, seed: int) -> list[Score]:
-    """Means over the proteins that have a value; no value of an empty table."""
+    """Means over the proteins that have a value; none if no protein has."""
     scores = []
     for name in RANGES:
         base = _known(table, f"{name}.{BASE}")
@@ -119,8 +122,8 @@ def _scores(table: pa.Table, note: str, seed: int) -> list[Score]:
                     metric=metric,
                     value=float(values.mean()) if len(values) else None,
                     standard_error=mean_error(values, seed),
-                    n_items=len(values),
-                    n_groups=len(values),
+                    n_items=len(base),
+                    n_groups=len(base),
                     floor=float(base.mean()) if len(base) else None,
                     note=note,
                 )

@@ -14,7 +14,7 @@ CHUNK_VALUES = 1 << 24  # of the hidden states held at a time
 
 
 class Features(Protocol):
-    """Features of sequences and of their residues, the same for a sequence whatever is beside it."""
+    """Features of sequences and of their residues."""
 
     def means(self, sequences: Sequence[str]) -> Floats:
         """[sequences, width]."""

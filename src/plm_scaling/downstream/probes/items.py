@@ -1,8 +1,7 @@
-"""Items of supervised benchmarks: kept whole or dropped with a reason, and what their sets share."""
+"""Items of supervised benchmarks, and what their training and test sets share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -17,14 +16,21 @@ LEAST_TEST = 10
 COLUMNS = ["id", "split", "sequence", "label", "group"]
 
 
+Floors = dict[str, float | None]
+
+
 def write_items(
-    rows: pd.DataFrame, row: Dataset, files: Sequence[Path], floors: dict[str, Any], out: Path
+    rows: pd.DataFrame,
+    row: Dataset,
+    files: Sequence[Path],
+    floors: Callable[[pd.DataFrame], Floors],
+    out: Path,
 ) -> None:
     """Write items.parquet, counts.tsv and task.json into the folder `out`.
 
-    `rows` as `read_tables` gives them; those without label (None, NaN) are dropped. `floors` are
-    scores of models that know nothing but the letters. Raises `DownstreamError` for fewer than
-    `LEAST_TEST` test items, none to train on, or labels of a set that are all the same.
+    `rows` as `read_tables` gives them; those without label (None, NaN) are dropped. `floors` gives
+    of the items the scores of models that know nothing but the letters. Raises `DownstreamError`
+    for fewer than `LEAST_TEST` test items, none to train on, or labels of a set all the same.
     """
     counts = Counts("prepare")
     known = rows["label"].notna()
@@ -49,11 +55,11 @@ def write_items(
     with atomic(out / "items.parquet") as temporary:
         items.to_parquet(temporary, index=False)
     counts.write(out / "counts.tsv")
-    facts = {"task": row.task, "dataset": row.dataset, "overlap": overlap, "floors": floors}
+    facts = {"task": row.task, "dataset": row.dataset, "overlap": overlap, "floors": floors(items)}
     write_json(out / "task.json", facts)
 
 
-def read_items(items: Path) -> tuple[pd.DataFrame, dict[str, Any], str]:
+def read_items(items: Path) -> tuple[pd.DataFrame, Floors, str]:
     """The items, the floors, and what the sets share as a note."""
     facts = read_json(items.with_name("task.json"))
     return pd.read_parquet(items), facts["floors"], str(Overlap(**facts["overlap"]))

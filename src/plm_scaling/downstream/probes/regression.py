@@ -1,10 +1,11 @@
-"""Measured values of variants and designs (fluorescence, stability, fitness) by ridge regression."""
+"""Measured values of variants and designs (fluorescence, stability), by ridge regression."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from plm_scaling.common.errors import DownstreamError
@@ -13,7 +14,7 @@ from plm_scaling.downstream.blosum62 import BLOSUM62
 from plm_scaling.downstream.bootstrap import standard_error
 from plm_scaling.downstream.fitness.metrics import spearman
 from plm_scaling.downstream.probes.features import OneHot
-from plm_scaling.downstream.probes.items import read_items, write_items
+from plm_scaling.downstream.probes.items import Floors, read_items, write_items
 from plm_scaling.downstream.probes.sequence_probe import probe_sequences, write_predictions
 from plm_scaling.downstream.read import TEST, read_tables
 from plm_scaling.downstream.scores import Score
@@ -35,8 +36,8 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
     tables = [path for path in files if path not in wild_types]
     rows = read_tables(tables, row.split, LABELS)
     rows["label"] = [_number(where, value) for where, value in rows[["where", "label"]].to_numpy()]
-    floors = _floors(rows[rows["label"].notna()], _wild_type(wild_types))
-    write_items(rows, row, files, floors, out)
+    wild_type = _wild_type(wild_types)
+    write_items(rows, row, files, lambda items: _floors(items, wild_type), out)
 
 
 def evaluate(
@@ -84,24 +85,27 @@ def _wild_type(files: list[Path]) -> str | None:
     return None
 
 
-def _floors(rows: pd.DataFrame, wild_type: str | None) -> dict[str, float | None]:
+def _floors(rows: pd.DataFrame, wild_type: str | None) -> Floors:
     """Spearman on the test items of ridge regression (strength 1, as FLIP's) of one-hot letters,
     and of the sum of BLOSUM62 to the wild type where each place can be compared."""
     tests = rows["split"].str.startswith(TEST).to_numpy()
-    if tests.all() or not tests.any():
-        return {ONE_HOT: None, BLOSUM: None}
     measured = rows["label"].to_numpy(np.float64)
     x = OneHot().means([*rows["sequence"]])
+    if not x.size:  # one sequence alone
+        return {ONE_HOT: None, BLOSUM: None}
     predicted = Ridge(alpha=1.0).fit(x[~tests], measured[~tests]).predict(x[tests])
-    floors = {ONE_HOT: spearman(measured[tests], predicted), BLOSUM: None}
+    floors: Floors = {ONE_HOT: spearman(measured[tests], predicted), BLOSUM: None}
     sequences = rows["sequence"][tests]
     if wild_type is not None and (sequences.str.len() == len(wild_type)).all():
-        alike = np.array([_blosum(sequence, wild_type) for sequence in sequences], np.float64)
-        floors[BLOSUM] = spearman(measured[tests], alike)
+        floors[BLOSUM] = spearman(measured[tests], _blosum([*sequences], wild_type))
     return floors
 
 
-def _blosum(one: str, other: str) -> int:
-    """Sum over the places where both have one of the 20 amino acids."""
-    pairs = [(STANDARD.find(a), STANDARD.find(b)) for a, b in zip(one, other, strict=True)]
-    return sum(int(BLOSUM62[pair]) for pair in pairs if min(pair) >= 0)
+def _blosum(sequences: list[str], wild_type: str) -> NDArray[np.float64]:
+    """Sums over the places where both have one of the 20 amino acids."""
+    code = np.full(256, -1)
+    code[list(STANDARD.encode())] = np.arange(len(STANDARD))
+    letters = np.frombuffer("".join([*sequences, wild_type]).encode(), np.uint8)
+    codes = code[letters.reshape(-1, len(wild_type))]
+    known = (codes[:-1] >= 0) & (codes[-1] >= 0)
+    return np.where(known, BLOSUM62[codes[:-1], codes[-1]], 0).sum(1).astype(np.float64)

@@ -8,7 +8,7 @@ import pandas as pd
 from plm_scaling.config.downstream import Downstream
 from plm_scaling.downstream.bootstrap import mean_error
 from plm_scaling.downstream.probes.features import OneHot
-from plm_scaling.downstream.probes.items import read_items, write_items
+from plm_scaling.downstream.probes.items import Floors, read_items, write_items
 from plm_scaling.downstream.probes.linear import fit
 from plm_scaling.downstream.probes.sequence_probe import probe_sequences, write_predictions
 from plm_scaling.downstream.read import TEST, read_tables
@@ -27,7 +27,7 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
     """
     rows = read_tables(files, row.split, LABELS)
     rows["label"] = rows["label"].astype(str).where(rows["label"].notna(), None)
-    write_items(rows, row, files, _floors(rows[rows["label"].notna()]), out)
+    write_items(rows, row, files, _floors, out)
 
 
 def evaluate(
@@ -65,12 +65,10 @@ def _sets(splits: pd.Series) -> dict[str, np.ndarray]:
     return sets
 
 
-def _floors(rows: pd.DataFrame) -> dict[str, float]:
+def _floors(rows: pd.DataFrame) -> Floors:
     """Accuracy of logistic regression (C 1) of the shares of the amino acids."""
     tests = rows["split"].str.startswith(TEST).to_numpy()
     y = rows["label"].to_numpy()
-    if len({*y[~tests]}) < 2 or not tests.any():
-        return {}
     x = OneHot().means([*rows["sequence"]])
     correct = np.zeros(len(rows))
     correct[tests] = fit("logistic", x[~tests], y[~tests], 1.0).predict(x[tests]) == y[tests]

@@ -1,6 +1,7 @@
 """Helix, strand or coil of each residue, by logistic regression of its hidden state."""
 
 from collections import Counter
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from plm_scaling.common.progress import Progress
 from plm_scaling.config.downstream import Downstream
 from plm_scaling.downstream.bootstrap import ratio_error
 from plm_scaling.downstream.probes.features import Embeddings, Features
-from plm_scaling.downstream.probes.items import read_items, write_items
+from plm_scaling.downstream.probes.items import Floors, read_items, write_items
 from plm_scaling.downstream.probes.linear import choose, fit
 from plm_scaling.downstream.probes.sequence_probe import write_predictions
 from plm_scaling.downstream.read import TEST, TRAIN, VALID, read_tables
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
-from plm_scaling.inference.arrays import Floats
+from plm_scaling.inference.arrays import Floats, Ints
 from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.models.open import open_model
 
@@ -40,13 +41,7 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
     """
     rows = read_tables(files, row.split, LABELS, [RESOLVED])
     rows["label"] = [_label(one) for one in rows.to_dict("records")]
-    known = rows[rows["label"].notna()]
-    tests = known["split"].str.startswith(TEST)
-    classes = [Counter("".join(known["label"][own])) for own in (~tests, tests)]
-    majority = max(CLASSES, key=lambda one: classes[0][one])
-    n_tested = sum(classes[1][one] for one in CLASSES)
-    floor = classes[1][majority] / n_tested if n_tested else None
-    write_items(rows, row, files, {MAJORITY: floor}, out)
+    write_items(rows, row, files, _floors, out)
 
 
 def evaluate(
@@ -58,12 +53,11 @@ def evaluate(
     train, valid = (_drawn(rows[rows["split"] == name], name, seed) for name in (TRAIN, VALID))
     test = rows[rows["split"] == TEST]
     known = pd.concat([train, valid])
-    lengths = known["sequence"].str.len().to_numpy(np.int64)
-    test_lengths = test["sequence"].str.len().to_numpy(np.int64)
+    lengths, test_lengths = (_lengths(one) for one in (known, test))
     best = None
     with open_model(model_name, threads) as model:
         embedders = [Embedder(model, layer) for layer in settings.probe.layers]
-        work = sum(one.work(lengths) for one in embedders) + embedders[0].work(test_lengths)
+        work = sum([one.work(lengths) for one in embedders]) + embedders[0].work(test_lengths)
         progress = Progress("probe", work, "tokens")
         for embedder in embedders:
             x, y = _residues(Embeddings(embedder, progress), known)
@@ -98,7 +92,7 @@ def evaluate(
     ]
 
 
-def _label(row: dict[str, Any]) -> str | None:
+def _label(row: Mapping[Hashable, Any]) -> str | None:
     label, length = row["label"], len(row["sequence"])
     if not isinstance(label, str):
         return None
@@ -109,8 +103,8 @@ def _label(row: dict[str, Any]) -> str | None:
     ):
         if len(value) != length:
             raise DownstreamError(
-                f"{row['where']}: {name} has {len(value)} letters, the sequence {length}; they must "
-                "be of the same chain, correct or remove the row"
+                f"{row['where']}: {name} has {len(value)} letters, the sequence {length}; they are "
+                "not of the same chain, correct or remove the row"
             )
         if wrong := {*value} - {*letters}:
             raise DownstreamError(
@@ -119,6 +113,15 @@ def _label(row: dict[str, Any]) -> str | None:
             )
     pairs = zip(label, resolved, strict=True)
     return "".join(one if seen == "1" else UNRESOLVED for one, seen in pairs)
+
+
+def _floors(rows: pd.DataFrame) -> Floors:
+    """Q3 of the class that is commonest in training, for all residues of the test proteins."""
+    tests = rows["split"] == TEST
+    train, test = (Counter("".join(rows["label"][own])) for own in (~tests, tests))
+    majority = max(CLASSES, key=lambda one: train[one])
+    resolved = sum(test[one] for one in CLASSES)
+    return {MAJORITY: test[majority] / resolved if resolved else None}
 
 
 def _drawn(rows: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
@@ -134,8 +137,12 @@ def _drawn(rows: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
     everywhere = np.concatenate([np.empty(0, np.int64), *places])
     borders = np.searchsorted(protein[taken], np.arange(1, len(rows)))
     used = np.split(everywhere[taken], borders) if len(rows) else []
-    drawn = rows.assign(used=used) if len(rows) else rows.assign(used=pd.Series(dtype=object))
+    drawn = rows.assign(used=pd.Series(used, rows.index, dtype=object))
     return drawn[drawn["used"].map(len) > 0]
+
+
+def _lengths(rows: pd.DataFrame) -> Ints:
+    return np.array([len(sequence) for sequence in rows["sequence"]], np.int64)
 
 
 def _residues(features: Features, rows: pd.DataFrame) -> tuple[Floats, np.ndarray]:
