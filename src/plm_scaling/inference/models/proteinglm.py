@@ -103,7 +103,7 @@ def converted(
             continue
         found[_our_name(name)] = value
     check_names(folder, found, wanted)
-    for name, value in found.items():
+    for name, value in sorted(found.items()):
         if value.shape != wanted[name].shape:
             raise InferenceError(
                 f"{folder}: {name} is {[*value.shape]}, by config.json {[*wanted[name].shape]}; "
