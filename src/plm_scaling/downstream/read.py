@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -36,7 +37,19 @@ def read_tables(
     `validation` makes a row of train one of valid. Raises `DownstreamError` for a file that cannot
     be read, a column that is missing and a sequence with what is no residue.
     """
-    return pd.concat([_read(path, split, labels, extra) for path in files], ignore_index=True)
+    tables = [_read(path, split, labels, extra) for path in files]
+    rows = pd.concat(tables, ignore_index=True)
+    return rows.assign(id=unique([*rows["id"]]))
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, of which those that come again get a number."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return found
 
 
 def _read(path: Path, split: str, labels: Sequence[str], extra: Sequence[str]) -> pd.DataFrame:
@@ -58,7 +71,9 @@ def _read(path: Path, split: str, labels: Sequence[str], extra: Sequence[str]) -
     rows = pd.DataFrame(
         {
             "where": [f"{path}, row {i}" for i in range(1, len(table) + 1)],
-            "id": table["id"].astype(str) if "id" in table else [str(i) for i in range(len(table))],
+            "id": table["id"].astype(str)
+            if "id" in table
+            else [*map(str, range(1, len(table) + 1))],
             "split": _splits(path, table, split),
             "sequence": table[sequence].astype(str).str.upper().str.removesuffix("*"),
             "label": table[label],

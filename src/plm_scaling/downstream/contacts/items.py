@@ -19,7 +19,7 @@ from plm_scaling.downstream.contacts.structures import (
     is_structure,
     read_chains,
 )
-from plm_scaling.downstream.read import TRAIN, read_tables
+from plm_scaling.downstream.read import TRAIN, read_tables, unique
 
 # `label` are the contacts, i0, j0, i1, j1 … from 0, i < j; `unknown` residues have no known pair.
 SCHEMA = pa.schema(
@@ -50,6 +50,8 @@ def write_items(files: Sequence[Path], split: str, dataset: str, out: Path) -> C
         counts.add(dataset, fault or "kept", 1, length)
         if not fault:
             rows[row["sequence"]] = row
+    for row, name in zip(rows.values(), unique([row["id"] for row in rows.values()]), strict=True):
+        row |= {"id": name, "group": name}
     if not rows:
         raise DownstreamError(f"{dataset}: no protein with known pairs of residues; see its files")
     with atomic(out) as temporary:
@@ -70,7 +72,7 @@ def contacts_of(item: dict[str, Any]) -> Map:
 
 def _row(name: str, split: str, sequence: str, pairs: Any, unknown: Any) -> dict[str, Any]:
     return {
-        **{"id": name, "split": split, "sequence": sequence, "group": name},
+        **{"id": name, "split": split, "sequence": sequence},
         **{"label": pairs.ravel().tolist(), "unknown": unknown},
     }
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.progress import Progress
-from plm_scaling.config.downstream import Downstream
+from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.bootstrap import mean_error
 from plm_scaling.downstream.contacts.attention import Features, attention_features
 from plm_scaling.downstream.contacts.items import contacts_of, write_items
@@ -39,7 +39,7 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
 
 
 def evaluate(
-    model_name: str, items: Path, settings: Downstream, out: Path, threads: int, seed: int
+    model_name: str, items: Path, settings: TaskSettings, out: Path, threads: int, seed: int
 ) -> list[Score]:
     """Precision of the predicted contacts of the test proteins (see `Task.evaluate`).
 
@@ -62,7 +62,7 @@ def evaluate(
         wanted = settings.contacts
         known = _features(model, train, progress)
         regression = fit_contacts(known, wanted.penalty, wanted.separation)
-        rows = []
+        facts, rows = model.facts, []
         for item, (features, contacts) in zip(test, _features(model, test, progress), strict=True):
             logits = regression.logits(features)
             row = {"id": item["id"], "length": len(contacts)}
@@ -73,7 +73,7 @@ def evaluate(
             rows.append(row)
     columns = [f"{name}.{metric}" for name in RANGES for metric in (*METRICS, BASE)]
     fields = [("id", pa.string()), ("length", pa.int64())]
-    schema = pa.schema([*fields, *((column, pa.float64()) for column in columns)])
+    schema = pa.schema([*fields, *((column, pa.float64()) for column in columns)], facts)
     table = pa.Table.from_pylist(rows, schema)
     with atomic(out) as temporary:
         pq.write_table(table, temporary)

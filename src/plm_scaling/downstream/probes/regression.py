@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from plm_scaling.common.errors import DownstreamError
-from plm_scaling.config.downstream import Downstream
+from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.blosum62 import BLOSUM62
 from plm_scaling.downstream.bootstrap import standard_error
 from plm_scaling.downstream.fitness.metrics import spearman
@@ -41,12 +41,12 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
 
 
 def evaluate(
-    model_name: str, items: Path, settings: Downstream, out: Path, threads: int, seed: int
+    model_name: str, items: Path, settings: TaskSettings, out: Path, threads: int, seed: int
 ) -> list[Score]:
     """Rank correlation of predicted and measured values of the test items (see `Task.evaluate`)."""
     rows, floors, overlap = read_items(items)
     probed = probe_sequences("ridge", model_name, rows, settings.probe.layers, threads, seed)
-    write_predictions(probed.table, out)
+    write_predictions(probed.table, probed.facts, out)
     measured = probed.table["label"].to_numpy(np.float64)
     predicted = probed.table["predicted"].to_numpy(np.float64)
     note = f"ridge {probed.strength:g}; {overlap}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from plm_scaling.config.downstream import Downstream
+from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.bootstrap import mean_error
 from plm_scaling.downstream.probes.features import OneHot
 from plm_scaling.downstream.probes.items import Floors, read_items, write_items
@@ -31,13 +31,13 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
 
 
 def evaluate(
-    model_name: str, items: Path, settings: Downstream, out: Path, threads: int, seed: int
+    model_name: str, items: Path, settings: TaskSettings, out: Path, threads: int, seed: int
 ) -> list[Score]:
     """Accuracy on the test sets, apart and pooled (see `Task.evaluate`)."""
     rows, floors, overlap = read_items(items)
     layers = settings.probe.layers
     probed = probe_sequences("logistic", model_name, rows, layers, threads, seed)
-    write_predictions(probed.table, out)
+    write_predictions(probed.table, probed.facts, out)
     correct = (probed.table["label"] == probed.table["predicted"]).to_numpy(np.float64)
     constant = probed.table["predicted"].nunique() == 1
     note = f"logistic regression C {probed.strength:g}; {overlap}"

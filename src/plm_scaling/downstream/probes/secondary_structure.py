@@ -10,7 +10,7 @@ import pandas as pd
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.progress import Progress
-from plm_scaling.config.downstream import Downstream
+from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.bootstrap import ratio_error
 from plm_scaling.downstream.probes.features import Embeddings, Features
 from plm_scaling.downstream.probes.items import Floors, read_items, write_items
@@ -45,7 +45,7 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
 
 
 def evaluate(
-    model_name: str, items: Path, settings: Downstream, out: Path, threads: int, seed: int
+    model_name: str, items: Path, settings: TaskSettings, out: Path, threads: int, seed: int
 ) -> list[Score]:
     """Q3: the share of resolved residues of the test proteins whose class is right (see
     `Task.evaluate`); `out` has the predicted classes of each protein."""
@@ -68,10 +68,11 @@ def evaluate(
         assert best is not None, "the config has at least one layer"
         chosen, embedder, x, y = best
         fitted = fit("logistic", x, y, chosen.strength)
+        facts = model.facts
         states = Embeddings(embedder, progress).residues([*test["sequence"]])
         predicted = ["".join(fitted.predict(one)) for one in states]
     table = test[["id", "label"]].assign(predicted=predicted)
-    write_predictions(table, out)
+    write_predictions(table, facts, out)
     resolved, correct = np.array(
         [_counts(*pair) for pair in table[["label", "predicted"]].to_numpy()]
     ).T

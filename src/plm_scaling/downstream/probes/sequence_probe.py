@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from plm_scaling.common.files import atomic
@@ -20,9 +22,10 @@ from plm_scaling.inference.models.open import open_model
 @dataclass(frozen=True)
 class Probed:
     """Test items (id, split, label) with `predicted`, by the layer and strength that validation
-    chose."""
+    chose, and what tables say of the model."""
 
     table: pd.DataFrame
+    facts: dict[str, str]
     layer: int
     strength: float
 
@@ -50,14 +53,16 @@ def probe_sequences(
             chosen = choose(kind, x[: len(known)], y, valid, seed)
             if best is None or chosen.quality > best[0].quality:
                 best = chosen, embedder.layer, x
+        facts = model.facts
     assert best is not None, "the config has at least one layer"
     chosen, layer, x = best
     predicted = fit(kind, x[: len(known)], y, chosen.strength).predict(x[len(known) :])
     table = tests[["id", "split", "label"]].assign(predicted=predicted)
-    return Probed(table.reset_index(drop=True), layer, chosen.strength)
+    return Probed(table.reset_index(drop=True), facts, layer, chosen.strength)
 
 
-def write_predictions(table: pd.DataFrame, out: Path) -> None:
-    """Write the table (Parquet), whole or not at all."""
+def write_predictions(table: pd.DataFrame, facts: dict[str, str], out: Path) -> None:
+    """Write the table (Parquet) with what it says of the model, whole or not at all."""
+    rows = pa.Table.from_pandas(table, preserve_index=False)
     with atomic(out) as temporary:
-        table.to_parquet(temporary, index=False)
+        pq.write_table(rows.replace_schema_metadata(facts), temporary)
