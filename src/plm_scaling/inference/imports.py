@@ -64,7 +64,7 @@ def import_proteinglm(folder: Path, out: Path, threads: int, prefix: str = PREFI
         parameters = dict(network.named_parameters())
         weights = converted(folder, tensors, {name: p.data for name, p in parameters.items()})
         with torch.no_grad():
-            for name, value in weights.items():
+            for name, value in weights:
                 parameters[name].copy_(value)
         run.mkdir()
         state = {"model": sharded_model(network)}

@@ -48,7 +48,7 @@ def test_folders_of_nothing_known_are_refused(tmp_path):
     refused(tmp_path, "is an export of a run; give the run itself")
     (tmp_path / "config.json").unlink()
     refused(tmp_path, r"has neither result\.json, as a run, nor config\.json, as a model")
-    refused(tmp_path / "nothing", "neither a run folder nor the id of a cell")
+    refused(tmp_path / "nothing", "neither a folder nor the id of a cell")
 
 
 def test_released_model_of_the_study_is_to_be_imported(tmp_path):
@@ -97,7 +97,7 @@ def test_damaged_progen2_is_refused(tmp_path):
         ({"n_layer": 3}, r"lack transformer\.h\.2\.attn\.out_proj\.weight"),
         ({"n_inner": 100}, r"mlp\.fc_in\.\w+ is \[128.*\], by config\.json \[100"),
         ({"n_layer": "2"}, "key n_layer is '2', not a whole number"),
-        ({"embed_dim": None}, "key embed_dim or n_embd is missing"),
+        ({"embed_dim": None}, "key embed_dim or n_embd is missing; this is another kind of model"),
         ({"n_head": 4}, "4 heads of width 32 are not those of a ProGen2"),
         ({"activation_function": "relu"}, "is 'relu', in ProGen2 gelu_new"),
     ):

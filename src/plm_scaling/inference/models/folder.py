@@ -44,7 +44,8 @@ def config_values(folder: Path, config: dict[str, Any], *names: str | tuple[str,
         if not values or not isinstance(values[0], int) or values[0] < 1:
             told = f"is {values[0]!r}, not a whole number above 0" if values else "is missing"
             raise InferenceError(
-                f"{folder / 'config.json'}: key {' or '.join(known)} {told}; download it again"
+                f"{folder / 'config.json'}: key {' or '.join(known)} {told}; this is another "
+                "kind of model, or not all of it: download it again"
             )
         found.append(values[0])
     return found
