@@ -23,11 +23,11 @@ VALID_EVERY, TEST_EVERY = 8, 10
 
 def structures(source: Path, out: Path) -> None:
     with tarfile.open(source) as archive:
-        texts = {
-            Path(member.name).name: archive.extractfile(member).read().decode()
-            for member in archive.getmembers()
-            if member.name.endswith(".pdb")
-        }
+        texts = {}
+        for member in archive.getmembers():
+            stored = archive.extractfile(member) if member.name.endswith(".pdb") else None
+            if stored is not None:
+                texts[Path(member.name).name] = stored.read().decode()
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as archive:
         for name, text in sorted(texts.items()):

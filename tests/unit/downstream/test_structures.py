@@ -7,20 +7,20 @@ import tarfile
 import gemmi
 import numpy as np
 import pytest
-from benchmark_files import benchmark_or_skip
+from benchmark_files import ROOT
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.downstream.contacts.precision import RANGES, precision
 from plm_scaling.downstream.contacts.structures import CONTACT, UNKNOWN, read_chains
 
-ARCHIVE = "structures/foldseek_example_scop_a.1.tar.gz"
+ARCHIVE = ROOT / "resources/downstream/globins.tar.gz"
 
 
 @pytest.fixture(scope="module")
 def domain():
     """The domain d1asha_ as PDB text."""
-    with tarfile.open(benchmark_or_skip(ARCHIVE)) as archive:
-        return archive.extractfile("./d1asha_.pdb").read().decode()
+    with tarfile.open(ARCHIVE) as archive:
+        return archive.extractfile("d1asha_.pdb").read().decode()
 
 
 def read(path, text):
@@ -133,8 +133,7 @@ def test_file_that_is_no_structure_is_named(tmp_path, text, message):
 
 
 def test_archive_cut_off_is_named(domain, tmp_path):
-    path = benchmark_or_skip(ARCHIVE)
     cut = tmp_path / "cut.tar.gz"
-    cut.write_bytes(path.read_bytes()[:50_000])
+    cut.write_bytes(ARCHIVE.read_bytes()[:50_000])
     with pytest.raises(DownstreamError, match=r"cut\.tar\.gz cannot be read"):
         list(read_chains(cut))

@@ -22,12 +22,13 @@ from plm_scaling.downstream.table import Dataset
 from plm_scaling.inference.arrays import Floats, Ints
 from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.models.open import open_model
+from plm_scaling.tokens.format.vocabulary import RESIDUES
 
 LABELS = ("ss3", "label")
 RESOLVED = "resolved"
 CLASSES = "HEC"
 UNRESOLVED = "-"
-MAJORITY = "majority"
+MAJORITY, LETTER = "majority", "letter"
 # Residues that are fitted to, and that choose, at most: drawn at random of all there are. They are
 # held with their states; in a model of width 2,560 that is 1.2 GB.
 MAX_RESIDUES = {TRAIN: 100_000, VALID: 20_000}
@@ -78,6 +79,8 @@ def evaluate(
     ).T
     constant = len({*"".join(predicted)}) == 1
     note = f"logistic regression C {chosen.strength:g} of {len(y):,} residues; {overlap}"
+    if floors[MAJORITY] is not None:
+        note += f"; the commonest class alone {floors[MAJORITY]:.3f}"
     return [
         Score(
             protocol="logistic",
@@ -87,7 +90,7 @@ def evaluate(
             n_items=int(resolved.sum()),
             n_groups=len(table),
             layer=embedder.layer,
-            floor=floors[MAJORITY],
+            floor=floors[LETTER],
             note=note + "; one class is predicted for all" * constant,
         )
     ]
@@ -117,12 +120,24 @@ def _label(row: Mapping[Hashable, Any]) -> str | None:
 
 
 def _floors(rows: pd.DataFrame) -> Floors:
-    """Q3 of the class that is commonest in training, for all residues of the test proteins."""
+    """Q3 on the test proteins of the class that is commonest in training: of all residues, and of
+    each amino acid's (what logistic regression of one-hot letters predicts)."""
     tests = rows["split"] == TEST
-    train, test = (Counter("".join(rows["label"][own])) for own in (~tests, tests))
-    majority = max(CLASSES, key=lambda one: train[one])
-    resolved = sum(test[one] for one in CLASSES)
-    return {MAJORITY: test[majority] / resolved if resolved else None}
+    train, test = (_classes_by_letter(rows[own]) for own in (~tests, tests))
+    total = test.sum()
+    if not total:
+        return {MAJORITY: None, LETTER: None}
+    majority = test.sum(0)[train.sum(0).argmax()]
+    by_letter = test[np.arange(len(test)), train.argmax(1)].sum()
+    return {MAJORITY: float(majority / total), LETTER: float(by_letter / total)}
+
+
+def _classes_by_letter(rows: pd.DataFrame) -> Ints:
+    """Numbers [letters, classes] of resolved residues."""
+    found = Counter[tuple[str, str]]()
+    for sequence, label in zip(rows["sequence"], rows["label"], strict=True):
+        found.update(zip(sequence, label, strict=True))
+    return np.array([[found[letter, one] for one in CLASSES] for letter in RESIDUES], np.int64)
 
 
 def _drawn(rows: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
