@@ -3,6 +3,8 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
+
 from plm_scaling.common.files import read_json
 from plm_scaling.config.downstream import Contacts, Probe
 from plm_scaling.downstream.table import Dataset
@@ -21,6 +23,9 @@ def prepared(task: str, files: list[Path], out: Path, split: str = "") -> dict:
 
 
 def evaluated(task: str, model: Path, folder: Path, settings=SETTINGS, seed: int = 1) -> list:
-    """The scores of a model on what was prepared; predictions go to predictions.parquet."""
+    """The scores of a model on what was prepared; predictions go to predictions.parquet, which says
+    of which model they are."""
     out = folder / "predictions.parquet"
-    return TASKS[task].evaluate(str(model), folder / "items.parquet", settings, out, 1, seed)
+    scores = TASKS[task].evaluate(str(model), folder / "items.parquet", settings, out, 1, seed)
+    assert b"weights" in pq.read_schema(out).metadata
+    return scores
