@@ -123,6 +123,13 @@ def test_damaged_esm2_is_refused(tmp_path, monkeypatch):
     change_config(folder, position_embedding_type="absolute")
     refused(folder, r"an ESM with rotary positions that does not fold is read \(ESM-2\)")
     change_config(folder, position_embedding_type="rotary")
+    change_config(folder, intermediate_size=41)
+    refused(folder, "the weights in .* lack .*, or it has another shape")
+    change_config(folder, intermediate_size=40)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-10])
+    refused(folder, r"model\.safetensors is damaged .*download it again")
+    (folder / "model.safetensors").write_bytes(whole)
     weights = load_file(folder / "model.safetensors")
     lacking = "esm.encoder.layer.1.output.dense.weight"
     kept = {name: value for name, value in weights.items() if name != lacking}

@@ -23,7 +23,6 @@ from plm_scaling.inference.models.folder import (
     config_values,
     read_config,
     read_weights,
-    weight_files,
 )
 from plm_scaling.inference.models.model import Alphabet, Model
 
@@ -97,7 +96,6 @@ def open_esm2(folder: Path, device: torch.device) -> Esm2:
         )
     names = ("num_hidden_layers", "num_attention_heads", "hidden_size", "max_position_embeddings")
     layers, heads, hidden, positions = config_values(folder, config, *names)
-    weight_files(folder)
     vocabulary = folder / "vocab.txt"
     if vocabulary.exists():
         lines = vocabulary.read_text().split()
@@ -122,6 +120,7 @@ def _network(folder: Path) -> torch.nn.Module:
         raise InferenceError(
             f"{folder}: ESM-2 needs transformers: pip install 'plm-scaling[public-models]'"
         )
+    frequencies = read_weights(folder, ROTARY)  # first: it says if a file is damaged
     from transformers import EsmForMaskedLM
     from transformers.utils import logging as its_logging
 
@@ -131,7 +130,7 @@ def _network(folder: Path) -> torch.nn.Module:
     try:
         network, found = EsmForMaskedLM.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32,
-            output_loading_info=True,
+            output_loading_info=True, ignore_mismatched_sizes=True,
         )  # fmt: skip
     finally:
         its_logging.set_verbosity(before)
@@ -146,14 +145,7 @@ def _network(folder: Path) -> torch.nn.Module:
             f"the weights in {folder} lack {name}, or it has another shape: config.json is of "
             "another model, or files are missing; download the whole folder again"
         )
-    return _with_own_frequencies(folder, network)
-
-
-def _with_own_frequencies(folder: Path, network: Any) -> torch.nn.Module:
-    """The network with the rotary frequencies that the folder has, if any: those of the released
-    models were rounded before training. transformers 5 keeps them in another place."""
-    stored = [value for name, value in read_weights(folder).items() if name.endswith(ROTARY)]
-    if stored:
-        network.esm.rotary_embeddings.inv_freq.copy_(stored[0])
+    for stored in frequencies.values():  # all are alike; transformers 5 keeps one, elsewhere
+        network.esm.rotary_embeddings.inv_freq.copy_(stored)
     module: torch.nn.Module = network
     return module

@@ -84,13 +84,14 @@ def converting(folder: Path) -> str:
     )
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors by name. Raises `InferenceError` if a file is damaged."""
+def read_weights(folder: Path, ending: str = "") -> dict[str, Tensor]:
+    """Tensors by name, all whose name ends so. Raises `InferenceError` if a file is damaged."""
     tensors = {}
     for path in weight_files(folder):
         try:
             with safe_open(path, "pt") as file:
-                tensors.update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                names = [name for name in file.keys() if name.endswith(ending)]  # noqa: SIM118
+                tensors.update({name: file.get_tensor(name) for name in names})
         except SafetensorError as error:
             raise InferenceError(f"{path} is damaged ({error}); download it again") from error
     return tensors
