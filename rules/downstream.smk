@@ -72,6 +72,14 @@ def exposures(wildcards):
     return expand(rules.expose_task.output, dataset=CONFIG.downstream.datasets)
 
 
+def bins_of(wildcards):
+    """Where the training set is here: what the items of perplexity are binned by."""
+    binned = DATASETS[wildcards.dataset].task == "ood_perplexity"
+    if not binned or not all(map(os.path.exists, SPLIT)):
+        return []
+    return expand(rules.expose_task.output, dataset=wildcards.dataset)
+
+
 def weights_of(wildcards):
     """The record of a run to evaluate; of a public model nothing that a rule makes."""
     name = wildcards.model
