@@ -23,6 +23,7 @@ SPLIT_COLUMNS = ("split", "set")
 _SPLITS = {"val": VALID, "validation": VALID}
 # In the names of files, as train-00000-of-00001.parquet or remote_homology_test_fold_holdout.json.
 _IN_NAME = re.compile(r"(?<![a-z])(train|valid|val|test)(?:ation)?(?![a-z])(?:_([a-z]+)_holdout)?")
+TABLES = (".csv", ".tsv", ".json")
 _LETTERS = re.compile(f"[{RESIDUES}]+")
 
 
@@ -90,12 +91,7 @@ def _read(path: Path, split: str, labels: Sequence[str], extra: Sequence[str]) -
 def _load(path: Path, member: str) -> pd.DataFrame:
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if Path(name).stem == member]
-            tables = [name for name in names if Path(name).suffix in (".csv", ".tsv", ".json")]
-            if len(tables) != 1:
-                raise ValueError(f"it has {len(tables)} tables called {member!r}")
-            with archive.open(tables[0]) as file:
-                return _parse(file, Path(tables[0]).suffix)
+            return _load_member(archive, member)
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
     data = path.read_bytes()
@@ -104,12 +100,43 @@ def _load(path: Path, member: str) -> pd.DataFrame:
     return _parse(io.BytesIO(data), Path(path.name.removesuffix(".gz")).suffix)
 
 
+def _load_member(archive: zipfile.ZipFile, member: str) -> pd.DataFrame:
+    """The table called `member`, or as FLIP has labels of residues: sequences.fasta, MEMBER.fasta
+    with the labels and `SET=train VALIDATION=True` in the headers, and mask.fasta, 1 for resolved.
+    """
+    names = {Path(name).name: name for name in archive.namelist() if not name.endswith("/")}
+    for suffix in TABLES:
+        if member + suffix in names:
+            with archive.open(names[member + suffix]) as file:
+                return _parse(file, suffix)
+    texts: dict[str, dict[str, tuple[str, str]]] = {}
+    for name in ("sequences", member, "mask"):
+        if f"{name}.fasta" in names:
+            records = archive.read(names[f"{name}.fasta"]).decode().split(">")[1:]
+            parts = (record.partition("\n") for record in records)
+            heads = (((*head.split(maxsplit=1), ""), body) for head, _, body in parts)
+            texts[name] = {head[0]: (head[1], "".join(body.split())) for head, body in heads}
+    if "sequences" not in texts or member not in texts:
+        raise ValueError(
+            f"it has neither a table {member!r} nor sequences.fasta with {member}.fasta"
+        )
+    rows = [
+        {"id": key, "label": label, **dict(one.split("=") for one in facts.lower().split())}
+        for key, (facts, label) in texts[member].items()
+    ]
+    table = pd.DataFrame(rows)
+    for column, name in (("sequence", "sequences"), ("resolved", "mask")):
+        if name in texts:
+            table[column] = [texts[name].get(key, ("", ""))[1] for key in table["id"]]
+    return table
+
+
 def _parse(file: IO[bytes], suffix: str) -> pd.DataFrame:
     if suffix in (".csv", ".tsv"):
         return pd.read_csv(file, sep="\t" if suffix == ".tsv" else ",", dtype={"resolved": str})
     if suffix == ".json":
         return pd.DataFrame(json.load(file))
-    raise ValueError(f"{suffix or 'no suffix'} is none of .csv, .tsv, .parquet, .json, .zip")
+    raise ValueError(f"{suffix or 'no suffix'} is none of {', '.join(TABLES)}, .parquet, .zip")
 
 
 def _column(path: Path, table: pd.DataFrame, names: Sequence[str]) -> str:

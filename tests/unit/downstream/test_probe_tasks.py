@@ -1,6 +1,7 @@
 """Linear probes of frozen embeddings: golden values of the letters alone, and trained tasks."""
 
 import json
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -176,6 +177,30 @@ def test_structure_that_follows_from_residues_is_found(tmp_path, model, monkeypa
     assert score.floor == 1  # here the letter says all
     used = min(lengths["train"], taken) + lengths["valid"]
     assert f"of {used:,} residues" in score.note
+
+
+@pytest.mark.usefixtures("no_search")
+def test_residue_labels_in_the_form_of_flip(tmp_path):
+    texts = proteins(40)
+    kinds = ["SET=train VALIDATION=False", "SET=train VALIDATION=True", "SET=test VALIDATION=False"]
+    members = {"sequences": "", "sampled": "", "mask": ""}
+    for i, text in enumerate(texts):
+        members["sequences"] += f">p{i}\n{text[:10]}\n{text[10:]}\n"
+        members["sampled"] += f">p{i} {kinds[i % 3]}\n{('HEC' * len(text))[: len(text)]}\n"
+        members["mask"] += (
+            f">p{i}\n0{'1' * (len(text) - 1)}\n" if i else f">p0\n{'0' * len(text)}\n"
+        )
+    with zipfile.ZipFile(tmp_path / "splits.zip", "w") as archive:
+        for name, text in members.items():
+            archive.writestr(f"splits/{name}.fasta", text)
+    prepared("secondary_structure", [tmp_path / "splits.zip"], tmp_path / "ss", "sampled")
+    items = pd.read_parquet(tmp_path / "ss/items.parquet").set_index("id")
+    assert "p0" not in items.index  # nothing of it is resolved
+    assert items.loc["p1", "sequence"] == texts[1]
+    assert items.loc["p1", "label"] == "-" + ("HEC" * 40)[1 : len(texts[1])]
+    assert items["split"].value_counts().to_dict() == {"train": 13, "valid": 13, "test": 13}
+    with pytest.raises(DownstreamError, match=r"neither a table 'other' nor sequences\.fasta"):
+        prepared("secondary_structure", [tmp_path / "splits.zip"], tmp_path / "b", "other")
 
 
 @pytest.mark.usefixtures("no_search")

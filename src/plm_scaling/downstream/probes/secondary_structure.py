@@ -38,7 +38,8 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
     """Write items.parquet, counts.tsv and task.json of a dataset (see `Task.prepare`).
 
     Labels are strings of H, E and C, a letter for each residue; a column `resolved` of 0 and 1 says
-    which are in the structure, or the label has - for those that are not.
+    which are in the structure, or the label has - for those that are not. Proteins of which none is
+    are dropped.
     """
     rows = read_tables(files, row.split, LABELS, [RESOLVED])
     rows["label"] = [_label(one) for one in rows.to_dict("records")]
@@ -100,7 +101,7 @@ def _label(row: Mapping[Hashable, Any]) -> str | None:
     label, length = row["label"], len(row["sequence"])
     if not isinstance(label, str):
         return None
-    resolved = row.get(RESOLVED, "1" * length)
+    resolved = str(row.get(RESOLVED, "1" * length))
     for name, value, letters in (
         ("label", label, CLASSES + UNRESOLVED),
         (RESOLVED, resolved, "01"),
@@ -116,7 +117,8 @@ def _label(row: Mapping[Hashable, Any]) -> str | None:
                 "correct it"
             )
     pairs = zip(label, resolved, strict=True)
-    return "".join(one if seen == "1" else UNRESOLVED for one, seen in pairs)
+    seen = "".join(one if known == "1" else UNRESOLVED for one, known in pairs)
+    return seen if seen.strip(UNRESOLVED) else None
 
 
 def _floors(rows: pd.DataFrame) -> Floors:
@@ -125,8 +127,6 @@ def _floors(rows: pd.DataFrame) -> Floors:
     tests = rows["split"] == TEST
     train, test = (_classes_by_letter(rows[own]) for own in (~tests, tests))
     total = test.sum()
-    if not total:
-        return {MAJORITY: None, LETTER: None}
     majority = test.sum(0)[train.sum(0).argmax()]
     by_letter = test[np.arange(len(test)), train.argmax(1)].sum()
     return {MAJORITY: float(majority / total), LETTER: float(by_letter / total)}
