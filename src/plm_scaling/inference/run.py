@@ -45,7 +45,7 @@ def alphabet_of(cell: Cell) -> Alphabet:
         other=UNK,
         end=EOD,
         start=SOP if cell.start_token else None,
-        row_prefix=tuple(SPECIAL[name] for name in cell.row_prefix or ()),
+        row_prefix=tuple(SPECIAL[name] for name in cell.row_prefix),
         mask=MASK if cell.objective == "mlm" else None,
     )
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from plm_scaling.cli.main import main
 from plm_scaling.common.errors import InferenceError, RunsError
+from plm_scaling.common.files import sha256_of
 from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.export import export_cell
 from plm_scaling.inference.imports import import_proteinglm
@@ -137,11 +138,10 @@ def test_prefix_may_be_another(tmp_path):
 
 def test_record_says_what_is_known_and_nothing_else(released, tmp_path):
     record, cell = read_finished(released["clm"][0] / "result.json")
-    assert (record.status, record.reason) == (
-        "imported", "imported from proteinglm, not trained here",
-    )  # fmt: skip
-    assert record.imported["folder"] == "theirs-clm"
-    assert [*record.imported["files"]] == ["model.safetensors"]
+    assert record.status == "imported"
+    assert record.reason == "imported from proteinglm (theirs-clm), not trained here"
+    theirs = released["clm"][0].with_name("theirs-clm") / "model.safetensors"
+    assert cell.files == {"model.safetensors": sha256_of(theirs)}
     trained = ("loss", "tokens", "unique_tokens", "flops", "wall_seconds", "data_sha256")
     assert {getattr(record, name) for name in trained} == {None}
     shape = (cell.layers, cell.hidden, cell.ffn, cell.heads, cell.context_length, cell.precision)
@@ -204,7 +204,7 @@ def test_export_generates_and_scores_after_the_prefix(released, tmp_path, order)
     likeliest = letters[int(logs_of(weights, PREFIX, True)[-1, their_ids(letters)].argmax())]
     assert tokenizer.convert_ids_to_tokens(made[0])[-1] == likeliest.replace("eos", "eod")
     card = (tmp_path / "hf/README.md").read_text()
-    assert "Imported from theirs-clm, not trained here" in card
+    assert "Imported from proteinglm (theirs-clm), not trained here: what" in card
     assert "| tokens | missing |" in card
     assert "`<gmask><sop><eod>` before every sequence" in card
     assert "None" not in card
