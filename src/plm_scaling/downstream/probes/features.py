@@ -1,0 +1,83 @@
+"""What linear models are given: hidden states of a model, or no more than the letters."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from plm_scaling.common.progress import Progress
+from plm_scaling.inference.arrays import Floats
+from plm_scaling.inference.embed import Embedder
+from plm_scaling.tokens.format.vocabulary import STANDARD
+
+CHUNK_VALUES = 1 << 24  # of the hidden states held at a time
+
+
+class Features(Protocol):
+    """Features of sequences and of their residues."""
+
+    def means(self, sequences: Sequence[str]) -> Floats:
+        """[sequences, width]."""
+
+    def residues(self, sequences: Sequence[str]) -> Iterator[Floats]:
+        """[residues, width] of each sequence in turn."""
+
+
+class Embeddings:
+    """Hidden states of a layer, and their means; no more than a chunk of them is held."""
+
+    def __init__(self, embedder: Embedder, progress: Progress) -> None:
+        self.embedder = embedder
+        self.progress = progress
+
+    def means(self, sequences: Sequence[str]) -> Floats:
+        return np.concatenate(
+            [
+                self.embedder.means(*_entries(chunk), self.progress.add)
+                for chunk in self._chunks(sequences)
+            ]
+        )
+
+    def residues(self, sequences: Sequence[str]) -> Iterator[Floats]:
+        for chunk in self._chunks(sequences):
+            entries, lengths = _entries(chunk)
+            states = self.embedder.residues(entries, lengths, self.progress.add)
+            yield from np.split(states, np.cumsum(lengths)[:-1])
+
+    def _chunks(self, sequences: Sequence[str]) -> Iterator[list[str]]:
+        chunk: list[str] = []
+        size = 0
+        for sequence in sequences:
+            if chunk and size + len(sequence) > CHUNK_VALUES // self.embedder.model.hidden:
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(sequence)
+            size += len(sequence)
+        if chunk:
+            yield chunk
+
+
+class OneHot:
+    """The 20 amino acids as 0 and 1. For sequences, of one length: those of all places that vary;
+    of several lengths: their shares."""
+
+    def means(self, sequences: Sequence[str]) -> Floats:
+        if len({*map(len, sequences)}) > 1:
+            return np.stack([one.mean(0) for one in self.residues(sequences)])
+        letters = np.frombuffer("".join(sequences).encode(), np.uint8).reshape(len(sequences), -1)
+        varies = (letters != letters[0]).any(0)
+        return _one_hot(letters[:, varies]).reshape(len(sequences), -1)
+
+    def residues(self, sequences: Sequence[str]) -> Iterator[Floats]:
+        for sequence in sequences:
+            yield _one_hot(np.frombuffer(sequence.encode(), np.uint8))
+
+
+def _one_hot(letters: np.ndarray) -> Floats:
+    return (letters[..., None] == np.frombuffer(STANDARD.encode(), np.uint8)).astype(np.float32)
+
+
+def _entries(sequences: list[str]) -> tuple[bytes, np.ndarray]:
+    """Database entries of sequences, and their lengths."""
+    lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+    return b"".join(sequence.encode() + b"\n\0" for sequence in sequences), lengths

@@ -1,0 +1,68 @@
+"""A linear model from a sequence's mean hidden state to its label."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from plm_scaling.common.files import atomic
+from plm_scaling.common.progress import Progress
+from plm_scaling.downstream.probes.features import Embeddings
+from plm_scaling.downstream.probes.linear import Kind, choose, fit
+from plm_scaling.downstream.read import TEST, TRAIN, VALID
+from plm_scaling.inference.embed import Embedder
+from plm_scaling.inference.models.open import open_model
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Test items (id, split, label) with `predicted`, by the layer and strength that validation
+    chose, and what tables say of the model."""
+
+    table: pd.DataFrame
+    facts: dict[str, str]
+    layer: int
+    strength: float
+
+
+def probe_sequences(
+    kind: Kind, model_name: str, items: pd.DataFrame, layers: list[int], threads: int, seed: int
+) -> Probed:
+    """Fit `kind` to the training items by the mean hidden states of a model.
+
+    Each of `layers` and strengths is judged on the validation items, or by folds where there are
+    few; the best is fitted to training and validation items together, and predicts the test items.
+    """
+    known = items[items["split"].isin([TRAIN, VALID])]
+    tests = items[items["split"].str.startswith(TEST)]
+    y: NDArray[Any] = known["label"].to_numpy()
+    valid = (known["split"] == VALID).to_numpy()
+    sequences = [*known["sequence"], *tests["sequence"]]
+    lengths = np.array([len(sequence) for sequence in sequences])
+    best = None
+    with open_model(model_name, threads) as model:
+        embedders = [Embedder(model, layer) for layer in layers]
+        progress = Progress("probe", sum(one.work(lengths) for one in embedders), "tokens")
+        for embedder in embedders:
+            x = Embeddings(embedder, progress).means(sequences)
+            chosen = choose(kind, x[: len(known)], y, valid, seed)
+            if best is None or chosen.quality > best[0].quality:
+                best = chosen, embedder.layer, x
+        facts = model.facts
+    assert best is not None, "the config has at least one layer"
+    chosen, layer, x = best
+    predicted = fit(kind, x[: len(known)], y, chosen.strength).predict(x[len(known) :])
+    table = tests[["id", "split", "label"]].assign(predicted=predicted)
+    return Probed(table.reset_index(drop=True), facts, layer, chosen.strength)
+
+
+def write_predictions(table: pd.DataFrame, facts: dict[str, str], out: Path) -> None:
+    """Write the table (Parquet) with what it says of the model, whole or not at all."""
+    rows = pa.Table.from_pandas(table, preserve_index=False)
+    with atomic(out) as temporary:
+        pq.write_table(rows.replace_schema_metadata(facts), temporary)
