@@ -205,6 +205,7 @@ app.command(models.export)
 app.command(models.score)
 app.command(models.embed)
 app.command(generation.generate)
+app.command(generation.judge)
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,7 @@ from plm_scaling.cli.main import main
 
 COMMANDS = [
     *("status", "check-site", "summary", "fit", "plan", "export", "score", "embed"),
-    "generate",
+    *("generate", "judge"),
     *("data check", "data tokenize", "data inspect"),
 ]
 LIGHT = """

@@ -183,7 +183,7 @@ def test_file_is_the_same_when_made_again(runs, tmp_path, monkeypatch):
         one for batch in read_fasta(out) for one in zip(batch.ids, batch.sequences, strict=True)
     ]
     assert [name for name, _ in records] == [b"generated-%d" % (i + 1) for i in range(9)]
-    about = json.loads(out.with_suffix(".json").read_text())
+    about = json.loads((tmp_path / "new.fasta.json").read_text())
     assert about["ended"] == text.count(" ended=true\n") == 9 - text.count(" ended=false\n")
     assert about["residues"] == sum(len(sequence) for _, sequence in records)
     assert (about["seed"], about["top_p"], about["max_length"]) == (3, 0.9, 30)

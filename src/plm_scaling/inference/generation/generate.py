@@ -22,13 +22,11 @@ def generate_fasta(
 ) -> dict[str, int]:
     """Write proteins made by `model` to the FASTA file `out`; return what is said of them.
 
-    Records are `>generated-N ended=true` (or `false`: cut at the longest length). OUT with the
-    suffix .json holds the settings, the model's facts and the counts that are returned. `first`:
-    FASTA files whose first residues the proteins begin with. The same call gives the same file.
-    Raises `InferenceError`.
+    Records are `>generated-N ended=true` (or `false`: cut at the longest length). OUT.json holds
+    the settings, the model's facts and the counts that are returned. `first`: FASTA files whose
+    first residues the proteins begin with. The same call gives the same file. Raises
+    `InferenceError`.
     """
-    if out.suffix == ".json":
-        raise InferenceError(f"--out {out}: .json is for the settings beside it; name it .fasta")
     ended = residues = 0
     with open_run(find_run(model), threads) as opened:
         generator = Generator(opened, sampling, first_residues(first, out) if first else None)
@@ -45,8 +43,13 @@ def generate_fasta(
         counts = {"proteins": sampling.number, "ended": ended, "residues": residues}
         settings = asdict(sampling) | {"max_length": generator.max_length}
         facts = {"version": __version__, **opened.facts, "first": [str(path) for path in first]}
-    write_json(out.with_suffix(".json"), counts | settings | facts)
+    write_json(about(out), counts | settings | facts)
     return counts
+
+
+def about(out: Path) -> Path:
+    """The file beside generated proteins that says how they were made."""
+    return out.with_name(f"{out.name}.json")
 
 
 def first_residues(fasta: list[Path], out: Path) -> Doubles:
