@@ -202,6 +202,7 @@ def plan(
 
 app.command(data.app, name="data")
 app.command(models.export)
+app.command(models.import_model, name="import")
 app.command(models.score)
 app.command(models.embed)
 app.command(generation.generate)

@@ -26,9 +26,16 @@ class Probe(Block):
     the final norm. Where there are several, the validation items choose."""
 
 
-class Downstream(Block):
-    """What the trained cells are good for: benchmarks of function and structure. Only the target
-    `downstream` reads it."""
+class TaskSettings(Block):
+    """How models are scored; what of the block `downstream` a task reads."""
+
+    contacts: Contacts
+    probe: Probe
+
+
+class Downstream(TaskSettings):
+    """What models are good for: benchmarks of function and structure. Only the target `downstream`
+    reads it."""
 
     datasets: list[Name]
     """Names in resources/downstream.tsv; [] for none."""
@@ -40,5 +47,3 @@ class Downstream(Block):
     """
     models: dict[Name, str]
     """Public models beside the cells: folders by name, {esm2-8m: models/esm2_t6_8M_UR50D}."""
-    contacts: Contacts
-    probe: Probe
