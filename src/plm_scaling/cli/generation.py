@@ -5,12 +5,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.models import CORES, Cell, SkipBad, Threads
+from plm_scaling.cli.models import CORES, Model, SkipBad, Threads
 from plm_scaling.inference.generation.options import SAMPLE, Sampling
 
 
 def generate(
-    model: Cell,
+    model: Model,
     /,
     *,
     out: Path,
@@ -41,6 +41,8 @@ def judge(
     natural: list[Path] = [],  # noqa: B006
     model: str | None = None,
     ngram: Path | None = None,
+    esmfold: Path | None = None,
+    structures: Path | None = None,
     seed: int = 1,
     skip_bad: SkipBad = False,
     threads: Threads = CORES,
@@ -54,13 +56,16 @@ def judge(
         against: FASTA of the sequences that the model was trained on
         out: table: .parquet, .arrow or .tsv
         natural: FASTA of held-out proteins, for a scale; as many are drawn
-        model: a cell whose perplexity is measured too
+        model: a run or other model whose perplexity is measured too
         ngram: an n-gram model (model.npz of the filter) in place of one of the training sequences
+        esmfold: folder of ESMFold (transformers, safetensors): structures are predicted
+        structures: folder of known structures (PDB, mmCIF) for TM-scores; needs tmtools
         seed: of what is drawn, shuffled and resampled
     """
     from plm_scaling.downstream.generation.judge import Judge
     from plm_scaling.downstream.generation.rows import rows_text
 
-    rows = Judge(against, natural, model, ngram, seed, threads, skip_bad).table(proteins, out)
+    made = Judge(against, natural, model, ngram, esmfold, structures, seed, threads, skip_bad)
+    rows = made.table(proteins, out)
     print(rows_text(rows))
     print(f"judgement: {out}")

@@ -55,9 +55,7 @@ def judged(tmp_path_factory):
     write(folder / "train.fasta", training)
     write(folder / "valid.fasta", [mutate(rng, protein, 0.5) for protein in training])
     finished_run(folder / "clm", "clm", start_token=True)
-    judge = Judge(
-        [folder / "train.fasta"], [folder / "valid.fasta"], str(folder / "clm"), None, 1, 1
-    )
+    judge = Judge([folder / "train.fasta"], [folder / "valid.fasta"], str(folder / "clm"), seed=1)
     rows = judge.table(folder / "new.fasta", folder / "table.parquet")
     return folder, {row.measure: row for row in rows}
 
@@ -98,7 +96,7 @@ def test_shares_add_up_and_natural_and_shuffled_are_a_scale(judged):
 def test_what_is_not_measured_is_null_and_says_why(judged):
     _, rows = judged
     assert rows["mean_plddt"].generated is None
-    assert rows["mean_plddt"].note
+    assert "--esmfold" in rows["mean_plddt"].note
     assert rows["ended"].natural is None
     assert rows["mean_identity"].shuffled is None
 
@@ -108,7 +106,7 @@ def test_perplexities_are_those_of_the_models(judged):
     new = (folder / "new.fasta").read_text().split("\n")[1::2]
     entries, lengths = "".join(f"{p}\n\0" for p in new).encode(), np.array(list(map(len, new)))
     with open_run(folder / "clm", 1) as run:
-        nats = Scorer(run).nll_per_residue(entries, lengths)
+        nats = Scorer(run, amino_acids=True).nll_per_residue(entries, lengths)
     expected = np.exp((nats * lengths).sum() / lengths.sum())
     assert rows["model_perplexity"].generated == pytest.approx(expected, rel=1e-5)
     text = (folder / "train.fasta").read_text().split("\n")[1::2]
@@ -189,7 +187,7 @@ def test_shuffled_proteins_keep_their_residues():
 
 def test_killed_judgement_resumes_with_the_same_table(judged, tmp_path, monkeypatch):
     folder, rows = judged
-    judge = Judge([folder / "train.fasta"], [], None, None, 1, 1)
+    judge = Judge([folder / "train.fasta"], [])
     with monkeypatch.context() as patch:
         patch.setattr("plm_scaling.downstream.generation.judge.rows_of", killed)
         with pytest.raises(KeyboardInterrupt):

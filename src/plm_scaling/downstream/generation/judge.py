@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from plm_scaling.downstream.generation.proteins import (
     shuffled_proteins,
 )
 from plm_scaling.downstream.generation.rows import SCHEMA, Row, rows_of
+from plm_scaling.downstream.generation.structures import predicted, tm_scores
 from plm_scaling.downstream.generation.training import Training, read_training
 from plm_scaling.filter import ngram
 from plm_scaling.filter.reference import ReferenceModel
-from plm_scaling.inference.run import find_run, open_run
+from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.scorer import Scorer
 from plm_scaling.inference.tables import check_format, table_writer
 from plm_scaling.mmseqs.steps import Steps
@@ -36,13 +38,16 @@ class Judge:
     """What proteins are compared with, and how their table is made.
 
     `against` are FASTA files of training sequences, `natural` of held-out ones (none: []). `model`
-    is a run, `ngram` the file of an n-gram model (None: one of the training sequences is made).
+    is any model, `ngram` the file of an n-gram model (None: one of the training sequences is made).
+    `esmfold` is the folder of a predictor of structures, `structures` one of known structures.
     """
 
     against: list[Path]
     natural: list[Path]
     model: str | None = None
     ngram: Path | None = None
+    esmfold: Path | None = None
+    structures: Path | None = None
     seed: int = 1
     threads: int = 1
     skip_bad: bool = False
@@ -65,6 +70,7 @@ class Judge:
             request = {
                 "against": {str(path): [*_version(path)] for path in against},
                 "proteins": {name: _digest(proteins) for name, proteins in sets.items()},
+                "esmfold": str(self.esmfold),
             }
             resources = resources_here(self.threads)
             with Steps(out, "judge", request, find_mmseqs("auto"), resources) as steps:
@@ -80,10 +86,10 @@ class Judge:
                 found = (np.split(x, edges) for x in nearest(steps, every, training.database))
                 near = dict(zip(sets, zip(*found, strict=True), strict=True))
                 facts = {
-                    name: _facts(steps, name, own, training, nats[name], near[name])
+                    name: self._facts(steps, name, own, training, nats[name], near[name])
                     for name, own in sets.items()
                 }
-                rows = rows_of(sets, facts, training, self.seed)
+                rows = rows_of(sets, facts, training, self.seed, self._missing())
                 self._write(rows, out)
                 steps.remove()
         return rows
@@ -111,42 +117,11 @@ class Judge:
         of_ngram = {name: _scored(by_counts, proteins) for name, proteins in sets.items()}
         if self.model is None:
             return {name: (nats, None) for name, nats in of_ngram.items()}
-        with open_run(find_run(self.model), self.threads) as run:
-            scorer = Scorer(run, fast=run.cell.objective == "mlm")
+        with open_model(self.model, self.threads) as model:
+            scorer = Scorer(model, fast=model.objective == "mlm", amino_acids=True)
             return {name: (of_ngram[name], _scored(scorer, one)) for name, one in sets.items()}
 
-    def _write(self, rows: list[Row], out: Path) -> None:
-        facts: dict[str, Any] = {"version": __version__, "seed": str(self.seed)}
-        facts |= {"against": " ".join(map(str, self.against)), "model": self.model or ""}
-        facts |= {"natural": " ".join(map(str, self.natural)), "ngram": str(self.ngram or "")}
-        schema = SCHEMA.with_metadata(facts)
-        with table_writer(out, schema) as write:
-            write(pa.RecordBatch.from_pylist([row._asdict() for row in rows], schema=schema))
-
-
-def _facts(
-    steps: Steps,
-    name: str,
-    proteins: Proteins,
-    training: Training,
-    nats: tuple[Doubles, Doubles | None],
-    near: tuple[Doubles, ...],
-) -> Facts:
-    _, place, copies = np.unique(proteins.digests, return_inverse=True, return_counts=True)
-    return Facts(
-        lengths=proteins.lengths,
-        counts=counts_per_sequence(proteins.entries, proteins.lengths),
-        copies=copies[place],
-        trained=np.isin(proteins.digests, training.seen),
-        ngram_nats=nats[0],
-        model_nats=nats[1],
-        identity=near[0],
-        coverage=near[1],
-        cluster=cluster_sizes(steps, name, proteins),
-    )
-
-
-def _scored(model: ReferenceModel, proteins: Proteins) -> Doubles:
+    def _scored(model: ReferenceModel, proteins: Proteins) -> Doubles:
     """Nats per residue of each protein, chunk by chunk."""
     progress = Progress(f"judge: {model.name or 'n-gram'}", proteins.count(), "proteins")
     nats: list[Doubles] = []

@@ -52,8 +52,8 @@ class Facts:
     identity: Doubles
     coverage: Doubles
     cluster: Ints
-    plddt: Doubles | None = None
-    tm_score: Doubles | None = None
+    plddt: Doubles | None
+    tm_score: Doubles | None
 
 
 def measures(facts: Facts, training: Training) -> dict[str, Measure]:

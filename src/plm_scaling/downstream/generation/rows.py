@@ -12,11 +12,6 @@ from plm_scaling.downstream.generation.proteins import Proteins
 from plm_scaling.downstream.generation.training import Training
 
 RESAMPLES = 200
-# Why a measure has no value.
-MISSING = {
-    "ended": "not measured: no FASTA.json of `plm-scaling generate` of as many proteins",
-    "model_perplexity": "not measured: give --model",
-}
 
 
 class Row(NamedTuple):
@@ -45,14 +40,22 @@ NONE: Estimate = (None, None)
 
 
 def rows_of(
-    sets: dict[str, Proteins], facts: dict[str, Facts], training: Training, seed: int
+    sets: dict[str, Proteins],
+    facts: dict[str, Facts],
+    training: Training,
+    seed: int,
+    missing: Mapping[str, str],
 ) -> list[Row]:
-    """The rows, in the order of the measures, after how many proteins there are and ended."""
+    """The rows, in the order of the measures, after how many proteins there are and ended;
+    `missing` says why a measure has no value."""
     numbers: dict[str, Estimate] = {
         name: (float(proteins.count()), None) for name, proteins in sets.items()
     }
     ended = {name: _ended(proteins) for name, proteins in sets.items()}
-    rows = [_row("proteins", "", numbers), _row("ended", "share", ended)]
+    rows = [
+        _row("proteins", "", numbers, missing),
+        _row("ended", "share", ended, missing),
+    ]
     of_sets = {name: measures(own, training) for name, own in facts.items()}
     for measure, (unit, _) in of_sets["generated"].items():
         values: dict[str, Estimate] = {}
@@ -60,7 +63,7 @@ def rows_of(
             value = own[measure].value
             count = sets[name].count()
             values[name] = NONE if value is None else bootstrap(value, count, RESAMPLES, seed)
-        rows.append(_row(measure, unit, values))
+        rows.append(_row(measure, unit, values, missing))
     return rows
 
 
@@ -71,13 +74,15 @@ def _ended(proteins: Proteins) -> Estimate:
     return share, math.sqrt(share * (1 - share) / proteins.count())
 
 
-def _row(measure: str, unit: str, values: Mapping[str, Estimate]) -> Row:
+def _row(
+    measure: str, unit: str, values: Mapping[str, Estimate], missing: Mapping[str, str]
+) -> Row:
     numbers = {
         name + end: None if number is None or not np.isfinite(number) else number
         for name in ("generated", "natural", "shuffled")
         for end, number in zip(("", "_error"), values.get(name, NONE), strict=True)
     }
-    note = MISSING.get(measure, "") if numbers["generated"] is None else ""
+    note = missing.get(measure, "") if numbers["generated"] is None else ""
     return Row(measure=measure, unit=unit, note=note, **numbers)
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from plm_scaling.inference.arrays import Ints, Tokens
 from plm_scaling.inference.generation.cache import cached
-from plm_scaling.inference.run import TrainedRun
+from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.windows import BATCH_TOKENS
+from plm_scaling.train.model.builder import SequenceModel
 
 
 class Decoder(Protocol):
@@ -31,7 +32,7 @@ class Decoder(Protocol):
 class Uncached:
     """A decoder for any causal model: each token costs a pass over all that precede it."""
 
-    def __init__(self, model: TrainedRun) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
         self.rows = np.empty((0, 0), np.uint8)
 
@@ -59,13 +60,13 @@ class Uncached:
 
 
 @contextmanager
-def open_decoder(model: TrainedRun, width: int) -> Iterator[Decoder]:
+def open_decoder(model: Model, width: int) -> Iterator[Decoder]:
     """The decoder that suits a causal model, for rows of up to `width` tokens.
 
     Inside the block the model does nothing else.
     """
-    if isinstance(model, TrainedRun):
-        with cached(model.model, model.cell.context_length, width, model.device) as decoder:
+    if isinstance(model.network, SequenceModel):
+        with cached(model.network, model.context_length, width, model.device) as decoder:
             yield decoder
     else:
         yield Uncached(model)

@@ -11,7 +11,7 @@ from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.progress import Progress, logger
 from plm_scaling.inference.generation.generator import Generator, Sampling
 from plm_scaling.inference.generation.sampling import Doubles
-from plm_scaling.inference.run import find_run, open_run
+from plm_scaling.inference.models.open import open_model
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey, readable
 from plm_scaling.tokens.format.vocabulary import STANDARD
@@ -28,7 +28,7 @@ def generate_fasta(
     `InferenceError`.
     """
     ended = residues = 0
-    with open_run(find_run(model), threads) as opened:
+    with open_model(model, threads) as opened:
         generator = Generator(opened, sampling, first_residues(first, out) if first else None)
         progress = Progress("generate", sampling.number, "proteins")
         logger.info("[generate] %d proteins, %d together", sampling.number, generator.rows)

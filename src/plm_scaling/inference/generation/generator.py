@@ -9,8 +9,8 @@ from plm_scaling.inference.arrays import Ints, Tokens
 from plm_scaling.inference.generation.decoder import Decoder, open_decoder
 from plm_scaling.inference.generation.options import MAX_LENGTH, Sampling
 from plm_scaling.inference.generation.sampling import Doubles, draw, numbers_of
-from plm_scaling.inference.run import TrainedRun
-from plm_scaling.tokens.format.vocabulary import RESIDUE_ID, RESIDUES, STANDARD
+from plm_scaling.inference.models.model import Model
+from plm_scaling.tokens.format.vocabulary import RESIDUES, STANDARD
 
 END = len(STANDARD)  # the column after those of the residues
 # Sequences that grow together: at most so many, and so many bytes of keys and values.
@@ -27,23 +27,23 @@ class Generator:
     the frequencies of first residues, for models that have nothing before the first residue.
     """
 
-    def __init__(self, model: TrainedRun, sampling: Sampling, first: Doubles | None = None) -> None:
+    def __init__(self, model: Model, sampling: Sampling, first: Doubles | None = None) -> None:
         sampling.check()
         if other := sorted(set(sampling.prompt) - set(RESIDUES)):
             raise InferenceError(
                 f"--prompt {sampling.prompt}: {', '.join(other)} is no residue; "
                 "give capital letters of residues"
             )
-        if model.cell.objective != "clm":
+        if model.objective != "clm":
             raise InferenceError(
-                f"{model.cell.cell} is an MLM: it fills masks and gives no probability of a next "
+                f"{model.name} is an MLM: it fills masks and gives no probability of a next "
                 "residue; take a CLM"
             )
         self.model, self.sampling, self.first = model, sampling, first
-        whole = model.tokens(sampling.prompt.encode() + b"\n\0")
-        self.prompt = whole[:-1]
-        ids = [RESIDUE_ID[letter] for letter in STANDARD]
-        self.ids: Tokens = np.array([*ids, whole[-1]], np.uint8)
+        alphabet = model.alphabet
+        self.ids: Tokens = np.array([*alphabet.residues, alphabet.end], np.uint8)
+        begins = model.tokens(sampling.prompt.encode() + b"\n\0")[:-1]
+        self.prompt: Tokens = np.array([*alphabet.row_prefix, *begins], np.uint8)
         if first is not None and len(self.prompt):
             raise InferenceError(
                 "--first is for proteins that begin with nothing: this model or --prompt says how "
@@ -51,18 +51,18 @@ class Generator:
             )
         if first is None and not len(self.prompt):
             raise InferenceError(
-                f"{model.cell.cell} was trained without start token and says nothing of the first "
+                f"{model.name} was trained without start token and says nothing of the first "
                 "residue; give --prompt, or --first with a FASTA file of training sequences, whose "
                 "first residues are then drawn from"
             )
         before = len(self.prompt) - len(sampling.prompt)
-        holds = model.cell.context_length - before
+        holds = model.context_length - before
         self.max_length = sampling.max_length or min(MAX_LENGTH, holds)
         if not len(sampling.prompt) < self.max_length <= holds:
             raise InferenceError(
                 f"--max-length is {self.max_length}; it must be above the {len(sampling.prompt)} "
                 f"residue(s) of the prompt and at most {holds}, the model's context of "
-                f"{model.cell.context_length} tokens"
+                f"{model.context_length} tokens"
             )
         self.width = before + self.max_length
 
@@ -70,8 +70,8 @@ class Generator:
     def rows(self) -> int:
         """Proteins that grow together: a number that depends on the model and its device, so that
         rounding is the same each time."""
-        cell, device = self.model.cell, self.model.device.type
-        of_row = 2 * cell.layers * cell.hidden * self.width * (4 if device == "cpu" else 2)
+        model, device = self.model, self.model.device.type
+        of_row = 2 * model.layers * model.hidden * self.width * (4 if device == "cpu" else 2)
         return max(1, min(ROWS[device], CACHE_BYTES[device] // of_row))
 
     def proteins(self, rows: int | None = None) -> Iterator[tuple[bytes, bool]]:
