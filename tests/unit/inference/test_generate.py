@@ -39,7 +39,8 @@ def runs(tmp_path_factory):
 
 def made(model, rows=None, first=None, **options):
     """Proteins and whether they ended."""
-    return list(Generator(model, Sampling(**options), first).proteins(rows))
+    batches = Generator(model, Sampling(**options), first).batches(rows)
+    return [one for batch in batches for one in batch]
 
 
 @pytest.mark.parametrize("recipe", ["study", "prenorm"])
@@ -187,16 +188,14 @@ def test_file_is_the_same_when_made_again(runs, tmp_path, monkeypatch):
     assert about["ended"] == text.count(" ended=true\n") == 9 - text.count(" ended=false\n")
     assert about["residues"] == sum(len(sequence) for _, sequence in records)
     assert (about["seed"], about["top_p"], about["max_length"]) == (3, 0.9, 30)
-    proteins = Generator.proteins
+    batches = Generator.batches
 
-    def killed(self, rows=None):
-        for number, one in enumerate(proteins(self, rows)):
-            if number == 5:
-                raise KeyboardInterrupt
-            yield one
+    def killed(self):
+        yield next(batches(self, rows=4))
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Generator, "proteins", killed)
+        patch.setattr(Generator, "batches", killed)
         out.unlink()
         with pytest.raises(KeyboardInterrupt):
             cli.main()

@@ -121,7 +121,60 @@ class Judge:
             scorer = Scorer(model, fast=model.objective == "mlm", amino_acids=True)
             return {name: (of_ngram[name], _scored(scorer, one)) for name, one in sets.items()}
 
-    def _scored(model: ReferenceModel, proteins: Proteins) -> Doubles:
+    def _facts(
+        self,
+        steps: Steps,
+        name: str,
+        proteins: Proteins,
+        training: Training,
+        nats: tuple[Doubles, Doubles | None],
+        near: tuple[Doubles, ...],
+    ) -> Facts:
+        _, place, copies = np.unique(proteins.digests, return_inverse=True, return_counts=True)
+        plddt, tm_score = None, None
+        if self.esmfold is not None:
+            plddt, places = predicted(steps, name, proteins, self.esmfold, self.threads)
+            if self.structures is not None and find_spec("tmtools") is not None:
+                tm_score = tm_scores(proteins, places, self.structures)
+        return Facts(
+            lengths=proteins.lengths,
+            counts=counts_per_sequence(proteins.entries, proteins.lengths),
+            copies=copies[place],
+            trained=np.isin(proteins.digests, training.seen),
+            ngram_nats=nats[0],
+            model_nats=nats[1],
+            identity=near[0],
+            coverage=near[1],
+            cluster=cluster_sizes(steps, name, proteins),
+            plddt=plddt,
+            tm_score=tm_score,
+        )
+
+    def _missing(self) -> dict[str, str]:
+        """Of measures that cannot be made why not."""
+        missing = {"ended": "no FASTA.json of `plm-scaling generate` for as many proteins"}
+        if self.model is None:
+            missing["model_perplexity"] = "give --model"
+        if self.esmfold is None:
+            without = "give --esmfold, a folder with ESMFold"
+            missing |= dict.fromkeys(("mean_plddt", "plddt_above_70", "mean_tm_score"), without)
+        elif self.structures is None:
+            missing["mean_tm_score"] = "give --structures, a folder of known structures"
+        elif find_spec("tmtools") is None:
+            missing["mean_tm_score"] = "TM-align is not installed: pip install tmtools"
+        return {measure: f"not measured: {why}" for measure, why in missing.items()}
+
+    def _write(self, rows: list[Row], out: Path) -> None:
+        facts: dict[str, Any] = {"version": __version__, "seed": str(self.seed)}
+        facts |= {"against": " ".join(map(str, self.against)), "model": self.model or ""}
+        facts |= {"natural": " ".join(map(str, self.natural)), "ngram": str(self.ngram or "")}
+        facts |= {"esmfold": str(self.esmfold or ""), "structures": str(self.structures or "")}
+        schema = SCHEMA.with_metadata(facts)
+        with table_writer(out, schema) as write:
+            write(pa.RecordBatch.from_pylist([row._asdict() for row in rows], schema=schema))
+
+
+def _scored(model: ReferenceModel, proteins: Proteins) -> Doubles:
     """Nats per residue of each protein, chunk by chunk."""
     progress = Progress(f"judge: {model.name or 'n-gram'}", proteins.count(), "proteins")
     nats: list[Doubles] = []

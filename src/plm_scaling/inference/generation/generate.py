@@ -27,20 +27,21 @@ def generate_fasta(
     first residues the proteins begin with. The same call gives the same file. Raises
     `InferenceError`.
     """
-    ended = residues = 0
+    made = ended = residues = 0
     with open_model(model, threads) as opened:
         generator = Generator(opened, sampling, first_residues(first, out) if first else None)
         progress = Progress("generate", sampling.number, "proteins")
         logger.info("[generate] %d proteins, %d together", sampling.number, generator.rows)
         with atomic(out) as temporary, temporary.open("wb") as file:
-            for number, (protein, done) in enumerate(generator.proteins(), start=1):
-                file.write(
-                    b">generated-%d ended=%s\n%s\n" % (number, b"false true".split()[done], protein)
-                )
-                ended += done
-                residues += len(protein)
-                progress.add(1)
-        counts = {"proteins": sampling.number, "ended": ended, "residues": residues}
+            for batch in generator.batches():
+                for protein, done in batch:
+                    made += 1
+                    said = b"true" if done else b"false"
+                    file.write(b">generated-%d ended=%s\n%s\n" % (made, said, protein))
+                    ended += done
+                    residues += len(protein)
+                progress.add(len(batch))
+        counts = {"proteins": made, "ended": ended, "residues": residues}
         settings = asdict(sampling) | {"max_length": generator.max_length}
         facts = {"version": __version__, **opened.facts, "first": [str(path) for path in first]}
     write_json(about(out), counts | settings | facts)

@@ -74,13 +74,13 @@ class Generator:
         of_row = 2 * model.layers * model.hidden * self.width * (4 if device == "cpu" else 2)
         return max(1, min(ROWS[device], CACHE_BYTES[device] // of_row))
 
-    def proteins(self, rows: int | None = None) -> Iterator[tuple[bytes, bool]]:
+    def batches(self, rows: int | None = None) -> Iterator[list[tuple[bytes, bool]]]:
         """The proteins in order, and whether each ended or was cut; `rows` grow together."""
         rows = rows or self.rows
         with open_decoder(self.model, self.width) as decoder:
             for begin in range(0, self.sampling.number, rows):
                 end = min(begin + rows, self.sampling.number)
-                yield from self._batch(decoder, np.arange(begin, end))
+                yield list(self._batch(decoder, np.arange(begin, end)))
 
     def _batch(self, decoder: Decoder, sequences: Ints) -> Iterator[tuple[bytes, bool]]:
         """Proteins of these numbers. Those that ended leave the batch when they are half of it."""
