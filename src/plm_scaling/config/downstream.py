@@ -39,9 +39,9 @@ class Downstream(TaskSettings):
 
     datasets: list[Name]
     """Names in resources/downstream.tsv; [] for none."""
-    cells: Literal["frontier", "all"] | Annotated[list[Name], Field(min_length=1)]
+    cells: Literal["frontier", "all"] | list[Name]
     """Which cells: frontier (within 0.03 nats per token of the best of their budget), all, or a
-    list of ids."""
+    list of ids; [] for none."""
     untrained: bool
     """true: also cells of the same shapes with their initial weights, as the floor of the scores.
     """

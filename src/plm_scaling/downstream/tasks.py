@@ -40,4 +40,5 @@ class Task:
 
 TASKS = {
     "fitness": Task("plm_scaling.downstream.fitness.task"),
+    "generation": Task("plm_scaling.downstream.generation.task"),
 }

@@ -161,6 +161,10 @@ def test_standard_error_is_that_of_a_mean():
     value, error = bootstrap(lambda weights: weights @ values / weights.sum(), 400, 1000, 1)
     assert value == pytest.approx(values.mean())
     assert error == pytest.approx(values.std() / 20, rel=0.1)
+    rare = np.arange(400) < 1
+    value, error = bootstrap(lambda weights: 0.4 if weights @ rare else float("nan"), 400, 100, 1)
+    assert value == 0.4
+    assert np.isnan(error)
 
 
 def test_natural_proteins_are_drawn_whatever_their_order(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from finished_runs import CONTEXT, finished_run
+from public_models import progen2_folder
 from scipy.stats import chisquare
 
 from plm_scaling.cli import main as cli
@@ -16,6 +17,7 @@ from plm_scaling.inference.generation.generate import first_residues, generate_f
 from plm_scaling.inference.generation.generator import Generator
 from plm_scaling.inference.generation.options import Sampling
 from plm_scaling.inference.generation.sampling import draw, numbers_of
+from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.run import open_run
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.tokens.format.vocabulary import EOD, RESIDUE_ID, STANDARD
@@ -139,6 +141,24 @@ def test_greedy_is_the_limit_of_low_temperatures(runs):
             assert STANDARD[likeliest] == letter
             row = np.append(row, np.uint8(IDS[likeliest]))
     assert len(set(greedy)) == 1
+
+
+def test_public_model_makes_proteins_without_a_cache(tmp_path):
+    progen2_folder(tmp_path / "progen2")
+    with open_model(str(tmp_path / "progen2"), 1) as model:
+        with open_decoder(model, 9) as decoder:
+            assert isinstance(decoder, Uncached)
+        greedy = made(model, number=2, temperature=0.0, max_length=12)
+        ids = [*model.alphabet.residues, model.alphabet.end]
+        row = model.tokens(b"\n\0")[:-1]
+        for letter in greedy[0][0].decode():
+            logits = model.logits(row[None], np.array([len(row)]))[0, -1, ids]
+            assert STANDARD[logits[: 20 if len(row) == 1 else 21].argmax()] == letter
+            row = np.append(row, np.uint8(ids[STANDARD.index(letter)]))
+        drawn = made(model, number=30, prompt="MK", max_length=12)
+    assert greedy[0] == greedy[1]
+    assert len(set(drawn)) > 20
+    assert all(protein.startswith(b"MK") for protein, _ in drawn)
 
 
 def test_proteins_depend_on_the_seed_and_not_on_the_batch(runs):

@@ -15,9 +15,9 @@ from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.fitness.assays import read_assays, read_reference
 from plm_scaling.downstream.fitness.scoring import scores_of
 from plm_scaling.downstream.fitness.zero_shot import ZeroShot
-from plm_scaling.downstream.models import opened
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
+from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.tables import table_writer
 
 SUBSTITUTIONS, INDELS = "proteingym_substitutions", "proteingym_indels"
@@ -70,7 +70,7 @@ def evaluate(
     groups = [file.read_row_group(i, ["group"])[0][0].as_py() for i in range(file.num_row_groups)]
     progress = Progress("fitness", file.metadata.num_rows, "mutants")
     assays = []
-    with opened(model_name, threads) as model:
+    with open_model(model_name, threads) as model:
         scorer = ZeroShot(model)
         protocols = scorer.protocols(indels)
         kept = [field for field in ITEMS if field.name not in ("sequence", "split")]

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.downstream.fitness.mutants import changes
-from plm_scaling.inference.run import TrainedRun
+from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.scorer import Scorer
 from plm_scaling.inference.windows import batches, counted, window_rows
-from plm_scaling.tokens.format.vocabulary import RESIDUE_ID, STANDARD
+from plm_scaling.tokens.format.vocabulary import STANDARD
 
 MASKED, UNMASKED = "masked_marginals", "wild_type_marginals"
 LIKELIHOOD, PER_RESIDUE = "llr", "llr_per_residue"
@@ -30,16 +30,16 @@ Values = NDArray[np.float64]
 class ZeroShot:
     """Scores of mutants by one model. Assays of one wild type share its marginals."""
 
-    run: TrainedRun
+    model: Model
 
     def __post_init__(self) -> None:
-        self._scorer = Scorer(self.run)
+        self._scorer = Scorer(self.model)
         self._marginals: tuple[str, dict[str, Values]] = ("", {})
 
     def protocols(self, indels: bool) -> list[str]:
         """The scores that the model gives. Raises `DownstreamError` for indels by a masked model,
         in which no position of the wild type stands for a changed one."""
-        if self.run.cell.objective == "clm":
+        if self.model.objective == "clm":
             return [LIKELIHOOD, PER_RESIDUE] if indels else [LIKELIHOOD]
         if indels:
             raise DownstreamError(
@@ -52,7 +52,7 @@ class ZeroShot:
         self, wild_type: str, mutants: Sequence[str], sequences: Sequence[str], indels: bool
     ) -> dict[str, Values]:
         """Scores [mutants] by protocol, higher for what the model holds for fitter."""
-        if self.run.cell.objective == "mlm":
+        if self.model.objective == "mlm":
             own = [changes(mutant) for mutant in mutants]
             return {
                 name: np.array(
@@ -95,12 +95,12 @@ class ZeroShot:
         return self._marginals[1]
 
     def _unmasked(self, entry: bytes, lengths: NDArray[np.int64]) -> Values:
-        tokens, pieces = self.run.tokens(entry), self.run.windows(lengths)
-        ids = [RESIDUE_ID[letter] for letter in STANDARD]
+        tokens, pieces = self.model.tokens(entry), self.model.windows(lengths)
+        ids = self.model.alphabet.residues
         found = np.full((int(lengths.sum()), len(STANDARD)), np.nan)
-        for some in batches(pieces.size, self.run.device.type):
+        for some in batches(pieces.size, self.model.device.type):
             rows = window_rows(tokens, pieces, some)
-            logs = self.run.logits(rows, pieces.size[some]).float().log_softmax(-1)[..., ids]
+            logs = self.model.logits(rows, pieces.size[some]).float().log_softmax(-1)[..., ids]
             row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
             found[pieces.place[some][row] + column] = logs.cpu().numpy()[row, column]
         return found

@@ -140,13 +140,14 @@ def _perplexity(nats: Doubles | None, lengths: Ints) -> Value | None:
 
 
 def bootstrap(measure: Value, proteins: int, resamples: int, seed: int) -> tuple[float, float]:
-    """The value, and its standard error over resamples of the proteins."""
+    """The value, and its standard error over resamples of the proteins; NaN where more than a tenth
+    of these have no value, as for what only one or two proteins have."""
     value = measure(np.ones(proteins))
     rng = np.random.default_rng(seed)
     even = np.full(proteins, 1 / proteins)
     drawn = [measure(rng.multinomial(proteins, even) * np.float64(1)) for _ in range(resamples)]
     known = [one for one in drawn if np.isfinite(one)]
-    return value, float(np.std(known, ddof=1)) if len(known) > 1 else float("nan")
+    return value, float(np.std(known, ddof=1)) if len(known) >= 0.9 * resamples else float("nan")
 
 
 def _ratio(total: Any, weight: Any) -> float:

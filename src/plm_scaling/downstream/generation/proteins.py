@@ -15,7 +15,7 @@ from plm_scaling.common.parts import digests
 from plm_scaling.common.splitmix import GOLDEN, mix
 from plm_scaling.downstream.generation.database import Entries
 from plm_scaling.inference.arrays import Ints
-from plm_scaling.inference.generation.generate import about
+from plm_scaling.inference.generation.options import about
 from plm_scaling.pool.selection import Database
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey

@@ -9,7 +9,8 @@ from plm_scaling import __version__
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.progress import Progress, logger
-from plm_scaling.inference.generation.generator import Generator, Sampling
+from plm_scaling.inference.generation.generator import Generator
+from plm_scaling.inference.generation.options import Sampling, about
 from plm_scaling.inference.generation.sampling import Doubles
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.sources.read.fasta import read_fasta
@@ -46,11 +47,6 @@ def generate_fasta(
         facts = {"version": __version__, **opened.facts, "first": [str(path) for path in first]}
     write_json(about(out), counts | settings | facts)
     return counts
-
-
-def about(out: Path) -> Path:
-    """The file beside generated proteins that says how they were made."""
-    return out.with_name(f"{out.name}.json")
 
 
 def first_residues(fasta: list[Path], out: Path) -> Doubles:

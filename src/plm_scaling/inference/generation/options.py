@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from plm_scaling.common.errors import InferenceError
 
@@ -40,3 +41,8 @@ class Sampling:
 
 
 SAMPLE = Sampling()
+
+
+def about(out: Path) -> Path:
+    """The file beside generated proteins that says how they were made."""
+    return out.with_name(f"{out.name}.json")
