@@ -12,10 +12,12 @@ from finished_runs import finished_run
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.downstream.evaluate import evaluate_model
 from plm_scaling.downstream.generation import task
-from plm_scaling.downstream.table import Dataset
+from plm_scaling.downstream.prepare import prepare_task
+from plm_scaling.downstream.table import COLUMNS, Dataset
 from plm_scaling.inference.generation.options import Sampling
 
 pytestmark = pytest.mark.usefixtures("quick_searches")
+OF_ROW = {"dataset": "made", "task": "generation", "form": "fasta", "metric": "no_homologue"}
 ROW = Dataset("made", "generation", "fasta", "", "no_homologue", ())
 
 
@@ -31,8 +33,12 @@ def prepared(tmp_path_factory):
         files[-1].write_text(text)
     with files[1].open("a") as file:
         file.write(">bad\nMK-\n")
-    task.prepare(files, ROW, folder)
-    return folder
+    table = folder / "downstream.tsv"
+    rows = [OF_ROW | {"path": file.name} for file in files]
+    lines = [COLUMNS, *([row.get(name, "") for name in COLUMNS] for row in rows)]
+    table.write_text("".join("\t".join(line) + "\n" for line in lines))
+    prepare_task(table, "made", folder, folder / "prepared")
+    return folder / "prepared"
 
 
 def settings(root):

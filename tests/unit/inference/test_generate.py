@@ -171,6 +171,13 @@ def test_proteins_depend_on_the_seed_and_not_on_the_batch(runs):
         assert len(set(made(model, 64, seed=6, **options)) & set(each[0])) < 5
 
 
+def test_nothing_is_held_but_a_batch(runs):
+    with open_run(runs / "study-start", 1) as model:
+        many = Generator(model, Sampling(number=10**15, max_length=3)).batches(4)
+        assert len(next(many)) == len(next(many)) == 4
+        many.close()
+
+
 def test_proteins_end_or_are_cut_and_begin_with_the_prompt(runs):
     with open_run(runs / "study-bare", 1) as model:
         found = made(model, number=60, prompt="MFVX", max_length=20)
