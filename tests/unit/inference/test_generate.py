@@ -150,7 +150,7 @@ def test_public_model_makes_proteins_without_a_cache(tmp_path):
             assert isinstance(decoder, Uncached)
         greedy = made(model, number=2, temperature=0.0, max_length=12)
         ids = [*model.alphabet.residues, model.alphabet.end]
-        row = model.tokens(b"\n\0")[:-1]
+        row = np.array(model.alphabet.row_prefix, np.uint8)
         for letter in greedy[0][0].decode():
             logits = model.logits(row[None], np.array([len(row)]))[0, -1, ids]
             assert STANDARD[logits[: 20 if len(row) == 1 else 21].argmax()] == letter
