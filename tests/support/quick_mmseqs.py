@@ -8,7 +8,7 @@ import pytest
 from plm_scaling.mmseqs.tool import find_mmseqs
 
 PROGRAM = """#!/bin/sh
-case $1 in search) set -- "$@" --alph-size 13 ;; esac
+case $1 in search|cluster) set -- "$@" --alph-size 13 ;; esac
 exec {mmseqs} "$@"
 """
 

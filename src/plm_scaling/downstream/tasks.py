@@ -45,4 +45,5 @@ TASKS = {
     "remote_homology": Task("plm_scaling.downstream.probes.remote_homology"),
     "regression": Task("plm_scaling.downstream.probes.regression"),
     "ood_perplexity": Task("plm_scaling.downstream.ood.task"),
+    "generation": Task("plm_scaling.downstream.generation.task"),
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from plm_scaling.common.errors import DedupError
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.pool.arrays import new_array
 from plm_scaling.pool.database import data_files
-from plm_scaling.pool.selection import Selection
+from plm_scaling.pool.selection import Database
 
 UNPLACED = np.uint32(2**32 - 1)  # no key: a pool has fewer sequences
 
@@ -22,15 +23,25 @@ TEMPORARY_BYTES = {"linclust": 700, "cluster": 2000}
 LEAST_MIB = {"linclust": 16, "cluster": 1500}
 
 
+class Sequences(Protocol):
+    """What can be clustered: a `Selection` of the pool, or other sequences."""
+
+    def count(self) -> int:
+        """How many there are."""
+
+    def view(self, path: Path) -> Database:
+        """Make the MMseqs2 database `path` of them."""
+
+
 def cluster(
     steps: Steps,
-    chosen: Selection,
+    chosen: Sequences,
     command: str,
     options: tuple[str | Path | float, ...],
     n_keys: int,
     out: Path,
 ) -> None:
-    """Run `command` (linclust or cluster) on sequences of the pool. The .npy file `out` gets the
+    """Run `command` (linclust or cluster) on sequences. The .npy file `out` gets the
     key of the representative (uint32) of each of `n_keys` keys, `UNPLACED` if it is not chosen."""
     n_sequences = chosen.count()
     limit = steps.resources.split_memory_mib(n_sequences, LEAST_MIB[command])

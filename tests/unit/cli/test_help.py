@@ -10,6 +10,7 @@ from plm_scaling.cli.main import main
 
 COMMANDS = [
     *("status", "check-site", "summary", "fit", "plan", "export", "import", "score", "embed"),
+    *("generate", "judge"),
     *("data check", "data tokenize", "data inspect"),
 ]
 LIGHT = """

@@ -1,0 +1,71 @@
+"""`plm-scaling generate` and `judge`: new proteins, and what they are worth."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from plm_scaling.cli.models import CORES, Model, SkipBad, Threads
+from plm_scaling.inference.generation.options import SAMPLE, Sampling
+
+
+def generate(
+    model: Model,
+    /,
+    *,
+    out: Path,
+    sampling: Annotated[Sampling, Parameter(name="*")] = SAMPLE,
+    first: list[Path] = [],  # noqa: B006
+    threads: Threads = CORES,
+) -> None:
+    """New proteins, by a causal model.
+
+    Example: plm-scaling generate CELL --number 100 --prompt M --out new.fasta
+
+    Args:
+        out: FASTA file; how it was made is said in OUT.json
+        first: FASTA whose first residues are drawn from, for models without start token
+    """
+    from plm_scaling.inference.generation.generate import generate_fasta
+
+    counts = generate_fasta(model, out, sampling, first, threads)
+    print(f"proteins: {out} ({counts['ended']} of {counts['proteins']} ended by themselves)")
+
+
+def judge(
+    proteins: Path,
+    /,
+    *,
+    against: list[Path],
+    out: Path,
+    natural: list[Path] = [],  # noqa: B006
+    model: str | None = None,
+    ngram: Path | None = None,
+    esmfold: Path | None = None,
+    structures: Path | None = None,
+    seed: int = 1,
+    skip_bad: SkipBad = False,
+    threads: Threads = CORES,
+) -> None:
+    """What generated proteins are like, beside natural and shuffled ones.
+
+    Example: plm-scaling judge new.fasta --against train.fasta --natural valid.fasta --out new.tsv
+
+    Args:
+        proteins: FASTA file
+        against: FASTA of the sequences that the model was trained on
+        out: table: .parquet, .arrow or .tsv
+        natural: FASTA of held-out proteins, for a scale; as many are drawn
+        model: a run or other model whose perplexity is measured too
+        ngram: an n-gram model (model.npz of the filter) in place of one of the training sequences
+        esmfold: folder of ESMFold (transformers, safetensors): structures are predicted
+        structures: folder of known structures (PDB, mmCIF) for TM-scores; needs tmtools
+        seed: of what is drawn, shuffled and resampled
+    """
+    from plm_scaling.downstream.generation.judge import Judge
+    from plm_scaling.downstream.generation.rows import rows_text
+
+    made = Judge(against, natural, model, ngram, esmfold, structures, seed, threads, skip_bad)
+    rows = made.table(proteins, out)
+    print(rows_text(rows))
+    print(f"judgement: {out}")

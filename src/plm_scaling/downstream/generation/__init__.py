@@ -1,0 +1,1 @@
+"""What generated proteins are like: measures, beside natural and shuffled ones."""

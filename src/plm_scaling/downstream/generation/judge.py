@@ -1,0 +1,195 @@
+"""`plm-scaling judge`: what generated proteins are like, beside natural and shuffled ones."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from plm_scaling import __version__
+from plm_scaling.common.progress import Progress
+from plm_scaling.downstream.generation.homology import cluster_sizes, nearest, resources_here
+from plm_scaling.downstream.generation.kinds import ORDER, Doubles, counts_per_sequence
+from plm_scaling.downstream.generation.measures import Facts
+from plm_scaling.downstream.generation.proteins import (
+    Proteins,
+    generated_proteins,
+    natural_proteins,
+    shuffled_proteins,
+)
+from plm_scaling.downstream.generation.rows import SCHEMA, Row, rows_of
+from plm_scaling.downstream.generation.structures import predicted, tm_scores
+from plm_scaling.downstream.generation.training import Training, read_training
+from plm_scaling.filter import ngram
+from plm_scaling.filter.reference import ReferenceModel
+from plm_scaling.inference.models.open import open_model
+from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.tables import check_format, table_writer
+from plm_scaling.mmseqs.steps import Steps
+from plm_scaling.mmseqs.tool import find_mmseqs
+from plm_scaling.sources.read.inputs import Survey, readable
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What proteins are compared with, and how their table is made.
+
+    `against` are FASTA files of training sequences, `natural` of held-out ones (none: []). `model`
+    is any model, `ngram` the file of an n-gram model (None: one of the training sequences is made).
+    `esmfold` is the folder of a predictor of structures, `structures` one of known structures.
+    """
+
+    against: list[Path]
+    natural: list[Path]
+    model: str | None = None
+    ngram: Path | None = None
+    esmfold: Path | None = None
+    structures: Path | None = None
+    seed: int = 1
+    threads: int = 1
+    skip_bad: bool = False
+
+    def table(self, fasta: Path, out: Path) -> list[Row]:
+        """Write the table of measures of the proteins of `fasta` to `out`, and return its rows.
+
+        Killed and started again, it resumes. Raises `SourceError` for records that cannot be used
+        (see `Survey`), `InferenceError` for a table of another name or a model that cannot be
+        opened, `DedupError` without MMseqs2.
+        """
+        check_format(out, nested=False)
+        with (
+            readable([fasta], "fasta") as files,
+            readable(self.against, "fasta") as against,
+            readable(self.natural, "fasta") as natural,
+        ):
+            sets = self._sets(files, natural, out)
+            wanted = np.unique(np.concatenate([proteins.digests for proteins in sets.values()]))
+            request = {
+                "against": {str(path): [*_version(path)] for path in against},
+                "proteins": {name: _digest(proteins) for name, proteins in sets.items()},
+                "esmfold": str(self.esmfold),
+            }
+            resources = resources_here(self.threads)
+            with Steps(out, "judge", request, find_mmseqs("auto"), resources) as steps:
+                survey = self._survey(out, "against")
+                made = steps.run(
+                    "training", lambda path: read_training(against, wanted, survey, path)
+                )
+                training = Training.open(made)
+                nats = self._nats(sets, training)
+                # One search for all: what it prepares takes longer than a thousand queries.
+                every = Proteins([one for own in sets.values() for one in own.sequences])
+                edges = np.cumsum([own.count() for own in sets.values()])[:-1]
+                found = (np.split(x, edges) for x in nearest(steps, every, training.database))
+                near = dict(zip(sets, zip(*found, strict=True), strict=True))
+                facts = {
+                    name: self._facts(steps, name, own, training, nats[name], near[name])
+                    for name, own in sets.items()
+                }
+                rows = rows_of(sets, facts, training, self.seed, self._missing())
+                self._write(rows, out)
+                steps.remove()
+        return rows
+
+    def _survey(self, out: Path, of: str) -> Survey:
+        return Survey(out.with_name(f"{out.name}.{of}"), self.skip_bad)
+
+    def _sets(self, fasta: list[Path], natural: list[Path], out: Path) -> dict[str, Proteins]:
+        """The proteins, as many natural ones, and these (or else those) shuffled."""
+        generated = generated_proteins(fasta, self._survey(out, "generated"))
+        sets = {"generated": generated}
+        if natural:
+            number, found = generated.count(), self._survey(out, "natural")
+            sets["natural"] = natural_proteins(natural, number, self.seed, found)
+        return sets | {"shuffled": shuffled_proteins(sets.get("natural", generated), self.seed)}
+
+    def _nats(
+        self, sets: dict[str, Proteins], training: Training
+    ) -> dict[str, tuple[Doubles, Doubles | None]]:
+        """Nats per residue of each set's proteins by the n-gram model and by the other model."""
+        if self.ngram is None:
+            by_counts: ReferenceModel = ngram.train(training.counts, ORDER)
+        else:
+            by_counts = ngram.load_ngram(self.ngram)
+        of_ngram = {name: _scored(by_counts, proteins) for name, proteins in sets.items()}
+        if self.model is None:
+            return {name: (nats, None) for name, nats in of_ngram.items()}
+        with open_model(self.model, self.threads) as model:
+            scorer = Scorer(model, fast=model.objective == "mlm", amino_acids=True)
+            return {name: (of_ngram[name], _scored(scorer, one)) for name, one in sets.items()}
+
+    def _facts(
+        self,
+        steps: Steps,
+        name: str,
+        proteins: Proteins,
+        training: Training,
+        nats: tuple[Doubles, Doubles | None],
+        near: tuple[Doubles, ...],
+    ) -> Facts:
+        _, place, copies = np.unique(proteins.digests, return_inverse=True, return_counts=True)
+        plddt, tm_score = None, None
+        if self.esmfold is not None:
+            plddt, places = predicted(steps, name, proteins, self.esmfold, self.threads)
+            if self.structures is not None and find_spec("tmtools") is not None:
+                tm_score = tm_scores(proteins, places, self.structures)
+        return Facts(
+            lengths=proteins.lengths,
+            counts=counts_per_sequence(proteins.entries, proteins.lengths),
+            copies=copies[place],
+            trained=np.isin(proteins.digests, training.seen),
+            ngram_nats=nats[0],
+            model_nats=nats[1],
+            identity=near[0],
+            coverage=near[1],
+            cluster=cluster_sizes(steps, name, proteins),
+            plddt=plddt,
+            tm_score=tm_score,
+        )
+
+    def _missing(self) -> dict[str, str]:
+        """Of measures that cannot be made why not."""
+        missing = {"ended": "no FASTA.json of `plm-scaling generate` for as many proteins"}
+        if self.model is None:
+            missing["model_perplexity"] = "give --model"
+        if self.esmfold is None:
+            without = "give --esmfold, a folder with ESMFold"
+            missing |= dict.fromkeys(("mean_plddt", "plddt_above_70", "mean_tm_score"), without)
+        elif self.structures is None:
+            missing["mean_tm_score"] = "give --structures, a folder of known structures"
+        elif find_spec("tmtools") is None:
+            missing["mean_tm_score"] = "TM-align is not installed: pip install tmtools"
+        return {measure: f"not measured: {why}" for measure, why in missing.items()}
+
+    def _write(self, rows: list[Row], out: Path) -> None:
+        facts: dict[str, Any] = {"version": __version__, "seed": str(self.seed)}
+        facts |= {"against": " ".join(map(str, self.against)), "model": self.model or ""}
+        facts |= {"natural": " ".join(map(str, self.natural)), "ngram": str(self.ngram or "")}
+        facts |= {"esmfold": str(self.esmfold or ""), "structures": str(self.structures or "")}
+        schema = SCHEMA.with_metadata(facts)
+        with table_writer(out, schema) as write:
+            write(pa.RecordBatch.from_pylist([row._asdict() for row in rows], schema=schema))
+
+
+def _scored(model: ReferenceModel, proteins: Proteins) -> Doubles:
+    """Nats per residue of each protein, chunk by chunk."""
+    progress = Progress(f"judge: {model.name or 'n-gram'}", proteins.count(), "proteins")
+    nats: list[Doubles] = []
+    for chunk in proteins.chunks(model.chunk_residues):
+        nats.append(model.nll_per_residue(chunk.entries, chunk.lengths))
+        progress.add(chunk.count())
+    return np.concatenate(nats)
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change (ns) of a file."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _digest(proteins: Proteins) -> str:
+    """What the set is, in its order."""
+    return hashlib.sha256(proteins.entries).hexdigest()

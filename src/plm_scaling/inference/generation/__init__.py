@@ -1,0 +1,1 @@
+"""New proteins from causal models: decoders, sampling, and the FASTA file."""
