@@ -64,3 +64,7 @@ class LawError(PlmScalingError):
 
 class InferenceError(PlmScalingError):
     """A trained cell cannot be scored with, exported or used otherwise as asked."""
+
+
+class DownstreamError(PlmScalingError):
+    """A benchmark's files, or what a model is asked to do with them, are unusable."""

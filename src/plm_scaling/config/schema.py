@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from plm_scaling.config.data import MAX_SOURCES, Corpus, Data, Dedup, Filter, Mmseqs, Split, Tokens
+from plm_scaling.config.downstream import Downstream
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import Sweep, Training
@@ -99,6 +100,7 @@ class Config(SweepInputs):
     machine: Machine
     runs: Runs
     laws: Laws
+    downstream: Downstream
     published: Published
 
     @model_validator(mode="after")

@@ -117,6 +117,12 @@ def own_source(name: str, columns: Mapping[str, Any]) -> Source:
     return _parse({**{key: str(value) for key, value in columns.items()}, "name": name}, where)
 
 
+def file_source(name: str, columns: Mapping[str, str], where: str, folder: Path) -> Source:
+    """A file that holds no sequence set but a benchmark, by its columns, to be fetched and verified
+    as sources are; its format means nothing. A path is relative to `folder`."""
+    return _parse({**columns, "name": name}, where, folder)
+
+
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Number and columns of each line that is neither blank nor a comment."""
     if not table.is_file():

@@ -1,0 +1,44 @@
+"""The config block of the benchmarks: which, of which models, and how they are scored."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from plm_scaling.config.numbers import Block, Count, Name, Positive
+
+
+class Contacts(Block):
+    """The regression that reads contacts off attention maps."""
+
+    train: Count
+    """Proteins of the training split that the regression is fitted to (20 in Rao et al. 2021)."""
+    penalty: Positive
+    """Inverse strength C of its L1 penalty (0.15 in Rao et al. 2021)."""
+    separation: Count
+    """Pairs at least this far apart in the sequence train it (6 in Rao et al. 2021)."""
+
+
+class Probe(Block):
+    """Linear models of frozen embeddings."""
+
+    layers: Annotated[list[int], Field(min_length=1)]
+    """Layers whose hidden states are tried: 0 token embeddings, k the output of layer k, -1 after
+    the final norm. Where there are several, the validation items choose."""
+
+
+class Downstream(Block):
+    """What the trained cells are good for: benchmarks of function and structure. Only the target
+    `downstream` reads it."""
+
+    datasets: list[Name]
+    """Names in resources/downstream.tsv; [] for none."""
+    cells: Literal["frontier", "all"] | Annotated[list[Name], Field(min_length=1)]
+    """Which cells: frontier (within 0.03 nats per token of the best of their budget), all, or a
+    list of ids."""
+    untrained: bool
+    """true: also cells of the same shapes with their initial weights, as the floor of the scores.
+    """
+    models: dict[Name, str]
+    """Public models beside the cells: folders by name, {esm2-8m: models/esm2_t6_8M_UR50D}."""
+    contacts: Contacts
+    probe: Probe

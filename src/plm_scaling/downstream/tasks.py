@@ -1,0 +1,43 @@
+"""The tasks by name. Each is a module, imported when it is used: some need torch, some gemmi."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from plm_scaling.config.downstream import Downstream
+from plm_scaling.downstream.scores import Score
+from plm_scaling.downstream.table import Dataset
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task does with a dataset: two functions of its module."""
+
+    module: str
+
+    def prepare(self, files: list[Path], row: Dataset, out: Path) -> None:
+        """Write items.parquet (a row per item: id, split, sequence, target or label, group),
+        counts.tsv and task.json into the folder `out`, from the files of the dataset in the order
+        of the table. Raises `DownstreamError` naming file, row and what is wrong."""
+        import_module(self.module).prepare(files, row, out)
+
+    def evaluate(
+        self,
+        model_name: str,
+        items: Path,
+        settings: Downstream,
+        out: Path,
+        threads: int,
+        seed: int,
+    ) -> list[Score]:
+        """Write the predictions of a model for the items (items.parquet) to the table `out`, and
+        return its scores. Raises `DownstreamError` where the model cannot do the task."""
+        scores: list[Score] = import_module(self.module).evaluate(
+            model_name, items, settings, out, threads, seed
+        )
+        return scores
+
+
+TASKS = {
+    "fitness": Task("plm_scaling.downstream.fitness.task"),
+}
