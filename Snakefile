@@ -1,7 +1,7 @@
 """Protein sequences to scaling laws.
 
-Targets: all (the study's report), download, data, plan, train, laws, report, published (the laws of
-Cheng et al. 2024 from their released logs). Rules are in rules/, one file per stage; what is computed comes
+Targets: all (the study's report), download, data, plan, train, laws, downstream (scores of the cells on
+benchmarks), report, published (the laws of Cheng et al. 2024 from their released logs). Rules are in rules/, one file per stage; what is computed comes
 from the config, how it is run from a profile.
 """
 
@@ -38,6 +38,7 @@ include: "rules/sweep.smk"
 include: "rules/train.smk"
 include: "rules/runs.smk"
 include: "rules/laws.smk"
+include: "rules/downstream.smk"
 include: "rules/report.smk"
 include: "rules/published.smk"
 
@@ -72,6 +73,7 @@ TARGETS = {
     ],
     "train": [f"{RESULTS}/sweep.tsv", TRAINED],
     "laws": expand([*LAWS, *rules.draw_figures.output], results=LAWS_FROM),
+    "downstream": rules.collect_downstream.output,
     "report": rules.make_report.output,
     "published": rules.make_published_report.output,
 }

@@ -8,12 +8,14 @@ from functools import cache
 from snakemake.logging import logger
 from plm_scaling.common import environment
 from plm_scaling.config.data import Clusters, Dedup, LeakageCheck, Thresholds
+from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.common.gpus import visible_gpus
 from plm_scaling.common.lock import NAME as LOCK
+from plm_scaling.downstream.table import find_dataset, read_datasets
 from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
@@ -195,15 +197,15 @@ def as_they_are(records):
 
 
 def fits_only():
-    """Whether laws are asked for and nothing that could train."""
+    """Whether laws or scores are asked for and nothing that could train."""
     asked = set(workflow.dag_settings.targets)
-    return "laws" in asked and not asked & {"all", "train", "report"}
+    return bool(asked & {"laws", "downstream"}) and not asked & {"all", "train", "report"}
 
 
 def may_train():
     """Whether something is asked for that could train, or the plan of it."""
     asked = set(workflow.dag_settings.targets)
-    return not asked or bool(asked - {"download", "data", "laws", "published"})
+    return not asked or bool(asked - {"download", "data", "laws", "downstream", "published"})
 
 
 def local_files(wildcards):

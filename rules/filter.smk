@@ -8,6 +8,8 @@ SELECTED = multiext(f"{DATA}/filter/", *FILTER_TABLES)
 SELECTED_CODE = f"{DATA}/filter_code/counts.tsv"
 NGRAM = f"{DATA}/scores/model.npz"
 OWN_MODEL = CONFIG.filter.model != "ngram"
+# What says that a model is all there: of a run, or of a public model.
+MODEL_FILES = [f"{CONFIG.filter.model}/{name}" for name in ("result.json", "config.json")]
 ON_ONE_GPU = "python -m plm_scaling.common.devices 1"  # where there are GPUs
 
 
@@ -41,7 +43,7 @@ rule train_reference:
 rule score_part:
     input:
         SPLIT,
-        model=f"{CONFIG.filter.model}/result.json" if OWN_MODEL else NGRAM,
+        model=next(filter(os.path.exists, MODEL_FILES), MODEL_FILES[0]) if OWN_MODEL else NGRAM,
     output:
         SCORES,
     log:

@@ -7,11 +7,17 @@ from torch.nn.functional import gelu, layer_norm, silu
 
 def logits_of(weights: dict[str, Tensor], cell, tokens: Tensor) -> Tensor:
     """Logits [tokens, vocabulary] of one sequence [tokens], the only one of its row."""
+    return forward(weights, cell, tokens)[0]
+
+
+def forward(weights: dict[str, Tensor], cell, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The same, and the attention weights [heads, tokens, tokens] of each layer."""
     layers, hidden, heads = cell.layers, cell.hidden, cell.heads
     channels = hidden // heads
     study = cell.recipe == "study"
     alpha = (2 * layers) ** 0.5
     cos, sin = angles(len(tokens), channels)
+    maps = []
 
     def norm(x, name):
         if study:
@@ -33,7 +39,8 @@ def logits_of(weights: dict[str, Tensor], cell, tokens: Tensor) -> Tensor:
         scores = torch.einsum("qhc,khc->hqk", q, k) / channels**0.5
         if cell.objective == "clm":
             scores = scores + torch.full_like(scores, float("-inf")).triu(1)
-        out = torch.einsum("hqk,khc->qhc", scores.softmax(-1), v).reshape(-1, hidden)
+        maps.append(scores.softmax(-1))
+        out = torch.einsum("hqk,khc->qhc", maps[-1], v).reshape(-1, hidden)
         return linear(out, f"{name}.linear_proj")
 
     def mlp(x, layer):
@@ -48,7 +55,7 @@ def logits_of(weights: dict[str, Tensor], cell, tokens: Tensor) -> Tensor:
         y = (alpha * first if study else x) + attention(first, layer)
         second = norm(y, f"decoder.layers.{layer}.pre_mlp_layernorm")
         x = (alpha * second if study else y) + mlp(second, layer)
-    return norm(x, "decoder.final_layernorm") @ embedding.T
+    return norm(x, "decoder.final_layernorm") @ embedding.T, maps
 
 
 def angles(length, channels):

@@ -85,6 +85,7 @@ def _jobs(lines: list[str]) -> dict[str, int]:
         "plan",
         "train",
         "laws",
+        "downstream",
         "report",
         "published",
         "total",

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from plm_scaling import __version__
-from plm_scaling.cli import data, models
+from plm_scaling.cli import benchmarks, data, models
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError, RunsError, SlurmError
 from plm_scaling.common.files import atomic
@@ -202,8 +202,10 @@ def plan(
 
 app.command(data.app, name="data")
 app.command(models.export)
+app.command(models.import_model, name="import")
 app.command(models.score)
 app.command(models.embed)
+app.command(benchmarks.evaluate)
 
 if __name__ == "__main__":
     main()

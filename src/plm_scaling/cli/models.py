@@ -1,4 +1,4 @@
-"""`plm-scaling export`, `score` and `embed`: what a trained cell is used for."""
+"""`plm-scaling export`, `import`, `score` and `embed`: what models are used for."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,12 @@ from cyclopts import Parameter
 Cell = Annotated[
     str,
     Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),
+]
+Model = Annotated[
+    str,
+    Parameter(
+        help="a run folder or a cell's id, as for export, or the folder of an ESM-2 or ProGen2"
+    ),
 ]
 Fasta = Annotated[
     list[Path],
@@ -48,34 +54,63 @@ def export(
     print(f"model: {out}")
 
 
+def import_model(
+    folder: Path,
+    /,
+    *,
+    source: Annotated[Literal["proteinglm"], Parameter(name="from")],
+    out: Path,
+    prefix: str = "<gmask><sop><eos>",
+    threads: Threads = CORES,
+) -> None:
+    """Make a released model of the study a run, which every command takes.
+
+    Example: plm-scaling import proteinglm-1b-clm --from proteinglm --out runs/clm-1b
+
+    Args:
+        folder: of the downloaded model: config.json, *.safetensors
+        source: proteinglm: the models of the study (xTrimoPGLM)
+        out: run folder to make
+        prefix: CLM: tokens at the beginning of each row, of <gmask>, <sop>, <eos>
+    """
+    from plm_scaling.inference.imports import import_proteinglm
+
+    import_proteinglm(folder, out, threads, prefix)
+    print(f"run: {out}")
+
+
 def score(
-    cell: Cell,
+    model: Model,
     fasta: Fasta,
     /,
     *,
     out: Path,
     fast: bool = False,
     per_residue: bool = False,
+    amino_acids: bool = False,
     skip_bad: SkipBad = False,
     threads: Threads = CORES,
 ) -> None:
-    """Perplexity of proteins, by a trained cell.
+    """Perplexity of proteins, by a trained cell or a public model.
 
-    Example: plm-scaling score CELL proteins.fasta --out scores.tsv
+    Example: plm-scaling score MODEL proteins.fasta --out scores.tsv
 
     Args:
         out: table: .parquet, .arrow or .tsv
         fast: MLM: mask as many residues at a time as in training, not one by one
         per_residue: add log-probabilities of each residue, MLM: and of the 20 amino acids there
+        amino_acids: probabilities over the 20 amino acids alone, to compare models of other tokens
     """
     from plm_scaling.inference.score import score_fasta
 
-    found = score_fasta(cell, fasta, out, fast, per_residue, threads, skip_bad)
+    found = score_fasta(
+        model, fasta, out, fast, per_residue, threads, skip_bad, amino_acids=amino_acids
+    )
     print(f"scores: {out}{found.skipped}")
 
 
 def embed(
-    cell: Cell,
+    model: Model,
     fasta: Fasta,
     /,
     *,
@@ -85,9 +120,9 @@ def embed(
     skip_bad: SkipBad = False,
     threads: Threads = CORES,
 ) -> None:
-    """Embeddings of proteins, by a trained cell.
+    """Embeddings of proteins, by a trained cell or a public model.
 
-    Example: plm-scaling embed CELL proteins.fasta --out embeddings.parquet
+    Example: plm-scaling embed MODEL proteins.fasta --out embeddings.parquet
 
     Args:
         out: table: .arrow or .parquet
@@ -96,5 +131,5 @@ def embed(
     """
     from plm_scaling.inference.embed import embed_fasta
 
-    found = embed_fasta(cell, fasta, out, layer, per_residue, threads, skip_bad)
+    found = embed_fasta(model, fasta, out, layer, per_residue, threads, skip_bad)
     print(f"embeddings: {out}{found.skipped}")

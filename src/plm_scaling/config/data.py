@@ -206,8 +206,8 @@ class Reference(Block):
 
     model: str
     """Reference model of the perplexity: `ngram`, trained on the reference clusters, or the folder
-    of a finished CLM run of one's own (results/{study}/runs/{cell}), relative to the working
-    directory."""
+    of a CLM, relative to the working directory: a finished run of one's own
+    (results/{study}/runs/{cell}), an imported one, or a ProGen2."""
     reference_source: Name
     """Source whose reference clusters train the n-gram model: the one you trust most."""
     ngram_order: Annotated[int, Field(ge=1, le=5)]

@@ -26,19 +26,24 @@ class Probe(Block):
     the final norm. Where there are several, the validation items choose."""
 
 
-class Downstream(Block):
-    """What the trained cells are good for: benchmarks of function and structure. Only the target
-    `downstream` reads it."""
+class TaskSettings(Block):
+    """How models are scored; what of the block `downstream` a task reads."""
+
+    contacts: Contacts
+    probe: Probe
+
+
+class Downstream(TaskSettings):
+    """What models are good for: benchmarks of function and structure. Only the target `downstream`
+    reads it."""
 
     datasets: list[Name]
     """Names in resources/downstream.tsv; [] for none."""
-    cells: Literal["frontier", "all"] | Annotated[list[Name], Field(min_length=1)]
+    cells: Literal["frontier", "all"] | list[Name]
     """Which cells: frontier (within 0.03 nats per token of the best of their budget), all, or a
-    list of ids."""
+    list of ids; [] for none."""
     untrained: bool
     """true: also cells of the same shapes with their initial weights, as the floor of the scores.
     """
     models: dict[Name, str]
     """Public models beside the cells: folders by name, {esm2-8m: models/esm2_t6_8M_UR50D}."""
-    contacts: Contacts
-    probe: Probe

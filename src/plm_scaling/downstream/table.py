@@ -7,6 +7,8 @@ from pathlib import Path
 from plm_scaling.common.errors import DownstreamError, SourceError
 from plm_scaling.sources.table import Source, file_source
 
+SHIPPED = Path(__file__).with_name("resources") / "downstream.tsv"
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -22,6 +24,11 @@ class Dataset:
     split: str
     metric: str
     files: tuple[Source, ...]
+
+    @property
+    def facts(self) -> str:
+        """What makes the dataset what it is: when this changes, it must be prepared again."""
+        return " ".join((self.task, self.form, self.split, *(file.facts for file in self.files)))
 
 
 OF_DATASET = [field.name for field in fields(Dataset) if field.name != "files"]

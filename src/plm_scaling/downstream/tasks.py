@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from plm_scaling.config.downstream import Downstream
+from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
 
@@ -25,7 +25,7 @@ class Task:
         self,
         model_name: str,
         items: Path,
-        settings: Downstream,
+        settings: TaskSettings,
         out: Path,
         threads: int,
         seed: int,

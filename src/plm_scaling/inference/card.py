@@ -21,8 +21,7 @@ tags: [biology, protein-language-model]
 
 # {size} protein language model ({objective})
 
-Trained with plm-scaling; exported in fp32. No licence is given here: whoever \
-publishes this model names one that its data allow.
+{origin}; exported in fp32. {licence}
 
 |  |  |
 |---|---|
@@ -57,12 +56,22 @@ with torch.no_grad():
     made = model.generate(**tokenizer("MKV", return_tensors="pt"))
 print(loss.exp(), tokenizer.batch_decode(made, skip_special_tokens=True))
 """
+_TRAINED = "Trained with plm-scaling"
+_LICENCE = "No licence is given here: whoever publishes this model names one that its data allow."
+_IMPORTED = "Imported from {source}, not trained here: what only its training knew is missing"
+_LICENCE_OF_SOURCE = "Its licence is that of the imported weights."
+
 _CAUSAL_NOTE = """\
 - In training every sequence ended in `<eod>`; append `tokenizer.eos_token` to score the end, not \
 to a prompt. {begin} `generate` samples and is kept to residues and `<eod>` \
 (`generation_config.json`).
 """
 
+_IMPORT = dict.fromkeys(("corpus", "tokens", "FLOPs (6·N·D)", "trained with"), "missing")
+_ROW_PREFIX = (
+    "The tokenizer puts `{prefix}` before every sequence, so that the first residue has a "
+    'probability; to generate without a prompt, start from `tokenizer("")`.'
+)
 _BEGIN = {
     False: "There is no token for the beginning: a prompt has at least one residue, and the first "
     "residue has no probability.",
@@ -92,26 +101,25 @@ def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
     causal = cell.objective == "clm"
     start = cell.start_token
     own_code = not (causal and cell.recipe == "prenorm")
-    masking = f", {100 * (cell.mask_ratio or 0):g} % of the residues, masking `{cell.masking}`"
-    mixture = ", ".join(f"{100 * share:g} % {source}" for source, share in cell.mixture.items())
     facts = {
         "cell": f"`{cell.cell}`",
-        "objective": _OBJECTIVES[cell.objective] + ("" if causal else masking),
+        "objective": _OBJECTIVES[cell.objective],
         "recipe": f"`{cell.recipe}`: {_RECIPES[cell.recipe]}",
         "shape": f"{cell.layers} layers of width {cell.hidden}, MLP {cell.ffn}, {cell.heads} heads",
         "parameters": f"{cell.n_params:,} without embeddings, {cell.n_params_total:,} in all",
         "context": f"{cell.context_length} tokens",
-        "corpus": f"`{cell.corpus}`: {mixture}",
-        "data (SHA-256 of the shards read)": f"`{record.data_sha256 or 'missing'}`",
-        "tokens": f"{record.tokens:,}, of which different {record.unique_tokens:,}",
-        "FLOPs (6·N·D)": f"{record.flops:.3g}",
-        "FLOPs with attention and output layer": _said(record.flops_exact, "{:.3g}"),
+        **(_IMPORT if record.imported else _training(cell, record)),
         "weights (SHA-256)": f"`{weights_sha256}`",
-        "trained with": ", ".join(f"{name} {v}" for name, v in record.versions.items()),
     }
-    if cell.init_from is not None:
-        facts["started from"] = f"the weights of cell `{cell.init_from}`"
+    origin, licence = _TRAINED, _LICENCE
+    if record.imported:
+        origin, licence = _IMPORTED.format(source=record.imported["folder"]), _LICENCE_OF_SOURCE
+    begin, begun = _BEGIN[start], " and begins it with `<sop>`" if start else ""
+    if cell.row_prefix:
+        begin = _ROW_PREFIX.format(prefix="".join(f"<{name}>" for name in cell.row_prefix))
     return _CARD.format(
+        origin=origin,
+        licence=licence,
         task="text-generation" if causal else "fill-mask",
         size=short_number(cell.n_params),
         objective=cell.objective.upper(),
@@ -123,11 +131,29 @@ def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
         head="CausalLM" if causal else "MaskedLM",
         trust=", trust_remote_code=True" if own_code else "",
         example=_CAUSAL if causal else _MASKED.format(first="1" if start else ""),
-        notes=(_CAUSAL_NOTE if causal else _MASKED_NOTE).format(
-            begin=_BEGIN[start], begun=" and begins it with `<sop>`" if start else ""
-        )
+        notes=(_CAUSAL_NOTE if causal else _MASKED_NOTE).format(begin=begin, begun=begun)
         + (_OWN_CODE_NOTE if own_code else ""),
     )
+
+
+def _training(cell: Cell, record: RunRecord) -> dict[str, str]:
+    """What a cell was trained on, and how."""
+    masking = {}
+    if cell.objective == "mlm":
+        share = f"{100 * (cell.mask_ratio or 0):g} % of the residues"
+        masking = {"masked": f"{share}, masking `{cell.masking}`"}
+    mixture = ", ".join(f"{100 * share:g} % {source}" for source, share in cell.mixture.items())
+    started = {} if cell.init_from is None else {"started from": f"cell `{cell.init_from}`"}
+    return {
+        **masking,
+        "corpus": f"`{cell.corpus}`: {mixture}",
+        "data (SHA-256 of the shards read)": f"`{record.data_sha256 or 'missing'}`",
+        "tokens": f"{record.tokens:,}, of which different {record.unique_tokens:,}",
+        "FLOPs (6·N·D)": f"{record.flops:.3g}",
+        "FLOPs with attention and output layer": _said(record.flops_exact, "{:.3g}"),
+        **started,
+        "trained with": ", ".join(f"{name} {v}" for name, v in record.versions.items()),
+    }
 
 
 def _said(value: float | None, form: str) -> str:

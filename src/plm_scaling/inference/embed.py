@@ -10,7 +10,8 @@ import torch
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Count, Floats, Ints
 from plm_scaling.inference.fasta import read_chunks, survey
-from plm_scaling.inference.run import TrainedRun, find_run, open_run
+from plm_scaling.inference.models.model import Model
+from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
 from plm_scaling.inference.windows import batches, counted, window_rows
 from plm_scaling.sources.read.fasta import read_fasta
@@ -20,7 +21,7 @@ CHUNK_VALUES = 1 << 26  # of the hidden states of a chunk, at most, unless a seq
 
 
 def embed_fasta(
-    cell: str,
+    name: str,
     fasta: list[Path],
     out: Path,
     layer: int,
@@ -28,25 +29,25 @@ def embed_fasta(
     threads: int,
     skip_bad: bool = False,
 ) -> Survey:
-    """Write the table of embeddings of every protein in the files `fasta` by the run of `cell`.
+    """Write the table of embeddings of every protein in the files `fasta` by the model `name`.
 
     Columns: id, length, and embedding: float32, of the model's width, the mean over the residues,
     or with `per_residue` a list of one for each residue. See `Survey` of records that cannot be
     used.
     """
     found = Survey(out, skip_bad)
-    with open_run(find_run(cell), threads) as run, readable(fasta, "fasta") as files:
+    with open_model(name, threads) as model, readable(fasta, "fasta") as files:
         check_format(out, nested=True)
-        embedder = Embedder(run, layer)
-        residues = CHUNK_VALUES // run.cell.hidden
+        embedder = Embedder(model, layer)
+        residues = CHUNK_VALUES // model.hidden
         progress = survey("embed", files, found, residues, embedder.work)
-        vector = pa.list_(pa.float32(), run.cell.hidden)
+        vector = pa.list_(pa.float32(), model.hidden)
         fields = [
             pa.field("id", pa.string()),
             pa.field("length", pa.int64()),
             pa.field("embedding", pa.list_(vector) if per_residue else vector),
         ]
-        schema = pa.schema(fields, run.facts | {"layer": str(embedder.layer)})
+        schema = pa.schema(fields, model.facts | {"layer": str(embedder.layer)})
         with table_writer(out, schema) as write:
             for chunk in read_chunks(read_fasta(files), residues):
                 if per_residue:
@@ -61,7 +62,7 @@ def embed_fasta(
 
 
 class Embedder:
-    """Embeds with the model of a run.
+    """Embeds with a model.
 
     `layer` counts as `hidden_states` of transformers do: 0 is the embedding of the tokens, k the
     output of layer k, and the last, or −1, is that after the final norm. Sequences longer than the
@@ -69,23 +70,23 @@ class Embedder:
     the model does not have.
     """
 
-    def __init__(self, run: TrainedRun, layer: int = -1) -> None:
-        layers = run.cell.layers
+    def __init__(self, model: Model, layer: int = -1) -> None:
+        layers = model.layers
         if not -layers - 1 <= layer <= layers:
             raise InferenceError(
                 f"--layer {layer}: the model has {layers} layers; give 0 (token embeddings) to "
                 f"{layers} (after the final norm), or count from the end with -1 to {-layers - 1}"
             )
-        self.run = run
+        self.model = model
         self.layer = layer % (layers + 1)
 
     def work(self, lengths: Ints) -> int:
         """Tokens that pass through the model for sequences of these lengths."""
-        return int(self.run.windows(lengths).size.sum())
+        return int(self.model.windows(lengths).size.sum())
 
     def residues(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
         """States [residues, width] of the residues of a chunk of database entries, in order."""
-        states = np.empty((int(lengths.sum()), self.run.cell.hidden), np.float32)
+        states = np.empty((int(lengths.sum()), self.model.hidden), np.float32)
         for place, found in self._states(chunk, lengths, count):
             states[place] = found.cpu().numpy()
         return states
@@ -93,7 +94,7 @@ class Embedder:
     def means(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
         """Means [sequences, width] over each sequence's residues."""
         sequence = np.repeat(np.arange(len(lengths)), lengths)
-        sums = torch.zeros(len(lengths), self.run.cell.hidden, device=self.run.device)
+        sums = torch.zeros(len(lengths), self.model.hidden, device=self.model.device)
         for place, found in self._states(chunk, lengths, count):
             sums.index_add_(0, torch.from_numpy(sequence[place]).to(sums.device), found)
         means = sums / torch.from_numpy(lengths)[:, None].to(sums)
@@ -103,10 +104,10 @@ class Embedder:
         self, chunk: bytes, lengths: Ints, count: Count
     ) -> Iterator[tuple[Ints, torch.Tensor]]:
         """Places among all residues, and their states (fp32), batch by batch."""
-        tokens, pieces = self.run.tokens(chunk), self.run.windows(lengths)
-        for some in batches(pieces.size, self.run.device.type):
+        tokens, pieces = self.model.tokens(chunk), self.model.windows(lengths)
+        for some in batches(pieces.size, self.model.device.type):
             rows = window_rows(tokens, pieces, some)
-            states = self.run.states(rows, pieces.size[some], self.layer)
+            states = self.model.states(rows, pieces.size[some], self.layer)
             row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
             found = states[torch.from_numpy(row), torch.from_numpy(column)].float()
             yield pieces.place[some][row] + column, found

@@ -13,7 +13,12 @@ from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.inference.card import model_card
 from plm_scaling.inference.run import find_run, open_run
-from plm_scaling.inference.tokenizer import RELEASED_ORDER, tokenizer_config, tokenizer_json
+from plm_scaling.inference.tokenizer import (
+    RELEASED_ORDER,
+    prefix_of,
+    tokenizer_config,
+    tokenizer_json,
+)
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.shapes import VOCABULARY_SIZE, Shape
 from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES, SOP
@@ -50,7 +55,9 @@ def export_cell(cell: str, out: Path, threads: int, released_order: bool = False
         raise InferenceError(f"{out} exists; remove it or give a folder that is to be made")
     with open_run(find_run(cell), threads, device="cpu") as run, atomic(out) as folder:
         folder.mkdir()
-        state = {name: value for name, value in run.model.state_dict().items() if value is not None}
+        state = {
+            name: value for name, value in run.network.state_dict().items() if value is not None
+        }
         tensors = hf_weights(state, run.cell.shape)
         table = tensors["model.embed_tokens.weight"].clone()
         table[1 : 1 + len(letters)] = table[[RESIDUE_ID[letter] for letter in letters]]
@@ -80,11 +87,11 @@ def fits_qwen3(cell: Cell) -> bool:
 
 def _settings(cell: Cell, letters: str) -> dict[str, Any]:
     """The JSON files of the export by name."""
-    start = cell.start_token
+    context_length = cell.context_length
     settings = {
         "config.json": hf_config(cell),
-        "tokenizer.json": tokenizer_json(cell.objective, letters, start),
-        "tokenizer_config.json": tokenizer_config(cell.objective, cell.context_length, start),
+        "tokenizer.json": tokenizer_json(cell.objective, letters, prefix_of(cell)),
+        "tokenizer_config.json": tokenizer_config(cell.objective, context_length, cell.start_token),
     }
     if cell.objective == "clm":
         kept = {*RESIDUE_ID.values(), EOD}
@@ -114,7 +121,7 @@ def hf_config(cell: Cell) -> dict[str, Any]:
         "num_attention_heads": cell.heads,
         "max_position_embeddings": cell.context_length,
         "rope_theta": ROTARY_BASE,
-        "initializer_range": cell.init_std,
+        **({} if cell.imported else {"initializer_range": cell.init_std}),
         "tie_word_embeddings": True,
         "pad_token_id": PAD,
         **_begins(cell),

@@ -1,24 +1,24 @@
 """Open a finished run: its cell, its record and its model with the final weights."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Ints, Tokens
-from plm_scaling.inference.windows import Windows, windows
+from plm_scaling.inference.models.model import Alphabet, Model
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.record import RunRecord, read_finished
-from plm_scaling.tokens.format.vocabulary import encode
+from plm_scaling.tokens.format.vocabulary import EOD, MASK, RESIDUE_ID, SOP, SPECIAL, UNK
 from plm_scaling.train.distributed.megatron import import_megatron
 
 import_megatron()
@@ -28,54 +28,48 @@ from plm_scaling.train.checkpoint.store import load_weights  # noqa: E402
 from plm_scaling.train.data.batches import Batch  # noqa: E402
 from plm_scaling.train.distributed.process import cpu_process  # noqa: E402
 from plm_scaling.train.model.builder import build_model  # noqa: E402
+from plm_scaling.train.model.fused import apply_rotary  # noqa: E402
 from plm_scaling.train.model.losses import model_logits, model_output  # noqa: E402
 from plm_scaling.train.model.segments import Segments  # noqa: E402
 
 
-@dataclass(frozen=True)
-class TrainedRun:
-    """A finished run with its model, in evaluation mode on `device`."""
+def _take(taken: list[Tensor], module: Any, given: tuple[Tensor, ...]) -> None:
+    """A hook that keeps a module's first input."""
+    taken.append(given[0])
+
+
+def alphabet_of(cell: Cell) -> Alphabet:
+    """The tokens that a cell reads."""
+    return Alphabet(
+        RESIDUE_ID,
+        other=UNK,
+        end=EOD,
+        start=SOP if cell.start_token else None,
+        row_prefix=tuple(SPECIAL[name] for name in cell.row_prefix or ()),
+        mask=MASK if cell.objective == "mlm" else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun(Model):
+    """A finished run, or an import, with its model."""
 
     folder: Path
     cell: Cell
     record: RunRecord
-    model: GPTModel
-    device: torch.device
-
-    @cached_property
-    def weights_sha256(self) -> str:
-        """SHA-256 of all weights: what the model is, however it was stored."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.model.named_parameters()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
-        return digest.hexdigest()
+    network: GPTModel
 
     @property
     def facts(self) -> dict[str, str]:
-        """What tables that the model made say of it."""
         cell = {name: getattr(self.cell, name) for name in ("cell", "objective", "size")}
         return cell | {"weights": self.weights_sha256}
 
-    def tokens(self, chunk: bytes) -> Tokens:
-        """Tokens of a chunk of database entries, as `windows` takes them to lie."""
-        return np.frombuffer(encode(chunk, start_token=self.cell.start_token), np.uint8)
+    def logits(self, rows: Tokens, sizes: Ints) -> Tensor:
+        return model_logits(self.network, self._batch(rows, sizes))
 
-    def windows(self, lengths: Ints) -> Windows:
-        """The windows in which the model reads sequences of these lengths (residues)."""
-        cell = self.cell
-        return windows(lengths, cell.context_length, cell.objective, cell.start_token)
-
-    def logits(self, rows: Tokens, sizes: Ints) -> torch.Tensor:
-        """Logits [rows, width, vocabulary] of `rows` [rows, width] that begin with one sequence
-        each, of `sizes` tokens; what follows changes nothing in it."""
-        return model_logits(self.model, self._batch(rows, sizes))
-
-    def states(self, rows: Tokens, sizes: Ints, layer: int) -> torch.Tensor:
-        """Hidden states [rows, width, hidden] of such rows: of the embedding (`layer` 0), the
-        output of layer k, or after the final norm (the last)."""
-        decoder = self.model.decoder
-        kept: list[torch.Tensor] = []
+    def states(self, rows: Tokens, sizes: Ints, layer: int) -> Tensor:
+        decoder = self.network.decoder
+        kept: list[Tensor] = []
 
         def keep(module: Any, inputs: Any, output: Any) -> None:
             states = inputs if layer == 0 else output
@@ -85,15 +79,38 @@ class TrainedRun:
         handle = (decoder.layers[layer - 1] if inner else decoder).register_forward_hook(keep)
         batch = self._batch(rows, sizes)
         try:
-            model_output(self.model, batch)
+            model_output(self.network, batch)
         finally:
             handle.remove()
         return batch.segments.unpack(kept[0][:, 0], batch.rows)
 
+    def attentions(self, rows: Tokens, sizes: Ints) -> Iterator[Tensor]:
+        network, batch = self.network, self._batch(rows, sizes)
+        segments, width = batch.segments, rows.shape[1]
+        channels = self.hidden // self.heads
+        seen = torch.arange(width) < torch.from_numpy(sizes)[:, None]
+        visible = seen[:, None, None].to(self.device)  # [rows, 1, 1, keys]
+        if self.objective == "clm":
+            visible = visible & torch.ones(width, width, device=self.device).bool().tril()
+        states = network.embedding(segments.pack(batch.inputs)[None], position_ids=None)
+        for layer in network.decoder.layers:
+            taken: list[Tensor] = []
+            core = layer.self_attention.core_attention
+            handle = core.register_forward_pre_hook(partial(_take, taken))
+            try:
+                states, _ = layer(states, packed_seq_params=segments)
+            finally:
+                handle.remove()
+            # The same products as in the layer, of which its kernels keep no weights.
+            q, k, _ = apply_rotary(taken[0], *segments.rotary(channels, taken[0].dtype))
+            q, k = (segments.unpack(part, batch.rows).transpose(1, 2).float() for part in (q, k))
+            scores = q @ k.transpose(2, 3) / channels**0.5
+            yield scores.masked_fill(~visible, float("-inf")).softmax(-1)
+
     def _batch(self, rows: Tokens, sizes: Ints) -> Batch:
         count, width = rows.shape
         starts = np.arange(count) * width
-        if self.cell.objective == "clm":  # nothing sees what follows it: rows need no borders
+        if self.objective == "clm":  # nothing sees what follows it: rows need no borders
             segments = Segments.of(starts, np.full(count, width), width)
         else:
             begins = np.stack([starts, starts + sizes], axis=1).ravel()
@@ -114,14 +131,29 @@ def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterat
     record, cell = read_finished(folder / "result.json")
     backend = device or ("cuda" if torch.cuda.is_available() else "cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same sums in every run on CUDA
-    layout = Layout(backend, 1, 1, 1, cell.batch_rows, "none")
+    layout = Layout(backend, 1, 1, 1, 1, "none")
     # One process with no other to talk to: its groups need no GPU, wherever the model is.
-    with cpu_process(threads, cell.seed):
-        model = build_model(cell, layout, device=backend)
-        load_weights(folder, model)
-        model.eval()
+    with cpu_process(threads, seed=0):  # nothing is drawn: all weights are read
+        network = build_model(cell, layout, device=backend, initial_weights=False)
+        load_weights(folder, network)
+        network.eval()
         with torch.no_grad():
-            yield TrainedRun(folder, cell, record, model, torch.device(backend))
+            yield TrainedRun(
+                name=f"{cell.objective} {cell.size} {cell.cell}",
+                kind="cell",
+                objective=cell.objective,
+                context_length=cell.context_length,
+                layers=cell.layers,
+                heads=cell.heads,
+                hidden=cell.hidden,
+                mask_ratio=cell.mask_ratio,
+                alphabet=alphabet_of(cell),
+                network=network,
+                device=torch.device(backend),
+                folder=folder,
+                cell=cell,
+                record=record,
+            )
 
 
 def find_run(cell: str) -> Path:

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.fasta import read_chunks, survey
-from plm_scaling.inference.run import TrainedRun, find_run, open_run
+from plm_scaling.inference.models.model import Model
+from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.scorer import Scorer, mean_nll
 from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
 from plm_scaling.sources.read.fasta import read_fasta
@@ -16,34 +17,36 @@ from plm_scaling.tokens.format.vocabulary import STANDARD
 
 
 def score_fasta(
-    cell: str,
+    name: str,
     fasta: list[Path],
     out: Path,
     fast: bool,
     per_residue: bool,
     threads: int,
     skip_bad: bool = False,
+    amino_acids: bool = False,
 ) -> Survey:
-    """Write the table of scores of every protein in the files `fasta` by the run of `cell`.
+    """Write the table of scores of every protein in the files `fasta` by the model `name`.
 
     Columns: id, length (residues), nll_per_residue (nats, mean over the residues that are
-    predicted), perplexity (its exponential); `per_residue` adds log_probability (nats, null for the
-    first residue of a CLM without start token) and, for an MLM, marginals (those of the 20 amino
-    acids). Raises `InferenceError` or `SourceError` before anything is computed where it can be
-    known; see `Survey` of records that cannot be used.
+    predicted), perplexity (its exponential); `per_residue` adds log_probability (nats, null where
+    there is none) and, for an MLM, marginals (those of the 20 amino acids); see `Scorer`. Raises
+    `InferenceError` or `SourceError` before anything is computed where it can be known; see
+    `Survey` of records that cannot be used.
     """
     found = Survey(out, skip_bad)
-    with open_run(find_run(cell), threads) as run, readable(fasta, "fasta") as files:
-        masked = run.cell.objective == "mlm"
+    with open_model(name, threads) as model, readable(fasta, "fasta") as files:
+        masked = model.objective == "mlm"
         check_format(out, nested=per_residue and masked)
         if fast and not masked:
             raise InferenceError(
-                f"--fast is for masked models; {cell} is causal: one pass is exact"
+                f"--fast is for masked models; {name} is causal: one pass is exact"
             )
-        scorer = Scorer(run, fast)
+        scorer = Scorer(model, fast, amino_acids)
         progress = survey("score", files, found, scorer.chunk_residues, scorer.work)
         method = ("masked, fast" if fast else "masked one at a time") if masked else "causal"
-        schema = _schema(run, method, per_residue)
+        method += ", amino acids alone" if amino_acids else ""
+        schema = _schema(model, method, per_residue)
         with table_writer(out, schema) as write:
             for chunk in read_chunks(read_fasta(files), scorer.chunk_residues):
                 own, marginals = scorer.scores(
@@ -61,7 +64,7 @@ def score_fasta(
     return found
 
 
-def _schema(run: TrainedRun, method: str, per_residue: bool) -> pa.Schema:
+def _schema(model: Model, method: str, per_residue: bool) -> pa.Schema:
     fields = [
         pa.field("id", pa.string()),
         pa.field("length", pa.int64()),
@@ -70,7 +73,7 @@ def _schema(run: TrainedRun, method: str, per_residue: bool) -> pa.Schema:
     ]
     if per_residue:
         fields.append(pa.field("log_probability", pa.list_(pa.float32())))
-        if run.cell.objective == "mlm":
+        if model.objective == "mlm":
             marginals = pa.list_(pa.list_(pa.float32(), len(STANDARD)))
             fields.append(pa.field("marginals", marginals, metadata={"residues": STANDARD}))
-    return pa.schema(fields, run.facts | {"method": method})
+    return pa.schema(fields, model.facts | {"method": method})

@@ -1,19 +1,18 @@
-"""Log-probabilities of the residues of protein sequences, by a trained cell of either objective.
+"""Log-probabilities of the residues of protein sequences, by a model of either objective.
 
-A causal model (CLM) gives them all in one pass, each after what precedes it; without start token
-the first residue has nothing to be predicted from. A masked model (MLM) gives that of a residue
-when it is masked: one at a time, as many passes as residues (pseudo-log-likelihood, Salazar et al.
-2020; the pseudo-perplexity of ESM-2, Lin et al. 2023; the masked marginals of Meier et al. 2021),
-or, `fast`, as many at a time as in training. One pass without masks (wild-type marginals) would be
-faster still, but at positions that are not masked a model has learnt nothing, unless it was trained
-with `masking: study` or `bert`.
+A causal model (CLM) gives them all in one pass, each after what precedes it; without a token in
+front the first residue has nothing to be predicted from. A masked model (MLM) gives that of a
+residue when it is masked: one at a time, as many passes as residues (pseudo-log-likelihood, Salazar
+et al. 2020; the pseudo-perplexity of ESM-2, Lin et al. 2023; the masked marginals of Meier et al.
+2021), or, `fast`, as many at a time as in training. One pass without masks (wild-type marginals)
+would be faster still, but at positions that are not masked a model has learnt nothing, unless it
+was trained with `masking: study` or `bert`.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,41 +20,45 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Count, Floats, Ints, Tokens
-from plm_scaling.inference.run import TrainedRun, open_run
+from plm_scaling.inference.models.model import Model
+from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.windows import Windows, batches, counted, window_rows
-from plm_scaling.tokens.format.vocabulary import MASK, RESIDUE_ID, STANDARD
+from plm_scaling.tokens.format.vocabulary import STANDARD
 
 CHUNK_RESIDUES = 1 << 18  # enough sequences for batches of nearly equal length
-_STANDARD_IDS = torch.tensor([RESIDUE_ID[letter] for letter in STANDARD])
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores with the model of a run; `fast` as above.
+    """Scores with a model; `fast` as above.
 
+    Probabilities are over all that the model can predict, as in the losses of training or, with
+    `amino_acids`, over the 20 amino acids alone (their logits renormalised, as ProGen2 is scored;
+    Nijkamp et al. 2023), so that models with other vocabularies compare: what another letter or the
+    end would have got is no loss then. A letter that the model does not know has no probability,
+    with `amino_acids` no letter but those has. Only residues count, never what stands around them.
     Sequences of nearly equal length share a batch, one to a row; a score depends on its neighbours
-    only by rounding. One longer than the context is read in overlapping windows (`windows`). The
-    end of the sequence is no residue and has no score.
+    only by rounding. One longer than the context is read in overlapping windows (`windows`).
     """
 
-    run: TrainedRun
+    model: Model
     fast: bool = False
+    amino_acids: bool = False
     chunk_residues: int = CHUNK_RESIDUES
 
     @cached_property
     def name(self) -> str:
-        """Objective, size, cell and weights, to the last bit."""
-        cell = self.run.cell
-        return f"{cell.objective} {cell.size} {cell.cell} {self.run.weights_sha256[:12]}"
+        """The model and its weights, to the last bit."""
+        return f"{self.model.name} {self.model.weights_sha256[:12]}"
 
     def nll_per_residue(self, chunk: bytes, lengths: Ints) -> NDArray[np.float64]:
         """Mean nats per residue of each sequence of a chunk of database entries `SEQUENCE\\n\\0`;
-        NaN for a sequence of one residue in a CLM without start token."""
+        NaN for a sequence of which no residue has a probability."""
         return mean_nll(self.scores(chunk, lengths)[0], lengths)
 
     def work(self, lengths: Ints) -> int:
         """Tokens that pass through the model to score sequences of these lengths."""
-        pieces = self.run.windows(lengths)
+        pieces = self.model.windows(lengths)
         return int((pieces.size * self._passes(pieces)).sum())
 
     def scores(
@@ -67,13 +70,12 @@ class Scorer:
     ) -> tuple[Floats, Floats | None]:
         """Log-probabilities (nats) of the residues of a chunk of database entries, in order.
 
-        [residues] of those that are there, NaN for the first of a sequence in a CLM without start
-        token; and of an MLM, if `marginals`, [residues, 20] of the amino acids in the order of
-        `STANDARD`.
+        [residues] of those that are there, NaN for those without (see above); and of an MLM, if
+        `marginals`, [residues, 20] of the amino acids in the order of `STANDARD`.
         """
-        tokens, pieces = self.run.tokens(chunk), self.run.windows(lengths)
+        tokens, pieces = self.model.tokens(chunk), self.model.windows(lengths)
         own = np.full(int(lengths.sum()), np.nan, np.float32)
-        if self.run.cell.objective == "clm":
+        if self.model.objective == "clm":
             self._causal(tokens, pieces, own, count)
             return own, None
         of_all = np.full((len(own), len(STANDARD)), np.nan, np.float32) if marginals else None
@@ -81,19 +83,33 @@ class Scorer:
         return own, of_all
 
     def _passes(self, pieces: Windows) -> Ints:
-        ratio = self.run.cell.mask_ratio
-        if ratio is None:
+        if self.model.objective == "clm":
             return np.ones_like(pieces.size)
-        if self.fast:
-            return np.minimum(pieces.residues, max(1, round(1 / ratio)))
-        return pieces.last - pieces.first
+        if not self.fast:
+            return pieces.last - pieces.first
+        if self.model.mask_ratio is None:
+            raise InferenceError(
+                f"{self.model.name}: it is not known how many residues were masked in training; "
+                "score without --fast"
+            )
+        return np.minimum(pieces.residues, max(1, round(1 / self.model.mask_ratio)))
+
+    def _logs(self, logits: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities (fp32) over the last axis of logits."""
+        logits = logits.float()
+        if self.amino_acids:
+            others = torch.ones(logits.shape[-1], dtype=torch.bool)
+            others[torch.from_numpy(self.model.alphabet.residues)] = False
+            logits = logits.masked_fill(others.to(logits.device), float("-inf"))
+        return logits.log_softmax(-1)
 
     def _causal(self, tokens: Tokens, pieces: Windows, own: Floats, count: Count) -> None:
-        for some in batches(pieces.size, self.run.device.type):
+        for some in batches(pieces.size, self.model.device.type):
             rows = window_rows(tokens, pieces, some)
-            logits = self.run.logits(rows, pieces.size[some])[:, :-1].float()
+            logits = self.model.logits(rows, pieces.size[some])[:, :-1]
             targets = torch.from_numpy(rows[:, 1:].astype(np.int64)).to(logits.device)
-            logs = logits.log_softmax(-1).gather(2, targets[..., None])[..., 0].cpu().numpy()
+            found = self._logs(logits).gather(2, targets[..., None])[..., 0].cpu().numpy()
+            logs = self._known(found, rows[:, 1:])
             # A window's first token has nothing before it, and position i predicts residue i + 1.
             row, before = np.nonzero(counted(pieces, some, rows.shape[1])[:, 1:])
             own[pieces.place[some][row] + before + 1] = logs[row, before]
@@ -105,7 +121,7 @@ class Scorer:
         passes = self._passes(pieces)
         window = np.repeat(np.arange(len(passes)), passes)
         number = np.arange(len(window)) - (np.cumsum(passes) - passes)[window]
-        for some in batches(pieces.size[window], self.run.device.type):
+        for some in batches(pieces.size[window], self.model.device.type):
             own_window, turn = window[some], number[some]
             rows = window_rows(tokens, pieces, own_window)
             if self.fast:
@@ -117,17 +133,24 @@ class Scorer:
             else:
                 masked = np.arange(rows.shape[1]) == (pieces.first[own_window] + turn)[:, None]
             row, column = np.nonzero(masked & counted(pieces, own_window, rows.shape[1]))
-            logits = self.run.logits(
-                np.where(masked, np.uint8(MASK), rows), pieces.size[own_window]
+            alphabet = self.model.alphabet
+            assert alphabet.mask is not None  # of an MLM
+            logits = self.model.logits(
+                np.where(masked, np.uint8(alphabet.mask), rows), pieces.size[own_window]
             )
-            logs = logits[torch.from_numpy(row), torch.from_numpy(column)].float().log_softmax(-1)
-            logs = logs.cpu()
+            logs = self._logs(logits[torch.from_numpy(row), torch.from_numpy(column)]).cpu()
             place = pieces.place[own_window][row] + column
-            targets = torch.from_numpy(rows[row, column].astype(np.int64))
-            own[place] = logs.gather(1, targets[:, None])[:, 0].numpy()
+            targets = rows[row, column]
+            found = logs.gather(1, torch.from_numpy(targets.astype(np.int64))[:, None])
+            own[place] = self._known(found[:, 0].numpy(), targets)
             if marginals is not None:
-                marginals[place] = logs[:, _STANDARD_IDS].numpy()
+                marginals[place] = logs[:, torch.from_numpy(alphabet.residues)].numpy()
             count(float(pieces.size[own_window].sum()))
+
+    def _known(self, logs: Floats, targets: Tokens) -> Floats:
+        """NaN for letters that have no probability."""
+        unknown = (targets == self.model.alphabet.other) | np.isneginf(logs)
+        return np.where(unknown, np.float32(np.nan), logs)
 
 
 @lru_cache(maxsize=4096)
@@ -151,15 +174,15 @@ def mean_nll(own: Floats, lengths: Ints) -> NDArray[np.float64]:
 
 
 @contextmanager
-def clm_scorer(folder: Path, threads: int) -> Iterator[Scorer]:
-    """A finished CLM run as a reference model (`plm_scaling.filter.reference.ReferenceModel`).
+def clm_scorer(model: str, threads: int) -> Iterator[Scorer]:
+    """A CLM (see `open_model`) as a reference model (`plm_scaling.filter.reference`).
 
     Raises `InferenceError` for an MLM, whose scores would take a pass for each residue.
     """
-    with open_run(folder, threads) as run:
-        if run.cell.objective != "clm":
+    with open_model(model, threads) as opened:
+        if opened.objective != "clm":
             raise InferenceError(
-                f"{folder} is an {run.cell.objective.upper()} run: only a causal model gives every "
-                "residue a probability in one pass; take a CLM run"
+                f"{model} is an {opened.objective.upper()}: only a causal model gives every "
+                "residue a probability in one pass; take a CLM"
             )
-        yield Scorer(run)
+        yield Scorer(opened)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from plm_scaling.tokens.format.vocabulary import EOD, RESIDUE_ID, RESIDUES, SOP, SPECIAL
+from plm_scaling.study.cell import Cell
+from plm_scaling.tokens.format.vocabulary import RESIDUE_ID, RESIDUES, SPECIAL
 
 SPECIAL_TOKENS = {f"<{name}>": number for name, number in SPECIAL.items()}
 START, END = "<sop>", "<eod>"
@@ -11,8 +12,14 @@ START, END = "<sop>", "<eod>"
 RELEASED_ORDER = "LAGVSERTIDPKQNFYMHWCXBUZOJ"
 
 
+def prefix_of(cell: Cell) -> tuple[str, ...]:
+    """Special tokens that a cell's tokenizer puts before every sequence."""
+    names = [*(cell.row_prefix or []), *(["sop"] if cell.start_token else [])]
+    return tuple(f"<{name}>" for name in names)
+
+
 def tokenizer_json(
-    objective: str, letters: str = RESIDUES, start_token: bool = False
+    objective: str, letters: str = RESIDUES, prefix: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """tokenizer.json: one token per letter, those of `letters` from 1; blanks are dropped, lower
     case is read as upper case.
@@ -20,8 +27,8 @@ def tokenizer_json(
     That is how FASTA is read; a last `*` is dropped, too. What is no residue letter is `<unk>`;
     characters of code, which only code models know, are among it. A model of masks gets `<eod>` at
     the end of every sequence, as in training; for a causal one the caller adds it, since a prompt
-    has none. With `start_token` each has `<sop>` in front, prompts too. `truncation` adds it as
-    well, though training never sees it after a protein that is cut: for those
+    has none. Each has the special tokens of `prefix` in front, prompts too. `truncation` adds the
+    end as well, though training never sees it after a protein that is cut: for those
     `add_special_tokens=False` leaves it out (docs/models.md).
     """
     upper = [
@@ -33,10 +40,10 @@ def tokenizer_json(
         for regex in (r"\s+", r"\*$")
     )
     sequence = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
-    begins = [{"SpecialToken": {"id": START, "type_id": 0}}] if start_token else []
+    begins = [{"SpecialToken": {"id": name, "type_id": 0}} for name in prefix]
     ends = [{"SpecialToken": {"id": END, "type_id": 0}}] if objective == "mlm" else []
     first, second = ([*begins, one, *ends] for one in sequence)
-    special = {START: SOP, END: EOD} if start_token else {END: EOD}
+    special = {name: SPECIAL_TOKENS[name] for name in (*prefix, END)}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     ids = {letter: number for number, letter in enumerate(letters, start=1)} | SPECIAL_TOKENS
     return {

@@ -19,8 +19,9 @@ class Windows:
 
     `sequence` each belongs to; `start` in the joined tokens and `size`, in tokens; the residues
     from `first` to before `last`, from the window's start, count, so that each counts once.
-    `residues` are all that it holds, after `before` tokens: 1 for a start token, else 0. `place` is
-    that of the window's start among the residues of all sequences.
+    `residues` are all that it holds, after `before` tokens that are none. `place` is that of the
+    window's start among the residues of all sequences. `row_prefix` are tokens that begin each
+    window, in front of those at `start`; they count in `size`, `first`, `last` and `before`.
     """
 
     sequence: Ints
@@ -31,22 +32,29 @@ class Windows:
     residues: Ints
     before: Ints
     place: Ints
+    row_prefix: tuple[int, ...]
 
 
 def windows(
-    lengths: Ints, context_length: int, objective: str, start_token: bool = False
+    lengths: Ints,
+    context_length: int,
+    objective: str,
+    start_token: bool = False,
+    row_prefix: tuple[int, ...] = (),
 ) -> Windows:
-    """The windows in which sequences of `lengths` residues, each followed by eod and, with
-    `start_token`, after one, are read.
+    """The windows in which sequences of `lengths` residues, each followed by a token for its end
+    and, with `start_token`, after one, are read; `row_prefix` (tokens) begins every window.
 
     One that fits in the context is a window. A longer one is read in windows of the context's
     length that overlap by half; the last ends where the sequence does. For a `clm`, a residue
     counts in the first window that holds it: it is seen after at least half a context, or after
-    all that precedes it. For an `mlm`, whose windows include the eod, it counts in the window in
+    all that precedes it. For an `mlm`, whose windows include the end, it counts in the window in
     which it is farther from the edge: at least a quarter of a context is on both sides, or all that
     there is.
     """
     masked = int(objective == "mlm")
+    prefix = len(row_prefix)
+    context_length -= prefix
     tokens = start_token + lengths + masked
     stride = context_length // 2
     beyond = np.maximum(tokens - context_length, 0)
@@ -68,12 +76,13 @@ def windows(
     return Windows(
         sequence=sequence,
         start=starts[sequence] + offset,
-        size=size,
-        first=begin - offset,
-        last=end - offset,
+        size=size + prefix,
+        first=begin - offset + prefix,
+        last=end - offset + prefix,
         residues=size - masked * is_last - before,
-        before=before,
-        place=residues[sequence] + offset - start_token,
+        before=before + prefix,
+        place=residues[sequence] + offset - start_token - prefix,
+        row_prefix=row_prefix,
     )
 
 
@@ -88,12 +97,15 @@ def batches(sizes: Ints, device: str) -> Iterator[Ints]:
 
 
 def window_rows(tokens: Tokens, pieces: Windows, some: Ints) -> Tokens:
-    """Rows [len(some), widest] of some windows, from the joined tokens, filled up with pad."""
+    """Rows [len(some), widest] of some windows, from the joined tokens, filled up with pad (which
+    in the alphabets of others is some token: models go by the sizes)."""
+    prefix = len(pieces.row_prefix)
     width = int(pieces.size[some].max())
     column = np.arange(width)
-    inside = column < pieces.size[some, None]
+    inside = (column >= prefix) & (column < pieces.size[some, None])
     rows = np.full(inside.shape, PAD, np.uint8)
-    rows[inside] = tokens[(pieces.start[some, None] + column)[inside]]
+    rows[:, :prefix] = pieces.row_prefix
+    rows[inside] = tokens[(pieces.start[some, None] + column - prefix)[inside]]
     return rows
 
 

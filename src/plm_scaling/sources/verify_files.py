@@ -6,7 +6,7 @@ from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import write_json
 from plm_scaling.common.progress import logger
 from plm_scaling.sources.fetch.checksums import checksum_of
-from plm_scaling.sources.table import find_source
+from plm_scaling.sources.table import Source, find_source
 
 
 def verify_files(table: Path, source: str, files: list[Path], out: Path) -> None:
@@ -21,6 +21,12 @@ def verify_files(table: Path, source: str, files: list[Path], out: Path) -> None
         out: what they were compared with (JSON)
     """
     row = find_source(table, source)
+    found = verify_row_files(row, files)
+    write_json(out, {"verified_by": row.checksum.partition(":")[0] or None, "found": found})
+
+
+def verify_row_files(row: Source, files: list[Path]) -> dict[str, str]:
+    """The checksums of the files of a row; raises as above."""
     found = {str(file): checksum_of(file, row.checksum or "sha256") for file in files}
     for file, checksum in found.items():
         if row.checksum and checksum != row.checksum:
@@ -33,4 +39,4 @@ def verify_files(table: Path, source: str, files: list[Path], out: Path) -> None
                 "[sources] %s: %s is not verified: no checksum is stated; it has %s, which can be",
                 *(row.name, file, checksum),
             )
-    write_json(out, {"verified_by": row.checksum.partition(":")[0] or None, "found": found})
+    return found

@@ -14,7 +14,8 @@ class Cell:
     """One training run. Every fact that decides its result is a field; the id is a hash of them.
 
     A field that came later has as its default what held before, and is left out of the JSON while
-    it has it, so that earlier cells keep their ids.
+    it has it, so that earlier cells keep their ids. Of an imported model (`imported`) only the
+    shape, the objective and how it reads a sequence are known: every other field is None.
     """
 
     objective: str
@@ -62,6 +63,10 @@ class Cell:
     positions: str = "row"
     common_evaluation: bool = False
     start_token: bool = False
+    imported: str | None = None
+    """SHA-256 of the weights of a model that was trained elsewhere and imported."""
+    row_prefix: list[str] | None = None
+    """Names of special tokens that begin each row an imported model reads."""
 
     @property
     def cell(self) -> str:

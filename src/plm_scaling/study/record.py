@@ -14,14 +14,15 @@ AGAIN = "move the cell's folder aside and train it again"
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A run that ended. What the version that wrote it did not record has the default None.
+    """A run that ended. What the version that wrote it did not record has the default None, and
+    what is unknown of a model that was imported is None.
 
     Losses are in nats per token; `tokens` counts padding, `flops` is 6·N·D.
     """
 
     cell: str
     status: str
-    """finished or diverged."""
+    """finished, diverged, or imported: trained elsewhere."""
     reason: str
     loss: float | None
     """Last validation loss of a run that finished; `loss_last` of any run."""
@@ -57,6 +58,8 @@ class RunRecord:
     config: dict[str, Any]
     """The fields of the cell, in the version that trained it."""
     versions: dict[str, str]
+    imported: dict[str, Any] | None = None
+    """From what kind of model, the name of its folder, and SHA-256 of its files."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,9 +79,10 @@ class RunRecord:
         needed = [field.name for field in fields(cls) if field.default is MISSING]
         if absent := [name for name in needed if name not in values]:
             raise _unusable(path, f"key(s) missing: {', '.join(absent)}")
-        if values["status"] not in ("finished", "diverged"):
-            raise _unusable(path, f"key status is {values['status']!r}, not finished or diverged")
-        for name in ("steps", "tokens", "flops"):
+        status = values["status"]
+        if status not in ("finished", "diverged", "imported"):
+            raise _unusable(path, f"key status is {status!r}, not finished, diverged or imported")
+        for name in ("steps",) if status == "imported" else ("steps", "tokens", "flops"):
             if not isinstance(values[name], int | float):
                 raise _unusable(path, f"key {name} is {values[name]!r}, not a number")
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
@@ -104,7 +108,7 @@ def read_cell(path: Path) -> tuple[RunRecord, Cell]:
 def read_finished(path: Path) -> tuple[RunRecord, Cell]:
     """The same for a run whose weights are to be used. Raises `RunsError` if it diverged."""
     record, cell = read_cell(path)
-    if record.status != "finished":
+    if record.status not in ("finished", "imported"):
         raise RunsError(
             f"{path.parent}: the run {record.status} ({record.reason}); take one that finished"
         )

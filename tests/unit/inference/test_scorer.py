@@ -34,7 +34,7 @@ def runs(request, tmp_path_factory):
 
 @pytest.fixture
 def causal(runs):
-    with clm_scorer(runs / "clm", threads=1) as scorer:
+    with clm_scorer(str(runs / "clm"), threads=1) as scorer:
         yield scorer
 
 
@@ -50,7 +50,7 @@ def entries(sequences):
 
 def tokens_of(scorer, text):
     """Tokens of a sequence as its run was trained on, and whether one is in front."""
-    start = scorer.run.cell.start_token
+    start = scorer.model.cell.start_token
     return np.frombuffer(encode(entries([text]), start_token=start), np.uint8), int(start)
 
 
@@ -71,16 +71,16 @@ def own(scorer, sequences):
 def test_causal_scores_are_the_losses_of_the_models_own_evaluation(causal):
     """Packed as for training and evaluated as there, without the prediction of eod."""
     sequences = [s for s in random_sequences(200, 3) if 1 < len(s) < CONTEXT - 1]
-    rows = pack_rows(sequences, CONTEXT, causal.run.cell.start_token)
+    rows = pack_rows(sequences, CONTEXT, causal.model.cell.start_token)
     batch = causal_batch(rows)
-    losses = model_losses(causal.run.model, batch).flatten().numpy()
+    losses = model_losses(causal.model.network, batch).flatten().numpy()
     scores = dict(zip(sequences, score(causal, sequences), strict=True))
     single = dict(zip(sequences, own(causal, sequences), strict=True))
     flat = rows.ravel()
     for start, length in zip(*segment_bounds(rows), strict=True):
         segment = flat[start : start + length]
         text = next(s for s in scores if np.array_equal(tokens_of(causal, s)[0], segment))
-        first = 1 - causal.run.cell.start_token  # residue that is predicted
+        first = 1 - causal.model.cell.start_token  # residue that is predicted
         expected = losses[start : start + length - 2]
         assert scores[text] == pytest.approx(expected.mean(), abs=2e-6)
         np.testing.assert_allclose(-single[text][first:], expected, atol=1e-5)
@@ -93,7 +93,7 @@ def masked_logs(scorer, tokens, positions):
     row[0, positions] = MASK
     batch = causal_batch(row)  # which holds the row as one segment
     assert len(batch.segments.groups) == 1
-    logits = model_logits(scorer.run.model, batch)[0, positions]
+    logits = model_logits(scorer.model.network, batch)[0, positions]
     return logits.log_softmax(-1).numpy()
 
 
@@ -116,21 +116,21 @@ def test_masked_scores_are_those_of_each_residue_masked_separately(masked):
 
 
 def test_fast_scores_mask_every_residue_once_at_the_mask_ratio_of_training(masked, monkeypatch):
-    fast = Scorer(masked.run, fast=True)
+    fast = Scorer(masked.model, fast=True)
     text = random_sequences(1, 6)[0] + "ACDEFGHIKLMNPQRSTVWY"
     text = text[:40]
     passes = []
-    logits = type(masked.run).logits
+    logits = type(masked.model).logits
 
     def seen(run, rows, sizes):
         passes.extend(rows)
         return logits(run, rows, sizes)
 
-    monkeypatch.setattr(type(masked.run), "logits", seen)
+    monkeypatch.setattr(type(masked.model), "logits", seen)
     (found,) = own(fast, [text])
     tokens, start = tokens_of(masked, text)
     masks = np.array(passes)[:, start : start + 40] == MASK
-    assert len(masks) == round(1 / masked.run.cell.mask_ratio)
+    assert len(masks) == round(1 / masked.model.cell.mask_ratio)
     assert (masks.sum(0) == 1).all()
     assert set(masks.sum(1)) <= {40 // 7, 40 // 7 + 1}
     assert (np.array(passes)[:, start + 40] == EOD).all()
@@ -165,7 +165,7 @@ def test_long_sequence_counts_every_residue_once_with_half_a_context_before_it(c
 
     def losses(begin):
         row = tokens[None, begin : begin + CONTEXT]
-        return model_losses(causal.run.model, causal_batch(row))[0, :-1].numpy()
+        return model_losses(causal.model.network, causal_batch(row))[0, :-1].numpy()
 
     # Windows begin at 0, 32, 64, 96 and, ending at the end, 99 (100 with a start token).
     pieces = [losses(begin)[-32:] for begin in (32, 64, 96)]
@@ -222,7 +222,7 @@ def test_windows_cover_every_length_without_gap(context, objective, start):
 
 def test_sequence_of_one_residue_has_a_causal_score_only_with_a_start_token(causal):
     scores = score(causal, ["M", "MK"])
-    assert np.isnan(scores[0]) != causal.run.cell.start_token
+    assert np.isnan(scores[0]) != causal.model.cell.start_token
     assert np.isfinite(scores[1])
 
 
@@ -245,7 +245,7 @@ def test_work_is_the_number_of_tokens_that_the_model_evaluates(request, runs, ki
 
 
 def name_of(folder):
-    with clm_scorer(folder, threads=1) as scorer:
+    with clm_scorer(str(folder), threads=1) as scorer:
         return scorer.name
 
 
@@ -259,7 +259,7 @@ def test_name_identifies_run_and_weights(tmp_path):
 
 
 def test_masked_run_is_no_reference_model(runs):
-    with pytest.raises(InferenceError, match="is an MLM run"), clm_scorer(runs / "mlm", 1):
+    with pytest.raises(InferenceError, match="is an MLM: only"), clm_scorer(str(runs / "mlm"), 1):
         pass
 
 
@@ -267,5 +267,5 @@ def test_padding_of_a_row_is_not_attended_to(masked):
     rows = np.full((2, 12), PAD, np.uint8)
     rows[:, :7] = np.frombuffer(encode(b"MKVLAA\n\0"), np.uint8)
     rows[1, 7:] = RESIDUE_ID["W"]
-    one, other = masked.run.logits(rows, np.array([7, 7]))[:, :7]
+    one, other = masked.model.logits(rows, np.array([7, 7]))[:, :7]
     torch.testing.assert_close(one, other)

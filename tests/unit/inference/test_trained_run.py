@@ -22,7 +22,7 @@ def test_opened_run_has_the_losses_of_its_record(root, tmp_path, objective, reci
     with open_run(folder, 1) as run:
         sums = torch.stack(
             [
-                loss_sums(model_losses(run.model, batch), batch, groups, len(sets.names))
+                loss_sums(model_losses(run.network, batch), batch, groups, len(sets.names))
                 for batch, groups in sets.batches
             ]
         )

@@ -189,7 +189,7 @@ def test_cell_with_start_tokens_says_so_and_scores_first_residues(cell, tmp_path
     starting = dataclasses.replace(cell, start_token=True)
     record, _ = trained(starting, write_corpus(tmp_path, start_token=True), tmp_path)
     assert record["config"]["start_token"]
-    with clm_scorer(result_of(starting, tmp_path).parent, 1) as scorer:
+    with clm_scorer(str(result_of(starting, tmp_path).parent), 1) as scorer:
         assert np.isfinite(scorer.scores(b"M\n\0", np.array([1]))[0])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+Values = NDArray[np.float64]
 RESAMPLES = 1000
 
 
@@ -31,16 +32,17 @@ def averages(
     An assay without a value (None, NaN) does not count. The standard error is that of a bootstrap
     over the proteins, all assays of one together; None for a single protein.
     """
-    table = pd.DataFrame({"protein": proteins, "type": types, "value": values}).dropna()
+    table = pd.DataFrame({"protein": proteins, "type": types, "value": values})
+    table = table.astype({"value": float}).dropna()
     if table.empty:
         return {"": Average(None, None, 0)}
-    means = table.pivot_table("value", "protein", "type", aggfunc="mean").astype(float)
+    means = table.pivot_table("value", "protein", "type", aggfunc="mean")
     names, known = [*means.columns], means.to_numpy()
     drawn = np.random.default_rng(seed).multinomial(
         len(known), np.full(len(known), 1 / len(known)), RESAMPLES
     )
     of_type = _weighted(known, np.ones((1, len(known))))[0]
-    resampled = _weighted(known, drawn)
+    resampled = _weighted(known, drawn.astype(float))
     counts = table["type"].value_counts()
     return {
         "": Average(
@@ -56,7 +58,7 @@ def averages(
     }
 
 
-def _weighted(known: NDArray[np.float64], weights: NDArray[np.generic]) -> NDArray[np.float64]:
+def _weighted(known: Values, weights: Values) -> Values:
     """Means [resamples, types] of values [proteins, types] where known, weighted by protein; NaN
     where no protein of a type was drawn."""
     there = np.isfinite(known)
@@ -64,5 +66,5 @@ def _weighted(known: NDArray[np.float64], weights: NDArray[np.generic]) -> NDArr
         return np.asarray((weights @ np.where(there, known, 0)) / (weights @ there))
 
 
-def _spread(values: NDArray[np.float64], n_proteins: int) -> float | None:
+def _spread(values: Values, n_proteins: int) -> float | None:
     return float(np.nanstd(values, ddof=1)) if n_proteins > 1 else None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.progress import logger
-from plm_scaling.sources.fetch.source import fetch_source
+from plm_scaling.sources.fetch.source import fetch_row
 from plm_scaling.sources.fetch.verified import compare, expected_of, is_recorded, record
-from plm_scaling.sources.table import find_file
+from plm_scaling.sources.table import Source, find_file
 
 
 def verify_raw(table: Path, file: str, raw: Path) -> None:
@@ -23,9 +23,13 @@ def verify_raw(table: Path, file: str, raw: Path) -> None:
         file: a file name of the table's column file
         raw: where the file lies
     """
+    verify_row(find_file(table, file), table, raw)
+
+
+def verify_row(row: Source, table: Path, raw: Path) -> None:
+    """The same for a file by its row of `table`."""
     if not raw.is_file():
         raise SourceError(f"{raw} does not exist; fetch the source first")
-    row = find_file(table, file)
     if is_recorded(raw, row):
         return
     expected = expected_of(row, table.resolve().parent)
@@ -35,15 +39,16 @@ def verify_raw(table: Path, file: str, raw: Path) -> None:
     except SourceError as error:
         if not row.url or raw.is_symlink():  # nothing to replace it, or not ours to move
             raise SourceError(
-                f"{error}. Put the right file in its place, or correct the row of {file} in {table}"
+                f"{error}. Put the right file in its place, or correct the row of {row.file} in "
+                f"{table}"
             ) from error
         # A job of another source with the same file may have found the same and moved it.
         if not raw.is_file():
             raise SourceError(f"{error}. Another job fetches the right one; run again") from error
         if _identity(raw) != before:
-            verify_raw(table, file, raw)
+            verify_row(row, table, raw)
         else:
-            _replace(table, file, raw, str(error))
+            _replace(row, table, raw, str(error))
         return
     record(raw, row, compared)
     log = logger.info if compared.stated_by else logger.warning
@@ -55,7 +60,7 @@ def _identity(raw: Path) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _replace(table: Path, file: str, raw: Path, problem: str) -> None:
+def _replace(row: Source, table: Path, raw: Path, problem: str) -> None:
     """Move a wrong file aside, where nothing is overwritten, and fetch the right one."""
     numbers = ("" if n == 1 else f"-{n}" for n in itertools.count(1))
     names = (raw.with_name(f".{raw.name}.wrong{number}") for number in numbers)
@@ -69,6 +74,6 @@ def _replace(table: Path, file: str, raw: Path, problem: str) -> None:
         ) from error
     logger.warning("[sources] %s: moved to %s, fetching the right one", problem, aside)
     try:
-        fetch_source(table, file, raw)
+        fetch_row(row, table, raw)
     except SourceError as error:
         raise SourceError(f"{problem}. It was moved to {aside}, and {error}") from error

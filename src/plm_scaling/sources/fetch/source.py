@@ -11,7 +11,7 @@ from plm_scaling.sources.fetch.download import download
 from plm_scaling.sources.fetch.partial import Origin, Partial, WriteError
 from plm_scaling.sources.fetch.verified import Compared, compare, expected_of, record
 from plm_scaling.sources.fetch.web import file_behind
-from plm_scaling.sources.table import find_file
+from plm_scaling.sources.table import Source, find_file
 
 BLOCK_BYTES = 1 << 20
 
@@ -31,7 +31,12 @@ def fetch_source(table: Path, file: str, out: Path) -> None:
         file: a file name of the table's column file
         out: where the file goes
     """
-    row = find_file(table, file)
+    fetch_row(find_file(table, file), table, out)
+
+
+def fetch_row(row: Source, table: Path, out: Path) -> None:
+    """The same for a file by its row of `table`."""
+    file = row.file
     addresses = [address for address in (row.url, row.mirror) if address]
     if not addresses:
         raise SourceError(

@@ -49,10 +49,14 @@ class SequenceModel(GPTModel):
 
 
 def build_model(
-    cell: Cell, layout: Layout | None = None, *, device: torch.device | str = "cpu"
+    cell: Cell,
+    layout: Layout | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    initial_weights: bool = True,
 ) -> SequenceModel:
-    """This process's part of the cell's model with its initial weights; `layout` None is one CPU
-    process.
+    """This process's part of the cell's model with its initial weights, or with any
+    (`initial_weights` False), where others are read at once; `layout` None is one CPU process.
 
     megatron-core's model-parallel groups must be initialised: they say which pipeline stage and
     which part of each matrix it is. The only difference between the objectives is the attention
@@ -85,7 +89,7 @@ def build_model(
     if config.sequence_parallel:
         # megatron-core keeps CUDA generators of its own for dropout there; nothing is drawn here
         initialize_rng_tracker(inference_rng_tracker=True, force_reset=True)
-    if not is_meta:
+    if initial_weights and not is_meta:
         initialise(model, cell)
     return model.to(device)
 

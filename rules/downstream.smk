@@ -1,0 +1,232 @@
+"""What the cells, and public models beside them, are good for: results/{study}/downstream/.
+
+It never trains and never makes data again: cells are evaluated as they are.
+"""
+
+from plm_scaling.downstream import STAGE_VERSION as DOWNSTREAM_VERSION
+from plm_scaling.downstream.cells import chosen_cells, untrained_cells
+
+BENCHMARKS = ROOT / "resources/downstream.tsv"
+BENCHMARK = f"{RESULTS}/downstream"
+UNTRAINED = "untrained-"
+
+try:
+    DATASETS = read_datasets(BENCHMARKS)
+    for name in CONFIG.downstream.datasets:
+        find_dataset(BENCHMARKS, name)
+except PlmScalingError as error:
+    sys.exit(f"error: {error}")
+
+TASK_FILES = {
+    row.file: row for dataset in DATASETS.values() for row in dataset.files if not row.path
+}
+
+
+wildcard_constraints:
+    dataset="[A-Za-z0-9][A-Za-z0-9_.-]*",
+    model="[A-Za-z0-9][A-Za-z0-9_.-]*",
+
+
+@cache
+def evaluated():
+    """Names of the models."""
+    try:
+        chosen = chosen_cells(CELLS, Path(RESULTS, "runs"), CONFIG.downstream.cells)
+    except PlmScalingError as error:
+        sys.exit(f"error: {error}")
+    for name, folder in CONFIG.downstream.models.items():
+        if not os.path.isdir(folder):
+            sys.exit(f"error: downstream.models.{name}: {folder} is no folder; put the model there")
+    first = untrained_cells(CELLS, chosen) if CONFIG.downstream.untrained else []
+    return [*chosen, *(f"{UNTRAINED}{cell}" for cell in first), *CONFIG.downstream.models]
+
+
+def folder_of(wildcards):
+    """The folder of a model."""
+    name = wildcards.model
+    if name in CONFIG.downstream.models:
+        return CONFIG.downstream.models[name]
+    if name.startswith(UNTRAINED):
+        return f"{RESULTS}/untrained/{name.removeprefix(UNTRAINED)}"
+    return f"{RESULTS}/runs/{name}"
+
+
+def evaluations(wildcards):
+    """The records of all models on all datasets."""
+    if not CONFIG.downstream.datasets:
+        sys.exit(
+            "error: downstream.datasets is empty; name some of resources/downstream.tsv: "
+            + ", ".join(DATASETS)
+        )
+    return expand(
+        f"{BENCHMARK}/{{model}}/{{dataset}}.json",
+        model=evaluated(),
+        dataset=CONFIG.downstream.datasets,
+    )
+
+
+def exposures(wildcards):
+    """Where the training set is here: what of each dataset is in it."""
+    if not all(map(os.path.exists, SPLIT)):
+        return []
+    return expand(rules.expose_task.output, dataset=CONFIG.downstream.datasets)
+
+
+def weights_of(wildcards):
+    """The record of a run to evaluate; of a public model nothing that a rule makes."""
+    name = wildcards.model
+    if name in CONFIG.downstream.models:
+        return []
+    record = f"{folder_of(wildcards)}/result.json"
+    return record if name.startswith(UNTRAINED) else as_they_are([record])
+
+
+def task_files(wildcards):
+    """The files of a dataset; those of this machine are where the table says."""
+    rows = DATASETS[wildcards.dataset].files
+    return [row.path or f"data/raw/downstream/{row.file}" for row in rows]
+
+
+rule fetch_task:
+    output:
+        "data/raw/downstream/{file}",
+    log:
+        "logs/downstream/fetch.{file}.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(600),
+    params:
+        script=script("fetch_task"),
+        table=str(BENCHMARKS),
+        facts=lambda wildcards: TASK_FILES[wildcards.file].facts,
+        dataset=lambda wildcards: TASK_FILES[wildcards.file].name,
+    shell:
+        "python {params.script:q} --table {params.table:q} --dataset {params.dataset:q}"
+        " --file {wildcards.file:q} --out {output:q} --log {log:q}"
+
+
+rule prepare_task:
+    input:
+        task_files,
+    output:
+        multiext("data/downstream/{dataset}/", "items.parquet", "counts.tsv", "task.json"),
+    log:
+        "logs/downstream/prepare.{dataset}.log",
+    conda:
+        "../envs/train-gpu.yaml"
+    resources:
+        mem_mb=grows(8000),
+        runtime=grows(120),
+    params:
+        script=script("prepare_task"),
+        table=str(BENCHMARKS),
+        row=lambda wildcards: DATASETS[wildcards.dataset].facts,
+        raw="data/raw/downstream",
+        folder=subpath(output[0], parent=True),
+        stage=DOWNSTREAM_VERSION,
+    shell:
+        "python {params.script:q} --table {params.table:q} --dataset {wildcards.dataset:q}"
+        " --raw {params.raw:q} --out {params.folder:q} --log {log:q}"
+
+
+rule expose_task:
+    input:
+        items="data/downstream/{dataset}/items.parquet",
+        split=as_they_are(SPLIT),
+    output:
+        f"data/downstream/{{dataset}}/exposure.{CONFIG.data.name}.parquet",
+    log:
+        f"logs/downstream/expose.{{dataset}}.{CONFIG.data.name}.log",
+    conda:
+        "../envs/mmseqs2.yaml"
+    threads: 64
+    resources:
+        mem_mb=grows(8000),
+        runtime=grows(1440),
+    params:
+        script=script("expose_task"),
+        data=subpath(input.items, parent=True),
+        pool=f"{DATA}/pool/protein",
+        split=f"{DATA}/split",
+        mmseqs=CONFIG.mmseqs.path,
+        settings=settings(CONFIG.split, LeakageCheck),
+        stage=DOWNSTREAM_VERSION,
+    shell:
+        "python {params.script:q} --data {params.data:q} --pool {params.pool:q}"
+        " --split {params.split:q} --settings {params.settings:q} --threads {threads}"
+        " --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
+        " --mmseqs {params.mmseqs:q} --out {output:q} --log {log:q}"
+
+
+rule make_untrained:
+    output:
+        f"{RESULTS}/untrained/{{cell}}/result.json",
+    log:
+        f"logs/{CONFIG.study}/untrained/{{cell}}.log",
+    conda:
+        "../envs/train-gpu.yaml"
+    threads: MACHINE.threads
+    resources:
+        mem_mb=asked("mem_mb"),
+        runtime=grows(60),
+    params:
+        script=script("make_untrained"),
+        cell=lambda wildcards: CELLS[wildcards.cell].to_json(),
+        stage=TRAIN_VERSION,
+    shell:
+        "OMP_NUM_THREADS={threads} python {params.script:q} --cell {params.cell:q}"
+        " --threads {threads} --out {output:q} --log {log:q}"
+
+
+rule evaluate_model:
+    input:
+        weights=weights_of,
+        items="data/downstream/{dataset}/items.parquet",
+    output:
+        scores=f"{BENCHMARK}/{{model}}/{{dataset}}.json",
+        table=f"{BENCHMARK}/{{model}}/{{dataset}}.parquet",
+    log:
+        f"logs/{CONFIG.study}/downstream/{{model}}.{{dataset}}.log",
+    benchmark:
+        f"logs/benchmarks/{CONFIG.study}/downstream/{{model}}.{{dataset}}.tsv"
+    conda:
+        "../envs/train-gpu.yaml"
+    threads: MACHINE.threads
+    resources:
+        mem_mb=grows(16000 if MACHINE.backend == "cuda" else 4000),
+        runtime=grows(1440),
+        gpu=lambda wildcards: 1 if MACHINE.backend == "cuda" else None,
+    params:
+        script=script("evaluate_model"),
+        model=folder_of,
+        data=subpath(input.items, parent=True),
+        settings=settings(CONFIG.downstream, TaskSettings),
+        seed=CONFIG.seed,
+        start=f"{ON_ONE_GPU} python" if MACHINE.backend == "cuda" else "python",
+        stage=DOWNSTREAM_VERSION,
+    shell:
+        "OMP_NUM_THREADS={threads} {params.start} {params.script:q} --model {params.model:q}"
+        " --data {params.data:q} --settings {params.settings:q} --seed {params.seed}"
+        " --threads {threads} --out {output.table:q} --log {log:q}"
+
+
+rule collect_downstream:
+    input:
+        records=evaluations,
+        exposures=exposures,
+    output:
+        scores=f"{BENCHMARK}/scores.csv",
+        groups=f"{BENCHMARK}/groups.csv",
+    log:
+        f"logs/{CONFIG.study}/collect_downstream.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        script=script("collect_downstream"),
+        stage=DOWNSTREAM_VERSION,
+    shell:
+        "python {params.script:q} --records {input.records:q} --exposures {input.exposures:q}"
+        " --out {output.scores:q} --out-groups {output.groups:q} --log {log:q}"

@@ -1,0 +1,47 @@
+"""`plm-scaling evaluate`: what a model is good for."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from plm_scaling.cli.models import CORES, Model, Threads
+
+RAW = Path("data/raw/downstream")
+PREPARED = Path("data/downstream")
+
+
+def evaluate(
+    model: Model,
+    dataset: Annotated[str, Parameter(help="a name in the table of benchmarks, as fitness_small")],
+    /,
+    *,
+    out: Path,
+    data: Path | None = None,
+    table: Path | None = None,
+    seed: int = 1,
+    threads: Threads = CORES,
+) -> None:
+    """Scores of a model on a benchmark of function or structure, with standard errors and floors.
+
+    Example: plm-scaling evaluate CELL fitness_small --out predictions.parquet
+
+    Args:
+        out: table of predictions (.parquet); the scores go beside it (.json)
+        data: folder of the prepared benchmark (default: data/downstream/DATASET, made if missing)
+        table: table of benchmarks (default: the one that ships)
+        seed: of resampling and splits
+    """
+    from plm_scaling.config.load import FULL_STUDY, read_config
+    from plm_scaling.downstream.evaluate import evaluate_model
+    from plm_scaling.downstream.prepare import fetch_and_prepare
+    from plm_scaling.downstream.table import SHIPPED
+    from plm_scaling.downstream.text import scores_text
+
+    folder = data or PREPARED / dataset
+    if data is None and not (folder / "task.json").exists():
+        fetch_and_prepare(table or SHIPPED, dataset, RAW, folder)
+    settings = read_config(FULL_STUDY).downstream
+    evaluate_model(model, folder, settings, seed, threads, out)
+    print(f"{scores_text(out.with_suffix('.json'))}\nscores: {out.with_suffix('.json')}")
+    print(f"predictions: {out}")

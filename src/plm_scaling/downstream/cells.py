@@ -1,0 +1,61 @@
+"""Which cells of a study are evaluated."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from plm_scaling.common.errors import DownstreamError, RunsError
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.record import RunRecord
+
+NEAR = 0.03
+"""Nats per token within which a cell is at the frontier of its budget."""
+
+
+def chosen_cells(cells: Mapping[str, Cell], runs: Path, how: str | list[str]) -> list[str]:
+    """Ids of the finished cells to evaluate, in the order of the sweep: all; those within `NEAR` of
+    the lowest loss of their budget, objective, recipe and corpus (`frontier`); or those named.
+
+    Raises `DownstreamError` if none has finished, or one that is named has not.
+    """
+    losses = {cell: loss for cell in cells if (loss := _loss(runs / cell)) is not None}
+    if not isinstance(how, str):
+        for name in how:
+            if name not in losses:
+                known = "has not finished" if name in cells else "is no cell of this sweep"
+                raise DownstreamError(f"downstream.cells: {name} {known}")
+        return how
+    if not losses:
+        raise DownstreamError(
+            f"{runs}: no cell has finished; train some first (`snakemake train`), or name public "
+            "models alone (downstream.models, with cells: [])"
+        )
+    if how == "all":
+        return [*losses]
+    best: dict[tuple[object, ...], float] = {}
+    for name, loss in losses.items():
+        best[_rivals(cells[name])] = min(loss, best.get(_rivals(cells[name]), loss))
+    return [name for name, loss in losses.items() if loss <= best[_rivals(cells[name])] + NEAR]
+
+
+def untrained_cells(cells: Mapping[str, Cell], chosen: list[str]) -> list[str]:
+    """Of the chosen cells one for each model that begins as another one does not: its cell before
+    training stands for the others'."""
+    first: dict[tuple[object, ...], str] = {}
+    for name in chosen:
+        own = cells[name]
+        begin = (own.objective, own.recipe, own.shape, own.context_length, own.start_token)
+        first.setdefault(begin, name)
+    return [*first.values()]
+
+
+def _rivals(cell: Cell) -> tuple[object, ...]:
+    return cell.flops_budget, cell.objective, cell.recipe, cell.corpus, cell.start_token
+
+
+def _loss(folder: Path) -> float | None:
+    """Nats per token of a run that finished."""
+    try:
+        record = RunRecord.read(folder / "result.json")
+    except RunsError:
+        return None
+    return record.loss if record.status == "finished" else None

@@ -1,0 +1,63 @@
+"""Gather the scores of all models on all datasets of a study."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from plm_scaling.common.files import atomic, read_json
+from plm_scaling.common.progress import logger
+from plm_scaling.downstream.models import FACTS
+
+OF_SCORE = (
+    *("protocol", "metric", "value", "standard_error", "floor"),
+    *("n_items", "n_groups", "layer"),
+)
+COLUMNS = ["model", *FACTS, "task", "dataset", *OF_SCORE, "seed", "exposed", "note"]
+GROUP_COLUMNS = [
+    *("model", "kind", "objective", "task", "dataset", "group", *OF_SCORE[:5], "n_items"),
+    *("identity", "coverage", "exposed", "note"),
+]
+
+
+def collect_downstream(
+    records: list[Path], out: Path, out_groups: Path, exposures: Sequence[Path] = ()
+) -> None:
+    """Write scores.csv, a row for each model, dataset, protocol and metric, and groups.csv, the
+    same for each assay.
+
+    A model is called as the folder of its record. What is not known or not defined is empty.
+    `exposed` is the share of the dataset's test proteins with a homologue in the study's training
+    set, and in groups.csv whether the assay's has one, with the `identity` and `coverage` of its
+    best alignment; both are of the study's cells alone.
+
+    Args:
+        records: JSON files that evaluate_model.py wrote, {model}/{dataset}.json
+        out: scores.csv
+        out_groups: groups.csv
+        exposures: tables that expose_task.py wrote, {dataset}/exposure.{data}.parquet
+    """
+    exposed = {path.parent.name: pd.read_parquet(path).set_index("id") for path in exposures}
+    rows: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
+    for path in records:
+        record = read_json(path)
+        table = exposed.get(record["dataset"])
+        own = table if record["model"]["kind"] == "cell" else None
+        common = {
+            **record["model"],
+            "model": path.parent.name,
+            **{key: record[key] for key in ("task", "dataset", "seed")},
+        }
+        for score in record["scores"]:
+            if score["group"]:
+                known = {} if own is None else own.loc[score["group"]].to_dict()
+                groups.append(common | score | known)
+            else:
+                share = None if own is None else float(own["exposed"].mean())
+                rows.append(common | score | {"exposed": share})
+    for path, columns, found in ((out, COLUMNS, rows), (out_groups, GROUP_COLUMNS, groups)):
+        with atomic(path) as temporary:
+            pd.DataFrame(found).reindex(columns=columns).to_csv(temporary, index=False)
+    logger.info("[downstream] %d scores of %d evaluations: %s", len(rows), len(records), out)

@@ -1,0 +1,61 @@
+"""Evaluate one model on one dataset: predictions of the items, and the scores beside them."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from plm_scaling.common.errors import DownstreamError
+from plm_scaling.common.files import read_json, sha256_of, write_json
+from plm_scaling.common.progress import logger
+from plm_scaling.config.downstream import TaskSettings
+from plm_scaling.downstream import STAGE_VERSION
+from plm_scaling.downstream.models import facts_of
+from plm_scaling.downstream.tasks import TASKS
+from plm_scaling.train.output.record import versions
+
+
+def evaluate_model(
+    model: str, data: Path, settings: TaskSettings, seed: int, threads: int, out: Path
+) -> None:
+    """Write the predictions of a model to the table `out`, and beside it, ending in .json, its
+    scores with what they depend on.
+
+    The table is written by the task; what it says of the model (`Model.facts`) is its metadata.
+    Raises `DownstreamError` where there is no such dataset or the model cannot do the task.
+
+    Args:
+        model: a run folder, or the id of a cell below results/*/runs
+        data: folder of the prepared dataset
+        settings: of the block downstream of the config
+        seed: of resampling and of whatever else is random
+        threads: CPU threads
+        out: the table of predictions, .parquet
+    """
+    if out.suffix != ".parquet":
+        raise DownstreamError(f"--out {out}: the name must end in .parquet")
+    try:
+        task = read_json(data / "task.json")["task"]
+    except FileNotFoundError:
+        raise DownstreamError(f"{data} is no prepared dataset; there is no task.json") from None
+    begin = time.monotonic()
+    items = data / "items.parquet"
+    scores = TASKS[task].evaluate(model, items, settings, out, threads, seed)
+    metadata = pq.read_schema(out).metadata or {}
+    told = {key.decode(): value.decode() for key, value in metadata.items()}
+    record: dict[str, Any] = {
+        "model": facts_of(model, told),
+        "dataset": data.name,
+        "task": task,
+        "seed": seed,
+        "seconds": round(time.monotonic() - begin, 3),
+        "weights_sha256": told.get("weights"),
+        "items_sha256": sha256_of(items),
+        "versions": versions("cpu") | {"downstream stage": str(STAGE_VERSION)},
+        "settings": settings.model_dump(),
+        "scores": [asdict(score) for score in scores],
+    }
+    write_json(out.with_suffix(".json"), record)
+    logger.info("[downstream] %s on %s: %s", model, data.name, out.with_suffix(".json"))

@@ -1,0 +1,124 @@
+"""What a model that saw no assay says of mutants: differences of log-probabilities, in nats.
+
+A causal model gives the log-likelihood of the mutant less that of the wild type (`llr`), summed
+over the residues; the first has none without a start token. A masked model gives, summed over the
+changes, ln p(mutant) − ln p(wild type) at the changed position in the wild type, where that is
+masked (`masked_marginals`) or not (`wild_type_marginals`; Meier et al. 2021).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plm_scaling.common.errors import DownstreamError
+from plm_scaling.downstream.fitness.mutants import changes
+from plm_scaling.inference.models.model import Model
+from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.windows import batches, counted, window_rows
+from plm_scaling.tokens.format.vocabulary import STANDARD
+
+MASKED, UNMASKED = "masked_marginals", "wild_type_marginals"
+LIKELIHOOD, PER_RESIDUE = "llr", "llr_per_residue"
+
+_PLACE = {letter: place for place, letter in enumerate(STANDARD)}
+Values = NDArray[np.float64]
+
+
+@dataclass
+class ZeroShot:
+    """Scores of mutants by one model. Assays of one wild type share its marginals."""
+
+    model: Model
+
+    def __post_init__(self) -> None:
+        self._scorer = Scorer(self.model)
+        self._marginals: tuple[str, dict[str, Values]] = ("", {})
+
+    def protocols(self, indels: bool) -> list[str]:
+        """The scores that the model gives. Raises `DownstreamError` for indels by a masked model,
+        in which no position of the wild type stands for a changed one."""
+        if self.model.objective == "clm":
+            return [LIKELIHOOD, PER_RESIDUE] if indels else [LIKELIHOOD]
+        if indels:
+            raise DownstreamError(
+                "insertions and deletions need the likelihood of whole sequences, which a masked "
+                "model has none of; take a CLM"
+            )
+        return [MASKED, UNMASKED]
+
+    def scores(
+        self, wild_type: str, mutants: Sequence[str], sequences: Sequence[str], indels: bool
+    ) -> dict[str, Values]:
+        """Scores [mutants] by protocol, higher for what the model holds for fitter."""
+        if self.model.objective == "mlm":
+            own = [changes(mutant) for mutant in mutants]
+            return {
+                name: np.array(
+                    [
+                        sum(
+                            logs[at - 1, _PLACE[new]] - logs[at - 1, _PLACE[old]]
+                            for old, at, new in one
+                        )
+                        for one in own
+                    ]
+                )
+                for name, logs in self._of_wild_type(wild_type).items()
+            }
+        (wild,) = self._log_likelihoods([wild_type])
+        nats = np.array(list(self._log_likelihoods(sequences)))
+        found = {LIKELIHOOD: nats - wild}
+        if indels:
+            lengths = np.array([len(sequence) for sequence in sequences])
+            found[PER_RESIDUE] = nats / lengths - wild / len(wild_type)
+        return found
+
+    def _log_likelihoods(self, sequences: Sequence[str]) -> Iterator[float]:
+        """Nats of each sequence, over the residues that have a probability."""
+        for chunk in _chunks(sequences, self._scorer.chunk_residues):
+            lengths = np.array([len(sequence) for sequence in chunk], np.int64)
+            own, _ = self._scorer.scores(_entries(chunk), lengths)
+            known = np.nan_to_num(own.astype(np.float64))
+            yield from np.add.reduceat(known, np.cumsum(lengths) - lengths)
+
+    def _of_wild_type(self, wild_type: str) -> dict[str, Values]:
+        """Log-probabilities [residues, 20] by protocol."""
+        if self._marginals[0] != wild_type:
+            entry, lengths = _entries([wild_type]), np.array([len(wild_type)], np.int64)
+            _, masked = self._scorer.scores(entry, lengths, marginals=True)
+            assert masked is not None
+            self._marginals = (
+                wild_type,
+                {MASKED: masked.astype(np.float64), UNMASKED: self._unmasked(entry, lengths)},
+            )
+        return self._marginals[1]
+
+    def _unmasked(self, entry: bytes, lengths: NDArray[np.int64]) -> Values:
+        tokens, pieces = self.model.tokens(entry), self.model.windows(lengths)
+        ids = self.model.alphabet.residues
+        found = np.full((int(lengths.sum()), len(STANDARD)), np.nan)
+        for some in batches(pieces.size, self.model.device.type):
+            rows = window_rows(tokens, pieces, some)
+            logs = self.model.logits(rows, pieces.size[some]).float().log_softmax(-1)[..., ids]
+            row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
+            found[pieces.place[some][row] + column] = logs.cpu().numpy()[row, column]
+        return found
+
+
+def _entries(sequences: Sequence[str]) -> bytes:
+    return b"".join(sequence.encode() + b"\n\0" for sequence in sequences)
+
+
+def _chunks(sequences: Sequence[str], residues: int) -> Iterator[list[str]]:
+    """Consecutive sequences of about so many residues together."""
+    chunk: list[str] = []
+    size = 0
+    for sequence in sequences:
+        if chunk and size + len(sequence) > residues:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(sequence)
+        size += len(sequence)
+    if chunk:
+        yield chunk

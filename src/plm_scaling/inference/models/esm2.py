@@ -1,0 +1,139 @@
+"""ESM-2 (Lin et al. 2023) from a folder of transformers, by its class `EsmForMaskedLM`.
+
+That class keeps ESM-2's token dropout: embeddings are scaled by the share of tokens that is not
+masked. `<cls>` and `<eos>` stand where a protein begins and ends, not at the edges of a piece, as
+in its training. Weights are float32.
+"""
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plm_scaling.common.errors import InferenceError
+from plm_scaling.inference.arrays import Ints, Tokens
+from plm_scaling.inference.models.folder import (
+    check_ids,
+    config_values,
+    read_config,
+    read_weights,
+    weight_files,
+)
+from plm_scaling.inference.models.model import Alphabet, Model
+
+VOCABULARY = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO"]
+IDS = {token: number for number, token in enumerate(VOCABULARY)} | {"<mask>": 32}
+ALPHABET = Alphabet(
+    {token: number for token, number in IDS.items() if len(token) == 1},
+    other=IDS["<unk>"],
+    end=IDS["<eos>"],
+    start=IDS["<cls>"],
+    mask=IDS["<mask>"],
+)
+MASK_RATIO = 0.15  # of all ESM-2
+ROTARY = ".rotary_embeddings.inv_freq"
+
+
+class Esm2(Model):
+    """A model of the class; its rows begin with `<cls>` where a protein does."""
+
+    network: Any  # of transformers
+
+    def logits(self, rows: Tokens, sizes: Ints) -> Tensor:
+        logits: Tensor = self._run(rows, sizes).logits
+        return logits
+
+    def states(self, rows: Tokens, sizes: Ints, layer: int) -> Tensor:
+        found = self._run(rows, sizes, output_hidden_states=True).hidden_states
+        states: Tensor = found[layer]
+        return states
+
+    def attentions(self, rows: Tokens, sizes: Ints) -> Iterator[Tensor]:
+        fast = self.network.config._attn_implementation
+        self.network.set_attn_implementation("eager")  # only that gives its weights
+        try:
+            found = self._run(rows, sizes, output_attentions=True).attentions
+        finally:
+            self.network.set_attn_implementation(fast)
+        for weights in found:
+            yield weights.float()
+
+    def _run(self, rows: Tokens, sizes: Ints, **options: bool) -> Any:
+        tokens = torch.from_numpy(rows.astype(np.int64)).to(self.device)
+        inside = torch.arange(rows.shape[1]) < torch.from_numpy(sizes)[:, None]
+        return self.network(tokens, attention_mask=inside.long().to(self.device), **options)
+
+
+def open_esm2(folder: Path, device: torch.device) -> Esm2:
+    """The model in `folder`, on `device`.
+
+    Raises `InferenceError` if transformers is missing, the folder is of another ESM, or its weights
+    are pickles, incomplete or damaged.
+    """
+    config = read_config(folder)
+    if config.get("position_embedding_type") != "rotary" or config.get("is_folding_model"):
+        raise InferenceError(
+            f"{folder / 'config.json'}: an ESM with rotary positions that does not fold is read "
+            "(ESM-2), no other; give another model"
+        )
+    names = ("num_hidden_layers", "num_attention_heads", "hidden_size", "max_position_embeddings")
+    layers, heads, hidden, positions = config_values(folder, config, *names)
+    weight_files(folder)
+    vocabulary = folder / "vocab.txt"
+    if vocabulary.exists():
+        lines = vocabulary.read_text().split()
+        check_ids(vocabulary, {token: number for number, token in enumerate(lines)}, IDS)
+    return Esm2(
+        name=f"mlm esm2 {folder.resolve().name}",
+        kind="esm2",
+        objective="mlm",
+        context_length=positions - 2,  # two are reserved: 1024 with <cls> and <eos>
+        layers=layers,
+        heads=heads,
+        hidden=hidden,
+        mask_ratio=MASK_RATIO,
+        alphabet=ALPHABET,
+        network=_network(folder).to(device).eval(),
+        device=device,
+    )
+
+
+def _network(folder: Path) -> torch.nn.Module:
+    if importlib.util.find_spec("transformers") is None:
+        raise InferenceError(
+            f"{folder}: ESM-2 needs transformers: pip install 'plm-scaling[public-models]'"
+        )
+    from transformers import EsmForMaskedLM
+    from transformers.utils import logging as its_logging
+
+    its_logging.set_verbosity(logging.ERROR)  # what it would say of weights is checked here
+    its_logging.disable_progress_bar()
+    network, found = EsmForMaskedLM.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32,
+        output_loading_info=True,
+    )  # fmt: skip
+    # Contacts are not asked of the model's own head; rotary frequencies are no weights.
+    spare = ("esm.contact_head.", "esm.rotary_embeddings.")
+    lacking = [name for name in found["missing_keys"] if not name.startswith(spare)]
+    if lacking or found["mismatched_keys"]:
+        name = sorted(lacking or map(str, found["mismatched_keys"]))[0]
+        raise InferenceError(
+            f"the weights in {folder} lack {name}, or it has another shape: config.json is of "
+            "another model, or files are missing; download the whole folder again"
+        )
+    return _with_own_frequencies(folder, network)
+
+
+def _with_own_frequencies(folder: Path, network: Any) -> torch.nn.Module:
+    """The network with the rotary frequencies that the folder has, if any: those of the released
+    models were rounded before training. transformers 5 keeps them in another place."""
+    stored = [value for name, value in read_weights(folder).items() if name.endswith(ROTARY)]
+    if stored:
+        network.esm.rotary_embeddings.inv_freq.copy_(stored[0])
+    module: torch.nn.Module = network
+    return module

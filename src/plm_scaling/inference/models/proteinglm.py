@@ -1,0 +1,150 @@
+"""The study's released models (proteinglm, xTrimoPGLM) as weights of the `study` recipe.
+
+They are the same network under other names. Rows of `query_key_value` are grouped by head,
+[q, k, v] each, as megatron-core groups them. Their GEGLU gates with the second half of
+`dense_h_to_4h`, x₁·gelu(x₂), ours with the first: the halves change places. Letters have other ids,
+and what ends a protein is `<eos>` (34), here eod (31). Scaling of queries and keys by the
+layer's number cancels. Sources: the authors' pre-training code (github.com/ONERAI/xTrimoPGLM,
+history, pretrain/) and the modelling code of the released models, as far as others have published
+copies of it.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plm_scaling.common.errors import InferenceError
+from plm_scaling.inference.models.folder import check_ids, check_names, config_values
+from plm_scaling.inference.tokenizer import RELEASED_ORDER
+from plm_scaling.study.shapes import VOCABULARY_SIZE, Shape
+from plm_scaling.tokens.format.vocabulary import EOD, RESIDUE_ID, SPECIAL
+from plm_scaling.train.model.segments import ROTARY_BASE
+
+EOS = SPECIAL["eos"]
+# Row of their embedding for each of ours; nothing is lost, so that an export can go back.
+ROWS = list(range(VOCABULARY_SIZE))
+for _id, _letter in enumerate(RELEASED_ORDER, start=1):
+    ROWS[RESIDUE_ID[_letter]] = _id
+ROWS[EOD], ROWS[EOS] = EOS, EOD
+
+# What the released configurations say, or leave to these defaults; anything else is another model.
+SAME = {
+    "rmsnorm": False,
+    "deepnorm": True,
+    "apply_residual_connection_post_layernorm": True,
+    "post_layer_norm": True,
+    "add_bias_linear": True,
+    "multi_query_attention": False,
+    "rotary_embedding_2d": False,
+    "quantization_bit": 0,
+    "moe": False,
+    "glu_activation": "geglu",
+    "layernorm_epsilon": 1e-5,
+    "padded_vocab_size": VOCABULARY_SIZE,
+}
+_WHOLE = {
+    "embedding.word_embeddings": "embedding.word_embeddings",
+    "encoder.final_layernorm": "decoder.final_layernorm",
+}
+_OF_LAYER = {
+    "input_layernorm": "input_layernorm",
+    "self_attention.query_key_value": "self_attention.linear_qkv",
+    "self_attention.dense": "self_attention.linear_proj",
+    "post_attention_layernorm": "pre_mlp_layernorm",
+    "mlp.dense_h_to_4h": "mlp.linear_fc1",
+    "mlp.dense_4h_to_h": "mlp.linear_fc2",
+}
+_LAYER = re.compile(r"transformer\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_OUTPUT = "transformer.output_layer."
+_FREQUENCIES = ".rotary_emb.inv_freq"
+
+
+def shape_of(folder: Path, config: dict[str, Any]) -> tuple[Shape, int]:
+    """Shape and context length by config.json. Raises `InferenceError` for another network."""
+    path = folder / "config.json"
+    for key, value in SAME.items():
+        if config.get(key, value) != value:
+            raise InferenceError(
+                f"{path}: key {key} is {config[key]!r}, in the study's models {value!r}; only "
+                "those can be imported"
+            )
+    names = ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "kv_channels")
+    layers, hidden, ffn, heads, channels, context = config_values(
+        folder, config, *names, "seq_length"
+    )
+    if heads * channels != hidden:
+        raise InferenceError(
+            f"{path}: {heads} heads of {channels} channels do not make the width {hidden}; only "
+            "models whose heads do can be imported"
+        )
+    vocabulary = folder / "tokenizer.model"  # one token a line, whatever its name says
+    if vocabulary.exists():
+        lines = vocabulary.read_text(errors="replace").splitlines()
+        found = {line.strip(): number for number, line in enumerate(lines)}
+        letters = {letter: ROWS[RESIDUE_ID[letter]] for letter in RESIDUE_ID if letter != "J"}
+        check_ids(vocabulary, found, letters)
+    return Shape(layers, hidden, ffn, heads), context
+
+
+def converted(
+    folder: Path, tensors: dict[str, Tensor], wanted: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Their weights with the names, shapes and order of ours, fp32; `wanted` are ours by name.
+
+    Raises `InferenceError` if one is missing, left over or of another shape, or if the output layer
+    is not the embedding, to which the study ties it.
+    """
+    found = {}
+    for name, value in tensors.items():
+        if name.endswith(_FREQUENCIES) or name.startswith(_OUTPUT):
+            continue
+        found[_our_name(name)] = value
+    check_names(folder, found, wanted)
+    for name, value in found.items():
+        if value.shape != wanted[name].shape:
+            raise InferenceError(
+                f"{folder}: {name} is {[*value.shape]}, by config.json {[*wanted[name].shape]}; "
+                "download the whole folder again"
+            )
+    table = found["embedding.word_embeddings.weight"]
+    output, bias = (tensors.get(f"{_OUTPUT}{kind}") for kind in ("weight", "bias"))
+    untied = output is not None and not torch.equal(output, table)
+    if untied or (bias is not None and bool(bias.any())):
+        raise InferenceError(
+            f"{folder}: its output layer is not its embedding, to which the study's is tied; such "
+            "a model cannot be a run"
+        )
+    return {name: _in_order(name, value).float() for name, value in found.items()}
+
+
+def rounding_of_angles(tensors: dict[str, Tensor], context_length: int) -> float:
+    """By how many radians rotary angles at the end of the context differ from exact ones, at most:
+    0 where no frequencies are stored with the weights."""
+    deviations = [0.0]
+    for name, value in tensors.items():
+        if name.endswith(_FREQUENCIES):
+            channels = 2 * len(value)
+            exact = ROTARY_BASE ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
+            deviations.append(float((value.double() - exact).abs().max()) * (context_length - 1))
+    return max(deviations)
+
+
+def _our_name(name: str) -> str:
+    whole, _, kind = name.removeprefix("transformer.").rpartition(".")
+    if whole in _WHOLE:
+        return f"{_WHOLE[whole]}.{kind}"
+    found = _LAYER.fullmatch(name)
+    if found and found[2] in _OF_LAYER:
+        return f"decoder.layers.{found[1]}.{_OF_LAYER[found[2]]}.{found[3]}"
+    return name
+
+
+def _in_order(name: str, value: Tensor) -> Tensor:
+    if name == "embedding.word_embeddings.weight":
+        return value[ROWS]
+    if ".mlp.linear_fc1." in name:
+        return torch.cat(value.chunk(2)[::-1])
+    return value
