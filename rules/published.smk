@@ -8,7 +8,6 @@ PUBLISHED_FILES = ROOT / "resources/published/files.tsv"
 PUBLISHED_ARCHIVE = ROOT / "resources/published/archive.tsv"
 MINIMA = ROOT / "resources/published/minima.tsv"
 CONSTANTS = ROOT / "resources/published/constants.tsv"
-RELEASED = ROOT / "resources/downstream/published.tsv"
 ASSAYS = ROOT / "resources/downstream/proteingym_assays.tsv"
 PUBLISHED_TABLES = ROOT / "resources/published/tables"
 

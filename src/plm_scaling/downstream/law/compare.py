@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from typing_extensions import TypedDict
 
-from plm_scaling.downstream.law.series import CELL
 from plm_scaling.laws.details import Check, NotAvailable, not_available
 from plm_scaling.laws.stats.budgets import group_budgets
+from plm_scaling.runs.scores import CELL
 
 
 class Budget(TypedDict):

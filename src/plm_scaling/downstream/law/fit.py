@@ -21,8 +21,14 @@ from plm_scaling.downstream.law.checks import (
 from plm_scaling.downstream.law.compare import EqualCompute, at_equal_compute
 from plm_scaling.downstream.law.forms import Form, choose_form
 from plm_scaling.downstream.law.resample import Fitted, fit_resampled, scale_of
-from plm_scaling.downstream.law.series import CELL, Series, read_scores, series_of, why_not_used
-from plm_scaling.downstream.law.verdict import Verdict, decide, share_peaked, too_little
+from plm_scaling.downstream.law.series import Series, series_of, why_not_used
+from plm_scaling.downstream.law.verdict import (
+    Verdict,
+    decide,
+    only_noise,
+    share_peaked,
+    too_little,
+)
 from plm_scaling.laws.details import Bootstrap, NotAvailable
 from plm_scaling.laws.result import Equation, LawResult, read_law, write_law
 from plm_scaling.laws.selection import selection
@@ -30,6 +36,7 @@ from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.intervals import Interval, check_settings
 from plm_scaling.laws.status import Check, Evidence
 from plm_scaling.laws.text import law_sentence
+from plm_scaling.runs.scores import CELL, read_scores
 from plm_scaling.study.laws import OF_SCORES
 
 logger = logging.getLogger("plm_scaling")
@@ -210,7 +217,8 @@ def _row(
     row["change_interval"] = line.interval(-2 * line.drawn.coefficients[:, 1])
     row["peak_share"] = share_peaked(parabola.drawn, series.better) if settings.bootstrap else None
     peaked = row["peak_share"] or 0.0
-    judged = decide(chosen, errors, row["change_interval"], peaked, settings.level)
+    noise = only_noise(series, settings.level)
+    judged = decide(chosen, errors, row["change_interval"], peaked, noise, settings.level)
     fitted = fit_resampled(series, judged.form, settings)
     row["verdict"], row["form"], row["why"] = judged.verdict, judged.form, judged.why
     row["left_out_rms"] = {str(form): error for form, error in errors.items()}

@@ -101,7 +101,7 @@ def _solve(
     basis: Floats, target: Floats, weights: Floats, different: Floats
 ) -> tuple[Floats, Floats]:
     """Coefficients (b, p) and sums of squares (b,) on a basis (n, p), or one each (b, n, p); of
-    resamples with more `different` losses than coefficients."""
+    resamples with as many `different` losses as coefficients."""
     n, size = basis.shape[-2:]
     if basis.ndim == 2:
         products = (basis[:, :, None] * basis[:, None, :]).reshape(n, size * size)
@@ -110,7 +110,7 @@ def _solve(
     else:
         normal = np.einsum("bn,bni,bnj->bij", weights, basis, basis, optimize=True)
         right = np.einsum("bn,bni->bi", weights * target, basis)
-    known = different > size
+    known = different >= size
     normal[~known] = np.eye(size)
     found = np.linalg.solve(normal, right[..., None])[..., 0]
     predicted = found @ basis.T if basis.ndim == 2 else (basis @ found[..., None])[..., 0]
@@ -127,12 +127,20 @@ def left_out_errors(form: Form, x: Floats, score: Floats, begins: Floats | None)
     return np.asarray(score - np.diagonal(predicted))
 
 
-def choose_form(
-    x: Floats, score: Floats, begins: Floats | None, of: tuple[Form, ...] = tuple(Form)
-) -> tuple[Form, dict[Form, float]]:
+def choose_form(x: Floats, score: Floats, begins: Floats | None) -> tuple[Form, dict[Form, float]]:
     """The simplest form whose squared error at cells left out is not above the least by more than a
-    standard error of their difference, and the root of the mean square of each."""
-    errors = {form: left_out_errors(form, x, score, begins) ** 2 for form in of}
+    standard error of their difference, and the root of the mean square of each.
+
+    Where S0 is known an exponential is as simple as a line, and comes first: it cannot fall below
+    what untrained cells score.
+    """
+    errors = {form: left_out_errors(form, x, score, begins) ** 2 for form in Form}
+    if begins is not None:
+        errors = {
+            Form.CONSTANT: errors[Form.CONSTANT],
+            Form.EXPONENTIAL: errors[Form.EXPONENTIAL],
+            **errors,
+        }
     known = {form: own for form, own in errors.items() if np.isfinite(own).all()}
     best = min(known, key=lambda form: float(known[form].mean()))
 

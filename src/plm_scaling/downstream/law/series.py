@@ -1,21 +1,12 @@
 """The scores of one metric on one dataset by the cells of an objective: what a law fits."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from plm_scaling.common.errors import DownstreamError
 from plm_scaling.laws.stats.intervals import Floats
-
-KEY = ["dataset", "protocol", "metric"]
-NEEDED = (
-    *("model", "kind", "objective", "n_params", "flops", "loss"),
-    *(*KEY, "value", "standard_error"),
-)
-LOWER_IS_BETTER = ("perplexity", "loss")
-CELL, UNTRAINED = "cell", "untrained"
+from plm_scaling.runs.scores import CELL, KEY, LOWER_IS_BETTER, UNTRAINED
 
 
 @dataclass(frozen=True)
@@ -58,21 +49,6 @@ class Series:
         models = [self.model[i] for i in kept]
         known = (self.dataset, self.protocol, self.metric, models)
         return Series(*known, **arrays, begins=begins, begins_error=self.begins_error)
-
-
-def read_scores(path: Path) -> pd.DataFrame:
-    """The table of scores; raises DownstreamError naming the file and what it lacks."""
-    try:
-        table = pd.read_csv(path, keep_default_na=True)
-    except (FileNotFoundError, pd.errors.EmptyDataError):
-        raise DownstreamError(
-            f"{path}: no such table, or an empty one; make it with `snakemake downstream`"
-        ) from None
-    if missing := [name for name in NEEDED if name not in table]:
-        raise DownstreamError(
-            f"{path}: column(s) missing: {', '.join(missing)}; make it with `snakemake downstream`"
-        )
-    return table
 
 
 def why_not_used(own: pd.DataFrame) -> "pd.Series[str]":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from scipy.stats import chi2
 
 from plm_scaling.downstream.law.forms import Fits, Form
 from plm_scaling.downstream.law.series import Series
@@ -21,7 +22,8 @@ class Verdict(StrEnum):
     PEAKED = "peaked"
     """It is best at a loss inside those of the cells."""
     FLAT = "flat"
-    """It does not change with the loss, and no form predicts it better than its mean."""
+    """It does not change with the loss: no form predicts it better than its mean, or the errors of
+    the items explain all its scatter."""
     NOT_IDENTIFIED = "not_identified"
 
 
@@ -58,13 +60,28 @@ def share_peaked(parabola: Fits, better: int) -> float:
     return float(((high < 0) & (low > 0) & known).sum() / len(known))
 
 
+def only_noise(series: Series, level: float) -> bool:
+    """Whether the errors of the items explain how the scores scatter about their mean (χ²)."""
+    if not (series.error > 0).all():
+        return False
+    weights = series.error**-2
+    mean = float((weights * series.score).sum() / weights.sum())
+    squares = float((weights * (series.score - mean) ** 2).sum())
+    return squares <= float(chi2.ppf(level, len(series.score) - 1))
+
+
 def decide(
-    chosen: Form, errors: dict[Form, float], change: Interval | None, peaked: float, level: float
+    chosen: Form,
+    errors: dict[Form, float],
+    change: Interval | None,
+    peaked: float,
+    noise: bool,
+    level: float,
 ) -> Judged:
     """The verdict of a series with cells enough.
 
     `change`: interval of what a line changes from the highest to the lowest loss; `errors`: of each
-    form at cells left out.
+    form at cells left out; `peaked`: `share_peaked`; `noise`: `only_noise`.
     """
     if chosen == Form.PARABOLA and peaked >= level:
         return Judged(Verdict.PEAKED, chosen, "")
@@ -78,7 +95,7 @@ def decide(
             why = f"a peak inside the losses, but in only {100 * peaked:.0f} % of the resamples"
             return Judged(Verdict.NOT_IDENTIFIED, chosen, why)
         return Judged(Verdict.MONOTONE, chosen, "")
-    if chosen == Form.CONSTANT:
-        return Judged(Verdict.FLAT, chosen, "")
+    if chosen == Form.CONSTANT or noise:
+        return Judged(Verdict.FLAT, Form.CONSTANT, "")
     why = f"a {chosen} predicts cells left out better than their mean, but its slope may be noise"
     return Judged(Verdict.NOT_IDENTIFIED, chosen, why)
