@@ -135,8 +135,8 @@ rule prepare_task:
 
 rule expose_task:
     input:
-        items="data/downstream/{dataset}/items.parquet",
-        split=as_they_are(SPLIT),
+        examples="data/downstream/{dataset}/items.parquet",
+        split=as_they_are(map(str, SPLIT)),  # copies: marks of theirs would be of the split's rule, too
     output:
         f"data/downstream/{{dataset}}/exposure.{CONFIG.data.name}.parquet",
     log:
@@ -149,7 +149,7 @@ rule expose_task:
         runtime=grows(1440),
     params:
         script=script("expose_task"),
-        data=subpath(input.items, parent=True),
+        data=subpath(input.examples, parent=True),
         pool=f"{DATA}/pool/protein",
         split=f"{DATA}/split",
         mmseqs=CONFIG.mmseqs.path,
@@ -185,7 +185,7 @@ rule make_untrained:
 rule evaluate_model:
     input:
         weights=weights_of,
-        items="data/downstream/{dataset}/items.parquet",
+        examples="data/downstream/{dataset}/items.parquet",
     output:
         scores=f"{BENCHMARK}/{{model}}/{{dataset}}.json",
         table=f"{BENCHMARK}/{{model}}/{{dataset}}.parquet",
@@ -203,7 +203,7 @@ rule evaluate_model:
     params:
         script=script("evaluate_model"),
         model=folder_of,
-        data=subpath(input.items, parent=True),
+        data=subpath(input.examples, parent=True),
         settings=settings(CONFIG.downstream, TaskSettings),
         seed=CONFIG.seed,
         start=f"{ON_ONE_GPU} python" if MACHINE.backend == "cuda" else "python",

@@ -25,7 +25,11 @@ class Average:
 
 
 def averages(
-    proteins: Sequence[str], types: Sequence[str], values: Sequence[float | None], seed: int
+    proteins: Sequence[str],
+    types: Sequence[str],
+    values: Sequence[float | None],
+    seed: int,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Average]:
     """The average over all assays, under '', and that of each selection type, by its name.
 
@@ -39,7 +43,7 @@ def averages(
     means = table.pivot_table("value", "protein", "type", aggfunc="mean")
     names, known = [*means.columns], means.to_numpy()
     drawn = np.random.default_rng(seed).multinomial(
-        len(known), np.full(len(known), 1 / len(known)), RESAMPLES
+        len(known), np.full(len(known), 1 / len(known)), resamples
     )
     of_type = _weighted(known, np.ones((1, len(known))))[0]
     resampled = _weighted(known, drawn.astype(float))

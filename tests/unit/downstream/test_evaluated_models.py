@@ -1,0 +1,147 @@
+"""Which cells are evaluated, what they are before training, and the tables of all scores."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cell_fixtures import cell_of, record_of
+from finished_runs import SHAPE, finished_run
+from small_assays import assay, prepared, single_mutants
+
+from plm_scaling.cli.main import app
+from plm_scaling.common.errors import DownstreamError
+from plm_scaling.common.files import read_json, write_json
+from plm_scaling.downstream.cells import chosen_cells, untrained_cells
+from plm_scaling.downstream.collect import COLUMNS, collect_downstream
+from plm_scaling.downstream.models import facts_of
+from plm_scaling.downstream.untrained import write_untrained
+from plm_scaling.inference.run import open_run
+from plm_scaling.train.distributed.process import cpu_process
+from plm_scaling.train.model.builder import build_model
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Cells of two budgets with their losses, of which one diverged and one is not trained."""
+    cells, by_name = {}, {}
+    for name, objective, budget, loss in (
+        *(("a", "clm", 1e9, 2.50), ("b", "clm", 1e9, 2.52), ("c", "clm", 1e9, 2.54)),
+        *(("d", "clm", 2e9, 2.45), ("e", "mlm", 1e9, 2.80), ("f", "clm", 1e9, None)),
+        ("g", "clm", 1e9, "unfinished"),
+    ):
+        cell = cell_of(objective, SHAPE, flops_budget=budget, data_seed=len(cells) + 1)
+        cells[cell.cell], by_name[name] = cell, cell.cell
+        if loss != "unfinished":
+            status = "finished" if loss else "diverged"
+            record = record_of(cell, loss=loss, status=status)
+            write_json(tmp_path / cell.cell / "result.json", record.to_json())
+    return cells, by_name, tmp_path
+
+
+def evaluate(run, folder, out):
+    """By the command."""
+    words = ["evaluate", str(run), "own", "--data", str(folder), "--out", str(out)]
+    app(words, result_action="return_value")
+
+
+def test_frontier_is_within_three_hundredths_of_a_nat(sweep):
+    cells, names, runs = sweep
+    assert chosen_cells(cells, runs, "frontier") == [names[one] for one in "abde"]
+    assert chosen_cells(cells, runs, "all") == [names[one] for one in "abcde"]
+    assert chosen_cells(cells, runs, [names["c"]]) == [names["c"]]
+    assert chosen_cells(cells, runs, []) == []
+
+
+def test_cells_that_cannot_be_evaluated_are_named(sweep, tmp_path):
+    cells, names, runs = sweep
+    with pytest.raises(DownstreamError, match=f"{names['f']} has not finished"):
+        chosen_cells(cells, runs, [names["f"]])
+    with pytest.raises(DownstreamError, match="no cell of this sweep"):
+        chosen_cells(cells, runs, ["0123456789"])
+    with pytest.raises(DownstreamError, match="no cell has finished"):
+        chosen_cells(cells, tmp_path / "nothing", "all")
+
+
+def test_one_untrained_cell_for_each_beginning(sweep):
+    cells, names, runs = sweep
+    chosen = chosen_cells(cells, runs, "all")
+    assert untrained_cells(cells, chosen) == [names["a"], names["e"]]
+
+
+def test_untrained_run_has_the_weights_that_training_begins_with(tmp_path):
+    cell = cell_of("clm", SHAPE, context_length=64)
+    out = tmp_path / "run/result.json"
+    write_untrained(cell.to_json(), 1, out)
+    with cpu_process(threads=1, seed=cell.seed):
+        expected = {n: p.detach().clone() for n, p in build_model(cell).named_parameters()}
+    with open_run(out.parent, threads=1) as run:
+        found = dict(run.network.named_parameters())
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
+    facts = facts_of(str(out.parent), {})
+    assert (facts["kind"], facts["tokens"], facts["loss"]) == ("untrained", 0, None)
+
+
+def test_untrained_cell_is_at_the_floor(tmp_path):
+    """Its scores are those of random rankings, within their standard error."""
+    cell = cell_of("mlm", SHAPE, context_length=64)
+    write_untrained(cell.to_json(), 1, tmp_path / "run/result.json")
+    folder = prepared(tmp_path / "data", {"a": assay(single_mutants(200, seed=3))})
+    out = tmp_path / "out.parquet"
+    evaluate(tmp_path / "run", folder, out)
+    scores = read_json(out.with_suffix(".json"))["scores"]
+    for score in scores:
+        if score["metric"] == "spearman" and score["protocol"] == "masked_marginals":
+            assert abs(score["value"]) < 3 * score["standard_error"]
+
+
+def test_command_says_scores_and_where_they_are(tmp_path, capsys):
+    finished_run(tmp_path / "run", "clm")
+    folder = prepared(tmp_path / "data", {"a": assay(single_mutants(20, seed=3))})
+    out = tmp_path / "out.parquet"
+    evaluate(tmp_path / "run", folder, out)
+    said = capsys.readouterr().out
+    assert "llr, spearman: " in said
+    assert f"scores: {out.with_suffix('.json')}" in said
+
+
+def test_scores_of_all_models_in_one_table(tmp_path):
+    facts = {"kind": "cell", "objective": "clm", "loss": 2.5, "n_params": 7, "recipe": "study"}
+    score = {
+        **{"protocol": "llr", "metric": "spearman", "value": None, "standard_error": None},
+        **{"n_items": 20, "n_groups": 1, "layer": None, "floor": 0.2, "note": "", "group": ""},
+    }
+    for model, kind in (("one", "cell"), ("two", "esm2")):
+        write_json(
+            tmp_path / model / "mine.json",
+            {"model": facts | {"kind": kind}, "task": "fitness", "dataset": "mine", "seed": 1}
+            | {"scores": [score, score | {"group": "a", "value": 0.1}]},
+        )
+    exposure = tmp_path / "mine/exposure.demo.parquet"
+    exposure.parent.mkdir()
+    pd.DataFrame(
+        {"id": ["a", "b"], "length": 9, "identity": [0.7, np.nan], "coverage": [0.9, 0]}
+        | {"exposed": [True, False]}
+    ).to_parquet(exposure)
+    records = [tmp_path / "one/mine.json", tmp_path / "two/mine.json"]
+    scores, groups = tmp_path / "scores.csv", tmp_path / "groups.csv"
+    collect_downstream(records, scores, groups, [exposure])
+    table = pd.read_csv(scores)
+    assert list(table) == COLUMNS
+    assert table["model"].tolist() == ["one", "two"]
+    assert table["value"].isna().all()
+    assert table["exposed"].tolist()[0] == 0.5
+    assert np.isnan(table["exposed"][1])  # nobody knows what a public model was trained on
+    single = pd.read_csv(groups)
+    assert single["group"].tolist() == ["a", "a"]
+    assert single["identity"].tolist()[0] == 0.7
+
+
+def test_record_names_facts_of_the_cell(tmp_path):
+    cell = finished_run(tmp_path / "run", "mlm", start_token=True)
+    facts = facts_of(str(tmp_path / "run"), {})
+    assert facts["recipe"] == "study+start_token"
+    assert facts["n_params"] == cell.n_params
+    assert facts["kind"] == "cell"
+    assert dataclasses.asdict(cell)["size"] == facts["size"]

@@ -1,0 +1,81 @@
+"""`snakemake downstream` on a finished study: scores of cells; nothing is trained or made again."""
+
+import pandas as pd
+import pytest
+from workflows import copy_of
+
+from plm_scaling.downstream.collect import COLUMNS, GROUP_COLUMNS
+
+
+@pytest.fixture(scope="module")
+def evaluated(finished, tmp_path_factory):
+    """Two cells of a finished study and their untrained counterparts, evaluated."""
+    workflow = copy_of(finished, tmp_path_factory.mktemp("downstream"))
+    runs = pd.read_csv(workflow.results / "runs.csv")
+    cells = [runs[runs["objective"] == one]["run_id"].iloc[0] for one in ("clm", "mlm")]
+    workflow.config["downstream"] |= {"datasets": ["fitness_demo"], "cells": cells}
+    workflow.jobs = workflow.planned("downstream")
+    workflow.run("downstream")
+    return workflow
+
+
+def test_only_evaluates(evaluated):
+    expected = {
+        **{"prepare_task": 1, "expose_task": 1, "make_untrained": 2},
+        **{"evaluate_model": 4, "collect_downstream": 1},
+    }
+    assert evaluated.jobs == expected
+    assert evaluated.planned("downstream") == {}
+
+
+def test_scores_of_cells_and_their_untrained_counterparts(evaluated):
+    scores = pd.read_csv(evaluated.results / "downstream/scores.csv")
+    assert list(scores) == COLUMNS
+    cells = scores[scores["kind"] == "cell"]
+    assert set(cells["protocol"]) >= {"llr", "masked_marginals", "wild_type_marginals"}
+    assert cells["loss"].notna().all()
+    assert cells["exposed"].between(0, 1).all()
+    before = scores[scores["kind"] == "untrained"]
+    assert set(before["model"]) == {f"untrained-{one}" for one in cells["model"]}
+    assert before["loss"].isna().all()
+    assert (before["tokens"] == 0).all()
+    assert before["exposed"].isna().all()
+
+
+def test_groups_are_the_assays(evaluated):
+    groups = pd.read_csv(evaluated.results / "downstream/groups.csv")
+    assert list(groups) == GROUP_COLUMNS
+    assert groups["group"].nunique() == 3
+    trained = groups[groups["kind"] == "cell"]
+    # TEM-1 and PSD-95 are not in the few hundred sequences of the study, so most have no homologue.
+    assert trained["exposed"].notna().all()
+
+
+def test_another_seed_evaluates_again_and_prepares_nothing(evaluated):
+    evaluated.config["downstream"]["untrained"] = False
+    assert evaluated.planned("downstream") == {"collect_downstream": 1}
+    evaluated.config["seed"] += 1
+    try:
+        jobs = evaluated.planned("downstream")
+    finally:
+        evaluated.config["seed"] -= 1
+        evaluated.config["downstream"]["untrained"] = True
+    assert jobs == {"evaluate_model": 2, "collect_downstream": 1}
+
+
+def test_no_datasets_are_said(evaluated):
+    config = evaluated.config["downstream"]
+    config["datasets"] = []
+    done = evaluated.run("downstream", "--dry-run", check=False)
+    config["datasets"] = ["fitness_demo"]
+    assert done.returncode == 1
+    assert "downstream.datasets is empty" in done.stdout + done.stderr
+
+
+def test_unknown_dataset_is_said(evaluated):
+    config = evaluated.config["downstream"]
+    config["datasets"] = ["fitnes_demo"]
+    done = evaluated.run("plan", "--dry-run", check=False)
+    config["datasets"] = ["fitness_demo"]
+    assert done.returncode == 1
+    assert "has no dataset 'fitnes_demo'" in done.stdout + done.stderr
