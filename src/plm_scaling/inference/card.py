@@ -3,7 +3,7 @@
 import math
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.study.cell import Cell
+from plm_scaling.study.cell import Cell, ImportedCell
 from plm_scaling.study.record import RunRecord
 
 _OBJECTIVES = {"clm": "next token (causal)", "mlm": "masked tokens"}
@@ -58,7 +58,7 @@ print(loss.exp(), tokenizer.batch_decode(made, skip_special_tokens=True))
 """
 _TRAINED = "Trained with plm-scaling"
 _LICENCE = "No licence is given here: whoever publishes this model names one that its data allow."
-_IMPORTED = "Imported from {source}, not trained here: what only its training knew is missing"
+_IMPORTED = "{reason}: what only its training knew is missing"
 _LICENCE_OF_SOURCE = "Its licence is that of the imported weights."
 
 _CAUSAL_NOTE = """\
@@ -99,6 +99,7 @@ is this model.
 def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
     """The text, from the cell and its record (result.json)."""
     causal = cell.objective == "clm"
+    imported = isinstance(cell, ImportedCell)
     start = cell.start_token
     own_code = not (causal and cell.recipe == "prenorm")
     facts = {
@@ -108,12 +109,13 @@ def model_card(cell: Cell, record: RunRecord, weights_sha256: str) -> str:
         "shape": f"{cell.layers} layers of width {cell.hidden}, MLP {cell.ffn}, {cell.heads} heads",
         "parameters": f"{cell.n_params:,} without embeddings, {cell.n_params_total:,} in all",
         "context": f"{cell.context_length} tokens",
-        **(_IMPORT if record.imported else _training(cell, record)),
+        **(_IMPORT if imported else _training(cell, record)),
         "weights (SHA-256)": f"`{weights_sha256}`",
     }
     origin, licence = _TRAINED, _LICENCE
-    if record.imported:
-        origin, licence = _IMPORTED.format(source=record.imported["folder"]), _LICENCE_OF_SOURCE
+    if imported:
+        reason = record.reason[:1].upper() + record.reason[1:]
+        origin, licence = _IMPORTED.format(reason=reason), _LICENCE_OF_SOURCE
     begin, begun = _BEGIN[start], " and begins it with `<sop>`" if start else ""
     if cell.row_prefix:
         begin = _ROW_PREFIX.format(prefix="".join(f"<{name}>" for name in cell.row_prefix))

@@ -19,7 +19,7 @@ from plm_scaling.inference.tokenizer import (
     tokenizer_config,
     tokenizer_json,
 )
-from plm_scaling.study.cell import Cell
+from plm_scaling.study.cell import Cell, ImportedCell
 from plm_scaling.study.shapes import VOCABULARY_SIZE, Shape
 from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES, SOP
 
@@ -121,7 +121,7 @@ def hf_config(cell: Cell) -> dict[str, Any]:
         "num_attention_heads": cell.heads,
         "max_position_embeddings": cell.context_length,
         "rope_theta": ROTARY_BASE,
-        **({} if cell.imported else {"initializer_range": cell.init_std}),
+        **({} if isinstance(cell, ImportedCell) else {"initializer_range": cell.init_std}),
         "tie_word_embeddings": True,
         "pad_token_id": PAD,
         **_begins(cell),

@@ -1,7 +1,5 @@
 """A model that was trained elsewhere as a finished run: the study's released ones."""
 
-import hashlib
-import json
 import logging
 import re
 from dataclasses import MISSING, fields
@@ -16,7 +14,7 @@ from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.common.progress import short_number
 from plm_scaling.inference.models.folder import read_config, read_weights, weight_files
 from plm_scaling.inference.models.proteinglm import converted, rounding_of_angles, shape_of
-from plm_scaling.study.cell import Cell
+from plm_scaling.study.cell import Cell, ImportedCell
 from plm_scaling.study.record import RunRecord
 from plm_scaling.study.shapes import STUDY_GRID, Shape
 from plm_scaling.train.distributed.megatron import import_megatron
@@ -64,14 +62,12 @@ def import_proteinglm(folder: Path, out: Path, threads: int, prefix: str = PREFI
         parameters = dict(network.named_parameters())
         weights = converted(folder, tensors, {name: p.data for name, p in parameters.items()})
         with torch.no_grad():
-            for name, value in weights.items():
+            for name, value in weights:
                 parameters[name].copy_(value)
         run.mkdir()
         state = {"model": sharded_model(network)}
         save_checkpoint(run / "checkpoints", 0, {"cell": cell.cell}, {}, state)
-        record = _record(
-            cell, {"from": "proteinglm", "folder": folder.resolve().name, "files": files}
-        )
+        record = _record(cell, f"proteinglm ({folder.resolve().name})")
         write_json(run / "result.json", record.to_json())
 
 
@@ -82,7 +78,7 @@ def _cell(
     prefix: str,
     tensors: dict[str, torch.Tensor],
     files: dict[str, str],
-) -> Cell:
+) -> ImportedCell:
     names = re.findall("|".join(PREFIX_TOKENS), prefix)
     if "".join(names) != prefix or len(names) + 1 >= context_length:
         raise InferenceError(
@@ -99,21 +95,20 @@ def _cell(
         "n_params_total": shape.n_params_total("study"),
         "context_length": context_length,
         "precision": "bf16" if bf16 else "fp32",
-        "imported": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
-        "row_prefix": [PREFIX_TOKENS[name] for name in names] if causal and names else None,
+        "files": files,
+        "prefix": [PREFIX_TOKENS[name] for name in names] if causal and names else None,
     }
-    return Cell(**(_unknown(Cell) | known))
+    return ImportedCell(**(_unknown(Cell) | known))
 
 
-def _record(cell: Cell, source: dict[str, Any]) -> RunRecord:
+def _record(cell: Cell, source: str) -> RunRecord:
     known: dict[str, Any] = {
         "cell": cell.cell,
         "status": "imported",
-        "reason": f"imported from {source['from']}, not trained here",
+        "reason": f"imported from {source}, not trained here",
         "steps": 0,  # made here
         "config": vars(cell),
         "versions": {"plm-scaling": __version__},
-        "imported": source,
     }
     return RunRecord(**(_unknown(RunRecord) | known))
 

@@ -45,7 +45,7 @@ def alphabet_of(cell: Cell) -> Alphabet:
         other=UNK,
         end=EOD,
         start=SOP if cell.start_token else None,
-        row_prefix=tuple(SPECIAL[name] for name in cell.row_prefix or ()),
+        row_prefix=tuple(SPECIAL[name] for name in cell.row_prefix),
         mask=MASK if cell.objective == "mlm" else None,
     )
 
@@ -166,7 +166,7 @@ def find_run(cell: str) -> Path:
     found = sorted(Path("results").glob(f"*/runs/{cell}")) if "/" not in cell else []
     if len(found) != 1:
         raise InferenceError(
-            f"{cell}: neither a run folder nor the id of a cell below results/*/runs; "
+            f"{cell}: neither a folder nor the id of a cell below results/*/runs; "
             "`plm-scaling status` lists the cells"
             if not found
             else f"{cell} is in {', '.join(map(str, found))}; give one of these folders"

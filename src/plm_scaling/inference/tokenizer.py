@@ -14,7 +14,7 @@ RELEASED_ORDER = "LAGVSERTIDPKQNFYMHWCXBUZOJ"
 
 def prefix_of(cell: Cell) -> tuple[str, ...]:
     """Special tokens that a cell's tokenizer puts before every sequence."""
-    names = [*(cell.row_prefix or []), *(["sop"] if cell.start_token else [])]
+    names = [*cell.row_prefix, *(["sop"] if cell.start_token else [])]
     return tuple(f"<{name}>" for name in names)
 
 

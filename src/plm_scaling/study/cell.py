@@ -14,8 +14,7 @@ class Cell:
     """One training run. Every fact that decides its result is a field; the id is a hash of them.
 
     A field that came later has as its default what held before, and is left out of the JSON while
-    it has it, so that earlier cells keep their ids. Of an imported model (`imported`) only the
-    shape, the objective and how it reads a sequence are known: every other field is None.
+    it has it, so that earlier cells keep their ids.
     """
 
     objective: str
@@ -63,10 +62,6 @@ class Cell:
     positions: str = "row"
     common_evaluation: bool = False
     start_token: bool = False
-    imported: str | None = None
-    """SHA-256 of the weights of a model that was trained elsewhere and imported."""
-    row_prefix: list[str] | None = None
-    """Names of special tokens that begin each row an imported model reads."""
 
     @property
     def cell(self) -> str:
@@ -76,6 +71,11 @@ class Cell:
     @property
     def shape(self) -> Shape:
         return Shape(self.layers, self.hidden, self.ffn, self.heads)
+
+    @property
+    def row_prefix(self) -> tuple[str, ...]:
+        """Names of special tokens that begin each row that the model reads."""
+        return ()
 
     @property
     def epochs(self) -> float | None:
@@ -97,6 +97,23 @@ class Cell:
     def from_json(cls, text: str) -> "Cell":
         """Inverse of `to_json`. Raises `SweepError` naming missing or unknown fields."""
         return cls(**read_fields(cls, text))
+
+
+@dataclass(frozen=True)
+class ImportedCell(Cell):
+    """A model that was trained elsewhere: its shape, its objective and how it reads a sequence.
+
+    Every other field of a cell is None: what only its training knew.
+    """
+
+    files: dict[str, str] | None = None
+    """SHA-256 of each file of weights that it was imported from, by name."""
+    prefix: list[str] | None = None
+    """Names of special tokens that begin each row."""
+
+    @property
+    def row_prefix(self) -> tuple[str, ...]:
+        return tuple(self.prefix or ())
 
 
 def read_fields(kind: type, text: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from plm_scaling.common.errors import RunsError, SweepError
 from plm_scaling.common.files import read_json
-from plm_scaling.study.cell import Cell
+from plm_scaling.study.cell import Cell, ImportedCell
 
 AGAIN = "move the cell's folder aside and train it again"
 
@@ -58,8 +58,6 @@ class RunRecord:
     config: dict[str, Any]
     """The fields of the cell, in the version that trained it."""
     versions: dict[str, str]
-    imported: dict[str, Any] | None = None
-    """From what kind of model, the name of its folder, and SHA-256 of its files."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,7 +90,8 @@ def read_cell(path: Path) -> tuple[RunRecord, Cell]:
     """A record and its cell. Raises `RunsError`, also if the cell is of another version."""
     record = RunRecord.read(path)
     try:
-        cell = Cell.from_json(json.dumps(record.config))
+        kind = ImportedCell if record.status == "imported" else Cell
+        cell = kind.from_json(json.dumps(record.config))
     except (SweepError, TypeError) as error:
         raise RunsError(
             f"{path} is no record of a cell of this version ({error}); {AGAIN}"

@@ -9,7 +9,7 @@ from plm_scaling import __version__
 from plm_scaling.cli.main import main
 
 COMMANDS = [
-    *("status", "check-site", "summary", "fit", "plan", "export", "score", "embed"),
+    *("status", "check-site", "summary", "fit", "plan", "export", "import", "score", "embed"),
     *("data check", "data tokenize", "data inspect"),
 ]
 LIGHT = """

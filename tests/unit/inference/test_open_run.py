@@ -59,7 +59,7 @@ def test_run_is_found_by_folder_or_by_id(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     assert find_run(str(folder)) == folder
     assert find_run("0123456789").resolve() == folder
-    with pytest.raises(InferenceError, match="neither a run folder nor the id"):
+    with pytest.raises(InferenceError, match="neither a folder nor the id"):
         find_run("0123456780")
     (tmp_path / "results/other/runs/0123456789").mkdir(parents=True)
     with pytest.raises(InferenceError, match=r"results/demo/.*results/other/.*one of these"):

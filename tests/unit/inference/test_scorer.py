@@ -11,7 +11,7 @@ from finished_runs import CONTEXT, finished_run
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.scorer import Scorer, clm_scorer
-from plm_scaling.inference.windows import windows
+from plm_scaling.inference.windows import counted, window_rows, windows
 from plm_scaling.tokens.format.packing import segment_bounds
 from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD, RESIDUE_ID, STANDARD, encode
 from plm_scaling.train.data.batches import causal_batch
@@ -195,9 +195,27 @@ def test_long_sequence_of_a_masked_model_has_context_on_both_sides(masked):
 @pytest.mark.parametrize("context", [8, 9])
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
 @pytest.mark.parametrize("start", [0, 1])
-def test_windows_cover_every_length_without_gap(context, objective, start):
+@pytest.mark.parametrize("prefix", [(), (29, 32)])
+def test_windows_cover_every_length_without_gap(context, objective, start, prefix):
     lengths = np.arange(1, 60)
-    pieces = windows(lengths, context, objective, bool(start))
+    whole = windows(lengths, context + len(prefix), objective, bool(start), prefix)
+    assert whole.size.max() == context + len(prefix)
+    tokens = np.arange(int((lengths + 1 + start).sum())).astype(np.uint8)
+    some = np.arange(len(whole.size))
+    rows = window_rows(tokens, whole, some)
+    assert (rows[:, : len(prefix)] == prefix).all()
+    row, column = np.nonzero(counted(whole, some, rows.shape[1]))
+    residue = whole.place[row] + column  # among all, each once; tokens count starts and ends too
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    assert np.array_equal(np.sort(residue), np.arange(lengths.sum()))
+    expected = residue + sequence[residue] * (1 + start) + start
+    assert np.array_equal(rows[row, column], expected.astype(np.uint8))
+    # Without its prefix each window is as it would be in a shorter context.
+    n = len(prefix)
+    pieces = dataclasses.replace(
+        whole, size=whole.size - n, first=whole.first - n, last=whole.last - n,
+        before=whole.before - n, place=whole.place + n, row_prefix=(),
+    )  # fmt: skip
     starts = np.cumsum(lengths + 1 + start) - lengths - 1
     for number, length in enumerate(lengths):
         mine = pieces.sequence == number

@@ -8,6 +8,7 @@ in its training. Weights are float32.
 import importlib.util
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from plm_scaling.inference.models.folder import (
     config_values,
     read_config,
     read_weights,
-    weight_files,
 )
 from plm_scaling.inference.models.model import Alphabet, Model
 
@@ -54,19 +54,32 @@ class Esm2(Model):
         return states
 
     def attentions(self, rows: Tokens, sizes: Ints) -> Iterator[Tensor]:
+        inner = [layer.attention.self for layer in self.network.esm.encoder.layer]
+        given: list[Any] = []
         fast = self.network.config._attn_implementation
         self.network.set_attn_implementation("eager")  # only that gives its weights
+        hooks = [
+            m.register_forward_pre_hook(partial(_take, given), with_kwargs=True) for m in inner
+        ]
         try:
-            found = self._run(rows, sizes, output_attentions=True).attentions
+            self._run(rows, sizes)
+            for hook in hooks:
+                hook.remove()
+            # Once more, one at a time: the class would keep the maps of all layers together.
+            for attention, (arguments, options) in zip(inner, given, strict=True):
+                yield attention(*arguments, **options)[1].float()
         finally:
             self.network.set_attn_implementation(fast)
-        for weights in found:
-            yield weights.float()
 
     def _run(self, rows: Tokens, sizes: Ints, **options: bool) -> Any:
         tokens = torch.from_numpy(rows.astype(np.int64)).to(self.device)
         inside = torch.arange(rows.shape[1]) < torch.from_numpy(sizes)[:, None]
         return self.network(tokens, attention_mask=inside.long().to(self.device), **options)
+
+
+def _take(given: list[Any], module: Any, arguments: Any, options: Any) -> None:
+    """A hook that keeps what a module is called with."""
+    given.append((arguments, options))
 
 
 def open_esm2(folder: Path, device: torch.device) -> Esm2:
@@ -83,7 +96,6 @@ def open_esm2(folder: Path, device: torch.device) -> Esm2:
         )
     names = ("num_hidden_layers", "num_attention_heads", "hidden_size", "max_position_embeddings")
     layers, heads, hidden, positions = config_values(folder, config, *names)
-    weight_files(folder)
     vocabulary = folder / "vocab.txt"
     if vocabulary.exists():
         lines = vocabulary.read_text().split()
@@ -108,15 +120,22 @@ def _network(folder: Path) -> torch.nn.Module:
         raise InferenceError(
             f"{folder}: ESM-2 needs transformers: pip install 'plm-scaling[public-models]'"
         )
+    frequencies = read_weights(folder, ROTARY)  # first: it says if a file is damaged
     from transformers import EsmForMaskedLM
     from transformers.utils import logging as its_logging
 
+    before, bars = its_logging.get_verbosity(), its_logging.is_progress_bar_enabled()
     its_logging.set_verbosity(logging.ERROR)  # what it would say of weights is checked here
     its_logging.disable_progress_bar()
-    network, found = EsmForMaskedLM.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32,
-        output_loading_info=True,
-    )  # fmt: skip
+    try:
+        network, found = EsmForMaskedLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32,
+            output_loading_info=True, ignore_mismatched_sizes=True,
+        )  # fmt: skip
+    finally:
+        its_logging.set_verbosity(before)
+        if bars:
+            its_logging.enable_progress_bar()
     # Contacts are not asked of the model's own head; rotary frequencies are no weights.
     spare = ("esm.contact_head.", "esm.rotary_embeddings.")
     lacking = [name for name in found["missing_keys"] if not name.startswith(spare)]
@@ -126,14 +145,7 @@ def _network(folder: Path) -> torch.nn.Module:
             f"the weights in {folder} lack {name}, or it has another shape: config.json is of "
             "another model, or files are missing; download the whole folder again"
         )
-    return _with_own_frequencies(folder, network)
-
-
-def _with_own_frequencies(folder: Path, network: Any) -> torch.nn.Module:
-    """The network with the rotary frequencies that the folder has, if any: those of the released
-    models were rounded before training. transformers 5 keeps them in another place."""
-    stored = [value for name, value in read_weights(folder).items() if name.endswith(ROTARY)]
-    if stored:
-        network.esm.rotary_embeddings.inv_freq.copy_(stored[0])
+    for stored in frequencies.values():  # all are alike; transformers 5 keeps one, elsewhere
+        network.esm.rotary_embeddings.inv_freq.copy_(stored)
     module: torch.nn.Module = network
     return module

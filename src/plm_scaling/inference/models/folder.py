@@ -44,7 +44,8 @@ def config_values(folder: Path, config: dict[str, Any], *names: str | tuple[str,
         if not values or not isinstance(values[0], int) or values[0] < 1:
             told = f"is {values[0]!r}, not a whole number above 0" if values else "is missing"
             raise InferenceError(
-                f"{folder / 'config.json'}: key {' or '.join(known)} {told}; download it again"
+                f"{folder / 'config.json'}: key {' or '.join(known)} {told}; this is another "
+                "kind of model, or not all of it: download it again"
             )
         found.append(values[0])
     return found
@@ -83,13 +84,14 @@ def converting(folder: Path) -> str:
     )
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors by name. Raises `InferenceError` if a file is damaged."""
+def read_weights(folder: Path, ending: str = "") -> dict[str, Tensor]:
+    """Tensors by name, all whose name ends so. Raises `InferenceError` if a file is damaged."""
     tensors = {}
     for path in weight_files(folder):
         try:
             with safe_open(path, "pt") as file:
-                tensors.update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                names = [name for name in file.keys() if name.endswith(ending)]  # noqa: SIM118
+                tensors.update({name: file.get_tensor(name) for name in names})
         except SafetensorError as error:
             raise InferenceError(f"{path} is damaged ({error}); download it again") from error
     return tensors

@@ -108,7 +108,7 @@ def open_progen2(folder: Path, device: torch.device) -> Progen2:
         network = ProGen2(sizes)
     wanted = network.state_dict()
     check_names(folder, weights, wanted)
-    for name, value in weights.items():
+    for name, value in sorted(weights.items()):
         if value.shape != wanted[name].shape:
             raise InferenceError(
                 f"{folder}: {name} is {[*value.shape]}, by config.json {[*wanted[name].shape]}; "

@@ -10,6 +10,7 @@ copies of it.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,9 @@ def shape_of(folder: Path, config: dict[str, Any]) -> tuple[Shape, int]:
 
 def converted(
     folder: Path, tensors: dict[str, Tensor], wanted: dict[str, Tensor]
-) -> dict[str, Tensor]:
-    """Their weights with the names, shapes and order of ours, fp32; `wanted` are ours by name.
+) -> Iterator[tuple[str, Tensor]]:
+    """Their weights with the names, shapes and order of ours, one after the other; `wanted` are
+    ours by name.
 
     Raises `InferenceError` if one is missing, left over or of another shape, or if the output layer
     is not the embedding, to which the study ties it.
@@ -103,7 +105,7 @@ def converted(
             continue
         found[_our_name(name)] = value
     check_names(folder, found, wanted)
-    for name, value in found.items():
+    for name, value in sorted(found.items()):
         if value.shape != wanted[name].shape:
             raise InferenceError(
                 f"{folder}: {name} is {[*value.shape]}, by config.json {[*wanted[name].shape]}; "
@@ -117,7 +119,7 @@ def converted(
             f"{folder}: its output layer is not its embedding, to which the study's is tied; such "
             "a model cannot be a run"
         )
-    return {name: _in_order(name, value).float() for name, value in found.items()}
+    return ((name, _in_order(name, value)) for name, value in found.items())
 
 
 def rounding_of_angles(tensors: dict[str, Tensor], context_length: int) -> float:
