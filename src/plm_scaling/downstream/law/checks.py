@@ -4,6 +4,7 @@ from statistics import NormalDist
 from typing import Any, Literal, NotRequired
 
 import numpy as np
+import pandas as pd
 from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
@@ -150,24 +151,28 @@ def held_out_budget(series: Series, settings: Settings) -> HeldOutScores | NotAv
     }
 
 
-def at_budgets(fitted: Fitted, frontier: LawResult) -> list[AtBudget]:
-    """The score at the dearest budget and beyond, at the loss that the frontier law has there; the
-    interval holds that of the loss. [] where the law has no loss."""
-    flops = float(fitted.series.flops.max()) * np.array(TIMES)
+def losses_at_budgets(frontier: LawResult | None, dearest: float) -> pd.DataFrame:
+    """What a law of the loss predicts at the dearest budget (FLOPs) and beyond; no rows without one
+    that does."""
     try:
-        table = frontier.predict(flops)
+        table = None if frontier is None else frontier.predict(dearest * np.array(TIMES))
     except LawError:
-        return []
+        table = None
+    return pd.DataFrame() if table is None else table[table["loss"].notna()]
+
+
+def at_budgets(fitted: Fitted, losses: pd.DataFrame) -> list[AtBudget]:
+    """The score at each row of `losses_at_budgets`; the interval holds that of the loss."""
     rng = np.random.default_rng(2)
     rows: list[AtBudget] = []
-    for row in table[table["loss"].notna()].to_dict("records"):
+    for row in losses.to_dict("records"):
         loss, drawn = float(row["loss"]), fitted.at(np.array([row["loss"]]))[1]
         ends: Interval | None = None
         width = row["loss_high"] - row["loss_low"]
         if np.isfinite(width) and len(drawn):
             z = NormalDist().inv_cdf((1 + fitted.level) / 2)
-            losses = loss + width / (2 * z) * rng.standard_normal((len(drawn), 1))
-            ends = percentile_interval(_each(fitted, losses), fitted.level)
+            each = loss + width / (2 * z) * rng.standard_normal((len(drawn), 1))
+            ends = percentile_interval(_each(fitted, each), fitted.level)
         rows.append(
             {
                 "flops": float(row["flops"]),

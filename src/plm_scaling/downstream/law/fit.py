@@ -16,6 +16,7 @@ from plm_scaling.downstream.law.checks import (
     SizeAtEqualLoss,
     at_budgets,
     held_out_budget,
+    losses_at_budgets,
     size_at_equal_loss,
 )
 from plm_scaling.downstream.law.compare import EqualCompute, at_equal_compute
@@ -139,8 +140,9 @@ def fit_scores(
     rows: list[SeriesRow] = []
     equations: dict[str, Equation] = {}
     warnings: list[str] = []
+    losses = losses_at_budgets(frontier, float(own["flops"].max()))
     for series in found:
-        row, fitted = _row(series, frontier, settings)
+        row, fitted = _row(series, losses, settings)
         rows.append(row)
         if fitted is not None:
             equations[series.name] = fitted.equation()
@@ -182,7 +184,7 @@ def fit_scores(
 
 
 def _row(
-    series: Series, frontier: LawResult | None, settings: Settings
+    series: Series, losses: pd.DataFrame, settings: Settings
 ) -> tuple[SeriesRow, Fitted | None]:
     """The row of a series, and its law unless its cells are too few."""
     row: SeriesRow = {
@@ -226,13 +228,13 @@ def _row(
         row["improves"] = series.better * change > 0
     row["size_at_equal_loss"] = size_at_equal_loss(fitted)
     row["held_out"] = held_out_budget(series, settings)
-    if frontier is not None and judged.verdict != Verdict.NOT_IDENTIFIED:
-        row["at_budget"] = at_budgets(fitted, frontier)
-    losses = np.linspace(series.loss.max(), series.loss.min(), CURVE_POINTS)
-    value, drawn = fitted.at(losses)
+    if judged.verdict != Verdict.NOT_IDENTIFIED:
+        row["at_budget"] = at_budgets(fitted, losses)
+    places = np.linspace(series.loss.max(), series.loss.min(), CURVE_POINTS)
+    value, drawn = fitted.at(places)
     row["curve"] = [
         {"loss": float(loss), "score": float(v), "score_interval": fitted.interval(own)}
-        for loss, v, own in zip(losses, value, drawn.T, strict=True)
+        for loss, v, own in zip(places, value, drawn.T, strict=True)
     ]
     return row, fitted
 
