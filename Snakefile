@@ -74,7 +74,7 @@ TARGETS = {
     ],
     "train": [f"{RESULTS}/sweep.tsv", TRAINED],
     "laws": expand([*LAWS, *rules.draw_figures.output], results=LAWS_FROM),
-    "downstream": rules.collect_downstream.output,
+    "downstream": [*rules.collect_downstream.output, *rules.draw_downstream.output],
     "report": rules.make_report.output,
     "published": rules.make_published_report.output,
 }

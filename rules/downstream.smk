@@ -5,9 +5,11 @@ It never trains and never makes data again: cells are evaluated as they are.
 
 from plm_scaling.downstream import STAGE_VERSION as DOWNSTREAM_VERSION
 from plm_scaling.downstream.cells import chosen_cells, untrained_cells
+from plm_scaling.figures import downstream_figures
 
 BENCHMARKS = ROOT / "resources/downstream.tsv"
 BENCHMARK = f"{RESULTS}/downstream"
+RELEASED = ROOT / "resources/downstream/published.tsv"
 UNTRAINED = "untrained-"
 
 try:
@@ -238,3 +240,79 @@ rule collect_downstream:
     shell:
         "python {params.script:q} --records {input.records:q} --exposures {input.exposures:q}"
         " --out {output.scores:q} --out-groups {output.groups:q} --log {log:q}"
+
+
+ruleorder: fit_downstream > fit_law
+
+
+OF_LOSS = next(
+    (law for law in ("isoflop", "parametric", "frontier") if law in CONFIG.laws.fits), ""
+)
+
+
+def scored(wildcards):
+    """The laws of the objectives whose cells are evaluated."""
+    objectives = {CELLS[name].objective for name in evaluated() if name in CELLS}
+    return expand(rules.fit_downstream.output, objective=sorted(objectives))
+
+
+rule fit_downstream:
+    input:
+        scores=rules.collect_downstream.output.scores,
+        frontier=f"{LAWS_FROM}/laws/{{objective}}.{OF_LOSS}.json" if OF_LOSS else [],
+    output:
+        f"{RESULTS}/laws/{{objective}}.downstream.json",
+    log:
+        f"logs/{CONFIG.study}/fit_downstream.{{objective}}.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(60),
+    params:
+        script=script("fit_downstream"),
+        study=CONFIG.study,
+        bootstrap=CONFIG.laws.bootstrap,
+        level=CONFIG.laws.level,
+        seed=CONFIG.seed,
+        stage=[DOWNSTREAM_VERSION, LAWS_VERSION],
+    shell:
+        "OMP_NUM_THREADS={threads} python {params.script:q} --scores {input.scores:q}"
+        " --objective {wildcards.objective} --study {params.study:q} --frontier {input.frontier:q}"
+        " --bootstrap {params.bootstrap} --level {params.level} --seed {params.seed}"
+        " --out {output:q} --log {log:q}"
+
+
+DOWNSTREAM_FIGURES = downstream_figures(
+    {DATASETS[name].task for name in CONFIG.downstream.datasets}
+)
+
+
+rule draw_downstream:
+    input:
+        scores=rules.collect_downstream.output.scores,
+        groups=rules.collect_downstream.output.groups,
+        laws=scored,
+    output:
+        expand(
+            f"{RESULTS}/figures/{{name}}.{{format}}",
+            name=DOWNSTREAM_FIGURES,
+            format=FORMATS,
+        ),
+    log:
+        f"logs/{CONFIG.study}/draw_downstream.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(30),
+    params:
+        script=script("draw_downstream"),
+        published=RELEASED,
+        published_sha256=sha256_of(RELEASED),
+        folder=subpath(output[0], parent=True),
+        stage=[DOWNSTREAM_VERSION, FIGURES_VERSION],
+    shell:
+        "python {params.script:q} --scores {input.scores:q} --groups {input.groups:q}"
+        " --laws {input.laws:q} --published {params.published:q} --out {params.folder:q}"
+        " --log {log:q}"

@@ -10,6 +10,8 @@ LAWS = [
     for objective, law in registry.fitted(CONFIG.laws.fits, CONFIG.sweep.objectives, TRANSFERRED)
 ]
 
+FORMATS = ["svg", "pdf", "png", "csv"]  # of every figure
+
 
 rule fit_law:
     input:

@@ -8,6 +8,7 @@ PUBLISHED_FILES = ROOT / "resources/published/files.tsv"
 PUBLISHED_ARCHIVE = ROOT / "resources/published/archive.tsv"
 MINIMA = ROOT / "resources/published/minima.tsv"
 CONSTANTS = ROOT / "resources/published/constants.tsv"
+ASSAYS = ROOT / "resources/downstream/proteingym_assays.tsv"
 PUBLISHED_TABLES = ROOT / "resources/published/tables"
 
 
@@ -123,12 +124,16 @@ rule draw_published_figures:
         runtime=grows(30),
     params:
         script=script("draw_published_figures"),
+        released=RELEASED,
+        assays=ASSAYS,
+        sha256=[sha256_of(RELEASED), sha256_of(ASSAYS)],
         names=PUBLISHED_FIGURES,
         folder=subpath(output[0], parent=True),
         stage=FIGURES_VERSION,
     shell:
         "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
-        " --laws {input.laws:q} --only {params.names:q} --out {params.folder:q} --log {log:q}"
+        " --laws {input.laws:q} --released {params.released:q} --assays {params.assays:q}"
+        " --only {params.names:q} --out {params.folder:q} --log {log:q}"
 
 
 rule make_published_report:
@@ -148,10 +153,13 @@ rule make_published_report:
     params:
         script=script("make_published_report"),
         constants=CONSTANTS,
-        constants_sha256=sha256_of(CONSTANTS),
+        released=RELEASED,
+        assays=ASSAYS,
+        sha256=[sha256_of(path) for path in (CONSTANTS, RELEASED, ASSAYS)],
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --runs {input.runs:q} --audit {input.audit:q}"
         " --laws {input.laws:q} --figures {params.folder:q} --constants {params.constants:q}"
+        " --released {params.released:q} --assays {params.assays:q}"
         " --out {output.report:q} --log {log:q}"

@@ -32,7 +32,6 @@ RUN_FIGURES = run_figures(
     len({cell.corpus for cell in CELLS.values()}),
     len({cell.recipe for cell in CELLS.values()}),
 )
-FORMATS = ["svg", "pdf", "png", "csv"]
 
 
 rule draw_figures:
@@ -84,6 +83,22 @@ rule draw_data_figures:
         " --out {params.folder:q} --log {log:q}"
 
 
+def scores_there_are(name):
+    """A file of the scores as it is, or nothing: the report evaluates no model."""
+
+    def files(wildcards):
+        if not os.path.exists(rules.collect_downstream.output.scores):
+            return []
+        known = {
+            "scores": [rules.collect_downstream.output.scores],
+            "laws": sorted(map(str, Path(RESULTS, "laws").glob("*.downstream.json"))),
+            "figures": sorted(filter(os.path.exists, rules.draw_downstream.output)),
+        }
+        return as_they_are(known[name])
+
+    return files
+
+
 rule make_report:
     input:
         config=f"{RESULTS}/config.yaml",
@@ -97,6 +112,9 @@ rule make_report:
         leakage=f"{DATA}/leakage.tsv",
         manifest=f"{DATA}/tokens/manifest.json",
         tool=f"{DATA}/dedup/tool.json",
+        scores=scores_there_are("scores"),
+        score_laws=scores_there_are("laws"),
+        score_figures=scores_there_are("figures"),
     output:
         f"{RESULTS}/report.html",
     log:
@@ -120,4 +138,5 @@ rule make_report:
         " --examples {input.examples:q}"
         " --contamination {input.contamination:q} --leakage {input.leakage:q}"
         " --manifest {input.manifest:q} --tool {input.tool:q} --reference {params.reference:q}"
+        " --scores {input.scores:q} --score-laws {input.score_laws:q}"
         " --out {output:q} --log {log:q}"

@@ -2,6 +2,8 @@
 
 python scripts/draw_published_figures.py --runs results/published/runs.csv \
     --curves results/published/curves.parquet --laws results/published/laws/*.json \
+    --released resources/downstream/published.tsv \
+    --assays resources/downstream/proteingym_assays.tsv \
     --only isoflop ur50_unimeta --out results/published/figures
 """
 

@@ -5,6 +5,9 @@ import pytest
 from workflows import copy_of
 
 from plm_scaling.downstream.collect import COLUMNS, GROUP_COLUMNS
+from plm_scaling.figures import downstream_figures
+from plm_scaling.laws.result import read_law
+from plm_scaling.laws.status import Status
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +26,7 @@ def test_only_evaluates(evaluated):
     expected = {
         **{"prepare_task": 1, "expose_task": 1, "make_untrained": 2},
         **{"evaluate_model": 4, "collect_downstream": 1},
+        **{"fit_downstream": 2, "draw_downstream": 1},
     }
     assert evaluated.jobs == expected
     assert evaluated.planned("downstream") == {}
@@ -79,3 +83,16 @@ def test_unknown_dataset_is_said(evaluated):
     config["datasets"] = ["fitness_demo"]
     assert done.returncode == 1
     assert "has no dataset 'fitnes_demo'" in done.stdout + done.stderr
+
+
+def test_report_shows_the_scores_and_their_laws(evaluated):
+    law = read_law(evaluated.results / "laws/clm.downstream.json")
+    assert law.status == Status.NOT_IDENTIFIED  # one cell
+    assert "1 cells" in law.reason
+    evaluated.run("report")
+    page = (evaluated.results / "report.html").read_text()
+    assert '<section id="scores">' in page
+    for name in downstream_figures(["fitness"]):
+        assert f'id="figure-{name}"' in page
+    assert "a law of scores needs 6" in page
+    assert evaluated.planned("report") == {}

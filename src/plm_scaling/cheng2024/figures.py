@@ -1,10 +1,13 @@
-"""Draw the figures of the study's runs and of the laws fitted to them."""
+"""Draw the figures of the study's runs, of the laws fitted to them and of its released models."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from plm_scaling.cheng2024.fitness_and_loss import fitness_and_loss
+from plm_scaling.cheng2024.released import read_released
 from plm_scaling.cheng2024.ur50_unimeta import ur50_unimeta, ur50_unimeta_table
 from plm_scaling.figures.draw import Job, draw_figures
 from plm_scaling.laws.result import LawResult
@@ -12,22 +15,34 @@ from plm_scaling.laws.status import Basis
 
 
 def draw_published_figures(
-    runs: Path, curves: Path, laws: Sequence[Path], only: Sequence[str], out: Path
+    runs: Path,
+    curves: Path,
+    laws: Sequence[Path],
+    released: Path,
+    assays: Path,
+    only: Sequence[str],
+    out: Path,
 ) -> list[str]:
-    """`draw_figures`, and ur50_unimeta: the cost of repeating UniRef50 against fresh tokens.
+    """`draw_figures`, and ur50_unimeta, the cost of repeating UniRef50 against fresh tokens, and
+    fitness_and_loss, what lower loss is good for.
 
     Args:
         runs: table of runs
         curves: table of curves
         laws: law files
+        released: published scores of released models
+        assays: their scores by assay
         only: names of the figures wanted
         out: folder of the figures
     """
-    return draw_figures(out, runs, curves, laws, only=only, own=_own)
 
+    def own(runs: pd.DataFrame, curves: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
+        jobs: dict[str, Job] = {
+            "fitness_and_loss": (lambda: read_released(released, assays).table, fitness_and_loss)
+        }
+        if again := [law for law in laws if law.details.get("kind") == Basis.CURVES]:
+            table = partial(ur50_unimeta_table, runs, curves, again)
+            jobs["ur50_unimeta"] = (table, ur50_unimeta)
+        return jobs
 
-def _own(runs: pd.DataFrame, curves: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
-    again = [law for law in laws if law.details.get("kind") == Basis.CURVES]
-    if not again:
-        return {}
-    return {"ur50_unimeta": (lambda: ur50_unimeta_table(runs, curves, again), ur50_unimeta)}
+    return draw_figures(out, runs, curves, laws, only=only, own=own)

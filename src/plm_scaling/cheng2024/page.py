@@ -10,6 +10,13 @@ from plm_scaling.cheng2024 import FIGURES
 from plm_scaling.cheng2024.constants import COLUMNS, compare_constants
 from plm_scaling.cheng2024.findings import published_findings, row_checks, row_sentence
 from plm_scaling.cheng2024.fit import SAMPLES
+from plm_scaling.cheng2024.released import (
+    CAVEAT,
+    read_released,
+    released_finding,
+    released_rows,
+    released_sentences,
+)
 from plm_scaling.cheng2024.rows import (
     constant_rows,
     equation_rows,
@@ -42,6 +49,10 @@ CAPTIONS = {
     "own validation set, so the curves differ before anything is repeated.",
     "repeated": "Loss on repeated above that on fresh tokens, and what is fitted to it: tokens "
     "of decaying value, and an additive term. Letters are those of the table.",
+    "fitness_and_loss": "Mean Spearman correlation with the assays of ProteinGym against held-out "
+    "loss, against the perplexity of new families and against size; below, contacts of ESM-2. Bars "
+    "are standard errors over proteins: of differences between models, which share the assays, see "
+    "the text. Numbers beside points are parameters.",
 }
 NOT_CORRECTED = ("export sub-sampled",)  # notes of a file that change no number of its run
 
@@ -52,6 +63,8 @@ def make_published_report(
     laws: Sequence[Path],
     figures: Path,
     constants: Path,
+    released: Path,
+    assays: Path,
     out: Path,
 ) -> None:
     """Write the page to `out`, constants.csv to its folder, and log where the page is.
@@ -64,6 +77,8 @@ def make_published_report(
         laws: law files, named {objective}.{law}.json
         figures: folder of {name}.svg
         constants: the published constants
+        released: published scores of released models
+        assays: their scores by assay
         out: the page (HTML)
     """
     fitted = {path.stem: read_law(path) for path in laws}
@@ -72,11 +87,12 @@ def make_published_report(
     compared = compare_constants(constants, fitted)
     with atomic(out.with_name("constants.csv")) as temporary:
         compared[list(COLUMNS)].to_csv(temporary, index=False)
+    scores = read_released(released, assays)
     table, files = read_runs(runs), pd.read_csv(audit, dtype=str, keep_default_na=False)
     write_page(
         out,
         Path(__file__).with_name("page.html.j2"),
-        findings=published_findings(fitted, compared),
+        findings=[*published_findings(fitted, compared), released_finding(scores)],
         constants=constant_rows(compared),
         equations=equation_rows(fitted),
         warnings=[(title(law), law.warnings) for law in fitted.values() if law.warnings],
@@ -90,6 +106,8 @@ def make_published_report(
         ],
         repeats=repeat_rows(fitted),
         pairs=pair_rows(fitted),
+        released=released_rows(scores),
+        released_sentences=[*released_sentences(scores), CAVEAT],
         n_runs=len(table),
         samples=SAMPLES,
         n_points=int(table["n_evals"].sum()),

@@ -3,7 +3,7 @@
 `STAGE_VERSION` is a parameter of the Snakemake rule: raise it when the figures change.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from plm_scaling.study.laws import LAWS
 
@@ -20,4 +20,13 @@ def run_figures(laws: Iterable[str], n_corpora: int, n_recipes: int) -> list[str
         *["recipes"] * (n_recipes > 1),
         *dict.fromkeys(f for law in laws for f in LAWS[law].figures),
         "held_out",
+    ]
+
+
+def downstream_figures(tasks: Collection[str]) -> list[str]:
+    """Names of the figures of scores on datasets of these tasks."""
+    return [
+        *("downstream_loss", "downstream_compute"),
+        *["fitness_assays", "exposure"] * ("fitness" in tasks),
+        *["contacts"] * ("contacts" in tasks),
     ]

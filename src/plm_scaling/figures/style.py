@@ -104,9 +104,11 @@ def compute_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def note(ax: Axes, text: str, at: tuple[float, float], shift: tuple[int, int], **look: Any) -> None:
+def note(
+    ax: Axes, text: str, at: tuple[float, float], shift: tuple[int, int], size: int = 8, **look: Any
+) -> None:
     """Small text `shift` points beside a place."""
-    ax.annotate(text, at, xytext=shift, textcoords="offset points", fontsize=8, **look)
+    ax.annotate(text, at, xytext=shift, textcoords="offset points", fontsize=size, **look)
 
 
 def intervals(value: Any, low: "pd.Series[float]", high: "pd.Series[float]") -> np.ndarray:

@@ -8,7 +8,7 @@ from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.selection import selection_words
 from plm_scaling.laws.stats.intervals import interval_text, percent
 from plm_scaling.runs.tables import ANY_OBJECTIVE
-from plm_scaling.study.laws import LAWS
+from plm_scaling.study.laws import LAWS, OF_SCORES
 
 
 def law_text(law: LawResult) -> str:
@@ -42,7 +42,9 @@ def _name(law: LawResult) -> str:
 
 
 def headline(law: LawResult) -> str:
-    """The main number of a law with its interval."""
+    """The main number of a law with its interval; of a law of scores, its verdicts."""
+    if law.law == OF_SCORES:
+        return str(law.details["headline"])
     entry, known = LAWS[law.law], law.equations
     if entry.otherwise and known[entry.otherwise[0]].parameters[entry.otherwise[1]] is not None:
         name, parameter, words = entry.otherwise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.laws.status import Evidence, Limit, Status
-from plm_scaling.study.laws import LAWS
+from plm_scaling.study.laws import LAWS, OF_SCORES
 
 if TYPE_CHECKING:
     from plm_scaling.laws.result import Equation
@@ -102,6 +102,8 @@ def _beyond(limit: Limit, status: Status, so: str) -> Reasons:
 def _undetermined(law: str, equations: Mapping[str, "Equation"], needs_interval: bool) -> str:
     """Why the main number of a law is not determined; empty if it is, or if there is none; a law
     that is not identified anyway is not told again that it lacks an interval."""
+    if law == OF_SCORES:
+        return ""  # each of its series has a verdict
     name, parameter, _ = LAWS[law].headline
     if name not in equations or equations[name].parameters.get(parameter) is None:
         return ""

@@ -10,6 +10,7 @@ from plm_scaling.common.files import read_json
 from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.selection import selection_words
+from plm_scaling.report import scores as of_scores
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find
 from plm_scaling.report.leakage import leakage_rows, leakage_sentences
@@ -44,6 +45,7 @@ CAPTIONS = {
     "funnel": "Sequences kept and dropped by each stage, summed over the sources.",
     "perplexity": "Perplexity of the training sequences under the reference model, by length; "
     "lines are the thresholds of the filter, which drop the same share of every length.",
+    **of_scores.CAPTIONS,
     "masking": "Sequences of low complexity among those that the perplexity rule keeps and drops, "
     "found by the filter's own rule and by tantan (a fifth of the residues masked), on a sample.",
 }
@@ -65,12 +67,15 @@ def make_report(
     tool: Path | None = None,
     reference: Path | None = None,
     own: str = "{}",
+    scores: Path | None = None,
+    score_laws: Sequence[Path] = (),
 ) -> None:
     """Write the page of `study` to `out` and log where it is.
 
     `figures` holds {name}.svg; those of the data are shown when `counts` are given. Without data
-    files the page notes that they were not available. `reference` (JSON) is a published study to
-    set the compute of the runs against, and to cite. Raises PlmScalingError without law files.
+    files the page notes that they were not available, without `scores` it has no part on them.
+    `reference` (JSON) is a published study to set the compute of the runs against, and to cite.
+    Raises PlmScalingError without law files.
 
     Args:
         study: the study's name, the page's title
@@ -88,6 +93,8 @@ def make_report(
         tool: versions of outside tools (JSON)
         reference: a published study to compare with (JSON)
         own: columns of the sources that the config declares itself, by name (JSON)
+        scores: table of scores on benchmarks (scores.csv)
+        score_laws: law files of the scores
     """
     fitted = [read_law(path) for path in laws]
     if not fitted:
@@ -103,6 +110,8 @@ def make_report(
     }
     kinds = table["corpus"].nunique(), table["recipe"].nunique()
     shown = {*run_figures((law.law for law in fitted), *kinds), *(DATA_FIGURES if counts else ())}
+    downstream = of_scores.scores_part(scores, score_laws)
+    shown |= set(of_scores.CAPTIONS) if scores else set()
     write_page(
         out,
         Path(__file__).with_name("page.html.j2"),
@@ -113,7 +122,10 @@ def make_report(
         laws=tables.law_rows(fitted),
         methods={law.law: law.method for law in fitted},
         minima=tables.minimum_rows(fitted),
-        warnings=[(f"{w.objective.upper()} {w.law}", w.warnings) for w in fitted if w.warnings],
+        warnings=[
+            *((f"{w.objective.upper()} {w.law}", w.warnings) for w in fitted if w.warnings),
+            *downstream["warnings"],
+        ],
         excluded=_excluded(fitted, table),
         status=table["status"].value_counts().to_dict(),
         n_runs=len(table),
@@ -132,6 +144,7 @@ def make_report(
         leakage=leakage_rows(leakage),
         sources=tables.source_rows(sources, own, {row["source"] for row in funnel}),
         versions=software_versions(config, tool),
+        downstream=downstream,
         reference=published,
     )
 

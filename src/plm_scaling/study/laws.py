@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 BOTH = "both"  # the objective of a law that takes runs of both
+OF_SCORES = "downstream"  # the law of scores.csv: `downstream.law`, of no runs table, not in LAWS
 
 
 @dataclass(frozen=True)

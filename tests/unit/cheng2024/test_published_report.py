@@ -24,6 +24,8 @@ from plm_scaling.study.laws import LAWS, fitted
 
 ROOT = Path(__file__).resolve().parents[3]
 CONSTANTS = ROOT / "resources/published/constants.tsv"
+RELEASED = ROOT / "resources/downstream/published.tsv"
+ASSAYS = ROOT / "resources/downstream/proteingym_assays.tsv"
 pytestmark = pytest.mark.slow
 
 
@@ -48,7 +50,13 @@ def laws():
 def figures(published, laws, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     draw_published_figures(
-        published.runs_file, published.curves_file, laws, PUBLISHED_FIGURES, folder
+        published.runs_file,
+        published.curves_file,
+        laws,
+        RELEASED,
+        ASSAYS,
+        PUBLISHED_FIGURES,
+        folder,
     )
     return folder
 
@@ -57,8 +65,9 @@ def figures(published, laws, tmp_path_factory):
 def page(published, laws, figures, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report.html"
     make_published_report(
-        published.runs_file, published.folder / "audit.csv", laws, figures, CONSTANTS, out
-    )
+        published.runs_file, published.folder / "audit.csv", laws, figures, CONSTANTS,
+        RELEASED, ASSAYS, out,
+    )  # fmt: skip
     return out
 
 
@@ -198,14 +207,14 @@ def test_published_report_without_a_law_it_needs_names_the_constant(published, l
     with pytest.raises(PlmScalingError, match="Mask ratio mlm best ratio"):
         make_published_report(
             published.runs_file, published.folder / "audit.csv", some, tmp_path, CONSTANTS,
-            tmp_path / "report.html",
+            RELEASED, ASSAYS, tmp_path / "report.html",
         )  # fmt: skip
 
 
 def test_figure_without_its_data_is_an_error(published, tmp_path):
     with pytest.raises(PlmScalingError, match="figure transfer: the files given"):
         draw_published_figures(
-            published.runs_file, published.curves_file, [], ["transfer"], tmp_path
+            published.runs_file, published.curves_file, [], RELEASED, ASSAYS, ["transfer"], tmp_path
         )
 
 

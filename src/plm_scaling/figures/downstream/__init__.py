@@ -1,0 +1,1 @@
+"""Figures of scores on benchmarks: by loss, by compute, by kind of assay, contacts, exposure."""

@@ -1,0 +1,90 @@
+"""Scores against training compute, with public models as landmarks."""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from plm_scaling.figures.downstream.looks import (
+    dataset_panels,
+    floor_handle,
+    floors,
+    look,
+    metric_label,
+    objective_handles,
+    points,
+)
+from plm_scaling.figures.style import COMPUTE_LABEL, GREY, compute_axis, note, style
+from plm_scaling.laws.stats.budgets import group_budgets
+from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores
+
+COLUMNS = (
+    "row",
+    "objective",
+    *KEY,
+    "model",
+    "n_params",
+    "flops",
+    "value",
+    "standard_error",
+    "floor",
+)
+BEST = "best"
+
+
+def downstream_compute_table(scores: pd.DataFrame, published: Path) -> pd.DataFrame:
+    """Rows of the main metric of each dataset: cell, best (the cell of lowest loss of a budget),
+    public (a model that was scored here) and published (`published`: resources/downstream/
+    published.tsv). FLOPs by 6·N·D; empty where a model's tokens are not known."""
+    main = main_scores(scores)
+    main = main[main["kind"] != UNTRAINED]
+    rows = [main.assign(row=main["kind"].where(main["kind"] == CELL, "public"))]
+    cells = main[(main["kind"] == CELL) & main["loss"].notna()]
+    for _, own in cells.groupby(["dataset", "objective"], sort=False):
+        for _, members in group_budgets(own["flops"].to_numpy(float)):
+            rows.append(own.iloc[members].nsmallest(1, "loss").assign(row=BEST))
+    given = pd.read_csv(published, sep="\t", comment="#")
+    given = given[given["dataset"].isin(main["dataset"])]
+    given = given[given["tokens"].notna()]
+    flops = 6 * given["n_params"] * given["tokens"]
+    rows.append(given.assign(row="published", protocol="", flops=flops))
+    known = [part.reindex(columns=list(COLUMNS)) for part in rows if len(part)]
+    return pd.concat(known, ignore_index=True)
+
+
+def downstream_compute(table: pd.DataFrame) -> Figure:
+    """A panel per dataset; the line goes through the cells of lowest loss of each budget."""
+    datasets = list(dict.fromkeys(table["dataset"]))
+    with style():
+        figure, axes = dataset_panels(datasets)
+        for ax, dataset in zip(axes, datasets, strict=True):
+            part = table[table["dataset"] == dataset]
+            for objective, rows in part.groupby("objective"):
+                own = look(str(objective))
+                points(ax, rows[rows["row"] == CELL], "flops", alpha=0.6, **own)
+                best = rows[rows["row"] == BEST].sort_values("flops")
+                ax.plot(best["flops"], best["value"], color=own["color"])
+                landmarks = rows[rows["row"].isin(["published", "public"])].sort_values("value")
+                for number, row in enumerate(landmarks.to_dict("records")):
+                    if pd.notna(row["flops"]):
+                        open_mark = {**own, "markerfacecolor": "white"}
+                        ax.plot([row["flops"]], [row["value"]], linestyle="none", **open_mark)
+                        up = 3 if number % 2 else -8  # neighbours' names stay apart
+                        note(ax, row["model"], (row["flops"], row["value"]), (4, up), 6)
+                    else:
+                        ax.axhline(row["value"], color=own["color"], linestyle="--", linewidth=0.8)
+                        where = (0.01, row["value"])
+                        note(ax, row["model"], where, (0, 2), 6, xycoords=ax.get_yaxis_transform())
+            floors(ax, part)
+            compute_axis(ax)
+            ax.set_ylabel(metric_label(part))
+        axes[-1].set_xlabel(COMPUTE_LABEL)
+        public = Line2D(
+            [], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none",
+            label="public models",
+        )  # fmt: skip
+        objectives = sorted(map(str, table["objective"].dropna().unique()))
+        handles = objective_handles(objectives, public, floor_handle())
+        figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    return figure

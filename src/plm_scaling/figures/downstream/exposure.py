@@ -1,0 +1,53 @@
+"""Fitness of each assay against how like its protein is to the training set."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from plm_scaling.figures.downstream.looks import BAR, look, objective_handles
+from plm_scaling.figures.style import panels, style
+from plm_scaling.runs.scores import CELL
+
+COLUMNS = (
+    "dataset",
+    "objective",
+    "model",
+    "protocol",
+    "group",
+    "identity",
+    "value",
+    "standard_error",
+)
+
+
+def exposure_table(scores: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """Spearman of each assay by the cell of lowest loss of each objective and dataset, and the best
+    identity of its wild type to the training set; 0 where the search found none, as `exposed` then
+    says no, and empty without a search."""
+    cells = scores[(scores["kind"] == CELL) & scores["loss"].notna()]
+    best = cells.sort_values("loss").groupby(["dataset", "objective"])["model"].first()
+    own = groups[(groups["metric"] == "spearman") & (groups["kind"] == CELL)]
+    keys = pd.MultiIndex.from_frame(own[["dataset", "objective"]])
+    own = own[own["model"].to_numpy() == best.reindex(keys).to_numpy()]
+    first = own.groupby(["dataset", "objective"])["protocol"].transform("first")
+    own = own[own["protocol"] == first]
+    return own.reindex(columns=list(COLUMNS)).reset_index(drop=True)
+
+
+def exposure(table: pd.DataFrame) -> Figure:
+    """All assays in one panel."""
+    with style():
+        figure, (ax,) = panels(1, 3.0)
+        known = table[table["identity"].notna() & table["value"].notna()]
+        for objective, rows in known.groupby("objective"):
+            error = rows["standard_error"].fillna(0)
+            ax.errorbar(rows["identity"], rows["value"], error, **BAR, **look(str(objective)))
+        if known.empty:
+            ax.text(
+                0.5, 0.5, "not measured: no training set here", transform=ax.transAxes, ha="center"
+            )
+        ax.set_xlim(-0.02, 1.02)
+        ax.set_xlabel("best identity of the wild type to the training set")
+        ax.set_ylabel("Spearman of the assay")
+        handles = objective_handles(sorted(map(str, table["objective"].unique())))
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    return figure

@@ -1,0 +1,38 @@
+"""The table of scores on benchmarks, scores.csv: what figures and the law of scores read."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from plm_scaling.common.errors import DownstreamError
+
+KEY = ["dataset", "protocol", "metric"]
+NEEDED = (
+    *("model", "kind", "objective", "n_params", "flops", "loss", "task"),
+    *(*KEY, "value", "standard_error", "floor"),
+)
+LOWER_IS_BETTER = ("perplexity", "loss")
+CELL, UNTRAINED = "cell", "untrained"
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """The table; raises DownstreamError naming the file and what it lacks."""
+    try:
+        table = pd.read_csv(path)
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        raise DownstreamError(
+            f"{path}: no such table, or an empty one; make it with `snakemake downstream`"
+        ) from None
+    if missing := [name for name in NEEDED if name not in table]:
+        raise DownstreamError(
+            f"{path}: column(s) missing: {', '.join(missing)}; make it with `snakemake downstream`"
+        )
+    return table
+
+
+def main_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """Of each dataset and objective the rows of its first protocol and metric, the main one."""
+    known = scores[scores["value"].notna()]
+    same = ["dataset", "objective"]
+    first = known.groupby(same, sort=False)[["protocol", "metric"]].transform("first")
+    return known[(known[["protocol", "metric"]] == first).all(axis=1)]

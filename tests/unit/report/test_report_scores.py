@@ -1,0 +1,165 @@
+"""Figures of scores and the report's part on them, from planted scores of both objectives."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import planted_scores
+import pytest
+
+from plm_scaling.downstream.law.fit import fit_downstream
+from plm_scaling.figures import downstream_figures
+from plm_scaling.figures.downstream.bars import contacts_table, fitness_assays_table
+from plm_scaling.figures.downstream.by_compute import downstream_compute_table
+from plm_scaling.figures.downstream.by_loss import downstream_loss_table
+from plm_scaling.figures.downstream.draw import draw_downstream
+from plm_scaling.figures.downstream.exposure import exposure_table
+from plm_scaling.laws.result import read_law
+from plm_scaling.laws.settings import Settings
+from plm_scaling.planner.question import PUBLISHED_LAWS
+from plm_scaling.report.page import make_report
+from plm_scaling.report.scores import scores_part
+from plm_scaling.runs.scores import main_scores, read_scores
+
+RESOURCES = Path(__file__).resolve().parents[3] / "resources"
+PUBLISHED = RESOURCES / "downstream/published.tsv"
+TABLES = RESOURCES / "published/tables"
+PROTOCOLS = {"clm": "llr", "mlm": "masked_marginals"}
+
+
+def both() -> pd.DataFrame:
+    """Fitness with a peak and by type, contacts that rise, a flat regression, a public model."""
+    parts = []
+    for objective, protocol in PROTOCOLS.items():
+        of = planted_scores.cells(objective=objective)
+        fitness = planted_scores.scores(
+            planted_scores.peaked, of=of, untrained=0.01, dataset="proteingym_substitutions"
+        ).assign(protocol=protocol, floor=0.2)
+        contacts = planted_scores.scores(
+            planted_scores.monotone, of=of, untrained=0.02, dataset="contacts", metric="p_at_l"
+        ).assign(protocol="long", task="contacts")
+        flat = planted_scores.scores(
+            planted_scores.flat, of=of, untrained=0.67, dataset="fluorescence"
+        ).assign(protocol="ridge", task="regression")
+        parts += [fitness, fitness.assign(protocol=f"{protocol}_stability"), contacts, flat]
+    public = parts[0].iloc[[0]].assign(
+        model="mine", kind="esm2", value=0.3, loss=np.nan, flops=np.nan, objective="mlm",
+        protocol="masked_marginals",
+    )  # fmt: skip
+    return pd.concat([*parts, public], ignore_index=True)
+
+
+def groups_of(scores: pd.DataFrame) -> pd.DataFrame:
+    """Two assays of each cell: one like the training set, one of which nothing is known."""
+    cells = scores[(scores["kind"] == "cell") & (scores["dataset"] == "proteingym_substitutions")]
+    parts = [
+        cells.assign(group=name, identity=identity)
+        for name, identity in (("A", 0.9), ("B", np.nan))
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scores")
+    table = both()
+    table.to_csv(folder / "scores.csv", index=False)
+    groups_of(table).to_csv(folder / "groups.csv", index=False)
+    laws = [folder / f"{objective}.downstream.json" for objective in PROTOCOLS]
+    for objective, out in zip(PROTOCOLS, laws, strict=True):
+        fit_downstream(
+            folder / "scores.csv", objective, out, "planted", None, Settings(bootstrap=100)
+        )
+    return folder, laws
+
+
+def test_main_scores_are_the_first_protocol_and_metric_of_each_objective():
+    main = main_scores(both())
+    fitness = main[main["dataset"] == "proteingym_substitutions"]
+    assert set(zip(fitness["objective"], fitness["protocol"], strict=True)) == set(
+        PROTOCOLS.items()
+    )
+
+
+def test_loss_figure_has_cells_untrained_and_laws(files):
+    folder, laws = files
+    scores = read_scores(folder / "scores.csv")
+    table = downstream_loss_table(scores, [read_law(path) for path in laws])
+    assert set(table["row"]) == {"cell", "untrained", "law"}
+    assert "mine" not in set(table["model"])  # no loss
+    law = table[(table["row"] == "law") & (table["dataset"] == "contacts")]
+    assert law["loss"].min() == pytest.approx(1.9)
+    assert (law["low"] <= law["value"]).all()
+    assert not table["protocol"].str.endswith("stability").any()
+
+
+def test_compute_figure_has_the_best_of_each_budget_and_landmarks(files):
+    table = downstream_compute_table(read_scores(files[0] / "scores.csv"), PUBLISHED)
+    best = table[(table["row"] == "best") & (table["dataset"] == "contacts")]
+    assert len(best) == 2 * 5
+    given = table[table["row"] == "published"].set_index(["dataset", "model"])
+    esm = given.loc[("proteingym_substitutions", "esm2-650m")]
+    assert esm["flops"] == pytest.approx(6 * 650e6 * 1e12)
+    assert esm["value"] == 0.414
+    assert ("proteingym_substitutions", "progen2-small") not in given.index  # no tokens
+    mine = table[table["model"] == "mine"]
+    assert mine["row"].tolist() == ["public"]
+    assert mine["flops"].isna().all()
+    assert "untrained" not in set(table["model"])
+
+
+def test_parts_of_fitness_and_contacts():
+    fitness = fitness_assays_table(both())
+    assert set(fitness["part"]) == {"all", "stability"}
+    assert set(contacts_table(both())["part"]) == {"long, P@L"}
+
+
+def test_exposure_is_of_the_cell_of_lowest_loss():
+    table = exposure_table(both(), groups_of(both()))
+    assert set(table["model"]) == {"clm-4-1", "mlm-4-1"}
+    assert set(table["group"]) == {"A", "B"}
+    assert table.loc[table["group"] == "B", "identity"].isna().all()  # not known is not 0
+
+
+@pytest.mark.slow
+def test_every_figure_is_drawn(files):
+    folder, laws = files
+    names = draw_downstream(
+        folder / "scores.csv", folder / "groups.csv", PUBLISHED, folder / "figures", laws
+    )
+    assert names == downstream_figures(["fitness", "contacts"])
+    for name in names:
+        assert (folder / f"figures/{name}.svg").read_text().count("<svg") == 1
+        assert len(pd.read_csv(folder / f"figures/{name}.csv")) > 0
+
+
+def test_figures_of_no_such_task_are_not_asked_for():
+    assert downstream_figures(["regression"]) == ["downstream_loss", "downstream_compute"]
+
+
+def test_sentences_say_verdicts_the_floor_and_equal_compute(files):
+    folder, laws = files
+    part = scores_part(folder / "scores.csv", laws)
+    said = " ".join(part["sentences"])
+    assert "CLM, proteingym substitutions (spearman): best at 2.3" in said
+    assert "MLM, contacts (p_at_l): better at lower loss" in said
+    assert "CLM, fluorescence (spearman): the score does not follow the loss" in said
+    assert "fluorescence: every cell is within two standard errors of untrained ones" in said
+    assert "contacts: every cell" not in said
+    assert "CLM less MLM at equal compute, contacts (p_at_l): " in said
+    rows = {(row["objective"], row["dataset"]): row for row in part["laws"]}
+    assert rows["CLM", "contacts"]["verdict"] == "monotone"
+    assert "g = 2." in rows["CLM", "contacts"]["law"]
+
+
+@pytest.mark.slow
+def test_report_has_the_part_where_there_are_scores(files, tmp_path):
+    folder, laws = files
+    runs, of_runs = TABLES / "runs.csv", [PUBLISHED_LAWS / "clm.isoflop.json"]
+    common = ("demo", runs, of_runs, tmp_path)
+    make_report(*common, tmp_path / "with.html", scores=folder / "scores.csv", score_laws=laws)
+    page = (tmp_path / "with.html").read_text()
+    assert '<section id="scores">' in page
+    assert "What lower loss is good for" in page
+    make_report(*common, tmp_path / "without.html")
+    assert 'id="scores"' not in (tmp_path / "without.html").read_text()
