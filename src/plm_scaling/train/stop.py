@@ -17,6 +17,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Not 0, so that the job counts as not done.
 EXIT_STOPPED = 75
+JOB_ENDS = "its job ends"
+"""Why a run stops that no signal asked to."""
 
 # Kept free before the end of a job, in addition to a step and two checkpoints or evaluations.
 MARGIN_SECONDS = 15.0

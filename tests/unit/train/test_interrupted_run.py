@@ -11,9 +11,10 @@ import pytest
 from corpora import write_corpus
 from cuda_shim import cuda_on_cpu
 from forks import exit_code, fork, start_job
-from training import curve_of, result_of, run_cell, small_cell, trained
+from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, trained
 
 from plm_scaling.common.files import read_json
+from plm_scaling.common.slurm_job import MAY_QUEUE_AGAIN
 from plm_scaling.study.layout import Layout
 from plm_scaling.train.output.starts import read_starts
 from plm_scaling.train.stop import EXIT_STOPPED, SIGNALS
@@ -96,6 +97,31 @@ def test_signals_save_a_checkpoint_and_no_step_is_lost(root, manifest, tmp_path)
     # Each resumes after the evaluation that the signal followed: the checkpoint was made then.
     resumed = [start["step"] for start in again["starts"]]
     assert all(step >= 50 * (3 * n + 1) for n, step in enumerate(resumed[1:]))
+
+
+def test_before_the_end_of_its_job_a_cell_saves_and_has_the_job_queued_again(
+    root, manifest, tmp_path, monkeypatch
+):
+    """Each start makes a step. After a signal, such as scancel's, nothing is queued."""
+    cell = small_cell(root, steps=4, evaluations=2)
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "squeue").write_text("#!/bin/sh\necho 0:10\n")
+    (commands / "scontrol").write_text(f"#!/bin/sh\necho $* >> {commands}/asked\n")
+    for command in commands.iterdir():
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
+    for name in ("SLURM_JOB_ID", MAY_QUEUE_AGAIN):
+        monkeypatch.setenv(name, "77")
+    with asked_to_stop(1), pytest.raises(SystemExit):
+        run_cell(cell, manifest, tmp_path)
+    assert not (commands / "asked").exists()
+    for _ in range(3):
+        with pytest.raises(SystemExit):
+            run_cell(cell, manifest, tmp_path)
+    assert (commands / "asked").read_text() == "requeue 77\n" * 3
+    run_cell(cell, manifest, tmp_path)
+    assert [s["step"] for s in read_json(result_of(cell, tmp_path))["starts"]] == [0, 1, 2, 3, 4]
 
 
 def test_all_processes_stop_when_one_is_asked_to(root, manifest, tmp_path):
