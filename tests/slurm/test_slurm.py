@@ -90,18 +90,13 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(undisturbed, cluster,
     assert limits
     assert max(limits) <= 1850 - PROGRAM_MIB
 
-    # A cell is submitted again only after its job failed, which may be before the program started,
-    # or met its time limit.
+    # A cell is submitted again only after its job failed, which may be before the program started.
+    # Before its time limit the job is queued again.
     logs = dict(re.findall(r"submitted with SLURM jobid (\d+) \(log: (\S+)\)", output))
     failed = re.findall(r"SLURM-job '(\d+)' (?:failed|ended)", output)
-    assert re.search(
-        r"SLURM-job '\d+' ended \((?:its job ends|time limit)\); job \d+ is resumed without an",
-        output,
-    )
+    assert re.search(r"Slurm has queued job '\d+' again \(its job ends\)", output)
     cells = {number for number, log in logs.items() if "rule_train_cell" in log}
-    runs = [workflow.record(path.name) for path in (workflow.results / "runs").iterdir()]
-    assert len(cells.difference(failed)) == len(runs)
-    assert sum(1 + run["restarts"] for run in runs) <= len(cells)
+    assert len(cells.difference(failed)) == len(list((workflow.results / "runs").iterdir()))
     assert len(logs) - len(cells) <= 19
 
 

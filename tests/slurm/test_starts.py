@@ -31,6 +31,13 @@ long)  # longer than its jobs
         exit 75
     fi
     ;;
+again)  # is saved before its time limit, and has its job queued again, as a cell does
+    if [ ! -e $run/checkpoints/step-000000001 ]; then
+        mkdir -p $run/checkpoints/step-000000001
+        [ "$PLM_SCALING_MAY_QUEUE_AGAIN" = "$SLURM_JOB_ID" ] && scontrol requeue $SLURM_JOB_ID
+        exit 75
+    fi
+    ;;
 wrong)
     echo "plm_scaling.common.errors.TrainError: row length 64 is not that of the tokens" > $log
     exit 1
@@ -54,6 +61,7 @@ class Study:
     def begin(self, cells: str, *more: str) -> subprocess.Popen[bytes]:
         words = ["--executor", "plm-slurm", "--plm-slurm-jobname-prefix", "plm", "--jobs", "10"]
         words += ["--snakefile", "Snakefile", "--keep-going", "--rerun-incomplete"]
+        words += ["--plm-slurm-requeue"]
         words += ["--retries", "1", "--latency-wait", "5", "--seconds-between-status-checks", "1"]
         words += ["--default-resources", "mem_mb=500", "runtime=5", *more]
         command = [sys.executable, "-m", "snakemake", *words, "--config", f"cells={cells}"]
@@ -95,12 +103,15 @@ def test_time_limits_and_a_bad_host_cost_no_attempt_and_wrong_cells_no_start(stu
 
 
 def test_jobs_of_a_killed_snakemake_go_on_and_those_of_an_interrupted_one_end(study, cluster):
-    process = study.begin("slow")
-    wait_until(lambda: study.begun(cluster), "a job", process)
+    """Beyond their time limit, if they are cells that have themselves queued again."""
+    process = study.begin("slow again")
+    wait_until(lambda: len(cluster.jobs("%A", "--states=running")) == 2, "two jobs", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert study.begin("slow", "--unlock").wait(PATIENCE) == 0
-    process = study.begin("slow")
+    wait_until((study.folder / "runs/again/result.json").exists, "the end of a cell")
+    assert len(study.hosts("again")) == 2
+    assert study.begin("slow again", "--unlock").wait(PATIENCE) == 0
+    process = study.begin("slow again")
     wait_until(lambda: "of an earlier run, still there" in study.output, "its job", process)
     (study.folder / "go").touch()
     assert process.wait(PATIENCE) == 0, study.output

@@ -47,6 +47,11 @@ class Scripted:
         """Those that were accepted and whose comment holds `key`."""
         return [job for job in self.sent if key in job["comment"] and job["number"]]
 
+    @property
+    def asked(self) -> int:
+        """How many times squeue was asked for jobs in all states."""
+        return (self.folder / "asked").stat().st_size if (self.folder / "asked").exists() else 0
+
     def set_state(self, number: str, state: str) -> None:
         """A job's state from now on."""
         for path in self.folder.glob("job-*.json"):
@@ -121,6 +126,9 @@ def _sbatch(words: list[str], folder: Path) -> None:
 
 def _squeue(words: list[str], folder: Path) -> None:
     name, form = words[words.index("--name") + 1], words[words.index("--format") + 1]
+    if "--states=all" in words:
+        with (folder / "asked").open("a") as file:
+            file.write(".")
     for path in sorted(folder.glob("job-*.json")):
         job = read(path)
         goes_on = job["state"] in ("PENDING", "RUNNING")

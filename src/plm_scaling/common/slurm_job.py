@@ -1,4 +1,4 @@
-"""What Slurm says of the job that this process is in."""
+"""What Slurm says of the job that this process is in, and that job queued again."""
 
 import math
 import os
@@ -13,6 +13,9 @@ from plm_scaling.common.progress import logger
 # A controller that many jobs ask at once may not answer at first.
 QUESTIONS = 4
 SECONDS_BETWEEN_QUESTIONS = 5.0
+# Our executor's jobs have their number here. In an allocation in which somebody runs Snakemake, all
+# that was started by hand would begin again.
+MAY_QUEUE_AGAIN = "PLM_SCALING_MAY_QUEUE_AGAIN"
 MIB_OF_UNIT = {"": 1, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
 
@@ -25,6 +28,26 @@ def memory_mib() -> float:
     """MiB that each node of the job has; infinity outside Slurm, or where it does not say."""
     # Snakemake's plugin keeps SLURM_MEM_PER_NODE from what it starts.
     return mib_of(_of_this_job("%m"))
+
+
+def queue_again() -> bool:
+    """Have Slurm queue this job again, as it was submitted, and end what of it still runs.
+
+    Whether it will: only of jobs of our executor, and where the site allows it.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or os.environ.get(MAY_QUEUE_AGAIN) != job:
+        return False
+    try:
+        done = subprocess.run(
+            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("Slurm does not queue job %s again: %s", job, error)
+        return False
+    if done.returncode:
+        logger.warning("Slurm does not queue job %s again: %s", job, done.stderr.strip())
+    return not done.returncode
 
 
 def seconds_of(time_left: str) -> float:

@@ -28,14 +28,14 @@ def site_text(site: Site) -> str:
 
 
 def profile_text(site: Site) -> str:
-    """Keys for profiles/slurm/config.yaml in place of those there; a comment where unknown."""
+    """Keys to be appended to profiles/slurm/config.yaml; a comment where something is unknown."""
     data, gpu = _best(site, gpus=False), _best(site, gpus=True)
     jobs = _jobs(site)
     cores = max((kind.cpus for kind in data.partition.kinds), default=None) if data else None
     account = site.account or site.limits.account_of({}).name
     lines = [
-        f"# plm-scaling check-site on {platform.node()}, {date.today().isoformat()}; keys of the "
-        "same names are replaced by these.",
+        f"# plm-scaling check-site on {platform.node()}, {date.today().isoformat()}; of keys of "
+        "the same name the last counts, so this can be appended.",
         f"jobs: {min(jobs or MOST_JOBS, MOST_JOBS)} # submitted at a time",
         "default-resources:",
         "  mem_mb: 2000",

@@ -113,6 +113,12 @@ class History:
         return [path for path in (*self.logs, *ranks) if path.is_file()]
 
 
+def stopped_because(history: History) -> str:
+    """Why the cell saved and stopped, if its last start did."""
+    found = [why for text in history.log_texts() for why in STOPS.findall(text)]
+    return found[0] if found else ""
+
+
 def ending(state: str, slurm_log: Path, history: History) -> Ending:
     """How the last start of a job ended, with this state and this log of Slurm's."""
     texts = history.log_texts()
@@ -124,8 +130,7 @@ def ending(state: str, slurm_log: Path, history: History) -> Ending:
             return Ending("stop", message)
     if history.run is None:
         return Ending("attempt", state)
-    stops = [why for text in texts for why in STOPS.findall(text)] if state == "FAILED" else []
-    reason = INTERRUPTED.get(state) or (stops[0] if stops else "")
+    reason = INTERRUPTED.get(state) or (stopped_because(history) if state == "FAILED" else "")
     if reason and history.saved_steps:
         return Ending("resume", reason)
     said = "\n".join([*texts, tail(slurm_log, TAIL_BYTES) if slurm_log.is_file() else ""])

@@ -5,6 +5,7 @@ What a job asks of sbatch, its account, partition and log are as with the plugin
 - a submission that Slurm refuses for now (too many jobs, a controller that does not answer) waits;
 - jobs of an earlier Snakemake in this folder that still run are watched, and not submitted again;
 - an attempt is what another start cannot mend (`plm_scaling.slurm.endings`);
+- a cell may have its job queued again before the time limit, whether or not Snakemake still runs;
 - states are asked of squeue, then of accounting, and a job that both have forgotten has ended.
 """
 
@@ -20,7 +21,8 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from plm_scaling.common.errors import SlurmError
-from plm_scaling.slurm.endings import TRAINING, History, ending
+from plm_scaling.common.slurm_job import MAY_QUEUE_AGAIN
+from plm_scaling.slurm.endings import TRAINING, History, ending, stopped_because
 from plm_scaling.slurm.hosts import Hosts
 from plm_scaling.slurm.journal import FILE, Journal
 from plm_scaling.slurm.refusals import Held, Pauses, short, waits
@@ -31,7 +33,7 @@ from plm_scaling.slurm.submission import RefusedError, comment_of, log_of, name_
 FORGOTTEN_SECONDS = 60.0
 LOCKED_PAUSE_SECONDS = 60.0  # until a job whose files another run writes is submitted again
 NO_ANSWER = "Slurm does not answer"
-GONE = JobState("unknown")
+GONE, UNLISTED = JobState("unknown"), JobState("unlisted")
 
 
 class StudyExecutor(SlurmExecutor):
@@ -46,6 +48,8 @@ class StudyExecutor(SlurmExecutor):
         self.histories: dict[str, History] = {}
         self.watched: dict[str, float] = {}
         """Jobs of Slurm's that are waited for, and when each was last listed."""
+        self.seen: dict[str, str] = {}
+        """The state in which each of them was last listed."""
         self.earlier: dict[str, str] | None = {}
         """Jobs of an earlier Snakemake, number by comment; None while Slurm does not answer."""
         self.cancelled = False
@@ -83,6 +87,7 @@ class StudyExecutor(SlurmExecutor):
         for job in active_jobs:
             state = self._state(job.external_jobid, states)
             if not state.ended and state is not GONE:
+                self._goes_on(job, state)
                 yield job
                 continue
             try:
@@ -160,10 +165,12 @@ class StudyExecutor(SlurmExecutor):
             "partition": self.get_partition_arg(job),
             "workdir": self.workflow.workdir_init,
         }
-        script = f"#!/bin/sh\n{self.format_job_exec(job)}\n"
+        settings = self.workflow.executor_settings
+        again = f"export {MAY_QUEUE_AGAIN}=$SLURM_JOB_ID\n" if settings.requeue else ""
+        script = f"#!/bin/sh\n{again}{self.format_job_exec(job)}\n"
         excluded = self.hosts.excluded | set(history.died_on)
         history.begin()
-        return sbatch(job, asked, self.workflow.executor_settings, script, excluded)
+        return sbatch(job, asked, settings, script, excluded)
 
     def _watch(self, job: JobExecutorInterface, number: str, how: str) -> None:
         """Wait for a job of Slurm's, which came as `how` says."""
@@ -202,7 +209,25 @@ class StudyExecutor(SlurmExecutor):
             self.watched[number] = now
             return states[number]
         forgotten = now - self.watched.get(number, now) > FORGOTTEN_SECONDS
-        return GONE if forgotten else JobState("PENDING")
+        return GONE if forgotten else UNLISTED
+
+    def _goes_on(self, info: SubmittedJobInfo, state: JobState) -> None:
+        """Of a job that waits or runs: one that waits again Slurm has queued again."""
+        job, number = info.job, info.external_jobid
+        if state is UNLISTED:
+            return
+        before, self.seen[number] = self.seen.get(number), state.state
+        if state.state != "PENDING" or before == "PENDING":
+            return
+        history = self._history(job)
+        if before:
+            reason = stopped_because(history) or "preempted, or the node failed"
+            self._resumed(job, reason)
+            self.logger.info(
+                f"Slurm has queued job '{number}' again ({reason}); job {job.jobid} goes on "
+                f"without an attempt, {history.resumed} time(s) so far."
+            )
+        history.begin()
 
     def _ended(self, info: SubmittedJobInfo, state: JobState) -> None:
         """Of a job that has ended: report it, or submit it again without an attempt."""
@@ -226,8 +251,7 @@ class StudyExecutor(SlurmExecutor):
             self.logger.info(f"Job {job.jobid} waits: {end.reason}")
             self.held.append(Held(job, end.reason, time.time() + LOCKED_PAUSE_SECONDS))
         elif end.then == "resume":
-            history.resumed += 1
-            self.journal.resumed[name_of(job)] = (history.resumed, end.reason)
+            self._resumed(job, end.reason)
             self.logger.info(
                 f"SLURM-job '{number}' ended ({end.reason}); job {job.jobid} is resumed without an "
                 f"attempt, {history.resumed} time(s) so far."
@@ -250,6 +274,11 @@ class StudyExecutor(SlurmExecutor):
                 msg=f"SLURM-job '{number}' failed, SLURM status is: '{state.state}'.",
                 aux_logs=[str(log)],
             )
+
+    def _resumed(self, job: JobExecutorInterface, reason: str) -> None:
+        history = self._history(job)
+        history.resumed += 1
+        self.journal.resumed[name_of(job)] = (history.resumed, reason)
 
     def _history(self, job: JobExecutorInterface) -> History:
         key = comment_of(job)

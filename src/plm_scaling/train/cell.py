@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from plm_scaling.common import slurm_job
 from plm_scaling.common.errors import TrainError
 from plm_scaling.common.files import refuse_folder, write_json
 from plm_scaling.common.lock import NAME as LOCK
@@ -42,6 +43,7 @@ from plm_scaling.train.position import Position, evaluation_step
 from plm_scaling.train.start import watched_start
 from plm_scaling.train.stop import (
     EXIT_STOPPED,
+    JOB_ENDS,
     STOPS_AT_START,
     follow_launcher,
     stop_request,
@@ -66,7 +68,8 @@ def train_cell(
     `out`. Killed at any moment and started again, in this layout or another, the cell resumes from
     its last checkpoint; in the same layout (on CPUs) it ends with the same losses, bit by bit.
     Asked to stop by a signal (see `plm_scaling.train.stop`), it saves a checkpoint after the
-    running step, if it has made one, and exits with 75. A cell that diverges is a result too.
+    running step, if it has made one, and exits with 75; before the end of its job too, which Slurm
+    then queues again. A cell that diverges is a result too.
 
     Raises `TrainError` when the cell does not fit the corpus or the processes, or checkpoints are
     another cell's, `SweepError` when it does not fit the layout, `TokenError` when a shard is
@@ -115,6 +118,8 @@ def train_cell(
         if outcome.status == "stopped":
             how = "is saved and stops" if run.loop.longest_step else STOPS_AT_START
             logger.info("cell %s %s (%s)", spec.cell, how, outcome.reason)
+            if outcome.reason == JOB_ENDS and on_first(slurm_job.queue_again):
+                logger.info("Slurm queues its job again: %s", run.what_was_made())
             sys.exit(EXIT_STOPPED)
         run.finish(outcome)
 
@@ -226,6 +231,14 @@ class _Training:
         where = loop.position.to_json() | {"curve_sha256": loop.curve.sha256}
         self.saves.save(loop.position.step, where, loop.engine.sharded_state())
         loop.longest_pause = max(loop.longest_pause, self.saves.longest)
+
+    def what_was_made(self) -> str:
+        """How far the run is, and how much of it this start made."""
+        starts, step = read_starts(self.starts), self.loop.position.step
+        return (
+            f"start {len(starts)} made {step - starts[-1]['step']} steps, to {step} of "
+            f"{self.cell.steps}"
+        )
 
     def finish(self, outcome: Outcome) -> None:
         """Save the final weights, write the record, and keep no checkpoint but the last."""

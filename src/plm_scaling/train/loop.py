@@ -25,7 +25,7 @@ from plm_scaling.train.position import (
     too_many_skipped,
 )
 from plm_scaling.train.start import Start
-from plm_scaling.train.stop import StopRequest
+from plm_scaling.train.stop import JOB_ENDS, StopRequest
 
 logger = logging.getLogger("plm_scaling")
 
@@ -105,7 +105,7 @@ class Loop:
             )
             if signal or ends:
                 self.save()
-                return Outcome("stopped", f"signal {signal:.0f}" if signal else "its job ends")
+                return Outcome("stopped", f"signal {signal:.0f}" if signal else JOB_ENDS)
             if due:
                 with self._pause():
                     self.save()

@@ -22,6 +22,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Not 0, so that the job counts as not done.
 EXIT_STOPPED = 75
+JOB_ENDS = "its job ends"
+"""Why a run stops that no signal asked to."""
 
 STOPS_AT_START = "stops before its first step"
 

@@ -1,11 +1,19 @@
 """What Slurm says of the job that a process is in."""
 
 import math
+import os
 
 import pytest
 
 from plm_scaling.common import slurm_job
-from plm_scaling.common.slurm_job import memory_mib, mib_of, seconds_left, seconds_of
+from plm_scaling.common.slurm_job import (
+    MAY_QUEUE_AGAIN,
+    memory_mib,
+    mib_of,
+    queue_again,
+    seconds_left,
+    seconds_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +58,33 @@ def test_slurm_is_asked_about_this_job_until_it_answers(monkeypatch, tmp_path):
     assert seconds_left() == 90
     squeue.write_text("#!/bin/sh\nexit 1\n")
     assert seconds_left() == math.inf
+
+
+def test_only_a_job_of_our_executor_is_queued_again(monkeypatch, tmp_path):
+    """An allocation in which somebody runs Snakemake is not."""
+    scontrol, asked = tmp_path / "scontrol", tmp_path / "asked"
+    scontrol.write_text(f"#!/bin/sh\necho $* >> {asked}\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv(MAY_QUEUE_AGAIN, raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert not queue_again()
+    monkeypatch.setenv("SLURM_JOB_ID", "78")
+    assert not queue_again()
+    monkeypatch.setenv(MAY_QUEUE_AGAIN, "77")  # of the job in which the allocation was asked for
+    assert not queue_again()
+    assert not asked.exists()
+    monkeypatch.setenv(MAY_QUEUE_AGAIN, "78")
+    assert queue_again()
+    assert asked.read_text() == "requeue 78\n"
+
+
+def test_a_site_that_queues_no_job_again_is_heard(monkeypatch, tmp_path, caplog):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text("#!/bin/sh\necho Requested operation is presently disabled >&2; exit 1\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("SLURM_JOB_ID", MAY_QUEUE_AGAIN):
+        monkeypatch.setenv(name, "78")
+    assert not queue_again()
+    assert "does not queue job 78 again: Requested operation" in caplog.text

@@ -62,7 +62,7 @@ def two_partitions(gpus=0):
     return answers
 
 
-def test_jobs_find_what_nodes_are_like_and_the_block_follows(site):
+def test_jobs_find_what_nodes_are_like_and_the_block_follows(site, root):
     calls = site(two_partitions(gpus=4)) / "sbatch.calls"
     found = check_site([], "bio", 1)
     asked = calls.read_text().splitlines()
@@ -90,6 +90,8 @@ def test_jobs_find_what_nodes_are_like_and_the_block_follows(site):
     assert block["default-resources"]["slurm_account"] == "bio"
     assert block["set-resources"]["deduplicate"] == {"mem_mb": 7500}
     assert block["max-threads"] == 8
+    profile = root.joinpath("profiles/slurm/config.yaml").read_text() + profile_text(found)
+    assert {key: yaml.safe_load(profile)[key] for key in block} == block
 
 
 def test_submit_limit_of_the_site_is_the_number_of_jobs(site):

@@ -33,6 +33,7 @@ class Study:
         how = ["--executor", "plm-slurm", "--plm-slurm-jobname-prefix", "plm", "--jobs", "10"]
         how += ["--keep-going", "--rerun-incomplete", "--latency-wait", "1", "--retries", "2"]
         how += ["--seconds-between-status-checks", "1", "--default-resources", "mem_mb=100"]
+        how += ["--plm-slurm-requeue"]
         return [*more, *how, "--config", f"cells={' '.join(cells)}"]
 
     def run(self, *cells):
@@ -76,10 +77,7 @@ def ended(tmp_path_factory):
         study = scripted(tmp_path_factory.mktemp("ended"), environment)
         study.slurm.script(
             {
-                "runs/long/": [
-                    Step("TIMEOUT", files={f"runs/long/checkpoints/step-00000000{n}/x": ""})
-                    for n in range(5)
-                ],
+                "runs/long/": [Step("TIMEOUT", files=saves("long", step)) for step in range(5)],
                 "runs/lost/": [Step("TIMEOUT")] * 9,
                 "runs/wrong/": [Step("FAILED", files=error_of("wrong", "TrainError: no"))] * 9,
                 "runs/dies/": [Step("FAILED", host="n1")],
@@ -99,6 +97,11 @@ def ended(tmp_path_factory):
         )
         study.text = study.run("long", "lost", "wrong", "dies", "everywhere", "busy", "nowhere")[1]
         return study
+
+
+def saves(cell, step=1):
+    """A checkpoint of this step."""
+    return {f"runs/{cell}/checkpoints/step-{step:09d}/x": ""}
 
 
 def error_of(cell, error):
@@ -147,6 +150,28 @@ def test_jobs_of_a_killed_snakemake_are_adopted_and_not_submitted_again(study):
         assert second.wait() == 0, study.output
     assert len(study.slurm.sent) == 2
     assert (study.folder / "runs/a/result.json").read_text() == "made by the first"
+
+
+def test_a_start_after_slurm_queued_a_job_again_is_judged_by_itself(study):
+    """The steps of the one before are its own; and Snakemake submits nothing for it."""
+    study.slurm.script({"runs/a/": [Step("RUNNING", files=saves("a") | {"logs/a.log": ""})]})
+    with study.running("a") as process:
+        wait_until(lambda: len(study.slurm.sent) == 1, "a job", process)
+        (job,) = study.slurm.sent
+        assert "\nexport PLM_SCALING_MAY_QUEUE_AGAIN=$SLURM_JOB_ID\n" in job["script"]
+        asked = study.slurm.asked
+        wait_until(lambda: study.slurm.asked > asked + 1, "to be seen running", process)
+        (study.folder / "logs/a.log").write_text("cell a is saved and stops (its job ends)\n")
+        study.slurm.set_state(job["number"], "PENDING")
+        wait_until(lambda: "goes on without an attempt, 1 time(s)" in study.output, "that", process)
+        assert "Slurm has queued job '101' again (its job ends)" in study.output
+        study.slurm.set_state(job["number"], "FAILED")
+        assert process.wait() == 0, study.output
+    assert "died on n1 before its first step" in study.output
+    assert len(study.slurm.submitted("runs/a/")) == 2
+    assert "resumed without an attempt: train_cell a 1 time(s) (its job ends)" in lines(
+        study.folder
+    )
 
 
 def test_a_wrong_partition_is_an_error_at_once(ended):

@@ -15,6 +15,7 @@ from forks import exit_code, fork, start_job
 from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, trained
 
 from plm_scaling.common.files import read_json
+from plm_scaling.common.slurm_job import MAY_QUEUE_AGAIN
 from plm_scaling.study.layout import Layout
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train.cell import _Training
@@ -147,6 +148,31 @@ def test_all_processes_stop_before_the_first_step_when_one_is_asked_to(root, man
     processes = start_job(2, run, tmp_path / "job")
     assert [exit_code(process) for process in processes] == [EXIT_STOPPED] * 2
     assert not [*result_of(cell, tmp_path).with_name("checkpoints").glob("step-*")]
+
+
+def test_before_the_end_of_its_job_a_cell_saves_and_has_the_job_queued_again(
+    root, manifest, tmp_path, monkeypatch
+):
+    """Each start makes a step. After a signal, such as scancel's, nothing is queued."""
+    cell = small_cell(root, steps=4, evaluations=2)
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "squeue").write_text("#!/bin/sh\necho 0:10\n")
+    (commands / "scontrol").write_text(f"#!/bin/sh\necho $* >> {commands}/asked\n")
+    for command in commands.iterdir():
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
+    for name in ("SLURM_JOB_ID", MAY_QUEUE_AGAIN):
+        monkeypatch.setenv(name, "77")
+    with asked_to_stop(1), pytest.raises(SystemExit):
+        run_cell(cell, manifest, tmp_path)
+    assert not (commands / "asked").exists()
+    for _ in range(3):
+        with pytest.raises(SystemExit):
+            run_cell(cell, manifest, tmp_path)
+    assert (commands / "asked").read_text() == "requeue 77\n" * 3
+    run_cell(cell, manifest, tmp_path)
+    assert [s["step"] for s in read_json(result_of(cell, tmp_path))["starts"]] == [0, 1, 2, 3, 4]
 
 
 def test_all_processes_stop_when_one_is_asked_to(root, manifest, tmp_path):
