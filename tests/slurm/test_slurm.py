@@ -103,6 +103,8 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(undisturbed, cluster,
     assert len(cells.difference(failed)) == len(runs)
     assert sum(1 + run["restarts"] for run in runs) <= len(cells)
     assert len(logs) - len(cells) <= 19
+    # No groups, whose jobs run one after the other and are all repeated when one of them fails.
+    assert all("/rule_" in log for log in logs.values())
 
 
 def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undisturbed, cluster):

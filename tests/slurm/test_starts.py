@@ -13,6 +13,7 @@ from plm_scaling.slurm.journal import lines
 
 pytestmark = pytest.mark.slow
 
+NO_HOME = "/proc/nowhere"  # which nobody can make
 SNAKEFILE = """
 rule train:
     input:
@@ -29,7 +30,7 @@ rule train_cell:
 # What each cell does at each start.
 CELL = """
 cell=$1 out=$2 log=$3 run=$4
-echo "$cell $SLURMD_NODENAME" >> starts.txt
+echo "$cell $SLURMD_NODENAME $HOME" >> starts.txt
 case $cell in
 dies)  # on one of the nodes
     [ "$SLURMD_NODENAME" = n1 ] && exit 1
@@ -68,8 +69,10 @@ class Study:
         words += ["--retries", "1", "--latency-wait", "5", "--seconds-between-status-checks", "1"]
         words += ["--default-resources", "mem_mb=500", "runtime=5", *more]
         command = [sys.executable, "-m", "snakemake", *words, "--config", f"cells={cells}"]
+        # As docs/cluster.md says for a home that cannot be written to, here and on nodes.
+        environ = os.environ | {"HOME": NO_HOME, "XDG_CACHE_HOME": str(self.folder / ".cache")}
         with (self.folder / "output.txt").open("w") as out:
-            return subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out)
+            return subprocess.Popen(command, cwd=self.folder, env=environ, stdout=out, stderr=out)
 
     @property
     def output(self) -> str:
@@ -78,7 +81,8 @@ class Study:
     def hosts(self, cell: str) -> list[str]:
         """Of the starts of a cell."""
         starts = [line.split() for line in (self.folder / "starts.txt").read_text().splitlines()]
-        return [host for name, host in starts if name == cell]
+        assert {home for _, _, home in starts} == {NO_HOME}
+        return [host for name, host, _ in starts if name == cell]
 
     def begun(self, cluster) -> bool:
         """Whether the slow cell runs."""
@@ -91,7 +95,7 @@ def study(tmp_path):
 
 
 def test_time_limits_and_a_bad_host_cost_no_attempt_and_wrong_cells_no_start(study, cluster):
-    """There is one attempt more than the first."""
+    """There is one attempt more than the first; HOME is none that could be written to."""
     process = study.begin("dies long wrong")
     assert process.wait(PATIENCE) == 1
     assert study.hosts("dies") == ["n1", "n2"]
