@@ -134,14 +134,14 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     disturbed, undisturbed, cluster
 ):
     workflow, cell = disturbed
-    process = workflow.begin()
+    process = workflow.begin(workflow.result_of(cell))
     step = workflow.wait_for_checkpoint(cell)
     process.send_signal(signal.SIGINT)
     code, _ = workflow.end(process)
     assert code == 1
     wait_until(lambda: not cluster.jobs("%A"), "an empty queue")
 
-    process = workflow.begin()
+    process = workflow.begin(workflow.result_of(cell))
     workflow.wait_for_checkpoint(cell, start=2)
     number, _ = job_of(cluster, cell)
     process.send_signal(signal.SIGKILL)
@@ -149,7 +149,7 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     # However fast this machine is, the job is not to end before it is found again.
     subprocess.run(["scancel", "--signal=STOP", number], check=True)
     workflow.run("--unlock")
-    process = workflow.begin()
+    process = workflow.begin(workflow.result_of(cell))
     wait_until(lambda: f"is job {number} of an earlier run" in workflow.output, "its job", process)
     subprocess.run(["scancel", "--signal=CONT", number], check=True)
     code, output = workflow.end(process)
@@ -159,7 +159,7 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     starts = workflow.record(cell)["starts"]
     assert len(starts) == 2
     assert starts[1]["step"] >= step
-    assert_same_tables(workflow, undisturbed)
+    assert_same_run(workflow, undisturbed, cell)
 
 
 @pytest.mark.long
