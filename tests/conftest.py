@@ -63,8 +63,8 @@ class ByFile(LoadFileScheduling):
     that waits for another's Slurm would run no other test meanwhile."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.rpartition("/")[0]
-        return folder if folder == "tests/slurm" else super()._split_scope(nodeid)
+        file = super()._split_scope(nodeid)
+        return "tests/slurm" if file.startswith("tests/slurm/") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile | None:
