@@ -166,7 +166,7 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
 def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
     workflow, cell = disturbed
     # The outer and the inner Snakemake count as well.
-    workflow.cell_resources = ("gpu=1", "mem_mb=350*attempt", "runtime=5")
+    workflow.cell_resources = ("gpu=1", "mem_mb=350*attempt", "runtime=60")
     assert workflow.run("--retries", "0", workflow.result_of(cell), check=False).returncode == 1
     assert f"failed: train_cell (results/tiny/runs/{cell}/result.json): out of memory; " in (
         workflow.status()
@@ -210,7 +210,7 @@ def test_cell_on_two_nodes_is_started_by_srun_saves_and_resumes(
     workflow.root = with_start(root, tmp_path / "repository", program)
     machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
     workflow.config["machine"] |= machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
-    workflow.cell_resources = ("mem_mb=3000", "runtime=5")
+    workflow.cell_resources = ("mem_mb=3000", "runtime=60")
     process = workflow.begin(workflow.result_of(cell))
     step = workflow.wait_for_checkpoint(cell)
     number, nodes = job_of(cluster, cell)

@@ -63,7 +63,7 @@ class Study:
         words = ["--executor", "plm-slurm", "--plm-slurm-jobname-prefix", "plm", "--jobs", "10"]
         words += ["--snakefile", "Snakefile", "--keep-going", "--rerun-incomplete"]
         words += ["--retries", "1", "--latency-wait", "5", "--seconds-between-status-checks", "1"]
-        words += ["--default-resources", "mem_mb=500", "runtime=5", *more]
+        words += ["--default-resources", "mem_mb=500", "runtime=60", *more]
         command = [sys.executable, "-m", "snakemake", *words, "--config", f"cells={cells}"]
         # As docs/cluster.md says for a home that cannot be written to, here and on nodes.
         environ = os.environ | {"HOME": NO_HOME, "XDG_CACHE_HOME": str(self.folder / ".cache")}
