@@ -13,6 +13,7 @@ from hypothesis import settings
 from pipeline import finished, tiny_sources
 from published import imported, published
 from quick_mmseqs import quick_searches
+from xdist.scheduler import LoadFileScheduling
 
 __all__ = ["chromium", "finished", "imported", "published", "quick_searches", "tiny_sources"]
 
@@ -55,3 +56,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return (*folders, folder).index(folder), item.path not in slow
 
     items.sort(key=place)
+
+
+class ByFile(LoadFileScheduling):
+    """Files of tests side by side. Those with Slurm are one: there is one /etc/slurm, and a process
+    that waits for another's Slurm would run no other test meanwhile."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/slurm" if file.startswith("tests/slurm/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile | None:
+    """Of `--dist loadfile`."""
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None

@@ -9,9 +9,9 @@ from slurm_study import LONG, SHORT, SlurmWorkflow, forget_tables
 from workflows import copy_of
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
-    """Two nodes, until the last test of this folder is done."""
+    """Two nodes, for all tests of this folder."""
     if why_not := reason_why_not():
         pytest.skip(why_not)
     with Cluster(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:

@@ -98,6 +98,8 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(undisturbed, cluster,
     cells = {number for number, log in logs.items() if "rule_train_cell" in log}
     assert len(cells.difference(failed)) == len(list((workflow.results / "runs").iterdir()))
     assert len(logs) - len(cells) <= 19
+    # No groups, whose jobs run one after the other and are all repeated when one of them fails.
+    assert all("/rule_" in log for log in logs.values())
 
 
 def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undisturbed, cluster):
@@ -127,14 +129,14 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     disturbed, undisturbed, cluster
 ):
     workflow, cell = disturbed
-    process = workflow.begin()
+    process = workflow.begin(workflow.result_of(cell))
     step = workflow.wait_for_checkpoint(cell)
     process.send_signal(signal.SIGINT)
     code, _ = workflow.end(process)
     assert code == 1
     wait_until(lambda: not cluster.jobs("%A"), "an empty queue")
 
-    process = workflow.begin()
+    process = workflow.begin(workflow.result_of(cell))
     workflow.wait_for_checkpoint(cell, start=2)
     number, _ = job_of(cluster, cell)
     process.send_signal(signal.SIGKILL)
@@ -142,7 +144,7 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     # However fast this machine is, the job is not to end before it is found again.
     subprocess.run(["scancel", "--signal=STOP", number], check=True)
     workflow.run("--unlock")
-    process = workflow.begin()
+    process = workflow.begin(workflow.result_of(cell))
     wait_until(lambda: f"is job {number} of an earlier run" in workflow.output, "its job", process)
     subprocess.run(["scancel", "--signal=CONT", number], check=True)
     code, output = workflow.end(process)
@@ -152,14 +154,14 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     starts = workflow.record(cell)["starts"]
     assert len(starts) == 2
     assert starts[1]["step"] >= step
-    assert_same_tables(workflow, undisturbed)
+    assert_same_run(workflow, undisturbed, cell)
 
 
 @pytest.mark.long
 def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
     workflow, cell = disturbed
     # The outer and the inner Snakemake count as well.
-    workflow.cell_resources = ("gpu=1", "mem_mb=350*attempt", "runtime=5")
+    workflow.cell_resources = ("gpu=1", "mem_mb=350*attempt", "runtime=60")
     assert workflow.run("--retries", "0", workflow.result_of(cell), check=False).returncode == 1
     assert f"failed: train_cell (results/tiny/runs/{cell}/result.json): out of memory; " in (
         workflow.status()
@@ -203,7 +205,7 @@ def test_cell_on_two_nodes_is_started_by_srun_saves_and_resumes(
     workflow.root = with_start(root, tmp_path / "repository", program)
     machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
     workflow.config["machine"] |= machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
-    workflow.cell_resources = ("mem_mb=3000", "runtime=5")
+    workflow.cell_resources = ("mem_mb=3000", "runtime=60")
     process = workflow.begin(workflow.result_of(cell))
     step = workflow.wait_for_checkpoint(cell)
     number, nodes = job_of(cluster, cell)

@@ -110,7 +110,7 @@ class Cluster:
         self.munged: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Cluster":
-        # There is one /etc/slurm: files of tests that run side by side take turns.
+        # There is one /etc/slurm: runs of these tests take turns.
         self.turn = TURN.open("w")
         fcntl.flock(self.turn, fcntl.LOCK_EX)
         self._configure()

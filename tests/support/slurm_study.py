@@ -28,7 +28,7 @@ class SlurmWorkflow(Workflow):
         shutil.copytree(workflow.folder, folder, dirs_exist_ok=True, symlinks=True)
         return cls(workflow.root, folder, copy.deepcopy(workflow.config))
 
-    cell_resources: tuple[str, ...] = ("gpu=1", "mem_mb=1500", "runtime=5")
+    cell_resources: tuple[str, ...] = ("gpu=1", "mem_mb=1500", "runtime=60")
     process: subprocess.Popen[str] | None = None  # what was begun last
 
     def how(self) -> list[str | Path]:

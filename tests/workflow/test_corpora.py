@@ -16,18 +16,17 @@ from plm_scaling.sources.read.fasta import read_fasta
 pytestmark = pytest.mark.slow
 
 
-# linclust takes a tenth of the time that the config's own `cluster` does.
-@pytest.mark.parametrize(
-    "clustering", ["linclust", pytest.param("cluster", marks=pytest.mark.long)]
-)
+# The quick one takes a tenth of the time that clustering and the check of the config itself do.
+@pytest.mark.parametrize("as_it_is", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(
-    root, tmp_path, clustering
+    root, tmp_path, as_it_is
 ):
     config = yaml.safe_load((root / "config/data-constrained.yaml").read_text())
-    config["split"]["clustering"] = clustering
+    if not as_it_is:
+        config["split"] |= {"clustering": "linclust", "check_sensitivity": 4}
     config["sweep"]["budgets_flops"] = [2e9]  # a quarter of its smallest
     workflow = Workflow(root, tmp_path, config)
-    workflow.run("data")
+    workflow.run("data", "results/data-constrained/sweep.tsv")
     manifest = json.loads((workflow.data / "tokens/manifest.json").read_text())
     train = manifest["splits"]["train"]["sources"]
     for source in ("uniref_demo", "metagenome_demo"):
@@ -36,13 +35,12 @@ def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(
         }
         assert set(manifest["splits"]["valid"]["sources"][source]["strata"]) == {"kept"}
     assert train["code_demo"]["kind"] == "code"
-    workflow.run("results/data-constrained/sweep.tsv")
     sweep = pd.read_csv(workflow.results / "sweep.tsv", sep="\t")
     chosen = sweep[(sweep.flops_budget == 2e9) & (sweep["size"] == "1.3k")]
     chosen = chosen[chosen.objective == "clm"].set_index("corpus")
-    for corpus in ("repeat", "code"):
-        cell = chosen.loc[corpus, "cell"]
-        workflow.run(f"results/data-constrained/runs/{cell}/result.json")
+    cells = [chosen.loc[corpus, "cell"] for corpus in ("repeat", "code")]
+    workflow.run(*(f"results/data-constrained/runs/{cell}/result.json" for cell in cells))
+    for cell in cells:
         record = json.loads((workflow.results / f"runs/{cell}/result.json").read_text())
         assert record["status"] == "finished"
         assert 2.5 < record["loss"] < 3.1

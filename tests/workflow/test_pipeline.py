@@ -60,6 +60,14 @@ def test_pipeline_makes_the_report_and_every_table(finished):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 0
 
 
+def test_files_are_as_open_to_others_as_the_umask_lets_them(finished):
+    """So that two users with umask 002 can run a study in one folder (docs/cluster.md)."""
+    os.umask(umask := os.umask(0))
+    paths = [path for path in finished.folder.rglob("*") if not path.is_symlink()]
+    group = {path: (0o060 & ~umask) & ~path.stat().st_mode for path in paths}
+    assert not [path for path, lacks in group.items() if lacks]
+
+
 def test_pipeline_counts_every_sequence(finished):
     def rows(path):
         with path.open() as file:

@@ -19,7 +19,7 @@ from plm_scaling.slurm.limits import Asked, Limits, Partition, fitted
 from plm_scaling.slurm.probe import Node
 
 FOLDER = Path("logs/check-site")
-MINUTES, MEMORY_MB, GPU_MEMORY_MB = 3, 1000, 8000  # that a job asks for
+MINUTES, MEMORY_MB, GPU_MEMORY_MB = 6, 1000, 8000  # that a job asks for
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_TO_SEE_A_FILE = 60.0  # that another node has written
 GPUS_TO_MEET = 2

@@ -4,6 +4,7 @@ Prints `512.0 TFLOP/s 180.0 GB/s`, the second with several GPUs.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -14,12 +15,17 @@ import torch.multiprocessing as processes
 
 SIZE, TIMES = 8192, 20  # of a matrix product; products and all-reduces that are timed
 BYTES = 1 << 28  # of an all-reduce
+LIMIT_SECONDS = 60  # that they may take, once PyTorch is imported
 
 
 def main(n: int) -> None:
     if torch.cuda.device_count() < n:
         sys.exit(f"torch sees {torch.cuda.device_count()} of {n} GPUs: {why()}")
-    processes.spawn(measure, args=(n,), nprocs=n)
+    try:
+        processes.spawn(measure, args=(n,), nprocs=n)
+    except processes.ProcessExitedException as error:
+        hung = error.signal_name == "SIGALRM"
+        sys.exit(f"{n} GPUs did not meet within {LIMIT_SECONDS} s" if hung else str(error))
 
 
 def why() -> str:
@@ -34,6 +40,7 @@ def why() -> str:
 
 def measure(rank: int, n: int, device: str = "cuda") -> None:
     """In the process `rank` of `n`; the first prints. On the device `cpu` it tries this program."""
+    signal.alarm(LIMIT_SECONDS)  # ends the process, whatever library waits
     if device == "cuda":
         torch.cuda.set_device(rank)
     matrix = torch.randn(SIZE, SIZE, device=device, dtype=torch.bfloat16)
@@ -47,6 +54,7 @@ def measure(rank: int, n: int, device: str = "cuda") -> None:
         moved = 2 * (n - 1) / n * BYTES  # by each GPU, as nccl-tests count it
         line += f" {moved / seconds(lambda: dist.all_reduce(block), device) / 1e9:.4g} GB/s"
         dist.destroy_process_group()
+    signal.alarm(0)
     if rank == 0:
         print(line)
 

@@ -83,6 +83,17 @@ def test_a_gpu_that_is_set_aside_is_named(status):
     assert "a start of results/study/runs/12 died there (CUDA error: ECC); remove " in text
 
 
+def test_a_host_where_starts_died_is_named(status):
+    synthetic.write_study(status.folder / "results/study", n_sizes=2)
+    journal = Journal(status.folder / JOURNAL)
+    journal.died = {"gpu07": ["train_cell 12ab", "train_cell 34cd"]}
+    journal.excluded = {"gpu07"}
+    journal.write()
+    code, text = status()
+    assert code == 0
+    assert "\ngpu07: 2 start(s) died there before the first step (train_cell 12ab, " in text
+
+
 def test_results_folder_without_a_sweep_is_an_error_after_all_the_rest(status):
     squeue(status.folder)
     synthetic.write_study(status.folder / "results/study", n_sizes=2)

@@ -14,6 +14,32 @@ probe_gpus.SIZE, probe_gpus.TIMES, probe_gpus.BYTES = 64, 2, 1 << 12
 probe_gpus.measure(int(sys.argv[1]), int(sys.argv[2]), "cpu")
 """
 
+HANGS = """
+from unittest import mock
+from plm_scaling.slurm import probe_gpus
+
+
+def alone(rank, n):
+    probe_gpus.LIMIT_SECONDS = 1
+    probe_gpus.SIZE = 64
+    probe_gpus.measure(rank, n + 1, "cpu")  # there is one more, which never comes
+
+
+if __name__ == "__main__":
+    probe_gpus.LIMIT_SECONDS, probe_gpus.measure = 1, alone
+    with mock.patch("torch.cuda.device_count", lambda: 1):
+        probe_gpus.main(1)
+"""
+
+
+def test_gpus_that_do_not_meet_are_said(tmp_path):
+    """The import of PyTorch, of any length on a shared file system, is not in the limit."""
+    program = tmp_path / "hangs.py"
+    program.write_text(HANGS)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == "1 GPUs did not meet within 1 s"
+
 
 @pytest.mark.parametrize("n", [2])
 def test_gpus_compute_and_meet(n, monkeypatch):

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from forks import exit_code, fork
 
 from plm_scaling.common.errors import ProcessError
-from plm_scaling.train.distributed import meeting
+from plm_scaling.train.distributed import addresses, meeting
 from plm_scaling.train.distributed.addresses import greeter, interface_of, own_addresses
 from plm_scaling.train.distributed.meeting import Meeting
 from plm_scaling.train.distributed.rendezvous import Rendezvous
@@ -66,6 +66,20 @@ def test_hosts_whose_names_do_not_resolve_meet_on_the_interface_between_them(tmp
     between = interface_of(own_addresses()[0])
     assert between != "lo"
     assert found(processes, tmp_path) == [(6.0, between)] * 4
+
+
+def test_others_are_told_ipv4_first_and_answered_by_either(monkeypatch):
+    """IPv6 addresses may be there that nothing reaches."""
+    here = [address for address in ("127.0.0.1", "::1") if interface_of(address)]
+    interfaces = {"fd00::7": "ib0", "127.0.0.1": "lo", "10.1.0.7": "ib0", "::1": "lo"}
+    monkeypatch.setattr(addresses, "_interfaces", lambda: interfaces)
+    assert own_addresses() == ["10.1.0.7", "fd00::7"]
+    with greeter(b"token 1234") as listening:
+        port = listening.getsockname()[1]
+        for address in here:
+            with socket.create_connection((address, port), timeout=20) as asking:
+                assert asking.recv(100) == b"token 1234"
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 def test_note_of_an_earlier_start_is_not_followed(tmp_path, monkeypatch):
