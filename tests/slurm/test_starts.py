@@ -1,6 +1,7 @@
 """Our executor on a real Slurm, with cells that are a line of shell each."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,9 @@ again)  # is saved before its time limit, and has its job queued again, as a cel
         [ "$PLM_SCALING_MAY_QUEUE_AGAIN" = "$SLURM_JOB_ID" ] && scontrol requeue $SLURM_JOB_ID
         exit 75
     fi
+    ;;
+slow)
+    until [ -e go ]; do sleep 0.1; done
     ;;
 wrong)
     echo "plm_scaling.common.errors.TrainError: row length 64 is not that of the tokens" > $log

@@ -130,12 +130,13 @@ def ending(state: str, slurm_log: Path, history: History) -> Ending:
             return Ending("stop", message)
     if history.run is None:
         return Ending("attempt", state)
-    reason = INTERRUPTED.get(state) or (stopped_because(history) if state == "FAILED" else "")
+    stopped = stopped_because(history) if state == "FAILED" else ""
+    reason = INTERRUPTED.get(state) or stopped
     if reason and history.saved_steps:
         return Ending("resume", reason)
     said = "\n".join([*texts, tail(slurm_log, TAIL_BYTES) if slurm_log.is_file() else ""])
     ended_by_slurm = state not in DIED or MEMORY.search(said) or SIGNALLED.search(said)
-    if history.made_steps or ended_by_slurm or stops:
+    if history.made_steps or ended_by_slurm or stopped:
         return Ending("attempt", reason or state)
     if len(history.died_on) < FREE_STARTS:
         return Ending("elsewhere", errors[0][1] if errors else state)
