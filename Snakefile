@@ -1,8 +1,8 @@
 """Protein sequences to scaling laws.
 
 Targets: all (the study's report), download, data, plan, train, laws, downstream (scores of the cells on
-benchmarks), report, published (the laws of Cheng et al. 2024 from their released logs). Rules are in rules/, one file per stage; what is computed comes
-from the config, how it is run from a profile.
+benchmarks), report, published (the laws of Cheng et al. 2024 from their released logs). Rules are in
+rules/, one file per stage; what is computed comes from the config, how it is run from a profile.
 """
 
 import os
@@ -38,6 +38,7 @@ include: "rules/sweep.smk"
 include: "rules/train.smk"
 include: "rules/runs.smk"
 include: "rules/laws.smk"
+include: "rules/evaluated.smk"
 include: "rules/downstream.smk"
 include: "rules/report.smk"
 include: "rules/published.smk"

@@ -4,97 +4,14 @@ It never trains and never makes data again: cells are evaluated as they are.
 """
 
 from plm_scaling.downstream import STAGE_VERSION as DOWNSTREAM_VERSION
-from plm_scaling.downstream.cells import chosen_cells, untrained_cells
 from plm_scaling.figures import downstream_figures
 
-BENCHMARKS = ROOT / "resources/downstream.tsv"
-BENCHMARK = f"{RESULTS}/downstream"
 RELEASED = ROOT / "resources/downstream/published.tsv"
-UNTRAINED = "untrained-"
-
-try:
-    DATASETS = read_datasets(BENCHMARKS)
-    for name in CONFIG.downstream.datasets:
-        find_dataset(BENCHMARKS, name)
-except PlmScalingError as error:
-    sys.exit(f"error: {error}")
-
-TASK_FILES = {
-    row.file: row for dataset in DATASETS.values() for row in dataset.files if not row.path
-}
 
 
 wildcard_constraints:
     dataset="[A-Za-z0-9][A-Za-z0-9_.-]*",
     model="[A-Za-z0-9][A-Za-z0-9_.-]*",
-
-
-@cache
-def evaluated():
-    """Names of the models."""
-    try:
-        chosen = chosen_cells(CELLS, Path(RESULTS, "runs"), CONFIG.downstream.cells)
-    except PlmScalingError as error:
-        sys.exit(f"error: {error}")
-    for name, folder in CONFIG.downstream.models.items():
-        if not os.path.isdir(folder):
-            sys.exit(f"error: downstream.models.{name}: {folder} is no folder; put the model there")
-    first = untrained_cells(CELLS, chosen) if CONFIG.downstream.untrained else []
-    return [*chosen, *(f"{UNTRAINED}{cell}" for cell in first), *CONFIG.downstream.models]
-
-
-def folder_of(wildcards):
-    """The folder of a model."""
-    name = wildcards.model
-    if name in CONFIG.downstream.models:
-        return CONFIG.downstream.models[name]
-    if name.startswith(UNTRAINED):
-        return f"{RESULTS}/untrained/{name.removeprefix(UNTRAINED)}"
-    return f"{RESULTS}/runs/{name}"
-
-
-def evaluations(wildcards):
-    """The records of all models on all datasets."""
-    if not CONFIG.downstream.datasets:
-        sys.exit(
-            "error: downstream.datasets is empty; name some of resources/downstream.tsv: "
-            + ", ".join(DATASETS)
-        )
-    return expand(
-        f"{BENCHMARK}/{{model}}/{{dataset}}.json",
-        model=evaluated(),
-        dataset=CONFIG.downstream.datasets,
-    )
-
-
-def exposures(wildcards):
-    """Where the training set is here: what of each dataset is in it."""
-    if not all(map(os.path.exists, SPLIT)):
-        return []
-    return expand(rules.expose_task.output, dataset=CONFIG.downstream.datasets)
-
-
-def bins_of(wildcards):
-    """Where the training set is here: what the items of perplexity are binned by."""
-    binned = DATASETS[wildcards.dataset].task == "ood_perplexity"
-    if not binned or not all(map(os.path.exists, SPLIT)):
-        return []
-    return expand(rules.expose_task.output, dataset=wildcards.dataset)
-
-
-def weights_of(wildcards):
-    """The record of a run to evaluate; of a public model nothing that a rule makes."""
-    name = wildcards.model
-    if name in CONFIG.downstream.models:
-        return []
-    record = f"{folder_of(wildcards)}/result.json"
-    return record if name.startswith(UNTRAINED) else as_they_are([record])
-
-
-def task_files(wildcards):
-    """The files of a dataset; those of this machine are where the table says."""
-    rows = DATASETS[wildcards.dataset].files
-    return [row.path or f"data/raw/downstream/{row.file}" for row in rows]
 
 
 rule fetch_task:
@@ -159,7 +76,7 @@ rule expose_task:
         script=script("expose_task"),
         data=subpath(input.examples, parent=True),
         pool=f"{DATA}/pool/protein",
-        split=f"{DATA}/split",
+        split=lambda wildcards, input: os.path.dirname(input.split[0]),
         mmseqs=CONFIG.mmseqs.path,
         settings=settings(CONFIG.split, LeakageCheck),
         stage=DOWNSTREAM_VERSION,
@@ -248,12 +165,6 @@ ruleorder: fit_downstream > fit_law
 OF_LOSS = next(
     (law for law in ("isoflop", "parametric", "frontier") if law in CONFIG.laws.fits), ""
 )
-
-
-def scored(wildcards):
-    """The laws of the objectives whose cells are evaluated."""
-    objectives = {CELLS[name].objective for name in evaluated() if name in CELLS}
-    return expand(rules.fit_downstream.output, objective=sorted(objectives))
 
 
 rule fit_downstream:

@@ -83,22 +83,6 @@ rule draw_data_figures:
         " --out {params.folder:q} --log {log:q}"
 
 
-def scores_there_are(name):
-    """A file of the scores as it is, or nothing: the report evaluates no model."""
-
-    def files(wildcards):
-        if not os.path.exists(rules.collect_downstream.output.scores):
-            return []
-        known = {
-            "scores": [rules.collect_downstream.output.scores],
-            "laws": sorted(map(str, Path(RESULTS, "laws").glob("*.downstream.json"))),
-            "figures": sorted(filter(os.path.exists, rules.draw_downstream.output)),
-        }
-        return as_they_are(known[name])
-
-    return files
-
-
 rule make_report:
     input:
         config=f"{RESULTS}/config.yaml",
