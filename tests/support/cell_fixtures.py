@@ -1,5 +1,6 @@
 """Cells and records for tests: any shape, everything else of little account."""
 
+from dataclasses import asdict
 from typing import Any
 
 from plm_scaling.study.cell import Cell
@@ -73,7 +74,7 @@ def record_of(cell: Cell, /, **changes: Any) -> RunRecord:
         "wall_seconds": 1.0,
         "tokens_per_second": float(cell.tokens),
         "data_sha256": "0",
-        "config": vars(cell),
+        "config": asdict(cell),
         "versions": {"torch": "2.13.0", "megatron-core": "0.16.1", "python": "3.11.2"},
     }
     return RunRecord(**(values | changes))

@@ -57,14 +57,15 @@ def test_groups_are_the_assays(evaluated):
 
 def test_another_seed_evaluates_again_and_prepares_nothing(evaluated):
     evaluated.config["downstream"]["untrained"] = False
-    assert evaluated.planned("downstream") == {"collect_downstream": 1}
+    of_scores = {"collect_downstream": 1, "fit_downstream": 2, "draw_downstream": 1}
+    assert evaluated.planned("downstream") == of_scores
     evaluated.config["seed"] += 1
     try:
         jobs = evaluated.planned("downstream")
     finally:
         evaluated.config["seed"] -= 1
         evaluated.config["downstream"]["untrained"] = True
-    assert jobs == {"evaluate_model": 2, "collect_downstream": 1}
+    assert jobs == {"evaluate_model": 2, "fit_law": 2, **of_scores}
 
 
 def test_no_datasets_are_said(evaluated):

@@ -1,5 +1,6 @@
 """A cell before training, as a run folder: the floor of what its training brings."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from plm_scaling.common.files import write_json
@@ -41,7 +42,7 @@ def write_untrained(cell: str, threads: int, out: Path) -> None:
         flops=0.0,
         wall_seconds=0.0,
         tokens_per_second=0.0,
-        config=vars(own),
+        config=asdict(own),
         versions=versions("cpu"),
     )
     write_json(out, record.to_json())

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def _record(cell: Cell, source: str) -> RunRecord:
         "status": "imported",
         "reason": f"imported from {source}, not trained here",
         "steps": 0,  # made here
-        "config": vars(cell),
+        "config": asdict(cell),
         "versions": {"plm-scaling": __version__},
     }
     return RunRecord(**(_unknown(RunRecord) | known))
