@@ -55,17 +55,17 @@ def test_groups_are_the_assays(evaluated):
     assert trained["exposed"].notna().all()
 
 
-def test_another_seed_evaluates_again_and_prepares_nothing(evaluated):
-    evaluated.config["downstream"]["untrained"] = False
+def test_another_setting_evaluates_again_and_prepares_nothing(evaluated):
+    config = evaluated.config["downstream"]
     of_scores = {"collect_downstream": 1, "fit_downstream": 2, "draw_downstream": 1}
-    assert evaluated.planned("downstream") == of_scores
-    evaluated.config["seed"] += 1
-    try:
-        jobs = evaluated.planned("downstream")
-    finally:
-        evaluated.config["seed"] -= 1
-        evaluated.config["downstream"]["untrained"] = True
-    assert jobs == {"evaluate_model": 2, "fit_law": 2, **of_scores}
+    config["untrained"] = False
+    fewer = evaluated.planned("downstream")
+    config["contacts"]["penalty"] *= 2
+    other = evaluated.planned("downstream")
+    config["untrained"] = True
+    config["contacts"]["penalty"] /= 2
+    assert fewer == of_scores
+    assert other == {"evaluate_model": 2, **of_scores}
 
 
 def test_no_datasets_are_said(evaluated):
