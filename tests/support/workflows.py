@@ -109,6 +109,17 @@ def checkout(root: Path, folder: Path) -> Path:
     return folder
 
 
+def raised(finished: Workflow, stage: str, folder: Path) -> Workflow:
+    """The workflow from a checkout in which a stage's version is another."""
+    root = checkout(finished.root, folder)
+    package = root / "src/plm_scaling" / stage / "__init__.py"
+    lines = package.read_text().splitlines(keepends=True)
+    (at,) = [i for i, line in enumerate(lines) if line.startswith("STAGE_VERSION = ")]
+    lines[at] = "STAGE_VERSION = 77\n"
+    package.write_text("".join(lines))
+    return Workflow(root, finished.folder, finished.config)
+
+
 def take(source: Path, n: int, out: Path, skip: int = 0) -> None:
     """The first n records of a FASTA file after `skip`, gzipped."""
     records = gzip.decompress(source.read_bytes()).split(b">")[1 + skip : 1 + skip + n]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from workflows import copy_of
+from workflows import copy_of, raised
 
 from plm_scaling.downstream.collect import COLUMNS, GROUP_COLUMNS
 from plm_scaling.figures import downstream_figures
@@ -66,6 +66,12 @@ def test_another_setting_evaluates_again_and_prepares_nothing(evaluated):
     config["contacts"]["penalty"] /= 2
     assert fewer == of_scores
     assert other == {"evaluate_model": 2, **of_scores}
+
+
+def test_raised_stage_version_evaluates_again(evaluated, tmp_path):
+    again = {**evaluated.jobs}
+    del again["make_untrained"]
+    assert raised(evaluated, "downstream", tmp_path / "repository").planned("downstream") == again
 
 
 def test_no_datasets_are_said(evaluated):

@@ -43,10 +43,13 @@ def wheel_of(source: Path, out: Path) -> Path:
 def tree(tmp_path_factory) -> Path:
     """A copy of what packaging reads, as a clone has it: links stay links."""
     tree = tmp_path_factory.mktemp("wheel") / "tree"
-    for name in ("src", "resources/published"):
+    for name in ("src", "resources/published", "resources/downstream"):
         shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=UNWANTED)
-    for name in ("pyproject.toml", "README.md", "LICENSE", "config.yaml"):
-        shutil.copy(ROOT / name, tree)
+    for name in (
+        *("pyproject.toml", "README.md", "LICENSE", "config.yaml"),
+        "resources/downstream.tsv",
+    ):
+        shutil.copy(ROOT / name, tree / name)
     return tree
 
 

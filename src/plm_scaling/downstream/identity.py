@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.dedup.coverage import E_VALUE
+from plm_scaling.downstream.database import Entries
+from plm_scaling.inference.fasta import entries_of
 from plm_scaling.mmseqs.homology import TEMPORARY_BYTES, Criteria, find_homologues
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.mmseqs.tool import find_mmseqs
-from plm_scaling.pool.database import END, write_index
-from plm_scaling.pool.selection import MMSEQS_MAX_LENGTH, Database
+from plm_scaling.pool.selection import Database
 
 COVERAGE = 0.8  # share of the query that an alignment must span, as the split's default is
 SENSITIVITY = 7.5  # MMseqs2's highest, as in the check of the split
@@ -66,9 +67,6 @@ def _digest(sequences: list[str]) -> str:
 
 def _database(path: Path, sequences: list[str]) -> Database:
     """An MMseqs2 database of sequences, whose keys are their numbers."""
-    entries = [sequence.encode() + END for sequence in sequences]
-    path.write_bytes(b"".join(entries))
-    sizes = np.array([len(entry) for entry in entries])
-    write_index(path, [(np.arange(len(sizes)), np.cumsum(sizes) - sizes, sizes)])
-    longest = max(MMSEQS_MAX_LENGTH, int(sizes.max()))
-    return Database(path, len(sizes), float(sizes.sum()), longest)
+    with Entries(path) as entries:
+        entries.add(*entries_of(sequences))
+    return entries.made

@@ -1,6 +1,6 @@
 """Proteins of FASTA files in chunks, in order, with little memory."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,26 @@ def read_chunks(batches: Iterable[Records], residues: int) -> Iterator[Chunk]:
 def _chunk(ids: list[str], sequences: list[bytes]) -> Chunk:
     lengths = np.array([len(sequence) for sequence in sequences], np.int64)
     return Chunk(ids, lengths, b"".join(sequence + b"\n\0" for sequence in sequences))
+
+
+def entries_of(sequences: Sequence[str]) -> tuple[bytes, Ints]:
+    """Entries `SEQUENCE\\n\\0` of sequences, and their lengths in residues."""
+    entries = b"".join(sequence.encode() + b"\n\0" for sequence in sequences)
+    return entries, np.array([len(sequence) for sequence in sequences], np.int64)
+
+
+def chunked(sequences: Iterable[str], residues: int) -> Iterator[list[str]]:
+    """Consecutive sequences of about so many residues together, or one longer sequence."""
+    chunk: list[str] = []
+    size = 0
+    for sequence in sequences:
+        if chunk and size + len(sequence) > residues:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(sequence)
+        size += len(sequence)
+    if chunk:
+        yield chunk
 
 
 def survey(

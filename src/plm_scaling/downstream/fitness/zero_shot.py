@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.downstream.fitness.mutants import changes
+from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.scorer import Scorer
 from plm_scaling.inference.windows import batches, counted, window_rows
@@ -76,16 +77,16 @@ class ZeroShot:
 
     def _log_likelihoods(self, sequences: Sequence[str]) -> Iterator[float]:
         """Nats of each sequence, over the residues that have a probability."""
-        for chunk in _chunks(sequences, self._scorer.chunk_residues):
-            lengths = np.array([len(sequence) for sequence in chunk], np.int64)
-            own, _ = self._scorer.scores(_entries(chunk), lengths)
+        for chunk in chunked(sequences, self._scorer.chunk_residues):
+            entries, lengths = entries_of(chunk)
+            own, _ = self._scorer.scores(entries, lengths)
             known = np.nan_to_num(own.astype(np.float64))
             yield from np.add.reduceat(known, np.cumsum(lengths) - lengths)
 
     def _of_wild_type(self, wild_type: str) -> dict[str, Values]:
         """Log-probabilities [residues, 20] by protocol."""
         if self._marginals[0] != wild_type:
-            entry, lengths = _entries([wild_type]), np.array([len(wild_type)], np.int64)
+            entry, lengths = entries_of([wild_type])
             _, masked = self._scorer.scores(entry, lengths, marginals=True)
             assert masked is not None
             self._marginals = (
@@ -104,21 +105,3 @@ class ZeroShot:
             row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
             found[pieces.place[some][row] + column] = logs.cpu().numpy()[row, column]
         return found
-
-
-def _entries(sequences: Sequence[str]) -> bytes:
-    return b"".join(sequence.encode() + b"\n\0" for sequence in sequences)
-
-
-def _chunks(sequences: Sequence[str], residues: int) -> Iterator[list[str]]:
-    """Consecutive sequences of about so many residues together."""
-    chunk: list[str] = []
-    size = 0
-    for sequence in sequences:
-        if chunk and size + len(sequence) > residues:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(sequence)
-        size += len(sequence)
-    if chunk:
-        yield chunk

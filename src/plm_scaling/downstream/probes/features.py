@@ -8,6 +8,7 @@ import numpy as np
 from plm_scaling.common.progress import Progress
 from plm_scaling.inference.arrays import Floats
 from plm_scaling.inference.embed import Embedder
+from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 CHUNK_VALUES = 1 << 24  # of the hidden states held at a time
@@ -29,32 +30,21 @@ class Embeddings:
     def __init__(self, embedder: Embedder, progress: Progress) -> None:
         self.embedder = embedder
         self.progress = progress
+        self.chunk_residues = CHUNK_VALUES // embedder.model.hidden
 
     def means(self, sequences: Sequence[str]) -> Floats:
         return np.concatenate(
             [
-                self.embedder.means(*_entries(chunk), self.progress.add)
-                for chunk in self._chunks(sequences)
+                self.embedder.means(*entries_of(chunk), self.progress.add)
+                for chunk in chunked(sequences, self.chunk_residues)
             ]
         )
 
     def residues(self, sequences: Sequence[str]) -> Iterator[Floats]:
-        for chunk in self._chunks(sequences):
-            entries, lengths = _entries(chunk)
+        for chunk in chunked(sequences, self.chunk_residues):
+            entries, lengths = entries_of(chunk)
             states = self.embedder.residues(entries, lengths, self.progress.add)
             yield from np.split(states, np.cumsum(lengths)[:-1])
-
-    def _chunks(self, sequences: Sequence[str]) -> Iterator[list[str]]:
-        chunk: list[str] = []
-        size = 0
-        for sequence in sequences:
-            if chunk and size + len(sequence) > CHUNK_VALUES // self.embedder.model.hidden:
-                yield chunk
-                chunk, size = [], 0
-            chunk.append(sequence)
-            size += len(sequence)
-        if chunk:
-            yield chunk
 
 
 class OneHot:
@@ -75,9 +65,3 @@ class OneHot:
 
 def _one_hot(letters: np.ndarray) -> Floats:
     return (letters[..., None] == np.frombuffer(STANDARD.encode(), np.uint8)).astype(np.float32)
-
-
-def _entries(sequences: list[str]) -> tuple[bytes, np.ndarray]:
-    """Database entries of sequences, and their lengths."""
-    lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-    return b"".join(sequence.encode() + b"\n\0" for sequence in sequences), lengths
