@@ -40,8 +40,8 @@ class Downstream(TaskSettings):
     datasets: list[Name]
     """Names in resources/downstream.tsv; [] for none."""
     cells: Literal["frontier", "all"] | list[Name]
-    """Which cells: frontier (within 0.03 nats per token of the best of their budget), all, or a
-    list of ids; [] for none."""
+    """Which cells: frontier (the three of lowest loss of each budget, where they are within 0.03
+    nats per token of the best), all, or a list of ids; [] for none."""
     untrained: bool
     """true: also cells of the same shapes with their initial weights, as the floor of the scores.
     """

@@ -9,11 +9,14 @@ from plm_scaling.study.record import RunRecord
 
 NEAR = 0.03
 """Nats per token within which a cell is at the frontier of its budget."""
+MOST = 3
+"""Cells of a budget that are at the frontier, at most."""
 
 
 def chosen_cells(cells: Mapping[str, Cell], runs: Path, how: str | list[str]) -> list[str]:
-    """Ids of the finished cells to evaluate, in the order of the sweep: all; those within `NEAR` of
-    the lowest loss of their budget, objective, recipe and corpus (`frontier`); or those named.
+    """Ids of the finished cells to evaluate, in the order of the sweep: all; the `MOST` of lowest
+    loss of each budget, objective, recipe and corpus, as far as they are within `NEAR` of the
+    lowest (`frontier`); or those named.
 
     Raises `DownstreamError` if none has finished, or one that is named has not.
     """
@@ -31,10 +34,16 @@ def chosen_cells(cells: Mapping[str, Cell], runs: Path, how: str | list[str]) ->
         )
     if how == "all":
         return [*losses]
-    best: dict[tuple[object, ...], float] = {}
-    for name, loss in losses.items():
-        best[_rivals(cells[name])] = min(loss, best.get(_rivals(cells[name]), loss))
-    return [name for name, loss in losses.items() if loss <= best[_rivals(cells[name])] + NEAR]
+    rivals: dict[tuple[object, ...], list[str]] = {}
+    for name in sorted(losses, key=lambda name: losses[name]):
+        rivals.setdefault(_rivals(cells[name]), []).append(name)
+    near = {
+        name
+        for names in rivals.values()
+        for name in names[:MOST]
+        if losses[name] <= losses[names[0]] + NEAR
+    }
+    return [name for name in losses if name in near]
 
 
 def untrained_cells(cells: Mapping[str, Cell], chosen: list[str]) -> list[str]:
