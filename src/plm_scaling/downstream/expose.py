@@ -77,12 +77,14 @@ def expose_task(
 
 
 def test_proteins(data: Path) -> pd.DataFrame:
-    """Columns id and sequence: the wild types of assays, or the items of the test sets."""
+    """Columns id and sequence: the wild types of assays, or the items of the test sets; of a
+    dataset without split, all."""
     if (data / "proteins.parquet").is_file():
         table = pd.read_parquet(data / "proteins.parquet", columns=["group", "sequence"])
         return table.rename(columns={"group": "id"})
     table = pq.read_table(data / "items.parquet", columns=["id", "split", "sequence"]).to_pandas()
-    own = table[table["split"].str.startswith(TEST)]
+    split = table["split"].fillna("")
+    own = table[split.str.startswith(TEST) | (split == "").all()]
     if own.empty:
         raise DownstreamError(f"{data / 'items.parquet'}: no item of a test set")
     return own[["id", "sequence"]]
