@@ -1,6 +1,6 @@
 """What the cells, and public models beside them, are good for: results/{study}/downstream/.
 
-It never trains and never makes data again: cells are evaluated as they are.
+It never trains and runs no data stage: cells are evaluated as they are.
 """
 
 from plm_scaling.downstream import STAGE_VERSION as DOWNSTREAM_VERSION

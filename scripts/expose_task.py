@@ -7,7 +7,7 @@ python scripts/expose_task.py --data data/downstream/fitness_small --pool data/d
 """
 
 from plm_scaling.common.program import run
-from plm_scaling.downstream.expose import expose_task
+from plm_scaling.downstream.similarity.expose import expose_task
 
 if __name__ == "__main__":
     run(expose_task)

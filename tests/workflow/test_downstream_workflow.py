@@ -1,4 +1,4 @@
-"""`snakemake downstream` on a finished study: scores of cells; nothing is trained or made again."""
+"""`snakemake downstream` on a finished study: scores of cells; nothing is trained, no data stage runs."""
 
 import pandas as pd
 import pytest

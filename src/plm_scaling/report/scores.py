@@ -132,7 +132,7 @@ def _law_row(law: LawResult, series: dict[str, Any]) -> dict[str, str]:
         "verdict": flagged(verdict, series["verdict"] != "not_identified"),
         "law": DASH if equation is None else "; ".join(equation_text(equation)),
         "10× the size, equal loss": _size(size),
-        "dearest budget held out": _held_out(held),
+        "largest budget held out": _held_out(held),
     }
 
 

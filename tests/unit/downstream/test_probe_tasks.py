@@ -66,7 +66,7 @@ def test_floors_on_gb1_are_those_known(tmp_path, split, one_hot, blosum):
 
 
 def test_majority_class_of_flip_is_that_known(tmp_path, monkeypatch):
-    monkeypatch.setattr("plm_scaling.downstream.overlap.best_identities", nothing_found)
+    monkeypatch.setattr("plm_scaling.downstream.similarity.overlap.best_identities", nothing_found)
     files = [benchmark_or_skip("flip_ss/subset.tsv.gz")]
     facts = prepared("secondary_structure", files, tmp_path / "ss")
     assert facts["floors"]["majority"] == pytest.approx(0.386, abs=5e-4)
@@ -81,7 +81,7 @@ def nothing_found(queries, targets, out, min_seq_id):
 
 @pytest.fixture
 def no_search(monkeypatch):
-    monkeypatch.setattr("plm_scaling.downstream.overlap.best_identities", nothing_found)
+    monkeypatch.setattr("plm_scaling.downstream.similarity.overlap.best_identities", nothing_found)
 
 
 @pytest.mark.usefixtures("no_search")

@@ -165,7 +165,7 @@ def test_size_is_not_told_from_loss_where_each_loss_has_one_size():
     assert row["size_at_equal_loss"]["status"] == Check.NOT_AVAILABLE
 
 
-def test_dearest_budget_is_predicted_by_the_others():
+def test_largest_budget_is_predicted_by_the_others():
     _, row = fit(planted_scores.scores(planted_scores.monotone, error=0.01, untrained=0.02))
     check = row["held_out"]
     assert check["predicted_at_flops"] == pytest.approx(1e21)
@@ -176,13 +176,13 @@ def test_dearest_budget_is_predicted_by_the_others():
         assert score["inside"]
 
 
-def test_a_fall_at_the_dearest_budget_is_missed_and_said():
+def test_a_fall_at_the_largest_budget_is_missed_and_said():
     def falls(loss):
         return np.where(loss < 2.0, 0.1, planted_scores.monotone(loss))
 
     law, row = fit(planted_scores.scores(falls, error=0.005, untrained=0.02))
     assert any(score["inside"] is False for score in row["held_out"]["scores"])
-    assert any("dearest" in warning or "not identified" in warning for warning in law.warnings)
+    assert any("largest" in warning or "not identified" in warning for warning in law.warnings)
 
 
 def test_score_at_a_budget_follows_from_the_law_of_the_loss():

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from plm_scaling.common.errors import DownstreamError
-from plm_scaling.downstream.expose import test_proteins as proteins_of
+from plm_scaling.downstream.similarity.expose import test_proteins as proteins_of
 
 
 @pytest.mark.parametrize(

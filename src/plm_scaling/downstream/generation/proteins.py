@@ -13,7 +13,7 @@ from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import read_json
 from plm_scaling.common.parts import digests
 from plm_scaling.common.splitmix import GOLDEN, mix
-from plm_scaling.downstream.database import Entries
+from plm_scaling.downstream.similarity.database import Entries
 from plm_scaling.inference.arrays import Ints
 from plm_scaling.inference.generation.options import about
 from plm_scaling.pool.selection import Database

@@ -1,4 +1,4 @@
-"""Checks of a law of scores: size at equal loss, the dearest budget held out, scores at budgets."""
+"""Checks of a law of scores: size at equal loss, the largest budget held out, scores at budgets."""
 
 from statistics import NormalDist
 from typing import Any, Literal, NotRequired
@@ -21,7 +21,7 @@ from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interv
 from plm_scaling.laws.status import Check
 
 LEAST_OWN = 0.02  # of the variance of ln N, that the loss does not explain
-TIMES = (1.0, 10.0)  # the dearest budget, at which scores are predicted
+TIMES = (1.0, 10.0)  # the largest budget, at which scores are predicted
 
 
 class SizeAtEqualLoss(TypedDict):
@@ -35,7 +35,7 @@ class SizeAtEqualLoss(TypedDict):
 
 
 class HeldOutScore(TypedDict):
-    """A cell of the dearest budget, predicted at its loss by the law of the others."""
+    """A cell of the largest budget, predicted at its loss by the law of the others."""
 
     model: str
     loss: float
@@ -46,7 +46,7 @@ class HeldOutScore(TypedDict):
 
 
 class HeldOutScores(HeldOut):
-    """The dearest budget, predicted by a fit without it."""
+    """The largest budget, predicted by a fit without it."""
 
     scores: list[HeldOutScore]
 
@@ -109,11 +109,11 @@ def _solved(normal: Floats, right: Floats) -> Floats:
 
 
 def held_out_budget(series: Series, settings: Settings) -> HeldOutScores | NotAvailable:
-    """The cells of the dearest budget by the law of the others."""
+    """The cells of the largest budget by the law of the others."""
     budgets = group_budgets(series.flops)
     if len(budgets) < 2:
         return not_available("one budget; two are needed to predict one")
-    dearest, members = budgets[-1]
+    largest, members = budgets[-1]
     kept = np.ones(len(series.loss), bool)
     kept[members] = False
     if kept.sum() < FEWEST_CELLS - 1:
@@ -146,16 +146,16 @@ def held_out_budget(series: Series, settings: Settings) -> HeldOutScores | NotAv
     return {
         "status": Check.DONE,
         "fitted_on_flops": [flops for flops, _ in budgets[:-1]],
-        "predicted_at_flops": dearest,
+        "predicted_at_flops": largest,
         "scores": rows,
     }
 
 
-def losses_at_budgets(frontier: LawResult | None, dearest: float) -> pd.DataFrame:
-    """What a law of the loss predicts at the dearest budget (FLOPs) and beyond; no rows without one
+def losses_at_budgets(frontier: LawResult | None, largest: float) -> pd.DataFrame:
+    """What a law of the loss predicts at the largest budget (FLOPs) and beyond; no rows without one
     that does."""
     try:
-        table = None if frontier is None else frontier.predict(dearest * np.array(TIMES))
+        table = None if frontier is None else frontier.predict(largest * np.array(TIMES))
     except LawError:
         table = None
     return pd.DataFrame() if table is None else table[table["loss"].notna()]

@@ -259,7 +259,7 @@ def _warnings(row: SeriesRow) -> list[str]:
     if missed:
         said.append(
             f"{row['name']}: the law of the smaller budgets misses {len(missed)} of the scores at "
-            f"the dearest, such as {missed[0]['measured']:.3g} where it predicts "
+            f"the largest, such as {missed[0]['measured']:.3g} where it predicts "
             f"{missed[0]['predicted']:.3g}"
         )
     return said

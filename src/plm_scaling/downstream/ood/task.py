@@ -16,9 +16,9 @@ from plm_scaling.common.files import write_json
 from plm_scaling.common.progress import Progress
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.bootstrap import ratio_error, standard_error
-from plm_scaling.downstream.identity import best_identities
 from plm_scaling.downstream.read import TEST, unique
 from plm_scaling.downstream.scores import Score
+from plm_scaling.downstream.similarity.identity import best_identities
 from plm_scaling.downstream.table import Dataset
 from plm_scaling.inference.arrays import Floats, Ints
 from plm_scaling.inference.models.open import open_model

@@ -8,8 +8,8 @@ import pandas as pd
 from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import atomic, read_json, write_json
-from plm_scaling.downstream.overlap import Overlap, find_overlap
 from plm_scaling.downstream.read import TEST, TRAIN, VALID
+from plm_scaling.downstream.similarity.overlap import Overlap, find_overlap
 from plm_scaling.downstream.table import Dataset
 
 LEAST_TEST = 10

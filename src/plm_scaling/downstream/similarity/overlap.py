@@ -8,7 +8,7 @@ import numpy as np
 
 from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import DedupError
-from plm_scaling.downstream.identity import COVERAGE, best_identities
+from plm_scaling.downstream.similarity.identity import COVERAGE, best_identities
 
 IDENTITY = 0.5  # from which two sequences are homologues, as the split's default is
 

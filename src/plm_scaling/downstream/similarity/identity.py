@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.dedup.coverage import E_VALUE
-from plm_scaling.downstream.database import Entries
+from plm_scaling.downstream.similarity.database import Entries
 from plm_scaling.inference.fasta import entries_of
 from plm_scaling.mmseqs.homology import TEMPORARY_BYTES, Criteria, find_homologues
 from plm_scaling.mmseqs.resources import Resources
