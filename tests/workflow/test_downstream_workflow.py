@@ -1,4 +1,4 @@
-"""`snakemake downstream` on a finished study: scores of cells; nothing is trained, no data stage runs."""
+"""`snakemake downstream` on a finished study: scores of cells; no cell is trained for it."""
 
 import pandas as pd
 import pytest
