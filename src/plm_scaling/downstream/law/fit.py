@@ -248,9 +248,9 @@ def _headline(rows: list[SeriesRow]) -> str:
 
 def _warnings(row: SeriesRow) -> list[str]:
     """What is to be known of a series before its numbers are used."""
-    if row["verdict"] == Verdict.NOT_IDENTIFIED:
-        return [f"{row['name']}: not identified: {row['why']}"]
     said = []
+    if row["verdict"] == Verdict.NOT_IDENTIFIED:
+        said.append(f"{row['name']}: not identified: {row['why']}")
     if row["improves"] is False:
         said.append(f"{row['name']}: worse at lower loss")
     held = row["held_out"]
