@@ -48,10 +48,10 @@ SITE = SiteRules(workflow, counted=["train_cell"])
 
 
 onstart:
+    logger.addHandler(JobEvents(JOB_EVENTS, workflow.dag))
     needed = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train_cell"]
     layouts = {job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in needed}
     check_launcher(layouts.values(), MACHINE)
-    logger.addHandler(JobEvents(JOB_EVENTS, workflow.dag))
     if may_train():
         write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"))
     if workflow.non_local_exec:

@@ -111,6 +111,7 @@ rule evaluate_model:
     input:
         weights=weights_of,
         examples="data/downstream/{dataset}/items.parquet",
+        bins=bins_of,
     output:
         scores=f"{BENCHMARK}/{{model}}/{{dataset}}.json",
         table=f"{BENCHMARK}/{{model}}/{{dataset}}.parquet",
@@ -129,14 +130,15 @@ rule evaluate_model:
         script=script("evaluate_model"),
         model=folder_of,
         data=subpath(input.examples, parent=True),
-        settings=settings(CONFIG.downstream, TaskSettings),
+        reads=read_by,
+        settings=all_settings,
         seed=CONFIG.seed,
         start=f"{ON_ONE_GPU} python" if MACHINE.backend == "cuda" else "python",
         stage=DOWNSTREAM_VERSION,
     shell:
         "OMP_NUM_THREADS={threads} {params.start} {params.script:q} --model {params.model:q}"
         " --data {params.data:q} --settings {params.settings:q} --seed {params.seed}"
-        " --threads {threads} --out {output.table:q} --log {log:q}"
+        " --threads {threads} --exposure {input.bins:q} --out {output.table:q} --log {log:q}"
 
 
 rule collect_downstream:

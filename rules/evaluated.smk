@@ -1,5 +1,6 @@
 """Which models are evaluated on which benchmarks, and the files of both."""
 
+from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.downstream.cells import chosen_cells, untrained_cells
 
 BENCHMARKS = ROOT / "resources/downstream.tsv"
@@ -65,10 +66,25 @@ def exposures(wildcards):
 
 def bins_of(wildcards):
     """Where the training set is here: what the items of perplexity are binned by."""
-    binned = DATASETS[wildcards.dataset].task == "ood_perplexity"
-    if not binned or not all(map(os.path.exists, SPLIT)):
+    if not task_of(wildcards).binned or not all(map(os.path.exists, SPLIT)):
         return []
     return expand(rules.expose_task.output, dataset=wildcards.dataset)
+
+
+def task_of(wildcards):
+    """The task of a dataset."""
+    return TASKS[DATASETS[wildcards.dataset].task]
+
+
+def read_by(wildcards):
+    """What a task reads of the settings: another value evaluates its datasets again, no others."""
+    block = task_of(wildcards).block
+    return CONFIG.downstream.model_dump_json(include={block}) if block else ""
+
+
+def all_settings(wildcards, input):
+    """Of all tasks. Snakemake keeps no record of it, because `input` is among the arguments."""
+    return settings(CONFIG.downstream, TaskSettings)
 
 
 def weights_of(wildcards):

@@ -22,10 +22,18 @@ def prepared(task: str, files: list[Path], out: Path, split: str = "") -> dict:
     return read_json(out / "task.json")
 
 
-def evaluated(task: str, model: Path, folder: Path, settings=SETTINGS, seed: int = 1) -> list:
+def evaluated(
+    task: str,
+    model: Path,
+    folder: Path,
+    settings=SETTINGS,
+    seed: int = 1,
+    exposure: Path | None = None,
+) -> list:
     """The scores of a model on what was prepared; predictions go to predictions.parquet, which says
     of which model they are."""
     out = folder / "predictions.parquet"
-    scores = TASKS[task].evaluate(str(model), folder / "items.parquet", settings, out, 1, seed)
+    items = folder / "items.parquet"
+    scores = TASKS[task].evaluate(str(model), items, settings, out, 1, seed, exposure)
     assert b"weights" in pq.read_schema(out).metadata
     return scores

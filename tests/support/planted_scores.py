@@ -5,8 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-FREE = {"monotone": 0.0, "peaked": 0.0, "flat": 0.0}
-
 
 def monotone(loss: np.ndarray) -> np.ndarray:
     """Rises from 0.02, as contacts do."""

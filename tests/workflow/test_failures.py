@@ -15,6 +15,7 @@ from workflows import take, write_sources
 
 from plm_scaling.common.parts import part_name
 from plm_scaling.pool.read import Pool
+from plm_scaling.runs.job_events import jobs_that_failed
 
 NAMES = ("uniref_demo", "metagenome_demo")
 
@@ -82,6 +83,8 @@ def test_damaged_source_is_named_and_leaves_nothing(fresh, sources, spoilt):
     if spoilt == "checksum":  # the others are reported before anything runs
         (log,) = (fresh.folder / "logs/tiny/verify").glob("uniref_demo.*.log")
         assert "Traceback" in log.read_text()
+        failed = jobs_that_failed(fresh.folder)  # as `status` names them
+        assert [job.rule for job in failed] == ["verify_files"]
 
 
 FASTA = {

@@ -61,7 +61,7 @@ def test_pipeline_makes_the_report_and_every_table(finished):
 
 
 def test_files_are_as_open_to_others_as_the_umask_lets_them(finished):
-    """So that two users with umask 002 can run a study in one folder (docs/cluster.md)."""
+    """What the umask of the tests allows; with 002 see tests/unit/common/test_files.py."""
     os.umask(umask := os.umask(0))
     paths = [path for path in finished.folder.rglob("*") if not path.is_symlink()]
     group = {path: (0o060 & ~umask) & ~path.stat().st_mode for path in paths}

@@ -18,7 +18,13 @@ from plm_scaling.train.output.record import versions
 
 
 def evaluate_model(
-    model: str, data: Path, settings: TaskSettings, seed: int, threads: int, out: Path
+    model: str,
+    data: Path,
+    settings: TaskSettings,
+    seed: int,
+    threads: int,
+    out: Path,
+    exposure: Path | None = None,
 ) -> None:
     """Write the predictions of a model to the table `out`, and beside it, ending in .json, its
     scores with what they depend on.
@@ -33,22 +39,25 @@ def evaluate_model(
         seed: of resampling and of whatever else is random
         threads: CPU threads
         out: the table of predictions, .parquet
+        exposure: table of expose_task.py, for tasks whose scores are by identity to training
     """
     if out.suffix != ".parquet":
         raise DownstreamError(f"--out {out}: the name must end in .parquet")
     try:
-        task = read_json(data / "task.json")["task"]
+        facts = read_json(data / "task.json")
     except FileNotFoundError:
         raise DownstreamError(f"{data} is no prepared dataset; there is no task.json") from None
     begin = time.monotonic()
     items = data / "items.parquet"
-    scores = TASKS[task].evaluate(model, items, settings, out, threads, seed)
+    scores = TASKS[facts["task"]].evaluate(model, items, settings, out, threads, seed, exposure)
+    # The first score stands for the dataset in figures and laws.
+    scores.sort(key=lambda score: score.metric != facts["metric"])
     metadata = pq.read_schema(out).metadata or {}
     told = {key.decode(): value.decode() for key, value in metadata.items()}
     record: dict[str, Any] = {
         "model": facts_of(model, told),
         "dataset": data.name,
-        "task": task,
+        "task": facts["task"],
         "seed": seed,
         "seconds": round(time.monotonic() - begin, 3),
         "weights_sha256": told.get("weights"),

@@ -158,7 +158,7 @@ def _splits(path: Path, table: pd.DataFrame, split: str) -> pd.Series:
                 "which rows train and test; name one of them in the table of datasets"
             )
         kind = _SPLITS.get(found[1], found[1])
-        return pd.Series([f"{kind}_{found[2]}" if found[2] else kind] * len(table))
+        return pd.Series([f"{kind}_{found[2]}" if found[2] else kind] * len(table), table.index)
     values = table[column].astype(str).replace(_SPLITS)
     if "validation" in table:
         values[table["validation"].astype(str).str.lower().eq("true") & values.eq(TRAIN)] = VALID

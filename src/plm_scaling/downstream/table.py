@@ -28,7 +28,12 @@ class Dataset:
     @property
     def facts(self) -> str:
         """What makes the dataset what it is: when this changes, it must be prepared again."""
-        return " ".join((self.task, self.form, self.split, *(file.facts for file in self.files)))
+        return " ".join((*self.how, *(file.facts for file in self.files)))
+
+    @property
+    def how(self) -> tuple[str, str, str, str]:
+        """How it is read and scored."""
+        return self.task, self.form, self.split, self.metric
 
 
 OF_DATASET = [field.name for field in fields(Dataset) if field.name != "files"]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from plm_scaling.common.files import read_json, write_json
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
@@ -14,12 +15,18 @@ class Task:
     """What a task does with a dataset: two functions of its module."""
 
     module: str
+    block: str = ""
+    """What it reads of `TaskSettings`; another value evaluates it again."""
+    binned: bool = False
+    """Whether its scores are by the items' identity to the training set (`exposure`)."""
 
     def prepare(self, files: list[Path], row: Dataset, out: Path) -> None:
         """Write items.parquet (a row per item: id, split, sequence, target or label, group),
         counts.tsv and task.json into the folder `out`, from the files of the dataset in the order
         of the table. Raises `DownstreamError` naming file, row and what is wrong."""
         import_module(self.module).prepare(files, row, out)
+        facts = out / "task.json"
+        write_json(facts, read_json(facts) | {"metric": row.metric})
 
     def evaluate(
         self,
@@ -29,21 +36,23 @@ class Task:
         out: Path,
         threads: int,
         seed: int,
+        exposure: Path | None = None,
     ) -> list[Score]:
         """Write the predictions of a model for the items (items.parquet) to the table `out`, and
         return its scores. Raises `DownstreamError` where the model cannot do the task."""
+        bins = {"exposure": exposure} if self.binned else {}
         scores: list[Score] = import_module(self.module).evaluate(
-            model_name, items, settings, out, threads, seed
+            model_name, items, settings, out, threads, seed, **bins
         )
         return scores
 
 
 TASKS = {
     "fitness": Task("plm_scaling.downstream.fitness.task"),
-    "contacts": Task("plm_scaling.downstream.contacts.task"),
-    "secondary_structure": Task("plm_scaling.downstream.probes.secondary_structure"),
-    "remote_homology": Task("plm_scaling.downstream.probes.remote_homology"),
-    "regression": Task("plm_scaling.downstream.probes.regression"),
-    "ood_perplexity": Task("plm_scaling.downstream.ood.task"),
+    "contacts": Task("plm_scaling.downstream.contacts.task", "contacts"),
+    "secondary_structure": Task("plm_scaling.downstream.probes.secondary_structure", "probe"),
+    "remote_homology": Task("plm_scaling.downstream.probes.remote_homology", "probe"),
+    "regression": Task("plm_scaling.downstream.probes.regression", "probe"),
+    "ood_perplexity": Task("plm_scaling.downstream.ood.task", binned=True),
     "generation": Task("plm_scaling.downstream.generation.task"),
 }

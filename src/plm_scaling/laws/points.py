@@ -41,7 +41,7 @@ def not_usable(runs: pd.DataFrame) -> "pd.Series[str]":
     """Why no law of these runs may use one, '' where it may: finished, not excluded, of the recipe
     that most share, since N of another architecture is another quantity, and of their masking,
     since what is kept or replaced of a masked model's input sets the level of its loss."""
-    return _of_others(runs, not_finished(runs), ("recipe", "masking"))
+    return of_others(runs, not_finished(runs), ("recipe", "masking"))
 
 
 def not_from_scratch(runs: pd.DataFrame) -> "pd.Series[str]":
@@ -59,7 +59,7 @@ def not_alike(runs: pd.DataFrame) -> "pd.Series[str]":
     """
     why = not_finished(runs)
     why = why.where((why != "") | (runs["init_from"] == ""), "not trained from scratch")
-    return _of_others(runs, why, ("corpus", "recipe", "masking", "mask_ratio"))
+    return of_others(runs, why, ("corpus", "recipe", "masking", "mask_ratio"))
 
 
 def not_comparable(runs: pd.DataFrame) -> "pd.Series[str]":
@@ -70,7 +70,7 @@ def not_comparable(runs: pd.DataFrame) -> "pd.Series[str]":
     return why.mask(many, f"more than {MAX_EPOCHS:g} epochs")
 
 
-def _of_others(
+def of_others(
     runs: pd.DataFrame, why: "pd.Series[str]", columns: Sequence[str]
 ) -> "pd.Series[str]":
     """`why`, and for those left over that they have not the values that most of them have."""

@@ -147,9 +147,9 @@ def _size(size: dict[str, Any] | None) -> str:
 def _held_out(held: dict[str, Any] | None) -> str:
     if held is None or held["status"] != Check.DONE:
         return DASH
-    inside = sum(bool(score["inside"]) for score in held["scores"])
+    known = [score["inside"] for score in held["scores"] if score["inside"] is not None]
     off = sum(s["predicted"] - s["measured"] for s in held["scores"]) / len(held["scores"])
-    return f"{off:+.3f} on average, {inside} of {len(held['scores'])} inside"
+    return f"{off:+.3f} on average, {sum(known)} of {len(known)} inside their intervals"
 
 
 def _score_row(row: dict[Any, Any]) -> dict[str, str]:

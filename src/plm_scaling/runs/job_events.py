@@ -34,9 +34,14 @@ class FailedJob:
 
 
 class JobEvents(logging.FileHandler):
-    """Writes a line of JSON for each start, failure and end of a job of the graph `dag`."""
+    """Writes a line of JSON for each start, failure and end of a job of the graph `dag`.
+
+    Each run has a file of its own: one that began before, with --nolock, goes on in its old one.
+    """
 
     def __init__(self, file: Path, dag: Any) -> None:
+        if file.is_file():
+            file.unlink()
         super().__init__(file, mode="w")
         self.dag = dag
 
@@ -65,7 +70,8 @@ class JobEvents(logging.FileHandler):
 
 
 def jobs_that_failed(folder: Path) -> list[FailedJob]:
-    """What failed in the last run in `folder` and was neither started again since, nor will be."""
+    """What failed in the last run in `folder` that had jobs to do, and was neither started again
+    since, nor will be."""
     failed: dict[int, FailedJob] = {}
     started: dict[int, float] = {}
     for event in _events(folder / FILE):

@@ -8,10 +8,12 @@ from plm_scaling.common.errors import DownstreamError
 
 KEY = ["dataset", "protocol", "metric"]
 NEEDED = (
-    *("model", "kind", "objective", "n_params", "flops", "loss", "task"),
+    *("model", "kind", "objective", "recipe", "corpus", "n_params", "flops", "loss", "task"),
     *(*KEY, "value", "standard_error", "floor"),
 )
-LOWER_IS_BETTER = ("perplexity", "loss")
+LOWER_IS_BETTER = ("perplexity", "nats_per_residue")
+# Proteins that are judged are to be as natural ones are: neither more nor less is better.
+JUDGED = "generation"
 CELL, UNTRAINED = "cell", "untrained"
 
 
@@ -32,7 +34,7 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 def main_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """Of each dataset and objective the rows of its first protocol and metric, the main one."""
-    known = scores[scores["value"].notna()]
+    known = scores[scores["value"].notna() & (scores["task"] != JUDGED)]
     same = ["dataset", "objective"]
     first = known.groupby(same, sort=False)[["protocol", "metric"]].transform("first")
     return known[(known[["protocol", "metric"]] == first).all(axis=1)]

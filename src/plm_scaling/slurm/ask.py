@@ -32,7 +32,10 @@ def ask(command: list[str], seconds: float = SECONDS_TO_ANSWER) -> str:
             command, capture_output=True, text=True, timeout=seconds, check=True, env=environment
         )
     except (OSError, subprocess.SubprocessError) as error:
-        message = ((getattr(error, "stderr", "") or "").strip() or str(error)).splitlines()[-1]
+        said = getattr(error, "stderr", "") or ""
+        if isinstance(said, bytes):  # where it took too long, whatever `text` says
+            said = said.decode(errors="replace")
+        message = (said.strip() or str(error)).splitlines()[-1]
         message = message.removeprefix(f"{command[0]}: ")
         raise SlurmError(f"{command[0]} does not answer: {message}") from error
     return done.stdout

@@ -35,7 +35,7 @@ def profile_text(site: Site) -> str:
     account = site.account or site.limits.account_of({}).name
     lines = [
         f"# plm-scaling check-site on {platform.node()}, {date.today().isoformat()}; of keys of "
-        "the same name the last counts, so this can be appended.",
+        "the same name the last counts with all below it, so this can be appended.",
         f"jobs: {min(jobs or MOST_JOBS, MOST_JOBS)} # submitted at a time",
         "default-resources:",
         "  mem_mb: 2000",

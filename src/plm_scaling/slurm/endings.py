@@ -69,33 +69,33 @@ class History:
     run: Path | None
     logs: list[Path]
     resumed: int = 0
-    """Times that it was submitted again after steps, without an attempt."""
+    """Times that it was started again without an attempt, by us or by Slurm."""
     died_on: list[str] = field(default_factory=list)
     """Hosts of the starts without a step since the last one with steps."""
     checkpoint: str = ""
-    """The newest when it was last submitted."""
+    """The newest when it was last queued, by us or by Slurm."""
     progress: str = ""
     """What was then in the file that a cell writes while it makes steps."""
     written: dict[Path, int] = field(default_factory=dict)
     """The logs that there were then, and when each was written, in nanoseconds."""
 
     def begin(self) -> None:
-        """It is submitted: what is there now is of earlier starts."""
+        """It is queued, by us or by Slurm: what is there now is of earlier starts."""
         self.checkpoint, self.progress = self._newest(), self._progress()
         self.written = {path: path.stat().st_mtime_ns for path in self._all_logs()}
 
     @property
     def made_steps(self) -> bool:
-        """Whether the cell made a step since it was last submitted."""
+        """Whether the cell made a step since it was last queued."""
         return self.saved_steps or self._progress() != self.progress
 
     @property
     def saved_steps(self) -> bool:
-        """Whether it resumes further on than it was when last submitted."""
+        """Whether it resumes further on than it was when last queued."""
         return self._newest() != self.checkpoint
 
     def log_texts(self) -> list[str]:
-        """The ends of the logs that were written since it was last submitted."""
+        """The ends of the logs that were written since it was last queued."""
         new = [p for p in self._all_logs() if p.stat().st_mtime_ns != self.written.get(p)]
         return [tail(path, TAIL_BYTES) for path in new]
 

@@ -86,14 +86,13 @@ class StudyExecutor(SlurmExecutor):
         states |= states_from_accounting(missing) if missing else {}
         for job in active_jobs:
             state = self._state(job.external_jobid, states)
-            if not state.ended and state is not GONE:
-                self._goes_on(job, state)
-                yield job
-                continue
+            ended = state.ended or state is GONE
             try:
-                self._ended(job, state)
+                (self._ended if ended else self._goes_on)(job, state)
             except OSError as error:  # of a shared file system: looked at again
                 self.logger.warning(f"SLURM-job '{job.external_jobid}': {error}")
+                ended = False
+            if not ended:
                 yield job
         self._submit_held()
         if hasattr(self, "run_uuid"):
@@ -216,18 +215,18 @@ class StudyExecutor(SlurmExecutor):
         job, number = info.job, info.external_jobid
         if state is UNLISTED:
             return
-        before, self.seen[number] = self.seen.get(number), state.state
-        if state.state != "PENDING" or before == "PENDING":
-            return
-        history = self._history(job)
-        if before:
+        before = self.seen.get(number)
+        if state.state == "PENDING" and before != "PENDING":
+            history = self._history(job)
             reason = stopped_because(history) or "preempted, or the node failed"
-            self._resumed(job, reason)
-            self.logger.info(
-                f"Slurm has queued job '{number}' again ({reason}); job {job.jobid} goes on "
-                f"without an attempt, {history.resumed} time(s) so far."
-            )
-        history.begin()
+            history.begin()
+            if before:
+                self._resumed(job, reason)
+                self.logger.info(
+                    f"Slurm has queued job '{number}' again ({reason}); job {job.jobid} goes on "
+                    f"without an attempt, {history.resumed} time(s) so far."
+                )
+        self.seen[number] = state.state
 
     def _ended(self, info: SubmittedJobInfo, state: JobState) -> None:
         """Of a job that has ended: report it, or submit it again without an attempt."""
@@ -237,6 +236,7 @@ class StudyExecutor(SlurmExecutor):
         succeeded = state.state == "COMPLETED" or (state is GONE and made)
         end = ending("" if succeeded else state.state, log, history)
         self.watched.pop(number, None)
+        self.seen.pop(number, None)
         self.pauses.ended()
         if history.run is not None and (succeeded or history.made_steps):
             history.died_on.clear()

@@ -14,7 +14,7 @@ SHOWN_JOBS = 3
 
 
 class Journal:
-    """Waiting submissions, hosts on which starts died, and cells that were resumed for free."""
+    """Waiting submissions, hosts on which starts died, and jobs that began again for free."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

@@ -113,7 +113,7 @@ def use_gpus(node: Node, gpus: int) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_OF_GPUS)
     except subprocess.TimeoutExpired:
-        node.error = f"PyTorch was not imported within {SECONDS_OF_GPUS:.0f} s"
+        node.error = f"not measured within {SECONDS_OF_GPUS:.0f} s, the import of PyTorch included"
         return
     if done.returncode:
         node.error = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

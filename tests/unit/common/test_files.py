@@ -20,6 +20,20 @@ def test_atomic_failure_keeps_the_old_file_and_leaves_no_temporary(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_files_are_as_open_to_others_as_the_umask_lets_them(tmp_path):
+    """So that two users with umask 002 can run a study in one folder (docs/cluster.md)."""
+    before = os.umask(0o002)
+    try:
+        with atomic(tmp_path / "table.csv") as temporary:
+            temporary.write_text("a")
+        with atomic(tmp_path / "folder") as temporary:
+            temporary.mkdir()
+        write_json(tmp_path / "facts.json", {})
+    finally:
+        os.umask(before)
+    assert all(path.stat().st_mode & 0o060 == 0o060 for path in tmp_path.iterdir())
+
+
 def test_atomic_folder_replaces_a_folder_that_is_not_empty(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()

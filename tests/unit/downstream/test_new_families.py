@@ -6,7 +6,6 @@ import pytest
 from downstream_rows import evaluated, prepared
 from finished_runs import finished_run
 
-from plm_scaling.common.errors import DownstreamError
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.scorer import Scorer
 from plm_scaling.tokens.format.vocabulary import STANDARD
@@ -94,9 +93,7 @@ def test_exposure_to_a_studys_training_set_makes_the_bins(runs, tmp_path):
     assert counts.to_dict() == {"in": 5, "kept": 4, "same_sequence": 1}
     found = pd.DataFrame({"id": ["p0", "p1", "p2", "p3"], "identity": [0.95, np.nan, 0.6, 0.65]})
     found.to_parquet(tmp_path / "ood/exposure.one.parquet")
-    scores = evaluated("ood_perplexity", runs / "clm", tmp_path / "ood")
+    bins = tmp_path / "ood/exposure.one.parquet"
+    scores = evaluated("ood_perplexity", runs / "clm", tmp_path / "ood", exposure=bins)
     groups = {one.protocol: one.n_groups for one in scores}
     assert (groups["0.9_to_1"], groups["0.5_to_0.7"], groups["0_to_0.3"]) == (1, 2, 1)
-    found.to_parquet(tmp_path / "ood/exposure.two.parquet")
-    with pytest.raises(DownstreamError, match=r"exposure\.one.*exposure\.two"):
-        evaluated("ood_perplexity", runs / "clm", tmp_path / "ood")

@@ -85,6 +85,12 @@ def test_chains_are_read_with_their_letters(tmp_path):
         list(read_chains(tmp_path.parent / "nothing"))
 
 
+def test_no_known_chain_is_an_error_and_no_score_of_0(tmp_path):
+    (tmp_path / "two.pdb").write_text(pdb("AG", helix(2)) + "END\n")
+    with pytest.raises(DownstreamError, match="no protein chain"):
+        tm_scores(Proteins([b"AGVLK"]), [helix(5)], tmp_path)
+
+
 def test_tm_score_is_one_for_the_same_fold(tmp_path):
     pytest.importorskip("tmtools")
     sequence = "AGVLK" * 6

@@ -185,6 +185,37 @@ def test_a_fall_at_the_largest_budget_is_missed_and_said():
     assert any("misses" in warning for warning in law.warnings)
 
 
+@pytest.mark.parametrize("metric", ["perplexity", "nats_per_residue"])
+def test_what_is_to_be_low_improves_by_falling(metric):
+    table = planted_scores.scores(lambda loss: 0.5 + loss, metric=metric)
+    law, row = fit(table)
+    assert (row["verdict"], row["improves"]) == ("monotone", True)
+    assert not any("worse" in warning for warning in law.warnings)
+    both = [
+        table,
+        planted_scores.scores(lambda loss: loss, of=planted_scores.cells(objective="mlm")),
+    ]
+    both[1]["metric"] = metric
+    equal = fit_scores(pd.concat(both), "clm", None, SETTINGS).details["at_equal_compute"]
+    assert equal["status"] == "not_available"  # perplexities of both are other quantities
+
+
+@pytest.mark.parametrize(("column", "other"), [("recipe", "prenorm+start_token"), ("corpus", "b")])
+def test_cells_whose_losses_do_not_compare_are_left_out(column, other):
+    most = planted_scores.scores(planted_scores.monotone, untrained=0.02)
+    few = most[most["kind"] == "cell"].iloc[:6]
+    few = few.assign(loss=few["loss"] + 0.6, model="x" + few["model"], **{column: other})
+    alone, mixed = (fit(table)[0] for table in (most, pd.concat([most, few])))
+    assert mixed.equations == alone.equations
+    assert {row["run_id"] for row in mixed.excluded} == set(few["model"])
+
+
+def test_judged_proteins_have_no_law():
+    table = planted_scores.scores(planted_scores.monotone).assign(task="generation")
+    with pytest.raises(DownstreamError, match="no clm cell has a score"):
+        fit(table)
+
+
 def test_score_at_a_budget_follows_from_the_law_of_the_loss():
     table = planted_scores.scores(planted_scores.monotone, error=0.005, untrained=0.02)
     _, row = fit(table, frontier_law())

@@ -1,12 +1,16 @@
 """What Snakemake itself says of its jobs is what `plm-scaling status` reads."""
 
 import json
+import logging
+from contextlib import closing
+from unittest import mock
 
 from forked_snakemake import snakemake
 
-from plm_scaling.runs.job_events import FILE, jobs_that_failed
+from plm_scaling.runs.job_events import FILE, JobEvents, jobs_that_failed
 
 SNAKEFILE = """
+from pathlib import Path
 from snakemake.logging import logger
 from plm_scaling.runs.job_events import FILE, JobEvents
 
@@ -68,8 +72,25 @@ def test_a_dry_run_leaves_the_events_of_the_last_run(tmp_path):
     assert [job.rule for job in jobs_that_failed(tmp_path)] == ["bad"]
 
 
+def test_a_run_that_begins_beside_another_does_not_mix_with_it(tmp_path):
+    """Their jobs have the same numbers."""
+    file = tmp_path / FILE
+    file.parent.mkdir()
+    fields = {"jobid": 1, "rule_name": "train_cell", "rule_msg": None, "output": [], "log": []}
+    failed = logging.makeLogRecord({"event": "job_error", **fields})
+    finished = logging.makeLogRecord({"event": "job_finished", "job_id": 1})
+    job = mock.Mock(attempt=1, restart_times=0)
+    dag = mock.Mock(jobs=[job], jobid=lambda job: 1)
+    with closing(JobEvents(file, dag)) as earlier:
+        earlier.handle(failed)
+        with closing(JobEvents(file, dag)) as later:
+            later.handle(failed)
+            earlier.handle(finished)
+            assert [job.rule for job in jobs_that_failed(tmp_path)] == ["train_cell"]
+
+
 def test_a_full_disk_ends_no_run(tmp_path):
-    (tmp_path / "Snakefile").write_text(SNAKEFILE.replace("(FILE,", '("/dev/full",'))
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.replace("(FILE,", '(Path("/dev/full"),'))
     code, _, error = snakemake(["--cores", "1", "good.txt"], tmp_path)
     assert (code, (tmp_path / "good.txt").exists()) == (0, True)
     assert "No space left" not in error

@@ -3,6 +3,7 @@
 import pytest
 from pretended_slurm import PARTITION, pretended_slurm, small_site
 
+from plm_scaling.common.errors import SlurmError
 from plm_scaling.slurm import ask
 from plm_scaling.slurm.limits import Account, Limits, NodeKind, Partition
 
@@ -86,6 +87,12 @@ def test_slurm_that_does_not_answer_or_is_not_there(asks, monkeypatch, tmp_path,
     ask.site_limits.cache_clear()
     assert ask.site_limits() == Limits()
     assert not caplog.text
+
+
+def test_a_command_that_says_something_and_hangs_is_an_error_of_slurm():
+    command = ["sh", "-c", "echo 'sh: error: no controller' >&2; exec sleep 60"]
+    with pytest.raises(SlurmError, match="sh does not answer: error: no controller"):
+        ask.ask(command, seconds=1)
 
 
 def test_part_of_the_answers_is_missing(asks):

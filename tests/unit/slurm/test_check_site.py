@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pretended_slurm import PARTITION, pretended_slurm, small_site
+from snakemake.profiles import ProfileConfigFileParser
 
 from plm_scaling.common.errors import SlurmError
 from plm_scaling.slurm import check_site as module
@@ -62,7 +63,7 @@ def two_partitions(gpus=0):
     return answers
 
 
-def test_jobs_find_what_nodes_are_like_and_the_block_follows(site, root):
+def test_jobs_find_what_nodes_are_like_and_the_block_follows(site, root, tmp_path):
     calls = site(two_partitions(gpus=4)) / "sbatch.calls"
     found = check_site([], "bio", 1)
     asked = calls.read_text().splitlines()
@@ -90,8 +91,14 @@ def test_jobs_find_what_nodes_are_like_and_the_block_follows(site, root):
     assert block["default-resources"]["slurm_account"] == "bio"
     assert block["set-resources"]["deduplicate"] == {"mem_mb": 7500}
     assert block["max-threads"] == 8
-    profile = root.joinpath("profiles/slurm/config.yaml").read_text() + profile_text(found)
-    assert {key: yaml.safe_load(profile)[key] for key in block} == block
+    appended = tmp_path / "config.yaml"
+    text = root.joinpath("profiles/slurm/config.yaml").read_text() + profile_text(found)
+    appended.write_text(text)
+    with appended.open() as file:
+        profile = ProfileConfigFileParser().parse(file)  # as Snakemake does
+    assert profile["jobs"] == "200"
+    assert "slurm_partition=main" in profile["default-resources"]
+    assert profile["set-resources"] == ["deduplicate:mem_mb=7500"]
 
 
 def test_submit_limit_of_the_site_is_the_number_of_jobs(site):

@@ -23,9 +23,9 @@ class Range:
 # Those of CASP, and all that the study counts: more than 6 apart, with the end token in L
 # (ONERAI/xTrimoPGLM, finetune/lora_contact_prediction.py).
 RANGES = {
-    "contacts_short": Range(6, 11),
+    "contacts_long": Range(24),  # first, as what models are compared by
     "contacts_medium": Range(12, 23),
-    "contacts_long": Range(24),
+    "contacts_short": Range(6, 11),
     "contacts_study": Range(7, tokens=1),
 }
 

@@ -69,8 +69,10 @@ def _open(folder: Path, threads: int) -> Any:
 def tm_scores(proteins: Proteins, places: list[Doubles], known: Path) -> Doubles:
     """Of each protein the best TM-score to a chain of the structures in the folder `known`, in
     terms of the protein's length (0 to 1; above 0.5 folds are as a rule the same)."""
-    tmtools = import_module("tmtools")
     chains = list(read_chains(known))
+    if not chains:
+        raise DownstreamError(f"--structures {known}: no protein chain of three residues or more")
+    tmtools = import_module("tmtools")
     best = np.zeros(proteins.count())
     progress = Progress("judge: TM-align", proteins.count() * len(chains), "alignments")
     for number, (sequence, own) in enumerate(zip(proteins.sequences, places, strict=True)):

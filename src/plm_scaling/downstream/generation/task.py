@@ -15,6 +15,7 @@ from plm_scaling.common.files import write_json
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.generation.judge import Judge
 from plm_scaling.downstream.generation.rows import Row
+from plm_scaling.downstream.read import TEST, TRAIN
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
 from plm_scaling.inference.generation.generate import generate_fasta
@@ -23,7 +24,6 @@ from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.tables import table_writer
 from plm_scaling.sources.read.fasta import read_fasta
 
-TRAIN, TEST = "train", "test"
 ITEMS = pa.schema(
     [("id", pa.string()), ("split", pa.string()), ("sequence", pa.string()), ("group", pa.string())]
 )

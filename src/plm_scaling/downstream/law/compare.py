@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 from plm_scaling.laws.details import Check, NotAvailable, not_available
 from plm_scaling.laws.stats.budgets import group_budgets
-from plm_scaling.runs.scores import CELL
+from plm_scaling.runs.scores import CELL, JUDGED, LOWER_IS_BETTER
 
 
 class Budget(TypedDict):
@@ -33,9 +33,11 @@ class EqualCompute(TypedDict):
 
 
 def at_equal_compute(scores: pd.DataFrame) -> list[EqualCompute] | NotAvailable:
-    """The difference at each budget that both objectives have, for each dataset and metric. Their
+    """The difference at each budget that both objectives have, for each dataset and metric, but for
+    perplexities, which are of other quantities. Their
     protocols differ where a task has one for each objective; the first of the table is taken."""
     cells = scores[(scores["kind"] == CELL) & scores["value"].notna() & scores["loss"].notna()]
+    cells = cells[~cells["metric"].isin(LOWER_IS_BETTER) & (cells["task"] != JUDGED)]
     found: list[EqualCompute] = []
     for (dataset, metric), rows in cells.groupby(["dataset", "metric"], sort=False):
         first = {name: _first_protocol(rows[rows["objective"] == name]) for name in ("clm", "mlm")}

@@ -66,13 +66,11 @@ def scale_of(loss: Floats) -> tuple[float, float]:
     return float((loss.max() + loss.min()) / 2), float(np.ptp(loss) / 2)
 
 
-def fit_resampled(
-    series: Series, form: Form, settings: Settings, scale: tuple[float, float] | None = None
-) -> Fitted:
+def fit_resampled(series: Series, form: Form, settings: Settings) -> Fitted:
     """The form of all cells and of resamples: cells drawn with replacement, each score moved by its
     standard error as though scored on other items. That is cautious: cells share their items, so
     their differences are known better than each score."""
-    middle, half = scale or scale_of(series.loss)
+    middle, half = scale_of(series.loss)
     x = (series.loss - middle) / half
     free = series.begins is None
     rate = form == Form.EXPONENTIAL

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from plm_scaling.laws.points import of_others
 from plm_scaling.laws.stats.intervals import Floats
-from plm_scaling.runs.scores import CELL, KEY, LOWER_IS_BETTER, UNTRAINED
+from plm_scaling.runs.scores import CELL, JUDGED, KEY, LOWER_IS_BETTER, UNTRAINED
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,29 @@ class Series:
 
 
 def why_not_used(own: pd.DataFrame) -> "pd.Series[str]":
-    """Why a cell's row cannot be a point of a law, '' where it can."""
+    """Why a cell's row cannot be a point of a law, '' where it can: of the recipe and corpus that
+    most cells share, since the losses of others do not compare."""
     why = pd.Series("", index=own.index)
     why = why.mask(own["loss"].isna(), "no loss")
-    return why.mask(own["value"].isna(), "score not defined")
+    why = why.mask(own["value"].isna(), "score not defined")
+    return of_others(own, why, ("recipe", "corpus"))
 
 
 def series_of(scores: pd.DataFrame, objective: str) -> list[Series]:
     """All series of an objective, in the order of the table; a cell scored twice (seeds, layers)
     counts once, by the mean."""
-    own = scores[(scores["objective"] == objective) & scores["value"].notna()]
+    own = scores[(scores["objective"] == objective) & (scores["task"] != JUDGED)]
+    own = own[own["kind"].isin([CELL, UNTRAINED])]
+    trained = own[own["kind"] == CELL]
+    used = trained[why_not_used(trained) == ""]
+    begin = own[(own["kind"] == UNTRAINED) & own["value"].notna()]
+    begin = begin[begin["recipe"].isin(used["recipe"])]
     found = []
-    for key, rows in own.groupby(KEY, sort=False):
+    for key, cells in used.groupby(KEY, sort=False):
         names = (str(key[0]), str(key[1]), str(key[2]))
-        cells = rows[(rows["kind"] == CELL) & rows["loss"].notna()]
-        if cells.empty:
-            continue
         numbers = ["loss", "value", "standard_error", "n_params", "flops"]
         cells = cells.groupby("model", sort=False)[numbers].mean().sort_values("loss")[::-1]
-        untrained = rows[rows["kind"] == UNTRAINED]
+        untrained = begin[(begin[KEY] == list(key)).all(axis=1)]
         begins, error = _begins(cells["n_params"], untrained)
         loss, score, errors, size, flops = (cells[name].to_numpy(float) for name in numbers)
         found.append(

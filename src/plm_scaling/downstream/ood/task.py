@@ -21,6 +21,7 @@ from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.similarity.identity import best_identities
 from plm_scaling.downstream.table import Dataset
 from plm_scaling.inference.arrays import Floats, Ints
+from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.scorer import Scorer
 from plm_scaling.inference.tables import table_writer
@@ -40,7 +41,7 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
     """Write items.parquet, counts.tsv and task.json of a dataset (see `Task.prepare`).
 
     The first file has the sequences (FASTA), the others the training sequences that these are
-    compared with. Without others, `exposure.*.parquet` beside the items is taken at evaluation.
+    compared with. Without others, an `exposure` is taken at evaluation.
     """
     counts = Counts("prepare")
     found: dict[bytes, str] = {}
@@ -68,7 +69,13 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
 
 
 def evaluate(
-    model_name: str, items: Path, settings: TaskSettings, out: Path, threads: int, seed: int
+    model_name: str,
+    items: Path,
+    settings: TaskSettings,
+    out: Path,
+    threads: int,
+    seed: int,
+    exposure: Path | None = None,
 ) -> list[Score]:
     """Nats per residue and perplexity, of all sequences and in bins of identity.
 
@@ -79,7 +86,7 @@ def evaluate(
     what the shares of the amino acids in the same sequences give.
     """
     rows = pd.read_parquet(items)
-    identity = _identities(items, rows)
+    identity = _identities(exposure, rows)
     with open_model(model_name, threads) as model:
         fast = model.mask_ratio is not None
         scorer = Scorer(model, fast=fast, amino_acids=True)
@@ -104,18 +111,12 @@ def evaluate(
     return scores
 
 
-def _identities(items: Path, rows: pd.DataFrame) -> NDArray[np.float64]:
+def _identities(exposure: Path | None, rows: pd.DataFrame) -> NDArray[np.float64]:
     """Of the items, or of the search of a study's training set; 0 where none was found, NaN if
     nothing was searched."""
-    exposures = sorted(items.parent.glob("exposure.*.parquet"))
-    if rows["identity"].notna().any() or not exposures:
+    if rows["identity"].notna().any() or exposure is None:
         return rows["identity"].to_numpy(np.float64)
-    if len(exposures) > 1:
-        raise DownstreamError(
-            f"{items.parent}: exposure to several training sets "
-            f"({', '.join(path.name for path in exposures)}); leave that of these models"
-        )
-    found = pq.read_table(exposures[0], columns=["id", "identity"]).to_pandas()
+    found = pq.read_table(exposure, columns=["id", "identity"]).to_pandas()
     known = rows["id"].map(dict(zip(found["id"], found["identity"], strict=True)))
     return np.nan_to_num(known.to_numpy(np.float64))
 
@@ -123,15 +124,8 @@ def _identities(items: Path, rows: pd.DataFrame) -> NDArray[np.float64]:
 def _nats(scorer: Scorer, sequences: list[str], progress: Progress) -> Iterator[tuple[int, float]]:
     """Of each sequence the residues that count and their summed nats."""
     standard = np.frombuffer(STANDARD.encode(), np.uint8)
-    begin = 0
-    while begin < len(sequences):
-        end, size = begin, 0
-        while end < len(sequences) and (end == begin or size < scorer.chunk_residues):
-            size += len(sequences[end])
-            end += 1
-        some = sequences[begin:end]
-        lengths: Ints = np.array([len(one) for one in some])
-        entries = "".join(f"{one}\n\0" for one in some).encode()
+    for some in chunked(sequences, scorer.chunk_residues):
+        entries, lengths = entries_of(some)
         logs: Floats = scorer.scores(entries, lengths, count=progress.add)[0]
         starts = np.cumsum(lengths) - lengths
         letters = np.frombuffer("".join(some).encode(), np.uint8)
@@ -141,7 +135,6 @@ def _nats(scorer: Scorer, sequences: list[str], progress: Progress) -> Iterator[
         yield from zip(
             np.add.reduceat(counted.astype(np.int64), starts).tolist(), sums.tolist(), strict=True
         )
-        begin = end
 
 
 def _scores(
@@ -154,7 +147,8 @@ def _scores(
 ) -> list[Score]:
     total = int(residues.sum())
     value = float(nats.sum() / total) if total else None
-    counts = np.array([Counter("".join(sequences))[letter] for letter in STANDARD], np.float64)
+    letters = Counter("".join(sequences))
+    counts = np.array([letters[letter] for letter in STANDARD], np.float64)
     shares = counts[counts > 0] / max(counts.sum(), 1)
     floor = float(-(shares * np.log(shares)).sum()) if total else None
     size = residues.astype(np.float64)

@@ -148,7 +148,7 @@ def _drawn(rows: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
         for label in rows["label"]
     ]
     protein = np.repeat(np.arange(len(rows)), [len(own) for own in places])
-    rng = np.random.default_rng((seed, len(name)))
+    rng = np.random.default_rng(seed)
     taken = np.sort(rng.permutation(len(protein))[: MAX_RESIDUES[name]])
     everywhere = np.concatenate([np.empty(0, np.int64), *places])
     borders = np.searchsorted(protein[taken], np.arange(1, len(rows)))

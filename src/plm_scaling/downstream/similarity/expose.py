@@ -16,6 +16,7 @@ from plm_scaling.dedup.leakage import NONE, align
 from plm_scaling.dedup.residues import Residues
 from plm_scaling.dedup.split_views import checked, view_of
 from plm_scaling.downstream import STAGE_VERSION
+from plm_scaling.downstream.read import TEST
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.mmseqs.tool import find_mmseqs
@@ -23,8 +24,6 @@ from plm_scaling.pool.read import Pool
 from plm_scaling.pool.selection import Selection, keys_of
 from plm_scaling.pool.write import pool_part
 from plm_scaling.sources.table import PROTEIN
-
-TEST = "test"
 
 
 def expose_task(

@@ -9,6 +9,8 @@ from plm_scaling.figures.downstream.looks import BAR, look, objective_handles
 from plm_scaling.figures.style import GREY, WIDTH, style
 from plm_scaling.runs.scores import CELL, UNTRAINED
 
+PER_RESIDUE = "llr_per_residue"  # a protocol of indels of its own, and no type of assay
+
 COLUMNS = (
     *("dataset", "part", "objective", "kind", "model", "n_params", "loss"),
     *("metric", "value", "standard_error", "floor"),
@@ -18,6 +20,7 @@ COLUMNS = (
 def fitness_assays_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Spearman of each model by type of assay (the protocol's ending), and of all assays."""
     own = scores[(scores["task"] == "fitness") & (scores["metric"] == "spearman")]
+    own = own[~own["protocol"].str.startswith(PER_RESIDUE)]
     first = own.groupby(["dataset", "model"], sort=False)["protocol"].transform("first")
     of_type = [str(p).startswith(str(f)) for p, f in zip(own["protocol"], first, strict=True)]
     rows, base = own[of_type], first[of_type]
@@ -35,7 +38,7 @@ def contacts_table(scores: pd.DataFrame) -> pd.DataFrame:
     return _table(own.assign(part=ranges + ", " + own["metric"].map(_at).fillna(own["metric"])))
 
 
-_at: Any = {"p_at_l": "P@L", "p_at_l2": "P@L/2", "p_at_l5": "P@L/5", "p_at_l10": "P@L/10"}
+_at: Any = {"p_at_l": "P@L", "p_at_l2": "P@L/2", "p_at_l5": "P@L/5"}
 
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:

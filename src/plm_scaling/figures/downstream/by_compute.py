@@ -45,7 +45,7 @@ def downstream_compute_table(scores: pd.DataFrame, published: Path) -> pd.DataFr
         for _, members in group_budgets(own["flops"].to_numpy(float)):
             rows.append(own.iloc[members].nsmallest(1, "loss").assign(row=BEST))
     given = pd.read_csv(published, sep="\t", comment="#")
-    given = given[given["dataset"].isin(main["dataset"])]
+    given = given.merge(main[["dataset", "metric"]].drop_duplicates(), on=["dataset", "metric"])
     given = given[given["tokens"].notna()]
     flops = 6 * given["n_params"] * given["tokens"]
     rows.append(given.assign(row="published", protocol="", flops=flops))

@@ -30,6 +30,8 @@ def exposure_table(scores: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     own = own[own["model"].to_numpy() == best.reindex(keys).to_numpy()]
     first = own.groupby(["dataset", "objective"])["protocol"].transform("first")
     own = own[own["protocol"] == first]
+    searched = own["exposed"].notna()
+    own = own.assign(identity=own["identity"].mask(searched & own["identity"].isna(), 0.0))
     return own.reindex(columns=list(COLUMNS)).reset_index(drop=True)
 
 
