@@ -98,7 +98,7 @@ def test_jobs_find_what_nodes_are_like_and_the_block_follows(site, root, tmp_pat
         profile = ProfileConfigFileParser().parse(file)  # as Snakemake does
     assert profile["jobs"] == "200"
     assert "slurm_partition=main" in profile["default-resources"]
-    assert profile["set-resources"] == ["deduplicate:mem_mb=7500"]
+    assert "deduplicate:mem_mb=7500" in profile["set-resources"]
 
 
 def test_submit_limit_of_the_site_is_the_number_of_jobs(site):
