@@ -16,7 +16,7 @@ from plm_scaling.sources.read.fasta import read_fasta
 pytestmark = pytest.mark.slow
 
 
-# The quick one takes a tenth of the time that clustering and the check of the config itself do.
+# The quick one takes a tenth of the sequences, and searches that are less sensitive.
 @pytest.mark.parametrize("as_it_is", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(
     root, tmp_path, as_it_is
@@ -24,6 +24,13 @@ def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(
     config = yaml.safe_load((root / "config/data-constrained.yaml").read_text())
     if not as_it_is:
         config["split"] |= {"clustering": "linclust", "check_sensitivity": 4}
+        names = ("uniref_demo", "metagenome_demo")
+        files = {name: tmp_path / f"few/{name}.fasta.gz" for name in names}
+        tmp_path.joinpath("few").mkdir()
+        for name, path in files.items():
+            take(root / f"resources/demo/{name}.fasta.gz", 2 * SEQUENCES, path)
+        config["training"]["valid_rows"] = 20
+        config["data"]["sources"] = {name: {"path": str(path)} for name, path in files.items()}
     config["sweep"]["budgets_flops"] = [2e9]  # a quarter of its smallest
     workflow = Workflow(root, tmp_path, config)
     workflow.run("data", "results/data-constrained/sweep.tsv")

@@ -45,10 +45,7 @@ def study(finished, tmp_path):
     return workflow, before, run / "result.json"
 
 
-SOME = [
-    pytest.param(name, marks=() if name in ("pbs", "kubernetes") else pytest.mark.long)
-    for name in SCHEDULERS
-]
+SOME = [pytest.param(name, marks=() if name == "pbs" else pytest.mark.long) for name in SCHEDULERS]
 
 
 @pytest.mark.parametrize("scheduler", SOME)
