@@ -68,9 +68,13 @@ def in_order(runs: pd.DataFrame, curves: pd.DataFrame, huber_delta: float) -> It
         )
         for run, loss in zip(own.to_dict("records"), losses, strict=True):
             yield Forecast(
-                **{name: run[name] for name in ("objective", "corpus", "recipe", "size")},
-                **{name: int(run[name]) for name in ("n_params", "tokens")},
                 cell=run["run_id"],
+                objective=run["objective"],
+                corpus=run["corpus"],
+                recipe=run["recipe"],
+                size=run["size"],
+                n_params=int(run["n_params"]),
+                tokens=int(run["tokens"]),
                 flops=run["flops"],
                 flops_budget=flops,
                 why="new_largest_budget",

@@ -49,7 +49,8 @@ def draw_figures(
     with them the figures that show `laws`; `own(runs, curves, laws)` gives further ones of one
     study. held_out if `evaluations` is given, forecasts if `forecasts` is. funnel if `counts` are,
     drawn in their order; perplexity and masking if `filter` is, the folder of the filter's tables.
-    With `only`, these figures and no others. Raises PlmScalingError if the files do not allow one of them.
+    With `only`, these figures and no others. Raises PlmScalingError if the files do not allow one
+    of them.
 
     Args:
         out: folder of the figures

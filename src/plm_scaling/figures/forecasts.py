@@ -1,5 +1,7 @@
 """Forecast losses and what came of them: how far off, against the intervals."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -50,7 +52,11 @@ def _panel(ax: Axes, own: pd.DataFrame, objective: str) -> None:
     ends = own["low"] - own["predicted"], own["high"] - own["predicted"]
     ax.vlines(flops, *ends, color=GREY, alpha=0.5, linewidth=1.6, label="95 % interval")
     held = own["inside"] == "yes"
-    look = {"marker": OBJECTIVE_MARKERS[objective], "linestyle": "", "markersize": 4}
+    look: dict[str, Any] = {
+        "marker": OBJECTIVE_MARKERS[objective],
+        "linestyle": "",
+        "markersize": 4,
+    }
     for chosen, colour, label in (
         (held, OBJECTIVE_COLOURS[objective], "outcome inside"),
         (~held, "#000000", "outside"),

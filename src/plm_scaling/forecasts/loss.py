@@ -8,7 +8,6 @@ last, intervals hold as long as the form is right, and on logs of real runs it i
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from scipy import special
@@ -125,7 +124,7 @@ class _Fit:
     @property
     def best(self) -> Floats:
         """Its parameters (1, 5)."""
-        return cast(Floats, self.optima[0].theta[None])
+        return self.optima[0].theta[None]
 
     def loss(self, theta: Floats, n_params: Floats, tokens: Floats) -> Floats:
         """(n, S) at parameters (S, 5), nats/token."""

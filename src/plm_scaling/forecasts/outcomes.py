@@ -19,6 +19,7 @@ logger = logging.getLogger("plm_scaling")
 
 WHATS = ("loss", "size", "curve")
 CURVE_SHARES = (0.25, 0.5, 0.75)
+NEAR = 0.125  # of the tokens, to the nearest evaluation
 FACTS = (
     *("cell", "objective", "corpus", "recipe", "size", "n_params", "flops", "flops_budget", "why"),
 )
@@ -67,73 +68,53 @@ def outcomes(
     forecasts: Mapping[str, Forecast], runs: pd.DataFrame, curves: pd.DataFrame
 ) -> Iterator[dict[str, Any]]:
     """The rows, of forecasts by cell in the order in which they were made."""
-    minima: dict[tuple[str, ...], list[tuple[float, float]]] = {}
-    budgets: set[tuple[Any, ...]] = set()
     by_id = {run["run_id"]: run for run in runs.to_dict("records")}
     valid = dict(list(curves[curves["split"] == "valid"].groupby("run_id")))
+    minima: dict[tuple[str, ...], list[tuple[float, float]]] = {}
+    sized: set[tuple[Any, ...]] = set()
     for cell, made in forecasts.items():
         about = {name: getattr(made, name) for name in FACTS}
         about |= {"runs_used": len(made.runs), "time": made.time}
-        run = by_id.get(cell)
-        finished = run is not None and run["status"] == "finished"
+        run = by_id.get(cell, {"status": "not in the sweep"})
         if made.loss["status"] == Check.NOT_AVAILABLE:
-            yield about | empty(made.loss["why"]) | {"what": "loss", "share": 1.0}
+            yield about | _empty(made.loss["why"])
             continue
-        gone = run["status"] if run is not None else "not in the sweep"
-        of_loss = run["loss"] if run is not None and finished else None
-        note = "" if finished else gone
-        yield (
-            about
-            | compared(made.loss, of_loss, "parametric", note)
-            | {"what": "loss"}
-            | {"share": 1.0}
-        )
+        finished = run["status"] == "finished"
+        note = "" if finished else str(run["status"])
+        ended = {"what": "loss", "share": 1.0, "law": made.loss["law"], "note": note}
+        yield about | ended | compared(made.loss, run["loss"] if finished else None)
         for share in CURVE_SHARES:
             if (point := made.at(share)) is not None:
-                found = _loss_at(valid.get(cell), share, made.tokens) if finished else None
-                yield (
-                    about
-                    | compared(point, found, "parametric", note)
-                    | {
-                        "what": "curve",
-                        "share": share,
-                    }
-                )
+                loss = _loss_at(valid.get(cell), share, made.tokens) if finished else None
+                yield about | ended | {"what": "curve", "share": share} | compared(point, loss)
         alike = (made.objective, made.corpus, made.recipe)
-        if (*alike, made.flops_budget) in budgets or made.best_size["status"] != Check.DONE:
+        if (*alike, made.flops_budget) in sized or made.best_size["status"] != Check.DONE:
             continue
-        budgets.add((*alike, made.flops_budget))
+        sized.add((*alike, made.flops_budget))
         if alike not in minima:
             minima[alike] = _minima(runs, curves, alike)
         size = size_at(minima[alike], made.flops_budget)
         note = "" if size else "no accepted minimum at its budget"
-        yield (
-            about
-            | compared(made.best_size, size, "isoflop", note, log=True)
-            | {
-                "what": "size",
-                "share": None,
-            }
-        )
+        best = {"what": "size", "share": None, "law": made.best_size["law"], "note": note}
+        yield about | best | compared(made.best_size, size, log=True)
 
 
-def compared(
-    forecast: Predicted, observed: float | None, law: str, note: str = "", log: bool = False
-) -> dict[str, Any]:
+def compared(forecast: Predicted, observed: float | None, log: bool = False) -> dict[str, Any]:
     """What was predicted and what came: `sigmas` is how far off, in standard deviations of the
     forecast on that side (of the logarithm if `log`)."""
-    row = {name: forecast[name] for name in ("predicted", "low", "high")}  # type: ignore[literal-required]
-    row |= {"law": law, "observed": observed, "sigmas": None, "inside": "", "note": note}
+    row: dict[str, Any] = {name: forecast[name] for name in ("predicted", "low", "high")}
+    row |= {"observed": observed, "sigmas": None, "inside": ""}
     if observed is not None:
         row["sigmas"] = sigmas(forecast, observed, log)
         row["inside"] = "yes" if inside(forecast, observed) else "no"
     return row
 
 
-def empty(note: str) -> dict[str, Any]:
-    """What `compared` gives, of a forecast that could not be made."""
+def _empty(note: str) -> dict[str, Any]:
+    """The row of a forecast that could not be made."""
     names = ("predicted", "low", "high", "observed", "sigmas")
-    return dict.fromkeys(names) | {"law": "", "inside": "", "note": note}
+    row = dict.fromkeys(names) | {"what": "loss", "share": 1.0}
+    return row | {"law": "", "inside": "", "note": note}
 
 
 def _loss_at(curve: pd.DataFrame | None, share: float, tokens: float) -> float | None:
@@ -142,7 +123,7 @@ def _loss_at(curve: pd.DataFrame | None, share: float, tokens: float) -> float |
     if curve is None or curve.empty:
         return None
     off = (curve["tokens"] / tokens - share).abs()
-    loss = float(curve["loss"].loc[off.idxmin()])
+    loss = float(curve["loss"].iloc[int(off.to_numpy().argmin())])
     return loss if off.min() < 0.05 and math.isfinite(loss) else None
 
 

@@ -141,7 +141,7 @@ def sigmas(forecast: Predicted, observed: float, log: bool = False) -> float:
 
 
 def read_forecast(path: Path) -> Forecast:
-    """Read a file; raises `RunsError` for one that is no forecast, FileNotFoundError without one."""
+    """Read a file. Raises `RunsError` if it is no forecast, FileNotFoundError without a file."""
     try:
         return Forecast(**read_json(path))
     except (ValueError, TypeError) as error:

@@ -14,8 +14,8 @@ from plm_scaling.report.tables import DASH, text
 from plm_scaling.report.template import code, flagged
 
 CAPTION = (
-    "The loss of each cell less what was forecast; bars are the 95 % intervals, which hold the noise "
-    "of one run, the uncertainty of the law, and what it missed before."
+    "The loss of each cell less what was forecast; bars are the 95 % intervals, which hold the "
+    "noise of one run, the uncertainty of the law, and what it missed before."
 )
 KINDS = {"loss": "final loss", "size": "best size at a budget", "curve": "loss on the way"}
 
