@@ -11,6 +11,7 @@ rule collect_forecasts:
         "{results}/forecasts.csv",
     log:
         "logs/{results}/collect_forecasts.log",
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
