@@ -130,6 +130,6 @@ def _loss_at(curve: pd.DataFrame | None, share: float, tokens: float) -> float |
 def _minima(
     runs: pd.DataFrame, curves: pd.DataFrame, alike: tuple[str, ...]
 ) -> list[tuple[float, float]]:
-    own = runs[(runs[["objective", "corpus", "recipe"]] == alike).all(axis=1)]
+    own = runs[(runs[["objective", "corpus", "recipe"]] == [*alike]).all(axis=1)]
     own = own[not_comparable(own) == ""]
     return measured_sizes(own, curves) if len(own) else []

@@ -47,6 +47,7 @@ def page(folder, figures):
         arguments["out"],
         folder / "report.html",
         config=folder / "demo.yaml",
+        forecasts=arguments["forecasts"],
         reference=REFERENCE,
         **{
             n: data[n]
