@@ -55,7 +55,12 @@ onstart:
     check_launcher(layouts.values(), MACHINE)
     if may_train():
         write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"))
-        write_asked(CONFIG, CELLS, Path(RESULTS, "forecasts.json"))
+        Asked(
+            cells=[*CELLS],
+            extra=[cell.cell for cell in extra_cells(CONFIG)],
+            final_evaluations=CONFIG.runs.final_evaluations,
+            huber_delta=CONFIG.laws.huber_delta,
+        ).write(Path(RESULTS, "forecasts.json"))
     if workflow.non_local_exec:
         SITE.check_jobs()
         given = workflow.config_settings.config_args

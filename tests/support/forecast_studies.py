@@ -10,6 +10,7 @@ import synthetic
 from cell_fixtures import cell_of
 
 from plm_scaling.common.files import write_json
+from plm_scaling.forecasts.asked import Asked
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.shapes import Shape
 from plm_scaling.tokens.format import vocabulary
@@ -87,15 +88,13 @@ def data_of(manifest: Path, cell: Cell) -> str:
 
 def ask(results: Path, cells: Sequence[Cell], extra: Sequence[Cell] = ()) -> None:
     """forecasts.json as Snakemake writes it."""
-    write_json(
-        results / "forecasts.json",
-        {
-            "cells": [cell.cell for cell in (*cells, *extra)],
-            "extra": [cell.cell for cell in extra],
-            "final_evaluations": 1,
-            "huber_delta": 1e-3,
-        },
+    asked = Asked(
+        cells=[cell.cell for cell in (*cells, *extra)],
+        extra=[cell.cell for cell in extra],
+        final_evaluations=1,
+        huber_delta=1e-3,
     )
+    asked.write(results / "forecasts.json")
 
 
 def bending(n_params: float, tokens: float) -> float:

@@ -3,14 +3,11 @@
 Each start of Snakemake writes it, before any job: a cell that trains knows only itself.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import read_json, write_json
-from plm_scaling.config.schema import Config
-from plm_scaling.sweep.cells import extra_cells
 
 
 @dataclass(frozen=True)
@@ -26,17 +23,14 @@ class Asked:
     huber_delta: float
     """Of the parametric law."""
 
-
-def write_asked(config: Config, cells: Iterable[str], out: Path) -> None:
-    """Write the file for the `cells` of a config."""
-    extra = [cell.cell for cell in extra_cells(config)]
-    asked = Asked([*cells], extra, config.runs.final_evaluations, config.laws.huber_delta)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, asdict(asked))
+    def write(self, out: Path) -> None:
+        """Write the file."""
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, asdict(self))
 
 
 def read_asked(path: Path) -> Asked:
-    """Inverse of `write_asked`. Raises `RunsError`, but FileNotFoundError without a file."""
+    """Inverse of `Asked.write`. Raises `RunsError`, but FileNotFoundError without a file."""
     try:
         return Asked(**read_json(path))
     except (ValueError, TypeError) as error:

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import read_json, remove
 from plm_scaling.laws.details import NotAvailable
+from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.laws.status import Check
 
 LEVEL = 0.95  # of every interval
@@ -94,7 +95,7 @@ class Forecast:
         low, high = self.loss["low"], self.loss["high"]
         return (
             f"cell {self.cell} is forecast to end at {self.loss['predicted']:.4f} nats/token "
-            f"({LEVEL:.0%} {low:.4f} to {high:.4f}), from {len(self.runs)} runs"
+            f"({percent(LEVEL)} {low:.4f} to {high:.4f}), from {len(self.runs)} runs"
         )
 
     def at(self, share: float) -> Predicted | None:

@@ -25,7 +25,7 @@ from plm_scaling.train import STAGE_VERSION
 
 logger = logging.getLogger("plm_scaling")
 
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 300.0
 
 
 def forecast_before(cell: str, manifest: Path, out: Path) -> None:
