@@ -56,9 +56,9 @@ def status(*results: Path) -> None:
     from plm_scaling.common.gpus import notes_of_set_aside
     from plm_scaling.forecasts.running import against_forecasts
     from plm_scaling.runs.failures import failed_jobs
-    from plm_scaling.runs.forecast import forecast_text
     from plm_scaling.runs.queue import never_starting, queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
+    from plm_scaling.runs.time_left import time_left_text
     from plm_scaling.slurm.journal import lines, ran_on_slurm
 
     sweeps = [folder / "sweep.tsv" for folder in results]
@@ -74,7 +74,7 @@ def status(*results: Path) -> None:
         states = cell_states(sweep, sweep.with_name("runs"))
         held = against_forecasts(sweep.parent, states)
         print(f"{sweep.parent}\n{status_table(states, trains, held)}")
-        print(forecast_text(states, sweep.with_name("estimates.json")), end="")
+        print(time_left_text(states, sweep.with_name("estimates.json")), end="")
     if not sweeps:
         print(f"results/*/sweep.tsv: {NO_SWEEP}")
     if queue:
