@@ -37,6 +37,7 @@ include: "rules/tokens.smk"
 include: "rules/sweep.smk"
 include: "rules/train.smk"
 include: "rules/runs.smk"
+include: "rules/forecasts.smk"
 include: "rules/laws.smk"
 include: "rules/evaluated.smk"
 include: "rules/downstream.smk"
@@ -54,6 +55,12 @@ onstart:
     check_launcher(layouts.values(), MACHINE)
     if may_train():
         write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"))
+        Asked(
+            cells=[*CELLS],
+            extra=[cell.cell for cell in extra_cells(CONFIG)],
+            final_evaluations=CONFIG.runs.final_evaluations,
+            huber_delta=CONFIG.laws.huber_delta,
+        ).write(Path(RESULTS, "forecasts.json"))
     if workflow.non_local_exec:
         SITE.check_jobs()
         given = workflow.config_settings.config_args
@@ -74,7 +81,9 @@ TARGETS = {
         rules.draw_data_figures.output,
     ],
     "train": [f"{RESULTS}/sweep.tsv", TRAINED],
-    "laws": expand([*LAWS, *rules.draw_figures.output], results=LAWS_FROM),
+    "laws": expand(
+        [*LAWS, rules.collect_forecasts.output[0], *rules.draw_figures.output], results=LAWS_FROM
+    ),
     "downstream": [*rules.collect_downstream.output, *rules.draw_downstream.output],
     "report": rules.make_report.output,
     "published": rules.make_published_report.output,

@@ -17,12 +17,13 @@ from plm_scaling.common.files import sha256_of
 from plm_scaling.common.gpus import visible_gpus
 from plm_scaling.common.lock import NAME as LOCK
 from plm_scaling.downstream.table import find_dataset, read_datasets
+from plm_scaling.forecasts.asked import Asked
 from plm_scaling.runs.job_events import FILE as JOB_EVENTS
 from plm_scaling.runs.job_events import JobEvents
 from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
-from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.sweep.cells import extra_cells, plan_cells
 from plm_scaling.sweep.choose import choose_layouts
 from plm_scaling.sweep.launch import (
     beside_others,

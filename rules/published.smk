@@ -72,6 +72,7 @@ PUBLISHED_LAWS = [
 
 ruleorder: fit_published_law > fit_law
 ruleorder: draw_published_figures > draw_figures
+ruleorder: forecast_published > collect_forecasts
 
 
 rule fit_published_law:
@@ -108,11 +109,34 @@ rule fit_published_law:
         " --out {output:q} --log {log:q}"
 
 
+rule forecast_published:
+    input:
+        runs=rules.import_published.output.runs,
+        curves=rules.import_published.output.curves,
+    output:
+        f"{PUBLISHED}/forecasts.csv",
+    log:
+        "logs/published/forecast.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(30),
+    params:
+        script=script("forecast_published"),
+        huber_delta=CONFIG.laws.huber_delta,
+        stage=FORECASTS_VERSION,
+    shell:
+        "OMP_NUM_THREADS={threads} python {params.script:q} --runs {input.runs:q}"
+        " --curves {input.curves:q} --huber-delta {params.huber_delta} --out {output:q} --log {log:q}"
+
+
 rule draw_published_figures:
     input:
         runs=rules.import_published.output.runs,
         curves=rules.import_published.output.curves,
         laws=PUBLISHED_LAWS,
+        forecasts=rules.forecast_published.output,
     output:
         expand(f"{PUBLISHED}/figures/{{name}}.{{format}}", name=PUBLISHED_FIGURES, format=FORMATS),
     log:
@@ -132,8 +156,9 @@ rule draw_published_figures:
         stage=FIGURES_VERSION,
     shell:
         "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
-        " --laws {input.laws:q} --released {params.released:q} --assays {params.assays:q}"
-        " --only {params.names:q} --out {params.folder:q} --log {log:q}"
+        " --laws {input.laws:q} --forecasts {input.forecasts:q}"
+        " --released {params.released:q} --assays {params.assays:q} --only {params.names:q}"
+        " --out {params.folder:q} --log {log:q}"
 
 
 rule make_published_report:
@@ -141,6 +166,7 @@ rule make_published_report:
         runs=rules.import_published.output.runs,
         audit=rules.import_published.output.audit,
         laws=PUBLISHED_LAWS,
+        forecasts=rules.forecast_published.output,
         figures=rules.draw_published_figures.output,
     output:
         report=f"{PUBLISHED}/report.html",
@@ -160,6 +186,6 @@ rule make_published_report:
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --runs {input.runs:q} --audit {input.audit:q}"
-        " --laws {input.laws:q} --figures {params.folder:q} --constants {params.constants:q}"
-        " --released {params.released:q} --assays {params.assays:q}"
+        " --laws {input.laws:q} --forecasts {input.forecasts:q} --figures {params.folder:q}"
+        " --constants {params.constants:q} --released {params.released:q} --assays {params.assays:q}"
         " --out {output.report:q} --log {log:q}"

@@ -39,6 +39,7 @@ rule draw_figures:
         runs="{results}/runs.csv",
         curves="{results}/curves.parquet",
         evaluations="{results}/evaluations.csv",
+        forecasts="{results}/forecasts.csv",
         laws=LAWS,
     output:
         expand("{{results}}/figures/{name}.{format}", name=RUN_FIGURES, format=FORMATS),
@@ -56,8 +57,8 @@ rule draw_figures:
         stage=FIGURES_VERSION,
     shell:
         "python {params.script:q} --runs {input.runs:q} --curves {input.curves:q}"
-        " --evaluations {input.evaluations:q} --laws {input.laws:q} --only {params.names:q}"
-        " --out {params.folder:q} --log {log:q}"
+        " --evaluations {input.evaluations:q} --forecasts {input.forecasts:q}"
+        " --laws {input.laws:q} --only {params.names:q} --out {params.folder:q} --log {log:q}"
 
 
 rule draw_data_figures:
@@ -88,6 +89,7 @@ rule make_report:
         config=f"{RESULTS}/config.yaml",
         runs=f"{RESULTS}/runs.csv",
         laws=expand(LAWS, results=RESULTS),
+        forecasts=f"{RESULTS}/forecasts.csv",
         figures=rules.draw_data_figures.output,
         run_figures=expand(rules.draw_figures.output, results=RESULTS),
         counts=COUNTS,
@@ -117,9 +119,9 @@ rule make_report:
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"
-        " --runs {input.runs:q} --laws {input.laws:q} --figures {params.folder:q}"
-        " --sources {params.sources:q} --own {params.own:q} --counts {input.counts:q}"
-        " --examples {input.examples:q}"
+        " --runs {input.runs:q} --laws {input.laws:q} --forecasts {input.forecasts:q}"
+        " --figures {params.folder:q} --sources {params.sources:q} --own {params.own:q}"
+        " --counts {input.counts:q} --examples {input.examples:q}"
         " --contamination {input.contamination:q} --leakage {input.leakage:q}"
         " --manifest {input.manifest:q} --tool {input.tool:q} --reference {params.reference:q}"
         " --scores {input.scores:q} --score-laws {input.score_laws:q}"

@@ -11,9 +11,16 @@ from source_tables import write_table
 from plm_scaling.common.counts import Counts
 from plm_scaling.filter.overlap import COLUMNS as OVERLAP_COLUMNS
 from plm_scaling.filter.thresholds import Histograms, LengthBins, steps_of
+from plm_scaling.forecasts.asked import Asked
+from plm_scaling.forecasts.outcomes import collect_forecasts
+from plm_scaling.forecasts.record import Forecast
+from plm_scaling.forecasts.task import Task
+from plm_scaling.laws.details import not_available
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.settings import Settings
 from plm_scaling.runs.collect import collect_runs
+from plm_scaling.study.record import RunRecord
+from plm_scaling.study.sweep_table import read_sweep
 
 SOURCES = ("uniref_part", "metagenome_part")
 
@@ -24,13 +31,41 @@ def fitted_study(folder: Path, **settings: object) -> dict[str, object]:
     runs, curves = folder / "runs.csv", folder / "curves.parquet"
     evaluations = folder / "evaluations.csv"
     collect_runs(folder / "sweep.tsv", folder / "runs", 1, runs, curves, evaluations)
+    forecasts = folder / "forecasts.csv"
+    write_forecasts(folder)
+    collect_forecasts(folder / "forecasts", runs, curves, forecasts)
     laws = []
     for objective in ("clm", "mlm"):
         for law in ("isoflop", "parametric"):
             laws.append(folder / "laws" / f"{objective}.{law}.json")
             fit_law(law, runs, laws[-1], objective, "demo", settings=Settings(bootstrap=200))
     tables = {"runs": runs, "curves": curves, "evaluations": evaluations}
+    tables["forecasts"] = forecasts
     return {**tables, "laws": laws, "out": folder / "figures"}
+
+
+def write_forecasts(folder: Path) -> None:
+    """Forecasts of the cells of the largest budget: the last of an objective is off."""
+    cells = read_sweep(folder / "sweep.tsv")
+    largest = max(cell.flops_budget for cell in cells.values())
+    for name, cell in cells.items():
+        if cell.flops_budget < largest:
+            continue
+        record = RunRecord.read(folder / "runs" / name / "result.json")
+        off = 0.1 if cell.n_params > 5 * min(c.n_params for c in cells.values()) else 0.0
+        loss = {"predicted": record.loss + off, "low": record.loss + off - 0.05}
+        loss |= {"high": record.loss + off + 0.05, "law": "parametric", "status": "done"}
+        loss |= {"law_interval": (1.0, 2.0), "run_sd": 0.01, "hindcast_rms": 0.01}
+        task = Task(cell, "new_largest_budget", {}, ["a", "b"], folder, Asked([], [], 1, 1e-3))
+        made = Forecast(
+            **task.facts() | {"cell": name},
+            runs=task.runs,
+            runs_sha256="0",
+            loss=loss | {"hindcast_runs": 3},
+            best_size=not_available("two minima are needed"),
+            curve=[{"share": 1.0, **{n: loss[n] for n in ("predicted", "low", "high")}}],
+        )
+        made.write(folder / "forecasts" / f"{name}.json")
 
 
 def write_data_tables(folder: Path) -> dict[str, object]:

@@ -45,6 +45,10 @@ def test_pipeline_makes_the_report_and_every_table(finished):
     runs = pd.read_csv(results / "runs.csv")
     assert tuple(runs.columns) == RUNS_COLUMNS
     assert len(runs) == 16
+    forecasts = pd.read_csv(results / "forecasts.csv").set_index("cell")
+    assert set(forecasts.index) <= set(runs.run_id)
+    assert len(forecasts) >= 2  # of each objective the first cell at least, before any had finished
+    assert forecasts.note.str.contains("3 budgets are needed").all()
     assert set(runs.status) == {"finished"}
     assert runs.loss.between(2.0, 3.5).all()
     curves = pq.read_table(results / "curves.parquet")
@@ -111,8 +115,8 @@ def test_another_view_of_the_tokens_trains_only_its_cells(finished, tmp_path):
     planned = workflow.planned()
     assert planned["train_cell"] == 16
     assert set(planned) == {
-        "train_cell", "collect_runs", "fit_law", "plan_sweep", "draw_figures", "make_report",
-        "record_config",
+        "train_cell", "collect_runs", "collect_forecasts", "fit_law", "plan_sweep", "draw_figures",
+        "make_report", "record_config",
     }  # fmt: skip
     cells = {path.parent.name for path in finished.results.glob("runs/*/result.json")}
     assert len(cells) == 16

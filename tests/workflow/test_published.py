@@ -36,6 +36,7 @@ def test_published_runs_no_data_stage_and_trains_nothing(made):
     assert made.jobs == {
         "import_published": 1,
         "fit_published_law": len(LAW_FILES),
+        "forecast_published": 1,
         "draw_published_figures": 1,
         "make_published_report": 1,
     }

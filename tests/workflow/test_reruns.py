@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 # Jobs by rule, from the end: each stage with all that follows it.
 REPORT = {"make_report": 1}
 FITS = {"fit_law": 4, "draw_figures": 1, **REPORT}
-TABLES = {"collect_runs": 1, **FITS}
+TABLES = {"collect_runs": 1, "collect_forecasts": 1, **FITS}
 TRAINING = {"train_cell": 16, **TABLES}
 TOKENS = {"tokenize_part": 2, "merge_tokens": 1, **TRAINING}
 SELECTION = {"select_sequences": 1, "draw_data_figures": 1, **TOKENS}
@@ -40,6 +40,7 @@ STAGES = {
     "train": TRAINING,
     "runs": TABLES,
     "laws": FITS,
+    "forecasts": {"collect_forecasts": 1, "draw_figures": 1, **REPORT},
     "figures": {"draw_figures": 1, "draw_data_figures": 1, **REPORT},
     "report": REPORT,
 }
@@ -242,12 +243,12 @@ def test_laws_of_a_runs_folder_without_data_never_train(finished, fresh, missing
     shutil.copytree(finished.results / "runs", runs, ignore=shutil.ignore_patterns("checkpoints*"))
     for cell in sorted(runs.iterdir())[:missing]:
         shutil.rmtree(cell)
-    laws = {"plan_sweep": 1, collected: 1, "fit_law": 4, "draw_figures": 1}
+    laws = {"plan_sweep": 1, collected: 1, "collect_forecasts": 1, "fit_law": 4, "draw_figures": 1}
     assert fresh.planned("laws") == laws
 
 
 def test_laws_with_outdated_data_never_train(changed):
-    laws = {"fit_law": 4, "draw_figures": 1}
+    laws = {"collect_forecasts": 1, "fit_law": 4, "draw_figures": 1}
     changed.config["filter"]["perplexity_quantiles"] = [0.05, 0.95]
     rewrite(changed.data / "tokens/manifest.json")
     assert changed.planned()["train_cell"] == 16

@@ -5,6 +5,6 @@ laws fitted to its runs, the published constants, and the page that compares the
 """
 
 FIGURES = (
-    *("isoflop", "frontier", "loss_contours", "parametric"),
+    *("isoflop", "frontier", "loss_contours", "parametric", "forecasts"),
     *("ur50_unimeta", "repeated", "transfer", "mask_ratio", "fitness_and_loss"),
 )

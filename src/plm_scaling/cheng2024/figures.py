@@ -18,6 +18,7 @@ def draw_published_figures(
     runs: Path,
     curves: Path,
     laws: Sequence[Path],
+    forecasts: Path,
     released: Path,
     assays: Path,
     only: Sequence[str],
@@ -30,6 +31,7 @@ def draw_published_figures(
         runs: table of runs
         curves: table of curves
         laws: law files
+        forecasts: table of forecasts and their outcomes
         released: published scores of released models
         assays: their scores by assay
         only: names of the figures wanted
@@ -45,4 +47,4 @@ def draw_published_figures(
             jobs["ur50_unimeta"] = (table, ur50_unimeta)
         return jobs
 
-    return draw_figures(out, runs, curves, laws, only=only, own=own)
+    return draw_figures(out, runs, curves, laws, forecasts=forecasts, only=only, own=own)

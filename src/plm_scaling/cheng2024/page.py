@@ -31,6 +31,7 @@ from plm_scaling.common.files import atomic
 from plm_scaling.laws.result import read_law
 from plm_scaling.laws.status import Minimum
 from plm_scaling.report import page as study_page
+from plm_scaling.report.forecasts import forecasts_part
 from plm_scaling.report.tables import minimum_rows
 from plm_scaling.report.template import code, inline_figures, write_page
 from plm_scaling.report.versions import software_versions
@@ -54,6 +55,7 @@ CAPTIONS = {
     "are standard errors over proteins: of differences between models, which share the assays, see "
     "the text. Numbers beside points are parameters.",
 }
+LAST_BUDGETS = 9e20  # FLOPs, from which on forecasts are listed
 NOT_CORRECTED = ("export sub-sampled",)  # notes of a file that change no number of its run
 
 
@@ -61,6 +63,7 @@ def make_published_report(
     runs: Path,
     audit: Path,
     laws: Sequence[Path],
+    forecasts: Path,
     figures: Path,
     constants: Path,
     released: Path,
@@ -75,6 +78,7 @@ def make_published_report(
         runs: table of runs
         audit: what became of each file
         laws: law files, named {objective}.{law}.json
+        forecasts: table of forecasts and their outcomes
         figures: folder of {name}.svg
         constants: the published constants
         released: published scores of released models
@@ -99,6 +103,7 @@ def make_published_report(
         methods={title(law): law.method for law in fitted.values()},
         minima=minimum_rows(fitted.values(), without=[Minimum.TOO_FEW_SIZES]),
         optima=optimum_rows(fitted),
+        forecasts=forecasts_part(forecasts, LAST_BUDGETS),
         checks=[
             (law.objective.upper(), row_sentence(law.objective, check))
             for law in named("parametric", fitted)

@@ -42,7 +42,8 @@ def main() -> None:
 
 @app.command
 def status(*results: Path) -> None:
-    """Of each cell: state, loss, time left, Slurm job; when all will be done; why jobs failed.
+    """Of each cell: state, loss, time left, whether it is as forecast, Slurm job; when all will be
+    done; why jobs failed.
 
     From its files, during a run or after it.
 
@@ -53,10 +54,11 @@ def status(*results: Path) -> None:
     """
     # Neither a Slurm that does not answer nor a sweep that is still to be planned hides the rest.
     from plm_scaling.common.gpus import notes_of_set_aside
+    from plm_scaling.forecasts.running import against_forecasts
     from plm_scaling.runs.failures import failed_jobs
-    from plm_scaling.runs.forecast import forecast_text
     from plm_scaling.runs.queue import never_starting, queue_text, queued_jobs
     from plm_scaling.runs.status import cell_states, status_table
+    from plm_scaling.runs.time_left import time_left_text
     from plm_scaling.slurm.journal import lines, ran_on_slurm
 
     sweeps = [folder / "sweep.tsv" for folder in results]
@@ -70,8 +72,9 @@ def status(*results: Path) -> None:
     trains = {job.job.removeprefix("train_cell "): job.text for job in jobs}
     for sweep in (sweep for sweep in sweeps if sweep.exists()):
         states = cell_states(sweep, sweep.with_name("runs"))
-        print(f"{sweep.parent}\n{status_table(states, trains)}")
-        print(forecast_text(states, sweep.with_name("estimates.json")), end="")
+        held = against_forecasts(sweep.parent, states)
+        print(f"{sweep.parent}\n{status_table(states, trains, held)}")
+        print(time_left_text(states, sweep.with_name("estimates.json")), end="")
     if not sweeps:
         print(f"results/*/sweep.tsv: {NO_SWEEP}")
     if queue:

@@ -19,7 +19,7 @@ def run_figures(laws: Iterable[str], n_corpora: int, n_recipes: int) -> list[str
         *["corpora"] * (n_corpora > 1),
         *["recipes"] * (n_recipes > 1),
         *dict.fromkeys(f for law in laws for f in LAWS[law].figures),
-        "held_out",
+        *("held_out", "forecasts"),
     ]
 
 

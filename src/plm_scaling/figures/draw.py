@@ -14,9 +14,12 @@ from plm_scaling.figures.comparison import comparison, comparison_table
 from plm_scaling.figures.data.funnel import funnel, funnel_table
 from plm_scaling.figures.data.masking import masking, masking_table
 from plm_scaling.figures.data.perplexity import perplexity, perplexity_table
+from plm_scaling.figures.forecasts import forecasts as forecasts_figure
+from plm_scaling.figures.forecasts import forecasts_table
 from plm_scaling.figures.held_out import held_out, held_out_table
 from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
 from plm_scaling.figures.style import save
+from plm_scaling.forecasts.outcomes import read_outcomes
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Basis
 from plm_scaling.runs.evaluations import read_evaluations
@@ -34,6 +37,7 @@ def draw_figures(
     curves: Path | None = None,
     laws: Sequence[Path] = (),
     evaluations: Path | None = None,
+    forecasts: Path | None = None,
     counts: Sequence[Path] = (),
     filter: Path | None = None,
     only: Sequence[str] = (),
@@ -43,9 +47,10 @@ def draw_figures(
 
     learning_curves if `runs` and `curves` are given, corpora and recipes if there are several, and
     with them the figures that show `laws`; `own(runs, curves, laws)` gives further ones of one
-    study. held_out if `evaluations` is given. funnel if `counts` are, drawn in their order;
-    perplexity and masking if `filter` is, the folder of the filter's tables. With `only`, these
-    figures and no others. Raises PlmScalingError if the files do not allow one of them.
+    study. held_out if `evaluations` is given, forecasts if `forecasts` is. funnel if `counts` are,
+    drawn in their order; perplexity and masking if `filter` is, the folder of the filter's tables.
+    With `only`, these figures and no others. Raises PlmScalingError if the files do not allow one
+    of them.
 
     Args:
         out: folder of the figures
@@ -53,6 +58,7 @@ def draw_figures(
         curves: table of curves
         laws: law files
         evaluations: table of losses by held-out set
+        forecasts: table of forecasts and their outcomes
         counts: counts.tsv by stage
         filter: folder made by select_sequences.py
         only: draw these figures and no others
@@ -65,6 +71,9 @@ def draw_figures(
     if evaluations is not None:
         losses = read_evaluations(evaluations)
         jobs["held_out"] = (lambda: held_out_table(losses), held_out)
+    if forecasts is not None:
+        outcomes = read_outcomes(forecasts)
+        jobs["forecasts"] = (lambda: forecasts_table(outcomes), forecasts_figure)
     if counts:
         jobs["funnel"] = (lambda: funnel_table(counts), funnel)
     if filter is not None:

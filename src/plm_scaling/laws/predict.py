@@ -38,7 +38,7 @@ def predict(law: LawResult, flops: Any, n: Any, d: Any) -> pd.DataFrame:
     columns = check_runs(**dict(zip(given, _broadcast(given.values()), strict=True)))
     if law.status in UNSURE:
         logger.warning("[laws] %s", law_sentence(law))
-    return _optimum(law, *columns) if n is None else _loss_of(law, *columns)
+    return optimum(law, *columns) if n is None else _loss_of(law, *columns)
 
 
 def _broadcast(values: Any) -> list[Any]:
@@ -46,7 +46,8 @@ def _broadcast(values: Any) -> list[Any]:
     return list(np.broadcast_arrays(*(np.atleast_1d(np.asarray(v)) for v in values)))
 
 
-def _optimum(law: LawResult, flops: Floats) -> pd.DataFrame:
+def optimum(law: LawResult, flops: Floats) -> pd.DataFrame:
+    """`predict` of compute alone, without a word on the law's status."""
     rows = law.details.get("frontier") or []
     if not {"N", "D", "L"} <= set(law.equations):
         raise LawError(f"a law of {law.law} predicts no optimum; isoflop, frontier, parametric do")

@@ -13,6 +13,7 @@ from plm_scaling.laws.selection import selection_words
 from plm_scaling.report import scores as of_scores
 from plm_scaling.report import tables
 from plm_scaling.report.findings import comparison, find
+from plm_scaling.report.forecasts import CAPTION, forecasts_part
 from plm_scaling.report.leakage import leakage_rows, leakage_sentences
 from plm_scaling.report.template import inline_figures, write_page
 from plm_scaling.report.versions import software_versions
@@ -37,6 +38,7 @@ CAPTIONS = {
     "held_out": "The best run of each corpus and recipe on every held-out set, the same for all: "
     "valid, and ood where newer families are held out, over all sources in proportion and for each "
     "source.",
+    "forecasts": CAPTION,
     "transfer": "What starting from the other objective's weights gains over the same tokens from "
     "scratch, and the compute from scratch for the same loss over all that was spent; bars are "
     "confidence intervals.",
@@ -67,6 +69,7 @@ def make_report(
     tool: Path | None = None,
     reference: Path | None = None,
     own: str = "{}",
+    forecasts: Path | None = None,
     scores: Path | None = None,
     score_laws: Sequence[Path] = (),
 ) -> None:
@@ -93,6 +96,7 @@ def make_report(
         tool: versions of outside tools (JSON)
         reference: a published study to compare with (JSON)
         own: columns of the sources that the config declares itself, by name (JSON)
+        forecasts: table of forecasts and their outcomes
         scores: table of scores on benchmarks (scores.csv)
         score_laws: law files of the scores
     """
@@ -112,6 +116,8 @@ def make_report(
     shown = {*run_figures((law.law for law in fitted), *kinds), *(DATA_FIGURES if counts else ())}
     downstream = of_scores.scores_part(scores, score_laws)
     shown |= set(of_scores.CAPTIONS) if scores else set()
+    of_forecasts = forecasts_part(forecasts)
+    shown -= set() if of_forecasts["calibration"] else {"forecasts"}  # drawn empty
     write_page(
         out,
         Path(__file__).with_name("page.html.j2"),
@@ -144,6 +150,7 @@ def make_report(
         leakage=leakage_rows(leakage),
         sources=tables.source_rows(sources, own, {row["source"] for row in funnel}),
         versions=software_versions(config, tool),
+        forecasts=of_forecasts,
         downstream=downstream,
         reference=published,
     )

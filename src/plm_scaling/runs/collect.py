@@ -52,7 +52,7 @@ def collect_runs(
     curves: dict[str, pd.DataFrame] = {}
     evaluations: list[dict[str, Any]] = []
     for name, cell in read_sweep(sweep).items():
-        row, curve, own = _collect_cell(cell, runs / name, final_evaluations)
+        row, curve, own = collect_cell(cell, runs / name, final_evaluations)
         file = os.path.relpath(runs / name / "curve.csv", out_runs.parent)
         rows.append(row | {"source_file": file})
         evaluations += own
@@ -75,7 +75,7 @@ def collect_runs(
     )
 
 
-def _collect_cell(
+def collect_cell(
     cell: Cell, folder: Path, final_evaluations: int
 ) -> tuple[dict[str, Any], pd.DataFrame | None, list[dict[str, Any]]]:
     """The row of a cell, its curve (None before training) and, if finished, its final losses by

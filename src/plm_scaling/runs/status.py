@@ -112,6 +112,15 @@ def _unfinished(cell: Cell, folder: Path, now: float) -> CellState:
     )
 
 
+def last_validation(folder: Path) -> tuple[int, float] | None:
+    """Tokens and loss (nats/token) of a cell's newest evaluation; None before the first."""
+    rows = [row for row in _last_lines(folder / "curve.csv") if row.get("split") == "valid"]
+    tokens, loss = (
+        (_positive(rows[-1].get(name)) for name in ("tokens", "loss")) if rows else (0, 0)
+    )
+    return (int(tokens), loss) if tokens and loss else None
+
+
 def _running_or_not(lock: Path, silent_seconds: float) -> str:
     if silent_seconds > STOPPED_AFTER_SECONDS and not is_held(lock):
         return "stopped"
@@ -176,18 +185,24 @@ def _last_sign(folder: Path, progress: dict[str, float]) -> float:
     return max([*times, progress.get("updated", 0.0)])
 
 
-def status_table(states: Sequence[CellState], queue: Mapping[str, str] | None = None) -> str:
+def status_table(
+    states: Sequence[CellState],
+    queue: Mapping[str, str] | None = None,
+    forecasts: Mapping[str, str] | None = None,
+) -> str:
     """A fixed-width table of the cells with a line of totals.
 
-    `queue` has the state of cells' jobs in the scheduler, by cell, for a last column.
+    `queue` has the state of cells' jobs in the scheduler, `forecasts` how they do against what was
+    forecast, by cell, for further columns.
     """
     header = ("cell", "objective", "size", "FLOPs", "state", "loss", "tokens", "tokens/s", "ETA")
     rows = [header, *(_row(state) for state in states)]
-    if queue:
-        jobs = ["Slurm", *(queue.get(state.cell, "") for state in states)]
-        rows = [(*row, job) for row, job in zip(rows, jobs, strict=True)]
+    for name, said in (("forecast", forecasts), ("Slurm", queue)):
+        if said:
+            column = [name, *(said.get(state.cell, "") for state in states)]
+            rows = [(*row, text) for row, text in zip(rows, column, strict=True)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = {0, 1, 2, 4, 9}
+    left = {0, 1, 2, 4, 9, 10}
     lines = [
         "  ".join(
             text.ljust(width) if i in left else text.rjust(width)

@@ -27,7 +27,9 @@ def plan_cells(config: SweepInputs) -> dict[str, Cell]:
     Raises `SweepError` when a size is unknown, when a budget is too small for a batch to come
     within 1 % of it, or when no cell is left.
     """
-    cells = {cell.cell: cell for cell in chain(_grid(config), _extra(config), _transfers(config))}
+    cells = {
+        cell.cell: cell for cell in chain(_grid(config), extra_cells(config), _transfers(config))
+    }
     if not cells:
         raise SweepError(
             "the sweep has no cell: no size has sweep.tokens_per_parameter in "
@@ -51,7 +53,8 @@ def _grid(config: SweepInputs) -> Iterator[Cell]:
                 yield from (replace(cell, seed=seed) for seed in sweep.seeds)
 
 
-def _extra(config: SweepInputs) -> Iterator[Cell]:
+def extra_cells(config: SweepInputs) -> Iterator[Cell]:
+    """Those of sweep.extra, of which some may be cells of the grid, too."""
     for extra in config.sweep.extra:
         where = (extra.objective, extra.corpus, extra.recipe, extra.size)
         shape = shape_of(config, extra.size)

@@ -15,8 +15,10 @@ from PIL import Image
 from plm_scaling.cheng2024 import FIGURES as PUBLISHED_FIGURES
 from plm_scaling.cheng2024.figures import draw_published_figures
 from plm_scaling.cheng2024.fit import fit_published_law
+from plm_scaling.cheng2024.forecasts import forecast_published
 from plm_scaling.cheng2024.page import make_published_report
 from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.forecasts.outcomes import read_outcomes
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import Place
 from plm_scaling.planner.question import PUBLISHED_LAWS
@@ -47,12 +49,25 @@ def laws():
 
 
 @pytest.fixture(scope="module")
-def figures(published, laws, tmp_path_factory):
+def forecasts(published, tmp_path_factory):
+    """Of the runs of the last budgets only: each budget is a fit."""
+    table = pd.read_csv(published.runs_file, dtype=str, keep_default_na=False)
+    flops = table["flops"].astype(float)
+    some = table[(flops > 9e19) & ~flops.between(1.2e20, 2.9e20) & ~flops.between(3.3e20, 9e20)]
+    folder = tmp_path_factory.mktemp("forecasts")
+    some.to_csv(folder / "runs.csv", index=False)
+    forecast_published(folder / "runs.csv", published.curves_file, 1e-3, folder / "forecasts.csv")
+    return folder / "forecasts.csv"
+
+
+@pytest.fixture(scope="module")
+def figures(published, laws, forecasts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     draw_published_figures(
         published.runs_file,
         published.curves_file,
         laws,
+        forecasts,
         RELEASED,
         ASSAYS,
         PUBLISHED_FIGURES,
@@ -62,10 +77,10 @@ def figures(published, laws, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(published, laws, figures, tmp_path_factory):
+def page(published, laws, forecasts, figures, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report.html"
     make_published_report(
-        published.runs_file, published.folder / "audit.csv", laws, figures, CONSTANTS,
+        published.runs_file, published.folder / "audit.csv", laws, forecasts, figures, CONSTANTS,
         RELEASED, ASSAYS, out,
     )  # fmt: skip
     return out
@@ -202,19 +217,37 @@ def test_published_report_sentences_follow_the_numbers(page):
     assert "byte-identical to" in text
 
 
+def test_largest_runs_are_forecast_from_those_of_less_compute(forecasts):
+    ends = read_outcomes(forecasts).query("what == 'loss'").set_index("cell")
+    for cell, observed in (("clm-7.2B-1.2e22-9e994e", 2.0125), ("mlm-10.7B-1.7e22-6cb2e9", 1.8054)):
+        assert ends.loc[cell, "observed"] == pytest.approx(observed, abs=1e-4)
+        assert ends.loc[cell, "inside"] == "yes"
+        assert observed < ends.loc[cell, "predicted"] < observed + 0.15  # the law flattens
+    assert (ends["runs_used"] < 60).all()
+    assert (ends["flops"] > 9e20).all()  # two budgets are not enough to forecast a third
+
+
+def test_published_page_shows_forecasts_and_how_many_held(page):
+    text = page.read_text()
+    assert "Forecasts, had there been any" in text
+    assert "mlm-10.7B-1.7e22-6cb2e9" in text
+    assert "outcomes lie in their 95 % interval" in text
+
+
 def test_published_report_without_a_law_it_needs_names_the_constant(published, laws, tmp_path):
     some = [path for path in laws if path.stem != "mlm.mask_ratio"]
     with pytest.raises(PlmScalingError, match="Mask ratio mlm best ratio"):
         make_published_report(
-            published.runs_file, published.folder / "audit.csv", some, tmp_path, CONSTANTS,
+            published.runs_file, published.folder / "audit.csv", some, Path(), tmp_path, CONSTANTS,
             RELEASED, ASSAYS, tmp_path / "report.html",
         )  # fmt: skip
 
 
-def test_figure_without_its_data_is_an_error(published, tmp_path):
+def test_figure_without_its_data_is_an_error(published, forecasts, tmp_path):
     with pytest.raises(PlmScalingError, match="figure transfer: the files given"):
         draw_published_figures(
-            published.runs_file, published.curves_file, [], RELEASED, ASSAYS, ["transfer"], tmp_path
+            *(published.runs_file, published.curves_file, [], forecasts, RELEASED, ASSAYS),
+            *(["transfer"], tmp_path),
         )
 
 

@@ -47,6 +47,7 @@ def page(folder, figures):
         arguments["out"],
         folder / "report.html",
         config=folder / "demo.yaml",
+        forecasts=arguments["forecasts"],
         reference=REFERENCE,
         **{
             n: data[n]
@@ -123,6 +124,22 @@ def test_report_names_the_runs_that_no_law_used_and_counts_those_of_each_law(pag
         write_law(path, law)
     make_report("demo", arguments["runs"], laws, arguments["out"], out)
     assert "was left out:" not in out.read_text()
+
+
+def test_report_says_which_forecasts_held(figures, tmp_path):
+    arguments, _ = figures
+    out = tmp_path / "report.html"
+    given = (arguments["runs"], arguments["laws"], arguments["out"], out)
+    make_report("demo", *given, forecasts=arguments["forecasts"])
+    text = out.read_text()
+    outcomes = pd.read_csv(arguments["forecasts"]).query("what == 'loss'")
+    held = (outcomes.inside == "yes").sum()
+    assert 0 < held < len(outcomes)
+    assert f"Final loss: {held} of {len(outcomes)} outcomes lie in their 95 % interval" in text
+    assert text.count('<span class="flag">outside</span>') == len(outcomes) - held
+    assert 'id="figure-forecasts"' in text
+    make_report("demo", *given)
+    assert "Forecast against outcome" not in out.read_text()
 
 
 def test_report_compares_recipes_where_there_are_several(page, figures, tmp_path):

@@ -23,7 +23,7 @@ MANY_DAYS = 2  # from how many on a time left is said in days
 
 
 @dataclass(frozen=True)
-class Forecast:
+class TimeLeft:
     """What is left of a sweep; `finish` and `budgets` (by FLOPs) in seconds from now."""
 
     process_hours: float
@@ -37,7 +37,7 @@ class Forecast:
     """When the last cell from scratch of each budget ends; 0 if it has, None while no cell runs."""
 
 
-def forecast(states: Sequence[CellState], estimates: Estimates, now: float) -> Forecast | None:
+def time_left(states: Sequence[CellState], estimates: Estimates, now: float) -> TimeLeft | None:
     """What is left at `now` (seconds since the epoch); None where a cell has no estimate."""
     jobs = estimates.jobs
     if any(state.cell not in jobs for state in states):
@@ -63,7 +63,7 @@ def forecast(states: Sequence[CellState], estimates: Estimates, now: float) -> F
         return 3600 * max((ends[name] for name in names), default=0.0)
 
     cells = {state.cell: state.plan for state in states}
-    return Forecast(
+    return TimeLeft(
         process_hours=sum(job.gpus * job.hours for job in left.values()),
         in_use=in_use,
         usual=usual,
@@ -133,16 +133,16 @@ def _mean_use(states: Sequence[CellState], jobs: Mapping[str, Job], now: float) 
     return used / (now - begin) if now > begin else 0.0
 
 
-def forecast_text(
+def time_left_text(
     states: Sequence[CellState], estimates_path: Path, now: float | None = None
 ) -> str:
-    """The forecast in lines, each with its end; empty when all is done or nothing is estimated."""
+    """What is left in lines, each with its end; empty when all is done or nothing is estimated."""
     now = time.time() if now is None else now
     try:
         estimates = read_estimates(estimates_path)
     except SweepError:
         return ""  # the study was started by an earlier version, or not yet
-    said = forecast(states, estimates, now)
+    said = time_left(states, estimates, now)
     if said is None or not said.process_hours:
         return ""
     hours = f"{short_number(said.process_hours)} {estimates.gpu or 'process'}-hours left"

@@ -9,8 +9,8 @@ import synthetic
 from configs import read_config
 from machines import machine
 
-from plm_scaling.runs.forecast import forecast, forecast_text
 from plm_scaling.runs.status import CellState, cell_states
+from plm_scaling.runs.time_left import time_left, time_left_text
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.sweep_table import read_sweep
 from plm_scaling.sweep.cells import plan_cells
@@ -47,7 +47,7 @@ def state_at(now, name, cell, job, start, end):
 
 @pytest.mark.parametrize("order", ["makespan", "first-law"])
 @pytest.mark.parametrize(("gpus", "most"), [(8, 8), (32, 8), (128, 128), (512, 128)])
-def test_forecast_is_within_a_factor_of_1_3_of_what_comes(root, order, gpus, most):
+def test_time_left_is_within_a_factor_of_1_3_of_what_comes(root, order, gpus, most):
     config = read_config(root / "config.yaml")
     where = config.machine.model_copy(update={"order": order, "max_gpus": most})
     cells = plan_cells(config)
@@ -63,7 +63,7 @@ def test_forecast_is_within_a_factor_of_1_3_of_what_comes(root, order, gpus, mos
     for share in (0.02, 0.1, 0.3, 0.6, 0.9):
         now = share * end
         states = [state_at(now, name, cells[name], jobs[name], *times[name]) for name in cells]
-        said = forecast(states, Estimates(jobs, "H100", 8), now * HOUR)
+        said = time_left(states, Estimates(jobs, "H100", 8), now * HOUR)
         left = sum(
             job.gpus * min(job.hours, max(0.0, times[name][1] - now)) for name, job in true.items()
         )
@@ -94,7 +94,7 @@ def study(tmp_path):
 
 def text(folder, now):
     states = cell_states(folder / "sweep.tsv", folder / "runs", now)
-    return forecast_text(states, folder / "estimates.json", now)
+    return time_left_text(states, folder / "estimates.json", now)
 
 
 def test_text_says_what_is_left_in_use_and_when_each_budget_ends(study):
