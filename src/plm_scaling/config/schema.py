@@ -9,7 +9,7 @@ from plm_scaling.config.downstream import Downstream
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import Sweep, Training, check_axis
-from plm_scaling.study.laws import LAWS
+from plm_scaling.study.laws import LAWS, Axes
 from plm_scaling.study.shapes import STUDY_GRID
 
 LAWS_SAID = " ".join(
@@ -25,9 +25,6 @@ class Runs(Block):
 
     final_evaluations: Count
     """The loss of a run is the mean of this many last evaluations (5 in the study)."""
-
-
-Axes = Literal["best", "all"]
 
 
 class Laws(Block):
