@@ -56,7 +56,7 @@ def read_sweep(path: Path) -> dict[str, Cell]:
 
 
 def read_tuning(path: Path) -> set[str]:
-    """Ids of the cells of a sweep.tsv that only show the best learning rate. Raises `SweepError`."""
+    """Ids of the cells of a sweep.tsv that only tune the learning rate. Raises `SweepError`."""
     return {row["cell"] for row in _rows(path)[0] if row.get("part") == TUNING}
 
 

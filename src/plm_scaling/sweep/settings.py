@@ -32,7 +32,10 @@ def settings(config: SweepInputs) -> Iterator[Setting]:
     axes = config.sweep.axes
     configured = {"mask_ratio": config.sweep.mask_ratio}
     configured |= {"weight_decay": config.training.weight_decay}
-    ordered = (sorted(values, key=configured.get(axis, 1).__ne__) for axis, values in axes.items())
+    ordered = [
+        sorted(values, key=lambda value: value != configured.get(axis, 1))
+        for axis, values in axes.items()
+    ]
     for values in product(*ordered):
         yield Setting(**dict(zip(axes, values, strict=True)))
 
