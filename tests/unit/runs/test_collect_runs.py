@@ -57,6 +57,15 @@ def test_collect_runs_table_of_a_finished_study_has_the_documented_columns_and_o
     assert table.loc["clm000", "masking"] == ""
 
 
+def test_runs_that_tune_are_told_and_are_in_no_law_of_the_sweep(study):
+    cells = read_sweep(study / "sweep.tsv")
+    write_sweep(cells, study / "sweep.tsv", {"clm000", "mlm013"})
+    table = collect(study)
+    assert set(table.index[table["part"] == "tuning"]) == {"clm000", "mlm013"}
+    why = why_left_out("isoflop", table.reset_index())
+    assert list(table.index[why == "only tunes the learning rate"]) == ["clm000", "mlm013"]
+
+
 def test_runs_with_a_start_token_are_of_another_recipe(study):
     cells = read_sweep(study / "sweep.tsv")
     other = {"clm000", "clm003"}

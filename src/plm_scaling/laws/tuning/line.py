@@ -56,8 +56,7 @@ class Line:
 
     @cached_property
     def _solve(self) -> Floats:
-        inverse = np.asarray(np.linalg.pinv(self._terms), np.float64)
-        return inverse
+        return np.asarray(np.linalg.pinv(self._terms), np.float64)
 
     @cached_property
     def parameters(self) -> Floats:

@@ -92,8 +92,7 @@ class Bowls:
 
     @cached_property
     def _solve(self) -> Floats:
-        inverse = np.asarray(np.linalg.pinv(self._design), np.float64)
-        return inverse
+        return np.asarray(np.linalg.pinv(self._design), np.float64)
 
     def vertices(self, loss: Floats) -> tuple[Floats, Floats, Floats]:
         """ln of the best rates (S, G), their losses (S, G) and the curvatures q (S,) of series of
