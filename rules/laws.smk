@@ -32,6 +32,7 @@ rule fit_law:
         bootstrap=CONFIG.laws.bootstrap,
         level=CONFIG.laws.level,
         huber_delta=CONFIG.laws.huber_delta,
+        axes=CONFIG.laws.axes,
         seed=CONFIG.seed,
         stage=LAWS_VERSION,
     shell:
@@ -39,4 +40,4 @@ rule fit_law:
         " --objective {wildcards.objective}"
         " --study {params.study:q} --runs {input.runs:q} --curves {input.curves:q}"
         " --bootstrap {params.bootstrap} --level {params.level} --seed {params.seed}"
-        " --huber-delta {params.huber_delta} --out {output:q} --log {log:q}"
+        " --huber-delta {params.huber_delta} --axes {params.axes} --out {output:q} --log {log:q}"

@@ -20,7 +20,7 @@ PLAIN = {
         "wildcards.objective",
         "wildcards.part",
     ),
-    *("params.bootstrap", "params.context_length", "params.final_evaluations"),
+    *("params.axes", "params.bootstrap", "params.context_length", "params.final_evaluations"),
     *("params.held_out_above", "params.huber_delta", "params.level"),
     *("params.max_rejected_fraction", "params.order", "params.parts"),
     *("params.seed", "params.shard_rows", "params.start", "params.start[checkpoint_seconds]"),

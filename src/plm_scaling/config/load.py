@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from plm_scaling.common.errors import ConfigError
 from plm_scaling.common.files import atomic
 from plm_scaling.config.schema import Config
+from plm_scaling.config.sweep import POWER_LAW, TABLE, PowerLaw
 
 FULL_STUDY = Path(__file__).with_name("full.yaml")
 
@@ -51,7 +52,7 @@ def record_config(config: Config, out: Path) -> None:
 
 def _explain(problem: Any) -> str:
     location = problem["loc"]
-    key = ".".join(str(part) for part in location)
+    key = ".".join(str(part) for part in location if part not in (TABLE, POWER_LAW))
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), _keys_at(location[:-1]), n=1, cutoff=0)
         return f"unknown key {key!r}, did you mean {near[0]!r}?" if near else f"unknown key {key!r}"
@@ -67,6 +68,8 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     """The keys that the schema has at this place."""
     block: type[BaseModel] = Config
     for part in location:
+        if part == POWER_LAW:
+            block = PowerLaw
         if not isinstance(part, str) or part not in block.model_fields:
             continue  # an index of a list or a name in a mapping: its block was already found
         inner = block_in(block.model_fields[part].annotation)

@@ -8,8 +8,8 @@ from plm_scaling.config.data import MAX_SOURCES, Corpus, Data, Dedup, Filter, Mm
 from plm_scaling.config.downstream import Downstream
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
-from plm_scaling.config.sweep import Sweep, Training
-from plm_scaling.study.laws import LAWS
+from plm_scaling.config.sweep import Sweep, Training, check_axis
+from plm_scaling.study.laws import LAWS, Axes
 from plm_scaling.study.shapes import STUDY_GRID
 
 LAWS_SAID = " ".join(
@@ -40,6 +40,10 @@ class Laws(Block):
     """Coverage of the intervals."""
     huber_delta: Positive
     """Huber δ on the log loss of the parametric fit (1e-3 in Hoffmann et al. 2022)."""
+    axes: Axes
+    """Of runs that differ only in settings of sweep.axes: best, the laws take those of the setting
+    with the lowest loss (mean over its seeds), or all. Of mask ratios most laws take the most
+    common one all the same: losses at several do not compare."""
 
 
 DOWNLOAD = "download"
@@ -73,6 +77,12 @@ class SweepInputs(Block):
             raise ValueError(
                 f"sweep: unknown corpus {strangers[0]!r}; corpora has {', '.join(self.corpora)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _axes_hold_what_training_has(self) -> Self:
+        decays = self.sweep.axes.get("weight_decay")
+        check_axis("weight_decay", decays, self.training.weight_decay)
         return self
 
     @model_validator(mode="after")
@@ -140,6 +150,12 @@ class Config(SweepInputs):
         needing = [law for law in self.laws.fits if LAWS[law].needs_transfer]
         if needing and not self.sweep.transfer:
             raise ValueError(f"laws.fits: {needing[0]} needs cells in sweep.transfer")
+        return self
+
+    @model_validator(mode="after")
+    def _tuning_law_has_cells(self) -> Self:
+        if "tuning" in self.laws.fits and not self.sweep.tuning:
+            raise ValueError("laws.fits: tuning needs cells in sweep.tuning")
         return self
 
     @property

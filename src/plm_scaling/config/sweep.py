@@ -1,9 +1,9 @@
 """Config blocks of the sweep and of training."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from plm_scaling.config.numbers import Block, Count, Fraction, Name, Number, Positive, Share
 
@@ -13,6 +13,7 @@ Masking = Literal["study", "token", "bert", "span"]
 Precision = Literal["bf16", "fp32"]
 Initialisation = Literal["study", "normal"]
 Positions = Literal["row", "protein"]
+Axis = Literal["learning_rate_factor", "batch_factor", "weight_decay", "mask_ratio"]
 
 
 class ShapeBlock(Block):
@@ -62,6 +63,25 @@ class Transfer(Extra):
     """Compute budget of the cell that it starts from."""
 
 
+Factors = Annotated[list[Positive], Field(min_length=1)]
+
+
+class Tuning(Block):
+    """Cells that show the best learning rate: every objective × size × budget × batch × rate, on
+    the sweep's first corpus, recipe and seed."""
+
+    sizes: Annotated[list[Name], Field(min_length=1)]
+    """Names in the size grid or in `shapes`; two at least, or the exponent of N is unknown."""
+    budgets_flops: Annotated[list[Positive], Field(min_length=1)]
+    """Compute per cell, 6·N·D FLOPs; two at least, or the exponent of D is unknown. Cheap ones, if
+    the law is to be used at dearer ones."""
+    learning_rate_factors: Annotated[list[Positive], Field(min_length=4)]
+    """Rates to try, as multiples of that of training.peak_learning_rate, evenly spaced in the
+    logarithm: [0.25, 0.5, 1, 2, 4]."""
+    batch_factors: Factors
+    """Batches to try, as multiples of training.batch_tokens; [1] for that alone."""
+
+
 class Sweep(Block):
     """The IsoFLOP grid: every corpus × recipe × objective × budget × size × seed in range of tokens
     per parameter."""
@@ -103,6 +123,21 @@ class Sweep(Block):
     learning-rate schedule of their own; [] for none. flops is that of the cell itself, source_flops
     of the one that it starts from. The law `transfer` compares each with a cell from scratch of the
     same objective, corpus, recipe, size and flops, in the grid or `extra`."""
+    axes: dict[Axis, Annotated[list[Annotated[Number, Field(ge=0)]], Field(min_length=1)]]
+    """Settings that vary over the grid, each value with each: {learning_rate_factor: [0.5, 1, 2]};
+    {} for none. learning_rate_factor and batch_factor multiply what training gives, weight_decay
+    and mask_ratio take its place. What is configured (1 for a factor) must be among the values:
+    single and transferred cells have it. laws.axes says which runs the laws take."""
+    tuning: Tuning | None
+    """Cells that show the best learning rate; null for none. They are trained like others, the law
+    `tuning` is fitted to them, and no other law takes them (unless the grid has the same cell)."""
+
+    @model_validator(mode="after")
+    def _axes_hold_what_is_configured(self) -> Self:
+        known: dict[Axis, float] = {"learning_rate_factor": 1, "batch_factor": 1}
+        for axis, value in (known | {"mask_ratio": self.mask_ratio}).items():
+            check_axis(axis, self.axes.get(axis), value)
+        return self
 
 
 class FromSize(Block):
@@ -114,18 +149,48 @@ class FromSize(Block):
     """The value."""
 
 
+class PowerLaw(Block):
+    """k·N^α·D^β, with D the tokens of the budget, C/(6·N)."""
+
+    factor: Positive
+    """k, for N in parameters and D in tokens."""
+    parameters: Number
+    """α, the exponent of N."""
+    tokens: Number
+    """β, the exponent of D."""
+
+
+def _form(value: Any) -> str | None:
+    if isinstance(value, list):
+        return TABLE
+    return POWER_LAW if isinstance(value, dict | PowerLaw) else None
+
+
+# No key or name of a config is written so: messages leave them out.
+TABLE, POWER_LAW = "(by size)", "(power law)"
 BySize = Annotated[list[FromSize], Field(min_length=1)]
+OfSizeAndTokens = Annotated[
+    Annotated[BySize, Tag(TABLE)] | Annotated[PowerLaw, Tag(POWER_LAW)],
+    Discriminator(
+        _form,
+        custom_error_type="form",
+        custom_error_message="give a table by size, [{from_parameters: 0, value: 1e-3}], or a "
+        "power law, {factor: 1.79, parameters: -0.713, tokens: 0.307}",
+    ),
+]
 
 
 class Training(Block):
     """How a cell is trained: AdamW, linear warm-up, cosine decay over the cell's own budget."""
 
-    batch_tokens: BySize
+    batch_tokens: OfSizeAndTokens
     """Tokens per optimizer step, from a model size upwards (study: 512 rows below 1B parameters,
-    1024 rows from there)."""
-    peak_learning_rate: dict[Objective, BySize]
+    1024 rows from there). Or a power law of N and D, such as Step Law's {factor: 0.58, parameters:
+    0, tokens: 0.571}, rounded to rows that GPUs can share (docs/training.md)."""
+    peak_learning_rate: dict[Objective, OfSizeAndTokens]
     """Peak learning rate by objective, from a model size upwards. The study has the same for both
-    objectives; where it names none, the neighbour's is taken."""
+    objectives; where it names none, the neighbour's is taken. Or a power law of N and D, such as
+    Step Law's {factor: 1.79, parameters: -0.713, tokens: 0.307} (docs/training.md)."""
     warmup_fraction: Fraction
     """Share of the steps with linearly rising learning rate (0.025 in the study)."""
     transfer_warmup_fraction: Fraction
@@ -193,8 +258,27 @@ class Training(Block):
         rates = {f"peak_learning_rate.{o}": by for o, by in self.peak_learning_rate.items()}
         by_size = {"batch_tokens": self.batch_tokens, "init_std": self.init_std, **rates}
         for name, entries in by_size.items():
-            ascending(name, entries)
+            if not isinstance(entries, PowerLaw):
+                ascending(name, entries)
         return self
+
+
+def check_axis(axis: Axis, values: Sequence[float] | None, configured: float) -> None:
+    """Raise `ValueError` unless the values of an axis, if there are any, are different and possible
+    and what is configured is among them."""
+    if values is None:
+        return
+    if len(set(values)) < len(values):
+        raise ValueError(f"axes.{axis}: a value is there twice in {list(values)}")
+    least_above_zero = axis != "weight_decay"
+    if (least_above_zero and min(values) <= 0) or (axis == "mask_ratio" and max(values) > 1):
+        wanted = "a share above 0, at most 1" if axis == "mask_ratio" else "above 0"
+        raise ValueError(f"axes.{axis}: each value is {wanted}, found {list(values)}")
+    if configured not in values:
+        raise ValueError(
+            f"axes.{axis}: {configured:g}, which single and transferred cells have, is not among "
+            f"{list(values)}; add it"
+        )
 
 
 def ascending(name: str, entries: Sequence[FromSize]) -> None:

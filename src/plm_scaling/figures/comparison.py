@@ -14,7 +14,7 @@ from plm_scaling.figures.style import (
     panels,
     style,
 )
-from plm_scaling.laws.points import most_shared, not_finished
+from plm_scaling.laws.points import most_shared, not_swept
 from plm_scaling.laws.stats.budgets import group_budgets
 
 OTHER = {"corpus": "recipe", "recipe": "corpus"}
@@ -28,13 +28,14 @@ COLUMNS = (
 def comparison_table(runs: pd.DataFrame, by: str) -> pd.DataFrame:
     """The run of lowest loss of each corpus or recipe (`by`), for each objective and budget.
 
-    Rows with `at` "best" take all sizes at the budget; then follow the sizes that more than one
-    corpus or recipe has there, `at` being the size. Runs are finished, from scratch and, in what is
-    not compared (recipe or corpus, masking and mask ratio), as most are. All are evaluated on the
-    same held-out rows, so their losses compare. `epochs` is tokens over unique tokens; `above_best`
-    the loss above the lowest at the same `at` and budget, in nats/token.
+    Runs that only tune the learning rate are left out: one corpus alone has them. Rows with `at`
+    "best" take all sizes at the budget; then follow the sizes that more than one corpus or recipe
+    has there, `at` being the size. Runs are finished, from scratch and, in what is not compared
+    (recipe or corpus, masking and mask ratio), as most are. All are evaluated on the same held-out
+    rows, so their losses compare. `epochs` is tokens over unique tokens; `above_best` the loss
+    above the lowest at the same `at` and budget, in nats/token.
     """
-    usable = runs[not_finished(runs) == ""]
+    usable = runs[not_swept(runs, "all") == ""]
     usable = usable[(usable["init_from"] == "") & usable["loss"].notna()]
     usable = usable[usable[OTHER[by]] == most_shared(usable[OTHER[by]])]
     parts: list[pd.DataFrame] = []

@@ -25,6 +25,7 @@ from plm_scaling.laws.status import Basis
 from plm_scaling.runs.evaluations import read_evaluations
 from plm_scaling.runs.tables import read_curves, read_runs
 from plm_scaling.study.laws import LAWS
+from plm_scaling.study.sweep_table import TUNING
 
 logger = logging.getLogger("plm_scaling")
 
@@ -70,6 +71,10 @@ def draw_figures(
         jobs |= own(*tables) if own is not None else {}
     if evaluations is not None:
         losses = read_evaluations(evaluations)
+        if runs is not None:  # of one corpus and recipe, which would look better by them
+            table = read_runs(runs)
+            tuning = table.loc[table["part"] == TUNING, "run_id"]
+            losses = losses[~losses["run_id"].isin(tuning)]
         jobs["held_out"] = (lambda: held_out_table(losses), held_out)
     if forecasts is not None:
         outcomes = read_outcomes(forecasts)

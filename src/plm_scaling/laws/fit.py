@@ -78,7 +78,7 @@ def fit_runs(
     else:
         objective = _one_objective(table, objective, source)
         table = table[table["objective"] == objective]
-    why = why_left_out(law, table)
+    why = why_left_out(law, table, settings.axes)
     left_out = selection_words(selection(len(table), list(why[why != ""])))
     if (why != "").all():
         raise LawError(

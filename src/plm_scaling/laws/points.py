@@ -9,12 +9,21 @@ from numpy.typing import NDArray
 
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.noise import loss_noise
+from plm_scaling.study.laws import Axes
+from plm_scaling.study.sweep_table import TUNING
 
 LIKE_COMPUTE = 1.2
 WHAT_A_RUN_IS = (
     *("objective", "n_params", "tokens", "flops", "loss", "unique_tokens", "mask_ratio", "masking"),
     *("corpus", "recipe", "init_from", "source_flops", "seed", "group"),
+    *("batch_tokens", "peak_learning_rate", "weight_decay"),
 )
+SETTINGS = ["batch_tokens", "peak_learning_rate", "weight_decay"]
+BESIDE_SETTINGS = [  # what runs of one place in the sweep have in common; and nearly their tokens
+    *("objective", "corpus", "recipe", "masking", "mask_ratio", "init_from", "source_flops"),
+    "n_params",
+]
+SAME_TOKENS = 1.03  # a batch of another size ends up to 2 % away from the tokens of its neighbour
 MAX_EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023)
 
 
@@ -35,6 +44,44 @@ def not_finished(runs: pd.DataFrame) -> "pd.Series[str]":
     again = first[first != usable["run_id"]]
     why.loc[again.index] = "duplicate of another row: " + again
     return why
+
+
+def not_swept(runs: pd.DataFrame, axes: Axes) -> "pd.Series[str]":
+    """Why the laws of a sweep do not take a run, whatever else they ask; '' where they may.
+
+    It is of sweep.tuning, which knows the best rate of some sizes only; or with `axes` best another
+    setting (batch, peak learning rate, weight decay) of the same place in the sweep has the lower
+    loss (nats/token), a mean over its seeds.
+    """
+    why = not_finished(runs)
+    if "part" in runs:
+        why = why.mask((why == "") & (runs["part"] == TUNING), "only tunes the learning rate")
+    if axes == "all" or not set(SETTINGS) <= set(runs):
+        return why
+    usable = runs[why == ""]
+    place = places(usable)
+    own = usable.groupby([place, *SETTINGS], dropna=False)["loss"].transform("mean")
+    worse = own > own.groupby(place).transform("min")
+    why.loc[usable.index[worse]] = "another setting of its axes is better"
+    return why
+
+
+def places(runs: pd.DataFrame) -> "pd.Series[int]":
+    """The number of each run's place in the sweep: what runs have in common that differ only in
+    settings and seed."""
+    ordered = runs.sort_values("tokens", kind="stable")
+    same = [name for name in BESIDE_SETTINGS if name in runs]
+    first = ordered.groupby(same, dropna=False)["tokens"].transform(_first_alike)
+    return ordered.groupby([*same, first], dropna=False).ngroup().reindex(runs.index)
+
+
+def _first_alike(tokens: "pd.Series[float]") -> list[float]:
+    """Of each of rising numbers the first from which it is less than SAME_TOKENS away."""
+    firsts: list[float] = []
+    for value in tokens:
+        alike = firsts and value <= firsts[-1] * SAME_TOKENS
+        firsts.append(firsts[-1] if alike else value)
+    return firsts
 
 
 def not_usable(runs: pd.DataFrame) -> "pd.Series[str]":

@@ -8,14 +8,17 @@ import pandas as pd
 
 from plm_scaling.laws import points
 from plm_scaling.laws.result import LawResult, Run, Selection
-from plm_scaling.study.laws import LAWS
+from plm_scaling.study.laws import LAWS, Axes
 
 SAID = 5  # reasons that the first line names
 
 
-def why_left_out(law: str, runs: pd.DataFrame) -> "pd.Series[str]":
-    """Why `law` may not take each run, '' where it may; objective by objective."""
+def why_left_out(law: str, runs: pd.DataFrame, axes: Axes = "best") -> "pd.Series[str]":
+    """Why `law` may not take each run, '' where it may; objective by objective. Of runs that differ
+    only in settings it may take those that `axes` says."""
     unusable = getattr(points, LAWS[law].unusable)
+    if not LAWS[law].of_settings:
+        runs = runs.assign(excluded=points.not_swept(runs, axes))
     said = [unusable(own) for _, own in runs.groupby("objective")]
     return pd.concat(said).reindex(runs.index) if said else pd.Series("", index=runs.index)
 

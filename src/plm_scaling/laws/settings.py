@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plm_scaling.study.laws import Axes
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -19,6 +21,8 @@ class Settings:
     """Huber δ on the log loss, of the parametric law"""
     held_out_above: float | None = None
     """FLOPs; runs of more are predicted, not fitted"""
+    axes: Axes = "best"
+    """of runs that differ only in settings: best takes those of the lowest loss, or all"""
     base: Path | None = None
     """parametric law (JSON) on which the law repeated rests, instead of one fitted with it"""
 

@@ -67,6 +67,7 @@ class Minimum(StrEnum):
     UNSTABLE = "unstable"
     """Its vertex lies inside, but noise would often move it outside."""
     OUTSIDE_RATIOS = "no minimum inside the ratios"
+    OUTSIDE_RATES = "no minimum inside the rates"
 
 
 class RowVerdict(StrEnum):

@@ -16,9 +16,11 @@ from plm_scaling.report.findings import comparison, find
 from plm_scaling.report.forecasts import CAPTION, forecasts_part
 from plm_scaling.report.leakage import leakage_rows, leakage_sentences
 from plm_scaling.report.template import inline_figures, write_page
+from plm_scaling.report.tuning import tuning_part
 from plm_scaling.report.versions import software_versions
 from plm_scaling.runs.tables import read_runs
 from plm_scaling.study.laws import BOTH, LAWS
+from plm_scaling.study.short_runs import short_runs
 
 CAPTIONS = {
     "isoflop": "Validation loss against model size at equal compute. The diamond is the minimum of "
@@ -44,6 +46,9 @@ CAPTIONS = {
     "confidence intervals.",
     "mask_ratio": "Loss above the best of its size; open marks cannot be told from the best. "
     "The band is the confidence interval of the best ratio.",
+    "tuning": "Loss above that of the best rate at each size and number of tokens (open marks are "
+    "too far from it for the parabola), and the best rates against those of the law; on the dashed "
+    "line both are equal.",
     "funnel": "Sequences kept and dropped by each stage, summed over the sources.",
     "perplexity": "Perplexity of the training sequences under the reference model, by length; "
     "lines are the thresholds of the filter, which drop the same share of every length.",
@@ -128,7 +133,9 @@ def make_report(
         laws=tables.law_rows(fitted),
         methods={law.law: law.method for law in fitted},
         minima=tables.minimum_rows(fitted),
+        tuning=tuning_part(fitted),
         warnings=[
+            *([("Runs", [few])] if (few := _few_steps(table)) else []),
             *((f"{w.objective.upper()} {w.law}", w.warnings) for w in fitted if w.warnings),
             *downstream["warnings"],
         ],
@@ -154,6 +161,12 @@ def make_report(
         downstream=downstream,
         reference=published,
     )
+
+
+def _few_steps(runs: pd.DataFrame) -> str:
+    """One line on the finished runs with few steps; '' if there are none."""
+    finished = runs[runs["status"] == "finished"]
+    return short_runs(zip(finished["steps"], finished["warmup_steps"], strict=True))
 
 
 def _runs_of(figure: str, laws: Sequence[LawResult]) -> str:

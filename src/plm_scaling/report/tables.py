@@ -28,6 +28,7 @@ HELD_OUT = {  # predicted − measured losses of a check
     "difference": "loss {:+.3f} nats",
     "mean_error": "loss {:+.3f} nats on average",
     "rms_error": "rms error {:.3f} nats",
+    "excess": "the rate that it gives costs {:.4f} nats",
 }
 
 

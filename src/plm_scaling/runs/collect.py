@@ -12,13 +12,20 @@ import pandas as pd
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.runs.evaluations import EVALUATION_COLUMNS, evaluation_rows
-from plm_scaling.runs.tables import RUN_COLUMNS, read_cell_curve, write_curves, write_table
+from plm_scaling.runs.tables import (
+    RUN_COLUMNS,
+    SETTING_COLUMNS,
+    read_cell_curve,
+    write_curves,
+    write_table,
+)
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import AGAIN, RunRecord
-from plm_scaling.study.sweep_table import read_sweep
+from plm_scaling.study.sweep_table import SWEEP, TUNING, read_sweep, read_tuning
 
 logger = logging.getLogger("plm_scaling")
 
+COLUMNS = (*RUN_COLUMNS, *SETTING_COLUMNS)
 TOKEN_TOLERANCE = 0.01  # a finished cell trained what was planned, up to the last batch
 
 
@@ -51,10 +58,12 @@ def collect_runs(
     rows: list[dict[str, Any]] = []
     curves: dict[str, pd.DataFrame] = {}
     evaluations: list[dict[str, Any]] = []
+    tuning = read_tuning(sweep)
     for name, cell in read_sweep(sweep).items():
         row, curve, own = collect_cell(cell, runs / name, final_evaluations)
         file = os.path.relpath(runs / name / "curve.csv", out_runs.parent)
-        rows.append(row | {"source_file": file})
+        part = TUNING if name in tuning else SWEEP
+        rows.append(row | {"source_file": file, "part": part})
         evaluations += own
         if curve is not None:
             curves[name] = curve
@@ -67,7 +76,7 @@ def collect_runs(
         )
     write_curves(out_curves, curves)
     write_table(out_evaluations, EVALUATION_COLUMNS, evaluations)
-    write_table(out_runs, RUN_COLUMNS, rows)
+    write_table(out_runs, COLUMNS, rows)
     logger.info(
         "[runs] %d of %d cells finished, %d diverged, %d unfinished; loss is the mean of the last "
         "%d evaluation(s)",
@@ -80,8 +89,9 @@ def collect_cell(
 ) -> tuple[dict[str, Any], pd.DataFrame | None, list[dict[str, Any]]]:
     """The row of a cell, its curve (None before training) and, if finished, its final losses by
     held-out set."""
-    planned = {column: value for column, value in vars(cell).items() if column in RUN_COLUMNS}
-    row: dict[str, Any] = dict.fromkeys(RUN_COLUMNS) | planned | {"run_id": folder.name}
+    planned = {column: value for column, value in vars(cell).items() if column in COLUMNS}
+    row: dict[str, Any] = dict.fromkeys(COLUMNS) | planned | {"run_id": folder.name}
+    row["batch_tokens"] = cell.batch_rows * cell.context_length
     if cell.start_token:  # the loss counts first residues, too: another quantity
         row["recipe"] = f"{cell.recipe}+start_token"
     curve_path, result_path = folder / "curve.csv", folder / "result.json"

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from plm_scaling.common.errors import RunsError
-from plm_scaling.runs.tables import RUN_COLUMNS
+from plm_scaling.runs.tables import RUN_COLUMNS, SETTING_COLUMNS
 
-COLUMNS = (*RUN_COLUMNS, "group", "budget")
+COLUMNS = (*RUN_COLUMNS, *SETTING_COLUMNS, "group", "budget")
 TO_NATS = "0.6931472"  # ln 2: from bits
 ALSO = {  # headers in small letters and digits alone; also our own names written so
     "n_params": "n params parameters nparameters numparams numparameters modelsize modelparams "
@@ -15,6 +15,7 @@ ALSO = {  # headers in small letters and digits alone; also our own names writte
     "tokens": "d ntokens numtokens trainingtokens traintokens tokensseen totaltokens datasetsize",
     "flops": "c flop compute trainingflops trainflops trainingcompute totalflops totalcompute",
     "loss": "l valloss validloss validationloss evalloss testloss heldoutloss finalloss",
+    "peak_learning_rate": "lr learningrate peaklr maxlr",
     "group": "run",
     "budget": "flopsbudget computebudget",
 }

@@ -22,11 +22,16 @@ RUN_COLUMNS = (
     *("tokens", "unique_tokens", "flops", "loss", "loss_last", "n_evals", "mask_ratio"),
     *("masking", "init_from", "source_flops", "seed", "status", "excluded", "source_file"),
 )
+# How a run was trained, as far as studies vary it; tables of others, and of earlier versions, need
+# not say.
+SETTING_COLUMNS = (
+    *("part", "batch_tokens", "peak_learning_rate", "weight_decay", "steps", "warmup_steps"),
+)
 TEXT_COLUMNS = (
     *("run_id", "objective", "corpus", "recipe", "size"),
-    *("masking", "init_from", "status", "excluded", "source_file"),
+    *("masking", "init_from", "status", "excluded", "source_file", "part"),
 )
-MAY_BE_ZERO = ("n_evals", "seed")
+MAY_BE_ZERO = ("n_evals", "seed", "weight_decay", "steps", "warmup_steps")
 NEEDED_WHEN_FINISHED = ("n_params", "tokens", "flops", "loss")
 EMPTY_IN_FINISHED = (
     "is empty in a finished run; give the number, or state in `excluded` why the run cannot be used"
@@ -61,16 +66,16 @@ def read_runs(path: Path) -> pd.DataFrame:
         raw = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:  # of the parser, of decoding
         raise RunsError(f"{path}: not a CSV table ({str(error).strip()})") from error
-    needed = [name for name in RUN_COLUMNS if name != "masking"]  # tables of earlier versions
+    optional = ("masking", *SETTING_COLUMNS)  # tables of earlier versions have none
+    needed = [name for name in RUN_COLUMNS if name not in optional]
     require_columns(
         path, raw.columns, needed, f"the header must hold {', '.join(needed)} (cells may be empty)"
     )
     if raw.empty:
         raise RunsError(f"{path}: {NO_RUN}")
-    if "masking" not in raw:
-        raw["masking"] = ""
-    table = raw[list(RUN_COLUMNS)].copy()
-    for name in set(RUN_COLUMNS) - set(TEXT_COLUMNS):
+    columns = [*RUN_COLUMNS, *SETTING_COLUMNS]
+    table = raw.reindex(columns=columns, fill_value="")
+    for name in set(columns) - set(TEXT_COLUMNS):
         table[name] = numbers(path, raw[name], name, name in MAY_BE_ZERO)
     check_rows(path, table)
     for row, run in zip(table.index, table.to_dict("records"), strict=True):

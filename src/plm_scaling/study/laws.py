@@ -6,7 +6,9 @@ its module, which `laws.law_module` imports.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
+Axes = Literal["best", "all"]  # which runs of the settings of a sweep's axes the laws take
 BOTH = "both"  # the objective of a law that takes runs of both
 OF_SCORES = "downstream"  # the law of scores.csv: `downstream.law`, of no runs table, not in LAWS
 
@@ -41,6 +43,9 @@ class Law:
     """Why it did not take a usable run, if it chooses among them (`LawResult.taken`)."""
     not_a_point: str = ""
     """Why a run that it took is none of its points, where not all are."""
+    of_settings: bool = False
+    """Whether it compares settings of the sweep's axes and takes all of them, and the runs of
+    sweep.tuning, too."""
 
 
 LAWS = {
@@ -96,6 +101,16 @@ LAWS = {
         objectives=("mlm",),
         not_taken="of no size with 4 mask ratios at equal tokens",
         not_a_point="too far above the best of its size",
+    ),
+    "tuning": Law(
+        about="the best learning rate by N and D, and what the rates of the sweep cost",
+        module="tuning.fit",
+        unusable="not_alike",
+        headline=("rate", "alpha", "best learning rate ∝ N^{} at equal D"),
+        figures=("tuning",),
+        not_taken="of no size with 4 learning rates at equal tokens and batch",
+        not_a_point="too far above the best rate of its size",
+        of_settings=True,
     ),
     "joint": Law(
         about="two models of equal size from one compute sum, by isoflop",

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from plm_scaling.common.errors import SweepError
 from plm_scaling.common.files import atomic
 from plm_scaling.study.cell import Cell
+
+SWEEP, TUNING = "sweep", "tuning"  # what a cell is trained for
 
 _TEXT = {
     *("objective", "recipe", "size", "corpus", "precision", "masking", "init_from"),
@@ -23,14 +25,15 @@ _JSON = (
 )
 
 
-def write_sweep(cells: Mapping[str, Cell], out: Path) -> None:
-    """One row per cell, by id; missing values are empty, lists and mappings are JSON."""
+def write_sweep(cells: Mapping[str, Cell], out: Path, tuning: Collection[str] = ()) -> None:
+    """One row per cell, by id; missing values are empty, lists and mappings are JSON. The column
+    `part` is TUNING for the ids in `tuning`: it is a fact of the plan, not of the cell."""
     with atomic(out) as temporary, temporary.open("w", newline="") as file:
-        names = ["cell", *(field.name for field in fields(Cell))]
+        names = ["cell", "part", *(field.name for field in fields(Cell))]
         writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
         writer.writeheader()
         for name, cell in cells.items():
-            row = {"cell": name, **asdict(cell)}
+            row = {"cell": name, "part": TUNING if name in tuning else SWEEP, **asdict(cell)}
             as_json = {name: json.dumps(row[name]) for name in _JSON if row[name] is not None}
             writer.writerow(row | as_json)
 
@@ -41,12 +44,7 @@ def read_sweep(path: Path) -> dict[str, Cell]:
     A fact of a cell for which the table of an earlier version has no column is None, or what held
     before there was a choice.
     """
-    try:
-        with path.open(newline="") as file:
-            table = csv.DictReader(file, delimiter="\t")
-            rows, header = list(table), table.fieldnames or ()
-    except FileNotFoundError:
-        raise _unusable(path, "no such sweep") from None
+    rows, header = _rows(path)
     if missing := [name for name in _NEEDED if name not in header]:
         raise _unusable(path, f"column(s) missing: {', '.join(missing)}")
     if not rows:
@@ -55,6 +53,20 @@ def read_sweep(path: Path) -> dict[str, Cell]:
         return {row["cell"]: _parse(row) for row in rows}
     except ValueError as error:
         raise _unusable(path, str(error)) from error
+
+
+def read_tuning(path: Path) -> set[str]:
+    """Ids of the cells of a sweep.tsv that only tune the learning rate. Raises `SweepError`."""
+    return {row["cell"] for row in _rows(path)[0] if row.get("part") == TUNING}
+
+
+def _rows(path: Path) -> tuple[list[dict[str, str]], Sequence[str]]:
+    try:
+        with path.open(newline="") as file:
+            table = csv.DictReader(file, delimiter="\t")
+            return list(table), table.fieldnames or ()
+    except FileNotFoundError:
+        raise _unusable(path, "no such sweep") from None
 
 
 def _parse(row: dict[str, str]) -> Cell:

@@ -1,6 +1,6 @@
 """The bill: what each cell of a sweep trains, on how many processes, and what that takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -9,7 +9,8 @@ from plm_scaling.config.machine import Machine, Order
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.layout import Layout
-from plm_scaling.study.sweep_table import read_sweep
+from plm_scaling.study.short_runs import short_runs
+from plm_scaling.study.sweep_table import read_sweep, read_tuning
 from plm_scaling.sweep.choose import USABLE_SHARE, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.launch import resources
@@ -25,7 +26,8 @@ def show_plan(sweep: Path, machine: Machine) -> None:
         sweep: sweep.tsv
         machine: this block of the config
     """
-    print(bill(list(read_sweep(sweep).values()), machine), flush=True)
+    cells = list(read_sweep(sweep).values())
+    print(bill(cells, machine, read_tuning(sweep)), flush=True)
 
 
 class _Line(NamedTuple):
@@ -51,6 +53,8 @@ _COLUMNS: dict[str, Callable[[_Line], str]] = {
     "D/N": lambda line: f"{line.cell.tokens / line.cell.n_params:.3g}",
     "steps": lambda line: str(line.cell.steps),
     "batch": lambda line: short_number(line.cell.batch_rows * line.cell.context_length),
+    "decay": lambda line: f"{line.cell.weight_decay:g}",
+    "mask": lambda line: "" if line.cell.mask_ratio is None else f"{line.cell.mask_ratio:g}",
     "lr": lambda line: f"{line.cell.peak_learning_rate:.1e}",
     "C=6ND": lambda line: f"{line.cell.flops:.2e}",
     "C exact": lambda line: f"{line.cell.flops_exact:.2e}",
@@ -61,14 +65,16 @@ _COLUMNS: dict[str, Callable[[_Line], str]] = {
     "hours": lambda line: f"{line.hours:.2g}",
 }
 _VARYING = ("corpus", "recipe", "from", "epochs", "again")
-_SPARE = ("C exact", "lr", "steps", "batch", "recipe")
+_AXES = ("decay", "mask")  # left out unless cells that have a value have several
+_SPARE = ("C exact", "steps", "recipe", "batch", "lr")
 WIDTH = 160
 MORE_GPUS = (1, 4, 16)
 _TEXTS = ("cell", "obj", "corpus", "recipe", "from")  # to the left; numbers to the right
 
 
-def bill(cells: list[Cell], machine: Machine) -> str:
-    """The sweep as a table, and what it costs on `machine`. Raises `SweepError`."""
+def bill(cells: list[Cell], machine: Machine, tuning: Collection[str] = ()) -> str:
+    """The sweep as a table, and what it costs on `machine`; `tuning` are ids of the cells that only
+    show the best learning rate. Raises `SweepError`."""
     layouts = choose_layouts(cells, machine)
     lines = [
         _Line(cell, layout, estimated_hours(cell, layout, machine))
@@ -76,7 +82,7 @@ def bill(cells: list[Cell], machine: Machine) -> str:
     ]
     table = _table(lines)
     rule = "-" * len(table[0])
-    said = [table[0], rule, *table[1:], rule, *_totals(lines), *_costs(lines, machine)]
+    said = [table[0], rule, *table[1:], rule, *_totals(lines, tuning), *_costs(lines, machine)]
     if machine.backend == "cuda":
         said += _finish(cells, layouts, machine)
     return "\n".join(said)
@@ -116,6 +122,9 @@ def _table(lines: list[_Line]) -> list[str]:
     for name in _VARYING:
         if len(set(columns[name][1:])) == 1:
             del columns[name]
+    for name in _AXES:
+        if len({*columns[name][1:]} - {""}) < 2:
+            del columns[name]
     for name in _SPARE:
         if sum(max(map(len, texts)) + 2 for texts in columns.values()) - 2 > WIDTH:
             columns.pop(name, None)
@@ -126,7 +135,7 @@ def _table(lines: list[_Line]) -> list[str]:
     return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
 
 
-def _totals(lines: list[_Line]) -> list[str]:
+def _totals(lines: list[_Line], tuning: Collection[str]) -> list[str]:
     tokens = sum(line.cell.tokens for line in lines)
     total = sum(line.cell.flops for line in lines)
     exact = sum(line.cell.flops_exact for line in lines)
@@ -134,6 +143,15 @@ def _totals(lines: list[_Line]) -> list[str]:
         f"{len(lines)} cells, {short_number(tokens)} tokens, C = {total:.3g} FLOPs (6·N·D), "
         f"{exact:.3g} with attention and the output layer"
     ]
+    if only := [line for line in lines if line.cell.cell in tuning]:
+        share = sum(line.hours * line.layout.processes for line in only)
+        share /= sum(line.hours * line.layout.processes for line in lines)
+        said.append(
+            f"{len(only)} of them only tune the learning rate (sweep.tuning), {share:.2g} of the "
+            "hours"
+        )
+    if few := short_runs((line.cell.steps, line.cell.warmup_steps) for line in lines):
+        said.append(few)
     if any(line.cell.epochs is not None for line in lines):
         said.append(
             "epochs: of the source that corpora.{name}.unique_tokens makes the scarcest, at most: "

@@ -6,15 +6,23 @@ from itertools import chain, product
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.schema import SweepInputs
-from plm_scaling.config.sweep import FromSize, Objective, Recipe
+from plm_scaling.config.sweep import Objective, Recipe
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.flops import exact_training_flops, training_flops
 from plm_scaling.study.shapes import STUDY_GRID, Shape
+from plm_scaling.sweep.settings import (
+    AS_CONFIGURED,
+    Setting,
+    batch_rows_at,
+    by_size,
+    settings,
+    value_at,
+)
 
 OTHER: dict[Objective, Objective] = {"clm": "mlm", "mlm": "clm"}
 # Fields of a cell that are those of the block training.
-AS_CONFIGURED = (
-    *("weight_decay", "beta1", "beta2", "gradient_clip", "precision", "valid_rows"),
+OF_TRAINING = (
+    *("beta1", "beta2", "gradient_clip", "precision", "valid_rows"),
     *("divergence_loss", "spike_loss", "max_skipped_steps", "document_mask", "positions"),
 )
 FLOPS_TOLERANCE = 0.01  # achieved FLOPs lie this close to the budget
@@ -22,20 +30,29 @@ FLOPS_TOLERANCE = 0.01  # achieved FLOPs lie this close to the budget
 
 def plan_cells(config: SweepInputs) -> dict[str, Cell]:
     """All cells of the config by id: the grid (cheapest budgets first, then objective, corpus and
-    size), single cells, and transferred ones, each after the cell that it starts from.
+    size), single cells, transferred ones, each after the cell that it starts from, and those that
+    show the best learning rate.
 
     Raises `SweepError` when a size is unknown, when a budget is too small for a batch to come
     within 1 % of it, or when no cell is left.
     """
-    cells = {
-        cell.cell: cell for cell in chain(_grid(config), extra_cells(config), _transfers(config))
-    }
+    cells = {cell.cell: cell for cell in chain(_swept(config), _tuning(config))}
     if not cells:
         raise SweepError(
             "the sweep has no cell: no size has sweep.tokens_per_parameter in "
             f"{config.sweep.tokens_per_parameter} at any budget; widen the range or add sizes"
         )
     return cells
+
+
+def tuning_only(config: SweepInputs) -> set[str]:
+    """Ids of the cells that only `sweep.tuning` has: no law of the sweep takes them."""
+    swept = {cell.cell for cell in _swept(config)}
+    return {cell.cell for cell in _tuning(config)} - swept
+
+
+def _swept(config: SweepInputs) -> Iterator[Cell]:
+    return chain(_grid(config), extra_cells(config), _transfers(config))
 
 
 def _grid(config: SweepInputs) -> Iterator[Cell]:
@@ -49,8 +66,9 @@ def _grid(config: SweepInputs) -> Iterator[Cell]:
             shape = shapes[size]
             if low <= budget / (6 * shape.n_params(recipe) ** 2) <= high:
                 where = (objective, corpus, recipe, size)
-                cell = make_cell(config, *where, shape, budget, sweep.seeds[0])
-                yield from (replace(cell, seed=seed) for seed in sweep.seeds)
+                for at in settings(config):
+                    cell = make_cell(config, *where, shape, budget, sweep.seeds[0], at=at)
+                    yield from (replace(cell, seed=seed) for seed in sweep.seeds)
 
 
 def extra_cells(config: SweepInputs) -> Iterator[Cell]:
@@ -70,6 +88,21 @@ def _transfers(config: SweepInputs) -> Iterator[Cell]:
         source = make_cell(config, OTHER[transfer.objective], *where, transfer.source_flops, seed)
         yield source
         yield make_cell(config, transfer.objective, *where, transfer.flops, seed, source)
+
+
+def _tuning(config: SweepInputs) -> Iterator[Cell]:
+    sweep, tuning = config.sweep, config.sweep.tuning
+    if tuning is None:
+        return
+    for budget, objective, size, batch, rate in product(
+        tuning.budgets_flops,
+        sweep.objectives,
+        tuning.sizes,
+        tuning.batch_factors,
+        tuning.learning_rate_factors,
+    ):
+        where = (objective, sweep.corpora[0], sweep.recipes[0], size, shape_of(config, size))
+        yield make_cell(config, *where, budget, sweep.seeds[0], at=Setting(rate, batch))
 
 
 def shape_of(config: SweepInputs, size: str) -> Shape:
@@ -95,14 +128,19 @@ def make_cell(
     budget: float,
     seed: int,
     source: Cell | None = None,
+    at: Setting = AS_CONFIGURED,
 ) -> Cell:
-    """Whole steps of whole rows, 6·N·D nearest to `budget` FLOPs, from the weights of `source`."""
+    """Whole steps of whole rows, 6·N·D nearest to `budget` FLOPs, from the weights of `source`.
+
+    Where batch and learning rate depend on tokens, these are the budget's, C/(6·N): the batch does
+    not depend on what rounding makes of it.
+    """
     training = config.training
     data = config.corpora[corpus]
     context = config.tokens.context_length
     n_params = shape.n_params(recipe)
-    batch_tokens = by_size(training.batch_tokens, n_params)
-    batch_rows = max(1, round(batch_tokens / context))
+    meant = budget / (6 * n_params)
+    batch_rows = batch_rows_at(training.batch_tokens, n_params, meant, context, at.batch_factor)
     steps = max(1, round(budget / (6 * n_params * batch_rows * context)))
     tokens = steps * batch_rows * context
     flops = training_flops(n_params, tokens)
@@ -113,7 +151,8 @@ def make_cell(
             "training.batch_tokens or raise the low end of sweep.tokens_per_parameter"
         )
     warmup = training.warmup_fraction if source is None else training.transfer_warmup_fraction
-    peak = by_size(training.peak_learning_rate[objective], n_params)
+    peak = value_at(training.peak_learning_rate[objective], n_params, meant)
+    peak *= at.learning_rate_factor
     return Cell(
         objective=objective,
         recipe=recipe,
@@ -133,23 +172,23 @@ def make_cell(
         mixture=dict(data.mixture),
         strata=data.strata,
         unique_tokens_limit=data.unique_tokens,
-        mask_ratio=config.sweep.mask_ratio if objective == "mlm" else None,
+        mask_ratio=_or(at.mask_ratio, config.sweep.mask_ratio) if objective == "mlm" else None,
         masking=config.sweep.masking if objective == "mlm" else None,
         init_from=source.cell if source else None,
         source_flops=source.flops if source else None,
         seed=seed,
         data_seed=config.seed,
         peak_learning_rate=peak,
+        weight_decay=_or(at.weight_decay, training.weight_decay),
         final_learning_rate=peak * training.final_learning_rate_fraction,
         warmup_steps=round(warmup * steps),
         init_std=by_size(training.init_std, n_params),
         evaluations=min(training.evaluations, steps),
         initialisation=training.initialisation if recipe == "study" else "normal",
         common_evaluation=training.common_evaluation and objective == "mlm",
-        **{name: getattr(training, name) for name in AS_CONFIGURED},
+        **{name: getattr(training, name) for name in OF_TRAINING},
     )
 
 
-def by_size(entries: list[FromSize], n_params: int) -> float:
-    """The value that holds for a model of `n_params` non-embedding parameters."""
-    return next(e.value for e in reversed(entries) if n_params >= e.from_parameters)
+def _or(own: float | None, configured: float) -> float:
+    return configured if own is None else own

@@ -4,7 +4,7 @@ from plm_scaling.config.machine import Machine
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import gpu_hours
 from plm_scaling.study.layout import Layout
-from plm_scaling.sweep.cells import by_size
+from plm_scaling.sweep.settings import by_size
 
 HELD_OUT_SETS = 2  # valid, and ood where there is one, which the sweep does not know
 # What a GPU sends and receives: of NVLink and of a 200 Gbit/s network card of its own, less what

@@ -5,7 +5,7 @@ from pathlib import Path
 from plm_scaling.common.progress import logger
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.study.sweep_table import write_sweep
-from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.sweep.cells import plan_cells, tuning_only
 
 
 def plan_sweep(blocks: SweepInputs, out: Path) -> None:
@@ -16,6 +16,6 @@ def plan_sweep(blocks: SweepInputs, out: Path) -> None:
         out: sweep.tsv
     """
     cells = plan_cells(blocks)
-    write_sweep(cells, out)
+    write_sweep(cells, out, tuning_only(blocks))
     flops = f"{sum(cell.flops for cell in cells.values()):.3g}"
     logger.info(f"[sweep] {len(cells)} cells, {flops} FLOPs (`plan` shows them)")

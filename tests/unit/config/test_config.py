@@ -93,6 +93,32 @@ def test_config_of_the_repository_is_valid(root, name):
         ("study", "a b", ["study"]),
         ("sweep.shapes.250.heads", 3, ["heads"]),
         ("training.peak_learning_rate.clm.0.from_parameters", 5, ["from_parameters"]),
+        ("training.batch_tokens", 512, ["training.batch_tokens: give a table", "512"]),
+        (
+            "training.batch_tokens",
+            {"factor": 0.58, "token": 0.571, "parameters": 0},
+            ["'training.batch_tokens.tokens' is missing", "key 'training.batch_tokens.token', did"],
+        ),
+        (
+            "training.peak_learning_rate.clm",
+            {"factor": -1, "parameters": 0, "tokens": 0},
+            ["training.peak_learning_rate.clm.factor: ", "greater than 0, found -1"],
+        ),
+        (
+            "training.peak_learning_rate.clm.0.value",
+            "high",
+            ["training.peak_learning_rate.clm.0.value: ", "'high'"],
+        ),
+        ("sweep.axes", {"learning_rates": [1]}, ["sweep.axes.learning_rates"]),
+        ("sweep.axes", {"learning_rate_factor": [0.5, 2]}, ["axes.learning_rate_factor: 1, which"]),
+        ("sweep.axes", {"batch_factor": [0, 1]}, ["axes.batch_factor", "above 0"]),
+        ("sweep.axes", {"mask_ratio": [0.15, 1.5]}, ["axes.mask_ratio", "at most 1"]),
+        ("sweep.axes", {"mask_ratio": [0.1, 0.2]}, ["axes.mask_ratio: 0.15, which"]),
+        ("sweep.axes", {"weight_decay": [0]}, ["axes.weight_decay: 0.1, which"]),
+        ("sweep.axes", {"weight_decay": [0.1, 0.1]}, ["axes.weight_decay", "twice"]),
+        ("sweep.tuning", {"sizes": ["250"]}, ["'sweep.tuning.budgets_flops' is missing"]),
+        ("laws.fits", ["tuning"], ["tuning needs cells in sweep.tuning"]),
+        ("laws.axes", "first", ["laws.axes", "'best' or 'all'"]),
         ("machine.gpu", "H1000", ["'H1000'", "H100,"]),
         ("machine.backend", "gpu", ["machine.backend", "'gpu'"]),
         ("machine.utilisation.0.value", 1.5, ["utilisation", "at most 1"]),
@@ -147,6 +173,15 @@ def test_config_names_that_become_files_or_words_of_a_command_are_plain(demo, na
     ):
         with pytest.raises(ConfigError, match=rf"my\.yaml: .*{key}"):
             validate_config(changed(demo, path, value), "my.yaml")
+
+
+def test_config_of_a_mistaken_table_says_nothing_of_power_laws(demo):
+    wrong = changed(demo, "training.batch_tokens.0.value", -5)
+    with pytest.raises(ConfigError) as error:
+        validate_config(wrong, "my.yaml")
+    assert "training.batch_tokens.0.value: " in str(error.value)
+    assert "factor" not in str(error.value)
+    assert str(error.value).count(";") == 0
 
 
 def test_config_with_several_mistakes_names_all_of_them(demo):

@@ -42,6 +42,13 @@ def test_comparison_takes_the_lowest_finished_loss_from_scratch_of_one_recipe() 
     assert len(best) == 4
 
 
+def test_comparison_leaves_out_runs_that_tune_one_corpus() -> None:
+    tuned = pd.DataFrame([run("code", 1.00e10, 2.6, part="tuning")])
+    table = comparison_table(pd.concat([RUNS.assign(part=""), tuned]), "corpus")
+    assert table["loss"].min() == comparison_table(RUNS, "corpus")["loss"].min()
+    assert 2.6 not in set(table["loss"])
+
+
 def test_comparison_says_what_each_costs_beside_the_best() -> None:
     table = comparison_table(RUNS, "corpus")
     best = table[table["at"] == "best"].set_index("run_id")

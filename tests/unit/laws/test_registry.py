@@ -37,7 +37,7 @@ def test_the_config_takes_every_law_and_says_what_it_is():
     said = Laws.model_fields["fits"].description
     for name, law in LAWS.items():
         assert f"{name}: {law.about}." in said
-        Laws(fits=[name], bootstrap=100, level=0.95, huber_delta=1e-3)
+        Laws(fits=[name], bootstrap=100, level=0.95, huber_delta=1e-3, axes="best")
 
 
 def test_the_reason_of_the_mask_ratio_law_says_how_many_it_needs():

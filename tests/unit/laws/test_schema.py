@@ -4,6 +4,7 @@ import json
 
 import jsonschema
 import pytest
+from planted_rates import planted
 from test_frontier import ends_only, sweep
 from test_joint import CLM, MLM, law
 from test_mask_ratio import RATIOS, losses
@@ -13,6 +14,7 @@ from plm_scaling.laws.joint.fit import fit_joint
 from plm_scaling.laws.mask_ratio.fit import fit_mask_ratio
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.schema import law_schema
+from plm_scaling.laws.tuning.fit import fit_tuning
 
 CURVES = ends_only(sweep(0.002))
 FITS = {
@@ -22,6 +24,8 @@ FITS = {
     ),
     "mask_ratio": lambda: fit_mask_ratio(**losses(0.002), bootstrap=200),
     "mask_ratio without best": lambda: fit_mask_ratio(**losses(ratios=RATIOS[4:]), bootstrap=0),
+    "tuning": lambda: fit_tuning(**planted(0.001), bootstrap=200),
+    "tuning without law": lambda: fit_tuning(**planted(sizes=(1e7,)), bootstrap=0),
     "joint": lambda: fit_joint(CLM, MLM),
     "joint without law": lambda: fit_joint(CLM, law(None, None)),
 }

@@ -11,7 +11,7 @@ from plm_scaling.common.files import sha256_of
 from plm_scaling.laws.selection import why_left_out
 from plm_scaling.runs.collect import collect_runs
 from plm_scaling.runs.evaluations import read_evaluations
-from plm_scaling.runs.tables import CURVE_SCHEMA, RUN_COLUMNS, read_runs
+from plm_scaling.runs.tables import CURVE_SCHEMA, RUN_COLUMNS, SETTING_COLUMNS, read_runs
 from plm_scaling.study.sweep_table import read_sweep, write_sweep
 
 
@@ -38,7 +38,7 @@ def test_collect_runs_table_of_a_finished_study_has_the_documented_columns_and_o
 ):
     table = collect(study)
     header = (study / "runs.csv").read_text().splitlines()[0]
-    assert header == ",".join(RUN_COLUMNS)
+    assert header == ",".join([*RUN_COLUMNS, *SETTING_COLUMNS])
     cells = read_sweep(study / "sweep.tsv")
     assert list(table.index) == list(cells)
     for run_id, run in table.iterrows():
@@ -47,10 +47,23 @@ def test_collect_runs_table_of_a_finished_study_has_the_documented_columns_and_o
         assert run["status"] == "finished"
         assert run["excluded"] == ""
         assert (study / run["source_file"]).is_file()
+        assert run["batch_tokens"] == 4096
+        assert run["part"] == "sweep"
+        for name in ("peak_learning_rate", "weight_decay", "steps", "warmup_steps"):
+            assert run[name] == getattr(cells[run_id], name)
     assert table.loc["mlm012", "mask_ratio"] == 0.15
     assert math.isnan(table.loc["clm000", "mask_ratio"])
     assert table.loc["mlm012", "masking"] == "token"
     assert table.loc["clm000", "masking"] == ""
+
+
+def test_runs_that_tune_are_told_and_are_in_no_law_of_the_sweep(study):
+    cells = read_sweep(study / "sweep.tsv")
+    write_sweep(cells, study / "sweep.tsv", {"clm000", "mlm013"})
+    table = collect(study)
+    assert set(table.index[table["part"] == "tuning"]) == {"clm000", "mlm013"}
+    why = why_left_out("isoflop", table.reset_index())
+    assert list(table.index[why == "only tunes the learning rate"]) == ["clm000", "mlm013"]
 
 
 def test_runs_with_a_start_token_are_of_another_recipe(study):

@@ -11,7 +11,7 @@ import pytest
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.runs.own_tables import read_table
-from plm_scaling.runs.tables import RUN_COLUMNS
+from plm_scaling.runs.tables import RUN_COLUMNS, SETTING_COLUMNS
 
 PLAIN = pd.DataFrame(
     {
@@ -61,7 +61,7 @@ def test_one_table_in_many_formats_gives_the_same_runs(tmp_path, content):
     table = read_table(written(tmp_path, content))
     assert table[list(PLAIN)].to_numpy() == pytest.approx(PLAIN.to_numpy(), rel=1e-12)
     assert table["flops"].to_numpy() == pytest.approx(6 * table["n_params"] * table["tokens"])
-    assert set(table) == {*RUN_COLUMNS, "group", "budget"}
+    assert set(table) == {*RUN_COLUMNS, *SETTING_COLUMNS, "group", "budget"}
     assert (table["status"] == "finished").all()
     assert not table["excluded"].any()
 

@@ -60,6 +60,14 @@ def test_read_runs_missing_column_is_named(tmp_path):
         read_runs(path)
 
 
+def test_read_runs_table_of_an_earlier_version_does_not_say_how_runs_were_trained(tmp_path):
+    path = tmp_path / "runs.csv"
+    write_table(path, RUN_COLUMNS, [run()])
+    table = read_runs(path)
+    assert table["part"].tolist() == [""]
+    assert table["peak_learning_rate"].isna().all()
+
+
 def test_read_runs_table_of_an_earlier_version_has_no_masking(tmp_path):
     path = tmp_path / "runs.csv"
     write_table(path, RUN_COLUMNS, [run(masking="bert")])
