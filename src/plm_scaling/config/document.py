@@ -59,7 +59,8 @@ def _rows(block: Any, values: dict[str, Any], prefix: str = "") -> Iterator[str]
         yield _row(prefix + name, block, name, values[name])
         inner = block_in(field.annotation)
         if inner is not None:
-            mark = ".{name}." if get_origin(field.annotation) is dict else "[]."
+            marks: dict[Any, str] = {dict: ".{name}.", list: "[]."}
+            mark = marks.get(get_origin(field.annotation), ".")
             for inner_name in inner.model_fields:
                 yield _row(prefix + name + mark + inner_name, inner, inner_name, None)
 

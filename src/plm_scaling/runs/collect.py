@@ -82,8 +82,7 @@ def _collect_cell(
     held-out set."""
     planned = {column: value for column, value in vars(cell).items() if column in RUN_COLUMNS}
     row: dict[str, Any] = dict.fromkeys(RUN_COLUMNS) | planned | {"run_id": folder.name}
-    if cell.start_token:  # the loss counts first residues, too: another quantity
-        row["recipe"] = f"{cell.recipe}+start_token"
+    row["recipe"] = cell.recipe_in_tables
     curve_path, result_path = folder / "curve.csv", folder / "result.json"
     result = _read_result(result_path, cell) if result_path.is_file() else None
     if result is not None:
