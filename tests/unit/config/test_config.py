@@ -93,6 +93,8 @@ def test_config_of_the_repository_is_valid(root, name):
         ("study", "a b", ["study"]),
         ("sweep.shapes.250.heads", 3, ["heads"]),
         ("training.peak_learning_rate.clm.0.from_parameters", 5, ["from_parameters"]),
+        ("training.mup", {"base_width": 8}, ["'training.mup.base_channels' is missing"]),
+        ("training.mup", {"base_width": 8, "base_channels": 8}, ["training", "init_std", "one"]),
         ("machine.gpu", "H1000", ["'H1000'", "H100,"]),
         ("machine.backend", "gpu", ["machine.backend", "'gpu'"]),
         ("machine.utilisation.0.value", 1.5, ["utilisation", "at most 1"]),
