@@ -212,7 +212,9 @@ def test_mup_is_a_fact_of_cells_and_refused_where_it_means_nothing(full, tmp_pat
     values["training"]["peak_learning_rate"] = {"clm": one, "mlm": one}
     with pytest.raises(ConfigError, match=r"training\.mup is for recipe prenorm, and the sweep"):
         validate_config(values, "full")
-    values["sweep"] |= {"recipes": ["prenorm"], "extra": [], "transfer": []}
+    values["sweep"]["recipes"] = ["prenorm"]
+    for single in [*values["sweep"]["extra"], *values["sweep"]["transfer"]]:
+        single["recipe"] = "prenorm"
     cells = plan_cells(validate_config(values, "full"))
     assert {(c.mup_base_width, c.mup_base_channels) for c in cells.values()} == {(256, 64)}
     assert {c.recipe_in_tables for c in cells.values()} == {"prenorm+mup"}
