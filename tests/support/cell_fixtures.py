@@ -7,6 +7,9 @@ from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import RunRecord
 from plm_scaling.study.shapes import Shape
 
+# A model of half the usual width of tests and a third of the channels of its heads.
+MUP = {"mup_base_width": 12, "mup_base_channels": 3}
+
 
 def cell_of(objective: str, shape: Shape, recipe: str = "study", **changes: Any) -> Cell:
     """A cell of this shape; `changes` replace any of its fields."""

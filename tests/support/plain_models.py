@@ -16,6 +16,8 @@ def forward(weights: dict[str, Tensor], cell, tokens: Tensor) -> tuple[Tensor, l
     channels = hidden // heads
     study = cell.recipe == "study"
     alpha = (2 * layers) ** 0.5
+    wider = hidden / cell.mup_base_width if cell.mup_base_width else 1
+    root = channels / cell.mup_base_channels**0.5 if cell.mup_base_width else channels**0.5
     cos, sin = angles(len(tokens), channels)
     maps = []
 
@@ -36,7 +38,7 @@ def forward(weights: dict[str, Tensor], cell, tokens: Tensor) -> tuple[Tensor, l
         if not study:
             q, k = norm(q, f"{name}.q_layernorm"), norm(k, f"{name}.k_layernorm")
         q, k = turn(q, cos, sin), turn(k, cos, sin)
-        scores = torch.einsum("qhc,khc->hqk", q, k) / channels**0.5
+        scores = torch.einsum("qhc,khc->hqk", q, k) / root
         if cell.objective == "clm":
             scores = scores + torch.full_like(scores, float("-inf")).triu(1)
         maps.append(scores.softmax(-1))
@@ -55,7 +57,7 @@ def forward(weights: dict[str, Tensor], cell, tokens: Tensor) -> tuple[Tensor, l
         y = (alpha * first if study else x) + attention(first, layer)
         second = norm(y, f"decoder.layers.{layer}.pre_mlp_layernorm")
         x = (alpha * second if study else y) + mlp(second, layer)
-    return norm(x, "decoder.final_layernorm") @ embedding.T, maps
+    return norm(x, "decoder.final_layernorm") @ embedding.T / wider, maps
 
 
 def angles(length, channels):

@@ -86,6 +86,16 @@ class SweepInputs(Block):
         return self
 
     @model_validator(mode="after")
+    def _mup_is_for_prenorm(self) -> Self:
+        single = [*self.sweep.extra, *self.sweep.transfer]
+        if self.training.mup and "study" in [*self.sweep.recipes, *(c.recipe for c in single)]:
+            raise ValueError(
+                "training.mup is for recipe prenorm, and the sweep has recipe study, whose initial "
+                "weights and residual scale are given; train study in a config with mup: null"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _every_objective_has_a_rate(self) -> Self:
         trained = {*self.sweep.objectives, *(extra.objective for extra in self.sweep.extra)}
         if self.sweep.transfer:

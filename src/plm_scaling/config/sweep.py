@@ -180,6 +180,15 @@ OfSizeAndTokens = Annotated[
 ]
 
 
+class Mup(Block):
+    """The model whose settings those of all widths follow from (muP, docs/training.md)."""
+
+    base_width: Count
+    """Width for which peak_learning_rate, init_std and weight_decay are given."""
+    base_channels: Count
+    """Channels of each of its attention heads (64 in the study's sizes below 7B)."""
+
+
 class Training(Block):
     """How a cell is trained: AdamW, linear warm-up, cosine decay over the cell's own budget."""
 
@@ -252,14 +261,25 @@ class Training(Block):
     run continues with the next batch."""
     max_skipped_steps: Annotated[int, Field(ge=0)]
     """Skipped steps that a cell may have; one more, and it has diverged."""
+    mup: Mup | None
+    """null, or {base_width: 256, base_channels: 64}: muP (docs/training.md), which makes the best
+    learning rate of one width that of all. Peak learning rate, init_std and weight decay are then
+    those of a model of that width; one that is m times as wide has 1/m of the rate and √(1/m) of
+    the deviation in its layers' matrices. Only for recipe prenorm; says nothing of depth."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         rates = {f"peak_learning_rate.{o}": by for o, by in self.peak_learning_rate.items()}
         by_size = {"batch_tokens": self.batch_tokens, "init_std": self.init_std, **rates}
         for name, entries in by_size.items():
+            of_size = entries.parameters if isinstance(entries, PowerLaw) else len(entries) - 1
             if not isinstance(entries, PowerLaw):
                 ascending(name, entries)
+            if self.mup and name != "batch_tokens" and of_size:
+                raise ValueError(
+                    f"{name} changes with the size, but with mup one value, that of a model of "
+                    "mup.base_width, holds for all; give one entry, or set mup to null"
+                )
         return self
 
 

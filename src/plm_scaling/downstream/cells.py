@@ -52,13 +52,13 @@ def untrained_cells(cells: Mapping[str, Cell], chosen: list[str]) -> list[str]:
     first: dict[tuple[object, ...], str] = {}
     for name in chosen:
         own = cells[name]
-        begin = (own.objective, own.recipe, own.shape, own.context_length, own.start_token)
+        begin = (own.objective, own.recipe_in_tables, own.shape, own.context_length)
         first.setdefault(begin, name)
     return [*first.values()]
 
 
 def _rivals(cell: Cell) -> tuple[object, ...]:
-    return cell.flops_budget, cell.objective, cell.recipe, cell.corpus, cell.start_token
+    return cell.flops_budget, cell.objective, cell.recipe_in_tables, cell.corpus
 
 
 def _loss(folder: Path) -> float | None:

@@ -23,7 +23,6 @@ def facts_of(name: str, told: Mapping[str, str]) -> dict[str, Any]:
     record, cell = read_finished(result)
     of_cell = {key: getattr(cell, key) for key in FACTS[1:6]}
     of_record = {key: getattr(record, key) for key in FACTS[6:]}
-    if cell.start_token:  # as in runs.csv: losses count first residues, too
-        of_cell["recipe"] += "+start_token"
+    of_cell["recipe"] = cell.recipe_in_tables
     kind = record.status if record.status == "imported" else "cell" if record.steps else "untrained"
     return facts | {"kind": kind} | of_cell | of_record

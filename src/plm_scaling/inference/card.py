@@ -154,8 +154,16 @@ def _training(cell: Cell, record: RunRecord) -> dict[str, str]:
         "FLOPs (6·N·D)": f"{record.flops:.3g}",
         "FLOPs with attention and output layer": _said(record.flops_exact, "{:.3g}"),
         **started,
+        **_mup(cell),
         "trained with": ", ".join(f"{name} {v}" for name, v in record.versions.items()),
     }
+
+
+def _mup(cell: Cell) -> dict[str, str]:
+    if cell.mup_base_width is None:
+        return {}
+    base = f"width {cell.mup_base_width}, heads of {cell.mup_base_channels} channels"
+    return {"muP": f"base {base}; its factors are in the weights of the norms"}
 
 
 def _said(value: float | None, form: str) -> str:

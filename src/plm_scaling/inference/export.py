@@ -20,6 +20,7 @@ from plm_scaling.inference.tokenizer import (
     tokenizer_json,
 )
 from plm_scaling.study.cell import Cell, ImportedCell
+from plm_scaling.study.mup import scales_of
 from plm_scaling.study.shapes import VOCABULARY_SIZE, Shape
 from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES, SOP
 
@@ -58,7 +59,7 @@ def export_cell(cell: str, out: Path, threads: int, released_order: bool = False
         state = {
             name: value for name, value in run.network.state_dict().items() if value is not None
         }
-        tensors = hf_weights(state, run.cell.shape)
+        tensors = _with_scales(hf_weights(state, run.cell.shape), run.cell)
         table = tensors["model.embed_tokens.weight"].clone()
         table[1 : 1 + len(letters)] = table[[RESIDUE_ID[letter] for letter in letters]]
         weights = folder / "model.safetensors"
@@ -74,6 +75,18 @@ def export_cell(cell: str, out: Path, threads: int, released_order: bool = False
                 (folder / f"{name}.py").write_bytes((code / f"{name}.py").read_bytes())
         card = model_card(run.cell, run.record, sha256_of(weights))
         (folder / "README.md").write_text(card)
+
+
+def _with_scales(tensors: dict[str, Tensor], cell: Cell) -> dict[str, Tensor]:
+    """The weights with muP's factors on queries and logits, which other code does not know, in
+    those of the norms before."""
+    scales = scales_of(cell)
+    by_end = {".self_attn.q_norm.weight": scales.queries, "model.norm.weight": scales.logits}
+    for name, value in tensors.items():
+        for end, scale in by_end.items():
+            if name.endswith(end) and scale != 1.0:
+                tensors[name] = value * scale
+    return tensors
 
 
 def fits_qwen3(cell: Cell) -> bool:

@@ -82,7 +82,10 @@ class TrainedRun(Model):
             model_output(self.network, batch)
         finally:
             handle.remove()
-        return batch.segments.unpack(kept[0][:, 0], batch.rows)
+        states = kept[0][:, 0]
+        if layer == len(decoder.layers):  # with muP's factor, as in an export
+            states = states * self.network.logit_scale
+        return batch.segments.unpack(states, batch.rows)
 
     def attentions(self, rows: Tokens, sizes: Ints) -> Iterator[Tensor]:
         network, batch = self.network, self._batch(rows, sizes)

@@ -92,8 +92,7 @@ def collect_cell(
     planned = {column: value for column, value in vars(cell).items() if column in COLUMNS}
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | planned | {"run_id": folder.name}
     row["batch_tokens"] = cell.batch_rows * cell.context_length
-    if cell.start_token:  # the loss counts first residues, too: another quantity
-        row["recipe"] = f"{cell.recipe}+start_token"
+    row["recipe"] = cell.recipe_in_tables
     curve_path, result_path = folder / "curve.csv", folder / "result.json"
     result = _read_result(result_path, cell) if result_path.is_file() else None
     if result is not None:

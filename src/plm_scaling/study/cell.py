@@ -63,6 +63,8 @@ class Cell:
     positions: str = "row"
     common_evaluation: bool = False
     start_token: bool = False
+    mup_base_width: int | None = None
+    mup_base_channels: int | None = None
 
     @property
     def cell(self) -> str:
@@ -72,6 +74,13 @@ class Cell:
     @property
     def shape(self) -> Shape:
         return Shape(self.layers, self.hidden, self.ffn, self.heads)
+
+    @property
+    def recipe_in_tables(self) -> str:
+        """The recipe, with what keeps its runs from being compared with others of it: with a start
+        token losses count first residues, too, and with muP widths are trained in another way."""
+        start = "+start_token" if self.start_token else ""
+        return self.recipe + start + ("+mup" if self.mup_base_width else "")
 
     @property
     def row_prefix(self) -> tuple[str, ...]:

@@ -18,7 +18,10 @@ _TEXT = {
     *("initialisation", "positions"),
 }
 _NEEDED = ("cell", "objective", "size", "n_params", "n_params_total", "tokens", "flops")
-_OPTIONAL = {"mask_ratio", "masking", "init_from", "source_flops", "unique_tokens_limit"}
+_OPTIONAL = {
+    *("mask_ratio", "masking", "init_from", "source_flops", "unique_tokens_limit"),
+    *("mup_base_width", "mup_base_channels"),
+}
 _JSON = (
     *("mixture", "strata", "unique_tokens_limit"),
     *("document_mask", "common_evaluation", "start_token"),

@@ -186,6 +186,8 @@ def make_cell(
         evaluations=min(training.evaluations, steps),
         initialisation=training.initialisation if recipe == "study" else "normal",
         common_evaluation=training.common_evaluation and objective == "mlm",
+        mup_base_width=training.mup.base_width if training.mup else None,
+        mup_base_channels=training.mup.base_channels if training.mup else None,
         **{name: getattr(training, name) for name in OF_TRAINING},
     )
 

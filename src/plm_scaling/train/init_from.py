@@ -6,7 +6,10 @@ from plm_scaling.common.errors import TrainError
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import read_cell
 
-SAME = ("recipe", "layers", "hidden", "ffn", "heads", "context_length")
+SAME = (
+    *("recipe", "layers", "hidden", "ffn", "heads", "context_length"),
+    *("mup_base_width", "mup_base_channels"),
+)
 
 
 def check_source(cell: Cell, path: Path | None) -> None:

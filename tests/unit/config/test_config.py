@@ -119,6 +119,8 @@ def test_config_of_the_repository_is_valid(root, name):
         ("sweep.tuning", {"sizes": ["250"]}, ["'sweep.tuning.budgets_flops' is missing"]),
         ("laws.fits", ["tuning"], ["tuning needs cells in sweep.tuning"]),
         ("laws.axes", "first", ["laws.axes", "'best' or 'all'"]),
+        ("training.mup", {"base_width": 8}, ["'training.mup.base_channels' is missing"]),
+        ("training.mup", {"base_width": 8, "base_channels": 8}, ["training", "init_std", "one"]),
         ("machine.gpu", "H1000", ["'H1000'", "H100,"]),
         ("machine.backend", "gpu", ["machine.backend", "'gpu'"]),
         ("machine.utilisation.0.value", 1.5, ["utilisation", "at most 1"]),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cell_fixtures import MUP
 from finished_runs import SHAPE, finished_run
 from plain_models import forward
 
@@ -13,7 +14,8 @@ from plm_scaling.tokens.format.vocabulary import EOD, PAD
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
 @pytest.mark.parametrize("recipe", ["study", "prenorm"])
 def test_maps_are_those_of_the_plain_model(tmp_path, objective, recipe):
-    cell = finished_run(tmp_path / "run", objective, recipe)
+    scaled = MUP if recipe == "prenorm" else {}
+    cell = finished_run(tmp_path / "run", objective, recipe, **scaled)
     sizes = np.array([11, 17, 2])
     rows = np.full((3, 17), PAD, np.uint8)
     rng = np.random.default_rng(1)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from cell_fixtures import MUP
 from finished_runs import CONTEXT, finished_run
 from public_models import progen2_folder
 from scipy.stats import chisquare
@@ -48,7 +49,7 @@ def made(model, rows=None, first=None, **options):
 @pytest.mark.parametrize("recipe", ["study", "prenorm"])
 @pytest.mark.parametrize("width", [1, 5])
 def test_cached_logits_are_those_of_the_whole_row(tmp_path, recipe, width):
-    finished_run(tmp_path, "clm", recipe)
+    finished_run(tmp_path, "clm", recipe, **(MUP if recipe == "prenorm" else {}))
     rng = np.random.default_rng(4)
     tokens = rng.integers(1, 21, (6, CONTEXT)).astype(np.uint8)
     with open_run(tmp_path, 1) as model:

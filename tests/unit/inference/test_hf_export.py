@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from cell_fixtures import cell_of, record_of
+from cell_fixtures import MUP, cell_of, record_of
 from finished_runs import SHAPE, finished_run
 
 from plm_scaling.common.errors import InferenceError
@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     for objective, recipe in KINDS:
         run = folder / "runs" / f"{objective}-{recipe}"
-        finished_run(run, objective, recipe)
+        finished_run(run, objective, recipe, **(MUP if recipe == "prenorm" else {}))
         export_cell(str(run), folder / f"{objective}-{recipe}", threads=1)
     return folder
 

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import synthetic
+from cell_fixtures import MUP
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import sha256_of
@@ -66,15 +67,18 @@ def test_runs_that_tune_are_told_and_are_in_no_law_of_the_sweep(study):
     assert list(table.index[why == "only tunes the learning rate"]) == ["clm000", "mlm013"]
 
 
-def test_runs_with_a_start_token_are_of_another_recipe(study):
+@pytest.mark.parametrize(
+    ("recipe", "changes"), [("study+start_token", {"start_token": True}), ("study+mup", MUP)]
+)
+def test_runs_with_a_start_token_or_mup_are_of_another_recipe(study, recipe, changes):
     cells = read_sweep(study / "sweep.tsv")
     other = {"clm000", "clm003"}
-    cells |= {name: dataclasses.replace(cells[name], start_token=True) for name in other}
+    cells |= {name: dataclasses.replace(cells[name], **changes) for name in other}
     write_sweep(cells, study / "sweep.tsv")
     table = collect(study)
-    assert set(table.index[table["recipe"] == "study+start_token"]) == other
+    assert set(table.index[table["recipe"] == recipe]) == other
     losses = read_evaluations(study / "evaluations.csv")
-    assert set(losses["run_id"][losses["recipe"] == "study+start_token"]) == other
+    assert set(losses["run_id"][losses["recipe"] == recipe]) == other
     why = why_left_out("parametric", table.reset_index())
     assert set(table.index[why == "recipe is not study, the most common"]) == other
 

@@ -10,7 +10,7 @@ from configs import read_config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plm_scaling.common.errors import SweepError
+from plm_scaling.common.errors import ConfigError, SweepError
 from plm_scaling.config.load import validate_config
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.flops import exact_training_flops, training_flops
@@ -173,6 +173,7 @@ def test_later_fields_change_a_cell_only_where_they_are_not_what_held_before():
     before = cell_of("mlm", Shape(2, 24, 40, 3), masking="span")
     assert before.cell == "3d35d9d894"  # by the version that did not have them
     later = {"initialisation", "document_mask", "positions", "common_evaluation", "start_token"}
+    later |= {"mup_base_width", "mup_base_channels"}
     assert later.isdisjoint(json.loads(before.to_json()))
     assert Cell.from_json(before.to_json()) == before
     for change in (
@@ -182,6 +183,8 @@ def test_later_fields_change_a_cell_only_where_they_are_not_what_held_before():
         {"positions": "protein"},
         {"common_evaluation": True},
         {"start_token": True},
+        {"mup_base_width": 24},
+        {"mup_base_channels": 8},
     ):
         other = dataclasses.replace(before, **change)
         assert other.cell != before.cell
@@ -198,6 +201,25 @@ def test_what_concerns_one_recipe_or_objective_changes_no_cell_of_another(full):
     assert found == {("study", "study"), ("prenorm", "normal")}
     found = {(cell.objective, cell.common_evaluation) for cell in cells}
     assert found == {("mlm", True), ("clm", False)}
+
+
+def test_mup_is_a_fact_of_cells_and_refused_where_it_means_nothing(full, tmp_path):
+    values = full.model_dump(mode="json")
+    values["training"]["mup"] = {"base_width": 256, "base_channels": 64}
+    with pytest.raises(ConfigError, match=r"learning_rate\.clm changes with the size, but with"):
+        validate_config(values, "full")
+    one = [{"from_parameters": 0, "value": 0.001}]
+    values["training"]["peak_learning_rate"] = {"clm": one, "mlm": one}
+    with pytest.raises(ConfigError, match=r"training\.mup is for recipe prenorm, and the sweep"):
+        validate_config(values, "full")
+    values["sweep"]["recipes"] = ["prenorm"]
+    for single in [*values["sweep"]["extra"], *values["sweep"]["transfer"]]:
+        single["recipe"] = "prenorm"
+    cells = plan_cells(validate_config(values, "full"))
+    assert {(c.mup_base_width, c.mup_base_channels) for c in cells.values()} == {(256, 64)}
+    assert {c.recipe_in_tables for c in cells.values()} == {"prenorm+mup"}
+    write_sweep(cells, tmp_path / "sweep.tsv")
+    assert read_sweep(tmp_path / "sweep.tsv") == cells
 
 
 def test_cell_as_json_with_another_field_is_refused(full):

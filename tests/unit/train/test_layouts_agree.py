@@ -10,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from cell_fixtures import MUP
 from corpora import write_corpus
 from cuda_shim import cuda_on_cpu
 from forks import run_job
@@ -47,6 +48,8 @@ def cell_for(root, objective, recipe, steps=STEPS):
     fields = dataclasses.asdict(SHAPE)
     counts = {"n_params": SHAPE.n_params(recipe), "n_params_total": SHAPE.n_params_total(recipe)}
     changes = {**fields, **counts, "recipe": recipe, "peak_learning_rate": 1e-3}
+    if recipe == "prenorm":  # with muP, whose rates differ from parameter to parameter
+        changes |= MUP
     return small_cell(root, objective, steps, evaluations=5, divergence_loss=9.0, **changes)
 
 

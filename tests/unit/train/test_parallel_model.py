@@ -6,7 +6,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from cell_fixtures import cell_of
+from cell_fixtures import MUP, cell_of
 from cuda_shim import cuda_on_cpu
 from forks import run_job
 from padding import without_padding
@@ -31,7 +31,8 @@ PIPELINE = Layout("cuda", 1, 2, 1, 4, "none")
 def cell(recipe, objective):
     initialisation = "study" if (recipe, objective) == ("study", "mlm") else "normal"
     changes = {"context_length": 32, "init_std": 0.2, "initialisation": initialisation}
-    return cell_of(objective, SHAPE, recipe, **changes)
+    scaled = MUP if (recipe, objective) == ("prenorm", "mlm") else {}
+    return cell_of(objective, SHAPE, recipe, **changes, **scaled)
 
 
 def rows():

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+from cell_fixtures import MUP
 from corpora import write_corpus
 from training import result_of, run_cell, small_cell, trained
 
@@ -83,3 +84,4 @@ def test_cell_refuses_a_run_that_it_cannot_start_from(make, manifest, tmp_path):
     refused(make("mlm", make("clm", seed=3)), f"is of cell {source.cell}, but")
     refused(make("clm", source), "are both CLM")
     refused(dataclasses.replace(target, hidden=32, ffn=84), "differ in hidden, ffn")
+    refused(dataclasses.replace(target, **MUP), "differ in mup_base_width, mup_base_channels")

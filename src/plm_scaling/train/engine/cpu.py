@@ -19,7 +19,7 @@ from plm_scaling.train.checkpoint.sharded import set_adamw_steps, sharded_state
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
 from plm_scaling.train.engine.base import NOTHING_TO_LEARN, Step, cause_of_skip, is_bad
-from plm_scaling.train.engine.optimizer import make_optimizer
+from plm_scaling.train.engine.optimizer import make_optimizer, set_learning_rate
 from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
 from plm_scaling.train.model.builder import build_model
 from plm_scaling.train.model.losses import model_losses
@@ -44,8 +44,7 @@ class CpuEngine:
     ) -> Step:
         """See `Engine`. The sums are divided by the number of tokens together with the clipping."""
         begin = time.monotonic()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self.optimizer.param_groups, learning_rate)
         if self.data_parallel:
             self.data_parallel.gradients.zero_()
         else:

@@ -13,17 +13,29 @@ from megatron.core.distributed import (
     DistributedDataParallelConfig,
     finalize_model_grads,
 )
-from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer import (
+    OptimizerConfig,
+    ParamGroupOverride,
+    ParamKey,
+    get_megatron_optimizer,
+    get_standard_config_overrides,
+)
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
 from plm_scaling.study.cell import Cell
+from plm_scaling.study.mup import scales_of
 from plm_scaling.train.checkpoint.sharded import set_adamw_steps, sharded_state
 from plm_scaling.train.data.batches import Batch
 from plm_scaling.train.distributed.process import Process
 from plm_scaling.train.engine.base import NOTHING_TO_LEARN, Step, cause_of_skip, is_bad
+from plm_scaling.train.engine.optimizer import (
+    LAYER_MATRICES,
+    set_learning_rate,
+    set_weight_decay,
+)
 from plm_scaling.train.evaluate import HeldOut, loss_sums, mean_losses
 from plm_scaling.train.model.builder import build_model
 from plm_scaling.train.model.losses import model_output, output_losses
@@ -64,8 +76,7 @@ class CudaEngine:
         self, batches: list[Batch], learning_rate: float, loss_limit: float = math.inf
     ) -> Step:
         """See `Engine`."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self.optimizer.param_groups, learning_rate)
         self.ddp.zero_grad_buffer()
         self.optimizer.zero_grad()
         sums: list[Tensor] = self.forward_backward(
@@ -206,10 +217,15 @@ def _make_optimizer(cell: Cell, ddp: DistributedDataParallel) -> Any:
         use_distributed_optimizer=True,
         overlap_param_gather=ddp.ddp_config.overlap_param_gather,
     )
-    optimizer = get_megatron_optimizer(config, [ddp])
+    shares = get_standard_config_overrides(config)  # no weight decay of biases and norms
+    if cell.mup_base_width:
+        scales = scales_of(cell)
+        shares[ParamKey(name=LAYER_MATRICES)] = ParamGroupOverride(
+            lr_mult=scales.matrix_rate, wd_mult=scales.matrix_decay
+        )
+    optimizer = get_megatron_optimizer(config, [ddp], shares)
+    set_weight_decay(optimizer.param_groups, cell)  # megatron-core leaves it to its schedule
     for group in optimizer.param_groups:
-        # megatron-core leaves this to its schedule; 0 for biases and norms.
-        group["weight_decay"] = cell.weight_decay * group["wd_mult"]
         group["fused"] = True  # of PyTorch's AdamW: one kernel for all parameters
     return optimizer
 

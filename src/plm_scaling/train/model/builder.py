@@ -16,6 +16,7 @@ from torch.nn.functional import gelu, linear, silu
 from plm_scaling.common.errors import TrainError
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
+from plm_scaling.study.mup import scales_of
 from plm_scaling.study.shapes import VOCABULARY_SIZE
 from plm_scaling.train.model.initial_weights import initialise
 from plm_scaling.train.model.layers import layers_of
@@ -28,6 +29,8 @@ class SequenceModel(GPTModel):
 
     ffn: int
     """Width of the MLP; `config.ffn_hidden_size` is that with its padding (see `Layout.ffn`)."""
+    logit_scale: float
+    """What the product of final states and embeddings is multiplied by (muP); else 1."""
 
     def forward(self, tokens: Tensor, segments: Segments) -> Tensor:
         """Tokens [tokens] (read by the first stage) → logits [tokens, 1, vocabulary or this
@@ -43,9 +46,10 @@ class SequenceModel(GPTModel):
         # Without megatron-core's autograd function; but in a pipeline the last stage has a table of
         # its own, and replicas' hooks wait for it where the module is called.
         if self.pre_process and self.pg_collection.tp.size() == 1:
-            return linear(hidden, table)
-        logits: Tensor = self.output_layer(hidden, weight=table)[0]
-        return logits
+            logits = linear(hidden, table)
+        else:
+            logits = self.output_layer(hidden, weight=table)[0]
+        return logits if self.logit_scale == 1.0 else logits * self.logit_scale
 
 
 def build_model(
@@ -73,10 +77,10 @@ def build_model(
         )
     is_meta = torch.device(device).type == "meta"
     with torch.device("meta" if is_meta else "cpu"):
-        config = _config(cell, layout)
+        config, scales = _config(cell, layout), scales_of(cell)
         model = SequenceModel(
             config=config,
-            transformer_layer_spec=layers_of(config, causal=cell.objective == "clm"),
+            transformer_layer_spec=layers_of(config, cell.objective == "clm", scales.queries),
             vocab_size=VOCABULARY_SIZE,
             max_sequence_length=cell.context_length,
             position_embedding_type="none",  # attention rotates queries and keys itself
@@ -85,7 +89,7 @@ def build_model(
             pre_process=parallel_state.is_pipeline_first_stage(),
             post_process=parallel_state.is_pipeline_last_stage(),
         )
-    model.ffn = cell.ffn
+    model.ffn, model.logit_scale = cell.ffn, scales.logits
     if config.sequence_parallel:
         # megatron-core keeps CUDA generators of its own for dropout there; nothing is drawn here
         initialize_rng_tracker(inference_rng_tracker=True, force_reset=True)

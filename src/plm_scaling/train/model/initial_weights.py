@@ -7,6 +7,7 @@ from numpy.random import SeedSequence
 from torch import Tensor
 
 from plm_scaling.study.cell import Cell
+from plm_scaling.study.mup import scales_of
 from plm_scaling.study.shapes import VOCABULARY_SIZE
 from plm_scaling.train.checkpoint.sharded import sharded_model
 
@@ -28,13 +29,14 @@ def initialise(model: GPTModel, cell: Cell) -> None:
     the attention projection and both MLP matrices; with initialisation `study` on the last third of
     the QKV rows and not the values, since the authors' code takes thirds of rows that are grouped
     by head. Recipe `prenorm` has it on the matrices that add to the residual stream, as in
-    Megatron-LM.
+    Megatron-LM. With muP its matrices have √(base width / width) times init_std.
     """
     scale = (2.0 * cell.layers) ** -0.5
     study, xavier = cell.recipe == "study", cell.initialisation == "study"
     hidden, ffn = cell.hidden, cell.ffn
-    of_attention = hidden**-0.5 if xavier else cell.init_std
-    of_mlp = (2 / (hidden + ffn)) ** 0.5 if xavier else cell.init_std
+    normal = cell.init_std * scales_of(cell).matrix_std
+    of_attention = hidden**-0.5 if xavier else normal
+    of_mlp = (2 / (hidden + ffn)) ** 0.5 if xavier else normal
 
     def draw(layer: int, stream: int, std: float, rows: int, columns: int) -> Tensor:
         (state,) = SeedSequence((cell.seed, layer, stream)).generate_state(1, "uint64")

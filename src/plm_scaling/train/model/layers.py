@@ -25,8 +25,11 @@ from plm_scaling.train.model.modules import parts_of
 from plm_scaling.train.model.segments import Segments
 
 
-def layers_of(config: TransformerConfig, causal: bool) -> TransformerBlockSubmodules:
-    """The layers of this pipeline stage and the final norm."""
+def layers_of(
+    config: TransformerConfig, causal: bool, query_scale: float = 1.0
+) -> TransformerBlockSubmodules:
+    """The layers of this pipeline stage and the final norm; queries are multiplied by
+    `query_scale` (muP)."""
     parts = parts_of(config)
     qk_norm = parts.norm if config.qk_layernorm else None
     layer = ModuleSpec(
@@ -35,7 +38,10 @@ def layers_of(config: TransformerConfig, causal: bool) -> TransformerBlockSubmod
             input_layernorm=parts.norm,
             self_attention=ModuleSpec(
                 module=RotarySelfAttention,
-                params={"attn_mask_type": AttnMaskType.causal if causal else AttnMaskType.no_mask},
+                params={
+                    "attn_mask_type": AttnMaskType.causal if causal else AttnMaskType.no_mask,
+                    "query_scale": query_scale,
+                },
                 submodules=SelfAttentionSubmodules(
                     linear_qkv=parts.column,
                     core_attention=parts.core_attention,
@@ -88,6 +94,10 @@ class RotarySelfAttention(SelfAttention):
     within segments, and the projection.
     """
 
+    def __init__(self, *arguments: Any, query_scale: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.query_scale = query_scale
+
     def forward(self, hidden_states: Tensor, segments: Segments) -> Tensor:
         """[tokens, 1, hidden] → the same shape, bias included."""
         qkv, _ = self.linear_qkv(hidden_states)
@@ -95,7 +105,10 @@ class RotarySelfAttention(SelfAttention):
         qkv = qkv.view(qkv.shape[0], -1, 3, self.hidden_size_per_attention_head)
         if self.config.qk_layernorm:
             q, k, v = qkv.unbind(2)
-            qkv = torch.stack((self.q_layernorm(q), self.k_layernorm(k), v), 2)
+            q = self.q_layernorm(q)
+            if self.query_scale != 1.0:
+                q = q * self.query_scale
+            qkv = torch.stack((q, self.k_layernorm(k), v), 2)
         attended = self.core_attention(qkv, segments)
         output: Tensor = self.linear_proj(attended.flatten(1)[:, None])[0]
         return output
