@@ -57,12 +57,19 @@ def document_config(config: Path) -> str:
 def _rows(block: Any, values: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, field in block.model_fields.items():
         yield _row(prefix + name, block, name, values[name])
-        inner = block_in(field.annotation)
-        if inner is not None:
-            marks: dict[Any, str] = {dict: ".{name}.", list: "[]."}
-            mark = marks.get(get_origin(field.annotation), ".")
+        for mark, inner in _blocks(field.annotation):
             for inner_name in inner.model_fields:
                 yield _row(prefix + name + mark + inner_name, inner, inner_name, None)
+
+
+def _blocks(annotation: Any, mark: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """The blocks that a field of this type has or may consist of, and what stands between its key
+    and theirs."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield f"{mark}.", annotation
+    mark += {list: "[]", dict: ".{name}"}.get(get_origin(annotation), "")
+    for part in get_args(annotation):
+        yield from _blocks(part, mark)
 
 
 def _row(key: str, block: Any, name: str, value: Any) -> str:
