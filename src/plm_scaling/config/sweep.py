@@ -272,10 +272,17 @@ class Training(Block):
         rates = {f"peak_learning_rate.{o}": by for o, by in self.peak_learning_rate.items()}
         by_size = {"batch_tokens": self.batch_tokens, "init_std": self.init_std, **rates}
         for name, entries in by_size.items():
-            of_size = entries.parameters if isinstance(entries, PowerLaw) else len(entries) - 1
             if not isinstance(entries, PowerLaw):
                 ascending(name, entries)
-            if self.mup and name != "batch_tokens" and of_size:
+        return self
+
+    @model_validator(mode="after")
+    def _one_value_with_mup(self) -> Self:
+        if self.mup is None:
+            return self
+        rates = {f"peak_learning_rate.{o}": by for o, by in self.peak_learning_rate.items()}
+        for name, entries in {"init_std": self.init_std, **rates}.items():
+            if entries.parameters if isinstance(entries, PowerLaw) else len(entries) > 1:
                 raise ValueError(
                     f"{name} changes with the size, but with mup one value, that of a model of "
                     "mup.base_width, holds for all; give one entry, or set mup to null"

@@ -208,6 +208,10 @@ def test_mup_is_a_fact_of_cells_and_refused_where_it_means_nothing(full, tmp_pat
     values["training"]["mup"] = {"base_width": 256, "base_channels": 64}
     with pytest.raises(ConfigError, match=r"learning_rate\.clm changes with the size, but with"):
         validate_config(values, "full")
+    law = {"factor": 1.79, "parameters": -0.713, "tokens": 0.307}
+    values["training"]["peak_learning_rate"] = {"clm": law, "mlm": law}
+    with pytest.raises(ConfigError, match=r"learning_rate\.clm changes with the size, but with"):
+        validate_config(values, "full")
     one = [{"from_parameters": 0, "value": 0.001}]
     values["training"]["peak_learning_rate"] = {"clm": one, "mlm": one}
     with pytest.raises(ConfigError, match=r"training\.mup is for recipe prenorm, and the sweep"):
