@@ -62,6 +62,19 @@ class Transfer(Extra):
     """Compute budget of the cell that it starts from."""
 
 
+class Designed(Block):
+    """A budget of an objective of which only some sizes are trained, with seeds of its own."""
+
+    objective: Objective
+    """clm or mlm, one of `objectives`."""
+    flops: Positive
+    """One of `budgets_flops`."""
+    sizes: Annotated[list[Name], Field(min_length=1)]
+    """Names in the size grid or in `shapes`; `tokens_per_parameter` does not apply to them."""
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    """One cell per size and seed."""
+
+
 class Sweep(Block):
     """The IsoFLOP grid: every corpus × recipe × objective × budget × size × seed in range of tokens
     per parameter."""
@@ -103,6 +116,24 @@ class Sweep(Block):
     learning-rate schedule of their own; [] for none. flops is that of the cell itself, source_flops
     of the one that it starts from. The law `transfer` compares each with a cell from scratch of the
     same objective, corpus, recipe, size and flops, in the grid or `extra`."""
+    designed: list[Designed]
+    """Budgets of an objective of which only these sizes and seeds are trained, as `plm-scaling
+    design` proposes them; [] for none. Of the others all `sizes` in range are."""
+
+    @model_validator(mode="after")
+    def _designed_budgets_are_of_the_grid(self) -> Self:
+        seen = set()
+        for one in self.designed:
+            named = f"{one.objective} at {one.flops:g}"
+            if one.objective not in self.objectives or one.flops not in self.budgets_flops:
+                raise ValueError(
+                    f"designed: {named} is no budget of the grid; add it to objectives and "
+                    "budgets_flops, or take it out"
+                )
+            if named in seen:
+                raise ValueError(f"designed: {named} is there twice; make one entry of them")
+            seen.add(named)
+        return self
 
 
 class FromSize(Block):

@@ -39,16 +39,20 @@ def plan_cells(config: SweepInputs) -> dict[str, Cell]:
 def _grid(config: SweepInputs) -> Iterator[Cell]:
     sweep = config.sweep
     low, high = sweep.tokens_per_parameter
+    designed = {(one.objective, one.flops): one for one in sweep.designed}
     shapes = {size: shape_of(config, size) for size in sweep.sizes}
-    for budget in sweep.budgets_flops:
-        for objective, corpus, recipe, size in product(
-            sweep.objectives, sweep.corpora, sweep.recipes, sweep.sizes
-        ):
-            shape = shapes[size]
-            if low <= budget / (6 * shape.n_params(recipe) ** 2) <= high:
-                where = (objective, corpus, recipe, size)
-                cell = make_cell(config, *where, shape, budget, sweep.seeds[0])
-                yield from (replace(cell, seed=seed) for seed in sweep.seeds)
+    for budget, objective, corpus, recipe in product(
+        sweep.budgets_flops, sweep.objectives, sweep.corpora, sweep.recipes
+    ):
+        where = (objective, corpus, recipe)
+        if one := designed.get((objective, budget)):
+            chosen, seeds = {size: shape_of(config, size) for size in one.sizes}, one.seeds
+        else:
+            chosen, seeds = shapes, sweep.seeds
+        for size, shape in chosen.items():
+            if one or low <= budget / (6 * shape.n_params(recipe) ** 2) <= high:
+                cell = make_cell(config, *where, size, shape, budget, seeds[0])
+                yield from (replace(cell, seed=seed) for seed in seeds)
 
 
 def _extra(config: SweepInputs) -> Iterator[Cell]:

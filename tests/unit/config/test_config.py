@@ -42,6 +42,9 @@ def test_config_of_the_repository_is_valid(root, name):
     assert read_config(root / name).study
 
 
+DESIGNED = {"objective": "clm", "flops": 4e9, "sizes": ["530"], "seeds": [1]}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "fragments"),
     [
@@ -88,6 +91,8 @@ def test_config_of_the_repository_is_valid(root, name):
         ("filter.perplexity_quantiles", [0.5, 1.1], ["perplexity_quantiles"]),
         ("filter.reference_source", "elsewhere", ["reference_source", "elsewhere"]),
         ("sweep.objectives", ["clm", "glm"], ["sweep.objectives", "glm"]),
+        ("sweep.designed", [DESIGNED | {"flops": 5e9}], ["clm at 5e+09", "budgets_flops"]),
+        ("sweep.designed", [DESIGNED, DESIGNED], ["clm at 4e+09 is there twice"]),
         ("data.name", "../outside", ["data.name"]),
         ("data.name", "a$(b)", ["data.name"]),
         ("study", "a b", ["study"]),
