@@ -1,8 +1,9 @@
 """The cells of a sweep: a pure function of the config, cheap enough for parsing the Snakefile."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import chain, product
+from itertools import chain
+from types import MappingProxyType
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.schema import SweepInputs
@@ -10,6 +11,11 @@ from plm_scaling.config.sweep import FromSize, Objective, Recipe
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.flops import exact_training_flops, training_flops
 from plm_scaling.study.shapes import STUDY_GRID, Shape
+from plm_scaling.sweep.stages import PlacedStage, curves_of
+
+Curve = tuple[float, Objective, str, Recipe]
+Stages = Mapping[int, PlacedStage]
+NO_STAGES: Stages = MappingProxyType({})
 
 OTHER: dict[Objective, Objective] = {"clm": "mlm", "mlm": "clm"}
 # Fields of a cell that are those of the block training.
@@ -20,14 +26,16 @@ AS_CONFIGURED = (
 FLOPS_TOLERANCE = 0.01  # achieved FLOPs lie this close to the budget
 
 
-def plan_cells(config: SweepInputs) -> dict[str, Cell]:
-    """All cells of the config by id: the grid (cheapest budgets first, then objective, corpus and
-    size), single cells, and transferred ones, each after the cell that it starts from.
+def plan_cells(config: SweepInputs, stages: Stages = NO_STAGES) -> dict[str, Cell]:
+    """All cells of the config by id, as far as its `stages` have been placed: the grid (cheapest
+    budgets first, then objective, corpus and size), single cells, and transferred ones, each after
+    the cell that it starts from.
 
     Raises `SweepError` when a size is unknown, when a budget is too small for a batch to come
     within 1 % of it, or when no cell is left.
     """
-    cells = {cell.cell: cell for cell in chain(_grid(config), _extra(config), _transfers(config))}
+    cells = grid_cells(config, stages)
+    cells |= {cell.cell: cell for cell in chain(_extra(config), _transfers(config))}
     if not cells:
         raise SweepError(
             "the sweep has no cell: no size has sweep.tokens_per_parameter in "
@@ -36,23 +44,55 @@ def plan_cells(config: SweepInputs) -> dict[str, Cell]:
     return cells
 
 
-def _grid(config: SweepInputs) -> Iterator[Cell]:
+def grid_cells(config: SweepInputs, stages: Stages = NO_STAGES) -> dict[str, Cell]:
+    """The cells of the first stage, which is the whole grid where the config has no other, and of
+    those placed."""
+    return {
+        cell.cell: cell
+        for curve, sizes, seeds in chain(_first_stage(config), _placed(stages))
+        for cell in _curve_cells(config, *curve, sizes, seeds)
+    }
+
+
+def sizes_in_range(config: SweepInputs, budget: float, recipe: Recipe) -> dict[str, int]:
+    """Parameters by name of the sizes that `tokens_per_parameter` leaves at `budget` FLOPs."""
+    low, high = config.sweep.tokens_per_parameter
+    known = {size: shape_of(config, size).n_params(recipe) for size in config.sweep.sizes}
+    return {size: n for size, n in known.items() if low <= budget / (6 * n * n) <= high}
+
+
+def _first_stage(config: SweepInputs) -> Iterator[tuple[Curve, Iterable[str], list[int]]]:
+    """Curves with their sizes and seeds."""
     sweep = config.sweep
-    low, high = sweep.tokens_per_parameter
     designed = {(one.objective, one.flops): one for one in sweep.designed}
-    shapes = {size: shape_of(config, size) for size in sweep.sizes}
-    for budget, objective, corpus, recipe in product(
-        sweep.budgets_flops, sweep.objectives, sweep.corpora, sweep.recipes
-    ):
-        where = (objective, corpus, recipe)
+    for budget, objective, corpus, recipe in curves_of(sweep, 1):
+        curve = (budget, objective, corpus, recipe)
         if one := designed.get((objective, budget)):
-            chosen, seeds = {size: shape_of(config, size) for size in one.sizes}, one.seeds
+            yield curve, one.sizes, one.seeds
         else:
-            chosen, seeds = shapes, sweep.seeds
-        for size, shape in chosen.items():
-            if one or low <= budget / (6 * shape.n_params(recipe) ** 2) <= high:
-                cell = make_cell(config, *where, size, shape, budget, seeds[0])
-                yield from (replace(cell, seed=seed) for seed in seeds)
+            yield curve, sizes_in_range(config, budget, recipe), sweep.seeds
+
+
+def _placed(stages: Stages) -> Iterator[tuple[Curve, Iterable[str], list[int]]]:
+    """The same of what was placed."""
+    for number in sorted(stages):
+        for one in stages[number].budgets:
+            yield (one.flops, one.objective, one.corpus, one.recipe), one.sizes, one.seeds
+
+
+def _curve_cells(
+    config: SweepInputs,
+    budget: float,
+    objective: Objective,
+    corpus: str,
+    recipe: Recipe,
+    sizes: Iterable[str],
+    seeds: list[int],
+) -> Iterator[Cell]:
+    for size in sizes:
+        where = (objective, corpus, recipe, size, shape_of(config, size))
+        cell = make_cell(config, *where, budget, seeds[0])
+        yield from (replace(cell, seed=seed) for seed in seeds)
 
 
 def _extra(config: SweepInputs) -> Iterator[Cell]:
