@@ -33,7 +33,7 @@ from plm_scaling.sweep.launch import (
     resources,
 )
 from plm_scaling.sweep.order import jobs_in_order, write_estimates
-from plm_scaling.sweep.stages import read_stages, to_place
+from plm_scaling.sweep.stages import budgets_of, read_stages, to_place
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
@@ -176,7 +176,9 @@ def schedule():
 
 def write_schedule():
     """Keep it for `status`, with the stages of which no cell is known yet."""
-    write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"))
+    sweep = CONFIG.sweep
+    later = {stage: min(budgets_of(sweep, stage)) for stage in to_place(sweep, STAGES)}
+    write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"), later)
 
 
 @cache

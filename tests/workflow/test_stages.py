@@ -26,7 +26,7 @@ def record(workflow, number):
 
 
 def test_one_run_places_and_trains_every_stage(staged):
-    planned, said = staged.plan()
+    planned = staged.planned()
     assert planned["place_stage"] == 2
     assert "train_cell" not in planned
     staged.run()

@@ -73,9 +73,7 @@ def place_stage(
     write_sweep(plan_cells(blocks, stages | {number: stage}), sweep)
     write_json(out, stage.model_dump(mode="json"))
     for one in stage.budgets:
-        where = f"{one.objective} of {one.corpus}, {one.recipe}, at {one.flops:g} FLOPs"
-        sizes, seeds = ", ".join(one.sizes), ", ".join(map(str, one.seeds))
-        logger.info(f"[stage {number}] {where}: {sizes} (seeds {seeds}): {one.why}")
+        logger.info(f"[stage {number}] {one.text}")
 
 
 def place(

@@ -18,6 +18,7 @@ from plm_scaling.report.template import inline_figures, write_page
 from plm_scaling.report.versions import software_versions
 from plm_scaling.runs.tables import read_runs
 from plm_scaling.study.laws import BOTH, LAWS
+from plm_scaling.sweep.stages import recorded
 
 CAPTIONS = {
     "isoflop": "Validation loss against model size at equal compute. The diamond is the minimum of "
@@ -69,6 +70,7 @@ def make_report(
     own: str = "{}",
     scores: Path | None = None,
     score_laws: Sequence[Path] = (),
+    stages: Path | None = None,
 ) -> None:
     """Write the page of `study` to `out` and log where it is.
 
@@ -95,6 +97,7 @@ def make_report(
         own: columns of the sources that the config declares itself, by name (JSON)
         scores: table of scores on benchmarks (scores.csv)
         score_laws: law files of the scores
+        stages: folder of the stages that were placed ({number}.json)
     """
     fitted = [read_law(path) for path in laws]
     if not fitted:
@@ -135,6 +138,7 @@ def make_report(
             for name, by in compared.items()
         },
         sweep=tables.sweep_rows(table),
+        stages=tables.stage_rows(recorded(stages) if stages else ()),
         figures=inline_figures(figures, {n: c for n, c in CAPTIONS.items() if n in shown}),
         captions={name: text + _runs_of(name, fitted) for name, text in CAPTIONS.items()},
         funnel=funnel,

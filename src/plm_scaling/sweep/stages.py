@@ -44,6 +44,13 @@ class Placed(Block):
     law: PlacingLaw | None
     """None: it was not known, and the sizes are spread over all in range."""
 
+    @property
+    def text(self) -> str:
+        """A line: which curve, its sizes and seeds, and why these."""
+        where = f"{self.objective} of {self.corpus}, {self.recipe}, at {self.flops:g} FLOPs"
+        seeds = ", ".join(map(str, self.seeds))
+        return f"{where}: sizes {', '.join(self.sizes)}, seeds {seeds}; {self.why}"
+
 
 class PlacedStage(Block):
     """The record of a stage."""
@@ -71,6 +78,12 @@ def read_stages(folder: Path, sweep: Sweep) -> dict[int, PlacedStage]:
         if (path := stage_file(folder, number)).is_file():
             found[number] = _of_config(_read(path), path, sweep)
     return found
+
+
+def recorded(folder: Path) -> list[PlacedStage]:
+    """All stages that were placed in a results folder, in order, whatever its config has now."""
+    files = {int(path.stem): path for path in folder.glob("*.json") if path.stem.isdigit()}
+    return [_read(files[number]) for number in sorted(files)]
 
 
 def to_place(sweep: Sweep, placed: Mapping[int, PlacedStage]) -> list[int]:
