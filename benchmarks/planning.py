@@ -94,7 +94,7 @@ def median(rounds: list[Cost]) -> Cost:
 
 
 def study_with(seeds: int, stages: list[float], work: Path) -> list[str | Path]:
-    """Arguments that plan config.yaml with so many seeds of each cell, and stages from `stages` on."""
+    """Arguments that plan config.yaml with so many seeds of each cell, and these stages."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["sweep"]["seeds"] = list(range(1, seeds + 1))
     config["sweep"]["stages"] = [

@@ -88,6 +88,7 @@ def test_full_study_uses_the_batch_and_learning_rates_of_the_study(full):
 
 def test_cell_id_does_not_depend_on_other_cells(root):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    values["sweep"]["stages"] = []
     before = plan_cells(validate_config(values, "demo"))
     values["sweep"]["sizes"].append("3.5M")
     values["sweep"]["budgets_flops"].append(1e16)
@@ -158,7 +159,7 @@ def test_a_designed_budget_trains_only_its_sizes_and_seeds_and_the_same_cells(ro
 def test_a_designed_size_may_be_outside_the_grid_and_must_be_known(root):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
     one = {"objective": "mlm", "flops": 9e9, "sizes": ["890"], "seeds": [1]}
-    values["sweep"] |= {"sizes": ["250", "530"], "designed": [one]}
+    values["sweep"] |= {"sizes": ["250", "530"], "designed": [one], "stages": []}
     cells = plan_cells(validate_config(values, "demo")).values()
     assert [c.size for c in cells if (c.objective, c.flops_budget) == ("mlm", 9e9)] == ["890"]
     values["sweep"]["designed"] = [one | {"sizes": ["891"]}]
