@@ -114,7 +114,7 @@ rule make_report:
         own=json.dumps(OWN, default=str),
         reference=ROOT / "resources/published/reference.json",
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
-        stages=["--stages", f"{RESULTS}/stages"] if CONFIG.sweep.stages else [],
+        stages=lambda wildcards: ["--stages", f"{RESULTS}/stages"] if CONFIG.sweep.stages else [],
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"

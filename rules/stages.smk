@@ -61,8 +61,9 @@ if STAGES_LEFT:
             blocks=lambda wildcards: CONFIG.model_dump_json(include=set(SWEEP_BLOCKS)),
             laws=lambda wildcards: CONFIG.laws.model_dump_json(),
             final_evaluations=CONFIG.runs.final_evaluations,
-            results=RESULTS,
+            runs=lambda wildcards: f"{RESULTS}/runs",
+            sweep=lambda wildcards: f"{RESULTS}/sweep.tsv",
         shell:
             "python {params.script:q} --blocks {params.blocks:q} --laws {params.laws:q}"
-            " --final-evaluations {params.final_evaluations} --runs {params.results:q}/runs"
-            " --sweep {params.results:q}/sweep.tsv --out {output:q} --log {log:q}"
+            " --final-evaluations {params.final_evaluations} --runs {params.runs:q}"
+            " --sweep {params.sweep:q} --out {output:q} --log {log:q}"
