@@ -1,7 +1,6 @@
 """The bill: what each cell of a sweep trains, on how many processes, and what that takes."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple, get_args
 
 from plm_scaling.common.progress import short_bytes, short_number
@@ -9,23 +8,12 @@ from plm_scaling.config.machine import Machine, Order
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.layout import Layout
-from plm_scaling.study.sweep_table import read_sweep
 from plm_scaling.sweep.choose import USABLE_SHARE, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.launch import resources
 from plm_scaling.sweep.memory import process_memory
 from plm_scaling.sweep.order import curves, jobs_in_order
 from plm_scaling.sweep.schedule import simulate
-
-
-def show_plan(sweep: Path, machine: Machine) -> None:
-    """Print the bill of a sweep.tsv.
-
-    Args:
-        sweep: sweep.tsv
-        machine: this block of the config
-    """
-    print(bill(list(read_sweep(sweep).values()), machine), flush=True)
 
 
 class _Line(NamedTuple):
