@@ -69,8 +69,9 @@ class Designed(Block):
     """clm or mlm, one of `objectives`."""
     flops: Positive
     """One of `budgets_flops`."""
-    sizes: Annotated[list[Name], Field(min_length=1)]
-    """Names in the size grid or in `shapes`; `tokens_per_parameter` does not apply to them."""
+    sizes: list[Name]
+    """Names in the size grid or in `shapes`, [] for none; `tokens_per_parameter` does not apply to
+    them."""
     seeds: Annotated[list[Count], Field(min_length=1)]
     """One cell per size and seed."""
 

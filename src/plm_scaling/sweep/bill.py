@@ -1,37 +1,19 @@
 """The bill: what each cell of a sweep trains, on how many processes, and what that takes."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple, get_args
 
 from plm_scaling.common.progress import short_bytes, short_number
 from plm_scaling.config.machine import Machine, Order
-from plm_scaling.config.schema import SweepInputs
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.layout import Layout
-from plm_scaling.study.sweep_table import read_sweep
 from plm_scaling.sweep.choose import USABLE_SHARE, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
-from plm_scaling.sweep.later import later_stages
 from plm_scaling.sweep.launch import resources
 from plm_scaling.sweep.memory import process_memory
 from plm_scaling.sweep.order import curves, jobs_in_order
 from plm_scaling.sweep.schedule import simulate
-from plm_scaling.sweep.stages import read_stages
-
-
-def show_plan(sweep: Path, machine: Machine, blocks: SweepInputs) -> None:
-    """Print the bill of a sweep.tsv, and what the stages may cost that are still to be placed.
-
-    Args:
-        sweep: sweep.tsv, with stages/{number}.json beside it
-        machine: this block of the config
-        blocks: those that the cells follow from
-    """
-    placed = read_stages(sweep.parent / "stages", blocks.sweep)
-    later = later_stages(blocks, placed, machine)
-    print("\n".join([bill(list(read_sweep(sweep).values()), machine), *later]), flush=True)
 
 
 class _Line(NamedTuple):

@@ -36,7 +36,11 @@ def changed(config, path, value):
 
 
 @pytest.mark.parametrize(
-    "name", ["config.yaml", "config/demo.yaml", "config/data-constrained.yaml"]
+    "name",
+    [
+        *("config.yaml", "config/full-designed.yaml"),
+        *("config/demo.yaml", "config/data-constrained.yaml"),
+    ],
 )
 def test_config_of_the_repository_is_valid(root, name):
     assert read_config(root / name).study
