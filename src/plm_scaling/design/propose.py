@@ -131,7 +131,7 @@ def _own(
 ) -> tuple[tuple[Cost, Expected] | None, int]:
     """Cost of the config's grid for an objective and what it is expected to say; its cells."""
     config = ladder.config
-    none = {"extra": [], "transfer": [], "stages": []}
+    none: dict[str, Any] = {"extra": [], "transfer": [], "stages": []}
     only = config.sweep.model_copy(update={"objectives": [objective], **none})
     cells = list(plan_cells(config.model_copy(update={"sweep": only})).values())
     first = (config.sweep.corpora[0], config.sweep.recipes[0])
