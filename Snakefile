@@ -1,8 +1,9 @@
 """Protein sequences to scaling laws.
 
-Targets: all (the study's report), download, data, plan, train, laws, downstream (scores of the cells on
-benchmarks), report, published (the laws of Cheng et al. 2024 from their released logs). Rules are in
-rules/, one file per stage; what is computed comes from the config, how it is run from a profile.
+Targets: all (the study's report), download, data, plan, train, next_stage (placed now, by what has
+ended), laws, downstream (scores of the cells on benchmarks), report, published (the laws of Cheng et
+al. 2024 from their released logs). Rules are in rules/, one file per stage; what is computed comes
+from the config, how it is run from a profile.
 """
 
 import os
@@ -35,6 +36,7 @@ include: "rules/dedup.smk"
 include: "rules/filter.smk"
 include: "rules/tokens.smk"
 include: "rules/sweep.smk"
+include: "rules/stages.smk"
 include: "rules/train.smk"
 include: "rules/runs.smk"
 include: "rules/forecasts.smk"
@@ -52,21 +54,13 @@ onstart:
     logger.addHandler(JobEvents(JOB_EVENTS, workflow.dag))
     needed = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train_cell"]
     layouts = {job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in needed}
-    check_launcher(layouts.values(), MACHINE)
+    check_machine(layouts)
     if may_train():
-        write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"))
-        Asked(
-            cells=[*CELLS],
-            extra=[cell.cell for cell in extra_cells(CONFIG)],
-            final_evaluations=CONFIG.runs.final_evaluations,
-            huber_delta=CONFIG.laws.huber_delta,
-        ).write(Path(RESULTS, "forecasts.json"))
+        write_schedule()
     if workflow.non_local_exec:
         SITE.check_jobs()
         given = workflow.config_settings.config_args
         check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
-    elif is_box(MACHINE) and "gpu" in workflow.global_resources:
-        check_box(layouts, MACHINE, workflow.global_resources["gpu"].value)
 
 
 TARGETS = {
@@ -80,7 +74,8 @@ TARGETS = {
         rules.check_contamination.output,
         rules.draw_data_figures.output,
     ],
-    "train": [f"{RESULTS}/sweep.tsv", TRAINED],
+    "train": [f"{RESULTS}/sweep.tsv", trained],
+    "next_stage": expand(f"{RESULTS}/stages/{{stage}}.json", stage=STAGES_LEFT[:1]),
     "laws": expand(
         [*LAWS, rules.collect_forecasts.output[0], *rules.draw_figures.output], results=LAWS_FROM
     ),

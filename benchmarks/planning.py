@@ -1,14 +1,16 @@
 """What planning a study costs: Snakemake's dry run of many cells, compared with a bare workflow's.
 
 python benchmarks/planning.py --work FOLDER [--seeds 1 17 170] [--modes silent counts all]
+    [--stages 3e19 3e20]
 
 Takes config.yaml with so many seeds of every cell: 268, 4,108 and 40,828 cells over 256 parts of
 the data. For each a bare Snakefile has as many jobs, of one file, log, benchmark, three resources
 and two parameters each. Snakemake plans the two in turn, so that both meet the same load of the
-machine, as quietly as --modes says. Prints a Markdown table: CPU-seconds (user and system, the
-median of --rounds), those of a job beyond what a plan of two bare jobs takes, peak resident memory,
-the same of the bare workflow, and the ratio of the CPU-seconds: the median of the rounds', and the
-least and the largest of them.
+machine, as quietly as --modes says. With --stages the budgets from these FLOPs on are stages that
+are still to be placed. Prints a Markdown table: CPU-seconds (user and system, the median of
+--rounds), those of a job beyond what a plan of two bare jobs takes, peak resident memory, the same
+of the bare workflow, and the ratio of the CPU-seconds: the median of the rounds', and the least and
+the largest of them.
 """
 
 import argparse
@@ -91,10 +93,13 @@ def median(rounds: list[Cost]) -> Cost:
     )
 
 
-def study_with(seeds: int, work: Path) -> list[str | Path]:
-    """Arguments that plan config.yaml with so many seeds of each cell."""
+def study_with(seeds: int, stages: list[float], work: Path) -> list[str | Path]:
+    """Arguments that plan config.yaml with so many seeds of each cell, and these stages."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["sweep"]["seeds"] = list(range(1, seeds + 1))
+    config["sweep"]["stages"] = [
+        {"from_flops": flops, "sizes": 6, "reach": 1.7, "max_seeds": seeds} for flops in stages
+    ]
     path = work / f"seeds-{seeds}.yaml"
     path.write_text(yaml.safe_dump(config))
     return ["--snakefile", ROOT / "Snakefile", "--configfile", path]
@@ -112,9 +117,9 @@ def print_row(*cells: object) -> None:
     print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
-def compare(seeds: int, modes: list[str], rounds: int, work: Path) -> None:
+def compare(seeds: int, stages: list[float], modes: list[str], rounds: int, work: Path) -> None:
     """Print a row per mode for config.yaml with so many seeds."""
-    study = study_with(seeds, work)
+    study = study_with(seeds, stages, work)
     jobs, cells = counted(work, *study)
     for mode in modes:
         ours, theirs, start = [], [], []
@@ -141,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="an empty folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 17, 170], help="of each cell")
+    parser.add_argument("--stages", type=float, nargs="*", default=[], help="their first FLOPs")
     parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
     parser.add_argument("--rounds", type=int, default=5, help="runs of each plan")
     asked = parser.parse_args()
@@ -150,7 +156,7 @@ def main() -> None:
     print_row(*columns)
     print_row(*["---"] * len(columns))
     for seeds in asked.seeds:
-        compare(seeds, asked.modes, asked.rounds, asked.work)
+        compare(seeds, asked.stages, asked.modes, asked.rounds, asked.work)
 
 
 if __name__ == "__main__":

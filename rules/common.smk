@@ -23,7 +23,7 @@ from plm_scaling.runs.job_events import JobEvents
 from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
-from plm_scaling.sweep.cells import extra_cells, plan_cells
+from plm_scaling.sweep.cells import extra_cells, grid_cells, plan_cells
 from plm_scaling.sweep.choose import choose_layouts
 from plm_scaling.sweep.launch import (
     beside_others,
@@ -34,6 +34,7 @@ from plm_scaling.sweep.launch import (
     resources,
 )
 from plm_scaling.sweep.order import jobs_in_order, write_estimates
+from plm_scaling.sweep.stages import budgets_of, read_stages, to_place
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
@@ -65,13 +66,23 @@ def machine_here(machine):
     return beside_others(machine, cores, gpus) if cores and gpus else machine
 
 
+def check_machine(layouts):
+    """Raise `SweepError` if this machine cannot start one of these cells."""
+    check_launcher(layouts.values(), MACHINE)
+    if not workflow.non_local_exec and is_box(MACHINE) and "gpu" in workflow.global_resources:
+        check_box(layouts, MACHINE, workflow.global_resources["gpu"].value)
+
+
 # The scheduler says these before every job; what a job does, its program says.
 logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to", "Execute ")))
 
 
 try:
     CONFIG = validate_config(config, "config")
-    CELLS = plan_cells(CONFIG)
+    DATA = f"data/{CONFIG.data.name}"
+    RESULTS = f"results/{CONFIG.study}"
+    STAGES = read_stages(Path(RESULTS, "stages"), CONFIG.sweep)
+    CELLS = plan_cells(CONFIG, STAGES)  # stages that are placed meanwhile add to it
     MACHINE = machine_here(CONFIG.machine)
     LAYOUTS = dict(zip(CELLS, choose_layouts(CELLS.values(), CONFIG.machine)))
     SOURCE_TABLE = ROOT / CONFIG.data.table
@@ -82,8 +93,6 @@ try:
 except PlmScalingError as error:
     sys.exit(f"error: {error}")
 
-DATA = f"data/{CONFIG.data.name}"
-RESULTS = f"results/{CONFIG.study}"
 PARTS = [f"{number:04d}" for number in range(CONFIG.data.parts)]
 
 PROTEIN = [name for name in CONFIG.sources if SOURCE[name].kind == "protein"]
@@ -166,6 +175,20 @@ def schedule():
     return jobs_in_order(CELLS, LAYOUTS.values(), CONFIG.machine)
 
 
+def write_schedule():
+    """Keep it for `status`, with the stages of which no cell is known yet, and what cells must know of
+    the study to be forecast when they start."""
+    sweep = CONFIG.sweep
+    later = {stage: min(budgets_of(sweep, stage)) for stage in to_place(sweep, STAGES)}
+    write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"), later)
+    Asked(
+        cells=[*CELLS],
+        extra=[cell.cell for cell in extra_cells(CONFIG)],
+        final_evaluations=CONFIG.runs.final_evaluations,
+        huber_delta=CONFIG.laws.huber_delta,
+    ).write(Path(RESULTS, "forecasts.json"))
+
+
 @cache
 def places():
     """The place of each cell in that order, from 0."""
@@ -233,7 +256,8 @@ def fits_only():
 def may_train():
     """Whether something is asked for that could train, or the plan of it."""
     asked = set(workflow.dag_settings.targets)
-    return not asked or bool(asked - {"download", "data", "laws", "downstream", "published"})
+    others = {"download", "data", "laws", "downstream", "published", "next_stage"}
+    return not asked or bool(asked - others)
 
 
 def local_files(wildcards):
@@ -291,6 +315,18 @@ def row_of(wildcards, input):
     return json.dumps({name: OWN[name]}, default=str) if name in OWN else name
 
 
+def records_of(cells):
+    """The records of some cells."""
+    return [f"{RESULTS}/runs/{cell}/result.json" for cell in cells]
+
+
+def trained(wildcards):
+    """The records of all cells, once all stages are placed."""
+    have_placed(STAGES_LEFT)
+    return records_of(CELLS)
+
+
 def records(wildcards):
     """All cells' records; for the laws, unless training is asked for too, though it were outdated."""
-    return as_they_are(TRAINED) if fits_only() else TRAINED
+    cells = trained(wildcards)
+    return as_they_are(cells) if fits_only() else cells

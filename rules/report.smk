@@ -116,6 +116,7 @@ rule make_report:
         own=json.dumps(OWN, default=str),
         reference=ROOT / "resources/published/reference.json",
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
+        stages=lambda wildcards: ["--stages", f"{RESULTS}/stages"] if CONFIG.sweep.stages else [],
         stage=REPORT_VERSION,
     shell:
         "python {params.script:q} --study {params.study:q} --config {input.config:q}"
@@ -124,5 +125,5 @@ rule make_report:
         " --counts {input.counts:q} --examples {input.examples:q}"
         " --contamination {input.contamination:q} --leakage {input.leakage:q}"
         " --manifest {input.manifest:q} --tool {input.tool:q} --reference {params.reference:q}"
-        " --scores {input.scores:q} --score-laws {input.score_laws:q}"
+        " --scores {input.scores:q} --score-laws {input.score_laws:q} {params.stages:q}"
         " --out {output:q} --log {log:q}"

@@ -5,7 +5,8 @@ from plm_scaling.runs import STAGE_VERSION as RUNS_VERSION
 # While cells are missing, `snakemake laws` reads those that exist, in a folder of its own, so that a
 # half-finished sweep is not taken for the whole.
 SO_FAR = f"{RESULTS}/so-far"
-LAWS_FROM = RESULTS if all(map(os.path.exists, TRAINED)) else SO_FAR
+COMPLETE = not STAGES_LEFT and all(map(os.path.exists, records_of(CELLS)))
+LAWS_FROM = RESULTS if COMPLETE else SO_FAR
 
 
 rule collect_runs:
@@ -35,7 +36,7 @@ rule collect_runs:
 use rule collect_runs as collect_finished_runs with:
     input:
         sweep=f"{RESULTS}/sweep.tsv",
-        records=lambda wildcards: as_they_are(filter(os.path.exists, TRAINED)),
+        records=lambda wildcards: as_they_are(filter(os.path.exists, records_of(CELLS))),
     output:
         runs=f"{SO_FAR}/runs.csv",
         curves=f"{SO_FAR}/curves.parquet",

@@ -31,5 +31,7 @@ rule plan:
     params:
         script=script("show_plan"),
         machine=lambda wildcards: CONFIG.machine.model_dump_json(),  # its braces are no wildcards
+        blocks=lambda wildcards: CONFIG.model_dump_json(include=set(SWEEP_BLOCKS)),
     shell:
-        "python {params.script:q} --sweep {input:q} --machine {params.machine:q} --log {log:q}"
+        "python {params.script:q} --sweep {input:q} --machine {params.machine:q}"
+        " --blocks {params.blocks:q} --log {log:q}"

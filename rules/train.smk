@@ -2,8 +2,6 @@
 
 from plm_scaling.train import STAGE_VERSION as TRAIN_VERSION
 
-TRAINED = [f"{RESULTS}/runs/{cell}/result.json" for cell in CELLS]
-
 
 rule train_cell:
     input:

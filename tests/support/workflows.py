@@ -84,6 +84,7 @@ def _jobs(lines: list[str]) -> dict[str, int]:
         "data",
         "plan",
         "train",
+        "next_stage",
         "laws",
         "downstream",
         "report",
@@ -152,6 +153,7 @@ def tiny_config(root: Path, sources: Path) -> dict:
             "d": {"layers": 1, "hidden": 24, "ffn": 64, "heads": 1},
         },
         "tokens_per_parameter": [0.1, 10000],
+        "stages": [],
     }
     config["training"] |= {"evaluations": 3, "valid_rows": 32}
     config["training"]["batch_tokens"] = [{"from_parameters": 0, "value": 256}]

@@ -4,6 +4,7 @@ import os
 import sys
 from json import dumps
 from pathlib import Path
+from shlex import join
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -14,6 +15,7 @@ from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError, RunsError, SlurmError
 from plm_scaling.common.files import atomic
 from plm_scaling.common.program import start_logging
+from plm_scaling.design.request import AS_NARROW, Request
 from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.planner.question import NOTHING, Question
 from plm_scaling.study.laws import LAWS
@@ -202,6 +204,39 @@ def plan(
         print(dumps(facts if both else facts[answers[0].objective], indent=2))
     else:
         print("\n\n".join(map(answer_text, answers)))
+
+
+@app.command
+def design(
+    *,
+    request: Annotated[Request, Parameter(name="*")] = AS_NARROW,
+    json: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Which cells to train: what a sweep is expected to teach, by simulation, and what it costs.
+
+    Example: plm-scaling design --question size-at=1e22 --gpus 8xH100 --days 30 --out my.yaml
+
+    Args:
+        json: the designs as JSON
+        out: also write the config with this sweep (YAML), a study of the file's name
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # its matrices are small: more threads only wait
+    from plm_scaling.config.load import FULL_STUDY
+    from plm_scaling.design.block import designed_sweep, sweep_text, write_designed
+    from plm_scaling.design.propose import facts, propose
+    from plm_scaling.design.text import proposal_text
+
+    config, machine, proposals = propose(request)
+    keys = designed_sweep(config.sweep, {one.objective: one.entries for one in proposals})
+    if out is not None:
+        made = f"Made by `plm-scaling {join(sys.argv[1:])}`."
+        write_designed(request.config or FULL_STUDY, out, keys, made)
+    if json:
+        print(dumps([facts(one) for one in proposals], indent=2))
+        return
+    print("\n\n".join(proposal_text(one, machine) for one in proposals))
+    print(f"\nwritten: {out}" if out else f"\nsweep:\n{sweep_text(keys)}", end="\n" if out else "")
 
 
 app.command(data.app, name="data")

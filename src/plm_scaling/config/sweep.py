@@ -82,6 +82,36 @@ class Tuning(Block):
     """Batches to try, as multiples of training.batch_tokens; [1] for that alone."""
 
 
+class Designed(Block):
+    """A budget of an objective of which only some sizes are trained, with seeds of its own."""
+
+    objective: Objective
+    """clm or mlm, one of `objectives`."""
+    flops: Positive
+    """One of `budgets_flops`."""
+    sizes: list[Name]
+    """Names in the size grid or in `shapes`, [] for none; `tokens_per_parameter` does not apply to
+    them."""
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    """One cell per size and seed."""
+
+
+class Stage(Block):
+    """Budgets whose sizes are placed by what the cheaper ones have shown, once these have ended."""
+
+    from_flops: Positive
+    """The stage has the budgets from here on, up to the next stage's (FLOPs)."""
+    sizes: Annotated[int, Field(ge=4)]
+    """Sizes of each budget, spread evenly in ln N; of fewer than 4 no minimum is read."""
+    reach: Positive
+    """How far they reach in ln N below and above the expected minimum, before its uncertainty
+    widens that: 1.7 is from a fifth to five times its size."""
+    max_seeds: Count
+    """Seeds of a size at most, where noise is as large as the bowl."""
+    skip: bool = False
+    """true: its cells are neither placed nor trained, nor waited for."""
+
+
 class Sweep(Block):
     """The IsoFLOP grid: every corpus × recipe × objective × budget × size × seed in range of tokens
     per parameter."""
@@ -131,6 +161,50 @@ class Sweep(Block):
     tuning: Tuning | None
     """Cells that show the best learning rate; null for none. They are trained like others, the law
     `tuning` is fitted to them, and no other law takes them (unless the grid has the same cell)."""
+    designed: list[Designed]
+    """Budgets of an objective of which only these sizes and seeds are trained, as `plm-scaling
+    design` proposes them; [] for none. Of the others all `sizes` in range are."""
+    stages: list[Stage]
+    """Stages after the first, by rising from_flops; [] for none. Budgets below the first
+    from_flops begin. When the cells of all earlier stages have ended, the law fitted to them places
+    those of the next, within sizes and tokens_per_parameter; where it is not known, they are spread
+    over all sizes in range. results/{study}/stages/ holds what was placed and is never changed
+    (docs/running.md)."""
+
+    def stage_of(self, flops: float) -> int:
+        """The stage, from 1, of a budget of the grid."""
+        return 1 + sum(flops >= stage.from_flops for stage in self.stages)
+
+    @model_validator(mode="after")
+    def _stages_divide_the_budgets(self) -> Self:
+        starts = [stage.from_flops for stage in self.stages]
+        filled = {self.stage_of(budget) for budget in self.budgets_flops}
+        if starts != sorted(set(starts)) or filled != set(range(1, len(starts) + 2)):
+            raise ValueError(
+                "stages: from_flops must rise, with one of budgets_flops below the first, and one "
+                "from each on that is below the next"
+            )
+        if several := [one for one in self.designed if self.stage_of(one.flops) > 1]:
+            raise ValueError(
+                f"designed: {several[0].objective} at {several[0].flops:g} belongs to a later "
+                "stage, which places its sizes; take it out of designed, or raise from_flops"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _designed_budgets_are_of_the_grid(self) -> Self:
+        seen = set()
+        for one in self.designed:
+            named = f"{one.objective} at {one.flops:g}"
+            if one.objective not in self.objectives or one.flops not in self.budgets_flops:
+                raise ValueError(
+                    f"designed: {named} is no budget of the grid; add it to objectives and "
+                    "budgets_flops, or take it out"
+                )
+            if named in seen:
+                raise ValueError(f"designed: {named} is there twice; make one entry of them")
+            seen.add(named)
+        return self
 
     @model_validator(mode="after")
     def _axes_hold_what_is_configured(self) -> Self:

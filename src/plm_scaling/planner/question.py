@@ -13,7 +13,10 @@ from plm_scaling.study.hardware import GPUS
 PUBLISHED_LAWS = Path(__file__).parents[1] / "published/laws"
 Amount = float | str
 COMPUTE = "compute (flops, or gpus with days)"
-EXAMPLES = {"utilisation": "0.4", "loss": "2.1", "days": "14", "flops": "1e21"}
+EXAMPLES = {
+    **{"utilisation": "0.4", "loss": "2.1", "days": "14", "flops": "1e21"},
+    **{"precision": "0.05", "budget": "5e21"},
+}
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,15 @@ class Given(NamedTuple):
 
 def given(question: Question) -> Given:
     """The question in numbers. Raises LawError for values that are none, and for contradictions."""
-    flops, days = _positive("flops", question.flops), _positive("days", question.days)
-    n, tokens = _positive("params", question.params), _positive("tokens", question.tokens)
-    loss = _positive("loss", question.loss)
-    served = _positive("serve", question.serve) or 0.0
-    unique = _positive("unique tokens", question.unique_tokens) or math.inf
-    utilisation = _positive("utilisation", question.utilisation)
+    flops, days = positive("flops", question.flops), positive("days", question.days)
+    n, tokens = positive("params", question.params), positive("tokens", question.tokens)
+    loss = positive("loss", question.loss)
+    served = positive("serve", question.serve) or 0.0
+    unique = positive("unique tokens", question.unique_tokens) or math.inf
+    utilisation = positive("utilisation", question.utilisation)
     if utilisation is not None and utilisation > 1:
         raise LawError(f"utilisation is {utilisation:g}; give a share of the peak, such as 0.4")
-    count, gpu = _gpus(question.gpus)
+    count, gpu = gpus_of(question.gpus)
     amounts = {COMPUTE: flops or days, "loss": loss, "params": n, "tokens": tokens}
     said = [name for name, value in amounts.items() if value is not None]
     if not said:
@@ -86,7 +89,8 @@ def given(question: Question) -> Given:
     return Given(flops, n, tokens, loss, served, unique, gpu, count, days, utilisation)
 
 
-def _positive(name: str, value: Amount | None) -> float | None:
+def positive(name: str, value: Amount | None) -> float | None:
+    """The number; None for None. Raises LawError where it is none above 0."""
     if value is None:
         return None
     try:
@@ -99,8 +103,8 @@ def _positive(name: str, value: Amount | None) -> float | None:
     return number
 
 
-def _gpus(text: str) -> tuple[int, str]:
-    """'8xA100' → (8, 'A100')."""
+def gpus_of(text: str) -> tuple[int, str]:
+    """'8xA100' → (8, 'A100'). Raises LawError for others than the known GPUs."""
     named = {name.upper(): name for name in GPUS}
     parts = re.fullmatch(r"(?:([1-9]\d*)x)?(.+)", text.strip())
     if parts is None or parts[2].upper() not in named:

@@ -21,6 +21,7 @@ from plm_scaling.report.versions import software_versions
 from plm_scaling.runs.tables import read_runs
 from plm_scaling.study.laws import BOTH, LAWS
 from plm_scaling.study.short_runs import short_runs
+from plm_scaling.sweep.stages import recorded
 
 CAPTIONS = {
     "isoflop": "Validation loss against model size at equal compute. The diamond is the minimum of "
@@ -77,6 +78,7 @@ def make_report(
     forecasts: Path | None = None,
     scores: Path | None = None,
     score_laws: Sequence[Path] = (),
+    stages: Path | None = None,
 ) -> None:
     """Write the page of `study` to `out` and log where it is.
 
@@ -104,6 +106,7 @@ def make_report(
         forecasts: table of forecasts and their outcomes
         scores: table of scores on benchmarks (scores.csv)
         score_laws: law files of the scores
+        stages: folder of the stages that were placed ({number}.json)
     """
     fitted = [read_law(path) for path in laws]
     if not fitted:
@@ -148,6 +151,7 @@ def make_report(
             for name, by in compared.items()
         },
         sweep=tables.sweep_rows(table),
+        stages=tables.stage_rows(recorded(stages) if stages else ()),
         figures=inline_figures(figures, {n: c for n, c in CAPTIONS.items() if n in shown}),
         captions={name: text + _runs_of(name, fitted) for name, text in CAPTIONS.items()},
         funnel=funnel,

@@ -14,6 +14,7 @@ from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.status import Check, Minimum, Status
 from plm_scaling.report.template import code, flagged
 from plm_scaling.sources.table import own_source, read_sources
+from plm_scaling.sweep.stages import PlacedStage
 
 DASH = "–"
 STATUS_WORDS = {
@@ -123,6 +124,28 @@ def minimum_rows(
         for law in laws
         for row in law.details.get("minima", [])
         if row["status"] not in without
+    ]
+
+
+def stage_rows(stages: Iterable[PlacedStage]) -> list[dict[str, str]]:
+    """One row per budget that a stage placed."""
+    return [
+        {
+            "stage": str(stage.stage),
+            "placed": stage.placed,
+            "runs": str(len(stage.runs)),
+            "objective": one.objective.upper(),
+            "corpus": one.corpus,
+            "recipe": one.recipe,
+            "C (FLOPs)": f"{one.flops:.3g}",
+            "sizes": ", ".join(one.sizes),
+            "seeds": ", ".join(map(str, one.seeds)),
+            "N expected": count(one.law.n_params if one.law else None),
+            "interval": " to ".join(map(count, one.law.n_params_interval)) if one.law else DASH,
+            "why": one.why,
+        }
+        for stage in stages
+        for one in stage.budgets
     ]
 
 

@@ -142,9 +142,10 @@ def time_left_text(
         estimates = read_estimates(estimates_path)
     except SweepError:
         return ""  # the study was started by an earlier version, or not yet
+    later = _later_text(estimates)
     said = time_left(states, estimates, now)
     if said is None or not said.process_hours:
-        return ""
+        return later
     hours = f"{short_number(said.process_hours)} {estimates.gpu or 'process'}-hours left"
     parts = [hours, f"{said.in_use} in use"]
     if said.finish is not None:
@@ -157,7 +158,17 @@ def time_left_text(
             for budget, seconds in ends.items()
         ]
         lines.append("cells from scratch of each budget finished: " + " · ".join(dates))
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines) + later
+
+
+def _later_text(estimates: Estimates) -> str:
+    """Which stages are not counted, in a line; empty if there is none."""
+    if not estimates.later:
+        return ""
+    stages = ", ".join(
+        f"{number} (from {flops:g} FLOPs)" for number, flops in estimates.later.items()
+    )
+    return f"not counted, to be placed when the cells before have ended: stage {stages}\n"
 
 
 def _when(seconds: float, now: float) -> str:

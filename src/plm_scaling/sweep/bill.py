@@ -1,7 +1,6 @@
 """The bill: what each cell of a sweep trains, on how many processes, and what that takes."""
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import NamedTuple, get_args
 
 from plm_scaling.common.progress import short_bytes, short_number
@@ -10,24 +9,12 @@ from plm_scaling.study.cell import Cell
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.short_runs import short_runs
-from plm_scaling.study.sweep_table import read_sweep, read_tuning
 from plm_scaling.sweep.choose import USABLE_SHARE, choose_layouts
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.launch import resources
 from plm_scaling.sweep.memory import process_memory
 from plm_scaling.sweep.order import curves, jobs_in_order
 from plm_scaling.sweep.schedule import simulate
-
-
-def show_plan(sweep: Path, machine: Machine) -> None:
-    """Print the bill of a sweep.tsv.
-
-    Args:
-        sweep: sweep.tsv
-        machine: this block of the config
-    """
-    cells = list(read_sweep(sweep).values())
-    print(bill(cells, machine, read_tuning(sweep)), flush=True)
 
 
 class _Line(NamedTuple):

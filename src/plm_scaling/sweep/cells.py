@@ -1,8 +1,9 @@
 """The cells of a sweep: a pure function of the config, cheap enough for parsing the Snakefile."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, product
+from types import MappingProxyType
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.schema import SweepInputs
@@ -18,6 +19,11 @@ from plm_scaling.sweep.settings import (
     settings,
     value_at,
 )
+from plm_scaling.sweep.stages import PlacedStage, curves_of
+
+Curve = tuple[float, Objective, str, Recipe]
+Stages = Mapping[int, PlacedStage]
+NO_STAGES: Stages = MappingProxyType({})
 
 OTHER: dict[Objective, Objective] = {"clm": "mlm", "mlm": "clm"}
 # Fields of a cell that are those of the block training.
@@ -28,15 +34,15 @@ OF_TRAINING = (
 FLOPS_TOLERANCE = 0.01  # achieved FLOPs lie this close to the budget
 
 
-def plan_cells(config: SweepInputs) -> dict[str, Cell]:
-    """All cells of the config by id: the grid (cheapest budgets first, then objective, corpus and
-    size), single cells, transferred ones, each after the cell that it starts from, and those that
-    show the best learning rate.
+def plan_cells(config: SweepInputs, stages: Stages = NO_STAGES) -> dict[str, Cell]:
+    """All cells of the config by id, as far as its `stages` have been placed: the grid (cheapest
+    budgets first, then objective, corpus and size), single cells, transferred ones, each after the
+    cell that it starts from, and those that show the best learning rate.
 
     Raises `SweepError` when a size is unknown, when a budget is too small for a batch to come
     within 1 % of it, or when no cell is left.
     """
-    cells = {cell.cell: cell for cell in chain(_swept(config), _tuning(config))}
+    cells = {cell.cell: cell for cell in chain(_swept(config, stages), _tuning(config))}
     if not cells:
         raise SweepError(
             "the sweep has no cell: no size has sweep.tokens_per_parameter in "
@@ -45,30 +51,66 @@ def plan_cells(config: SweepInputs) -> dict[str, Cell]:
     return cells
 
 
-def tuning_only(config: SweepInputs) -> set[str]:
+def tuning_only(config: SweepInputs, stages: Stages = NO_STAGES) -> set[str]:
     """Ids of the cells that only `sweep.tuning` has: no law of the sweep takes them."""
-    swept = {cell.cell for cell in _swept(config)}
+    swept = {cell.cell for cell in _swept(config, stages)}
     return {cell.cell for cell in _tuning(config)} - swept
 
 
-def _swept(config: SweepInputs) -> Iterator[Cell]:
-    return chain(_grid(config), extra_cells(config), _transfers(config))
+def _swept(config: SweepInputs, stages: Stages) -> Iterator[Cell]:
+    return chain(grid_cells(config, stages).values(), extra_cells(config), _transfers(config))
 
 
-def _grid(config: SweepInputs) -> Iterator[Cell]:
+def grid_cells(config: SweepInputs, stages: Stages = NO_STAGES) -> dict[str, Cell]:
+    """The cells of the first stage, which is the whole grid where the config has no other, and of
+    those placed."""
+    return {
+        cell.cell: cell
+        for curve, sizes, seeds in chain(_first_stage(config), _placed(stages))
+        for cell in _curve_cells(config, *curve, sizes, seeds)
+    }
+
+
+def sizes_in_range(config: SweepInputs, budget: float, recipe: Recipe) -> dict[str, int]:
+    """Parameters by name of the sizes that `tokens_per_parameter` leaves at `budget` FLOPs."""
+    low, high = config.sweep.tokens_per_parameter
+    known = {size: shape_of(config, size).n_params(recipe) for size in config.sweep.sizes}
+    return {size: n for size, n in known.items() if low <= budget / (6 * n * n) <= high}
+
+
+def _first_stage(config: SweepInputs) -> Iterator[tuple[Curve, Iterable[str], list[int]]]:
+    """Curves with their sizes and seeds."""
     sweep = config.sweep
-    low, high = sweep.tokens_per_parameter
-    shapes = {size: shape_of(config, size) for size in sweep.sizes}
-    for budget in sweep.budgets_flops:
-        for objective, corpus, recipe, size in product(
-            sweep.objectives, sweep.corpora, sweep.recipes, sweep.sizes
-        ):
-            shape = shapes[size]
-            if low <= budget / (6 * shape.n_params(recipe) ** 2) <= high:
-                where = (objective, corpus, recipe, size)
-                for at in settings(config):
-                    cell = make_cell(config, *where, shape, budget, sweep.seeds[0], at=at)
-                    yield from (replace(cell, seed=seed) for seed in sweep.seeds)
+    designed = {(one.objective, one.flops): one for one in sweep.designed}
+    for budget, objective, corpus, recipe in curves_of(sweep, 1):
+        curve = (budget, objective, corpus, recipe)
+        if one := designed.get((objective, budget)):
+            yield curve, one.sizes, one.seeds
+        else:
+            yield curve, sizes_in_range(config, budget, recipe), sweep.seeds
+
+
+def _placed(stages: Stages) -> Iterator[tuple[Curve, Iterable[str], list[int]]]:
+    """The same of what was placed."""
+    for number in sorted(stages):
+        for one in stages[number].budgets:
+            yield (one.flops, one.objective, one.corpus, one.recipe), one.sizes, one.seeds
+
+
+def _curve_cells(
+    config: SweepInputs,
+    budget: float,
+    objective: Objective,
+    corpus: str,
+    recipe: Recipe,
+    sizes: Iterable[str],
+    seeds: list[int],
+) -> Iterator[Cell]:
+    for size in sizes:
+        where = (objective, corpus, recipe, size, shape_of(config, size))
+        for at in settings(config):
+            cell = make_cell(config, *where, budget, seeds[0], at=at)
+            yield from (replace(cell, seed=seed) for seed in seeds)
 
 
 def extra_cells(config: SweepInputs) -> Iterator[Cell]:

@@ -1,9 +1,10 @@
 """The order in which cells start, and the estimates by which `status` looks ahead."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.common.files import read_json, write_json
@@ -13,6 +14,7 @@ from plm_scaling.study.layout import Layout
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.schedule import Job
 
+NONE_LATER: Mapping[int, float] = MappingProxyType({})
 CURVE_SIZES = 3  # that the minimum of an IsoFLOP curve needs at least
 
 
@@ -65,12 +67,16 @@ class Estimates:
     gpu: str | None
     """None for the CPU backend, on whose processes there are no nodes."""
     gpus_per_node: int
+    later: dict[str, float] = field(default_factory=dict)
+    """Stages that are still to be placed, by number, and their first budget (FLOPs)."""
 
 
-def write_estimates(jobs: Mapping[str, Job], machine: Machine, out: Path) -> None:
+def write_estimates(
+    jobs: Mapping[str, Job], machine: Machine, out: Path, later: Mapping[int, float] = NONE_LATER
+) -> None:
     """Keep for `status` what a run of the workflow was started with (estimates.json)."""
     gpu = machine.gpu if machine.backend == "cuda" else None
-    estimates = {"gpu": gpu, "gpus_per_node": machine.gpus_per_node}
+    estimates = {"gpu": gpu, "gpus_per_node": machine.gpus_per_node, "later": dict(later)}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, estimates | {"jobs": {name: vars(job) for name, job in jobs.items()}})
 

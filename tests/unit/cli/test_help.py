@@ -9,7 +9,18 @@ from plm_scaling import __version__
 from plm_scaling.cli.main import main
 
 COMMANDS = [
-    *("status", "check-site", "summary", "fit", "plan", "export", "import", "score", "embed"),
+    *(
+        "status",
+        "check-site",
+        "summary",
+        "fit",
+        "plan",
+        "design",
+        "export",
+        "import",
+        "score",
+        "embed",
+    ),
     *("generate", "judge"),
     *("data check", "data tokenize", "data inspect"),
 ]

@@ -36,10 +36,18 @@ def changed(config, path, value):
 
 
 @pytest.mark.parametrize(
-    "name", ["config.yaml", "config/demo.yaml", "config/data-constrained.yaml"]
+    "name",
+    [
+        *("config.yaml", "config/full-designed.yaml"),
+        *("config/demo.yaml", "config/data-constrained.yaml"),
+    ],
 )
 def test_config_of_the_repository_is_valid(root, name):
     assert read_config(root / name).study
+
+
+STAGE = {"from_flops": 9e9, "sizes": 5, "reach": 1.2, "max_seeds": 1}
+DESIGNED = {"objective": "clm", "flops": 4e9, "sizes": ["530"], "seeds": [1]}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +96,13 @@ def test_config_of_the_repository_is_valid(root, name):
         ("filter.perplexity_quantiles", [0.5, 1.1], ["perplexity_quantiles"]),
         ("filter.reference_source", "elsewhere", ["reference_source", "elsewhere"]),
         ("sweep.objectives", ["clm", "glm"], ["sweep.objectives", "glm"]),
+        ("sweep.designed", [DESIGNED | {"flops": 5e9}], ["clm at 5e+09", "budgets_flops"]),
+        ("sweep.designed", [DESIGNED, DESIGNED], ["clm at 4e+09 is there twice"]),
+        ("sweep.designed", [DESIGNED | {"flops": 9e9}], ["clm at 9e+09", "later stage"]),
+        ("sweep.stages", [STAGE, STAGE], ["stages", "must rise"]),
+        ("sweep.stages", [STAGE | {"from_flops": 2e9}], ["one of budgets_flops below the first"]),
+        ("sweep.stages", [STAGE | {"from_flops": 3e10}], ["one from each on"]),
+        ("sweep.stages.0.sizes", 3, ["sweep.stages.0.sizes", "greater than or equal to 4"]),
         ("data.name", "../outside", ["data.name"]),
         ("data.name", "a$(b)", ["data.name"]),
         ("study", "a b", ["study"]),

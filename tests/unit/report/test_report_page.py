@@ -8,6 +8,7 @@ import study
 from browser import check_figures, open_page
 
 from plm_scaling.common.errors import LawError, PlmScalingError
+from plm_scaling.common.files import write_json
 from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.result import read_law, write_law
@@ -18,6 +19,7 @@ from plm_scaling.report.summary import summary
 from plm_scaling.report.tables import law_rows, with_interval
 from plm_scaling.report.template import inline_svg
 from plm_scaling.study.laws import LAWS
+from plm_scaling.sweep.stages import Placed, PlacedStage
 
 REFERENCE = Path(__file__).resolve().parents[3] / "resources/published/reference.json"
 RUN_FIGURES = run_figures(["isoflop", "parametric"], 1, 1)
@@ -28,11 +30,32 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("study")
 
 
+STAGE = PlacedStage(
+    stage=2,
+    placed="2026-01-31T12:00:00+00:00",
+    runs=["clm000", "clm001"],
+    without={},
+    budgets=[
+        Placed(
+            objective="clm",
+            corpus="demo",
+            recipe="study",
+            flops=3e12,
+            sizes=["85M", "200M", "470M", "880M"],
+            seeds=[1, 2],
+            why="no law of the earlier stages",
+            law=None,
+        )
+    ],
+)
+
+
 @pytest.fixture(scope="module")
 def figures(folder):
     arguments = study.fitted_study(folder)
     data = study.write_data_tables(folder / "data")
     draw_figures(**arguments, **{n: data[n] for n in ("counts", "filter")})
+    write_json(folder / "stages/2.json", STAGE.model_dump(mode="json"))
     return arguments, data
 
 
@@ -49,6 +72,7 @@ def page(folder, figures):
         config=folder / "demo.yaml",
         forecasts=arguments["forecasts"],
         reference=REFERENCE,
+        stages=folder / "stages",
         **{
             n: data[n]
             for n in (
@@ -65,6 +89,7 @@ def test_report_is_self_contained_and_holds_every_part(page):
     assert not re.search(r'(?:src|href)="(?!#|data:)', text)
     assert "<script" not in text
     assert "@import" not in text
+    assert "85M, 200M, 470M, 880M" in text  # of a stage
     for part in ("laws", "warnings", "runs", "data", "made-with", "cite"):
         assert f'<section id="{part}"' in text
     for name in (*RUN_FIGURES, *DATA_FIGURES):
@@ -202,7 +227,8 @@ def test_report_logs_its_path(figures, tmp_path, caplog):
 def test_summary_gives_the_exponents_and_where_the_report_is(figures):
     arguments, _ = figures
     lines = summary(arguments["runs"].parent).splitlines()
-    assert len(lines) == len(arguments["laws"]) + 1
+    assert len(lines) == len(arguments["laws"]) + 2
+    assert lines[0].startswith("stage 2: clm of demo, study, at 3e+12 FLOPs: sizes 85M, 200M")
     assert re.search(
         r"CLM isoflop, 15 of 15 runs used: N_opt ∝ C\^0\.\d+, 95 % interval", "\n".join(lines)
     )

@@ -115,6 +115,14 @@ def test_text_says_what_is_left_in_use_and_when_each_budget_ends(study):
     )
 
 
+def test_stages_that_are_still_to_be_placed_are_named_also_when_all_known_cells_are_done(study):
+    estimates = study / "estimates.json"
+    jobs = {name: Job(1, 1.0) for name in read_sweep(study / "sweep.tsv")}
+    write_estimates(jobs, machine(), estimates, {2: 1e13, 3: 1e14})
+    (line,) = text(study, 0.0).splitlines()
+    assert line.endswith("stage 2 (from 1e+13 FLOPs), 3 (from 1e+14 FLOPs)")
+
+
 def test_while_no_cell_runs_there_is_no_date_but_what_is_left(study):
     for name in ("clm001", "clm002"):
         study.joinpath("runs", name, "result.json").unlink()

@@ -4,14 +4,17 @@ import dataclasses
 import re
 
 import pytest
+import yaml
 from configs import read_config
 from machines import machine
 
 from plm_scaling.common.errors import SweepError
+from plm_scaling.config.load import validate_config
 from plm_scaling.sweep.bill import WIDTH, bill
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.later import later_stages
 from plm_scaling.sweep.memory import process_memory
 
 
@@ -80,6 +83,27 @@ def test_bill_of_a_cpu_counts_core_hours(root):
     )
     hours = flops / 1e9 / config.machine.cpu_gflops / 3600
     assert f"{hours:.3g} core-hours" in bill(cells, config.machine)
+
+
+def test_a_stage_to_be_placed_costs_at_most_its_dearest_sizes(root):
+    values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    place = {"sizes": 5, "reach": 1.2}
+    values["sweep"]["stages"] = [
+        {"from_flops": 9e9, **place, "max_seeds": 2, "skip": True},
+        {"from_flops": 2e10, **place, "max_seeds": 2},
+    ]
+    config = validate_config(values, "demo")
+    (line,) = later_stages(config, {}, config.machine)
+    assert line.startswith("stage 3 (2e+10 FLOPs) is placed when")
+    assert "10 cells, C = 2e+11 FLOPs" in line  # five of seven sizes, of two objectives
+    assert "up to 2 seeds" in line
+    values["sweep"]["stages"] = []
+    config = validate_config(values, "demo")
+    assert [*later_stages(config, {}, config.machine)] == []
+    dear = [cell for cell in plan_cells(config).values() if cell.flops_budget == 2e10]
+    (all_of_them,) = re.findall(r"(\S+) core-hours", bill(dear, config.machine))
+    (at_most,) = re.findall(r"at most (\S+) core-hours", line)
+    assert 5 / 7 * float(all_of_them) <= float(at_most) < float(all_of_them)
 
 
 def test_bill_fits_a_terminal_for_any_difference_between_cells(cells):

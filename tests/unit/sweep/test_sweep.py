@@ -88,6 +88,7 @@ def test_full_study_uses_the_batch_and_learning_rates_of_the_study(full):
 
 def test_cell_id_does_not_depend_on_other_cells(root):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    values["sweep"]["stages"] = []
     before = plan_cells(validate_config(values, "demo"))
     values["sweep"]["sizes"].append("3.5M")
     values["sweep"]["budgets_flops"].append(1e16)
@@ -134,6 +135,36 @@ def test_corpus_settings_become_strata_and_limits(root):
 def test_mask_ratio_is_missing_for_clm(full):
     for cell in plan_cells(full).values():
         assert (cell.mask_ratio is None) == (cell.objective == "clm")
+
+
+def test_a_designed_budget_trains_only_its_sizes_and_seeds_and_the_same_cells(root):
+    values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    grid = plan_cells(validate_config(values, "demo"))
+    seeds = {"sizes": ["530", "1.9k"], "seeds": [1, 2]}
+    values["sweep"]["designed"] = [{"objective": "clm", "flops": 4e9, **seeds}]
+    values["sweep"]["tokens_per_parameter"] = [100, 3000]
+    in_range = plan_cells(
+        validate_config(values | {"sweep": values["sweep"] | {"designed": []}}, "demo")
+    )
+    cells = plan_cells(validate_config(values, "demo"))
+    at = {(c.size, c.seed) for c in cells.values() if (c.objective, c.flops_budget) == ("clm", 4e9)}
+    assert at == {(size, seed) for size in seeds["sizes"] for seed in seeds["seeds"]}
+    others = {name for name, c in cells.items() if (c.objective, c.flops_budget) != ("clm", 4e9)}
+    assert others == {
+        name for name, c in in_range.items() if (c.objective, c.flops_budget) != ("clm", 4e9)
+    }
+    assert {name for name, c in cells.items() if c.seed == 1} <= set(grid)
+
+
+def test_a_designed_size_may_be_outside_the_grid_and_must_be_known(root):
+    values = yaml.safe_load((root / "config/demo.yaml").read_text())
+    one = {"objective": "mlm", "flops": 9e9, "sizes": ["890"], "seeds": [1]}
+    values["sweep"] |= {"sizes": ["250", "530"], "designed": [one], "stages": []}
+    cells = plan_cells(validate_config(values, "demo")).values()
+    assert [c.size for c in cells if (c.objective, c.flops_budget) == ("mlm", 9e9)] == ["890"]
+    values["sweep"]["designed"] = [one | {"sizes": ["891"]}]
+    with pytest.raises(SweepError, match=r"891.*890"):
+        plan_cells(validate_config(values, "demo"))
 
 
 def test_sweep_with_unknown_size_names_the_known_ones(root):

@@ -27,20 +27,19 @@ from plm_scaling.laws.details import (
     not_available,
 )
 from plm_scaling.laws.isoflop.bias import Bias, parabola_bias
-from plm_scaling.laws.isoflop.minima import Minima
+from plm_scaling.laws.isoflop.minima import Minima, find_minima
 from plm_scaling.laws.isoflop.parabola import (
     MIN_SIZES,
     STEADY,
     WINDOW,
     MinimumRow,
     Parabola,
-    fit_parabola,
 )
-from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR, Noise
+from plm_scaling.laws.isoflop.resample import WINDOW_FACTOR
 from plm_scaling.laws.points import isoflop_points
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import DEFAULT, Settings
-from plm_scaling.laws.stats.budgets import REACH, TOLERANCE, group_budgets, move_to_budgets
+from plm_scaling.laws.stats.budgets import REACH, TOLERANCE
 from plm_scaling.laws.stats.frontier_table import FrontierRow, frontier_rows
 from plm_scaling.laws.stats.intervals import (
     NO_BOOTSTRAP,
@@ -130,14 +129,9 @@ def fit_isoflop(
     if budget is not None:
         budget = as_floats("budget", budget)
         check_lengths(flops=flops, budget=budget)
-    groups = group_budgets(flops, budget)
-    moved = move_to_budgets(groups, flops, loss, MIN_SIZES)
-    excess = np.log(6 * n_params * tokens / flops)
-    parabolas = [fit_parabola(c, n_params, moved, excess, i, window) for c, i in groups]
-    noise = Noise.of(parabolas, loss_sd)
-    parabolas = [p.judged(noise.of_runs(p), noise.freedom) for p in parabolas]
-    accepted = [p for p in parabolas if p.status == Minimum.ACCEPTED]
-    minima = Minima.of(accepted, noise, window, bootstrap, seed)
+    points = (n_params, tokens, flops, loss, loss_sd, budget)
+    parabolas, noise, minima = find_minima(*points, window, bootstrap, seed)
+    accepted = minima.accepted
     laws, resampled = minima.laws(), minima.resampled_laws()
     loss_fit = minima.loss_fit()
     equations = {

@@ -5,12 +5,14 @@ from functools import cached_property
 
 import numpy as np
 
-from plm_scaling.laws.isoflop.parabola import Parabola
+from plm_scaling.laws.isoflop.parabola import MIN_SIZES, Parabola, fit_parabola
 from plm_scaling.laws.isoflop.resample import Noise, resample_vertices
+from plm_scaling.laws.stats.budgets import group_budgets, move_to_budgets
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.loss_law import LossFit, fit_loss
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws
 from plm_scaling.laws.stats.scatter import Scattered
+from plm_scaling.laws.status import Minimum
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,28 @@ class Minima:
             return None
         _, _, loss, _, sd = self._vertices
         return fit_loss(np.log(self.budgets), loss, self.loss, sd)
+
+
+def find_minima(
+    n_params: Floats,
+    tokens: Floats,
+    flops: Floats,
+    loss: Floats,
+    loss_sd: Floats | None,
+    budget: Floats | None,
+    window: float,
+    bootstrap: int,
+    seed: int,
+) -> tuple[list[Parabola], Noise, Minima]:
+    """The parabola of each budget, the noise about all, and the minima of those that count.
+
+    Arguments as of `fit_isoflop`.
+    """
+    groups = group_budgets(flops, budget)
+    moved = move_to_budgets(groups, flops, loss, MIN_SIZES)
+    excess = np.log(6 * n_params * tokens / flops)
+    parabolas = [fit_parabola(c, n_params, moved, excess, i, window) for c, i in groups]
+    noise = Noise.of(parabolas, loss_sd)
+    parabolas = [p.judged(noise.of_runs(p), noise.freedom) for p in parabolas]
+    accepted = [p for p in parabolas if p.status == Minimum.ACCEPTED]
+    return parabolas, noise, Minima.of(accepted, noise, window, bootstrap, seed)

@@ -1,0 +1,69 @@
+"""Stages of the sweep after the first: placed by its earlier cells once these have ended."""
+
+STAGES_LEFT = to_place(CONFIG.sweep, STAGES)  # no rule can make again what is there already
+
+
+def have_placed(stages):
+    """Know the cells of these stages; Snakemake asks again when the first of them has been placed."""
+    for stage in stages:
+        placed = checkpoints.place_stage.get(stage=stage).output[0]
+        if stage not in STAGES:
+            take_cells(placed)
+
+
+def take_cells(placed):
+    """Take the cells of a stage that was placed during this run among those to train."""
+    STAGES.update(read_stages(Path(placed).parent, CONFIG.sweep))
+    known = dict(CELLS)
+    CELLS.clear()
+    CELLS.update(plan_cells(CONFIG, STAGES))
+    new = [cell for name, cell in CELLS.items() if name not in known]
+    layouts = LAYOUTS | {
+        cell.cell: layout for cell, layout in zip(new, choose_layouts(new, CONFIG.machine))
+    }
+    LAYOUTS.clear()
+    LAYOUTS.update((name, layouts[name]) for name in CELLS)  # in the order of the cells
+    schedule.cache_clear()
+    places.cache_clear()
+    check_machine({cell.cell: LAYOUTS[cell.cell] for cell in new})
+    if may_train() and not workflow.dryrun:
+        write_schedule()
+
+
+def earlier_records(wildcards):
+    """The records of all cells of the stages before; of those that have ended, where the next stage
+    is asked for by hand."""
+    stage = int(wildcards.stage)
+    have_placed(before for before in STAGES_LEFT if before < stage)
+    earlier = {number: record for number, record in STAGES.items() if number < stage}
+    found = records_of(grid_cells(CONFIG, earlier))
+    if "next_stage" in workflow.dag_settings.targets:
+        return as_they_are(filter(os.path.exists, found))
+    return found
+
+
+if STAGES_LEFT:
+
+    checkpoint place_stage:
+        input:
+            earlier_records,
+        output:
+            f"{RESULTS}/stages/{{stage}}.json",
+        log:
+            f"logs/{CONFIG.study}/place_stage.{{stage}}.log",
+        wildcard_constraints:
+            stage="|".join(map(str, STAGES_LEFT)),
+        localrule: True
+        conda:
+            "../envs/analysis.yaml"
+        params:
+            script=script("place_stage"),
+            blocks=lambda wildcards: CONFIG.model_dump_json(include=set(SWEEP_BLOCKS)),
+            laws=lambda wildcards: CONFIG.laws.model_dump_json(),
+            final_evaluations=CONFIG.runs.final_evaluations,
+            runs=lambda wildcards: f"{RESULTS}/runs",
+            sweep=lambda wildcards: f"{RESULTS}/sweep.tsv",
+        shell:
+            "python {params.script:q} --blocks {params.blocks:q} --laws {params.laws:q}"
+            " --final-evaluations {params.final_evaluations} --runs {params.runs:q}"
+            " --sweep {params.sweep:q} --out {output:q} --log {log:q}"

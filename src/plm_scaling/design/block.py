@@ -1,0 +1,100 @@
+"""A config with its sweep designed: its text as it is, but for the budgets, the designed cells and
+the name of the study.
+
+python -m plm_scaling.design.block config.yaml config/full-designed.yaml
+
+writes the second anew from the first with the design that it has, after other keys changed.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from plm_scaling.common.files import atomic
+from plm_scaling.config.sweep import Designed, Objective, Sweep
+
+MADE = "# Made by `plm-scaling design"
+Entries = Mapping[Objective, Sequence[Designed]]
+
+
+def designed_sweep(sweep: Sweep, entries: Entries) -> dict[str, Any]:
+    """The keys of `sweep` that a design sets. Of an objective without a design all stays as it was,
+    of the others only the designed cells are trained."""
+    budgets = {entry.flops for of_one in entries.values() for entry in of_one}
+    if set(sweep.objectives) - set(entries):
+        budgets |= set(sweep.budgets_flops)
+    designed = []
+    for budget in sorted(budgets):
+        for objective in sweep.objectives:
+            there = [e for e in entries.get(objective, ()) if e.flops == budget and e.sizes]
+            if not there and objective not in entries and budget in sweep.budgets_flops:
+                continue
+            none = Designed(objective=objective, flops=budget, sizes=[], seeds=sweep.seeds[:1])
+            designed.append((there or [none])[0].model_dump())
+    return {"budgets_flops": sorted(budgets), "designed": designed}
+
+
+def sweep_text(keys: Mapping[str, Any]) -> str:
+    """These keys as lines of the block `sweep`."""
+    lines = [f"  budgets_flops: {_flow(keys['budgets_flops'])}", "  designed:"]
+    return "\n".join([*lines, *(f"    - {_flow(entry)}" for entry in keys["designed"])]) + "\n"
+
+
+def designed_config(text: str, keys: Mapping[str, Any], study: str, header: str = "") -> str:
+    """The config `text` with these keys of the sweep and this name of the study."""
+    lines = text.splitlines()
+    document = yaml.compose(text)
+    assert isinstance(document, yaml.MappingNode)
+    blocks = {key.value: value for key, value in document.value}
+    of_sweep = {key.value: (key, value) for key, value in blocks["sweep"].value}
+    budgets, designed = sweep_text(keys).split("\n", 1)
+    new = {"designed": designed.rstrip().split("\n"), "budgets_flops": [budgets]}
+    new["stages"] = ["  stages: []"]  # which place cells themselves
+    for name in sorted(new, key=lambda name: -of_sweep[name][0].start_mark.line):
+        key, value = of_sweep[name]
+        last = value.end_mark.line
+        if value.end_mark.column == 0:  # a list in lines of its own ends before the next key
+            last -= 1
+        while last > key.start_mark.line and lines[last].lstrip().startswith("#"):
+            last -= 1
+        lines[key.start_mark.line : last + 1] = new[name]
+    lines[blocks["study"].start_mark.line] = f"study: {study}"
+    return "\n".join([*(f"# {line}" for line in header.splitlines()), *lines]) + "\n"
+
+
+def write_designed(source: Path, out: Path, keys: Mapping[str, Any], header: str) -> None:
+    """Write the config of `source` with a designed sweep to `out`, a study of the file's name."""
+    text = designed_config(source.read_text(), keys, out.stem, header)
+    with atomic(out) as part:
+        part.write_text(text)
+
+
+def _flow(value: Any) -> str:
+    """In one line of YAML, numbers of FLOPs as one writes them."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, float):
+        digits, power = f"{value:.14e}".split("e")
+        return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
+    return yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
+
+
+def _again(source: Path, out: Path) -> None:
+    """Write `out` anew from `source` with the sweep that it has."""
+    text = out.read_text()
+    sweep = yaml.safe_load(text)["sweep"]
+    for entry in sweep["designed"]:
+        entry["flops"] = float(entry["flops"])
+    budgets = [float(flops) for flops in sweep["budgets_flops"]]
+    keys = {"budgets_flops": budgets, "designed": sweep["designed"]}
+    made = [line.removeprefix("# ") for line in text.splitlines() if line.startswith(MADE)]
+    write_designed(source, out, keys, "\n".join(made))
+
+
+if __name__ == "__main__":
+    _again(*map(Path, sys.argv[1:]))

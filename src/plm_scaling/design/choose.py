@@ -1,0 +1,83 @@
+"""What each design costs and buys, and which one to take."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from plm_scaling.common.errors import SweepError
+from plm_scaling.design.family import Cost, Design
+from plm_scaling.design.prior import Prior
+from plm_scaling.design.request import Asked
+from plm_scaling.design.screen import screened
+from plm_scaling.design.simulate import RELIABLE, Expected, expect
+
+DRAWS = range(60)  # simulated sweeps of a design that may be the best
+SIMULATED = 10  # designs: of so many steps of cost, the one that looks best
+ROWS = 8
+
+
+class Row(NamedTuple):
+    """A design and what it is expected to say."""
+
+    design: Design
+    expected: Expected
+
+
+CostOf = Callable[[Cost], float]
+
+
+def front(designs: Iterable[Design], asked: Asked, prior: Prior, cost_of: CostOf) -> list[Row]:
+    """The designs than which no cheaper one has a narrower interval, by rising cost.
+
+    All are ranked by propagation of errors, the best of each step of cost is simulated. Designs
+    whose intervals hold the truth too rarely are left out, unless all are of that kind.
+    """
+    ranked = sorted(designs, key=lambda design: cost_of(design.cost))
+    steps = np.geomspace(cost_of(ranked[0].cost), cost_of(ranked[-1].cost), SIMULATED + 1)[1:-1]
+    best: dict[int, tuple[float, Design]] = {}
+    for design in ranked:
+        step = int(np.searchsorted(steps, cost_of(design.cost)))
+        width = screened(asked, design.points, prior)
+        if width < best.get(step, (np.inf, design))[0]:
+            best[step] = width, design
+    rows = [Row(d, expect(asked, d.points, prior, DRAWS)) for _, d in best.values()]
+    rows = [row for row in rows if row.expected.coverage >= RELIABLE] or rows
+    narrowest, kept = np.inf, []
+    for row in rows:
+        width = row.expected.half_width
+        if width < narrowest:
+            kept.append(row)
+            narrowest = width
+    return kept
+
+
+def cheapest(rows: list[Row], half_width: float) -> Row:
+    """The first of a front whose interval is no wider. Raises `SweepError` if there is none."""
+    for row in rows:
+        if row.expected.half_width <= half_width:
+            return row
+    best = min((row.expected.half_width for row in rows), default=float("inf"))
+    raise SweepError(
+        f"no design of these budgets and sizes is expected to reach ±{half_width:.3g}; the "
+        f"narrowest reaches ±{best:.3g}: ask for less (--precision), or add larger budgets_flops"
+    )
+
+
+def narrowest(rows: list[Row], limit: float, cost_of: CostOf, unit: str) -> Row:
+    """The last of a front that costs no more. Raises `SweepError` if there is none."""
+    within = [row for row in rows if cost_of(row.design.cost) <= limit]
+    if within:
+        return within[-1]
+    least = min((cost_of(row.design.cost) for row in rows), default=float("inf"))
+    raise SweepError(
+        f"no design costs {limit:.3g} {unit} or less; the cheapest costs {least:.3g}: give more, "
+        "or take smaller sweep.budgets_flops"
+    )
+
+
+def shown(rows: list[Row], chosen: Row) -> list[Row]:
+    """Some `ROWS` of a front, evenly, with the chosen one."""
+    step = max(1, -(-len(rows) // ROWS))
+    picked = [*rows[::step], *rows[-1:], chosen]
+    return [row for row in rows if any(row is one for one in picked)]

@@ -1,0 +1,130 @@
+"""Stages of a sweep: what was placed, and which are still to be (results/{study}/stages/{n}.json).
+
+Later cells follow from the config and from these files, which nothing changes once they are there.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from plm_scaling.common.errors import SweepError
+from plm_scaling.config.numbers import Block
+from plm_scaling.config.sweep import Objective, Recipe, Sweep
+
+FIRST_PLACED = 2  # the budgets of stage 1 are in the config
+
+
+class PlacingLaw(Block):
+    """What the law N_opt = k·C^a of earlier stages said of a budget."""
+
+    status: str
+    """That of the law, fitted by its usual rules (docs/laws.md)."""
+    k: float
+    a: float
+    n_params: float
+    n_params_interval: tuple[float, float]
+    level: float
+    log_n_sd: float
+    """Standard deviation of ln N_opt that the interval stands for."""
+
+
+class Placed(Block):
+    """A budget with the sizes and seeds that a stage trains; a budget of an earlier stage may be
+    there again, with more seeds."""
+
+    objective: Objective
+    corpus: str
+    recipe: Recipe
+    flops: float
+    sizes: list[str]
+    seeds: list[int]
+    why: str
+    law: PlacingLaw | None
+    """None: it was not known, and the sizes are spread over all in range."""
+
+    @property
+    def text(self) -> str:
+        """A line: which curve, its sizes and seeds, and why these."""
+        where = f"{self.objective} of {self.corpus}, {self.recipe}, at {self.flops:g} FLOPs"
+        seeds = ", ".join(map(str, self.seeds))
+        return f"{where}: sizes {', '.join(self.sizes)}, seeds {seeds}; {self.why}"
+
+
+class PlacedStage(Block):
+    """The record of a stage."""
+
+    stage: int
+    placed: str
+    """When, in UTC (ISO 8601)."""
+    runs: list[str]
+    """Ids of the runs that the laws were fitted to."""
+    without: dict[str, str]
+    """Cells of earlier stages that they were not fitted to, and why."""
+    budgets: list[Placed]
+
+
+def stage_file(folder: Path, number: int) -> Path:
+    """Where stage `number` is recorded."""
+    return folder / f"{number}.json"
+
+
+def read_stages(folder: Path, sweep: Sweep) -> dict[int, PlacedStage]:
+    """The stages that were placed, by number, as far as the config has their budgets and does not
+    skip them. Raises `SweepError` if one is no record, or lacks a budget that it now has."""
+    found = {}
+    for number in _not_skipped(sweep):
+        if (path := stage_file(folder, number)).is_file():
+            found[number] = _of_config(_read(path), path, sweep)
+    return found
+
+
+def recorded(folder: Path) -> list[PlacedStage]:
+    """All stages that were placed in a results folder, in order, whatever its config has now."""
+    files = {int(path.stem): path for path in folder.glob("*.json") if path.stem.isdigit()}
+    return [_read(files[number]) for number in sorted(files)]
+
+
+def to_place(sweep: Sweep, placed: Mapping[int, PlacedStage]) -> list[int]:
+    """Numbers of the stages that are still to be placed, in order."""
+    return [number for number in _not_skipped(sweep) if number not in placed]
+
+
+def budgets_of(sweep: Sweep, number: int) -> list[float]:
+    """The budgets (FLOPs) of a stage, as the config lists them."""
+    return [budget for budget in sweep.budgets_flops if sweep.stage_of(budget) == number]
+
+
+def curves_of(sweep: Sweep, number: int) -> Iterator[tuple[float, Objective, str, Recipe]]:
+    """Budget, objective, corpus and recipe of each IsoFLOP curve of a stage."""
+    return product(budgets_of(sweep, number), sweep.objectives, sweep.corpora, sweep.recipes)
+
+
+def _not_skipped(sweep: Sweep) -> list[int]:
+    return [n for n, stage in enumerate(sweep.stages, FIRST_PLACED) if not stage.skip]
+
+
+def _read(path: Path) -> PlacedStage:
+    try:
+        return PlacedStage.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise SweepError(
+            f"{path} is no record of a stage ({error}); put it back as it was, or move it aside to "
+            "place the stage again"
+        ) from error
+
+
+def _of_config(record: PlacedStage, path: Path, sweep: Sweep) -> PlacedStage:
+    """The record without what the config no longer has."""
+    now = {curve for number in range(1, record.stage + 1) for curve in curves_of(sweep, number)}
+    kept = {(b.flops, b.objective, b.corpus, b.recipe): b for b in record.budgets}
+    for flops, objective, corpus, recipe in curves_of(sweep, record.stage):
+        if (flops, objective, corpus, recipe) not in kept:
+            raise SweepError(
+                f"{path} has no {objective} of corpus {corpus}, recipe {recipe}, at {flops:g} "
+                "FLOPs, which the config now has in this stage; take it out of the config, or move "
+                "the file aside to place the stage again"
+            )
+    budgets = [budget for curve, budget in kept.items() if curve in now]
+    return record.model_copy(update={"budgets": budgets})

@@ -1,0 +1,70 @@
+"""A design is written into a config, and the ready one follows the full study's."""
+
+import yaml
+
+from plm_scaling.config.load import FULL_STUDY, validate_config
+from plm_scaling.config.sweep import Designed
+from plm_scaling.design.block import MADE, designed_config, designed_sweep
+from plm_scaling.design.propose import read_config
+from plm_scaling.sweep.cells import plan_cells
+
+
+def entry(objective, flops, *sizes):
+    return Designed(objective=objective, flops=flops, sizes=list(sizes), seeds=[1])
+
+
+def test_only_designed_cells_of_a_designed_objective_are_trained_and_all_of_another(root, full):
+    keys = designed_sweep(
+        full.sweep, {"clm": [entry("clm", 5.5e18, "20M"), entry("clm", 1e19, "34M")]}
+    )
+    text = designed_config((root / "config.yaml").read_text(), keys, "mine", "why")
+    assert text.startswith("# why\n# The full study")
+    config = validate_config(yaml.safe_load(text), "mine")
+    assert config.study == "mine"
+    bare = {"extra": [], "transfer": []}
+    cells, grid = (
+        plan_cells(c.model_copy(update={"sweep": c.sweep.model_copy(update=bare)}))
+        for c in (config, full)
+    )
+    assert [(c.flops_budget, c.size) for c in cells.values() if c.objective == "clm"] == [
+        (5.5e18, "20M"),
+        (1e19, "34M"),
+    ]
+    mlm = {name for name, c in cells.items() if c.objective == "mlm"}
+    assert mlm == {name for name, c in grid.items() if c.objective == "mlm"}
+
+
+def test_budgets_that_no_design_has_go(full):
+    entries = {"clm": [entry("clm", 1e18, "6M")], "mlm": [entry("mlm", 3e18, "6M")]}
+    keys = designed_sweep(full.sweep, entries)
+    assert keys["budgets_flops"] == [1e18, 3e18]
+    sizes = {(one["objective"], one["flops"]): one["sizes"] for one in keys["designed"]}
+    assert sizes == {
+        ("clm", 1e18): ["6M"],
+        ("mlm", 1e18): [],
+        ("clm", 3e18): [],
+        ("mlm", 3e18): ["6M"],
+    }
+
+
+def test_the_rest_of_the_config_stays_as_it_is(root, full):
+    text = (root / "config.yaml").read_text()
+    keys = {name: getattr(full.sweep, name) for name in ("budgets_flops", "designed")}
+    same = yaml.safe_load(designed_config(text, {**keys, "designed": [{"flops": 1e18}]}, "full"))
+    before = yaml.safe_load(text)
+    assert same["sweep"].pop("designed") == [{"flops": "1e18"}]
+    before["sweep"].pop("designed")
+    assert same == before
+
+
+def test_ready_config_is_the_full_study_but_for_its_design(root):
+    """`make docs` writes it anew after other keys changed."""
+    path = root / "config/full-designed.yaml"
+    design = read_config(path).sweep
+    keys = {
+        "budgets_flops": design.budgets_flops,
+        "designed": [one.model_dump() for one in design.designed],
+    }
+    made = [line for line in path.read_text().splitlines() if line.startswith(MADE)]
+    header = "\n".join(line.removeprefix("# ") for line in made)
+    assert path.read_text() == designed_config(FULL_STUDY.read_text(), keys, path.stem, header)

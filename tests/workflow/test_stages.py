@@ -1,0 +1,114 @@
+"""A sweep that places its later cells while it runs."""
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+from synthetic import Surface, write_cell
+from workflows import Workflow, copy_of, tiny_config
+
+from plm_scaling.config.load import validate_config
+from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.sweep.stages import read_stages
+
+SURFACE = Surface(
+    E=2.0, A=10.0, alpha=0.45, B=200.0, beta=0.45
+)  # minima at 2,000 to 6,000 parameters
+PLACE = {"sizes": 4, "reach": 0.7, "max_seeds": 1}
+STAGES = [{"from_flops": 8e10, **PLACE}, {"from_flops": 1.6e11, **PLACE}]
+
+
+def with_stages(workflow, stages=STAGES):
+    """Sizes from 200 to 20,000 parameters; the cheapest two budgets begin."""
+    hidden = (4, 6, 8, 12, 16, 20, 24, 32, 40)
+    shapes = {
+        f"h{h}": {"layers": 1, "hidden": h, "ffn": 8 * h // 3, "heads": 1} for h in hidden
+    }  # fmt: skip
+    workflow.config["sweep"] |= {"shapes": shapes, "sizes": [*shapes], "stages": stages}
+    workflow.config["sweep"]["tokens_per_parameter"] = [0.1, 1e6]
+    workflow.config["sweep"] |= {"budgets_flops": [2e10, 4e10, 8e10, 1.6e11], "objectives": ["clm"]}
+    return workflow
+
+
+def cells_of(workflow, stages=None):
+    config = validate_config(workflow.config, "config")
+    placed = read_stages(workflow.results / "stages", config.sweep) if stages is None else stages
+    return plan_cells(config, placed)
+
+
+def train(workflow, cells):
+    """Records as training leaves them, with losses of SURFACE."""
+    for name, cell in cells.items():
+        loss = SURFACE.loss(np.array(float(cell.n_params)), np.array(float(cell.tokens)))
+        noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal()
+        write_cell(workflow.results / "runs" / name, cell, loss * (1 + 1e-5 * noise), 3)
+
+
+def record(workflow, number):
+    return json.loads((workflow.results / f"stages/{number}.json").read_text())
+
+
+@pytest.fixture
+def pretended(root, tmp_path):
+    """Every cell that any stage could have is trained, by SURFACE; tokens are older."""
+    workflow = with_stages(Workflow(root, tmp_path, tiny_config(root, "resources/sources.tsv")))
+    manifest = workflow.data / "tokens/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+    whole = with_stages(Workflow(root, tmp_path, tiny_config(root, "resources/sources.tsv")), [])
+    train(workflow, cells_of(whole, {}))
+    return workflow
+
+
+def test_one_run_places_every_stage_and_no_other_run_changes_one(pretended):
+    assert len(cells_of(pretended)) == 18
+    pretended.run("train")
+    second, third = record(pretended, 2), record(pretended, 3)
+    assert second["budgets"][0]["law"]["status"]
+    assert len(second["budgets"][0]["sizes"]) == len(third["budgets"][0]["sizes"]) == 4
+    assert set(second["runs"]) < set(third["runs"])
+    assert len(cells_of(pretended)) == 26
+    rows = (pretended.results / "sweep.tsv").read_text().splitlines()[1:]
+    assert {row.split("\t")[0] for row in rows} == set(cells_of(pretended))
+    assert json.loads((pretended.results / "estimates.json").read_text())["later"] == {}
+    pretended.config["laws"]["level"] = 0.5
+    assert "place_stage" not in pretended.planned("train", "--forceall")
+    # As if it had been killed after a stage was placed: the same cells.
+    (pretended.results / "stages/3.json").unlink()
+    pretended.config["laws"]["level"] = 0.95
+    pretended.run("train")
+    assert record(pretended, 3) | {"placed": ""} == third | {"placed": ""}
+
+
+def test_next_stage_does_not_wait_for_a_cell_that_fails(pretended):
+    first, *_ = cells_of(pretended)
+    (pretended.results / f"runs/{first}/result.json").unlink()
+    assert pretended.planned("next_stage") == {"place_stage": 1}
+    pretended.run("next_stage")
+    assert set(record(pretended, 2)["without"]) == {first}
+    assert not (pretended.results / "stages/3.json").exists()
+    pretended.run("laws")  # of half a sweep
+    assert not (pretended.results / "laws").exists()
+    assert (pretended.results / "so-far/laws/clm.isoflop.json").exists()
+
+
+def test_plan_tells_of_stages_to_come(pretended):
+    said = pretended.run("plan").stdout
+    assert "18 cells" in said
+    assert "stage 2 (8e+10 FLOPs) is placed when the cells before have ended: 4 cells" in said
+
+
+@pytest.mark.slow
+def test_stages_are_trained_and_reported(finished, tmp_path):
+    """With real training; the first stage's cells and those of 800M FLOPs are trained already."""
+    workflow = copy_of(finished, tmp_path / "copy")
+    workflow.config["sweep"] |= {"budgets_flops": [4e8, 8e8, 1.2e9]}
+    workflow.config["sweep"]["stages"] = [{"from_flops": 8e8, **PLACE}]
+    workflow.run()
+    assert len(record(workflow, 2)["runs"]) == 8
+    cells = {path.parent.name for path in workflow.results.glob("runs/*/result.json")}
+    assert cells == set(cells_of(workflow))
+    assert len(cells) == 24
+    assert "placed by the law of those before" in (workflow.results / "report.html").read_text()
+    assert workflow.planned() == {}
