@@ -78,8 +78,10 @@ def task_of(wildcards):
 
 def read_by(wildcards):
     """What a task reads of the settings: another value evaluates its datasets again, no others."""
-    block = task_of(wildcards).block
-    return CONFIG.downstream.model_dump_json(include={block}) if block else ""
+    blocks = task_of(wildcards).blocks
+    if not blocks:
+        return ""
+    return CONFIG.downstream.model_dump_json(include=set(blocks), exclude_none=True)
 
 
 def all_settings(wildcards, input):

@@ -26,11 +26,31 @@ class Probe(Block):
     the final norm. Where there are several, the validation items choose."""
 
 
+class Lora(Block):
+    """Low-rank adapters beside all linear layers of the blocks, trained for each benchmark."""
+
+    rank: Count
+    """Of the adapters (16 in the study's scripts)."""
+    alpha: Positive
+    """The adapters' share is alpha / rank (16 in the study's scripts; 32 for labels of sequences).
+    """
+    learning_rate: Positive
+    """Highest, after 5 % of the steps; it falls linearly to 0 (1e-4 in the study's scripts)."""
+    epochs: Count
+    """Passes over the training proteins (15 in the study's scripts)."""
+    batch: Count
+    """Proteins to a step (1 for contacts, 16 for labels of sequences in the study's scripts)."""
+
+
 class TaskSettings(Block):
     """How models are scored; what of the block `downstream` a task reads."""
 
     contacts: Contacts
     probe: Probe
+    lora: Lora | None
+    """Beside the frozen probes of contacts, remote homology and regression, scores of models that
+    are fine-tuned by adapters, {rank: 16, alpha: 16, learning_rate: 1e-4, epochs: 15, batch: 16};
+    null: frozen alone."""
 
 
 class Downstream(TaskSettings):

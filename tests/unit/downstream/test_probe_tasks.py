@@ -18,7 +18,7 @@ from plm_scaling.downstream.probes.secondary_structure import MAX_RESIDUES
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 FROM_TOKENS, ALL_LAYERS = (
-    SimpleNamespace(probe=Probe(layers=layers)) for layers in ([0], [0, 1, 2])
+    SimpleNamespace(probe=Probe(layers=layers), lora=None) for layers in ([0], [0, 1, 2])
 )
 
 
