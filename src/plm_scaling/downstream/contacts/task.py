@@ -78,9 +78,8 @@ def evaluate(
             for row, item, logits in zip(rows, test, tuned, strict=True):
                 row |= _measured(TUNED, logits, contacts_of(item))
     kinds = ["", *[TUNED] * (settings.lora is not None)]
-    columns = [
-        f"{k}{name}.{metric}" for k in kinds for name in RANGES for metric in (*METRICS, BASE)
-    ]
+    measures = [f"{name}.{metric}" for name in RANGES for metric in (*METRICS, BASE)]
+    columns = [kind + measure for kind in kinds for measure in measures]
     fields = [("id", pa.string()), ("length", pa.int64())]
     schema = pa.schema([*fields, *((column, pa.float64()) for column in columns)], facts)
     table = pa.Table.from_pylist(rows, schema)

@@ -58,9 +58,9 @@ def tuned_contacts(
         return found
 
     def loss_of(items: Ints) -> Tensor:
-        return torch.stack(
-            [_loss(logits(train[i][0]), train[i][1], separation) for i in items]
-        ).sum()
+        own = [train[i] for i in items]
+        losses = [_loss(logits(sequence), contacts, separation) for sequence, contacts in own]
+        return torch.stack(losses).sum()
 
     with adapted(model.network, lora, seed) as parameters:
         tune([*parameters, *head.parameters()], loss_of, lengths, lora, seed)
