@@ -1,9 +1,10 @@
 """What a model that saw no assay says of mutants: differences of log-probabilities, in nats.
 
 A causal model gives the log-likelihood of the mutant less that of the wild type (`llr`), summed
-over the residues; the first has none without a start token. A masked model gives, summed over the
-changes, ln p(mutant) − ln p(wild type) at the changed position in the wild type, where that is
-masked (`masked_marginals`) or not (`wild_type_marginals`; Meier et al. 2021).
+over the residues; the first has none without a start token. What mutants have in common with the
+wild type before their first change is read once, where the model allows it. A masked model gives,
+summed over the changes, ln p(mutant) − ln p(wild type) at the changed position in the wild type,
+where that is masked (`masked_marginals`) or not (`wild_type_marginals`; Meier et al. 2021).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from plm_scaling.downstream.fitness.mutants import changes
 from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.shared_prefix import log_likelihoods, shares_prefixes
 from plm_scaling.inference.windows import batches, counted, window_rows
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
@@ -67,8 +69,11 @@ class ZeroShot:
                 )
                 for name, logs in self._of_wild_type(wild_type).items()
             }
-        (wild,) = self._log_likelihoods([wild_type])
-        nats = np.array(list(self._log_likelihoods(sequences)))
+        if shares_prefixes(self.model, max(map(len, [wild_type, *sequences]))):
+            wild, *others = log_likelihoods(self.model, wild_type, sequences)
+        else:
+            wild, *others = self._log_likelihoods([wild_type, *sequences])
+        nats = np.array(others)
         found = {LIKELIHOOD: nats - wild}
         if indels:
             lengths = np.array([len(sequence) for sequence in sequences])
