@@ -146,3 +146,13 @@ def test_a_blind_model_has_no_score(runs, settings, tmp_path, monkeypatch):
     scores = read_json(tmp_path / "p.json")["scores"]
     assert {one["value"] for one in scores} == {None}
     assert {one["standard_error"] for one in scores} == {None}
+
+
+def test_chunks_of_mutants_change_nothing(runs, monkeypatch):
+    sequences = [sequence_of(one) for one in MUTANTS]
+    found = []
+    for residues in (1 << 20, 60):
+        monkeypatch.setattr("plm_scaling.downstream.fitness.zero_shot.SHARING_RESIDUES", residues)
+        with open_model(str(runs / "clm"), threads=1) as model:
+            found.append(ZeroShot(model).scores(WILD_TYPE, MUTANTS, sequences, False)["llr"])
+    assert found[0] == pytest.approx(found[1], abs=1e-5)

@@ -26,6 +26,7 @@ MASKED, UNMASKED = "masked_marginals", "wild_type_marginals"
 LIKELIHOOD, PER_RESIDUE = "llr", "llr_per_residue"
 
 _PLACE = {letter: place for place, letter in enumerate(STANDARD)}
+SHARING_RESIDUES = 1 << 22  # whose log-probabilities are held at a time
 Values = NDArray[np.float64]
 
 
@@ -70,15 +71,17 @@ class ZeroShot:
                 for name, logs in self._of_wild_type(wild_type).items()
             }
         if shares_prefixes(self.model, max(map(len, [wild_type, *sequences]))):
-            wild, *others = log_likelihoods(self.model, wild_type, sequences)
+            chunks = chunked(sequences, SHARING_RESIDUES)
+            found = [log_likelihoods(self.model, wild_type, some) for some in chunks]
+            wild, nats = found[0][0], np.concatenate([one[1:] for one in found])
         else:
             wild, *others = self._log_likelihoods([wild_type, *sequences])
-        nats = np.array(others)
-        found = {LIKELIHOOD: nats - wild}
+            nats = np.array(others)
+        scores = {LIKELIHOOD: nats - wild}
         if indels:
             lengths = np.array([len(sequence) for sequence in sequences])
-            found[PER_RESIDUE] = nats / lengths - wild / len(wild_type)
-        return found
+            scores[PER_RESIDUE] = nats / lengths - wild / len(wild_type)
+        return scores
 
     def _log_likelihoods(self, sequences: Sequence[str]) -> Iterator[float]:
         """Nats of each sequence, over the residues that have a probability."""
