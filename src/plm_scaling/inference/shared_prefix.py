@@ -36,7 +36,9 @@ def log_likelihoods(
     Raises `ValueError` for a model or a length that `shares_prefixes` says no to. `count` is told
     how many tokens pass through the model.
     """
-    if not shares_prefixes(model, max(map(len, [first, *sequences]))):
+    network = model.network
+    longest = max(map(len, [first, *sequences]))
+    if not (isinstance(network, SequenceModel) and shares_prefixes(model, longest)):
         raise ValueError(f"{model.name} cannot go on from what is common to sequences")
     rows = [_row(model, one) for one in (first, *sequences)]
     width = max(map(len, rows))
@@ -46,7 +48,7 @@ def log_likelihoods(
     lengths = np.array([len(row) for row in rows])
     # Tokens that are as in the first: the one after them is predicted without reading any more.
     same = np.cumprod(table == table[0], axis=1).sum(1)
-    with cached(model.network, model.context_length, width, model.device) as decoder:
+    with cached(network, model.context_length, width, model.device) as decoder:
         of_first = _logs(decoder.read(rows[0][None]))[0]
         count(len(rows[0]))
         found = np.full(table.shape, np.nan)

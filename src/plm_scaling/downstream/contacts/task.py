@@ -99,7 +99,7 @@ def evaluate(
 
 def _measured(kind: str, logits: NDArray[np.float32], contacts: Map) -> dict[str, float | None]:
     """The columns of a protein's row."""
-    columns = {}
+    columns: dict[str, float | None] = {}
     for name, pairs in RANGES.items():
         found = precision(logits, contacts, pairs)
         columns |= {f"{kind}{name}.{metric}": value for metric, value in found.by_metric.items()}
