@@ -16,7 +16,6 @@ from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.common.gpus import visible_gpus
 from plm_scaling.common.lock import NAME as LOCK
-from plm_scaling.downstream.table import find_dataset, read_datasets
 from plm_scaling.forecasts.asked import Asked
 from plm_scaling.runs.job_events import FILE as JOB_EVENTS
 from plm_scaling.runs.job_events import JobEvents

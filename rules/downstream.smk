@@ -50,11 +50,12 @@ rule prepare_task:
         script=script("prepare_task"),
         table=str(BENCHMARKS),
         row=lambda wildcards: DATASETS[wildcards.dataset].facts,
+        dataset=dataset_of,
         raw="data/raw/downstream",
         folder=subpath(output[0], parent=True),
         stage=DOWNSTREAM_VERSION,
     shell:
-        "python {params.script:q} --table {params.table:q} --dataset {wildcards.dataset:q}"
+        "python {params.script:q} --table {params.table:q} --dataset {params.dataset:q}"
         " --raw {params.raw:q} --out {params.folder:q} --log {log:q}"
 
 
@@ -155,9 +156,12 @@ rule collect_downstream:
         "../envs/analysis.yaml"
     params:
         script=script("collect_downstream"),
+        runs=f"{RESULTS}/runs",
+        final_evaluations=CONFIG.runs.final_evaluations,
         stage=DOWNSTREAM_VERSION,
     shell:
         "python {params.script:q} --records {input.records:q} --exposures {input.exposures:q}"
+        " --runs {params.runs:q} --final-evaluations {params.final_evaluations}"
         " --out {output.scores:q} --out-groups {output.groups:q} --log {log:q}"
 
 

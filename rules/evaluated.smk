@@ -1,5 +1,6 @@
 """Which models are evaluated on which benchmarks, and the files of both."""
 
+from plm_scaling.downstream.datasets import TESTS, advice, chosen_datasets
 from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.downstream.cells import chosen_cells, untrained_cells
 
@@ -8,9 +9,8 @@ BENCHMARK = f"{RESULTS}/downstream"
 UNTRAINED = "untrained-"
 
 try:
-    DATASETS = read_datasets(BENCHMARKS)
-    for name in CONFIG.downstream.datasets:
-        find_dataset(BENCHMARKS, name)
+    OWN_DATASETS = CONFIG.downstream.model_dump()["own"]
+    DATASETS = chosen_datasets(BENCHMARKS, OWN_DATASETS, CONFIG.downstream.datasets)
 except PlmScalingError as error:
     sys.exit(f"error: {error}")
 
@@ -50,11 +50,35 @@ def evaluations(wildcards):
             "error: downstream.datasets is empty; name some of resources/downstream.tsv: "
             + ", ".join(DATASETS)
         )
+    for name in CONFIG.downstream.datasets:
+        for row in DATASETS[name].files:
+            if row.path and not os.path.exists(row.path):
+                sys.exit(
+                    f"error: downstream dataset {name}: {row.path} does not exist; put it there"
+                )
+    advise()
     return expand(
         f"{BENCHMARK}/{{model}}/{{dataset}}.json",
         model=evaluated(),
         dataset=CONFIG.downstream.datasets,
     )
+
+
+@cache
+def advise():
+    """Say once which structures training may know."""
+    kept_out = {os.path.abspath(SOURCE[name].path) for name in DOWNSTREAM if SOURCE[name].path}
+    for name in CONFIG.downstream.datasets:
+        folder = Path("data/downstream", name)
+        is_structure = TASKS[DATASETS[name].task].structure
+        if is_structure and os.path.abspath(folder / TESTS) not in kept_out:
+            logger.warning(advice(name, folder))
+
+
+def dataset_of(wildcards):
+    """A dataset as programs take it: a name in the table, or in JSON what the config declares."""
+    name = wildcards.dataset
+    return json.dumps({name: OWN_DATASETS[name]}) if name in OWN_DATASETS else name
 
 
 def exposures(wildcards):
@@ -78,8 +102,10 @@ def task_of(wildcards):
 
 def read_by(wildcards):
     """What a task reads of the settings: another value evaluates its datasets again, no others."""
-    block = task_of(wildcards).block
-    return CONFIG.downstream.model_dump_json(include={block}) if block else ""
+    blocks = task_of(wildcards).blocks
+    if not blocks:
+        return ""
+    return CONFIG.downstream.model_dump_json(include=set(blocks), exclude_none=True)
 
 
 def all_settings(wildcards, input):

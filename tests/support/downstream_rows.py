@@ -11,7 +11,9 @@ from plm_scaling.downstream.table import Dataset
 from plm_scaling.downstream.tasks import TASKS
 
 SETTINGS = SimpleNamespace(
-    contacts=Contacts(train=6, penalty=0.15, separation=6), probe=Probe(layers=[-1])
+    contacts=Contacts(train=6, penalty=0.15, separation=6),
+    probe=Probe(layers=[-1]),
+    lora=None,
 )
 
 

@@ -27,7 +27,7 @@ def finished_run(
     **changes: object,
 ) -> Cell:
     """Make the folder; norms and biases have random values too, so that none is like another."""
-    cell = cell_of(objective, SHAPE, recipe, context_length=CONTEXT, **changes)
+    cell = cell_of(objective, SHAPE, recipe, **{"context_length": CONTEXT} | changes)
     with cpu_process(threads=1, seed=3):
         model = build_model(cell)
         torch.manual_seed(weights_seed)

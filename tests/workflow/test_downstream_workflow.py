@@ -90,7 +90,7 @@ def test_unknown_dataset_is_said(evaluated):
     done = evaluated.run("plan", "--dry-run", check=False)
     config["datasets"] = ["fitness_demo"]
     assert done.returncode == 1
-    assert "has no dataset 'fitnes_demo'" in done.stdout + done.stderr
+    assert "downstream.own has 'fitnes_demo'" in done.stdout + done.stderr
 
 
 def test_report_shows_the_scores_and_their_laws(evaluated):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from plm_scaling.config.numbers import Block, Count, Name, Positive
+from plm_scaling.config.numbers import Block, Count, Name, Number, Positive, Share
 
 
 class Contacts(Block):
@@ -26,11 +26,62 @@ class Probe(Block):
     the final norm. Where there are several, the validation items choose."""
 
 
+class Lora(Block):
+    """Low-rank adapters beside all linear layers of the blocks, trained for each benchmark."""
+
+    rank: Count
+    """Of the adapters (16 in the study's scripts)."""
+    alpha: Positive
+    """The adapters' share is alpha / rank (16 in the study's scripts; 32 for labels of sequences).
+    """
+    learning_rate: Positive
+    """Highest, after 5 % of the steps; it falls linearly to 0 (1e-4 in the study's scripts)."""
+    epochs: Count
+    """Passes over the training proteins (15 in the study's scripts)."""
+    batch: Count
+    """Proteins to a step (1 for contacts, 16 for labels of sequences in the study's scripts)."""
+
+
+class Generation(Block):
+    """Proteins that causal models make, and how they are drawn."""
+
+    number: Count
+    """Proteins of each model."""
+    temperature: Annotated[Number, Field(ge=0)]
+    """1: the model's own probabilities; below, the likely becomes likelier."""
+    top_p: Share
+    """Draws from the likeliest residues that have this probability together; 1: from all."""
+    max_length: Count | None
+    """Residues after which a protein is cut; null: 512, or what the context holds."""
+
+
+class OwnDataset(Block):
+    """A benchmark of one's own files; the keys are columns of resources/downstream.tsv."""
+
+    task: str
+    """fitness, contacts, secondary_structure, remote_homology, regression, ood_perplexity or
+    generation."""
+    form: str
+    """How the files are read, as in the table (fitness: proteingym_substitutions or
+    proteingym_indels; else what describes them)."""
+    split: str
+    """Column or member that says which items train and test; "" where the files' names do."""
+    metric: str
+    """The score that stands for the dataset: spearman, p_at_l, q3, accuracy, nats_per_residue …"""
+    files: Annotated[list[str], Field(min_length=1)]
+    """Relative to the working directory, in the order that the task says (docs/downstream.md)."""
+
+
 class TaskSettings(Block):
     """How models are scored; what of the block `downstream` a task reads."""
 
     contacts: Contacts
     probe: Probe
+    lora: Lora | None
+    """Beside the frozen probes of contacts, remote homology and regression, scores of models that
+    are fine-tuned by adapters, {rank: 16, alpha: 16, learning_rate: 1e-4, epochs: 15, batch: 16};
+    null: frozen alone."""
+    generation: Generation
 
 
 class Downstream(TaskSettings):
@@ -38,7 +89,7 @@ class Downstream(TaskSettings):
     reads it."""
 
     datasets: list[Name]
-    """Names in resources/downstream.tsv; [] for none."""
+    """Names in resources/downstream.tsv or `own`; [] for none."""
     cells: Literal["frontier", "all"] | list[Name]
     """Which cells: frontier (the three of lowest loss of each budget, where they are within 0.03
     nats per token of the best), all, or a list of ids; [] for none."""
@@ -47,3 +98,6 @@ class Downstream(TaskSettings):
     """
     models: dict[Name, str]
     """Public models beside the cells: folders by name, {esm2-8m: models/esm2_t6_8M_UR50D}."""
+    own: dict[Name, OwnDataset]
+    """Benchmarks of your own by name, {new: {task: ood_perplexity, form: fasta, split: "", metric:
+    nats_per_residue, files: [new.fasta]}}; {} for none."""

@@ -9,9 +9,10 @@ import pandas as pd
 from plm_scaling.common.files import atomic, read_json
 from plm_scaling.common.progress import logger
 from plm_scaling.downstream.models import FACTS
+from plm_scaling.runs.tables import read_cell_curve
 
 OF_SCORE = (
-    *("protocol", "metric", "value", "standard_error", "floor"),
+    *("protocol", "metric", "value", "standard_error", "floor", "reference"),
     *("n_items", "n_groups", "layer"),
 )
 COLUMNS = ["model", *FACTS, "task", "dataset", *OF_SCORE, "seed", "exposed", "note"]
@@ -22,7 +23,12 @@ GROUP_COLUMNS = [
 
 
 def collect_downstream(
-    records: list[Path], out: Path, out_groups: Path, exposures: Sequence[Path] = ()
+    records: list[Path],
+    out: Path,
+    out_groups: Path,
+    runs: Path,
+    final_evaluations: int,
+    exposures: Sequence[Path] = (),
 ) -> None:
     """Write scores.csv, a row for each model, dataset, protocol and metric, and groups.csv, the
     same for each assay.
@@ -30,12 +36,16 @@ def collect_downstream(
     A model is called as the folder of its record. What is not known or not defined is empty.
     `exposed` is the share of the dataset's test proteins with a homologue in the study's training
     set, and in groups.csv whether the assay's has one, with the `identity` and `coverage` of its
-    best alignment; both are of the study's cells alone.
+    best alignment; both are of the study's cells alone. `loss` is as in runs.csv, the mean of the
+    last `final_evaluations` validation losses, of the cells that have a curve below `runs`; of
+    others as in their records.
 
     Args:
         records: JSON files that evaluate_model.py wrote, {model}/{dataset}.json
         out: scores.csv
         out_groups: groups.csv
+        runs: folder of {cell}/curve.csv
+        final_evaluations: how many of the last validation losses are averaged
         exposures: tables that expose_task.py wrote, {dataset}/exposure.{data}.parquet
     """
     exposed = {path.parent.name: pd.read_parquet(path).set_index("id") for path in exposures}
@@ -47,6 +57,7 @@ def collect_downstream(
         own = table if record["model"]["kind"] == "cell" else None
         common = {
             **record["model"],
+            **_loss_of(runs / path.parent.name / "curve.csv", final_evaluations),
             "model": path.parent.name,
             **{key: record[key] for key in ("task", "dataset", "seed")},
         }
@@ -61,3 +72,11 @@ def collect_downstream(
         with atomic(path) as temporary:
             pd.DataFrame(found).reindex(columns=columns).to_csv(temporary, index=False)
     logger.info("[downstream] %d scores of %d evaluations: %s", len(rows), len(records), out)
+
+
+def _loss_of(curve: Path, final_evaluations: int) -> dict[str, float]:
+    if not curve.is_file():
+        return {}
+    table = read_cell_curve(curve)
+    losses = table.loc[table["split"] == "valid", "loss"].iloc[-final_evaluations:]
+    return {"loss": float(losses.mean())} if len(losses) else {}

@@ -15,7 +15,8 @@ FACTS = (
 
 def facts_of(name: str, told: Mapping[str, str]) -> dict[str, Any]:
     """The columns `FACTS` of a model: of a run by its record, of another by what its table tells;
-    None for what is not known. `loss` is the last validation loss, in nats per token."""
+    None for what is not known. `loss` is the last validation loss, in nats per token (scores.csv
+    has the mean of the last ones)."""
     facts: dict[str, Any] = dict.fromkeys(FACTS)
     result = (Path(name) if Path(name).is_dir() else find_run(name)) / "result.json"
     if not result.is_file():

@@ -4,10 +4,11 @@ import gzip
 import io
 import json
 import re
+import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -24,13 +25,15 @@ _SPLITS = {"val": VALID, "validation": VALID}
 # In the names of files, as train-00000-of-00001.parquet or remote_homology_test_fold_holdout.json.
 _IN_NAME = re.compile(r"(?<![a-z])(train|valid|val|test)(?:ation)?(?![a-z])(?:_([a-z]+)_holdout)?")
 TABLES = (".csv", ".tsv", ".json")
+ARCHIVE = ".tar.gz"
 _LETTERS = re.compile(f"[{RESIDUES}]+")
 
 
 def read_tables(
     files: Sequence[Path], split: str, labels: Sequence[str], extra: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """The rows of tables (csv, tsv, parquet, json; gzip; or in a zip the member called `split`).
+    """The rows of tables (csv, tsv, parquet, json; gzip; in a zip the member called `split`; in a
+    .tar.gz all).
 
     Columns: where (file and row, for messages), id, split, sequence, label (the first of `labels`
     that the table has) and those of `extra` that it has. The split (train, valid, test, test_NAME)
@@ -38,7 +41,15 @@ def read_tables(
     `validation` makes a row of train one of valid. Raises `DownstreamError` for a file that cannot
     be read, a column that is missing and a sequence with what is no residue.
     """
-    tables = [_read(path, split, labels, extra) for path in files]
+    tables = [
+        _rows(where, table, split, labels, extra)
+        for path in files
+        for where, table in _read(path, split)
+    ]
+    if not tables:
+        raise DownstreamError(
+            f"{', '.join(map(str, files))}: no table in it; its files must be {', '.join(TABLES)}"
+        )
     rows = pd.concat(tables, ignore_index=True)
     return rows.assign(id=unique([*rows["id"]]))
 
@@ -53,12 +64,16 @@ def unique(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _read(path: Path, split: str, labels: Sequence[str], extra: Sequence[str]) -> pd.DataFrame:
+def _read(path: Path, split: str) -> list[tuple[Path, pd.DataFrame]]:
+    """The tables of a file, and where each is."""
     try:
-        table = _load(path, split)
+        if path.name.endswith(ARCHIVE):
+            return [*_members(path)]
+        return [(path, _load(path, split))]
     except (
         OSError,
         EOFError,
+        tarfile.TarError,
         zlib.error,
         ValueError,
         pa.ArrowException,
@@ -67,6 +82,20 @@ def _read(path: Path, split: str, labels: Sequence[str], extra: Sequence[str]) -
         raise DownstreamError(
             f"{path} cannot be read as a table ({error}); get it again"
         ) from error
+
+
+def _members(path: Path) -> Iterator[tuple[Path, pd.DataFrame]]:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            name = Path(member.name)
+            file = archive.extractfile(member)
+            if file is not None and name.suffix in TABLES and not name.name.startswith("."):
+                yield path / name.name, _parse(file, name.suffix)
+
+
+def _rows(
+    path: Path, table: pd.DataFrame, split: str, labels: Sequence[str], extra: Sequence[str]
+) -> pd.DataFrame:
     sequence = _column(path, table, SEQUENCE_COLUMNS)
     label = _column(path, table, labels)
     rows = pd.DataFrame(

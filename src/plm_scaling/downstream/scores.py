@@ -9,7 +9,8 @@ class Score:
 
     `value` is None where the metric is not defined, as for constant predictions; never 0.
     `standard_error` is that of a bootstrap over the groups (assays, proteins), `floor` the same
-    metric of the task's baseline (random, BLOSUM62, one-hot), measured or known. `layer` is that of
+    metric of the task's baseline (random, BLOSUM62, one-hot), measured or known, `reference` that
+    of natural proteins, where proteins are made. `layer` is that of
     the hidden states, where the task takes some. A row of one group alone (an assay) names it in
     `group`: such rows go to groups.csv.
     """
@@ -22,5 +23,6 @@ class Score:
     n_groups: int
     layer: int | None = None
     floor: float | None = None
+    reference: float | None = None
     note: str = ""
     group: str = ""

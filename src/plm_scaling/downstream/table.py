@@ -1,8 +1,11 @@
 """The table of datasets: for each its task, its files with where they are, and how it is scored."""
 
 import csv
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from plm_scaling.common.errors import DownstreamError, SourceError
 from plm_scaling.sources.table import Source, file_source
@@ -79,8 +82,24 @@ def read_datasets(table: Path) -> dict[str, Dataset]:
     return datasets
 
 
+def own_dataset(name: str, columns: Mapping[str, Any]) -> Dataset:
+    """A dataset that a config declares (`downstream.own`), by its columns and `files`, whose paths
+    are relative to the working directory."""
+    where = f"downstream.own.{name}"
+    try:
+        files = [file_source(name, {"path": path}, where, Path()) for path in columns["files"]]
+    except SourceError as error:
+        raise DownstreamError(str(error)) from error
+    how = {column: columns[column] for column in OF_DATASET if column != "dataset"}
+    return Dataset(dataset=name, **how, files=tuple(files))
+
+
 def find_dataset(table: Path, name: str) -> Dataset:
-    """The dataset called `name`; raises `DownstreamError` listing those there are."""
+    """The dataset called `name`, or that which JSON of `{name: columns}` declares, as a config
+    does; raises `DownstreamError` listing those there are."""
+    if name.startswith("{"):
+        ((own, columns),) = json.loads(name).items()
+        return own_dataset(own, columns)
     datasets = read_datasets(table)
     if name not in datasets:
         raise DownstreamError(f"{table} has no dataset {name!r}; it has {', '.join(datasets)}")

@@ -15,8 +15,11 @@ class Task:
     """What a task does with a dataset: two functions of its module."""
 
     module: str
-    block: str = ""
+    blocks: tuple[str, ...] = ()
     """What it reads of `TaskSettings`; another value evaluates it again."""
+    structure: bool = False
+    """Whether it asks for structure, of which a homologue in training may tell: its test proteins
+    are also written as FASTA, for `split.downstream`."""
     binned: bool = False
     """Whether its scores are by the items' identity to the training set (`exposure`)."""
 
@@ -49,10 +52,14 @@ class Task:
 
 TASKS = {
     "fitness": Task("plm_scaling.downstream.fitness.task"),
-    "contacts": Task("plm_scaling.downstream.contacts.task", "contacts"),
-    "secondary_structure": Task("plm_scaling.downstream.probes.secondary_structure", "probe"),
-    "remote_homology": Task("plm_scaling.downstream.probes.remote_homology", "probe"),
-    "regression": Task("plm_scaling.downstream.probes.regression", "probe"),
+    "contacts": Task("plm_scaling.downstream.contacts.task", ("contacts", "lora"), structure=True),
+    "secondary_structure": Task(
+        "plm_scaling.downstream.probes.secondary_structure", ("probe",), structure=True
+    ),
+    "remote_homology": Task(
+        "plm_scaling.downstream.probes.remote_homology", ("probe", "lora"), structure=True
+    ),
+    "regression": Task("plm_scaling.downstream.probes.regression", ("probe", "lora")),
     "ood_perplexity": Task("plm_scaling.downstream.ood.task", binned=True),
-    "generation": Task("plm_scaling.downstream.generation.task"),
+    "generation": Task("plm_scaling.downstream.generation.task", ("generation",)),
 }

@@ -29,4 +29,5 @@ def downstream_figures(tasks: Collection[str]) -> list[str]:
         *("downstream_loss", "downstream_compute"),
         *["fitness_assays", "exposure"] * ("fitness" in tasks),
         *["contacts"] * ("contacts" in tasks),
+        *["generation"] * ("generation" in tasks),
     ]

@@ -93,12 +93,17 @@ class Embedder:
 
     def means(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
         """Means [sequences, width] over each sequence's residues."""
+        return np.asarray(self.mean_states(chunk, lengths, count).cpu())
+
+    def mean_states(
+        self, chunk: bytes, lengths: Ints, count: Count = lambda tokens: None
+    ) -> torch.Tensor:
+        """The same on the model's device, with gradients where they are enabled."""
         sequence = np.repeat(np.arange(len(lengths)), lengths)
         sums = torch.zeros(len(lengths), self.model.hidden, device=self.model.device)
         for place, found in self._states(chunk, lengths, count):
             sums.index_add_(0, torch.from_numpy(sequence[place]).to(sums.device), found)
-        means = sums / torch.from_numpy(lengths)[:, None].to(sums)
-        return np.asarray(means.cpu())
+        return sums / torch.from_numpy(lengths)[:, None].to(sums)
 
     def _states(
         self, chunk: bytes, lengths: Ints, count: Count

@@ -25,6 +25,8 @@ CAPTIONS = {
     "lowest loss of each budget. Open marks are public models, of other data and scorers.",
     "fitness_assays": f"Fitness by type of assay, {MARKS}",
     "contacts": f"Precision of contacts by range, {MARKS}",
+    "generation": "Proteins that causal models made, a mark per model; the darkest is the cell of "
+    "lowest loss, grey an untrained one. Black bars: natural proteins; grey bars: those shuffled.",
     "exposure": "Fitness of each assay by the cell of lowest loss, against the best identity of "
     "its wild type to the training set.",
 }

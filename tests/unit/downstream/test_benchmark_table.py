@@ -1,17 +1,21 @@
 """The table of benchmarks, and its files fetched, verified and prepared."""
 
+import json
 import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import pandas as pd
 import pytest
 
 from plm_scaling.common.errors import DownstreamError, SourceError
 from plm_scaling.common.files import read_json, sha256_of
+from plm_scaling.downstream.datasets import advice, chosen_datasets
 from plm_scaling.downstream.prepare import fetch_and_prepare, fetch_task, prepare_task
 from plm_scaling.downstream.table import COLUMNS, SHIPPED, find_dataset, read_datasets
 from plm_scaling.downstream.tasks import TASKS
+from plm_scaling.sources.read.fasta import read_fasta
 
 
 @pytest.fixture
@@ -120,3 +124,46 @@ def test_a_table_of_something_else_is_refused(tmp_path):
     (tmp_path / "t.tsv").write_text("name\turl\n")
     with pytest.raises(DownstreamError, match="line 1: the columns must be dataset, task"):
         read_datasets(tmp_path / "t.tsv")
+
+
+OWN = {
+    **{"task": "ood_perplexity", "form": "fasta", "split": "", "metric": "nats_per_residue"},
+    "files": ["new.fasta"],
+}
+
+
+def test_a_config_names_datasets_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new.fasta").write_text(">a\nMKVLAAGI\n>b\nMKWWYACD\n")
+    known = chosen_datasets(SHIPPED, {"mine": OWN}, ["mine", "globins"])
+    assert [*known] == [*read_datasets(SHIPPED), "mine"]
+    assert [file.path for file in known["mine"].files] == ["new.fasta"]
+    prepare_task(SHIPPED, json.dumps({"mine": OWN}), tmp_path / "raw", tmp_path / "out")
+    facts = read_json(tmp_path / "out/task.json")
+    assert facts == {"task": "ood_perplexity", "dataset": "mine", "metric": "nats_per_residue"}
+    assert len(pd.read_parquet(tmp_path / "out/items.parquet")) == 2
+    assert not (tmp_path / "out/test.fasta").exists()  # of structure tasks alone
+
+
+@pytest.mark.parametrize(
+    ("own", "names", "message"),
+    [
+        ({"globins": OWN}, [], "downstream.own.globins: .* take another"),
+        ({"mine": OWN | {"task": "odd"}}, [], "downstream.own.mine.task: unknown task 'odd'"),
+        ({"mine": OWN}, ["yours"], "has 'yours'; there are .*, mine"),
+        ({"my own": OWN}, [], "downstream.own.my own, column name"),
+    ],
+)
+def test_datasets_that_cannot_be_are_named(own, names, message):
+    with pytest.raises(DownstreamError, match=message):
+        chosen_datasets(SHIPPED, own, names)
+
+
+def test_test_proteins_of_structures_are_a_source_for_the_split(tmp_path):
+    prepare_task(SHIPPED, "globins", tmp_path / "raw", tmp_path / "out")
+    items = pd.read_parquet(tmp_path / "out/items.parquet")
+    records = [*read_fasta([tmp_path / "out/test.fasta"])]
+    found = [one.decode() for batch in records for one in batch.sequences]
+    assert found == items["sequence"].tolist()
+    said = advice("globins", tmp_path / "out")
+    assert f"globins_tests: {{path: {tmp_path}/out/test.fasta}}" in said

@@ -13,7 +13,7 @@ from plm_scaling.config.downstream import Contacts
 from plm_scaling.downstream.contacts.precision import METRICS, RANGES
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
-EAGER = SimpleNamespace(contacts=Contacts(train=6, penalty=1e4, separation=6))
+EAGER = SimpleNamespace(contacts=Contacts(train=6, penalty=1e4, separation=6), lora=None)
 
 
 @pytest.fixture(scope="module")

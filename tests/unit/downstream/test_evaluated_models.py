@@ -129,8 +129,15 @@ def test_scores_of_all_models_in_one_table(tmp_path):
     ).to_parquet(exposure)
     records = [tmp_path / "one/mine.json", tmp_path / "two/mine.json"]
     scores, groups = tmp_path / "scores.csv", tmp_path / "groups.csv"
-    collect_downstream(records, scores, groups, [exposure])
+    curve = pd.DataFrame(
+        {"step": [1, 1, 2, 2, 3, 3], "tokens": 8, "flops": 1.0, "split": ["train", "valid"] * 3}
+        | {"loss": [9, 4.0, 9, 2.4, 9, 2.2]}
+    )
+    (tmp_path / "runs/one").mkdir(parents=True)
+    curve.to_csv(tmp_path / "runs/one/curve.csv", index=False)
+    collect_downstream(records, scores, groups, tmp_path / "runs", 2, [exposure])
     table = pd.read_csv(scores)
+    assert table["loss"].tolist() == pytest.approx([2.3, 2.5])  # as in runs.csv, and as recorded
     assert list(table) == COLUMNS
     assert table["model"].tolist() == ["one", "two"]
     assert table["value"].isna().all()

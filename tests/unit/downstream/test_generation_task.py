@@ -10,11 +10,11 @@ from families import random_protein
 from finished_runs import finished_run
 
 from plm_scaling.common.errors import DownstreamError
+from plm_scaling.config.downstream import Generation
 from plm_scaling.downstream.evaluate import evaluate_model
 from plm_scaling.downstream.generation import task
 from plm_scaling.downstream.prepare import prepare_task
 from plm_scaling.downstream.table import COLUMNS, Dataset
-from plm_scaling.inference.generation.options import Sampling
 
 pytestmark = pytest.mark.usefixtures("quick_searches")
 OF_ROW = {"dataset": "made", "task": "generation", "form": "fasta", "metric": "no_homologue"}
@@ -42,12 +42,13 @@ def prepared(tmp_path_factory):
 
 
 def settings(root):
-    return read_config(root / "config/demo.yaml").downstream
+    own = read_config(root / "config/demo.yaml").downstream
+    generation = Generation(number=12, temperature=0.5, top_p=0.9, max_length=40)
+    return own.model_copy(update={"generation": generation})
 
 
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
-def test_cells_are_scored_by_what_they_make(root, prepared, tmp_path, monkeypatch, objective):
-    monkeypatch.setattr(task, "SAMPLING", Sampling(number=12, max_length=40))
+def test_cells_are_scored_by_what_they_make(root, prepared, tmp_path, objective):
     finished_run(tmp_path / "cell", objective)
     out = tmp_path / "made.parquet"
     evaluate_model(str(tmp_path / "cell"), prepared, settings(root), 3, 1, out)
@@ -61,12 +62,13 @@ def test_cells_are_scored_by_what_they_make(root, prepared, tmp_path, monkeypatc
         assert table.empty
         return
     assert len(table) == 12
+    assert table.sequence.str.len().max() <= 40
     assert table.sequence.str.startswith("M").all()  # drawn from the training sequences
     assert scores["ended"]["value"] == pytest.approx(table.ended.mean())
     assert scores["mean_length"]["value"] == pytest.approx(table.sequence.str.len().mean())
     assert scores["mean_length"]["floor"] == 61
     assert scores["no_homologue"]["value"] == 1
-    assert "natural proteins: 61" in scores["mean_length"]["note"]
+    assert scores["mean_length"]["reference"] == 61
     assert scores["mean_plddt"]["value"] is None
 
 

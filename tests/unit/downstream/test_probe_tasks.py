@@ -1,6 +1,7 @@
 """Linear probes of frozen embeddings: golden values of the letters alone, and trained tasks."""
 
 import json
+import tarfile
 import zipfile
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from plm_scaling.downstream.probes.secondary_structure import MAX_RESIDUES
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 FROM_TOKENS, ALL_LAYERS = (
-    SimpleNamespace(probe=Probe(layers=layers)) for layers in ([0], [0, 1, 2])
+    SimpleNamespace(probe=Probe(layers=layers), lora=None) for layers in ([0], [0, 1, 2])
 )
 
 
@@ -136,6 +137,26 @@ def homologues(tmp_path):
         path = tmp_path / f"remote_homology_{name}.json"
         path.write_text(json.dumps(rows))
         yield path
+
+
+@pytest.mark.usefixtures("no_search")
+def test_an_archive_of_tables_is_as_its_files(tmp_path):
+    """TAPE's are in one."""
+    (tmp_path / "files").mkdir()
+    files = [*homologues(tmp_path / "files")]
+    with tarfile.open(tmp_path / "folds.tar.gz", "w:gz") as archive:
+        for path in files:
+            archive.add(path, f"remote_homology/{path.name}")
+    prepared("remote_homology", files, tmp_path / "apart")
+    prepared("remote_homology", [tmp_path / "folds.tar.gz"], tmp_path / "together")
+    apart, together = (
+        pd.read_parquet(tmp_path / f"{one}/items.parquet") for one in ("apart", "together")
+    )
+    pd.testing.assert_frame_equal(apart, together)
+    assert {*apart["split"]} >= {"test_fold", "test_superfamily", "test_family"}
+    (tmp_path / "cut.tar.gz").write_bytes((tmp_path / "folds.tar.gz").read_bytes()[:500])
+    with pytest.raises(DownstreamError, match=r"cut\.tar\.gz cannot be read"):
+        prepared("remote_homology", [tmp_path / "cut.tar.gz"], tmp_path / "cut")
 
 
 @pytest.mark.usefixtures("no_search")

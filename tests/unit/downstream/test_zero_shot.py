@@ -13,8 +13,8 @@ from plm_scaling.config.load import FULL_STUDY, read_config
 from plm_scaling.downstream.evaluate import evaluate_model
 from plm_scaling.downstream.fitness.zero_shot import ZeroShot
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.run import TrainedRun
 from plm_scaling.tokens.format.vocabulary import MASK, RESIDUE_ID, encode
+from plm_scaling.train.model.builder import SequenceModel
 
 MUTANTS = [*single_mutants(12, seed=1), "K2A:V3L", "D15E:R17K:K25R"]
 SEQUENCES = {"K2A:V3L": "MALLAAGIVPLLWNDERTYHSCFQK", "D15E:R17K:K25R": "MKVLAAGIVPLLWNEEKTYHSCFQR"}
@@ -138,11 +138,21 @@ def test_a_blind_model_has_no_score(runs, settings, tmp_path, monkeypatch):
     """Constant predictions are no 0."""
     folder = prepared(tmp_path, {"a": assay(MUTANTS)})
 
-    def blind(self, rows, sizes):
-        return torch.zeros(*rows.shape, 128)
+    def blind(self, tokens, segments):
+        return torch.zeros(len(tokens), 1, 128)
 
-    monkeypatch.setattr(TrainedRun, "logits", blind)
+    monkeypatch.setattr(SequenceModel, "forward", blind)
     evaluate_model(str(runs / "clm"), folder, settings, 1, 1, tmp_path / "p.parquet")
     scores = read_json(tmp_path / "p.json")["scores"]
     assert {one["value"] for one in scores} == {None}
     assert {one["standard_error"] for one in scores} == {None}
+
+
+def test_chunks_of_mutants_change_nothing(runs, monkeypatch):
+    sequences = [sequence_of(one) for one in MUTANTS]
+    found = []
+    for residues in (1 << 20, 60):
+        monkeypatch.setattr("plm_scaling.downstream.fitness.zero_shot.SHARING_RESIDUES", residues)
+        with open_model(str(runs / "clm"), threads=1) as model:
+            found.append(ZeroShot(model).scores(WILD_TYPE, MUTANTS, sequences, False)["llr"])
+    assert found[0] == pytest.approx(found[1], abs=1e-5)

@@ -9,7 +9,12 @@ import pytest
 
 from plm_scaling.downstream.law.fit import fit_downstream
 from plm_scaling.figures import downstream_figures
-from plm_scaling.figures.downstream.bars import contacts_table, fitness_assays_table
+from plm_scaling.figures.downstream.bars import (
+    contacts_table,
+    fitness_assays_table,
+    generation,
+    generation_table,
+)
 from plm_scaling.figures.downstream.by_compute import downstream_compute_table
 from plm_scaling.figures.downstream.by_loss import downstream_loss_table
 from plm_scaling.figures.downstream.draw import draw_downstream
@@ -138,6 +143,27 @@ def test_every_figure_is_drawn(files):
     for name in names:
         assert (folder / f"figures/{name}.svg").read_text().count("<svg") == 1
         assert len(pd.read_csv(folder / f"figures/{name}.csv")) > 0
+
+
+def test_generated_proteins_are_drawn_beside_natural_and_shuffled_ones():
+    row = {"dataset": "made", "task": "generation", "protocol": "sampled", "objective": "clm"}
+    made = planted_scores.scores(planted_scores.flat, untrained=0.1).assign(**row)
+    parts = [
+        made.assign(metric="no_homologue", floor=1.0, reference=0.2),
+        made.assign(metric="mean_length", value=140.0),  # of another unit
+        made.assign(metric="ended", value=np.nan),  # of an MLM
+    ]
+    table = pd.concat([*parts, both()])
+    drawn = generation_table(table)
+    assert set(drawn["part"]) == {"no homologue"}
+    assert set(drawn["reference"]) == {0.2}
+    assert len(drawn) == len(made)
+    (ax,) = generation(drawn).axes
+    lines = {line.get_color(): [*line.get_xdata()] for line in ax.lines if line.get_marker() == "|"}
+    assert lines["k"] == [0.2]
+    assert [1.0] in lines.values()
+    assert "generation" in downstream_figures(["generation"])
+    assert not generation(drawn.iloc[:0]).axes  # an empty picture, and no failure
 
 
 def test_figures_of_no_such_task_are_not_asked_for():

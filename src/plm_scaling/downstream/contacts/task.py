@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import atomic, write_json
@@ -18,6 +19,7 @@ from plm_scaling.downstream.contacts.items import contacts_of, write_items
 from plm_scaling.downstream.contacts.precision import METRICS, RANGES, precision
 from plm_scaling.downstream.contacts.regression import fit_contacts
 from plm_scaling.downstream.contacts.structures import Map
+from plm_scaling.downstream.lora.contacts import tuned_contacts
 from plm_scaling.downstream.read import TEST, TRAIN
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
@@ -25,6 +27,7 @@ from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.open import open_model
 
 BASE = "base"
+TUNED = "lora_"  # before the names of what a model with adapters predicts
 Item = dict[str, Any]
 
 
@@ -44,13 +47,14 @@ def evaluate(
     """Precision of the predicted contacts of the test proteins (see `Task.evaluate`).
 
     The table `out` has a row for each: id, length, and by range and metric the precision and the
-    share of contacts among all pairs of the range (`base`), which is what chance gives.
+    share of contacts among all pairs of the range (`base`), which is what chance gives. With
+    `settings.lora` the model is also fine-tuned, to all proteins of the training split.
     """
     proteins = pq.read_table(items).to_pylist()
     with open_model(model_name, threads) as model:
         fits = [item for item in proteins if _is_one_window(model, item["sequence"])]
         too_long = len(proteins) - len(fits)
-        train, test = _divided(fits, settings.contacts.train, seed)
+        train, test, known = _divided(fits, settings.contacts.train, seed)
         if not train or not test:
             raise DownstreamError(
                 f"{items}: {len(train)} proteins to fit to and {len(test)} to test, of "
@@ -60,45 +64,70 @@ def evaluate(
             )
         progress = Progress("contacts", sum(len(p["sequence"]) for p in train + test), "residues")
         wanted = settings.contacts
-        known = _features(model, train, progress)
-        regression = fit_contacts(known, wanted.penalty, wanted.separation)
+        regression = fit_contacts(
+            _features(model, train, progress), wanted.penalty, wanted.separation
+        )
         facts, rows = model.facts, []
         for item, (features, contacts) in zip(test, _features(model, test, progress), strict=True):
-            logits = regression.logits(features)
             row = {"id": item["id"], "length": len(contacts)}
-            for name, pairs in RANGES.items():
-                found = precision(logits, contacts, pairs)
-                row |= {f"{name}.{metric}": value for metric, value in found.by_metric.items()}
-                row[f"{name}.{BASE}"] = found.base
-            rows.append(row)
-    columns = [f"{name}.{metric}" for name in RANGES for metric in (*METRICS, BASE)]
+            rows.append(row | _measured("", regression.logits(features), contacts))
+        if settings.lora is not None:
+            pairs = [(item["sequence"], contacts_of(item)) for item in known]
+            sequences = [item["sequence"] for item in test]
+            tuned = tuned_contacts(model, pairs, sequences, wanted.separation, settings.lora, seed)
+            for row, item, logits in zip(rows, test, tuned, strict=True):
+                row |= _measured(TUNED, logits, contacts_of(item))
+    kinds = ["", *[TUNED] * (settings.lora is not None)]
+    measures = [f"{name}.{metric}" for name in RANGES for metric in (*METRICS, BASE)]
+    columns = [kind + measure for kind in kinds for measure in measures]
     fields = [("id", pa.string()), ("length", pa.int64())]
     schema = pa.schema([*fields, *((column, pa.float64()) for column in columns)], facts)
     table = pa.Table.from_pylist(rows, schema)
     with atomic(out) as temporary:
         pq.write_table(table, temporary)
     note = f"regression fitted to {len(train)} proteins"
+    left_out = ""
     if too_long:
-        note += f"; {too_long} of {len(proteins)} proteins are longer than the context"
+        left_out = f"; {too_long} of {len(proteins)} proteins are longer than the context"
     if not any(weights.any() for weights in regression.weights):
         note += "; it found nothing in the attention maps"
-    return _scores(table, note, seed)
+    scores = _scores(table, "", note + left_out, seed)
+    if settings.lora is not None:
+        scores += _scores(table, TUNED, f"fine-tuned to {len(known)} proteins" + left_out, seed)
+    return scores
+
+
+def _measured(kind: str, logits: NDArray[np.float32], contacts: Map) -> dict[str, float | None]:
+    """The columns of a protein's row."""
+    columns: dict[str, float | None] = {}
+    for name, pairs in RANGES.items():
+        found = precision(logits, contacts, pairs)
+        columns |= {f"{kind}{name}.{metric}": value for metric, value in found.by_metric.items()}
+        columns[f"{kind}{name}.{BASE}"] = found.base
+    return columns
 
 
 def _is_one_window(model: Model, sequence: str) -> bool:
     return len(model.windows(np.array([len(sequence)])).size) == 1
 
 
-def _divided(proteins: list[Item], count: int, seed: int) -> tuple[list[Item], list[Item]]:
-    """Proteins that the regression is fitted to, `count` drawn from the training split, and those
-    that test it. Where there are no splits, all that were not drawn do."""
+def _divided(
+    proteins: list[Item], count: int, seed: int
+) -> tuple[list[Item], list[Item], list[Item]]:
+    """Proteins that the regression is fitted to, `count` drawn from the training split, those that
+    test it, and all of the training split. Where there are no splits, all that were not drawn test,
+    and those drawn are the training split."""
     train = [item for item in proteins if item["split"] == TRAIN]
     test = [item for item in proteins if item["split"] == TEST]
     if not train and not test:
-        train = test = proteins
-    order = np.random.default_rng(seed).permutation(len(train))
-    drawn = [train[i] for i in sorted(order[:count].tolist())]
-    return drawn, [item for item in test if item not in drawn]
+        drawn = _drawn(proteins, count, seed)
+        return drawn, [item for item in proteins if item not in drawn], drawn
+    return _drawn(train, count, seed), test, train
+
+
+def _drawn(proteins: list[Item], count: int, seed: int) -> list[Item]:
+    order = np.random.default_rng(seed).permutation(len(proteins))
+    return [proteins[i] for i in sorted(order[:count].tolist())]
 
 
 def _features(
@@ -109,16 +138,16 @@ def _features(
         progress.add(len(item["sequence"]))
 
 
-def _scores(table: pa.Table, note: str, seed: int) -> list[Score]:
+def _scores(table: pa.Table, kind: str, note: str, seed: int) -> list[Score]:
     """Means over the proteins that have a value; none if no protein has."""
     scores = []
     for name in RANGES:
-        base = _known(table, f"{name}.{BASE}")
+        base = _known(table, f"{kind}{name}.{BASE}")
         for metric in METRICS:
-            values = _known(table, f"{name}.{metric}")
+            values = _known(table, f"{kind}{name}.{metric}")
             scores.append(
                 Score(
-                    protocol=name,
+                    protocol=kind + name,
                     metric=metric,
                     value=float(values.mean()) if len(values) else None,
                     standard_error=mean_error(values, seed),

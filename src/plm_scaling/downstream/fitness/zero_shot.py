@@ -1,9 +1,10 @@
 """What a model that saw no assay says of mutants: differences of log-probabilities, in nats.
 
 A causal model gives the log-likelihood of the mutant less that of the wild type (`llr`), summed
-over the residues; the first has none without a start token. A masked model gives, summed over the
-changes, ln p(mutant) − ln p(wild type) at the changed position in the wild type, where that is
-masked (`masked_marginals`) or not (`wild_type_marginals`; Meier et al. 2021).
+over the residues; the first has none without a start token. What mutants have in common with the
+wild type before their first change is read once, where the model allows it. A masked model gives,
+summed over the changes, ln p(mutant) − ln p(wild type) at the changed position in the wild type,
+where that is masked (`masked_marginals`) or not (`wild_type_marginals`; Meier et al. 2021).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from plm_scaling.downstream.fitness.mutants import changes
 from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.shared_prefix import log_likelihoods, shares_prefixes
 from plm_scaling.inference.windows import batches, counted, window_rows
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
@@ -24,6 +26,7 @@ MASKED, UNMASKED = "masked_marginals", "wild_type_marginals"
 LIKELIHOOD, PER_RESIDUE = "llr", "llr_per_residue"
 
 _PLACE = {letter: place for place, letter in enumerate(STANDARD)}
+SHARING_RESIDUES = 1 << 22  # whose log-probabilities are held at a time
 Values = NDArray[np.float64]
 
 
@@ -67,13 +70,18 @@ class ZeroShot:
                 )
                 for name, logs in self._of_wild_type(wild_type).items()
             }
-        (wild,) = self._log_likelihoods([wild_type])
-        nats = np.array(list(self._log_likelihoods(sequences)))
-        found = {LIKELIHOOD: nats - wild}
+        if shares_prefixes(self.model, max(map(len, [wild_type, *sequences]))):
+            chunks = chunked(sequences, SHARING_RESIDUES)
+            found = [log_likelihoods(self.model, wild_type, some) for some in chunks]
+            wild, nats = found[0][0], np.concatenate([one[1:] for one in found])
+        else:
+            wild, *others = self._log_likelihoods([wild_type, *sequences])
+            nats = np.array(others)
+        scores = {LIKELIHOOD: nats - wild}
         if indels:
             lengths = np.array([len(sequence) for sequence in sequences])
-            found[PER_RESIDUE] = nats / lengths - wild / len(wild_type)
-        return found
+            scores[PER_RESIDUE] = nats / lengths - wild / len(wild_type)
+        return scores
 
     def _log_likelihoods(self, sequences: Sequence[str]) -> Iterator[float]:
         """Nats of each sequence, over the residues that have a probability."""

@@ -1,6 +1,5 @@
 """The task `generation`: what proteins a causal model makes, beside natural and shuffled ones."""
 
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,8 +26,7 @@ from plm_scaling.sources.read.fasta import read_fasta
 ITEMS = pa.schema(
     [("id", pa.string()), ("split", pa.string()), ("sequence", pa.string()), ("group", pa.string())]
 )
-SAMPLING = Sampling(number=1000, temperature=1.0, top_p=1.0)
-PROTOCOL = "sampled"  # from the model's own probabilities: temperature 1, all residues
+PROTOCOL = "sampled"
 
 
 def prepare(files: list[Path], row: Dataset, out: Path) -> None:
@@ -66,10 +64,10 @@ def prepare(files: list[Path], row: Dataset, out: Path) -> None:
 def evaluate(
     model_name: str, items: Path, settings: TaskSettings, out: Path, threads: int, seed: int
 ) -> list[Score]:
-    """Make 1,000 proteins, from the model's own probabilities, and judge them (see `Judge`).
+    """Make proteins as `settings.generation` says, and judge them (see `Judge`).
 
     The table `out` holds them: id, sequence, ended. The floor of a measure is its value for
-    shuffled natural proteins; the note has that for natural ones. Without start token first
+    shuffled natural proteins, the reference that for natural ones. Without start token first
     residues are drawn from those of the training sequences. An MLM makes none: its one score is
     null.
     """
@@ -89,12 +87,12 @@ def evaluate(
         for file, split in ((train, TRAIN), (natural, TEST)):
             _write_fasta(items, split, file)
         fasta = Path(folder) / "new.fasta"
-        sampling = replace(SAMPLING, seed=seed)
+        sampling = Sampling(**settings.generation.model_dump(), seed=seed)
         generate_fasta(model_name, fasta, sampling, [] if begins else [train], threads)
         judge = Judge([train], [natural], seed=seed, threads=threads, skip_bad=True)
         rows = judge.table(fasta, Path(folder) / "judged.tsv")
         _write_proteins(fasta, schema, out)
-    return [_score(row, SAMPLING.number) for row in rows]
+    return [_score(row, sampling.number) for row in rows]
 
 
 def _write_fasta(items: Path, split: str, out: Path) -> None:
@@ -115,7 +113,6 @@ def _write_proteins(fasta: Path, schema: pa.Schema, out: Path) -> None:
 
 
 def _score(row: Row, number: int) -> Score:
-    natural = "" if row.natural is None else f"natural proteins: {row.natural:.6g}"
     return Score(
         protocol=PROTOCOL,
         metric=row.measure,
@@ -124,5 +121,6 @@ def _score(row: Row, number: int) -> Score:
         n_items=number,
         n_groups=number,
         floor=row.shuffled,
-        note=row.note or natural,
+        reference=row.natural,
+        note=row.note,
     )

@@ -15,7 +15,11 @@ from plm_scaling.downstream.bootstrap import standard_error
 from plm_scaling.downstream.fitness.metrics import spearman
 from plm_scaling.downstream.probes.features import OneHot
 from plm_scaling.downstream.probes.items import Floors, read_items, write_items
-from plm_scaling.downstream.probes.sequence_probe import probe_sequences, write_predictions
+from plm_scaling.downstream.probes.sequence_probe import (
+    TUNED,
+    probe_sequences,
+    write_predictions,
+)
 from plm_scaling.downstream.read import TEST, read_tables
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
@@ -45,29 +49,32 @@ def evaluate(
 ) -> list[Score]:
     """Rank correlation of predicted and measured values of the test items (see `Task.evaluate`)."""
     rows, floors, overlap = read_items(items)
-    probed = probe_sequences("ridge", model_name, rows, settings.probe.layers, threads, seed)
+    probed = probe_sequences("ridge", model_name, rows, settings, threads, seed)
     write_predictions(probed.table, probed.facts, out)
     measured = probed.table["label"].to_numpy(np.float64)
-    predicted = probed.table["predicted"].to_numpy(np.float64)
-    note = f"ridge {probed.strength:g}; {overlap}"
     if floors[BLOSUM] is not None:
-        note += f"; BLOSUM62 to the wild type {floors[BLOSUM]:.3f}"
-    error = standard_error(
-        lambda drawn: spearman(measured[drawn], predicted[drawn]), len(measured), seed
-    )
-    return [
-        Score(
-            protocol="ridge",
+        overlap += f"; BLOSUM62 to the wild type {floors[BLOSUM]:.3f}"
+
+    def score(column: str, protocol: str, layer: int, note: str) -> Score:
+        predicted = probed.table[column].to_numpy(np.float64)
+        return Score(
+            protocol=protocol,
             metric="spearman",
             value=spearman(measured, predicted),
-            standard_error=error,
+            standard_error=standard_error(
+                lambda drawn: spearman(measured[drawn], predicted[drawn]), len(measured), seed
+            ),
             n_items=len(measured),
             n_groups=len(measured),
-            layer=probed.layer,
+            layer=layer,
             floor=floors[ONE_HOT],
-            note=note,
+            note=f"{note}; {overlap}",
         )
-    ]
+
+    scores = [score("predicted", "ridge", probed.layer, f"ridge {probed.strength:g}")]
+    if settings.lora is not None:
+        scores.append(score(TUNED, "lora", probed.last_layer, "fine-tuned"))
+    return scores
 
 
 def _number(where: str, value: Any) -> float:

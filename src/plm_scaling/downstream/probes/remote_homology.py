@@ -10,7 +10,11 @@ from plm_scaling.downstream.bootstrap import mean_error
 from plm_scaling.downstream.probes.features import OneHot
 from plm_scaling.downstream.probes.items import Floors, read_items, write_items
 from plm_scaling.downstream.probes.linear import fit
-from plm_scaling.downstream.probes.sequence_probe import probe_sequences, write_predictions
+from plm_scaling.downstream.probes.sequence_probe import (
+    TUNED,
+    probe_sequences,
+    write_predictions,
+)
 from plm_scaling.downstream.read import TEST, read_tables
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
@@ -35,26 +39,32 @@ def evaluate(
 ) -> list[Score]:
     """Accuracy on the test sets, apart and pooled (see `Task.evaluate`)."""
     rows, floors, overlap = read_items(items)
-    layers = settings.probe.layers
-    probed = probe_sequences("logistic", model_name, rows, layers, threads, seed)
+    probed = probe_sequences("logistic", model_name, rows, settings, threads, seed)
     write_predictions(probed.table, probed.facts, out)
-    correct = (probed.table["label"] == probed.table["predicted"]).to_numpy(np.float64)
-    constant = probed.table["predicted"].nunique() == 1
-    note = f"logistic regression C {probed.strength:g}; {overlap}"
-    return [
-        Score(
-            protocol=name,
-            metric="accuracy",
-            value=None if constant else float(correct[own].mean()),
-            standard_error=None if constant else mean_error(correct[own], seed),
-            n_items=int(own.sum()),
-            n_groups=int(own.sum()),
-            layer=probed.layer,
-            floor=floors.get(name),
-            note=note + "; one class is predicted for all" * constant,
-        )
-        for name, own in _sets(probed.table["split"]).items()
-    ]
+
+    def scores(column: str, before: str, layer: int, note: str) -> list[Score]:
+        correct = (probed.table["label"] == probed.table[column]).to_numpy(np.float64)
+        constant = probed.table[column].nunique() == 1
+        return [
+            Score(
+                protocol=before + name,
+                metric="accuracy",
+                value=None if constant else float(correct[own].mean()),
+                standard_error=None if constant else mean_error(correct[own], seed),
+                n_items=int(own.sum()),
+                n_groups=int(own.sum()),
+                layer=layer,
+                floor=floors.get(name),
+                note=f"{note}; {overlap}" + "; one class is predicted for all" * constant,
+            )
+            for name, own in _sets(probed.table["split"]).items()
+        ]
+
+    strength = f"logistic regression C {probed.strength:g}"
+    found = scores("predicted", "", probed.layer, strength)
+    if settings.lora is not None:
+        found += scores(TUNED, "lora_", probed.last_layer, "fine-tuned")
+    return found
 
 
 def _sets(splits: pd.Series) -> dict[str, np.ndarray]:

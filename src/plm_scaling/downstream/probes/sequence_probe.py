@@ -12,31 +12,43 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.files import atomic
 from plm_scaling.common.progress import Progress
+from plm_scaling.config.downstream import TaskSettings
+from plm_scaling.downstream.lora.sequences import tuned_labels
 from plm_scaling.downstream.probes.features import Embeddings
 from plm_scaling.downstream.probes.linear import Kind, choose, fit
 from plm_scaling.downstream.read import TEST, TRAIN, VALID
 from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.models.open import open_model
 
+TUNED = "tuned"
+
 
 @dataclass(frozen=True)
 class Probed:
     """Test items (id, split, label) with `predicted`, by the layer and strength that validation
-    chose, and what tables say of the model."""
+    chose, and what tables say of the model; with `tuned`, what the model with adapters predicts,
+    if it has been fine-tuned."""
 
     table: pd.DataFrame
     facts: dict[str, str]
     layer: int
     strength: float
+    last_layer: int
 
 
 def probe_sequences(
-    kind: Kind, model_name: str, items: pd.DataFrame, layers: list[int], threads: int, seed: int
+    kind: Kind,
+    model_name: str,
+    items: pd.DataFrame,
+    settings: TaskSettings,
+    threads: int,
+    seed: int,
 ) -> Probed:
     """Fit `kind` to the training items by the mean hidden states of a model.
 
-    Each of `layers` and strengths is judged on the validation items, or by folds where there are
-    few; the best is fitted to training and validation items together, and predicts the test items.
+    Each layer and strength is judged on the validation items, or by folds where there are few; the
+    best is fitted to training and validation items together, and predicts the test items. With
+    `settings.lora` the model is also fine-tuned to training and validation items.
     """
     known = items[items["split"].isin([TRAIN, VALID])]
     tests = items[items["split"].str.startswith(TEST)]
@@ -46,19 +58,25 @@ def probe_sequences(
     lengths = np.array([len(sequence) for sequence in sequences])
     best = None
     with open_model(model_name, threads) as model:
-        embedders = [Embedder(model, layer) for layer in layers]
+        embedders = [Embedder(model, layer) for layer in settings.probe.layers]
         progress = Progress("probe", sum(one.work(lengths) for one in embedders), "tokens")
         for embedder in embedders:
             x = Embeddings(embedder, progress).means(sequences)
             chosen = choose(kind, x[: len(known)], y, valid, seed)
             if best is None or chosen.quality > best[0].quality:
                 best = chosen, embedder.layer, x
-        facts = model.facts
+        facts, last_layer = model.facts, model.layers
+        tuned = {}
+        if settings.lora is not None:
+            labels = tuned_labels(
+                model, known, [*tests["sequence"]], kind == "logistic", settings.lora, seed
+            )
+            tuned = {TUNED: labels}
     assert best is not None, "the config has at least one layer"
     chosen, layer, x = best
     predicted = fit(kind, x[: len(known)], y, chosen.strength).predict(x[len(known) :])
-    table = tests[["id", "split", "label"]].assign(predicted=predicted)
-    return Probed(table.reset_index(drop=True), facts, layer, chosen.strength)
+    table = tests[["id", "split", "label"]].assign(predicted=predicted, **tuned)
+    return Probed(table.reset_index(drop=True), facts, layer, chosen.strength, last_layer)
 
 
 def write_predictions(table: pd.DataFrame, facts: dict[str, str], out: Path) -> None:

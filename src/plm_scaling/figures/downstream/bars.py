@@ -7,10 +7,16 @@ from matplotlib.figure import Figure
 
 from plm_scaling.figures.downstream.looks import BAR, look, objective_handles
 from plm_scaling.figures.style import GREY, WIDTH, style
-from plm_scaling.runs.scores import CELL, UNTRAINED
+from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
 PER_RESIDUE = "llr_per_residue"  # a protocol of indels of its own, and no type of assay
 
+MEASURES = (
+    *("ended", "duplicates", "duplicates_of_training", "distinct_3mers"),
+    *("lengths_from_training", "composition_from_training", "3mers_from_training"),
+    *("no_homologue", "mean_identity"),
+)
+REFERENCE = "reference"
 COLUMNS = (
     *("dataset", "part", "objective", "kind", "model", "n_params", "loss"),
     *("metric", "value", "standard_error", "floor"),
@@ -41,8 +47,15 @@ def contacts_table(scores: pd.DataFrame) -> pd.DataFrame:
 _at: Any = {"p_at_l": "P@L", "p_at_l2": "P@L/2", "p_at_l5": "P@L/5"}
 
 
-def _table(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["value"].notna()].reindex(columns=list(COLUMNS)).reset_index(drop=True)
+def generation_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Measures of the proteins that each model made, those from 0 to 1, with that of natural
+    proteins (`reference`)."""
+    own = scores[(scores["task"] == JUDGED) & scores["metric"].isin(MEASURES)]
+    return _table(own.assign(part=own["metric"].str.replace("_", " ")), REFERENCE)
+
+
+def _table(rows: pd.DataFrame, *more: str) -> pd.DataFrame:
+    return rows[rows["value"].notna()].reindex(columns=[*COLUMNS, *more]).reset_index(drop=True)
 
 
 def fitness_assays(table: pd.DataFrame) -> Figure:
@@ -55,7 +68,17 @@ def contacts(table: pd.DataFrame) -> Figure:
     return _rows(table, "precision")
 
 
+def generation(table: pd.DataFrame) -> Figure:
+    """Measures one below the other; dark marks are the cells of lowest loss, the black bar natural
+    proteins, the grey one shuffled ones."""
+    return _rows(table, "share, or divergence in bits")
+
+
 def _rows(table: pd.DataFrame, label: str) -> Figure:
+    if table.empty:
+        figure = Figure(figsize=(WIDTH, 1))
+        figure.text(0.5, 0.5, "no model has a score", ha="center")
+        return figure
     datasets = list(dict.fromkeys(table["dataset"]))
     parts = {d: list(dict.fromkeys(table.loc[table["dataset"] == d, "part"])) for d in datasets}
     heights = [0.5 + 0.3 * len(parts[d]) for d in datasets]
@@ -80,6 +103,9 @@ def _rows(table: pd.DataFrame, label: str) -> Figure:
                     )
             floor = part.groupby("part")["floor"].first()
             ax.plot(floor, [parts[dataset].index(p) for p in floor.index], "|", color=GREY, ms=14)
+            if REFERENCE in part:
+                best = part.groupby("part")[REFERENCE].first()
+                ax.plot(best, [parts[dataset].index(p) for p in best.index], "k|", ms=14)
             ax.set_yticks(range(len(parts[dataset])), parts[dataset])
             ax.invert_yaxis()
             ax.set_title(dataset.replace("_", " "))

@@ -13,6 +13,8 @@ from plm_scaling.figures.downstream.bars import (
     contacts_table,
     fitness_assays,
     fitness_assays_table,
+    generation,
+    generation_table,
 )
 from plm_scaling.figures.downstream.by_compute import downstream_compute, downstream_compute_table
 from plm_scaling.figures.downstream.by_loss import downstream_loss, downstream_loss_table
@@ -48,6 +50,7 @@ def draw_downstream(
         "fitness_assays": (lambda: fitness_assays_table(table), fitness_assays),
         "exposure": (lambda: exposure_table(table, by_group), exposure),
         "contacts": (lambda: contacts_table(table), contacts),
+        "generation": (lambda: generation_table(table), generation),
     }
     names = downstream_figures(table["task"].unique())
     for name in names:

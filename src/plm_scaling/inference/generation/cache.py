@@ -23,12 +23,14 @@ from plm_scaling.train.model.segments import rotary_table
 @dataclass(frozen=True)
 class Newest:
     """The newest tokens of some rows, in the order of rows: those from place `begin` of each to
-    before `end`. It goes through the layers as `Segments` does in training."""
+    before `end`. It goes through the layers as `Segments` does in training. `branches` go on from
+    the one row that is kept, each on its own, and are not kept themselves."""
 
     rows: int
     begin: int
     end: int
     context_length: int
+    branches: bool = False
 
 
 class CachedAttention(nn.Module):
@@ -49,11 +51,19 @@ class CachedAttention(nn.Module):
         table = rotary_table(newest.context_length, channels, qkv.dtype, qkv.device)
         cos, sin = table[begin:end].repeat(newest.rows, 1)[:, None, None].chunk(2, -1)
         rotated = rotate(qkv[:, :, :2], cos, sin, torch.empty_like(qkv[:, :, :2]))
+        new = torch.stack((rotated[:, :, 1], qkv[:, :, 2])).unflatten(1, (newest.rows, -1))
+        new = new.transpose(2, 3)
+        query = rotated[:, :, 0].unflatten(0, (newest.rows, -1)).transpose(1, 2)
+        if newest.branches:
+            assert self.kept is not None, "a row to go on from"
+            before = self.kept[:, :, :, :begin].expand(-1, newest.rows, -1, -1, -1)
+            keys, values = torch.cat((before, new), 3)
+            seen = torch.ones(end - begin, end, dtype=torch.bool, device=qkv.device).tril(begin)
+            attended = scaled_dot_product_attention(query, keys, values, attn_mask=seen)
+            return attended.transpose(1, 2).flatten(0, 1)
         if begin == 0 or self.kept is None:
             self.kept = qkv.new_empty(2, newest.rows, heads, self.width, channels)
-        new = torch.stack((rotated[:, :, 1], qkv[:, :, 2])).unflatten(1, (newest.rows, -1))
-        self.kept[:, :, :, begin:end] = new.transpose(2, 3)
-        query = rotated[:, :, 0].unflatten(0, (newest.rows, -1)).transpose(1, 2)
+        self.kept[:, :, :, begin:end] = new
         keys, values = self.kept[:, :, :, :end]
         # One new token sees all that is there; several are a prompt, with nothing before it.
         attended = scaled_dot_product_attention(query, keys, values, is_causal=end - begin > 1)
@@ -77,23 +87,38 @@ class Cached:
         self.length = 0
 
     def begin(self, rows: Tokens) -> Tensor:
-        self.length = 0
-        return self._pass(rows)
+        return self.read(rows)[:, -1]
 
     def next(self, tokens: Tokens) -> Tensor:
-        return self._pass(tokens[:, None])
+        return self._next(tokens[:, None])[:, -1]
+
+    def read(self, rows: Tokens) -> Tensor:
+        """Logits [rows, width, vocabulary] after each token of `rows` [rows, width]; what was there
+        before is forgotten."""
+        self.length = 0
+        return self._next(rows)
+
+    def branches(self, rows: Tokens, begin: int) -> Tensor:
+        """Logits [rows, width, vocabulary] after each token of rows that are as the one that was
+        read up to its token `begin`, and go on with `rows` [rows, width]. It stays the one."""
+        count, width = rows.shape
+        newest = Newest(count, begin, begin + width, self.context_length, branches=True)
+        return self._pass(rows, newest)
 
     def keep(self, rows: Ints) -> None:
         for attention in self.attentions:
             assert attention.kept is not None
             attention.kept = attention.kept[:, torch.from_numpy(rows).to(self.device)]
 
-    def _pass(self, tokens: Tokens) -> Tensor:
+    def _next(self, tokens: Tokens) -> Tensor:
         rows, size = tokens.shape
         newest = Newest(rows, self.length, self.length + size, self.context_length)
         self.length = newest.end
+        return self._pass(tokens, newest)
+
+    def _pass(self, tokens: Tokens, newest: Newest) -> Tensor:
         logits = self.model(torch.from_numpy(tokens.ravel()).to(self.device).long(), newest)
-        return logits[size - 1 :: size, 0]
+        return logits[:, 0].unflatten(0, tokens.shape)
 
 
 @contextmanager
