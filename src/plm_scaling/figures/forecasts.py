@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plm_scaling.figures.style import (
+    COMPUTE_LABEL,
     GREY,
     OBJECTIVE_COLOURS,
     OBJECTIVE_MARKERS,
@@ -38,6 +39,7 @@ def forecasts(table: pd.DataFrame) -> Figure:
         figure, axes = panels(max(len(objectives), 1), 2.4)
         for ax, objective in zip(axes, objectives, strict=False):
             _panel(ax, table[table["objective"] == objective], objective)
+        axes[-1].set_xlabel(COMPUTE_LABEL)
         if not objectives:
             axes[0].text(0.5, 0.5, "no forecast with an outcome", ha="center", color=GREY)
             axes[0].set_axis_off()
@@ -66,4 +68,6 @@ def _panel(ax: Axes, own: pd.DataFrame, objective: str) -> None:
             ax.plot(flops[chosen], off[chosen], color=colour, label=label, **look)
     compute_axis(ax)
     ax.set_title(f"{objective.upper()}: outcome less forecast (nats/token)")
-    ax.legend(ncols=3, loc="best")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.2 * (high - low))
+    ax.legend(ncols=3, loc="upper left")

@@ -147,7 +147,7 @@ def read_forecast(path: Path) -> Forecast:
         return Forecast(**read_json(path))
     except (ValueError, TypeError) as error:
         raise RunsError(
-            f"{path}: not a forecast ({error}); move it aside, it cannot be made again"
+            f"{path}: not a forecast ({error}); move it aside: what is known later is no forecast"
         ) from error
 
 

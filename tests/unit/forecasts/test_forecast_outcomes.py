@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from forecast_studies import SURFACE, cell_at, write_run, write_runs
 
+from plm_scaling.figures.forecasts import forecasts, forecasts_table
 from plm_scaling.forecasts.asked import Asked
 from plm_scaling.forecasts.calibration import binomial_interval, calibration
 from plm_scaling.forecasts.make import make_forecast
@@ -83,6 +84,8 @@ def test_study_without_forecasts_has_a_table_without_rows(forecast):
     table = collected(results)
     assert table.empty
     assert calibration(table) == []
+    figure = forecasts(forecasts_table(table))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no forecast with an outcome"]
 
 
 @pytest.mark.parametrize(
