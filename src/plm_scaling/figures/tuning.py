@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from plm_scaling.common.progress import short_number
 from plm_scaling.figures.style import CYCLE, MARKERS, panels, style
@@ -84,6 +85,10 @@ def tuning(table: pd.DataFrame) -> Figure:
             for ax in (left, right):
                 ax.set_xscale("log")
             right.set_yscale("log")
+            for axis in (left.xaxis, right.xaxis, right.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:.0e}"))
+                axis.set_minor_formatter(NullFormatter())
             left.set_xlabel("peak learning rate")
             left.set_ylabel("loss above the best (nats/token)")
             left.set_title(objective.upper())

@@ -36,6 +36,20 @@ def test_batches_that_vary_get_an_exponent_of_their_own():
     assert any("B0" in warning for warning in law.warnings)
 
 
+def test_a_batch_that_follows_from_n_is_part_of_the_exponent_of_n():
+    runs = planted()
+    runs["batch_tokens"] = runs["batch_tokens"] * np.where(runs["n_params"] > 3e7, 2, 1)
+    law = fit_tuning(**runs, bootstrap=200)
+    assert law.equations["rate"].form == "k*N^alpha*D^beta"
+    assert law.equations["rate"].parameters["alpha"] == pytest.approx(ALPHA)
+
+
+def test_exponents_that_are_hardly_known_are_not_identified():
+    law = fit_tuning(**planted(0.006, sizes=(3e7, 4e7), budgets=(1e18, 2e18, 3e18)), bootstrap=200)
+    assert law.status == "not_identified"
+    assert "spans more than" in " ".join(law.warnings)
+
+
 def test_what_used_rates_cost_is_that_of_the_bowl():
     runs = planted()
     law = fit_tuning(**runs, bootstrap=200)

@@ -28,7 +28,7 @@ from plm_scaling.laws.status import Check, Evidence
 from plm_scaling.laws.tuning.cost import held_out, used_rows
 from plm_scaling.laws.tuning.details import ConfigBlock, Details, HeldOutRate, group_rows
 from plm_scaling.laws.tuning.line import Line
-from plm_scaling.laws.tuning.rates import MIN_RATES, WINDOW, Bowls, Group, rate_groups
+from plm_scaling.laws.tuning.rates import MIN_RATES, WINDOW, Bowls, rate_groups
 from plm_scaling.study.sweep_table import TUNING
 
 METHOD = (
@@ -40,6 +40,7 @@ METHOD = (
 RESAMPLED = "scatter of the best rates about the law"
 FORM, BATCH_FORM = "k*N^alpha*D^beta", "k*N^alpha*D^beta*(B/B0)^delta"
 COST = 0.005  # nats that following the law may cost: less than two runs of one setting differ by
+WIDE = 0.2  # of an exponent; at the curvatures that are usual a decade away costs 0.01 nats
 NEEDED = ("n_params", "tokens", "batch_tokens", "peak_learning_rate")
 
 
@@ -116,7 +117,7 @@ def fit_tuning(
         equations={"rate": equation, "excess": _excess(bowls, quiet, level)},
         objective_value=bowls.squares,
         residual_rms=float(np.sqrt(bowls.squares / bowls.freedom)) if bowls.freedom > 0 else None,
-        warnings=_warnings(bowls, groups, usual),
+        warnings=_warnings(bowls, line, usual),
         details={
             "batch_tokens": usual,
             "config": _block(equation),
@@ -125,12 +126,17 @@ def fit_tuning(
             "held_out": check,
             "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
-        evidence=_evidence(bowls.best[2], line, undetermined, explained, check),
+        evidence=_evidence(bowls.best[2], line, undetermined, equation, explained, check),
     )
 
 
 def _evidence(
-    q: float, line: Line, undetermined: str, explained: float, check: HeldOutRate | NotAvailable
+    q: float,
+    line: Line,
+    undetermined: str,
+    equation: Equation,
+    explained: float,
+    check: HeldOutRate | NotAvailable,
 ) -> Evidence:
     """What the fit knows of itself: `explained` of the best rates' variance is noise's."""
     if undetermined:
@@ -143,6 +149,12 @@ def _evidence(
             "unit": "nats",
         }
     }
+    evidence["undetermined"] = [
+        f"the interval of {name} ({known[1]:.2f} to {known[2]:.2f}) spans more than ±{WIDE}: a "
+        f"decade of {what} away the best rate is not known to a factor of {10**WIDE:.1f}"
+        for name, what in (("alpha", "N"), ("beta", "D"))
+        if (known := equation.known(name)) and known[2] - known[1] > 2 * WIDE
+    ]
     if check["status"] == Check.DONE:
         evidence["held_out"] = {
             "what": "what the rate predicted for the largest compute costs",
@@ -208,13 +220,13 @@ def _block(equation: Equation) -> ConfigBlock | None:
     return {"factor": k, "parameters": alpha, "tokens": beta}
 
 
-def _warnings(bowls: Bowls, groups: list[Group], usual: float) -> list[str]:
-    outside = [g for g, inside in zip(groups, bowls.inside, strict=True) if not inside]
+def _warnings(bowls: Bowls, line: Line, usual: float) -> list[str]:
+    outside = [g for g, inside in zip(bowls.groups, bowls.inside, strict=True) if not inside]
     warnings = [
         f"N={g.n_params:.3g}, D={g.tokens:.3g}: the best rate is not inside those tried; try "
         "further ones"
         for g in outside
     ]
-    if len({g.batch_tokens for g in groups}) > 1:
+    if "delta" in line.names:
         warnings.append(f"k, alpha and beta are for batches of {usual:.4g} tokens (B0)")
     return warnings

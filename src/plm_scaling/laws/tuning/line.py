@@ -15,7 +15,8 @@ LEVER = 0.1  # of ln N, ln D, ln B: with less spread beside the others there is 
 class Line:
     """A plane through the best rates of G groups: `log_n`, `log_d`, `log_b`, `log_rate`, all (G,).
 
-    `log_b` is ln B/B₀; where all batches are alike there is no exponent of it.
+    `log_b` is ln B/B₀. It has an exponent only where several batches were tried at the same N and
+    D: a batch that follows from these is part of what the exponents of N and D say.
     """
 
     log_n: Floats
@@ -23,11 +24,14 @@ class Line:
     log_b: Floats
     log_rate: Floats
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The parameters."""
-        varies = len(self.log_b) > 0 and np.ptp(self.log_b) > LEVER
-        return NAMES if varies else NAMES[:3]
+        same = (np.abs(np.subtract.outer(self.log_n, self.log_n)) < LEVER) & (
+            np.abs(np.subtract.outer(self.log_d, self.log_d)) < LEVER
+        )
+        varies = same & (np.abs(np.subtract.outer(self.log_b, self.log_b)) > LEVER)
+        return NAMES if varies.any() else NAMES[:3]
 
     @cached_property
     def _terms(self) -> Floats:
