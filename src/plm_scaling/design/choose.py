@@ -10,9 +10,10 @@ from plm_scaling.design.family import Cost, Design
 from plm_scaling.design.prior import Prior
 from plm_scaling.design.request import Asked
 from plm_scaling.design.screen import screened
-from plm_scaling.design.simulate import RELIABLE, Expected, expect
+from plm_scaling.design.simulate import Expected, expect
 
 DRAWS = range(60)  # simulated sweeps of a design that may be the best
+SURE = 0.93  # share of their intervals that hold the truth; of all then 0.9 or more are likely to
 SIMULATED = 10  # designs: of so many steps of cost, the one that looks best
 ROWS = 8
 
@@ -42,7 +43,7 @@ def front(designs: Iterable[Design], asked: Asked, prior: Prior, cost_of: CostOf
         if width < best.get(step, (np.inf, design))[0]:
             best[step] = width, design
     rows = [Row(d, expect(asked, d.points, prior, DRAWS)) for _, d in best.values()]
-    rows = [row for row in rows if row.expected.coverage >= RELIABLE] or rows
+    rows = [row for row in rows if row.expected.coverage >= SURE] or rows
     narrowest, kept = np.inf, []
     for row in rows:
         width = row.expected.half_width

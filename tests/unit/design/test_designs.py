@@ -11,11 +11,12 @@ from plm_scaling.common.errors import LawError, SweepError
 from plm_scaling.config.load import validate_config
 from plm_scaling.design.choose import cheapest, front, narrowest
 from plm_scaling.design.family import Ladder, between, with_partners
-from plm_scaling.design.propose import propose, read_config
+from plm_scaling.design.propose import prior_for, propose, read_config
 from plm_scaling.design.request import Asked, Request, limits_of
 from plm_scaling.design.show import buys
 from plm_scaling.design.simulate import expect, points_of
 from plm_scaling.design.text import proposal_text
+from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.sweep.cells import plan_cells
 
 ASKED = Asked("exponent")
@@ -120,6 +121,13 @@ def test_command_writes_a_config_that_trains_the_design(monkeypatch, capsys, tmp
     assert config.study == "small"
     mlm = [cell for cell in of_grid(config) if cell.objective == "mlm"]
     assert said["flops"] == pytest.approx(sum(cell.flops for cell in mlm))
+
+
+def test_finished_runs_are_a_prior(priors):
+    runs = PUBLISHED_LAWS.parent / "tables/runs.csv"
+    prior = prior_for(Request(runs=runs), "clm")
+    assert prior.name == "the isoflop law of runs.json"
+    assert prior.surface.a == pytest.approx(priors["clm"].surface.a)
 
 
 @pytest.mark.parametrize(
