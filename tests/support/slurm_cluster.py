@@ -249,12 +249,18 @@ class Cluster:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, such as the daemons of a run of tests that was killed."""
+    """Ports that nothing listens on, such as the daemons of a run of tests that was killed. Below
+    those that the system gives to any program, of which one may take a port before its daemon."""
+    found: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(found) < count:
+            each = stack.enter_context(socket.socket())
+            try:
+                each.bind(("", 20000 + secrets.randbelow(10000)))
+            except OSError:
+                continue
+            found.append(each.getsockname()[1])
+    return found
 
 
 def _munge_answers() -> bool:

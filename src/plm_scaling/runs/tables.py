@@ -76,7 +76,7 @@ def read_runs(path: Path) -> pd.DataFrame:
     columns = [*RUN_COLUMNS, *SETTING_COLUMNS]
     table = raw.reindex(columns=columns, fill_value="")
     for name in set(columns) - set(TEXT_COLUMNS):
-        table[name] = numbers(path, raw[name], name, name in MAY_BE_ZERO)
+        table[name] = numbers(path, table[name], name, name in MAY_BE_ZERO)
     check_rows(path, table)
     for row, run in zip(table.index, table.to_dict("records"), strict=True):
         if run["status"] == "finished" and not run["excluded"]:

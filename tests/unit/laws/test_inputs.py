@@ -17,6 +17,7 @@ from plm_scaling.laws import (
     fit_parametric,
     fit_repeated,
     fit_transfer,
+    fit_tuning,
 )
 from plm_scaling.laws.parametric.checks import check_published_row
 from plm_scaling.laws.repeated.curves import RepeatedCurve
@@ -67,6 +68,16 @@ def mask_ratio(convert):
     noise = np.full(10, 0.002)
     columns = {name: convert(values) for name, values in columns.items()}
     return fit_mask_ratio(**columns, noise=convert(noise), **SETTINGS)
+
+
+def tuning(convert):
+    n, d, factor = (
+        x.ravel() for x in np.meshgrid([1e7, 3e7, 1e8], [1e9, 4e9], [0.25, 0.5, 2, 4, 1])
+    )
+    rate = 4e-3 * (n / 1e7) ** -0.5 * (d / 1e9) ** 0.2
+    loss = 2.5 + 0.03 * np.log(factor) ** 2 + 0.001 * np.cos(np.arange(30))
+    columns = (convert(x) for x in (n, d, np.full(30, 2.0**16), factor * rate, loss))
+    return fit_tuning(*columns, swept=convert(factor == 1), **SETTINGS)
 
 
 def repeated(convert):
@@ -125,7 +136,7 @@ def shuffled(values):
 
 FITS = (
     *(isoflop, frontier, parametric, published_row, mask_ratio),
-    *(repeated, repeated_curves, transfer, joint),
+    *(repeated, repeated_curves, transfer, joint, tuning),
 )
 
 

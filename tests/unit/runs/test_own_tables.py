@@ -77,12 +77,12 @@ def test_standard_input_and_a_data_frame_are_tables_too(tmp_path, monkeypatch):
 
 def test_what_was_taken_for_what_is_said_in_one_line(tmp_path, caplog):
     caplog.set_level(logging.INFO, "plm_scaling")
-    table = PLAIN.rename(columns=NAMES).assign(lr=1e-3)
+    table = PLAIN.rename(columns=NAMES).assign(momentum=0.9)
     read_table(written(tmp_path, table.to_csv(index=False)))
     (line,) = caplog.messages
     assert "n_params is 'Model Size'" in line
     assert "loss is 'val/loss'" in line
-    assert "not used: 'lr'" in line
+    assert "not used: 'momentum'" in line
     caplog.clear()
     read_table(written(tmp_path, PLAIN.to_csv(index=False)))
     assert not caplog.messages
