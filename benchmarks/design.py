@@ -80,7 +80,7 @@ def random_choice(points: Sequence[Point], flops: float, rng: np.random.Generato
 def on_surface(name: str, prior: Prior, objective: Objective, replicas: int) -> None:
     """Rows of the grid, the design and random choice."""
     config = read_config(FULL_STUDY)
-    only = {"objectives": [objective], "extra": [], "transfer": []}
+    only = {"objectives": [objective], "extra": [], "transfer": [], "stages": [], "tuning": None}
     config = config.model_copy(update={"sweep": config.sweep.model_copy(update=only)})
     grid = points_of(plan_cells(config).values())
     whole = sum(6.0 * p.n_params * p.tokens for p in grid)

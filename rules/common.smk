@@ -22,7 +22,7 @@ from plm_scaling.runs.job_events import JobEvents
 from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
-from plm_scaling.sweep.cells import extra_cells, grid_cells, plan_cells
+from plm_scaling.sweep.cells import extra_cells, grid_cells, plan_cells, tuning_only
 from plm_scaling.sweep.choose import choose_layouts
 from plm_scaling.sweep.launch import (
     beside_others,
@@ -174,6 +174,12 @@ def schedule():
     return jobs_in_order(CELLS, LAYOUTS.values(), CONFIG.machine)
 
 
+def swept():
+    """The cells of the sweep, without those that only tune the learning rate."""
+    only = tuning_only(CONFIG, STAGES)
+    return {name: cell for name, cell in CELLS.items() if name not in only}
+
+
 def write_schedule():
     """Keep it for `status`, with the stages of which no cell is known yet, and what cells must know of
     the study to be forecast when they start."""
@@ -181,7 +187,7 @@ def write_schedule():
     later = {stage: min(budgets_of(sweep, stage)) for stage in to_place(sweep, STAGES)}
     write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"), later)
     Asked(
-        cells=[*CELLS],
+        cells=[*swept()],
         extra=[cell.cell for cell in extra_cells(CONFIG)],
         final_evaluations=CONFIG.runs.final_evaluations,
         huber_delta=CONFIG.laws.huber_delta,

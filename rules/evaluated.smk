@@ -23,7 +23,9 @@ TASK_FILES = {
 def evaluated():
     """Names of the models."""
     try:
-        chosen = chosen_cells(CELLS, Path(RESULTS, "runs"), CONFIG.downstream.cells)
+        how = CONFIG.downstream.cells
+        cells = swept() if isinstance(how, str) else CELLS
+        chosen = chosen_cells(cells, Path(RESULTS, "runs"), how)
     except PlmScalingError as error:
         sys.exit(f"error: {error}")
     for name, folder in CONFIG.downstream.models.items():

@@ -1,6 +1,11 @@
 """Stages of the sweep after the first: placed by its earlier cells once these have ended."""
 
+from snakemake.exceptions import WorkflowError
+
 STAGES_LEFT = to_place(CONFIG.sweep, STAGES)  # no rule can make again what is there already
+
+# Cells that wait for no stage: Snakemake would ask for them only when all stages are placed.
+KNOWN = records_of(CELLS) if STAGES_LEFT else []
 
 
 def have_placed(stages):
@@ -18,9 +23,11 @@ def take_cells(placed):
     CELLS.clear()
     CELLS.update(plan_cells(CONFIG, STAGES))
     new = [cell for name, cell in CELLS.items() if name not in known]
-    layouts = LAYOUTS | {
-        cell.cell: layout for cell, layout in zip(new, choose_layouts(new, CONFIG.machine))
-    }
+    try:
+        chosen = choose_layouts(new, CONFIG.machine)
+    except PlmScalingError as error:
+        raise WorkflowError(f"stage {Path(placed).stem} cannot be trained: {error}") from None
+    layouts = LAYOUTS | {cell.cell: layout for cell, layout in zip(new, chosen)}
     LAYOUTS.clear()
     LAYOUTS.update((name, layouts[name]) for name in CELLS)  # in the order of the cells
     schedule.cache_clear()
@@ -37,7 +44,7 @@ def earlier_records(wildcards):
     have_placed(before for before in STAGES_LEFT if before < stage)
     earlier = {number: record for number, record in STAGES.items() if number < stage}
     found = records_of(grid_cells(CONFIG, earlier))
-    if "next_stage" in workflow.dag_settings.targets:
+    if "next_stage" in workflow.dag_settings.targets and stage == STAGES_LEFT[0]:
         return as_they_are(filter(os.path.exists, found))
     return found
 
@@ -47,6 +54,7 @@ if STAGES_LEFT:
     checkpoint place_stage:
         input:
             earlier_records,
+            sweep=ancient(f"{RESULTS}/sweep.tsv"),
         output:
             f"{RESULTS}/stages/{{stage}}.json",
         log:
@@ -62,8 +70,7 @@ if STAGES_LEFT:
             laws=lambda wildcards: CONFIG.laws.model_dump_json(),
             final_evaluations=CONFIG.runs.final_evaluations,
             runs=lambda wildcards: f"{RESULTS}/runs",
-            sweep=lambda wildcards: f"{RESULTS}/sweep.tsv",
         shell:
             "python {params.script:q} --blocks {params.blocks:q} --laws {params.laws:q}"
             " --final-evaluations {params.final_evaluations} --runs {params.runs:q}"
-            " --sweep {params.sweep:q} --out {output:q} --log {log:q}"
+            " --sweep {input.sweep:q} --out {output:q} --log {log:q}"

@@ -18,6 +18,7 @@ from plm_scaling.train.distributed.megatron import import_megatron
 import_megatron()
 from plm_scaling.train.cell import train_cell  # noqa: E402
 from plm_scaling.train.distributed.rendezvous import Rendezvous  # noqa: E402
+from plm_scaling.train.stop import end, handled_by  # noqa: E402
 
 RANK = Rendezvous.of_environment().rank
 
@@ -26,7 +27,8 @@ RANK = Rendezvous.of_environment().rank
 def forecast_and_train(**asked):
     """What runs before: training knows no laws."""
     if RANK == 0:
-        forecast_before(asked["cell"], asked["manifest"], asked["out"])
+        with handled_by(end):
+            forecast_before(asked["cell"], asked["manifest"], asked["out"])
     train_cell(**asked)
 
 

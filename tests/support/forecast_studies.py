@@ -44,6 +44,7 @@ def write_runs(
     loss: Loss = SURFACE.loss,
     noise: float = 0.003,
     seed: int = 0,
+    **changes: object,
 ) -> list[Cell]:
     """Finished runs of six sizes at each budget, with `manifest.json` of their data; the cells."""
     rng = np.random.default_rng(seed)
@@ -51,7 +52,7 @@ def write_runs(
     cells = []
     for flops in budgets:
         for factor in np.geomspace(1 / 4, 4, 6):
-            cell = cell_at(SURFACE.optimum(flops) * factor, flops)
+            cell = cell_at(SURFACE.optimum(flops) * factor, flops, **changes)
             end = loss(cell.n_params, cell.tokens) + noise * rng.standard_normal()
             write_run(results, cell, end, data_of(manifest, cell))
             cells.append(cell)

@@ -26,10 +26,12 @@ def designed_sweep(sweep: Sweep, entries: Entries) -> dict[str, Any]:
     budgets = {entry.flops for of_one in entries.values() for entry in of_one}
     if set(sweep.objectives) - set(entries):
         budgets |= set(sweep.budgets_flops)
+    kept = [entry for entry in sweep.designed if entry.objective not in entries]
     designed = []
     for budget in sorted(budgets):
         for objective in sweep.objectives:
-            there = [e for e in entries.get(objective, ()) if e.flops == budget and e.sizes]
+            own = [*entries.get(objective, ()), *(e for e in kept if e.objective == objective)]
+            there = [entry for entry in own if entry.flops == budget]
             if not there and objective not in entries and budget in sweep.budgets_flops:
                 continue
             none = Designed(objective=objective, flops=budget, sizes=[], seeds=sweep.seeds[:1])

@@ -24,6 +24,7 @@ from plm_scaling.study.cell import Cell
 from plm_scaling.sweep.cells import make_cell, shape_of
 from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.settings import settings
 
 COUNTS = ((4, 4), (5, 5), (8, 8), (6, 4), (8, 5), (12, 4))
 """Sizes at the cheapest and at the dearest budget; in between they fall with ln C."""
@@ -69,8 +70,9 @@ class Ladder:
 
     @cached_property
     def copies(self) -> int:
-        """Every cell is trained on each corpus in each recipe."""
-        return len(self.config.sweep.corpora) * len(self.config.sweep.recipes)
+        """Every cell is trained on each corpus, in each recipe, with each setting of the axes."""
+        sweep = self.config.sweep
+        return len(sweep.corpora) * len(sweep.recipes) * len([*settings(self.config)])
 
     def cell(self, objective: Objective, size: str, budget: float) -> tuple[Cell, Cost] | None:
         """The cell and what it costs; None where whole steps do not meet the budget, or where the
@@ -155,9 +157,11 @@ class Ladder:
 
     def _partners(self, objective: Objective) -> dict[float, list[str]]:
         """Sizes by budget that transferred cells are compared with, where the grid trains them."""
+        sweep = self.config.sweep
         partners: dict[float, list[str]] = {}
-        for pair in self.config.sweep.transfer:
-            if pair.objective == objective and pair.flops in self.config.sweep.budgets_flops:
+        for pair in sweep.transfer:
+            in_grid = pair.objective == objective and pair.flops in sweep.budgets_flops
+            if in_grid and pair.size in self.sizes(objective, pair.flops):
                 partners.setdefault(pair.flops, []).append(pair.size)
         return partners
 
@@ -173,6 +177,7 @@ def with_partners(chosen: list[str], needed: list[str], known: dict[str, int]) -
     for size in needed:
         if size not in names:
             free = [name for name in names if name not in needed]
-            nearest = min(free, key=lambda name: abs(np.log(known[name] / known[size])))
-            names[names.index(nearest)] = size
+            if free:
+                names.remove(min(free, key=lambda name: abs(np.log(known[name] / known[size]))))
+            names.append(size)
     return sorted(names, key=lambda name: known[name])

@@ -28,7 +28,7 @@ from plm_scaling.runs.collect import collect_runs
 from plm_scaling.runs.own_tables import read_table
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.sweep_table import write_sweep
-from plm_scaling.sweep.cells import Curve, grid_cells, plan_cells, sizes_in_range
+from plm_scaling.sweep.cells import Curve, grid_cells, plan_cells, sizes_in_range, tuning_only
 from plm_scaling.sweep.stages import (
     FIRST_PLACED,
     Placed,
@@ -70,7 +70,8 @@ def place_stage(
         write_sweep(cells, earlier := Path(folder, "sweep.tsv"))
         collect_runs(earlier, runs, final_evaluations, *tables)
         stage = place(blocks, laws, number, cells, read_table(tables[0]), tables[1])
-    write_sweep(plan_cells(blocks, stages | {number: stage}), sweep)
+    placed = stages | {number: stage}
+    write_sweep(plan_cells(blocks, placed), sweep, tuning_only(blocks, placed))
     write_json(out, stage.model_dump(mode="json"))
     for one in stage.budgets:
         logger.info(f"[stage {number}] {one.text}")
@@ -85,7 +86,8 @@ def place(
     curves: Path,
 ) -> PlacedStage:
     """Stage `number` by the laws of the runs in `table`, of the `cells` of all earlier stages."""
-    settings = Settings(bootstrap=laws.bootstrap, level=laws.level, seed=blocks.seed)
+    asked = laws.model_dump(include={"bootstrap", "level", "axes"})
+    settings = Settings(**asked, seed=blocks.seed)
     stage = blocks.sweep.stages[number - FIRST_PLACED]
     wanted = [*curves_of(blocks.sweep, number)]
     fitted = {}
@@ -215,11 +217,11 @@ def _more_seeds(
         near = {run["n_params"] for run in row["runs"] if run["in_window"]}
         own = [c for c in cells.values() if c.flops_budget == flops and c.n_params in near]
         sizes = {c.size: c.n_params for c in sorted(own, key=lambda c: c.n_params)}
-        fewest = len({c.seed for c in own})
+        first = sorted({c.seed for c in own})
         log_n = np.log([*sizes.values()])
         loss = np.polynomial.polynomial.polyval(log_n, row["coefficients"])
-        seeds = seeds_needed(log_n, loss, noise, fewest, stage.max_seeds)
-        if seeds > fewest:
+        seeds = seeds_needed(log_n, loss, noise, len(first), stage.max_seeds)
+        if seeds > len(first):
             objective, corpus, recipe = of
             yield Placed(
                 objective=objective,
@@ -227,7 +229,7 @@ def _more_seeds(
                 recipe=recipe,
                 flops=flops,
                 sizes=[*sizes],
-                seeds=seeds_from(blocks.sweep.seeds, seeds),
+                seeds=seeds_from(first, seeds),
                 why=f"more seeds: {row['reason']}",
                 law=None,
             )

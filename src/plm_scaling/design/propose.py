@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from plm_scaling.common.errors import SweepError
 from plm_scaling.common.progress import short_number
 from plm_scaling.config.load import FULL_STUDY, validate_config
 from plm_scaling.config.machine import Machine
@@ -26,9 +27,7 @@ from plm_scaling.planner.training import NODE
 from plm_scaling.sweep.cells import plan_cells
 
 FIRST_BUDGETS, FIRST_SIZES = 3, 8  # of a stage without a law
-RATES_KNOWN = (
-    2.0  # how far beyond the sizes of a table of learning rates its ends are taken to hold
-)
+RATES_KNOWN = 2.0  # how far beyond the sizes of a table of learning rates its ends may hold
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,10 @@ def propose(request: Request) -> tuple[Config, Machine, list[Proposal]]:
     config = read_config(request.config or FULL_STUDY)
     machine = machine_of(config.machine, limits)
     ladder = Ladder(config, machine)
+    if request.objective not in (None, *config.sweep.objectives):
+        raise SweepError(
+            f"--objective {request.objective}: not in sweep.objectives of the config; add it there"
+        )
     objectives = config.sweep.objectives if request.objective is None else [request.objective]
     if request.laws is not None and str(request.laws) == NO_LAW:
         return config, machine, [_first_stage(ladder, objective) for objective in objectives]
@@ -131,7 +134,7 @@ def _own(
 ) -> tuple[tuple[Cost, Expected] | None, int]:
     """Cost of the config's grid for an objective and what it is expected to say; its cells."""
     config = ladder.config
-    none: dict[str, Any] = {"extra": [], "transfer": [], "stages": []}
+    none: dict[str, Any] = {"extra": [], "transfer": [], "stages": [], "tuning": None}
     only = config.sweep.model_copy(update={"objectives": [objective], **none})
     cells = list(plan_cells(config.model_copy(update={"sweep": only})).values())
     first = (config.sweep.corpora[0], config.sweep.recipes[0])

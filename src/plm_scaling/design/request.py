@@ -67,6 +67,11 @@ def limits_of(request: Request) -> Limits:
         raise SweepError("give one of --precision, --budget and --days: each sets the others")
     if days is not None and gpus is None:
         raise SweepError("--days says nothing without GPUs; give --gpus too, such as 8xH100")
+    if str(request.laws) == NO_LAW and (half_width or flops or days):
+        raise SweepError(
+            "--laws none proposes a first stage, whatever it costs; leave out --precision, "
+            "--budget and --days"
+        )
     if request.laws is not None and request.runs is not None:
         raise SweepError("--laws and --runs both say what is known before; give one")
     return Limits(_asked(request.question), half_width, flops, gpus, days)

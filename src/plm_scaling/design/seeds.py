@@ -33,7 +33,7 @@ class Noise:
 
 def seeds_needed(log_n: Floats, loss: Floats, noise: Noise, fewest: int, most: int) -> int:
     """The number of seeds, from `fewest` to `most`, with which the minimum of a curve stays inside
-    its sizes as surely as the IsoFLOP law asks of one; `most` if none is enough.
+    its sizes as surely as the IsoFLOP law asks of one; the larger of both if none is enough.
 
     `log_n` and `loss` (n,): ln N of the sizes and the losses expected of them without noise.
     """
@@ -44,10 +44,10 @@ def seeds_needed(log_n: Floats, loss: Floats, noise: Noise, fewest: int, most: i
         judged = parabola.judged(np.full(len(n), noise.sd), noise.freedom)
         if (judged.share_inside or 0.0) >= STEADY:
             return seeds
-    return most
+    return max(fewest, most)
 
 
 def seeds_from(first: Sequence[int], number: int) -> list[int]:
-    """`number` seeds: those of the config, then the smallest others."""
+    """`number` seeds: `first`, then the smallest others."""
     others = (seed for seed in count(1) if seed not in first)
     return [*first, *islice(others, max(0, number - len(first)))][:number]

@@ -46,7 +46,7 @@ def buys(cells: Sequence[Cell]) -> Iterator[str]:
         if cell.init_from is None:
             alike.setdefault((cell.objective, cell.corpus, cell.recipe), []).append(cell)
     for (objective, *where), runs in alike.items():
-        name = " ".join([objective, *(where if len(alike) > 2 else [])])
+        name = " ".join([objective, *(where if len({key[1:] for key in alike}) > 1 else [])])
         try:
             prior = find_prior(PUBLISHED_LAWS, objective)
             for budget in sorted({cell.flops_budget for cell in runs}):

@@ -48,8 +48,13 @@ NOTHING = Known(np.nan, np.nan, np.nan)
 
 
 def points_of(cells: Iterable[Cell]) -> list[Point]:
-    """The runs of cells."""
-    return [Point(c.n_params, c.tokens, c.flops_budget, c.seed) for c in cells]
+    """The runs of cells; of several settings of a place in the sweep the law takes the best, which
+    is one run."""
+    points: dict[tuple[float, int, int], Point] = {}
+    for c in cells:
+        point = Point(c.n_params, c.tokens, c.flops_budget, c.seed)
+        points.setdefault((c.flops_budget, c.n_params, c.seed), point)
+    return [*points.values()]
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,10 @@ class Expected:
 
     @property
     def coverage(self) -> float:
-        """Share of the intervals found that hold the truth."""
+        """Share of the intervals found that hold the truth; NaN if none was."""
         found = np.isfinite(self.value)
+        if not found.any():
+            return float("nan")
         return float(((self.low <= self.truth) & (self.truth <= self.high))[found].mean())
 
     @property

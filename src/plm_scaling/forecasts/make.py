@@ -19,9 +19,10 @@ from plm_scaling.forecasts.record import Forecast
 from plm_scaling.forecasts.size import forecast_size
 from plm_scaling.forecasts.task import Task
 from plm_scaling.laws.parametric.runs import Runs
-from plm_scaling.laws.points import MAX_EPOCHS, columns, not_comparable, parametric_points
-from plm_scaling.runs.collect import collect_cell
-from plm_scaling.runs.tables import RUN_COLUMNS, read_runs, write_table
+from plm_scaling.laws.points import MAX_EPOCHS, columns, parametric_points
+from plm_scaling.laws.selection import why_left_out
+from plm_scaling.runs.collect import COLUMNS, collect_cell
+from plm_scaling.runs.tables import read_runs, write_table
 from plm_scaling.study.record import read_cell
 
 
@@ -63,9 +64,9 @@ def _tables(task: Task) -> tuple[pd.DataFrame, pd.DataFrame, str]:
             curves.append(curve.assign(run_id=name))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "runs.csv")
-        write_table(path, RUN_COLUMNS, rows)
+        write_table(path, COLUMNS, rows)
         table, digest = read_runs(path), sha256_of(path)
-    table = table[not_comparable(table) == ""].reset_index(drop=True)
+    table = table[why_left_out("parametric", table) == ""].reset_index(drop=True)
     return table, pd.concat(curves, ignore_index=True), digest
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from plm_scaling.common.errors import RunsError
 from plm_scaling.forecasts.record import Forecast, Predicted, inside, read_forecasts, sigmas
 from plm_scaling.forecasts.size import measured_sizes, size_at
-from plm_scaling.laws.points import not_comparable
+from plm_scaling.laws.selection import why_left_out
 from plm_scaling.laws.status import Check
 from plm_scaling.runs.tables import read_curves, read_runs, require_columns, write_table
 
@@ -131,5 +131,5 @@ def _minima(
     runs: pd.DataFrame, curves: pd.DataFrame, alike: tuple[str, ...]
 ) -> list[tuple[float, float]]:
     own = runs[(runs[["objective", "corpus", "recipe"]] == [*alike]).all(axis=1)]
-    own = own[not_comparable(own) == ""]
+    own = own[why_left_out("parametric", own) == ""]
     return measured_sizes(own, curves) if len(own) else []

@@ -41,8 +41,8 @@ def forecast_size(
     scatter = law.details["scatter"]["log_n_sd"] or 0.0
     own = float(special.ndtri((1 + LEVEL) / 2)) * math.hypot(noise, scatter)
     n_params = float(row["n_params"])
-    down = math.hypot(math.log(n_params / row["n_params_low"]), own)
-    up = math.hypot(math.log(row["n_params_high"] / n_params), own)
+    down = math.hypot(max(0.0, math.log(n_params / row["n_params_low"])), own)
+    up = math.hypot(max(0.0, math.log(row["n_params_high"] / n_params)), own)
     return {
         "status": Check.DONE,
         "law": "isoflop",

@@ -25,7 +25,7 @@ from plm_scaling.train import STAGE_VERSION
 
 logger = logging.getLogger("plm_scaling")
 
-LIMIT_SECONDS = 300.0
+LIMIT_SECONDS = 60.0
 
 
 def forecast_before(cell: str, manifest: Path, out: Path) -> None:
@@ -48,6 +48,8 @@ def _forecast(cell: Cell, manifest: Path, out: Path) -> None:
     if _has_begun(folder / "starts.json", identity) or _is_there(path, identity):
         return
     asked = read_asked(told)
+    if cell.cell not in asked.cells:  # of a config that was changed meanwhile, or it only tunes
+        return
     alike = dict(finished_like(cell, data, folder.parent, asked.cells))
     if (why := _why(cell, alike, asked)) is None:
         return

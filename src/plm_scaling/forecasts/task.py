@@ -14,7 +14,7 @@ from plm_scaling.study.cell import Cell
 from plm_scaling.train.output.starts import TIME
 
 FACTS = (
-    *("cell", "objective", "corpus", "recipe", "size", "n_params", "tokens", "flops"),
+    *("cell", "objective", "corpus", "size", "n_params", "tokens", "flops"),
     "flops_budget",
 )
 
@@ -34,6 +34,7 @@ class Task:
         """The keys of the file that are known before anything is fitted."""
         return {
             **{name: getattr(self.cell, name) for name in FACTS},
+            "recipe": self.cell.recipe_in_tables,
             "why": self.why,
             "time": time.strftime(TIME, time.gmtime()),
             "version": __version__,

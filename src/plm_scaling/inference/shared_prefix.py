@@ -18,6 +18,8 @@ from plm_scaling.inference.windows import BATCH_TOKENS
 from plm_scaling.tokens.format.vocabulary import PAD
 from plm_scaling.train.model.builder import SequenceModel
 
+KEPT = 4
+
 
 def shares_prefixes(model: Model, longest: int) -> bool:
     """Whether sequences of up to `longest` residues can be read so."""
@@ -71,12 +73,13 @@ def _logs(logits: torch.Tensor) -> Floats:
 
 
 def _batches(same: Ints, lengths: Ints, tokens: int) -> Iterator[tuple[Ints, int]]:
-    """Rows that are read together, and from which token on."""
-    order = np.argsort(same, kind="stable")
+    """Rows that are read together, and from which token on. Each keeps keys and values of its whole
+    length, of which there are at most `KEPT` times the tokens that are read."""
+    order, longest = np.argsort(same, kind="stable"), int(lengths.max())
     begin = 0
     while begin < len(order):
         place = int(min(same[order[begin]], lengths[order[begin:]].min()))
-        rows = max(1, tokens // max(1, int(lengths.max()) - place))
+        rows = max(1, min(tokens // max(1, longest - place), KEPT * tokens // longest))
         yield order[begin : begin + rows], place
         begin += rows
 

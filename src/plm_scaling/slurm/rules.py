@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -31,15 +31,16 @@ class SiteRules:
         for rule in workflow.rules:
             rule.expand_resources = partial(self._fitted, rule.name, rule.expand_resources)
 
-    def check_jobs(self) -> None:
-        """Exit naming the first job to be run that can never start; submit as many as allowed."""
+    def check_jobs(self, later: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Exit naming the first job to be run that can never start; submit as many as allowed, also
+        of jobs that are to come during the run and ask for resources such as those of `later`."""
         jobs = self.workflow.dag.needrun_jobs()
         submitted = [job for job in jobs if not self.workflow.is_local(job.rule)]
         try:
             asked = [dict(job.resources.items()) for job in submitted]
         except WorkflowError as error:
             sys.exit(f"error: {error}")
-        allowed = least(*map(self.limits.most_submitted, asked))
+        allowed = least(*map(self.limits.most_submitted, [*asked, *map(dict, later)]))
         if allowed is not None and allowed < self.workflow.resource_settings.nodes:
             self.workflow.register_resource("_nodes", allowed)
             logger.info(f"Slurm takes at most {allowed} jobs of this user: no more are submitted.")

@@ -53,6 +53,8 @@ def plan_cells(config: SweepInputs, stages: Stages = NO_STAGES) -> dict[str, Cel
 
 def tuning_only(config: SweepInputs, stages: Stages = NO_STAGES) -> set[str]:
     """Ids of the cells that only `sweep.tuning` has: no law of the sweep takes them."""
+    if config.sweep.tuning is None:
+        return set()
     swept = {cell.cell for cell in _swept(config, stages)}
     return {cell.cell for cell in _tuning(config)} - swept
 

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import SweepInputs
+from plm_scaling.config.sweep import Objective, Recipe
+from plm_scaling.study.cell import Cell
 from plm_scaling.sweep.cells import Stages, make_cell, shape_of, sizes_in_range
 from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.settings import settings
 from plm_scaling.sweep.stages import FIRST_PLACED, budgets_of, curves_of, to_place
 
 
@@ -21,16 +24,15 @@ def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Itera
         stage = sweep.stages[number - FIRST_PLACED]
         cells, flops, hours = 0, 0.0, 0.0
         for budget, objective, corpus, recipe in curves_of(sweep, number):
-            dearest = []
-            for size in sizes_in_range(blocks, budget, recipe):
-                where = (objective, corpus, recipe, size, shape_of(blocks, size))
-                cell = make_cell(blocks, *where, budget, sweep.seeds[0])
-                layout = choose_layout(cell, machine)
-                dearest.append(estimated_hours(cell, layout, machine) * layout.processes)
-            dearest = sorted(dearest)[-stage.sizes :]
-            cells += len(dearest) * len(sweep.seeds)
-            flops += budget * len(dearest) * len(sweep.seeds)
-            hours += sum(dearest) * len(sweep.seeds) * per_process
+            curve = (budget, objective, corpus, recipe)
+            sizes = sizes_in_range(blocks, budget, recipe)
+            known = [_cells(blocks, *curve, size) for size in sizes]
+            hours_of = [sum(_process_hours(cell, machine) for cell in own) for own in known]
+            largest = sorted(zip(hours_of, map(len, known), strict=True))[-stage.sizes :]
+            count = sum(number for _, number in largest) * len(sweep.seeds)
+            cells += count
+            flops += budget * count
+            hours += sum(hours for hours, _ in largest) * len(sweep.seeds) * per_process
         budgets = ", ".join(f"{budget:g}" for budget in budgets_of(sweep, number))
         more = ""
         if stage.max_seeds > len(sweep.seeds):
@@ -39,3 +41,18 @@ def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Itera
             f"stage {number} ({budgets} FLOPs) is placed when the cells before have ended: "
             f"{cells} cells, C = {flops:.3g} FLOPs, at most {hours:.3g} {unit}{more}"
         )
+
+
+def _cells(
+    blocks: SweepInputs, budget: float, objective: Objective, corpus: str, recipe: Recipe, size: str
+) -> list[Cell]:
+    """Those of a size that the axes of the sweep make, of its first seed."""
+    where = (objective, corpus, recipe, size, shape_of(blocks, size))
+    seed = blocks.sweep.seeds[0]
+    made = [make_cell(blocks, *where, budget, seed, at=at) for at in settings(blocks)]
+    return [*{cell.cell: cell for cell in made}.values()]
+
+
+def _process_hours(cell: Cell, machine: Machine) -> float:
+    layout = choose_layout(cell, machine)
+    return estimated_hours(cell, layout, machine) * layout.processes

@@ -74,8 +74,10 @@ def read_stages(folder: Path, sweep: Sweep) -> dict[int, PlacedStage]:
     """The stages that were placed, by number, as far as the config has their budgets and does not
     skip them. Raises `SweepError` if one is no record, or lacks a budget that it now has."""
     found = {}
+    # Listed, because a network file system may remember of a name that it was not there.
+    there = set(folder.iterdir()) if folder.is_dir() else set()
     for number in _not_skipped(sweep):
-        if (path := stage_file(folder, number)).is_file():
+        if (path := stage_file(folder, number)) in there:
             found[number] = _of_config(_read(path), path, sweep)
     return found
 

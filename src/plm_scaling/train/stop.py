@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -80,6 +80,22 @@ def follow_launcher() -> None:
 
 
 @contextmanager
+def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within the block, the signals are handled by `handler`."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, own in before.items():
+            signal.signal(number, own)
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """End this process as one that is to be run again: what it did before can be done again."""
+    sys.exit(EXIT_STOPPED)
+
+
+@contextmanager
 def stop_request() -> Iterator[StopRequest]:
     """Within the block, the signals are noted and end nothing.
 
@@ -88,11 +104,7 @@ def stop_request() -> Iterator[StopRequest]:
     what Snakemake starts inside the job as well, and ends it.
     """
     request = StopRequest()
-    before = {number: signal.signal(number, request._note) for number in SIGNALS}
-    try:
+    with handled_by(request._note):
         left = min(slurm_job.seconds_left(), schedulers.seconds_left())
         request.end = time.monotonic() + left
         yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

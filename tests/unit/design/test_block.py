@@ -34,6 +34,14 @@ def test_only_designed_cells_of_a_designed_objective_are_trained_and_all_of_anot
     assert mlm == {name for name, c in grid.items() if c.objective == "mlm"}
 
 
+def test_the_design_of_another_objective_stays(full):
+    kept = [entry("mlm", 1e18, "6M"), entry("mlm", 3e18)]
+    sweep = full.sweep.model_copy(update={"designed": kept})
+    designed = designed_sweep(sweep, {"clm": [entry("clm", 1e19, "34M")]})["designed"]
+    of_mlm = [one for one in designed if one["objective"] == "mlm"]
+    assert of_mlm == [one.model_dump() for one in kept]
+
+
 def test_budgets_that_no_design_has_go(full):
     entries = {"clm": [entry("clm", 1e18, "6M")], "mlm": [entry("mlm", 3e18, "6M")]}
     keys = designed_sweep(full.sweep, entries)

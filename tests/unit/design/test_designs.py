@@ -1,6 +1,7 @@
 """Designs cost what their cells cost, and the front holds what is worth its price."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import yaml
 
 from plm_scaling.cli.main import main
 from plm_scaling.common.errors import LawError, SweepError
-from plm_scaling.config.load import validate_config
+from plm_scaling.config.load import FULL_STUDY, validate_config
 from plm_scaling.design.choose import cheapest, front, narrowest
 from plm_scaling.design.family import Ladder, between, with_partners
 from plm_scaling.design.propose import prior_for, propose, read_config
@@ -75,6 +76,7 @@ def test_partners_of_transferred_cells_are_trained_even_at_budgets_left_out(full
 def test_needed_sizes_take_the_place_of_the_nearest():
     known = {"1M": 1, "2M": 2, "4M": 4, "8M": 8, "16M": 16}
     assert with_partners(["1M", "4M", "16M"], ["8M", "16M"], known) == ["1M", "8M", "16M"]
+    assert with_partners(["1M"], ["8M", "16M"], known) == ["8M", "16M"]
     assert between([1e18, 3e18, 1e19]) == [1.7e18, 5.5e18]
 
 
@@ -140,11 +142,36 @@ def test_finished_runs_are_a_prior(priors):
         ({"days": 3}, "give --gpus"),
         ({"budget": "-1"}, "budget is -1"),
         ({"laws": "a", "runs": "b"}, "give one"),
+        ({"laws": Path("none"), "days": 3, "gpus": "8xH100"}, "leave out --precision"),
     ],
 )
 def test_what_contradicts_itself_is_refused(changes, message):
     with pytest.raises((SweepError, LawError), match=message):
         limits_of(Request(**changes))
+
+
+def test_an_objective_that_the_config_lacks_is_refused(tmp_path):
+    values = yaml.safe_load(FULL_STUDY.read_text())
+    values["sweep"] |= {"objectives": ["clm"], "extra": [], "transfer": []}
+    values["laws"]["fits"] = ["isoflop"]
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(values))
+    with pytest.raises(SweepError, match="--objective mlm: not in"):
+        propose(Request(objective="mlm", config=config))
+
+
+def test_axes_multiply_the_bill_of_a_design_and_not_what_it_teaches(full, ladder, priors):
+    axes = {"learning_rate_factor": [1, 2, 4]}
+    with_axes = full.model_copy(update={"sweep": full.sweep.model_copy(update={"axes": axes})})
+    budgets = tuple(full.sweep.budgets_flops[:4])
+    designs = [
+        one.design(priors["clm"], "clm", budgets, (5, 5), 1.85, 1)
+        for one in (ladder, Ladder(with_axes, with_axes.machine))
+    ]
+    assert designs[1].cost.flops == pytest.approx(3 * designs[0].cost.flops)
+    cells = of_grid(with_axes, "clm")
+    assert len(cells) == 3 * len(of_grid(full, "clm"))
+    assert points_of(cells) == points_of(of_grid(full, "clm"))
 
 
 def test_questions_are_read_as_people_write_them():

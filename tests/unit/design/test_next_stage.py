@@ -12,8 +12,8 @@ from plm_scaling.common.errors import SweepError
 from plm_scaling.config.load import validate_config
 from plm_scaling.design.next_stage import place_stage
 from plm_scaling.design.seeds import Noise, seeds_needed
-from plm_scaling.study.sweep_table import read_sweep
-from plm_scaling.sweep.cells import plan_cells, sizes_in_range
+from plm_scaling.study.sweep_table import read_sweep, read_tuning
+from plm_scaling.sweep.cells import plan_cells, sizes_in_range, tuning_only
 from plm_scaling.sweep.stages import read_stages
 
 SURFACE = Surface(E=1.6, A=400.0, alpha=0.34, B=600.0, beta=0.31)
@@ -97,6 +97,29 @@ def test_cells_follow_from_config_and_records_alone(study):
     third = study.place(3)
     assert set(third["runs"]) == set(cells)
     assert third["budgets"][0]["flops"] == 1e21
+
+
+def test_cells_that_only_tune_stay_so(root, tmp_path):
+    tuning = {
+        "sizes": ["6M", "20M"],
+        "budgets_flops": [1e18],
+        "learning_rate_factors": [0.25, 0.5, 1, 2],
+        "batch_factors": [1],
+    }
+    study = Study(root, tmp_path, tuning=tuning)
+    study.train()
+    record = study.place(2)
+    only = tuning_only(study.config, study.stages)
+    assert len(only) >= 6
+    assert read_tuning(study.folder / "sweep.tsv") == only
+    assert not only & set(record["runs"])
+
+
+def test_seeds_of_the_config_are_not_fewer_where_a_stage_allows_fewer(root, tmp_path):
+    stages = [stage | {"max_seeds": 1} for stage in STAGES]
+    study = Study(root, tmp_path, seeds=[1, 2, 3], stages=stages)
+    study.train()
+    assert [budget["seeds"] for budget in study.place(2)["budgets"]] == [[1, 2, 3]]
 
 
 def test_a_stage_is_placed_once(study):

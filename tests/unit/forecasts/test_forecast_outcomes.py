@@ -21,12 +21,22 @@ from plm_scaling.study.sweep_table import write_sweep
 NEXT = 3e17
 
 
+MUP = {"recipe": "prenorm", "mup_base_width": 256, "mup_base_channels": 64}
+
+
 @pytest.fixture
-def forecast(tmp_path):
+def recipe():
+    """What sets the recipe of all cells apart."""
+    return {}
+
+
+@pytest.fixture
+def forecast(tmp_path, recipe):
     """Forecasts of the six cells of the next budget; results folder, the finished cells, theirs."""
     results = tmp_path / "results/demo"
-    cells = write_runs(results)
-    coming = [cell_at(SURFACE.optimum(NEXT) * f, NEXT) for f in (0.25, 0.44, 0.76, 1.3, 2.3, 4)]
+    cells = write_runs(results, **recipe)
+    sizes = [SURFACE.optimum(NEXT) * f for f in (0.25, 0.44, 0.76, 1.3, 2.3, 4)]
+    coming = [cell_at(size, NEXT, **recipe) for size in sizes]
     asked = Asked([], [], final_evaluations=1, huber_delta=1e-3)
     runs = [cell.cell for cell in cells]
     first = make_forecast(Task(coming[0], "new_largest_budget", {}, runs, results / "runs", asked))
@@ -66,6 +76,7 @@ def test_outcomes_are_inside_or_outside_and_missing_ones_stay_missing(forecast):
     assert (found.forecasts, found.budgets, found.held, found.share) == (2, 1, 1, 0.5)
 
 
+@pytest.mark.parametrize("recipe", [{}, MUP], ids=["study", "mup"])
 def test_best_size_is_compared_once_a_budget_with_its_measured_minimum(forecast):
     results, coming, made = forecast
     for cell in coming:

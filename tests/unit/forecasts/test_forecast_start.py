@@ -1,5 +1,6 @@
 """What is written before a cell starts: once, before its first step, and only of cells to come."""
 
+import dataclasses
 import json
 import logging
 
@@ -86,6 +87,27 @@ def test_cell_within_the_budgets_is_forecast_only_as_an_extra(study, flops):
     assert not begin(results, cell).exists()
     ask(results, cells, extra=[cell])
     assert read_forecast(begin(results, cell)).why == "extra"
+
+
+def test_cell_that_is_not_of_the_sweep_is_not_forecast(study):
+    results, cells, cell = study
+    ask(results, cells)
+    assert not begin(results, cell).exists()
+
+
+def test_of_several_settings_the_best_are_the_runs(study):
+    """Those of a place in the sweep that are worse would look like noise, and widen all."""
+    results, cells, cell = study
+    worse = [
+        dataclasses.replace(one, peak_learning_rate=4 * one.peak_learning_rate) for one in cells
+    ]
+    data = data_of(results / "manifest.json", cell)
+    for one in worse:
+        write_run(results, one, SURFACE.loss(one.n_params, one.tokens) + 0.1, data)
+    ask(results, [*cells, *worse, cell])
+    made = read_forecast(begin(results, cell))
+    assert sorted(made.runs) == sorted(one.cell for one in cells)
+    assert made.loss["high"] - made.loss["low"] < 0.1
 
 
 def test_too_few_budgets_are_said_and_no_law_is_fitted(tmp_path, monkeypatch):

@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from plm_scaling.laws.points import SAME_TOKENS
 from plm_scaling.laws.stats.intervals import Floats
 
 MIN_RATES = 4  # three rates fit any parabola exactly
 WINDOW = 0.06  # nats above the best loss of the group; far wings are not quadratic
-SAME_TOKENS = 1.03  # batches of other sizes end up to 2 % away from each other
 
 
 @dataclass(frozen=True)
