@@ -14,11 +14,15 @@ Replay: of the released runs only those chosen are looked at. The three smallest
 sizes each, spread over those that exist; from there the law of what was looked at places five
 around the minimum of the next. Random choice looks at as much compute, in the median of 20 draws.
 Errors are against the law of all runs.
+
+Ready studies: config.yaml and config/full-designed.yaml, on 100 truths.
 """
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -50,6 +54,7 @@ TEXT = Prior(
     exponent_sd=0.05, curvature_sd=0.1, noise=0.005, scatter=0.0, fitted=(1e18, 1e21),
 )  # fmt: skip
 RUNS = PUBLISHED_LAWS.parent / "tables/runs.csv"
+DESIGNED_STUDY = Path(__file__).parents[1] / "config/full-designed.yaml"
 FIRST, FIRST_SIZES, SIZES, REACH = 3, 8, 5, 1.85
 
 
@@ -66,15 +71,19 @@ def show(name: str, way: str, flops: float, whole: float, cells: float, said: Ex
     )
 
 
+def within(costs: Iterable[float], most: float) -> Iterator[bool]:
+    """Whether each is still to be had, one after the other, when no more than `most` is spent."""
+    spent = 0.0
+    for cost in costs:
+        taken = spent + cost <= most
+        spent += cost * taken
+        yield taken
+
+
 def random_choice(points: Sequence[Point], flops: float, rng: np.random.Generator) -> list[Point]:
-    """Points in random order until so much is spent."""
-    chosen, spent = [], 0.0
-    for i in rng.permutation(len(points)):
-        cost = 6.0 * points[i].n_params * points[i].tokens
-        if spent + cost <= flops:
-            chosen.append(points[i])
-            spent += cost
-    return chosen
+    """Points in random order while there is compute for them."""
+    order = [points[i] for i in rng.permutation(len(points))]
+    return [*compress(order, within((6.0 * p.n_params * p.tokens for p in order), flops))]
 
 
 def on_surface(name: str, prior: Prior, objective: Objective, replicas: int) -> None:
@@ -163,7 +172,7 @@ def replay(objective: str) -> None:
     laws, sizes = [], []
     for i in range(20):
         order = runs.sample(frac=1, random_state=i)
-        drawn = order[order["flops"].cumsum() <= spent]
+        drawn = order[[*within(order["flops"], spent)]]
         laws.append(law_of(drawn))
         sizes.append(len(drawn))
     known = np.array(laws)[~np.isnan([law[0] for law in laws])]
@@ -171,6 +180,21 @@ def replay(objective: str) -> None:
     middle = known[np.argsort(off)[len(off) // 2]]
     way = f"random, {len(known)} of 20 with a law"
     row(way, spent, float(np.median(sizes)), (middle[0], middle[1], middle[2]))
+
+
+def ready(path: Path) -> None:
+    """A row for each objective of a config that ships."""
+    config = read_config(path)
+    grid = {"extra": [], "transfer": [], "stages": [], "tuning": None}
+    config = config.model_copy(update={"sweep": config.sweep.model_copy(update=grid)})
+    cells = plan_cells(config).values()
+    for objective in config.sweep.objectives:
+        points = points_of(cell for cell in cells if cell.objective == objective)
+        unseen = range(UNSEEN, UNSEEN + 100)
+        said = expect(ASKED, points, find_prior(PUBLISHED_LAWS, objective), unseen)
+        cost = sum(6.0 * p.n_params * p.tokens for p in points)
+        shown = (f"{cost:.2g}", len(points), f"{said.half_width:.3f}", f"{said.coverage:.2f}")
+        print_row(path.name, objective, *shown)
 
 
 def main() -> None:
@@ -190,6 +214,11 @@ def main() -> None:
     print_row(*["---"] * 7)
     for objective in ("clm", "mlm"):
         replay(objective)
+    print()
+    print_row("config", "objective", "FLOPs", "cells", "half-width of a", "coverage")
+    print_row(*["---"] * 6)
+    for path in (FULL_STUDY, DESIGNED_STUDY):
+        ready(path)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def plans(root, tiny_sources, tmp_path_factory):
 
 
 def test_each_cell_depends_only_on_the_manifest(fresh):
-    """A list of shards instead makes the plan of thousands of cells several times as dear."""
+    """A list of shards instead makes the plan of thousands of cells take several times as long."""
     jobs = fresh.run("--dry-run").stdout.split("rule train_cell:\n")[1:]
     assert len(jobs) == 16
     for job in jobs:

@@ -74,7 +74,7 @@ class Tuning(Block):
     """Names in the size grid or in `shapes`; two at least, or the exponent of N is unknown."""
     budgets_flops: Annotated[list[Positive], Field(min_length=1)]
     """Compute per cell, 6·N·D FLOPs; two at least, or the exponent of D is unknown. Cheap ones, if
-    the law is to be used at dearer ones."""
+    the law is to be used at larger ones."""
     learning_rate_factors: Annotated[list[Positive], Field(min_length=4)]
     """Rates to try, as multiples of that of training.peak_learning_rate, evenly spaced in the
     logarithm: [0.25, 0.5, 1, 2, 4]."""

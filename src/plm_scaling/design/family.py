@@ -1,8 +1,8 @@
 """The designs that are compared: which budgets, how many sizes at each, how far apart, which seeds.
 
-Few numbers describe one: the budgets of the config, without the one or two dearest, or with one
+Few numbers describe one: the budgets of the config, without the one or two largest, or with one
 more between each two; a number of sizes, the same at all budgets or fewer from the cheapest to the
-dearest, spread over e^±reach of the expected minimum; one seed, or two at the cheaper half.
+largest, spread over e^±reach of the expected minimum; one seed, or two at the cheaper half.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.settings import settings
 
 COUNTS = ((4, 4), (5, 5), (8, 8), (6, 4), (8, 5), (12, 4))
-"""Sizes at the cheapest and at the dearest budget; in between they fall with ln C."""
+"""Sizes at the cheapest and at the largest budget; in between they fall with ln C."""
 REACHES = (1.5, 1.85, 2.2)
 SEEDS = (1, 2)
 LEFT_OUT = (0, 1, 2)

@@ -209,7 +209,7 @@ def facts(proposal: Proposal) -> dict[str, Any]:
         known["curve"] = [
             {
                 "budgets_flops": row.design.budgets,
-                "sizes_cheapest_dearest": row.design.counts,
+                "sizes_cheapest_largest": row.design.counts,
                 "reach_log_n": row.design.reach,
                 "seeds_cheap": row.design.seeds,
                 **_row(row.design.cost, row.expected),

@@ -15,7 +15,8 @@ from plm_scaling.sweep.stages import FIRST_PLACED, budgets_of, curves_of, to_pla
 
 def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Iterator[str]:
     """A line on each stage of which no cell is known yet: how many there will be, and their hours
-    if those are the dearest sizes in range. Raises `SweepError` where one would fit nowhere."""
+    if those are the sizes in range that take longest. Raises `SweepError` where one fits nowhere.
+    """
     sweep = blocks.sweep
     unit, per_process = (
         ("core-hours", machine.threads) if machine.backend == "cpu" else (f"{machine.gpu}-hours", 1)

@@ -85,7 +85,7 @@ def test_bill_of_a_cpu_counts_core_hours(root):
     assert f"{hours:.3g} core-hours" in bill(cells, config.machine)
 
 
-def test_a_stage_to_be_placed_costs_at_most_its_dearest_sizes(root):
+def test_a_stage_to_be_placed_costs_at_most_the_sizes_that_take_longest(root):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
     place = {"sizes": 5, "reach": 1.2}
     values["sweep"]["stages"] = [
@@ -100,8 +100,8 @@ def test_a_stage_to_be_placed_costs_at_most_its_dearest_sizes(root):
     values["sweep"]["stages"] = []
     config = validate_config(values, "demo")
     assert [*later_stages(config, {}, config.machine)] == []
-    dear = [cell for cell in plan_cells(config).values() if cell.flops_budget == 2e10]
-    (all_of_them,) = re.findall(r"(\S+) core-hours", bill(dear, config.machine))
+    largest = [cell for cell in plan_cells(config).values() if cell.flops_budget == 2e10]
+    (all_of_them,) = re.findall(r"(\S+) core-hours", bill(largest, config.machine))
     (at_most,) = re.findall(r"at most (\S+) core-hours", line)
     assert 5 / 7 * float(all_of_them) <= float(at_most) < float(all_of_them)
 
