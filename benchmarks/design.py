@@ -185,7 +185,7 @@ def replay(objective: str) -> None:
 def ready(path: Path) -> None:
     """A row for each objective of a config that ships."""
     config = read_config(path)
-    grid = {"extra": [], "transfer": [], "stages": [], "tuning": None}
+    grid: dict[str, object] = {"extra": [], "transfer": [], "stages": [], "tuning": None}
     config = config.model_copy(update={"sweep": config.sweep.model_copy(update=grid)})
     cells = plan_cells(config).values()
     for objective in config.sweep.objectives:

@@ -30,6 +30,9 @@ def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(
         for name, path in files.items():
             take(root / f"resources/demo/{name}.fasta.gz", 2 * SEQUENCES, path)
         config["training"]["valid_rows"] = 20
+        for corpus in config["corpora"].values():
+            if corpus["unique_tokens"]:
+                corpus["unique_tokens"] = {"uniref_demo": 1e5}
         config["data"]["sources"] = {name: {"path": str(path)} for name, path in files.items()}
     config["sweep"]["budgets_flops"] = [2e9]  # a quarter of its smallest
     workflow = Workflow(root, tmp_path, config)

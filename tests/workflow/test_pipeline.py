@@ -20,20 +20,9 @@ from plm_scaling.train.output.curve import MEASURED
 
 RUNS_COLUMNS = (  # docs/files.md
     *("run_id", "objective", "corpus", "recipe", "size", "n_params", "n_params_total"),
-    *(
-        "tokens",
-        "unique_tokens",
-        "flops",
-        "loss",
-        "loss_last",
-        "n_evals",
-        "mask_ratio",
-        "masking",
-        "init_from",
-        "source_flops",
-        "seed",
-    ),
-    *("status", "excluded", "source_file"),
+    *("tokens", "unique_tokens", "flops", "loss", "loss_last", "n_evals", "mask_ratio"),
+    *("masking", "init_from", "source_flops", "seed", "status", "excluded", "source_file"),
+    *("part", "batch_tokens", "peak_learning_rate", "weight_decay", "steps", "warmup_steps"),
 )
 
 pytestmark = pytest.mark.slow

@@ -12,9 +12,8 @@ from plm_scaling.config.load import validate_config
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.stages import read_stages
 
-SURFACE = Surface(
-    E=2.0, A=10.0, alpha=0.45, B=200.0, beta=0.45
-)  # minima at 2,000 to 6,000 parameters
+# Minima at 2,000 to 6,000 parameters.
+SURFACE = Surface(E=2.0, A=10.0, alpha=0.45, B=200.0, beta=0.45)
 PLACE = {"sizes": 4, "reach": 0.7, "max_seeds": 1}
 STAGES = [{"from_flops": 8e10, **PLACE}, {"from_flops": 1.6e11, **PLACE}]
 
@@ -84,13 +83,19 @@ def test_one_run_places_every_stage_and_no_other_run_changes_one(pretended):
 def test_next_stage_does_not_wait_for_a_cell_that_fails(pretended):
     first, *_ = cells_of(pretended)
     (pretended.results / f"runs/{first}/result.json").unlink()
-    assert pretended.planned("next_stage") == {"place_stage": 1}
+    assert pretended.planned("next_stage") == {"plan_sweep": 1, "place_stage": 1}
     pretended.run("next_stage")
     assert set(record(pretended, 2)["without"]) == {first}
     assert not (pretended.results / "stages/3.json").exists()
     pretended.run("laws")  # of half a sweep
     assert not (pretended.results / "laws").exists()
     assert (pretended.results / "so-far/laws/clm.isoflop.json").exists()
+
+
+def test_cells_that_belong_to_no_stage_wait_for_none(pretended):
+    cell = {"objective": "clm", "corpus": "demo", "recipe": "study", "size": "h8", "flops": 6e10}
+    pretended.config["sweep"]["extra"] = [cell]
+    assert pretended.planned("train")["train_cell"] == 1
 
 
 def test_plan_tells_of_stages_to_come(pretended):

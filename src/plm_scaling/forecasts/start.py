@@ -1,8 +1,9 @@
 """The forecast of a cell that is about to be trained, before its first step.
 
-Which cells: those of a budget above that of every finished run like them, and those of sweep.extra;
-not those that start from the weights of another. The laws are fitted by a program of its own
-(`forecasts.make`) with a limit of time, and whatever goes wrong keeps no cell from training.
+Which cells: those of a budget that no finished run like them exceeds, from the runs of smaller
+budgets; and those of sweep.extra; not those that start from the weights of another. The laws are
+fitted by a program of its own (`forecasts.make`) with a limit of time, and whatever goes wrong
+keeps no cell from training.
 """
 
 import logging
@@ -26,6 +27,7 @@ from plm_scaling.train import STAGE_VERSION
 logger = logging.getLogger("plm_scaling")
 
 LIMIT_SECONDS = 60.0
+NEW: Why = "new_largest_budget"
 
 
 def forecast_before(cell: str, manifest: Path, out: Path) -> None:
@@ -53,6 +55,8 @@ def _forecast(cell: Cell, manifest: Path, out: Path) -> None:
     alike = dict(finished_like(cell, data, folder.parent, asked.cells))
     if (why := _why(cell, alike, asked)) is None:
         return
+    if why == NEW:  # cells of one budget may start after each other, and all are to be new
+        alike = {n: one for n, one in alike.items() if one.flops_budget < cell.flops_budget}
     task = Task(cell, why, identity, list(alike), folder.parent, asked)
     budgets = len({other.flops_budget for other in alike.values()})
     if budgets < LEAST_BUDGETS:
@@ -96,4 +100,4 @@ def _why(cell: Cell, alike: Mapping[str, Cell], asked: Asked) -> Why | None:
     if cell.cell in asked.extra:
         return "extra"
     largest = max((other.flops_budget for other in alike.values()), default=0.0)
-    return "new_largest_budget" if cell.flops_budget > largest else None
+    return NEW if cell.flops_budget >= largest else None

@@ -218,7 +218,7 @@ def test_every_program_in_scripts_explains_itself(root):
 
 def test_every_rule_passes_what_its_program_takes(root):
     """A flag that is renamed in one place only fails here, not after days of a run."""
-    rule = re.compile(r'script=script\("(\w+)"\),\n(?:.*\n)*?    shell:\n((?:        ".*\n)+)')
+    rule = re.compile(r'script=script\("(\w+)"\),\n(?:.*\n)*? +shell:\n((?: {8,}".*\n)+)')
     texts = [path.read_text() for path in sorted((root / "rules").glob("*.smk"))]
     commands = [found for text in texts for found in rule.findall(text)]
     programs = {path.stem for path in (root / "scripts").glob("*.py")}

@@ -79,7 +79,7 @@ def test_run_that_has_begun_gets_no_forecast(study):
     assert not begin(results, cell).exists()
 
 
-@pytest.mark.parametrize("flops", [BUDGETS[0], BUDGETS[-1]])
+@pytest.mark.parametrize("flops", BUDGETS[:2])
 def test_cell_within_the_budgets_is_forecast_only_as_an_extra(study, flops):
     results, cells, _ = study
     cell = cell_at(1.3 * SURFACE.optimum(flops), flops)
@@ -87,6 +87,16 @@ def test_cell_within_the_budgets_is_forecast_only_as_an_extra(study, flops):
     assert not begin(results, cell).exists()
     ask(results, cells, extra=[cell])
     assert read_forecast(begin(results, cell)).why == "extra"
+
+
+def test_cells_of_a_budget_are_forecast_by_those_below_though_one_has_ended(study):
+    results, cells, cell = study
+    other = cell_at(1.5 * SURFACE.optimum(NEXT), NEXT)
+    write_run(results, cell, 1.9, data_of(results / "manifest.json", cell))
+    ask(results, [*cells, cell, other])
+    made = read_forecast(begin(results, other))
+    assert made.why == "new_largest_budget"
+    assert sorted(made.runs) == sorted(one.cell for one in cells)
 
 
 def test_cell_that_is_not_of_the_sweep_is_not_forecast(study):
