@@ -79,7 +79,7 @@ class TaskSettings(Block):
     probe: Probe
     lora: Lora | None
     """Beside the frozen probes of contacts, remote homology and regression, scores of models that
-    are fine-tuned by adapters, {rank: 16, alpha: 16, learning_rate: 1e-4, epochs: 15, batch: 16};
+    are fine-tuned by adapters, {rank: 16, alpha: 16, learning_rate: 1e-4, epochs: 15, batch: 1};
     null: frozen alone."""
     generation: Generation
 

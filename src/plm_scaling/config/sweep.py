@@ -159,11 +159,12 @@ class Sweep(Block):
     and mask_ratio take its place. What is configured (1 for a factor) must be among the values:
     single and transferred cells have it. laws.axes says which runs the laws take."""
     tuning: Tuning | None
-    """Cells that show the best learning rate; null for none. They are trained like others, the law
-    `tuning` is fitted to them, and no other law takes them (unless the grid has the same cell)."""
+    """Cells that show the best learning rate (docs/training.md has an example); null for none. They
+    are trained like others, the law `tuning` of laws.fits is fitted to them, and no other law takes
+    them (unless the grid has the same cell)."""
     designed: list[Designed]
-    """Budgets of an objective of which only these sizes and seeds are trained, as `plm-scaling
-    design` proposes them; [] for none. Of the others all `sizes` in range are."""
+    """For some budgets of an objective: train only these sizes and seeds, as `plm-scaling design`
+    proposes; [] for none. A budget that is not listed trains all `sizes` in range."""
     stages: list[Stage]
     """Stages after the first, by rising from_flops; [] for none. Budgets below the first
     from_flops begin. When the cells of all earlier stages have ended, the law fitted to them places

@@ -31,11 +31,11 @@ class Request:
     precision: Amount | None = None
     """half-width of the 95 % interval: of a, of ln N (0.1: 10 %), or in nats/token"""
     budget: Amount | None = None
-    """FLOPs to spend on cells (6·N·D), such as 5e21"""
+    """FLOPs (6·N·D) for all objectives together, such as 5e21; transferred and extra cells on top"""
     gpus: str | None = None
     """what trains, such as 8xH100 (default: that of the config), with --days"""
     days: Amount | None = None
-    """how long the GPUs train, instead of --budget"""
+    """how long the GPUs train, instead of --budget; transferred and extra cells come on top"""
     laws: Path | None = None
     """what is known before: a law file, or a folder of them (default: the study's), or none"""
     runs: Path | None = None
