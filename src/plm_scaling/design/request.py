@@ -31,7 +31,7 @@ class Request:
     precision: Amount | None = None
     """half-width of the 95 % interval: of a, of ln N (0.1: 10 %), or in nats/token"""
     budget: Amount | None = None
-    """FLOPs of all objectives together (6·N·D), such as 5e21; transferred and extra cells add to it"""
+    """FLOPs of all objectives together (6·N·D), such as 5e21; transferred and extra cells on top"""
     gpus: str | None = None
     """what trains, such as 8xH100 (default: that of the config), with --days"""
     days: Amount | None = None
