@@ -41,7 +41,7 @@ def log_likelihoods(
     network = model.network
     longest = max(map(len, [first, *sequences]))
     if not (isinstance(network, SequenceModel) and shares_prefixes(model, longest)):
-        raise ValueError(f"{model.name} cannot go on from what is common to sequences")
+        raise ValueError(f"{model.name} cannot continue from what is common to sequences")
     rows = [_row(model, one) for one in (first, *sequences)]
     width = max(map(len, rows))
     table = np.full((len(rows), width), PAD, np.uint8)

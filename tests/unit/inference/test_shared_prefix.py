@@ -1,4 +1,4 @@
-"""Likelihoods of sequences that go on from a common beginning are those of whole passes."""
+"""Likelihoods of sequences that continue from a common beginning are those of whole passes."""
 
 from dataclasses import replace
 
@@ -86,7 +86,7 @@ def test_only_where_it_is_exact(runs):
     with open_model(str(runs / "study"), threads=1) as model:
         assert shares_prefixes(model, CONTEXT)
         assert not shares_prefixes(model, CONTEXT + 1)  # read in windows
-        with pytest.raises(ValueError, match="cannot go on"):
+        with pytest.raises(ValueError, match="cannot continue"):
             log_likelihoods(model, "M", ["M" * (CONTEXT + 1)])
     with open_model(str(runs / "mlm"), threads=1) as model:
         assert not shares_prefixes(model, 10)

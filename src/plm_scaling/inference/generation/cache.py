@@ -23,8 +23,8 @@ from plm_scaling.train.model.segments import rotary_table
 @dataclass(frozen=True)
 class Newest:
     """The newest tokens of some rows, in the order of rows: those from place `begin` of each to
-    before `end`. It goes through the layers as `Segments` does in training. `branches` go on from
-    the one row that is kept, each on its own, and are not kept themselves."""
+    before `end`. It goes through the layers as `Segments` does in training. `branches` continue
+    from the one row that is kept, each on its own, and are not kept themselves."""
 
     rows: int
     begin: int
@@ -55,7 +55,7 @@ class CachedAttention(nn.Module):
         new = new.transpose(2, 3)
         query = rotated[:, :, 0].unflatten(0, (newest.rows, -1)).transpose(1, 2)
         if newest.branches:
-            assert self.kept is not None, "a row to go on from"
+            assert self.kept is not None, "a row to continue from"
             before = self.kept[:, :, :, :begin].expand(-1, newest.rows, -1, -1, -1)
             keys, values = torch.cat((before, new), 3)
             seen = torch.ones(end - begin, end, dtype=torch.bool, device=qkv.device).tril(begin)
