@@ -1,6 +1,7 @@
 # make install   .venv/ with the locked versions
 # make demo      raw sequences to a fitted law and results/demo/report.html, about 17 minutes on two cores
 # make test      format, lint, types, unit tests and the whole pipeline, small
+# make site      the documentation as pages, in build/site/
 # make test-long what of it is tried more often, or simulated hundreds of times
 #
 # On a machine without a GPU, where the default index would bring torch with gigabytes of CUDA
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' requirements.lock)
 
-.PHONY: install demo test test-long lint pytest docs format
+.PHONY: install demo test test-long lint pytest docs site format
 
 install: $(VENV)/.installed
 
@@ -36,7 +37,7 @@ PYTEST := $(BIN)/pytest --numprocesses $$(($(CORES) + 1)) --dist loadfile --no-l
 	--max-worker-restart 0
 
 test: install
-	@$(MAKE) --jobs 2 --no-print-directory lint pytest
+	@$(MAKE) --jobs 2 --no-print-directory lint site pytest
 
 pytest: install
 	$(PYTEST) -m "not long"
@@ -56,6 +57,9 @@ docs: install
 	$(BIN)/python -m plm_scaling.config.document config.yaml docs/config.md
 	$(BIN)/python -m plm_scaling.design.block config.yaml config/full-designed.yaml
 	$(BIN)/python -m plm_scaling.cheng2024.document docs/laws.md
+
+site: install
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/site
 
 format: install
 	$(BIN)/ruff check --fix .

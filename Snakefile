@@ -15,7 +15,8 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-ROOT = Path(workflow.basedir)
+# Not workflow.basedir: another workflow may take this one as a module.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 sys.path.insert(0, str(ROOT / "src"))  # this repository's library, whichever is installed
 
 # A config given with --configfile replaces this one; merging key by key would mix two studies.

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from plm_scaling import laws, planner
+
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 WITHIN = 0.1  # relative: ends of intervals may move with what is resampled
 
@@ -32,3 +34,10 @@ def test_examples_of_the_page_print_what_it_shows(root, tmp_path, monkeypatch):
     doctest.DocTestRunner(Near(), verbose=False).run(test, out=said.append)
     assert not said, "".join(said)
     assert (tmp_path / "law.png").is_file()
+
+
+def test_the_reference_has_every_public_name(root):
+    page = root.joinpath("docs/api.rst").read_text()
+    missing = {*laws.__all__, *planner.__all__} - {"STAGE_VERSION", "law_module"}
+    assert missing
+    assert not {name for name in missing if not re.search(rf":: {name}$", page, re.MULTILINE)}
