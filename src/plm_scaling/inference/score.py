@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import InferenceError
+from plm_scaling.common.tables import check_table, table_writer
 from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.scorer import Scorer, mean_nll
-from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
+from plm_scaling.inference.tables import lists, vectors
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey, readable
 from plm_scaling.tokens.format.vocabulary import STANDARD
@@ -34,10 +35,10 @@ def score_fasta(
     `InferenceError` or `SourceError` before anything is computed where it can be known; see
     `Survey` of records that cannot be used.
     """
+    check_table(out)
     found = Survey(out, skip_bad)
     with open_model(name, threads) as model, readable(fasta, "fasta") as files:
         masked = model.objective == "mlm"
-        check_format(out, nested=per_residue and masked)
         if fast and not masked:
             raise InferenceError(
                 f"--fast is for masked models; {name} is causal: one pass is exact"

@@ -13,7 +13,7 @@ import pytest
 from finished_runs import CONTEXT, SHAPE, finished_run
 
 from plm_scaling.cli import main as cli
-from plm_scaling.common.errors import InferenceError, SourceError
+from plm_scaling.common.errors import InferenceError, PlmScalingError, SourceError
 from plm_scaling.inference.embed import Embedder, embed_fasta
 from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.inference.run import open_run
@@ -235,13 +235,15 @@ def test_pipe_and_folder_are_read_and_bad_records_skipped(
 
 def test_options_that_do_not_fit_are_refused(folder, tmp_path):
     fasta = folder / "proteins.fasta.gz"
-    clm, mlm = str(folder / "clm"), str(folder / "mlm")
+    clm = str(folder / "clm")
     with pytest.raises(InferenceError, match="--fast is for masked models"):
         score_fasta(clm, [fasta], tmp_path / "out.tsv", True, False, 1)
-    with pytest.raises(InferenceError, match=r"must end in \.parquet or \.arrow or \.tsv"):
-        score_fasta(clm, [fasta], tmp_path / "out.csv", False, False, 1)
-    with pytest.raises(InferenceError, match=r"must end in \.parquet or \.arrow$"):
-        score_fasta(mlm, [fasta], tmp_path / "out.tsv", False, True, 1)
+    for compute in (
+        lambda out: score_fasta("no model", [fasta], out, False, False, 1),
+        lambda out: embed_fasta("no model", [fasta], out, -1, False, 1),
+    ):
+        with pytest.raises(PlmScalingError, match=r"must end in \.csv, .* or \.arrow"):
+            compute(tmp_path / "out.xls")
     with pytest.raises(InferenceError, match=r"the model has 2 layers; give 0"):
         embed_fasta(clm, [fasta], tmp_path / "out.arrow", 3, False, 1)
     assert not list(tmp_path.iterdir())
