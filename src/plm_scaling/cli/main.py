@@ -11,6 +11,7 @@ from plm_scaling.cli.version import version_text
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.program import start_logging
+from plm_scaling.common.progress import end_line
 
 app = App(
     name="plm-scaling",
@@ -57,6 +58,7 @@ def main() -> None:
         try:
             call(*asked.args, **asked.kwargs)
         finally:
+            end_line()
             sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush

@@ -249,6 +249,46 @@ def test_options_that_do_not_fit_are_refused(folder, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("objective", "fast", "proposals"), [("mlm", False, 1), ("mlm", True, 0), ("clm", False, 0)]
+)
+def test_long_masked_scores_propose_the_fast_way(
+    folder, tmp_path, monkeypatch, caplog, objective, fast, proposals
+):
+    monkeypatch.setattr("plm_scaling.inference.score.SECONDS_BEFORE_PROPOSAL", 0.0)
+    monkeypatch.setattr("plm_scaling.inference.score.LONG_SECONDS", 0.0)
+    fasta = folder / "proteins.fasta.gz"
+    with caplog.at_level("INFO", "plm_scaling"):
+        score_fasta(str(folder / objective), [fasta], tmp_path / "out.csv", fast, False, 1)
+    said = [line for line in caplog.messages if "--fast would take about 0:0" in line]
+    assert len(said) == proposals
+    assert all("it masks 15% of the residues at a time" in line for line in said)
+
+
+def test_table_on_standard_output_is_all_there_is(folder, tmp_path, monkeypatch, capsys):
+    fasta = folder / "proteins.fasta.gz"
+    command(monkeypatch, "score", folder / "clm", fasta, "--out", "-")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("\t") == ["id", "length", "nll_per_residue", "perplexity"]
+    assert [line.split("\t")[0] for line in lines[1:]] == list(proteins())
+    with pytest.raises(SystemExit, match="--json and --out - both"):
+        command(monkeypatch, "embed", folder / "clm", fasta, "--out", "-", "--json")
+
+
+def test_answers_in_json(folder, tmp_path, monkeypatch, capsys):
+    fasta = write(tmp_path / "in.fasta", ">a\nMKV\n>b\nM-K\n")
+    for name, what in (("score", "scores"), ("embed", "embeddings")):
+        out = tmp_path / f"{name}.csv"
+        words = (name, folder / "clm", fasta, "--out", out, "--skip-bad", "--json")
+        command(monkeypatch, *words)
+        assert json.loads(capsys.readouterr().out) == {
+            what: str(out),
+            "records": 2,
+            "skipped": 1,
+            "list": f"{out}.rejected.tsv",
+        }
+
+
 def test_failed_table_leaves_no_file(folder, tmp_path, small_chunks, monkeypatch):
     calls = []
     scores = Scorer.scores
