@@ -4,6 +4,7 @@ import subprocess
 
 import psutil
 import pytest
+from held_cells import HeldCell
 from slurm_cluster import Cluster, reason_why_not, wait_until
 from slurm_study import LONG, SHORT, SlurmWorkflow, forget_tables
 from workflows import copy_of
@@ -46,9 +47,12 @@ def nothing_goes_on(cluster):
 
 
 @pytest.fixture
-def disturbed(undisturbed, tmp_path):
-    """A copy of the study in which the cell of LONG is to be trained again: (study, cell)."""
+def disturbed(undisturbed, root, tmp_path):
+    """A copy of the study in which the cell of LONG is to be trained again, and is held: (study,
+    cell, what holds it)."""
     workflow = SlurmWorkflow.copy_of(undisturbed, tmp_path / "study")
     cell = workflow.cell(LONG)
     workflow.forget(cell)
-    return workflow, cell
+    held = HeldCell(cell, root, tmp_path / "repository")
+    workflow.root = held.root
+    return workflow, cell, held

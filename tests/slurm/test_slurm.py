@@ -7,30 +7,16 @@ import re
 import shutil
 import signal
 import subprocess
-import textwrap
 import time
 
 import pytest
+from held_cells import HeldCell
 from slurm_cluster import wait_until
 from slurm_study import LONG, SHORT, SlurmWorkflow, assert_same_run, assert_same_tables, job_of
-from workflows import checkout
 
 from plm_scaling.mmseqs.resources import PROGRAM_MIB
 
 pytestmark = pytest.mark.slow
-
-# Before training begins, most of the minute that is Slurm's shortest time limit goes by.
-LATE = """
-import os, time
-from plm_scaling.train.distributed.megatron import import_megatron
-from plm_scaling.common.slurm_job import seconds_left
-
-run = os.path.dirname(sys.orig_argv[sys.orig_argv.index("--out") + 1])
-import_megatron()
-import plm_scaling.train.cell
-while not os.path.exists(run + "/starts.json") and seconds_left() > 18:
-    time.sleep(0.2)
-"""
 
 # Training for GPUs is done on CPUs.
 SHIM = """
@@ -42,20 +28,11 @@ shim.__enter__()
 """
 
 
-def with_start(root, folder, program):
-    """A copy of the repository in which Python runs `program` before a cell is trained."""
-    copy = checkout(root, folder)
-    condition = 'if any(word.endswith("train_cell.py") for word in sys.orig_argv):'
-    text = "\n".join(["import sys", condition, textwrap.indent(program, "    ")])
-    copy.joinpath("src/sitecustomize.py").write_text(text)
-    return copy
-
-
 @pytest.mark.parametrize("with_data", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_study_through_slurm_has_the_tables_of_a_local_run(
     undisturbed, cluster, root, tmp_path, with_data
 ):
-    """Though a submission was refused, the controller restarted and a cell met its time limit."""
+    """Though a submission was refused, the controller restarted and a job came to its end."""
     workflow = SlurmWorkflow(undisturbed.root, tmp_path / "study", undisturbed.config)
     if with_data:
         workflow.folder.mkdir()
@@ -70,21 +47,22 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(
     assert "invalid partition specified: nowhere" in refused.stderr
     assert "not submitted: invalid partition specified: nowhere" in workflow.status()
 
-    workflow.root = with_start(root, tmp_path / "repository", LATE)
-    workflow.cell_resources = ("gpu=1", "mem_mb=1500", "runtime=1")
-    # As many retries as a slow machine needs; less memory than the profile gives MMseqs2.
-    process = workflow.begin("--retries", "20", "--resources", "mem_mb=1850")
     cell = SlurmWorkflow.cell(undisturbed, LONG)
-    job_of(cluster, cell)
+    held = HeldCell(cell, root, tmp_path / "repository")
+    workflow.root = held.root
+    # Less memory than the profile gives MMseqs2.
+    process = workflow.begin("--resources", "mem_mb=1850")
+    workflow.wait_for_checkpoint(cell)
     cluster.stop_controller()
     time.sleep(2)  # a few questions of Snakemake's get no answer
     cluster.start_controller()
+    held.end_job(start=1)
     workflow.wait_for_checkpoint(cell, start=2)
     number, _ = job_of(cluster, cell)
     assert cluster.resources_of(number) == "gres:gpu:1"
-    row = rf"^{cell} .*running .* job {number} running on n\d, \d:\d\d of 1:00$"
+    row = rf"^{cell} .*running .* job {number} running on n\d, \d+:\d\d of 1:00:00$"
 
-    def cell_is_shown() -> bool:  # but for the moments in which its job is queued again
+    def cell_is_shown() -> bool:
         shown = workflow.status()
         return bool(
             re.search(row, shown, re.MULTILINE)
@@ -92,10 +70,10 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(
         )
 
     wait_until(cell_is_shown, "the cell in `status`", process)
+    held.go_on(start=2)
     code, output = workflow.end(process)
     assert code == 0, output
 
-    assert "its job ends" in output
     assert workflow.record(cell)["starts"][1]["step"] > 0
     assert_same_tables(workflow, undisturbed)
     assert (workflow.results / "report.html").is_file()
@@ -109,7 +87,9 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(
     # Before its time limit the job is queued again.
     logs = dict(re.findall(r"submitted with SLURM jobid (\d+) \(log: (\S+)\)", output))
     failed = re.findall(r"SLURM-job '(\d+)' (?:failed|ended)", output)
-    assert re.search(r"Slurm has queued job '\d+' again \(its job ends\)", output)
+    # A look that comes late finds the log of the next start, and not why the first one stopped.
+    again = rf"Slurm has queued job '{number}' again \((?:its job ends|not seen why)\)"
+    assert re.search(again, output)
     cells = {number for number, log in logs.items() if "rule_train_cell" in log}
     assert len(cells.difference(failed)) == len(list((workflow.results / "runs").iterdir()))
     assert len(logs) - len(cells) <= (19 if with_data else 4)
@@ -118,7 +98,7 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(
 
 
 def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undisturbed, cluster):
-    workflow, cell = disturbed
+    workflow, cell, held = disturbed
     process = workflow.begin(workflow.result_of(cell))
     steps = [workflow.wait_for_checkpoint(cell)]
     subprocess.run(["scancel", job_of(cluster, cell)[0]], check=True)
@@ -131,6 +111,7 @@ def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undistu
     steps.append(workflow.wait_for_checkpoint(cell, start=3))
     node = job_of(cluster, cell)[1]
     cluster.kill_node(node)
+    held.go_on(start=4)
     code, output = workflow.end(process)
     cluster.start_node(node)
     assert code == 0, output
@@ -143,7 +124,7 @@ def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undistu
 def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     disturbed, undisturbed, cluster
 ):
-    workflow, cell = disturbed
+    workflow, cell, held = disturbed
     process = workflow.begin(workflow.result_of(cell))
     step = workflow.wait_for_checkpoint(cell)
     process.send_signal(signal.SIGINT)
@@ -156,12 +137,10 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     number, _ = job_of(cluster, cell)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    # However fast this machine is, the job is not to end before it is found again.
-    subprocess.run(["scancel", "--signal=STOP", number], check=True)
     workflow.run("--unlock")
     process = workflow.begin(workflow.result_of(cell))
     wait_until(lambda: f"is job {number} of an earlier run" in workflow.output, "its job", process)
-    subprocess.run(["scancel", "--signal=CONT", number], check=True)
+    held.go_on(start=2)
     code, output = workflow.end(process)
     assert code == 0, output
     submitted = re.findall(r"submitted with SLURM jobid \d+ \(log: (\S+)\)", output)
@@ -174,7 +153,8 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
 
 @pytest.mark.long
 def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
-    workflow, cell = disturbed
+    workflow, cell, held = disturbed
+    held.go_on(start=1)
     # The outer and the inner Snakemake count as well.
     workflow.cell_resources = ("gpu=1", "mem_mb=350*attempt", "runtime=60")
     assert workflow.run("--retries", "0", workflow.result_of(cell), check=False).returncode == 1
@@ -190,7 +170,8 @@ def test_job_that_exceeds_its_memory_gets_more(disturbed, undisturbed):
 
 @pytest.mark.long
 def test_full_shared_folder_is_reported_and_the_next_run_resumes(disturbed, undisturbed, cluster):
-    workflow, cell = disturbed
+    workflow, cell, held = disturbed
+    held.go_on(start=1)
     folder = workflow.results / "runs" / cell
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
@@ -213,11 +194,12 @@ def test_cell_on_two_nodes_is_started_by_srun_saves_and_resumes(
     disturbed, undisturbed, cluster, root, tmp_path
 ):
     """Whose names are known only to Slurm."""
-    workflow, _ = disturbed
+    workflow, _, _ = disturbed
     cell = workflow.cell(SHORT)  # this way a step takes four times as long
     workflow.forget(cell)
     program = SHIM.format(tests=str(root / "tests/support"))
-    workflow.root = with_start(root, tmp_path / "repository", program)
+    held = HeldCell(cell, root, tmp_path / "two", program)
+    workflow.root = held.root
     machine = {"backend": "cuda", "gpu": "H100", "gpus_per_node": 1, "max_gpus": 2}
     workflow.config["machine"] |= machine | {"threads": 1, "layouts": {"b": {"data": 2}}}
     workflow.cell_resources = ("mem_mb=3000", "runtime=60")
@@ -226,6 +208,7 @@ def test_cell_on_two_nodes_is_started_by_srun_saves_and_resumes(
     number, nodes = job_of(cluster, cell)
     assert nodes == "n[1-2]"
     subprocess.run(["scancel", number], check=True)
+    held.go_on(start=2)
     code, output = workflow.end(process)
     assert code == 0, output
     record = workflow.record(cell)

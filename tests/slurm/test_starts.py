@@ -34,10 +34,15 @@ long)  # longer than its jobs
     ;;
 again)  # is saved before its time limit, and has its job queued again, as a cell does
     if [ ! -e $run/checkpoints/step-000000001 ]; then
+        until [ -e time-is-over ]; do sleep 0.1; done
         mkdir -p $run/checkpoints/step-000000001
         [ "$PLM_SCALING_MAY_QUEUE_AGAIN" = "$SLURM_JOB_ID" ] && scontrol requeue $SLURM_JOB_ID
         exit 75
     fi
+    ;;
+killed)  # by Slurm, at its time limit
+    mkdir -p $run/checkpoints/step-000000001
+    [ $(grep -c killed starts.txt) = 1 ] && sleep 1000
     ;;
 slow)
     until [ -e go ]; do sleep 0.1; done
@@ -102,12 +107,21 @@ def test_time_limits_and_a_bad_host_cost_no_attempt_and_wrong_cells_no_start(stu
     )
 
 
+@pytest.mark.long
+def test_a_job_that_slurm_ends_at_its_time_limit_is_resumed(study, cluster):
+    process = study.begin("killed", "--set-resources", "train_cell:runtime=1")
+    assert process.wait(PATIENCE) == 0, study.output
+    assert len(study.hosts("killed")) == 2
+    assert "Trying to restart" not in study.output
+
+
 def test_jobs_of_a_killed_snakemake_go_on(study, cluster):
     """Beyond their time limit, if they are cells that have themselves queued again."""
     process = study.begin("slow again")
     wait_until(lambda: len(cluster.jobs("%A", "--states=running")) == 2, "two jobs", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    (study.folder / "time-is-over").touch()
     wait_until((study.folder / "runs/again/result.json").exists, "the end of a cell")
     assert len(study.hosts("again")) == 2
     assert study.begin("slow again", "--unlock").wait(PATIENCE) == 0

@@ -8,6 +8,8 @@ was sent is in `Scripted.sent`. No program of a rule runs.
 import fcntl
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -52,12 +54,24 @@ class Scripted:
         """How many times squeue was asked for jobs in all states."""
         return (self.folder / "asked").stat().st_size if (self.folder / "asked").exists() else 0
 
-    def set_state(self, number: str, state: str) -> None:
-        """A job's state from now on."""
+    def set_state(self, number: str, state: str, restarts: int = 0) -> None:
+        """A job's state from now on, and how many times it was queued again."""
+        with self.locked():
+            self.update(number, state, restarts)
+
+    def update(self, number: str, state: str, restarts: int = 0) -> None:
+        """The same, for who has the lock."""
         for path in self.folder.glob("job-*.json"):
             job = read(path)
             if job["number"] == number:
-                path.write_text(json.dumps(job | {"state": state}))
+                path.write_text(json.dumps(job | {"state": state, "restarts": restarts}))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else reads or writes these files meanwhile."""
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 def install(folder: Path) -> Scripted:
@@ -83,14 +97,9 @@ def main(command: str, folder: str) -> None:
     words, place = sys.argv[1:], Path(folder)
     if (place / "down").exists():
         sys.exit(f"{command}: error: Unable to contact slurm controller (connect failure)")
-    lock = (place / "lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)  # two are sent at a time
-    if command == "sbatch":
-        _sbatch(words, place)
-    elif command == "squeue":
-        _squeue(words, place)
-    elif command == "scancel":
-        _scancel(words, place)
+    if command in ("sbatch", "squeue", "scancel"):
+        with Scripted(place).locked():  # two are sent at a time
+            {"sbatch": _sbatch, "squeue": _squeue, "scancel": _scancel}[command](words, place)
     elif command == "sinfo":
         print("main*")
     elif command in ("sacct", "sacctmgr", "sshare"):
@@ -110,6 +119,7 @@ def _sbatch(words: list[str], folder: Path) -> None:
         "comment": comment,
         "name": words[words.index("--job-name") + 1],
         "state": step.state,
+        "restarts": 0,
         "host": step.host,
         "words": words,
         "script": sys.stdin.read(),
@@ -125,19 +135,30 @@ def _sbatch(words: list[str], folder: Path) -> None:
 
 
 def _squeue(words: list[str], folder: Path) -> None:
-    name, form = words[words.index("--name") + 1], words[words.index("--format") + 1]
-    if "--states=all" in words:
+    name, form, everything = words[words.index("--name") + 1], words[-1], "--states=all" in words
+    if everything:
         with (folder / "asked").open("a") as file:
             file.write(".")
     for path in sorted(folder.glob("job-*.json")):
         job = read(path)
         goes_on = job["state"] in ("PENDING", "RUNNING")
-        if job["number"] and job["name"] == name and (goes_on or "--states=all" in words):
-            parts = {"%A": "number", "%T": "state", "%N": "host", "%k": "comment"}
-            print("|".join(job[parts[part]] for part in form.split("|")))
+        if job["number"] and job["name"] == name and (goes_on or everything):
+            print(_columns(job, form) if "--Format" in words else _fields(job, form))
+
+
+def _fields(job: dict, form: str) -> str:
+    """Of squeue's `--format`."""
+    return "|".join(job[{"%A": "number", "%k": "comment"}[part]] for part in form.split("|"))
+
+
+def _columns(job: dict, form: str) -> str:
+    """Of squeue's `--Format`: names with widths."""
+    keys = {"JobID": "number", "State": "state", "RestartCnt": "restarts", "NodeList": "host"}
+    parts = (part.split(":") for part in form.split(","))
+    return "".join(f"{job[keys[name]]:<{width}}" for name, width in parts)
 
 
 def _scancel(words: list[str], folder: Path) -> None:
     for number in words:
         if number.isdigit():
-            Scripted(folder).set_state(number, "CANCELLED")
+            Scripted(folder).update(number, "CANCELLED")

@@ -13,6 +13,7 @@ import pytest
 
 from plm_scaling.common.gpus import FOLDER, notes_of_set_aside
 
+PATIENCE = 1200  # seconds, for what never comes
 SNAKEFILE = """
 ONE, FOUR = (str(config[size] or "").split() for size in ("one", "four"))
 rule all:
@@ -81,7 +82,7 @@ class Box:
 
     def until(self, what) -> None:
         """Wait until `what()`; a test never ends by a machine's speed unless nothing moves."""
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while not what():
             assert time.monotonic() < end, self.said()
             assert not any(process.poll() for process in self.processes), self.said()
@@ -93,7 +94,9 @@ class Box:
             (self.folder / name / "go").touch()
 
     def finish(self, *processes: subprocess.Popen[str]) -> None:
-        assert [process.wait(120) for process in processes] == [0 for _ in processes], self.said()
+        assert [process.wait(PATIENCE) for process in processes] == [0 for _ in processes], (
+            self.said()
+        )
 
     def said(self) -> str:
         files = [*self.folder.glob("*.txt"), *self.folder.glob("*/*.log")]

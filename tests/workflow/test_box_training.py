@@ -80,6 +80,7 @@ def test_killed_cells_and_a_killed_snakemake_end_with_the_losses_of_an_undisturb
                     killed.add(folder)
             time.sleep(0.05)
         while not running(box):
+            assert run.poll() is None, (tmp_path / "said.txt").read_text()
             time.sleep(0.05)
         run.kill()
         run.wait()

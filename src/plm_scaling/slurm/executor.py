@@ -48,8 +48,8 @@ class StudyExecutor(SlurmExecutor):
         self.histories: dict[str, History] = {}
         self.watched: dict[str, float] = {}
         """Jobs of Slurm's that are waited for, and when each was last listed."""
-        self.seen: dict[str, str] = {}
-        """The state in which each of them was last listed."""
+        self.restarts: dict[str, int] = {}
+        """How many times Slurm had queued each of them again, when it was last listed."""
         self.earlier: dict[str, str] | None = {}
         """Jobs of an earlier Snakemake, number by comment; None while Slurm does not answer."""
         self.cancelled = False
@@ -137,6 +137,7 @@ class StudyExecutor(SlurmExecutor):
             self._report_job_error_threadsafe(SubmittedJobInfo(job), text)
         else:
             self.pauses.accepted(place)
+            self.restarts[number] = 0
             self._watch(job, number, "has been submitted with SLURM jobid {}")
 
     def _hold(self, job: JobExecutorInterface, reason: str, place: Hashable) -> None:
@@ -211,22 +212,35 @@ class StudyExecutor(SlurmExecutor):
         return GONE if forgotten else UNLISTED
 
     def _goes_on(self, info: SubmittedJobInfo, state: JobState) -> None:
-        """Of a job that waits or runs: one that waits again Slurm has queued again."""
+        """Of a job that waits or runs; of one that Slurm has queued again a new start begins."""
         job, number = info.job, info.external_jobid
-        if state is UNLISTED:
+        if state is UNLISTED or state.state == "COMPLETING":  # whose old start still writes
             return
-        before = self.seen.get(number)
-        if state.state == "PENDING" and before != "PENDING":
-            history = self._history(job)
-            reason = stopped_because(history) or "preempted, or the node failed"
-            history.begin()
-            if before:
-                self._resumed(job, reason)
-                self.logger.info(
-                    f"Slurm has queued job '{number}' again ({reason}); job {job.jobid} goes on "
-                    f"without an attempt, {history.resumed} time(s) so far."
-                )
-        self.seen[number] = state.state
+        if state.state == "PENDING" and number not in self.restarts:  # of an earlier run
+            self._history(job).begin()
+        if self._queued_again(job, number, state):
+            self._history(job).begin()
+
+    def _queued_again(self, job: JobExecutorInterface, number: str, state: JobState) -> bool:
+        """Whether Slurm has queued the job again since it was last looked at, which is counted.
+
+        It may have begun again since then, in the log that would have said why.
+        """
+        if state.restarts is None:
+            return False
+        times = state.restarts - self.restarts.setdefault(number, state.restarts)
+        self.restarts[number] = state.restarts
+        if not times:
+            return False
+        history = self._history(job)
+        unknown = "preempted, or the node failed" if state.state == "PENDING" else "not seen why"
+        reason = stopped_because(history) or unknown
+        self._resumed(job, reason, times)
+        self.logger.info(
+            f"Slurm has queued job '{number}' again ({reason}); job {job.jobid} goes on "
+            f"without an attempt, {history.resumed} time(s) so far."
+        )
+        return True
 
     def _ended(self, info: SubmittedJobInfo, state: JobState) -> None:
         """Of a job that has ended: report it, or submit it again without an attempt."""
@@ -235,8 +249,9 @@ class StudyExecutor(SlurmExecutor):
         made = all(Path(file).exists() for file in job.output)
         succeeded = state.state == "COMPLETED" or (state is GONE and made)
         end = ending("" if succeeded else state.state, log, history)
+        self._queued_again(job, number, state)
         self.watched.pop(number, None)
-        self.seen.pop(number, None)
+        self.restarts.pop(number, None)
         self.pauses.ended()
         if history.run is not None and (succeeded or history.made_steps):
             history.died_on.clear()
@@ -275,9 +290,9 @@ class StudyExecutor(SlurmExecutor):
                 aux_logs=[str(log)],
             )
 
-    def _resumed(self, job: JobExecutorInterface, reason: str) -> None:
+    def _resumed(self, job: JobExecutorInterface, reason: str, times: int = 1) -> None:
         history = self._history(job)
-        history.resumed += 1
+        history.resumed += times
         self.journal.resumed[name_of(job)] = (history.resumed, reason)
 
     def _history(self, job: JobExecutorInterface) -> History:

@@ -1,5 +1,6 @@
 """What Slurm says of the jobs of a study: which there are, how each stands, and on which nodes."""
 
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ ENDED = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
     *("PREEMPTED", "REVOKED", "TIMEOUT"),
 }
+# In columns, as all versions print them. A list of hosts may be long, or empty.
+FIELDS = "JobID:20,State:20,RestartCnt:12,NodeList:1000"
+ROW = re.compile(r"^(\d+) +(\w+) +(\d+) *(\S*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class JobState:
 
     state: str
     hosts: str = ""
+    restarts: int | None = None
+    """Times that Slurm has queued it again; None where it does not say."""
 
     @property
     def ended(self) -> bool:
@@ -31,8 +37,9 @@ def states_of(name: str) -> dict[str, JobState]:
 
     It forgets a job MinJobAge seconds after its end. Raises `SlurmError` without an answer.
     """
-    command = ["squeue", "--noheader", "--states=all", "--name", name, "--format", "%A|%T|%N"]
-    return _states(ask(command))
+    command = ["squeue", "--noheader", "--states=all", "--name", name, "--Format", FIELDS]
+    rows = ROW.findall(ask(command))
+    return {number: JobState(state, hosts, int(times)) for number, state, times, hosts in rows}
 
 
 def states_from_accounting(numbers: Iterable[str]) -> dict[str, JobState]:
@@ -41,9 +48,12 @@ def states_from_accounting(numbers: Iterable[str]) -> dict[str, JobState]:
         return {}
     command = ["sacct", "--allocations", "--noheader", "--parsable2", "--jobs", ",".join(numbers)]
     try:
-        return _states(ask([*command, "--format", "JobIDRaw,State,NodeList"]))
+        lines = ask([*command, "--format", "JobIDRaw,State,NodeList"]).splitlines()
     except SlurmError:
         return {}
+    rows = (line.split("|") for line in lines if line.count("|") == 2)
+    # It has `CANCELLED by 1000` for CANCELLED.
+    return {number: JobState(state.split()[0], hosts) for number, state, hosts in rows}
 
 
 def own_jobs(name: str) -> dict[str, str]:
@@ -53,9 +63,3 @@ def own_jobs(name: str) -> dict[str, str]:
     """
     lines = ask(["squeue", "--noheader", "--me", "--name", name, "--format", "%A|%k"]).splitlines()
     return {comment: number for number, _, comment in (line.partition("|") for line in lines)}
-
-
-def _states(lines: str) -> dict[str, JobState]:
-    """Of lines number|state|hosts; accounting has `CANCELLED by 1000` for CANCELLED."""
-    rows = (line.split("|") for line in lines.splitlines() if line.count("|") == 2)
-    return {number: JobState(state.split()[0], hosts) for number, state, hosts in rows}

@@ -14,7 +14,7 @@ import pytest
 from plm_scaling.common import gpus, lock
 from plm_scaling.common.gpus import FOLDER
 
-COMMAND = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); time.sleep(60)"
+COMMAND = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); time.sleep(1000)"
 # As torchrun does: its processes inherit no descriptors, and outlive it for a while.
 LAUNCHER = """
 import subprocess, sys, time
@@ -25,14 +25,14 @@ import os, time
 from plm_scaling.common.devices import hold_own_gpus
 hold_own_gpus()
 print(os.environ['CUDA_VISIBLE_DEVICES'], os.getpid(), flush=True)
-time.sleep(60)
+time.sleep(1000)
 """
 NOBODY = 65534
 OF_USER = """
 import os, sys
 from plm_scaling.common.devices import main
 os.setuid(int(sys.argv[1]))
-main(["1", "/bin/sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec sleep 60"])
+main(["1", "/bin/sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec sleep 1000"])
 """
 
 
@@ -129,7 +129,7 @@ def test_a_waiting_job_ends_with_its_parent_and_gives_up_its_place(uuids, start,
     assert lock.is_held(FOLDER / f"{uuids[0]}.queue")
     parent.kill()
     parent.wait()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while lock.is_held(FOLDER / f"{uuids[0]}.queue"):
         assert time.monotonic() < end
         time.sleep(0.05)

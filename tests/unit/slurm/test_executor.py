@@ -162,16 +162,36 @@ def test_a_start_after_slurm_queued_a_job_again_is_judged_by_itself(study):
         asked = study.slurm.asked
         wait_until(lambda: study.slurm.asked > asked + 1, "to be seen running", process)
         (study.folder / "logs/a.log").write_text("cell a is saved and stops (its job ends)\n")
-        study.slurm.set_state(job["number"], "PENDING")
+        study.slurm.set_state(job["number"], "PENDING", restarts=1)
         wait_until(lambda: "goes on without an attempt, 1 time(s)" in study.output, "that", process)
         assert "Slurm has queued job '101' again (its job ends)" in study.output
-        study.slurm.set_state(job["number"], "FAILED")
+        study.slurm.set_state(job["number"], "FAILED", restarts=1)
         assert process.wait() == 0, study.output
     assert "died on n1 before its first step" in study.output
     assert len(study.slurm.submitted("runs/a/")) == 2
     assert "resumed without an attempt: train_cell a 1 time(s) (its job ends)" in lines(
         study.folder
     )
+
+
+def test_starts_between_two_looks_at_slurm_are_counted(study):
+    """Of a job that was never seen waiting again: while it goes on, and when it has ended."""
+    study.slurm.script({f"runs/{cell}/": [Step("RUNNING")] for cell in "ab"})
+    with study.running("ab") as process:
+        wait_until(lambda: len(study.slurm.sent) == 2, "two jobs", process)
+        numbers = {c: study.slurm.submitted(f"runs/{c}/")[0]["number"] for c in "ab"}
+        study.slurm.set_state(numbers["a"], "RUNNING", restarts=2)
+        wait_until(lambda: "goes on without an attempt, 2 time(s)" in study.output, "that", process)
+        for cell in "ab":
+            result = study.folder / f"runs/{cell}/result.json"
+            result.parent.mkdir(parents=True)
+            result.write_text("made")
+            study.slurm.set_state(numbers[cell], "COMPLETED", restarts=3)
+        assert process.wait() == 0, study.output
+    assert f"Slurm has queued job '{numbers['a']}' again (not seen why)" in study.output
+    (line,) = lines(study.folder)
+    assert "train_cell a 3 time(s) (not seen why)" in line
+    assert "train_cell b 3 time(s) (not seen why)" in line
 
 
 def test_a_wrong_partition_is_an_error_at_once(ended):

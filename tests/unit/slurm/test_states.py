@@ -21,10 +21,17 @@ def command(tmp_path, monkeypatch):
     return write
 
 
-def test_states_of_all_jobs_with_their_hosts(command):
-    command("squeue", "7|RUNNING|n[1-2]", "8|PENDING|", "9|OUT_OF_MEMORY|n1")
+def test_states_of_all_jobs_with_their_hosts_and_how_often_they_were_queued_again(command):
+    lines = [
+        "7                   RUNNING             0           n[1-2]              ",
+        "8                   PENDING             2                               ",
+        "slurm_load_jobs: warning: a line that is none of these",
+        "9                   OUT_OF_MEMORY       0           n1                  ",
+    ]
+    command("squeue", *lines)
     states = states_of("plm_0")
-    assert states["7"] == JobState("RUNNING", "n[1-2]")
+    assert states["7"] == JobState("RUNNING", "n[1-2]", restarts=0)
+    assert states["8"] == JobState("PENDING", "", restarts=2)
     assert [state.ended for state in states.values()] == [False, False, True]
 
 

@@ -46,7 +46,7 @@ def run(command, root, **variables):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environ = os.environ | {"PATH": path, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, env=environ | variables, capture_output=True, text=True, timeout=200
+        command, env=environ | variables, capture_output=True, text=True, timeout=1200
     )
 
 

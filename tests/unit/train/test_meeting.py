@@ -20,7 +20,7 @@ from plm_scaling.train.distributed.meeting import Meeting
 from plm_scaling.train.distributed.rendezvous import Rendezvous
 
 
-def meet(folder, rank, of, seconds=20, host=None, job="77"):
+def meet(folder, rank, of, seconds=120, host=None, job="77"):
     """What a process finds: (sum of all ranks over gloo, interface), or the error."""
     if host:
         platform.node = lambda: host  # in a fork

@@ -2,7 +2,9 @@
 
 import ctypes
 import dataclasses
+import faulthandler
 import re
+import threading
 import time
 
 import pytest
@@ -15,7 +17,17 @@ from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train import start
 from plm_scaling.train.loop import Loop
 
-HANGS = 60
+HANGS = 600
+HANGING = threading.Event()
+LATER, AT_FIRST = faulthandler.dump_traceback_later, []
+
+
+class Timer(threading.Timer):
+    """Its time begins when something hangs, however long a machine takes to come to that."""
+
+    def run(self):
+        HANGING.wait()
+        super().run()
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +36,20 @@ def manifest(tmp_path_factory):
 
 
 def hang(*unused, **options):
+    HANGING.set()
     time.sleep(HANGS)
 
 
 def hang_in_a_library(*unused):
     """Python runs nothing meanwhile, in no thread."""
+    (asked,) = AT_FIRST
+    LATER(*asked[0], **asked[1])
     ctypes.PyDLL(None).sleep(HANGS)
+
+
+@pytest.fixture(autouse=True)
+def time_of_what_hangs(monkeypatch):
+    monkeypatch.setattr(threading, "Timer", Timer)
 
 
 @pytest.fixture
@@ -43,6 +63,9 @@ def ended(root, manifest, tmp_path, monkeypatch):
         layout = dataclasses.replace(whole(cell), start_minutes=seconds / 60)
 
         def in_fork():
+            faulthandler.dump_traceback_later = lambda *words, **options: AT_FIRST.append(
+                (words, options)
+            )
             start_logging(tmp_path / "cell.log")
             run_cell(cell, manifest, tmp_path, layout=layout)
 
@@ -83,6 +106,7 @@ def test_after_the_first_step_nothing_is_watched(root, manifest, tmp_path, monke
 
     def slow_second(loop):
         if loop.position.step == 1:
+            HANGING.set()
             time.sleep(1.5)
         step(loop)
 
