@@ -37,8 +37,8 @@ class Snakemake:
     def __exit__(self, *error):
         self._writer.close()
 
-    def starts(self, number, rule="a", output="a"):
-        said = {"rule_name": rule, "output": [output]}
+    def starts(self, number, rule="a", output="a", logs=()):
+        said = {"rule_name": rule, "output": [output], "log": list(logs)}
         self._say(f" Rule: {rule}, Jobid: {number}", event="job_info", jobid=number, **said)
 
     def fails(self, number, rule, output, logs=(), message=None, again=False):

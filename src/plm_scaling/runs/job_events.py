@@ -65,7 +65,11 @@ class JobEvents(logging.FileHandler):
         number = said.job_id if said.event == FINISHED else said.jobid
         line = {"event": said.event, "time": record.created, "job": number}
         if said.event == STARTED:
-            line |= {"rule": said.rule_name, "output": list(said.output)}
+            line |= {
+                "rule": said.rule_name,
+                "output": list(said.output),
+                "logs": [*map(str, said.log)],
+            }
         if said.event == FAILED:
             line |= {"rule": said.rule_name, "message": said.rule_msg or ""}
             line |= {"output": list(said.output), "logs": [*map(str, said.log)]}

@@ -3,8 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ TAIL_BYTES = 65536
 
 @dataclass(frozen=True)
 class CellState:
-    """One cell: `state` is waiting, running, stopped, stalled, finished or diverged.
+    """One cell: `state` is waiting, queued, running, stopped, stalled, failed, finished or diverged.
 
-    A stopped one is to be resumed, a stalled one still holds its lock.
+    A stopped one is to be resumed, a stalled one still holds its lock. Queued and failed are known
+    of its jobs only (`with_jobs`).
 
     `plan` is the sweep's; `loss` is the last validation loss (nats/token),
     before the first evaluation the training loss; None where nothing is known.
@@ -46,6 +47,8 @@ class CellState:
     started: float | None = None
     """When that was; `ended`: when the record was written. Seconds since the epoch."""
     ended: float | None = None
+    utilisation: float | None = None
+    """Of the peak FLOPs of its GPUs (MFU); None where the peak is not known."""
 
     @property
     def flops_left(self) -> float:
@@ -61,10 +64,25 @@ def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[C
     `now` (seconds since the epoch, default the clock) decides which running cells have stalled.
     """
     now = time.time() if now is None else now
-    return [_cell_state(cell, runs_dir / name, now) for name, cell in read_sweep(sweep).items()]
+    return [cell_state(cell, runs_dir / name, now) for name, cell in read_sweep(sweep).items()]
 
 
-def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
+def with_jobs(
+    states: Sequence[CellState], queued: Collection[str], failed: Collection[str]
+) -> list[CellState]:
+    """The states with what is known of jobs: of the ids whose job waits in a scheduler's queue, and
+    of those whose last job failed."""
+    known = {**dict.fromkeys(failed, "failed"), **dict.fromkeys(queued, "queued")}
+    return [
+        replace(state, state=known.get(state.cell, state.state))
+        if state.state in ("waiting", "stopped")
+        else state
+        for state in states
+    ]
+
+
+def cell_state(cell: Cell, folder: Path, now: float) -> CellState:
+    """The state at `now` of the cell that trains in `folder`."""
     record = _record(folder / "result.json")
     if record is None:
         return _unfinished(cell, folder, now)
@@ -80,6 +98,7 @@ def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
         processes=processes,
         started=started,
         ended=(folder / "result.json").stat().st_mtime,
+        utilisation=_positive(record.utilisation),
     )
 
 
@@ -109,6 +128,7 @@ def _unfinished(cell: Cell, folder: Path, now: float) -> CellState:
         eta_seconds=eta,
         processes=processes,
         started=started,
+        utilisation=_last(row.get("utilisation") for row in lines),
     )
 
 
@@ -211,7 +231,7 @@ def status_table(
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([*lines, "", _totals(states)])
+    return "\n".join([*lines, "", totals(states)])
 
 
 def _row(state: CellState) -> tuple[str, ...]:
@@ -227,7 +247,9 @@ def _row(state: CellState) -> tuple[str, ...]:
 
 
 def _totals(states: Sequence[CellState]) -> str:
-    names = ("finished", "running", "stopped", "stalled", "waiting", "diverged")
+    names = (
+        *("finished", "running", "queued", "stopped", "stalled", "failed", "waiting", "diverged"),
+    )
     count = {name: sum(state.state == name for state in states) for name in names}
     total, left = sum(s.plan.flops for s in states), sum(s.flops_left for s in states)
     parts = [f"{count['finished']} of {len(states)} cells finished"]
