@@ -52,7 +52,7 @@ class JobEvents(logging.FileHandler):
         super().__init__(file, mode="w")
         self.dag = dag
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(self.stream, fcntl.LOCK_EX)
+            fcntl.flock(self.stream, fcntl.LOCK_EX)  # type: ignore[arg-type]  # it is open
         self.handle(logging.makeLogRecord({"event": PLANNED}))
 
     def filter(self, record: logging.LogRecord) -> bool:

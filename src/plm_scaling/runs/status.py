@@ -26,10 +26,10 @@ TAIL_BYTES = 65536
 
 @dataclass(frozen=True)
 class CellState:
-    """One cell: `state` is waiting, queued, running, stopped, stalled, failed, finished or diverged.
+    """One cell: `state` is waiting, running, stopped, stalled, finished or diverged; by its jobs
+    (`with_jobs`) also queued or failed.
 
-    A stopped one is to be resumed, a stalled one still holds its lock. Queued and failed are known
-    of its jobs only (`with_jobs`).
+    A stopped one is to be resumed, a stalled one still holds its lock.
 
     `plan` is the sweep's; `loss` is the last validation loss (nats/token),
     before the first evaluation the training loss; None where nothing is known.
@@ -49,6 +49,8 @@ class CellState:
     ended: float | None = None
     utilisation: float | None = None
     """Of the peak FLOPs of its GPUs (MFU); None where the peak is not known."""
+    reason: str = ""
+    """Why it diverged, or why its job failed."""
 
     @property
     def flops_left(self) -> float:
@@ -68,17 +70,21 @@ def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[C
 
 
 def with_jobs(
-    states: Sequence[CellState], queued: Collection[str], failed: Collection[str]
+    states: Iterable[CellState], queued: Collection[str], failed: Mapping[str, str]
 ) -> list[CellState]:
     """The states with what is known of jobs: of the ids whose job waits in a scheduler's queue, and
-    of those whose last job failed."""
-    known = {**dict.fromkeys(failed, "failed"), **dict.fromkeys(queued, "queued")}
-    return [
-        replace(state, state=known.get(state.cell, state.state))
-        if state.state in ("waiting", "stopped")
-        else state
-        for state in states
-    ]
+    of those whose last job failed, with the reason."""
+
+    def known(state: CellState) -> CellState:
+        if state.state not in ("waiting", "stopped"):
+            return state
+        if state.cell in queued:
+            return replace(state, state="queued")
+        if state.cell in failed:
+            return replace(state, state="failed", reason=failed[state.cell])
+        return state
+
+    return [*map(known, states)]
 
 
 def cell_state(cell: Cell, folder: Path, now: float) -> CellState:
@@ -99,6 +105,7 @@ def cell_state(cell: Cell, folder: Path, now: float) -> CellState:
         started=started,
         ended=(folder / "result.json").stat().st_mtime,
         utilisation=_positive(record.utilisation),
+        reason=record.reason,
     )
 
 
@@ -209,17 +216,19 @@ def status_table(
     states: Sequence[CellState],
     queue: Mapping[str, str] | None = None,
     forecasts: Mapping[str, str] | None = None,
+    shown: Sequence[CellState] | None = None,
 ) -> str:
-    """A fixed-width table of the cells with a line of totals.
+    """A fixed-width table of the cells, or of those `shown`, with a line of totals of all.
 
     `queue` has the state of cells' jobs in the scheduler, `forecasts` how they do against what was
     forecast, by cell, for further columns.
     """
     header = ("cell", "objective", "size", "FLOPs", "state", "loss", "tokens", "tokens/s", "ETA")
-    rows = [header, *(_row(state) for state in states)]
+    shown = states if shown is None else shown
+    rows = [header, *(_row(state) for state in shown)]
     for name, said in (("forecast", forecasts), ("Slurm", queue)):
         if said:
-            column = [name, *(said.get(state.cell, "") for state in states)]
+            column = [name, *(said.get(state.cell, "") for state in shown)]
             rows = [(*row, text) for row, text in zip(rows, column, strict=True)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = {0, 1, 2, 4, 9, 10}
@@ -246,7 +255,8 @@ def _row(state: CellState) -> tuple[str, ...]:
     )
 
 
-def _totals(states: Sequence[CellState]) -> str:
+def totals(states: Sequence[CellState]) -> str:
+    """One line: how many cells are in which state, and how much of the compute is done."""
     names = (
         *("finished", "running", "queued", "stopped", "stalled", "failed", "waiting", "diverged"),
     )

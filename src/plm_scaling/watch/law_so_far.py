@@ -1,17 +1,25 @@
-"""The IsoFLOP law of the cells that have finished so far, for each objective."""
+"""The IsoFLOP law of the cells that have finished, while others still train."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from plm_scaling.common.errors import LawError
+from plm_scaling.common.errors import LawError, RunsError
+from plm_scaling.forecasts.asked import read_asked
 from plm_scaling.laws.isoflop.fit import fit_tables
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.selection import note_selection, why_left_out
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.text import law_sentence
+from plm_scaling.runs.collect import as_read, collect_cell
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.sweep_table import SWEEP, TUNING
+from plm_scaling.watch.remember import Remembered
 
 LAW = "isoflop"
 SETTINGS = Settings(bootstrap=200)  # a tenth of a second; `snakemake laws` resamples more
@@ -33,17 +41,46 @@ class LawSoFar:
     level: float
 
 
-def laws_so_far(runs: pd.DataFrame, curves: pd.DataFrame) -> list[LawSoFar]:
-    """The laws of `runs` (as runs.csv) and their `curves`, by objective; of some there is none."""
-    if runs.empty:
-        return []
+def laws_so_far(
+    results: Path, cells: Mapping[str, Cell], tuning: Collection[str], remembered: Remembered
+) -> list[LawSoFar]:
+    """The laws of those of the `cells` below `results` that have finished, by objective; of some
+    there is none. `tuning` are the ids of those that only tune the learning rate.
+
+    Fitted again when another cell has ended. Damaged runs, of which `collect_runs` reports, are
+    left out.
+    """
+    records = [results / "runs" / name / "result.json" for name in cells]
+
+    def fitted() -> list[LawSoFar]:
+        final = _final_evaluations(results)
+        rows, curves = [], []
+        for (name, cell), record in zip(cells.items(), records, strict=True):
+            collect = partial(collect_cell, cell, record.parent, final)
+            with suppress(RunsError, OSError):
+                row, curve, _ = remembered.of(("run", record, final), [record], collect)
+                if row["status"] == "finished" and curve is not None:
+                    rows.append(row | {"part": TUNING if name in tuning else SWEEP})
+                    curves.append(curve.assign(run_id=name))
+        return _fitted(as_read(rows)[0], pd.concat(curves)) if rows else []
+
+    return remembered.of(("laws", results), records, fitted)
+
+
+def _final_evaluations(results: Path) -> int:
+    """How many losses the laws will average; the last alone where Snakemake has not said it."""
+    try:
+        return read_asked(results / "forecasts.json").final_evaluations
+    except (RunsError, OSError):
+        return 1
+
+
+def _fitted(runs: pd.DataFrame, curves: pd.DataFrame) -> list[LawSoFar]:
     why = why_left_out(LAW, runs)
     found = []
     for objective, own in runs.groupby("objective"):
-        try:
+        with suppress(LawError):  # nothing to fit yet
             found.append(_law(str(objective), own, why[own.index], curves))
-        except LawError:
-            continue  # nothing to fit yet
     return found
 
 
