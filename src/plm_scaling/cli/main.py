@@ -5,7 +5,17 @@ import sys
 from cyclopts import App
 
 from plm_scaling import __version__
-from plm_scaling.cli import benchmarks, data, generation, laws, models, planning, site, status
+from plm_scaling.cli import (
+    benchmarks,
+    data,
+    generation,
+    laws,
+    models,
+    planning,
+    site,
+    status,
+    watch,
+)
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.program import start_logging
@@ -20,6 +30,7 @@ app = App(
 app["--help"].group = app["--version"].group = "Options"
 
 app.command(status.status)
+app.command(watch.watch)
 app.command(site.check_site)
 app.command(laws.summary)
 app.command(laws.fit)

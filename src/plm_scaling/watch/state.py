@@ -89,7 +89,7 @@ class State:
     def to_json(self) -> dict[str, Any]:
         """For `plm-scaling status --json` and the page; moments in seconds since the epoch."""
         return {
-            "folder": str(self.folder),
+            "folder": str(self.folder.absolute()),
             "ended": self.ended,
             "workflow": asdict(self.workflow),
             "studies": [study.to_json() for study in self.studies],
