@@ -11,6 +11,7 @@ from plm_scaling.cli.main import main
 COMMANDS = [
     *(
         "status",
+        "watch",
         "check-site",
         "summary",
         "fit",
