@@ -19,7 +19,6 @@ def init(
     hours: float | None = None,
     objective: Annotated[list[Literal["clm", "mlm"]], Parameter(consume_multiple=True)] = ["clm", "mlm"],  # noqa: B006, E501
     mix: Literal["uniref50", "uniref90", "colabfold_c", "colabfold_m"] | None = None,
-    anyway: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
@@ -35,7 +34,6 @@ def init(
         hours: how long they train, or --days
         objective: clm (causal), mlm (masked) or both
         mix: a public set to train on beside them; it is downloaded when the study runs
-        anyway: also for so few proteins that training from scratch makes no sense
         dry_run: write nothing
         json: what was chosen as JSON
     """
@@ -45,7 +43,7 @@ def init(
 
     command = join(["plm-scaling", *sys.argv[1:]])
     request = request_of(folder, fasta, gpus, days, hours, objective, mix, command)
-    made = make(request, anyway)
+    made = make(request)
     if not dry_run:
         write(made)
     print(dumps(facts(made), indent=2) if json else screen(made, not dry_run))

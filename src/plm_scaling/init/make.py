@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from plm_scaling.common.errors import ConfigError
 from plm_scaling.common.files import atomic
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.sweep import Objective
@@ -13,7 +12,7 @@ from plm_scaling.design.simulate import Expected, expect
 from plm_scaling.init.proteins import Proteins, look_at
 from plm_scaling.init.request import Request
 from plm_scaling.init.settings import blocks, corpus_name
-from plm_scaling.init.sizing import BETTER, EPOCHS, Limits, Sizing, largest_within
+from plm_scaling.init.sizing import EPOCHS, Limits, Sizing, largest_within
 from plm_scaling.init.text import config_text
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.settings import by_size
@@ -22,7 +21,6 @@ from plm_scaling.sweep.settings import by_size
 # since then have more.
 MIXED = {"uniref50": 15.2e9, "uniref90": 37.8e9, "colabfold_c": 37.7e9, "colabfold_m": 103e9}
 OWN_SHARE = 0.5  # of the tokens, if one's own proteins are enough for it
-FEW = 2_000  # proteins: of fewer a model learns the frequencies of residues, and not much else
 DRAWS = range(40)  # simulated sweeps, as in `snakemake plan`
 CONFIG = "config.yaml"
 
@@ -66,18 +64,13 @@ class Made:
         return said
 
 
-def make(request: Request, anyway: bool) -> Made:
+def make(request: Request) -> Made:
     """Look at the data and size the study; nothing is written.
 
     Raises `SourceError` for files that cannot be used, `ConfigError` where data or compute allow no
-    sweep, and for fewer than `FEW` proteins unless it is to be made `anyway`.
+    sweep.
     """
     proteins = look_at(request.fasta)
-    if proteins.kept < FEW and not request.mix and not anyway:
-        raise ConfigError(
-            f"{proteins.kept:,} proteins are too few to train from scratch: models would learn "
-            f"residue frequencies; {BETTER}. With --anyway the config is written if it can be"
-        )
     if request.mix:
         proteins = replace(proteins, beside=MIXED[request.mix])
     limits = Limits(request.devices, request.objectives, EPOCHS * proteins.unique)

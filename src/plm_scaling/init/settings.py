@@ -9,9 +9,11 @@ from plm_scaling.init.request import Request
 from plm_scaling.study.shapes import SHAPES, STUDY_GRID
 
 SMALLEST_OF_STUDY = next(iter(STUDY_GRID))
-SHORT_ROWS, ROWS = 256, 1024  # tokens: long rows would spend most of a small model's FLOPs on attention
+SHORT_ROWS, ROWS = 256, 1024  # tokens; long rows cost a small model most FLOPs in attention
 STUDY_ROWS = 3072  # of 1,024 held-out tokens
-FEW_EVALUATIONS, EVALUATIONS = 5, 40
+FEW_EVALUATIONS, EVALUATIONS = 5, 40  # each reads the held-out rows, of up to two sets
+TINY = 10_000  # parameters: with few steps, of batches whose losses differ by tenths of a nat
+LEAST_ROWS = 200
 EVALUATED = 0.3  # of the tokens of the shortest cell, that all its evaluations may read
 # Step Law's batch (docs/training.md): the study's half a million tokens are too many for few steps.
 BATCH = {"factor": 0.58, "parameters": 0, "tokens": 0.571}
@@ -61,16 +63,23 @@ def corpus_name(request: Request) -> str:
 def _training(
     request: Request, sizes: Sequence[str], held_out_rows: float, fewest_rows: float
 ) -> dict[str, Any]:
-    """The blocks `training` and `runs`: of held-out rows half of those expected, as homologues of
-    training are dropped from them."""
-    training: dict[str, Any] = {"valid_rows": min(STUDY_ROWS, _round(held_out_rows / 2))}
-    runs = {}
-    if 2 * EVALUATIONS * training["valid_rows"] > EVALUATED * fewest_rows:
-        training["evaluations"], runs = FEW_EVALUATIONS, {"runs": {"final_evaluations": 1}}
-    if SHAPES[sizes[0]].n_params("study") < SHAPES[SMALLEST_OF_STUDY].n_params("study"):
+    """The blocks `training` and `runs`: of held-out rows half of those expected at most, as
+    homologues of training are dropped from them."""
+    rows = min(STUDY_ROWS, held_out_rows / 2)
+    few = 2 * EVALUATIONS * rows > EVALUATED * fewest_rows
+    if few:  # also of them, but no fewer than tell sizes apart
+        rows = min(rows, max(LEAST_ROWS, EVALUATED * fewest_rows / (2 * FEW_EVALUATIONS)))
+    training: dict[str, Any] = {"valid_rows": _round(rows)}
+    if few:
+        training["evaluations"] = FEW_EVALUATIONS
+    runs = {"runs": {"final_evaluations": 1}} if few else {}
+    smallest = SHAPES[sizes[0]].n_params("study")
+    if smallest < SHAPES[SMALLEST_OF_STUDY].n_params("study"):
         rates: dict[Objective, Any] = {objective: RATE for objective in request.objectives}
         training |= {"batch_tokens": BATCH, "peak_learning_rate": rates}
-        training |= {"warmup_fraction": 0.05, "init_std": _init_std(sizes), "spike_loss": 2.0}
+        training |= {"init_std": _init_std(sizes)}
+    if smallest < TINY:
+        training |= {"warmup_fraction": 0.05, "spike_loss": 2.0}
     if request.devices.gpu is None:
         training |= {"precision": "fp32", "checkpoint_seconds": 60}
     return {"training": training, **runs}

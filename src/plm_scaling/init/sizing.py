@@ -42,10 +42,6 @@ ROOM = 1.0  # ln N that must be possible below the expected minimum
 SPAN = 2.5  # ln N between the smallest and the largest size, where no law says where the minimum is
 FEWEST = 4  # sizes of a budget, of fewer no minimum is read
 BEST_SHARE = 0.6  # of a GPU's peak; more is not assumed
-BETTER = (
-    "give more proteins (--mix uniref50), or adapt a released model to these (docs/downstream.md, "
-    "LoRA)"
-)
 PACKED = 0.9  # of the time that devices work, as cells do not end all at once
 START_SECONDS = {"cpu": 12.0, "cuda": 60.0}  # of a cell, for programs to begin and end
 
@@ -150,19 +146,21 @@ def largest_within(limits: Limits, complete: Complete) -> tuple[Sizing, str]:
     cell with the fewest. Raises `ConfigError` where not even the smallest fits.
     """
     allowed = [rung for rung in RUNGS if limits.have_tokens(rung)]
-    if not allowed:
-        raise ConfigError(
-            f"{short_number(limits.tokens / EPOCHS)} unique training tokens are too few for a "
-            f"scaling law of any size; {BETTER}"
-        )
     least = None
-    limit = "tokens" if allowed[-1] <= limits.affordable else "compute"
+    limit = "tokens" if allowed and allowed[-1] <= limits.affordable else "compute"
     for largest in (rung for rung in reversed(allowed) if rung <= limits.affordable):
         found = _sizing(limits, complete, largest)
         if found is not None and found.cost.hours <= limits.hours:
             return found, limit
         limit, least = ("compute", found) if found else ("sizes", least)
-    costs = f", about {least.cost.hours:.2g} {limits.devices.unit}" if least else ""
+    if least is None and (not allowed or allowed[-1] <= limits.affordable):
+        raise ConfigError(
+            f"{short_number(limits.tokens / EPOCHS)} unique training tokens are too few to train "
+            "from scratch: models of any size would hardly learn more than residue frequencies; "
+            "give more proteins (--mix uniref50), or adapt a released model to these "
+            "(docs/downstream.md, LoRA)"
+        )
+    costs = f", which takes about {least.cost.hours:.2g} {limits.devices.unit}" if least else ""
     raise ConfigError(
         f"{limits.devices.text} are too little for the smallest sweep{costs}; give more time "
         "(--days, --hours) or devices (--gpus), or one --objective"

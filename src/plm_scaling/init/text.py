@@ -38,7 +38,7 @@ def _notes(proteins: Proteins, sizing: Sizing) -> dict[str, str]:
     where = "around the optima of the published laws" if sizing.by_law else "over all in range"
     return {
         "split": "shares of the clusters",
-        "training": f"valid_rows: half of about {short_number(proteins.held_out)} tokens held out",
+        "training": f"about {short_number(proteins.held_out)} tokens are held out",
         "budgets_flops": f"6·N·D; no token is seen more than about {EPOCHS:g} times",
         "designed": f"the cheaper budgets: sizes {where}",
         "stages": "the larger ones: around what the cells before them have shown",
