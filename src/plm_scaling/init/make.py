@@ -45,7 +45,9 @@ class Made:
         """Share of the GPUs' peak that all cells together are assumed to reach."""
         exact = flops = 0.0
         for cell in plan_cells(self.sizing.config).values():
-            exact += cell.flops_exact / by_size(self.sizing.config.machine.utilisation, cell.n_params)
+            exact += cell.flops_exact / by_size(
+                self.sizing.config.machine.utilisation, cell.n_params
+            )
             flops += cell.flops_exact
         return flops / exact
 

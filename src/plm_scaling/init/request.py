@@ -92,12 +92,12 @@ def request_of(
         )
     in_days, in_hours = positive("days", days), positive("hours", hours)
     if (in_days is None) == (in_hours is None):
-        raise ConfigError("how long may it train? give one of --days and --hours, such as --days 14")
+        raise ConfigError(
+            "how long may it train? give one of --days and --hours, such as --days 14"
+        )
     if Path("-") in fasta:
         raise ConfigError("--fasta -: the study reads its files again when it runs; give a file")
     cores = re.fullmatch(r"(?:([1-9]\d*)x)?cpu", gpus.strip(), re.IGNORECASE)
     count, gpu = (int(cores[1] or 1), None) if cores else gpus_of(gpus)
     devices = Devices(count, gpu, in_hours or 24 * (in_days or 0))
-    return Request(
-        folder, tuple(fasta), mix, devices, tuple(dict.fromkeys(objectives)), command
-    )
+    return Request(folder, tuple(fasta), mix, devices, tuple(dict.fromkeys(objectives)), command)

@@ -75,7 +75,7 @@ def _training(
     runs = {"runs": {"final_evaluations": 1}} if few else {}
     smallest = SHAPES[sizes[0]].n_params("study")
     if smallest < SHAPES[SMALLEST_OF_STUDY].n_params("study"):
-        rates: dict[Objective, Any] = {objective: RATE for objective in request.objectives}
+        rates: dict[Objective, Any] = dict.fromkeys(request.objectives, RATE)
         training |= {"batch_tokens": BATCH, "peak_learning_rate": rates}
         training |= {"init_std": _init_std(sizes)}
     if smallest < TINY:

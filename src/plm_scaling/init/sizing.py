@@ -244,4 +244,3 @@ def _sizes_at(
         return sizes_around(prior.log_size(budget), sd, known, count, reach)
     ends = np.log([min(known.values()), max(known.values())])
     return sizes_around(float(ends.mean()), 0.0, known, count, float(np.ptp(ends)) / 2)
-
