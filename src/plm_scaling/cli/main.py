@@ -10,6 +10,7 @@ from plm_scaling.cli import (
     benchmarks,
     data,
     generation,
+    init,
     laws,
     models,
     planning,
@@ -35,6 +36,7 @@ app = App(
 )
 app["--help"].group = app["--version"].group = "Options"
 
+app.command(init.init)
 app.command(status.status)
 app.command(watch.watch)
 app.command(site.check_site)
