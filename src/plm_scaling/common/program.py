@@ -15,6 +15,7 @@ from plm_scaling.common.files import refuse_folder
 
 logger = logging.getLogger("plm_scaling")
 
+QUIET = "PLM_SCALING_QUIET"  # in the environment: programs show only warnings and errors
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that follows the parent's end
 
 
@@ -67,7 +68,7 @@ def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
     logger.setLevel(logging.DEBUG)
     logger.handlers.clear()
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setLevel(terminal_level)
+    terminal.setLevel(max(terminal_level, logging.WARNING) if QUIET in os.environ else terminal_level)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(terminal)
     if log is not None:
