@@ -135,8 +135,7 @@ class Terminal:
     def _message(self, record: logging.LogRecord) -> None:
         """What is no event: of Snakemake's own only warnings and errors, but not that of a job."""
         text = record.getMessage()
-        parts = Path(record.pathname).parts
-        ours = not any(part.startswith("snakemake") for part in parts)
+        ours = "/site-packages/snakemake" not in record.pathname
         if text == "None" or (self._failed and record.levelno >= logging.ERROR and not ours):
             return
         if text.startswith("Nothing to be done"):
