@@ -68,7 +68,9 @@ def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
     logger.setLevel(logging.DEBUG)
     logger.handlers.clear()
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setLevel(max(terminal_level, logging.WARNING) if QUIET in os.environ else terminal_level)
+    terminal.setLevel(
+        max(terminal_level, logging.WARNING) if QUIET in os.environ else terminal_level
+    )
     terminal.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(terminal)
     if log is not None:

@@ -50,7 +50,7 @@ def snakemake_command(
     command += ["--profile", _short(_profile(root, profile)), "--logger", "plm"]
     command += ["--directory", str(folder)] if folder else []
     command += ["--dry-run"] if dry else []
-    return command + [*words[len(targets) :]]
+    return [*command, *words[len(targets) :]]
 
 
 def _repository(workflow: Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""What the terminal shows of a Snakemake run: a line per stage, its time, and when all will be done.
+"""What the terminal shows of a Snakemake run: a line per stage, its time, and the time left.
 
 What each job says is in its log; what Snakemake says of each job, in .snakemake/log.
 """
@@ -103,9 +103,9 @@ class Terminal:
         stage = self._jobs[job] = STAGE_OF.get(rule, "")
         self._started.setdefault(stage, time.monotonic())
         if rule == "train_cell":
-            self._results = Path(output[0]).parents[2]
+            self._results = Path(output[0]).absolute().parents[2]
         elif rule in ("make_report", "make_published_report"):
-            self._report = output[0]
+            self._report = str(Path(output[0]).absolute())
         if stage:
             self._stage = stage
 
@@ -175,9 +175,12 @@ class Terminal:
             )
         except (PlmScalingError, OSError):  # half a file of a cell that has just started
             return ""
-        if left is None or left.finish is None:
+        if left is None:
             return ""
-        return f"; cells trained in about {short_time(left.finish)}"
+        finish = left.finish  # not known in the moment between two cells
+        if finish is None and left.usual:
+            finish = 3600 * left.process_hours / left.usual
+        return "" if finish is None else f", about {short_time(finish)} left"
 
     def _left(self) -> dict[str, int]:
         return {stage: count - self._ended[stage] for stage, count in self._planned.items()}
