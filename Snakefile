@@ -18,12 +18,6 @@ min_version("9.0")
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))  # this repository's library, whichever is installed
 
-# A config given with --configfile replaces this one; merging key by key would mix two studies.
-if "study" not in config:
-
-    configfile: str(ROOT / "config.yaml")
-
-
 # containers/ says how it is built. Snakemake refuses its path if it has blanks.
 if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
 

@@ -10,7 +10,7 @@ from snakemake.logging import logger
 from plm_scaling.common import environment
 from plm_scaling.config.data import Clusters, Dedup, LeakageCheck, Thresholds
 from plm_scaling.config.downstream import TaskSettings
-from plm_scaling.config.load import validate_config
+from plm_scaling.config.load import read_study
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
@@ -77,7 +77,12 @@ logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to"
 
 
 try:
-    CONFIG = validate_config(config, "config")
+    # By ourselves: Snakemake would mix the corpora and the sweeps of several files.
+    CONFIG, MADE_OF = read_study(
+        workflow.config_settings.configfiles,
+        workflow.config_settings.config,
+        ROOT / "config.yaml",
+    )
     DATA = f"data/{CONFIG.data.name}"
     RESULTS = f"results/{CONFIG.study}"
     STAGES = read_stages(Path(RESULTS, "stages"), CONFIG.sweep)
@@ -91,6 +96,9 @@ try:
     SOURCE = {name: choose(KNOWN, name, SOURCE_TABLE) for name in [*CONFIG.sources, *DOWNSTREAM]}
 except PlmScalingError as error:
     sys.exit(f"error: {error}")
+
+if MADE_OF and workflow.is_main_process:
+    logger.info(MADE_OF)
 
 PARTS = [f"{number:04d}" for number in range(CONFIG.data.parts)]
 

@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from plm_scaling.config.load import block_in
-from plm_scaling.config.numbers import Block
+from plm_scaling.config.numbers import Block, Follows
 from plm_scaling.config.schema import Config
 
 _NAMES = {
@@ -28,17 +29,40 @@ _NAMES = {
 INTRODUCTION = """# Config
 
 One file says what is computed: `config.yaml` is the full study, `config/demo.yaml` the demo. It is
-validated before anything runs; every key is required and unknown keys are refused.
-The values shown are those of `config.yaml`. This page, and the comments above the keys of
-`config.yaml`, are generated from the schema by `make docs`.
+validated before anything runs, and unknown keys are refused. **A file of your own needs three
+lines:**
+
+```yaml
+study: mine
+corpora:
+  mine: {path: my.faa.gz}
+```
+
+What it leaves out has its default: where it is a matter of taste that of the full study, where it
+is a matter of size what suits a laboratory's proteins and one node of GPUs.
+`results/{study}/config.yaml` keeps the whole, with every default.
+
+- `snakemake --configfile my.yaml` runs `my.yaml`, and nothing of `config.yaml`, because it says
+  `study`.
+- `--configfile config.yaml more.yaml` runs the first with the changes of the second, key by key;
+  but `corpora` and `sweep` are replaced whole, so that nothing of another study's data or budgets
+  stays. Without `config.yaml` it is the same if no file says `study`.
+- `--config 'published={logs: PATH}'` changes single keys of all that, for one run.
+
+One line says at the start what was replaced and how many keys have their defaults.
+Columns: the default (*required*, or in italics what it follows from), and the value in
+`config.yaml`. This page, and the comments above the keys of `config.yaml`, are generated from the
+schema by `make docs`.
 """
 COMMENT_WIDTH = 100
+HEAD = ["| key | type | default | full study | meaning |", "|---|---|---|---|---|"]
+NOT_SHOWN = object()  # of a key that the full study's file does not have
 
 
 def document_config(config: Path) -> str:
     """The page, in the order of the blocks in the file `config`, with its values."""
     values = yaml.safe_load(config.read_text())
-    lines = [INTRODUCTION, "| key | type | here | meaning |", "|---|---|---|---|"]
+    lines = [INTRODUCTION, *HEAD]
     simple = [name for name in values if not isinstance(values[name], dict)]
     lines += [_row(name, Config, name, values[name]) for name in simple]
     for name, block_values in values.items():
@@ -49,17 +73,17 @@ def document_config(config: Path) -> str:
                 block, mark = block_in(block), "{name}."
                 block_values = next(iter(block_values.values()))
             lines += ["", f"## {name}", "", _plain(meaning(Config, name) or block.__doc__), ""]
-            lines += ["| key | type | here | meaning |", "|---|---|---|---|"]
+            lines += HEAD
             lines += _rows(block, block_values, mark)
     return "\n".join(lines) + "\n"
 
 
 def _rows(block: Any, values: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, field in block.model_fields.items():
-        yield _row(prefix + name, block, name, values[name])
+        yield _row(prefix + name, block, name, values.get(name, NOT_SHOWN))
         for mark, inner in _blocks(field.annotation):
             for inner_name in inner.model_fields:
-                yield _row(prefix + name + mark + inner_name, inner, inner_name, None)
+                yield _row(prefix + name + mark + inner_name, inner, inner_name, NOT_SHOWN)
 
 
 def _blocks(annotation: Any, mark: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
@@ -73,9 +97,20 @@ def _blocks(annotation: Any, mark: str = "") -> Iterator[tuple[str, type[BaseMod
 
 
 def _row(key: str, block: Any, name: str, value: Any) -> str:
-    shown = "" if value is None else f"`{_short(value)}`"
-    kind = _type(block.model_fields[name])
-    return f"| `{key}` | {kind} | {shown} | {_plain(meaning(block, name))} |"
+    shown = "" if value is NOT_SHOWN else f"`{_short(value)}`"
+    field = block.model_fields[name]
+    cells = (f"`{key}`", _type(field), _default(field), shown, _plain(meaning(block, name)))
+    return f"| {' | '.join(cells)} |"
+
+
+def _default(field: FieldInfo) -> str:
+    """The default of a key, or what it follows from."""
+    if follows := [part for part in field.metadata if isinstance(part, Follows)]:
+        return f"*{follows[0]}*"
+    if field.is_required():
+        return "*required*"
+    value = to_jsonable_python(field.default)
+    return "" if isinstance(field.default, BaseModel) else f"`{_short(value)}`"
 
 
 def meaning(block: type[BaseModel], name: str) -> str | None:

@@ -10,18 +10,18 @@ from plm_scaling.config.numbers import Block, Count, Name, Number, Positive, Sha
 class Contacts(Block):
     """The regression that reads contacts off attention maps."""
 
-    train: Count
+    train: Count = 20
     """Proteins of the training split that the regression is fitted to (20 in Rao et al. 2021)."""
-    penalty: Positive
+    penalty: Positive = 0.15
     """Inverse strength C of its L1 penalty (0.15 in Rao et al. 2021)."""
-    separation: Count
+    separation: Count = 6
     """Pairs at least this far apart in the sequence train it (6 in Rao et al. 2021)."""
 
 
 class Probe(Block):
     """Linear models of frozen embeddings."""
 
-    layers: Annotated[list[int], Field(min_length=1)]
+    layers: Annotated[list[int], Field(min_length=1)] = [-1]
     """Layers whose hidden states are tried: 0 token embeddings, k the output of layer k, -1 after
     the final norm. Where there are several, the validation items choose."""
 
@@ -29,29 +29,29 @@ class Probe(Block):
 class Lora(Block):
     """Low-rank adapters beside all linear layers of the blocks, trained for each benchmark."""
 
-    rank: Count
+    rank: Count = 16
     """Of the adapters (16 in the study's scripts)."""
-    alpha: Positive
+    alpha: Positive = 16.0
     """The adapters' share is alpha / rank (16 in the study's scripts; 32 for labels of sequences).
     """
-    learning_rate: Positive
+    learning_rate: Positive = 1e-4
     """Highest, after 5 % of the steps; it falls linearly to 0 (1e-4 in the study's scripts)."""
-    epochs: Count
+    epochs: Count = 15
     """Passes over the training proteins (15 in the study's scripts)."""
-    batch: Count
+    batch: Count = 1
     """Proteins to a step (1 for contacts, 16 for labels of sequences in the study's scripts)."""
 
 
 class Generation(Block):
     """Proteins that causal models make, and how they are drawn."""
 
-    number: Count
+    number: Count = 1000
     """Proteins of each model."""
-    temperature: Annotated[Number, Field(ge=0)]
+    temperature: Annotated[Number, Field(ge=0)] = 1.0
     """1: the model's own probabilities; below, the likely becomes likelier."""
-    top_p: Share
+    top_p: Share = 1.0
     """Draws from the likeliest residues that have this probability together; 1: from all."""
-    max_length: Count | None
+    max_length: Count | None = None
     """Residues after which a protein is cut; null: 512, or what the context holds."""
 
 
@@ -75,29 +75,29 @@ class OwnDataset(Block):
 class TaskSettings(Block):
     """How models are scored; what of the block `downstream` a task reads."""
 
-    contacts: Contacts
-    probe: Probe
-    lora: Lora | None
+    contacts: Contacts = Contacts()
+    probe: Probe = Probe()
+    lora: Lora | None = None
     """Beside the frozen probes of contacts, remote homology and regression, scores of models that
     are fine-tuned by adapters, {rank: 16, alpha: 16, learning_rate: 1e-4, epochs: 15, batch: 1};
     null: frozen alone."""
-    generation: Generation
+    generation: Generation = Generation()
 
 
 class Downstream(TaskSettings):
     """What models are good for: benchmarks of function and structure. Only the target `downstream`
     reads it."""
 
-    datasets: list[Name]
+    datasets: list[Name] = []
     """Names in resources/downstream.tsv or `own`; [] for none."""
-    cells: Literal["frontier", "all"] | list[Name]
+    cells: Literal["frontier", "all"] | list[Name] = "frontier"
     """Which cells: frontier (the three of lowest loss of each budget, where they are within 0.03
     nats per token of the best), all, or a list of ids; [] for none."""
-    untrained: bool
+    untrained: bool = True
     """true: also cells of the same shapes with their initial weights, as the floor of the scores.
     """
-    models: dict[Name, str]
+    models: dict[Name, str] = {}
     """Public models beside the cells: folders by name, {esm2-8m: models/esm2_t6_8M_UR50D}."""
-    own: dict[Name, OwnDataset]
+    own: dict[Name, OwnDataset] = {}
     """Benchmarks of your own by name, {new: {task: ood_perplexity, form: fasta, split: "", metric:
     nats_per_residue, files: [new.fasta]}}; {} for none."""

@@ -1,7 +1,7 @@
 """Validate a config and say in one message everything that is wrong with it."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,13 +16,88 @@ from plm_scaling.config.sweep import POWER_LAW, TABLE, PowerLaw
 FULL_STUDY = Path(__file__).with_name("full.yaml")
 
 
+WHOLE = ("corpora", "sweep")  # a file replaces these: parts of two are neither's
+
+
 def read_config(path: Path) -> Config:
     """Read and validate a config file; raises `ConfigError` naming it."""
+    return validate_config(_values(path), str(path))
+
+
+def read_study(
+    files: Sequence[Path], changes: Mapping[str, Any], full: Path = FULL_STUDY
+) -> tuple[Config, str]:
+    """The config of a run, and a line on what it was made of, empty if `full` has it all.
+
+    Args:
+        files: in order, as given with --configfile. A key of a later one replaces that of an
+            earlier one; of `corpora` and `sweep` the whole. They change the file `full` unless one
+            of them says `study`: that is a study of its own.
+        changes: single keys, as given with --config
+        full: the study that is run if no file is given
+
+    Raises `ConfigError` naming file and key.
+    """
+    given = [(_shown(path), _values(path)) for path in files]
+    if not any("study" in values for _, values in given):
+        given.insert(0, (_shown(full), _values(full)))
+    values: dict[str, Any] = {}
+    said = []
+    for name, beside in given:
+        replaced = [block for block in WHOLE if block in beside and block in values]
+        if replaced:
+            those = "is that" if len(replaced) == 1 else "are those"
+            said.append(f"{' and '.join(replaced)} {those} of {name} alone")
+        values = _merged({key: values[key] for key in values if key not in replaced}, beside)
+    where = " ".join(name for name, _ in given)
+    values = _merged(values, changes)
+    config = validate_config(values, where)
+    if defaults := count_left_out(values, Config):
+        said.append(
+            f"{defaults} keys have their defaults, and results/{config.study}/config.yaml shows all"
+        )
+    return config, f"config {where}: {'; '.join(said)}" if said else ""
+
+
+def count_left_out(values: Mapping[str, Any], block: type[BaseModel]) -> int:
+    """Keys of a block and of its blocks that are not in `values`."""
+    number = 0
+    for name, field in block.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            number += count_left_out(values.get(name) or {}, kind)
+        elif name not in values:
+            number += 1
+    return number
+
+
+def _values(path: Path) -> Mapping[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); give a config as YAML") from error
-    return validate_config(values, str(path))
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be read ({why}); give a config as YAML") from error
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path}: a config is a mapping of blocks; see docs/config.md")
+    return values
+
+
+def _shown(path: Path) -> str:
+    """The path as one would write it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the changes, key by key, also inside blocks."""
+    merged = {**values}
+    for key, new in changes.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            merged[key] = _merged(old, new)
+        else:
+            merged[key] = new
+    return merged
 
 
 def validate_config(values: Any, where: str) -> Config:

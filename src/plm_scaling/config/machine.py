@@ -5,13 +5,17 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from plm_scaling.config.numbers import Block, Count, Name, Positive
-from plm_scaling.config.sweep import BySize, ascending
+from plm_scaling.config.sweep import BySize, ascending, by_size
 from plm_scaling.study.hardware import GPUS
 
 Backend = Literal["cuda", "cpu"]
 Recompute = Literal["none", "full"]
 LAUNCHER_COUNTS = ("nodes", "processes", "per_node", "threads")
 Order = Literal["makespan", "first-law"]
+SRUN = (
+    "srun --nodes {nodes} --ntasks {processes} --ntasks-per-node {per_node} --gpus {processes} "
+    "--cpus-per-task {threads} --kill-on-bad-exit"
+)
 
 
 class LayoutBlock(Block):
@@ -35,37 +39,37 @@ class Machine(Block):
     again when it changes. Keep your own in a file beside the study's: snakemake --configfile
     config.yaml site.yaml (docs/running.md)."""
 
-    backend: Backend
+    backend: Backend = "cuda"
     """cuda: a process per GPU, NCCL. cpu: gloo."""
-    gpu: Name
+    gpu: Name = "H100"
     """For cuda: a name in the table of GPUs (src/plm_scaling/study/hardware.py)."""
-    gpus_per_node: Count
+    gpus_per_node: Count = 8
     """For cuda: GPUs of a node; a cell takes up to one node, or whole nodes."""
-    max_gpus: Count
+    max_gpus: Count = 8
     """For cuda: GPUs that one cell may take at most."""
-    target_hours: Positive
+    target_hours: Positive = 24.0
     """For cuda: a cell takes the fewest GPUs with which it is estimated to take no longer. If
     max_gpus are too few for that, it takes what is fastest."""
-    utilisation: BySize
+    utilisation: BySize = by_size({0: 0.1, 2e7: 0.2, 8e7: 0.3, 4e8: 0.4})
     """For cuda: share of the GPUs' peak that the estimate of hours assumes, from a model size
     upwards. Attention and the output layer count, what is computed twice does not. Put in what your
     runs reach."""
-    cpu_processes: Count
+    cpu_processes: Count = 1
     """For cpu: processes per cell, each with a share of the batch, as far as its rows divide."""
-    cpu_gflops: Positive
+    cpu_gflops: Positive = 10.0
     """For cpu: achieved GFLOP/s of one thread that the estimate of hours assumes."""
-    threads: Count
+    threads: Count = 8
     """CPU threads of each process."""
-    launcher: str
+    launcher: str = SRUN
     """What starts the processes of a cell that takes several nodes; put before python, with
     {nodes}, {processes} (of all), {per_node} and {threads} filled in. srun needs Slurm; for mpirun
     and others see docs/schedulers.md."""
-    order: Order
+    order: Order = "first-law"
     """Which cells start first where not all can run at once, on one machine and in Slurm's queue.
     first-law: the cheapest budget's, so that the first IsoFLOP curve closes early. makespan: those
     that take longest with the cells that wait for them, so that all end soonest. docs/running.md
     compares them."""
-    layouts: dict[Name, LayoutBlock]
+    layouts: dict[Name, LayoutBlock] = {}
     """Layouts of sizes that should differ from those chosen: {7.2B: {tensor: 2, recompute: full}};
     what is left out is chosen. {} for none."""
 

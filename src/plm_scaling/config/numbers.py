@@ -33,8 +33,15 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 
+class Follows(str):
+    """Marks a key whose default follows from other keys (`config.derived`), and says how."""
+
+    __slots__ = ()
+
+
 class Block(BaseModel):
-    """A block of the config: every key is required, unknown keys are refused, types are strict.
+    """A block of the config: what is left out has its default, unknown keys are refused, types are
+    strict.
 
     What a key means stands below it, for `plm_scaling.config.document`.
     """

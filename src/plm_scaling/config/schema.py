@@ -1,10 +1,12 @@
 """The whole config of a study."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from plm_scaling.config.data import MAX_SOURCES, Corpus, Data, Dedup, Filter, Mmseqs, Split, Tokens
+from plm_scaling.config.derived import completed
 from plm_scaling.config.downstream import Downstream
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
@@ -23,7 +25,7 @@ LAWS_SAID = " ".join(
 class Runs(Block):
     """How a run's curve becomes its loss."""
 
-    final_evaluations: Count
+    final_evaluations: Count = 5
     """The loss of a run is the mean of this many last evaluations (5 in the study)."""
 
 
@@ -33,14 +35,14 @@ class Laws(Block):
     fits: Annotated[
         list[Literal[tuple(LAWS)]],  # type: ignore[valid-type]
         Field(min_length=1, description=LAWS_SAID),
-    ]
-    bootstrap: Annotated[int, Field(ge=100)]
+    ] = ["isoflop", "parametric"]
+    bootstrap: Annotated[int, Field(ge=100)] = 4000
     """Resamples of the runs for intervals; 4000 for ends that hardly move with the seed."""
-    level: Annotated[float, Field(gt=0, lt=1)]
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Coverage of the intervals."""
-    huber_delta: Positive
+    huber_delta: Positive = 1e-3
     """Huber δ on the log loss of the parametric fit (1e-3 in Hoffmann et al. 2022)."""
-    axes: Axes
+    axes: Axes = "best"
     """Of runs that differ only in settings of sweep.axes: best, the laws take those of the setting
     with the lowest loss (mean over its seeds), or all. Of mask ratios most laws take the most
     common one all the same: losses at several do not compare."""
@@ -52,7 +54,7 @@ DOWNLOAD = "download"
 class Published(Block):
     """The logs that the study released; only the target `published` reads them."""
 
-    logs: str | None
+    logs: str | None = None
     """Null takes the tables of the logs that ship with this repository. Folder of the released
     repository (it holds `data/training_logs`), relative to this one, or `download` (6 MB): every
     file is verified, the tables are reproduced and compared with those that ship."""
@@ -61,13 +63,13 @@ class Published(Block):
 class SweepInputs(Block):
     """What the cells of a sweep follow from, and nothing else."""
 
-    seed: Count
+    seed: Count = 1
     """Seeds the split, the data order and the bootstrap; sweep.seeds those of the cells'
     weights."""
     corpora: Annotated[dict[Name, Corpus], Field(min_length=1)]
-    tokens: Tokens
+    tokens: Tokens = Tokens()
     sweep: Sweep
-    training: Training
+    training: Training = Training()
 
     @model_validator(mode="after")
     def _cells_name_known_corpora(self) -> Self:
@@ -112,16 +114,21 @@ class Config(SweepInputs):
 
     study: Name
     """Results go to results/{study}/. Another name keeps two studies side by side."""
-    mmseqs: Mmseqs
+    mmseqs: Mmseqs = Mmseqs()
     data: Data
-    dedup: Dedup
-    split: Split
+    dedup: Dedup = Dedup()
+    split: Split = Split()
     filter: Filter
-    machine: Machine
-    runs: Runs
-    laws: Laws
-    downstream: Downstream
-    published: Published
+    machine: Machine = Machine()
+    runs: Runs = Runs()
+    laws: Laws = Laws()
+    downstream: Downstream = Downstream()
+    published: Published = Published()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, values: Any) -> Any:
+        return completed(values) if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def _study_is_not_the_published_one(self) -> Self:
@@ -142,7 +149,8 @@ class Config(SweepInputs):
     def _reference_is_a_source(self) -> Self:
         if self.filter.reference_source not in self.sources:
             raise ValueError(
-                f"filter.reference_source {self.filter.reference_source!r} is in no mixture"
+                f"filter.reference_source {self.filter.reference_source!r} is in no mixture; give "
+                f"one of {', '.join(self.sources)}"
             )
         return self
 
@@ -159,7 +167,10 @@ class Config(SweepInputs):
     def _transfer_law_has_cells(self) -> Self:
         needing = [law for law in self.laws.fits if LAWS[law].needs_transfer]
         if needing and not self.sweep.transfer:
-            raise ValueError(f"laws.fits: {needing[0]} needs cells in sweep.transfer")
+            raise ValueError(
+                f"laws.fits: {needing[0]} needs cells in sweep.transfer; add some, or give "
+                "laws.fits without it"
+            )
         return self
 
     @model_validator(mode="after")

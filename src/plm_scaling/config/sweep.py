@@ -1,11 +1,21 @@
 """Config blocks of the sweep and of training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from plm_scaling.config.numbers import Block, Count, Fraction, Name, Number, Positive, Share
+from plm_scaling.config.numbers import (
+    Block,
+    Count,
+    Follows,
+    Fraction,
+    Name,
+    Number,
+    Positive,
+    Share,
+)
+from plm_scaling.study.shapes import STUDY_GRID
 
 Objective = Literal["clm", "mlm"]
 Recipe = Literal["study", "prenorm"]
@@ -116,56 +126,59 @@ class Sweep(Block):
     """The IsoFLOP grid: every corpus × recipe × objective × budget × size × seed in range of tokens
     per parameter."""
 
-    corpora: Annotated[list[Name], Field(min_length=1)]
+    corpora: Annotated[list[Name], Field(min_length=1), Follows("all of `corpora`")]
     """Names in `corpora`; every cell of the grid is trained on each. The laws are fitted to the
     corpus that most runs share."""
-    objectives: Annotated[list[Objective], Field(min_length=1)]
+    objectives: Annotated[list[Objective], Field(min_length=1)] = ["clm", "mlm"]
     """clm (causal) and/or mlm (masked)."""
-    recipes: Annotated[list[Recipe], Field(min_length=1)]
+    recipes: Annotated[list[Recipe], Field(min_length=1)] = ["study"]
     """Architectures, each trained on the whole grid. study: that of the study (post-LN with
     DeepNorm, GEGLU, biases). prenorm: today's (RMSNorm before each block, SwiGLU, no biases, QK
     norm). The laws are fitted to the one that most runs share."""
-    budgets_flops: Annotated[list[Positive], Field(min_length=1)]
+    budgets_flops: Annotated[list[Positive], Field(min_length=1)] = [1e17, 3e17, 1e18, 3e18]
     """Compute per cell, C = 6·N·D FLOPs with N non-embedding parameters and D tokens."""
-    sizes: Annotated[list[Name], Field(min_length=1)]
+    sizes: Annotated[list[Name], Field(min_length=1)] = [*STUDY_GRID]
     """Names in the study's size grid (src/plm_scaling/study/shapes.py), smallest to largest, or in
     `shapes`."""
-    shapes: dict[Name, ShapeBlock]
+    shapes: dict[Name, ShapeBlock] = {}
     """Shapes of your own: {name: {layers: 12, hidden: 512, ffn: 1365, heads: 8}}; {} for none. Then
     name them in sizes."""
-    tokens_per_parameter: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    tokens_per_parameter: Annotated[list[Positive], Field(min_length=2, max_length=2)] = [
+        3.0,
+        4000.0,
+    ]
     """Cells outside [low, high] tokens per non-embedding parameter are not trained. It should hold
     a minimum inside every budget of each objective; wider costs more and bends the parabolas."""
-    mask_ratio: Share
+    mask_ratio: Share = 0.15
     """Share of tokens masked for MLM (0.15 in the study)."""
-    masking: Masking
+    masking: Masking = "study"
     """How MLM tokens are chosen and replaced. study: BERT's way as in the authors' code,
     int(mask_ratio · length) of each row, 80 % by <mask>, 10 % by a random residue, 10 % kept (the
     evidence is in docs/training.md). bert: the same, but each on its own. token: each on its own,
     by <mask>. span: in spans, by <mask>."""
-    seeds: Annotated[list[Count], Field(min_length=1)]
+    seeds: Annotated[list[Count], Field(min_length=1)] = [1]
     """One cell per seed; it sets initial weights and masks (the data order follows from `seed`).
     Add seeds to measure the noise between runs."""
-    extra: list[Extra]
+    extra: list[Extra] = []
     """Single cells outside the grid; [] for none."""
-    transfer: list[Transfer]
+    transfer: list[Transfer] = []
     """Cells that start from the other objective's weights, with a fresh optimizer and a
     learning-rate schedule of their own; [] for none. flops is that of the cell itself, source_flops
     of the one that it starts from. The law `transfer` compares each with a cell from scratch of the
     same objective, corpus, recipe, size and flops, in the grid or `extra`."""
-    axes: dict[Axis, Annotated[list[Annotated[Number, Field(ge=0)]], Field(min_length=1)]]
+    axes: dict[Axis, Annotated[list[Annotated[Number, Field(ge=0)]], Field(min_length=1)]] = {}
     """Settings that vary over the grid, each value with each: {learning_rate_factor: [0.5, 1, 2]};
     {} for none. learning_rate_factor and batch_factor multiply what training gives, weight_decay
     and mask_ratio take its place. What is configured (1 for a factor) must be among the values:
     single and transferred cells have it. laws.axes says which runs the laws take."""
-    tuning: Tuning | None
+    tuning: Tuning | None = None
     """Cells that show the best learning rate (docs/training.md has an example); null for none. They
     are trained like others, the law `tuning` of laws.fits is fitted to them, and no other law takes
     them (unless the grid has the same cell)."""
-    designed: list[Designed]
+    designed: list[Designed] = []
     """For some budgets of an objective: train only these sizes and seeds, as `plm-scaling design`
     proposes; [] for none. A budget that is not listed trains all `sizes` in range."""
-    stages: list[Stage]
+    stages: list[Stage] = []
     """Stages after the first, by rising from_flops; [] for none. Budgets below the first
     from_flops begin. When the cells of all earlier stages have ended, the law fitted to them places
     those of the next, within sizes and tokens_per_parameter; where it is not known, they are spread
@@ -255,6 +268,19 @@ OfSizeAndTokens = Annotated[
 ]
 
 
+def by_size(values: Mapping[float, float]) -> list[FromSize]:
+    """A table of values by the model sizes (parameters) from which they hold."""
+    return [FromSize(from_parameters=float(n), value=float(v)) for n, v in values.items()]
+
+
+STUDY_RATES: OfSizeAndTokens = by_size(
+    {
+        **{0: 1e-3, 2e7: 6e-4, 8e7: 5.5e-4, 1.3e8: 5e-4},
+        **{3e8: 4e-4, 6.5e8: 3.5e-4, 1e9: 3e-4, 6.5e9: 1.2e-4},
+    }
+)
+
+
 class Mup(Block):
     """The model whose settings those of all widths follow from (muP, docs/training.md)."""
 
@@ -267,76 +293,79 @@ class Mup(Block):
 class Training(Block):
     """How a cell is trained: AdamW, linear warm-up, cosine decay over the cell's own budget."""
 
-    batch_tokens: OfSizeAndTokens
+    batch_tokens: OfSizeAndTokens = by_size({0: 524288, 1e9: 1048576})
     """Tokens per optimizer step, from a model size upwards (study: 512 rows below 1B parameters,
     1024 rows from there). Or a power law of N and D, such as Step Law's {factor: 0.58, parameters:
     0, tokens: 0.571}, rounded to rows that GPUs can share (docs/training.md)."""
-    peak_learning_rate: dict[Objective, OfSizeAndTokens]
+    peak_learning_rate: dict[Objective, OfSizeAndTokens] = {
+        "clm": STUDY_RATES,
+        "mlm": STUDY_RATES,
+    }
     """Peak learning rate by objective, from a model size upwards. The study has the same for both
     objectives; where it names none, the neighbour's is taken. Or a power law of N and D, such as
     Step Law's {factor: 1.79, parameters: -0.713, tokens: 0.307} (docs/training.md)."""
-    warmup_fraction: Fraction
+    warmup_fraction: Fraction = 0.025
     """Share of the steps with linearly rising learning rate (0.025 in the study)."""
-    transfer_warmup_fraction: Fraction
+    transfer_warmup_fraction: Fraction = 0.05
     """The same for the cells of sweep.transfer (0.05 in the study)."""
-    final_learning_rate_fraction: Fraction
+    final_learning_rate_fraction: Fraction = 0.1
     """Learning rate at the end, as a share of the peak (0.1 in the study)."""
-    weight_decay: Annotated[Number, Field(ge=0)]
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.1
     """AdamW weight decay; not applied to biases and LayerNorm."""
-    beta1: Annotated[Number, Field(ge=0, lt=1)]
+    beta1: Annotated[Number, Field(ge=0, lt=1)] = 0.9
     """AdamW β1."""
-    beta2: Annotated[Number, Field(ge=0, lt=1)]
+    beta2: Annotated[Number, Field(ge=0, lt=1)] = 0.95
     """AdamW β2 (0.95 in the study)."""
-    gradient_clip: Positive
+    gradient_clip: Positive = 1.0
     """Gradients are scaled down to this norm."""
-    initialisation: Initialisation
+    initialisation: Initialisation = "study"
     """Initial weights of recipe study. study: Xavier's deviation by each matrix's shape, as in the
     authors' code. normal: init_std for every matrix. Both with DeepNorm's factors
     (docs/training.md). Recipe prenorm has normal."""
-    init_std: BySize
+    init_std: BySize = by_size({0: 0.02})
     """Standard deviation of initial weights, from a model size upwards; with initialisation study,
     of the embeddings only. 0.02 (the study's) suits widths of hundreds and more; narrower models
     need about sqrt(2/(5·width))."""
-    document_mask: bool
+    document_mask: bool = True
     """true: tokens of a packed row attend only within their protein. false: within the whole row,
     as in the authors' code. No protein's first token is predicted from the one before either way,
     and of a single protein models see the same."""
-    positions: Positions
+    positions: Positions = "row"
     """Where rotary positions count from. row: the beginning of the row, as in the authors' code.
     protein: that of the protein (or its piece) in the row. Only their differences matter, so
     results differ by rounding; with protein those in bf16 do not depend on where it was packed."""
-    precision: Precision
+    precision: Precision = "bf16"
     """Of matrix products and activations: bf16 (the study's; on CPUs several times slower) or fp32.
     Weights, gradients and AdamW are fp32 either way."""
-    evaluations: Count
+    evaluations: Count = 40
     """Evaluations on the held-out rows per cell, evenly spaced in tokens, the last at the end."""
-    valid_rows: Count
+    valid_rows: Count = 256
     """Held-out rows per evaluation; the same rows every time (3 M tokens in the study)."""
-    common_evaluation: bool
+    common_evaluation: bool = False
     """true: MLM cells are evaluated on the same rows also with one masking for all (15 %, each
     residue on its own, by <mask>), as the held-out set `common`: cells of different maskings and
     mask ratios compare by it. Laws do not use it."""
-    checkpoint_seconds: Positive
+    checkpoint_seconds: Positive = 900
     """Wall time (seconds) between checkpoints; a killed cell loses at most this much."""
-    start_minutes: Positive
+    start_minutes: Positive = 30
     """Minutes within which a start must have made a step, after meeting of its processes, reading
     of the shards and loading of a checkpoint; otherwise it ends and says what it waited for."""
-    step_log_rows: Count
+    step_log_rows: Count = 1000
     """Rows of a run's steps.csv, at most, evenly spaced in steps; no cell is trained again when it
     changes."""
-    tensorboard: bool
+    tensorboard: bool = False
     """true: runs also write event files for TensorBoard, if the package tensorboard is installed
     (docs/training.md); no cell is trained again when it changes."""
-    divergence_loss: Positive
+    divergence_loss: Positive = 3.5
     """A cell whose validation loss (nats/token) is above this after warm-up has diverged, as has
     one whose validation loss is non-finite (ln 20 is 3.0)."""
-    spike_loss: Positive
+    spike_loss: Positive = 1.0
     """A training step is skipped when its loss (nats/token) is further than this above the running
     mean, or when its loss or gradient is non-finite: weights and AdamW stay as they are, and the
     run continues with the next batch."""
-    max_skipped_steps: Annotated[int, Field(ge=0)]
+    max_skipped_steps: Annotated[int, Field(ge=0)] = 20
     """Skipped steps that a cell may have; one more, and it has diverged."""
-    mup: Mup | None
+    mup: Mup | None = None
     """null, or {base_width: 256, base_channels: 64}: muP (docs/training.md), which makes the best
     learning rate of one width that of all. Peak learning rate, init_std and weight decay are then
     those of a model of that width; one that is m times as wide has 1/m of the rate and √(1/m) of

@@ -10,24 +10,13 @@ from plm_scaling.sources.table import Source
 
 def files_of(row: Source) -> list[Path]:
     """The files of a `path`: the file, those of a folder that have its format, or those that a
-    pattern matches, sorted.
+    pattern matches, of several paths all, sorted.
 
     What lies in the working directory is relative to it, so that it may move. Raises `SourceError`
     if there is none, or if what the row states cannot be true of them.
     """
-    path = Path(row.path)
-    problem = "does not exist"
-    if path.is_dir():
-        found = files_in(path, row.format)
-        problem = f"holds no {row.format} file ({', '.join(SUFFIXES.get(row.format, ()))})"
-    elif path.exists():
-        found = [path]
-    else:
-        found = [*map(Path, glob.glob(row.path, recursive=True))]  # noqa: PTH207 also absolute
-    files = sorted(_as_seen_from_here(one) for one in found if one.is_file())
-    if not files:
-        role = f" ({row.role})" if row.role else ""
-        raise SourceError(f"source {row.name}{role}: {path} {problem}; correct its path")
+    paths = row.path.split("\n")
+    files = sorted({file for path in paths for file in _files_at(path, row)})
     if braces := [file for file in files if {*"{}"} & {*str(file)}]:
         raise SourceError(
             f"source {row.name}: Snakemake cannot take {braces[0]}, whose name has braces; rename "
@@ -35,19 +24,36 @@ def files_of(row: Source) -> list[Path]:
         )
     if len(files) > 1 and row.format not in SUFFIXES:
         raise SourceError(
-            f"source {row.name}: {path} is {len(files)} files, but {row.format} is read from one; "
-            "make each a source"
+            f"source {row.name}: {' '.join(paths)} is {len(files)} files, but {row.format} is "
+            "read from one; make each a source"
         )
     if len(files) > 1 and (row.checksum or row.bytes is not None):
         raise SourceError(
-            f"source {row.name}: {path} is {len(files)} files; bytes and checksum are those of one "
-            "file, so leave them out"
+            f"source {row.name}: {' '.join(paths)} is {len(files)} files; bytes and checksum are "
+            "those of one file, so leave them out"
         )
     if row.bytes is not None and row.bytes != (size := files[0].stat().st_size):
         raise SourceError(
             f"source {row.name}: {files[0]} has {size} bytes, not {row.bytes} as stated; correct "
             "the one or the other"
         )
+    return files
+
+
+def _files_at(path: str, row: Source) -> list[Path]:
+    at = Path(path)
+    problem = "does not exist"
+    if at.is_dir():
+        found = files_in(at, row.format)
+        problem = f"holds no {row.format} file ({', '.join(SUFFIXES.get(row.format, ()))})"
+    elif at.exists():
+        found = [at]
+    else:
+        found = [*map(Path, glob.glob(path, recursive=True))]  # noqa: PTH207 also absolute
+    files = [_as_seen_from_here(one) for one in found if one.is_file()]
+    if not files:
+        role = f" ({row.role})" if row.role else ""
+        raise SourceError(f"source {row.name}{role}: {at} {problem}; correct its path")
     return files
 
 

@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -37,7 +37,7 @@ class Source:
     """One row of the table, a field per column; `bytes` is None, a text empty if none is stated.
 
     `path` is set for what is on this machine, whichever column named it: absolute, or relative to
-    the working directory.
+    the working directory; of several paths one a line.
     """
 
     name: str
@@ -109,12 +109,22 @@ def own_source(name: str, columns: Mapping[str, Any]) -> Source:
     working directory."""
     where = f"data.sources.{name}"
     _check_columns([*columns], where)
-    if not columns.get("path"):
+    paths = columns.get("path")
+    if not paths:
         raise SourceError(
             f"{where}: path is missing, as in {{path: my.fasta}}; what has a url is a row of a "
             "source table"
         )
-    return _parse({**{key: str(value) for key, value in columns.items()}, "name": name}, where)
+    row = {key: str(value) for key, value in columns.items()} | {"name": name}
+    if isinstance(paths, list):
+        first, *others = [_parse(row | {"path": path}, where) for path in paths]
+        if strangers := [other for other in others if other.format != first.format]:
+            raise SourceError(
+                f"{where}: {first.path} is {first.format} and {strangers[0].path} is "
+                f"{strangers[0].format}; make each a source, or give format"
+            )
+        return replace(first, path="\n".join(one.path for one in (first, *others)))
+    return _parse(row, where)
 
 
 def file_source(name: str, columns: Mapping[str, str], where: str, folder: Path) -> Source:

@@ -65,7 +65,8 @@ DESIGNED = {"objective": "clm", "flops": 4e9, "sizes": ["530"], "seeds": [1]}
         ("seed", True, ["seed"]),
         ("dedup.min_seq_id", "high", ["dedup.min_seq_id", "'high'"]),
         ("dedup.min_seq_id", 90, ["dedup.min_seq_id", "90"]),
-        ("dedup", ..., ["'dedup' is missing"]),
+        ("study", ..., ["'study' is missing"]),
+        ("corpora", ..., ["'corpora' is missing", "{path: my.faa.gz}"]),
         ("corpora.demo.mixture", {"uniref_demo": 0.5, "metagenome_demo": 0.4}, ["sum", "0.9"]),
         ("corpora.demo.unique_tokens", {"uniref": 1e6}, ["unique_tokens", "'uniref'"]),
         ("corpora.demo.unique_tokens", 0, ["unique_tokens"]),
@@ -74,7 +75,7 @@ DESIGNED = {"objective": "clm", "flops": 4e9, "sizes": ["530"], "seeds": [1]}
         ("sweep.corpora", ["dmeo"], ["unknown corpus 'dmeo'", "demo"]),
         ("data.parts", 3, ["data.parts", "power of two"]),
         ("data.sources", {"mine": "my.fasta"}, ["data.sources: mine: give {path: ", "'my.fasta'"]),
-        ("data.sources", {"mine": {"path": ["a", "b"]}}, ["data.sources: mine.path: give one"]),
+        ("data.sources", {"mine": {"path": ["a", ["b"]]}}, ["data.sources: mine.path: give one"]),
         ("data.sources", {"my own": {"path": "a"}}, ["data.sources: 'my own': give a name"]),
         (
             "corpora.demo.mixture",

@@ -53,6 +53,16 @@ def test_path_is_a_file_a_folder_or_a_pattern(
     assert files_of(find_source(table, "s")) == [Path(file) for file in files]
 
 
+def test_several_paths_are_one_source(here: Path) -> None:
+    several = own_source("s", {"path": ["set", "mine.fasta", "set/*.fa"]})
+    files = ["mine.fasta", "set/a.fa", "set/b.faa.gz"]
+    assert files_of(several) == [Path(file) for file in files]
+    with pytest.raises(SourceError, match=r"source s: set/c\.fa does not exist"):
+        files_of(own_source("s", {"path": ["mine.fasta", "set/c.fa"]}))
+    with pytest.raises(SourceError, match=r"mine\.fasta is fasta and b\.parquet is parquet"):
+        own_source("s", {"path": ["mine.fasta", "b.parquet"]})
+
+
 def test_paths_of_a_table_are_relative_to_its_folder(here: Path) -> None:
     for column in ("path", "url"):
         table = write_table(here / "set/t.tsv", {"name": "s", column: "a.fa"})

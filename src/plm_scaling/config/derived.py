@@ -1,0 +1,63 @@
+"""Defaults that follow from other keys (marked `Follows`), filled in before the schema looks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from plm_scaling.config.data import SHIPPED_TABLE
+
+
+def completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the keys that follow from others, and the files that corpora name among
+    `data.sources`; what the schema will refuse is left as it is.
+
+    Raises `ValueError` where no corpus is named, and for files that cannot become a source.
+    """
+    data, search, sweep = (_block(values, name) for name in ("data", "filter", "sweep"))
+    named = _block(values, "corpora")
+    corpora = {name: _with_source(name, corpus, data) for name, corpus in named.items()}
+    if "corpora" not in values:
+        raise ValueError(
+            "key 'corpora' is missing; name your proteins: corpora: {mine: {path: my.faa.gz}}"
+        )
+    if "study" in values:
+        data.setdefault("name", values["study"])
+    if corpora:
+        sweep.setdefault("corpora", [*corpora])
+        first = next(iter(corpora.values()))
+        mixture = first.get("mixture") if isinstance(first, Mapping) else None
+        if isinstance(mixture, Mapping) and mixture:
+            search.setdefault("reference_source", next(iter(mixture)))
+    blocks = {"data": data, "corpora": corpora, "filter": search, "sweep": sweep}
+    wrong = {name for name in blocks if not isinstance(values.get(name, {}), Mapping)}
+    return {**values} | {
+        name: blocks[name] for name in blocks if blocks[name] and name not in wrong
+    }
+
+
+def _block(values: Mapping[str, Any], name: str) -> dict[Any, Any]:
+    """A block that may be changed; empty where there is none, or no mapping."""
+    block = values.get(name)
+    return {**block} if isinstance(block, Mapping) else {}
+
+
+def _with_source(name: str, corpus: Any, data: dict[Any, Any]) -> Any:
+    """The corpus without `path`, which becomes a source of the corpus's name in `data.sources`."""
+    if not isinstance(corpus, Mapping) or corpus.get("path") is None:
+        return corpus
+    where = f"corpora.{name}.path"
+    path, rest = corpus["path"], {key: corpus[key] for key in corpus if key != "path"}
+    sources = data.get("sources", {})
+    if sources == SHIPPED_TABLE:
+        sources = {}
+    if not isinstance(sources, Mapping):
+        raise ValueError(
+            f"{where}: data.sources names a table; make the file a row of it, or leave out "
+            "data.sources"
+        )
+    if name in sources:
+        raise ValueError(f"{where}: data.sources has {name!r} too; give its files in one place")
+    mixture = rest.setdefault("mixture", {name: 1.0})
+    if isinstance(mixture, Mapping) and name not in mixture:
+        raise ValueError(f"{where}: mixture gives these files no share; add {name}: 0.5, say")
+    data["sources"] = {**sources, name: {"path": path}}
+    return rest
