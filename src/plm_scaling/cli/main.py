@@ -5,7 +5,18 @@ import sys
 from cyclopts import App
 
 from plm_scaling import __version__
-from plm_scaling.cli import benchmarks, data, generation, laws, models, planning, run, site, status
+from plm_scaling.cli import (
+    benchmarks,
+    data,
+    generation,
+    init,
+    laws,
+    models,
+    planning,
+    run,
+    site,
+    status,
+)
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.program import start_logging
@@ -19,6 +30,7 @@ app = App(
 )
 app["--help"].group = app["--version"].group = "Options"
 
+app.command(init.init)
 app.command(run.run)
 app.command(status.status)
 app.command(site.check_site)

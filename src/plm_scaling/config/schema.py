@@ -12,7 +12,7 @@ from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
 from plm_scaling.config.sweep import Sweep, Training, check_axis
 from plm_scaling.study.laws import LAWS, Axes
-from plm_scaling.study.shapes import STUDY_GRID
+from plm_scaling.study.shapes import SHAPES
 
 LAWS_SAID = " ".join(
     [
@@ -156,7 +156,7 @@ class Config(SweepInputs):
 
     @model_validator(mode="after")
     def _layouts_are_of_known_sizes(self) -> Self:
-        known = [*self.sweep.shapes, *STUDY_GRID]
+        known = [*self.sweep.shapes, *SHAPES]
         if strangers := [size for size in self.machine.layouts if size not in known]:
             raise ValueError(
                 f"machine.layouts: unknown size {strangers[0]!r}; there are {', '.join(known)}"

@@ -41,8 +41,8 @@ def designed_sweep(sweep: Sweep, entries: Entries) -> dict[str, Any]:
 
 def sweep_text(keys: Mapping[str, Any]) -> str:
     """These keys as lines of the block `sweep`."""
-    lines = [f"  budgets_flops: {_flow(keys['budgets_flops'])}", "  designed:"]
-    return "\n".join([*lines, *(f"    - {_flow(entry)}" for entry in keys["designed"])]) + "\n"
+    lines = [f"  budgets_flops: {flow(keys['budgets_flops'])}", "  designed:"]
+    return "\n".join([*lines, *(f"    - {flow(entry)}" for entry in keys["designed"])]) + "\n"
 
 
 def designed_config(text: str, keys: Mapping[str, Any], study: str, header: str = "") -> str:
@@ -74,12 +74,14 @@ def write_designed(source: Path, out: Path, keys: Mapping[str, Any], header: str
         part.write_text(text)
 
 
-def _flow(value: Any) -> str:
-    """In one line of YAML, numbers of FLOPs as one writes them."""
+def flow(value: Any) -> str:
+    """In one line of YAML, numbers as one writes them: 0.05, 3e18."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(part)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {flow(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
+    if isinstance(value, float) and (value == 0 or 1e-3 <= abs(value) < 1e5):
+        return f"{value:.14g}"
     if isinstance(value, float):
         digits, power = f"{value:.14e}".split("e")
         return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"

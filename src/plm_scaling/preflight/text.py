@@ -138,8 +138,8 @@ def _cost(needed: Cost, files: int) -> Iterator[str]:
     about = "about" + (" (extrapolated)" if needed.extrapolated else "")
     yield from _row(
         "time",
-        f"{about} {_time(needed.wall_seconds)} on the {needed.cores} cores here, "
-        f"{_time(needed.cpu_seconds)} of CPU time, most of it in MMseqs2",
+        f"{about} {time_text(needed.wall_seconds)} on the {needed.cores} cores here, "
+        f"{time_text(needed.cpu_seconds)} of CPU time, most of it in MMseqs2",
     )
     yield from _row(
         "memory", f"about {short_bytes(needed.memory_bytes)}; MMseqs2 does with less, more slowly"
@@ -169,7 +169,8 @@ def _percent(part: float, whole: float) -> str:
     return f"{percent:.2f}".rstrip("0").rstrip(".") + " %"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """As one says it: 40 s, 3 min, 5.2 h."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 90 * 60:

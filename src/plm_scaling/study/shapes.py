@@ -66,3 +66,26 @@ def _grid() -> dict[str, Shape]:
 
 
 STUDY_GRID = _grid()
+
+
+def _small() -> dict[str, Shape]:
+    """Sizes below the study's, for little compute or few proteins: each about 1.6 times the last.
+
+    Below 10,000 parameters one layer: there width is worth more than depth. ffn is floor(8d/3).
+    """
+    layers_width_and_heads = {
+        "250": (1, 4, 1), "530": (1, 6, 1), "890": (1, 8, 1), "1.3k": (1, 10, 1),
+        "1.9k": (1, 12, 1), "3.3k": (1, 16, 1), "5.1k": (1, 20, 1), "7.3k": (1, 24, 1),
+        "13k": (1, 32, 1), "26k": (2, 32, 1), "40k": (2, 40, 1), "57k": (2, 48, 1),
+        "100k": (2, 64, 1), "150k": (3, 64, 1), "230k": (3, 80, 1), "340k": (3, 96, 2),
+        "560k": (5, 96, 2), "790k": (4, 128, 2), "1.2M": (6, 128, 2), "1.9M": (6, 160, 2),
+        "2.7M": (6, 192, 3),
+    }  # fmt: skip
+    return {
+        name: Shape(layers, width, 8 * width // 3, heads)
+        for name, (layers, width, heads) in layers_width_and_heads.items()
+    }
+
+
+SHAPES = _small() | STUDY_GRID
+"""All that a config can name without saying what they are, from the smallest."""

@@ -10,7 +10,7 @@ from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.flops import exact_training_flops, training_flops
-from plm_scaling.study.shapes import STUDY_GRID, Shape
+from plm_scaling.study.shapes import SHAPES, Shape
 from plm_scaling.sweep.settings import (
     AS_CONFIGURED,
     Setting,
@@ -150,16 +150,16 @@ def _tuning(config: SweepInputs) -> Iterator[Cell]:
 
 
 def shape_of(config: SweepInputs, size: str) -> Shape:
-    """The shape of a size name: the config's own shapes first, then the study's grid."""
+    """The shape of a size name: the config's own shapes first, then the known ones."""
     if size in config.sweep.shapes:
         own = config.sweep.shapes[size]
         return Shape(own.layers, own.hidden, own.ffn, own.heads)
-    if size not in STUDY_GRID:
-        known = ", ".join([*config.sweep.shapes, *STUDY_GRID])
+    if size not in SHAPES:
+        known = ", ".join([*config.sweep.shapes, *SHAPES])
         raise SweepError(
             f"sweep: unknown size {size!r}; add it to sweep.shapes or use one of {known}"
         )
-    return STUDY_GRID[size]
+    return SHAPES[size]
 
 
 def make_cell(

@@ -1,0 +1,123 @@
+"""What the files hold, and how many tokens they may give for training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plm_scaling.common.errors import SourceError
+from plm_scaling.filter.rules import KEPT
+from plm_scaling.preflight.command import check_files
+from plm_scaling.preflight.cost import Cost
+from plm_scaling.preflight.kinds import FASTA
+from plm_scaling.preflight.survey import FileSurvey
+
+HELD_OUT = 6.3e6  # residues: twice the 3 M tokens on which the study evaluates, as some are purged
+REFERENCE = 4e6  # residues: enough for the probabilities of 8,000 3-mers
+SUFFIXED = ("Parquet", "Arrow")  # formats beside FASTA that a name promises
+LEAST, MOST = 4e-5, 0.1  # shares held out
+CLUSTERED = 3e6  # sequences up to which sensitive clustering takes minutes to hours
+PART = 1e9  # residues of a part
+TAIL = 0.02  # that the quantiles of the perplexity drop
+
+
+@dataclass(frozen=True)
+class Proteins:
+    """All files together, as one set."""
+
+    paths: tuple[Path, ...]
+    """As given, absolute."""
+    files: int
+    """That they are."""
+    sequences: int
+    """Usable records."""
+    residues: int
+    median: int
+    """Length, residues; of the largest file."""
+    kept: int
+    """Records that pass the filter's rules and are not those of another record."""
+    kept_residues: float
+    cost: Cost
+    """Of the path to token shards."""
+    beside: float = 0.0
+    """Tokens of a source that is mixed in."""
+
+    @property
+    def valid_fraction(self) -> float:
+        """Share of the clusters to hold out."""
+        return _share(HELD_OUT / (self.kept_residues + self.beside))
+
+    @property
+    def reference_fraction(self) -> float:
+        """Share of the clusters that train the filter's model."""
+        return _share(REFERENCE / (self.kept_residues + self.beside))
+
+    @property
+    def tokens(self) -> float:
+        """For training, at most: as if clustering found nothing redundant. A residue is a token,
+        and one ends each sequence."""
+        trained = 1 - self.valid_fraction - self.reference_fraction
+        return (self.kept_residues + self.kept) * trained * (1 - TAIL)
+
+    @property
+    def unique(self) -> float:
+        """The same with what is mixed in."""
+        return self.tokens + self.beside
+
+    @property
+    def held_out(self) -> float:
+        """Tokens held out, before homologues of training are dropped."""
+        return (self.kept_residues + self.kept + self.beside) * self.valid_fraction
+
+    @property
+    def clustering(self) -> str:
+        few = self.sequences <= CLUSTERED and not self.beside
+        return "cluster" if few else "linclust"
+
+    @property
+    def parts(self) -> int:
+        """A power of two, about one per billion residues."""
+        parts = 1
+        while parts * PART < self.residues + self.beside and parts < 4096:
+            parts *= 2
+        return parts
+
+
+def look_at(paths: Sequence[Path]) -> Proteins:
+    """Read the files whole, in constant memory.
+
+    Raises `SourceError` naming the first file that cannot be used, and what to do.
+    """
+    survey = check_files(paths, None)
+    for one in survey.files:
+        if one.problems:
+            raise SourceError(f"{one.path}: {one.problems[0]}")
+        if one.format not in (FASTA, *SUFFIXED):
+            raise SourceError(
+                f"{one.path}: {one.format} is not taken here; name it in data.sources of a config "
+                "of your own (docs/sources.md), or give FASTA"
+            )
+    copies = [one.exact_copies + one.sequences_of_another_id for one in survey.files]
+    kept = [
+        _kept_share(one) * (one.usable - again)
+        for one, again in zip(survey.files, copies, strict=True)
+    ]
+    lengths = [one.residues / one.usable for one in survey.files]
+    return Proteins(
+        tuple(path.absolute() for path in paths),
+        len(survey.files),
+        sum(one.usable for one in survey.files),
+        sum(one.residues for one in survey.files),
+        max(survey.files, key=lambda one: one.usable).median,
+        int(sum(kept)),
+        sum(n * length for n, length in zip(kept, lengths, strict=True)),
+        survey.cost,
+    )
+
+
+def _kept_share(one: FileSurvey) -> float:
+    return one.verdicts.get(KEPT, 0) / one.usable
+
+
+def _share(wanted: float) -> float:
+    """To two digits."""
+    return float(f"{min(MOST, max(LEAST, wanted)):.2g}")

@@ -1,0 +1,166 @@
+"""`plm-scaling init`: what it writes, says and refuses."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from plm_scaling.cli.init import init
+from plm_scaling.common.errors import ConfigError, LawError, SourceError
+from plm_scaling.config.load import read_config
+from plm_scaling.sweep.cells import plan_cells
+
+LETTERS = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
+
+
+def write_fasta(path, sequences, length):
+    """So many random proteins, in blocks, so that memory holds few of them."""
+    rng = np.random.default_rng(5)
+    with path.open("wb") as file:
+        for first in range(0, sequences, 10_000):
+            block = LETTERS[rng.integers(0, 20, (min(10_000, sequences - first), length))]
+            for number, row in enumerate(block, first):
+                file.write(b">p%d\n%b\n" % (number, row.tobytes()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def proteins(tmp_path_factory):
+    return write_fasta(tmp_path_factory.mktemp("proteins") / "mine.fasta", 4000, 300)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def on_screen(text):
+    lines = text.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100
+    return text
+
+
+def test_demo_sets_give_a_config_of_thirty_lines_and_a_screen(root, here, capsys):
+    files = [root / f"resources/demo/{name}_demo.fasta.gz" for name in ("uniref", "metagenome")]
+    init(Path("my-study"), fasta=files, gpus="2xCPU", hours=0.5)
+    said = on_screen(capsys.readouterr().out)
+    text = (here / "my-study/config.yaml").read_text()
+    assert len(text.splitlines()) <= 30
+    config = read_config(here / "my-study/config.yaml")
+    assert config.study == "my-study" and config.sweep.objectives == ["clm", "mlm"]
+    assert config.data.own["my-study"]["path"] == [str(file) for file in files]
+    assert "13,1" in said and "2 CPU cores for 0.5 hours" in said
+    assert "plm-scaling run" in said.splitlines()[-1]
+    tokens = sum(cell.tokens > 0 for cell in plan_cells(config).values())
+    assert tokens == sum(len(entry.sizes) for entry in config.sweep.designed)
+
+
+def test_dry_run_says_the_same_and_writes_nothing(proteins, here, capsys):
+    def said(**options):
+        init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.3, objective=["clm"], **options)
+        return capsys.readouterr().out
+
+    dry = on_screen(said(dry_run=True))
+    assert not list(here.iterdir())
+    assert dry.splitlines()[:-2] == said().splitlines()[:-2]
+    assert [path.name for path in here.rglob("*")] == ["mine", "config.yaml"]
+
+
+def test_json_has_what_was_chosen(proteins, here, capsys):
+    init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.3, dry_run=True, json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["sequences"] == 4000 and facts["residues"] == 1_200_000
+    assert facts["training_tokens_at_most"] < 0.85 * 1_204_000
+    assert facts["device_hours_of_sweep"] <= facts["device_hours"] == 0.6
+    assert yaml.safe_load(facts["config"])["sweep"]["budgets_flops"]
+
+
+def test_gpus_get_their_machine_and_what_the_sweep_is_expected_to_teach(here, capsys, proteins):
+    init(Path("big"), fasta=[proteins], gpus="8xA100", days=14, mix="uniref50")
+    said = on_screen(capsys.readouterr().out)
+    assert "fine-tune" in said  # so few proteins among so many
+    assert "exponent of the best size ±" in said and "×÷" in said
+    config = read_config(here / "big/config.yaml")
+    assert (config.machine.gpu, config.machine.max_gpus) == ("A100", 8)
+    mixture = config.corpora["big"].mixture
+    assert set(mixture) == {"big", "uniref50"} and mixture["big"] < 0.01
+    assert len((here / "big/config.yaml").read_text().splitlines()) <= 30
+
+
+def test_an_existing_folder_stays_as_it_is(proteins, here):
+    (here / "mine").mkdir()
+    (here / "mine/notes.txt").write_text("precious")
+    with pytest.raises(ConfigError, match=r"mine exists and stays as it is"):
+        init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.3)
+    assert [path.name for path in (here / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("sequences", [50, 1000])
+def test_few_proteins_are_refused_with_what_is_better(here, sequences):
+    few = write_fasta(here / "few.fasta", sequences, 300)
+    with pytest.raises(ConfigError, match=r"too few to train from scratch.*LoRA") as refused:
+        init(Path("mine"), fasta=[few], gpus="8xA100", days=14)
+    assert "\n" not in str(refused.value)
+    assert not (here / "mine").exists()
+
+
+def test_files_that_cannot_be_used_are_refused_in_one_line(here, proteins):
+    packed = gzip.compress(proteins.read_bytes())
+    bad = {
+        "broken.faa.gz": (packed[: len(packed) // 2], "ends early|truncated|damaged|incomplete"),
+        "genes.fa": (b">g\n" + b"ACGTTGCA" * 200 + b"\n", "nucleotides"),
+        "empty.fa": (b"", "empty|nothing"),
+        "odd.fa": (b">o\nMK1LV#\n", "no record can be used"),
+        "reads.fastq": (b"@r\nACGT\n+\nIIII\n", "FASTQ"),
+    }
+    for name, (content, why) in bad.items():
+        (here / name).write_bytes(content)
+        with pytest.raises(SourceError, match=rf"(?s){name}.*({why})") as refused:
+            init(Path("mine"), fasta=[proteins, here / name], gpus="2xCPU", hours=0.3)
+        assert "\n" not in str(refused.value)
+    assert not (here / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "why"),
+    [
+        ({"gpus": "8xA101", "days": 14}, LawError, "gpus is '8xA101'"),
+        ({"gpus": "2xCPU"}, ConfigError, "one of --days and --hours"),
+        ({"gpus": "2xCPU", "days": 1, "hours": 1}, ConfigError, "one of --days and --hours"),
+        ({"gpus": "2xCPU", "hours": -1}, LawError, "hours is -1"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(proteins, here, options, error, why):
+    with pytest.raises(error, match=why):
+        init(Path("mine"), fasta=[proteins], **options)
+
+
+def peak_bytes_of(command, folder):
+    """Most memory of a program, and what it prints."""
+    program = (
+        "import resource, subprocess, sys; r = subprocess.run(sys.argv[1:], check=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        cwd=folder, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    *said, peak = done.stdout.splitlines()
+    return int(peak), "\n".join(said)
+
+
+@pytest.mark.parametrize("sequences", [100_000, pytest.param(2_000_000, marks=pytest.mark.long)])
+def test_many_proteins_in_constant_memory(here, sequences):
+    many = write_fasta(here / "many.fasta", sequences, 100)
+    main = [sys.executable, "-m", "plm_scaling.cli.main"]
+    asked = ["init", "mine", "--fasta", str(many), "--gpus", "8xA100", "--days", "14"]
+    peak, said = peak_bytes_of([*main, *asked], here)
+    assert peak < 600e6
+    assert f"{sequences:,} proteins, {100 * sequences:,} residues" in on_screen(said)
+    assert read_config(here / "mine/config.yaml").data.parts == 1
