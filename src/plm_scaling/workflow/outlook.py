@@ -4,12 +4,14 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from plm_scaling.common.gpus import visible_gpus
 from plm_scaling.common.progress import short_bytes, short_number, short_time
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import Config
+from plm_scaling.init.sizing import START_SECONDS
 from plm_scaling.preflight.cost import Cost, cost
 from plm_scaling.sources.addresses import COMPRESSIONS
 from plm_scaling.sources.local_files import files_of
@@ -111,7 +113,9 @@ def _training(
         count = max(len(visible_gpus()) or machine.max_gpus, widest)
         count = -(-count // node) * node if count > node else count
         node, where = min(node, count), f"{count} {machine.gpu}"
-    hours = max(end for _, end in simulate(jobs, count, node).values())
+    start = START_SECONDS[machine.backend] / 3600
+    timed = {name: replace(job, hours=start + job.hours) for name, job in jobs.items()}
+    hours = max(end for _, end in simulate(timed, count, node).values())
     return (
         f"training: {len(cells)} of {planned} cells left, {cost}, about {_long(hours)} on {where}"
     )
