@@ -16,6 +16,7 @@ from plm_scaling.cli import (
     run,
     site,
     status,
+    watch,
 )
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError
@@ -33,6 +34,7 @@ app["--help"].group = app["--version"].group = "Options"
 app.command(init.init)
 app.command(run.run)
 app.command(status.status)
+app.command(watch.watch)
 app.command(site.check_site)
 app.command(laws.summary)
 app.command(laws.fit)
