@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+Kind = Literal["clm", "mlm"]
+
 
 def init(
     folder: Path,
@@ -17,10 +19,7 @@ def init(
     gpus: str,
     days: float | None = None,
     hours: float | None = None,
-    objective: Annotated[list[Literal["clm", "mlm"]], Parameter(consume_multiple=True)] = [
-        "clm",
-        "mlm",
-    ],  # noqa: B006, E501
+    objective: Annotated[list[Kind], Parameter(consume_multiple=True)] = ["clm", "mlm"],  # noqa: B006
     mix: Literal["uniref50", "uniref90", "colabfold_c", "colabfold_m"] | None = None,
     dry_run: bool = False,
     json: bool = False,
@@ -44,6 +43,8 @@ def init(
     from plm_scaling.init.request import request_of
     from plm_scaling.init.screen import facts, screen
 
+    if objective is None:
+        objective = ["clm", "mlm"]
     command = join(["plm-scaling", *sys.argv[1:]])
     request = request_of(folder, fasta, gpus, days, hours, objective, mix, command)
     made = make(request)

@@ -138,7 +138,8 @@ class Sweep(Block):
     budgets_flops: Annotated[list[Positive], Field(min_length=1)] = [1e17, 3e17, 1e18, 3e18]
     """Compute per cell, C = 6·N·D FLOPs with N non-embedding parameters and D tokens."""
     sizes: Annotated[list[Name], Field(min_length=1)] = [*STUDY_GRID]
-    """Names in the study's size grid (src/plm_scaling/study/shapes.py), smallest to largest, or in
+    """Names of known sizes, the study's 3.5M to 10.7B and smaller ones from 250
+    (src/plm_scaling/study/shapes.py), smallest to largest, or in
     `shapes`."""
     shapes: dict[Name, ShapeBlock] = {}
     """Shapes of your own: {name: {layers: 12, hidden: 512, ffn: 1365, heads: 8}}; {} for none. Then

@@ -11,13 +11,14 @@ from plm_scaling.design.text import value_text, width_text
 from plm_scaling.init.make import CONFIG, Made
 from plm_scaling.init.proteins import TAIL
 from plm_scaling.init.sizing import EPOCHS, PACKED, PLACED
+from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.preflight.text import time_text
 
 WIDTH = 100
 LABEL = 10
 FEW_TOKENS = 1e8  # of fewer even the largest models of the sweep have under a million parameters
 LEAST_SHARE = 0.01  # of one's own proteins; of less a model hardly knows
-BYTES = 4  # of a weight in the file that a cell leaves; with AdamW three times as many meanwhile
+CHECKPOINT_BYTES = 12  # per parameter: weights and AdamW's two moments, in fp32
 
 
 def screen(made: Made, written: bool) -> str:
@@ -34,10 +35,11 @@ def screen(made: Made, written: bool) -> str:
         *(("note", note) for note in _notes(made)),
     ]
     lines = [line for label, text in rows for line in _row(label, text)]
-    where = f"written: {request.folder / CONFIG}"
+    ends = [f"written: {request.folder / CONFIG}"]
+    ends += [f"next: plm-scaling run {request.folder} --dry-run"]
     if not written:
-        where = f"dry run: nothing is written; without --dry-run {request.folder / CONFIG}"
-    return "\n".join([*lines, where, f"next: plm-scaling run {request.folder} --dry-run"])
+        ends = [f"dry run: nothing is written; without --dry-run {request.folder / CONFIG}"]
+    return "\n".join([*lines, *ends])
 
 
 def facts(made: Made) -> dict[str, Any]:
@@ -83,41 +85,43 @@ def _tokens(made: Made) -> str:
     own = made.proteins
     text = (
         f"at most {short_number(own.tokens)} unique ones to train on: all that pass, less "
-        f"{own.valid_fraction:.2g} held out, {own.reference_fraction:.2g} for the filter's model and "
-        f"{TAIL:g} that it drops; clustering will tell how many are redundant"
+        f"{percent(own.valid_fraction)} held out, {percent(own.reference_fraction)} for the "
+        f"filter's model and {percent(TAIL)} that it drops; only clustering tells how many are redundant"
     )
     if made.request.mix:
         text += (
             f"; with {short_number(own.beside)} of {made.request.mix}, yours are "
-            f"{made.own_share:.2g} of what models see"
+            f"{percent(made.own_share)} of what models see"
         )
     return text
 
 
 def _compute(made: Made) -> str:
     devices, machine = made.request.devices, made.sizing.config.machine
-    hours = devices.count * devices.hours
+    total = devices.count * devices.hours
     if devices.gpu is None:
         rate, how = machine.cpu_gflops * 1e9, f"{machine.cpu_gflops:g} GFLOP/s a core"
     else:
         rate = made.mfu * devices.peak
-        how = f"{made.mfu:.0%} of their peak, as assumed for these sizes (machine.utilisation)"
-    return (
-        f"{devices.text}: {hours:,.3g} {devices.unit}, {_flops(hours * 3600 * rate)} FLOPs at {how}"
-    )
+        how = f"{percent(round(made.mfu, 2))} of their peak, assumed (machine.utilisation)"
+    flops = _flops(total * 3600 * rate)
+    return f"{devices.text}: {_hours(total)} {devices.unit}, {flops} FLOPs at {how}"
 
 
 def _limit(made: Made) -> str:
-    sizing, limits = made.sizing, made.limits
+    share = made.sizing.cost.hours / made.limits.hours * PACKED
     if made.limit == "tokens":
         return (
-            f"data: with more compute cells would see tokens more than {EPOCHS:g} times, where laws "
-            f"are less sure; the sweep takes {sizing.cost.hours / limits.hours * PACKED:.2g} of the "
-            "time, and more proteins would take the rest"
+            f"data: in a larger sweep models would see tokens more than {EPOCHS:g} times, where "
+            f"laws are less sure. It takes {percent(float(f'{share:.2g}'))} of the time; more proteins "
+            "would make use of the rest"
         )
     if made.limit == "sizes":
         return "model sizes: the largest known ones are too small, or do not fit, for more compute"
-    return f"compute: the data would do for more; the most repeated cell sees {_epochs(made):.2g} epochs"
+    return (
+        f"compute: the data would do for more; no model sees a token more than {_epochs(made):.2g} "
+        "times"
+    )
 
 
 def _epochs(made: Made) -> float:
@@ -139,9 +143,9 @@ def _sweep(made: Made) -> str:
 
 def _costs(made: Made) -> str:
     sizing, data = made.sizing, made.proteins.cost
-    disk = data.disk_bytes + BYTES * sizing.weights + 3 * BYTES * sizing.weights / sizing.cells
+    disk = data.disk_bytes + CHECKPOINT_BYTES * sizing.weights
     text = (
-        f"about {sizing.cost.hours:,.2g} {made.request.devices.unit} and {short_bytes(disk)} of "
+        f"about {_hours(sizing.cost.hours)} {made.request.devices.unit} and {short_bytes(disk)} of "
         f"disk; before, {time_text(data.wall_seconds)} for the data on the {data.cores} cores here"
     )
     if made.request.mix:
@@ -151,11 +155,11 @@ def _costs(made: Made) -> str:
 
 def _teaches(made: Made) -> str:
     sizing = made.sizing
-    budgets = sizing.sweep["budgets_flops"]
     if not made.expected:
         return (
-            f"not known before: the published laws say nothing of {_flops(min(budgets))} FLOPs. It is "
-            "these data's own law at a small scale, and no forecast of large models"
+            "not known before: the published laws say nothing of "
+            f"{_flops(min(sizing.sweep['budgets_flops']))} FLOPs. It is these data's own law at a "
+            "small scale, and no forecast of large models"
         )
     said = []
     for objective, (of_exponent, of_size) in made.expected.items():
@@ -164,8 +168,8 @@ def _teaches(made: Made) -> str:
         said.append(
             f"{objective.upper()}: exponent of the best size "
             f"{width_text(first, of_exponent.half_width)} (about {value_text(first, surface)}), best "
-            f"size at {_flops(sizing.largest)} FLOPs {width_text(second, of_size.half_width)} (about "
-            f"{value_text(second, surface)})"
+            f"size at {_flops(sizing.largest)} FLOPs {width_text(second, of_size.half_width)} "
+            f"(about {value_text(second, surface)})"
         )
     return "; ".join(said) + ", 95 % intervals, if these proteins are like the study's"
 
@@ -173,14 +177,18 @@ def _teaches(made: Made) -> str:
 def _notes(made: Made) -> Iterator[str]:
     if made.own_share < LEAST_SHARE:
         yield (
-            f"these will be models of {made.request.mix}: fine-tune one on your proteins afterwards, or "
-            "a released model now (docs/downstream.md)"
+            f"these will be models of {made.request.mix}: fine-tune one on your proteins "
+            "afterwards, or a released model now (docs/downstream.md)"
         )
     if made.proteins.unique < FEW_TOKENS:
         yield (
-            "few data: to predict from these proteins, a released model with LoRA or a frozen probe "
-            "will do far better (docs/downstream.md). For larger models add data: --mix uniref50"
+            "few data: to predict from these proteins, a released model with LoRA or a "
+            "frozen probe will do far better (docs/downstream.md). For larger models: --mix uniref50"
         )
+
+
+def _hours(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _flops(value: float) -> str:

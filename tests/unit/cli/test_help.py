@@ -10,6 +10,7 @@ from plm_scaling.cli.main import main
 
 COMMANDS = [
     *(
+        "init",
         "status",
         "check-site",
         "summary",

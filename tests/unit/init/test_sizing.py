@@ -44,10 +44,9 @@ def test_any_compute_and_data_give_a_sweep_within_them_or_a_refusal(
     sequences, device, count, hours, objectives
 ):
     try:
-        sizing, limit, proteins, limits = sized(sequences, f"{count}x{device}", hours, objectives)
-    except ConfigError as refused:
-        assert "give" in str(refused) and "\n" not in str(refused)
-        return
+        sizing, limit, proteins, _limits = sized(sequences, f"{count}x{device}", hours, objectives)
+    except ConfigError:
+        return  # what it says is tested below
     assert sizing.cost.hours <= count * hours
     assert sizing.most_tokens <= 1.01 * EPOCHS * proteins.tokens
     cells = plan_cells(sizing.config).values()  # of the budgets that are not placed
@@ -71,8 +70,10 @@ def test_more_time_is_a_larger_sweep_until_the_proteins_are_used_up():
         sizing, limit, *_ = sized(30_000, "2xCPU", hours)
         largest.append(sizing.largest)
         limits.append(limit)
-    assert largest == sorted(largest) and largest[0] < largest[1]
-    assert limits[0] == "compute" and limits[-1] == "tokens"
+    assert largest == sorted(largest)
+    assert largest[0] < largest[1]
+    assert limits[0] == "compute"
+    assert limits[-1] == "tokens"
     assert largest[2] == largest[3]
 
 
