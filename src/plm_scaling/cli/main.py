@@ -14,6 +14,7 @@ from plm_scaling.cli import (
     laws,
     models,
     planning,
+    run,
     site,
     status,
     watch,
@@ -37,6 +38,7 @@ app = App(
 app["--help"].group = app["--version"].group = "Options"
 
 app.command(init.init)
+app.command(run.run)
 app.command(status.status)
 app.command(watch.watch)
 app.command(site.check_site)

@@ -16,6 +16,7 @@ from plm_scaling.common.progress import OneLine
 
 logger = logging.getLogger("plm_scaling")
 
+QUIET = "PLM_SCALING_QUIET"  # in the environment: programs show only warnings and errors
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that follows the parent's end
 
 
@@ -73,7 +74,9 @@ def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
     logger.handlers.clear()
     alone = log is None and sys.stderr.isatty()
     terminal = OneLine() if alone else logging.StreamHandler(sys.stderr)
-    terminal.setLevel(terminal_level)
+    terminal.setLevel(
+        max(terminal_level, logging.WARNING) if QUIET in os.environ else terminal_level
+    )
     terminal.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(terminal)
     if log is not None:

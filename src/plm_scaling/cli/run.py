@@ -1,0 +1,53 @@
+"""`plm-scaling run`: Snakemake for a study."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TRAINING = {"all", "plan", "train", "report"}
+
+
+def run(
+    study: Path,
+    /,
+    *words: str,
+    dry_run: bool = False,
+    profile: str = "",
+    workflow: Path | None = None,
+) -> None:
+    """Run a study, or go on with it: Snakemake with the right Snakefile, profile and config.
+
+    Prints the command first. After -- any options of Snakemake follow, as in: -- --cores 4
+
+    Example: plm-scaling run my-study --dry-run
+
+    Args:
+        study: folder with a config.yaml, where data and results go, or a config file
+        words: target, as all (the report), data, plan, train or laws (default: all)
+        dry_run: only say what there is to do: jobs by stage, hours, disk
+        profile: how it is run: a name in profiles/ or a folder (default: box with GPUs, else local)
+        workflow: a clone of the repository (default: the one that is installed)
+    """
+    from plm_scaling.config.load import read_config
+    from plm_scaling.workflow.command import OF_BACKEND, config_of, snakemake_command
+    from plm_scaling.workflow.outlook import outlook
+
+    folder, file = config_of(study)
+    config = read_config(file)
+    chosen = profile or OF_BACKEND[config.machine.backend]
+    command = snakemake_command(study, words, workflow, chosen, dry_run)
+    print(f"$ {shlex.join(command)}", flush=True)
+    if not profile and shutil.which("sbatch"):
+        print("Slurm is here: with --profile slurm it runs the jobs", flush=True)
+    if not dry_run:
+        os.execvp(command[0], command)  # signals and exit code are Snakemake's
+    done = subprocess.run(command)
+    if done.returncode:
+        sys.exit(done.returncode)
+    targets = [word for word in words if not word.startswith("-")]
+    if not targets or TRAINING & {*targets}:
+        for line in outlook(config, folder or Path()):
+            print(line)

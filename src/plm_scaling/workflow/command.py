@@ -1,0 +1,83 @@
+"""Snakemake's command line for a study: Snakefile, profile, folder and config."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from plm_scaling.common.errors import ConfigError
+
+CLONE = Path(__file__).resolve().parents[3]
+"""The repository, if the package lies in a clone of it."""
+CONFIG = "config.yaml"
+OF_BACKEND = {"cuda": "box", "cpu": "local"}
+
+
+def config_of(study: Path) -> tuple[Path | None, Path]:
+    """The working directory of a study and its config: of a folder itself and the config.yaml in
+    it; of a config file none, as its results go below where Snakemake is started.
+
+    Raises `ConfigError`.
+    """
+    if study.is_dir():
+        config = study / CONFIG
+        if not config.is_file():
+            raise ConfigError(f"{study} has no {CONFIG}; `plm-scaling init {study}` makes one")
+        return study, config
+    if not study.is_file():
+        raise ConfigError(
+            f"{study} does not exist; give the folder of a study (`plm-scaling init` makes one), "
+            "or a config file"
+        )
+    return None, study
+
+
+def snakemake_command(
+    study: Path, words: Sequence[str], workflow: Path | None, profile: str, dry: bool
+) -> list[str]:
+    """The command that runs a study.
+
+    `words` are targets and, from the first with a hyphen on, options of Snakemake's, which win over
+    all others. Raises `ConfigError` where a file is missing.
+    """
+    folder, config = config_of(study)
+    root = _repository(workflow)
+    targets = [*takewhile(lambda word: not word.startswith("-"), words)]
+    command = [_snakemake(), *targets]
+    command += ["--configfile", str(config), "--snakefile", _short(root / "Snakefile")]
+    command += ["--profile", _short(_profile(root, profile)), "--logger", "plm"]
+    command += ["--directory", str(folder)] if folder else []
+    command += ["--dry-run"] if dry else []
+    return [*command, *words[len(targets) :]]
+
+
+def _repository(workflow: Path | None) -> Path:
+    root = workflow or CLONE
+    if not (root / "Snakefile").is_file():
+        where = f"{root} has no Snakefile" if workflow else "this installation has no Snakefile"
+        raise ConfigError(f"{where}; give a clone of the repository: --workflow PATH")
+    return root
+
+
+def _profile(root: Path, name: str) -> Path:
+    """A profile of the repository by its name, or another by its folder."""
+    for folder in (root / "profiles" / name, Path(name)):
+        if (folder / "config.yaml").is_file():
+            return folder
+    known = sorted(path.parent.name for path in (root / "profiles").glob("*/config.yaml"))
+    raise ConfigError(f"--profile {name}: there are {', '.join(known)}; or give a folder")
+
+
+def _snakemake() -> str:
+    """Snakemake of this Python, by its name where that finds it."""
+    own = Path(sys.executable).with_name("snakemake")
+    found = shutil.which("snakemake")
+    return "snakemake" if found and Path(found).resolve() == own.resolve() else str(own)
+
+
+def _short(path: Path) -> str:
+    """The path as one would write it here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

@@ -1,0 +1,125 @@
+"""What a study still takes: cells, hours and disk, before it runs."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from plm_scaling.common.gpus import visible_gpus
+from plm_scaling.common.progress import short_bytes, short_number, short_time
+from plm_scaling.config.machine import Machine
+from plm_scaling.config.schema import Config
+from plm_scaling.init.sizing import START_SECONDS
+from plm_scaling.preflight.cost import Cost, cost
+from plm_scaling.sources.addresses import COMPRESSIONS
+from plm_scaling.sources.local_files import files_of
+from plm_scaling.sources.table import own_source
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.layout import Layout
+from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.sweep.choose import choose_layouts
+from plm_scaling.sweep.later import later_stages
+from plm_scaling.sweep.memory import checkpoint_bytes
+from plm_scaling.sweep.order import jobs_in_order
+from plm_scaling.sweep.schedule import simulate
+from plm_scaling.sweep.stages import read_stages
+
+RESIDUES_PER_BYTE = {False: 0.74, True: 1.3}  # of FASTA, plain and packed: the demo's sources
+RESIDUES_PER_SEQUENCE = 333
+
+
+def outlook(config: Config, folder: Path) -> Iterator[str]:
+    """Lines on what the study in `folder` still takes: data of its own files, cells, disk.
+
+    Raises `SweepError` where a cell cannot be trained on the machine of the config, and
+    `SourceError` for a missing file.
+    """
+    results, machine = folder / "results" / config.study, config.machine
+    placed = read_stages(results / "stages", config.sweep)
+    cells = plan_cells(config, placed)
+    layouts = dict(zip(cells, choose_layouts(cells.values(), machine), strict=True))
+    left = {
+        name: cell
+        for name, cell in cells.items()
+        if not (results / "runs" / name / "result.json").is_file()
+    }
+    later = [*later_stages(config, placed, machine)]
+    residues = _residues(config, folder)
+    if residues:
+        yield _data(residues, config)
+    if left:
+        yield _training(left, {name: layouts[name] for name in left}, len(cells), machine)
+    yield from later
+    # A finished cell keeps one checkpoint; one that trains has two, for as long as it takes.
+    needed = {
+        "checkpoints": sum(
+            checkpoint_bytes(cell, layouts[name]) * layouts[name].data
+            for name, cell in left.items()
+        ),
+        "data": _cost(residues, config).disk_bytes if residues else 0.0,
+    }
+    if parts := [f"{short_bytes(size)} for {what}" for what, size in needed.items() if size]:
+        free = short_bytes(shutil.disk_usage(folder).free)
+        yield f"disk: about {' and '.join(parts)}; {free} are free"
+
+
+def _residues(config: Config, folder: Path) -> float:
+    """Residues of the study's own files, by their sizes; 0 if there are none, or tokens already."""
+    if (folder / "data" / config.data.name / "tokens/manifest.json").is_file():
+        return 0.0
+    with contextlib.chdir(folder):  # their paths are relative to it
+        files = [
+            file
+            for name, columns in config.data.own.items()
+            if name in config.sources
+            for file in files_of(own_source(name, columns))
+        ]
+        return sum(
+            file.stat().st_size * RESIDUES_PER_BYTE[file.suffix in COMPRESSIONS] for file in files
+        )
+
+
+def _cost(residues: float, config: Config) -> Cost:
+    sequences = residues / RESIDUES_PER_SEQUENCE
+    cores = len(os.sched_getaffinity(0))
+    return cost(round(sequences), round(residues), config.split.valid_fraction, cores)
+
+
+def _data(residues: float, config: Config) -> str:
+    needed = _cost(residues, config)
+    return (
+        f"data: about {short_number(residues)} residues by the size of the files, "
+        f"{short_time(needed.wall_seconds)} on {needed.cores} cores"
+        + (" (extrapolated)" if needed.extrapolated else "")
+    )
+
+
+def _training(
+    cells: dict[str, Cell], layouts: dict[str, Layout], planned: int, machine: Machine
+) -> str:
+    jobs = jobs_in_order(cells, layouts.values(), machine)
+    process_hours = sum(job.gpus * job.hours for job in jobs.values())
+    widest = max(job.gpus for job in jobs.values())
+    if machine.backend == "cpu":
+        cost = f"{short_number(process_hours * machine.threads)} core-hours"
+        count = max(len(os.sched_getaffinity(0)) // machine.threads, widest)
+        node, where = count, f"{count * machine.threads} cores"
+    else:
+        cost = f"{short_number(process_hours)} {machine.gpu}-hours"
+        node = machine.gpus_per_node
+        # Those of this machine; elsewhere those that a cell may take.
+        count = max(len(visible_gpus()) or machine.max_gpus, widest)
+        count = -(-count // node) * node if count > node else count
+        node, where = min(node, count), f"{count} {machine.gpu}"
+    start = START_SECONDS[machine.backend] / 3600
+    timed = {name: replace(job, hours=start + job.hours) for name, job in jobs.items()}
+    hours = max(end for _, end in simulate(timed, count, node).values())
+    return (
+        f"training: {len(cells)} of {planned} cells left, {cost}, about {_long(hours)} on {where}"
+    )
+
+
+def _long(hours: float) -> str:
+    return f"{hours / 24:.3g} days" if hours >= 48 else short_time(3600 * hours)

@@ -1,0 +1,194 @@
+"""What the terminal shows of a Snakemake run: a line per stage, its time, and the time left.
+
+What each job says is in its log; what Snakemake says of each job, in .snakemake/log.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, TextIO
+
+from plm_scaling.common.program import QUIET
+from plm_scaling.common.progress import short_time
+from plm_scaling.workflow.stages import STAGE_OF, STAGES
+
+EVERY_SECONDS = 30.0
+SHARE = 0.02  # of the time so far: a run of weeks fills no screens
+
+# Of Snakemake's LogEvent.
+PLANNED, STARTED, FINISHED = "run_info", "job_info", "job_finished"
+COUNTED, JOB_FAILED, FAILED = "progress", "job_error", "error"
+
+
+class Terminal:
+    """Takes the records of Snakemake's logger, and writes lines to `out`.
+
+    Programs that Snakemake starts from here on say only warnings and errors on the terminal. `dry`:
+    the run only plans. `close` ends its thread.
+    """
+
+    def __init__(self, out: TextIO, dry: bool) -> None:
+        os.environ[QUIET] = "1"
+        self._out, self._dry = out, dry
+        self._lock = threading.Lock()
+        self._began = self._said = time.monotonic()
+        self._planned: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()
+        self._total = 0  # with the targets, which do nothing
+        self._jobs: dict[int, str] = {}
+        self._started: dict[str, float] = {}
+        self._stage = ""
+        self._results: Path | None = None
+        self._report = ""
+        self._failed = 0
+        self._over = threading.Event()
+        self._clock = threading.Thread(target=self._tick, daemon=True)
+
+    def take(self, record: logging.LogRecord) -> None:
+        """Say what a reader needs of a record, if anything."""
+        said: Any = record
+        event = getattr(record, "event", None)
+        with self._lock:
+            if event == PLANNED:
+                self._plan(said.stats)
+            elif self._dry and event is not None and event != FAILED:
+                return
+            elif event == STARTED:
+                self._start(said.jobid, said.rule_name, [*map(str, said.output)])
+            elif event == FINISHED:
+                self._ended[self._jobs.get(said.job_id, "")] += 1
+            elif event == COUNTED:
+                self._count(said.done, said.total)
+            elif event == JOB_FAILED:
+                self._fail(said)
+            elif event is None or event == FAILED:
+                self._message(record)
+
+    def close(self) -> None:
+        """End with a line on the whole."""
+        self._over.set()
+        if self._clock.is_alive():
+            self._clock.join()
+        if self._dry or not self._total:
+            return
+        taken, left = short_time(time.monotonic() - self._began), sum((self._left()).values())
+        self._total = 0
+        if not left:
+            where = f"; the report is {self._report}" if self._report else ""
+            self._line(f"done in {taken}{where}")
+        else:
+            failed = f"{_many(self._failed, 'failure')}, " if self._failed else ""
+            self._line(
+                f"stopped after {taken}: {failed}{_many(left, 'job')} not done; "
+                "the same command goes on from here"
+            )
+
+    def _plan(self, stats: dict[str, int]) -> None:
+        if self._total:
+            return  # a dry run says it twice
+        jobs = {rule: count for rule, count in stats.items() if rule != "total"}
+        self._total = sum(jobs.values())
+        for rule, count in jobs.items():
+            if rule in STAGE_OF:
+                self._planned[STAGE_OF[rule]] += count
+        parts = [f"{stage} {self._planned[stage]}" for stage in STAGES if self._planned[stage]]
+        self._line(f"jobs: {', '.join(parts) or 'none'}")
+        if not self._dry:
+            self._clock.start()
+
+    def _start(self, job: int, rule: str, output: list[str]) -> None:
+        stage = self._jobs[job] = STAGE_OF.get(rule, "")
+        self._started.setdefault(stage, time.monotonic())
+        if rule == "train_cell":
+            self._results = Path(output[0]).absolute().parents[2]
+        elif rule in ("make_report", "make_published_report"):
+            self._report = str(Path(output[0]).absolute())
+        if stage:
+            self._stage = stage
+
+    def _count(self, done: int, total: int) -> None:
+        """After a job: cells of a stage of the sweep that was placed meanwhile add to the total."""
+        self._planned["train"] += total - self._total
+        self._total = total
+        for stage, planned in self._planned.items():
+            if 0 < planned == self._ended[stage] and stage in self._started:
+                taken = short_time(time.monotonic() - self._started.pop(stage))
+                self._line(f"[{stage}] {_many(planned, 'job')} in {taken}")
+
+    def _fail(self, said: Any) -> None:
+        from plm_scaling.runs.failures import failure_of
+        from plm_scaling.runs.job_events import FailedJob
+
+        self._failed += 1
+        job = FailedJob(
+            rule=said.rule_name,
+            output=[*map(str, said.output)],
+            message=said.rule_msg or "",
+            logs=[*map(str, said.log)],
+            started=0.0,
+        )
+        self._line(f"failed: {failure_of(Path(), job).text}")
+
+    def _message(self, record: logging.LogRecord) -> None:
+        """What is no event: of Snakemake's own only warnings and errors, but not that of a job."""
+        text = record.getMessage()
+        ours = "/site-packages/snakemake" not in record.pathname
+        if text == "None" or (self._failed and record.levelno >= logging.ERROR and not ours):
+            return
+        if text.startswith("Nothing to be done"):
+            self._line("nothing to do: what was asked for is there and up to date")
+        elif ours or record.levelno >= logging.WARNING:
+            self._line(text)
+
+    def _tick(self) -> None:
+        while not self._over.wait(1.0):
+            now = time.monotonic()
+            if now - self._said >= max(EVERY_SECONDS, SHARE * (now - self._began)):
+                with self._lock:
+                    self._progress()
+
+    def _progress(self) -> None:
+        stage = self._stage
+        if stage not in self._started:
+            self._said = time.monotonic()
+            return
+        taken = short_time(time.monotonic() - self._started[stage])
+        done, planned = self._ended[stage], self._planned[stage]
+        self._line(f"[{stage}] {done} of {_many(planned, 'job')} in {taken}{self._until()}")
+
+    def _until(self) -> str:
+        """When the training will have ended, as `status` says it; empty before its first cell."""
+        from plm_scaling.common.errors import PlmScalingError
+        from plm_scaling.runs.status import cell_states
+        from plm_scaling.runs.time_left import time_left
+        from plm_scaling.sweep.order import read_estimates
+
+        if self._results is None or self._stage != "train":
+            return ""
+        try:
+            states = cell_states(self._results / "sweep.tsv", self._results / "runs")
+            left = time_left(
+                states, read_estimates(self._results / "estimates.json"), now=time.time()
+            )
+        except (PlmScalingError, OSError):  # half a file of a cell that has just started
+            return ""
+        if left is None:
+            return ""
+        finish = left.finish  # not known in the moment between two cells
+        if finish is None and left.usual:
+            finish = 3600 * left.process_hours / left.usual
+        return "" if finish is None else f", about {short_time(finish)} left"
+
+    def _left(self) -> dict[str, int]:
+        return {stage: count - self._ended[stage] for stage, count in self._planned.items()}
+
+    def _line(self, text: str) -> None:
+        self._said = time.monotonic()
+        print(text, file=self._out, flush=True)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

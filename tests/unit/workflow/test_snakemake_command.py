@@ -1,0 +1,77 @@
+"""The command line of Snakemake that `plm-scaling run` starts."""
+
+from itertools import pairwise
+
+import pytest
+
+from plm_scaling.common.errors import ConfigError
+from plm_scaling.workflow import command
+from plm_scaling.workflow.command import snakemake_command
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    return folder.relative_to(tmp_path)
+
+
+def options(words):
+    return dict(pairwise(words))
+
+
+def test_folder_holds_config_data_and_results(study, root):
+    words = snakemake_command(study, (), None, "local", dry=False)
+    given = options(words)
+    assert given["--configfile"] == "mine/config.yaml"
+    assert given["--directory"] == "mine"
+    assert given["--snakefile"] == str(root / "Snakefile")
+    assert given["--profile"] == str(root / "profiles/local")
+    assert "--dry-run" not in words
+
+
+def test_results_of_a_config_file_go_where_one_is(study):
+    words = snakemake_command(study / "config.yaml", (), None, "local", dry=True)
+    assert options(words)["--configfile"] == "mine/config.yaml"
+    assert "--directory" not in words
+    assert "--dry-run" in words
+
+
+def test_targets_come_first_and_options_of_snakemake_last(study):
+    words = ("data", "report", "--cores", "3", "--config", "seed=2")
+    words = snakemake_command(study, words, None, "box", dry=False)
+    assert words[1:3] == ["data", "report"]  # --configfile would take them
+    assert words[-4:] == ["--cores", "3", "--config", "seed=2"]
+
+
+def test_profile_of_ones_own_is_given_by_its_folder(study):
+    (study / "site").mkdir()
+    (study / "site/config.yaml").touch()
+    words = snakemake_command(study, (), None, "mine/site", dry=False)
+    assert options(words)["--profile"] == "mine/site"
+
+
+@pytest.mark.parametrize(
+    ("study", "profile", "said"),
+    [
+        ("nowhere", "local", "nowhere does not exist"),
+        (".", "local", "plm-scaling init"),
+        ("mine", "slrum", "slurm"),
+    ],
+)
+def test_what_is_missing_is_named(study, profile, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/config.yaml").touch()
+    with pytest.raises(ConfigError, match=said):
+        snakemake_command(tmp_path.joinpath(study).relative_to(tmp_path), (), None, profile, False)
+
+
+def test_installation_without_a_snakefile_takes_a_clone(study, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "CLONE", tmp_path)
+    with pytest.raises(ConfigError, match="--workflow"):
+        snakemake_command(study, (), None, "local", dry=False)
+    words = snakemake_command(study, (), root, "local", dry=False)
+    assert options(words)["--snakefile"] == str(root / "Snakefile")

@@ -1,0 +1,123 @@
+"""The terminal of a run: a line per stage, one per failure, and how it ended."""
+
+import io
+import logging
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from plm_scaling.common.program import QUIET
+from plm_scaling.workflow import terminal
+from plm_scaling.workflow.stages import STAGE_OF
+
+SNAKEMAKE = "/env/lib/python3.11/site-packages/snakemake/workflow.py"
+
+
+class Run:
+    """What Snakemake's logger says of a run."""
+
+    def __init__(self, dry=False):
+        self.out = io.StringIO()
+        self.terminal = terminal.Terminal(self.out, dry)
+
+    def says(self, text="", level=logging.INFO, path=SNAKEMAKE, **facts):
+        record = logging.LogRecord("snakemake", level, path, 1, text, None, None)
+        record.__dict__.update(facts)
+        self.terminal.take(record)
+
+    def plans(self, **rules):
+        self.says(event="run_info", stats=rules | {"all": 1, "total": sum(rules.values()) + 1})
+
+    def does(self, number, rule, total, done, output="x"):
+        self.says(event="job_info", jobid=number, rule_name=rule, output=[output])
+        self.says(event="job_finished", job_id=number)
+        self.says(event="progress", done=done, total=total)
+
+    def ends(self):
+        self.terminal.close()
+        return self.out.getvalue().splitlines()
+
+
+@pytest.fixture
+def run(monkeypatch):
+    monkeypatch.setitem(os.environ, QUIET, "")  # and as it was after the test
+    run = Run()
+    yield run
+    run.terminal.close()
+
+
+def test_every_rule_of_the_workflow_has_its_stage(root):
+    text = "\n".join(path.read_text() for path in (root / "rules").glob("*.smk"))
+    pattern = r"^ *(?:use rule \w+ as|rule|checkpoint) (\w+)(?: with)?:$"
+    assert {*re.findall(pattern, text, re.MULTILINE)} == {*STAGE_OF}
+
+
+def test_line_per_stage_when_all_its_jobs_have_ended(run):
+    run.says("Building DAG of jobs...")
+    run.plans(clean_source=2, make_report=1)
+    run.does(0, "clean_source", 4, 1)
+    run.does(1, "clean_source", 4, 2)
+    run.does(2, "make_report", 4, 3, "results/x/report.html")
+    assert [re.sub(r"\d:\d\d", "TIME", line) for line in run.ends()] == [
+        "jobs: sources 2, report 1",
+        "[sources] 2 jobs in TIME",
+        "[report] 1 job in TIME",
+        f"done in TIME; the report is {Path('results/x/report.html').absolute()}",
+    ]
+
+
+def test_cells_that_are_placed_meanwhile_belong_to_the_training(run):
+    run.plans(place_stage=1, train_cell=1)
+    run.does(0, "train_cell", 3, 1, "results/x/runs/aa/result.json")
+    run.does(1, "place_stage", 5, 2)  # places two cells
+    run.does(2, "train_cell", 5, 3, "results/x/runs/bb/result.json")
+    run.does(3, "train_cell", 5, 4, "results/x/runs/cc/result.json")
+    assert [line for line in run.ends() if line.startswith("[train]")] == ["[train] 4 jobs in 0:00"]
+
+
+def test_failure_is_one_line_with_its_reason_and_the_end_says_what_is_left(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.log").write_text(
+        "2026-11-30 07:00:00 ERROR error: x.faa: no record; give one\n"
+    )
+    run.plans(clean_source=2)
+    run.says(event="job_info", jobid=0, rule_name="clean_source", output=["a"])
+    facts = {"rule_name": "clean_source", "output": ["a"], "log": ["job.log"], "rule_msg": None}
+    run.says("", logging.ERROR, event="job_error", **facts)
+    run.says("RuleException: CalledProcessError", logging.ERROR, event="error", exception="R")
+    run.says("Exiting because a job execution failed.", logging.ERROR)
+    lines = run.ends()
+    assert lines[1] == "failed: clean_source (a): error: x.faa: no record; give one; job.log"
+    assert lines[2].startswith("stopped after 0:00: 1 failure, 2 jobs not done")
+    assert len(lines) == 3
+
+
+def test_what_is_wrong_before_any_job_is_said(run):
+    run.says("Directory cannot be locked.", logging.ERROR, event="error", exception="LockException")
+    run.says("config my.yaml: 61 keys have their defaults", path="/clone/rules/common.smk")
+    assert run.ends() == [
+        "Directory cannot be locked.",
+        "config my.yaml: 61 keys have their defaults",
+    ]
+
+
+def test_dry_run_names_the_jobs_once(monkeypatch):
+    monkeypatch.setitem(os.environ, QUIET, "")
+    run = Run(dry=True)
+    run.plans(clean_source=2, train_cell=4)
+    run.says(event="job_info", jobid=0, rule_name="clean_source", output=["a"])
+    run.plans(clean_source=2, train_cell=4)
+    assert run.ends() == ["jobs: sources 2, train 4"]
+
+
+def test_long_stage_says_how_far_it_is(run, monkeypatch):
+    monkeypatch.setattr(terminal, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "SHARE", 0.0)
+    run.plans(clean_source=2)
+    run.does(0, "clean_source", 3, 1)
+    run.terminal._over.wait(1.5)  # the clock ticks every second
+    assert any(line.startswith("[sources] 1 of 2 jobs in 0:0") for line in run.ends())

@@ -1,0 +1,98 @@
+"""`plm-scaling run` of a study in a folder."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NAMES = ("uniref_demo", "metagenome_demo")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def study(fresh):
+    """The folder of a study with the tiny config, and its parent as the working directory."""
+    fresh.write_config()
+    return fresh.folder
+
+
+def words_of(study, *words):
+    return [sys.executable, "-m", "plm_scaling.cli.main", "run", study.name, *words]
+
+
+def run(study, *words):
+    return subprocess.run(words_of(study, *words), cwd=study.parent, capture_output=True, text=True)
+
+
+def files(study):
+    return {path for path in study.rglob("*") if ".snakemake" not in path.parts}
+
+
+def test_dry_run_says_jobs_and_hours_and_disk_and_writes_nothing(study):
+    before = files(study)
+    done = run(study, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert files(study) == before
+    command = shlex.split(done.stdout.splitlines()[0].removeprefix("$ "))
+    assert Path(command[0]).name == "snakemake"
+    assert command[-3:] == ["--directory", study.name, "--dry-run"]
+    assert "train 16" in done.stdout
+    assert re.search(
+        r"^training: 16 of 16 cells left, .* core-hours, about \d+:\d\d on", done.stdout, re.M
+    )
+    assert re.search(r"^disk: about \S+B for checkpoints.* free$", done.stdout, re.M)
+    # The command that it printed is the one that ran.
+    again = subprocess.run(command, cwd=study.parent, capture_output=True, text=True)
+    assert again.returncode == 0
+    assert again.stdout == next(line for line in done.stdout.splitlines(True) if "jobs:" in line)
+
+
+def test_failure_is_one_line_and_exit_code_1(study):
+    source = study / "broken.fasta.gz"
+    source.write_bytes(b"no gzip at all")
+    own = ", ".join(f"{name}: {{path: broken.fasta.gz}}" for name in NAMES)
+    config = f"data={{sources: {{{own}}}}}"
+    done = run(study, "data", "--", "--config", config, "--cores", "1")
+    assert done.returncode == 1
+    (failed,) = (line for line in done.stderr.splitlines() if line.startswith("failed: "))
+    assert "broken.fasta.gz" in failed
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) < 10
+
+
+def test_wrong_config_is_refused_before_snakemake_starts(study):
+    text = (study / "config.yaml").read_text()
+    (study / "config.yaml").write_text(text.replace("min_seq_id", "min_seq_ids", 1))
+    done = run(study)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "did you mean 'min_seq_id'" in line
+
+
+def test_interrupt_ends_snakemake_and_its_jobs(study):
+    process = subprocess.Popen(
+        words_of(study, "data"),
+        cwd=study.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("jobs: "):
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal sends Ctrl-C
+    assert process.wait() == 1
+    process.stderr.close()
+    assert re.match(r"stopped after .* jobs? not done; the same command goes on", said[-1])
+    assert "Traceback" not in "".join(said)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
