@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from plm_scaling.runs.failures import failure_of
-from plm_scaling.runs.job_events import FAILED, FailedJob
+from plm_scaling.runs.job_events import FAILED, failed_job
 
 # That a program failed, which the line says, and that the run therefore did.
 SAID_ALREADY = (
@@ -30,15 +30,7 @@ class FailuresInALine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "event", None) != FAILED:
             return not str(record.msg).lstrip().startswith(SAID_ALREADY)
-        said: Any = record
-        job = FailedJob(
-            rule=said.rule_name,
-            output=[*map(str, said.output)],
-            message=said.rule_msg or "",
-            logs=[*map(str, said.log)],
-            started=0.0,
-        )
-        failure = failure_of(self.folder, job)
+        failure = failure_of(self.folder, failed_job(record))
         if self.printed and failure.reason.startswith("error: "):
             self.logger.error(f"{failure.rule} ({failure.output}) failed; {failure.log}")
         else:

@@ -83,7 +83,7 @@ class Terminal:
             failed = f"{_many(self._failed, 'failure')}, " if self._failed else ""
             self._line(
                 f"stopped after {taken}: {failed}{_many(left, 'job')} not done; "
-                "the same command goes on from here"
+                "the same command continues from here"
             )
 
     def _plan(self, stats: dict[str, int]) -> None:
@@ -118,19 +118,12 @@ class Terminal:
                 taken = short_time(time.monotonic() - self._started.pop(stage))
                 self._line(f"[{stage}] {_many(planned, 'job')} in {taken}")
 
-    def _fail(self, said: Any) -> None:
+    def _fail(self, said: logging.LogRecord) -> None:
         from plm_scaling.runs.failures import failure_of
-        from plm_scaling.runs.job_events import FailedJob
+        from plm_scaling.runs.job_events import failed_job
 
         self._failed += 1
-        job = FailedJob(
-            rule=said.rule_name,
-            output=[*map(str, said.output)],
-            message=said.rule_msg or "",
-            logs=[*map(str, said.log)],
-            started=0.0,
-        )
-        self._line(f"failed: {failure_of(Path(), job).text}")
+        self._line(f"failed: {failure_of(Path(), failed_job(said)).text}")
 
     def _message(self, record: logging.LogRecord) -> None:
         """What is no event: of Snakemake's own only warnings and errors, but not that of a job."""
