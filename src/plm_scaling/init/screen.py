@@ -10,6 +10,7 @@ from plm_scaling.design.request import Asked
 from plm_scaling.design.text import value_text, width_text
 from plm_scaling.init.make import CONFIG, Made
 from plm_scaling.init.proteins import TAIL
+from plm_scaling.init.settings import TINY
 from plm_scaling.init.sizing import PACKED, PLACED
 from plm_scaling.laws.points import MAX_EPOCHS
 from plm_scaling.laws.stats.intervals import percent
@@ -19,6 +20,7 @@ WIDTH = 100
 LABEL = 10
 FEW_TOKENS = 1e8  # of fewer even the largest models of the sweep have under a million parameters
 LEAST_SHARE = 0.01  # of one's own proteins; of less a model hardly knows
+MIX = ", such as --mix uniref50"
 CHECKPOINT_BYTES = 12  # per parameter: weights and AdamW's two moments, in fp32
 
 
@@ -75,10 +77,10 @@ def facts(made: Made) -> dict[str, Any]:
 
 def _data(made: Made) -> str:
     own = made.proteins
-    many = "file" if own.files == 1 else "files"
+    many, within = ("file", "") if own.files == 1 else ("files", " from others of their file")
     return (
         f"{own.sequences:,} proteins, {own.residues:,} residues in {own.files} {many}, median "
-        f"length {own.median}; {own.kept:,} are different and pass the filter's rules"
+        f"length {own.median}; {own.kept:,} differ{within} and pass the filter's rules"
     )
 
 
@@ -115,8 +117,8 @@ def _limit(made: Made) -> str:
     if made.limit == "tokens":
         return (
             f"data: in a larger sweep models would see tokens more than {MAX_EPOCHS:g} times, "
-            f"where laws are less sure. It takes {percent(float(f'{share:.2g}'))} of the time; more "
-            "proteins would make use of the rest"
+            f"where laws are less sure. It takes {percent(float(f'{share:.2g}'))} of the time; "
+            f"more proteins would make use of the rest{'' if made.request.mix else MIX}"
         )
     if made.limit == "sizes":
         return "model sizes: the largest known ones are too small, or do not fit, for more compute"
@@ -158,6 +160,12 @@ def _costs(made: Made) -> str:
 def _teaches(made: Made) -> str:
     sizing = made.sizing
     if not made.expected:
+        largest = max(point.n_params for points in sizing.points.values() for point in points)
+        if largest < TINY:
+            return (
+                "the method, and hardly a law: models of a few thousand parameters learn how "
+                "frequent residues are, and little more"
+            )
         return (
             "not known before: the published laws say nothing of "
             f"{_flops(min(sizing.sweep['budgets_flops']))} FLOPs. It is these data's own law at a "

@@ -3,8 +3,8 @@
 The largest budget is the largest of a ladder of round numbers at which the whole sweep takes no
 longer than the devices have, and at which some sizes on both sides of the expected minimum see no
 token more often than `MAX_EPOCHS` times. Where the published laws reach, sizes go around their
-optima; below, they are spread over all that may hold the minimum. The two largest budgets are placed by
-what the study's own cheaper cells have shown.
+optima; below, they are spread over all that may hold the minimum. The two largest budgets are
+placed by what the study's own cheaper cells have shown.
 """
 
 from collections.abc import Callable
@@ -156,8 +156,8 @@ def largest_within(limits: Limits, complete: Complete) -> tuple[Sizing, str]:
     if least is None and (not allowed or allowed[-1] <= limits.affordable):
         raise ConfigError(
             f"{short_number(limits.tokens / MAX_EPOCHS)} unique training tokens are too few to "
-            "train from scratch: models of any size would hardly learn more than residue frequencies; "
-            "give more proteins (--mix uniref50), or adapt a released model to these "
+            "train from scratch: models of any size would hardly learn more than residue "
+            "frequencies; give more proteins (--mix uniref50), or adapt a released model to these "
             "(docs/downstream.md, LoRA)"
         )
     costs = f", which takes about {least.cost.hours:.2g} {limits.devices.unit}" if least else ""
