@@ -6,7 +6,17 @@ import sys
 
 from cyclopts import App
 
-from plm_scaling.cli import benchmarks, data, generation, laws, models, planning, site, status
+from plm_scaling.cli import (
+    benchmarks,
+    data,
+    generation,
+    laws,
+    models,
+    planning,
+    site,
+    status,
+    watch,
+)
 from plm_scaling.cli.version import version_text
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError
@@ -26,6 +36,7 @@ app = App(
 app["--help"].group = app["--version"].group = "Options"
 
 app.command(status.status)
+app.command(watch.watch)
 app.command(site.check_site)
 app.command(laws.summary)
 app.command(laws.fit)
