@@ -41,6 +41,13 @@ include: "rules/report.smk"
 include: "rules/published.smk"
 
 
+if workflow.is_main_process:
+    if MADE_OF:
+        logger.info(MADE_OF)
+    if not workflow.output_settings.show_failed_logs:
+        say_failures_in_a_line(logger, Path(), printed=not workflow.non_local_exec)
+
+
 SITE = SiteRules(workflow, counted=["train_cell"])
 
 
@@ -49,6 +56,11 @@ onstart:
     needed = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train_cell"]
     layouts = {job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in needed}
     check_machine(layouts)
+    made_now = any(job.rule.name == "merge_tokens" for job in workflow.dag.needrun_jobs())
+    if needed and made_now:
+        logger.addHandler(WhenTokensAreMade())
+    elif needed:
+        check_cells(made_tokens(MANIFEST))
     if may_train():
         write_schedule()
     if workflow.non_local_exec:

@@ -3,6 +3,7 @@
 import gc
 import inspect
 import json
+import logging
 from dataclasses import replace
 from functools import cache
 
@@ -18,7 +19,9 @@ from plm_scaling.common.gpus import visible_gpus
 from plm_scaling.common.lock import NAME as LOCK
 from plm_scaling.forecasts.asked import Asked
 from plm_scaling.runs.job_events import FILE as JOB_EVENTS
+from plm_scaling.runs.job_events import FINISHED
 from plm_scaling.runs.job_events import JobEvents
+from plm_scaling.runs.terminal import say_failures_in_a_line
 from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
@@ -34,6 +37,7 @@ from plm_scaling.sweep.launch import (
 )
 from plm_scaling.sweep.order import jobs_in_order, write_estimates
 from plm_scaling.sweep.stages import budgets_of, read_stages, to_place
+from plm_scaling.sweep.supply import check_supply, made_tokens, most_tokens
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
@@ -97,8 +101,7 @@ try:
 except PlmScalingError as error:
     sys.exit(f"error: {error}")
 
-if MADE_OF and workflow.is_main_process:
-    logger.info(MADE_OF)
+MANIFEST = Path(DATA, "tokens/manifest.json")
 
 PARTS = [f"{number:04d}" for number in range(CONFIG.data.parts)]
 
@@ -266,6 +269,55 @@ def fits_only():
     return bool(asked & {"laws", "downstream"}) and not asked & {"all", "train", "report"}
 
 
+@cache
+def files_here():
+    """The files of each source that is on this machine, if they are there."""
+    found = {}
+    for name in CONFIG.sources:
+        try:
+            found[name] = files_of(SOURCE[name]) if SOURCE[name].path else []
+        except PlmScalingError:
+            found[name] = []  # named by `local_files`
+    return found
+
+
+def supply():
+    """What the tokens give, or the most that files of this machine can; None if neither is known."""
+    return made_tokens(MANIFEST) if MANIFEST.is_file() else most_tokens(files_here(), CONFIG)
+
+
+@cache
+def check_files():
+    """End where the files of this machine cannot give what the cells ask for."""
+    try:
+        if workflow.is_main_process and may_train():
+            check_cells(most_tokens(files_here(), CONFIG))
+    except PlmScalingError as error:
+        sys.exit(f"error: {error}")
+
+
+def check_cells(given):
+    """Say of cells what the data cannot give; raises `SweepError` where nothing can come of it."""
+    for line in check_supply(given, CELLS.values(), CONFIG) if given else ():
+        logger.warning(f"warning: {line}")
+
+
+class WhenTokensAreMade(logging.Handler):
+    """Compares the cells with the tokens as soon as these are made; no cell starts in vain."""
+
+    def emit(self, record):
+        if getattr(record, "event", None) != FINISHED or not record.msg.endswith(
+            "(Rule: merge_tokens)"
+        ):
+            return
+        try:
+            check_cells(made_tokens(MANIFEST))
+        except PlmScalingError as error:
+            logger.error(f"error: {error}")
+            # As exit_gracefully does, whose lock Snakemake holds while it says that a job has ended.
+            workflow.scheduler._user_kill = "graceful"
+
+
 def may_train():
     """Whether something is asked for that could train, or the plan of it."""
     asked = set(workflow.dag_settings.targets)
@@ -335,6 +387,7 @@ def records_of(cells):
 
 def trained(wildcards):
     """The records of all cells, once all stages are placed."""
+    check_files()
     have_placed(STAGES_LEFT)
     return records_of(CELLS)
 

@@ -3,6 +3,13 @@
 SWEEP_BLOCKS = ("seed", "corpora", "tokens", "sweep", "training")
 
 
+def supply_json():
+    """What the data give, as programs take it; "" if it is not known."""
+    check_files()
+    given = supply()
+    return given.model_dump_json() if given else ""
+
+
 rule plan_sweep:
     output:
         f"{RESULTS}/sweep.tsv",
@@ -32,6 +39,7 @@ rule plan:
         script=script("show_plan"),
         machine=lambda wildcards: CONFIG.machine.model_dump_json(),  # its braces are no wildcards
         blocks=lambda wildcards: CONFIG.model_dump_json(include=set(SWEEP_BLOCKS)),
+        supply=lambda wildcards: supply_json(),
     shell:
         "python {params.script:q} --sweep {input:q} --machine {params.machine:q}"
-        " --blocks {params.blocks:q} --log {log:q}"
+        " --blocks {params.blocks:q} --supply {params.supply:q} --log {log:q}"

@@ -48,7 +48,7 @@ def command_line(function: Callable[..., Any]) -> App:
 
     def option(given: inspect.Parameter) -> inspect.Parameter:
         hint, how = given.annotation, Parameter()
-        if hasattr(hint, "model_validate_json"):
+        if any(map(_is_block, (hint, *get_args(hint)))):
             how = Parameter(converter=_block, accepts_keys=False, n_tokens=1, metavar="JSON")
         elif dataclasses.is_dataclass(hint):
             how = Parameter(name="*")
@@ -106,14 +106,20 @@ def _refuse_fractions(app: App, commands: Sequence[str], given: ArgumentCollecti
 
 
 def _block(kind: Any, tokens: Sequence[Token]) -> Any:
-    """A block of the config from JSON."""
+    """A block of the config, also one that may be left out, from JSON."""
     from pydantic import ValidationError
+
+    (kind,) = filter(_is_block, (kind, *get_args(kind)))
 
     try:
         return kind.model_validate_json(tokens[0].value)
     except ValidationError as error:
         problems = [(*problem["loc"], problem["msg"]) for problem in error.errors()]
         raise ValueError("; ".join(": ".join(map(str, one)) for one in problems)) from error
+
+
+def _is_block(hint: Any) -> bool:
+    return hasattr(hint, "model_validate_json")
 
 
 def _types(hint: Any) -> set[Any]:

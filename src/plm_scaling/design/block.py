@@ -85,7 +85,8 @@ def flow(value: Any) -> str:
     if isinstance(value, float):
         digits, power = f"{value:.14e}".split("e")
         return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
-    return yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
+    inside = yaml.safe_dump([value], default_flow_style=True, width=sys.maxsize)  # as in a list
+    return inside.strip()[1:-1]
 
 
 def _again(source: Path, out: Path) -> None:

@@ -17,11 +17,14 @@ from plm_scaling.study.sweep_table import read_sweep, read_tuning
 from plm_scaling.sweep.bill import bill
 from plm_scaling.sweep.later import later_stages
 from plm_scaling.sweep.stages import read_stages
+from plm_scaling.sweep.supply import Supply
 
 DRAWS = range(40)  # of a whole grid in a second or two; enough for two digits
 
 
-def show_plan(sweep: Path, machine: Machine, blocks: SweepInputs) -> None:
+def show_plan(
+    sweep: Path, machine: Machine, blocks: SweepInputs, supply: Supply | None = None
+) -> None:
     """Print the bill of a sweep.tsv, what the stages may cost that are still to be placed, and what
     the laws of the cells in it are expected to say.
 
@@ -29,12 +32,13 @@ def show_plan(sweep: Path, machine: Machine, blocks: SweepInputs) -> None:
         sweep: sweep.tsv, with stages/{number}.json beside it
         machine: this block of the config
         blocks: those that the cells follow from
+        supply: what the data give
     """
     cells, tuning = read_sweep(sweep), read_tuning(sweep)
     swept = [cell for name, cell in cells.items() if name not in tuning]
     placed = read_stages(sweep.parent / "stages", blocks.sweep)
     later = later_stages(blocks, placed, machine)
-    said = [bill([*cells.values()], machine, tuning), *later, *buys(swept)]
+    said = [bill([*cells.values()], machine, tuning, supply), *later, *buys(swept)]
     print("\n".join(said), flush=True)
 
 

@@ -8,12 +8,14 @@ from plm_scaling.common.files import atomic
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.sweep import Objective
 from plm_scaling.design.request import Asked
+from plm_scaling.design.show import DRAWS
 from plm_scaling.design.simulate import Expected, expect
 from plm_scaling.init.proteins import Proteins, look_at
 from plm_scaling.init.request import Request
 from plm_scaling.init.settings import blocks, corpus_name
-from plm_scaling.init.sizing import EPOCHS, Limits, Sizing, largest_within
+from plm_scaling.init.sizing import Limits, Sizing, largest_within
 from plm_scaling.init.text import config_text
+from plm_scaling.laws.points import MAX_EPOCHS
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.settings import by_size
 
@@ -21,7 +23,6 @@ from plm_scaling.sweep.settings import by_size
 # since then have more.
 MIXED = {"uniref50": 15.2e9, "uniref90": 37.8e9, "colabfold_c": 37.7e9, "colabfold_m": 103e9}
 OWN_SHARE = 0.5  # of the tokens, if one's own proteins are enough for it
-DRAWS = range(40)  # simulated sweeps, as in `snakemake plan`
 CONFIG = "config.yaml"
 
 
@@ -75,7 +76,7 @@ def make(request: Request) -> Made:
     proteins = look_at(request.fasta)
     if request.mix:
         proteins = replace(proteins, beside=MIXED[request.mix])
-    limits = Limits(request.devices, request.objectives, EPOCHS * proteins.unique)
+    limits = Limits(request.devices, request.objectives, MAX_EPOCHS * proteins.unique)
 
     def complete(sweep: dict[str, Any], fewest: float, share: float = OWN_SHARE) -> dict[str, Any]:
         return blocks(request, proteins, _mixture(request, share), sweep, fewest)
@@ -104,9 +105,9 @@ def _mixture(request: Request, share: float) -> dict[str, float]:
 
 
 def _own_share(proteins: Proteins, sizing: Sizing) -> float:
-    """The files' share of the tokens: half, or as much as lets no cell see them more than `EPOCHS`
-    times."""
+    """The files' share of the tokens: half, or as much as lets no cell see them more than
+    `MAX_EPOCHS` times."""
     if not proteins.beside:
         return 1.0
-    share = min(OWN_SHARE, EPOCHS * proteins.tokens / sizing.most_tokens)
+    share = min(OWN_SHARE, MAX_EPOCHS * proteins.tokens / sizing.most_tokens)
     return float(f"{share:.2g}")

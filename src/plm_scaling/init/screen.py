@@ -10,7 +10,9 @@ from plm_scaling.design.request import Asked
 from plm_scaling.design.text import value_text, width_text
 from plm_scaling.init.make import CONFIG, Made
 from plm_scaling.init.proteins import TAIL
-from plm_scaling.init.sizing import EPOCHS, PACKED, PLACED
+from plm_scaling.init.settings import TINY
+from plm_scaling.init.sizing import PACKED, PLACED
+from plm_scaling.laws.points import MAX_EPOCHS
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.preflight.text import time_text
 
@@ -18,6 +20,7 @@ WIDTH = 100
 LABEL = 10
 FEW_TOKENS = 1e8  # of fewer even the largest models of the sweep have under a million parameters
 LEAST_SHARE = 0.01  # of one's own proteins; of less a model hardly knows
+MIX = ", such as --mix uniref50"
 CHECKPOINT_BYTES = 12  # per parameter: weights and AdamW's two moments, in fp32
 
 
@@ -86,7 +89,8 @@ def _tokens(made: Made) -> str:
     text = (
         f"at most {short_number(own.tokens)} unique ones to train on: all that pass, less "
         f"{percent(own.valid_fraction)} held out, {percent(own.reference_fraction)} for the "
-        f"filter's model and {percent(TAIL)} that it drops; only clustering tells how many are redundant"
+        f"filter's model and {percent(TAIL)} that it drops; only clustering tells how many are "
+        "redundant"
     )
     if made.request.mix:
         text += (
@@ -112,9 +116,9 @@ def _limit(made: Made) -> str:
     share = made.sizing.cost.hours / made.limits.hours * PACKED
     if made.limit == "tokens":
         return (
-            f"data: in a larger sweep models would see tokens more than {EPOCHS:g} times, where "
-            f"laws are less sure. It takes {percent(float(f'{share:.2g}'))} of the time; more proteins "
-            "would make use of the rest"
+            f"data: in a larger sweep models would see tokens more than {MAX_EPOCHS:g} times, "
+            f"where laws are less sure. It takes {percent(float(f'{share:.2g}'))} of the time; "
+            f"more proteins would make use of the rest{'' if made.request.mix else MIX}"
         )
     if made.limit == "sizes":
         return "model sizes: the largest known ones are too small, or do not fit, for more compute"
@@ -156,6 +160,12 @@ def _costs(made: Made) -> str:
 def _teaches(made: Made) -> str:
     sizing = made.sizing
     if not made.expected:
+        largest = max(point.n_params for points in sizing.points.values() for point in points)
+        if largest < TINY:
+            return (
+                "the method, and hardly a law: models of a few thousand parameters learn how "
+                "frequent residues are, and little more"
+            )
         return (
             "not known before: the published laws say nothing of "
             f"{_flops(min(sizing.sweep['budgets_flops']))} FLOPs. It is these data's own law at a "
@@ -167,8 +177,8 @@ def _teaches(made: Made) -> str:
         first, second = Asked("exponent"), Asked("size-at", sizing.largest)
         said.append(
             f"{objective.upper()}: exponent of the best size "
-            f"{width_text(first, of_exponent.half_width)} (about {value_text(first, surface)}), best "
-            f"size at {_flops(sizing.largest)} FLOPs {width_text(second, of_size.half_width)} "
+            f"{width_text(first, of_exponent.half_width)} (about {value_text(first, surface)}), "
+            f"best size at {_flops(sizing.largest)} FLOPs {width_text(second, of_size.half_width)} "
             f"(about {value_text(second, surface)})"
         )
     return "; ".join(said) + ", 95 % intervals, if these proteins are like the study's"
@@ -182,8 +192,8 @@ def _notes(made: Made) -> Iterator[str]:
         )
     if made.proteins.unique < FEW_TOKENS:
         yield (
-            "few data: to predict from these proteins, a released model with LoRA or a "
-            "frozen probe will do far better (docs/downstream.md). For larger models: --mix uniref50"
+            "few data: to predict from these proteins, a released model with LoRA or a frozen "
+            "probe will do far better (docs/downstream.md). For larger models: --mix uniref50"
         )
 
 

@@ -2,9 +2,9 @@
 
 The largest budget is the largest of a ladder of round numbers at which the whole sweep takes no
 longer than the devices have, and at which some sizes on both sides of the expected minimum see no
-token more often than `EPOCHS` times. Where the published laws reach, sizes go around their optima;
-below, they are spread over all that may hold the minimum. The two largest budgets are placed by
-what the study's own cheaper cells have shown.
+token more often than `MAX_EPOCHS` times. Where the published laws reach, sizes go around their
+optima; below, they are spread over all that may hold the minimum. The two largest budgets are
+placed by what the study's own cheaper cells have shown.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,11 @@ from plm_scaling.design.place import sizes_around
 from plm_scaling.design.prior import Prior, find_prior
 from plm_scaling.design.simulate import Point
 from plm_scaling.init.request import CPU_GFLOPS, Devices
+from plm_scaling.laws.points import MAX_EPOCHS
 from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.shapes import SHAPES
 
-EPOCHS = 4.0  # up to here all laws take repeated tokens for new (laws/points.py, MAX_EPOCHS)
 RUNGS = tuple(m * 10.0**e for e in range(8, 26) for m in (1, 1.5, 2, 3, 5, 7))
 WIDE = (0.01, 0.03, 0.1, 0.3, 1.0)  # budgets as shares of the largest
 NARROW = (0.1, 0.22, 0.45, 1.0)  # where a hundredth would be too little for whole steps
@@ -81,7 +81,7 @@ class Limits:
     devices: Devices
     objectives: tuple[Objective, ...]
     tokens: float
-    """That the cell with the most may see: of unique ones, `EPOCHS` times as many."""
+    """That the cell with the most may see: of unique ones, `MAX_EPOCHS` times as many."""
 
     @property
     def hours(self) -> float:
@@ -155,9 +155,9 @@ def largest_within(limits: Limits, complete: Complete) -> tuple[Sizing, str]:
         limit, least = ("compute", found) if found else ("sizes", least)
     if least is None and (not allowed or allowed[-1] <= limits.affordable):
         raise ConfigError(
-            f"{short_number(limits.tokens / EPOCHS)} unique training tokens are too few to train "
-            "from scratch: models of any size would hardly learn more than residue frequencies; "
-            "give more proteins (--mix uniref50), or adapt a released model to these "
+            f"{short_number(limits.tokens / MAX_EPOCHS)} unique training tokens are too few to "
+            "train from scratch: models of any size would hardly learn more than residue "
+            "frequencies; give more proteins (--mix uniref50), or adapt a released model to these "
             "(docs/downstream.md, LoRA)"
         )
     costs = f", which takes about {least.cost.hours:.2g} {limits.devices.unit}" if least else ""

@@ -7,7 +7,8 @@ from plm_scaling.design.block import flow
 from plm_scaling.init.proteins import Proteins
 from plm_scaling.init.request import Request
 from plm_scaling.init.settings import RATE
-from plm_scaling.init.sizing import EPOCHS, Sizing
+from plm_scaling.init.sizing import Sizing
+from plm_scaling.laws.points import MAX_EPOCHS
 
 WIDTH = 100
 INDENT = "  "
@@ -39,7 +40,7 @@ def _notes(proteins: Proteins, sizing: Sizing) -> dict[str, str]:
     return {
         "split": "shares of the clusters",
         "training": f"about {short_number(proteins.held_out)} tokens are held out",
-        "budgets_flops": f"6·N·D; no token is seen more than about {EPOCHS:g} times",
+        "budgets_flops": f"6·N·D; no token is seen more than about {MAX_EPOCHS:g} times",
         "designed": f"the cheaper budgets: sizes {where}",
         "stages": "the larger ones: around what the cells before them have shown",
     }

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.noise import loss_noise
+from plm_scaling.study.cell import MAX_EPOCHS
 from plm_scaling.study.laws import Axes
 from plm_scaling.study.sweep_table import TUNING
 
@@ -24,7 +25,6 @@ BESIDE_SETTINGS = [  # what runs of one place in the sweep have in common; and n
     "n_params",
 ]
 SAME_TOKENS = 1.03  # a batch of another size ends up to 2 % away from the tokens of its neighbour
-MAX_EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023)
 
 
 def most_shared(values: "pd.Series[Any]") -> Any:

@@ -47,11 +47,11 @@ class Failure:
 
 def failed_jobs(folder: Path) -> list[Failure]:
     """Jobs of the last Snakemake run in `folder` that failed and are not tried again."""
-    return [failure(folder, job) for job in jobs_that_failed(folder)]
+    return [failure_of(folder, job) for job in jobs_that_failed(folder)]
 
 
-def failure(folder: Path, job: FailedJob) -> Failure:
-    """Why a job of a Snakemake run in `folder` failed."""
+def failure_of(folder: Path, job: FailedJob) -> Failure:
+    """Why a job in `folder` failed."""
     logs = _logs(folder, job)
     output = next(iter(job.output), "")
     if job.message and "SLURM status is" not in job.message:

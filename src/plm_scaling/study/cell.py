@@ -9,6 +9,8 @@ from typing import Any
 from plm_scaling.common.errors import SweepError
 from plm_scaling.study.shapes import Shape
 
+MAX_EPOCHS = 4.0  # up to here repeated tokens are as good as new (Muennighoff et al. 2023)
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -15,6 +15,7 @@ from plm_scaling.sweep.launch import resources
 from plm_scaling.sweep.memory import process_memory
 from plm_scaling.sweep.order import curves, jobs_in_order
 from plm_scaling.sweep.schedule import simulate
+from plm_scaling.sweep.supply import Supply
 
 
 class _Line(NamedTuple):
@@ -23,6 +24,7 @@ class _Line(NamedTuple):
     cell: Cell
     layout: Layout
     hours: float
+    supply: Supply | None
 
 
 # Heading and text of each column. Those of `_VARYING` are left out when all cells have the same,
@@ -36,7 +38,7 @@ _COLUMNS: dict[str, Callable[[_Line], str]] = {
     "size": lambda line: line.cell.size,
     "N": lambda line: short_number(line.cell.n_params),
     "tokens": lambda line: short_number(line.cell.tokens),
-    "epochs": lambda line: "" if line.cell.epochs is None else f"{line.cell.epochs:.3g}",
+    "epochs": lambda line: _epochs(line),
     "D/N": lambda line: f"{line.cell.tokens / line.cell.n_params:.3g}",
     "steps": lambda line: str(line.cell.steps),
     "batch": lambda line: short_number(line.cell.batch_rows * line.cell.context_length),
@@ -59,12 +61,17 @@ MORE_GPUS = (1, 4, 16)
 _TEXTS = ("cell", "obj", "corpus", "recipe", "from")  # to the left; numbers to the right
 
 
-def bill(cells: list[Cell], machine: Machine, tuning: Collection[str] = ()) -> str:
+def bill(
+    cells: list[Cell],
+    machine: Machine,
+    tuning: Collection[str] = (),
+    supply: Supply | None = None,
+) -> str:
     """The sweep as a table, and what it costs on `machine`; `tuning` are ids of the cells that only
-    show the best learning rate. Raises `SweepError`."""
+    show the best learning rate, `supply` what the data give. Raises `SweepError`."""
     layouts = choose_layouts(cells, machine)
     lines = [
-        _Line(cell, layout, estimated_hours(cell, layout, machine))
+        _Line(cell, layout, estimated_hours(cell, layout, machine), supply)
         for cell, layout in zip(cells, layouts, strict=True)
     ]
     table = _table(lines)
@@ -98,6 +105,12 @@ def _finish(cells: list[Cell], layouts: list[Layout], machine: Machine) -> list[
         f"(here {machine.order}):"
     )
     return [heading, *("  ".join(map(str.rjust, row, widths)) for row in rows)]
+
+
+def _epochs(line: _Line) -> str:
+    if line.supply is None:
+        return "" if line.cell.epochs is None else f"{line.cell.epochs:.3g}"
+    return ("" if line.supply.exact else "≥") + f"{line.supply.epochs(line.cell):.3g}"
 
 
 def _hours(hours: float) -> str:
@@ -139,9 +152,12 @@ def _totals(lines: list[_Line], tuning: Collection[str]) -> list[str]:
         )
     if few := short_runs((line.cell.steps, line.cell.warmup_steps) for line in lines):
         said.append(few)
-    if any(line.cell.epochs is not None for line in lines):
+    supply = lines[0].supply
+    if supply and not supply.exact:
+        said.append("epochs: of the scarcest source; at least, by the size of the files")
+    elif supply or any(line.cell.epochs is not None for line in lines):
         said.append(
-            "epochs: of the source that corpora.{name}.unique_tokens makes the scarcest, at most: "
+            "epochs: of the scarcest source, at most where corpora.{name}.unique_tokens limits it: "
             "tokens count padding, unique_tokens does not"
         )
     return said

@@ -119,7 +119,7 @@ class Terminal:
                 self._line(f"[{stage}] {_many(planned, 'job')} in {taken}")
 
     def _fail(self, said: Any) -> None:
-        from plm_scaling.runs.failures import failure
+        from plm_scaling.runs.failures import failure_of
         from plm_scaling.runs.job_events import FailedJob
 
         self._failed += 1
@@ -130,7 +130,7 @@ class Terminal:
             logs=[*map(str, said.log)],
             started=0.0,
         )
-        self._line(f"failed: {failure(Path(), job).text}")
+        self._line(f"failed: {failure_of(Path(), job).text}")
 
     def _message(self, record: logging.LogRecord) -> None:
         """What is no event: of Snakemake's own only warnings and errors, but not that of a job."""

@@ -59,6 +59,7 @@ def test_demo_sets_give_a_config_of_thirty_lines_and_a_screen(root, here, capsys
     assert config.data.own["my-study"]["path"] == [str(file) for file in files]
     assert "15,584 proteins, 5,176,805 residues in 2 files" in said
     assert "2 CPU cores for 0.5 hours" in said
+    assert "residues are, and little more" in said
     assert "plm-scaling run" in said.splitlines()[-1]
     tokens = sum(cell.tokens > 0 for cell in plan_cells(config).values())
     assert tokens == sum(len(entry.sizes) for entry in config.sweep.designed)
@@ -97,6 +98,14 @@ def test_gpus_get_their_machine_and_what_the_sweep_is_expected_to_teach(here, ca
     assert set(mixture) == {"big", "uniref50"}
     assert mixture["big"] < 0.01
     assert len((here / "big/config.yaml").read_text().splitlines()) <= 30
+
+
+def test_file_names_are_written_as_yaml_reads_them(proteins, here):
+    odd = here / ("my, proteins: [all] #" + 12 * " and more") / "it's.fasta"
+    odd.parent.mkdir()
+    odd.symlink_to(proteins)
+    init(Path("mine"), fasta=[odd], gpus="2xCPU", hours=0.3, objective=["clm"])
+    assert read_config(Path("mine/config.yaml")).data.own["mine"]["path"] == [str(odd)]
 
 
 def test_an_existing_folder_stays_as_it_is(proteins, here):

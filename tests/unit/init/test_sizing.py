@@ -11,7 +11,8 @@ from plm_scaling.common.errors import ConfigError
 from plm_scaling.init.proteins import Proteins
 from plm_scaling.init.request import request_of
 from plm_scaling.init.settings import blocks
-from plm_scaling.init.sizing import EPOCHS, FEWEST, PLACED, Limits, largest_within
+from plm_scaling.init.sizing import FEWEST, PLACED, Limits, largest_within
+from plm_scaling.laws.points import MAX_EPOCHS
 from plm_scaling.planner.trust import REFUSED
 from plm_scaling.preflight.cost import cost
 from plm_scaling.study.shapes import SHAPES
@@ -27,7 +28,7 @@ def sized(sequences, gpus, hours, objectives=("clm", "mlm")):
         *((path,), 1, sequences, residues, 300, sequences, residues),
         cost(sequences, residues, 0.1, 2),
     )
-    limits = Limits(request.devices, request.objectives, EPOCHS * proteins.unique)
+    limits = Limits(request.devices, request.objectives, MAX_EPOCHS * proteins.unique)
     complete = lambda sweep, fewest: blocks(request, proteins, {}, sweep, fewest)  # noqa: E731
     return *largest_within(limits, complete), proteins, limits
 
@@ -48,7 +49,7 @@ def test_any_compute_and_data_give_a_sweep_within_them_or_a_refusal(
     except ConfigError:
         return  # what it says is tested below
     assert sizing.cost.hours <= count * hours
-    assert sizing.most_tokens <= 1.01 * EPOCHS * proteins.tokens
+    assert sizing.most_tokens <= 1.01 * MAX_EPOCHS * proteins.tokens
     cells = plan_cells(sizing.config).values()  # of the budgets that are not placed
     for objective in objectives:
         budgets = sizing.sweep["budgets_flops"]
@@ -61,7 +62,7 @@ def test_any_compute_and_data_give_a_sweep_within_them_or_a_refusal(
         sizes = [SHAPES[name].n_params("study") for name in sizing.sweep["sizes"]]
         there = [n for n in sizes if low <= budget / 6 / n**2 <= high]
         assert len(there) >= FEWEST
-        assert budget / 6 / min(there) <= 1.01 * EPOCHS * proteins.tokens
+        assert budget / 6 / min(there) <= 1.01 * MAX_EPOCHS * proteins.tokens
 
 
 def test_more_time_is_a_larger_sweep_until_the_proteins_are_used_up():

@@ -1,0 +1,56 @@
+"""What the terminal says of a job that failed: one line instead of Snakemake's."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from plm_scaling.runs.failures import failure_of
+from plm_scaling.runs.job_events import FAILED, FailedJob
+
+# That a program failed, which the line says, and that the run therefore did.
+SAID_ALREADY = (
+    "RuleException:\nCalledProcessError in file",
+    "Shutting down, this might take some time.",
+    "WorkflowError:\nAt least one job did not complete successfully.",
+)
+
+
+class FailuresInALine(logging.Filter):
+    """Lets a terminal say in one line why a job failed, and where its log is.
+
+    Snakemake's own block repeats the command and all inputs; its log file still has that. With
+    `printed`, programs print on the same terminal, and an error that they have said stands above.
+    """
+
+    def __init__(self, logger: Any, folder: Path, printed: bool) -> None:
+        super().__init__()
+        self.logger, self.folder, self.printed = logger, folder, printed
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "event", None) != FAILED:
+            return not str(record.msg).lstrip().startswith(SAID_ALREADY)
+        said: Any = record
+        job = FailedJob(
+            rule=said.rule_name,
+            output=[*map(str, said.output)],
+            message=said.rule_msg or "",
+            logs=[*map(str, said.log)],
+            started=0.0,
+        )
+        failure = failure_of(self.folder, job)
+        if self.printed and failure.reason.startswith("error: "):
+            self.logger.error(f"{failure.rule} ({failure.output}) failed; {failure.log}")
+        else:
+            self.logger.error(f"error: {failure.text}")
+        return False
+
+
+def say_failures_in_a_line(logger: Any, folder: Path, printed: bool) -> None:
+    """Put the filter before what writes to a terminal."""
+    handlers: Sequence[logging.Handler] = logger.handlers
+    for handler in handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(
+            handler, logging.FileHandler
+        ):
+            handler.addFilter(FailuresInALine(logger, folder, printed))
