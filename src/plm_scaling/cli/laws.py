@@ -6,11 +6,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from plm_scaling.cli.options import Json, ends_in, print_json
 from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.study.laws import LAWS
 
 
-def summary(results: Path, /) -> None:
+def summary(results: Path, /, *, json: Json = False) -> None:
     """Fitted exponents with intervals, and where the report is.
 
     Example: plm-scaling summary results/demo
@@ -20,7 +21,11 @@ def summary(results: Path, /) -> None:
     """
     from plm_scaling.report.summary import summary
 
-    print(summary(results))
+    found = summary(results)
+    if json:
+        print_json(found.to_json())
+    else:
+        print(found.text())
 
 
 def fit(
@@ -28,18 +33,19 @@ def fit(
     /,
     *,
     runs: Annotated[Path, Parameter(allow_leading_hyphen=True)],
-    out: Path,
+    out: Annotated[Path, Parameter(validator=ends_in(".json"))],
     maps: Annotated[list[str], Parameter(name="map")] = [],  # noqa: B006
     curves: Path | None = None,
     objective: str | None = None,
     settings: Annotated[Settings, Parameter(name="*")] = DEFAULT,
+    json: Json = False,
 ) -> None:
     """Fit a law to a table of runs: its equations with intervals, and the law file.
 
     Example: plm-scaling fit isoflop --runs my.csv --objective clm --out clm.isoflop.json
 
     Args:
-        runs: CSV, TSV or Parquet of runs: n_params, tokens or flops, loss (nats/token); - for stdin
+        runs: CSV, TSV, Parquet or Arrow, - for stdin: n_params, tokens or flops, loss (nats/token)
         out: the law file (JSON)
         maps: which column is which: "HEADER=n_params", "HEADER*1e6=n_params", "log(HEADER)=loss"
         curves: their learning curves (curves.parquet)
@@ -50,5 +56,7 @@ def fit(
     from plm_scaling.laws.text import law_text
 
     fitted = fit_law(law, runs, out, objective, curves=curves, settings=settings, maps=maps)
-    print(law_text(fitted))
-    print(f"law file: {out}")
+    if json:
+        print_json(fitted.to_json())
+    else:
+        print(f"{law_text(fitted)}\nlaw file: {out}")

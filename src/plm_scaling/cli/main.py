@@ -1,10 +1,11 @@
 """The `plm-scaling` command: each command is a typed function in a module here, one line below."""
 
+import os
+import signal
 import sys
 
 from cyclopts import App
 
-from plm_scaling import __version__
 from plm_scaling.cli import (
     benchmarks,
     data,
@@ -18,14 +19,19 @@ from plm_scaling.cli import (
     status,
     watch,
 )
+from plm_scaling.cli.version import version_text
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.program import start_logging
+from plm_scaling.common.progress import end_line
 
 app = App(
     name="plm-scaling",
-    help="Scaling laws of protein language models.",
-    version=__version__,
+    help="""Scaling laws of protein language models.
+
+    Example: plm-scaling plan --objective clm --gpus 8xA100 --days 14
+    """,
+    version=version_text,
     help_format="plaintext",
     default_parameter=OPTIONS,
 )
@@ -48,14 +54,30 @@ app.command(models.embed)
 app.command(generation.generate)
 app.command(generation.judge)
 app.command(benchmarks.evaluate)
+app.register_install_completion_command(
+    group="Options", help="Complete words after Tab, from the next shell on (bash, zsh, fish)."
+)
+
+CLOSED_PIPE = 128 + signal.SIGPIPE  # as the shell says of a program that ends so
 
 
 def main() -> None:
-    """Parse the command line; errors are one message and exit code 1."""
+    """Parse the command line; errors are one message and exit code 1.
+
+    A reader that has enough (`| head`) ends the command without a word; Ctrl-C does, too
+    (`common.program`).
+    """
     call, asked = parse(app, sys.argv[1:])
     start_logging(None)
     try:
-        call(*asked.args, **asked.kwargs)
+        try:
+            call(*asked.args, **asked.kwargs)
+        finally:
+            end_line()
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        sys.exit(CLOSED_PIPE)
     except (PlmScalingError, OSError) as error:
         sys.exit(f"error: {error}")
 

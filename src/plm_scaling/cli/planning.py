@@ -2,30 +2,31 @@
 
 import os
 import sys
-from json import dumps
 from pathlib import Path
 from shlex import join
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from plm_scaling.cli.options import Json, ends_in, print_json
 from plm_scaling.design.request import AS_NARROW, Request
 from plm_scaling.planner.question import NOTHING, Question
+
+FIGURES = (".svg", ".pdf", ".png")
 
 
 def plan(
     *,
     question: Annotated[Question, Parameter(name="*")] = NOTHING,
-    json: bool = False,
-    plot: Path | None = None,
-    html: Path | None = None,
+    json: Json = False,
+    plot: Annotated[Path | None, Parameter(validator=ends_in(*FIGURES))] = None,
+    html: Annotated[Path | None, Parameter(validator=ends_in(".html"))] = None,
 ) -> None:
     """What to train: with some GPUs and days, with a compute, to a size, a loss, with few tokens.
 
     Example: plm-scaling plan --objective clm --gpus 8xA100 --days 14 --unique-tokens 5B
 
     Args:
-        json: the answer as JSON
         plot: also draw it over lines of equal loss (.svg, .pdf or .png)
         html: also a page on which compute, data, size and objective are moved by hand
     """
@@ -44,7 +45,7 @@ def plan(
         write_page(html, question, answers[0])
     if json:
         facts = {one.objective: one.to_json() for one in answers}
-        print(dumps(facts if both else facts[answers[0].objective], indent=2))
+        print_json(facts if both else facts[answers[0].objective])
     else:
         print("\n\n".join(map(answer_text, answers)))
 
@@ -52,15 +53,14 @@ def plan(
 def design(
     *,
     request: Annotated[Request, Parameter(name="*")] = AS_NARROW,
-    json: bool = False,
-    out: Path | None = None,
+    json: Json = False,
+    out: Annotated[Path | None, Parameter(validator=ends_in(".yaml", ".yml"))] = None,
 ) -> None:
     """Which cells to train: what a sweep is expected to teach, by simulation, and what it costs.
 
     Example: plm-scaling design --question size-at=1e22 --gpus 8xH100 --days 30 --out my.yaml
 
     Args:
-        json: the designs as JSON
         out: also write the config with this sweep (YAML), a study of the file's name
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # its matrices are small: more threads only wait
@@ -75,7 +75,7 @@ def design(
         made = f"Made by `plm-scaling {join(sys.argv[1:])}`."
         write_designed(request.config or FULL_STUDY, out, keys, made)
     if json:
-        print(dumps([facts(one) for one in proposals], indent=2))
+        print_json([facts(one) for one in proposals])
         return
     print("\n\n".join(proposal_text(one, machine) for one in proposals))
     print(f"\nwritten: {out}" if out else f"\nsweep:\n{sweep_text(keys)}", end="\n" if out else "")

@@ -1,7 +1,12 @@
 """`plm-scaling check-site`: what a Slurm cluster offers to a study."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from plm_scaling.cli.options import Json, ends_in, print_json
 from plm_scaling.common.files import atomic
 
 
@@ -10,7 +15,8 @@ def check_site(
     partition: list[str] = [],  # noqa: B006
     account: str = "",
     wait: float = 10.0,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(validator=ends_in(".yaml", ".yml"))] = None,
+    json: Json = False,
 ) -> None:
     """What of a Slurm cluster matters for a study, and the block for its profile.
 
@@ -29,7 +35,10 @@ def check_site(
 
     site = check_site(partition, account, wait)
     block = profile_text(site)
-    print(f"{site_text(site)}\n\nFor profiles/slurm/config.yaml:\n\n{block}", end="")
+    if json:
+        print_json(asdict(site) | {"profile": block})
+    else:
+        print(f"{site_text(site)}\n\nFor profiles/slurm/config.yaml:\n\n{block}", end="")
     if out is not None:
         with atomic(out) as part:
             part.write_text(block)
