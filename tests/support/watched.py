@@ -1,10 +1,13 @@
-"""A study in the middle of its training, as its files have it then."""
+"""A study in the middle of its training, as its files have it then, and a server of it."""
 
 import json
 import math
 import os
 import shutil
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +21,26 @@ from plm_scaling.study.sweep_table import read_sweep
 from plm_scaling.sweep.order import write_estimates
 from plm_scaling.sweep.schedule import Job
 from plm_scaling.train.output.steps import StepFile
+from plm_scaling.watch.places import Place
+from plm_scaling.watch.server import Server
 
 RUNNING, STOPPED, WAITING, FAILED, DIVERGED = "clm014", "clm013", "mlm028", "mlm029", "mlm027"
 RULES = {"deduplicate": ("dedup", 1), "select_part": ("filter", 4), "train_cell": ("train", 5)}
 WHY = "error: loss <script>alert('x')</script> & more"
 STEPS = 400
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """A server of the folder's studies while the block runs."""
+    with Server(Place(folder), 0) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def write_half_done(folder: Path) -> Snakemake:

@@ -1,11 +1,11 @@
 """`plm-scaling status`: how far the cells of a study are."""
 
 import sys
-import time
 from contextlib import suppress
 from json import dumps
 from pathlib import Path
 from shutil import get_terminal_size
+from time import sleep, time
 
 from plm_scaling.common.errors import RunsError
 
@@ -42,7 +42,7 @@ def status(
     pause = every or (TERMINAL_SECONDS if redraw else LOG_SECONDS)
     with suppress(KeyboardInterrupt):
         while True:
-            now = time.time()
+            now = time()
             states = [reader.read(now, laws=json) for reader in readers]
             if json:
                 text = dumps([state.to_json() for state in states], allow_nan=False) + "\n"
@@ -52,7 +52,7 @@ def status(
             print(CLEAR + text if redraw else text, end="", flush=True)
             if not watch or all(state.ended for state in states):
                 break
-            time.sleep(pause)
+            sleep(pause)
     sweeps = [sweep for place in places for sweep in place.sweeps()]
     if missing := [sweep for sweep in sweeps if not sweep.exists()]:
         raise RunsError(f"{missing[0]}: {NO_SWEEP}")

@@ -2,31 +2,17 @@
 
 import json
 import socket
-import threading
 import time
-from contextlib import contextmanager
 from http.client import HTTPConnection
 
 import pytest
 import watched
+from watched import serving
 
 from plm_scaling.cli.main import main
 from plm_scaling.common.errors import WatchError
 from plm_scaling.watch.places import Place
 from plm_scaling.watch.server import Server
-
-
-@contextmanager
-def serving(folder, port=0):
-    """A server of the folder's studies while the block runs."""
-    with Server(Place(folder), port) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def ask(server, path="/", method="GET", **headers):
