@@ -37,6 +37,7 @@ class StageLines:
         self._lock = threading.Lock()
         self._began = self._said = time.monotonic()
         self._planned: Counter[str] = Counter()
+        self._begun: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
         self._total = 0  # with the targets, which do nothing
         self._jobs: dict[int, str] = {}
@@ -105,10 +106,12 @@ class StageLines:
 
     def _start(self, job: int, rule: str, output: list[str]) -> None:
         stage = STAGE_OF.get(rule, "")
-        if job not in self._jobs and [*self._jobs.values()].count(stage) == self._planned[stage]:
+        if job not in self._jobs:
+            self._begun[stage] += 1
+        self._jobs[job] = stage
+        if stage and self._begun[stage] > self._planned[stage]:
             self._planned[stage] += 1  # a cell that was placed just now; Snakemake counts it later
             self._total += 1
-        self._jobs[job] = stage
         if rule == PLACES:
             self._places.add(job)
         self._started.setdefault(stage, time.monotonic())

@@ -60,6 +60,7 @@ def test_line_per_stage_when_all_its_jobs_have_ended(run):
     run.does(0, "clean_source", 4, 1)
     run.does(1, "clean_source", 4, 2)
     run.does(2, "make_report", 4, 3, "results/x/report.html")
+    run.does(3, "all", 4, 4)
     assert [re.sub(r"\d:\d\d", "TIME", line) for line in run.ends()] == [
         "jobs: sources 2, report 1",
         "[sources] 2 jobs in TIME",
