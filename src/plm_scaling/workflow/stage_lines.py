@@ -66,7 +66,7 @@ class StageLines:
                 self._ended[self._jobs.get(said.job_id, "")] += 1
                 self._placed = said.job_id in self._places
             elif event == COUNTED:
-                self._count(said.done, said.total)
+                self._count(said.total)
             elif event == JOB_FAILED:
                 self._fail(record)
             elif event is None or event == FAILED:
@@ -122,7 +122,7 @@ class StageLines:
         if stage:
             self._stage = stage
 
-    def _count(self, done: int, total: int) -> None:
+    def _count(self, total: int) -> None:
         """After a job: cells of a stage of the sweep that was placed before add to the total."""
         self._planned["train"] += total - self._total
         self._total = total
