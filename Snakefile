@@ -54,19 +54,21 @@ SITE = SiteRules(workflow, counted=["train_cell"])
 onstart:
     logger.addHandler(JobEvents(JOB_EVENTS, workflow.dag))
     needed = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train_cell"]
-    layouts = {job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in needed}
-    check_machine(layouts)
     made_now = any(job.rule.name == "merge_tokens" for job in workflow.dag.needrun_jobs())
-    if needed and made_now:
-        logger.addHandler(WhenTokensAreMade())
-    elif needed:
-        check_cells(made_tokens(MANIFEST))
-    if may_train():
-        write_schedule()
-    if workflow.non_local_exec:
-        SITE.check_jobs([asked_by(cell, 1) for cell in CELLS] if STAGES_LEFT else [])
-        given = workflow.config_settings.config_args
-        check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
+    try:
+        check_machine({job.wildcards.cell: LAYOUTS[job.wildcards.cell] for job in needed})
+        if needed and made_now:
+            logger.addHandler(WhenTokensAreMade())
+        elif needed:
+            check_cells(made_tokens(MANIFEST))
+        if may_train():
+            write_schedule()
+        if workflow.non_local_exec:
+            SITE.check_jobs([asked_by(cell, 1) for cell in CELLS] if STAGES_LEFT else [])
+            given = workflow.config_settings.config_args
+            check_submission([ROOT, os.getcwd(), *workflow.configfiles, *given])
+    except PlmScalingError as error:
+        sys.exit(f"error: {error}")
 
 
 TARGETS = {

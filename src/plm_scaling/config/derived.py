@@ -12,7 +12,10 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `ValueError` where no corpus is named, and for files that cannot become a source.
     """
-    data, search, sweep = (_block(values, name) for name in ("data", "filter", "sweep"))
+    names = ("data", "filter", "sweep", "training")
+    data, search, sweep, training = (_block(values, name) for name in names)
+    on_cpus = _block(values, "machine").get("backend") == "cpu"  # which have no fast bf16
+    training.setdefault("precision", "fp32" if on_cpus else "bf16")
     named = _block(values, "corpora")
     corpora = {name: _with_source(name, corpus, data) for name, corpus in named.items()}
     if "corpora" not in values:
@@ -27,7 +30,7 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
         mixture = first.get("mixture") if isinstance(first, Mapping) else None
         if isinstance(mixture, Mapping) and mixture:
             search.setdefault("reference_source", next(iter(mixture)))
-    blocks = {"data": data, "corpora": corpora, "filter": search, "sweep": sweep}
+    blocks = dict(zip(names, (data, search, sweep, training), strict=True)) | {"corpora": corpora}
     wrong = {name for name in blocks if not isinstance(values.get(name, {}), Mapping)}
     return {**values} | {
         name: blocks[name] for name in blocks if blocks[name] and name not in wrong

@@ -69,7 +69,7 @@ class SweepInputs(Block):
     corpora: Annotated[dict[Name, Corpus], Field(min_length=1)]
     tokens: Tokens = Tokens()
     sweep: Sweep
-    training: Training = Training()
+    training: Training
 
     @model_validator(mode="after")
     def _cells_name_known_corpora(self) -> Self:

@@ -335,7 +335,7 @@ class Training(Block):
     """Where rotary positions count from. row: the beginning of the row, as in the authors' code.
     protein: that of the protein (or its piece) in the row. Only their differences matter, so
     results differ by rounding; with protein those in bf16 do not depend on where it was packed."""
-    precision: Precision = "bf16"
+    precision: Annotated[Precision, Follows("bf16; with machine.backend cpu fp32")]
     """Of matrix products and activations: bf16 (the study's; on CPUs several times slower) or fp32.
     Weights, gradients and AdamW are fp32 either way."""
     evaluations: Count = 40

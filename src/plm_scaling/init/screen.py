@@ -77,10 +77,10 @@ def facts(made: Made) -> dict[str, Any]:
 
 def _data(made: Made) -> str:
     own = made.proteins
-    many = "file" if own.files == 1 else "files"
+    many, within = ("file", "") if own.files == 1 else ("files", " from others of their file")
     return (
         f"{own.sequences:,} proteins, {own.residues:,} residues in {own.files} {many}, median "
-        f"length {own.median}; {own.kept:,} are different and pass the filter's rules"
+        f"length {own.median}; {own.kept:,} differ{within} and pass the filter's rules"
     )
 
 

@@ -81,7 +81,7 @@ def _training(
     if smallest < TINY:
         training |= {"warmup_fraction": 0.05, "spike_loss": 2.0}
     if request.devices.gpu is None:
-        training |= {"precision": "fp32", "checkpoint_seconds": 60}
+        training["checkpoint_seconds"] = 60
     return {"training": training, **runs}
 
 

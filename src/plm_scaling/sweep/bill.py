@@ -53,7 +53,8 @@ _COLUMNS: dict[str, Callable[[_Line], str]] = {
     "memory": lambda line: short_bytes(process_memory(line.cell, line.layout).total),
     "hours": lambda line: f"{line.hours:.2g}",
 }
-_VARYING = ("corpus", "recipe", "from", "epochs", "again")
+_VARYING = ("corpus", "recipe", "from", "again")
+_KNOWN = ("epochs",)  # left out where no cell has one
 _AXES = ("decay", "mask")  # left out unless cells that have a value have several
 _SPARE = ("C exact", "steps", "recipe", "batch", "lr")
 WIDTH = 160
@@ -122,6 +123,9 @@ def _table(lines: list[_Line]) -> list[str]:
     for name in _VARYING:
         if len(set(columns[name][1:])) == 1:
             del columns[name]
+    for name in _KNOWN:
+        if not any(columns[name][1:]):
+            del columns[name]
     for name in _AXES:
         if len({*columns[name][1:]} - {""}) < 2:
             del columns[name]
@@ -153,11 +157,12 @@ def _totals(lines: list[_Line], tuning: Collection[str]) -> list[str]:
     if few := short_runs((line.cell.steps, line.cell.warmup_steps) for line in lines):
         said.append(few)
     supply = lines[0].supply
-    if supply and not supply.exact:
-        said.append("epochs: of the scarcest source; at least, by the size of the files")
-    elif supply or any(line.cell.epochs is not None for line in lines):
+    if supply:
+        how = "by its token shards" if supply.exact else "at least, by the size of its files"
+        said.append(f"epochs: of the scarcest source, {how}")
+    elif any(line.cell.epochs is not None for line in lines):
         said.append(
-            "epochs: of the scarcest source, at most where corpora.{name}.unique_tokens limits it: "
+            "epochs: of the source that corpora.{name}.unique_tokens makes the scarcest, at most: "
             "tokens count padding, unique_tokens does not"
         )
     return said

@@ -65,6 +65,12 @@ def test_default_of_a_corpus_s_files_is_a_source_of_its_name():
     assert config.sweep.corpora == ["mine"]
 
 
+def test_default_precision_is_what_the_machine_can_do():
+    assert validate_config(SHORT, "short").training.precision == "bf16"
+    on_cpus = validate_config(SHORT | {"machine": {"backend": "cpu"}}, "short")
+    assert on_cpus.training.precision == "fp32"
+
+
 def test_corpus_of_files_and_a_source_of_the_table():
     mixed = {"path": ["a.faa", "b.faa"], "mixture": {"mine": 0.25, "uniref50": 0.75}}
     config = validate_config(SHORT | {"corpora": {"mine": mixed}}, "short")

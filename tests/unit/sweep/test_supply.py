@@ -1,0 +1,119 @@
+"""What the data give against what cells ask for, from files and from a manifest."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from corpora import write_corpus
+
+from plm_scaling.common.errors import SweepError
+from plm_scaling.config.load import validate_config
+from plm_scaling.config.schema import Config
+from plm_scaling.study.cell import Cell
+from plm_scaling.sweep.bill import bill
+from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.sweep.supply import Supply, check_supply, made_tokens, most_tokens
+from plm_scaling.tokens.read.dataset import TokenCorpus
+
+SHORT = """
+study: short
+corpora:
+  mine: {mixture: {a: 0.25, b: 0.75}}
+data: {sources: {a: {path: a.fa}, b: {path: b.fa}}}
+tokens: {context_length: 64}
+sweep:
+  budgets_flops: [1e10]
+  sizes: [s]
+  shapes: {s: {layers: 1, hidden: 16, ffn: 42, heads: 1}}
+training: {batch_tokens: [{from_parameters: 0, value: 256}], valid_rows: 30}
+machine: {backend: cpu}
+"""
+
+
+def study(**training: object) -> tuple[Config, list[Cell]]:
+    values = yaml.safe_load(SHORT)
+    values["training"] |= training
+    config = validate_config(values, "short")
+    return config, [*plan_cells(config).values()]
+
+
+def supply(a: float, b: float, held_out: float = 1000, exact: bool = True) -> Supply:
+    return Supply(train={"a": {"kept": a}, "b": {"kept": b}}, held_out=held_out, exact=exact)
+
+
+def test_supply_of_a_manifest_is_what_the_corpus_gives(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    given, corpus = made_tokens(manifest), TokenCorpus.open(manifest)
+    assert given.exact
+    assert given.held_out == corpus.n_held_out_rows("valid")
+    for source in "ab":
+        assert given.rows(source, ["kept"]) == len(corpus.rows("train", source))
+        assert given.rows(source, ["redundant"]) == 0
+
+
+def test_supply_of_files_bounds_what_can_come_of_them(tmp_path: Path) -> None:
+    config, _ = study()
+    plain, packed = tmp_path / "a.fa", tmp_path / "b.fa"
+    plain.write_bytes(b">a\n" + b"M" * 6397)
+    packed.write_bytes(b"\x1f\x8b" + b"x" * 6398)
+    given = most_tokens({"a": [plain], "b": [packed, packed]}, config)
+    assert given is not None
+    assert (given.rows("a", ["kept"]), given.rows("b", ["kept"])) == (100, 1600)
+    assert given.held_out == pytest.approx(1700 * 0.02)
+    assert not given.exact
+    assert most_tokens({"a": [plain], "b": []}, config) is None
+
+
+def test_epochs_are_those_of_the_scarcest_source() -> None:
+    _, (cell, *_) = study()
+    rows = cell.tokens / 64
+    assert supply(rows, rows).epochs(cell) == pytest.approx(0.75)
+    assert supply(rows / 10, rows).epochs(cell) == pytest.approx(2.5)
+    assert supply(0, rows).epochs(cell) == float("inf")
+    assert "epochs" not in bill([cell], study()[0].machine)
+
+
+def test_bill_shows_the_epochs_of_every_cell() -> None:
+    config, cells = study()
+    lines = bill(cells, config.machine, supply=supply(100, 1e5)).splitlines()
+    column = [line.split() for line in lines[:1] + lines[2 : 2 + len(cells)]]
+    place = column[0].index("epochs")
+    shown = [float(row[place]) for row in column[1:]]
+    assert shown == pytest.approx([supply(100, 1e5).epochs(cell) for cell in cells], rel=0.01)
+    atmost = bill(cells, config.machine, supply=supply(100, 1e5, exact=False))
+    assert "≥" in atmost
+    assert "at least, by the size of its files" in atmost
+
+
+def test_held_out_rows_that_there_are_not_name_keys_and_values() -> None:
+    config, cells = study(valid_rows=300)
+    with pytest.raises(SweepError) as error:
+        check_supply(supply(1e4, 1e4, held_out=100), cells, config)
+    assert str(error.value) == (
+        "training.valid_rows: 300 held-out rows are asked for, the data give 100; give "
+        "training.valid_rows: 100 or split.valid_fraction: 0.072 (now 0.02; makes the data again)"
+    )
+    few = supply(1e4, 1e4, held_out=0.5, exact=False)
+    with pytest.raises(SweepError, match="the data give at most 0; give more proteins"):
+        check_supply(few, cells, config)
+    for good in (study(valid_rows=100)[0], config):
+        check_supply(supply(1e4, 1e4, held_out=good.training.valid_rows), cells, good)
+
+
+def test_batch_that_is_larger_than_the_corpus_is_refused_with_one_that_fits() -> None:
+    config, cells = study(batch_tokens=[{"from_parameters": 0, "value": 6400}])
+    with pytest.raises(SweepError) as error:
+        check_supply(supply(39, 60), cells, config)
+    said = str(error.value)
+    assert "training.batch_tokens: a batch of 6400 tokens (size s at 1e+10 FLOPs)" in said
+    assert said.endswith("which has 6336; give 256 or fewer")
+    check_supply(supply(40, 60), cells, config)
+
+
+def test_cells_that_repeat_more_than_laws_know_are_warned_of() -> None:
+    config, cells = study()
+    rows = max(cell.tokens for cell in cells) / 64
+    assert check_supply(supply(rows, 0.75 * rows / 3.9), cells, config) == []
+    (line,) = check_supply(supply(rows, 0.75 * rows / 40), cells, config)
+    assert line.startswith(f"{len(cells)} of {len(cells)} cells go through their data more than 4 ")
+    assert "up to 40 times (size s at 1e+10 FLOPs)" in line
