@@ -38,7 +38,8 @@ class Reader:
 
     def read(self, now: float, laws: bool = True) -> State:
         """The state at `now` (seconds since the epoch), with or without the laws so far."""
-        queue = self._queue()
+        # The queue is all of the user's: of a study that never ran there it says nothing.
+        queue = self._queue() if ran_on_slurm(self.folder) else Queue()
         workflow = read_workflow(self.folder, now)
         failures = self.remembered.of(
             "failures", [self.folder / JOB_EVENTS], lambda: failed_jobs(self.folder)
@@ -52,7 +53,7 @@ class Reader:
                 if sweep.exists()
             ],
             failures=failures,
-            slurm=queue.lines if queue.jobs or ran_on_slurm(self.folder) else [],
+            slurm=queue.lines,
             notes=[*notes_of_set_aside(), *lines(self.folder)],
         )
 

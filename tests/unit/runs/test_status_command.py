@@ -18,6 +18,7 @@ NO_CLUSTER = (
     "echo 'squeue: fatal: Could not establish a configuration source' >&2",
     "exit 1",
 )
+ONE_JOB = "echo '12|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_deduplicate'"
 WHY = "failed: fetch_source (data/raw/a.fasta.gz): no message in its log\n"
 
 
@@ -51,7 +52,8 @@ def squeue(folder, *lines):
 
 
 def test_before_a_sweep_the_queue_and_failures_of_the_data_are_shown(status):
-    squeue(status.folder, "echo '12|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_deduplicate'")
+    squeue(status.folder, ONE_JOB)
+    Journal(status.folder / JOURNAL).write()
     code, text = status()
     assert code == 0
     first, rest = text.split("\n", 1)
@@ -71,11 +73,13 @@ def test_slurm_that_does_not_answer_hides_neither_table_nor_failures(status):
     assert text.endswith(WHY)
 
 
-def test_slurm_that_a_study_never_ran_on_is_not_missed(status):
-    squeue(status.folder, *NO_CLUSTER)
+@pytest.mark.parametrize("queue", [NO_CLUSTER, [ONE_JOB]], ids=["no answer", "of another study"])
+def test_of_slurm_nothing_is_said_to_a_study_that_never_ran_there(status, queue):
+    squeue(status.folder, *queue)
     code, text = status()
     assert code == 0
     assert "squeue" not in text
+    assert "Slurm" not in text
     assert text.endswith(WHY)
 
 

@@ -10,6 +10,8 @@ import watched
 from snakemake_says import Snakemake
 
 from plm_scaling.runs.queue import QueuedJob
+from plm_scaling.slurm.journal import FILE as JOURNAL
+from plm_scaling.slurm.journal import Journal
 from plm_scaling.watch.curves import POINTS, read_cell_curves
 from plm_scaling.watch.places import Place, find_places
 from plm_scaling.watch.queue import Queue
@@ -69,6 +71,7 @@ def test_half_done_study_says_which_cells_are_in_which_state_and_why(half_done):
 
 
 def test_cell_whose_job_waits_in_slurm_is_queued(half_done):
+    Journal(half_done / JOURNAL).write()  # this study runs on Slurm
     job = QueuedJob("7", "PENDING", "(Priority)", "0:00", "1:00", f"train_cell {watched.FAILED}")
     (study,) = read(half_done, queue=Queue([job], ["Slurm: 1 pending (Priority)"]))["studies"]
     (cell,) = (cell for cell in study["cells"] if cell["cell"] == watched.FAILED)
