@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,11 @@ from workflows import copy_of
 
 from plm_scaling.tokens.format.shards import open_shard
 from plm_scaling.train.output.curve import MEASURED
+from plm_scaling.watch.curves import read_cell_curves
+from plm_scaling.watch.places import Place
+from plm_scaling.watch.queue import Queue
+from plm_scaling.watch.reader import Reader
+from plm_scaling.watch.remember import Remembered
 
 RUNS_COLUMNS = (  # docs/files.md
     *("run_id", "objective", "corpus", "recipe", "size", "n_params", "n_params_total"),
@@ -51,6 +57,26 @@ def test_pipeline_makes_the_report_and_every_table(finished):
     for name in ("learning_curves", "isoflop", "frontier", "parametric", "funnel", "perplexity"):
         for suffix in ("svg", "pdf", "png", "csv"):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 0
+
+
+def test_finished_study_is_shown_as_its_tables_have_it(finished):
+    """What a watcher sees, from the files that the workflow itself left."""
+    place = Place(finished.folder)
+    state = Reader(place.folder, place.sweeps, Queue).read(time.time())
+    assert state.ended
+    assert (state.workflow.state, state.failures) == ("ended", [])
+    stages = {stage.name: stage for stage in state.workflow.stages}
+    assert {"sources", "dedup", "filter", "tokens", "train", "runs", "laws", "report"} <= {*stages}
+    assert all((stage.done, stage.failed) == (stage.jobs, 0) for stage in stages.values())
+    assert stages["train"].jobs == 16
+    (study,) = state.studies
+    runs = pd.read_csv(finished.results / "runs.csv").set_index("run_id")
+    assert {cell.cell: cell.state for cell in study.cells} == runs.status.to_dict()
+    assert {law.objective for law in study.laws} == {"clm", "mlm"}
+    for cell in study.cells:
+        curves = read_cell_curves(finished.results, cell.cell, Remembered())
+        assert curves.train[-1][0] == curves.valid[-1][0] == runs.tokens[cell.cell]
+        assert curves.valid[-1][1] == pytest.approx(runs.loss_last[cell.cell], abs=1e-4)
 
 
 def test_files_are_as_open_to_others_as_the_umask_lets_them(finished):
