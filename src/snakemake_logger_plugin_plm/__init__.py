@@ -13,7 +13,7 @@ __all__ = ["LogHandler"]
 
 
 class LogHandler(LogHandlerBase):
-    """Hands what Snakemake says to `plm_scaling.workflow.terminal`.
+    """Hands what Snakemake says to `plm_scaling.workflow.stage_lines`.
 
     Not imported before Snakemake speaks: it imports this package at every start, whichever logger
     is asked for.
@@ -26,19 +26,19 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        from plm_scaling.workflow.terminal import Terminal
+        from plm_scaling.workflow.stage_lines import StageLines
 
         out = sys.stdout if self.common_settings.stdout else sys.stderr
-        self._terminal = Terminal(out, dry=self.common_settings.dryrun)
+        self._lines = StageLines(out, dry=self.common_settings.dryrun)
 
     def emit(self, record: LogRecord) -> None:
         try:
-            self._terminal.take(record)
+            self._lines.take(record)
         except Exception:
             self.handleError(record)
 
     def close(self) -> None:
-        terminal: Any = getattr(self, "_terminal", None)
-        if terminal is not None:
-            terminal.close()
+        lines: Any = getattr(self, "_lines", None)
+        if lines is not None:
+            lines.close()
         super().close()

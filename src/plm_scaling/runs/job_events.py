@@ -97,18 +97,6 @@ class JobEvents(logging.FileHandler):
         return bool(job.attempt <= job.restart_times)
 
 
-def failed_job(record: logging.LogRecord) -> FailedJob:
-    """The job that a record of Snakemake's says has failed now."""
-    said: Any = record
-    return FailedJob(
-        rule=said.rule_name,
-        output=[*map(str, said.output)],
-        message=said.rule_msg or "",
-        logs=[*map(str, said.log)],
-        started=0.0,
-    )
-
-
 def jobs_that_failed(folder: Path) -> list[FailedJob]:
     """What failed in the last run in `folder` that had jobs to do, and was neither started again
     since, nor will be."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plm_scaling.runs.failures import failure_of
-from plm_scaling.runs.job_events import FAILED, failed_job
+from plm_scaling.runs.failures import Failure, failure_of
+from plm_scaling.runs.job_events import FAILED, FailedJob
 
 # That a program failed, which the line says, and that the run therefore did.
 SAID_ALREADY = (
@@ -14,6 +14,19 @@ SAID_ALREADY = (
     "Shutting down, this might take some time.",
     "WorkflowError:\nAt least one job did not complete successfully.",
 )
+
+
+def failure_said(record: logging.LogRecord, folder: Path) -> Failure:
+    """The failure of a job in `folder` that Snakemake's logger says in a record."""
+    said: Any = record
+    job = FailedJob(
+        rule=said.rule_name,
+        output=[*map(str, said.output)],
+        message=said.rule_msg or "",
+        logs=[*map(str, said.log)],
+        started=0.0,
+    )
+    return failure_of(folder, job)
 
 
 class FailuresInALine(logging.Filter):
@@ -30,7 +43,7 @@ class FailuresInALine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "event", None) != FAILED:
             return not str(record.msg).lstrip().startswith(SAID_ALREADY)
-        failure = failure_of(self.folder, failed_job(record))
+        failure = failure_said(record, self.folder)
         if self.printed and failure.reason.startswith("error: "):
             self.logger.error(f"{failure.rule} ({failure.output}) failed; {failure.log}")
         else:

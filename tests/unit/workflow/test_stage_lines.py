@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plm_scaling.common.program import QUIET
-from plm_scaling.workflow import terminal
+from plm_scaling.workflow import stage_lines
 from plm_scaling.workflow.stages import STAGE_OF
 
 SNAKEMAKE = "/env/lib/python3.11/site-packages/snakemake/workflow.py"
@@ -20,12 +20,12 @@ class Run:
 
     def __init__(self, dry=False):
         self.out = io.StringIO()
-        self.terminal = terminal.Terminal(self.out, dry)
+        self.lines = stage_lines.StageLines(self.out, dry)
 
     def says(self, text="", level=logging.INFO, path=SNAKEMAKE, **facts):
         record = logging.LogRecord("snakemake", level, path, 1, text, None, None)
         record.__dict__.update(facts)
-        self.terminal.take(record)
+        self.lines.take(record)
 
     def plans(self, **rules):
         self.says(event="run_info", stats=rules | {"all": 1, "total": sum(rules.values()) + 1})
@@ -36,7 +36,7 @@ class Run:
         self.says(event="progress", done=done, total=total)
 
     def ends(self):
-        self.terminal.close()
+        self.lines.close()
         return self.out.getvalue().splitlines()
 
 
@@ -45,7 +45,7 @@ def run(monkeypatch):
     monkeypatch.setitem(os.environ, QUIET, "")  # and as it was after the test
     run = Run()
     yield run
-    run.terminal.close()
+    run.lines.close()
 
 
 def test_every_rule_of_the_workflow_has_its_stage(root):
@@ -60,6 +60,7 @@ def test_line_per_stage_when_all_its_jobs_have_ended(run):
     run.does(0, "clean_source", 4, 1)
     run.does(1, "clean_source", 4, 2)
     run.does(2, "make_report", 4, 3, "results/x/report.html")
+    run.does(3, "all", 4, 4)
     assert [re.sub(r"\d:\d\d", "TIME", line) for line in run.ends()] == [
         "jobs: sources 2, report 1",
         "[sources] 2 jobs in TIME",
@@ -71,7 +72,7 @@ def test_line_per_stage_when_all_its_jobs_have_ended(run):
 def test_cells_that_are_placed_meanwhile_belong_to_the_training(run):
     run.plans(place_stage=1, train_cell=1)
     run.does(0, "train_cell", 3, 1, "results/x/runs/aa/result.json")
-    run.does(1, "place_stage", 5, 2)  # places two cells
+    run.does(1, "place_stage", 3, 2)  # places two cells, which Snakemake does not count yet
     run.does(2, "train_cell", 5, 3, "results/x/runs/bb/result.json")
     run.does(3, "train_cell", 5, 4, "results/x/runs/cc/result.json")
     assert [line for line in run.ends() if line.startswith("[train]")] == ["[train] 4 jobs in 0:00"]
@@ -115,9 +116,9 @@ def test_dry_run_names_the_jobs_once(monkeypatch):
 
 
 def test_long_stage_says_how_far_it_is(run, monkeypatch):
-    monkeypatch.setattr(terminal, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(terminal, "SHARE", 0.0)
+    monkeypatch.setattr(stage_lines, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(stage_lines, "SHARE", 0.0)
     run.plans(clean_source=2)
     run.does(0, "clean_source", 3, 1)
-    run.terminal._over.wait(1.5)  # the clock ticks every second
+    run.lines._over.wait(1.5)  # the clock ticks every second
     assert any(line.startswith("[sources] 1 of 2 jobs in 0:0") for line in run.ends())

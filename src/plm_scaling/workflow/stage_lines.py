@@ -18,12 +18,13 @@ from plm_scaling.workflow.stages import STAGE_OF, STAGES
 EVERY_SECONDS = 30.0
 SHARE = 0.02  # of the time so far: a run of weeks fills no screens
 
+PLACES = "place_stage"  # the rule that adds cells to the run
 # Of Snakemake's LogEvent.
 PLANNED, STARTED, FINISHED = "run_info", "job_info", "job_finished"
 COUNTED, JOB_FAILED, FAILED = "progress", "job_error", "error"
 
 
-class Terminal:
+class StageLines:
     """Takes the records of Snakemake's logger, and writes lines to `out`.
 
     Programs that Snakemake starts from here on say only warnings and errors on the terminal. `dry`:
@@ -36,9 +37,12 @@ class Terminal:
         self._lock = threading.Lock()
         self._began = self._said = time.monotonic()
         self._planned: Counter[str] = Counter()
+        self._begun: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
         self._total = 0  # with the targets, which do nothing
         self._jobs: dict[int, str] = {}
+        self._places: set[int] = set()
+        self._placed = False  # whether the last job that ended added cells
         self._started: dict[str, float] = {}
         self._stage = ""
         self._results: Path | None = None
@@ -60,10 +64,11 @@ class Terminal:
                 self._start(said.jobid, said.rule_name, [*map(str, said.output)])
             elif event == FINISHED:
                 self._ended[self._jobs.get(said.job_id, "")] += 1
+                self._placed = said.job_id in self._places
             elif event == COUNTED:
-                self._count(said.done, said.total)
+                self._count(said.total)
             elif event == JOB_FAILED:
-                self._fail(said)
+                self._fail(record)
             elif event is None or event == FAILED:
                 self._message(record)
 
@@ -100,7 +105,15 @@ class Terminal:
             self._clock.start()
 
     def _start(self, job: int, rule: str, output: list[str]) -> None:
-        stage = self._jobs[job] = STAGE_OF.get(rule, "")
+        stage = STAGE_OF.get(rule, "")
+        if job not in self._jobs:
+            self._begun[stage] += 1
+        self._jobs[job] = stage
+        if stage and self._begun[stage] > self._planned[stage]:
+            self._planned[stage] += 1  # a cell that was placed just now; Snakemake counts it later
+            self._total += 1
+        if rule == PLACES:
+            self._places.add(job)
         self._started.setdefault(stage, time.monotonic())
         if rule == "train_cell":
             self._results = Path(output[0]).absolute().parents[2]
@@ -109,21 +122,30 @@ class Terminal:
         if stage:
             self._stage = stage
 
-    def _count(self, done: int, total: int) -> None:
-        """After a job: cells of a stage of the sweep that was placed meanwhile add to the total."""
+    def _count(self, total: int) -> None:
+        """After a job: cells of a stage of the sweep that was placed before add to the total."""
         self._planned["train"] += total - self._total
         self._total = total
         for stage, planned in self._planned.items():
-            if 0 < planned == self._ended[stage] and stage in self._started:
+            more = self._placed and stage == "train"  # its cells are not counted yet
+            if 0 < planned == self._ended[stage] and stage in self._started and not more:
                 taken = short_time(time.monotonic() - self._started.pop(stage))
                 self._line(f"[{stage}] {_many(planned, 'job')} in {taken}")
 
+<<<<<<< HEAD:src/plm_scaling/workflow/terminal.py
     def _fail(self, said: logging.LogRecord) -> None:
         from plm_scaling.runs.failures import failure_of
         from plm_scaling.runs.job_events import failed_job
 
         self._failed += 1
         self._line(f"failed: {failure_of(Path(), failed_job(said)).text}")
+=======
+    def _fail(self, record: logging.LogRecord) -> None:
+        from plm_scaling.runs.terminal import failure_said
+
+        self._failed += 1
+        self._line(f"failed: {failure_said(record, Path()).text}")
+>>>>>>> w-run:src/plm_scaling/workflow/stage_lines.py
 
     def _message(self, record: logging.LogRecord) -> None:
         """What is no event: of Snakemake's own only warnings and errors, but not that of a job."""

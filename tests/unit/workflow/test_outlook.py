@@ -1,0 +1,71 @@
+"""What a study still takes, before it runs."""
+
+import re
+
+import pytest
+from workflows import tiny_config
+
+from plm_scaling.config.load import FULL_STUDY, read_config, validate_config
+from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.workflow import outlook
+from plm_scaling.workflow.outlook import outlook as lines_of
+
+
+@pytest.fixture
+def tiny(root, tmp_path):
+    """The config of a study of 16 cells whose sources are files of its own."""
+    config = tiny_config(root, tmp_path)
+    names = ("uniref_demo", "metagenome_demo")
+    config["data"]["sources"] = {name: {"path": f"{name}.fasta"} for name in names}
+    for name in names:
+        (tmp_path / f"{name}.fasta").write_bytes(bytes(1_000_000))
+    return validate_config(config, "tiny")
+
+
+def beginning(lines, start):
+    (line,) = (line for line in lines if line.startswith(start))
+    return line
+
+
+def test_cells_that_have_ended_are_not_counted(tiny, tmp_path):
+    cell = next(iter(plan_cells(tiny)))
+    run = tmp_path / "results/tiny/runs" / cell
+    assert "16 of 16 cells left" in beginning(lines_of(tiny, tmp_path), "training")
+    run.mkdir(parents=True)
+    (run / "result.json").touch()
+    assert "15 of 16 cells left" in beginning(lines_of(tiny, tmp_path), "training")
+
+
+def test_data_of_own_files_are_estimated_until_there_are_tokens(tiny, tmp_path):
+    assert "about 1.48M residues" in beginning(lines_of(tiny, tmp_path), "data")
+    manifest = tmp_path / "data/tiny/tokens/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.touch()
+    said = [*lines_of(tiny, tmp_path)]
+    assert not [line for line in said if line.startswith("data")]
+    assert "for data" not in beginning(said, "disk")
+
+
+def test_nothing_is_said_of_a_study_that_has_all(tiny, tmp_path):
+    (tmp_path / "data/tiny/tokens").mkdir(parents=True)
+    (tmp_path / "data/tiny/tokens/manifest.json").touch()
+    for cell in plan_cells(tiny):
+        (tmp_path / "results/tiny/runs" / cell).mkdir(parents=True)
+        (tmp_path / "results/tiny/runs" / cell / "result.json").touch()
+    assert [*lines_of(tiny, tmp_path)] == []
+
+
+@pytest.mark.parametrize(("here", "counted"), [(0, 16), (32, 32)])
+def test_hours_are_those_on_the_gpus_of_this_machine_if_it_has_any(
+    here, counted, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(outlook, "visible_gpus", lambda: ["GPU"] * here)
+    config = read_config(FULL_STUDY)
+    machine = config.machine.model_copy(update={"max_gpus": 16})
+    config = config.model_copy(update={"machine": machine})
+    line = beginning(lines_of(config, tmp_path), "training")
+    hours, days, count = re.search(
+        r"([\d.]+)k H100-hours, about ([\d.]+) days on (\d+) H100", line
+    ).groups()
+    assert int(count) == counted
+    assert float(days) * 24 * counted == pytest.approx(float(hours) * 1000, rel=0.25)
