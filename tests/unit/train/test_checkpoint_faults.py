@@ -90,7 +90,7 @@ def killed_at_many_random_moments(tmp_path):
     killed_at_random_moments(tmp_path, kills=20)
 
 
-def killed_before_a_change(tmp_path, every=3):
+def killed_before_a_change(tmp_path, every=7):
     folder = tmp_path / "checkpoints"
     two_saved(folder)
     calls = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
