@@ -275,9 +275,12 @@ def test_law_file_is_read_back_and_summarised(tmp_path):
     law = read_law(out)
     assert law.details["series"][0]["verdict"] == "monotone"
     assert law.data["sha256"]
-    assert "CLM downstream" in summary(tmp_path)
-    assert "1 series of scores: 1 monotone" in summary(tmp_path)
-    json.loads(out.read_text())
+    assert "CLM downstream" in summary(tmp_path).text()
+    assert "1 series of scores: 1 monotone" in summary(tmp_path).text()
+    (told,) = json.loads(json.dumps(summary(tmp_path).to_json()))["laws"]
+    assert told["file"] == str(out)
+    assert told["equations"] == json.loads(out.read_text())["equations"]
+    assert summary(tmp_path).to_json()["report"] is None
 
 
 @pytest.mark.parametrize(
