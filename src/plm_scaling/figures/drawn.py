@@ -55,9 +55,15 @@ def draw_again(folder: Path, out: Path, own: Path | None, only: Sequence[str] = 
         raise PlmScalingError(f"{folder}: no table of {', '.join(missing)}, but of {known}")
     if not there:
         raise PlmScalingError(f"{folder}: no tables of figures; make them with `snakemake`")
+    out.mkdir(parents=True, exist_ok=True)
     wanted = [name for name in there if not only or name in only]
     for name in wanted:
-        table = pd.read_csv(folder / f"{name}.csv", float_precision="round_trip")
-        draw_table(name, table, out, own)
+        table = pd.read_csv(folder / f"{name}.csv")
+        try:
+            draw_table(name, table, out, own)
+        except KeyError as error:
+            source = folder / f"{name}.csv"
+            why = f"no column {error}; an earlier version wrote it: draw it with `snakemake`"
+            raise PlmScalingError(f"{source}: {why}") from None
     logger.info("[figures] %s in %s", ", ".join(wanted), out)
     return wanted

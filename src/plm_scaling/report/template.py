@@ -78,4 +78,5 @@ def inline_svg(path: Path, label: str) -> str:
     size = _WIDTH.search(head)
     wide = size is not None and float(size[1]) > COLUMN_POINTS
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} class="{"page" if wide else "column"}" role="img" aria-label="{label}">{rest.rstrip()}'
+    shown = f'class="{"page" if wide else "column"}" role="img" aria-label="{label}"'
+    return f"{head} {shown}>{rest.rstrip()}"
