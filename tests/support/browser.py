@@ -53,12 +53,14 @@ def open_page(driver: "webdriver.Chrome", page: Path | str, width: int) -> None:
 
 
 def check_figures(driver: "webdriver.Chrome", width: int, figures: Collection[str]) -> None:
-    """The page shows these figures, each in full and within `width` pixels."""
+    """The page shows these figures, each in full; those wider than a screen of `width` pixels, and
+    nothing else, scroll by themselves."""
     boxes = driver.execute_script(
         "return [...document.querySelectorAll('figure svg')].map(svg => {"
         "  const box = svg.getBoundingClientRect();"
         "  const ink = svg.getBBox();"
-        "  return [svg.closest('figure').id, box.width, box.height, box.right, ink.width];"
+        "  const right = svg.parentElement.getBoundingClientRect().right;"
+        "  return [svg.closest('figure').id, box.width, box.height, right, ink.width];"
         "})"
     )
     assert {box[0] for box in boxes} == {f"figure-{name}" for name in figures}

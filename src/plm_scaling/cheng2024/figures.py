@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from plm_scaling.cheng2024.fitness_and_loss import fitness_and_loss
 from plm_scaling.cheng2024.released import read_released
-from plm_scaling.cheng2024.ur50_unimeta import ur50_unimeta, ur50_unimeta_table
-from plm_scaling.figures.draw import Job, draw_figures
+from plm_scaling.cheng2024.ur50_unimeta import ur50_unimeta_table
+from plm_scaling.figures.draw import Tables, draw_figures
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Basis
 
@@ -38,13 +37,10 @@ def draw_published_figures(
         out: folder of the figures
     """
 
-    def own(runs: pd.DataFrame, curves: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
-        jobs: dict[str, Job] = {
-            "fitness_and_loss": (lambda: read_released(released, assays).table, fitness_and_loss)
-        }
+    def own(runs: pd.DataFrame, curves: pd.DataFrame, laws: list[LawResult]) -> Tables:
+        jobs: Tables = {"fitness_and_loss": lambda: read_released(released, assays).table}
         if again := [law for law in laws if law.details.get("kind") == Basis.CURVES]:
-            table = partial(ur50_unimeta_table, runs, curves, again)
-            jobs["ur50_unimeta"] = (table, ur50_unimeta)
+            jobs["ur50_unimeta"] = partial(ur50_unimeta_table, runs, curves, again)
         return jobs
 
     return draw_figures(out, runs, curves, laws, forecasts=forecasts, only=only, own=own)

@@ -9,90 +9,82 @@ from matplotlib.lines import Line2D
 
 from plm_scaling.cheng2024.released import CONTACTS, FITNESS, STUDY
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.style import (
-    CYCLE,
-    GREY,
-    MARKERS,
-    OBJECTIVE_COLOURS,
-    OBJECTIVE_MARKERS,
-    log_axis,
-    note,
-    panels,
-    style,
-)
+from plm_scaling.figures.axes import log_axis, note, panels
+from plm_scaling.figures.style import GREY, objective_look, other_look
 
-LOOKS = {  # family and objective: label, marker, colour
-    (STUDY, "clm"): ("the study, CLM", OBJECTIVE_MARKERS["clm"], OBJECTIVE_COLOURS["clm"]),
-    (STUDY, "mlm"): ("the study, MLM", OBJECTIVE_MARKERS["mlm"], OBJECTIVE_COLOURS["mlm"]),
-    ("progen2", "clm"): ("ProGen2 (CLM)", MARKERS[2], CYCLE[2]),
-    ("esm2", "mlm"): ("ESM-2 (MLM)", MARKERS[3], CYCLE[3]),
+FAMILIES = {  # and objective: label
+    (STUDY, "clm"): "the study, CLM",
+    (STUDY, "mlm"): "the study, MLM",
+    ("progen2", "clm"): "ProGen2 (CLM)",
+    ("esm2", "mlm"): "ESM-2 (MLM)",
 }
-BESIDE = {
-    (STUDY, "clm"): (5, 4),
-    (STUDY, "mlm"): (-5, 9),
-    ("progen2", "clm"): (5, 4),
-    ("esm2", "mlm"): (-5, -17),
-}  # points; labels of neighbours stay apart
-FITNESS_LABEL = "fitness\n(mean Spearman)"
+BESIDE: dict[tuple[str, str], tuple[tuple[int, int], str]] = {
+    (STUDY, "clm"): ((-5, -3), "right"),
+    (STUDY, "mlm"): ((2, 6), "right"),
+    ("progen2", "clm"): ((5, 4), "left"),
+    ("esm2", "mlm"): ((0, -17), "center"),
+}  # points and alignment: labels of neighbours stay apart
+FITNESS_LABEL = "fitness (mean Spearman)"
 
 
 def fitness_and_loss(table: pd.DataFrame) -> Figure:
     """Four panels of `Released.table`: fitness by loss, by perplexity of new families, by size;
     contacts by size. Bars are standard errors over proteins; the axes of loss fall to the right."""
     fitness = table[table["dataset"] == FITNESS]
-    with style():
-        figure, axes = panels(4, 2.1)
-        for ax, by in zip(axes, ("loss", "perplexity", "n_params"), strict=False):
-            _draw_fitness(ax, fitness, by)
-        axes[0].set_xlabel("held-out loss (nats/token), lower to the right")
-        axes[1].set_xlabel("perplexity of new families, lower to the right")
-        axes[2].set_xlabel("parameters")
-        _draw_contacts(axes[3], table)
-        figure.legend(handles=_handles(), loc="outside upper center", ncols=2)
+    figure, axes = panels(2, 2, height=2.1)
+    for ax, by in zip(axes, ("loss", "perplexity", "n_params"), strict=False):
+        _draw_fitness(ax, fitness, by)
+    axes[0].set_xlabel("held-out loss (nats/token), lower to the right")
+    axes[1].set_xlabel("perplexity of new families, lower to the right")
+    axes[2].set_xlabel("parameters")
+    _draw_contacts(axes[3], table)
+    figure.legend(handles=_handles(), loc="outside lower center", ncols=5)
     return figure
 
 
 def _draw_fitness(ax: Axes, fitness: pd.DataFrame, by: str) -> None:
-    for family, (_, marker, colour) in LOOKS.items():
+    for family in FAMILIES:
         own = fitness[(fitness["family"] == family[0]) & (fitness["objective"] == family[1])]
         own = own[own[by].notna()].sort_values("n_params", kind="stable")
-        look: Any = {"marker": marker, "color": colour, "markersize": 5, "capsize": 2}
-        ax.errorbar(own[by], own["value"], own["standard_error"], linewidth=1.2, **look)
+        error = own["standard_error"]
+        ax.errorbar(own[by], own["value"], error, linewidth=0.9, capsize=1.5, **_look(family))
         if by != "n_params":
+            shift, side = BESIDE[family]
             for row in own.to_dict("records"):
-                last = row["model"] == own["model"].iloc[-1]
-                right, up = BESIDE[family]
-                side = "left" if last or right > 0 else "right"
-                where = (row[by], row["value"])
-                note(ax, short_number(row["n_params"]), where, (right, up), ha=side)
+                last = row["model"] == own["model"].iloc[-1] and shift[1] > 0
+                where, text = (row[by], row["value"]), short_number(row["n_params"])
+                note(ax, text, where, shift, ha="left" if last else side)
     if by == "n_params":
         log_axis(ax, "x")
     else:
         ax.invert_xaxis()
         ax.margins(x=0.15)
     line = fitness.loc[fitness["model"] == "site-independent", "value"]
-    ax.axhline(float(line.iloc[0]), color=GREY, linestyle=":", linewidth=1)
+    ax.axhline(float(line.iloc[0]), color=GREY, linestyle=":", linewidth=0.8)
     ax.set_ylim(0, 0.47)
     ax.set_ylabel(FITNESS_LABEL)
 
 
+def _look(family: tuple[str, str]) -> dict[str, Any]:
+    """The study's models in the colours of their objectives, the others in colours of their own."""
+    if family[0] == STUDY:
+        return objective_look(family[1])
+    return other_look(list(FAMILIES).index(family))
+
+
 def _draw_contacts(ax: Axes, table: pd.DataFrame) -> None:
-    marker, colour = LOOKS["esm2", "mlm"][1:]
     lines: Any = ("-", "--", ":")
     for (dataset, label), line in zip(CONTACTS.items(), lines, strict=True):
         own = table[table["dataset"] == dataset].sort_values("n_params")
-        ax.plot(own["n_params"], own["value"], line, marker=marker, color=colour, label=label)
+        ax.plot(own["n_params"], own["value"], line, label=label, **_look(("esm2", "mlm")))
     log_axis(ax, "x")
     ax.set_ylim(0, 0.6)
-    ax.set_ylabel("long-range contacts\n(P@L)")
+    ax.set_ylabel("long-range contacts (P@L)")
     ax.set_xlabel("parameters of ESM-2")
     ax.legend(loc="upper left")
 
 
 def _handles() -> list[Any]:
-    known = [
-        Line2D([], [], marker=marker, color=colour, label=label)
-        for label, marker, colour in LOOKS.values()
-    ]
+    known = [Line2D([], [], label=label, **_look(family)) for family, label in FAMILIES.items()]
     site = Line2D([], [], color=GREY, linestyle=":", label="site-independent (alignment)")
     return [*known, site]

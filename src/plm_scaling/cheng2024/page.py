@@ -39,19 +39,15 @@ from plm_scaling.runs.tables import read_runs
 
 CAPTIONS = {
     **{name: study_page.CAPTIONS[name] for name in FIGURES if name in study_page.CAPTIONS},
-    "isoflop": "Validation loss against model size at equal compute. Open circles are too far "
-    "above the lowest loss to be fitted; the diamond is the minimum of the parabola, the bar its "
-    "confidence interval; a grey cross marks a budget without a minimum that is used.",
-    "frontier": "Compute-optimal parameters and tokens against compute. Bands are confidence "
-    "intervals of the IsoFLOP law; dotted beyond the budgets. Thin lines: the other laws and the "
-    "study's Table 2.",
+    "frontier": study_page.CAPTIONS["frontier"] + " Stars are the study's largest runs, dots its "
+    "Table 2.",
     "ur50_unimeta": "Validation loss on repeated UR50 tokens (dashed) and on fresh UniMeta tokens, "
     "means of stretches of evaluations; reruns and other data orders included. Each corpus has its "
     "own validation set, so the curves differ before anything is repeated.",
     "repeated": "Loss on repeated above that on fresh tokens, and what is fitted to it: tokens "
     "of decaying value, and an additive term. Letters are those of the table.",
     "fitness_and_loss": "Mean Spearman correlation with the assays of ProteinGym against held-out "
-    "loss, against the perplexity of new families and against size; below, contacts of ESM-2. Bars "
+    "loss, against the perplexity of new families and against size; contacts of ESM-2. Bars "
     "are standard errors over proteins: of differences between models, which share the assays, see "
     "the text. Numbers beside points are parameters.",
 }

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.style import CYCLE, GREY, panels, style
+from plm_scaling.figures.axes import LOSS_LABEL, equal_spans, panels, rows_of
+from plm_scaling.figures.style import GREY, sequential
 from plm_scaling.laws.result import LawResult
 
 COLUMNS = ("objective", "run_id", "corpus", "repeated", "n_params", "unique_tokens")
@@ -60,40 +61,41 @@ def _stretches(curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def ur50_unimeta(table: pd.DataFrame) -> Figure:
-    """One panel per objective; colour is the size, dashed lines repeat their tokens."""
+    """One panel per objective; the shade is the size, dashed lines repeat their tokens."""
     objectives = sorted(table["objective"].unique())
     groups = _sizes(table)
-    with style():
-        figure, axes = panels(len(objectives), 3.1)
-        for ax, objective in zip(axes, objectives, strict=True):
-            part = table[table["objective"] == objective]
-            shown = part[part["epochs"] >= FROM_EPOCHS]
-            for _, run in part.groupby("run_id", sort=False):
-                line: Any = DASHES if run["repeated"].iloc[0] else "-"
-                colour, _ = groups[float(run["n_params"].iloc[0])]
-                ax.plot(run["tokens"] / BILLION, run["loss"], ls=line, color=colour, lw=1.3)
-            low, high = float(shown["loss"].min()), float(shown["loss"].max())
-            ax.set_ylim(low - 0.03 * (high - low), high)
-            ax.set_xlim(0, float(part["tokens"].max()) / BILLION)
-            ax.set_title(objective.upper())
-            ax.set_ylabel("validation loss (nats/token)")
-            _mark_epochs(ax, float(part["unique_tokens"].iloc[0]) / BILLION)
-        axes[-1].set_xlabel("training tokens (billions)")
-        figure.legend(handles=_handles(table, groups), loc="outside lower center", ncols=2)
+    figure, axes = panels(*rows_of(len(objectives), 2), height=2.8)
+    for ax, objective in zip(axes, objectives, strict=True):
+        part = table[table["objective"] == objective]
+        shown = part[part["epochs"] >= FROM_EPOCHS]
+        for _, run in part.groupby("run_id", sort=False):
+            line: Any = DASHES if run["repeated"].iloc[0] else "-"
+            shade, _ = groups[float(run["n_params"].iloc[0])]
+            ax.plot(run["tokens"] / BILLION, run["loss"], ls=line, color=shade, lw=0.9)
+        low, high = float(shown["loss"].min()), float(shown["loss"].max())
+        ax.set_ylim(low - 0.03 * (high - low), high)
+        ax.set_xlim(0, float(part["tokens"].max()) / BILLION)
+        ax.set_title(objective.upper())
+        ax.set_xlabel("training tokens (billions)")
+        _mark_epochs(ax, float(part["unique_tokens"].iloc[0]) / BILLION)
+    axes[0].set_ylabel(LOSS_LABEL)
+    equal_spans(axes)
+    figure.legend(handles=_handles(table, groups), loc="outside lower center", ncols=5)
     return figure
 
 
 def _sizes(table: pd.DataFrame) -> dict[float, tuple[str, str]]:
-    """Colour and label by N; sizes within 3 % share them."""
+    """Shade and label by N; sizes within 3 % share them."""
     found: dict[float, tuple[str, str]] = {}
     groups: list[list[float]] = []
     for n in sorted(table["n_params"].unique()):
         if not groups or n > groups[-1][0] * SAME_SIZE:
             groups.append([])
         groups[-1].append(float(n))
-    for number, members in enumerate(groups):
+    shades = sequential([members[0] for members in groups])
+    for members in groups:
         label = "/".join(dict.fromkeys(map(short_number, members)))
-        found |= dict.fromkeys(members, (CYCLE[number % len(CYCLE)], f"N = {label}"))
+        found |= dict.fromkeys(members, (shades[members[0]], f"N = {label}"))
     return found
 
 
@@ -103,9 +105,8 @@ def _mark_epochs(ax: Axes, unique: float) -> None:
     to_epochs, to_tokens = (lambda tokens: tokens / unique), (lambda epochs: epochs * unique)
     top = ax.secondary_xaxis("top", functions=(to_epochs, to_tokens))
     top.xaxis.set_major_locator(MultipleLocator(1))
-    top.set_xlabel("epochs of the repeated data", fontsize=8)
-    top.tick_params(labelsize=8, length=2)
-    ax.grid(False, axis="x")
+    top.set_xlabel("epochs of the repeated data")
+    top.tick_params(length=2)
     for epoch in np.arange(1, ax.get_xlim()[1] / unique):
         ax.axvline(epoch * unique, color="#e4e4e4", linewidth=0.6, zorder=0)
 

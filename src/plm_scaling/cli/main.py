@@ -9,6 +9,7 @@ from cyclopts import App
 from plm_scaling.cli import (
     benchmarks,
     data,
+    figures,
     generation,
     init,
     laws,
@@ -44,6 +45,7 @@ app.command(watch.watch)
 app.command(site.check_site)
 app.command(laws.summary)
 app.command(laws.fit)
+app.command(figures.figures)
 app.command(planning.plan)
 app.command(planning.design)
 app.command(data.app, name="data")

@@ -1,19 +1,13 @@
 """Corpora or recipes at equal compute: the lowest loss of each, and each size by itself."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import (
-    COMPUTE_LABEL,
-    CYCLE,
-    MARKERS,
-    compute_axis,
-    focus,
-    panels,
-    style,
-)
+from plm_scaling.figures.axes import compute_axis, focus, panels
+from plm_scaling.figures.style import other_look
 from plm_scaling.laws.points import most_shared, not_swept
 from plm_scaling.laws.stats.budgets import group_budgets
 
@@ -69,31 +63,28 @@ def comparison(table: pd.DataFrame, by: str) -> Figure:
     """Two panels per objective: the lowest loss at each budget, and what each corpus or recipe is
     above the best one there (lines) and above the best one of the same size (dots)."""
     objectives = sorted(table["objective"].unique())
-    looks: dict[str, dict[str, Any]] = {
-        name: {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)]}
-        for i, name in enumerate(sorted(table[by].unique()))
-    }
-    with style():
-        figure, axes = panels(max(2 * len(objectives), 1), 2.3)
-        for k, objective in enumerate(objectives):
-            losses, above = axes[2 * k : 2 * k + 2]
-            part = table[table["objective"] == objective]
-            best = part[part["at"] == BEST]
-            for name, look in looks.items():
-                line = best[best[by] == name].sort_values("flops")
-                losses.plot(line["flops"], line["loss"], label=name, **look)
-                above.plot(line["flops"], line["above_best"], **look)
-                sizes = part[(part["at"] != BEST) & (part[by] == name)]
-                above.plot(sizes["flops"], sizes["above_best"], **look, **_DOT)
-            losses.set_title(objective.upper())
-            losses.set_ylabel("lowest loss\n(nats/token)")
-            above.set_ylabel("above the best\n(nats/token)")
-            focus(losses, best["loss"], 0.08, 0.01)
-            for ax in (losses, above):
-                compute_axis(ax)
-        axes[-1].set_xlabel(COMPUTE_LABEL)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    looks = {name: other_look(i) for i, name in enumerate(sorted(table[by].unique()))}
+    figure, axes = panels(max(len(objectives), 1), 2, height=2.1)
+    for k, objective in enumerate(objectives):
+        losses, above = axes[2 * k : 2 * k + 2]
+        part = table[table["objective"] == objective]
+        best = part[part["at"] == BEST]
+        for name, look in looks.items():
+            line = best[best[by] == name].sort_values("flops")
+            losses.plot(line["flops"], line["loss"], label=name, **look)
+            above.plot(line["flops"], line["above_best"], **look)
+            sizes = part[(part["at"] != BEST) & (part[by] == name)]
+            above.plot(sizes["flops"], sizes["above_best"], **look, **_DOT)
+        losses.set_ylabel("lowest loss (nats/token)")
+        above.set_ylabel("above the best (nats/token)")
+        focus(losses, best["loss"], 0.08, 0.01)
+        for ax in (losses, above):
+            ax.set_title(objective.upper())
+            compute_axis(ax, label=k == len(objectives) - 1)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
-_DOT: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "alpha": 0.5, "markeredgewidth": 0}
+corpora = partial(comparison, by="corpus")
+recipes = partial(comparison, by="recipe")
+_DOT: dict[str, Any] = {"linestyle": "none", "markersize": 2.5, "alpha": 0.5, "markeredgewidth": 0}

@@ -7,18 +7,16 @@ from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.figures.comparison import comparison, comparison_table
-from plm_scaling.figures.data.funnel import funnel, funnel_table
-from plm_scaling.figures.data.masking import masking, masking_table
-from plm_scaling.figures.data.perplexity import perplexity, perplexity_table
-from plm_scaling.figures.forecasts import forecasts as forecasts_figure
+from plm_scaling.figures.comparison import comparison_table
+from plm_scaling.figures.data.funnel import funnel_table
+from plm_scaling.figures.data.masking import masking_table
+from plm_scaling.figures.data.perplexity import perplexity_table
+from plm_scaling.figures.drawn import draw_table
 from plm_scaling.figures.forecasts import forecasts_table
-from plm_scaling.figures.held_out import held_out, held_out_table
-from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
-from plm_scaling.figures.style import save
+from plm_scaling.figures.held_out import held_out_table
+from plm_scaling.figures.learning_curves import learning_curves_table
 from plm_scaling.forecasts.outcomes import read_outcomes
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Basis
@@ -29,7 +27,7 @@ from plm_scaling.study.sweep_table import TUNING
 
 logger = logging.getLogger("plm_scaling")
 
-Job = tuple[Callable[[], pd.DataFrame], Callable[[pd.DataFrame], Figure]]
+Tables = dict[str, Callable[[], pd.DataFrame]]
 
 
 def draw_figures(
@@ -42,7 +40,7 @@ def draw_figures(
     counts: Sequence[Path] = (),
     filter: Path | None = None,
     only: Sequence[str] = (),
-    own: Callable[[pd.DataFrame, pd.DataFrame, list[LawResult]], dict[str, Job]] | None = None,
+    own: Callable[[pd.DataFrame, pd.DataFrame, list[LawResult]], Tables] | None = None,
 ) -> list[str]:
     """Write `out`/{name}.svg, .pdf, .png and .csv for each figure; return the names drawn.
 
@@ -64,7 +62,7 @@ def draw_figures(
         filter: folder made by select_sequences.py
         only: draw these figures and no others
     """
-    jobs: dict[str, Job] = {}
+    jobs: Tables = {}
     if runs is not None and curves is not None:
         tables = read_runs(runs), read_curves(curves), [_with_runs(path) for path in laws]
         jobs |= _run_jobs(*tables)
@@ -75,15 +73,15 @@ def draw_figures(
             table = read_runs(runs)
             tuning = table.loc[table["part"] == TUNING, "run_id"]
             losses = losses[~losses["run_id"].isin(tuning)]
-        jobs["held_out"] = (lambda: held_out_table(losses), held_out)
+        jobs["held_out"] = lambda: held_out_table(losses)
     if forecasts is not None:
         outcomes = read_outcomes(forecasts)
-        jobs["forecasts"] = (lambda: forecasts_table(outcomes), forecasts_figure)
+        jobs["forecasts"] = lambda: forecasts_table(outcomes)
     if counts:
-        jobs["funnel"] = (lambda: funnel_table(counts), funnel)
+        jobs["funnel"] = lambda: funnel_table(counts)
     if filter is not None:
-        jobs["perplexity"] = (lambda: perplexity_table(filter / "perplexity.tsv"), perplexity)
-        jobs["masking"] = (lambda: masking_table(filter / "overlap.tsv"), masking)
+        jobs["perplexity"] = lambda: perplexity_table(filter / "perplexity.tsv")
+        jobs["masking"] = lambda: masking_table(filter / "overlap.tsv")
     missing = [name for name in only if name not in jobs]
     if missing or not jobs:
         raise PlmScalingError(
@@ -92,9 +90,7 @@ def draw_figures(
         )
     wanted = [name for name in jobs if not only or name in only]
     for name in wanted:
-        make_table, make_figure = jobs[name]
-        drawn = make_table()
-        save(make_figure(drawn), drawn, out / name)
+        draw_table(name, jobs[name](), out)
     logger.info("[figures] %s in %s", ", ".join(wanted), out)
     return wanted
 
@@ -109,13 +105,11 @@ def _with_runs(path: Path) -> LawResult:
     return law
 
 
-def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) -> dict[str, Job]:
-    jobs: dict[str, Job] = {
-        "learning_curves": (lambda: learning_curves_table(table, points), learning_curves)
-    }
+def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) -> Tables:
+    jobs: Tables = {"learning_curves": lambda: learning_curves_table(table, points)}
     for name, by in (("corpora", "corpus"), ("recipes", "recipe")):
         if table[by].nunique() > 1:
-            jobs[name] = (partial(comparison_table, table, by), partial(comparison, by=by))
+            jobs[name] = partial(comparison_table, table, by)
     shown: dict[str, list[LawResult]] = {}
     for law in laws:
         own_figures = LAWS[law.law]
@@ -126,5 +120,5 @@ def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) 
         shown["loss_contours"] += shown.get("isoflop", [])
     for name, own in shown.items():
         module = import_module(f"plm_scaling.figures.{name}")
-        jobs[name] = (partial(getattr(module, f"{name}_table"), own), getattr(module, name))
+        jobs[name] = partial(getattr(module, f"{name}_table"), own)
     return jobs

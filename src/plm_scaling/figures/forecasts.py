@@ -6,16 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from plm_scaling.figures.style import (
-    COMPUTE_LABEL,
-    GREY,
-    OBJECTIVE_COLOURS,
-    OBJECTIVE_MARKERS,
-    compute_axis,
-    panels,
-    style,
-)
+from plm_scaling.figures.axes import compute_axis, panels, rows_of
+from plm_scaling.figures.style import GREY, objective_look
 
 COLUMNS = (
     *("cell", "objective", "corpus", "recipe", "size", "n_params", "flops", "flops_budget"),
@@ -32,17 +26,21 @@ def forecasts_table(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 
 def forecasts(table: pd.DataFrame) -> Figure:
-    """One panel per objective: outcome less forecast, with the interval around the forecast; an
-    empty one where nothing was forecast."""
+    """One panel per objective on equal scales: outcome less forecast, with the interval around the
+    forecast; an empty one where nothing was forecast."""
     objectives = sorted(table["objective"].unique())
-    with style():
-        figure, axes = panels(max(len(objectives), 1), 2.4)
-        for ax, objective in zip(axes, objectives, strict=False):
-            _panel(ax, table[table["objective"] == objective], objective)
-        axes[-1].set_xlabel(COMPUTE_LABEL)
-        if not objectives:
-            axes[0].text(0.5, 0.5, "no forecast with an outcome", ha="center", color=GREY)
-            axes[0].set_axis_off()
+    figure, axes = panels(*rows_of(len(objectives), 2), height=2.4, sharex=True, sharey=True)
+    for ax, objective in zip(axes, objectives, strict=False):
+        _panel(ax, table[table["objective"] == objective], objective)
+    for ax in axes[: len(objectives)]:  # of all panels
+        compute_axis(ax)
+        ax.label_outer()
+    axes[0].set_ylabel("outcome less forecast (nats/token)")
+    if objectives:
+        figure.legend(handles=_handles(table), loc="outside lower center", ncols=4)
+    else:
+        axes[0].text(0.5, 0.5, "no forecast with an outcome", ha="center", color=GREY)
+        axes[0].set_axis_off()
     return figure
 
 
@@ -50,24 +48,23 @@ def _panel(ax: Axes, own: pd.DataFrame, objective: str) -> None:
     of_budget = own.groupby("flops_budget")["cell"]
     place, count = of_budget.cumcount(), of_budget.transform("size")
     flops = own["flops"] * np.exp(SPREAD * ((place + 0.5) / count - 0.5))
-    ax.axhline(0, color=GREY, linewidth=0.8)
+    off, held = own["observed"] - own["predicted"], own["inside"] == "yes"
     ends = own["low"] - own["predicted"], own["high"] - own["predicted"]
-    ax.vlines(flops, *ends, color=GREY, alpha=0.5, linewidth=1.6, label="95 % interval")
-    held = own["inside"] == "yes"
-    look: dict[str, Any] = {
-        "marker": OBJECTIVE_MARKERS[objective],
-        "linestyle": "",
-        "markersize": 4,
-    }
-    for chosen, colour, label in (
-        (held, OBJECTIVE_COLOURS[objective], "outcome inside"),
-        (~held, "#000000", "outside"),
-    ):
-        if chosen.any():
-            off = own["observed"] - own["predicted"]
-            ax.plot(flops[chosen], off[chosen], color=colour, label=label, **look)
-    compute_axis(ax)
-    ax.set_title(f"{objective.upper()}: outcome less forecast (nats/token)")
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.2 * (high - low))
-    ax.legend(ncols=3, loc="upper left")
+    ax.axhline(0, color=GREY, linewidth=0.6)
+    ax.vlines(flops, *ends, color=GREY, alpha=0.35, linewidth=0.8)
+    look: dict[str, Any] = {"linestyle": "", **objective_look(objective)}
+    ax.plot(flops[held], off[held], **look)
+    ax.plot(flops[~held], off[~held], **look | _OUTSIDE)
+    ax.set_title(objective.upper())
+
+
+_OUTSIDE: dict[str, Any] = {"markerfacecolor": "white", "markersize": 5, "markeredgewidth": 1.2}
+
+
+def _handles(table: pd.DataFrame) -> list[Line2D]:
+    handles = [Line2D([], [], color=GREY, alpha=0.35, label="95 % interval of the forecast")]
+    dot: dict[str, Any] = {"color": GREY, "marker": "o", "linestyle": ""}
+    handles.append(Line2D([], [], label="outcome inside", **dot))
+    if (table["inside"] != "yes").any():
+        handles.append(Line2D([], [], label="outcome outside", **dot | _OUTSIDE))
+    return handles

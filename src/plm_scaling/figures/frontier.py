@@ -10,33 +10,40 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from plm_scaling.figures.style import (
+from plm_scaling.common.progress import short_number
+from plm_scaling.figures.axes import (
     COMPUTE_LABEL,
-    GREY,
-    OBJECTIVE_COLOURS,
-    OBJECTIVE_MARKERS,
     compute_axis,
     intervals,
     log_axis,
+    note,
     panels,
-    style,
 )
+from plm_scaling.figures.style import FADED, GREY, objective_look
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.status import Minimum
+from plm_scaling.laws.status import Minimum, Status
 
 COLUMNS = (
-    *("objective", "law", "kind", "flops", "extrapolated"),
+    *("objective", "law", "status", "kind", "flops", "extrapolated"),
     *("n_params", "n_params_low", "n_params_high", "tokens", "tokens_low", "tokens_high"),
 )
-LINES: dict[str, Any] = {"isoflop": "-", "parametric": ":", "frontier": "-.", "published": "--"}
-NAMES = {"parametric": "parametric", "frontier": "envelope", "published": "study, Table 2"}
-OTHER_LINE = (0, (3, 1, 1, 1, 1, 1))
+LINES: dict[str, Any] = {"isoflop": "-", "parametric": "--", "frontier": "-.", "published": ":"}
+NAMES = {
+    "isoflop": "IsoFLOP law",
+    "parametric": "parametric law",
+    "frontier": "envelope of the curves",
+    "published": "study, Table 2",
+}
+LABELS = {"n_params": "optimal parameters N", "tokens": "optimal tokens D"}
+LARGEST = "largest"
 PUBLISHED = {"source": "minima of Table 2", "points": "all", "space": "linear"}
-ROOM = 5.0  # factor above and below the lines that a wide band may fill
+BEYOND = 1.2  # times the compute of the last minimum
+ROOM = 3.0  # factor above and below the lines that a wide band may fill
 
 
 def frontier_table(laws: Sequence[LawResult]) -> pd.DataFrame:
-    """Rows of kind law (points of the fitted frontier) and minimum (IsoFLOP vertices).
+    """Rows of kind law (points of the fitted frontier), minimum (IsoFLOP vertices) and largest (the
+    run of most compute that an IsoFLOP law was given, where it lies beyond the minima).
 
     A frontier law that holds the study's Table 2 by the study's procedure adds it as law published.
     """
@@ -53,7 +60,7 @@ def frontier_table(laws: Sequence[LawResult]) -> pd.DataFrame:
             if interval is not None:
                 tokens = [minimum["flops"] / (6 * n) for n in reversed(interval)]
             rows.append(_row(law, "minimum", minimum, interval, tokens))
-        rows += _published(law)
+        rows += _published(law) + _largest(law)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -63,15 +70,26 @@ def _published(law: LawResult) -> list[dict[str, Any]]:
         return []
     for variant in law.details.get("published") or []:
         if all(variant[name] == value for name, value in PUBLISHED.items()):
-            flops = np.array([point["flops"] for point in law.details["frontier"]])
+            points = law.details["frontier"]
+            flops = np.array([point["flops"] for point in points])
             powers = (("n_params", "N", "a"), ("tokens", "D", "b"))
             y = {name: variant[e]["k"] * flops ** variant[e][p] for name, e, p in powers}
             return [
                 _row(law, "law", {"flops": c, "n_params": n, "tokens": d}, None, None)
-                | {"law": "published"}
-                for c, n, d in zip(flops, y["n_params"], y["tokens"], strict=True)
+                | {"law": "published", "extrapolated": point["extrapolated"]}
+                for point, c, n, d in zip(points, flops, y["n_params"], y["tokens"], strict=True)
             ]
     return []
+
+
+def _largest(law: LawResult) -> list[dict[str, Any]]:
+    """The largest run of an IsoFLOP law that lies beyond its minima."""
+    minima = [m["flops"] for m in law.details.get("minima", []) if m["status"] == Minimum.ACCEPTED]
+    if not minima or not law.runs:
+        return []
+    run = max(law.runs, key=lambda run: run["flops"])
+    beyond = run["flops"] > BEYOND * max(minima)
+    return [_row(law, LARGEST, dict(run), None, None)] if beyond else []
 
 
 def _row(
@@ -82,6 +100,7 @@ def _row(
     d_interval: list[float] | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"objective": law.objective, "law": law.law, "kind": kind}
+    row |= {"status": law.status}
     row |= {"extrapolated": False, "flops": point["flops"]}
     for name, interval in (("n_params", n_interval), ("tokens", d_interval)):
         row[name] = point[name]
@@ -90,58 +109,78 @@ def _row(
 
 
 def frontier(table: pd.DataFrame) -> Figure:
-    """N_opt(C) above D_opt(C): IsoFLOP law with its band, the others as thin lines."""
-    labels = {"n_params": "optimal parameters N", "tokens": "optimal tokens D"}
-    with style():
-        figure, axes = panels(2, 2.9)
-        for ax, (name, label) in zip(axes, labels.items(), strict=True):
-            for (objective, law), part in table.groupby(["objective", "law"]):
-                _draw(ax, part, name, str(objective), str(law))
-            if table.empty:
-                ax.text(0.5, 0.5, "no law identified", transform=ax.transAxes, ha="center")
-            else:
-                of_isoflop = table["law"] == "isoflop"
-                steady = table[of_isoflop] if of_isoflop.any() else table
-                ax.set_ylim(steady[name].min() / ROOM, steady[name].max() * ROOM)
-            compute_axis(ax)
-            log_axis(ax, "y")
+    """N_opt(C) beside D_opt(C), a row per objective on equal scales: the IsoFLOP law with its band
+    and minima, the others as thin lines, fainter beyond the runs, and the largest run."""
+    objectives = sorted(table["objective"].unique())
+    figure, axes = panels(max(len(objectives), 1), 2, height=2.2)
+    for place, (name, label) in enumerate(LABELS.items()):
+        column = axes[place::2]
+        column[-1].set_xlabel(COMPUTE_LABEL)
+        if table.empty:
+            column[0].text(0.5, 0.5, "no law", transform=column[0].transAxes, ha="center")
+            continue
+        most = 10 * table.loc[~table["extrapolated"].astype(bool), "flops"].max()
+        for ax, objective in zip(column, objectives, strict=True):
+            own = table[table["objective"] == objective]
+            for law in [law for law in reversed(NAMES) if (own["law"] == law).any()]:
+                _draw(ax, own[own["law"] == law], name, objective, law)
             ax.set_ylabel(label)
-        axes[-1].set_xlabel(COMPUTE_LABEL)
-        axes[0].legend(handles=_handles(table), loc="upper left", ncols=2)
+            ax.set_title(objective.upper())
+            ax.set_ylim(*_limits(table, name))
+            ax.set_xlim(table["flops"].min() / 1.5, most)
+            compute_axis(ax, label=False)
+            log_axis(ax, "y")
+    figure.legend(handles=_handles(table), loc="outside lower center", ncols=4)
     return figure
 
 
+def _limits(table: pd.DataFrame, name: str) -> tuple[float, float]:
+    """What the IsoFLOP law and the runs reach: another law may leave the panel."""
+    steady = table[(table["law"] == "isoflop") | (table["kind"] == LARGEST)]
+    shown = (steady if len(steady) else table)[name]
+    return float(shown.min()) / ROOM, float(shown.max()) * ROOM
+
+
 def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, law: str) -> None:
-    colour = OBJECTIVE_COLOURS[objective]
+    look = objective_look(objective)
     line = part[part["kind"] == "law"]
-    if law != "isoflop":
-        dashes = LINES.get(law, OTHER_LINE)
-        ax.plot(line["flops"], line[name], linestyle=dashes, color=colour, linewidth=1.2)
-        return
-    ax.fill_between(
-        line["flops"], line[f"{name}_low"], line[f"{name}_high"], color=colour, alpha=0.18, lw=0
-    )
+    opacity = FADED if (line["status"] == Status.NOT_IDENTIFIED).any() else 1.0
     inside = line[~line["extrapolated"].astype(bool)]
-    ax.plot(line["flops"], line[name], linestyle=(0, (1, 1)), color=colour, linewidth=0.9)
-    ax.plot(inside["flops"], inside[name], "-", color=colour)
-    points = part[part["kind"] == "minimum"]
-    if len(points):
-        error = intervals(points[name], points[f"{name}_low"], points[f"{name}_high"])
-        look: dict[str, Any] = {"fmt": OBJECTIVE_MARKERS[objective], "color": colour, "capsize": 2}
-        look |= {"markeredgecolor": "black", "markersize": 5, "elinewidth": 1.2}
-        ax.errorbar(points["flops"], points[name], error, **look)
+    ends = line[f"{name}_low"].astype(float), line[f"{name}_high"].astype(float)
+    if law == "isoflop":
+        ax.fill_between(line["flops"], *ends, color=look["color"], alpha=0.13, lw=0)
+    for rows, thickness in ((line, 0.6), (inside, 1.4)):
+        dashes = LINES[law]
+        drawn = ax.plot(rows["flops"], rows[name], linestyle=dashes, color=look["color"])
+        drawn[0].set(linewidth=thickness, alpha=opacity)
+    minima = part[part["kind"] == "minimum"]
+    if len(minima):
+        error = intervals(minima[name], minima[f"{name}_low"], minima[f"{name}_high"])
+        bars: dict[str, Any] = {"linestyle": "", "elinewidth": 0.8, "capsize": 1.5}
+        ax.errorbar(minima["flops"], minima[name], error, **bars, **look, **_MINIMUM)
+    for run in part[part["kind"] == LARGEST].to_dict("records"):
+        at = run["flops"], run[name]
+        ax.plot(*at, color=look["color"], **_LARGEST)
+        note(ax, short_number(run["n_params"]), at, (5, -2), color=look["color"], va="top")
+
+
+_MINIMUM: dict[str, Any] = {"markeredgecolor": "black", "zorder": 4}
+_LARGEST: dict[str, Any] = {"marker": "*", "markersize": 8, "markeredgecolor": "black", "zorder": 5}
 
 
 def _handles(table: pd.DataFrame) -> list[Any]:
     handles: list[Any] = [
-        Line2D([], [], color=OBJECTIVE_COLOURS[o], marker=OBJECTIVE_MARKERS[o], label=o.upper())
-        for o in sorted(table["objective"].unique())
+        Line2D([], [], color=GREY, linestyle=LINES[law], label=label)
+        for law, label in NAMES.items()
+        if (table["law"] == law).any()
     ]
-    if (table["law"] == "isoflop").any():
-        handles.append(Patch(color=GREY, alpha=0.25, label="IsoFLOP interval"))
-        handles.append(Line2D([], [], color=GREY, linestyle=(0, (1, 1)), label="extrapolated"))
-    for law in dict.fromkeys([*NAMES, *table["law"]]):
-        if law != "isoflop" and (table["law"] == law).any():
-            dashes = LINES.get(law, OTHER_LINE)
-            handles.append(Line2D([], [], color=GREY, linestyle=dashes, label=NAMES.get(law, law)))
+    if (table["kind"] == "minimum").any():
+        look: dict[str, Any] = {"color": GREY, "linestyle": "", "marker": "o"}
+        handles.append(Line2D([], [], label="IsoFLOP minimum", **look, **_MINIMUM))
+    if table["n_params_low"].notna().any():
+        handles.append(Patch(color=GREY, alpha=0.2, lw=0, label="interval of the IsoFLOP law"))
+    if (table["kind"] == LARGEST).any():
+        handles.append(Line2D([], [], color=GREY, linestyle="", label="largest run", **_LARGEST))
+    if (table["status"] == Status.NOT_IDENTIFIED).any():
+        handles.append(Line2D([], [], color=GREY, alpha=FADED, label="pale: not identified"))
     return handles

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from plm_scaling.figures.style import CYCLE, MARKERS, panels, power_of_ten, style
+from plm_scaling.figures.axes import panels, power_of_ten, rows_of
+from plm_scaling.figures.style import other_look
 from plm_scaling.laws.stats.budgets import group_budgets
 
 COLUMNS = (
@@ -41,18 +43,19 @@ def held_out(table: pd.DataFrame) -> Figure:
     objectives = sorted(table["objective"].unique())
     sets = list(dict.fromkeys(table["set"]))
     names = _names(table)
-    with style():
-        figure, axes = panels(max(len(objectives), 1), 1.0 + 0.28 * len(sets))
-        for ax, objective in zip(axes, objectives, strict=False):
-            part = _at_one_budget(table[table["objective"] == objective])
-            for number, name in enumerate(dict.fromkeys(names)):
-                own = part[names[part.index] == name]
-                marker, colour = MARKERS[number % len(MARKERS)], CYCLE[number % len(CYCLE)]
-                ax.plot(own["loss"], own["set"].map(sets.index), marker, color=colour, label=name)
-            ax.set_title(f"{objective.upper()} at {power_of_ten(part['flops'].iloc[0])} FLOPs")
-            _rows(ax, sets)
-        axes[-1].set_xlabel("loss of the best run (nats/token)")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure, axes = panels(*rows_of(len(objectives), 2), height=1.2 + 0.17 * len(sets))
+    for ax, objective in zip(axes, objectives, strict=False):
+        part = _at_one_budget(table[table["objective"] == objective])
+        for number, name in enumerate(dict.fromkeys(names)):
+            own = part[names[part.index] == name]
+            place = own["set"].map(sets.index)
+            ax.plot(own["loss"], place, linestyle="", label=name, **other_look(number))
+        ax.set_title(f"{objective.upper()} at {power_of_ten(part['flops'].iloc[0])} FLOPs")
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+        ax.set_xlabel("loss of the best run (nats/token)")
+        _rows(ax, sets)
+        ax.label_outer()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -71,9 +74,10 @@ def _at_one_budget(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(ax: Axes, sets: list[str]) -> None:
-    """Sets from top to bottom, with a line between the splits."""
+    """Sets from top to bottom, each on a faint line, with a line between the splits."""
+    ax.grid(True, axis="y")
     ax.set_yticks(np.arange(len(sets)), sets)
     ax.set_ylim(len(sets) - 0.5, -0.5)
     for i in range(1, len(sets)):
         if sets[i].split("/")[0] != sets[i - 1].split("/")[0]:
-            ax.axhline(i - 0.5, color="#999999", linewidth=0.8)
+            ax.axhline(i - 0.5, color="#999999", linewidth=0.6)

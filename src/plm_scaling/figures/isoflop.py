@@ -10,7 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.figures.style import GREY, log_axis, panels, power_of_ten, sequential, style
+from plm_scaling.figures.axes import (
+    LOSS_LABEL,
+    SIZE_LABEL,
+    end_labels,
+    equal_spans,
+    log_axis,
+    panels,
+    power_of_ten,
+    rows_of,
+)
+from plm_scaling.figures.style import GREY, sequential
 from plm_scaling.laws.isoflop.fit import Details
 from plm_scaling.laws.isoflop.parabola import MinimumRow
 from plm_scaling.laws.result import LawResult
@@ -68,64 +78,80 @@ def _mark(minimum: MinimumRow) -> dict[str, Any]:
 
 
 def isoflop(table: pd.DataFrame) -> Figure:
-    """One panel per objective, coloured by budget."""
+    """One panel per objective on equal scales, one shade per budget in both."""
     objectives = sorted(table["objective"].unique())
-    with style():
-        figure, axes = panels(len(objectives), 3.1)
-        legends = []
-        for ax, objective in zip(axes, objectives, strict=True):
-            part = table[table["objective"] == objective]
-            colours = sequential(part["flops_budget"].to_numpy(float))
-            for budget, rows in part.groupby("flops_budget"):
-                _draw_budget(ax, rows, colours[float(str(budget))])
-            sizes = part.loc[part["kind"] == "run", "n_params"]
-            ax.set_xlim(sizes.min() / 1.3, sizes.max() * 1.3)  # an interval may go on beyond
-            log_axis(ax, "x")
-            ax.set_title(objective.upper())
-            ax.set_ylabel("validation loss (nats/token)")
-            legends.append(_handles(part, colours))
-        axes[-1].set_xlabel("non-embedding parameters N")
-        for ax, handles, after in zip(axes, legends, [*legends[1:], None], strict=True):
-            if after is None or _labels(after) != _labels(handles):  # one legend for equal panels
-                below = -0.24 if after is None else -0.1
-                ax.legend(handles=handles, loc="upper center", ncols=2, bbox_to_anchor=(0.5, below))
+    shades = sequential(table["flops_budget"].map(_nominal))
+    figure, axes = panels(*rows_of(len(objectives), 2), height=2.9)
+    sizes = table.loc[table["kind"] == "run", "n_params"]
+    for ax, objective in zip(axes, objectives, strict=True):
+        part = table[table["objective"] == objective]
+        for budget, rows in part.groupby("flops_budget"):
+            _draw_budget(ax, rows, shades[_nominal(budget)])
+        ax.set_xlim(sizes.min() / 1.3, sizes.max() * 2)  # an interval may go on beyond
+        log_axis(ax, "x")
+        ax.set_title(objective.upper())
+        ax.set_xlabel(SIZE_LABEL)
+    axes[0].set_ylabel(LOSS_LABEL)
+    equal_spans(axes)
+    for ax, objective in zip(axes, objectives, strict=True):
+        part = table[table["objective"] == objective]
+        points = part.loc[part["kind"] == "run", ["n_params", "loss"]]
+        end_labels(ax, _budget_labels(part, shades), points)
+    figure.legend(handles=_handles(table), loc="outside lower center", ncols=2 * len(axes))
     return figure
 
 
-def _draw_budget(ax: Axes, rows: pd.DataFrame, colour: str) -> None:
+def _nominal(flops: Any) -> float:
+    """A budget as it is labelled: the runs of two objectives miss theirs by different per mille."""
+    return float(f"{flops:.1e}")
+
+
+def _draw_budget(ax: Axes, rows: pd.DataFrame, shade: str) -> None:
     kinds = {str(kind): part for kind, part in rows.groupby("kind")}
-    refused = "refused" in kinds
     inside = kinds["run"]["in_window"].astype(bool)
-    for part, fill in ((kinds["run"][inside], colour), (kinds["run"][~inside], "white")):
-        ax.plot(part["n_params"], part["loss"], "o", color=colour, markersize=4, mfc=fill)
+    for part, fill in ((kinds["run"][inside], shade), (kinds["run"][~inside], "white")):
+        ax.plot(part["n_params"], part["loss"], "o", color=shade, markersize=2.6, mfc=fill)
     if "curve" in kinds:
         curve = kinds["curve"]
-        ax.plot(curve["n_params"], curve["loss"], "--" if refused else "-", color=colour)
-    if refused:
-        mark = kinds["refused"]
-        ax.plot(mark["n_params"], mark["loss"], "x", color=GREY, markersize=9, markeredgewidth=1.8)
+        ax.plot(curve["n_params"], curve["loss"], "--" if "refused" in kinds else "-", color=shade)
     for minimum in kinds.get("minimum", rows.iloc[:0]).to_dict("records"):
         if pd.notna(minimum["n_low"]):
             ends = [float(minimum["n_low"]), float(minimum["n_high"])]
-            ax.plot(ends, [minimum["loss"]] * 2, "-", color="black", linewidth=1.1, zorder=4)
-        vertex = minimum["n_params"], minimum["loss"]
-        ax.plot(*vertex, "D", markersize=6, mfc=colour, mec="black", zorder=5)
+            ax.plot(ends, [minimum["loss"]] * 2, "|-", color="black", linewidth=0.8, zorder=4)
+            reach = [*ends, float(minimum["n_params"])]  # of resamples: it may leave the vertex out
+            ax.plot([min(reach), max(reach)], [minimum["loss"]] * 2, ":", color="black", lw=0.8)
+        ax.plot(minimum["n_params"], minimum["loss"], color=shade, zorder=5, **_MINIMUM)
 
 
-def _labels(handles: list[Line2D]) -> list[str]:
-    return [str(handle.get_label()) for handle in handles]
-
-
-def _handles(part: pd.DataFrame, colours: dict[float, str]) -> list[Line2D]:
-    handles = [
-        Line2D([], [], color=colour, marker="o", markersize=4, label=f"C = {power_of_ten(c)}")
-        for c, colour in colours.items()
+def _budget_labels(
+    part: pd.DataFrame, shades: dict[float, str]
+) -> list[tuple[float, float, str, str]]:
+    """Each budget beside its largest run, with a cross where no minimum is used: a mark among the
+    points would hide one."""
+    refused = set(part.loc[part["kind"] == "refused", "flops_budget"])
+    runs = part[part["kind"] == "run"].sort_values("n_params")
+    last = runs.groupby("flops_budget").tail(1)
+    columns = zip(last["n_params"], last["loss"], last["flops_budget"], strict=True)
+    return [
+        (n, loss, power_of_ten(c) + REFUSED * (c in refused), shades[_nominal(c)])
+        for n, loss, c in columns
     ]
-    kinds = set(part["kind"])
+
+
+REFUSED = " ×"
+_MINIMUM: dict[str, Any] = {"marker": "D", "markersize": 4.5, "mec": "black", "linestyle": ""}
+
+
+def _handles(table: pd.DataFrame) -> list[Line2D]:
+    kinds = set(table["kind"])
+    runs = table[table["kind"] == "run"]
+    handles = [Line2D([], [], color=GREY, marker="o", linestyle="", label="run")]
+    if not runs["in_window"].astype(bool).all():
+        handles.append(
+            Line2D([], [], color=GREY, marker="o", mfc="white", linestyle="", label="not fitted")
+        )
     if "minimum" in kinds:
-        look: dict[str, Any] = {"color": "black", "marker": "D", "mfc": "white"}
-        handles.append(Line2D([], [], label="minimum, interval", **look))
+        handles.append(Line2D([], [], color="white", label="minimum of the parabola", **_MINIMUM))
     if "refused" in kinds:
-        look = {"color": GREY, "marker": "x", "linestyle": "--"}
-        handles.append(Line2D([], [], label="no minimum: refused", **look))
+        handles.append(Line2D([], [], color=GREY, linestyle="--", label="× no minimum is used"))
     return handles

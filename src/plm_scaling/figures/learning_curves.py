@@ -1,9 +1,20 @@
-"""Validation loss against tokens seen, one line per cell."""
+"""Validation loss against compute spent, one line per cell, with the lowest of all."""
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import focus, log_axis, panels, size_colours, style
+from plm_scaling.figures.axes import (
+    LOSS_LABEL,
+    SIZE_LABEL,
+    compute_axis,
+    focus,
+    log_axis,
+    panels,
+    rows_of,
+)
+from plm_scaling.figures.style import size_colours
 
 COLUMNS = ("run_id", "objective", "n_params", "status", "step", "tokens", "flops", "loss")
 DASHES = {"finished": "-", "unfinished": ":", "diverged": "--"}
@@ -17,39 +28,42 @@ def learning_curves_table(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFr
 
 
 def learning_curves(table: pd.DataFrame) -> Figure:
-    """One panel per objective, coloured by non-embedding parameters."""
+    """One panel per objective, coloured by non-embedding parameters; black is their envelope, the
+    lowest loss at each compute."""
     objectives = sorted(table["objective"].unique())
-    with style():
-        figure, axes = panels(max(len(objectives), 1), 2.9)
-        if table.empty:
-            axes[0].set_title("no validation loss recorded")
-            return figure
-        scale, _ = size_colours(table["n_params"].to_numpy())
-        for ax, objective in zip(axes, objectives, strict=True):
-            part = table[table["objective"] == objective]
-            for _, run in part.groupby("run_id", sort=False):
-                status = run["status"].iloc[0]
-                colour = scale.to_rgba(run["n_params"].iloc[0])
-                ax.plot(run["tokens"], run["loss"], DASHES[status], color=colour, linewidth=1.2)
-                end = "x" if status == "diverged" else "."
-                ax.plot(run["tokens"].iloc[-1], run["loss"].iloc[-1], end, color=colour)
-            log_axis(ax, "x")
-            ax.set_title(_title(objective, part))
-            ax.set_ylabel("validation loss (nats/token)")
-            kept = part.loc[part["status"] != "diverged", "loss"]  # one would flatten all others
-            if len(kept):
-                focus(ax, kept, 0.05, 0.1)
-        axes[-1].set_xlabel("training tokens")
-        bar = figure.colorbar(scale, ax=axes, location="top", aspect=40, pad=0.01)
-        bar.set_label("non-embedding parameters")
-        log_axis(bar.ax, "x")
-        bar.ax.grid(False)
+    figure, axes = panels(*rows_of(len(objectives), 2), height=2.7)
+    if table.empty:
+        axes[0].set_title("no validation loss recorded")
+        return figure
+    scale = size_colours(table["n_params"].to_numpy())
+    for ax, objective in zip(axes, objectives, strict=True):
+        part = table[table["objective"] == objective]
+        for _, run in part.groupby("run_id", sort=False):
+            status = run["status"].iloc[0]
+            shade = scale.to_rgba(run["n_params"].iloc[0])
+            ax.plot(run["flops"], run["loss"], DASHES[status], color=shade, linewidth=0.7)
+            end = "x" if status == "diverged" else "."
+            ax.plot(run["flops"].iloc[-1], run["loss"].iloc[-1], end, color=shade)
+        kept = part[part["status"] != "diverged"]  # one would flatten all others
+        if len(kept):
+            _envelope(ax, kept)
+            focus(ax, kept["loss"], 0.05, 0.1)
+        compute_axis(ax)
+        ax.set_title(_title(objective, part))
+    axes[0].set_ylabel(LOSS_LABEL)
+    bar = figure.colorbar(scale, ax=axes, location="right", aspect=30, pad=0.01)
+    bar.set_label(SIZE_LABEL)
+    log_axis(bar.ax, "y")
     return figure
+
+
+def _envelope(ax: Axes, part: pd.DataFrame) -> None:
+    own = part.sort_values("flops")
+    ax.plot(own["flops"], np.minimum.accumulate(own["loss"]), color="black", linewidth=0.9)
 
 
 def _title(objective: str, part: pd.DataFrame) -> str:
     status = part.groupby("run_id")["status"].first().value_counts()
-    notes = [f"{status[s]} {s}" for s in ("unfinished", "diverged") if s in status]
     marks = {"unfinished": "dotted", "diverged": "dashed, ×"}
-    notes = [f"{note} ({marks[note.split()[1]]})" for note in notes]
+    notes = [f"{status[s]} {s} ({mark})" for s, mark in marks.items() if s in status]
     return ", ".join([objective.upper(), *notes])

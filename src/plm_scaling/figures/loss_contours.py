@@ -5,22 +5,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from plm_scaling.figures.style import COMPUTE_LABEL, GREY, compute_axis, log_axis, panels, style
+from plm_scaling.figures.axes import (
+    SIZE_LABEL,
+    compute_axis,
+    log_axis,
+    panels,
+    rows_of,
+)
+from plm_scaling.figures.style import FADED, GREY, objective_colour, shades
 from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.status import Status
 
-COLUMNS = ("objective", "kind", "flops", "n_params", "tokens", "loss")
+COLUMNS = ("objective", "kind", "status", "flops", "n_params", "tokens", "loss")
 GRID = 60
-LEVELS = 14
+LEVELS = 12
+LINES: dict[str, Any] = {"isoflop": "-", "parametric": "--"}  # as in frontier
 EDGE = 0.6  # how far the surface goes beyond the runs, in ln N and ln C
 
 
 def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
-    """Rows of kind surface (fitted loss on a grid), run (measured) and isoflop or parametric.
+    """Rows of kind surface (fitted loss on a grid), run (measured) and isoflop or parametric, with
+    the status of the law.
 
     The last two are N_opt(C) of these laws. `laws` are parametric and IsoFLOP laws; an objective
     without a parametric one is left out.
@@ -34,17 +44,20 @@ def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
         grid_c, grid_n = (a.ravel() for a in np.meshgrid(_span(flops), _span(n)))
         surface = predict_loss(law, grid_n, grid_c / (6 * grid_n))
         kinds = [
-            ("surface", grid_c, grid_n, surface),
-            ("run", flops, n, own["loss"].to_numpy(float)),
+            ("surface", law.status, grid_c, grid_n, surface),
+            ("run", "", flops, n, own["loss"].to_numpy(float)),
         ]
         for other in laws:
             if other.objective == law.objective and other.details.get("frontier"):
                 table = pd.DataFrame(other.details["frontier"])
                 table = table[table["flops"] <= flops.max() * np.exp(EDGE)]
-                kinds.append((other.law, *table[["flops", "n_params", "loss"]].to_numpy(float).T))
-        for kind, c, size, loss in kinds:
+                line = table[["flops", "n_params", "loss"]].to_numpy(float).T
+                kinds.append((other.law, other.status, *line))
+        for kind, status, c, size, loss in kinds:
             columns = {"flops": c, "n_params": size, "tokens": c / (6 * size), "loss": loss}
-            parts.append(pd.DataFrame(columns).assign(kind=kind, objective=law.objective))
+            parts.append(
+                pd.DataFrame(columns).assign(kind=kind, status=status, objective=law.objective)
+            )
     return pd.concat(parts[1:] or parts, ignore_index=True)[list(COLUMNS)]
 
 
@@ -54,51 +67,59 @@ def _span(values: np.ndarray) -> np.ndarray:
 
 
 def loss_contours(table: pd.DataFrame) -> Figure:
-    """One panel per objective; dots are runs in the colour of their measured loss."""
+    """One panel per objective on equal scales: lines of equal fitted loss, dots for the runs in the
+    shade of their measured loss, and the best size by each law."""
     objectives = sorted(table["objective"].unique())
-    with style():
-        figure, axes = panels(len(objectives), 3.3)
-        for ax, objective in zip(axes, objectives, strict=True):
-            part = table[table["objective"] == objective]
-            kinds = {str(kind): rows for kind, rows in part.groupby("kind")}
-            surface, runs = kinds["surface"], kinds["run"]
-            grids = surface[["flops", "n_params", "loss"]].to_numpy(float).T
-            c, n, loss = grids.reshape(3, GRID, GRID)
-            low, high = float(runs["loss"].min()), float(runs["loss"].max())
-            levels = np.linspace(low - 0.02, high + 0.05, LEVELS)
-            look: dict[str, Any] = {"cmap": "viridis_r", "vmin": levels[0], "vmax": levels[-1]}
-            filled = ax.contourf(c, n, loss, levels, extend="both", alpha=0.75, **look)
-            ax.contour(c, n, loss, levels[::2], colors="white", linewidths=0.7)
-            ax.scatter(
-                runs["flops"], runs["n_params"], c=runs["loss"], s=16, edgecolors="black",
-                linewidths=0.6, zorder=3, **look,
-            )  # fmt: skip
-            for kind, dashes in (("isoflop", "-"), ("parametric", "--")):
-                if kind in kinds:
-                    line = kinds[kind]
-                    ax.plot(line["flops"], line["n_params"], dashes, color="black", linewidth=1.6)
-            ax.set_xlim(c.min(), c.max())
-            ax.set_ylim(n.min(), n.max())
-            compute_axis(ax)
-            log_axis(ax, "y")
-            ax.grid(False)
-            ax.set_title(objective.upper())
-            ax.set_ylabel("non-embedding parameters N")
-            bar = figure.colorbar(filled, ax=ax, aspect=28, pad=0.02)
-            bar.set_label("loss (nats/token)")
-            ticks = MaxNLocator(6).tick_values(levels[0], levels[-1])
-            bar.set_ticks(ticks[(ticks >= levels[0]) & (ticks <= levels[-1])])
-            bar.ax.grid(False)
-        axes[-1].set_xlabel(COMPUTE_LABEL)
-        figure.legend(handles=_handles(table), loc="outside lower center", ncols=3)
+    figure, axes = panels(*rows_of(len(objectives), 2), height=3.0, sharex=True, sharey=True)
+    for ax, objective in zip(axes, objectives, strict=True):
+        kinds = {str(k): rows for k, rows in table[table["objective"] == objective].groupby("kind")}
+        _draw_surface(ax, kinds["surface"], kinds["run"])
+        for kind, dashes in LINES.items():
+            if kind in kinds:
+                line, colour = kinds[kind], objective_colour(objective)
+                opacity = FADED if line["status"].iloc[0] == Status.NOT_IDENTIFIED else 1.0
+                look: dict[str, Any] = {"color": colour, "alpha": opacity, "linewidth": 1.6}
+                ax.plot(line["flops"], line["n_params"], dashes, **look)
+        ax.set_title(objective.upper())
+        ax.label_outer()
+    surface = table[table["kind"] == "surface"]
+    for ax in axes:
+        ax.set_xlim(surface["flops"].min(), surface["flops"].max())
+        ax.set_ylim(surface["n_params"].min(), surface["n_params"].max())
+        compute_axis(ax)
+        log_axis(ax, "y")
+    axes[0].set_ylabel(SIZE_LABEL)
+    figure.legend(handles=_handles(table), loc="outside lower center", ncols=4)
     return figure
+
+
+def _draw_surface(ax: Axes, surface: pd.DataFrame, runs: pd.DataFrame) -> None:
+    grids = surface[["flops", "n_params", "loss"]].to_numpy(float).T
+    c, n, loss = grids.reshape(3, GRID, GRID)
+    step = _step(float(runs["loss"].max() - runs["loss"].min()))
+    low = step * np.floor(runs["loss"].min() / step - 1)
+    levels = np.arange(low, runs["loss"].max() + 2 * step, step)
+    look: dict[str, Any] = {"cmap": shades().reversed(), "vmin": levels[0], "vmax": levels[-1]}
+    ax.set_xscale("log")  # the labels are placed on the axes that are drawn
+    ax.set_yscale("log")
+    lines = ax.contour(c, n, loss, levels, linewidths=0.8, **look)
+    ax.clabel(lines, fmt=lambda level: f"{level:.{2 if step < 0.1 else 1}f}", fontsize=5.5)
+    dots: dict[str, Any] = {"s": 9, "edgecolors": "black", "linewidths": 0.3, "zorder": 3}
+    ax.scatter(runs["flops"], runs["n_params"], c=runs["loss"], **dots, **look)
+
+
+def _step(span: float) -> float:
+    """Nats between lines: a round number that gives about LEVELS of them."""
+    power = 10 ** np.floor(np.log10(span / LEVELS))
+    return float(next(power * step for step in (1, 2, 5, 10) if power * step * LEVELS >= span))
 
 
 def _handles(table: pd.DataFrame) -> list[Any]:
     look: dict[str, Any] = {"marker": "o", "markeredgecolor": "black", "linestyle": ""}
-    handles = [Line2D([], [], color=GREY, markersize=4.5, label="run", **look)]
-    lines: Any = (("isoflop", "-", "IsoFLOP N(C)"), ("parametric", "--", "parametric N(C)"))
-    for kind, dashes, label in lines:
+    handles = [Line2D([], [], color=GREY, markersize=3, label="run", **look)]
+    for kind, label in (("isoflop", "best N, IsoFLOP"), ("parametric", "best N, parametric")):
         if (table["kind"] == kind).any():
-            handles.append(Line2D([], [], color="black", linestyle=dashes, label=label))
+            handles.append(Line2D([], [], color=GREY, linestyle=LINES[kind], label=label))
+    if (table["status"] == Status.NOT_IDENTIFIED).any():
+        handles.append(Line2D([], [], color=GREY, alpha=FADED, label="pale: not identified"))
     return handles

@@ -5,31 +5,39 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.style import CYCLE, GREY, MARKERS, panels, style
+from plm_scaling.figures.axes import end_labels, panels
+from plm_scaling.figures.style import GREY, MARKERS, sequential
 from plm_scaling.laws.mask_ratio.fit import Details, SizeRow
 from plm_scaling.laws.result import LawResult
 
 COLUMNS = (
     *("objective", "kind", "n_params", "tokens", "mask_ratio", "low", "high"),
-    *("loss", "above_best", "fitted", "within_noise"),
+    *("loss", "above_minimum", "fitted", "within_noise"),
 )
+APART = 1.12  # ratio of two labelled ticks
 
 
 def mask_ratio_table(laws: Sequence[LawResult[Details]]) -> pd.DataFrame:
     """Rows of kind run, curve (the parabola of a size) and best (of all sizes, with interval).
 
-    `above_best` is the loss above the lowest measured one of the same size, nats/token.
+    `above_minimum` is the loss above the minimum of its size's parabola, or where there is none
+    above the lowest measured one, nats/token; noise may put a run below 0.
     """
     rows: list[dict[str, Any]] = []
     for law in laws:
         for size in law.details["sizes"]:
             facts: dict[str, Any] = {"objective": law.objective}
             facts |= {"n_params": size["n_params"], "tokens": size["tokens"]}
-            rows += [facts | {"kind": "run", **run} for run in size["ratios"]]
+            least = size["loss"] or min(run["loss"] for run in size["ratios"])
+            rows += [
+                facts | {"kind": "run", **run, "above_minimum": run["loss"] - least}
+                for run in size["ratios"]
+            ]
             rows += [facts | {"kind": "curve"} | point for point in _curve(size)]
         best = law.equations["L"]
         if best.parameters["ratio"] is not None:
@@ -43,41 +51,51 @@ def _curve(size: SizeRow) -> list[dict[str, Any]]:
     if size["ratio"] is None or size["loss"] is None or size["q"] is None:
         return []
     fitted = [row["mask_ratio"] for row in size["ratios"] if row["fitted"]]
-    least = min(row["loss"] for row in size["ratios"])
     ratio = np.geomspace(min(fitted), max(fitted), 50)
-    loss = size["loss"] + size["q"] * np.log(ratio / size["ratio"]) ** 2
+    above = size["q"] * np.log(ratio / size["ratio"]) ** 2
     return [
-        {"mask_ratio": float(r), "loss": float(value), "above_best": float(value - least)}
-        for r, value in zip(ratio, loss, strict=True)
+        {"mask_ratio": float(r), "loss": size["loss"] + float(a), "above_minimum": float(a)}
+        for r, a in zip(ratio, above, strict=True)
     ]
 
 
 def mask_ratio(table: pd.DataFrame) -> Figure:
-    """All sizes in one panel, as loss above the best of each; open marks are within its noise."""
+    """All sizes in one panel, each above its parabola's minimum; open marks are within noise of the
+    best. The band is the interval of the best ratio of all sizes."""
     runs = table[table["kind"] == "run"]
-    with style():
-        figure, (ax,) = panels(1, 3.1)
-        best = table[table["kind"] == "best"]
-        for row in best.to_dict("records"):
-            ax.axvspan(row["low"], row["high"], color=CYCLE[2], alpha=0.2, lw=0)
-            ax.axvline(row["mask_ratio"], color=CYCLE[2], label="best ratio, interval")
-        for number, n in enumerate(sorted(runs["n_params"].unique())):
-            colour = CYCLE[number % 2]
-            part = runs[runs["n_params"] == n]
-            curve = table[(table["kind"] == "curve") & (table["n_params"] == n)]
-            ax.plot(curve["mask_ratio"], curve["above_best"], "-", color=colour)
-            fill = np.where(part["within_noise"].astype(bool), "white", colour)
-            label = f"N = {short_number(n)}, {short_number(part['tokens'].iloc[0])} tokens"
-            x, y, marker = part["mask_ratio"], part["above_best"], MARKERS[number % len(MARKERS)]
-            ax.scatter(x, y, 28, fill, marker=marker, edgecolors=colour, linewidths=1.3, zorder=3)
-            ax.plot([], [], marker=marker, linestyle="-", color=colour, label=label, markersize=5)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(FixedLocator(sorted(runs["mask_ratio"].unique())))
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel("mask ratio (%)")
-        ax.set_ylabel("loss above its size's best (nats/token)")
-        ax.scatter([], [], marker="o", s=28, c="white", edgecolors=GREY, label="within noise")
-        ax.legend(loc="upper left", bbox_to_anchor=(0.36, 1.0))
+    shades = sequential(runs["n_params"])
+    figure, (ax,) = panels(1, height=2.6)
+    for row in table[table["kind"] == "best"].to_dict("records"):
+        ax.axvspan(row["low"], row["high"], color=GREY, alpha=0.2, lw=0)
+        ax.axvline(row["mask_ratio"], color=GREY, label="best ratio, interval")
+    ax.axhline(0, color=GREY, linewidth=0.4)
+    labels = []
+    for number, (n, shade) in enumerate(shades.items()):
+        part = runs[runs["n_params"] == n].sort_values("mask_ratio")
+        curve = table[(table["kind"] == "curve") & (table["n_params"] == n)]
+        ax.plot(curve["mask_ratio"], curve["above_minimum"], "-", color=shade)
+        fill = np.where(part["within_noise"].astype(bool), "white", shade)
+        x, y, marker = part["mask_ratio"], part["above_minimum"], MARKERS[number % len(MARKERS)]
+        ax.scatter(x, y, 16, fill, marker=marker, edgecolors=shade, linewidths=0.9, zorder=3)
+        text = f"{short_number(n)},\n{short_number(part['tokens'].iloc[0])} tokens"
+        labels.append((float(x.iloc[-1]), float(y.iloc[-1]), text, shade))
+    _ratio_axis(ax, sorted(runs["mask_ratio"].unique()))
+    end_labels(ax, labels)
+    ax.set_ylabel("loss above the parabola's minimum\n(nats/token)")
+    ax.scatter([], [], marker="o", s=16, c="white", edgecolors=GREY, label="within noise of it")
+    ax.legend(loc="upper left", bbox_to_anchor=(0.3, 1.0))
     return figure
+
+
+def _ratio_axis(ax: Axes, ratios: list[float]) -> None:
+    """Per cent at the ratios that were trained, where there is room for each."""
+    ax.set_xscale("log")
+    shown = ratios[:1]
+    for ratio in ratios[1:]:
+        if ratio > APART * shown[-1]:
+            shown.append(ratio)
+    ax.xaxis.set_major_locator(FixedLocator(shown))
+    ax.xaxis.set_minor_locator(FixedLocator(ratios))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("mask ratio (%)")

@@ -1,20 +1,14 @@
 """Measured against fitted loss of the parametric law, and the residuals along compute."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import (
-    COMPUTE_LABEL,
-    GREY,
-    OBJECTIVE_COLOURS,
-    OBJECTIVE_MARKERS,
-    compute_axis,
-    panels,
-    style,
-)
+from plm_scaling.figures.axes import compute_axis, panels
+from plm_scaling.figures.style import GREY, objective_look
 from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.result import LawResult
 
@@ -35,21 +29,19 @@ def parametric_table(laws: Sequence[LawResult]) -> pd.DataFrame:
 
 
 def parametric(table: pd.DataFrame) -> Figure:
-    """Above: fitted against measured loss with the identity; below: residuals against FLOPs."""
-    with style():
-        figure, (top, bottom) = panels(2, 2.7)
-        ends = np.array([table[["loss", "fitted_loss"]].min().min(), table["loss"].max()])
-        top.plot(ends, ends, "-", color=GREY, linewidth=0.8, label="fitted = measured")
-        bottom.axhline(0, color=GREY, linewidth=0.8)
-        for objective, part in table.groupby("objective"):
-            colour, marker = OBJECTIVE_COLOURS[str(objective)], OBJECTIVE_MARKERS[str(objective)]
-            for ax, x, y in ((top, "fitted_loss", "loss"), (bottom, "flops", "residual_percent")):
-                points = ax.plot(part[x], part[y], marker, color=colour, markersize=5, alpha=0.8)
-                points[0].set_label(str(objective).upper())
-        top.set_xlabel("fitted loss (nats/token)")
-        top.set_ylabel("measured loss (nats/token)")
-        top.legend(loc="upper left")
-        compute_axis(bottom)
-        bottom.set_xlabel(COMPUTE_LABEL)
-        bottom.set_ylabel("measured above fitted (%)")
+    """Fitted against measured loss with the identity, on equal scales; residuals by compute."""
+    figure, (left, right) = panels(1, 2, height=2.6)
+    ends = np.array([table[["loss", "fitted_loss"]].min().min(), table["loss"].max()])
+    left.plot(ends, ends, "-", color=GREY, linewidth=0.6, label="fitted = measured")
+    right.axhline(0, color=GREY, linewidth=0.6)
+    for objective, part in table.groupby("objective"):
+        look: dict[str, Any] = {"linestyle": "", "alpha": 0.7, **objective_look(str(objective))}
+        left.plot(part["fitted_loss"], part["loss"], label=str(objective).upper(), **look)
+        right.plot(part["flops"], part["residual_percent"], **look)
+    left.set_aspect("equal", adjustable="datalim")
+    left.set_xlabel("fitted loss (nats/token)")
+    left.set_ylabel("measured loss (nats/token)")
+    left.legend(loc="upper left")
+    compute_axis(right)
+    right.set_ylabel("measured above fitted (%)")
     return figure

@@ -7,18 +7,8 @@ from matplotlib.figure import Figure
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
-from plm_scaling.figures.style import (
-    CANVASES,
-    COMPUTE_LABEL,
-    GREY,
-    OBJECTIVE_COLOURS,
-    PNG_DPI,
-    compute_axis,
-    log_axis,
-    note,
-    panels,
-    style,
-)
+from plm_scaling.figures.axes import SIZE_LABEL, compute_axis, log_axis, note, panels
+from plm_scaling.figures.style import CANVASES, GREY, objective_colour, png_dpi, shades, style
 from plm_scaling.planner.answer import case_of
 from plm_scaling.planner.case import Case
 from plm_scaling.planner.question import Question
@@ -39,7 +29,7 @@ def draw_plan(question: Question, out: Path) -> None:
         raise PlmScalingError("a figure shows one objective; give --objective clm or mlm")
     with style():
         figure = plan_figure(case_of(question))
-        figure.set_dpi(PNG_DPI)
+        figure.set_dpi(png_dpi())
         with atomic(out) as temporary:
             getattr(CANVASES[kind](figure), f"print_{kind}")(temporary)
 
@@ -48,7 +38,7 @@ def plan_figure(case: Case) -> Figure:
     """Lines of equal loss over compute and size (none where the law holds only optima), the optimal
     size with its interval, dashed beyond the budgets fitted, and the answer."""
     laws, run = case.laws, case.run
-    figure, (ax,) = panels(1, 3.6)
+    figure, (ax,) = panels(1, height=2.9)
     low, high = laws.fitted
     flops = np.geomspace(min(low, run.flops) / BEYOND, max(high, run.flops) * BEYOND, GRID)
     sizes = [laws.size(c) for c in flops]
@@ -58,11 +48,11 @@ def plan_figure(case: Case) -> Figure:
         c, n = np.meshgrid(flops, np.geomspace(bottom, top, GRID))
         loss = laws.surface.loss(equivalent(laws.surface, case.repeats, n, c / (6 * n)))
         at = np.geomspace(flops[-1], flops[0], LINES + 2)[1:-1]
-        ax.contour(c, n, loss, laws.surface.loss(at), cmap="viridis_r", linewidths=0.9)
+        ax.contour(c, n, loss, laws.surface.loss(at), cmap=shades().reversed(), linewidths=0.7)
         for one in at:
             text = f"{float(laws.surface.loss(one)):.2f}"
             note(ax, text, (one, float(laws.surface.size(one))), (1, 5), ha="right", color=GREY)
-    colour = OBJECTIVE_COLOURS.get(laws.objective, "black")
+    colour = objective_colour(laws.objective)
     if all(size.interval for size in sizes):
         ends = np.array([size.interval for size in sizes])
         ax.fill_between(flops, ends[:, 0], ends[:, 1], color=colour, alpha=0.15, linewidth=0)
@@ -80,9 +70,7 @@ def plan_figure(case: Case) -> Figure:
     ax.set_xlim(flops[0], flops[-1])
     compute_axis(ax)
     log_axis(ax, "y")
-    ax.grid(False)
-    ax.set_xlabel(COMPUTE_LABEL)
-    ax.set_ylabel("non-embedding parameters N")
+    ax.set_ylabel(SIZE_LABEL)
     ax.set_title(f"{laws.objective.upper()}: lines of equal loss (nats/token)", color=GREY)
     figure.legend(loc="outside lower center", ncols=2)
     return figure

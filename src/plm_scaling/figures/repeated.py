@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.style import CYCLE, GREY, WIDTH, focus, style
+from plm_scaling.figures.axes import focus, note, panels, rows_of
+from plm_scaling.figures.style import FADED, GREY, objective_colour
 from plm_scaling.laws.repeated.details import CurveDetails, SizeRow
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.result import LawResult
@@ -20,8 +21,7 @@ COLUMNS = (
     *("objective", "run_id", "n_params", "status", "kind", "epochs", "gap", "R_D", "kappa"),
     *("constrained", "additive", "offset"),
 )
-COLUMNS_OF_PANELS = 2
-PANEL_INCHES = 1.75
+COLUMNS_OF_PANELS = 4
 
 
 def repeated_table(laws: Sequence[LawResult[CurveDetails]]) -> pd.DataFrame:
@@ -71,46 +71,47 @@ def _forms(facts: dict[str, Any], size: SizeRow) -> list[dict[str, Any]]:
 
 
 def repeated(table: pd.DataFrame) -> Figure:
-    """One small panel per repeated run; each has its own scale of the gap."""
+    """One small panel per repeated run, named in it; each has its own scale of the gap."""
     names = list(dict.fromkeys(zip(table["objective"], table["run_id"], strict=True)))
-    rows = -(-len(names) // COLUMNS_OF_PANELS)
-    with style():
-        figure = Figure(figsize=(WIDTH, PANEL_INCHES * rows + 0.5), layout="constrained")
-        axes = figure.subplots(rows, COLUMNS_OF_PANELS, squeeze=False, sharex=True)
-        for place, ax in enumerate(axes.ravel()):
-            if place >= len(names):
-                ax.set_visible(False)
-                continue
-            if place + COLUMNS_OF_PANELS >= len(names):  # the lowest of its column
-                ax.xaxis.set_tick_params(labelbottom=True)
-                ax.set_xlabel("epochs of the repeated data")
-            _draw(ax, table[table["run_id"] == names[place][1]], chr(ord("a") + place))
-        figure.supylabel("loss above that of fresh tokens (nats/token)", fontsize=9)
-        figure.legend(handles=_handles(), loc="outside lower center", ncols=2)
+    rows, columns = rows_of(len(names), COLUMNS_OF_PANELS)
+    figure, axes = panels(rows, columns, height=1.75, sharex=True)
+    for ax in axes[len(names) :]:
+        ax.set_visible(False)
+    for place, (ax, (_, run_id)) in enumerate(zip(axes, names, strict=False)):
+        if place + columns >= len(names):  # the lowest of its column
+            ax.xaxis.set_tick_params(labelbottom=True)
+            ax.set_xlabel("epochs")
+        _draw(ax, table[table["run_id"] == run_id])
+    figure.supylabel("loss above that of fresh tokens (nats/token)", fontsize="medium")
+    figure.legend(handles=_handles(), loc="outside lower center", ncols=4)
     return figure
 
 
-def _draw(ax: Axes, part: pd.DataFrame, letter: str) -> None:
+def _draw(ax: Axes, part: pd.DataFrame) -> None:
     gap, forms = part[part["kind"] == "gap"], part[part["kind"] == "form"]
     facts = part.iloc[0]
-    ax.axhline(facts["offset"], color=GREY, linewidth=0.8, linestyle=":")
-    ax.plot(gap["epochs"], gap["gap"], ".", color=GREY, markersize=3.5)
-    ax.plot(forms["epochs"], forms["constrained"], "-", color=CYCLE[0])
-    ax.plot(forms["epochs"], forms["additive"], "--", color=CYCLE[1])
-    label = f"{letter}  {facts['objective'].upper()} {short_number(facts['n_params'])}"
-    if facts["status"] == Status.NOT_IDENTIFIED:
-        label += ": not followed"
-    elif pd.notna(facts["R_D"]):
-        label += f": R* = {facts['R_D']:.1f}"
-    ax.set_title(label, fontsize=8)
-    ax.tick_params(labelsize=8)
-    focus(ax, gap.loc[gap["epochs"] > 0.3, "gap"], 0.08)
+    followed = facts["status"] != Status.NOT_IDENTIFIED
+    shade = objective_colour(facts["objective"])
+    ax.axhline(facts["offset"], color=GREY, linewidth=0.6, linestyle=":")
+    ax.plot(gap["epochs"], gap["gap"], ".", color=GREY, markersize=2.5)
+    opacity = 1.0 if followed else FADED
+    ax.plot(forms["epochs"], forms["constrained"], "-", color=shade, alpha=opacity)
+    ax.plot(forms["epochs"], forms["additive"], "--", color="black", linewidth=0.9)
+    ax.set_title(f"{facts['objective'].upper()} {short_number(facts['n_params'])}")
+    worth = f"R* = {facts['R_D']:.1f}" if pd.notna(facts["R_D"]) else ""
+    inside: dict[str, Any] = {"xycoords": "axes fraction", "va": "top", "color": shade}
+    note(ax, worth if followed else "not followed", (0, 1), (3, -2), **inside)
+    focus(ax, gap.loc[gap["epochs"] > 0.3, "gap"], 0.12)
+    # What tells runs of one size apart, without the objective and the size, which the title has.
+    run = str(facts["run_id"]).split("-", 2)[-1]
+    small: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "fontsize": "xx-small"}
+    note(ax, run, (1, 0), (-1, 2), color=GREY, **small)
 
 
 def _handles() -> list[Any]:
     return [
         Line2D([], [], color=GREY, marker=".", linestyle="", label="measured (means)"),
-        Line2D([], [], color=GREY, linestyle=":", linewidth=0.8, label="offset of the corpora"),
-        Line2D([], [], color=CYCLE[0], label="worth of repeats, R*"),
-        Line2D([], [], color=CYCLE[1], linestyle="--", label="additive, c·R^κ"),
+        Line2D([], [], color=GREY, linestyle=":", linewidth=0.6, label="offset of the corpora"),
+        Line2D([], [], color=GREY, label="worth of repeats, R* (pale: not followed)"),
+        Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="additive, c·R^κ"),
     ]

@@ -8,15 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import (
-    GREY,
-    OBJECTIVE_COLOURS,
-    OBJECTIVE_MARKERS,
-    intervals,
-    log_axis,
-    panels,
-    style,
-)
+from plm_scaling.figures.axes import SIZE_LABEL, intervals, log_axis, note, panels
+from plm_scaling.figures.style import GREY, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.transfer.fit import Details
 
@@ -45,31 +38,30 @@ def transfer_table(laws: Sequence[LawResult[Details]]) -> pd.DataFrame:
 
 
 def transfer(table: pd.DataFrame) -> Figure:
-    """Above: gain by size in both directions; below: compute saved or lost, source included."""
-    with style():
-        figure, (top, bottom) = panels(2, 2.6)
-        for number, (objective, part) in enumerate(table.groupby("objective")):
-            shift = SHIFT ** (1 if number else -1)
-            for ax, name in zip((top, bottom), QUANTITIES, strict=True):
-                _draw(ax, part.sort_values("n_params"), name, str(objective), shift)
-        top.axhline(0, color=GREY, linewidth=0.8)
-        top.set_ylabel("gain over scratch (nats/token)")
-        top.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.2))
-        bottom.axhline(1, color=GREY, linewidth=0.8)
-        bottom.set_ylabel("scratch compute for the same loss\n÷ all compute spent")
-        known = table["compute_ratio"].notna().any()
-        note = "above 1: transfer saves compute" if known else "no law of scratch runs: not known"
-        bottom.annotate(note, (0.99, 0.93), **_NOTE)
-        bottom.set_ylim(0, None if known else 2)
-        bottom.set_xlabel("non-embedding parameters N")
-        log_axis(top, "x")
-        bottom.set_xlim(top.get_xlim())
-        log_axis(bottom, "x")
+    """Gain by size in both directions; beside it compute saved or lost, source included."""
+    figure, (left, right) = panels(1, 2, height=2.4)
+    for number, (objective, part) in enumerate(table.groupby("objective")):
+        shift = SHIFT ** (1 if number else -1)
+        for ax, name in zip((left, right), QUANTITIES, strict=True):
+            _draw(ax, part.sort_values("n_params"), name, str(objective), shift)
+    left.axhline(0, color=GREY, linewidth=0.6)
+    left.set_ylabel("gain over scratch (nats/token)")
+    right.axhline(1, color=GREY, linewidth=0.6)
+    right.set_ylabel("compute from scratch for the same loss\nover all compute spent")
+    known = table["compute_ratio"].notna().any()
+    right.set_ylim(0, None if known else 2)
+    text = "above 1: transfer saves compute" if known else "no law of scratch runs: not known"
+    note(right, text, (1, 1), (-2, -2), xycoords=("axes fraction", "data"), ha="right", va="top")
+    log_axis(left, "x")
+    right.set_xlim(left.get_xlim())
+    log_axis(right, "x")
+    for ax in (left, right):
+        ax.set_xlabel(SIZE_LABEL)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
-_BARS: dict[str, Any] = {"linewidth": 0.8, "elinewidth": 1.4, "capsize": 2.5, "markersize": 5}
-_NOTE: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "fontsize": 8}
+_BARS: dict[str, Any] = {"linewidth": 0.8, "elinewidth": 0.8, "capsize": 1.5, "markersize": 3.5}
 
 
 def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, shift: float) -> None:
@@ -77,6 +69,5 @@ def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, shift: float)
     stem = name.removesuffix("_nats")
     value = part[name].to_numpy(float)
     error = intervals(value, part[f"{stem}_low"], part[f"{stem}_high"])
-    marker, colour = f"{OBJECTIVE_MARKERS[objective]}-", OBJECTIVE_COLOURS[objective]
-    bars = ax.errorbar(part["n_params"] * shift, value, error, fmt=marker, color=colour, **_BARS)
+    bars = ax.errorbar(part["n_params"] * shift, value, error, **objective_look(objective), **_BARS)
     bars.set_label(f"{OTHER[objective].upper()} → {objective.upper()}")

@@ -5,11 +5,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.style import CYCLE, MARKERS, panels, style
+from plm_scaling.figures.axes import panels, power_of_ten
+from plm_scaling.figures.style import GREY, MARKERS, sequential
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.tuning.details import Details, GroupRow
 
@@ -17,7 +21,6 @@ COLUMNS = (
     *("objective", "kind", "n_params", "tokens", "batch_tokens", "peak_learning_rate"),
     *("best_rate", "law_rate", "loss", "above_best", "fitted"),
 )
-SHOWN = 9  # groups in the legend; more hide the panel
 
 
 def tuning_table(laws: Sequence[LawResult[Details]]) -> pd.DataFrame:
@@ -56,43 +59,62 @@ def _curve(group: GroupRow, q: float) -> list[dict[str, float]]:
 
 
 def tuning(table: pd.DataFrame) -> Figure:
-    """For each objective the bowls, and the best rates against those of the law."""
+    """For each objective the bowls, and the best rates against those of the law; shades are sizes,
+    markers tokens."""
     objectives = sorted(table["objective"].unique())
-    with style():
-        figure, axes = panels(2 * len(objectives), 2.9)
-        for (left, right), objective in zip(
-            zip(axes[::2], axes[1::2], strict=True), objectives, strict=True
-        ):
-            own = table[table["objective"] == objective]
-            places = own[["n_params", "tokens", "batch_tokens"]].drop_duplicates()
-            for number, place in enumerate(places.itertuples(index=False)):
-                part = own[(own[list(place._fields)] == list(place)).all(axis=1)]
-                colour, marker = CYCLE[number % len(CYCLE)], MARKERS[number % len(MARKERS)]
-                label = f"{short_number(place[0])}, {short_number(place[1])} tokens"
-                curve, runs = (part[part["kind"] == kind] for kind in ("curve", "run"))
-                left.plot(curve["peak_learning_rate"], curve["above_best"], color=colour)
-                left.scatter(
-                    runs["peak_learning_rate"], runs["above_best"], 22,
-                    np.where(runs["fitted"].astype(bool), colour, "white"),
-                    marker=marker, edgecolors=colour, zorder=3,
-                    label=label if number < SHOWN else None,
-                )  # fmt: skip
-                best = part[(part["kind"] == "best") & part["law_rate"].notna()]
-                right.scatter(best["law_rate"], best["best_rate"], 22, colour, marker=marker)
-            ends = own.loc[own["kind"] == "best", ["best_rate", "law_rate"]].stack()
-            if len(ends):
-                right.plot(*[[ends.min(), ends.max()]] * 2, "--", color="#666666", lw=1)
-            for ax in (left, right):
-                ax.set_xscale("log")
-            right.set_yscale("log")
-            for axis in (left.xaxis, right.xaxis, right.yaxis):
-                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:.0e}"))
-                axis.set_minor_formatter(NullFormatter())
-            left.set_xlabel("peak learning rate")
-            left.set_ylabel("loss above the best (nats/token)")
-            left.set_title(objective.upper())
-            left.legend(fontsize=6)
-            right.set_xlabel("best rate by the law")
-            right.set_ylabel("best rate measured")
+    shades = sequential(table["n_params"])
+    marks = {tokens: MARKERS[i % len(MARKERS)] for i, tokens in enumerate(_tokens(table))}
+    figure, axes = panels(len(objectives), 2, height=2.5)
+    for number, objective in enumerate(objectives):
+        left, right = axes[2 * number : 2 * number + 2]
+        own = table[table["objective"] == objective]
+        for (n, tokens, _), part in own.groupby(["n_params", "tokens", "batch_tokens"]):
+            _draw_group(left, right, part, shades[n], marks[tokens])
+        ends = own.loc[own["kind"] == "best", ["best_rate", "law_rate"]].stack()
+        if len(ends):
+            right.plot(*[[ends.min(), ends.max()]] * 2, "--", color=GREY, lw=0.8)
+        right.set_yscale("log")
+        for ax in (left, right):
+            ax.set_xscale("log")
+            ax.set_title(objective.upper())
+        for axis in (left.xaxis, right.xaxis, right.yaxis):
+            _rate_axis(axis)
+        left.set_xlabel("peak learning rate")
+        left.set_ylabel("loss above the best (nats/token)")
+        right.set_xlabel("best rate by the law")
+        right.set_ylabel("best rate measured")
+    figure.legend(handles=_handles(shades, marks), loc="outside lower center", ncols=5)
     return figure
+
+
+def _tokens(table: pd.DataFrame) -> list[float]:
+    return sorted(table["tokens"].unique())
+
+
+def _draw_group(left: Axes, right: Axes, part: pd.DataFrame, shade: str, marker: str) -> None:
+    """Runs of one size and amount of tokens; open marks are too far off for the parabola."""
+    kinds = {kind: part[part["kind"] == kind] for kind in ("curve", "run", "best")}
+    curve, runs = kinds["curve"], kinds["run"]
+    left.plot(curve["peak_learning_rate"], curve["above_best"], color=shade, linewidth=0.8)
+    fill = np.where(runs["fitted"].astype(bool), shade, "white")
+    look: dict[str, Any] = {"s": 12, "marker": marker, "edgecolors": shade, "zorder": 3}
+    left.scatter(runs["peak_learning_rate"], runs["above_best"], c=fill, **look)
+    best = kinds["best"][kinds["best"]["law_rate"].notna()]
+    right.scatter(best["law_rate"], best["best_rate"], color=shade, **look)
+
+
+def _rate_axis(axis: Axis) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda rate, _: power_of_ten(rate)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _handles(shades: dict[float, str], marks: dict[float, str]) -> list[Line2D]:
+    sizes = [Line2D([], [], color=c, label=f"N = {short_number(n)}") for n, c in shades.items()]
+    return [
+        *sizes,
+        *[
+            Line2D([], [], color=GREY, marker=m, linestyle="", label=f"{short_number(d)} tokens")
+            for d, m in marks.items()
+        ],
+    ]

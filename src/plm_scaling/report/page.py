@@ -25,19 +25,22 @@ from plm_scaling.sweep.stages import recorded
 
 CAPTIONS = {
     "isoflop": "Validation loss against model size at equal compute. The diamond is the minimum of "
-    "the parabola, the bar its confidence interval; a grey cross marks a budget without a usable "
-    "minimum.",
+    "the parabola, the bar its confidence interval; open circles are too far above the lowest loss "
+    "to be fitted. Numbers are FLOPs; a cross and dashes mark a budget without a usable minimum.",
     "frontier": "Compute-optimal parameters and tokens against compute. Bands are confidence "
-    "intervals of the IsoFLOP law; dashed lines extrapolate beyond the runs.",
+    "intervals of the IsoFLOP law; lines are thin beyond the runs of their law, and pale where "
+    "these do not identify it.",
     "parametric": "Measured loss against the loss fitted by E + A/N^α + B/D^β, and the residuals "
     "against compute.",
-    "loss_contours": "The loss fitted by the parametric law over compute and size; dots are runs "
-    "in the colour of their measured loss, lines the best size at each compute by both laws.",
-    "learning_curves": "Validation loss during the training of each cell, coloured by model size.",
+    "loss_contours": "Lines of equal loss by the parametric law over compute and size, "
+    "nats/token; dots are runs in the colour of their measured loss, straight lines the best size "
+    "at each compute by both laws, pale where a law is not identified.",
+    "learning_curves": "Validation loss of each cell against the compute it has spent, coloured by "
+    "model size; black is the lowest at each compute.",
     "corpora": "The lowest loss of each corpus at each budget, on the same held-out sequences; "
-    "below, above the best corpus, with dots for single sizes.",
-    "recipes": "The lowest loss of each recipe at each budget; below, above the best recipe, with "
-    "dots for single sizes.",
+    "beside it, above the best corpus, with dots for single sizes.",
+    "recipes": "The lowest loss of each recipe at each budget; beside it, above the best recipe, "
+    "with dots for single sizes.",
     "held_out": "The best run of each corpus and recipe on every held-out set, the same for all: "
     "valid, and ood where newer families are held out, over all sources in proportion and for each "
     "source.",
@@ -45,8 +48,8 @@ CAPTIONS = {
     "transfer": "What starting from the other objective's weights gains over the same tokens from "
     "scratch, and the compute from scratch for the same loss over all that was spent; bars are "
     "confidence intervals.",
-    "mask_ratio": "Loss above the best of its size; open marks cannot be told from the best. "
-    "The band is the confidence interval of the best ratio.",
+    "mask_ratio": "Loss above the minimum of the parabola of its size; open marks cannot be told "
+    "from the best. The band is the confidence interval of the best ratio.",
     "tuning": "Loss above that of the best rate at each size and number of tokens (open marks are "
     "too far from it for the parabola), and the best rates against those of the law; on the dashed "
     "line both are equal.",

@@ -15,6 +15,8 @@ from plm_scaling.common.files import atomic
 logger = logging.getLogger("plm_scaling")
 
 _ID = re.compile(r'\bid="([^"]+)"')
+_WIDTH = re.compile(r'\bwidth="([\d.]+)pt"')
+COLUMN_POINTS = 360  # 5 inches: between one column of print and two
 _REFERENCE = re.compile(r'(xlink:href="#|href="#|url\(#)')
 
 
@@ -65,8 +67,9 @@ def inline_figures(folder: Path, captions: Mapping[str, str]) -> dict[str, str]:
 def inline_svg(path: Path, label: str) -> str:
     """The SVG element of `path`, scaled by the page, with `label` for screen readers.
 
-    Its ids begin with the figure's name, so that they differ from those of other figures. Raises
-    PlmScalingError if the file holds no SVG.
+    Its ids begin with the figure's name, so that they differ from those of other figures; its class
+    is page where it is wider than a column of print. Raises PlmScalingError if the file holds no
+    SVG.
     """
     text = path.read_text()
     start = text.find("<svg")
@@ -76,5 +79,8 @@ def inline_svg(path: Path, label: str) -> str:
     body = _ID.sub(rf'id="{path.stem}-\1"', body)
     body = _REFERENCE.sub(rf"\g<1>{path.stem}-", body)
     head, rest = body.split(">", 1)
+    size = _WIDTH.search(head)
+    wide = size is not None and float(size[1]) > COLUMN_POINTS
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{label}">{rest.rstrip()}'
+    shown = f'class="{"page" if wide else "column"}" role="img" aria-label="{label}"'
+    return f"{head} {shown}>{rest.rstrip()}"

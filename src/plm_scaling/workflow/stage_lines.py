@@ -132,20 +132,11 @@ class StageLines:
                 taken = short_time(time.monotonic() - self._started.pop(stage))
                 self._line(f"[{stage}] {_many(planned, 'job')} in {taken}")
 
-<<<<<<< HEAD:src/plm_scaling/workflow/terminal.py
-    def _fail(self, said: logging.LogRecord) -> None:
-        from plm_scaling.runs.failures import failure_of
-        from plm_scaling.runs.job_events import failed_job
-
-        self._failed += 1
-        self._line(f"failed: {failure_of(Path(), failed_job(said)).text}")
-=======
     def _fail(self, record: logging.LogRecord) -> None:
         from plm_scaling.runs.terminal import failure_said
 
         self._failed += 1
         self._line(f"failed: {failure_said(record, Path()).text}")
->>>>>>> w-run:src/plm_scaling/workflow/stage_lines.py
 
     def _message(self, record: logging.LogRecord) -> None:
         """What is no event: of Snakemake's own only warnings and errors, but not that of a job."""

@@ -129,7 +129,7 @@ def test_held_out_table_compares_the_best_run_of_each_corpus_on_the_same_set() -
 
 def test_held_out_figure_is_of_the_largest_budget_that_all_corpora_have() -> None:
     (axes,) = held_out(held_out_table(EVALUATIONS)).axes
-    assert "10¹⁰ FLOPs" in axes.get_title(loc="left")
+    assert "10¹⁰ FLOPs" in axes.get_title()
     losses = {line.get_label(): sorted(line.get_xdata()) for line in axes.lines}
     assert losses == {"broad": [2.45, 2.5], "small": [2.4, 2.6, 2.8]}
     assert [label.get_text() for label in axes.get_yticklabels()] == [

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.style import CYCLE, panels, style
+from plm_scaling.figures.axes import note, panels
+from plm_scaling.figures.style import GREY
 
-KEPT_COLOUR, DROPPED_COLOUR = CYCLE[0], CYCLE[1]
-ROW_INCHES = 0.24
+KEPT_COLOUR, DROPPED_COLOUR = GREY, "#bbbbbb"
+ROW_INCHES = 0.16
 
 
 def funnel_table(counts: Sequence[Path]) -> pd.DataFrame:
@@ -33,20 +34,18 @@ def funnel(table: pd.DataFrame) -> Figure:
             if count:
                 bars.append((str(reason).replace("_", " "), left, float(count), DROPPED_COLOUR))
                 left += float(count)
-    with style():
-        figure, (ax,) = panels(1, 0.6 + ROW_INCHES * max(len(bars), 3))
-        y = np.arange(len(bars))
-        labels, start, width, colours = zip(*bars, strict=True)
-        ax.barh(y, width, left=start, color=colours, height=0.72)
-        most = max(left + count for _, left, count, _ in bars)
-        for row, (_, left, count, _) in enumerate(bars):
-            ax.text(left + count + most * 0.01, row, f"{count:,.0f}", va="center", fontsize=8)
-        ax.set_yticks(y, labels)
-        for tick, colour in zip(ax.get_yticklabels(), colours, strict=True):
-            tick.set_fontweight("bold" if colour == KEPT_COLOUR else "normal")
-        ax.set_xlim(0, most * 1.14)
-        ax.invert_yaxis()
-        ax.grid(False, axis="y")
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
-        ax.set_xlabel("sequences (blue: kept, orange: dropped)")
+    figure, (ax,) = panels(1, height=0.5 + ROW_INCHES * max(len(bars), 3))
+    y = np.arange(len(bars))
+    labels, start, width, colours = zip(*bars, strict=True)
+    ax.barh(y, width, left=start, color=colours, height=0.72)
+    most = max(left + count for _, left, count, _ in bars)
+    for row, (_, left, count, _) in enumerate(bars):
+        note(ax, f"{count:,.0f}", (left + count, row), (2, 0), va="center")
+    ax.set_yticks(y, labels)
+    for tick, colour in zip(ax.get_yticklabels(), colours, strict=True):
+        tick.set_fontweight("bold" if colour == KEPT_COLOUR else "normal")
+    ax.set_xlim(0, most * 1.2)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    ax.set_xlabel("sequences (dark: kept, light: dropped)")
     return figure

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import CYCLE, GREY, note, panels, style
+from plm_scaling.figures.axes import note, panels
+from plm_scaling.figures.style import GREY, other_look
 
 VERDICTS = {"kept": "kept", "perplexity_too_low": "too low", "perplexity_too_high": "too high"}
 GROUPS = ("low-complexity rule alone", "both", "tantan alone")
-COLOURS = (CYCLE[0], GREY, CYCLE[1])
 COLUMNS = ["source", "perplexity", "found_by", "sequences", "of_sequences", "share"]
-ROW_INCHES = 0.26
+ROW_INCHES = 0.18
 
 
 def masking_table(overlap: Path) -> pd.DataFrame:
@@ -38,27 +38,26 @@ def masking_table(overlap: Path) -> pd.DataFrame:
 def masking(table: pd.DataFrame) -> Figure:
     """One panel per source, one bar per verdict of the perplexity rule."""
     sources = list(table["source"].unique())
-    with style():
-        figure, axes = panels(len(sources), 0.85 + ROW_INCHES * len(VERDICTS))
-        most = table.groupby(["source", "perplexity"])["share"].sum().max()
-        for ax, source in zip(axes, sources, strict=True):
-            part = table[table["source"] == source]
-            left = np.zeros(len(VERDICTS))
-            for name, colour in zip(GROUPS, COLOURS, strict=True):
-                own = part[part["found_by"] == name]
-                shares = 100 * own["share"].to_numpy()
-                ax.barh(range(len(VERDICTS)), shares, left=left, color=colour, label=name)
-                left += shares
-            totals = part.groupby("perplexity", sort=False)["of_sequences"].first()
-            for row, (end, total) in enumerate(zip(left, totals, strict=True)):
-                note(ax, f"{end:.1f} % of {total:,}", (end, row), (3, 0), va="center")
-            ax.set_yticks(range(len(VERDICTS)), list(VERDICTS.values()))
-            ax.invert_yaxis()
-            ax.grid(False, axis="y")
-            ax.set_xlim(0, max(130 * most, 1))
-            ax.set_title(source)
-            ax.set_ylabel("perplexity")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=len(GROUPS))
-        axes[-1].set_xlabel("sequences of low complexity (%)")
+    colours = (other_look(0)["color"], GREY, other_look(1)["color"])
+    figure, axes = panels(len(sources), height=0.6 + ROW_INCHES * len(VERDICTS), sharex=True)
+    most = table.groupby(["source", "perplexity"])["share"].sum().max()
+    for ax, source in zip(axes, sources, strict=True):
+        part = table[table["source"] == source]
+        left = np.zeros(len(VERDICTS))
+        for name, colour in zip(GROUPS, colours, strict=True):
+            own = part[part["found_by"] == name]
+            shares = 100 * own["share"].to_numpy()
+            ax.barh(range(len(VERDICTS)), shares, left=left, color=colour, label=name)
+            left += shares
+        totals = part.groupby("perplexity", sort=False)["of_sequences"].first()
+        for row, (end, total) in enumerate(zip(left, totals, strict=True)):
+            note(ax, f"{end:.1f} % of {total:,}", (end, row), (3, 0), va="center")
+        ax.set_yticks(range(len(VERDICTS)), list(VERDICTS.values()))
+        ax.invert_yaxis()
+        ax.set_xlim(0, max(135 * most, 1))
+        ax.set_title(source)
+        ax.set_ylabel("perplexity")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(GROUPS))
+    axes[-1].set_xlabel("sequences of low complexity (%)")
     return figure

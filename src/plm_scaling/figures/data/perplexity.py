@@ -8,13 +8,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.style import CYCLE, note, panels, style
+from plm_scaling.figures.axes import note, panels
+from plm_scaling.figures.style import other_look
 
 COLUMNS = [
     *("source", "min_length", "below_length", "kind"),
     *("perplexity_low", "perplexity_high", "sequences"),
 ]
-RIDGE_INCHES = 0.42
+RIDGE_INCHES = 0.28
 RIDGE_HEIGHT = 0.85  # of the distance between two length bins
 
 
@@ -40,20 +41,19 @@ def perplexity(table: pd.DataFrame) -> Figure:
     lengths = list(table["min_length"].unique())
     inner = table[table["kind"] == "bin"]
     low, high = inner["perplexity_low"].min(), inner["perplexity_high"].max()
-    with style():
-        figure, axes = panels(len(sources), 0.75 + RIDGE_INCHES * len(lengths))
-        for ax, source in zip(axes, sources, strict=True):
-            part = table[table["source"] == source]
-            labels = []
-            for place, (_, ridge) in enumerate(part.groupby("min_length")):
-                _draw_ridge(ax, ridge, place)
-                labels.append(_length_label(ridge.iloc[0]))
-            ax.set_yticks(range(len(lengths)), labels)
-            ax.set_ylim(-0.15, len(lengths))
-            ax.set_title(source)
-            ax.set_ylabel("length (residues)")
-            ax.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
-        axes[-1].set_xlabel("perplexity per residue under the reference model")
+    figure, axes = panels(len(sources), height=0.55 + RIDGE_INCHES * len(lengths), sharex=True)
+    for ax, source in zip(axes, sources, strict=True):
+        part = table[table["source"] == source]
+        labels = []
+        for place, (_, ridge) in enumerate(part.groupby("min_length")):
+            _draw_ridge(ax, ridge, place)
+            labels.append(_length_label(ridge.iloc[0]))
+        ax.set_yticks(range(len(lengths)), labels)
+        ax.set_ylim(-0.15, len(lengths))
+        ax.set_title(source)
+        ax.set_ylabel("length (residues)")
+        ax.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
+    axes[-1].set_xlabel("perplexity per residue under the reference model")
     return figure
 
 
@@ -65,10 +65,10 @@ def _draw_ridge(ax: Axes, ridge: pd.DataFrame, place: int) -> None:
     density = counted / np.diff(edges)
     top = density[1:-1].max(initial=0.0) or 1.0
     heights = place + RIDGE_HEIGHT * np.minimum(density / top, 1.0)
-    ax.stairs(heights, edges, baseline=place, fill=True, color=CYCLE[5])
+    ax.stairs(heights, edges, baseline=place, fill=True, color=other_look(3)["color"])
     limits = ridge[ridge["kind"] == "threshold"].iloc[0]
     ends = [float(limits["perplexity_low"]), float(limits["perplexity_high"])]
-    ax.vlines(ends, place, place + RIDGE_HEIGHT, color=CYCLE[1], linewidth=1.2)
+    ax.vlines(ends, place, place + RIDGE_HEIGHT, color="black", linewidth=0.9)
     look: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right"}
     note(ax, f"{counted.sum():,.0f}", (1.0, place), (-3, 3), **look)
 

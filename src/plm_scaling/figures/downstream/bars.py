@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.downstream.looks import BAR, look, objective_handles
-from plm_scaling.figures.style import GREY, WIDTH, style
+from plm_scaling.figures.axes import width
+from plm_scaling.figures.downstream.looks import BAR, objective_handles
+from plm_scaling.figures.style import GREY, objective_look
 from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
 PER_RESIDUE = "llr_per_residue"  # a protocol of indels of its own, and no type of assay
@@ -76,40 +77,39 @@ def generation(table: pd.DataFrame) -> Figure:
 
 def _rows(table: pd.DataFrame, label: str) -> Figure:
     if table.empty:
-        figure = Figure(figsize=(WIDTH, 1))
+        figure = Figure(figsize=(width(page=False), 1))
         figure.text(0.5, 0.5, "no model has a score", ha="center")
         return figure
     datasets = list(dict.fromkeys(table["dataset"]))
     parts = {d: list(dict.fromkeys(table.loc[table["dataset"] == d, "part"])) for d in datasets}
-    heights = [0.5 + 0.3 * len(parts[d]) for d in datasets]
-    with style():
-        figure = Figure(figsize=(WIDTH, 0.9 + sum(heights)), layout="constrained")
-        axes = figure.subplots(len(datasets), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for ax, dataset in zip(axes, datasets, strict=True):
-            part = table[table["dataset"] == dataset]
-            for (objective, kind), rows in part.groupby(["objective", "kind"]):
-                place = rows["part"].map(parts[dataset].index)
-                place = place + (0.15 if objective == "mlm" else -0.15)
-                own = look(str(objective))
-                if kind == UNTRAINED:
-                    own |= {"color": GREY}
-                elif kind != CELL:
-                    own |= {"markerfacecolor": "white"}
-                lowest = rows["loss"] == rows["loss"].min()
-                for chosen, alpha in ((~lowest, 0.35), (lowest, 1.0)):
-                    error = rows["standard_error"][chosen].fillna(0)
-                    ax.errorbar(
-                        rows["value"][chosen], place[chosen], xerr=error, alpha=alpha, **BAR, **own
-                    )
-            floor = part.groupby("part")["floor"].first()
-            ax.plot(floor, [parts[dataset].index(p) for p in floor.index], "|", color=GREY, ms=14)
-            if REFERENCE in part:
-                best = part.groupby("part")[REFERENCE].first()
-                ax.plot(best, [parts[dataset].index(p) for p in best.index], "k|", ms=14)
-            ax.set_yticks(range(len(parts[dataset])), parts[dataset])
-            ax.invert_yaxis()
-            ax.set_title(dataset.replace("_", " "))
-        axes[-1].set_xlabel(label)
-        handles = objective_handles(sorted(map(str, table["objective"].unique())))
-        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    heights = [0.35 + 0.2 * len(parts[d]) for d in datasets]
+    figure = Figure(figsize=(width(page=False), 0.7 + sum(heights)), layout="constrained")
+    axes = figure.subplots(len(datasets), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, dataset in zip(axes, datasets, strict=True):
+        part = table[table["dataset"] == dataset]
+        for (objective, kind), rows in part.groupby(["objective", "kind"]):
+            place = rows["part"].map(parts[dataset].index)
+            place = place + (0.15 if objective == "mlm" else -0.15)
+            own = objective_look(str(objective))
+            if kind == UNTRAINED:
+                own |= {"color": GREY}
+            elif kind != CELL:
+                own |= {"markerfacecolor": "white"}
+            lowest = rows["loss"] == rows["loss"].min()
+            for chosen, alpha in ((~lowest, 0.35), (lowest, 1.0)):
+                error = rows["standard_error"][chosen].fillna(0)
+                ax.errorbar(
+                    rows["value"][chosen], place[chosen], xerr=error, alpha=alpha, **BAR, **own
+                )
+        floor = part.groupby("part")["floor"].first()
+        ax.plot(floor, [parts[dataset].index(p) for p in floor.index], "|", color=GREY, ms=10)
+        if REFERENCE in part:
+            best = part.groupby("part")[REFERENCE].first()
+            ax.plot(best, [parts[dataset].index(p) for p in best.index], "k|", ms=10)
+        ax.set_yticks(range(len(parts[dataset])), parts[dataset])
+        ax.invert_yaxis()
+        ax.set_title(dataset.replace("_", " "))
+    axes[-1].set_xlabel(label)
+    handles = objective_handles(sorted(map(str, table["objective"].unique())))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure

@@ -1,21 +1,22 @@
 """Scores against training compute, with public models as landmarks."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from plm_scaling.figures.axes import compute_axis, note
 from plm_scaling.figures.downstream.looks import (
     dataset_panels,
     floor_handle,
     floors,
-    look,
     metric_label,
     objective_handles,
     points,
 )
-from plm_scaling.figures.style import COMPUTE_LABEL, GREY, compute_axis, note, style
+from plm_scaling.figures.style import GREY, objective_look
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores
 
@@ -31,6 +32,7 @@ COLUMNS = (
     "floor",
 )
 BEST = "best"
+SMALL: dict[str, Any] = {"fontsize": "xx-small"}
 
 
 def downstream_compute_table(scores: pd.DataFrame, published: Path) -> pd.DataFrame:
@@ -56,35 +58,33 @@ def downstream_compute_table(scores: pd.DataFrame, published: Path) -> pd.DataFr
 def downstream_compute(table: pd.DataFrame) -> Figure:
     """A panel per dataset; the line goes through the cells of lowest loss of each budget."""
     datasets = list(dict.fromkeys(table["dataset"]))
-    with style():
-        figure, axes = dataset_panels(datasets)
-        for ax, dataset in zip(axes, datasets, strict=True):
-            part = table[table["dataset"] == dataset]
-            for objective, rows in part.groupby("objective"):
-                own = look(str(objective))
-                points(ax, rows[rows["row"] == CELL], "flops", alpha=0.6, **own)
-                best = rows[rows["row"] == BEST].sort_values("flops")
-                ax.plot(best["flops"], best["value"], color=own["color"])
-                landmarks = rows[rows["row"].isin(["published", "public"])].sort_values("value")
-                for number, row in enumerate(landmarks.to_dict("records")):
-                    if pd.notna(row["flops"]):
-                        open_mark = {**own, "markerfacecolor": "white"}
-                        ax.plot([row["flops"]], [row["value"]], linestyle="none", **open_mark)
-                        up = 3 if number % 2 else -8  # neighbours' names stay apart
-                        note(ax, row["model"], (row["flops"], row["value"]), (4, up), 6)
-                    else:
-                        ax.axhline(row["value"], color=own["color"], linestyle="--", linewidth=0.8)
-                        where = (0.01, row["value"])
-                        note(ax, row["model"], where, (0, 2), 6, xycoords=ax.get_yaxis_transform())
-            floors(ax, part)
-            compute_axis(ax)
-            ax.set_ylabel(metric_label(part))
-        axes[-1].set_xlabel(COMPUTE_LABEL)
-        public = Line2D(
-            [], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none",
-            label="public models",
-        )  # fmt: skip
-        objectives = sorted(map(str, table["objective"].dropna().unique()))
-        handles = objective_handles(objectives, public, floor_handle())
-        figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    figure, axes = dataset_panels(datasets)
+    for ax, dataset in zip(axes, datasets, strict=False):
+        part = table[table["dataset"] == dataset]
+        for objective, rows in part.groupby("objective"):
+            own = objective_look(str(objective))
+            points(ax, rows[rows["row"] == CELL], "flops", alpha=0.6, **own)
+            best = rows[rows["row"] == BEST].sort_values("flops")
+            ax.plot(best["flops"], best["value"], color=own["color"])
+            landmarks = rows[rows["row"].isin(["published", "public"])].sort_values("value")
+            for number, row in enumerate(landmarks.to_dict("records")):
+                if pd.notna(row["flops"]):
+                    open_mark = {**own, "markerfacecolor": "white"}
+                    ax.plot([row["flops"]], [row["value"]], linestyle="none", **open_mark)
+                    up = 3 if number % 2 else -8  # neighbours' names stay apart
+                    note(ax, row["model"], (row["flops"], row["value"]), (4, up), **SMALL)
+                else:
+                    ax.axhline(row["value"], color=own["color"], linestyle="--", linewidth=0.8)
+                    beside: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), **SMALL}
+                    note(ax, row["model"], (0.01, row["value"]), (0, 2), **beside)
+        floors(ax, part)
+        compute_axis(ax)
+        ax.set_ylabel(metric_label(part))
+    public = Line2D(
+        [], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none",
+        label="public models",
+    )  # fmt: skip
+    objectives = sorted(map(str, table["objective"].dropna().unique()))
+    handles = objective_handles(objectives, public, floor_handle())
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure

@@ -11,12 +11,11 @@ from plm_scaling.figures.downstream.looks import (
     dataset_panels,
     floor_handle,
     floors,
-    look,
     metric_label,
     objective_handles,
     points,
 )
-from plm_scaling.figures.style import GREY, style
+from plm_scaling.figures.style import FADED, GREY, objective_colour, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores
 
@@ -50,31 +49,30 @@ def downstream_loss_table(scores: pd.DataFrame, laws: Sequence[LawResult]) -> pd
 
 def downstream_loss(table: pd.DataFrame) -> Figure:
     """A panel per dataset; lower losses to the right. Bands are intervals; a law that is not
-    identified is dashed."""
+    identified is pale."""
     datasets = list(dict.fromkeys(table["dataset"]))
-    with style():
-        figure, axes = dataset_panels(datasets)
-        for ax, dataset in zip(axes, datasets, strict=True):
-            part = table[table["dataset"] == dataset]
-            for objective, rows in part.groupby("objective"):
-                colour = look(str(objective))["color"]
-                cells, law = rows[rows["row"] == CELL], rows[rows["row"] == "law"]
-                points(ax, cells, "loss", **look(str(objective)))
-                unsure = (law["verdict"] == "not_identified").any()
-                ax.plot(law["loss"], law["value"], "--" if unsure else "-", color=colour)
-                known = law.dropna(subset=["low", "high"]).astype({"low": float, "high": float})
-                ax.fill_between(
-                    known["loss"], known["low"], known["high"], color=colour, alpha=0.15, lw=0
-                )
-                for value in rows.loc[rows["row"] == UNTRAINED, "value"]:
-                    ax.axhline(value, color=colour, linestyle=(0, (1, 3)), linewidth=1)
-            floors(ax, part)
-            ax.invert_xaxis()
-            ax.set_ylabel(metric_label(part))
-        axes[-1].set_xlabel("held-out loss (nats/token), lower to the right")
-        untrained = Line2D([], [], color=GREY, linestyle=(0, (1, 3)), label="untrained cells")
-        handles = objective_handles(
-            sorted(map(str, table["objective"].unique())), untrained, floor_handle()
-        )
-        figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    figure, axes = dataset_panels(datasets)
+    for ax, dataset in zip(axes, datasets, strict=False):
+        part = table[table["dataset"] == dataset]
+        for objective, rows in part.groupby("objective"):
+            colour = objective_colour(str(objective))
+            cells, law = rows[rows["row"] == CELL], rows[rows["row"] == "law"]
+            points(ax, cells, "loss", **objective_look(str(objective)))
+            unsure = (law["verdict"] == "not_identified").any()
+            ax.plot(law["loss"], law["value"], color=colour, alpha=FADED if unsure else 1.0)
+            known = law.dropna(subset=["low", "high"]).astype({"low": float, "high": float})
+            ax.fill_between(
+                known["loss"], known["low"], known["high"], color=colour, alpha=0.15, lw=0
+            )
+            for value in rows.loc[rows["row"] == UNTRAINED, "value"]:
+                ax.axhline(value, color=colour, linestyle=(0, (1, 3)), linewidth=1)
+        floors(ax, part)
+        ax.invert_xaxis()
+        ax.set_xlabel("held-out loss (nats/token), lower to the right")
+        ax.set_ylabel(metric_label(part))
+    untrained = Line2D([], [], color=GREY, linestyle=(0, (1, 3)), label="untrained cells")
+    handles = objective_handles(
+        sorted(map(str, table["objective"].unique())), untrained, floor_handle()
+    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure

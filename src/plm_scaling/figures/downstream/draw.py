@@ -5,21 +5,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from plm_scaling.figures import downstream_figures
 from plm_scaling.figures.downstream.bars import (
-    contacts,
     contacts_table,
-    fitness_assays,
     fitness_assays_table,
-    generation,
     generation_table,
 )
-from plm_scaling.figures.downstream.by_compute import downstream_compute, downstream_compute_table
-from plm_scaling.figures.downstream.by_loss import downstream_loss, downstream_loss_table
-from plm_scaling.figures.downstream.exposure import exposure, exposure_table
-from plm_scaling.figures.style import save
+from plm_scaling.figures.downstream.by_compute import downstream_compute_table
+from plm_scaling.figures.downstream.by_loss import downstream_loss_table
+from plm_scaling.figures.downstream.exposure import exposure_table
+from plm_scaling.figures.drawn import draw_table
 from plm_scaling.laws.result import read_law
 from plm_scaling.runs.scores import read_scores
 
@@ -41,21 +37,16 @@ def draw_downstream(
     """
     table, by_group = read_scores(scores), pd.read_csv(groups)
     fitted = [read_law(path) for path in laws]
-    jobs: dict[str, tuple[Callable[[], pd.DataFrame], Callable[[pd.DataFrame], Figure]]] = {
-        "downstream_loss": (lambda: downstream_loss_table(table, fitted), downstream_loss),
-        "downstream_compute": (
-            lambda: downstream_compute_table(table, published),
-            downstream_compute,
-        ),
-        "fitness_assays": (lambda: fitness_assays_table(table), fitness_assays),
-        "exposure": (lambda: exposure_table(table, by_group), exposure),
-        "contacts": (lambda: contacts_table(table), contacts),
-        "generation": (lambda: generation_table(table), generation),
+    tables: dict[str, Callable[[], pd.DataFrame]] = {
+        "downstream_loss": lambda: downstream_loss_table(table, fitted),
+        "downstream_compute": lambda: downstream_compute_table(table, published),
+        "fitness_assays": lambda: fitness_assays_table(table),
+        "exposure": lambda: exposure_table(table, by_group),
+        "contacts": lambda: contacts_table(table),
+        "generation": lambda: generation_table(table),
     }
     names = downstream_figures(table["task"].unique())
     for name in names:
-        make_table, make_figure = jobs[name]
-        drawn = make_table()
-        save(make_figure(drawn), drawn, out / name)
+        draw_table(name, tables[name](), out)
     logger.info("[figures] %s in %s", ", ".join(names), out)
     return names

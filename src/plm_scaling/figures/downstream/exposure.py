@@ -3,8 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.downstream.looks import BAR, look, objective_handles
-from plm_scaling.figures.style import panels, style
+from plm_scaling.figures.axes import panels
+from plm_scaling.figures.downstream.looks import BAR, objective_handles
+from plm_scaling.figures.style import objective_look
 from plm_scaling.runs.scores import CELL
 
 COLUMNS = (
@@ -37,19 +38,16 @@ def exposure_table(scores: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
 
 def exposure(table: pd.DataFrame) -> Figure:
     """All assays in one panel."""
-    with style():
-        figure, (ax,) = panels(1, 3.0)
-        known = table[table["identity"].notna() & table["value"].notna()]
-        for objective, rows in known.groupby("objective"):
-            error = rows["standard_error"].fillna(0)
-            ax.errorbar(rows["identity"], rows["value"], error, **BAR, **look(str(objective)))
-        if known.empty:
-            ax.text(
-                0.5, 0.5, "not measured: no training set here", transform=ax.transAxes, ha="center"
-            )
-        ax.set_xlim(-0.02, 1.02)
-        ax.set_xlabel("best identity of the wild type to the training set")
-        ax.set_ylabel("Spearman of the assay")
-        handles = objective_handles(sorted(map(str, table["objective"].unique())))
-        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    figure, (ax,) = panels(1, height=2.4)
+    known = table[table["identity"].notna() & table["value"].notna()]
+    for objective, rows in known.groupby("objective"):
+        error = rows["standard_error"].fillna(0)
+        ax.errorbar(rows["identity"], rows["value"], error, **BAR, **objective_look(str(objective)))
+    if known.empty:
+        ax.text(0.5, 0.5, "not measured: no training set here", transform=ax.transAxes, ha="center")
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_xlabel("best identity of the wild type to the training set")
+    ax.set_ylabel("Spearman of the assay")
+    handles = objective_handles(sorted(map(str, table["objective"].unique())))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

@@ -8,29 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.figures.style import (
-    GREY,
-    OBJECTIVE_COLOURS,
-    OBJECTIVE_MARKERS,
-    panels,
-)
+from plm_scaling.figures.axes import panels, rows_of
+from plm_scaling.figures.style import GREY, objective_look
 
-PANEL_INCHES = 2.3
-BAR: dict[str, Any] = {"linestyle": "none", "capsize": 2, "markersize": 4.5, "elinewidth": 0.8}
-
-
-def look(objective: str) -> dict[str, Any]:
-    """Marker and colour of an objective."""
-    return {
-        "marker": OBJECTIVE_MARKERS.get(objective, "D"),
-        "color": OBJECTIVE_COLOURS.get(objective, GREY),
-    }
+PANEL_INCHES = 2.1
+BAR: dict[str, Any] = {"linestyle": "none", "capsize": 1.5, "elinewidth": 0.6}
 
 
 def dataset_panels(datasets: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """A panel for each dataset, one above the other, titled with its name."""
-    figure, axes = panels(len(datasets), PANEL_INCHES)
-    for ax, name in zip(axes, datasets, strict=True):
+    """A panel for each dataset, two in a row, titled with its name."""
+    figure, axes = panels(*rows_of(len(datasets), 2), height=PANEL_INCHES)
+    for ax in axes[len(datasets) :]:
+        ax.set_visible(False)
+    for ax, name in zip(axes, datasets, strict=False):
         ax.set_title(name.replace("_", " "))
     return figure, axes
 
@@ -53,7 +43,7 @@ def metric_label(rows: pd.DataFrame) -> str:
 
 def objective_handles(objectives: Sequence[str], *others: Line2D) -> list[Line2D]:
     """Entries of a legend."""
-    own = [Line2D([], [], linestyle="-", label=o.upper(), **look(o)) for o in objectives]
+    own = [Line2D([], [], linestyle="-", label=o.upper(), **objective_look(o)) for o in objectives]
     return [*own, *others]
 
 

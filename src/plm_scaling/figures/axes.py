@@ -1,0 +1,139 @@
+"""Panels of a figure, their axes and the labels on them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from plm_scaling.common.progress import short_number
+
+GUTTER = 0.2  # inches between the columns of a page
+BESIDE = 4  # points from a curve to its label
+COMPUTE_LABEL = "training compute C = 6·N·D (FLOPs)"
+SIZE_LABEL = "non-embedding parameters N"
+LOSS_LABEL = "validation loss (nats/token)"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def width(page: bool) -> float:
+    """Inches of one column, or of a page of two: the style's figure.figsize."""
+    column = float(mpl.rcParams["figure.figsize"][0])
+    return 2 * column + GUTTER if page else column
+
+
+def panels(
+    rows: int, columns: int = 1, height: float = 2.1, **share: Any
+) -> tuple[Figure, list[Axes]]:
+    """Panels of `height` inches, row by row, with letters if there are several; drawn without a
+    display. Several columns take the width of a page. `share` is sharex and sharey."""
+    size = width(page=columns > 1), rows * height
+    figure = Figure(figsize=size, layout="constrained")
+    made = figure.subplots(rows, columns, squeeze=False, **share)
+    axes = list(made.ravel())
+    if len(axes) > 1:
+        for number, ax in enumerate(axes):
+            ax.set_title(chr(ord("a") + number), loc="left", weight="bold")
+    return figure, axes
+
+
+def rows_of(count: int, columns: int) -> tuple[int, int]:
+    """Rows and columns of a grid for so many panels."""
+    columns = max(min(count, columns), 1)
+    return max(-(-count // columns), 1), columns
+
+
+def log_axis(axes: Axes, which: str) -> None:
+    """A logarithmic axis labelled 100k, 1M, 1B, with more labels when it spans little."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low) if low > 0 else 9
+    steps: tuple[float, ...] = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1, 2, 5)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def compute_axis(axes: Axes, label: bool = True) -> None:
+    """A logarithmic x axis of FLOPs in powers of ten: nobody reads 10¹² FLOPs as 1T."""
+    axes.set_xscale("log")
+    low, high = axes.xaxis.get_view_interval()
+    steps: tuple[float, ...] = (1.0,) if high > 30 * low else (1.0, 3.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if label:
+        axes.set_xlabel(COMPUTE_LABEL)
+
+
+def note(
+    ax: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **look: Any
+) -> None:
+    """Small text `shift` points beside a place."""
+    look = {"fontsize": mpl.rcParams["legend.fontsize"]} | look
+    ax.annotate(text, at, xytext=shift, textcoords="offset points", **look)
+
+
+def end_labels(ax: Axes, labels: Sequence[tuple[float, float, str, str]], avoid: Any = ()) -> None:
+    """Text to the right of the ends of curves, moved up where it would cover another or a point.
+
+    `labels` are x, y, text and colour, `avoid` the points as rows of x and y; limits and scales of
+    the axes are final. Places are those before the layout, which moves them little.
+    """
+    figure = ax.get_figure()
+    assert isinstance(figure, Figure)
+    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
+    points = _in_points(ax, figure, avoid)
+    taken: list[tuple[float, float, float, float]] = [(x, x, y, y) for x, y in points]
+    for x, y, text, colour in sorted(labels, key=lambda label: label[1]):
+        lines = text.split("\n")
+        wide, high = 0.5 * size * max(map(len, lines)), 0.5 * size * len(lines)
+        ((left, place),) = _in_points(ax, figure, [(x, y)])
+        left, moved = left + BESIDE, 0.0
+        while any(
+            a < left + wide and b > left and c < place + moved + high and d > place + moved - high
+            for a, b, c, d in taken
+        ):
+            moved += size / 8
+        taken.append((left, left + wide, place + moved - high, place + moved + high))
+        note(ax, text, (x, y), (BESIDE, moved), color=colour, va="center")
+
+
+def _in_points(ax: Axes, figure: Figure, places: Any) -> np.ndarray:
+    """Data coordinates as points of print, (n, 2)."""
+    data = np.asarray(places, float).reshape(-1, 2)
+    return np.asarray(ax.transData.transform(data)) * 72 / figure.dpi
+
+
+def intervals(value: Any, low: "pd.Series[float]", high: "pd.Series[float]") -> np.ndarray:
+    """Lengths of error bars (2, n) from the ends of intervals; 0 where there is none."""
+    return np.nan_to_num(np.clip(np.array([value - low, high - value], float), 0, None))
+
+
+def focus(ax: Axes, values: "pd.Series[float]", share: float, least: float = 0.0) -> None:
+    """A y axis of just these values and a margin, of at least `least` where they are equal."""
+    low, high = float(np.min(values)), float(np.max(values))
+    margin = share * (high - low) or least
+    ax.set_ylim(low - margin, high + margin)
+
+
+def equal_spans(axes: Sequence[Axes]) -> None:
+    """One length per nat in all panels, which begin where their own values do."""
+    ends = [ax.get_ylim() for ax in axes]
+    most = max(high - low for low, high in ends)
+    for ax, (low, high) in zip(axes, ends, strict=True):
+        ax.set_ylim((low + high - most) / 2, (low + high + most) / 2)
+
+
+def power_of_ten(value: float) -> str:
+    """3.01e11 → '3×10¹¹', two significant digits; as text, since mathematics is slow to set."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    mantissa = mantissa.removesuffix(".0")
+    power = "10" + str(int(exponent)).translate(SUPERSCRIPTS)
+    return power if mantissa == "1" else f"{mantissa}×{power}"

@@ -1,0 +1,176 @@
+"""What print asks of the figures: widths, letters, colours, text, and the style of one's paper."""
+
+import re
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+import study
+from PIL import Image
+
+from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.figures.axes import end_labels, panels
+from plm_scaling.figures.draw import draw_figures
+from plm_scaling.figures.drawn import draw_again
+from plm_scaling.figures.frontier import frontier, frontier_table
+from plm_scaling.figures.isoflop import isoflop
+from plm_scaling.figures.loss_contours import loss_contours
+from plm_scaling.figures.mask_ratio import mask_ratio_table
+from plm_scaling.figures.parametric import parametric
+from plm_scaling.figures.style import FADED, OBJECTIVES, colour, objective_colour, style
+from plm_scaling.laws.result import read_law
+from plm_scaling.planner.question import PUBLISHED_LAWS
+
+LAB = 'figure.figsize: 3, 2\naxes.prop_cycle: cycler(color=["112233", "445566", "778899"])\n'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The figures of a study of two objectives, with their tables."""
+    arguments = study.fitted_study(tmp_path_factory.mktemp("study"))
+    data = study.write_data_tables(tmp_path_factory.mktemp("data"))
+    draw_figures(**arguments, counts=data["counts"], filter=data["filter"])
+    return arguments["out"]
+
+
+@pytest.fixture(scope="module")
+def tables(folder):
+    return {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
+
+
+@pytest.fixture(autouse=True)
+def in_style():
+    with style():
+        yield
+
+
+def letters(figure):
+    return [ax.get_title(loc="left") for ax in figure.axes]
+
+
+def test_figures_drawn_again_from_their_tables_are_the_same(folder, tmp_path):
+    again = draw_again(folder.parent, tmp_path / "new", None)
+    assert sorted(again) == sorted(path.stem for path in folder.glob("*.csv"))
+    for name in again:
+        drawn, first = (place / f"{name}.svg" for place in (tmp_path / "new", folder))
+        assert drawn.read_bytes() == first.read_bytes(), name
+
+
+def test_text_is_text_and_numbers_have_real_minus_signs(folder):
+    svg = (folder / "parametric.svg").read_text()
+    texts = re.findall(r"<text [^>]*>([^<]*)<", svg)
+    assert "measured above fitted (%)" in texts
+    assert any(text.startswith("\N{MINUS SIGN}") for text in texts)
+    assert not [text for text in texts if re.match(r"-\d", text)]
+
+
+def test_tick_labels_do_not_overlap(folder, tmp_path, monkeypatch):
+    figures = {}
+    keep = lambda figure, table, stem: figures.update({stem.name: figure})  # noqa: E731
+    monkeypatch.setattr("plm_scaling.figures.drawn.save", keep)
+    for name in draw_again(folder, tmp_path, None):
+        figure = figures[name]
+        figure.draw_without_rendering()
+        for ax in figure.axes:
+            for axis in (ax.xaxis, ax.yaxis):
+                low, high = sorted(axis.get_view_interval())
+                ticks = [t for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+                boxes = [t.label1.get_window_extent() for t in ticks if t.label1.get_text()]
+                for one, other in pairwise(boxes):
+                    assert not one.overlaps(other), name
+
+
+def test_panels_have_letters_and_one_panel_has_none():
+    assert letters(panels(2, 2)[0]) == ["a", "b", "c", "d"]
+    assert letters(panels(1)[0]) == [""]
+
+
+def test_an_objective_has_one_colour_in_every_figure(tables):
+    lines = frontier(tables["frontier"]).axes
+    for ax, objective in zip(lines, ("clm", "clm", "mlm", "mlm"), strict=True):
+        assert {line.get_color() for line in ax.lines} == {objective_colour(objective)}
+    dots = {
+        line.get_label(): line.get_color()
+        for line in parametric(tables["parametric"]).axes[0].lines[1:]
+    }
+    assert dots == {objective.upper(): objective_colour(objective) for objective in OBJECTIVES}
+
+
+def test_a_budget_has_one_colour_in_both_panels_and_one_nat_one_length(tables):
+    clm, mlm = isoflop(tables["isoflop"]).axes
+    labels = [{text.get_text(): text.get_color() for text in ax.texts} for ax in (clm, mlm)]
+    assert labels[0] == labels[1]
+    assert len(set(labels[0].values())) == tables["isoflop"]["flops_budget"].nunique()
+    spans = [high - low for low, high in (ax.get_ylim() for ax in (clm, mlm))]
+    assert spans[0] == pytest.approx(spans[1])
+    assert clm.get_xlim() == mlm.get_xlim()
+
+
+def test_contours_have_their_losses_written_on_them(tables):
+    ax = loss_contours(tables["loss_contours"]).axes[0]
+    (lines,) = [c for c in ax.collections if hasattr(c, "levels")]
+    written = {float(text.get_text()) for text in ax.texts}
+    assert len(written) > 2
+    assert written <= {round(float(level), 2) for level in lines.levels}
+
+
+def test_a_law_that_is_not_identified_is_pale(tables):
+    table = tables["frontier"]
+    unsure = table.assign(status=table["status"].where(table["law"] != "isoflop", "not_identified"))
+    for drawn, pale in ((table.assign(status="converged"), set()), (unsure, {FADED})):
+        solid = [line for line in frontier(drawn).axes[0].lines if line.get_linestyle() == "-"]
+        assert {line.get_alpha() for line in solid} - {None, 1.0} == pale
+
+
+def test_the_largest_runs_of_the_study_are_marked_beyond_the_minima():
+    laws = [read_law(PUBLISHED_LAWS / f"{objective}.isoflop.json") for objective in OBJECTIVES]
+    table = frontier_table(laws)
+    largest = table[table["kind"] == "largest"].set_index("objective")
+    assert (largest["n_params"] / 1e9).round(1).to_dict() == {"clm": 7.2, "mlm": 10.7}
+    texts = [text.get_text() for ax in frontier(table).axes for text in ax.texts]
+    assert texts == ["7.25B", "7.25B", "10.7B", "10.7B"]
+
+
+def test_mask_ratio_curves_touch_zero_at_their_minimum():
+    table = mask_ratio_table([read_law(PUBLISHED_LAWS / "mlm.mask_ratio.json")])
+    curves = table[table["kind"] == "curve"]
+    assert curves["above_minimum"].min() >= 0
+    runs = table[table["kind"] == "run"]
+    assert (runs["loss"] - runs["above_minimum"]).groupby(runs["n_params"]).nunique().eq(1).all()
+
+
+def test_labels_of_neighbouring_ends_and_points_do_not_overlap():
+    figure, (ax,) = panels(1)
+    ax.set(xlim=(0, 2), ylim=(0, 1))
+    end_labels(ax, [(1, y, f"C{y}", "black") for y in (0.5, 0.505, 0.51)], [(1.05, 0.53)])
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+    assert not any(box.contains(*ax.transData.transform((1.05, 0.53))) for box in boxes)
+
+
+def test_a_style_of_ones_own_sets_widths_and_colours(folder, tmp_path):
+    sheet = tmp_path / "lab.mplstyle"
+    sheet.write_text(LAB)
+    assert draw_again(folder, tmp_path / "out", sheet, ["parametric"]) == ["parametric"]
+    with Image.open(tmp_path / "out/parametric.png") as image:
+        assert image.width == (2 * 3 + 0.2) * 300
+    svg = (tmp_path / "out/parametric.svg").read_text()
+    assert "#112233" in svg
+    assert "#445566" in svg
+    assert colour(0) not in svg
+
+
+def test_what_cannot_be_drawn_again_is_said_in_one_line(folder, tmp_path):
+    (tmp_path / "empty.mplstyle").write_text("# nothing\n")
+    with pytest.raises(PlmScalingError, match=r"empty.mplstyle: sets nothing"):
+        draw_again(folder, tmp_path, tmp_path / "empty.mplstyle", ["isoflop"])
+    with pytest.raises(PlmScalingError, match=r"absent.mplstyle: no matplotlib style sheet"):
+        draw_again(folder, tmp_path, tmp_path / "absent.mplstyle", ["isoflop"])
+    with pytest.raises(PlmScalingError, match="no table of tuning, but of isoflop"):
+        draw_again(folder, tmp_path, None, ["tuning"])
+    with pytest.raises(PlmScalingError, match="no tables of figures"):
+        draw_again(tmp_path, tmp_path, None)
+    pd.read_csv(folder / "isoflop.csv").drop(columns="kind").to_csv(tmp_path / "isoflop.csv")
+    with pytest.raises(PlmScalingError, match=r"isoflop.csv: no column 'kind'; an earlier version"):
+        draw_again(tmp_path, tmp_path, None)
