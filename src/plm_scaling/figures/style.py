@@ -50,6 +50,12 @@ def style(own: Path | None = None) -> Iterator[None]:
         yield
 
 
+def cycle() -> list[str]:
+    """The project's colours in order, `#rrggbb`, for pages that draw by themselves."""
+    with style():
+        return [colour(i) for i in range(len(mpl.rcParams["axes.prop_cycle"]))]
+
+
 def colour(number: int) -> str:
     """A colour of the style's cycle, from 0 on."""
     cycle = mpl.rcParams["axes.prop_cycle"].by_key()["color"]

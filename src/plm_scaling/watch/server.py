@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from plm_scaling.common.errors import PlmScalingError, WatchError
-from plm_scaling.figures.style import CYCLE
+from plm_scaling.figures.style import cycle
 from plm_scaling.report.template import render
 from plm_scaling.watch.curves import read_cell_curves
 from plm_scaling.watch.places import Place
@@ -64,7 +64,7 @@ class Server(ThreadingTCPServer):
                     f"--port {port}: {problem}; give another, or none for a free one"
                 ) from error
         name = place.folder.absolute().name
-        self.page = render(TEMPLATE, name=name, colours=CYCLE).encode()
+        self.page = render(TEMPLATE, name=name, colours=cycle()).encode()
 
     @property
     def address(self) -> str:
