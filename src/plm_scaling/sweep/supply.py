@@ -9,7 +9,6 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.config.numbers import Block
 from plm_scaling.config.schema import Config
 from plm_scaling.study.cell import MAX_EPOCHS, Cell
-from plm_scaling.tokens.format.manifest import entries, read_manifest
 
 RESIDUES_PER_BYTE = 8  # of compressed files, at most: 20 letters need 4.3 bits, copies fewer
 BATCHES = 20  # that a corpus should hold
@@ -42,6 +41,9 @@ class Supply(Block):
 
 def made_tokens(manifest: Path) -> Supply:
     """What the manifest of token shards lists."""
+    # Here, since it brings pyarrow, and planning need not wait for that.
+    from plm_scaling.tokens.format.manifest import entries, read_manifest
+
     listed = read_manifest(manifest)
     train: dict[str, dict[str, float]] = defaultdict(dict)
     held_out = 0.0
