@@ -92,7 +92,9 @@ def test_interrupt_ends_snakemake_and_its_jobs(study):
     for line in process.stderr:
         said.append(line)
         if line.startswith("jobs: "):
-            while not any(event["event"] == STARTED for event in job_events(study)):
+            while process.poll() is None and not any(
+                event["event"] == STARTED for event in job_events(study)
+            ):
                 time.sleep(0.05)  # an interrupt before the first job ends Snakemake at once
             os.killpg(process.pid, signal.SIGINT)  # as a terminal sends Ctrl-C
     assert process.wait() == 1
