@@ -6,9 +6,12 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from plm_scaling.runs.job_events import STARTED, job_events
 
 NAMES = ("uniref_demo", "metagenome_demo")
 
@@ -89,6 +92,10 @@ def test_interrupt_ends_snakemake_and_its_jobs(study):
     for line in process.stderr:
         said.append(line)
         if line.startswith("jobs: "):
+            while process.poll() is None and not any(
+                event["event"] == STARTED for event in job_events(study)
+            ):
+                time.sleep(0.05)  # an interrupt before the first job ends Snakemake at once
             os.killpg(process.pid, signal.SIGINT)  # as a terminal sends Ctrl-C
     assert process.wait() == 1
     process.stderr.close()
