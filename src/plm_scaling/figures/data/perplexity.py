@@ -75,4 +75,4 @@ def _draw_ridge(ax: Axes, ridge: pd.DataFrame, place: int) -> None:
 
 def _length_label(row: pd.Series) -> str:
     low, below = row["min_length"], row["below_length"]
-    return f"{low} or more" if pd.isna(below) else f"{low} to {below - 1}"
+    return f"{low} or more" if pd.isna(below) else f"{low} to {int(below) - 1}"
