@@ -5,7 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.models import CORES, Model, Threads
+from plm_scaling.cli.options import CORES, Json, Model, Table, Threads, print_json
+from plm_scaling.common.files import read_json
 
 RAW = Path("data/raw/downstream")
 PREPARED = Path("data/downstream")
@@ -16,18 +17,20 @@ def evaluate(
     dataset: Annotated[str, Parameter(help="a name in the table of benchmarks, as fitness_small")],
     /,
     *,
-    out: Path,
+    out: Table,
     data: Path | None = None,
     table: Path | None = None,
     seed: int = 1,
+    json: Json = False,
     threads: Threads = CORES,
 ) -> None:
     """Scores of a model on a benchmark of function or structure, with standard errors and floors.
 
+    OUT has the predictions; the scores go beside it, ending in .json.
+
     Example: plm-scaling evaluate CELL fitness_small --out predictions.parquet
 
     Args:
-        out: table of predictions (.parquet); the scores go beside it (.json)
         data: folder of the prepared benchmark (default: data/downstream/DATASET, made if missing)
         table: table of benchmarks (default: the one that ships)
         seed: of resampling and splits
@@ -43,5 +46,8 @@ def evaluate(
         fetch_and_prepare(table or SHIPPED, dataset, RAW, folder)
     settings = read_config(FULL_STUDY).downstream
     evaluate_model(model, folder, settings, seed, threads, out)
-    print(f"{scores_text(out.with_suffix('.json'))}\nscores: {out.with_suffix('.json')}")
-    print(f"predictions: {out}")
+    scores = out.with_suffix(".json")
+    if json:
+        print_json(read_json(scores))
+    else:
+        print(f"{scores_text(scores)}\nscores: {scores}\npredictions: {out}")

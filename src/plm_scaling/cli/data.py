@@ -2,25 +2,23 @@
 
 import sys
 from collections.abc import Sequence
-from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-Fasta = Annotated[
-    list[Path],
-    Parameter(
-        help="files, plain or compressed (gzip, zstd, xz), folders of them, - for stdin",
-        allow_leading_hyphen=True,
-    ),
-]
+from plm_scaling.cli.options import Fasta, Json, SkipBad, print_json
 
-app = App(help="Check sequence files, make and look at token shards.")
+app = App(
+    help="""Check sequence files, make and look at token shards.
+
+    Example: plm-scaling data check my.faa.gz
+    """
+)
 
 
 @app.command
-def check(fasta: Fasta, /, *, config: Path | None = None, json: bool = False) -> None:
+def check(fasta: Fasta, /, *, config: Path | None = None, json: Json = False) -> None:
     """What sequence files are, and what the pipeline would make of them. Nothing is written.
 
     Exit code 1 if the pipeline would stop.
@@ -29,13 +27,15 @@ def check(fasta: Fasta, /, *, config: Path | None = None, json: bool = False) ->
 
     Args:
         config: whose rules to apply (default: those of the full study)
-        json: the answer as JSON
     """
     from plm_scaling.preflight.command import check_files
     from plm_scaling.preflight.text import survey_text
 
     found = check_files(fasta, config)
-    print(dumps(found.to_json(), indent=2) if json else survey_text(found))
+    if json:
+        print_json(found.to_json())
+    else:
+        print(survey_text(found))
     if not found.usable:
         sys.exit(1)
 
@@ -52,7 +52,8 @@ def tokenize(
     corpus: str | None = None,
     shard_rows: int = 1_000_000,
     start_token: bool = False,
-    skip_bad: bool = False,
+    skip_bad: SkipBad = False,
+    json: Json = False,
 ) -> None:
     """FASTA files to packed token shards and a manifest.
 
@@ -66,7 +67,6 @@ def tokenize(
         corpus: name of the corpus (default: that of the folder)
         shard_rows: most rows per shard
         start_token: put one in front of each sequence
-        skip_bad: go on without records that cannot be used
     """
     from plm_scaling.tokens.write.fasta import tokenize_fasta
 
@@ -82,11 +82,15 @@ def tokenize(
         start_token,
         skip_bad,
     )
-    print(f"manifest: {out / 'manifest.json'}{found.skipped}")
+    manifest = out / "manifest.json"
+    if json:
+        print_json({"manifest": manifest, **found.to_json()})
+    else:
+        print(f"manifest: {manifest}{found.skipped}")
 
 
 @app.command
-def inspect(path: Path, /, *, sequences: int = 3, verify: bool = False) -> None:
+def inspect(path: Path, /, *, sequences: int = 3, verify: bool = False, json: Json = False) -> None:
     """Counts, composition, lengths and first sequences.
 
     Example: plm-scaling data inspect data/demo/tokens --verify
@@ -96,6 +100,9 @@ def inspect(path: Path, /, *, sequences: int = 3, verify: bool = False) -> None:
         sequences: how many to show
         verify: compare all checksums
     """
-    from plm_scaling.tokens.read.inspect import inspect_tokens
+    from plm_scaling.tokens.read.inspect import inspect_tokens, token_facts
 
-    print(inspect_tokens(path, sequences, verify))
+    if json:
+        print_json(token_facts(path, verify))
+    else:
+        print(inspect_tokens(path, sequences, verify))

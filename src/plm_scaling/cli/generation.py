@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.models import CORES, Model, SkipBad, Threads
+from plm_scaling.cli.options import CORES, Json, Model, SkipBad, Table, Threads, print_json
 from plm_scaling.inference.generation.options import SAMPLE, Sampling
 
 
@@ -16,6 +16,7 @@ def generate(
     out: Path,
     sampling: Annotated[Sampling, Parameter(name="*")] = SAMPLE,
     first: list[Path] = [],  # noqa: B006
+    json: Json = False,
     threads: Threads = CORES,
 ) -> None:
     """New proteins, by a causal model.
@@ -29,6 +30,9 @@ def generate(
     from plm_scaling.inference.generation.generate import generate_fasta
 
     counts = generate_fasta(model, out, sampling, first, threads)
+    if json:
+        print_json({"out": out, **counts})
+        return
     print(f"proteins: {out} ({counts['ended']} of {counts['proteins']} ended by themselves)")
 
 
@@ -37,7 +41,7 @@ def judge(
     /,
     *,
     against: list[Path],
-    out: Path,
+    out: Table,
     natural: list[Path] = [],  # noqa: B006
     model: str | None = None,
     ngram: Path | None = None,
@@ -45,6 +49,7 @@ def judge(
     structures: Path | None = None,
     seed: int = 1,
     skip_bad: SkipBad = False,
+    json: Json = False,
     threads: Threads = CORES,
 ) -> None:
     """What generated proteins are like, beside natural and shuffled ones.
@@ -54,7 +59,6 @@ def judge(
     Args:
         proteins: FASTA file
         against: FASTA of the sequences that the model was trained on
-        out: table: .parquet, .arrow or .tsv
         natural: FASTA of held-out proteins, for a scale; as many are drawn
         model: a run or other model whose perplexity is measured too
         ngram: an n-gram model (model.npz of the filter) in place of one of the training sequences
@@ -67,5 +71,7 @@ def judge(
 
     made = Judge(against, natural, model, ngram, esmfold, structures, seed, threads, skip_bad)
     rows = made.table(proteins, out)
-    print(rows_text(rows))
-    print(f"judgement: {out}")
+    if json:
+        print_json([row._asdict() for row in rows])
+        return
+    print(f"{rows_text(rows)}\njudgement: {out}")

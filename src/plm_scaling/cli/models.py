@@ -1,33 +1,26 @@
 """`plm-scaling export`, `import`, `score` and `embed`: what models are used for."""
 
-import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-Cell = Annotated[
-    str,
-    Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),
-]
-Model = Annotated[
-    str,
-    Parameter(
-        help="a run folder or a cell's id, as for export, or the folder of an ESM-2 or ProGen2"
-    ),
-]
-Fasta = Annotated[
-    list[Path],
-    Parameter(
-        help="proteins: files (plain, gzip, zstd or xz), folders of them, - for stdin",
-        allow_leading_hyphen=True,
-    ),
-]
-SkipBad = Annotated[bool, Parameter(help="go on without records that cannot be used")]
-Threads = Annotated[
-    int, Parameter(help="CPU threads (default: the cores here)", show_default=False)
-]
-CORES = len(os.sched_getaffinity(0))
+from plm_scaling.cli.options import (
+    CORES,
+    Cell,
+    Fasta,
+    Json,
+    Model,
+    SkipBad,
+    TableOrStdout,
+    Threads,
+    print_json,
+)
+from plm_scaling.common.errors import InferenceError
+from plm_scaling.common.tables import STDOUT
+
+if TYPE_CHECKING:
+    from plm_scaling.sources.read.inputs import Survey
 
 
 def export(
@@ -84,11 +77,12 @@ def score(
     fasta: Fasta,
     /,
     *,
-    out: Path,
+    out: TableOrStdout,
     fast: bool = False,
     per_residue: bool = False,
     amino_acids: bool = False,
     skip_bad: SkipBad = False,
+    json: Json = False,
     threads: Threads = CORES,
 ) -> None:
     """Perplexity of proteins, by a trained cell or a public model.
@@ -96,17 +90,17 @@ def score(
     Example: plm-scaling score MODEL proteins.fasta --out scores.tsv
 
     Args:
-        out: table: .parquet, .arrow or .tsv
         fast: MLM: mask as many residues at a time as in training, not one by one
         per_residue: add log-probabilities of each residue, MLM: and of the 20 amino acids there
         amino_acids: probabilities over the 20 amino acids alone, to compare models of other tokens
     """
+    _one_on_stdout(out, json)
     from plm_scaling.inference.score import score_fasta
 
     found = score_fasta(
         model, fasta, out, fast, per_residue, threads, skip_bad, amino_acids=amino_acids
     )
-    print(f"scores: {out}{found.skipped}")
+    _print_written("scores", out, found, json)
 
 
 def embed(
@@ -114,10 +108,11 @@ def embed(
     fasta: Fasta,
     /,
     *,
-    out: Path,
+    out: TableOrStdout,
     per_residue: bool = False,
     layer: int = -1,
     skip_bad: SkipBad = False,
+    json: Json = False,
     threads: Threads = CORES,
 ) -> None:
     """Embeddings of proteins, by a trained cell or a public model.
@@ -125,11 +120,24 @@ def embed(
     Example: plm-scaling embed MODEL proteins.fasta --out embeddings.parquet
 
     Args:
-        out: table: .arrow or .parquet
         per_residue: one for each residue, not their mean
         layer: 0: token embeddings, k: output of layer k, -1: after the final norm
     """
+    _one_on_stdout(out, json)
     from plm_scaling.inference.embed import embed_fasta
 
     found = embed_fasta(model, fasta, out, layer, per_residue, threads, skip_bad)
-    print(f"embeddings: {out}{found.skipped}")
+    _print_written("embeddings", out, found, json)
+
+
+def _one_on_stdout(out: Path, json: bool) -> None:
+    if json and out == STDOUT:
+        raise InferenceError("--json and --out - both print to standard output; give one of them")
+
+
+def _print_written(what: str, out: Path, found: "Survey", json: bool) -> None:
+    """Where the table is and which records are not in it; nothing if it is on stdout."""
+    if json:
+        print_json({what: out, **found.to_json()})
+    elif out != STDOUT:
+        print(f"{what}: {out}{found.skipped}")

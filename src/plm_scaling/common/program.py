@@ -12,6 +12,7 @@ from typing import Any
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import refuse_folder
+from plm_scaling.common.progress import OneLine
 
 logger = logging.getLogger("plm_scaling")
 
@@ -62,11 +63,16 @@ def run(function: Callable[..., Any], rank: int = 0) -> None:
 
 
 def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
-    """Send `terminal_level` and above to the terminal and everything to `log`."""
+    """Send `terminal_level` and above to stderr and everything to `log`.
+
+    Without a log the program is a person's, and on a terminal progress is one line; with one it is
+    a job among others, whose lines would overwrite each other.
+    """
     logging.raiseExceptions = False  # a full disk loses lines of the log and says so elsewhere
     logger.setLevel(logging.DEBUG)
     logger.handlers.clear()
-    terminal = logging.StreamHandler(sys.stderr)
+    alone = log is None and sys.stderr.isatty()
+    terminal = OneLine() if alone else logging.StreamHandler(sys.stderr)
     terminal.setLevel(terminal_level)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(terminal)

@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from plm_scaling.common.errors import DownstreamError
-from plm_scaling.common.files import read_json, sha256_of, write_json
+from plm_scaling.common.files import read_json, remove, sha256_of, write_json
 from plm_scaling.common.progress import logger
+from plm_scaling.common.tables import check_table, convert_parquet
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream import STAGE_VERSION
 from plm_scaling.downstream.models import facts_of
@@ -38,21 +39,26 @@ def evaluate_model(
         settings: of the block downstream of the config
         seed: of resampling and of whatever else is random
         threads: CPU threads
-        out: the table of predictions, .parquet
+        out: the table of predictions; .parquet, .csv, .tsv or .arrow
         exposure: table of expose_task.py, for tasks whose scores are by identity to training
     """
-    if out.suffix != ".parquet":
-        raise DownstreamError(f"--out {out}: the name must end in .parquet")
+    check_table(out)
     try:
         facts = read_json(data / "task.json")
     except FileNotFoundError:
         raise DownstreamError(f"{data} is no prepared dataset; there is no task.json") from None
     begin = time.monotonic()
     items = data / "items.parquet"
-    scores = TASKS[facts["task"]].evaluate(model, items, settings, out, threads, seed, exposure)
+    predictions = out if out.suffix == ".parquet" else out.with_name(f".{out.name}.parquet")
+    scores = TASKS[facts["task"]].evaluate(
+        model, items, settings, predictions, threads, seed, exposure
+    )
     # The first score stands for the dataset in figures and laws.
     scores.sort(key=lambda score: score.metric != facts["metric"])
-    metadata = pq.read_schema(out).metadata or {}
+    metadata = pq.read_schema(predictions).metadata or {}
+    if predictions != out:
+        convert_parquet(predictions, out)
+        remove(predictions)
     told = {key.decode(): value.decode() for key, value in metadata.items()}
     record: dict[str, Any] = {
         "model": facts_of(model, told),

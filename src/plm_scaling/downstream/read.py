@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from plm_scaling.common.errors import DownstreamError
+from plm_scaling.common.tables import binary_frame
 from plm_scaling.tokens.format.vocabulary import RESIDUES
 
 TRAIN, VALID, TEST = "train", "valid", "test"
@@ -32,8 +33,8 @@ _LETTERS = re.compile(f"[{RESIDUES}]+")
 def read_tables(
     files: Sequence[Path], split: str, labels: Sequence[str], extra: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """The rows of tables (csv, tsv, parquet, json; gzip; in a zip the member called `split`; in a
-    .tar.gz all).
+    """The rows of tables (csv, tsv, parquet, arrow, json; gzip; in a zip the member called
+    `split`; in a .tar.gz all).
 
     Columns: where (file and row, for messages), id, split, sequence, label (the first of `labels`
     that the table has) and those of `extra` that it has. The split (train, valid, test, test_NAME)
@@ -121,9 +122,9 @@ def _load(path: Path, member: str) -> pd.DataFrame:
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             return _load_member(archive, member)
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
     data = path.read_bytes()
+    if path.suffix in (".parquet", ".arrow"):
+        return binary_frame(data)
     if path.suffix == ".gz":
         data = gzip.decompress(data)
     return _parse(io.BytesIO(data), Path(path.name.removesuffix(".gz")).suffix)
@@ -165,7 +166,8 @@ def _parse(file: IO[bytes], suffix: str) -> pd.DataFrame:
         return pd.read_csv(file, sep="\t" if suffix == ".tsv" else ",", dtype={"resolved": str})
     if suffix == ".json":
         return pd.DataFrame(json.load(file))
-    raise ValueError(f"{suffix or 'no suffix'} is none of {', '.join(TABLES)}, .parquet, .zip")
+    known = ", ".join((*TABLES, ".parquet", ".arrow", ".zip"))
+    raise ValueError(f"{suffix or 'no suffix'} is none of {known}")
 
 
 def _column(path: Path, table: pd.DataFrame, names: Sequence[str]) -> str:

@@ -8,11 +8,12 @@ import pyarrow as pa
 import torch
 
 from plm_scaling.common.errors import InferenceError
+from plm_scaling.common.tables import check_table, table_writer
 from plm_scaling.inference.arrays import Count, Floats, Ints
 from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.tables import check_format, lists, table_writer, vectors
+from plm_scaling.inference.tables import lists, vectors
 from plm_scaling.inference.windows import batches, counted, window_rows
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey, readable
@@ -35,9 +36,9 @@ def embed_fasta(
     or with `per_residue` a list of one for each residue. See `Survey` of records that cannot be
     used.
     """
+    check_table(out)
     found = Survey(out, skip_bad)
     with open_model(name, threads) as model, readable(fasta, "fasta") as files:
-        check_format(out, nested=True)
         embedder = Embedder(model, layer)
         residues = CHUNK_VALUES // model.hidden
         progress = survey("embed", files, found, residues, embedder.work)

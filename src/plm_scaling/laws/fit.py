@@ -99,7 +99,7 @@ def fit_runs(
     result.version = __version__
     result.warnings += about["warnings"]
     note_selection(result, table, why)
-    logger.info("[laws] %s", law_sentence(result))
+    logger.debug("[laws] %s", law_sentence(result))
     for warning in result.warnings:
         logger.debug("[laws] %s %s: %s", objective, law, warning)
     return result

@@ -12,9 +12,8 @@ from plm_scaling.study.laws import LAWS, OF_SCORES
 
 
 def law_text(law: LawResult) -> str:
-    """Every equation with its parameters and intervals, the status and the warnings."""
-    runs = f"{selection_words(law.selection)}, " if law.selection else ""
-    lines = [f"{_name(law)}: {law.status}, {runs}{law.n_points} points"]
+    """`law_sentence`, every equation with its parameters and intervals, and the warnings."""
+    lines = [law_sentence(law)]
     for name, equation in law.equations.items():
         lines.append(f"  {name} = {equation.form}")
         for parameter, value in equation.parameters.items():

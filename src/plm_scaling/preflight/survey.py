@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.common.progress import Progress, logger
+from plm_scaling.common.progress import Progress, end_line, logger
 from plm_scaling.config.data import Thresholds
 from plm_scaling.filter.rules import KEPT
 from plm_scaling.preflight.cost import Cost, cost
@@ -197,6 +197,7 @@ def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds)
                 found.whole = False
                 break
     finally:
+        end_line()
         copies, only_ids, only_sequences = repeats.count()
         found.letters = letters.letters
         found.nucleotide_share = letters.nucleotide_share

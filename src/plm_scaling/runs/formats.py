@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from plm_scaling.common.errors import RunsError
+from plm_scaling.common.tables import ARROW, PARQUET, binary_frame
 from plm_scaling.runs.tables import NO_RUN, NO_TABLE
 
 STDIN = "-"
@@ -35,15 +36,15 @@ def content_of(source: Path | str | pd.DataFrame) -> tuple[str, bytes]:
 
 def _text(source: str, content: bytes) -> str:
     try:
-        if content.startswith(b"PAR1"):
-            return pd.read_parquet(io.BytesIO(content)).to_csv(index=False)
+        if content.startswith((PARQUET, ARROW)):
+            return binary_frame(content).to_csv(index=False)
         if content.startswith(b"\x1f\x8b"):
             content = gzip.decompress(content)
         utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         return content.decode("utf-16" if utf16 else "utf-8-sig")
     except (ValueError, OSError, EOFError) as error:  # pyarrow's errors are of these, too
         raise RunsError(
-            f"{source}: not a CSV table ({error}); give CSV, TSV (UTF-8) or Parquet"
+            f"{source}: not a CSV table ({error}); give CSV, TSV (UTF-8), Parquet or Arrow"
         ) from error
 
 

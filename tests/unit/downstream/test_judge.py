@@ -10,7 +10,7 @@ from families import mutate, random_protein
 from finished_runs import finished_run
 
 from plm_scaling.cli import main as cli
-from plm_scaling.common.errors import InferenceError, SourceError
+from plm_scaling.common.errors import PlmScalingError, SourceError
 from plm_scaling.downstream.generation.judge import Judge
 from plm_scaling.downstream.generation.kinds import (
     composition,
@@ -213,8 +213,8 @@ def killed(*arguments):
 def test_bad_input_is_said(tmp_path):
     new = write(tmp_path / "new.fasta", ["MKVLA"])
     (tmp_path / "bad.fasta").write_text(">a\nMK1\n>b\nMKV\n")
-    with pytest.raises(InferenceError, match="must end in"):
-        Judge([new], []).table(new, tmp_path / "table.csv")
+    with pytest.raises(PlmScalingError, match="must end in"):
+        Judge([new], []).table(new, tmp_path / "table.xls")
     with pytest.raises(SourceError, match="record 1"):
         Judge([tmp_path / "bad.fasta"], []).table(new, tmp_path / "table.tsv")
     with pytest.raises(SourceError, match="record 1"):

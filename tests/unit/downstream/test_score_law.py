@@ -275,8 +275,8 @@ def test_law_file_is_read_back_and_summarised(tmp_path):
     law = read_law(out)
     assert law.details["series"][0]["verdict"] == "monotone"
     assert law.data["sha256"]
-    assert "CLM downstream" in summary(tmp_path)
-    assert "1 series of scores: 1 monotone" in summary(tmp_path)
+    assert "CLM downstream" in summary(tmp_path).text()
+    assert "1 series of scores: 1 monotone" in summary(tmp_path).text()
     json.loads(out.read_text())
 
 

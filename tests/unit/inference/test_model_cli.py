@@ -13,7 +13,7 @@ import pytest
 from finished_runs import CONTEXT, SHAPE, finished_run
 
 from plm_scaling.cli import main as cli
-from plm_scaling.common.errors import InferenceError, SourceError
+from plm_scaling.common.errors import InferenceError, PlmScalingError, SourceError
 from plm_scaling.inference.embed import Embedder, embed_fasta
 from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.inference.run import open_run
@@ -235,16 +235,58 @@ def test_pipe_and_folder_are_read_and_bad_records_skipped(
 
 def test_options_that_do_not_fit_are_refused(folder, tmp_path):
     fasta = folder / "proteins.fasta.gz"
-    clm, mlm = str(folder / "clm"), str(folder / "mlm")
+    clm = str(folder / "clm")
     with pytest.raises(InferenceError, match="--fast is for masked models"):
         score_fasta(clm, [fasta], tmp_path / "out.tsv", True, False, 1)
-    with pytest.raises(InferenceError, match=r"must end in \.parquet or \.arrow or \.tsv"):
-        score_fasta(clm, [fasta], tmp_path / "out.csv", False, False, 1)
-    with pytest.raises(InferenceError, match=r"must end in \.parquet or \.arrow$"):
-        score_fasta(mlm, [fasta], tmp_path / "out.tsv", False, True, 1)
+    for compute in (
+        lambda out: score_fasta("no model", [fasta], out, False, False, 1),
+        lambda out: embed_fasta("no model", [fasta], out, -1, False, 1),
+    ):
+        with pytest.raises(PlmScalingError, match=r"must end in \.csv, .* or \.arrow"):
+            compute(tmp_path / "out.xls")
     with pytest.raises(InferenceError, match=r"the model has 2 layers; give 0"):
         embed_fasta(clm, [fasta], tmp_path / "out.arrow", 3, False, 1)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("objective", "fast", "proposals"), [("mlm", False, 1), ("mlm", True, 0), ("clm", False, 0)]
+)
+def test_long_masked_scores_propose_the_fast_way(
+    folder, tmp_path, monkeypatch, caplog, objective, fast, proposals
+):
+    monkeypatch.setattr("plm_scaling.inference.score.SECONDS_BEFORE_PROPOSAL", 0.0)
+    monkeypatch.setattr("plm_scaling.inference.score.LONG_SECONDS", 0.0)
+    fasta = folder / "proteins.fasta.gz"
+    with caplog.at_level("INFO", "plm_scaling"):
+        score_fasta(str(folder / objective), [fasta], tmp_path / "out.csv", fast, False, 1)
+    said = [line for line in caplog.messages if "--fast would take about 0:0" in line]
+    assert len(said) == proposals
+    assert all("it masks 15% of the residues at a time" in line for line in said)
+
+
+def test_table_on_standard_output_is_all_there_is(folder, tmp_path, monkeypatch, capsys):
+    fasta = folder / "proteins.fasta.gz"
+    command(monkeypatch, "score", folder / "clm", fasta, "--out", "-")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("\t") == ["id", "length", "nll_per_residue", "perplexity"]
+    assert [line.split("\t")[0] for line in lines[1:]] == list(proteins())
+    with pytest.raises(SystemExit, match="--json and --out - both"):
+        command(monkeypatch, "embed", folder / "clm", fasta, "--out", "-", "--json")
+
+
+def test_answers_in_json(folder, tmp_path, monkeypatch, capsys):
+    fasta = write(tmp_path / "in.fasta", ">a\nMKV\n>b\nM-K\n")
+    for name, what in (("score", "scores"), ("embed", "embeddings")):
+        out = tmp_path / f"{name}.csv"
+        words = (name, folder / "clm", fasta, "--out", out, "--skip-bad", "--json")
+        command(monkeypatch, *words)
+        assert json.loads(capsys.readouterr().out) == {
+            what: str(out),
+            "records": 2,
+            "skipped": 1,
+            "list": f"{out}.rejected.tsv",
+        }
 
 
 def test_failed_table_leaves_no_file(folder, tmp_path, small_chunks, monkeypatch):

@@ -11,6 +11,7 @@ from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import read_json, write_json
 from plm_scaling.common.progress import Progress
+from plm_scaling.common.tables import table_writer
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.fitness.assays import read_assays, read_reference
 from plm_scaling.downstream.fitness.scoring import scores_of
@@ -18,7 +19,6 @@ from plm_scaling.downstream.fitness.zero_shot import ZeroShot
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.tables import table_writer
 
 SUBSTITUTIONS, INDELS = "proteingym_substitutions", "proteingym_indels"
 ITEMS = pa.schema(

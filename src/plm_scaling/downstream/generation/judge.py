@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from plm_scaling import __version__
 from plm_scaling.common.progress import Progress
+from plm_scaling.common.tables import check_table, table_writer
 from plm_scaling.downstream.generation.homology import cluster_sizes, nearest, resources_here
 from plm_scaling.downstream.generation.kinds import ORDER, Doubles, counts_per_sequence
 from plm_scaling.downstream.generation.measures import Facts
@@ -27,7 +28,6 @@ from plm_scaling.filter import ngram
 from plm_scaling.filter.reference import ReferenceModel
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.scorer import Scorer
-from plm_scaling.inference.tables import check_format, table_writer
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.mmseqs.tool import find_mmseqs
 from plm_scaling.sources.read.inputs import Survey, readable
@@ -59,7 +59,7 @@ class Judge:
         (see `Survey`), `InferenceError` for a table of another name or a model that cannot be
         opened, `DedupError` without MMseqs2.
         """
-        check_format(out, nested=False)
+        check_table(out)
         with (
             readable([fasta], "fasta") as files,
             readable(self.against, "fasta") as against,

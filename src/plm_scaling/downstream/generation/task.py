@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import write_json
+from plm_scaling.common.tables import table_writer
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.generation.judge import Judge
 from plm_scaling.downstream.generation.rows import Row
@@ -20,7 +21,6 @@ from plm_scaling.downstream.table import Dataset
 from plm_scaling.inference.generation.generate import generate_fasta
 from plm_scaling.inference.generation.options import Sampling
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.tables import table_writer
 from plm_scaling.sources.read.fasta import read_fasta
 
 ITEMS = pa.schema(

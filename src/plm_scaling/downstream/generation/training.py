@@ -7,7 +7,7 @@ import numpy as np
 
 from plm_scaling.common.files import atomic
 from plm_scaling.common.parts import digests
-from plm_scaling.common.progress import Progress
+from plm_scaling.common.progress import Progress, end_line
 from plm_scaling.downstream.generation.kinds import LENGTH_BINS, ORDER, Doubles, length_bins
 from plm_scaling.downstream.similarity.database import Entries
 from plm_scaling.filter import ngram
@@ -56,6 +56,7 @@ def read_training(files: list[Path], wanted: np.ndarray, found: Survey, folder: 
             lengths += np.bincount(length_bins(chunk.lengths), minlength=LENGTH_BINS)
             seen |= np.isin(wanted, digests(chunk.entries.split(b"\n\0")[:-1]))
             progress.add(len(chunk.ids))
+    end_line()
     made = entries.made
     size = [made.n_sequences, int(made.n_residues), made.max_seq_len]
     with atomic(folder / _SUMS) as temporary, temporary.open("wb") as out:

@@ -14,6 +14,7 @@ from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import write_json
 from plm_scaling.common.progress import Progress
+from plm_scaling.common.tables import table_writer
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.bootstrap import ratio_error, standard_error
 from plm_scaling.downstream.read import TEST, unique
@@ -24,7 +25,6 @@ from plm_scaling.inference.arrays import Floats, Ints
 from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.scorer import Scorer
-from plm_scaling.inference.tables import table_writer
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.tokens.format.vocabulary import STANDARD
 

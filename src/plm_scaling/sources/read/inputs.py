@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import atomic, remove
+from plm_scaling.common.tables import STDOUT
 from plm_scaling.sources.addresses import SUFFIXES, files_in
 from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.streams import STDIN
@@ -57,7 +59,8 @@ class Survey:
     """
 
     def __init__(self, out: Path, skip_bad: bool) -> None:
-        self.list = out.with_name(f"{out.name}.rejected.tsv")
+        name = "standard-output" if out == STDOUT else out.name
+        self.list = out.with_name(f"{name}.rejected.tsv")
         self.skip_bad = skip_bad
         self.records = self.rejected = 0
 
@@ -87,6 +90,11 @@ class Survey:
                 f"the first is {first}. Correct them"
                 + ("" if self.rejected == self.records else ", or go on without (--skip-bad)")
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts of records, and where those that were skipped are listed (null: none were)."""
+        listed = str(self.list) if self.rejected else None
+        return {"records": self.records, "skipped": self.rejected, "list": listed}
 
     @property
     def skipped(self) -> str:

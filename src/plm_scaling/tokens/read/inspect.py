@@ -48,6 +48,27 @@ def inspect_tokens(path: Path, sequences: int = 3, verify: bool = False) -> str:
     return "\n".join(lines)
 
 
+def token_facts(path: Path, verify: bool = False) -> dict[str, Any]:
+    """What is counted of what is at `path`: of a shard its rows, else an entry for each split,
+    source and stratum. Raises as `inspect_tokens`."""
+    if path.suffix == ".arrow":
+        rows, facts = open_shard(path)
+        return facts | {"rows": len(rows)}
+    facts, listed, shards = _content(path)
+    for shard in shards:
+        shard.check(verify)
+    named = ("corpus", "format", "context_length", "kind", "start_token")
+    entries = [
+        {"split": split, "source": source, "stratum": stratum}
+        | {name: entry[name] for name in ("rows", "tokens", "sequences", "padding_tokens")}
+        for split, source, stratum, entry in listed
+    ]
+    return {name: facts[name] for name in named if name in facts} | {
+        "shards": len(shards),
+        "entries": entries,
+    }
+
+
 def _content(path: Path) -> tuple[dict[str, Any], list[Entry], list[ListedShard]]:
     """What a manifest or part says of itself, and what it lists."""
     file = path

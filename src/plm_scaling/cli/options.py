@@ -1,0 +1,67 @@
+"""Options that several commands share, and how their answer is printed."""
+
+import os
+from collections.abc import Callable
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from plm_scaling.common.tables import FORMATS, STDOUT, wrong_ending
+
+
+def ends_in(*endings: str) -> Callable[[object, Path | None], None]:
+    """A validator: a name of another ending is refused before anything is loaded or computed."""
+
+    def check(kind: object, path: Path | None) -> None:
+        if path is not None and (fault := wrong_ending(path, endings)):
+            raise ValueError(fault)
+
+    return check
+
+
+def _table_or_stdout(kind: object, path: Path) -> None:
+    if path != STDOUT:
+        ends_in(*FORMATS)(kind, path)
+
+
+Table = Annotated[
+    Path, Parameter(help=f"table to write: {', '.join(FORMATS)}", validator=ends_in(*FORMATS))
+]
+TableOrStdout = Annotated[
+    Path,
+    Parameter(
+        help=f"table to write: {', '.join(FORMATS)}; - for TSV on stdout",
+        validator=_table_or_stdout,
+        allow_leading_hyphen=True,
+    ),
+]
+Json = Annotated[bool, Parameter(help="print the answer as JSON")]
+Fasta = Annotated[
+    list[Path],
+    Parameter(
+        help="files, plain or compressed (gzip, zstd, xz), folders of them, - for stdin",
+        allow_leading_hyphen=True,
+    ),
+]
+Cell = Annotated[
+    str,
+    Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),
+]
+Model = Annotated[
+    str,
+    Parameter(
+        help="a run folder or a cell's id, as for export, or the folder of an ESM-2 or ProGen2"
+    ),
+]
+SkipBad = Annotated[bool, Parameter(help="go on without records that cannot be used")]
+Threads = Annotated[
+    int, Parameter(help="CPU threads (default: the cores here)", show_default=False)
+]
+CORES = len(os.sched_getaffinity(0))
+
+
+def print_json(facts: Any) -> None:
+    """`facts` as JSON on standard output; paths and other objects as their text."""
+    print(dumps(facts, indent=2, default=str, ensure_ascii=False))

@@ -1,0 +1,60 @@
+"""The command in a shell: pipes that close, Ctrl-C, completion after Tab."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "plm_scaling.cli.main"]
+PLAN = ["plan", "--objective", "clm", "--flops", "1e21"]
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_word():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run(COMMAND + PLAN, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_ctrl_c_ends_the_command_without_a_word():
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*COMMAND, "data", "check", "-"], **pipes) as command:
+        command.stdin.write(b">a\nMKV\n" * 100_000)  # more than a pipe holds: it is being read
+        command.send_signal(signal.SIGINT)
+        assert command.communicate()[1] == b""
+    assert command.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_for_a_shell(tmp_path, shell):
+    script = tmp_path / "completion"
+    words = ["--install-completion", "--shell", shell, "--output", str(script)]
+    home = os.environ | {"HOME": str(tmp_path)}
+    done = subprocess.run(COMMAND + words, env=home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "check-site" in script.read_text()
+    if shutil.which(shell):
+        subprocess.run([shell, "-n", script], check=True)
+
+
+def test_bash_completes_commands_and_options(tmp_path):
+    script = tmp_path / "completion"
+    words = ["--install-completion", "--shell", "bash", "--output", str(script)]
+    home = os.environ | {"HOME": str(tmp_path)}
+    subprocess.run(COMMAND + words, env=home, capture_output=True, check=True)
+
+    def completed(*typed):
+        lines = f"""
+            source {script}
+            COMP_WORDS=({" ".join(typed)}) COMP_CWORD={len(typed) - 1}
+            $(complete -p plm-scaling | sed -E 's/.*-F ([^ ]+).*/\\1/')
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        return subprocess.check_output(["bash", "-c", lines], text=True).split()
+
+    assert "evaluate" in completed("plm-scaling", "ev")
+    assert "--amino-acids" in completed("plm-scaling", "score", "--am")
