@@ -6,7 +6,17 @@ import sys
 
 from cyclopts import App
 
-from plm_scaling.cli import benchmarks, data, generation, laws, models, planning, site, status
+from plm_scaling.cli import (
+    benchmarks,
+    compare,
+    data,
+    generation,
+    laws,
+    models,
+    planning,
+    site,
+    status,
+)
 from plm_scaling.cli.version import version_text
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError
@@ -29,6 +39,7 @@ app.command(status.status)
 app.command(site.check_site)
 app.command(laws.summary)
 app.command(laws.fit)
+app.command(compare.compare)
 app.command(planning.plan)
 app.command(planning.design)
 app.command(data.app, name="data")

@@ -62,7 +62,7 @@ def exponent(law: LawResult) -> tuple[bool, str]:
     value = f"N_opt grows as C^{a:.2f}"
     if interval is None:
         return False, (
-            f"{value} from {basis}, but these runs give no interval for it (see the warnings), so "
+            f"{value} from {basis}, but these runs give no interval for it (its card says why), so "
             "the number cannot be trusted."
         )
     low, high = interval
@@ -101,7 +101,7 @@ def _agreement(own: dict[str, LawResult]) -> str:
     one, other = (own[name].equations["N"] for name in ("isoflop", "parametric"))
     value, interval = other.parameters["a"], other.interval["a"]
     if value is None or own["parametric"].status == Status.NOT_IDENTIFIED:
-        return "The parametric law does not determine the exponent; see the warnings."
+        return "The parametric law does not determine the exponent; its card says why."
     if one.interval["a"] is None or interval is None:
         return (
             f"The parametric law gives {value:.2f}; without intervals the two cannot be compared."

@@ -1,7 +1,6 @@
 """What a page was made with: date, commit, versions, config, and the hardware of the runs."""
 
 import platform
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,12 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from plm_scaling import __version__
+from plm_scaling.common.commit import commit_of
 from plm_scaling.common.files import read_json, sha256_of
 from plm_scaling.common.progress import short_time
 from plm_scaling.study.record import RunRecord
 
 PACKAGES = ("torch", "megatron-core", "snakemake", "numpy", "scipy", "pyarrow", "matplotlib")
-CHECKOUT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def made_with(
     What no file says (an earlier version recorded less) is left out.
     """
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    rows = {"page made (UTC)": today, "plm-scaling": __version__, "commit": _commit()}
+    rows = {"page made (UTC)": today, "plm-scaling": __version__, "commit": commit_of(ROOT)}
     rows |= _trained(records)
     rows["Python"] = platform.python_version()
     for name in PACKAGES:
@@ -62,16 +62,6 @@ def made_with(
         rows={name: value for name, value in rows.items() if value},
         config=config.read_text(encoding="utf-8") if config else "",
     )
-
-
-def _commit() -> str:
-    """Of the checkout that this package lies in, with -dirty if files differ; '' if in none."""
-    command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip() if (CHECKOUT / ".git").exists() else ""
 
 
 def _trained(records: Iterable[Path]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Everything that a study has made, on one self-contained HTML page."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from plm_scaling.runs.tables import read_runs
 from plm_scaling.study.laws import LAWS
 from plm_scaling.sweep.stages import recorded
 
+OF_UNIPROT = re.compile("uniref|uniprot|swiss", re.IGNORECASE)  # names of sources
 CAPTIONS = {
     "isoflop": "Validation loss against model size at equal compute. The diamond is the minimum of "
     "the parabola, the bar its confidence interval; a grey cross marks a budget without a usable "
@@ -129,13 +131,15 @@ def make_report(
     of_forecasts = forecasts_part(forecasts)
     shown -= set() if of_forecasts["calibration"] else {"forecasts"}  # drawn empty
     drawn = inline_figures(figures, {n: c for n, c in CAPTIONS.items() if n in shown})
+    findings = find(fitted)
+    listed = tables.source_rows(sources, own, {row["source"] for row in funnel})
     write_page(
         out,
         Path(__file__).with_name("page.html.j2"),
         study=study,
-        findings=find(fitted),
+        findings=findings,
         comparison=comparison(fitted),
-        first_figure="frontier" if "frontier" in drawn else "isoflop",
+        first_figure="frontier" if any(found.train for found in findings) else "isoflop",
         limits=limits(fitted, table, published),
         level=next(iter(fitted[0].equations.values())).level,
         cards=cards(fitted),
@@ -161,7 +165,8 @@ def make_report(
         tokens=tables.token_rows(manifest),
         leakage_sentences=leakage_sentences(contamination, leakage),
         leakage=leakage_rows(leakage),
-        sources=tables.source_rows(sources, own, {row["source"] for row in funnel}),
+        sources=listed,
+        uniprot=any(OF_UNIPROT.search(row["name"]) for row in listed),
         made=made_with(config, tool, _records(records, table)),
         forecasts=of_forecasts,
         downstream=downstream,

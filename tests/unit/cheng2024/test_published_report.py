@@ -209,10 +209,11 @@ def test_published_report_sentences_follow_the_numbers(page):
     assert "(88 points that it was not fitted to) the row of Table A9 has 1.6 times" in words
     assert "to 149 CLM\nand 110 MLM points, and released logs of 239 runs" in words
     assert "0.003 nats at 1.78B (within noise: −0.00" in words  # §3.4: the gain of CLM 1.7B
-    assert "N at C=1.151e22 (size of the 7.2B run)" in words
+    assert "size of the 7.2B run. Their procedure gives 7.33" in words
     assert "Of the ratios trained, 10 % and 15 % cannot be told from the best at any size" in words
     assert "89,197 evaluations" in words
-    assert "MLM. The exponent is not identified: Nopt grows as" in words
+    assert "MLM. A guess: with 3e+20 FLOPs, the largest budget of the law, train 395M" in words
+    assert "Why? The exponent is not identified: Nopt grows as" in words
     assert "CLM. Starting from MLM" in text
     assert "does not pay" in text
     assert "stopped at 6% of the planned tokens" in text

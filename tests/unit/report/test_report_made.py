@@ -43,20 +43,20 @@ def test_made_with_has_hardware_hours_versions_and_the_config(tmp_path):
 
 
 def test_what_no_file_says_is_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(made_module, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(made_module, "ROOT", tmp_path)
     rows = made_with(records=write_records(tmp_path, device=None)).rows
     assert not [name for name in rows if name.startswith(("trained", "runs", "commit", "SHA"))]
 
 
 def test_commit_is_that_of_the_checkout_and_says_if_files_differ(tmp_path, monkeypatch):
-    monkeypatch.setattr(made_module, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(made_module, "ROOT", tmp_path)
     file = tmp_path / "file"
     file.write_text("one")
     who = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
     for command in (["init", "-q"], ["add", "file"], [*who, "commit", "-q", "-m", "one"]):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
     commit = made_with().rows["commit"]
-    assert re.fullmatch("[0-9a-f]{12}", commit)
+    assert re.fullmatch("[0-9a-f]{10}", commit)
     file.write_text("two")
     assert made_with().rows["commit"] == f"{commit}-dirty"
 

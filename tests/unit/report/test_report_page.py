@@ -106,6 +106,8 @@ def test_report_is_self_contained_and_holds_every_part(page):
     ):
         assert expected in text
     assert "elsewhere" not in text  # a source that this study does not use
+    assert "The UniProt Consortium" in text  # of uniref_part
+    assert "30 runs of at most 1 CPU process(es)" in text or "trained on" not in text
     assert "filtered" in text
     assert "MKVLAEXAMPLE" in text
 
