@@ -82,10 +82,11 @@ def _trained(records: Iterable[Path]) -> dict[str, str]:
         versions[", ".join(f"{name} {value}" for name, value in record.versions.items())] = None
     rows = {}
     for name, of in sorted(devices.items()):
-        unit = "CPU process" if name == "cpu" else "GPU"
+        unit, many = ("process", "processes") if name == "cpu" else ("GPU", "GPUs")
         rows[f"trained on {name}"] = (
-            f"{of.runs} runs of at most {of.most_devices} {unit}(s): "
-            f"{of.device_seconds / 3600:.3g} {unit}-hours ({short_time(of.device_seconds)})"
+            f"{of.runs} run{'' if of.runs == 1 else 's'} on at most {of.most_devices} "
+            f"{unit if of.most_devices == 1 else many}: {of.device_seconds / 3600:.3g} "
+            f"{unit}-hours ({short_time(of.device_seconds)})"
         )
     if starts := sorted(start for of in devices.values() for start in of.starts):
         rows["runs started (UTC)"] = f"first {starts[0]}, last {starts[-1]}"

@@ -32,7 +32,7 @@ def test_made_with_has_hardware_hours_versions_and_the_config(tmp_path):
     config.write_text("seed: 7\n")
     found = made_with(config, None, write_records(tmp_path))
     rows = found.rows
-    assert rows["trained on NVIDIA A100"] == "2 runs of at most 8 GPU(s): 16 GPU-hours (16:00:00)"
+    assert rows["trained on NVIDIA A100"] == "2 runs on at most 8 GPUs: 16 GPU-hours (16:00:00)"
     assert rows["runs started (UTC)"] == "first 2026-01-02T03:04:05Z, last 2026-01-09T03:04:05Z"
     assert rows["trained with"] == "torch 2.13.0, megatron-core 0.16.1, python 3.11.2"
     assert rows["plm-scaling"] == __version__

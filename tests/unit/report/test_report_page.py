@@ -1,3 +1,4 @@
+import json
 import logging
 import re
 from pathlib import Path
@@ -64,6 +65,9 @@ def figures(folder):
 def page(folder, figures):
     arguments, data = figures
     (folder / "demo.yaml").write_text("study: demo\n")
+    record = folder / "runs/clm000/result.json"
+    layout = {"tensor": 1, "pipeline": 1, "data": 2}
+    write_json(record, json.loads(record.read_text()) | {"device": "cpu", "layout": layout})
     make_report(
         "demo",
         arguments["runs"],
@@ -107,7 +111,8 @@ def test_report_is_self_contained_and_holds_every_part(page):
         assert expected in text
     assert "elsewhere" not in text  # a source that this study does not use
     assert "The UniProt Consortium" in text  # of uniref_part
-    assert "30 runs of at most 1 CPU process(es)" in text or "trained on" not in text
+    assert "<td>trained on cpu</td><td><code>1 run on at most 2 processes: " in text
+    assert "<pre>study: demo\n</pre>" in text
     assert "filtered" in text
     assert "MKVLAEXAMPLE" in text
 
