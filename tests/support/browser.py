@@ -42,12 +42,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator["webdriver.Ch
     driver.quit()
 
 
-def open_page(driver: "webdriver.Chrome", page: Path, width: int) -> None:
-    """The page, `width` CSS pixels wide, without errors."""
+def open_page(driver: "webdriver.Chrome", page: Path | str, width: int) -> None:
+    """The page (a file or an address), `width` CSS pixels wide, without errors."""
     # A window cannot be narrower than 500 pixels; the emulated screen can.
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    driver.get(page.as_uri())
+    driver.get(page if isinstance(page, str) else page.as_uri())
     assert driver.get_log("browser") == []  # type: ignore[no-untyped-call]
     assert driver.execute_script("return innerWidth") == width
 
@@ -69,6 +69,11 @@ def check_figures(driver: "webdriver.Chrome", width: int, figures: Collection[st
         assert shown_height > 100, name
         assert right <= width, name
         assert ink > 0, name
+    check_width(driver)
+
+
+def check_width(driver: "webdriver.Chrome") -> None:
+    """Nothing of the page is wider than the window but what scrolls by itself."""
     overflow = "return document.documentElement.scrollWidth - innerWidth"
     assert driver.execute_script(overflow) <= 0
     clipped = (

@@ -7,11 +7,25 @@ from plm_scaling.runs.job_events import FILE, JobEvents
 
 
 class Snakemake:
-    """A run in a folder, which begins and ends with the block."""
+    """A run in a folder, which begins and ends with the block.
 
-    def __init__(self, folder):
+    It has to do `rules`: by name, the stage and the number of jobs.
+    """
+
+    def __init__(self, folder, rules=()):
         (folder / FILE).parent.mkdir(exist_ok=True)
-        self._dag = SimpleNamespace(jobs=[], jobid=lambda job: job.number)
+        known = [
+            SimpleNamespace(name=name, snakefile=f"rules/{stage}.smk", output=["a"], jobs=jobs)
+            for name, (stage, jobs) in dict(rules).items()
+        ]
+        self._dag = SimpleNamespace(
+            jobs=[],
+            jobid=lambda job: job.number,
+            workflow=SimpleNamespace(rules=known),
+            needrun_jobs=lambda: [
+                SimpleNamespace(rule=rule) for rule in known for _ in range(rule.jobs)
+            ],
+        )
         self._writer = JobEvents(folder / FILE, self._dag)
         self._logger = logging.Logger("snakemake")
         self._logger.addHandler(self._writer)
@@ -23,8 +37,9 @@ class Snakemake:
     def __exit__(self, *error):
         self._writer.close()
 
-    def starts(self, number):
-        self._say(f" Rule: a, Jobid: {number}", event="job_info", jobid=number, rule_name="a")
+    def starts(self, number, rule="a", output="a", logs=()):
+        said = {"rule_name": rule, "output": [output], "log": list(logs)}
+        self._say(f" Rule: {rule}, Jobid: {number}", event="job_info", jobid=number, **said)
 
     def fails(self, number, rule, output, logs=(), message=None, again=False):
         """Also what the record of a job_error has that the writer leaves."""

@@ -8,7 +8,10 @@ from cyclopts import App
 
 from plm_scaling.cli import (
     benchmarks,
+<<<<<<< HEAD
     compare,
+=======
+>>>>>>> w-cli
     data,
     generation,
     laws,
@@ -16,6 +19,10 @@ from plm_scaling.cli import (
     planning,
     site,
     status,
+<<<<<<< HEAD
+=======
+    watch,
+>>>>>>> w-cli
 )
 from plm_scaling.cli.version import version_text
 from plm_scaling.common.command_line import OPTIONS, parse
@@ -36,6 +43,7 @@ app = App(
 app["--help"].group = app["--version"].group = "Options"
 
 app.command(status.status)
+app.command(watch.watch)
 app.command(site.check_site)
 app.command(laws.summary)
 app.command(laws.fit)

@@ -1,56 +1,58 @@
 """`plm-scaling status`: how far the cells of a study are."""
 
+import sys
+from contextlib import suppress
+from json import dumps
 from pathlib import Path
+from shutil import get_terminal_size
+from time import sleep, time
 
-from plm_scaling.common.errors import RunsError, SlurmError
+from plm_scaling.common.errors import RunsError
 
-NO_SWEEP = "no sweep planned there yet; make one with `snakemake plan`, or give the results folder"
+TERMINAL_SECONDS, LOG_SECONDS = 2.0, 30.0
+CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+LINES_BESIDE = 12  # of the terminal, beside the cells
 
 
-def status(*results: Path) -> None:
+def status(
+    *studies: Path, json: bool = False, watch: bool = False, every: float | None = None
+) -> None:
     """Of each cell: state, loss, time left, whether it is as forecast, Slurm job; when all will be
     done; why jobs failed.
 
     From its files, during a run or after it.
 
-    Example: plm-scaling status results/demo
+    Example: plm-scaling status my-study --watch
 
     Args:
-        results: results folders (default: all)
+        studies: folders of studies, or results folders (default: all in this folder)
+        json: all that is known, with the laws so far, as JSON: a list with an entry per folder
+        watch: show it again and again until the studies have ended
+        every: seconds between (default: 2 on a terminal, else 30)
     """
     # Neither a Slurm that does not answer nor a sweep that is still to be planned hides the rest.
-    from plm_scaling.common.gpus import notes_of_set_aside
-    from plm_scaling.forecasts.running import against_forecasts
-    from plm_scaling.runs.failures import failed_jobs
-    from plm_scaling.runs.queue import never_starting, queue_text, queued_jobs
-    from plm_scaling.runs.status import cell_states, status_table
-    from plm_scaling.runs.time_left import time_left_text
-    from plm_scaling.slurm.journal import lines, ran_on_slurm
+    from plm_scaling.watch.places import NO_SWEEP, find_places
+    from plm_scaling.watch.queue import Lately
+    from plm_scaling.watch.reader import Reader
+    from plm_scaling.watch.text import states_text
 
-    sweeps = [folder / "sweep.tsv" for folder in results]
-    sweeps = sweeps or sorted(Path("results").glob("*/sweep.tsv"))
-    folders = [*dict.fromkeys(sweep.parent.parent.parent for sweep in sweeps)] or [Path()]
-    try:
-        jobs = queued_jobs()
-        queue = queue_text(jobs) if jobs else ""
-    except SlurmError as error:  # also of a machine that only has Slurm's commands
-        jobs, queue = [], str(error) if any(map(ran_on_slurm, folders)) else ""
-    trains = {job.job.removeprefix("train_cell "): job.text for job in jobs}
-    for sweep in (sweep for sweep in sweeps if sweep.exists()):
-        states = cell_states(sweep, sweep.with_name("runs"))
-        held = against_forecasts(sweep.parent, states)
-        print(f"{sweep.parent}\n{status_table(states, trains, held)}")
-        print(time_left_text(states, sweep.with_name("estimates.json")), end="")
-    if not sweeps:
-        print(f"results/*/sweep.tsv: {NO_SWEEP}")
-    if queue:
-        print("\n".join([queue, *never_starting(jobs)]))
-    for note in notes_of_set_aside():
-        print(note)
-    for folder in folders:
-        for line in lines(folder):
-            print(line)
-        for failure in failed_jobs(folder):
-            print(f"failed: {failure.text}")
+    places, queue = find_places(studies), Lately()
+    readers = [Reader(place.folder, place.sweeps, queue.now) for place in places]
+    redraw = watch and not json and sys.stdout.isatty()
+    pause = every or (TERMINAL_SECONDS if redraw else LOG_SECONDS)
+    with suppress(KeyboardInterrupt):
+        while True:
+            now = time()
+            states = [reader.read(now, laws=json) for reader in readers]
+            if json:
+                text = dumps([state.to_json() for state in states], allow_nan=False) + "\n"
+            else:
+                rows = max(1, get_terminal_size().lines - LINES_BESIDE) if redraw else None
+                text = states_text(states, now, rows)
+            print(CLEAR + text if redraw else text, end="", flush=True)
+            if not watch or all(state.ended for state in states):
+                break
+            sleep(pause)
+    sweeps = [sweep for place in places for sweep in place.sweeps()]
     if missing := [sweep for sweep in sweeps if not sweep.exists()]:
         raise RunsError(f"{missing[0]}: {NO_SWEEP}")

@@ -58,6 +58,10 @@ class RunsError(PlmScalingError):
     """A run record or table is missing or malformed."""
 
 
+class WatchError(PlmScalingError):
+    """A study cannot be watched as asked."""
+
+
 class LawError(PlmScalingError):
     """A law cannot be fitted to the given runs."""
 

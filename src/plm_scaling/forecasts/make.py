@@ -5,13 +5,11 @@ python -m plm_scaling.forecasts.make results/demo/forecasts/0123456789.json < TA
 
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 import pandas as pd
 
 from plm_scaling.common.errors import LawError, PlmScalingError
-from plm_scaling.common.files import sha256_of
 from plm_scaling.common.program import end_with_parent
 from plm_scaling.forecasts.curve import forecast_curve
 from plm_scaling.forecasts.loss import forecast_losses
@@ -21,8 +19,7 @@ from plm_scaling.forecasts.task import Task
 from plm_scaling.laws.parametric.runs import Runs
 from plm_scaling.laws.points import MAX_EPOCHS, columns, parametric_points
 from plm_scaling.laws.selection import why_left_out
-from plm_scaling.runs.collect import COLUMNS, collect_cell
-from plm_scaling.runs.tables import read_runs, write_table
+from plm_scaling.runs.collect import as_read, collect_cell
 from plm_scaling.study.record import read_cell
 
 
@@ -59,13 +56,10 @@ def _tables(task: Task) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     for name in task.runs:
         _, cell = read_cell(task.folder / name / "result.json")
         row, curve, _ = collect_cell(cell, task.folder / name, task.asked.final_evaluations)
-        rows.append(row | {"source_file": ""})
+        rows.append(row)
         if curve is not None:
             curves.append(curve.assign(run_id=name))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "runs.csv")
-        write_table(path, COLUMNS, rows)
-        table, digest = read_runs(path), sha256_of(path)
+    table, digest = as_read(rows)
     table = table[why_left_out("parametric", table) == ""].reset_index(drop=True)
     return table, pd.concat(curves, ignore_index=True), digest
 

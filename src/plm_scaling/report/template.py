@@ -21,6 +21,13 @@ _REFERENCE = re.compile(r'(xlink:href="#|href="#|url\(#)')
 
 def write_page(out: Path, template: Path, **values: Any) -> None:
     """Write the page that `template` makes of `values`, whose text is escaped; log its path."""
+    with atomic(out) as temporary:
+        temporary.write_text(render(template, **values), encoding="utf-8")
+    logger.info("[report] %s", out)
+
+
+def render(template: Path, **values: Any) -> str:
+    """The page that `template` makes of `values`, whose text is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True,
@@ -29,10 +36,7 @@ def write_page(out: Path, template: Path, **values: Any) -> None:
         lstrip_blocks=True,
     )
     environment.filters |= {"formulas": _formulas, "glossary": glossary}
-    with atomic(out) as temporary:
-        page = environment.get_template(template.name).render(**values)
-        temporary.write_text(page, encoding="utf-8")
-    logger.info("[report] %s", out)
+    return environment.get_template(template.name).render(**values)
 
 
 def _formulas(sentence: str) -> Markup:

@@ -3,7 +3,9 @@
 import logging
 import math
 import os
+import tempfile
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from plm_scaling.runs.tables import (
     RUN_COLUMNS,
     SETTING_COLUMNS,
     read_cell_curve,
+    read_runs,
     write_curves,
     write_table,
 )
@@ -122,6 +125,15 @@ def collect_cell(
     row |= {"loss": float(last.mean()), "loss_last": float(last.iloc[-1])}
     predicted = result.held_out_tokens or {}
     return row, curve, evaluation_rows(row, curve, final_evaluations, predicted)
+
+
+def as_read(rows: Iterable[Mapping[str, Any]]) -> tuple[pd.DataFrame, str]:
+    """The table of some rows of `collect_cell` as `read_runs` gives it, and the SHA-256 of its
+    file. It does not say where runs are: `source_file` is empty."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "runs.csv")
+        write_table(path, COLUMNS, [{**row, "source_file": ""} for row in rows])
+        return read_runs(path), sha256_of(path)
 
 
 def _reached(curve: pd.DataFrame | None) -> tuple[int | None, float | None]:

@@ -1,22 +1,29 @@
 """What becomes of the jobs of a Snakemake run, as its logger says it: .snakemake/jobs.jsonl.
 
-The Snakefile adds the writer to Snakemake's logger. So it is there in every run; a logger plugin
-would be only where a profile or the command line names it.
+Its first line says what the run has to do. While the run lasts it holds the lock of the file, which
+the kernel releases however it ends. The Snakefile adds the writer to Snakemake's logger. So it is
+there in every run; a logger plugin would be only where a profile or the command line names it.
 """
 
+import fcntl
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
+from plm_scaling.common.lock import is_held
+
 FILE = Path(".snakemake/jobs.jsonl")
 # Of Snakemake's LogEvent. A job that is started again has a job_info for each start.
 STARTED, FAILED, FINISHED = EVENTS = ("job_info", "job_error", "job_finished")
+PLANNED = "planned"  # ours: the first line
 
 
 @dataclass(frozen=True)
@@ -44,19 +51,40 @@ class JobEvents(logging.FileHandler):
             file.unlink()
         super().__init__(file, mode="w")
         self.dag = dag
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self.stream, fcntl.LOCK_EX)  # type: ignore[arg-type]  # it is open
+        self.handle(logging.makeLogRecord({"event": PLANNED}))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return getattr(record, "event", None) in EVENTS
+        return getattr(record, "event", None) in (PLANNED, *EVENTS)
 
     def format(self, record: logging.LogRecord) -> str:
         said: Any = record
+        if said.event == PLANNED:
+            return json.dumps({"event": PLANNED, "time": record.created, "rules": self._rules()})
         number = said.job_id if said.event == FINISHED else said.jobid
         line = {"event": said.event, "time": record.created, "job": number}
+        if said.event == STARTED:
+            line |= {
+                "rule": said.rule_name,
+                "output": list(said.output),
+                "logs": [*map(str, said.log)],
+            }
         if said.event == FAILED:
             line |= {"rule": said.rule_name, "message": said.rule_msg or ""}
             line |= {"output": list(said.output), "logs": [*map(str, said.log)]}
             line["again"] = self._is_tried_again(number)
         return json.dumps(line)
+
+    def _rules(self) -> list[dict[str, Any]]:
+        """Of each rule that makes files, in the workflow's order: the file that holds it, which is
+        its stage, and how many jobs it has to do."""
+        jobs = Counter(job.rule.name for job in self.dag.needrun_jobs())
+        return [
+            {"rule": rule.name, "stage": Path(rule.snakefile).stem, "jobs": jobs[rule.name]}
+            for rule in self.dag.workflow.rules
+            if rule.output
+        ]
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:
@@ -74,7 +102,9 @@ def jobs_that_failed(folder: Path) -> list[FailedJob]:
     since, nor will be."""
     failed: dict[int, FailedJob] = {}
     started: dict[int, float] = {}
-    for event in _events(folder / FILE):
+    for event in job_events(folder):
+        if event["event"] == PLANNED:
+            continue
         number = event["job"]
         failed.pop(number, None)
         if event["event"] == STARTED:
@@ -85,8 +115,15 @@ def jobs_that_failed(folder: Path) -> list[FailedJob]:
     return [*failed.values()]
 
 
-def _events(file: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines: the last is cut while it is written, and where the disk was full."""
+def is_running(folder: Path) -> bool:
+    """Whether a Snakemake runs in `folder`."""
+    return is_held(folder / FILE)
+
+
+def job_events(folder: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of the last run in `folder`: the last is cut while it is written, and where
+    the disk was full."""
+    file = folder / FILE
     if not file.is_file():
         return
     for line in file.read_text(errors="replace").splitlines():

@@ -3,8 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ TAIL_BYTES = 65536
 
 @dataclass(frozen=True)
 class CellState:
-    """One cell: `state` is waiting, running, stopped, stalled, finished or diverged.
+    """One cell: `state` is waiting, running, stopped, stalled, finished or diverged; by its jobs
+    (`with_jobs`) also queued or failed.
 
     A stopped one is to be resumed, a stalled one still holds its lock.
 
@@ -46,6 +47,10 @@ class CellState:
     started: float | None = None
     """When that was; `ended`: when the record was written. Seconds since the epoch."""
     ended: float | None = None
+    utilisation: float | None = None
+    """Of the peak FLOPs of its GPUs (MFU); None where the peak is not known."""
+    reason: str = ""
+    """Why it diverged, or why its job failed."""
 
     @property
     def flops_left(self) -> float:
@@ -61,10 +66,29 @@ def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[C
     `now` (seconds since the epoch, default the clock) decides which running cells have stalled.
     """
     now = time.time() if now is None else now
-    return [_cell_state(cell, runs_dir / name, now) for name, cell in read_sweep(sweep).items()]
+    return [cell_state(cell, runs_dir / name, now) for name, cell in read_sweep(sweep).items()]
 
 
-def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
+def with_jobs(
+    states: Iterable[CellState], queued: Collection[str], failed: Mapping[str, str]
+) -> list[CellState]:
+    """The states with what is known of jobs: of the ids whose job waits in a scheduler's queue, and
+    of those whose last job failed, with the reason."""
+
+    def known(state: CellState) -> CellState:
+        if state.state not in ("waiting", "stopped"):
+            return state
+        if state.cell in queued:
+            return replace(state, state="queued")
+        if state.cell in failed:
+            return replace(state, state="failed", reason=failed[state.cell])
+        return state
+
+    return [*map(known, states)]
+
+
+def cell_state(cell: Cell, folder: Path, now: float) -> CellState:
+    """The state at `now` of the cell that trains in `folder`."""
     record = _record(folder / "result.json")
     if record is None:
         return _unfinished(cell, folder, now)
@@ -80,6 +104,8 @@ def _cell_state(cell: Cell, folder: Path, now: float) -> CellState:
         processes=processes,
         started=started,
         ended=(folder / "result.json").stat().st_mtime,
+        utilisation=_positive(record.utilisation),
+        reason=record.reason,
     )
 
 
@@ -109,6 +135,7 @@ def _unfinished(cell: Cell, folder: Path, now: float) -> CellState:
         eta_seconds=eta,
         processes=processes,
         started=started,
+        utilisation=_last(row.get("utilisation") for row in lines),
     )
 
 
@@ -189,17 +216,19 @@ def status_table(
     states: Sequence[CellState],
     queue: Mapping[str, str] | None = None,
     forecasts: Mapping[str, str] | None = None,
+    shown: Sequence[CellState] | None = None,
 ) -> str:
-    """A fixed-width table of the cells with a line of totals.
+    """A fixed-width table of the cells, or of those `shown`, with a line of totals of all.
 
     `queue` has the state of cells' jobs in the scheduler, `forecasts` how they do against what was
     forecast, by cell, for further columns.
     """
     header = ("cell", "objective", "size", "FLOPs", "state", "loss", "tokens", "tokens/s", "ETA")
-    rows = [header, *(_row(state) for state in states)]
+    shown = states if shown is None else shown
+    rows = [header, *(_row(state) for state in shown)]
     for name, said in (("forecast", forecasts), ("Slurm", queue)):
         if said:
-            column = [name, *(said.get(state.cell, "") for state in states)]
+            column = [name, *(said.get(state.cell, "") for state in shown)]
             rows = [(*row, text) for row, text in zip(rows, column, strict=True)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = {0, 1, 2, 4, 9, 10}
@@ -211,7 +240,7 @@ def status_table(
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([*lines, "", _totals(states)])
+    return "\n".join([*lines, "", totals(states)])
 
 
 def _row(state: CellState) -> tuple[str, ...]:
@@ -226,8 +255,11 @@ def _row(state: CellState) -> tuple[str, ...]:
     )
 
 
-def _totals(states: Sequence[CellState]) -> str:
-    names = ("finished", "running", "stopped", "stalled", "waiting", "diverged")
+def totals(states: Sequence[CellState]) -> str:
+    """One line: how many cells are in which state, and how much of the compute is done."""
+    names = (
+        *("finished", "running", "queued", "stopped", "stalled", "failed", "waiting", "diverged"),
+    )
     count = {name: sum(state.state == name for state in states) for name in names}
     total, left = sum(s.plan.flops for s in states), sum(s.flops_left for s in states)
     parts = [f"{count['finished']} of {len(states)} cells finished"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.common.progress import short_number, short_time
@@ -133,32 +134,71 @@ def _mean_use(states: Sequence[CellState], jobs: Mapping[str, Job], now: float) 
     return used / (now - begin) if now > begin else 0.0
 
 
-def time_left_text(
+@dataclass(frozen=True)
+class Ahead:
+    """What is known of the rest of a study at `now` (seconds since the epoch)."""
+
+    estimates: Estimates
+    left: TimeLeft | None
+    """None where a cell has no estimate."""
+    now: float
+
+    @property
+    def text(self) -> str:
+        """In lines, each with its end; empty when all is done."""
+        later = _later_text(self.estimates)
+        if self.left is None or not self.left.process_hours:
+            return later
+        unit = self.estimates.gpu or "process"
+        hours = f"{short_number(self.left.process_hours)} {unit}-hours left"
+        parts = [hours, f"{self.left.in_use} in use"]
+        if (finish := self.left.finish) is not None:
+            parts.append(f"finished about {_when(finish, self.now)}, in {_long(finish)}")
+        lines = [" · ".join(parts)]
+        ends = {at: seconds for at, seconds in self.left.budgets.items() if seconds is not None}
+        if ends:
+            dates = [
+                f"{budget:g} {_when(seconds, self.now) if seconds else 'done'}"
+                for budget, seconds in ends.items()
+            ]
+            lines.append("cells from scratch of each budget finished: " + " · ".join(dates))
+        return "".join(f"{line}\n" for line in lines) + later
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Hours and moments (`finish`, and by budget in FLOPs; seconds since the epoch, 0 of a
+        budget that is done); None where nothing is estimated."""
+        if self.left is None:
+            return None
+        return {
+            "process_hours": self.left.process_hours,
+            "of": self.estimates.gpu or "process",
+            "in_use": self.left.in_use,
+            "finish": self._moment(self.left.finish),
+            "budgets": [
+                {"flops": budget, "finish": self._moment(seconds)}
+                for budget, seconds in self.left.budgets.items()
+            ],
+            "stages_to_be_placed": [
+                {"stage": int(number), "from_flops": flops}
+                for number, flops in self.estimates.later.items()
+            ],
+        }
+
+    def _moment(self, seconds: float | None) -> float | None:
+        return round(self.now + seconds) if seconds else seconds
+
+
+def look_ahead(
     states: Sequence[CellState], estimates_path: Path, now: float | None = None
-) -> str:
-    """What is left in lines, each with its end; empty when all is done or nothing is estimated."""
+) -> Ahead | None:
+    """What is left by the estimates of the last start; None if there are none: the study was
+    started by an earlier version, or not yet."""
     now = time.time() if now is None else now
     try:
         estimates = read_estimates(estimates_path)
     except SweepError:
-        return ""  # the study was started by an earlier version, or not yet
-    later = _later_text(estimates)
-    said = time_left(states, estimates, now)
-    if said is None or not said.process_hours:
-        return later
-    hours = f"{short_number(said.process_hours)} {estimates.gpu or 'process'}-hours left"
-    parts = [hours, f"{said.in_use} in use"]
-    if said.finish is not None:
-        parts.append(f"finished about {_when(said.finish, now)}, in {_long(said.finish)}")
-    lines = [" · ".join(parts)]
-    ends = {budget: seconds for budget, seconds in said.budgets.items() if seconds is not None}
-    if ends:
-        dates = [
-            f"{budget:g} {_when(seconds, now) if seconds else 'done'}"
-            for budget, seconds in ends.items()
-        ]
-        lines.append("cells from scratch of each budget finished: " + " · ".join(dates))
-    return "".join(f"{line}\n" for line in lines) + later
+        return None
+    return Ahead(estimates, time_left(states, estimates, now), now)
 
 
 def _later_text(estimates: Estimates) -> str:

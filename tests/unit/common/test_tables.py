@@ -9,6 +9,7 @@ import pytest
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.tables import FORMATS, STDOUT, binary_frame, convert_parquet, table_writer
+from plm_scaling.downstream.read import read_tables
 
 TABLE = pa.table({"id": ["a", "b"], "loss": [0.5, None], "each": [[0.25, 0.5], []]})
 TEXT = "id\tloss\teach\na\t0.5\t[0.25, 0.5]\nb\t\t[]\n"
@@ -42,6 +43,17 @@ def test_parquet_becomes_any_format(tmp_path, ending):
     path = written(tmp_path / "first.parquet")
     convert_parquet(path, tmp_path / f"again{ending}")
     pd.testing.assert_frame_equal(read(tmp_path / f"again{ending}"), read(path))
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_benchmarks_are_read_from_any_format(tmp_path, ending):
+    rows = pa.table({"sequence": ["MKV", "ACD"], "fold_label": [1, 2], "split": ["train", "test"]})
+    path = tmp_path / f"rows{ending}"
+    with table_writer(path, rows.schema) as write:
+        for batch in rows.to_batches():
+            write(batch)
+    found = read_tables([path], "split", ["fold_label"])
+    assert found[["sequence", "label"]].to_numpy().tolist() == [["MKV", 1], ["ACD", 2]]
 
 
 def test_standard_output_gets_tabs(capsys):

@@ -1,6 +1,7 @@
 """Which cells are evaluated, what they are before training, and the tables of all scores."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -40,9 +41,9 @@ def sweep(tmp_path):
     return cells, by_name, tmp_path
 
 
-def evaluate(run, folder, out):
+def evaluate(run, folder, out, *options):
     """By the command."""
-    words = ["evaluate", str(run), "own", "--data", str(folder), "--out", str(out)]
+    words = ["evaluate", str(run), "own", "--data", str(folder), "--out", str(out), *options]
     app(words, result_action="return_value")
 
 
@@ -107,6 +108,13 @@ def test_command_says_scores_and_where_they_are(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "llr, spearman: " in said
     assert f"scores: {out.with_suffix('.json')}" in said
+    again = tmp_path / "again.csv"
+    evaluate(tmp_path / "run", folder, again, "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told == read_json(again.with_suffix(".json"))
+    assert told["scores"] == read_json(out.with_suffix(".json"))["scores"]
+    pd.testing.assert_frame_equal(pd.read_csv(again), pd.read_parquet(out), check_dtype=False)
+    assert {path.name for path in tmp_path.glob("*again*")} == {"again.csv", "again.json"}
 
 
 def test_scores_of_all_models_in_one_table(tmp_path):

@@ -134,6 +134,11 @@ def test_command_writes_the_table_and_prints_it(judged, tmp_path, monkeypatch, c
         assert name in said
     assert pq.read_table(folder / "table.parquet")["measure"].to_pylist() == list(rows)
     assert {path.name for path in tmp_path.iterdir()} == {"table.tsv"}
+    monkeypatch.setattr(Judge, "table", lambda *given: list(rows.values()))
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--json"])
+    cli.main()
+    told = json.loads(capsys.readouterr().out)
+    assert told == [row._asdict() for row in rows.values()]
 
 
 def test_counts_are_of_each_sequence():

@@ -277,7 +277,10 @@ def test_law_file_is_read_back_and_summarised(tmp_path):
     assert law.data["sha256"]
     assert "CLM downstream" in summary(tmp_path).text()
     assert "1 series of scores: 1 monotone" in summary(tmp_path).text()
-    json.loads(out.read_text())
+    (told,) = json.loads(json.dumps(summary(tmp_path).to_json()))["laws"]
+    assert told["file"] == str(out)
+    assert told["equations"] == json.loads(out.read_text())["equations"]
+    assert summary(tmp_path).to_json()["report"] is None
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_first_residues_are_drawn_from_those_of_a_file(runs, tmp_path):
     assert chisquare([begun.count(b"M"), begun.count(b"K")], [300, 100]).pvalue > LEAST_P
 
 
-def test_file_is_the_same_when_made_again(runs, tmp_path, monkeypatch):
+def test_file_is_the_same_when_made_again(runs, tmp_path, monkeypatch, capsys):
     out = tmp_path / "new.fasta"
     words = ["generate", runs / "study-start", "--number", 9, "--seed", 3, "--temperature", 0.8]
     words += ["--top-p", 0.9, "--max-length", 30, "--out", out, "--threads", 1]
@@ -228,8 +228,13 @@ def test_file_is_the_same_when_made_again(runs, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             cli.main()
         assert not out.exists()
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--json"])
+    capsys.readouterr()
     cli.main()
     assert out.read_text() == text
+    told = json.loads(capsys.readouterr().out)
+    counts = {name: about[name] for name in ("proteins", "ended", "residues")}
+    assert told == {"out": str(out), **counts}
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,9 @@ def test_fit_of_three_columns_recovers_the_surface(tmp_path, monkeypatch, capsys
     assert law.equations["L"].parameters["beta"] == pytest.approx(0.28, rel=1e-3)
     assert "alpha" in said.out
     assert str(out) in said.out
+    again = ("--runs", tmp_path / "own.csv", "--out", out, "--json")
+    _, said = fit(monkeypatch, capsys, "parametric", *again)
+    assert json.loads(said.out) == json.loads(out.read_text())
 
 
 @pytest.mark.parametrize(

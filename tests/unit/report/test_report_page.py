@@ -238,7 +238,7 @@ def test_report_logs_its_path(figures, tmp_path, caplog):
 
 def test_summary_gives_the_exponents_and_where_the_report_is(figures):
     arguments, _ = figures
-    lines = summary(arguments["runs"].parent).splitlines()
+    lines = summary(arguments["runs"].parent).text().splitlines()
     assert len(lines) == len(arguments["laws"]) + 2
     assert lines[0].startswith("stage 2: clm of demo, study, at 3e+12 FLOPs: sizes 85M, 200M")
     assert re.search(

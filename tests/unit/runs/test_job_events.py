@@ -6,8 +6,15 @@ from contextlib import closing
 from unittest import mock
 
 from forked_snakemake import snakemake
+from snakemake_says import Snakemake
 
-from plm_scaling.runs.job_events import FILE, JobEvents, jobs_that_failed
+from plm_scaling.runs.job_events import (
+    FILE,
+    JobEvents,
+    is_running,
+    job_events,
+    jobs_that_failed,
+)
 
 SNAKEFILE = """
 from pathlib import Path
@@ -80,13 +87,36 @@ def test_a_run_that_begins_beside_another_does_not_mix_with_it(tmp_path):
     failed = logging.makeLogRecord({"event": "job_error", **fields})
     finished = logging.makeLogRecord({"event": "job_finished", "job_id": 1})
     job = mock.Mock(attempt=1, restart_times=0)
-    dag = mock.Mock(jobs=[job], jobid=lambda job: 1)
+    dag = mock.Mock(jobs=[job], jobid=lambda job: 1, needrun_jobs=list)
+    dag.workflow.rules = []
     with closing(JobEvents(file, dag)) as earlier:
         earlier.handle(failed)
         with closing(JobEvents(file, dag)) as later:
             later.handle(failed)
             earlier.handle(finished)
             assert [job.rule for job in jobs_that_failed(tmp_path)] == ["train_cell"]
+
+
+def test_the_first_line_says_what_there_is_to_do(tmp_path):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    (tmp_path / "good.txt").touch()
+    snakemake(["--cores", "1", "--keep-going", "--quiet", "all"], tmp_path)
+    planned, *others = job_events(tmp_path)
+    assert planned["event"] == "planned"
+    assert [(rule["rule"], rule["stage"], rule["jobs"]) for rule in planned["rules"]] == [
+        ("good", "Snakefile", 0),
+        ("second", "Snakefile", 1),
+        ("bad", "Snakefile", 1),
+    ]
+    started = {event["rule"] for event in others if event["event"] == "job_info"}
+    assert started == {"second", "bad"}
+
+
+def test_a_run_is_known_to_run_until_it_ends(tmp_path):
+    assert not is_running(tmp_path)
+    with Snakemake(tmp_path):
+        assert is_running(tmp_path)
+    assert not is_running(tmp_path)
 
 
 def test_a_full_disk_ends_no_run(tmp_path):

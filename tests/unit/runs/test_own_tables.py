@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from plm_scaling.common.errors import RunsError
@@ -34,6 +35,13 @@ def parquet(table):
     return file.getvalue()
 
 
+def arrow(table):
+    file, columns = io.BytesIO(), pa.Table.from_pandas(table)
+    with pa.ipc.new_file(file, columns.schema) as writer:
+        writer.write_table(columns)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -49,12 +57,22 @@ def parquet(table):
         PLAIN.to_csv(index=False).encode("utf-16"),
         gzip.compress(PLAIN.to_csv(index=False).encode()),
         parquet(PLAIN),
+        arrow(PLAIN),
         "\n" + PLAIN.to_csv(index=False).replace("\n", ",,\n\n"),
         'params,tokens,loss\n"9,102,821",18.309342B,2.262034\n150M,3e9,2.1\n2.25 B,45B,1.95\n',
     ],
     ids=[
         *("plain", "index column", "headers", "capitals", "tabs", "semicolons", "decimal commas"),
-        *("quoted commas", "byte order mark", "utf-16", "gzip", "Parquet", "blanks", "suffixes"),
+        *(
+            "quoted commas",
+            "byte order mark",
+            "utf-16",
+            "gzip",
+            "Parquet",
+            "Arrow",
+            "blanks",
+            "suffixes",
+        ),
     ],
 )
 def test_one_table_in_many_formats_gives_the_same_runs(tmp_path, content):

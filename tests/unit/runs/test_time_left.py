@@ -10,7 +10,7 @@ from configs import read_config
 from machines import machine
 
 from plm_scaling.runs.status import CellState, cell_states
-from plm_scaling.runs.time_left import time_left, time_left_text
+from plm_scaling.runs.time_left import look_ahead, time_left
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.sweep_table import read_sweep
 from plm_scaling.sweep.cells import plan_cells
@@ -94,7 +94,8 @@ def study(tmp_path):
 
 def text(folder, now):
     states = cell_states(folder / "sweep.tsv", folder / "runs", now)
-    return time_left_text(states, folder / "estimates.json", now)
+    ahead = look_ahead(states, folder / "estimates.json", now)
+    return ahead.text if ahead else ""
 
 
 def test_text_says_what_is_left_in_use_and_when_each_budget_ends(study):

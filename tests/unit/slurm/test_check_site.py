@@ -12,6 +12,7 @@ import yaml
 from pretended_slurm import PARTITION, pretended_slurm, small_site
 from snakemake.profiles import ProfileConfigFileParser
 
+from plm_scaling.cli.main import main
 from plm_scaling.common.errors import SlurmError
 from plm_scaling.slurm import check_site as module
 from plm_scaling.slurm.ask import site_limits
@@ -99,6 +100,16 @@ def test_jobs_find_what_nodes_are_like_and_the_block_follows(site, root, tmp_pat
     assert profile["jobs"] == "200"
     assert "slurm_partition=main" in profile["default-resources"]
     assert "deduplicate:mem_mb=7500" in profile["set-resources"]
+
+
+def test_command_answers_in_json(site, monkeypatch, capsys):
+    site(two_partitions())
+    monkeypatch.setattr("sys.argv", ["plm-scaling", "check-site", "--partition", "main", "--json"])
+    main()
+    told = json.loads(capsys.readouterr().out)
+    assert told["trials"][0]["partition"]["name"] == "main"
+    assert told["trials"][0]["node"]["cpus"] > 0
+    assert "slurm_partition: main" in told["profile"]
 
 
 def test_submit_limit_of_the_site_is_the_number_of_jobs(site):

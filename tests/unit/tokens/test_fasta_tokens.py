@@ -197,6 +197,16 @@ def test_command_makes_a_corpus_and_shows_it(
     assert "31.25 % padding" in shown  # 5 of 16
     assert "  MKVMKV\n" in shown + "\n"
     assert "ACD" not in shown  # only one sequence was asked for
+    run_data("inspect", str(out), "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["corpus"], told["context_length"], told["shards"]) == ("own", 16, 1)
+    (entry,) = told["entries"]
+    assert (entry["split"], entry["sequences"], entry["tokens"]) == ("train", 2, 11)
+    (shard,) = out.glob("**/*.arrow")
+    run_data("inspect", str(shard), "--json")
+    assert json.loads(capsys.readouterr().out)["rows"] == 1
+    run_data(*words[:2], "--out", str(tmp_path / "new"), *words[4:], "--json")
+    assert json.loads(capsys.readouterr().out)["manifest"] == str(tmp_path / "new/manifest.json")
     with pytest.raises(TokenError, match="own exists; remove it"):  # it replaces no folder
         run_data(*words)
 

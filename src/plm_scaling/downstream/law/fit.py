@@ -118,7 +118,7 @@ def fit_downstream(
     result.study, result.version = study, __version__
     result.data = {"scores": str(scores), "sha256": sha256_of(scores)}
     write_law(out, result)
-    logger.info("[downstream] %s", law_sentence(result))
+    logger.debug("[downstream] %s", law_sentence(result))
     return result
 
 

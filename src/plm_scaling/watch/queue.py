@@ -1,0 +1,61 @@
+"""Slurm's queue, asked for as seldom as a site's administrators like."""
+
+import time
+from dataclasses import dataclass, field
+from threading import Lock, Thread
+
+from plm_scaling.common.errors import SlurmError
+from plm_scaling.runs.queue import QueuedJob, never_starting, queue_text, queued_jobs
+
+EVERY_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The jobs, and lines on them: how many there are, which will never start, or why Slurm does
+    not say."""
+
+    jobs: list[QueuedJob] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def ask_queue() -> Queue:
+    """Ask Slurm, for a minute at most; a machine without it has no jobs."""
+    try:
+        jobs = queued_jobs()
+    except SlurmError as error:  # also of a machine that only has Slurm's commands
+        return Queue(lines=[str(error)])
+    return Queue(jobs, [queue_text(jobs), *never_starting(jobs)] if jobs else [])
+
+
+class Lately:
+    """The queue as it was lately. `now` waits for Slurm where that is too long ago; `known` gives
+    what is known, and asks in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._queue = Queue()
+        self._asked = -EVERY_SECONDS
+        self._thread: Thread | None = None
+        self._lock = Lock()
+
+    def now(self) -> Queue:
+        if time.monotonic() - self._asked >= EVERY_SECONDS:
+            self._ask()
+        return self._queue
+
+    def known(self) -> Queue:
+        with self._lock:
+            idle = self._thread is None or not self._thread.is_alive()
+            if idle and time.monotonic() - self._asked >= EVERY_SECONDS:
+                self._thread = Thread(target=self._ask, daemon=True)
+                self._thread.start()
+        return self._queue
+
+    def close(self) -> None:
+        """Wait until Slurm has answered."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _ask(self) -> None:
+        self._queue = ask_queue()
+        self._asked = time.monotonic()

@@ -1,0 +1,107 @@
+"""Reads the state of studies again and again."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from plm_scaling.common.errors import RunsError, SweepError
+from plm_scaling.common.gpus import notes_of_set_aside
+from plm_scaling.forecasts.record import Forecast, read_forecast
+from plm_scaling.forecasts.running import against_forecasts
+from plm_scaling.runs.failures import Failure, failed_jobs
+from plm_scaling.runs.job_events import FILE as JOB_EVENTS
+from plm_scaling.runs.status import CellState, cell_state, with_jobs
+from plm_scaling.runs.time_left import look_ahead
+from plm_scaling.slurm.journal import lines, ran_on_slurm
+from plm_scaling.study.cell import Cell
+from plm_scaling.study.sweep_table import read_sweep, read_tuning
+from plm_scaling.watch.law_so_far import laws_so_far
+from plm_scaling.watch.queue import Queue
+from plm_scaling.watch.remember import Remembered
+from plm_scaling.watch.state import ENDED, State, Study
+from plm_scaling.watch.workflow import TRAINING, read_workflow
+
+
+class Reader:
+    """Reads the state of a folder again and again: what did not change is not read again.
+
+    `sweeps` gives the sweep.tsv of the studies, `queue` what Slurm says, or said lately.
+    """
+
+    def __init__(
+        self, folder: Path, sweeps: Callable[[], list[Path]], queue: Callable[[], Queue]
+    ) -> None:
+        self.folder = folder
+        self.remembered = Remembered()
+        self._sweeps = sweeps
+        self._queue = queue
+
+    def read(self, now: float, laws: bool = True) -> State:
+        """The state at `now` (seconds since the epoch), with or without the laws so far."""
+        # The queue is all of the user's: of a study that never ran there it says nothing.
+        queue = self._queue() if ran_on_slurm(self.folder) else Queue()
+        workflow = read_workflow(self.folder, now)
+        failures = self.remembered.of(
+            "failures", [self.folder / JOB_EVENTS], lambda: failed_jobs(self.folder)
+        )
+        return State(
+            folder=self.folder,
+            workflow=workflow,
+            studies=[
+                self._study(sweep, queue, failures, now, laws)
+                for sweep in self._sweeps()
+                if sweep.exists()
+            ],
+            failures=failures,
+            slurm=queue.lines,
+            notes=[*notes_of_set_aside(), *lines(self.folder)],
+        )
+
+    def _study(
+        self, sweep: Path, queue: Queue, failures: list[Failure], now: float, laws: bool
+    ) -> Study:
+        results = sweep.parent
+        try:
+            cells = self.remembered.of(sweep, [sweep], lambda: read_sweep(sweep))
+            tuning = self.remembered.of(("tuning", sweep), [sweep], lambda: read_tuning(sweep))
+        except SweepError as error:
+            return Study(results, problem=str(error))
+        trains = {job.job.removeprefix(f"{TRAINING} "): job for job in queue.jobs}
+        failed = {
+            Path(failure.output).parent.name: failure.reason
+            for failure in failures
+            if failure.rule == TRAINING
+        }
+        states = with_jobs(
+            [self._cell(cell, results / "runs" / name, now) for name, cell in cells.items()],
+            [name for name, job in trains.items() if job.state != "RUNNING"],
+            failed,
+        )
+        return Study(
+            results=results,
+            cells=states,
+            slurm={name: job.text for name, job in trains.items()},
+            against=against_forecasts(results, states),
+            ahead=look_ahead(states, results / "estimates.json", now),
+            laws=laws_so_far(results, cells, tuning, self.remembered) if laws else [],
+            forecasts=[*self._forecasts(results)],
+        )
+
+    def _cell(self, cell: Cell, folder: Path, now: float) -> CellState:
+        """What a cell ended as does not change; until then it is looked at again."""
+        record = folder / "result.json"
+        known = self.remembered.of(record, [record], lambda: cell_state(cell, folder, now))
+        return known if known.state in ENDED else cell_state(cell, folder, now)
+
+    def _forecasts(self, results: Path) -> list[Forecast]:
+        """By rising compute. A damaged file, of which `collect` reports, says nothing."""
+
+        def read(path: Path) -> Forecast | None:
+            try:
+                return read_forecast(path)
+            except (RunsError, FileNotFoundError):
+                return None
+
+        files = sorted((results / "forecasts").glob("*.json"))
+        found = [self.remembered.of(("made", file), [file], partial(read, file)) for file in files]
+        return sorted((made for made in found if made), key=lambda made: (made.flops, made.cell))
