@@ -8,10 +8,7 @@ from cyclopts import App
 
 from plm_scaling.cli import (
     benchmarks,
-<<<<<<< HEAD
     compare,
-=======
->>>>>>> w-cli
     data,
     generation,
     laws,
@@ -19,10 +16,7 @@ from plm_scaling.cli import (
     planning,
     site,
     status,
-<<<<<<< HEAD
-=======
     watch,
->>>>>>> w-cli
 )
 from plm_scaling.cli.version import version_text
 from plm_scaling.common.command_line import OPTIONS, parse
