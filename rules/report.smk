@@ -116,6 +116,7 @@ rule make_report:
         own=json.dumps(OWN, default=str),
         reference=ROOT / "resources/published/reference.json",
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
+        records=f"{RESULTS}/runs",
         stages=lambda wildcards: ["--stages", f"{RESULTS}/stages"] if CONFIG.sweep.stages else [],
         stage=REPORT_VERSION,
     shell:
@@ -126,4 +127,5 @@ rule make_report:
         " --contamination {input.contamination:q} --leakage {input.leakage:q}"
         " --manifest {input.manifest:q} --tool {input.tool:q} --reference {params.reference:q}"
         " --scores {input.scores:q} --score-laws {input.score_laws:q} {params.stages:q}"
+        " --records {params.records:q}"
         " --out {output:q} --log {log:q}"

@@ -53,8 +53,9 @@ def open_page(driver: "webdriver.Chrome", page: Path | str, width: int) -> None:
 
 
 def check_figures(driver: "webdriver.Chrome", width: int, figures: Collection[str]) -> None:
-    """The page shows these figures, each in full; those wider than a screen of `width` pixels, and
-    nothing else, scroll by themselves."""
+    """With all its parts open the page shows these figures, each in full; those wider than a screen
+    of `width` pixels, and nothing else, scroll by themselves."""
+    unfold(driver)
     boxes = driver.execute_script(
         "return [...document.querySelectorAll('figure svg')].map(svg => {"
         "  const box = svg.getBoundingClientRect();"
@@ -81,3 +82,42 @@ def check_width(driver: "webdriver.Chrome") -> None:
         ".filter(e => e.offsetParent && e.getBoundingClientRect().right > innerWidth).length"
     )
     assert driver.execute_script(clipped) == 0
+
+
+def unfold(driver: "webdriver.Chrome") -> None:
+    """Open all that a click would open."""
+    driver.execute_script("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+
+
+def check_tables(driver: "webdriver.Chrome") -> None:
+    """With all its parts open no table of the page needs to be scrolled."""
+    unfold(driver)
+    wide = (
+        "return [...document.querySelectorAll('.table')]"
+        ".filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 80))"
+    )
+    assert driver.execute_script(wide) == []
+
+
+def check_answer_first(driver: "webdriver.Chrome", width: int) -> None:
+    """Before anything is opened: what to train, how sure and why, one figure, what limits it."""
+    words = driver.execute_script("return document.body.innerText")
+    order = ["train", "How sure?", "Why?", "What limits this", "Glossary"]
+    places = [words.index(word) for word in order]
+    assert places == sorted(places)
+    seen = (
+        "return [...document.querySelectorAll('figure')].filter(e => e.checkVisibility()).map("
+        "e => e.getBoundingClientRect().bottom)"
+    )
+    assert len(driver.execute_script(seen)) == 1
+    height = driver.execute_script("return document.documentElement.scrollHeight")
+    assert height < 3_000_000 / width  # 2,300 pixels at a width of 1280
+
+
+def check_link_opens(driver: "webdriver.Chrome", part: str) -> None:
+    """A link to a folded part opens it."""
+    is_open = f"return document.querySelector('#{part} > details').open"
+    assert not driver.execute_script(is_open)
+    driver.execute_script(f"document.querySelector('nav a[href=\"#{part}\"]').click()")
+    driver.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0], 50))")
+    assert driver.execute_script(is_open)

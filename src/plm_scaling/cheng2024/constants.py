@@ -84,6 +84,25 @@ SENTENCES: Mapping[str, str] = {
     Status.NOT_IDENTIFIED: "Our law is not identified.",
     Status.CONTRADICTED: "A check contradicts our law.",
 }
+WORDS: Mapping[str, str] = {
+    Reproduced.PRINTED: "as printed",
+    Reproduced.NEARLY_PRINTED: "as printed",
+    Reproduced.ROUNDED: "rounds to it",
+    Reproduced.CLOSE: "within 1 %",
+    Reproduced.NO: "not reproduced",
+    Place.INSIDE: "inside",
+    Place.BELOW: "below ours",
+    Place.ABOVE: "above ours",
+    Place.LOWER_END: "at an end",
+    Place.UPPER_END: "at an end",
+    Unplaced.NOT_DETERMINED: "not determined",
+    Unplaced.NO_INTERVAL: "no interval",
+    Unplaced.AT_BOUND: "ours unbounded",
+    Unplaced.IN_RANGE: "inside",
+    Unplaced.OUT_OF_RANGE: "outside",
+}
+OUTSIDE = (Place.BELOW, Place.ABOVE, Unplaced.OUT_OF_RANGE)
+WITHIN = (Place.INSIDE, Place.LOWER_END, Place.UPPER_END, Unplaced.IN_RANGE)
 NEAR = {Reproduced.NEARLY_PRINTED: EXACT, Reproduced.CLOSE: CLOSE}
 AS_PUBLISHED = (None, Place.INSIDE, Unplaced.IN_RANGE)
 
@@ -230,6 +249,22 @@ def _verdict(row: Mapping[str, Any], why: str) -> str:
     parts = [SENTENCES[value].format(**numbers) for value in values if value in SENTENCES]
     as_published = reproduced != Reproduced.NO and stands in AS_PUBLISHED
     return " ".join(parts if as_published or not why else [*parts, why])
+
+
+def in_short(reproduced: Any, stands: Any) -> dict[str, str]:
+    """A verdict as a mark and some three words: ✓ where all is as published, ✗ where their
+    procedure does not give it or it lies outside our interval, ? where neither can be said.
+
+    Takes cells of the columns reproduced and place; an empty one is None or NaN.
+    """
+    said = [WORDS[value] for value in (reproduced, stands) if value in WORDS]
+    if reproduced == Reproduced.NO or stands in OUTSIDE:
+        mark = "✗"
+    elif said and (stands not in WORDS or stands in WITHIN):
+        mark = "✓"
+    else:
+        mark = "?"
+    return {"mark": mark, "words": ", ".join(said) or "nothing to compare"}
 
 
 def last_digit(text: str) -> float:

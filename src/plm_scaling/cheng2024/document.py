@@ -19,10 +19,10 @@ from plm_scaling.cheng2024.rows import (
     optimum_rows,
     pair_rows,
     repeat_rows,
-    title,
 )
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Check, Minimum
+from plm_scaling.report.cards import title
 from plm_scaling.report.tables import DASH, count, minimum_rows, text
 
 PUBLISHED = Path(__file__).parents[1] / "published"
@@ -61,7 +61,7 @@ def _equations(law: str, laws: Laws) -> Rows:
 def _constants(laws: Laws) -> Rows:
     """Those that the study's procedure can compute."""
     rows = constant_rows(compare_constants(PUBLISHED / "constants.tsv", laws))
-    ours = ("ours", "interval", "verdict")
+    ours = ("ours", "interval", "mark", "words", "verdict")
     kept = [row for row in rows if row["procedure"] != DASH]
     return [{name: cell for name, cell in row.items() if name not in ours} for row in kept]
 

@@ -12,7 +12,7 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, percent, place
 from plm_scaling.laws.status import RowVerdict, Status
-from plm_scaling.report.findings import Finding, exponent
+from plm_scaling.report.findings import Finding, exponent, what_to_train
 from plm_scaling.runs.tables import OBJECTIVES
 
 VERDICTS = {
@@ -23,23 +23,28 @@ VERDICTS = {
 }
 
 
-def published_findings(laws: Mapping[str, LawResult], constants: pd.DataFrame) -> list[Finding]:
-    """The headline findings; `laws` by '{objective}.{law}', of which any may be absent."""
-    found = [_reproduction(constants)]
-    for objective in OBJECTIVES:
+def published_findings(
+    laws: Mapping[str, LawResult], constants: pd.DataFrame
+) -> dict[str, list[Finding]]:
+    """By law the findings of its objectives; `laws` by '{objective}.{law}', of which any may be
+    absent."""
+    return {
+        law: [
+            make(laws[f"{objective}.{law}"], constants)
+            for objective in OBJECTIVES
+            if f"{objective}.{law}" in laws
+        ]
         for make, law in (
             (_exponent, "isoflop"),
             (_parametric, "parametric"),
             (_repeated, "repeated"),
             (_transfer, "transfer"),
             (_mask_ratio, "mask_ratio"),
-        ):
-            if f"{objective}.{law}" in laws:
-                found.append(make(laws[f"{objective}.{law}"], constants))
-    return found
+        )
+    }
 
 
-def _reproduction(constants: pd.DataFrame) -> Finding:
+def reproduction(constants: pd.DataFrame) -> Finding:
     """How many constants their own procedure reproduces, and how many lie in our intervals."""
     asked = constants["by_their_procedure"].notna()
     exact = constants["reproduced"].isin([Reproduced.PRINTED, Reproduced.NEARLY_PRINTED])
@@ -76,7 +81,7 @@ def _exponent(law: LawResult, constants: pd.DataFrame) -> Finding:
         published = float(row["published"].iloc[0])
         where = place(published, interval)
         sentence += f" The published exponent, {published:g}, lies {where} the interval."
-    return Finding(law.objective, sound, sentence, [])
+    return Finding(law.objective, sound, sentence, [], *what_to_train(law, sound))
 
 
 def row_checks(law: LawResult) -> list[dict[str, Any]]:

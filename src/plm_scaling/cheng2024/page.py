@@ -8,7 +8,12 @@ import pandas as pd
 
 from plm_scaling.cheng2024 import FIGURES
 from plm_scaling.cheng2024.constants import COLUMNS, compare_constants
-from plm_scaling.cheng2024.findings import published_findings, row_checks, row_sentence
+from plm_scaling.cheng2024.findings import (
+    published_findings,
+    reproduction,
+    row_checks,
+    row_sentence,
+)
 from plm_scaling.cheng2024.fit import SAMPLES
 from plm_scaling.cheng2024.released import (
     CAVEAT,
@@ -19,22 +24,24 @@ from plm_scaling.cheng2024.released import (
 )
 from plm_scaling.cheng2024.rows import (
     constant_rows,
-    equation_rows,
+    marks,
     named,
     optimum_rows,
     pair_rows,
     repeat_rows,
-    title,
 )
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
 from plm_scaling.laws.result import read_law
 from plm_scaling.laws.status import Minimum
+from plm_scaling.planner.laws import OPTIMA
 from plm_scaling.report import page as study_page
+from plm_scaling.report.cards import cards, counted
 from plm_scaling.report.forecasts import forecasts_part
+from plm_scaling.report.limits import law_limits
+from plm_scaling.report.made import made_with
 from plm_scaling.report.tables import minimum_rows
 from plm_scaling.report.template import code, inline_figures, write_page
-from plm_scaling.report.versions import software_versions
 from plm_scaling.runs.tables import read_runs
 
 CAPTIONS = {
@@ -88,15 +95,20 @@ def make_published_report(
     with atomic(out.with_name("constants.csv")) as temporary:
         compared[list(COLUMNS)].to_csv(temporary, index=False)
     scores = read_released(released, assays)
+    of, listed = published_findings(fitted, compared), constant_rows(compared)
     table, files = read_runs(runs), pd.read_csv(audit, dtype=str, keep_default_na=False)
     write_page(
         out,
         Path(__file__).with_name("page.html.j2"),
-        findings=[*published_findings(fitted, compared), released_finding(scores)],
-        constants=constant_rows(compared),
-        equations=equation_rows(fitted),
-        warnings=[(title(law), law.warnings) for law in fitted.values() if law.warnings],
-        methods={title(law): law.method for law in fitted.values()},
+        answers=of["isoflop"],
+        reproduction=reproduction(compared),
+        findings=of,
+        released_finding=released_finding(scores),
+        limits=law_limits(law for law in fitted.values() if law.law in OPTIMA),
+        constants=listed,
+        constants_line=marks(listed),
+        cards=cards(fitted.values()),
+        laws_line=counted(fitted.values()),
         minima=minimum_rows(fitted.values(), without=[Minimum.TOO_FEW_SIZES]),
         optima=optimum_rows(fitted),
         forecasts=forecasts_part(forecasts, LAST_BUDGETS),
@@ -118,7 +130,7 @@ def make_published_report(
         excluded=table.loc[table["excluded"] != "", ["run_id", "excluded"]].to_dict("records"),
         figures=inline_figures(figures, CAPTIONS),
         captions=CAPTIONS,
-        versions=software_versions(None, None),
+        made=made_with(),
     )
 
 

@@ -3,26 +3,21 @@
 One dict per row, from column to cell; the page shows them, and docs/laws.md.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from plm_scaling.cheng2024.constants import RANGE
+from plm_scaling.cheng2024.constants import RANGE, in_short
 from plm_scaling.cheng2024.findings import row_checks
-from plm_scaling.laws.repeated.details import FormName
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Status
-from plm_scaling.report.tables import DASH, STATUS_WORDS, count, equation_text, runs_used, text
+from plm_scaling.report import cards
+from plm_scaling.report.tables import DASH, count, runs_used, text
 from plm_scaling.report.template import flagged
 
 LATER_OFFSET = "epochs 0.75-1"
-
-
-def title(law: LawResult) -> str:
-    """'CLM isoflop'."""
-    who = "both" if law.objective == "both" else law.objective.upper()
-    return f"{who} {law.law.replace('_', ' ')}"
 
 
 def named(name: str, laws: Mapping[str, LawResult]) -> list[LawResult]:
@@ -38,7 +33,7 @@ def _ends(interval: Sequence[float | None] | None) -> str:
 
 
 def constant_rows(constants: pd.DataFrame) -> list[dict[str, str]]:
-    """The rows of the constants as text."""
+    """The rows of the constants as text, the verdict also as a mark and three words."""
     return [
         {
             "name": row["name"],
@@ -50,31 +45,27 @@ def constant_rows(constants: pd.DataFrame) -> list[dict[str, str]]:
             "difference": text(row["relative_difference"], "+.1e"),
             "ours": text(row["ours"], ".3g"),
             "interval": DASH if pd.isna(row["low"]) else _ends((row["low"], row["high"])),
+            **in_short(row["reproduced"], row["place"]),
             "verdict": row["verdict"],
         }
         for row in constants.to_dict("records")
     ]
 
 
+def marks(rows: Sequence[Mapping[str, str]]) -> str:
+    """'36 constants: 20 ✓, 10 ✗, 6 ?'."""
+    found = Counter(row["mark"] for row in rows)
+    return f"{len(rows)} constants: {', '.join(f'{found[mark]} {mark}' for mark in '✓✗?')}"
+
+
 def equation_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
     """One row per equation of each law, its parameters with their intervals."""
     rows = []
     for law in laws.values():
-        for name, equation in law.equations.items():
-            if name == "excess" and law.details.get("form") == FormName.WORTH:
-                continue  # of the form that was not chosen
-            form, parameters = equation_text(equation)
-            known = any(value is not None for value in equation.parameters.values())
-            status = law.status if known else Status.NOT_IDENTIFIED
-            rows.append(
-                {
-                    "law": title(law),
-                    "equation": f"{name} = {form}",
-                    "parameters [95 % interval]": parameters if known else DASH,
-                    "points": runs_used(law),
-                    "status": flagged(STATUS_WORDS[status], status == Status.CONVERGED),
-                }
-            )
+        for row in cards.equation_rows(law):
+            status = Status.NOT_IDENTIFIED if DASH in row.values() else law.status
+            said = flagged(cards.STATUS_WORDS[status], status == Status.CONVERGED)
+            rows.append({"law": cards.title(law), **row, "points": runs_used(law), "status": said})
     return rows
 
 

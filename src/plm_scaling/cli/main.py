@@ -8,6 +8,7 @@ from cyclopts import App
 
 from plm_scaling.cli import (
     benchmarks,
+    compare,
     data,
     figures,
     generation,
@@ -46,6 +47,7 @@ app.command(site.check_site)
 app.command(laws.summary)
 app.command(laws.fit)
 app.command(figures.figures)
+app.command(compare.compare)
 app.command(planning.plan)
 app.command(planning.design)
 app.command(data.app, name="data")

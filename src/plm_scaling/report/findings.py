@@ -1,15 +1,18 @@
 """The findings of a study, in sentences made from the intervals of its laws."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from plm_scaling.common.errors import LawError
+from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Overlap, overlap, percent
-from plm_scaling.laws.status import Check, Minimum, Status
+from plm_scaling.laws.status import Minimum, Status
 from plm_scaling.laws.verdict import WIDE
-from plm_scaling.report.tables import STATUS_WORDS
+from plm_scaling.planner.laws import Estimate, Laws
+from plm_scaling.planner.trust import how_sure
+from plm_scaling.report.cards import STATUS_WORDS
 
 FEW_MINIMA = 3
 
@@ -22,18 +25,14 @@ class Finding:
     sound: bool
     sentence: str
     notes: list[str]
+    train: str = ""
+    """What to train, if the finding says so; then the sentence says why."""
+    sure: str = ""
+    """What that rests on, and what checks it."""
 
 
-def find(
-    laws: Sequence[LawResult],
-    largest_flops: float = math.nan,
-    reference: Mapping[str, Any] | None = None,
-) -> list[Finding]:
-    """One finding per objective with an IsoFLOP or parametric law, in alphabetical order.
-
-    `largest_flops` is the compute of the largest run, compared with the smallest budget of
-    `reference` (authors, venue, smallest_budget_flops).
-    """
+def find(laws: Sequence[LawResult]) -> list[Finding]:
+    """One finding per objective with an IsoFLOP or parametric law, in alphabetical order."""
     findings = []
     for objective in sorted({law.objective for law in laws}):
         own = {law.law: law for law in laws if law.objective == objective}
@@ -41,10 +40,8 @@ def find(
         if main is None:
             continue
         sound, sentence = exponent(main)
-        notes = [note for note in (_agreement(own), _held_out(main)) if note]
-        findings.append(Finding(objective, sound, sentence, notes))
-    if findings and reference and largest_flops < reference["smallest_budget_flops"] / 10:
-        findings[0].notes.append(_scale(largest_flops, reference))
+        notes = [note for note in [_agreement(own)] if note]
+        findings.append(Finding(objective, sound, sentence, notes, *what_to_train(main, sound)))
     return findings
 
 
@@ -65,7 +62,7 @@ def exponent(law: LawResult) -> tuple[bool, str]:
     value = f"N_opt grows as C^{a:.2f}"
     if interval is None:
         return False, (
-            f"{value} from {basis}, but these runs give no interval for it (see the warnings), so "
+            f"{value} from {basis}, but these runs give no interval for it (its card says why), so "
             "the number cannot be trusted."
         )
     low, high = interval
@@ -104,7 +101,7 @@ def _agreement(own: dict[str, LawResult]) -> str:
     one, other = (own[name].equations["N"] for name in ("isoflop", "parametric"))
     value, interval = other.parameters["a"], other.interval["a"]
     if value is None or own["parametric"].status == Status.NOT_IDENTIFIED:
-        return "The parametric law does not determine the exponent; see the warnings."
+        return "The parametric law does not determine the exponent; its card says why."
     if one.interval["a"] is None or interval is None:
         return (
             f"The parametric law gives {value:.2f}; without intervals the two cannot be compared."
@@ -116,25 +113,35 @@ def _agreement(own: dict[str, LawResult]) -> str:
     )
 
 
-def _held_out(law: LawResult) -> str:
-    check = law.details.get("held_out", {})
-    if check.get("status") != Check.DONE or "n_params" not in check:
-        return ""
-    ratio, off = check["n_params"]["ratio"], check["loss"]["difference"]
-    return (
-        f"Held-out prediction of the largest budget: the optimal size is {ratio:.2f} times "
-        f"the one found, the loss {abs(off):.3f} nats too {'high' if off > 0 else 'low'}."
+def what_to_train(law: LawResult, sound: bool) -> tuple[str, str]:
+    """The best run of the largest budget that was fitted, and how sure that is; '' for a law that
+    has no optimum."""
+    if not law.details.get("frontier"):
+        return "", ""
+    laws = Laws(law.objective, Path(), law, {})
+    try:
+        flops = laws.fitted[1]
+        size, loss = laws.size(flops), laws.optimal_loss(flops)
+    except LawError:
+        return "", ""
+    tokens = Estimate(
+        flops / (6 * size.value),
+        size.interval and (flops / (6 * size.interval[1]), flops / (6 * size.interval[0])),
     )
+    train = (
+        f"{'With' if sound else 'A guess: with'} {flops:.2g} FLOPs, the largest budget of the law, "
+        f"train {_estimate(size, short_number)} parameters on {_estimate(tokens, short_number)} "
+        f"tokens; expect a loss of {_estimate(loss, '{:.3f}'.format)} nats/token."
+    )
+    sure = how_sure(laws).removesuffix(f"; {law.reason}")  # the page says it of all laws
+    return train, f"{sure[0].upper()}{sure[1:]}."
 
 
-def _scale(largest_flops: float, reference: Mapping[str, Any]) -> str:
-    smallest = reference["smallest_budget_flops"]
-    return (
-        f"The largest run took {largest_flops:.1e} FLOPs, "
-        f"{math.log10(smallest / largest_flops):.0f} orders of magnitude below the smallest budget "
-        f"of {reference['authors'].split(',')[0]} et al., {reference['venue']} ({smallest:.0e}). "
-        "The intervals cover the noise of these runs, not what changes over that range."
-    )
+def _estimate(estimate: Estimate, form: Callable[[float], str]) -> str:
+    """'1.71B (1.40B to 2.10B)', or without an interval the value alone."""
+    ends = estimate.interval
+    spread = f" ({form(ends[0])} to {form(ends[1])})" if ends else ""
+    return form(estimate.value) + spread
 
 
 def comparison(laws: Sequence[LawResult]) -> str:

@@ -25,11 +25,14 @@ def forecasts_part(table: Path | None, from_flops: float = 0.0) -> dict[str, Any
     and sizes at `from_flops` and more; empty where nothing was forecast."""
     outcomes = pd.DataFrame() if table is None else read_outcomes(table)
     if outcomes.empty:
-        return {"sentences": [], "calibration": [], "rows": []}
+        return {"line": "", "sentences": [], "calibration": [], "rows": []}
     found = calibration(outcomes)
     shown = outcomes[(outcomes["what"] != "curve") & (outcomes["flops"] >= from_flops)]
     shown = shown.sort_values(["objective", "flops", "n_params"], ascending=False, kind="stable")
     return {
+        "line": "; ".join(
+            f"{KINDS[one.what]}: {one.held} of {one.forecasts} held" for one in found
+        ),
         "sentences": _sentences(outcomes, found),
         "calibration": [_calibration_row(one) for one in found],
         "rows": [_row(row) for row in shown.to_dict("records")],

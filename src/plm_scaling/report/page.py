@@ -1,5 +1,6 @@
 """Everything that a study has made, on one self-contained HTML page."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,17 +13,19 @@ from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.selection import selection_words
 from plm_scaling.report import scores as of_scores
 from plm_scaling.report import tables
+from plm_scaling.report.cards import cards, counted
 from plm_scaling.report.findings import comparison, find
 from plm_scaling.report.forecasts import CAPTION, forecasts_part
 from plm_scaling.report.leakage import leakage_rows, leakage_sentences
+from plm_scaling.report.limits import excluded_runs, limits
+from plm_scaling.report.made import made_with
 from plm_scaling.report.template import inline_figures, write_page
 from plm_scaling.report.tuning import tuning_part
-from plm_scaling.report.versions import software_versions
 from plm_scaling.runs.tables import read_runs
-from plm_scaling.study.laws import BOTH, LAWS
-from plm_scaling.study.short_runs import short_runs
+from plm_scaling.study.laws import LAWS
 from plm_scaling.sweep.stages import recorded
 
+OF_UNIPROT = re.compile("uniref|uniprot|swiss", re.IGNORECASE)  # names of sources
 CAPTIONS = {
     "isoflop": "Validation loss against model size at equal compute. The diamond is the minimum of "
     "the parabola, the bar its confidence interval; open circles are too far above the lowest loss "
@@ -82,6 +85,7 @@ def make_report(
     scores: Path | None = None,
     score_laws: Sequence[Path] = (),
     stages: Path | None = None,
+    records: Path | None = None,
 ) -> None:
     """Write the page of `study` to `out` and log where it is.
 
@@ -96,7 +100,7 @@ def make_report(
         laws: law files
         figures: folder of {name}.svg and .csv
         out: the page (HTML)
-        config: the config, for its checksum
+        config: the config, shown whole
         sources: source table, for versions and licences
         counts: counts.tsv by stage
         examples: examples.tsv of the filter
@@ -110,12 +114,12 @@ def make_report(
         scores: table of scores on benchmarks (scores.csv)
         score_laws: law files of the scores
         stages: folder of the stages that were placed ({number}.json)
+        records: folder of the runs' records ({cell}/result.json), for their hardware and hours
     """
     fitted = [read_law(path) for path in laws]
     if not fitted:
         raise PlmScalingError(f"no law file given for the report of {study}; fit laws first")
     table = read_runs(runs)
-    largest_flops = table.loc[table["status"] == "finished", "flops"].max()
     published = read_json(reference) if reference else None
     funnel = tables.funnel_rows(counts)
     compared = {
@@ -129,23 +133,24 @@ def make_report(
     shown |= set(of_scores.CAPTIONS) if scores else set()
     of_forecasts = forecasts_part(forecasts)
     shown -= set() if of_forecasts["calibration"] else {"forecasts"}  # drawn empty
+    drawn = inline_figures(figures, {n: c for n, c in CAPTIONS.items() if n in shown})
+    findings = find(fitted)
+    listed = tables.source_rows(sources, own, {row["source"] for row in funnel})
     write_page(
         out,
         Path(__file__).with_name("page.html.j2"),
         study=study,
-        findings=find(fitted, largest_flops, published),
+        findings=findings,
         comparison=comparison(fitted),
+        first_figure="frontier" if any(found.train for found in findings) else "isoflop",
+        limits=limits(fitted, table, published),
         level=next(iter(fitted[0].equations.values())).level,
-        laws=tables.law_rows(fitted),
-        methods={law.law: law.method for law in fitted},
+        cards=cards(fitted),
+        laws_line=counted(fitted),
         minima=tables.minimum_rows(fitted),
         tuning=tuning_part(fitted),
-        warnings=[
-            *([("Runs", [few])] if (few := _few_steps(table)) else []),
-            *((f"{w.objective.upper()} {w.law}", w.warnings) for w in fitted if w.warnings),
-            *downstream["warnings"],
-        ],
-        excluded=_excluded(fitted, table),
+        excluded=excluded_runs(fitted, table),
+        runs_line=tables.runs_line(table),
         status=table["status"].value_counts().to_dict(),
         n_runs=len(table),
         total_flops=float(table["flops"].sum()),
@@ -155,25 +160,29 @@ def make_report(
         },
         sweep=tables.sweep_rows(table),
         stages=tables.stage_rows(recorded(stages) if stages else ()),
-        figures=inline_figures(figures, {n: c for n, c in CAPTIONS.items() if n in shown}),
+        figures=drawn,
         captions={name: text + _runs_of(name, fitted) for name, text in CAPTIONS.items()},
         funnel=funnel,
+        data_line=tables.funnel_line(counts),
         examples=tables.example_rows(examples),
         tokens=tables.token_rows(manifest),
         leakage_sentences=leakage_sentences(contamination, leakage),
         leakage=leakage_rows(leakage),
-        sources=tables.source_rows(sources, own, {row["source"] for row in funnel}),
-        versions=software_versions(config, tool),
+        sources=listed,
+        uniprot=any(OF_UNIPROT.search(row["name"]) for row in listed),
+        made=made_with(config, tool, _records(records, table)),
         forecasts=of_forecasts,
         downstream=downstream,
         reference=published,
     )
 
 
-def _few_steps(runs: pd.DataFrame) -> str:
-    """One line on the finished runs with few steps; '' if there are none."""
-    finished = runs[runs["status"] == "finished"]
-    return short_runs(zip(finished["steps"], finished["warmup_steps"], strict=True))
+def _records(folder: Path | None, runs: pd.DataFrame) -> list[Path]:
+    """The records of the runs, in the order of the table."""
+    if folder is None:
+        return []
+    paths = [folder / str(run) / "result.json" for run in runs["run_id"]]
+    return [path for path in paths if path.is_file()]
 
 
 def _runs_of(figure: str, laws: Sequence[LawResult]) -> str:
@@ -183,14 +192,3 @@ def _runs_of(figure: str, laws: Sequence[LawResult]) -> str:
         for law in laws
         if law.selection and figure in LAWS[law.law].figures
     )
-
-
-def _excluded(laws: Sequence[LawResult], runs: pd.DataFrame) -> dict[str, str]:
-    """Runs that no law of their objective used, with the first law's reason."""
-    reasons = [(law.objective, {row["run_id"]: row["why"] for row in law.excluded}) for law in laws]
-    excluded = {}
-    for run, objective in zip(runs["run_id"], runs["objective"], strict=True):
-        own = [why for of, why in reasons if of in (objective, BOTH)]
-        if own and all(run in why for why in own):
-            excluded[run] = own[0][run]
-    return excluded

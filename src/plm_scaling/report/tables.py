@@ -2,35 +2,21 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from plm_scaling.common.files import read_json
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import Equation, LawResult
-from plm_scaling.laws.status import Check, Minimum, Status
+from plm_scaling.laws.status import Minimum
 from plm_scaling.report.template import code, flagged
 from plm_scaling.sources.table import own_source, read_sources
 from plm_scaling.sweep.stages import PlacedStage
 
 DASH = "–"
-STATUS_WORDS = {
-    Status.CONVERGED: "converged",
-    Status.TWO_POINTS: "two points, no residual",
-    Status.AT_BOUND: "parameter at its bound",
-    Status.CONTRADICTED: "contradicted by a check",
-    Status.NOT_IDENTIFIED: "not identified",
-}
 EXAMPLES = 3  # of each source and side
-HELD_OUT = {  # predicted − measured losses of a check
-    "difference": "loss {:+.3f} nats",
-    "mean_error": "loss {:+.3f} nats on average",
-    "rms_error": "rms error {:.3f} nats",
-    "excess": "the rate that it gives costs {:.4f} nats",
-}
 
 
 def text(value: float | None, form: str = ".4g") -> str:
@@ -41,23 +27,6 @@ def text(value: float | None, form: str = ".4g") -> str:
 def count(value: float | None) -> str:
     """Parameters or tokens, '2.83B', or a dash."""
     return DASH if value is None or pd.isna(value) else short_number(value)
-
-
-def law_rows(laws: Sequence[LawResult]) -> list[dict[str, str]]:
-    """One row per law: exponents with intervals, its other equations, and its status."""
-    return [
-        {
-            "objective": law.objective.upper(),
-            "law": law.law,
-            "a": with_interval(law.equations.get("N"), "a"),
-            "b": with_interval(law.equations.get("D"), "b"),
-            "status": flagged(STATUS_WORDS[law.status], law.status == Status.CONVERGED),
-            "runs": runs_used(law),
-            "held-out largest budget": _held_out(law.details.get("held_out", {})),
-            "other equations": _other_equations(law.equations),
-        }
-        for law in laws
-    ]
 
 
 def runs_used(law: LawResult) -> str:
@@ -81,29 +50,6 @@ def equation_text(equation: Equation) -> tuple[str, str]:
     """The right-hand side of an equation, and its parameters with their intervals."""
     parameters = "; ".join(f"{p} = {with_interval(equation, p)}" for p in equation.parameters)
     return equation.form.replace("*", "·"), parameters
-
-
-def _other_equations(equations: Mapping[str, Equation]) -> str:
-    """Those known besides N and D, which have columns: 'L = k·C^c; k = 7.7 [7.3, 8.8]; …'."""
-    said = [
-        f"{name} = {'; '.join(equation_text(equation))}"
-        for name, equation in equations.items()
-        if name not in ("N", "D") and any(v is not None for v in equation.parameters.values())
-    ]
-    return " / ".join(said) or DASH
-
-
-def _held_out(check: dict[str, Any]) -> str:
-    if check.get("status") != Check.DONE:
-        return str(check.get("why", DASH))
-    loss, said = check["loss"], []
-    if "n_params" in check:
-        said.append(f"N {check['n_params']['ratio']:.2f}× that found")
-    if "ratio" in check:
-        found = check["ratio"]
-        said.append(f"mask ratio {found['predicted']:.3g}, found {text(found['measured'], '.3g')}")
-    said += [form.format(loss[error]) for error, form in HELD_OUT.items() if error in loss]
-    return ", ".join(said)
 
 
 def minimum_rows(
@@ -173,6 +119,12 @@ def comparison_rows(table: Path, by: str) -> list[dict[str, str]]:
     return rows
 
 
+def runs_line(runs: pd.DataFrame) -> str:
+    """'30 runs at 3e+11 to 3e+12 FLOPs'."""
+    flops = runs["flops"]
+    return f"{len(runs)} runs at {flops.min():.2g} to {flops.max():.2g} FLOPs"
+
+
 def sweep_rows(runs: pd.DataFrame) -> list[dict[str, str]]:
     """One row per run."""
     ordered = runs.sort_values(["objective", "flops", "n_params"], kind="stable")
@@ -219,6 +171,17 @@ def funnel_rows(counts: Sequence[Path]) -> list[dict[str, str]]:
                 }
             )
     return rows
+
+
+def funnel_line(counts: Sequence[Path]) -> str:
+    """'6,000 sequences read, 4,830 kept for training'; '' without the first and the last stage."""
+    if not counts:
+        return ""
+    table = pd.concat([pd.read_csv(path, sep="\t") for path in counts])
+    sums = table.groupby(["stage", "reason"])["sequences"].sum()
+    if ("clean", "in") not in sums or ("filter", "kept") not in sums:
+        return ""
+    return f"{sums['clean', 'in']:,} sequences read, {sums['filter', 'kept']:,} pass the filter"
 
 
 def token_rows(manifest: Path | None) -> list[dict[str, str]]:

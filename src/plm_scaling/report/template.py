@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
+from plm_scaling.report.glossary import glossary
 
 logger = logging.getLogger("plm_scaling")
 
@@ -36,14 +37,20 @@ def render(template: Path, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["formulas"] = _formulas
+    environment.filters |= {"formulas": _formulas, "glossary": glossary}
     return environment.get_template(template.name).render(**values)
 
 
 def _formulas(sentence: str) -> Markup:
-    """N_opt and C^0.52 with real sub- and superscripts."""
-    text = re.sub(r"\b([NDL])_opt\b", r"\1<sub>opt</sub>", str(escape(sentence)))
-    return Markup(re.sub(r"\bC\^(-?[\d.]*\d)", r"C<sup>\1</sup>", text))
+    """N_opt and C^0.52 with real sub- and superscripts, -0.1 with a real minus."""
+    text = re.sub(r"\b([NDL]_opt|C_sum|R\*_[ND])\b", _lowered, str(escape(sentence)))
+    text = re.sub(r"\b(C|C<sub>sum</sub>|N)\^(-?[\d.]*\d)", r"\1<sup>\2</sup>", text)
+    return Markup(re.sub(r"(?<=[ (>])-(?=\d)", "−", text))
+
+
+def _lowered(name: re.Match[str]) -> str:
+    letter, _, below = name[0].partition("_")
+    return f"{letter}<sub>{below}</sub>"
 
 
 def code(text: str) -> Markup:

@@ -7,10 +7,11 @@ from plm_scaling.cheng2024.constants import (
     COLUMNS,
     INPUT_COLUMNS,
     compare_constants,
+    in_short,
     last_digit,
     look_up,
 )
-from plm_scaling.cheng2024.findings import published_findings, row_sentence
+from plm_scaling.cheng2024.findings import published_findings, reproduction, row_sentence
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.laws.result import Equation, LawResult
 
@@ -19,7 +20,7 @@ def isoflop(a=0.6, interval=(0.55, 0.65), **details):
     parameters = {"k": 1e-3, "a": a}
     equation = Equation("k*C^a", parameters, {"k": None, "a": interval}, 0.95)
     rows = [
-        {"flops": c, "n_params_interval": [5e-4 * c**0.6, 2e-3 * c**0.6]}
+        {"flops": c, "extrapolated": False, "n_params_interval": [5e-4 * c**0.6, 2e-3 * c**0.6]}
         for c in (1e18, 1e19, 1e20)
     ]
     details = {"frontier": rows, **details}
@@ -72,10 +73,10 @@ def test_constant_at_an_end_of_the_interval_is_neither_inside_nor_outside(tmp_pa
 
 
 def test_published_exponent_near_an_end_of_the_interval_is_not_called_outside(tmp_path):
-    law = isoflop(interval=(0.5797, 0.69), published=VARIANTS)
+    law = isoflop(interval=(0.5797, 0.69), published=VARIANTS, frontier=[])
     row = compare(tmp_path, law, symbol="N: exponent", procedure=PROCEDURE)
     table = row.to_frame().T.infer_objects()
-    _, finding = published_findings({"clm.isoflop": law}, table)
+    (finding,) = published_findings({"clm.isoflop": law}, table)["isoflop"]
     assert "exponent, 0.578, lies at the lower end of the interval." in finding.sentence
     assert "outside" not in finding.sentence
 
@@ -134,7 +135,7 @@ def test_place_in_an_interval_has_the_status_of_our_law_beside_it(
     row = compare(tmp_path, replace(isoflop(), evidence=evidence))
     assert row["our_status"] == status
     assert row["verdict"].endswith(words)
-    sentence = published_findings({}, row.to_frame().T.infer_objects())[0].sentence
+    sentence = reproduction(row.to_frame().T.infer_objects()).sentence
     assert ("(1 of them of a law that is not identified)" in sentence) == (
         status == "not_identified"
     )
@@ -145,6 +146,27 @@ def test_number_at_its_bound_has_no_interval_to_lie_outside_of(tmp_path):
     assert row["place"] == "ours at its bound"
     assert row[["low", "high"]].isna().all()
     assert row["verdict"] == "Our fit ends at the bound, 0, so it has no interval. Because."
+
+
+@pytest.mark.parametrize(
+    ("cells", "mark", "words"),
+    [
+        ({}, "✓", "as printed, inside"),
+        ({"published": "0.576", "ours": ""}, "✓", "within 1 %"),
+        ({"published": "0.55"}, "✗", "not reproduced, at an end"),
+        ({"published": "0.70", "procedure": ""}, "✗", "above ours"),
+        ({"published": "0.10-0.20", "procedure": ""}, "✗", "outside"),
+        ({"published": "0.10-0.20", "procedure": "", "ours": ""}, "?", "nothing to compare"),
+    ],
+)
+def test_verdict_in_short_is_a_mark_and_few_words(tmp_path, cells, mark, words):
+    row = compare(tmp_path, isoflop(published=VARIANTS), **{"procedure": PROCEDURE} | cells)
+    assert in_short(row["reproduced"], row["place"]) == {"mark": mark, "words": words}
+
+
+def test_verdict_of_a_number_that_our_runs_do_not_determine_is_open(tmp_path):
+    row = compare(tmp_path, isoflop(a=None, interval=None))
+    assert in_short(row["reproduced"], row["place"]) == {"mark": "?", "words": "not determined"}
 
 
 def test_look_up_power_of_ten_and_value_at_compute():
@@ -180,7 +202,7 @@ def test_gain_within_noise_is_called_so():
     ]
     law = replace(isoflop(), law="transfer")
     law.details = {"pairs": pairs, "split": {"best_share": None}}
-    sentence = published_findings({"clm.transfer": law}, NO_CONSTANTS)[1].sentence
+    sentence = published_findings({"clm.transfer": law}, NO_CONSTANTS)["transfer"][0].sentence
     assert (
         "by 0.043 nats at 130M and 0.003 nats at 1.8B (within noise: -0.005 to 0.011)" in sentence
     )
@@ -218,7 +240,7 @@ def test_findings_are_counted_from_columns_not_from_sentences(tmp_path):
         compare(tmp_path, law, published="0.70", ours=""),
     ]
     table = pd.DataFrame(rows).assign(verdict="in other words")
-    sentence = published_findings({}, table)[0].sentence
+    sentence = reproduction(table).sentence
     assert "Of 2 published" in sentence
     assert "1 are reproduced as printed" in sentence
     assert "the others: 1 of Table 2" in sentence

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from browser import check_figures, open_page
+from browser import check_answer_first, check_figures, check_link_opens, check_tables, open_page
 from law_files import assert_alike
 from PIL import Image
 
@@ -17,8 +17,10 @@ from plm_scaling.cheng2024.figures import draw_published_figures
 from plm_scaling.cheng2024.fit import fit_published_law
 from plm_scaling.cheng2024.forecasts import forecast_published
 from plm_scaling.cheng2024.page import make_published_report
+from plm_scaling.cheng2024.rows import equation_rows
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.forecasts.outcomes import read_outcomes
+from plm_scaling.laws.result import read_law
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import Place
 from plm_scaling.planner.question import PUBLISHED_LAWS
@@ -184,9 +186,9 @@ def test_published_constants_verdicts_follow_the_numbers(constants):
 def test_published_report_holds_every_part_and_is_self_contained(page):
     text = page.read_text()
     assert not re.search(r'(?:src|href)="(?!#|data:)', text)
-    assert "<script" not in text
-    for part in ("constants", "laws", "parametric", "repeated", "transfer", "mask-ratio",
-                 "warnings", "audit", "made-with", "cite"):  # fmt: skip
+    assert "fetch(" not in text
+    for part in ("limits", "constants", "laws", "parametric", "repeated", "transfer", "mask-ratio",
+                 "audit", "made-with", "cite", "glossary"):  # fmt: skip
         assert f'<section id="{part}"' in text
     for name in PUBLISHED_FIGURES:
         assert f'id="figure-{name}"' in text
@@ -206,11 +208,12 @@ def test_published_report_sentences_follow_the_numbers(page):
     )
     assert "(88 points that it was not fitted to) the row of Table A9 has 1.6 times" in words
     assert "to 149 CLM\nand 110 MLM points, and released logs of 239 runs" in words
-    assert "0.003 nats at 1.78B (within noise: -0.00" in words  # §3.4: the gain of CLM 1.7B
-    assert "N at C=1.151e22 (size of the 7.2B run)" in words
+    assert "0.003 nats at 1.78B (within noise: −0.00" in words  # §3.4: the gain of CLM 1.7B
+    assert "size of the 7.2B run. Their procedure gives 7.33" in words
     assert "Of the ratios trained, 10 % and 15 % cannot be told from the best at any size" in words
     assert "89,197 evaluations" in words
-    assert "MLM. The exponent is not identified: Nopt grows as" in words
+    assert "MLM. A guess: with 3e+20 FLOPs, the largest budget of the law, train 395M" in words
+    assert "Why? The exponent is not identified: Nopt grows as" in words
     assert "CLM. Starting from MLM" in text
     assert "does not pay" in text
     assert "stopped at 6% of the planned tokens" in text
@@ -252,21 +255,46 @@ def test_figure_without_its_data_is_an_error(published, forecasts, tmp_path):
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_published_report_in_a_browser_shows_its_figures(chromium, page, width):
+def test_published_report_in_a_browser_answers_first_and_shows_its_figures(chromium, page, width):
     open_page(chromium, page, width)
+    check_answer_first(chromium, width)
+    check_link_opens(chromium, "constants")
     check_figures(chromium, width, PUBLISHED_FIGURES)
-    boxes = "[...document.querySelectorAll('.said')].map(e => e.getBoundingClientRect())"
-    right = chromium.execute_script(f"return Math.max(...{boxes}.map(b => b.right))")
-    assert right <= width  # verdicts need no scrolling
+    if width == 1280:
+        check_tables(chromium)
 
 
-def test_published_report_calls_no_equation_without_a_number_converged(page):
-    table = page.read_text().split("How the laws were fitted")[0].rsplit("equation</th>", 1)[-1]
-    rows = [re.sub(r"<[^>]+>", "|", row) for row in table.split("<tr>")]
-    assert not any("excess" in row for row in rows)  # of the form that was not chosen
-    unknown = [row for row in rows if "N_eff" in row]
+def test_constants_are_sorted_by_a_click_and_their_verdicts_open(chromium, page):
+    open_page(chromium, page, 1280)
+    chromium.execute_script("document.querySelector('#constants > details').open = true")
+    rows = "[...document.querySelectorAll('.sortable tbody tr')]"
+    buttons = "[...document.querySelectorAll('.sortable button')]"
+
+    def sorted_by(heading, number):
+        chromium.execute_script(f"{buttons}.find(b => b.textContent == '{heading}').click()")
+        return chromium.execute_script(f"return {rows}.map(r => r.cells[{number}].innerText)")
+
+    verdicts = [words[0] for words in sorted_by("verdict", 0)]
+    assert verdicts == sorted(verdicts)
+    assert set(verdicts) == set("✓✗?")
+    for descending in (False, True):
+        ours = sorted_by("ours", 5)
+        known = [float(text) for text in ours if text != "–"]
+        assert known == sorted(known, reverse=descending)
+        assert ours[len(known) :] == ["–"] * (len(ours) - len(known))  # last either way
+    first = "document.querySelector('.sortable tbody details')"
+    hidden = f"return {first}.querySelector('p').checkVisibility()"
+    assert not chromium.execute_script(hidden)
+    chromium.execute_script(f"{first}.querySelector('summary').click()")
+    assert chromium.execute_script(hidden)
+
+
+def test_published_report_calls_no_equation_without_a_number_converged(laws):
+    rows = equation_rows({path.stem: read_law(path) for path in laws})
+    assert not any("excess" in row["equation"] for row in rows)  # of the form that was not chosen
+    unknown = [row for row in rows if "N_eff" in row["equation"]]
     assert len(unknown) == 2
-    assert all("not identified" in row and "converged" not in row for row in unknown)
+    assert all("not identified" in row["status"] for row in unknown)
 
 
 @pytest.mark.long  # the tables themselves are compared each time

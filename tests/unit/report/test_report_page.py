@@ -1,3 +1,4 @@
+import json
 import logging
 import re
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import study
-from browser import check_figures, open_page
+from browser import check_answer_first, check_figures, check_link_opens, check_tables, open_page
 
 from plm_scaling.common.errors import LawError, PlmScalingError
 from plm_scaling.common.files import write_json
@@ -14,9 +15,10 @@ from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.result import read_law, write_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.report import page as page_module
+from plm_scaling.report.cards import cards
 from plm_scaling.report.page import make_report
 from plm_scaling.report.summary import summary
-from plm_scaling.report.tables import law_rows, with_interval
+from plm_scaling.report.tables import with_interval
 from plm_scaling.report.template import inline_svg
 from plm_scaling.study.laws import LAWS
 from plm_scaling.sweep.stages import Placed, PlacedStage
@@ -63,6 +65,9 @@ def figures(folder):
 def page(folder, figures):
     arguments, data = figures
     (folder / "demo.yaml").write_text("study: demo\n")
+    record = folder / "runs/clm000/result.json"
+    layout = {"tensor": 1, "pipeline": 1, "data": 2}
+    write_json(record, json.loads(record.read_text()) | {"device": "cpu", "layout": layout})
     make_report(
         "demo",
         arguments["runs"],
@@ -73,6 +78,7 @@ def page(folder, figures):
         forecasts=arguments["forecasts"],
         reference=REFERENCE,
         stages=folder / "stages",
+        records=folder / "runs",
         **{
             n: data[n]
             for n in (
@@ -87,10 +93,10 @@ def page(folder, figures):
 def test_report_is_self_contained_and_holds_every_part(page):
     text = page.read_text()
     assert not re.search(r'(?:src|href)="(?!#|data:)', text)
-    assert "<script" not in text
     assert "@import" not in text
+    assert "fetch(" not in text
     assert "85M, 200M, 470M, 880M" in text  # of a stage
-    for part in ("laws", "warnings", "runs", "data", "made-with", "cite"):
+    for part in ("limits", "laws", "runs", "data", "made-with", "cite", "glossary"):
         assert f'<section id="{part}"' in text
     for name in (*RUN_FIGURES, *DATA_FIGURES):
         assert f'id="figure-{name}"' in text
@@ -104,6 +110,9 @@ def test_report_is_self_contained_and_holds_every_part(page):
     ):
         assert expected in text
     assert "elsewhere" not in text  # a source that this study does not use
+    assert "The UniProt Consortium" in text  # of uniref_part
+    assert "<td>trained on cpu</td><td><code>1 run on at most 2 processes: " in text
+    assert "<pre>study: demo\n</pre>" in text
     assert "filtered" in text
     assert "MKVLAEXAMPLE" in text
 
@@ -135,7 +144,7 @@ def test_report_names_the_runs_that_no_law_used_and_counts_those_of_each_law(pag
     text = page.read_text()
     out = page.with_name("partly.html")
     assert text.count("was left out") == text.count("was left out: more than 4 epochs") == 2
-    assert ">13 of 15<" in text
+    assert "2 of 30 runs are in no law of their objective: 2 more than 4 epochs." in text
     captions = re.findall("<figcaption>(.*?)</figcaption>", text, re.DOTALL)
     said = "MLM isoflop: 13 of 15 runs used (left out: 2 more than 4 epochs)."
     assert sum(said in caption for caption in captions) == 2  # its own figure and the frontier's
@@ -187,9 +196,12 @@ def test_report_compares_recipes_where_there_are_several(page, figures, tmp_path
 def test_report_has_the_main_number_of_every_law_and_how_it_was_checked(path):
     law = read_law(path)
     name, parameter, _ = LAWS[law.law].headline
-    (row,) = law_rows([law])
-    assert with_interval(law.equations[name], parameter) in " ".join(row.values())
-    assert ("nats" in row["held-out largest budget"]) == ("held_out" in law.details)
+    (card,) = cards([law])
+    rows = " ".join(" ".join(row.values()) for row in card.equations)
+    assert with_interval(law.equations[name], parameter) in rows
+    assert ("nats" in card.held_out) == ("held_out" in law.details)
+    assert card.sound == (card.status == "converged") == (not card.reason)
+    assert card.reason not in card.warnings  # it is said once
 
 
 def test_report_has_a_caption_and_a_place_for_every_figure_of_a_study():
@@ -226,7 +238,7 @@ def test_report_logs_its_path(figures, tmp_path, caplog):
 
 def test_summary_gives_the_exponents_and_where_the_report_is(figures):
     arguments, _ = figures
-    lines = summary(arguments["runs"].parent).splitlines()
+    lines = summary(arguments["runs"].parent).text().splitlines()
     assert len(lines) == len(arguments["laws"]) + 2
     assert lines[0].startswith("stage 2: clm of demo, study, at 3e+12 FLOPs: sizes 85M, 200M")
     assert re.search(
@@ -259,6 +271,10 @@ def test_report_without_laws_or_with_a_broken_figure_is_an_error(figures, tmp_pa
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_report_in_a_browser_shows_every_figure_without_errors(chromium, page, width):
+def test_report_in_a_browser_answers_first_and_shows_every_figure(chromium, page, width):
     open_page(chromium, page, width)
+    check_answer_first(chromium, width)
+    check_link_opens(chromium, "laws")
     check_figures(chromium, width, (*RUN_FIGURES, *DATA_FIGURES))
+    if width == 1280:
+        check_tables(chromium)

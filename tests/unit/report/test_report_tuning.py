@@ -5,7 +5,7 @@ from planted_rates import ALPHA, FACTORS, planted
 
 from plm_scaling.figures.tuning import tuning, tuning_table
 from plm_scaling.laws.tuning.fit import fit_tuning
-from plm_scaling.report.tables import law_rows
+from plm_scaling.report.cards import cards
 from plm_scaling.report.tuning import tuning_part
 
 
@@ -28,9 +28,9 @@ def test_part_on_rates_has_the_best_the_used_and_the_block_to_paste(law):
     found = law.equations["rate"].parameters["alpha"]
     assert f"parameters: {found:.4g}" in part["blocks"]["mlm"]
     assert found == pytest.approx(ALPHA, abs=0.05)
-    (row,) = law_rows([law])
-    assert "rate = k·N^alpha·D^beta" in row["other equations"]
-    assert "the rate that it gives costs" in row["held-out largest budget"]
+    (card,) = cards([law])
+    assert card.equations[0]["equation"] == "rate = k·N^alpha·D^beta"
+    assert "the rate that it gives costs" in card.held_out
 
 
 def test_part_of_a_law_that_is_not_known_has_the_rates_and_no_block():

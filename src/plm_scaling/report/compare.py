@@ -1,0 +1,215 @@
+"""Two studies side by side: where their configs differ, what is kept, tokens, laws, losses."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from plm_scaling.common.errors import RunsError
+from plm_scaling.common.files import read_json
+from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.stats.intervals import Overlap, overlap
+from plm_scaling.laws.text import headline
+from plm_scaling.report.cards import STATUS_WORDS, title
+from plm_scaling.report.tables import DASH, count
+from plm_scaling.report.template import write_page
+from plm_scaling.runs.tables import read_runs
+from plm_scaling.study.laws import LAWS
+
+INTERVALS = {Overlap.OVERLAPS: "overlap", Overlap.TOUCHES: "touch", Overlap.APART: "are apart"}
+STAGES = ("clean", "dedup", "split", "filter")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fact of both studies as text, and how far the other one's is off."""
+
+    what: str
+    one: str
+    other: str
+    difference: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows by section; a section without rows is left out."""
+
+    names: tuple[str, str]
+    sections: dict[str, list[Row]]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What is compared of a study; empty where its files are not there."""
+
+    config: dict[str, Any]
+    kept: dict[str, float]
+    """Sequences and residues by stage, dropped ones by reason."""
+    tokens: dict[str, float]
+    laws: dict[str, LawResult]
+    losses: dict[str, float]
+    """Lowest loss (nats/token) of the finished runs by objective and budget."""
+
+
+def compare_studies(one: Path, other: Path) -> Comparison:
+    """Two results folders, or two folders of data. Raises RunsError naming what is neither."""
+    a, b = _read(one), _read(other)
+    differing = {
+        key: value for key, value in _both(a.config, b.config).items() if value[0] != value[1]
+    }
+    sections = {
+        "Config, where it differs": [
+            Row(key, _value(x), _value(y), "") for key, (x, y) in differing.items()
+        ],
+        "Sequences": _numbers(a.kept, b.kept, lambda n: f"{n:,.0f}", _percent),
+        "Tokens": _numbers(a.tokens, b.tokens, count, _percent),
+        "Laws": [_law_row(name, x, y) for name, (x, y) in _both(a.laws, b.laws).items()],
+        "Lowest loss (nats/token)": _numbers(
+            a.losses, b.losses, "{:.4f}".format, lambda x, y: f"{y - x:+.4f}"
+        ),
+    }
+    return Comparison(
+        (str(one), str(other)), {name: rows for name, rows in sections.items() if rows}
+    )
+
+
+def _read(folder: Path) -> _Study:
+    """A results folder and its data beside it, or a folder of data."""
+    if (folder / "filter/counts.tsv").is_file():
+        return _Study({}, _kept(folder), _tokens(folder), {}, {})
+    if not (folder / "runs.csv").is_file():
+        raise RunsError(
+            f"{folder}: neither results (no runs.csv) nor data (no filter/counts.tsv); give two "
+            "folders below results/ or data/"
+        )
+    path = folder / "config.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    data = folder.resolve().parents[1] / "data" / str(config.get("data", {}).get("name"))
+    laws = [read_law(path) for path in sorted((folder / "laws").glob("*.json"))]
+    return _Study(
+        config=dict(_flat(config)),
+        kept=_kept(data),
+        tokens=_tokens(data),
+        laws={title(law): law for law in laws if law.law in LAWS},
+        losses=_losses(folder / "runs.csv"),
+    )
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """('filter.min_length', 30) of nested keys."""
+    if isinstance(value, Mapping) and value:
+        for name, part in value.items():
+            yield from _flat(part, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value
+
+
+def _kept(data: Path) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for stage in STAGES:
+        paths = sorted((data / stage).glob("**/*counts.tsv"))
+        if not paths:
+            continue
+        table = pd.concat([pd.read_csv(path, sep="\t") for path in paths])
+        sums = {
+            unit: {str(why): float(n) for why, n in table.groupby("reason")[unit].sum().items()}
+            for unit in ("sequences", "residues")
+        }
+        if stage == STAGES[0]:
+            found["read"] = sums["sequences"]["in"]
+        for reason, n in sums["sequences"].items():
+            if n and reason not in ("in", "kept") and not reason.startswith("handled:"):
+                found[f"{stage}: {reason.replace('_', ' ')}"] = n
+        found[f"kept by {stage}"] = sums["sequences"]["kept"]
+        found[f"kept by {stage}, residues"] = sums["residues"]["kept"]
+    return found
+
+
+def _tokens(data: Path) -> dict[str, float]:
+    path = data / "tokens/manifest.json"
+    if not path.is_file():
+        return {}
+    return {
+        f"{split}, {source}, {stratum.replace('_', ' and ')}": part["tokens"]
+        for split, whole in read_json(path)["splits"].items()
+        for source, entry in whole["sources"].items()
+        for stratum, part in entry["strata"].items()
+    }
+
+
+def _losses(path: Path) -> dict[str, float]:
+    """Budgets are told apart by two digits: cells of one differ by less."""
+    runs = read_runs(path)
+    finished = runs[runs["status"] == "finished"].sort_values(["objective", "flops"])
+    budget = finished["flops"].map("{:.1e}".format)
+    names = finished["objective"].str.upper() + " at " + budget + " FLOPs"
+    lowest = finished.groupby(names, sort=False)["loss"].min()
+    return {str(name): float(loss) for name, loss in lowest.items()}
+
+
+def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Values of both by key, None where one has none; nothing where one is empty as a whole."""
+    if not one or not other:
+        return {}
+    return {key: (one.get(key), other.get(key)) for key in dict.fromkeys([*one, *other])}
+
+
+def _numbers(
+    one: Mapping[str, float],
+    other: Mapping[str, float],
+    form: Callable[[float], str],
+    difference: Callable[[float, float], str],
+) -> list[Row]:
+    rows = []
+    for key, (x, y) in _both(one, other).items():
+        off = DASH if x is None or y is None else "same" if x == y else difference(x, y)
+        a, b = (DASH if value is None else form(value) for value in (x, y))
+        rows.append(Row(key, a, b, off))
+    return rows
+
+
+def _percent(one: float, other: float) -> str:
+    return f"{100 * (other / one - 1):+.1f} %" if one else DASH
+
+
+def _value(value: Any) -> str:
+    return DASH if value is None else str(value)
+
+
+def _law_row(name: str, one: LawResult | None, other: LawResult | None) -> Row:
+    a, b = (
+        DASH if law is None else f"{headline(law)} ({STATUS_WORDS[law.status]})"
+        for law in (one, other)
+    )
+    difference = DASH
+    if one is not None and other is not None:
+        equation, parameter, _ = LAWS[one.law].headline
+        ends = [law.equations[equation].interval[parameter] for law in (one, other)]
+        if ends[0] is not None and ends[1] is not None:
+            difference = f"intervals {INTERVALS[overlap(ends[0], ends[1])]}"
+    return Row(name, a, b, difference)
+
+
+def comparison_text(found: Comparison) -> str:
+    """One table per section, columns aligned."""
+    lines = []
+    for section, rows in found.sections.items():
+        table = [(section, *found.names, "difference")]
+        table += [(row.what, row.one, row.other, row.difference) for row in rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in table
+        ] + [""]
+    return "\n".join(lines).rstrip() or "nothing that both have"
+
+
+def write_comparison(out: Path, found: Comparison) -> None:
+    """The same as a page."""
+    write_page(out, Path(__file__).with_name("compare.html.j2"), found=found)

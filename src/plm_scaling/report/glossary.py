@@ -1,0 +1,46 @@
+"""The words of a page that docs/glossary.md explains, for the end of the page."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+GLOSSARY = Path(__file__).with_name("glossary.md")  # a link to docs/glossary.md
+_ENTRY = re.compile(r"^- \*\*(.+?)\*\*(.*?)(?=^- |^## |\Z)", re.MULTILINE | re.DOTALL)
+_POINTER = re.compile(r"\s*\(\[[^]]*\]\([^)]*\)\)")  # to a page of the documentation
+_HIDDEN = re.compile(r"<(svg|style|script)\b.*?</\1>|<[^>]*>", re.DOTALL)
+
+
+def glossary(page: str) -> list[tuple[str, str]]:
+    """(term, meaning) of the glossary's entries of which `page` (HTML) has a word, by alphabet."""
+    text = _HIDDEN.sub(" ", re.sub("<sub>", "_", page))
+    return [
+        (term, meaning)
+        for term, meaning in _entries()
+        if any(re.search(rf"\b{re.escape(w)}s?\b", text, _case(w)) for w in _words(term))
+    ]
+
+
+@cache
+def _entries() -> list[tuple[str, str]]:
+    found = [
+        (_plain(term), _plain(meaning).lstrip(": "))
+        for term, meaning in _ENTRY.findall(GLOSSARY.read_text(encoding="utf-8"))
+    ]
+    return sorted(found, key=lambda entry: entry[0].casefold())
+
+
+def _plain(markdown: str) -> str:
+    """One line without marks."""
+    text = _POINTER.sub("", markdown).replace("\\*", "*").replace("**", "").replace("`", "")
+    return " ".join(text.split())
+
+
+def _words(term: str) -> list[str]:
+    """The words that a text may have of 'Masking, mask ratio' or of 'Layout (TP, PP, DP)'."""
+    words = [word.strip() for word in re.sub(r"\(.*?\)", "", term).split(",")]
+    return [re.sub("s$", "", word) for word in words if len(word) > 2]
+
+
+def _case(word: str) -> re.RegexFlag:
+    """Abbreviations are found as they are written, other words in lower case, too."""
+    return re.NOFLAG if any(letter.isupper() for letter in word[1:]) else re.IGNORECASE

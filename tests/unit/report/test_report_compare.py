@@ -1,0 +1,112 @@
+"""`plm-scaling compare`: two studies side by side."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from browser import open_page
+
+from plm_scaling.cli.compare import compare
+from plm_scaling.common.counts import Counts
+from plm_scaling.common.errors import RunsError
+from plm_scaling.common.files import write_json
+from plm_scaling.laws.result import read_law, write_law
+from plm_scaling.planner.question import PUBLISHED_LAWS
+from plm_scaling.report.compare import compare_studies, comparison_text
+
+RUNS = Path(__file__).resolve().parents[3] / "resources/published/tables/runs.csv"
+LAW = PUBLISHED_LAWS / "clm.isoflop.json"
+
+
+def write_study(root, name, kept, above=0.0, shift=0.0, **keys):
+    """A study of the published runs, `above` nats worse and its exponent `shift` higher."""
+    results, data = root / "results" / name, root / "data" / name
+    (results / "laws").mkdir(parents=True)
+    config = {"study": name, "data": {"name": name}, "filter": {"max_perplexity": 12.5} | keys}
+    (results / "config.yaml").write_text(yaml.safe_dump(config))
+    runs = pd.read_csv(RUNS)
+    runs.assign(loss=runs["loss"] + above).to_csv(results / "runs.csv", index=False)
+    law = read_law(LAW)
+    low, high = law.equations["N"].interval["a"]
+    law.equations["N"].interval["a"] = (low + shift, high + shift)
+    law.equations["N"].parameters["a"] += shift
+    write_law(results / "laws/clm.isoflop.json", law)
+    for stage, left in (("clean", 1000), ("filter", kept)):
+        counts = Counts(stage)
+        counts.add("uniref", "in", 1000, 300_000)
+        counts.add("uniref", "kept", left, 300 * left)
+        counts.add("uniref", "too_short", 1000 - left, 300 * (1000 - left))
+        path = data / stage / ("uniref/counts.tsv" if stage == "clean" else "counts.tsv")
+        path.parent.mkdir(parents=True)
+        counts.write(path)
+    strata = {"kept": {"tokens": 301 * kept}}
+    splits = {"train": {"sources": {"uniref": {"strata": strata}}}}
+    write_json(data / "tokens/manifest.json", {"splits": splits})
+    return results
+
+
+@pytest.fixture
+def studies(tmp_path):
+    return (
+        write_study(tmp_path, "loose", 800),
+        write_study(tmp_path, "strict", 600, above=0.01, shift=0.5, max_perplexity=11.0),
+    )
+
+
+def rows_of(found, section):
+    return {row.what: (row.one, row.other, row.difference) for row in found.sections[section]}
+
+
+def test_compare_shows_where_config_sequences_tokens_laws_and_losses_differ(studies):
+    found = compare_studies(*studies)
+    config = rows_of(found, "Config, where it differs")
+    assert config["filter.max_perplexity"] == ("12.5", "11.0", "")
+    assert set(config) == {"study", "data.name", "filter.max_perplexity"}
+    sequences = rows_of(found, "Sequences")
+    assert sequences["read"] == ("1,000", "1,000", "same")
+    assert sequences["filter: too short"] == ("200", "400", "+100.0 %")
+    assert sequences["kept by filter"] == ("800", "600", "-25.0 %")
+    assert rows_of(found, "Tokens")["train, uniref, kept"] == ("241k", "181k", "-25.0 %")
+    (law,) = rows_of(found, "Laws").values()
+    assert "C^0.682" in law[0]
+    assert "C^1.18" in law[1]
+    assert law[2] == "intervals are apart"
+    losses = rows_of(found, "Lowest loss (nats/token)")
+    assert {row[2] for row in losses.values()} == {"+0.0100"}
+    assert "CLM at 1.0e+21 FLOPs" in losses
+
+
+def test_compare_of_two_filters_has_sequences_and_tokens_alone(studies):
+    data = [path.parents[1] / "data" / path.name for path in studies]
+    assert set(compare_studies(*data).sections) == {"Sequences", "Tokens"}
+    # of a study and a filter what both have
+    assert set(compare_studies(studies[0], data[1]).sections) == {"Sequences", "Tokens"}
+
+
+def test_what_one_study_lacks_is_a_dash_and_no_zero(studies, tmp_path):
+    shutil.copy(PUBLISHED_LAWS / "mlm.isoflop.json", studies[1] / "laws")
+    laws = rows_of(compare_studies(*studies), "Laws")
+    assert laws["MLM isoflop"][0] == laws["MLM isoflop"][2] == "–"
+
+
+def test_compare_of_what_is_no_study_says_what_is_missing(studies, tmp_path):
+    with pytest.raises(RunsError, match=r"nothing: neither results \(no runs.csv\) nor data"):
+        compare_studies(studies[0], tmp_path / "nothing")
+
+
+def test_compare_prints_a_table_or_json_and_writes_a_page(studies, tmp_path, capsys, chromium):
+    compare(*studies, html=tmp_path / "page.html")
+    printed = capsys.readouterr().out
+    assert printed.rstrip() == comparison_text(compare_studies(*studies))
+    assert "kept by filter" in printed
+    compare(*studies, json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["names"] == [str(path) for path in studies]
+    for width in (1280, 400):
+        open_page(chromium, tmp_path / "page.html", width)
+        assert "kept by filter" in chromium.execute_script("return document.body.innerText")
+        over = chromium.execute_script("return document.documentElement.scrollWidth - innerWidth")
+        assert over <= 0
