@@ -26,6 +26,7 @@ if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
 
 
 include: "rules/common.smk"
+include: "rules/supply.smk"
 include: "rules/sources.smk"
 include: "rules/dedup.smk"
 include: "rules/filter.smk"

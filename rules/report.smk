@@ -116,7 +116,7 @@ rule make_report:
         own=json.dumps(OWN, default=str),
         reference=ROOT / "resources/published/reference.json",
         folder=lambda wildcards, input: os.path.dirname(input.figures[0]),
-        records=f"{RESULTS}/runs",
+        records=lambda wildcards, input: os.path.join(os.path.dirname(input.runs), "runs"),
         stages=lambda wildcards: ["--stages", f"{RESULTS}/stages"] if CONFIG.sweep.stages else [],
         stage=REPORT_VERSION,
     shell:

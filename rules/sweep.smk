@@ -3,13 +3,6 @@
 SWEEP_BLOCKS = ("seed", "corpora", "tokens", "sweep", "training")
 
 
-def supply_json():
-    """What the data give, as programs take it; "" if it is not known."""
-    check_files()
-    given = supply()
-    return given.model_dump_json() if given else ""
-
-
 rule plan_sweep:
     output:
         f"{RESULTS}/sweep.tsv",

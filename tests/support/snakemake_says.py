@@ -9,14 +9,14 @@ from plm_scaling.runs.job_events import FILE, JobEvents
 class Snakemake:
     """A run in a folder, which begins and ends with the block.
 
-    It has to do `rules`: by name, the stage and the number of jobs.
+    It has to do `rules`: by name, the number of jobs.
     """
 
     def __init__(self, folder, rules=()):
         (folder / FILE).parent.mkdir(exist_ok=True)
         known = [
-            SimpleNamespace(name=name, snakefile=f"rules/{stage}.smk", output=["a"], jobs=jobs)
-            for name, (stage, jobs) in dict(rules).items()
+            SimpleNamespace(name=name, output=["a"], jobs=jobs)
+            for name, jobs in dict(rules).items()
         ]
         self._dag = SimpleNamespace(
             jobs=[],

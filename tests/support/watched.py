@@ -25,7 +25,7 @@ from plm_scaling.watch.places import Place
 from plm_scaling.watch.server import Server
 
 RUNNING, STOPPED, WAITING, FAILED, DIVERGED = "clm014", "clm013", "mlm028", "mlm029", "mlm027"
-RULES = {"deduplicate": ("dedup", 1), "select_part": ("filter", 4), "train_cell": ("train", 5)}
+RULES = {"deduplicate": 1, "score_part": 4, "train_cell": 5}
 WHY = "error: loss <script>alert('x')</script> & more"
 STEPS = 400
 
@@ -63,7 +63,7 @@ def write_half_done(folder: Path) -> Snakemake:
     run.starts(1, "deduplicate", "results/demo/dedup")
     run.finishes(1)
     for number in (2, 3):
-        run.starts(number, "select_part", f"results/demo/{number}", ["logs/select.log"])
+        run.starts(number, "score_part", f"results/demo/{number}", ["logs/select.log"])
     run.finishes(2)
     for number, cell in ((4, RUNNING), (5, FAILED)):
         run.starts(number, "train_cell", f"results/demo/runs/{cell}/result.json")

@@ -66,7 +66,7 @@ def test_finished_study_is_shown_as_its_tables_have_it(finished):
     assert state.ended
     assert (state.workflow.state, state.failures) == ("ended", [])
     stages = {stage.name: stage for stage in state.workflow.stages}
-    assert {"sources", "dedup", "filter", "tokens", "train", "runs", "laws", "report"} <= {*stages}
+    assert {"sources", "dedup", "filter", "tokens", "train", "laws", "report"} <= {*stages}
     assert all((stage.done, stage.failed) == (stage.jobs, 0) for stage in stages.values())
     assert stages["train"].jobs == 16
     (study,) = state.studies

@@ -15,7 +15,7 @@ from plm_scaling.init.request import Request
 from plm_scaling.init.settings import blocks, corpus_name
 from plm_scaling.init.sizing import Limits, Sizing, largest_within
 from plm_scaling.init.text import config_text
-from plm_scaling.laws.points import MAX_EPOCHS
+from plm_scaling.study.cell import MAX_EPOCHS
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.settings import by_size
 

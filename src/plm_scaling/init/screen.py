@@ -12,9 +12,9 @@ from plm_scaling.init.make import CONFIG, Made
 from plm_scaling.init.proteins import TAIL
 from plm_scaling.init.settings import TINY
 from plm_scaling.init.sizing import PACKED, PLACED
-from plm_scaling.laws.points import MAX_EPOCHS
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.preflight.text import time_text
+from plm_scaling.study.cell import MAX_EPOCHS
 
 WIDTH = 100
 LABEL = 10

@@ -24,8 +24,8 @@ from plm_scaling.design.place import sizes_around
 from plm_scaling.design.prior import Prior, find_prior
 from plm_scaling.design.simulate import Point
 from plm_scaling.init.request import CPU_GFLOPS, Devices
-from plm_scaling.laws.points import MAX_EPOCHS
 from plm_scaling.planner.question import PUBLISHED_LAWS
+from plm_scaling.study.cell import MAX_EPOCHS
 from plm_scaling.study.hardware import GPUS
 from plm_scaling.study.shapes import SHAPES
 

@@ -8,7 +8,7 @@ from plm_scaling.init.proteins import Proteins
 from plm_scaling.init.request import Request
 from plm_scaling.init.settings import RATE
 from plm_scaling.init.sizing import Sizing
-from plm_scaling.laws.points import MAX_EPOCHS
+from plm_scaling.study.cell import MAX_EPOCHS
 
 WIDTH = 100
 INDENT = "  "

@@ -10,6 +10,7 @@ from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.status import Status
 from plm_scaling.planner.laws import Laws
+from plm_scaling.study.cell import MAX_EPOCHS
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,6 @@ def repeats_of(laws: Laws, unique: float) -> Repeats:
         return Repeats(unique)
     law = laws.other("repeated")
     if law is None:
-        from plm_scaling.laws.points import MAX_EPOCHS  # pandas, which no other plan needs
-
         why = "up to which they are as good as new, and there is no law of repeated tokens"
         return Repeats(unique, most_epochs=MAX_EPOCHS, why=why)
     known = law.details.get("epochs_range")

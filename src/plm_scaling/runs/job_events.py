@@ -77,11 +77,10 @@ class JobEvents(logging.FileHandler):
         return json.dumps(line)
 
     def _rules(self) -> list[dict[str, Any]]:
-        """Of each rule that makes files, in the workflow's order: the file that holds it, which is
-        its stage, and how many jobs it has to do."""
+        """Of each rule that makes files, in the workflow's order: how many jobs it has to do."""
         jobs = Counter(job.rule.name for job in self.dag.needrun_jobs())
         return [
-            {"rule": rule.name, "stage": Path(rule.snakefile).stem, "jobs": jobs[rule.name]}
+            {"rule": rule.name, "jobs": jobs[rule.name]}
             for rule in self.dag.workflow.rules
             if rule.output
         ]

@@ -16,6 +16,7 @@ from plm_scaling.runs.job_events import (
     is_running,
     job_events,
 )
+from plm_scaling.runs.rule_stages import STAGE_OF
 
 TRAINING = "train_cell"
 TAIL_BYTES = 4096
@@ -61,7 +62,6 @@ class Workflow:
 
 @dataclass
 class _Rule:
-    stage: str
     planned: int
     started: dict[int, dict[str, Any]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
@@ -81,7 +81,7 @@ def read_workflow(folder: Path, now: float) -> Workflow:
     ]
     stages: dict[str, dict[str, _Rule]] = {}
     for name, rule in rules.items():
-        stages.setdefault(rule.stage, {})[name] = rule
+        stages.setdefault(STAGE_OF.get(name, name), {})[name] = rule
     shown = [_stage(name, own, now, runs) for name, own in stages.items()]
     return Workflow(
         "running" if runs else "ended",
@@ -98,7 +98,7 @@ def _rules(folder: Path) -> tuple[dict[str, _Rule], bool]:
     for event in job_events(folder):
         begun = True
         if event["event"] == PLANNED:
-            rules |= {rule["rule"]: _Rule(rule["stage"], rule["jobs"]) for rule in event["rules"]}
+            rules |= {rule["rule"]: _Rule(rule["jobs"]) for rule in event["rules"]}
             continue
         number = event["job"]
         if event["event"] == STARTED and event.get("rule") in rules:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from plm_scaling.common.program import QUIET
 from plm_scaling.common.progress import short_time
-from plm_scaling.workflow.stages import STAGE_OF, STAGES
+from plm_scaling.runs.rule_stages import STAGE_OF, STAGES
 
 EVERY_SECONDS = 30.0
 SHARE = 0.02  # of the time so far: a run of weeks fills no screens

@@ -103,10 +103,10 @@ def test_the_first_line_says_what_there_is_to_do(tmp_path):
     snakemake(["--cores", "1", "--keep-going", "--quiet", "all"], tmp_path)
     planned, *others = job_events(tmp_path)
     assert planned["event"] == "planned"
-    assert [(rule["rule"], rule["stage"], rule["jobs"]) for rule in planned["rules"]] == [
-        ("good", "Snakefile", 0),
-        ("second", "Snakefile", 1),
-        ("bad", "Snakefile", 1),
+    assert [(rule["rule"], rule["jobs"]) for rule in planned["rules"]] == [
+        ("good", 0),
+        ("second", 1),
+        ("bad", 1),
     ]
     started = {event["rule"] for event in others if event["event"] == "job_info"}
     assert started == {"second", "bad"}

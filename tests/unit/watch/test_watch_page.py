@@ -47,7 +47,7 @@ def test_all_of_a_study_in_training_is_there_and_nothing_is_cut_off(chromium, st
     check_width(chromium)
     text = chromium.execute_script("return document.body.innerText")
     for said in (
-        *("25 of 30", "filter 1/4", "select_part", "[select] 40 % of 2M", "1 job failed"),
+        *("25 of 30", "filter 1/4", "score_part", "[select] 40 % of 2M", "1 job failed"),
         *("CLM isoflop", "MLM isoflop", "Forecasts, made before the cell began"),
         *("-hours left", watched.WHY),
     ):

@@ -107,7 +107,7 @@ def test_stages_of_the_run_with_what_is_left_of_those_whose_jobs_are_alike(tmp_p
     watched.write_half_done(tmp_path).__exit__()
     with Snakemake(tmp_path, watched.RULES) as run:
         for number in (1, 2, 3):
-            run.starts(number, "select_part", f"part{number}", ["logs/select.log"])
+            run.starts(number, "score_part", f"part{number}", ["logs/select.log"])
         run.finishes(1)
         said = read(tmp_path)["workflow"]
         stages = {stage["name"]: stage for stage in said["stages"]}
@@ -118,7 +118,7 @@ def test_stages_of_the_run_with_what_is_left_of_those_whose_jobs_are_alike(tmp_p
         assert stages["filter"]["left_seconds"] is not None
         assert stages["dedup"]["left_seconds"] is stages["train"]["left_seconds"] is None
         assert [(job["rule"], job["said"]) for job in said["jobs"]] == [
-            ("select_part", "[select] 40 % of 2M")
+            ("score_part", "[select] 40 % of 2M")
         ] * 2
     said = read(tmp_path)["workflow"]
     assert (said["state"], said["jobs"]) == ("ended", [])

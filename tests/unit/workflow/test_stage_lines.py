@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from plm_scaling.common.program import QUIET
+from plm_scaling.runs.rule_stages import STAGE_OF
 from plm_scaling.workflow import stage_lines
-from plm_scaling.workflow.stages import STAGE_OF
 
 SNAKEMAKE = "/env/lib/python3.11/site-packages/snakemake/workflow.py"
 
