@@ -1,5 +1,5 @@
 # make install   .venv/ with the locked versions
-# make demo      raw sequences to a fitted law and results/demo/report.html, about 17 minutes on two cores
+# make demo      raw sequences to a fitted law and results/demo/report.html, 12 minutes on two quiet cores
 # make test      format, lint, types, unit tests and the whole pipeline, small
 # make site      the documentation as pages, in build/site/
 # make test-long what of it is tried more often, or simulated hundreds of times

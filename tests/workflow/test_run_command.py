@@ -99,7 +99,7 @@ def test_interrupt_ends_snakemake_and_its_jobs(study):
             os.killpg(process.pid, signal.SIGINT)  # as a terminal sends Ctrl-C
     assert process.wait() == 1
     process.stderr.close()
-    assert re.match(r"stopped after .* jobs? not done; the same command goes on", said[-1])
+    assert re.match(r"stopped after .* jobs? not done; the same command continues", said[-1])
     assert "Traceback" not in "".join(said)
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

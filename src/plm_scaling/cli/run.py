@@ -31,12 +31,12 @@ def run(
         profile: how it is run: a name in profiles/ or a folder (default: box with GPUs, else local)
         workflow: a clone of the repository (default: the one that is installed)
     """
-    from plm_scaling.config.load import read_config
-    from plm_scaling.workflow.command import OF_BACKEND, config_of, snakemake_command
+    from plm_scaling.config.load import read_study
+    from plm_scaling.workflow.command import OF_BACKEND, config_of, snakemake_command, targets_of
     from plm_scaling.workflow.outlook import outlook
 
     folder, file = config_of(study)
-    config = read_config(file)
+    config, _ = read_study([file], {})
     chosen = profile or OF_BACKEND[config.machine.backend]
     command = snakemake_command(study, words, workflow, chosen, dry_run)
     print(f"$ {shlex.join(command)}", flush=True)
@@ -47,7 +47,7 @@ def run(
     done = subprocess.run(command)
     if done.returncode:
         sys.exit(done.returncode)
-    targets = [word for word in words if not word.startswith("-")]
+    targets = targets_of(words)
     if not targets or TRAINING & {*targets}:
         for line in outlook(config, folder or Path()):
             print(line)

@@ -79,7 +79,7 @@ def _values(path: Path) -> Mapping[str, Any]:
         raise ConfigError(f"{path} cannot be read ({why}); give a config as YAML") from error
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path}: a config is a mapping of blocks; see docs/config.md")
-    return values
+    return {name: block for name, block in values.items() if block is not None}  # all comments
 
 
 def _shown(path: Path) -> str:

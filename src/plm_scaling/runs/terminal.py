@@ -11,6 +11,7 @@ from plm_scaling.runs.job_events import FAILED, FailedJob
 # That a program failed, which the line says, and that the run therefore did.
 SAID_ALREADY = (
     "RuleException:\nCalledProcessError in file",
+    "Exiting because a job execution failed.",
     "Shutting down, this might take some time.",
     "WorkflowError:\nAt least one job did not complete successfully.",
 )
@@ -29,6 +30,11 @@ def failure_said(record: logging.LogRecord, folder: Path) -> Failure:
     return failure_of(folder, job)
 
 
+def is_of_a_failed_job(record: logging.LogRecord) -> bool:
+    """Whether Snakemake says only that a program failed, or that the run did because of it."""
+    return str(record.msg).lstrip().startswith(SAID_ALREADY)
+
+
 class FailuresInALine(logging.Filter):
     """Lets a terminal say in one line why a job failed, and where its log is.
 
@@ -42,7 +48,7 @@ class FailuresInALine(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "event", None) != FAILED:
-            return not str(record.msg).lstrip().startswith(SAID_ALREADY)
+            return not is_of_a_failed_job(record)
         failure = failure_said(record, self.folder)
         if self.printed and failure.reason.startswith("error: "):
             self.logger.error(f"{failure.rule} ({failure.output}) failed; {failure.log}")

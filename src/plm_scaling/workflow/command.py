@@ -34,6 +34,11 @@ def config_of(study: Path) -> tuple[Path | None, Path]:
     return None, study
 
 
+def targets_of(words: Sequence[str]) -> list[str]:
+    """The targets of a command line: its words up to the first with a hyphen."""
+    return [*takewhile(lambda word: not word.startswith("-"), words)]
+
+
 def snakemake_command(
     study: Path, words: Sequence[str], workflow: Path | None, profile: str, dry: bool
 ) -> list[str]:
@@ -44,7 +49,7 @@ def snakemake_command(
     """
     folder, config = config_of(study)
     root = _repository(workflow)
-    targets = [*takewhile(lambda word: not word.startswith("-"), words)]
+    targets = targets_of(words)
     command = [_snakemake(), *targets]
     command += ["--configfile", str(config), "--snakefile", _short(root / "Snakefile")]
     command += ["--profile", _short(_profile(root, profile)), "--logger", "plm"]

@@ -47,8 +47,13 @@ def outlook(config: Config, folder: Path) -> Iterator[str]:
     }
     later = [*later_stages(config, placed, machine)]
     residues = _residues(config, folder)
+    made = (folder / "data" / config.data.name / "tokens/manifest.json").is_file()
+    fetched = [] if made else [name for name in config.sources if name not in config.data.own]
     if residues:
         yield _data(residues, config)
+    if fetched:
+        also = " also" if residues else ""
+        yield f"data:{also} {', '.join(fetched)}, to be downloaded; docs/scale.md says what that takes"
     if left:
         yield _training(left, {name: layouts[name] for name in left}, len(cells), machine)
     yield from later
@@ -58,7 +63,7 @@ def outlook(config: Config, folder: Path) -> Iterator[str]:
             checkpoint_bytes(cell, layouts[name]) * layouts[name].data
             for name, cell in left.items()
         ),
-        "data": _cost(residues, config).disk_bytes if residues else 0.0,
+        "data": _cost(residues, config).disk_bytes if residues and not fetched else 0.0,
     }
     if parts := [f"{short_bytes(size)} for {what}" for what, size in needed.items() if size]:
         free = short_bytes(shutil.disk_usage(folder).free)

@@ -47,7 +47,7 @@ class StageLines:
         self._stage = ""
         self._results: Path | None = None
         self._report = ""
-        self._failed = 0
+        self._failed: set[int] = set()  # jobs that have not ended well since
         self._over = threading.Event()
         self._clock = threading.Thread(target=self._tick, daemon=True)
 
@@ -64,6 +64,7 @@ class StageLines:
                 self._start(said.jobid, said.rule_name, [*map(str, said.output)])
             elif event == FINISHED:
                 self._ended[self._jobs.get(said.job_id, "")] += 1
+                self._failed.discard(said.job_id)
                 self._placed = said.job_id in self._places
             elif event == COUNTED:
                 self._count(said.total)
@@ -85,7 +86,7 @@ class StageLines:
             where = f"; the report is {self._report}" if self._report else ""
             self._line(f"done in {taken}{where}")
         else:
-            failed = f"{_many(self._failed, 'failure')}, " if self._failed else ""
+            failed = f"{_many(len(self._failed), 'failure')}, " if self._failed else ""
             self._line(
                 f"stopped after {taken}: {failed}{_many(left, 'job')} not done; "
                 "the same command continues from here"
@@ -135,14 +136,16 @@ class StageLines:
     def _fail(self, record: logging.LogRecord) -> None:
         from plm_scaling.runs.terminal import failure_said
 
-        self._failed += 1
+        self._failed.add(record.__dict__["jobid"])
         self._line(f"failed: {failure_said(record, Path()).text}")
 
     def _message(self, record: logging.LogRecord) -> None:
         """What is no event: of Snakemake's own only warnings and errors, but not that of a job."""
+        from plm_scaling.runs.terminal import is_of_a_failed_job
+
         text = record.getMessage()
         ours = "/site-packages/snakemake" not in record.pathname
-        if text == "None" or (self._failed and record.levelno >= logging.ERROR and not ours):
+        if text == "None" or is_of_a_failed_job(record):
             return
         if text.startswith("Nothing to be done"):
             self._line("nothing to do: what was asked for is there and up to date")

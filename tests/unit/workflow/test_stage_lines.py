@@ -88,13 +88,27 @@ def test_failure_is_one_line_with_its_reason_and_the_end_says_what_is_left(
     run.plans(clean_source=2)
     run.says(event="job_info", jobid=0, rule_name="clean_source", output=["a"])
     facts = {"rule_name": "clean_source", "output": ["a"], "log": ["job.log"], "rule_msg": None}
+    facts["jobid"] = 0
     run.says("", logging.ERROR, event="job_error", **facts)
-    run.says("RuleException: CalledProcessError", logging.ERROR, event="error", exception="R")
+    why = "RuleException:\nCalledProcessError in file rules/sources.smk"
+    run.says(why, logging.ERROR, event="error", exception="R")
     run.says("Exiting because a job execution failed.", logging.ERROR)
     lines = run.ends()
     assert lines[1] == "failed: clean_source (a): error: x.faa: no record; give one; job.log"
     assert lines[2].startswith("stopped after 0:00: 1 failure, 2 jobs not done")
     assert len(lines) == 3
+
+
+def test_a_job_that_succeeds_when_tried_again_is_no_failure_and_hides_none(run):
+    run.plans(clean_source=2)
+    run.says(event="job_info", jobid=0, rule_name="clean_source", output=["a"])
+    facts = {"rule_name": "clean_source", "output": ["a"], "log": [], "rule_msg": None, "jobid": 0}
+    run.says("", logging.ERROR, event="job_error", **facts)
+    run.does(0, "clean_source", 3, 1, "a")
+    run.says("[Errno 28] No space left on device", logging.ERROR)
+    lines = run.ends()
+    assert "[Errno 28] No space left on device" in lines
+    assert re.fullmatch(r"stopped after \d:\d\d: 1 job not done; .*", lines[-1])
 
 
 def test_what_is_wrong_before_any_job_is_said(run):
