@@ -6,16 +6,28 @@ from json import dumps
 from pathlib import Path
 from shutil import get_terminal_size
 from time import sleep, time
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from plm_scaling.common.errors import RunsError
 
 TERMINAL_SECONDS, LOG_SECONDS = 2.0, 30.0
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 LINES_BESIDE = 12  # of the terminal, beside the cells
+LONGEST_SECONDS = 86400.0
+
+
+def _possible(kind: object, seconds: float | None) -> None:
+    if seconds is not None and not 0 < seconds <= LONGEST_SECONDS:
+        raise ValueError(f"give seconds above 0, and at most {LONGEST_SECONDS:.0f}")
 
 
 def status(
-    *studies: Path, json: bool = False, watch: bool = False, every: float | None = None
+    *studies: Path,
+    json: bool = False,
+    watch: bool = False,
+    every: Annotated[float | None, Parameter(validator=_possible)] = None,
 ) -> None:
     """Of each cell: state, loss, time left, whether it is as forecast, Slurm job; when all will be
     done; why jobs failed.
@@ -39,7 +51,8 @@ def status(
     places, queue = find_places(studies), Lately()
     readers = [Reader(place.folder, place.sweeps, queue.now) for place in places]
     redraw = watch and not json and sys.stdout.isatty()
-    pause = every or (TERMINAL_SECONDS if redraw else LOG_SECONDS)
+    usual = TERMINAL_SECONDS if redraw else LOG_SECONDS
+    pause = usual if every is None else every
     with suppress(KeyboardInterrupt):
         while True:
             now = time()

@@ -28,6 +28,9 @@ def watch(study: Path = Path(), /, *, port: int | None = None) -> None:
     with Server(place, port) as server:
         number = server.server_address[1]
         print(f"{server.address} follows {study.absolute()} until you press Ctrl-C", flush=True)
-        print(f"from another machine: ssh -L {number}:127.0.0.1:{number} {platform.node()}")
+        print(
+            f"from another machine: ssh -L {number}:127.0.0.1:{number} {platform.node()}",
+            flush=True,
+        )
         with suppress(KeyboardInterrupt):
             server.serve_forever()

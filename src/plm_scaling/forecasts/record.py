@@ -5,9 +5,10 @@ import math
 import os
 import platform
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -16,6 +17,9 @@ from plm_scaling.common.files import read_json, remove
 from plm_scaling.laws.details import NotAvailable
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.laws.status import Check
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 LEVEL = 0.95  # of every interval
 LEAST_BUDGETS = 3  # of finished runs: two to fit a surface to, and one on which it is tried
@@ -143,12 +147,30 @@ def sigmas(forecast: Predicted, observed: float, log: bool = False) -> float:
 
 def read_forecast(path: Path) -> Forecast:
     """Read a file. Raises `RunsError` if it is no forecast, FileNotFoundError without a file."""
+    from pydantic import ValidationError
+
     try:
-        return Forecast(**read_json(path))
-    except (ValueError, TypeError) as error:
-        raise RunsError(
-            f"{path}: not a forecast ({error}); move it aside: what is known later is no forecast"
-        ) from error
+        finite = json.dumps(read_json(path), allow_nan=False)
+        return _as_declared().validate_json(finite)
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = ": ".join([".".join(map(str, first["loc"])), first["msg"]])
+        raise _damaged(path, why) from error
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> RunsError:
+    return RunsError(
+        f"{path}: not a forecast ({why}); move it aside: what is known later is no forecast"
+    )
+
+
+@cache
+def _as_declared() -> "TypeAdapter[Forecast]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Forecast)
 
 
 def read_forecasts(folder: Path) -> dict[str, Forecast]:
@@ -159,6 +181,4 @@ def read_forecasts(folder: Path) -> dict[str, Forecast]:
 
 def forecast_schema() -> dict[str, Any]:
     """The JSON schema of the file."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Forecast).json_schema(mode="serialization")
+    return _as_declared().json_schema(mode="serialization")

@@ -11,11 +11,10 @@ from plm_scaling.runs.status import CellState, last_validation
 
 def against_forecasts(results: Path, states: Iterable[CellState]) -> dict[str, str]:
     """By cell, of those that have a forecast and an evaluation: `inside` its interval, or how many
-    standard deviations above or below what was forecast. A damaged file, of which `collect`
-    reports, says nothing."""
+    standard deviations above or below what was forecast. A damaged file says nothing."""
     said = {}
     for state in states:
-        with suppress(RunsError, FileNotFoundError):
+        with suppress(RunsError, OSError):
             if phrase := _phrase(results, state):
                 said[state.cell] = phrase
     return said

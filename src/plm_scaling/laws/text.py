@@ -7,8 +7,11 @@ import pandas as pd
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.selection import selection_words
 from plm_scaling.laws.stats.intervals import interval_text, percent
+from plm_scaling.laws.status import Minimum
 from plm_scaling.runs.tables import ANY_OBJECTIVE
 from plm_scaling.study.laws import LAWS, OF_SCORES
+
+WITHOUT = "no exponent: "
 
 
 def law_text(law: LawResult) -> str:
@@ -30,8 +33,11 @@ def law_sentence(law: LawResult) -> str:
     if law.selection:
         head += f", {selection_words(law.selection)}"
     warned = f", {len(law.warnings)} warning(s)" if law.warnings else ""
-    why = f"; {law.reason}" if law.reason else ""
-    return f"{head}: {headline(law)} ({law.status}{warned}){why}"
+    said = headline(law)
+    # Of a law without exponent the reason begins with the same count of minima.
+    why = law.reason.removeprefix(said.removeprefix(WITHOUT)).removeprefix("; ")
+    why = f"; {why}" if why else ""
+    return f"{head}: {said} ({law.status}{warned}){why}"
 
 
 def _name(law: LawResult) -> str:
@@ -52,11 +58,20 @@ def headline(law: LawResult) -> str:
     equation = known[name]
     value, interval = equation.parameters[parameter], equation.interval[parameter]
     if value is None:
-        return f"{words.format('?')} not identified by {law.n_points} points"
+        return _without_value(law, words)
     spread = "no interval"
     if interval is not None:
         spread = f"{percent(equation.level)} interval {interval[0]:.3g} to {interval[1]:.3g}"
     return f"{words.format(f'{value:.3g}')}, {spread}"
+
+
+def _without_value(law: LawResult, words: str) -> str:
+    """Why there is no main number; what status that is is said beside it."""
+    minima = law.details.get("minima")
+    if minima is None:
+        return f"{words.format('?')}: no value from {law.n_points} points"
+    accepted = sum(row["status"] == Minimum.ACCEPTED for row in minima)
+    return f"{WITHOUT}{accepted} of {len(minima)} budgets have a minimum"
 
 
 def law_lines(law: LawResult) -> list[str]:

@@ -11,6 +11,7 @@ import yaml
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import read_json
 from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Overlap, overlap
 from plm_scaling.laws.text import headline
 from plm_scaling.report.cards import STATUS_WORDS, title
@@ -21,6 +22,8 @@ from plm_scaling.study.laws import LAWS
 
 INTERVALS = {Overlap.OVERLAPS: "overlap", Overlap.TOUCHES: "touch", Overlap.APART: "are apart"}
 STAGES = ("clean", "dedup", "split", "filter")
+CONFIG = "Config, where it differs"
+WIDEST = 40  # characters of a config value in the terminal
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class _Study:
     """Sequences and residues by stage, dropped ones by reason."""
     tokens: dict[str, float]
     laws: dict[str, LawResult]
-    losses: dict[str, float]
-    """Lowest loss (nats/token) of the finished runs by objective and budget."""
+    finished: pd.DataFrame
+    """The finished runs, as in runs.csv."""
 
 
 def compare_studies(one: Path, other: Path) -> Comparison:
@@ -64,14 +67,12 @@ def compare_studies(one: Path, other: Path) -> Comparison:
         key: value for key, value in _both(a.config, b.config).items() if value[0] != value[1]
     }
     sections = {
-        "Config, where it differs": [
-            Row(key, _value(x), _value(y), "") for key, (x, y) in differing.items()
-        ],
+        CONFIG: [Row(key, _value(x), _value(y), "") for key, (x, y) in differing.items()],
         "Sequences": _numbers(a.kept, b.kept, lambda n: f"{n:,.0f}", _percent),
         "Tokens": _numbers(a.tokens, b.tokens, count, _percent),
         "Laws": [_law_row(name, x, y) for name, (x, y) in _both(a.laws, b.laws).items()],
         "Lowest loss (nats/token)": _numbers(
-            a.losses, b.losses, "{:.4f}".format, lambda x, y: f"{y - x:+.4f}"
+            *_losses(a.finished, b.finished), "{:.4f}".format, lambda x, y: f"{y - x:+.4f}"
         ),
     }
     return Comparison(
@@ -82,7 +83,7 @@ def compare_studies(one: Path, other: Path) -> Comparison:
 def _read(folder: Path) -> _Study:
     """A results folder and its data beside it, or a folder of data."""
     if (folder / "filter/counts.tsv").is_file():
-        return _Study({}, _kept(folder), _tokens(folder), {}, {})
+        return _Study({}, _kept(folder), _tokens(folder), {}, pd.DataFrame())
     if not (folder / "runs.csv").is_file():
         raise RunsError(
             f"{folder}: neither results (no runs.csv) nor data (no filter/counts.tsv); give two "
@@ -92,12 +93,13 @@ def _read(folder: Path) -> _Study:
     config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     data = folder.resolve().parents[1] / "data" / str(config.get("data", {}).get("name"))
     laws = [read_law(path) for path in sorted((folder / "laws").glob("*.json"))]
+    runs = read_runs(folder / "runs.csv")
     return _Study(
         config=dict(_flat(config)),
         kept=_kept(data),
         tokens=_tokens(data),
         laws={title(law): law for law in laws if law.law in LAWS},
-        losses=_losses(folder / "runs.csv"),
+        finished=runs[runs["status"] == "finished"],
     )
 
 
@@ -143,14 +145,23 @@ def _tokens(data: Path) -> dict[str, float]:
     }
 
 
-def _losses(path: Path) -> dict[str, float]:
-    """Budgets are told apart by two digits: cells of one differ by less."""
-    runs = read_runs(path)
-    finished = runs[runs["status"] == "finished"].sort_values(["objective", "flops"])
-    budget = finished["flops"].map("{:.1e}".format)
-    names = finished["objective"].str.upper() + " at " + budget + " FLOPs"
-    lowest = finished.groupby(names, sort=False)["loss"].min()
-    return {str(name): float(loss) for name, loss in lowest.items()}
+def _losses(one: pd.DataFrame, other: pd.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
+    """The lowest loss of each by objective and budget, the budgets being those of all runs of both;
+    none where one has no runs."""
+    lowest: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    if one.empty or other.empty:
+        return lowest
+    columns = ["objective", "flops", "loss"]
+    runs = pd.concat(table[columns].assign(study=i) for i, table in enumerate((one, other)))
+    for objective, own in runs.groupby("objective"):
+        for budget, members in group_budgets(own["flops"].to_numpy(float)):
+            name = f"{str(objective).upper()} at {budget:.2e} FLOPs"
+            here = own.iloc[members]
+            for study, found in enumerate(lowest):
+                losses = here.loc[here["study"] == study, "loss"]
+                if len(losses):
+                    found[name] = float(losses.min())
+    return lowest
 
 
 def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -201,13 +212,21 @@ def comparison_text(found: Comparison) -> str:
     lines = []
     for section, rows in found.sections.items():
         table = [(section, *found.names, "difference")]
-        table += [(row.what, row.one, row.other, row.difference) for row in rows]
+        table += [
+            (row.what, _cut(row.one, section), _cut(row.other, section), row.difference)
+            for row in rows
+        ]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines += [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in table
         ] + [""]
     return "\n".join(lines).rstrip() or "nothing that both have"
+
+
+def _cut(text: str, section: str) -> str:
+    """A list of files or shapes in a config would make every line of its table too long."""
+    return f"{text[: WIDEST - 1]}…" if section == CONFIG and len(text) > WIDEST else text
 
 
 def write_comparison(out: Path, found: Comparison) -> None:

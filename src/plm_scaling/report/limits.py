@@ -45,9 +45,10 @@ def law_limits(laws: Iterable[LawResult]) -> list[str]:
 
 def _scale(largest_flops: float, reference: Mapping[str, Any]) -> str:
     smallest = reference["smallest_budget_flops"]
+    orders = round(math.log10(smallest / largest_flops))
     return (
         f"The largest run took {largest_flops:.1e} FLOPs, "
-        f"{math.log10(smallest / largest_flops):.0f} orders of magnitude below the smallest budget "
+        f"{orders} order{'s' if orders > 1 else ''} of magnitude below the smallest budget "
         f"of {reference['authors'].split(',')[0]} et al., {reference['venue']} ({smallest:.0e}). "
         "The intervals cover the noise of these runs, not what changes over that range."
     )

@@ -78,7 +78,7 @@ def inline_svg(path: Path, label: str) -> str:
     is page where it is wider than a column of print. Raises PlmScalingError if the file holds no
     SVG.
     """
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     start = text.find("<svg")
     if start < 0:
         raise PlmScalingError(f"{path}: not an SVG; remove it and draw it again")

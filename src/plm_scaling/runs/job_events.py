@@ -127,6 +127,10 @@ def job_events(folder: Path) -> Iterator[dict[str, Any]]:
         return
     for line in file.read_text(errors="replace").splitlines():
         try:
-            yield json.loads(line)
+            event = json.loads(line)
         except ValueError:
             continue
+        if isinstance(event, dict) and (
+            event.get("event") == PLANNED or {"event", "job"} <= {*event}
+        ):
+            yield event

@@ -188,13 +188,13 @@ def _record(path: Path) -> RunRecord | None:
         return None
 
 
-def _progress(path: Path) -> dict[str, float]:
+def _progress(path: Path) -> dict[str, Any]:
     """The progress file of a cell that trains; nothing if it is missing or damaged."""
     try:
-        progress: dict[str, float] = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        progress = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
         return {}
-    return progress
+    return progress if isinstance(progress, dict) else {}
 
 
 def _starts(path: Path) -> list[dict[str, Any]]:
@@ -205,11 +205,11 @@ def _starts(path: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _last_sign(folder: Path, progress: dict[str, float]) -> float:
+def _last_sign(folder: Path, progress: dict[str, Any]) -> float:
     """When the cell last wrote anything, in seconds since the epoch."""
     files = (folder / "curve.csv", folder / "progress.json")
     times = [file.stat().st_mtime for file in files if file.exists()]
-    return max([*times, progress.get("updated", 0.0)])
+    return max([*times, _positive(progress.get("updated")) or 0.0])
 
 
 def status_table(

@@ -70,6 +70,8 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], Sequence[str]]:
             return list(table), table.fieldnames or ()
     except FileNotFoundError:
         raise _unusable(path, "no such sweep") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _unusable(path, f"no table ({error})") from error
 
 
 def _parse(row: dict[str, str]) -> Cell:

@@ -98,7 +98,7 @@ function chart(width, { label, xLabel, yLabel, series, marks = [] }) {
     if (mark.low !== undefined) drawn.append(svg("path", {
       d: `M${a - 4},${y(mark.low)}h8M${a},${y(mark.low)}V${y(mark.high)}M${a - 4},${y(mark.high)}h8`, class: "line", style: `stroke: ${mark.colour}` }));
     drawn.append(svg("path", { d: `M${a},${b - 6}l6,6l-6,6l-6,-6z`,
-      style: `stroke: ${mark.colour}; stroke-width: 2; fill: ${mark.hollow ? "var(--paper)" : mark.colour}` }, svg("title", {}, mark.title)));
+      style: `stroke: ${mark.colour}; stroke-width: 2; fill: ${mark.hollow ? "var(--page)" : mark.colour}` }, svg("title", {}, mark.title)));
   }
   return drawn;
 }

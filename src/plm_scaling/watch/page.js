@@ -79,8 +79,8 @@ function drawTiles(id, study) {
     study.report ? html("p", {}, "The report: ", html("code", {}, study.report)) : null]);
 }
 
-function drawWorkflow(workflow, lines) {
-  draw("workflow", [workflow, lines], () => {
+function drawWorkflow(workflow, lines, planned) {
+  draw("workflow", [workflow, lines, planned], () => {
     const others = workflow.jobs.filter(job => job.rule !== "train_cell");
     const said = { "not started": "Snakemake has not run here yet.", ended: "No Snakemake is running here.", running: "Snakemake is running." };
     return [
@@ -91,7 +91,8 @@ function drawWorkflow(workflow, lines) {
         stage.left_seconds === null ? "" : `, about ${lasting(stage.left_seconds)} left`))) : null,
       others.length ? html("ul", { class: "said-by-jobs" }, ...others.slice(0, 12).map(job => html("li", {},
         html("code", {}, job.rule), ` ${job.output}`, job.said ? html("span", { class: "soft" }, ` ${job.said}`) : null))) : null,
-      ...lines.map(line => html("p", { class: "soft" }, line))];
+      ...lines.map(line => html("p", { class: "soft" }, line)),
+      planned ? null : html("p", { class: "soft" }, "No sweep is planned here yet: cells appear when Snakemake has planned them.")];
   });
 }
 
@@ -104,8 +105,9 @@ function drawFailed(failed) {
 
 function drawCurves(id, study) {
   const chosen = picked().map((key, number) => ({ key, number, cell: study.cells.find(cell => keyOf(study, cell) === key) })).filter(one => one.cell);
-  const curves = chosen.map(one => state.curves[one.key]);
-  draw(id, [chosen.map(one => [one.key, one.number, one.cell.state]), curves], () => {
+  const curves = chosen.map(one => state.curves[one.key]), all = picked().length;
+  const cut = all > MOST_CURVES ? ` Of the ${all} chosen cells the first ${MOST_CURVES} are drawn.` : "";
+  draw(id, [cut, chosen.map(one => [one.key, one.number, one.cell.state]), curves], () => {
     const series = [], key = [];
     chosen.forEach(({ cell, number }, index) => {
       const own = curves[index], colour = `var(--c${number % COLOURS})`, dash = DASHES[Math.floor(number / COLOURS) % DASHES.length];
@@ -121,14 +123,17 @@ function drawCurves(id, study) {
       ? chart(byId(id).clientWidth, { label: "loss by tokens of the chosen cells", xLabel: "tokens", yLabel: "loss, nats/token", series: some })
       : html("p", { class: "soft" }, "No curve yet of the chosen cells."),
       html("ul", { class: "key" }, ...key),
-      html("figcaption", {}, "Thick with points: held-out loss. Thin: training loss. Shaded: the forecast of the held-out loss, 95 %. Choose cells in the table below."))];
+      html("figcaption", {}, "Thick with points: held-out loss. Thin: training loss. Shaded: the forecast of the held-out loss, 95 %. Choose cells in the table below.", cut))];
   });
 }
 
 function drawLaws(id, study) {
   const forecasts = study.forecasts.filter(made => made.loss.status === "done");
-  draw(id, [study.laws, forecasts], () => study.laws.length ? [html("h3", {}, "IsoFLOP curves and the law so far"),
-    html("div", { class: "grid" }, ...study.laws.map(law => lawFigure(law, forecasts.filter(made => made.objective === law.objective), byId(id).clientWidth)))] : []);
+  draw(id, [study.laws, forecasts], () => {
+    const whole = byId(id).clientWidth, width = study.laws.length > 1 && whole >= 880 ? (whole - 24) / 2 : whole;
+    return study.laws.length ? [html("h3", {}, "IsoFLOP curves and the law so far"),
+      html("div", { class: "grid" }, ...study.laws.map(law => lawFigure(law, forecasts.filter(made => made.objective === law.objective), width)))] : [];
+  });
 }
 
 function lawFigure(law, forecasts, width) {
@@ -151,10 +156,9 @@ function lawFigure(law, forecasts, width) {
   for (const made of forecasts) marks.push({ x: made.n_params, y: made.loss.predicted, low: made.loss.low, high: made.loss.high,
     colour: "var(--soft)", title: `forecast of ${short(made.n_params)} at ${power(made.flops_budget)} FLOPs: ${loss(made.loss.low)} to ${loss(made.loss.high)}` });
   const refused = law.minima.filter(row => row.reason);
-  const box = width >= 880 ? (width - 24) / 2 : width;
   return html("figure", {},
     html("p", { class: "law" }, law.status === "converged" ? "" : html("span", { class: "flag" }, `Not yet a law (${law.status.replaceAll("_", " ")}). `), `So far: ${law.sentence}`),
-    chart(box, { label: `loss by size, ${law.objective}`, xLabel: "parameters (non-embedding)", yLabel: `${law.objective.toUpperCase()} loss, nats/token`, series, marks }),
+    chart(width, { label: `loss by size, ${law.objective}`, xLabel: "parameters (non-embedding)", yLabel: `${law.objective.toUpperCase()} loss, nats/token`, series, marks }),
     html("figcaption", {}, "A curve for each compute budget (FLOPs). Diamond: its minimum; dashed: no minimum counts. Grey bar: forecast of a cell, 95 %."),
     refused.length || law.warnings.length ? html("details", {}, html("summary", {}, "What it does not know yet"),
       html("ul", {}, ...refused.map(row => html("li", {}, `${power(row.flops)} FLOPs: ${row.reason}`)), ...law.warnings.map(text => html("li", {}, text)))) : null);
@@ -231,7 +235,7 @@ function drawForecasts(id, study) {
 
 function show() {
   skeleton(state.studies);
-  drawWorkflow(state.workflow, [...state.slurm, ...state.notes]);
+  drawWorkflow(state.workflow, [...state.slurm, ...state.notes], state.studies.length > 0);
   drawFailed(state.failed);
   state.studies.forEach((study, number) => {
     drawTiles(`tiles-${number}`, study);
@@ -240,7 +244,6 @@ function show() {
     drawCells(`cells-${number}`, study);
     drawForecasts(`forecasts-${number}`, study);
   });
-  if (!state.studies.length) byId("workflow").append(html("p", { class: "soft" }, "No sweep is planned here yet: cells appear when Snakemake has planned them."));
 }
 
 // Say `problem` at the top, or nothing.
@@ -251,26 +254,28 @@ function trouble(problem) {
 
 async function ask() {
   const own = ++asking;  // a later question makes an earlier answer worthless
+  const address = `state.json?curves=${(state ? picked() : picks || []).map(encodeURIComponent).join(",")}`;
+  let answer = null, said = "";
   try {
-    const address = `state.json?curves=${state ? picked().map(encodeURIComponent).join(",") : (picks || []).map(encodeURIComponent).join(",")}`;
-    const answer = await fetch(address, { headers: tag && tag[0] === address ? { "If-None-Match": tag[1] } : {} });
-    if (own !== asking) return;
-    if (answer.status !== 304) {
-      if (!answer.ok) throw new Error(await answer.text());
-      const first = state === null;
-      state = await answer.json();
-      tag = [address, answer.headers.get("ETag")];
-      show();
-      if (first) { ask(); return; }  // now it is known whose curves to ask for
-    }
-    trouble("");
-    byId("updated").textContent = `${state.folder}: ${state.ended ? "nothing runs; " : ""}read at ${new Date().toLocaleTimeString()}`;
-  } catch (error) {
-    if (own !== asking) return;
-    trouble(error instanceof TypeError ? "plm-scaling watch does not answer any more: it was ended, or the connection is lost. What is below is old." : `${error.message}`);
+    answer = await fetch(address, { headers: tag && tag[0] === address ? { "If-None-Match": tag[1] } : {} });
+    said = await answer.text();
+  } catch {
+    answer = null;
   }
+  if (own !== asking) return;
   clearTimeout(ask.timer);
   ask.timer = setTimeout(ask, 1000 * EVERY_SECONDS);
+  if (answer === null) return trouble("plm-scaling watch does not answer any more: it was ended, or the connection is lost. What is below is old.");
+  if (!answer.ok && answer.status !== 304) return trouble(said);
+  trouble("");
+  if (answer.status !== 304) {
+    const first = state === null;
+    state = JSON.parse(said);
+    tag = [address, answer.headers.get("ETag")];
+    show();
+    if (first) return ask();  // now it is known whose curves to ask for
+  }
+  byId("updated").textContent = `${state.folder}: ${state.ended ? "nothing runs; " : ""}read at ${new Date().toLocaleTimeString()}`;
 }
 
 addEventListener("resize", () => { if (state) show(); });

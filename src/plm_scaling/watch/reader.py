@@ -44,17 +44,19 @@ class Reader:
         failures = self.remembered.of(
             "failures", [self.folder / JOB_EVENTS], lambda: failed_jobs(self.folder)
         )
+        studies = [
+            self._study(sweep, queue, failures, now, laws)
+            for sweep in self._sweeps()
+            if sweep.exists()
+        ]
+        damaged = [problem for study in studies for problem in study.damaged]
         return State(
             folder=self.folder,
             workflow=workflow,
-            studies=[
-                self._study(sweep, queue, failures, now, laws)
-                for sweep in self._sweeps()
-                if sweep.exists()
-            ],
+            studies=studies,
             failures=failures,
             slurm=queue.lines,
-            notes=[*notes_of_set_aside(), *lines(self.folder)],
+            notes=[*notes_of_set_aside(), *lines(self.folder), *damaged],
         )
 
     def _study(
@@ -72,6 +74,7 @@ class Reader:
             for failure in failures
             if failure.rule == TRAINING
         }
+        forecasts, damaged = self._forecasts(results)
         states = with_jobs(
             [self._cell(cell, results / "runs" / name, now) for name, cell in cells.items()],
             [name for name, job in trains.items() if job.state != "RUNNING"],
@@ -84,7 +87,8 @@ class Reader:
             against=against_forecasts(results, states),
             ahead=look_ahead(states, results / "estimates.json", now),
             laws=laws_so_far(results, cells, tuning, self.remembered) if laws else [],
-            forecasts=[*self._forecasts(results)],
+            forecasts=forecasts,
+            damaged=damaged,
         )
 
     def _cell(self, cell: Cell, folder: Path, now: float) -> CellState:
@@ -93,15 +97,17 @@ class Reader:
         known = self.remembered.of(record, [record], lambda: cell_state(cell, folder, now))
         return known if known.state in ENDED else cell_state(cell, folder, now)
 
-    def _forecasts(self, results: Path) -> list[Forecast]:
-        """By rising compute. A damaged file, of which `collect` reports, says nothing."""
+    def _forecasts(self, results: Path) -> tuple[list[Forecast], list[str]]:
+        """Those that can be read, by rising compute, and what is wrong with the others."""
 
-        def read(path: Path) -> Forecast | None:
+        def read(path: Path) -> Forecast | str:
             try:
                 return read_forecast(path)
-            except (RunsError, FileNotFoundError):
-                return None
+            except (RunsError, OSError) as error:
+                return str(error)
 
         files = sorted((results / "forecasts").glob("*.json"))
         found = [self.remembered.of(("made", file), [file], partial(read, file)) for file in files]
-        return sorted((made for made in found if made), key=lambda made: (made.flops, made.cell))
+        whole = [made for made in found if isinstance(made, Forecast)]
+        damaged = [problem for problem in found if isinstance(problem, str)]
+        return sorted(whole, key=lambda made: (made.flops, made.cell)), damaged

@@ -64,7 +64,7 @@ class Server(ThreadingTCPServer):
                     f"--port {port}: {problem}; give another, or none for a free one"
                 ) from error
         name = place.folder.absolute().name
-        self.page = render(TEMPLATE, name=name, colours=cycle()).encode()
+        self.page = render(TEMPLATE, name=name, colours=cycle(), most_curves=MOST_CURVES).encode()
 
     @property
     def address(self) -> str:

@@ -24,7 +24,7 @@ OF_CELL = (
 @dataclass(frozen=True)
 class Study:
     """One study. `slurm` and `against` are by cell: its job, and its newest loss beside what was
-    forecast. `problem` is why its sweep cannot be read."""
+    forecast. `damaged` says why forecasts cannot be read, `problem` why the sweep cannot."""
 
     results: Path
     cells: list[CellState] = field(default_factory=list)
@@ -33,6 +33,7 @@ class Study:
     ahead: Ahead | None = None
     laws: list[LawSoFar] = field(default_factory=list)
     forecasts: list[Forecast] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     problem: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -75,7 +76,7 @@ class State:
     failures: list[Failure]
     slurm: list[str]
     notes: list[str]
-    """Of GPUs and hosts that are set aside, of jobs that wait to be submitted."""
+    """Of GPUs and hosts that are set aside, of jobs that wait to be submitted, of damaged files."""
 
     @property
     def ended(self) -> bool:

@@ -18,6 +18,7 @@ from plm_scaling.laws import (
     write_law,
 )
 from plm_scaling.laws.result import Equation
+from plm_scaling.laws.text import law_sentence
 
 SURFACE = Surface()
 BUDGETS = (1e17, 3e17, 1e18, 3e18, 1e19)
@@ -122,10 +123,12 @@ def test_predict_of_what_a_law_does_not_know_is_an_error(laws, law, given, words
 
 def test_a_law_without_numbers_says_why_it_predicts_and_draws_nothing():
     law = fit_isoflop(**{name: TABLE[name][:7] for name in TABLE}, bootstrap=0)
-    with pytest.raises(LawError, match="not identified by"):
+    with pytest.raises(LawError, match="no exponent: 1 of 1 budgets have a minimum"):
         law.predict(flops=WITHIN)
-    with pytest.raises(LawError, match="not identified by"):
+    with pytest.raises(LawError, match="no exponent: 1 of 1 budgets have a minimum"):
         law.plot()
+    assert law_sentence(law).count("have a minimum") == 1
+    assert "(not_identified, 1 warning(s)); a power law needs two. Add sizes" in law_sentence(law)
 
 
 def test_predict_takes_a_loss_with_a_floor_and_one_that_is_not_identified(laws):

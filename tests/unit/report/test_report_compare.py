@@ -76,7 +76,7 @@ def test_compare_shows_where_config_sequences_tokens_laws_and_losses_differ(stud
     assert law[2] == "intervals are apart"
     losses = rows_of(found, "Lowest loss (nats/token)")
     assert {row[2] for row in losses.values()} == {"+0.0100"}
-    assert "CLM at 1.0e+21 FLOPs" in losses
+    assert "CLM at 1.00e+21 FLOPs" in losses
 
 
 def test_compare_of_two_filters_has_sequences_and_tokens_alone(studies):
@@ -110,3 +110,35 @@ def test_compare_prints_a_table_or_json_and_writes_a_page(studies, tmp_path, cap
         assert "kept by filter" in chromium.execute_script("return document.body.innerText")
         over = chromium.execute_script("return document.documentElement.scrollWidth - innerWidth")
         assert over <= 0
+
+
+def test_losses_are_compared_at_the_budgets_of_both_whose_cells_differ_a_little(studies):
+    for results, factor in zip(studies, (1, 0.99), strict=True):
+        runs = pd.read_csv(results / "runs.csv")
+        runs = runs[runs["flops"].map("{:.0e}".format).str[0].isin(["1", "3"])]
+        near = runs["flops"].map(lambda c: abs(c / float(f"{c:.0e}") - 1)) < 0.01
+        grid = runs[near].assign(flops=factor * runs["flops"])
+        grid.to_csv(results / "runs.csv", index=False)
+    losses = rows_of(compare_studies(*studies), "Lowest loss (nats/token)")
+    assert len(losses) == 14  # of two objectives, 1e18 to 1e21
+    assert {row[2] for row in losses.values()} == {"+0.0100"}
+
+
+def test_long_values_of_a_config_are_cut_in_the_terminal_alone(tmp_path):
+    files = [f"proteins-{number}.fasta.gz" for number in range(9)]
+    one, other = write_study(tmp_path, "one", 800), write_study(tmp_path, "two", 800, path=files)
+    found = compare_studies(one, other)
+    assert found.sections["Config, where it differs"][-1].other == str(files)
+    (line,) = (x for x in comparison_text(found).splitlines() if x.startswith("filter.path"))
+    assert line.endswith(f"  {str(files)[:39]}…")
+
+
+def test_a_law_without_exponent_says_so_once(studies):
+    law = read_law(LAW)
+    law.equations["N"].parameters["a"] = law.equations["N"].interval["a"] = None
+    for row in law.details["minima"]:
+        row["status"] = "edge"
+    write_law(studies[0] / "laws/clm.isoflop.json", law)
+    (law_row,) = compare_studies(*studies).sections["Laws"]
+    n = len(law.details["minima"])
+    assert law_row.one == f"no exponent: 0 of {n} budgets have a minimum (not identified)"

@@ -31,6 +31,8 @@ def test_a_study_without_limits_says_so(converged):
 def test_small_compute_is_compared_with_the_reference_and_large_is_not(converged):
     (said,) = limits([converged], table(3e12), REFERENCE)
     assert "6 orders of magnitude below the smallest budget of Cheng et al., 2024" in said
+    (said,) = limits([converged], table(5e16), REFERENCE)
+    assert "1 order of magnitude below" in said
     assert limits([converged], table(3e12)) == [NONE]
     assert limits([converged], table(1e18), REFERENCE) == [NONE]
 

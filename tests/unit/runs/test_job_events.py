@@ -124,3 +124,12 @@ def test_a_full_disk_ends_no_run(tmp_path):
     code, _, error = snakemake(["--cores", "1", "good.txt"], tmp_path)
     assert (code, (tmp_path / "good.txt").exists()) == (0, True)
     assert "No space left" not in error
+
+
+def test_lines_that_say_nothing_of_a_job_are_left_out(tmp_path):
+    with Snakemake(tmp_path) as run:
+        run.fails(3, "bad", "bad.txt")
+    with (tmp_path / FILE).open("a") as file:
+        file.write('7\n[]\nnull\n{}\n{"event": "job_finished"}\n{"job": 3}\n')
+    assert [event["event"] for event in job_events(tmp_path)] == ["planned", "job_error"]
+    assert [job.rule for job in jobs_that_failed(tmp_path)] == ["bad"]

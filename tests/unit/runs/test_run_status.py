@@ -3,6 +3,7 @@ import json
 import pytest
 import synthetic
 
+from plm_scaling.common.errors import SweepError
 from plm_scaling.common.lock import held
 from plm_scaling.runs.status import (
     STALLED_AFTER_SECONDS,
@@ -119,3 +120,16 @@ def test_status_table_of_a_finished_sweep(study):
     table = status_table(cell_states(study / "sweep.tsv", study / "runs"))
     assert "24 of 24 cells finished" in table
     assert "100 % of" in table
+
+
+@pytest.mark.parametrize("said", [b"[1]", b"7", b'"a"', b"\xff", b'{"updated": "now"}'])
+def test_progress_that_is_none_hides_nothing(study, said):
+    reset(study / "runs", "clm001", keep_lines=8)
+    (study / "runs/clm001/progress.json").write_bytes(said)
+    assert states(study)["clm001"].state == "running"
+
+
+def test_sweep_that_is_no_text_is_named(study):
+    (study / "sweep.tsv").write_bytes(b"cell\tpart\n\xff\n")
+    with pytest.raises(SweepError, match=r"sweep.tsv: no table \(.*; write it again"):
+        read_sweep(study / "sweep.tsv")

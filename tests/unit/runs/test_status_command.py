@@ -182,3 +182,8 @@ def test_small_terminal_shows_the_cells_at_work(status, monkeypatch):
     assert "clm003" in first
     assert "clm004" not in first
     assert "29 of 30 cells finished" in first
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "nan", "inf"])
+def test_a_pause_that_cannot_be_is_refused(status, every):
+    assert status("--every", every)[0] == 2

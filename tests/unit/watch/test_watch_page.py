@@ -44,6 +44,7 @@ def of_cell(driver, cell, column):
 @pytest.mark.parametrize("width", [1280, 400])
 def test_all_of_a_study_in_training_is_there_and_nothing_is_cut_off(chromium, study, width):
     opened(chromium, study, width)
+    wait(chromium, "document.querySelectorAll('figure > svg').length === 3")  # curves come second
     check_width(chromium)
     text = chromium.execute_script("return document.body.innerText")
     for said in (
@@ -113,10 +114,21 @@ def test_cells_are_chosen_by_keyboard_and_the_choice_is_in_the_address(chromium,
     assert chromium.execute_script(f"return [...{box}].filter(e => e.checked).length") == 2
 
 
+def test_more_cells_than_curves_are_sent_of_is_said(chromium, study):
+    cells = ",".join(f"demo/clm{number:03}" for number in range(41))
+    opened(
+        chromium, study, 1280, "Of the 41 chosen cells the first 40 are drawn", f"#cells={cells}"
+    )
+
+
 def test_before_a_sweep_is_planned_the_page_says_so(chromium, tmp_path):
     with serving(tmp_path) as server:
         opened(chromium, server, 400, "No sweep is planned here yet")
         check_width(chromium)
+        for _ in range(2):
+            chromium.execute_script("show()")
+        text = chromium.execute_script("return document.body.innerText")
+        assert text.count("No sweep is planned") == 1
         synthetic.write_study(tmp_path / "results/demo", n_sizes=2)
         wait(chromium, "document.body.innerText.includes('12 of 12')")
         assert chromium.get_log("browser") == []

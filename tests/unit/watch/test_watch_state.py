@@ -169,6 +169,20 @@ def test_a_file_that_is_cut_off_hides_nothing_else(half_done, damaged, kept):
     assert curves.train or damaged.endswith("steps.csv")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [('"predicted": ', '"predicted": NaN, "was": '), ('"share": ', '"part": ')]
+)
+def test_forecast_that_is_damaged_is_a_note(half_done, old, new):
+    file = half_done / f"results/demo/forecasts/{watched.RUNNING}.json"
+    file.write_text(file.read_text().replace(old, new))
+    said = read(half_done)
+    (study,) = said["studies"]
+    assert len(study["forecasts"]) == 9
+    (note,) = said["notes"]
+    assert note.startswith(f"{file}: not a forecast (")
+    assert "\n" not in note
+
+
 def test_curves_of_a_cell_that_trains_have_points_enough_and_not_more(half_done):
     curves = read_cell_curves(half_done / "results/demo", watched.RUNNING, Remembered())
     assert len(curves.train) == POINTS < watched.STEPS
