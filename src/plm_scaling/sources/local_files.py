@@ -5,7 +5,7 @@ from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.addresses import SUFFIXES, files_in
-from plm_scaling.sources.table import Source
+from plm_scaling.sources.table import BETWEEN_PATHS, Source
 
 
 def files_of(row: Source) -> list[Path]:
@@ -15,7 +15,7 @@ def files_of(row: Source) -> list[Path]:
     What lies in the working directory is relative to it, so that it may move. Raises `SourceError`
     if there is none, or if what the row states cannot be true of them.
     """
-    paths = row.path.split("\n")
+    paths = row.path.split(BETWEEN_PATHS)
     files = sorted({file for path in paths for file in _files_at(path, row)})
     if braces := [file for file in files if {*"{}"} & {*str(file)}]:
         raise SourceError(

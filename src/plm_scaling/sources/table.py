@@ -15,6 +15,9 @@ from plm_scaling.sources.addresses import check_address, last_part, promised_for
 Kind = Literal["protein", "code"]
 PROTEIN: Final = "protein"
 CODE: Final = "code"
+BETWEEN_PATHS: Final = (
+    "\0"  # of a source of several files; no path has it, but a newline may be in one
+)
 FORMATS = {
     "fasta": PROTEIN,
     "uniref_xml": PROTEIN,
@@ -123,7 +126,7 @@ def own_source(name: str, columns: Mapping[str, Any]) -> Source:
                 f"{where}: {first.path} is {first.format} and {strangers[0].path} is "
                 f"{strangers[0].format}; make each a source, or give format"
             )
-        return replace(first, path="\n".join(one.path for one in (first, *others)))
+        return replace(first, path=BETWEEN_PATHS.join(one.path for one in (first, *others)))
     return _parse(row, where)
 
 
