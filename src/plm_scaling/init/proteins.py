@@ -48,8 +48,9 @@ class Proteins:
 
     @property
     def reference_fraction(self) -> float:
-        """Share of the clusters that train the filter's model."""
-        return _share(REFERENCE / (self.kept_residues + self.beside))
+        """Share of the clusters that train the filter's model: those of what is mixed in, if
+        there is that."""
+        return _share(REFERENCE / (self.beside or self.kept_residues))
 
     @property
     def tokens(self) -> float:
@@ -69,9 +70,10 @@ class Proteins:
         return (self.kept_residues + self.kept + self.beside) * self.valid_fraction
 
     @property
-    def clustering(self) -> str:
+    def clustering(self) -> dict[str, str]:
+        """The key of the block `split`, where it is not the default."""
         few = self.sequences <= CLUSTERED and not self.beside
-        return "cluster" if few else "linclust"
+        return {"clustering": "cluster"} if few else {}
 
     @property
     def parts(self) -> int:

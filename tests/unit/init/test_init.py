@@ -13,6 +13,8 @@ import yaml
 from plm_scaling.cli.init import init
 from plm_scaling.common.errors import ConfigError, LawError, SourceError
 from plm_scaling.config.load import read_config
+from plm_scaling.init.make import MIXED, make
+from plm_scaling.init.proteins import REFERENCE
 from plm_scaling.sweep.cells import plan_cells
 
 LETTERS = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
@@ -91,12 +93,14 @@ def test_gpus_get_their_machine_and_what_the_sweep_is_expected_to_teach(here, ca
     said = on_screen(capsys.readouterr().out)
     assert "fine-tune" in said  # so few proteins among so many
     assert "exponent of the best size ±" in said
-    assert "×÷" in said
+    assert "FLOPs within a factor of " in said
     config = read_config(here / "big/config.yaml")
     assert (config.machine.gpu, config.machine.max_gpus) == ("A100", 8)
     mixture = config.corpora["big"].mixture
     assert set(mixture) == {"big", "uniref50"}
     assert mixture["big"] < 0.01
+    assert config.filter.reference_source == "uniref50"
+    assert config.split.reference_fraction * MIXED["uniref50"] == pytest.approx(REFERENCE, rel=0.05)
     assert len((here / "big/config.yaml").read_text().splitlines()) <= 30
 
 
@@ -106,6 +110,51 @@ def test_file_names_are_written_as_yaml_reads_them(proteins, here):
     odd.symlink_to(proteins)
     init(Path("mine"), fasta=[odd], gpus="2xCPU", hours=0.3, objective=["clm"])
     assert read_config(Path("mine/config.yaml")).data.own["mine"]["path"] == [str(odd)]
+
+
+@pytest.mark.parametrize("name", ["2024", "no", "null", "1e5"])
+def test_names_of_studies_are_written_as_yaml_reads_them(proteins, here, name):
+    init(Path(name), fasta=[proteins], gpus="8xA100", days=14, mix="uniref50")
+    config = read_config(here / name / "config.yaml")
+    assert config.study == name
+    assert set(config.corpora[name].mixture) == {name, "uniref50"}
+
+
+def test_notes_stand_by_what_they_are_about(proteins, here):
+    init(Path("mine"), fasta=[proteins], gpus="1xCPU", hours=1)
+    lines = (here / "mine/config.yaml").read_text().splitlines()
+    held_out = next(n for n, line in enumerate(lines) if "tokens are held out" in line)
+    assert any(line.startswith("split:") for line in lines[held_out : held_out + 2])
+    assert sum("FLOPs = 6 × parameters × tokens" in line for line in lines) == 1
+    assert max(map(len, lines)) <= 100
+
+
+def test_no_objective_is_both(proteins, here):
+    init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.5, objective=[])
+    assert read_config(here / "mine/config.yaml").sweep.objectives == ["clm", "mlm"]
+
+
+def test_a_folder_that_is_made_meanwhile_stays_as_it_is(proteins, here, monkeypatch):
+    def chosen_slowly(request):
+        made = make(request)
+        (here / "mine").mkdir()
+        (here / "mine/notes.txt").write_text("precious")
+        return made
+
+    monkeypatch.setattr("plm_scaling.init.make.make", chosen_slowly)
+    with pytest.raises(ConfigError, match=r"mine exists and stays as it is"):
+        init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.3)
+    assert [path.name for path in (here / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_config_that_cannot_be_written_leaves_no_folder(proteins, here, monkeypatch):
+    def full(self, text):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.3)
+    assert not list(here.iterdir())
 
 
 def test_an_existing_folder_stays_as_it_is(proteins, here):
@@ -146,6 +195,7 @@ def test_files_that_cannot_be_used_are_refused_in_one_line(here, proteins):
     ("options", "error", "why"),
     [
         ({"gpus": "8xA101", "days": 14}, LawError, "gpus is '8xA101'"),
+        ({"gpus": "2cpu", "days": 14}, ConfigError, "gpus is '2cpu'.* 2xCPU"),
         ({"gpus": "2xCPU"}, ConfigError, "one of --days and --hours"),
         ({"gpus": "2xCPU", "days": 1, "hours": 1}, ConfigError, "one of --days and --hours"),
         ({"gpus": "2xCPU", "hours": -1}, LawError, "hours is -1"),
