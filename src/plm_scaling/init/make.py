@@ -76,7 +76,7 @@ def make(request: Request) -> Made:
     Raises `SourceError` for files that cannot be used, `ConfigError` where data or compute allow no
     sweep.
     """
-    proteins = look_at(request.fasta)
+    proteins = look_at(corpus_name(request), request.fasta)
     if request.mix:
         proteins = replace(proteins, beside=MIXED[request.mix])
     limits = Limits(request.devices, request.objectives, MAX_EPOCHS * proteins.unique)

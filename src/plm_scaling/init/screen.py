@@ -1,5 +1,6 @@
 """What `plm-scaling init` chose and why, in one screen of the terminal."""
 
+import os
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from plm_scaling.design.request import Asked
 from plm_scaling.design.text import value_text, width_text
 from plm_scaling.init.make import CONFIG, Made
 from plm_scaling.init.proteins import TAIL
+from plm_scaling.init.request import Devices
 from plm_scaling.init.settings import TINY
 from plm_scaling.init.sizing import PACKED, PLACED
 from plm_scaling.laws.stats.intervals import percent
@@ -39,7 +41,7 @@ def screen(made: Made, written: bool) -> str:
     ]
     lines = [line for label, text in rows for line in _row(label, text)]
     ends = [f"written: {request.folder / CONFIG}"]
-    ends += [f"next: plm-scaling run {request.folder} --dry-run"]
+    ends += [f"next: plm-scaling run {request.folder} --dry-run{_cores(request.devices)}"]
     if not written:
         ends = [f"dry run: nothing is written; without --dry-run {request.folder / CONFIG}"]
     return "\n".join([*lines, *ends])
@@ -73,6 +75,12 @@ def facts(made: Made) -> dict[str, Any]:
         },
         "config": made.config,
     }
+
+
+def _cores(devices: Devices) -> str:
+    """The option that keeps a run to the cores asked for, where the machine has more."""
+    fewer = devices.gpu is None and devices.count < len(os.sched_getaffinity(0))
+    return f" -- --cores {devices.count}" if fewer else ""
 
 
 def _data(made: Made) -> str:

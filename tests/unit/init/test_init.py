@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -189,6 +191,56 @@ def test_files_that_cannot_be_used_are_refused_in_one_line(here, proteins):
             init(Path("mine"), fasta=[proteins, here / name], gpus="2xCPU", hours=0.3)
         assert "\n" not in str(refused.value)
     assert not (here / "mine").exists()
+
+
+def said_of(capsys, *files):
+    """Facts of the files, as JSON."""
+    init(Path("mine"), fasta=[*files], gpus="2xCPU", hours=0.3, dry_run=True, json=True)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_files_are_those_that_the_study_reads(proteins, here, capsys):
+    folder = here / "folder"
+    folder.mkdir()
+    (folder / "mine.fasta").symlink_to(proteins)
+    (folder / "notes.txt").write_text("not proteins")
+    pq.write_table(
+        pa.table({"id": ["a"], "sequence": ["ACDEFGHIKLMNPQRSTVWY" * 2]}), folder / "other.parquet"
+    )
+    for given in ([folder], [folder, folder / "mine.fasta"], [here / "fol*/*.fasta"]):
+        assert said_of(capsys, *given)["sequences"] == 4000
+    with pytest.raises(SourceError, match=r"is fasta and .* is parquet; make each a source"):
+        said_of(capsys, folder / "mine.fasta", folder / "other.parquet")
+    (here / "{odd}.fasta").symlink_to(proteins)
+    with pytest.raises(SourceError, match=r"\{odd\}.fasta, whose name has braces"):
+        said_of(capsys, here / "{odd}.fasta")
+    (folder / "other.parquet").rename(here / "other.fasta")
+    with pytest.raises(SourceError, match=r"Parquet by its content, but fasta by its name"):
+        said_of(capsys, here / "other.fasta")
+    with pytest.raises(SourceError, match=r"none.fasta does not exist"):
+        said_of(capsys, here / "none.fasta")
+
+
+def test_bad_records_are_refused_where_the_study_stops(proteins, here, capsys):
+    def with_bad(records):
+        file = here / "some.fasta"
+        file.write_bytes(proteins.read_bytes() + b">b\nMK1LV#\n" * records)
+        return said_of(capsys, file)
+
+    assert with_bad(3)["sequences"] == 4000  # a share of data.max_rejected_fraction at most
+    with pytest.raises(SourceError, match=r"5 of 4,005 records cannot be used.* 0\.001"):
+        with_bad(5)
+
+
+def test_what_runs_next_takes_no_more_cores_than_asked(proteins, here, capsys, monkeypatch):
+    def last_line(gpus, cores):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: {*range(cores)})
+        init(Path(f"on{cores}-{gpus}"), fasta=[proteins], gpus=gpus, hours=1)
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert last_line("2xCPU", 2).endswith(" --dry-run")
+    assert last_line("2xCPU", 8).endswith(" --dry-run -- --cores 2")
+    assert last_line("1xA100", 8).endswith(" --dry-run")
 
 
 @pytest.mark.parametrize(
