@@ -205,7 +205,8 @@ def test_files_are_those_that_the_study_reads(proteins, here, capsys):
     (folder / "mine.fasta").symlink_to(proteins)
     (folder / "notes.txt").write_text("not proteins")
     pq.write_table(
-        pa.table({"id": ["a"], "sequence": ["ACDEFGHIKLMNPQRSTVWY" * 2]}), folder / "other.parquet"
+        pa.table({"id": ["a"], "sequence": ["ACDEFGHIKLMNPQRSTVWYYWVTSRQPNMLKIHGFEDCA"]}),
+        folder / "other.parquet",
     )
     for given in ([folder], [folder, folder / "mine.fasta"], [here / "fol*/*.fasta"]):
         assert said_of(capsys, *given)["sequences"] == 4000
