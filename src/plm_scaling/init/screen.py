@@ -117,7 +117,7 @@ def _compute(made: Made) -> str:
         rate = made.mfu * devices.peak
         how = f"{percent(round(made.mfu, 2))} of their peak, assumed (machine.utilisation)"
     flops = _flops(total * 3600 * rate)
-    return f"{devices.text}: {_hours(total)} {devices.unit}, {flops} FLOPs at {how}"
+    return f"{devices.text}: {_hours(total, devices)}, {flops} FLOPs at {how}"
 
 
 def _limit(made: Made) -> str:
@@ -130,10 +130,13 @@ def _limit(made: Made) -> str:
         )
     if made.limit == "sizes":
         return "model sizes: the largest known ones are too small, or do not fit, for more compute"
-    return (
-        f"compute: the data would do for more; no model sees a token more than {_epochs(made):.2g} "
-        "times"
-    )
+    seen = f"no model sees a token more than {_epochs(made):.2g} times"
+    if made.request.devices.gpu is None and share < 0.5:
+        return (
+            "compute: each model is trained on one core, and the longest of the stages, one after "
+            f"another, take the time; {seen}"
+        )
+    return f"compute: the data would do for more; {seen}"
 
 
 def _epochs(made: Made) -> float:
@@ -157,8 +160,8 @@ def _costs(made: Made) -> str:
     sizing, data = made.sizing, made.proteins.cost
     disk = data.disk_bytes + CHECKPOINT_BYTES * sizing.weights
     text = (
-        f"about {_hours(sizing.cost.hours)} {made.request.devices.unit} and {short_bytes(disk)} of "
-        f"disk; before, {time_text(data.wall_seconds)} for the data on the {data.cores} cores here"
+        f"about {_hours(sizing.cost.hours, made.request.devices)} and {short_bytes(disk)} of disk; "
+        f"before, {time_text(data.wall_seconds)} for the data on the {data.cores} cores here"
     )
     if made.request.mix:
         text += f", and much more for {made.request.mix} (docs/scale.md)"
@@ -205,8 +208,10 @@ def _notes(made: Made) -> Iterator[str]:
         )
 
 
-def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+def _hours(value: float, devices: Devices) -> str:
+    """Of all devices together."""
+    text = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{text} {devices.unit.removesuffix('s') if text == '1' else devices.unit}"
 
 
 def _flops(value: float) -> str:
