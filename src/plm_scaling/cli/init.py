@@ -43,10 +43,9 @@ def init(
     from plm_scaling.init.request import request_of
     from plm_scaling.init.screen import facts, screen
 
-    if objective is None:
-        objective = ["clm", "mlm"]
+    objectives = objective or ["clm", "mlm"]
     command = join(["plm-scaling", *sys.argv[1:]])
-    request = request_of(folder, fasta, gpus, days, hours, objective, mix, command)
+    request = request_of(folder, fasta, gpus, days, hours, objectives, mix, command)
     made = make(request)
     if not dry_run:
         write(made)

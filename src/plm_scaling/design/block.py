@@ -63,7 +63,7 @@ def designed_config(text: str, keys: Mapping[str, Any], study: str, header: str 
         while last > key.start_mark.line and lines[last].lstrip().startswith("#"):
             last -= 1
         lines[key.start_mark.line : last + 1] = new[name]
-    lines[blocks["study"].start_mark.line] = f"study: {study}"
+    lines[blocks["study"].start_mark.line] = f"study: {flow(study)}"
     return "\n".join([*(f"# {line}" for line in header.splitlines()), *lines]) + "\n"
 
 
@@ -77,7 +77,7 @@ def write_designed(source: Path, out: Path, keys: Mapping[str, Any], header: str
 def flow(value: Any) -> str:
     """In one line of YAML, numbers as one writes them: 0.05, 3e18."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {flow(part)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{flow(key)}: {flow(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, float) and (value == 0 or 1e-3 <= abs(value) < 1e5):

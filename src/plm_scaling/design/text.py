@@ -79,7 +79,7 @@ def width_text(asked: Asked, half_width: float) -> str:
     if not math.isfinite(half_width):
         return "none"
     if asked.kind == "size-at":
-        return f"×÷{math.exp(half_width):.2f}"
+        return f"within a factor of {math.exp(half_width):.2f}"
     return f"±{half_width:.3f}" if asked.kind == "exponent" else f"±{half_width:.4f}"
 
 

@@ -1,8 +1,11 @@
 """A study's folder from someone's proteins, devices and time."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+import yaml
 
 from plm_scaling.common.files import atomic
 from plm_scaling.config.load import validate_config
@@ -11,7 +14,7 @@ from plm_scaling.design.request import Asked
 from plm_scaling.design.show import DRAWS
 from plm_scaling.design.simulate import Expected, expect
 from plm_scaling.init.proteins import Proteins, look_at
-from plm_scaling.init.request import Request
+from plm_scaling.init.request import Request, existing
 from plm_scaling.init.settings import blocks, corpus_name
 from plm_scaling.init.sizing import Limits, Sizing, largest_within
 from plm_scaling.init.text import config_text
@@ -73,7 +76,7 @@ def make(request: Request) -> Made:
     Raises `SourceError` for files that cannot be used, `ConfigError` where data or compute allow no
     sweep.
     """
-    proteins = look_at(request.fasta)
+    proteins = look_at(corpus_name(request), request.fasta)
     if request.mix:
         proteins = replace(proteins, beside=MIXED[request.mix])
     limits = Limits(request.devices, request.objectives, MAX_EPOCHS * proteins.unique)
@@ -82,19 +85,30 @@ def make(request: Request) -> Made:
         return blocks(request, proteins, _mixture(request, share), sweep, fewest)
 
     sizing, limit = largest_within(limits, complete)
-    share = _own_share(proteins, sizing)
+    share = own_share(proteins, sizing)
     values = complete(sizing.sweep, sizing.fewest_tokens, share)
-    validate_config(values, CONFIG)
     text = config_text(request, proteins, sizing, values)
+    validate_config(yaml.safe_load(text), CONFIG)  # as it will be read
     return Made(request, proteins, sizing, limits, limit, share, text)
 
 
 def write(made: Made) -> None:
-    """The folder with the config, whole or not at all."""
+    """The folder with the config, whole or not at all.
+
+    Raises `ConfigError` if the folder was made since it was asked for.
+    """
     folder = made.request.folder
-    with atomic(folder) as part:
-        part.mkdir()
-        (part / CONFIG).write_text(made.config)
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise existing(folder) from error
+    try:
+        with atomic(folder / CONFIG) as part:
+            part.write_text(made.config)
+    except BaseException:
+        with suppress(OSError):  # of a folder in which is something else
+            folder.rmdir()
+        raise
 
 
 def _mixture(request: Request, share: float) -> dict[str, float]:
@@ -104,10 +118,11 @@ def _mixture(request: Request, share: float) -> dict[str, float]:
     return {corpus_name(request): share, request.mix: round(1 - share, 6)}
 
 
-def _own_share(proteins: Proteins, sizing: Sizing) -> float:
-    """The files' share of the tokens: half, or as much as lets no cell see them more than
-    `MAX_EPOCHS` times."""
+def own_share(proteins: Proteins, sizing: Sizing) -> float:
+    """The files' share of the tokens: half, or as much as lets no cell see them, or what is mixed
+    in, more than `MAX_EPOCHS` times."""
     if not proteins.beside:
         return 1.0
     share = min(OWN_SHARE, MAX_EPOCHS * proteins.tokens / sizing.most_tokens)
+    share = max(share, 1 - MAX_EPOCHS * proteins.beside / sizing.most_tokens)
     return float(f"{share:.2g}")

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.config.load import validate_config
 from plm_scaling.filter.rules import KEPT
-from plm_scaling.preflight.command import check_files
 from plm_scaling.preflight.cost import Cost
-from plm_scaling.preflight.kinds import FASTA
-from plm_scaling.preflight.survey import FileSurvey
+from plm_scaling.preflight.kinds import FORMATS
+from plm_scaling.preflight.survey import FileSurvey, survey
+from plm_scaling.sources.local_files import files_of
+from plm_scaling.sources.table import own_source
 
 HELD_OUT = 6.3e6  # residues: twice the 3 M tokens on which the study evaluates, as some are purged
 REFERENCE = 4e6  # residues: enough for the probabilities of 8,000 3-mers
-SUFFIXED = ("Parquet", "Arrow")  # formats beside FASTA that a name promises
 LEAST, MOST = 4e-5, 0.1  # shares held out
 CLUSTERED = 3e6  # sequences up to which sensitive clustering takes minutes to hours
 PART = 1e9  # residues of a part
@@ -48,8 +49,9 @@ class Proteins:
 
     @property
     def reference_fraction(self) -> float:
-        """Share of the clusters that train the filter's model."""
-        return _share(REFERENCE / (self.kept_residues + self.beside))
+        """Share of the clusters that train the filter's model: those of what is mixed in, if
+        there is that."""
+        return _share(REFERENCE / (self.beside or self.kept_residues))
 
     @property
     def tokens(self) -> float:
@@ -69,9 +71,10 @@ class Proteins:
         return (self.kept_residues + self.kept + self.beside) * self.valid_fraction
 
     @property
-    def clustering(self) -> str:
+    def clustering(self) -> dict[str, str]:
+        """The key of the block `split`, where it is not the default."""
         few = self.sequences <= CLUSTERED and not self.beside
-        return "cluster" if few else "linclust"
+        return {"clustering": "cluster"} if few else {}
 
     @property
     def parts(self) -> int:
@@ -82,35 +85,46 @@ class Proteins:
         return parts
 
 
-def look_at(paths: Sequence[Path]) -> Proteins:
-    """Read the files whole, in constant memory.
+def look_at(name: str, paths: Sequence[Path]) -> Proteins:
+    """Read the files whole, in constant memory: those that a study reads as its source `name`, by
+    the rules that it has.
 
     Raises `SourceError` naming the first file that cannot be used, and what to do.
     """
-    survey = check_files(paths, None)
-    for one in survey.files:
+    absolute = tuple(path.absolute() for path in paths)
+    own = {"path": [str(path) for path in absolute]}
+    rules = validate_config({"study": name, "corpora": {name: own}}, "init")
+    source = own_source(name, own)
+    found = survey(
+        files_of(source),
+        rules.filter,
+        rules.data.max_rejected_fraction,
+        rules.split.valid_fraction,
+    )
+    for one in found.files:
         if one.problems:
             raise SourceError(f"{one.path}: {one.problems[0]}")
-        if one.format not in (FASTA, *SUFFIXED):
+        if FORMATS.get(one.format, "fasta") != source.format:
             raise SourceError(
-                f"{one.path}: {one.format} is not taken here; name it in data.sources of a config "
-                "of your own (docs/sources.md), or give FASTA"
+                f"{one.path}: {one.format} by its content, but {source.format} by its name; rename "
+                "it, or name it with its format in data.sources of a config of your own "
+                "(docs/sources.md)"
             )
-    copies = [one.exact_copies + one.sequences_of_another_id for one in survey.files]
+    copies = [one.exact_copies + one.sequences_of_another_id for one in found.files]
     kept = [
         _kept_share(one) * (one.usable - again)
-        for one, again in zip(survey.files, copies, strict=True)
+        for one, again in zip(found.files, copies, strict=True)
     ]
-    lengths = [one.residues / one.usable for one in survey.files]
+    lengths = [one.residues / one.usable for one in found.files]
     return Proteins(
-        tuple(path.absolute() for path in paths),
-        len(survey.files),
-        sum(one.usable for one in survey.files),
-        sum(one.residues for one in survey.files),
-        max(survey.files, key=lambda one: one.usable).median,
+        absolute,
+        len(found.files),
+        sum(one.usable for one in found.files),
+        sum(one.residues for one in found.files),
+        max(found.files, key=lambda one: one.usable).median,
         int(sum(kept)),
         sum(n * length for n, length in zip(kept, lengths, strict=True)),
-        survey.cost,
+        found.cost,
     )
 
 

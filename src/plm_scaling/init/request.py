@@ -30,7 +30,8 @@ class Devices:
         named = self.gpu or ("CPU core" if self.count == 1 else "CPU cores")
         if self.hours >= 48:
             return f"{self.count} {named} for {self.hours / 24:.3g} days"
-        return f"{self.count} {named} for {self.hours:.3g} hours"
+        hours = "1 hour" if self.hours == 1 else f"{self.hours:.3g} hours"
+        return f"{self.count} {named} for {hours}"
 
     @property
     def unit(self) -> str:
@@ -70,6 +71,11 @@ class Request:
         return self.folder.resolve().name
 
 
+def existing(folder: Path) -> ConfigError:
+    """The refusal of a folder that is there."""
+    return ConfigError(f"{folder} exists and stays as it is; give the name of a new folder")
+
+
 def request_of(
     folder: Path,
     fasta: list[Path],
@@ -83,7 +89,7 @@ def request_of(
     """Raises `ConfigError` or LawError for a folder that is there, for a name that no study can
     have, for no or two times, and for amounts and GPUs that are none."""
     if folder.exists() or folder.is_symlink():
-        raise ConfigError(f"{folder} exists and stays as it is; give the name of a new folder")
+        raise existing(folder)
     name = folder.resolve().name
     if not re.fullmatch(NAME, name) or name == "published":
         raise ConfigError(
@@ -98,6 +104,8 @@ def request_of(
     if Path("-") in fasta:
         raise ConfigError("--fasta -: the study reads its files again when it runs; give a file")
     cores = re.fullmatch(r"(?:([1-9]\d*)x)?cpu", gpus.strip(), re.IGNORECASE)
+    if not cores and "cpu" in gpus.lower():
+        raise ConfigError(f"gpus is {gpus!r}; for two cores of this machine give 2xCPU")
     count, gpu = (int(cores[1] or 1), None) if cores else gpus_of(gpus)
     devices = Devices(count, gpu, in_hours or 24 * (in_days or 0))
     return Request(folder, tuple(fasta), mix, devices, tuple(dict.fromkeys(objectives)), command)

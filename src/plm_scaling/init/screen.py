@@ -1,5 +1,6 @@
 """What `plm-scaling init` chose and why, in one screen of the terminal."""
 
+import os
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from plm_scaling.design.request import Asked
 from plm_scaling.design.text import value_text, width_text
 from plm_scaling.init.make import CONFIG, Made
 from plm_scaling.init.proteins import TAIL
+from plm_scaling.init.request import Devices
 from plm_scaling.init.settings import TINY
 from plm_scaling.init.sizing import PACKED, PLACED
 from plm_scaling.laws.stats.intervals import percent
@@ -39,7 +41,7 @@ def screen(made: Made, written: bool) -> str:
     ]
     lines = [line for label, text in rows for line in _row(label, text)]
     ends = [f"written: {request.folder / CONFIG}"]
-    ends += [f"next: plm-scaling run {request.folder} --dry-run"]
+    ends += [f"next: plm-scaling run {request.folder} --dry-run{_cores(request.devices)}"]
     if not written:
         ends = [f"dry run: nothing is written; without --dry-run {request.folder / CONFIG}"]
     return "\n".join([*lines, *ends])
@@ -73,6 +75,12 @@ def facts(made: Made) -> dict[str, Any]:
         },
         "config": made.config,
     }
+
+
+def _cores(devices: Devices) -> str:
+    """The option that keeps a run to the cores asked for, where the machine has more."""
+    fewer = devices.gpu is None and devices.count < len(os.sched_getaffinity(0))
+    return f" -- --cores {devices.count}" if fewer else ""
 
 
 def _data(made: Made) -> str:
@@ -109,7 +117,7 @@ def _compute(made: Made) -> str:
         rate = made.mfu * devices.peak
         how = f"{percent(round(made.mfu, 2))} of their peak, assumed (machine.utilisation)"
     flops = _flops(total * 3600 * rate)
-    return f"{devices.text}: {_hours(total)} {devices.unit}, {flops} FLOPs at {how}"
+    return f"{devices.text}: {_hours(total, devices)}, {flops} FLOPs at {how}"
 
 
 def _limit(made: Made) -> str:
@@ -122,10 +130,13 @@ def _limit(made: Made) -> str:
         )
     if made.limit == "sizes":
         return "model sizes: the largest known ones are too small, or do not fit, for more compute"
-    return (
-        f"compute: the data would do for more; no model sees a token more than {_epochs(made):.2g} "
-        "times"
-    )
+    seen = f"no model sees a token more than {_epochs(made):.2g} times"
+    if made.request.devices.gpu is None and share < 0.5:
+        return (
+            "compute: each model is trained on one core, and the longest of the stages, one after "
+            f"another, take the time; {seen}"
+        )
+    return f"compute: the data would do for more; {seen}"
 
 
 def _epochs(made: Made) -> float:
@@ -149,8 +160,8 @@ def _costs(made: Made) -> str:
     sizing, data = made.sizing, made.proteins.cost
     disk = data.disk_bytes + CHECKPOINT_BYTES * sizing.weights
     text = (
-        f"about {_hours(sizing.cost.hours)} {made.request.devices.unit} and {short_bytes(disk)} of "
-        f"disk; before, {time_text(data.wall_seconds)} for the data on the {data.cores} cores here"
+        f"about {_hours(sizing.cost.hours, made.request.devices)} and {short_bytes(disk)} of disk; "
+        f"before, {time_text(data.wall_seconds)} for the data on the {data.cores} cores here"
     )
     if made.request.mix:
         text += f", and much more for {made.request.mix} (docs/scale.md)"
@@ -197,8 +208,10 @@ def _notes(made: Made) -> Iterator[str]:
         )
 
 
-def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+def _hours(value: float, devices: Devices) -> str:
+    """Of all devices together."""
+    text = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{text} {devices.unit.removesuffix('s') if text == '1' else devices.unit}"
 
 
 def _flops(value: float) -> str:

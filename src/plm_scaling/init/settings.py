@@ -44,10 +44,11 @@ def blocks(
         "data": {"parts": proteins.parts},
         "corpora": {corpus_name(request): corpus},
         "split": {
-            "clustering": proteins.clustering,
+            **proteins.clustering,
             "valid_fraction": proteins.valid_fraction,
             "reference_fraction": proteins.reference_fraction,
         },
+        **({"filter": {"reference_source": request.mix}} if mixture else {}),
         **tokens,
         "sweep": sweep,
         **_training(request, sweep["sizes"], proteins.held_out / context, fewest_tokens / context),

@@ -62,6 +62,9 @@ class Sizing:
     fewest_tokens: float
     most_tokens: float
     """Of the cells with the fewest and the most."""
+    wall_hours: float
+    """That the sweep takes at least: a stage begins when the one before it has ended, and on CPUs,
+    where each cell has one core, ends no sooner than its longest cell."""
     by_law: bool
 
     @property
@@ -94,10 +97,12 @@ class Limits:
 
     @property
     def affordable(self) -> float:
-        """More FLOPs than the largest budget can have, whose cells alone take half of all."""
-        gpu = self.devices.gpu
-        rate = BEST_SHARE * GPUS[gpu].peak_flops_per_second if gpu else 1e9 * CPU_GFLOPS
-        return self.hours * 3600 * rate / (PLACED_SIZES * len(self.objectives))
+        """More FLOPs than the largest budget can have, whose cells alone take half of all, and of
+        which on CPUs each has one core."""
+        gpu, cells = self.devices.gpu, PLACED_SIZES * len(self.objectives)
+        if gpu is None:
+            return min(self.hours / cells, self.devices.hours) * 3600 * 1e9 * CPU_GFLOPS
+        return self.hours / cells * 3600 * BEST_SHARE * GPUS[gpu].peak_flops_per_second
 
     def by_law(self, largest: float) -> bool:
         """Whether the published laws reach down to the cheapest budget."""
@@ -150,7 +155,7 @@ def largest_within(limits: Limits, complete: Complete) -> tuple[Sizing, str]:
     limit = "tokens" if allowed and allowed[-1] <= limits.affordable else "compute"
     for largest in (rung for rung in reversed(allowed) if rung <= limits.affordable):
         found = _sizing(limits, complete, largest)
-        if found is not None and found.cost.hours <= limits.hours:
+        if found is not None and _in_time(found, limits):
             return found, limit
         limit, least = ("compute", found) if found else ("sizes", least)
     if least is None and (not allowed or allowed[-1] <= limits.affordable):
@@ -160,11 +165,20 @@ def largest_within(limits: Limits, complete: Complete) -> tuple[Sizing, str]:
             "frequencies; give more proteins (--mix uniref50), or adapt a released model to these "
             "(docs/downstream.md, LoRA)"
         )
-    costs = f", which takes about {least.cost.hours:.2g} {limits.devices.unit}" if least else ""
+    costs = ""
+    if least:
+        costs = (
+            f", which takes about {least.cost.hours:.2g} {limits.devices.unit}, and "
+            f"{least.wall_hours:.2g} hours with cells side by side"
+        )
     raise ConfigError(
         f"{limits.devices.text} are too little for the smallest sweep{costs}; give more time "
         "(--days, --hours) or devices (--gpus), or one --objective"
     )
+
+
+def _in_time(sizing: Sizing, limits: Limits) -> bool:
+    return sizing.cost.hours <= limits.hours and sizing.wall_hours <= limits.devices.hours
 
 
 def _sizing(limits: Limits, complete: Complete, largest: float) -> Sizing | None:
@@ -181,13 +195,12 @@ def _sizing(limits: Limits, complete: Complete, largest: float) -> Sizing | None
         "sizes": sizes,
         "tokens_per_parameter": [low, float(f"{high:.3g}")],
     }
-    fewest = budgets[0] / 6 / SHAPES[sizes[-1]].n_params("study")
-    config = validate_config(complete(block, fewest), "init")
+    before = budgets[0] / 6 / SHAPES[sizes[-1]].n_params("study")  # fewer tokens than of any cell
+    config = validate_config(complete(block, before), "init")
     ladder = Ladder(config, config.machine)
     designed: list[Designed] = []
-    points: dict[Objective, list[Point]] = {objective: [] for objective in limits.objectives}
-    flops = hours = most_tokens = 0.0
-    weights = 0
+    chosen: list[tuple[Objective, str, float]] = []
+    fewest = np.inf
     for budget, objective in ((b, o) for b in budgets for o in limits.objectives):
         first = budget in budgets[:-PLACED]
         names = _sizes_at(limits, ladder, objective, budget, first, largest)
@@ -198,12 +211,8 @@ def _sizing(limits: Limits, complete: Complete, largest: float) -> Sizing | None
         for name in names:
             one = ladder.cell(objective, name, budget)
             assert one is not None
-            cell, cost = one
-            points[objective].append(Point(cell.n_params, cell.tokens, budget, 1))
-            flops, hours = flops + cost.flops, hours + cost.hours
-            most_tokens = max(most_tokens, cell.tokens)
-            weights += cell.n_params_total
-    starts = START_SECONDS[config.machine.backend] / 3600 * sum(map(len, points.values()))
+            fewest = min(fewest, one[0].tokens)
+            chosen.append((objective, name, budget))
     used = {name for entry in designed for name in entry.sizes}
     used |= {name for there in possible[-PLACED:] for name in there}
     block["sizes"] = [name for name in sizes if name in used]
@@ -213,9 +222,44 @@ def _sizing(limits: Limits, complete: Complete, largest: float) -> Sizing | None
         for c in budgets[-PLACED:]
     ]
     config = validate_config(complete(block, fewest), "init")
-    cost = Cost(flops, hours + starts)
-    by_law = limits.by_law(largest)
-    return Sizing(config, block, cost, points, weights, fewest, most_tokens, by_law)
+    return _costed(limits, config, block, chosen, fewest)
+
+
+def _costed(
+    limits: Limits,
+    config: Config,
+    block: dict[str, Any],
+    chosen: list[tuple[Objective, str, float]],
+    fewest: float,
+) -> Sizing | None:
+    """What the chosen cells (objective, size, budget) cost with all that the config has, such as
+    its evaluations; None if one of them cannot be trained so."""
+    ladder = Ladder(config, config.machine)
+    start = START_SECONDS[config.machine.backend] / 3600
+    budgets = block["budgets_flops"]
+    points: dict[Objective, list[Point]] = {objective: [] for objective in limits.objectives}
+    stages: dict[float, list[float]] = {}  # device-hours of cells; the cheaper budgets are one
+    flops = most_tokens = 0.0
+    weights = 0
+    for objective, name, budget in chosen:
+        one = ladder.cell(objective, name, budget)
+        if one is None:
+            return None
+        cell, cost = one
+        points[objective].append(Point(cell.n_params, cell.tokens, budget, 1))
+        stages.setdefault(max(budget, budgets[-PLACED - 1]), []).append(cost.hours + start)
+        flops += cost.flops
+        most_tokens = max(most_tokens, cell.tokens)
+        weights += cell.n_params_total
+    # A cell may have several GPUs, and then takes no longer than all of them do.
+    one_core = limits.devices.gpu is None
+    wall = sum(
+        max(max(hours) if one_core else 0.0, sum(hours) / limits.devices.count)
+        for hours in stages.values()
+    )
+    cost = Cost(flops, sum(map(sum, stages.values())))
+    by_law = limits.by_law(budgets[-1])
+    return Sizing(config, block, cost, points, weights, fewest, most_tokens, wall, by_law)
 
 
 def _possible(limits: Limits, budget: float, largest: float) -> dict[str, int]:

@@ -38,9 +38,9 @@ def _notes(proteins: Proteins, sizing: Sizing) -> dict[str, str]:
     """Why, by block or by key of the sweep."""
     where = "around the optima of the published laws" if sizing.by_law else "over all in range"
     return {
-        "split": "shares of the clusters",
-        "training": f"about {short_number(proteins.held_out)} tokens are held out",
-        "budgets_flops": f"6·N·D; no token is seen more than about {MAX_EPOCHS:g} times",
+        "split": f"about {short_number(proteins.held_out)} tokens are held out",
+        "budgets_flops": "FLOPs = 6 × parameters × tokens",
+        "tokens_per_parameter": f"no token is seen more than about {MAX_EPOCHS:g} times",
         "designed": f"the cheaper budgets: sizes {where}",
         "stages": "the larger ones: around what the cells before them have shown",
     }
@@ -55,10 +55,11 @@ def _key(key: str, value: Any, note: str) -> list[str]:
 
 
 def _in_lines(key: str, value: Any, note: str) -> list[str]:
-    """A key with its value, broken between the entries of it, and the note where there is room."""
+    """A key with its value, broken between the entries of it, and the note behind it or, where
+    there is no room, before."""
     parts, ends = [flow(value)], ("", "")
     if isinstance(value, dict):
-        parts, ends = [f"{name}: {flow(one)}" for name, one in value.items()], ("{", "}")
+        parts, ends = [f"{flow(name)}: {flow(one)}" for name, one in value.items()], ("{", "}")
     elif isinstance(value, list):
         parts, ends = [*map(flow, value)], ("[", "]")
     lines = [key + ends[0]]
@@ -70,4 +71,7 @@ def _in_lines(key: str, value: Any, note: str) -> list[str]:
         lines[-1] += part if lines[-1][-1] in f" {ends[0]}" else f" {part}"
     if note and len(lines[-1]) + len(note) + 3 <= WIDTH:
         lines[-1] += f" # {note}"
+    elif note:
+        indent = key[: len(key) - len(key.lstrip())]
+        lines.insert(0, f"{indent}# {note}")
     return lines

@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from plm_scaling.cli.init import init
 from plm_scaling.common.errors import ConfigError, LawError, SourceError
 from plm_scaling.config.load import read_config
+from plm_scaling.init.make import MIXED, make
+from plm_scaling.init.proteins import REFERENCE
 from plm_scaling.sweep.cells import plan_cells
 
 LETTERS = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
@@ -58,7 +62,7 @@ def test_demo_sets_give_a_config_of_thirty_lines_and_a_screen(root, here, capsys
     assert config.sweep.objectives == ["clm", "mlm"]
     assert config.data.own["my-study"]["path"] == [str(file) for file in files]
     assert "15,584 proteins, 5,176,805 residues in 2 files" in said
-    assert "2 CPU cores for 0.5 hours" in said
+    assert "2 CPU cores for 0.5 hours: 1 core-hour," in said
     assert "residues are, and little more" in said
     assert "plm-scaling run" in said.splitlines()[-1]
     tokens = sum(cell.tokens > 0 for cell in plan_cells(config).values())
@@ -91,12 +95,14 @@ def test_gpus_get_their_machine_and_what_the_sweep_is_expected_to_teach(here, ca
     said = on_screen(capsys.readouterr().out)
     assert "fine-tune" in said  # so few proteins among so many
     assert "exponent of the best size ±" in said
-    assert "×÷" in said
+    assert "FLOPs within a factor of " in said
     config = read_config(here / "big/config.yaml")
     assert (config.machine.gpu, config.machine.max_gpus) == ("A100", 8)
     mixture = config.corpora["big"].mixture
     assert set(mixture) == {"big", "uniref50"}
     assert mixture["big"] < 0.01
+    assert config.filter.reference_source == "uniref50"
+    assert config.split.reference_fraction * MIXED["uniref50"] == pytest.approx(REFERENCE, rel=0.05)
     assert len((here / "big/config.yaml").read_text().splitlines()) <= 30
 
 
@@ -108,12 +114,62 @@ def test_file_names_are_written_as_yaml_reads_them(proteins, here):
     assert read_config(Path("mine/config.yaml")).data.own["mine"]["path"] == [str(odd)]
 
 
+@pytest.mark.parametrize("name", ["2024", "no", "null", "1e5"])
+def test_names_of_studies_are_written_as_yaml_reads_them(proteins, here, name):
+    init(Path(name), fasta=[proteins], gpus="8xA100", days=14, mix="uniref50")
+    config = read_config(here / name / "config.yaml")
+    assert config.study == name
+    assert set(config.corpora[name].mixture) == {name, "uniref50"}
+
+
+def test_notes_stand_by_what_they_are_about(proteins, here):
+    init(Path("mine"), fasta=[proteins], gpus="1xCPU", hours=1)
+    lines = (here / "mine/config.yaml").read_text().splitlines()
+    held_out = next(n for n, line in enumerate(lines) if "tokens are held out" in line)
+    assert any(line.startswith("split:") for line in lines[held_out : held_out + 2])
+    assert sum("FLOPs = 6 × parameters × tokens" in line for line in lines) == 1
+    assert max(map(len, lines[held_out:])) <= 100
+
+
+def test_no_objective_is_both(proteins, here):
+    init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.5, objective=[])
+    assert read_config(here / "mine/config.yaml").sweep.objectives == ["clm", "mlm"]
+
+
+def test_a_folder_that_is_made_meanwhile_stays_as_it_is(proteins, here, monkeypatch):
+    def chosen_slowly(request):
+        made = make(request)
+        (here / "mine").mkdir()
+        (here / "mine/notes.txt").write_text("precious")
+        return made
+
+    monkeypatch.setattr("plm_scaling.init.make.make", chosen_slowly)
+    with pytest.raises(ConfigError, match=r"mine exists and stays as it is"):
+        init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.3)
+    assert [path.name for path in (here / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_config_that_cannot_be_written_leaves_no_folder(proteins, here, monkeypatch):
+    def full(self, text):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.3)
+    assert not list(here.iterdir())
+
+
 def test_an_existing_folder_stays_as_it_is(proteins, here):
     (here / "mine").mkdir()
     (here / "mine/notes.txt").write_text("precious")
     with pytest.raises(ConfigError, match=r"mine exists and stays as it is"):
         init(Path("mine"), fasta=[proteins], gpus="2xCPU", hours=0.3)
     assert [path.name for path in (here / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_many_cores_that_cannot_all_be_used_are_told(proteins, here, capsys):
+    init(Path("mine"), fasta=[proteins], gpus="64xCPU", hours=0.05)
+    assert "each model is trained on one core" in on_screen(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("sequences", [50, 1000])
@@ -142,10 +198,62 @@ def test_files_that_cannot_be_used_are_refused_in_one_line(here, proteins):
     assert not (here / "mine").exists()
 
 
+def said_of(capsys, *files):
+    """Facts of the files, as JSON."""
+    init(Path("mine"), fasta=[*files], gpus="2xCPU", hours=0.3, dry_run=True, json=True)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_files_are_those_that_the_study_reads(proteins, here, capsys):
+    folder = here / "folder"
+    folder.mkdir()
+    (folder / "mine.fasta").symlink_to(proteins)
+    (folder / "notes.txt").write_text("not proteins")
+    pq.write_table(
+        pa.table({"id": ["a"], "sequence": ["ACDEFGHIKLMNPQRSTVWYYWVTSRQPNMLKIHGFEDCA"]}),
+        folder / "other.parquet",
+    )
+    for given in ([folder], [folder, folder / "mine.fasta"], [here / "fol*/*.fasta"]):
+        assert said_of(capsys, *given)["sequences"] == 4000
+    with pytest.raises(SourceError, match=r"is fasta and .* is parquet; make each a source"):
+        said_of(capsys, folder / "mine.fasta", folder / "other.parquet")
+    (here / "{odd}.fasta").symlink_to(proteins)
+    with pytest.raises(SourceError, match=r"\{odd\}.fasta, whose name has braces"):
+        said_of(capsys, here / "{odd}.fasta")
+    (folder / "other.parquet").rename(here / "other.fasta")
+    with pytest.raises(SourceError, match=r"Parquet by its content, but fasta by its name"):
+        said_of(capsys, here / "other.fasta")
+    with pytest.raises(SourceError, match=r"none.fasta does not exist"):
+        said_of(capsys, here / "none.fasta")
+
+
+def test_bad_records_are_refused_where_the_study_stops(proteins, here, capsys):
+    def with_bad(records):
+        file = here / "some.fasta"
+        file.write_bytes(proteins.read_bytes() + b">b\nMK1LV#\n" * records)
+        return said_of(capsys, file)
+
+    assert with_bad(3)["sequences"] == 4000  # a share of data.max_rejected_fraction at most
+    with pytest.raises(SourceError, match=r"5 of 4,005 records cannot be used.* 0\.001"):
+        with_bad(5)
+
+
+def test_what_runs_next_takes_no_more_cores_than_asked(proteins, here, capsys, monkeypatch):
+    def last_line(gpus, cores):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: {*range(cores)})
+        init(Path(f"on{cores}-{gpus}"), fasta=[proteins], gpus=gpus, hours=1)
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert last_line("2xCPU", 2).endswith(" --dry-run")
+    assert last_line("2xCPU", 8).endswith(" --dry-run -- --cores 2")
+    assert last_line("1xA100", 8).endswith(" --dry-run")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "why"),
     [
         ({"gpus": "8xA101", "days": 14}, LawError, "gpus is '8xA101'"),
+        ({"gpus": "2cpu", "days": 14}, ConfigError, "gpus is '2cpu'.* 2xCPU"),
         ({"gpus": "2xCPU"}, ConfigError, "one of --days and --hours"),
         ({"gpus": "2xCPU", "days": 1, "hours": 1}, ConfigError, "one of --days and --hours"),
         ({"gpus": "2xCPU", "hours": -1}, LawError, "hours is -1"),

@@ -1,6 +1,7 @@
 """The sweep that data and compute allow: always a valid design within the limits, or a refusal."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plm_scaling.common.errors import ConfigError
+from plm_scaling.init.make import own_share
 from plm_scaling.init.proteins import Proteins
-from plm_scaling.init.request import request_of
+from plm_scaling.init.request import CPU_GFLOPS, request_of
 from plm_scaling.init.settings import blocks
 from plm_scaling.init.sizing import FEWEST, PLACED, Limits, largest_within
 from plm_scaling.laws.points import MAX_EPOCHS
@@ -49,6 +51,12 @@ def test_any_compute_and_data_give_a_sweep_within_them_or_a_refusal(
     except ConfigError:
         return  # what it says is tested below
     assert sizing.cost.hours <= count * hours
+    if device == "CPU":  # where a cell has one core, of at most so many FLOP/s
+        stages = [sizing.sweep["budgets_flops"][-1 - n] for n in range(PLACED + 1)]
+        assert sum(stages) / 1e9 / CPU_GFLOPS / 3600 <= hours
+    of_all = [point.tokens for points in sizing.points.values() for point in points]
+    assert sizing.fewest_tokens == pytest.approx(min(of_all), rel=0.02)
+    assert sizing.most_tokens == max(of_all)
     assert sizing.most_tokens <= 1.01 * MAX_EPOCHS * proteins.tokens
     cells = plan_cells(sizing.config).values()  # of the budgets that are not placed
     for objective in objectives:
@@ -76,6 +84,23 @@ def test_more_time_is_a_larger_sweep_until_the_proteins_are_used_up():
     assert limits[0] == "compute"
     assert limits[-1] == "tokens"
     assert largest[2] == largest[3]
+
+
+def test_cells_of_many_cores_end_one_stage_after_another_in_the_time():
+    of_two, _, _, _ = sized(1_000_000, "2xCPU", 1)
+    of_many, limit, _, _ = sized(1_000_000, "64xCPU", 1)
+    assert of_many.largest > of_two.largest
+    assert limit == "compute"
+    assert sum(of_many.sweep["budgets_flops"][-PLACED - 1 :]) / 1e9 / 3600 < of_many.wall_hours <= 1
+
+
+@pytest.mark.parametrize(
+    ("own", "mixed", "share"),
+    [(1e11, 1e11, 0.5), (1e9, 1e11, 0.1), (1e11, 1e9, 0.9), (1e9, 0, 1)],
+)
+def test_neither_own_nor_mixed_in_proteins_are_seen_too_often(own, mixed, share):
+    sizing = SimpleNamespace(most_tokens=10 * MAX_EPOCHS * 1e9)
+    assert own_share(SimpleNamespace(tokens=own, beside=mixed), sizing) == share
 
 
 def test_sizes_lie_around_the_optima_of_the_published_laws_where_they_reach():
