@@ -53,7 +53,8 @@ def outlook(config: Config, folder: Path) -> Iterator[str]:
         yield _data(residues, config)
     if fetched:
         also = " also" if residues else ""
-        yield f"data:{also} {', '.join(fetched)}, to be downloaded; docs/scale.md says what that takes"
+        names = ", ".join(fetched)
+        yield f"data:{also} {names}, to be downloaded; docs/scale.md says what that takes"
     if left:
         yield _training(left, {name: layouts[name] for name in left}, len(cells), machine)
     yield from later
