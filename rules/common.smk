@@ -11,7 +11,7 @@ from snakemake.logging import logger
 from plm_scaling.common import environment
 from plm_scaling.config.data import Clusters, Dedup, LeakageCheck, Thresholds
 from plm_scaling.config.downstream import TaskSettings
-from plm_scaling.config.load import read_study
+from plm_scaling.config.load import read_study, validate_config
 from plm_scaling.config.submission import check_submission
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
@@ -82,10 +82,14 @@ logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to"
 
 try:
     # By ourselves: Snakemake would mix the corpora and the sweeps of several files.
-    CONFIG, MADE_OF = read_study(
-        workflow.config_settings.configfiles,
-        workflow.config_settings.config,
-        ROOT / "config.yaml",
+    CONFIG, MADE_OF = (
+        (validate_config(config, "the module's config"), "")
+        if workflow.modifier.is_module
+        else read_study(
+            workflow.config_settings.configfiles,
+            workflow.config_settings.config,
+            ROOT / "config.yaml",
+        )
     )
     DATA = f"data/{CONFIG.data.name}"
     RESULTS = f"results/{CONFIG.study}"

@@ -11,11 +11,24 @@ from workflows import Workflow, copy_of, tiny_config
 from plm_scaling.config.load import validate_config
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.stages import read_stages
+from plm_scaling.tokens.format import vocabulary
+from plm_scaling.tokens.format.shards import FORMAT
 
 # Minima at 2,000 to 6,000 parameters.
 SURFACE = Surface(E=2.0, A=10.0, alpha=0.45, B=200.0, beta=0.45)
 PLACE = {"sizes": 4, "reach": 0.7, "max_seeds": 1}
 STAGES = [{"from_flops": 8e10, **PLACE}, {"from_flops": 1.6e11, **PLACE}]
+
+# What cells ask of the tokens; their shards are never read.
+MANY = {"kept": {"shards": [{"rows": 10**9, "sha256": "1"}]}}
+SOURCES = {name: {"kind": "protein", "strata": MANY} for name in ("uniref_demo", "metagenome_demo")}
+PLENTY = {
+    "format": FORMAT,
+    "vocabulary_sha256": vocabulary.SHA256,
+    "corpus": "tiny",
+    "context_length": 128,
+    "splits": {split: {"sources": SOURCES} for split in ("train", "valid")},
+}
 
 
 def with_stages(workflow, stages=STAGES):
@@ -54,7 +67,7 @@ def pretended(root, tmp_path):
     workflow = with_stages(Workflow(root, tmp_path, tiny_config(root, "resources/sources.tsv")))
     manifest = workflow.data / "tokens/manifest.json"
     manifest.parent.mkdir(parents=True)
-    manifest.write_text("{}")
+    manifest.write_text(json.dumps(PLENTY))
     whole = with_stages(Workflow(root, tmp_path, tiny_config(root, "resources/sources.tsv")), [])
     train(workflow, cells_of(whole, {}))
     return workflow

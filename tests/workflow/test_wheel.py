@@ -47,8 +47,9 @@ def tree(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=UNWANTED)
     for name in (
         *("pyproject.toml", "README.md", "LICENSE", "config.yaml"),
-        "resources/downstream.tsv",
+        *("resources/downstream.tsv", "docs/glossary.md"),
     ):
+        (tree / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tree / name)
     return tree
 
