@@ -84,7 +84,7 @@ try:
     # By ourselves: Snakemake would mix the corpora and the sweeps of several files.
     CONFIG, MADE_OF = (
         (validate_config(config, "the module's config"), "")
-        if workflow.modifier.is_module
+        if workflow.modifier.skip_configfile  # a module, with the config that it was given
         else read_study(
             workflow.config_settings.configfiles,
             workflow.config_settings.config,

@@ -11,7 +11,6 @@ from plm_scaling.runs.job_events import FAILED, FailedJob
 # That a program failed, which the line says, and that the run therefore did.
 SAID_ALREADY = (
     "RuleException:\nCalledProcessError in file",
-    "Exiting because a job execution failed.",
     "Shutting down, this might take some time.",
     "WorkflowError:\nAt least one job did not complete successfully.",
 )

@@ -19,6 +19,8 @@ EVERY_SECONDS = 30.0
 SHARE = 0.02  # of the time so far: a run of weeks fills no screens
 
 PLACES = "place_stage"  # the rule that adds cells to the run
+EXITS = "Exiting because a job execution failed."  # as the last line says
+
 # Of Snakemake's LogEvent.
 PLANNED, STARTED, FINISHED = "run_info", "job_info", "job_finished"
 COUNTED, JOB_FAILED, FAILED = "progress", "job_error", "error"
@@ -145,7 +147,7 @@ class StageLines:
 
         text = record.getMessage()
         ours = "/site-packages/snakemake" not in record.pathname
-        if text == "None" or is_of_a_failed_job(record):
+        if text == "None" or text.startswith(EXITS) or is_of_a_failed_job(record):
             return
         if text.startswith("Nothing to be done"):
             self._line("nothing to do: what was asked for is there and up to date")
