@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from plm_scaling.common.errors import ConfigError
 from plm_scaling.common.files import atomic
 from plm_scaling.config.schema import Config
-from plm_scaling.config.sweep import POWER_LAW, TABLE, PowerLaw
+from plm_scaling.config.training import POWER_LAW, TABLE, PowerLaw
 
 FULL_STUDY = Path(__file__).with_name("full.yaml")
 

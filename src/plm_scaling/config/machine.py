@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from plm_scaling.config.numbers import Block, Count, Name, Positive
-from plm_scaling.config.sweep import BySize, ascending, by_size
+from plm_scaling.config.training import BySize, ascending, by_size
 from plm_scaling.study.hardware import GPUS
 
 Backend = Literal["cuda", "cpu"]

@@ -10,7 +10,8 @@ from plm_scaling.config.derived import completed
 from plm_scaling.config.downstream import Downstream
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.numbers import Block, Count, Name, Positive
-from plm_scaling.config.sweep import Sweep, Training, check_axis
+from plm_scaling.config.sweep import Sweep, check_axis
+from plm_scaling.config.training import Training
 from plm_scaling.study.laws import LAWS, Axes
 from plm_scaling.study.shapes import SHAPES
 

@@ -15,7 +15,8 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.config.load import FULL_STUDY, validate_config
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import Config
-from plm_scaling.config.sweep import Designed, Objective, PowerLaw
+from plm_scaling.config.sweep import Designed, Objective
+from plm_scaling.config.training import PowerLaw
 from plm_scaling.design.choose import DRAWS, Row, cheapest, front, narrowest
 from plm_scaling.design.family import Cost, Ladder
 from plm_scaling.design.place import sizes_around

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from plm_scaling.config.schema import SweepInputs
-from plm_scaling.config.sweep import FromSize, PowerLaw
+from plm_scaling.config.training import FromSize, PowerLaw
 
 BATCH_BITS = 4  # of a computed batch's rows, so that replicas can share them
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from machines import machine
 
 from plm_scaling.config.load import validate_config
-from plm_scaling.config.sweep import FromSize, PowerLaw
+from plm_scaling.config.training import FromSize, PowerLaw
 from plm_scaling.study.short_runs import short_runs
 from plm_scaling.study.sweep_table import read_sweep, read_tuning
 from plm_scaling.sweep.bill import bill
