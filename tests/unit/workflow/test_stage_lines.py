@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from plm_scaling.common.program import QUIET
 from plm_scaling.runs.rule_stages import STAGE_OF
@@ -136,3 +137,12 @@ def test_long_stage_says_how_far_it_is(run, monkeypatch):
     run.does(0, "clean_source", 3, 1)
     run.lines._over.wait(1.5)  # the clock ticks every second
     assert any(line.startswith("[sources] 1 of 2 jobs in 0:0") for line in run.ends())
+
+
+def test_no_profile_silences_what_is_counted(root):
+    """Snakemake does not even log that a job has ended where it is quiet about progress."""
+    profiles = [*root.glob("profiles/*/config.yaml")]
+    assert profiles
+    for profile in profiles:
+        quiet = yaml.safe_load(profile.read_text()).get("quiet", [])
+        assert not {"progress", "rules", "all"} & {*quiet}, profile
