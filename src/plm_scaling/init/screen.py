@@ -17,13 +17,13 @@ from plm_scaling.init.sizing import PACKED, PLACED
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.preflight.text import time_text
 from plm_scaling.study.cell import MAX_EPOCHS
+from plm_scaling.sweep.memory import STATE_BYTES
 
 WIDTH = 100
 LABEL = 10
 FEW_TOKENS = 1e8  # of fewer even the largest models of the sweep have under a million parameters
 LEAST_SHARE = 0.01  # of one's own proteins; of less a model hardly knows
 MIX = ", such as --mix uniref50"
-CHECKPOINT_BYTES = 12  # per parameter: weights and AdamW's two moments, in fp32
 
 
 def screen(made: Made, written: bool) -> str:
@@ -158,7 +158,7 @@ def _sweep(made: Made) -> str:
 
 def _costs(made: Made) -> str:
     sizing, data = made.sizing, made.proteins.cost
-    disk = data.disk_bytes + CHECKPOINT_BYTES * sizing.weights
+    disk = data.disk_bytes + STATE_BYTES * sizing.weights
     text = (
         f"about {_hours(sizing.cost.hours, made.request.devices)} and {short_bytes(disk)} of disk; "
         f"before, {time_text(data.wall_seconds)} for the data on the {data.cores} cores here"

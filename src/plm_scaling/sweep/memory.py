@@ -14,6 +14,7 @@ from plm_scaling.study.shapes import VOCABULARY_SIZE
 # measured: context, cuBLAS, and NCCL's buffers where there are several GPUs.
 LIBRARIES_BYTES = {"cpu": 0.48e9, "cuda": 1.0e9}
 NCCL_BYTES = 1.5e9
+STATE_BYTES = 12  # per parameter in a checkpoint: weights and AdamW's two moments, in fp32
 # Holes between tensors of many sizes, as a share of those that come and go. CPU: measured, the C
 # library's heap, in one pass per step and in several, whose gradients stay in between; CUDA:
 # assumed, PyTorch's allocator.
@@ -70,7 +71,7 @@ def checkpoint_bytes(cell: Cell, layout: Layout) -> float:
     That is a copy of what the process owns of AdamW's state, fp32 weights and two moments, which is
     written while training goes on. Reading takes a tensor at a time.
     """
-    return 12 * _parameters(cell, layout, last=True) / layout.data
+    return STATE_BYTES * _parameters(cell, layout, last=True) / layout.data
 
 
 def _stage_memory(cell: Cell, layout: Layout, first: bool, last: bool) -> Memory:

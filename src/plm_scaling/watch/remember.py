@@ -1,4 +1,4 @@
-"""What was made of files is made again when one of them changes."""
+"""Values that follow from files are computed anew when one of these changes."""
 
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
@@ -16,7 +16,7 @@ class Remembered:
 
     def of(self, key: Hashable, files: Iterable[Path], make: Callable[[], Made]) -> Made:
         """The value of `key`: what `make` gives, or gave while `files` were what they are now."""
-        stamp = tuple(map(_stamp, files))  # before it is made: a change meanwhile makes it again
+        stamp = tuple(map(_stamp, files))  # before it is made: a change meanwhile is then seen
         known = self._known.get(key)
         if known is not None and known[0] == stamp:
             made: Made = known[1]

@@ -21,7 +21,7 @@ from plm_scaling.study.layout import Layout
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.choose import choose_layouts
 from plm_scaling.sweep.later import later_stages
-from plm_scaling.sweep.memory import checkpoint_bytes
+from plm_scaling.sweep.memory import STATE_BYTES
 from plm_scaling.sweep.order import jobs_in_order
 from plm_scaling.sweep.schedule import simulate
 from plm_scaling.sweep.stages import read_stages
@@ -60,10 +60,7 @@ def outlook(config: Config, folder: Path) -> Iterator[str]:
     yield from later
     # A finished cell keeps one checkpoint; one that trains has two, for as long as it takes.
     needed = {
-        "checkpoints": sum(
-            checkpoint_bytes(cell, layouts[name]) * layouts[name].data
-            for name, cell in left.items()
-        ),
+        "checkpoints": STATE_BYTES * sum(cell.n_params_total for cell in left.values()),
         "data": _cost(residues, config).disk_bytes if residues and not fetched else 0.0,
     }
     if parts := [f"{short_bytes(size)} for {what}" for what, size in needed.items() if size]:

@@ -5,6 +5,7 @@ import re
 import pytest
 from workflows import tiny_config
 
+from plm_scaling.common.progress import short_bytes
 from plm_scaling.config.load import FULL_STUDY, read_config, validate_config
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.workflow import outlook
@@ -69,3 +70,11 @@ def test_hours_are_those_on_the_gpus_of_this_machine_if_it_has_any(
     ).groups()
     assert int(count) == counted
     assert float(days) * 24 * counted == pytest.approx(float(hours) * 1000, rel=0.25)
+
+
+def test_checkpoints_take_as_much_disk_on_however_many_gpus(tmp_path):
+    """12 bytes per parameter of the full study, whose largest models are divided over GPUs."""
+    full = read_config(FULL_STUDY)
+    parameters = sum(cell.n_params_total for cell in plan_cells(full).values())
+    disk = beginning(lines_of(full, tmp_path), "disk")
+    assert f"about {short_bytes(12 * parameters)} for checkpoints" in disk
