@@ -96,7 +96,7 @@ def test_a_law_needs_an_entry_and_a_module_and_nothing_else(made_up, tmp_path, c
     table = {"n_params": 1e6, "tokens": [c / 6e6 for c in compute]}
     losses = [2.0 * c**-0.01 for c in compute]
     pd.DataFrame(table | {"loss": losses}).to_csv(tmp_path / "runs.csv", index=False)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("DEBUG"):  # in the log file; `fit` and `summary` print it
         fit_law("made_up", tmp_path / "runs.csv", tmp_path / "law.json")
     assert "L ∝ C^-0.01" in caplog.text
     law = read_law(tmp_path / "law.json")
