@@ -83,12 +83,11 @@ def test_fetch_without_any_checksum_logs_the_one_found(
 def test_fetch_reports_share_and_rate(
     tmp_path: Path, server: Server, caplog: pytest.LogCaptureFixture, monkeypatch
 ) -> None:
-    clock = iter(range(0, 10_000_000, 6))
-    monkeypatch.setattr("plm_scaling.common.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("plm_scaling.common.progress.EVERY_SECONDS", 0.0)
     server.page("/good", CONTENT)
     with caplog.at_level(logging.INFO, "plm_scaling"):
         fetch(tmp_path, server.url("/good"))
-    assert re.search(r"\[fetch s.gz\] \d+ % of 200kB, [0-9.k]+B/s, \d+:\d\d left", caplog.text)
+    assert re.search(r"\[fetch s.gz\] \d+ % of 200kB, [0-9.]+[kMGT]?B/s, \d+:\d\d left", caplog.text)
 
 
 def test_fetch_disk_too_small_names_needed_and_free_bytes(
