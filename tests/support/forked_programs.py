@@ -22,7 +22,12 @@ import tempfile
 from pathlib import Path
 
 LENGTH_BYTES = 8
-IMPORTS = "matplotlib.pyplot pandas pyarrow.parquet pyarrow.compute scipy.optimize jinja2 cyclopts"
+# torch._dynamo: any optimizer of PyTorch's imports it when it is made, for two seconds.
+IMPORTS = """
+cyclopts.help docstring_parser jinja2 psutil pydantic.type_adapter pandas pyarrow.parquet
+pyarrow.compute scipy.optimize scipy.stats matplotlib.pyplot matplotlib.backends.backend_pdf
+matplotlib.backends.backend_svg torch._dynamo
+"""
 
 CLIENT = """#!{python} -ESs
 import json, os, signal, socket, sys

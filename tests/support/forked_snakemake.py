@@ -13,7 +13,7 @@ from pathlib import Path
 import forked_programs
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["snakemake.cli", "pydantic"])
+FORKS.set_forkserver_preload(["snakemake.cli", "snakemake.report.html_reporter", "pydantic.main"])
 
 
 def snakemake(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch._dynamo  # noqa: F401  any optimizer imports it, for two seconds in each fork
 import torch.distributed as dist
 from megatron.core import parallel_state
 
