@@ -62,7 +62,7 @@ onstart:
         if needed and made_now:
             logger.addHandler(WhenTokensAreMade())
         elif needed:
-            check_cells(made_tokens(MANIFEST))
+            check_cells(made_tokens(MANIFEST), [CELLS[job.wildcards.cell] for job in needed])
         if may_train():
             write_schedule()
         if workflow.non_local_exec:

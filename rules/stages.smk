@@ -33,6 +33,8 @@ def take_cells(placed):
     schedule.cache_clear()
     places.cache_clear()
     check_machine({cell.cell: LAYOUTS[cell.cell] for cell in new})
+    if workflow.is_main_process and may_train():
+        check_or_end(supply(), new, f"stage {Path(placed).stem}: ")
     if may_train() and not workflow.dryrun:
         write_schedule()
 

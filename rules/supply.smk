@@ -22,15 +22,27 @@ def check_files():
     """End where the files of this machine cannot give what the cells ask for."""
     try:
         if workflow.is_main_process and may_train():
-            check_cells(most_tokens(files_here(), CONFIG))
+            left = [cell for name, cell in CELLS.items() if not os.path.exists(*records_of([name]))]
+            check_cells(most_tokens(files_here(), CONFIG), left)
     except PlmScalingError as error:
         sys.exit(f"error: {error}")
 
 
-def check_cells(given):
+def check_cells(given, cells):
     """Say of cells what the data cannot give; raises `SweepError` where nothing can come of it."""
-    for line in check_supply(given, CELLS.values(), CONFIG) if given else ():
+    for line in check_supply(given, cells, CONFIG) if given and cells else ():
         logger.warning(f"warning: {line}")
+
+
+def check_or_end(given, cells, where=""):
+    """The same during a run, which ends when the running jobs have ended if nothing can come of the
+    cells."""
+    try:
+        check_cells(given, cells)
+    except PlmScalingError as error:
+        logger.error(f"error: {where}{error}")
+        # As exit_gracefully does, whose lock Snakemake holds while it says that a job has ended.
+        workflow.scheduler._user_kill = "graceful"
 
 
 class WhenTokensAreMade(logging.Handler):
@@ -41,16 +53,16 @@ class WhenTokensAreMade(logging.Handler):
             "(Rule: merge_tokens)"
         ):
             return
-        try:
-            check_cells(made_tokens(MANIFEST))
-        except PlmScalingError as error:
-            logger.error(f"error: {error}")
-            # As exit_gracefully does, whose lock Snakemake holds while it says that a job has ended.
-            workflow.scheduler._user_kill = "graceful"
+        check_or_end(made_tokens(MANIFEST), CELLS.values())
 
 
 def supply_json():
     """What the data give, as programs take it; "" if it is not known."""
     check_files()
     given = supply()
+    if MANIFEST.is_file() and workflow.is_main_process:
+        try:
+            check_cells(given, CELLS.values())
+        except PlmScalingError as error:  # tokens of another config may lie there
+            logger.warning(f"warning: {error}")
     return given.model_dump_json() if given else ""

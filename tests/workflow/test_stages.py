@@ -1,6 +1,7 @@
 """A sweep that places its later cells while it runs."""
 
 import json
+import os
 import zlib
 
 import numpy as np
@@ -20,7 +21,7 @@ PLACE = {"sizes": 4, "reach": 0.7, "max_seeds": 1}
 STAGES = [{"from_flops": 8e10, **PLACE}, {"from_flops": 1.6e11, **PLACE}]
 
 # What cells ask of the tokens; their shards are never read.
-MANY = {"kept": {"shards": [{"rows": 10**9, "sha256": "1"}]}}
+MANY = {"kept": {"shards": [{"rows": 10**9, "tokens": 10**11, "sha256": "1"}]}}
 SOURCES = {name: {"kind": "protein", "strata": MANY} for name in ("uniref_demo", "metagenome_demo")}
 PLENTY = {
     "format": FORMAT,
@@ -91,6 +92,21 @@ def test_one_run_places_every_stage_and_no_other_run_changes_one(pretended):
     pretended.config["laws"]["level"] = 0.95
     pretended.run("train")
     assert record(pretended, 3) | {"placed": ""} == third | {"placed": ""}
+
+
+def test_cells_of_a_stage_are_compared_with_the_data_when_it_is_placed(pretended):
+    manifest = pretended.data / "tokens/manifest.json"
+    before = manifest.stat().st_mtime_ns
+    manifest.write_text(json.dumps(PLENTY).replace(str(10**9), "1000"))
+    os.utime(manifest, ns=(before, before))
+    done = pretended.run("train", check=False)
+    assert done.returncode == 1
+    (said,) = (line for line in done.stderr.splitlines() if "sweep.max_epochs: size h" in line)
+    assert said.startswith("error: stage 2: ")
+    assert "Traceback" not in done.stderr
+    pretended.config["sweep"]["max_epochs"] = 1e9
+    said = pretended.run("train").stderr
+    assert said.count("4 of 4 cells go through their data more than 4 times") == 1  # of stage 3
 
 
 def test_next_stage_does_not_wait_for_a_cell_that_fails(pretended):

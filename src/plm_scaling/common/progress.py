@@ -77,8 +77,9 @@ class Progress:
         rate = self._rate(now)
         so_far, left = self._counted(self.done), ""
         if self.total:
-            so_far = f"{100 * self.done / self.total:.0f} % of {self._counted(self.total)}"
-            left = f", {short_time((self.total - self.done) / rate if rate else math.inf)} left"
+            to_do = max(0.0, self.total - self.done)  # totals may be estimates
+            so_far = f"{100 * (1 - to_do / self.total):.0f} % of {self._counted(self.total)}"
+            left = f", {short_time(to_do / rate if rate else math.inf)} left"
         logger.info(
             f"[{self.label}] {so_far}, {self._counted(rate)}/s{left}", extra={"progress": True}
         )

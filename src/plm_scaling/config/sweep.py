@@ -146,6 +146,11 @@ class Sweep(Block):
     ]
     """Cells outside [low, high] tokens per non-embedding parameter are not trained. It should hold
     a minimum inside every budget of each objective; wider costs more and bends the parabolas."""
+    max_epochs: Positive = 40.0
+    """A cell that would go through its data more often is refused, as soon as it is known how much
+    data there is; from 4 times on it is warned of. Up to 4 times repeated tokens are nearly as good
+    as new, and after 40 they teach nothing (Muennighoff et al. 2023). Corpora with `unique_tokens`
+    repeat on purpose, and have no limit."""
     mask_ratio: Share = 0.15
     """Share of tokens masked for MLM (0.15 in the study)."""
     masking: Masking = "study"

@@ -11,6 +11,7 @@ from plm_scaling.inference.arrays import Ints
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey
 from plm_scaling.sources.read.records import Records
+from plm_scaling.sources.read.streams import counting, progress_of
 
 CHUNK_SEQUENCES = 1 << 14
 
@@ -75,8 +76,9 @@ def survey(
     It reads the files once, which is fast, so that what cannot be used is reported first.
     """
     sequences = tokens = 0
-    for chunk in read_chunks(found.of(read_fasta(files)), residues):
-        sequences += len(chunk.ids)
-        tokens += work(chunk.lengths)
+    with counting(progress_of(f"{label}: look", files)):
+        for chunk in read_chunks(found.of(read_fasta(files)), residues):
+            sequences += len(chunk.ids)
+            tokens += work(chunk.lengths)
     logger.info("[%s] %s: %d sequences", label, ", ".join(map(str, files)), sequences)
     return Progress(label, tokens, "tokens")

@@ -25,7 +25,7 @@ from plm_scaling.sources.read.columns import read_columns
 from plm_scaling.sources.read.fasta import parse_fasta
 from plm_scaling.sources.read.inputs import shown
 from plm_scaling.sources.read.records import Records, Rejected
-from plm_scaling.sources.read.streams import blocks, open_stream
+from plm_scaling.sources.read.streams import blocks, counting, open_stream, progress_of
 from plm_scaling.sources.read.uniprot_xml import read_uniprot, read_uniref
 
 NAMED_CHARACTERS = 16  # different offending ones that are counted; of a binary file there are 200
@@ -109,14 +109,20 @@ def survey(
     """Look at each file: `thresholds` judge its sequences, and more refused records than
     `max_rejected_fraction` are a problem. The cost is that of all of them as one set of which
     `valid_fraction` is held out. Memory does not grow with the files."""
-    files = [_survey(path, thresholds, max_rejected_fraction) for path in paths]
+    files, progress = [], progress_of("check", paths)
+    for path in paths:
+        files.append(_survey(path, thresholds, max_rejected_fraction, progress))
+        progress.add(sum(one.bytes for one in files) - progress.done)  # what was passed over
+    end_line()
     sound = [one for one in files if not one.problems]
     sequences, residues = sum(one.usable for one in sound), sum(one.residues for one in sound)
     cores = len(sched_getaffinity(0))
     return Survey(files, thresholds, cost(sequences, residues, valid_fraction, cores))
 
 
-def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) -> FileSurvey:
+def _survey(
+    path: Path, thresholds: Thresholds, max_rejected_fraction: float, progress: Progress
+) -> FileSurvey:
     found = FileSurvey(shown(str(path)), path.stat().st_size if path.is_file() else 0)
     try:
         with _warnings_of(found, path):
@@ -129,7 +135,8 @@ def _survey(path: Path, thresholds: Thresholds, max_rejected_fraction: float) ->
             if kind.help:
                 found.problems.append(f"{kind.name}, not FASTA: {kind.help}")
             else:
-                _read(found, _records(path, kind.name), thresholds)
+                with counting(progress):
+                    _read(found, _records(path, kind.name), thresholds)
                 _judge(found, max_rejected_fraction)
     except SourceError as error:
         found.whole = False
@@ -177,7 +184,6 @@ def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds)
     letters, lengths, repeats = Composition(), Lengths(), Repeats()
     fixed: Counter[str] = Counter()
     verdicts: Counter[str] = Counter()
-    progress = Progress(f"check {Path(found.path).name}", 0, "residues")
     try:
         for batch in batches:
             own = np.fromiter(map(len, batch.sequences), np.int64, len(batch.sequences))
@@ -192,12 +198,10 @@ def _read(found: FileSurvey, batches: Iterator[Records], thresholds: Thresholds)
             found.records += batch.count
             found.usable += len(own)
             found.residues += len(text)
-            progress.add(len(text))
             if len(text) >= FIRST_RESIDUES and suspicion(letters):
                 found.whole = False
                 break
     finally:
-        end_line()
         copies, only_ids, only_sequences = repeats.count()
         found.letters = letters.letters
         found.nucleotide_share = letters.nucleotide_share

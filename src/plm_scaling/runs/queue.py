@@ -4,15 +4,18 @@ import math
 import re
 import shutil
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 
 from plm_scaling.common.slurm_job import mib_of
 from plm_scaling.slurm.ask import ask, minutes_of, number, site_limits
+from plm_scaling.slurm.journal import is_job_of
 from plm_scaling.slurm.limits import Asked, reason_never_starts
 
-# Job, state, node or reason for waiting, time used, time limit, partition, memory and number of its
-# nodes, and the comment of our executor: rule_RULE_wildcards_VALUES makes OUTPUT.
-FORMAT = "%A|%T|%R|%M|%l|%P|%m|%D|%k"
+# Job, its name, state, node or reason for waiting, time used, time limit, partition, memory and
+# number of its nodes, and the comment of our executor: rule_RULE_wildcards_VALUES makes OUTPUT.
+FORMAT = "%A|%j|%T|%R|%M|%l|%P|%m|%D|%k"
 # Reasons for waiting that no other job's end removes, and what does. The first that fits counts.
 WAITS_FOR_EVER = {
     r"PartitionTimeLimit|\w+Wall\w*PerJob\w*": "it asks for too much time: set its runtime",
@@ -40,22 +43,24 @@ class QueuedJob:
     """A job that waits or runs; `job` is the rule and its wildcards, `where` a node or a reason."""
 
     number: str
+    name: str
+    """Slurm's, one for all jobs of a folder."""
     state: str
     where: str
     used: str
     limit: str
     job: str
-    asked: Asked = field(default_factory=dict)
+    output: str
+    """The first file that it makes, relative to the folder; "" if that is not known."""
+    never_starts: str | None
+    """Why it will never start, and what to do; None if it can, or runs."""
 
-    @property
-    def never_starts(self) -> str | None:
-        """Why it will never start, and what to do; None if it can, or runs."""
-        reason = self.where.strip("()") if self.state == "PENDING" else ""
-        for pattern, remedy in WAITS_FOR_EVER.items():
-            if re.fullmatch(pattern, reason):
-                return reason_never_starts(self.asked, site_limits()) or remedy
-        # Nodes may have less than when the job was accepted.
-        return reason_never_starts(self.asked, site_limits()) if reason == "Resources" else None
+    def is_of(self, folder: Path, studies: Collection[str]) -> bool:
+        """Whether the Snakemake of this folder submitted it, for one of these studies or for the
+        data."""
+        made = Path(self.output).parts
+        of_other = len(made) > 1 and made[0] == "results" and made[1] not in studies
+        return is_job_of(folder, self.name) and not of_other
 
     @property
     def text(self) -> str:
@@ -75,12 +80,14 @@ def queued_jobs() -> list[QueuedJob]:
     command = ["squeue", "--me", "--noheader", "--format", FORMAT]
     jobs = []
     for line in ask(command).splitlines():
-        job, state, where, used, limit, partition, memory, nodes, comment = line.split("|", 8)
+        number, name, state, where, used, limit, partition, memory, nodes, comment = line.split(
+            "|", 9
+        )
         if comment.startswith("rule_"):
-            made, _, _ = comment.removeprefix("rule_").partition(" makes ")
+            made, _, output = comment.removeprefix("rule_").partition(" makes ")
             rule = made.replace("_wildcards_", " ", 1)
-            asked = _asked(partition, limit, memory, nodes)
-            jobs.append(QueuedJob(job, state, where, used, limit, rule, asked))
+            never = _never_starts(state, where, _asked(partition, limit, memory, nodes))
+            jobs.append(QueuedJob(number, name, state, where, used, limit, rule, output, never))
     return jobs
 
 
@@ -94,6 +101,15 @@ def _asked(partition: str, limit: str, memory: str, nodes: str) -> Asked:
     }
     known = {name: value for name, value in of_job.items() if value is not None}
     return {"slurm_partition": partition, **known}
+
+
+def _never_starts(state: str, where: str, asked: Asked) -> str | None:
+    reason = where.strip("()") if state == "PENDING" else ""
+    for pattern, remedy in WAITS_FOR_EVER.items():
+        if re.fullmatch(pattern, reason):
+            return reason_never_starts(asked, site_limits()) or remedy
+    # Nodes may have less than when the job was accepted.
+    return reason_never_starts(asked, site_limits()) if reason == "Resources" else None
 
 
 def never_starting(jobs: list[QueuedJob]) -> list[str]:

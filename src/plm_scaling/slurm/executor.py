@@ -10,7 +10,6 @@ What a job asks of sbatch, its account, partition and log are as with the plugin
 """
 
 import time
-import uuid
 from collections.abc import AsyncGenerator, Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from plm_scaling.common.errors import SlurmError
 from plm_scaling.common.slurm_job import MAY_QUEUE_AGAIN
 from plm_scaling.slurm.endings import TRAINING, History, ending, stopped_because
 from plm_scaling.slurm.hosts import Hosts
-from plm_scaling.slurm.journal import FILE, Journal
+from plm_scaling.slurm.journal import FILE, Journal, job_name
 from plm_scaling.slurm.refusals import Held, Pauses, short, waits
 from plm_scaling.slurm.states import JobState, own_jobs, states_from_accounting, states_of
 from plm_scaling.slurm.submission import RefusedError, comment_of, log_of, name_of, sbatch
@@ -59,10 +58,7 @@ class StudyExecutor(SlurmExecutor):
         super().__post_init__(test_mode)
         if self.array_jobs:
             raise WorkflowError("plm-slurm-array-jobs: job arrays are not supported; leave it out")
-        # The name of all jobs of this folder, whichever Snakemake submits them.
-        prefix = self.workflow.executor_settings.jobname_prefix
-        folder = uuid.uuid5(uuid.NAMESPACE_URL, Path.cwd().resolve().as_uri()).hex[:12]
-        self.run_uuid = f"{prefix}_{folder}" if prefix else folder
+        self.run_uuid = job_name(Path.cwd(), self.workflow.executor_settings.jobname_prefix)
         self.logger.info(f"Jobs of this folder are named {self.run_uuid}")
 
     def run_jobs(self, jobs: Sequence[JobExecutorInterface]) -> None:

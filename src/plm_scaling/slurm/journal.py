@@ -1,6 +1,7 @@
 """What the executor knows and Slurm does not, for `plm-scaling status`: .snakemake/slurm.json."""
 
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -42,6 +43,17 @@ class Journal:
             write_json(self.file, value)
         except OSError:
             return
+
+
+def job_name(folder: Path, prefix: str) -> str:
+    """The name of all jobs of a folder, whichever Snakemake submits them."""
+    name = uuid.uuid5(uuid.NAMESPACE_URL, folder.resolve().as_uri()).hex[:12]
+    return f"{prefix}_{name}" if prefix else name
+
+
+def is_job_of(folder: Path, name: str) -> bool:
+    """Whether that is the name of a job of the folder, with any prefix."""
+    return name.rpartition("_")[2] == job_name(folder, "")
 
 
 def ran_on_slurm(folder: Path) -> bool:

@@ -13,12 +13,13 @@ from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import SourceError
 from plm_scaling.common.files import atomic
 from plm_scaling.common.parts import check_parts
-from plm_scaling.common.progress import Progress, logger, short_number
+from plm_scaling.common.progress import logger, short_number
 from plm_scaling.common.rows import RowWriter
 from plm_scaling.sources.fetch.raw_files import verify_raw
 from plm_scaling.sources.part_files import PartFiles
 from plm_scaling.sources.read.formats import read_records
 from plm_scaling.sources.read.records import Records, Rejected
+from plm_scaling.sources.read.streams import counting, progress_of
 from plm_scaling.sources.table import Source, find_source
 from plm_scaling.sources.unique import Repeats
 
@@ -71,8 +72,9 @@ def clean_source(
     with atomic(out) as folder:
         folder.mkdir(parents=True)
         cleaned = _Cleaned(row, folder, parts)
-        for records in read_records(row, files):
-            cleaned.add(records)
+        with counting(progress_of(f"clean {row.name}", files)):
+            for records in read_records(row, files):
+                cleaned.add(records)
         cleaned.close()
         too_many = cleaned.rejected > max_rejected_fraction * cleaned.records
         if too_many or cleaned.rejected == cleaned.records:
@@ -105,7 +107,6 @@ class _Cleaned:
         self._files = PartFiles(folder, parts)
         self._repeats = Repeats(folder)
         self._set_aside = RowWriter(folder / REJECTED, REJECTED_SCHEMA)
-        self._progress = Progress(f"clean {row.name}", 0, "residues")
 
     def add(self, records: Records) -> None:
         self._repeats.add(records.ids, self._files.add(records.ids, records.sequences))
@@ -123,7 +124,6 @@ class _Cleaned:
         self.records += records.count
         self.rejected += len(records.rejected)
         self.first += records.rejected[: NAMED_RECORDS - len(self.first)]
-        self._progress.add(everything)
 
     def close(self) -> None:
         self._files.flush()

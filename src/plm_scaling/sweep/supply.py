@@ -1,4 +1,5 @@
-"""What the data give against what the cells ask for: held-out rows, batches, unique tokens."""
+"""What the data give against what the cells ask for: held-out rows, batches, unique tokens,
+epochs."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,11 +15,17 @@ RESIDUES_PER_BYTE = 8  # of compressed files, at most: 20 letters need 4.3 bits,
 BATCHES = 20  # that a corpus should hold
 
 
-class Supply(Block):
-    """Rows of the context length that there are, or at most can be."""
+ByStratum = dict[str, dict[str, float]]
+"""By source and stratum; a source's stratum "" stands for all."""
 
-    train: dict[str, dict[str, float]]
-    """Training rows by source and stratum; a source's stratum "" stands for all."""
+
+class Supply(Block):
+    """What there is, or at most can be. Rows have the context length."""
+
+    train: ByStratum
+    """Training rows."""
+    tokens: ByStratum
+    """Training tokens, without padding."""
     held_out: float
     """Held-out rows of proteins."""
     exact: bool
@@ -26,8 +33,7 @@ class Supply(Block):
 
     def rows(self, source: str, strata: Sequence[str]) -> float:
         """Training rows of a source in some strata."""
-        own = self.train.get(source, {})
-        return own[""] if "" in own else sum(own.get(stratum, 0) for stratum in strata)
+        return _of(self.train, source, strata)
 
     def epochs(self, cell: Cell) -> float:
         """How often the cell's scarcest source is gone through; at least, if not `exact`."""
@@ -39,21 +45,28 @@ class Supply(Block):
         return max(*found, cell.epochs or 0.0)
 
 
+def _of(amounts: ByStratum, source: str, strata: Sequence[str]) -> float:
+    own = amounts.get(source, {})
+    return own[""] if "" in own else sum(own.get(stratum, 0) for stratum in strata)
+
+
 def made_tokens(manifest: Path) -> Supply:
     """What the manifest of token shards lists."""
     # Here, since it brings pyarrow, and planning need not wait for that.
     from plm_scaling.tokens.format.manifest import entries, read_manifest
 
     listed = read_manifest(manifest)
-    train: dict[str, dict[str, float]] = defaultdict(dict)
+    train: ByStratum = defaultdict(dict)
+    tokens: ByStratum = defaultdict(dict)
     held_out = 0.0
     for split, source, stratum, entry in entries(listed):
         rows = float(sum(shard["rows"] for shard in entry["shards"]))
         if split == "train":
             train[source][stratum] = rows
+            tokens[source][stratum] = sum(shard["tokens"] for shard in entry["shards"])
         elif split == "valid" and listed["splits"][split]["sources"][source]["kind"] == "protein":
             held_out += rows
-    return Supply(train=dict(train), held_out=float(held_out), exact=True)
+    return Supply(train=train, tokens=tokens, held_out=held_out, exact=True)
 
 
 def most_tokens(files: Mapping[str, Sequence[Path]], config: Config) -> Supply | None:
@@ -61,10 +74,11 @@ def most_tokens(files: Mapping[str, Sequence[Path]], config: Config) -> Supply |
     if not all(files.get(source) for source in config.sources):
         return None
     row = config.tokens.context_length
-    rows = {source: sum(map(_most_residues, own)) / row for source, own in files.items()}
+    residues = {source: float(sum(map(_most_residues, own))) for source, own in files.items()}
     return Supply(
-        train={source: {"": most} for source, most in rows.items()},
-        held_out=sum(rows.values()) * config.split.valid_fraction,
+        train={source: {"": most / row} for source, most in residues.items()},
+        tokens={source: {"": most} for source, most in residues.items()},
+        held_out=sum(residues.values()) / row * config.split.valid_fraction,
         exact=False,
     )
 
@@ -81,7 +95,11 @@ def check_supply(supply: Supply, cells: Collection[Cell], config: Config) -> lis
     Raises `SweepError` where the data cannot give what the cells ask for, naming the key and a
     value that would do.
     """
-    for fault in (*_held_out(supply, config), *_batches(supply, cells)):
+    faults = (
+        *(*_held_out(supply, config), *_empty(supply, cells), *_batches(supply, cells)),
+        *(*_unique(supply, cells), *_too_often(supply, cells, config.sweep.max_epochs)),
+    )
+    for fault in faults:
         raise SweepError(fault)
     return [*_repeated(supply, cells)]
 
@@ -103,6 +121,16 @@ def _held_out(supply: Supply, config: Config) -> Iterator[str]:
     )
 
 
+def _empty(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
+    for cell in cells:
+        for source in cell.mixture:
+            if not supply.rows(source, cell.strata):
+                yield (
+                    f"corpora.{cell.corpus}.mixture: source {source} has no training row of "
+                    f"{', '.join(cell.strata)}; leave it out, or give it more proteins"
+                )
+
+
 def _batches(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
     for cell in cells:
         rows = sum(supply.rows(source, cell.strata) for source in cell.mixture)
@@ -117,6 +145,50 @@ def _batches(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
             )
 
 
+def _unique(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
+    most = "" if supply.exact else "at most "
+    for cell in cells:
+        limit = cell.unique_tokens_limit
+        if limit is None:
+            continue
+        there = {source: _of(supply.tokens, source, cell.strata) for source in cell.mixture}
+        of_source = limit if isinstance(limit, dict) else _divided(limit, cell.mixture)
+        for source, wanted in of_source.items():
+            if wanted > there[source]:
+                fits = f"{{{source}: {int(there[source])}}}"
+                if not isinstance(limit, dict):
+                    fits = str(int(limit * min(there[s] / of_source[s] for s in there)))
+                yield (
+                    f"corpora.{cell.corpus}.unique_tokens: {wanted:,.0f} unique tokens of source "
+                    f"{source} are asked for, which has {most}{there[source]:,.0f}; give {fits} or "
+                    "fewer"
+                )
+
+
+def _divided(tokens: float, mixture: Mapping[str, float]) -> dict[str, float]:
+    """By the shares of the sources, as `TokenCorpus.train_rows` does."""
+    return {source: tokens * share / sum(mixture.values()) for source, share in mixture.items()}
+
+
+def _too_often(supply: Supply, cells: Collection[Cell], most: float) -> Iterator[str]:
+    """Repeats that nobody asked for; with `unique_tokens` somebody does."""
+    for cell in cells:
+        if cell.unique_tokens_limit is None and (epochs := supply.epochs(cell)) > most:
+            least = "" if supply.exact else "at least "
+            yield (
+                f"sweep.max_epochs: size {cell.size} at {cell.flops_budget:g} FLOPs would go "
+                f"through corpus {cell.corpus} {least}{epochs:.3g} times, and {most:g} are "
+                f"allowed; {_fewer(cell, epochs, most)}, or raise sweep.max_epochs"
+            )
+
+
+def _fewer(cell: Cell, epochs: float, most: float) -> str:
+    return (
+        f"{short_number(cell.tokens * most / epochs)} tokens a cell would do: lower "
+        "sweep.budgets_flops, or the upper end of sweep.tokens_per_parameter"
+    )
+
+
 def _repeated(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
     often = [(epochs, cell) for cell in cells if (epochs := supply.epochs(cell)) > MAX_EPOCHS]
     if not often:
@@ -126,6 +198,5 @@ def _repeated(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
     yield (
         f"{len(often)} of {len(cells)} cells go through their data more than {MAX_EPOCHS:g} times, "
         f"up to {least}{epochs:.3g} times (size {worst.size} at {worst.flops_budget:g} FLOPs): "
-        f"most laws leave them out. {short_number(worst.tokens * MAX_EPOCHS / epochs)} tokens a "
-        "cell would do: lower sweep.budgets_flops, or the upper end of sweep.tokens_per_parameter"
+        f"most laws leave them out. {_fewer(worst, epochs, MAX_EPOCHS)}"
     )

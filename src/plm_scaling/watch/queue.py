@@ -1,7 +1,9 @@
 """Slurm's queue, asked for as seldom as a site's administrators like."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock, Thread
 
 from plm_scaling.common.errors import SlurmError
@@ -12,20 +14,30 @@ EVERY_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Queue:
-    """The jobs, and lines on them: how many there are, which will never start, or why Slurm does
-    not say."""
+    """The jobs, or why Slurm does not say."""
 
     jobs: list[QueuedJob] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    problem: str = ""
+
+    def of(self, folder: Path, studies: Collection[str]) -> "Queue":
+        """Those that the Snakemake of a folder submitted, for these studies or for the data."""
+        return Queue([job for job in self.jobs if job.is_of(folder, studies)], self.problem)
+
+    @property
+    def lines(self) -> list[str]:
+        """How many there are, which will never start, or the problem."""
+        if not self.jobs:
+            return [self.problem] if self.problem else []
+        return [queue_text(self.jobs), *never_starting(self.jobs)]
 
 
 def ask_queue() -> Queue:
-    """Ask Slurm, for a minute at most; a machine without it has no jobs."""
+    """All jobs of this user's Snakemakes. Asks Slurm, for a minute at most; a machine without it
+    has none."""
     try:
-        jobs = queued_jobs()
+        return Queue(queued_jobs())
     except SlurmError as error:  # also of a machine that only has Slurm's commands
-        return Queue(lines=[str(error)])
-    return Queue(jobs, [queue_text(jobs), *never_starting(jobs)] if jobs else [])
+        return Queue(problem=str(error))
 
 
 class Lately:

@@ -38,16 +38,16 @@ class Reader:
 
     def read(self, now: float, laws: bool = True) -> State:
         """The state at `now` (seconds since the epoch), with or without the laws so far."""
-        # The queue is all of the user's: of a study that never ran there it says nothing.
-        queue = self._queue() if ran_on_slurm(self.folder) else Queue()
+        sweeps = self._sweeps()
+        queue = Queue()
+        if ran_on_slurm(self.folder):
+            queue = self._queue().of(self.folder, [sweep.parent.name for sweep in sweeps])
         workflow = read_workflow(self.folder, now)
         failures = self.remembered.of(
             "failures", [self.folder / JOB_EVENTS], lambda: failed_jobs(self.folder)
         )
         studies = [
-            self._study(sweep, queue, failures, now, laws)
-            for sweep in self._sweeps()
-            if sweep.exists()
+            self._study(sweep, queue, failures, now, laws) for sweep in sweeps if sweep.exists()
         ]
         damaged = [problem for study in studies for problem in study.damaged]
         return State(
@@ -68,7 +68,8 @@ class Reader:
             tuning = self.remembered.of(("tuning", sweep), [sweep], lambda: read_tuning(sweep))
         except SweepError as error:
             return Study(results, problem=str(error))
-        trains = {job.job.removeprefix(f"{TRAINING} "): job for job in queue.jobs}
+        own = queue.of(self.folder, [results.name])
+        trains = {job.job.removeprefix(f"{TRAINING} "): job for job in own.jobs}
         failed = {
             Path(failure.output).parent.name: failure.reason
             for failure in failures

@@ -50,6 +50,7 @@ class StageLines:
         self._results: Path | None = None
         self._report = ""
         self._failed: set[int] = set()  # jobs that have not ended well since
+        self._wrong = False  # whether an error was said that is no job's
         self._over = threading.Event()
         self._clock = threading.Thread(target=self._tick, daemon=True)
 
@@ -84,13 +85,14 @@ class StageLines:
             return
         taken, left = short_time(time.monotonic() - self._began), sum((self._left()).values())
         self._total = 0
-        if not left:
+        if not left and not self._wrong:
             where = f"; the report is {self._report}" if self._report else ""
             self._line(f"done in {taken}{where}")
         else:
-            failed = f"{_many(len(self._failed), 'failure')}, " if self._failed else ""
+            said = [_many(len(self._failed), "failure")] if self._failed else []
+            said += [f"{_many(left, 'job')} not done"] if left else []
             self._line(
-                f"stopped after {taken}: {failed}{_many(left, 'job')} not done; "
+                f"stopped after {taken}{': ' * bool(said)}{', '.join(said)}; "
                 "the same command continues from here"
             )
 
@@ -149,6 +151,7 @@ class StageLines:
         ours = "/site-packages/snakemake" not in record.pathname
         if text == "None" or text.startswith(EXITS) or is_of_a_failed_job(record):
             return
+        self._wrong |= text.startswith("error: ") or getattr(record, "event", None) == FAILED
         if text.startswith("Nothing to be done"):
             self._line("nothing to do: what was asked for is there and up to date")
         elif ours or record.levelno >= logging.WARNING:

@@ -9,10 +9,10 @@ from plm_scaling.slurm.ask import site_limits
 
 LONG, BIG, FITS = "3:20:00|main|2000M", "1:00:00|main|9000M", "1:00:00|main|7500M"
 LINES = """\
-12|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_train_cell_wildcards_5d0e5ce555 makes 5d/result.json
-13|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_train_cell_wildcards_63850ce60e
-14|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_deduplicate makes data/clusters.tsv
-15|RUNNING|n2|1:00|1:00:00|main|0|1|somebody's own | job
+12|p_1a|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_train_cell_wildcards_5d0e5ce5 makes 5d/result.json
+13|p_1a|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_train_cell_wildcards_63850ce60e
+14|p_1a|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_deduplicate makes data/clusters.tsv
+15|p_1a|RUNNING|n2|1:00|1:00:00|main|0|1|somebody's own | job
 """
 
 
@@ -34,8 +34,9 @@ def squeue(tmp_path, monkeypatch):
 def test_jobs_of_the_workflow_are_named_by_rule_and_wildcards(squeue):
     jobs = queued_jobs()
     assert [job.job for job in jobs] == [
-        "train_cell 5d0e5ce555", "train_cell 63850ce60e", "deduplicate",
+        "train_cell 5d0e5ce5", "train_cell 63850ce60e", "deduplicate",
     ]  # fmt: skip
+    assert [job.output for job in jobs] == ["5d/result.json", "", "data/clusters.tsv"]
     assert jobs[0].text == "job 12 running on n1, 3:20 of 1:00:00"
     assert jobs[1].text == "job 13 pending (Priority)"
     assert queue_text(jobs) == "Slurm: 2 pending (Priority), 1 running"
@@ -56,7 +57,8 @@ def test_without_slurm_there_are_no_jobs(monkeypatch, tmp_path):
 
 def test_a_queue_without_jobs():
     assert queue_text([]) == "Slurm: no jobs"
-    assert QueuedJob("1", "COMPLETING", "n1", "0:01", "1:00", "x").text == "job 1 completing n1"
+    job = QueuedJob("1", "p_1a", "COMPLETING", "n1", "0:01", "1:00", "x", "", None)
+    assert job.text == "job 1 completing n1"
 
 
 @pytest.mark.parametrize(
@@ -84,8 +86,8 @@ def test_jobs_that_will_never_start_are_told_from_those_that_wait(
     reason, asked, remedy, tmp_path, monkeypatch
 ):
     """By Slurm's reason, and for want of resources by what the nodes have."""
-    line = f"7|PENDING|({reason})|0:00|{asked}|1|rule_train_cell_wildcards_ab\n"
-    fine = "8|PENDING|(Resources)|0:00|1:00:00|main|2000M|1|rule_tokenize_part\n"
+    line = f"7|p_1a|PENDING|({reason})|0:00|{asked}|1|rule_train_cell_wildcards_ab\n"
+    fine = "8|p_1a|PENDING|(Resources)|0:00|1:00:00|main|2000M|1|rule_tokenize_part\n"
     folder = pretended_slurm(tmp_path / "slurm", small_site() | {"squeue ": line + fine})
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     site_limits.cache_clear()

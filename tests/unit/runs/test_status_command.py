@@ -11,14 +11,14 @@ from snakemake_says import Snakemake
 from plm_scaling.cli.main import main
 from plm_scaling.common import gpus
 from plm_scaling.slurm.journal import FILE as JOURNAL
-from plm_scaling.slurm.journal import Journal
+from plm_scaling.slurm.journal import Journal, job_name
 
 NO_CLUSTER = (
     "echo 'squeue: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host' >&2",
     "echo 'squeue: fatal: Could not establish a configuration source' >&2",
     "exit 1",
 )
-ONE_JOB = "echo '12|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_deduplicate'"
+ONE_JOB = "echo '12|plm_{name}|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_deduplicate'"
 WHY = "failed: fetch_source (data/raw/a.fasta.gz): no message in its log\n"
 
 
@@ -52,7 +52,7 @@ def squeue(folder, *lines):
 
 
 def test_before_a_sweep_the_queue_and_failures_of_the_data_are_shown(status):
-    squeue(status.folder, ONE_JOB)
+    squeue(status.folder, ONE_JOB.format(name=job_name(status.folder, "")))
     Journal(status.folder / JOURNAL).write()
     code, text = status()
     assert code == 0

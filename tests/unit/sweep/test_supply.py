@@ -30,15 +30,18 @@ machine: {backend: cpu}
 """
 
 
-def study(**training: object) -> tuple[Config, list[Cell]]:
+def study(max_epochs: float = 40, **training: object) -> tuple[Config, list[Cell]]:
     values = yaml.safe_load(SHORT)
     values["training"] |= training
+    values["sweep"]["max_epochs"] = max_epochs
     config = validate_config(values, "short")
     return config, [*plan_cells(config).values()]
 
 
 def supply(a: float, b: float, held_out: float = 1000, exact: bool = True) -> Supply:
-    return Supply(train={"a": {"kept": a}, "b": {"kept": b}}, held_out=held_out, exact=exact)
+    rows = {"a": {"kept": a}, "b": {"kept": b}}
+    tokens = {source: {"kept": 60 * own["kept"]} for source, own in rows.items()}  # of 64 a row
+    return Supply(train=rows, tokens=tokens, held_out=held_out, exact=exact)
 
 
 def test_supply_of_a_manifest_is_what_the_corpus_gives(tmp_path: Path) -> None:
@@ -48,6 +51,7 @@ def test_supply_of_a_manifest_is_what_the_corpus_gives(tmp_path: Path) -> None:
     assert given.held_out == corpus.n_held_out_rows("valid")
     for source in "ab":
         assert given.rows(source, ["kept"]) == len(corpus.rows("train", source))
+        assert given.tokens[source]["kept"] == corpus.rows("train", source).tokens
         assert given.rows(source, ["redundant"]) == 0
 
 
@@ -59,6 +63,7 @@ def test_supply_of_files_bounds_what_can_come_of_them(tmp_path: Path) -> None:
     given = most_tokens({"a": [plain], "b": [packed, packed]}, config)
     assert given is not None
     assert (given.rows("a", ["kept"]), given.rows("b", ["kept"])) == (100, 1600)
+    assert given.tokens == {"a": {"": 6400}, "b": {"": 102400}}
     assert given.held_out == pytest.approx(1700 * 0.02)
     assert not given.exact
     assert most_tokens({"a": [plain], "b": []}, config) is None
@@ -101,7 +106,7 @@ def test_held_out_rows_that_there_are_not_name_keys_and_values() -> None:
 
 
 def test_batch_that_is_larger_than_the_corpus_is_refused_with_one_that_fits() -> None:
-    config, cells = study(batch_tokens=[{"from_parameters": 0, "value": 6400}])
+    config, cells = study(max_epochs=1e9, batch_tokens=[{"from_parameters": 0, "value": 6400}])
     with pytest.raises(SweepError) as error:
         check_supply(supply(39, 60), cells, config)
     said = str(error.value)
@@ -117,3 +122,49 @@ def test_cells_that_repeat_more_than_laws_know_are_warned_of() -> None:
     (line,) = check_supply(supply(rows, 0.75 * rows / 40), cells, config)
     assert line.startswith(f"{len(cells)} of {len(cells)} cells go through their data more than 4 ")
     assert "up to 40 times (size s at 1e+10 FLOPs)" in line
+
+
+def repeated(unique_tokens: object) -> tuple[Config, list[Cell]]:
+    values = yaml.safe_load(SHORT)
+    values["corpora"]["mine"]["unique_tokens"] = unique_tokens
+    config = validate_config(values, "short")
+    return config, [*plan_cells(config).values()]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (48_001, "12,000 unique tokens of source a are asked for, which has 6,000; give 24000 or"),
+        ({"a": 6001}, "6,001 unique tokens of source a are asked for, which has 6,000; give {a: 6"),
+    ],
+)
+def test_more_unique_tokens_than_there_are_is_refused_with_what_would_do(
+    asked: object, message: str
+) -> None:
+    config, cells = repeated(asked)
+    with pytest.raises(SweepError) as error:
+        check_supply(supply(100, 1e4), cells, config)
+    assert message in str(error.value)
+    assert str(error.value).startswith("corpora.mine.unique_tokens: ")
+    config, cells = repeated(24_000 if isinstance(asked, int) else {"a": 6000, "b": 1000})
+    check_supply(supply(100, 1e4), cells, config)
+
+
+def test_more_epochs_than_allowed_are_refused_unless_repeats_are_asked_for() -> None:
+    config, cells = study()
+    rows = max(cell.tokens for cell in cells) / 64
+    few = supply(rows, 0.75 * rows / 40.5)
+    with pytest.raises(SweepError) as error:
+        check_supply(few, cells, config)
+    assert "size s at 1e+10 FLOPs would go through corpus mine 40.5 times" in str(error.value)
+    assert str(error.value).endswith("or raise sweep.max_epochs")
+    config, cells = study(max_epochs=41)
+    assert len(check_supply(few, cells, config)) == 1  # warned of
+    on_purpose, cells = repeated({"b": 1000})
+    check_supply(few, cells, on_purpose)
+
+
+def test_source_without_a_row_to_train_on_is_named() -> None:
+    config, cells = study()
+    with pytest.raises(SweepError, match=r"corpora\.mine\.mixture: source a has no training row"):
+        check_supply(supply(0, 1e5), cells, config)

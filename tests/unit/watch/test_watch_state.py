@@ -11,7 +11,7 @@ from snakemake_says import Snakemake
 
 from plm_scaling.runs.queue import QueuedJob
 from plm_scaling.slurm.journal import FILE as JOURNAL
-from plm_scaling.slurm.journal import Journal
+from plm_scaling.slurm.journal import Journal, job_name
 from plm_scaling.watch.curves import POINTS, read_cell_curves
 from plm_scaling.watch.places import Place, find_places
 from plm_scaling.watch.queue import Queue
@@ -72,8 +72,19 @@ def test_half_done_study_says_which_cells_are_in_which_state_and_why(half_done):
 
 def test_cell_whose_job_waits_in_slurm_is_queued(half_done):
     Journal(half_done / JOURNAL).write()  # this study runs on Slurm
-    job = QueuedJob("7", "PENDING", "(Priority)", "0:00", "1:00", f"train_cell {watched.FAILED}")
-    (study,) = read(half_done, queue=Queue([job], ["Slurm: 1 pending (Priority)"]))["studies"]
+    told = {"where": "(Priority)", "used": "0:00", "limit": "1:00", "never_starts": None}
+    told |= {"state": "PENDING", "job": f"train_cell {watched.FAILED}"}
+    output = f"runs/{watched.FAILED}/result.json"
+    here, there = job_name(half_done, "plm"), job_name(half_done.parent, "plm")
+    jobs = [
+        QueuedJob(number="7", name=here, output=f"results/demo/{output}", **told),
+        QueuedJob(number="8", name=here, output=f"results/other/{output}", **told),
+        QueuedJob(number="9", name=there, output=f"results/demo/{output}", **told),
+        QueuedJob(number="10", name=here, output="data/x", **told | {"job": "deduplicate"}),
+    ]
+    said = read(half_done, queue=Queue(jobs))
+    assert said["slurm"] == ["Slurm: 2 pending (Priority)"]
+    (study,) = said["studies"]
     (cell,) = (cell for cell in study["cells"] if cell["cell"] == watched.FAILED)
     assert (cell["state"], cell["slurm"]) == ("queued", "job 7 pending (Priority)")
 

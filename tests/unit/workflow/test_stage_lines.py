@@ -112,6 +112,17 @@ def test_a_job_that_succeeds_when_tried_again_is_no_failure_and_hides_none(run):
     assert re.fullmatch(r"stopped after \d:\d\d: 1 job not done; .*", lines[-1])
 
 
+@pytest.mark.parametrize(
+    "facts", [{"path": "/clone/rules/supply.smk"}, {"event": "error", "exception": "W"}]
+)
+def test_run_that_an_error_ends_is_not_done_though_no_known_job_is_left(run, facts):
+    run.plans(place_stage=1)
+    run.does(0, "place_stage", 2, 1)
+    run.does(1, "all", 2, 2)
+    run.says("error: stage 2: too few data", logging.ERROR, **facts)
+    assert re.fullmatch(r"stopped after \d:\d\d; the same command .*", run.ends()[-1])
+
+
 def test_what_is_wrong_before_any_job_is_said(run):
     run.says("Directory cannot be locked.", logging.ERROR, event="error", exception="LockException")
     run.says("config my.yaml: 61 keys have their defaults", path="/clone/rules/common.smk")

@@ -7,7 +7,6 @@ import numpy as np
 
 from plm_scaling.common.files import atomic
 from plm_scaling.common.parts import digests
-from plm_scaling.common.progress import Progress, end_line
 from plm_scaling.downstream.generation.kinds import LENGTH_BINS, ORDER, Doubles, length_bins
 from plm_scaling.downstream.similarity.database import Entries
 from plm_scaling.filter import ngram
@@ -15,6 +14,7 @@ from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.pool.selection import Database
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey
+from plm_scaling.sources.read.streams import counting, progress_of
 
 CHUNK_RESIDUES = 1 << 20
 _ENTRIES, _SUMS = "sequences", "sums.npz"
@@ -48,15 +48,13 @@ def read_training(files: list[Path], wanted: np.ndarray, found: Survey, folder: 
     counts = np.zeros(ngram.SYMBOLS**ORDER, np.int64)
     lengths = np.zeros(LENGTH_BINS, np.int64)
     seen = np.zeros(len(wanted), np.bool_)
-    progress = Progress("judge: training sequences", 0, "sequences")
-    with Entries(folder / _ENTRIES) as entries:
+    progress = progress_of("judge: training sequences", files)
+    with Entries(folder / _ENTRIES) as entries, counting(progress):
         for chunk in read_chunks(found.of(read_fasta(files)), CHUNK_RESIDUES):
             entries.add(chunk.entries, chunk.lengths)
             counts += ngram.count(chunk.entries, ORDER)
             lengths += np.bincount(length_bins(chunk.lengths), minlength=LENGTH_BINS)
             seen |= np.isin(wanted, digests(chunk.entries.split(b"\n\0")[:-1]))
-            progress.add(len(chunk.ids))
-    end_line()
     made = entries.made
     size = [made.n_sequences, int(made.n_residues), made.max_seq_len]
     with atomic(folder / _SUMS) as temporary, temporary.open("wb") as out:

@@ -16,7 +16,13 @@ import numpy as np
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.read.fasta import MAX_RECORD_BYTES, parse_records
 from plm_scaling.sources.read.records import Records
-from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, archived_files, blocks
+from plm_scaling.sources.read.streams import (
+    AGAIN,
+    CHUNK_BYTES,
+    archived_files,
+    blocks,
+    read_again,
+)
 
 KEY_DIGITS = 10  # keys of MMseqs2 have 32 bits
 MAX_KEY = 2**32 - 1
@@ -39,6 +45,7 @@ def read_colabfold(
     keys = _keys(_lines(clusters, path, chunk_bytes), path)
     name = f"{database}_seq.tsv"
     if (sequences := _find(files, name)) is None:
+        read_again([path])
         files = archived_files(path)
         sequences = _find(files, name)
     if sequences is None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES
+from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, count_read
 
 BATCH_ROWS = 1024
 # What the columns are usually called; case does not matter.
@@ -92,9 +92,10 @@ def _parquet(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     # Buffered, or a row group of any size would be read as a whole.
     how = {"buffer_size": CHUNK_BYTES, "pre_buffer": False, "page_checksum_verification": True}
     with pq.ParquetFile(path, **how) as file:
-        rows = 0
+        rows, row_bytes = 0, path.stat().st_size / max(1, file.metadata.num_rows)
         for batch in file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
             rows += batch.num_rows
+            count_read(row_bytes * batch.num_rows)
             yield batch
         if rows != file.metadata.num_rows:
             raise EOFError(f"it states {file.metadata.num_rows} rows and has {rows}")
@@ -112,9 +113,11 @@ def _arrow(path: Path, columns: list[str], schema: pa.Schema) -> Iterator[pa.Rec
         # A file is a stream between a head and a table of contents. By the latter Arrow would copy
         # whole batches; as a stream it reads what is looked at.
         source.seek(0 if expected is None else _FILE_HEAD_BYTES)
-        count = 0
+        count, place = 0, source.tell()
         for batch in pa.ipc.open_stream(source, options=options):
             count += 1
+            count_read(source.tell() - place)
+            place = source.tell()
             # Offsets of a damaged file would be followed anywhere. Not slice by slice: with each
             # slice of lists or of a dictionary all that the batch holds would be validated.
             batch.validate(full=True)

@@ -17,6 +17,7 @@ from plm_scaling.sources.read.streams import (
     CHUNK_BYTES,
     ZIP_MAGIC,
     archived_files,
+    count_read,
     open_stream,
     reading,
 )
@@ -82,6 +83,7 @@ def _zip_files(path: Path) -> Iterator[tuple[str, int, BinaryIO]]:
             if not info.is_dir():
                 with reading(path):
                     content = archive.open(info)
+                count_read(info.compress_size)
                 with content:
                     yield info.filename, info.file_size, cast(BinaryIO, content)
 

@@ -9,24 +9,71 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from io import BufferedReader
+from contextvars import ContextVar
+from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from backports.zstd import ZstdError
 from isal.isal_zlib import IsalError
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.common.progress import Progress
 from plm_scaling.sources.addresses import COMPRESSIONS
 from plm_scaling.sources.read.frames import MAGIC_BYTES, Frames, compression
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 CHUNK_BYTES = 1 << 20
 ZIP_MAGIC = b"PK\x03\x04"
 _CR_ALONE = re.compile(rb"\r(?!\n)")
 STDIN = Path("-")
 AGAIN = "if it was fetched, remove it and fetch it again; or give another file"
+
+_counting: ContextVar[Progress | None] = ContextVar("counting", default=None)
+
+
+def progress_of(label: str, files: Sequence[Path]) -> Progress:
+    """Progress in bytes of the files as they lie on the disk; of standard input without a total."""
+    return Progress(label, _bytes(files), "B")
+
+
+@contextmanager
+def counting(progress: Progress) -> Iterator[None]:
+    """Add to `progress` what is read meanwhile of raw files, in whatever format."""
+    token = _counting.set(progress)
+    try:
+        yield
+    finally:
+        _counting.reset(token)
+
+
+def count_read(amount: float) -> None:
+    """Bytes of a raw file that were read, for who counts them."""
+    if (progress := _counting.get()) is not None:
+        progress.add(amount)
+
+
+def read_again(files: Sequence[Path]) -> None:
+    """Raw files are read from their beginning once more."""
+    if (progress := _counting.get()) is not None:
+        progress.total += _bytes(files)
+
+
+def _bytes(files: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+class _Counted(FileIO):
+    """A file that counts what is read of it."""
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        amount = super().readinto(buffer)
+        count_read(amount)
+        return amount
 
 
 @contextmanager
@@ -67,7 +114,7 @@ def open_stream(path: Path, member: str = "") -> Iterator[BinaryIO]:
             raw = BufferedReader(cast(Any, sys.stdin.buffer), CHUNK_BYTES)
             stack.callback(raw.detach)
         else:
-            raw = stack.enter_context(path.open("rb"))
+            raw = stack.enter_context(BufferedReader(_Counted(path)))
         first = raw.peek(MAGIC_BYTES)
         if not first:
             raise SourceError(f"{path} is empty; {AGAIN}")

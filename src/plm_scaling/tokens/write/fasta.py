@@ -17,7 +17,7 @@ from plm_scaling.common.files import remove
 from plm_scaling.sources.read.alphabet import Beginning
 from plm_scaling.sources.read.fasta import parse_records, read_fasta, skip_top, whole_records
 from plm_scaling.sources.read.inputs import Survey, readable
-from plm_scaling.sources.read.streams import blocks, open_stream
+from plm_scaling.sources.read.streams import blocks, counting, open_stream, progress_of, read_again
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import pack
 from plm_scaling.tokens.write.groups import GROUP_RECORDS
@@ -63,6 +63,7 @@ def tokenize_fasta(
         readable(fasta, "fasta") as train,
         readable(valid, "fasta") as held_out,
         part_writer(out, corpus, "protein", context_length, shard_rows, start_token) as writer,
+        counting(progress_of("tokenize", [*train, *held_out])),
     ):
         for path in held_out:
             if any(path.samefile(other) for other in train if path.exists() and other.exists()):
@@ -73,6 +74,7 @@ def tokenize_fasta(
         @cache
         def look() -> None:
             """Look at all files, once, when there is a record that cannot be used."""
+            read_again([*train, *held_out])
             for _ in survey.of(read_fasta([*train, *held_out])):
                 pass
 
