@@ -59,6 +59,24 @@ rule prepare_task:
         " --raw {params.raw:q} --out {params.folder:q} --log {log:q}"
 
 
+rule write_tests:
+    input:
+        "data/downstream/{dataset}/items.parquet",
+    output:
+        "data/downstream/{dataset}/test.fasta",
+    log:
+        "logs/downstream/write_tests.{dataset}.log",
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    params:
+        script=script("write_tests"),
+        data=subpath(input[0], parent=True),
+        stage=DOWNSTREAM_VERSION,
+    shell:
+        "python {params.script:q} --data {params.data:q} --out {output:q} --log {log:q}"
+
+
 rule expose_task:
     input:
         examples="data/downstream/{dataset}/items.parquet",

@@ -1,18 +1,10 @@
 """Which models are evaluated on which benchmarks, and the files of both."""
 
-from plm_scaling.downstream.datasets import TESTS, advice, chosen_datasets
 from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.downstream.cells import chosen_cells, untrained_cells
 
-BENCHMARKS = ROOT / "resources/downstream.tsv"
 BENCHMARK = f"{RESULTS}/downstream"
 UNTRAINED = "untrained-"
-
-try:
-    OWN_DATASETS = CONFIG.downstream.model_dump()["own"]
-    DATASETS = chosen_datasets(BENCHMARKS, OWN_DATASETS, CONFIG.downstream.datasets)
-except PlmScalingError as error:
-    sys.exit(f"error: {error}")
 
 TASK_FILES = {
     row.file: row for dataset in DATASETS.values() for row in dataset.files if not row.path
@@ -69,12 +61,11 @@ def evaluations(wildcards):
 @cache
 def advise():
     """Say once which structures training may know."""
-    kept_out = {os.path.abspath(SOURCE[name].path) for name in DOWNSTREAM if SOURCE[name].path}
+    kept = {os.path.abspath(SOURCE[name].path) for name in DOWNSTREAM if SOURCE[name].path}
     for name in CONFIG.downstream.datasets:
-        folder = Path("data/downstream", name)
         is_structure = TASKS[DATASETS[name].task].structure
-        if is_structure and os.path.abspath(folder / TESTS) not in kept_out:
-            logger.warning(advice(name, folder))
+        if is_structure and os.path.abspath(PREPARED / name / "test.fasta") not in kept:
+            logger.warning(advice(name, DOWNSTREAM))
 
 
 def dataset_of(wildcards):
@@ -128,6 +119,18 @@ def task_files(wildcards):
     """The files of a dataset; those of this machine are where the table says."""
     rows = DATASETS[wildcards.dataset].files
     return [row.path or f"data/raw/downstream/{row.file}" for row in rows]
+
+
+def files_of_tests(wildcards):
+    """What is fetched of the benchmarks whose test proteins are kept out of training."""
+    names = (name.removesuffix(OF_TESTS) for name in TESTS)
+    return [
+        f"data/raw/downstream/{row.file}"
+        for name in names
+        if name in DATASETS
+        for row in DATASETS[name].files
+        if not row.path
+    ]
 
 
 def scored(wildcards):

@@ -17,6 +17,7 @@ STAGES = {
     "downstream": (
         "fetch_task",
         "prepare_task",
+        "write_tests",
         "expose_task",
         "make_untrained",
         "evaluate_model",
