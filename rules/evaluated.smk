@@ -1,7 +1,8 @@
 """Which models are evaluated on which benchmarks, and the files of both."""
 
 from plm_scaling.downstream.tasks import TASKS
-from plm_scaling.downstream.cells import chosen_cells, untrained_cells
+from plm_scaling.downstream.cells import chosen_cells, making, untrained_cells
+from plm_scaling.downstream.models import makes_proteins
 
 BENCHMARK = f"{RESULTS}/downstream"
 UNTRAINED = "untrained-"
@@ -27,6 +28,27 @@ def evaluated():
     return [*chosen, *(f"{UNTRAINED}{cell}" for cell in first), *CONFIG.downstream.models]
 
 
+@cache
+def makers():
+    """Names of the models whose proteins are judged."""
+    how = CONFIG.downstream.generation
+    if how is None:
+        return []
+    if missing := [name for name in SPLIT if not os.path.exists(name)]:
+        sys.exit(
+            "error: downstream.generation compares with the study's training set, which is not here "
+            f"({missing[0]}); make the data, or set it to null"
+        )
+    cells = [name for name in evaluated() if name in CELLS]
+    first = [n.removeprefix(UNTRAINED) for n in evaluated() if n.startswith(UNTRAINED)]
+    best, first = making(CELLS, Path(RESULTS, "runs"), cells, first, how.cells)
+    public = CONFIG.downstream.models
+    causal = [name for name in public if makes_proteins(Path(public[name]))]
+    if not best and not causal:
+        sys.exit("error: downstream.generation: no causal model is evaluated; set it to null")
+    return [*best, *(f"{UNTRAINED}{cell}" for cell in first), *causal]
+
+
 def folder_of(wildcards):
     """The folder of a model."""
     name = wildcards.model
@@ -38,8 +60,8 @@ def folder_of(wildcards):
 
 
 def evaluations(wildcards):
-    """The records of all models on all datasets."""
-    if not CONFIG.downstream.datasets:
+    """The records of all models on all datasets, and of the proteins that they make."""
+    if not CONFIG.downstream.datasets and CONFIG.downstream.generation is None:
         sys.exit(
             "error: downstream.datasets is empty; name some of resources/downstream.tsv: "
             + ", ".join(DATASETS)
@@ -51,11 +73,14 @@ def evaluations(wildcards):
                     f"error: downstream dataset {name}: {row.path} does not exist; put it there"
                 )
     advise()
-    return expand(
-        f"{BENCHMARK}/{{model}}/{{dataset}}.json",
-        model=evaluated(),
-        dataset=CONFIG.downstream.datasets,
-    )
+    return [
+        *expand(
+            f"{BENCHMARK}/{{model}}/{{dataset}}.json",
+            model=evaluated(),
+            dataset=CONFIG.downstream.datasets,
+        ),
+        *expand(rules.judge_proteins.output.scores, model=makers()),
+    ]
 
 
 @cache
@@ -99,6 +124,12 @@ def read_by(wildcards):
     if not blocks:
         return ""
     return CONFIG.downstream.model_dump_json(include=set(blocks), exclude_none=True)
+
+
+def drawn():
+    """How proteins are drawn, as a parameter; how many models make some is none."""
+    how = CONFIG.downstream.generation
+    return how.model_dump_json(exclude={"cells"}) if how else ""
 
 
 def all_settings(wildcards, input):

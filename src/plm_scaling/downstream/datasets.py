@@ -8,6 +8,7 @@ from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import read_json
 from plm_scaling.downstream.table import Dataset, own_dataset, read_datasets
 from plm_scaling.downstream.tasks import TASKS
+from plm_scaling.runs.scores import JUDGED
 
 PREPARED = Path("data/downstream")
 OF_TESTS = "_tests"
@@ -21,6 +22,10 @@ def chosen_datasets(
     of `names` is not among them, or one's own has a name of the table or an unknown task."""
     datasets = read_datasets(table)
     for name, columns in own.items():
+        if name == JUDGED:
+            raise DownstreamError(
+                f"downstream.own.{name}: what models make has this name; take another"
+            )
         if name in datasets:
             raise DownstreamError(f"downstream.own.{name}: {table} has this name; take another")
         if columns["task"] not in TASKS:

@@ -61,5 +61,4 @@ TASKS = {
     ),
     "regression": Task("plm_scaling.downstream.probes.regression", ("probe", "lora")),
     "ood_perplexity": Task("plm_scaling.downstream.ood.task", binned=True),
-    "generation": Task("plm_scaling.downstream.generation.task", ("generation",)),
 }

@@ -21,6 +21,8 @@ STAGES = {
         "expose_task",
         "make_untrained",
         "evaluate_model",
+        "generate_proteins",
+        "judge_proteins",
         "collect_downstream",
         "fit_downstream",
         "draw_downstream",
