@@ -78,6 +78,7 @@ TARGETS = {
     "download": [
         *expand(rules.verify_source.output, file=RAW),
         *map(record_of, LOCAL),
+        files_of_tests,
     ],
     "data": [
         rules.merge_tokens.output,

@@ -17,6 +17,14 @@ from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import sha256_of
 from plm_scaling.common.gpus import visible_gpus
 from plm_scaling.common.lock import NAME as LOCK
+from plm_scaling.downstream.datasets import (
+    OF_TESTS,
+    PREPARED,
+    advice,
+    chosen_datasets,
+    kept_out,
+    test_files,
+)
 from plm_scaling.forecasts.asked import Asked
 from plm_scaling.runs.job_events import FILE as JOB_EVENTS
 from plm_scaling.runs.job_events import FINISHED
@@ -80,6 +88,8 @@ def check_machine(layouts):
 logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to", "Execute ")))
 
 
+BENCHMARKS = ROOT / "resources/downstream.tsv"
+
 try:
     # By ourselves: Snakemake would mix the corpora and the sweeps of several files.
     CONFIG, MADE_OF = (
@@ -100,7 +110,17 @@ try:
     SOURCE_TABLE = ROOT / CONFIG.data.table
     OWN = CONFIG.data.own
     KNOWN = read_sources(SOURCE_TABLE) | {name: own_source(name, OWN[name]) for name in OWN}
-    DOWNSTREAM = CONFIG.split.downstream
+    OWN_DATASETS = CONFIG.downstream.model_dump()["own"]
+    DATASETS = chosen_datasets(BENCHMARKS, OWN_DATASETS, CONFIG.downstream.datasets)
+    DOWNSTREAM = kept_out(
+        CONFIG.split.downstream,
+        DATASETS,
+        CONFIG.downstream.datasets,
+        Path(DATA, "split/tool.json"),
+    )
+    TESTS = test_files([name for name in DOWNSTREAM if name not in KNOWN], DATASETS)
+    OWN = OWN | {name: {"path": str(file)} for name, file in TESTS.items()}
+    KNOWN = KNOWN | {name: own_source(name, OWN[name]) for name in TESTS}
     SOURCE = {name: choose(KNOWN, name, SOURCE_TABLE) for name in [*CONFIG.sources, *DOWNSTREAM]}
 except PlmScalingError as error:
     sys.exit(f"error: {error}")
@@ -119,7 +139,7 @@ NEW_SOURCES = [  # dates are in ISO 8601, so that text compares as days do
     and SOURCE[name].released > CONFIG.split.ood_after.isoformat()
 ]
 RAW = {source.file: source for source in SOURCE.values() if not source.path}
-LOCAL = [name for name, source in SOURCE.items() if source.path]
+LOCAL = [name for name, source in SOURCE.items() if source.path and name not in TESTS]
 KINDS = {"protein": PROTEIN} | ({"code": CODE} if CODE else {})
 
 
@@ -291,8 +311,11 @@ def local_files(wildcards):
 
 
 def raw_files(wildcards):
-    """What a source is read from. A file whose checksum is stated is the same whatever its time."""
+    """What a source is read from. A file whose checksum is stated is the same whatever its time, and
+    a benchmark that is prepared again is no reason to make other data."""
     row = SOURCE[wildcards.source]
+    if row.name in TESTS:
+        return ancient(row.path)
     if not row.path:
         return f"data/raw/{row.file}"
     return ancient(local_files(wildcards)) if row.checksum else local_files(wildcards)
@@ -325,7 +348,8 @@ def state(wildcards):
 def reading(wildcards):
     """How a source is read, and what of it on this machine."""
     row = SOURCE[wildcards.source]
-    return f"{row.reading} {row.checksum or state(wildcards)}" if row.path else row.reading
+    is_here = row.name in LOCAL
+    return f"{row.reading} {row.checksum or state(wildcards)}" if is_here else row.reading
 
 
 def row_of(wildcards, input):

@@ -5,6 +5,7 @@ It never trains and runs no data stage: cells are evaluated as they are.
 
 from plm_scaling.downstream import STAGE_VERSION as DOWNSTREAM_VERSION
 from plm_scaling.figures import downstream_figures
+from plm_scaling.runs.scores import JUDGED
 
 RELEASED = ROOT / "resources/downstream/published.tsv"
 
@@ -57,6 +58,24 @@ rule prepare_task:
     shell:
         "python {params.script:q} --table {params.table:q} --dataset {params.dataset:q}"
         " --raw {params.raw:q} --out {params.folder:q} --log {log:q}"
+
+
+rule write_tests:
+    input:
+        "data/downstream/{dataset}/items.parquet",
+    output:
+        "data/downstream/{dataset}/test.fasta",
+    log:
+        "logs/downstream/write_tests.{dataset}.log",
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    params:
+        script=script("write_tests"),
+        data=subpath(input[0], parent=True),
+        stage=DOWNSTREAM_VERSION,
+    shell:
+        "python {params.script:q} --data {params.data:q} --out {output:q} --log {log:q}"
 
 
 rule expose_task:
@@ -142,6 +161,75 @@ rule evaluate_model:
         " --threads {threads} --exposure {input.bins:q} --out {output.table:q} --log {log:q}"
 
 
+ruleorder: judge_proteins > evaluate_model
+
+
+rule generate_proteins:
+    input:
+        weights=weights_of,
+        split=as_they_are(map(str, SPLIT)),
+    output:
+        proteins=f"{BENCHMARK}/{{model}}/{JUDGED}.fasta",
+        how=f"{BENCHMARK}/{{model}}/{JUDGED}.fasta.json",
+    log:
+        f"logs/{CONFIG.study}/downstream/{{model}}.generate_proteins.log",
+    benchmark:
+        f"logs/benchmarks/{CONFIG.study}/downstream/{{model}}.generate_proteins.tsv"
+    conda:
+        "../envs/train-gpu.yaml"
+    threads: MACHINE.threads
+    resources:
+        mem_mb=grows(16000 if MACHINE.backend == "cuda" else 4000),
+        runtime=grows(1440),
+        gpu=lambda wildcards: 1 if MACHINE.backend == "cuda" else None,
+    params:
+        script=script("generate_proteins"),
+        model=folder_of,
+        settings=drawn(),
+        pool=f"{DATA}/pool/protein",
+        split=f"{DATA}/split",
+        seed=CONFIG.seed,
+        start=f"{ON_ONE_GPU} python" if MACHINE.backend == "cuda" else "python",
+        stage=DOWNSTREAM_VERSION,
+    shell:
+        "OMP_NUM_THREADS={threads} {params.start} {params.script:q} --model {params.model:q}"
+        " --settings {params.settings:q} --pool {params.pool:q} --split {params.split:q}"
+        " --seed {params.seed} --threads {threads} --out {output.proteins:q} --log {log:q}"
+
+
+rule judge_proteins:
+    input:
+        proteins=rules.generate_proteins.output.proteins,
+        how=rules.generate_proteins.output.how,
+        split=as_they_are(map(str, SPLIT)),
+    output:
+        table=f"{BENCHMARK}/{{model}}/{JUDGED}.tsv",
+        scores=f"{BENCHMARK}/{{model}}/{JUDGED}.json",
+    log:
+        f"logs/{CONFIG.study}/downstream/{{model}}.judge_proteins.log",
+    benchmark:
+        f"logs/benchmarks/{CONFIG.study}/downstream/{{model}}.judge_proteins.tsv"
+    conda:
+        "../envs/mmseqs2.yaml"
+    threads: 64
+    resources:
+        mem_mb=grows(8000),
+        runtime=grows(1440),
+    params:
+        script=script("judge_proteins"),
+        model=folder_of,
+        pool=f"{DATA}/pool/protein",
+        split=f"{DATA}/split",
+        seed=CONFIG.seed,
+        mmseqs=CONFIG.mmseqs.path,
+        stage=DOWNSTREAM_VERSION,
+    shell:
+        "python {params.script:q} --proteins {input.proteins:q} --model {params.model:q}"
+        " --pool {params.pool:q} --split {params.split:q} --seed {params.seed}"
+        " --threads {threads} --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
+        " --mmseqs {params.mmseqs:q} --out {output.table:q} --log {log:q}"
+
+
 rule collect_downstream:
     input:
         records=evaluations,
@@ -202,6 +290,7 @@ rule fit_downstream:
 
 DOWNSTREAM_FIGURES = downstream_figures(
     {DATASETS[name].task for name in CONFIG.downstream.datasets}
+    | ({JUDGED} if CONFIG.downstream.generation else set())
 )
 
 

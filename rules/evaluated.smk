@@ -1,18 +1,11 @@
 """Which models are evaluated on which benchmarks, and the files of both."""
 
-from plm_scaling.downstream.datasets import TESTS, advice, chosen_datasets
 from plm_scaling.downstream.tasks import TASKS
-from plm_scaling.downstream.cells import chosen_cells, untrained_cells
+from plm_scaling.downstream.cells import chosen_cells, making, untrained_cells
+from plm_scaling.downstream.models import makes_proteins
 
-BENCHMARKS = ROOT / "resources/downstream.tsv"
 BENCHMARK = f"{RESULTS}/downstream"
 UNTRAINED = "untrained-"
-
-try:
-    OWN_DATASETS = CONFIG.downstream.model_dump()["own"]
-    DATASETS = chosen_datasets(BENCHMARKS, OWN_DATASETS, CONFIG.downstream.datasets)
-except PlmScalingError as error:
-    sys.exit(f"error: {error}")
 
 TASK_FILES = {
     row.file: row for dataset in DATASETS.values() for row in dataset.files if not row.path
@@ -35,6 +28,27 @@ def evaluated():
     return [*chosen, *(f"{UNTRAINED}{cell}" for cell in first), *CONFIG.downstream.models]
 
 
+@cache
+def makers():
+    """Names of the models whose proteins are judged."""
+    how = CONFIG.downstream.generation
+    if how is None:
+        return []
+    if missing := [name for name in SPLIT if not os.path.exists(name)]:
+        sys.exit(
+            "error: downstream.generation compares with the study's training set, which is not here "
+            f"({missing[0]}); make the data, or set it to null"
+        )
+    cells = [name for name in evaluated() if name in CELLS]
+    first = [n.removeprefix(UNTRAINED) for n in evaluated() if n.startswith(UNTRAINED)]
+    best, first = making(CELLS, Path(RESULTS, "runs"), cells, first, how.cells)
+    public = CONFIG.downstream.models
+    causal = [name for name in public if makes_proteins(Path(public[name]))]
+    if not best and not causal:
+        sys.exit("error: downstream.generation: no causal model is evaluated; set it to null")
+    return [*best, *(f"{UNTRAINED}{cell}" for cell in first), *causal]
+
+
 def folder_of(wildcards):
     """The folder of a model."""
     name = wildcards.model
@@ -46,8 +60,8 @@ def folder_of(wildcards):
 
 
 def evaluations(wildcards):
-    """The records of all models on all datasets."""
-    if not CONFIG.downstream.datasets:
+    """The records of all models on all datasets, and of the proteins that they make."""
+    if not CONFIG.downstream.datasets and CONFIG.downstream.generation is None:
         sys.exit(
             "error: downstream.datasets is empty; name some of resources/downstream.tsv: "
             + ", ".join(DATASETS)
@@ -59,22 +73,24 @@ def evaluations(wildcards):
                     f"error: downstream dataset {name}: {row.path} does not exist; put it there"
                 )
     advise()
-    return expand(
-        f"{BENCHMARK}/{{model}}/{{dataset}}.json",
-        model=evaluated(),
-        dataset=CONFIG.downstream.datasets,
-    )
+    return [
+        *expand(
+            f"{BENCHMARK}/{{model}}/{{dataset}}.json",
+            model=evaluated(),
+            dataset=CONFIG.downstream.datasets,
+        ),
+        *expand(rules.judge_proteins.output.scores, model=makers()),
+    ]
 
 
 @cache
 def advise():
     """Say once which structures training may know."""
-    kept_out = {os.path.abspath(SOURCE[name].path) for name in DOWNSTREAM if SOURCE[name].path}
+    kept = {os.path.abspath(SOURCE[name].path) for name in DOWNSTREAM if SOURCE[name].path}
     for name in CONFIG.downstream.datasets:
-        folder = Path("data/downstream", name)
         is_structure = TASKS[DATASETS[name].task].structure
-        if is_structure and os.path.abspath(folder / TESTS) not in kept_out:
-            logger.warning(advice(name, folder))
+        if is_structure and os.path.abspath(PREPARED / name / "test.fasta") not in kept:
+            logger.warning(advice(name, DOWNSTREAM))
 
 
 def dataset_of(wildcards):
@@ -110,6 +126,12 @@ def read_by(wildcards):
     return CONFIG.downstream.model_dump_json(include=set(blocks), exclude_none=True)
 
 
+def drawn():
+    """How proteins are drawn, as a parameter; how many models make some is none."""
+    how = CONFIG.downstream.generation
+    return how.model_dump_json(exclude={"cells"}) if how else ""
+
+
 def all_settings(wildcards, input):
     """Of all tasks. Snakemake keeps no record of it, because `input` is among the arguments."""
     return settings(CONFIG.downstream, TaskSettings)
@@ -128,6 +150,18 @@ def task_files(wildcards):
     """The files of a dataset; those of this machine are where the table says."""
     rows = DATASETS[wildcards.dataset].files
     return [row.path or f"data/raw/downstream/{row.file}" for row in rows]
+
+
+def files_of_tests(wildcards):
+    """What is fetched of the benchmarks whose test proteins are kept out of training."""
+    names = (name.removesuffix(OF_TESTS) for name in TESTS)
+    return [
+        f"data/raw/downstream/{row.file}"
+        for name in names
+        if name in DATASETS
+        for row in DATASETS[name].files
+        if not row.path
+    ]
 
 
 def scored(wildcards):

@@ -9,6 +9,7 @@ import yaml
 from source_tables import local_row, write_table
 from workflows import SEQUENCES, Workflow, take
 
+from plm_scaling.common.files import read_json
 from plm_scaling.common.parts import part_name
 from plm_scaling.pool.read import Pool
 from plm_scaling.sources.read.fasta import read_fasta
@@ -57,20 +58,20 @@ def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(
         assert record["unique_tokens"] <= record["tokens"]
 
 
-def records(path):
-    for table in read_fasta(path):
-        yield from ({"id": name.decode()} for name in table.ids)
-
-
-def test_new_families_are_held_out_and_homologues_of_downstream_sets_dropped(fresh, root):
-    """Sources of two release dates and a test set that shares families with the first."""
+def test_new_families_are_held_out_and_homologues_of_benchmarks_dropped(fresh, root):
+    """Sources of two release dates, and a benchmark of structure that shares families with the
+    first: that the study names it is enough."""
     files = {}
-    for name, source, skip in (
-        ("old", "uniref_demo", 0), ("new", "metagenome_demo", 0), ("test_set", "uniref_demo", 40),
-    ):  # fmt: skip
+    for name, source in (("old", "uniref_demo"), ("new", "metagenome_demo")):
         files[name] = fresh.folder / f"in.{name}.fasta.gz"
-        n = 30 if name == "test_set" else SEQUENCES
-        take(root / f"resources/demo/{source}.fasta.gz", n, files[name], skip)
+        take(root / f"resources/demo/{source}.fasta.gz", SEQUENCES, files[name])
+    old = next(read_fasta(files["old"]))
+    texts = [one.decode() for one in old.sequences[40:70]]
+    rows = {"seq": texts, "label": [[[0, 9]]] * len(texts)}
+    pd.DataFrame(rows).to_parquet(fresh.folder / "test.parquet")
+    benchmark = {"task": "contacts", "form": "table", "split": "", "metric": "p_at_l"}
+    own = {"touching": benchmark | {"files": ["test.parquet"]}}
+    fresh.config["downstream"] |= {"own": own, "datasets": ["touching"]}
     rows = [
         local_row(name, path) | {"released": "2024-06-01" if name == "new" else "2020-06-01"}
         for name, path in files.items()
@@ -78,8 +79,11 @@ def test_new_families_are_held_out_and_homologues_of_downstream_sets_dropped(fre
     fresh.config["data"]["sources"] = str(write_table(fresh.folder / "sources.tsv", *rows))
     fresh.config["corpora"]["demo"]["mixture"] = {"old": 0.5, "new": 0.5}
     fresh.config["filter"]["reference_source"] = "old"
-    fresh.config["split"] |= {"ood_after": "2023-01-01", "downstream": ["test_set"]}
+    fresh.config["split"] |= {"ood_after": "2023-01-01", "downstream": None}
     fresh.run("data")
+    assert read_json(fresh.data / "split/tool.json")["downstream"] == ["touching_tests"]
+    fresh.config["downstream"]["datasets"] = ["globins"]  # once there are data, they stay
+    assert fresh.planned("data") == {}
     counts = pd.read_csv(fresh.data / "split/counts.tsv", sep="\t").set_index(["source", "reason"])
     assert counts.loc[("old", "homologous_to_downstream"), "sequences"] > 0
     splits = pd.read_csv(fresh.data / "split/splits.tsv", sep="\t").set_index(["split", "source"])
@@ -89,7 +93,7 @@ def test_new_families_are_held_out_and_homologues_of_downstream_sets_dropped(fre
     assert report["passed"]
     assert {"valid", "ood", "downstream"} == set(report["held_out"])
     # The test set's own sequences are among those of the old source, and none is trained on.
-    tested = {r["id"] for r in records(fresh.folder / "in.test_set.fasta.gz")}
+    tested = {one.decode() for one in old.ids[40:70]}
     trained = set()
     for part in Pool.open(fresh.data / "pool/protein").parts:
         chosen = pq.read_table(fresh.data / f"filter/{part_name(part.number)}.parquet").to_pandas()

@@ -17,6 +17,7 @@ def evaluated(finished, tmp_path_factory):
     runs = pd.read_csv(workflow.results / "runs.csv")
     cells = [runs[runs["objective"] == one]["run_id"].iloc[0] for one in ("clm", "mlm")]
     workflow.config["downstream"] |= {"datasets": ["fitness_demo"], "cells": cells}
+    workflow.config["downstream"]["generation"] = {"number": 10, "max_length": 30}
     workflow.jobs = workflow.planned("downstream")
     workflow.run("downstream")
     return workflow
@@ -25,7 +26,8 @@ def evaluated(finished, tmp_path_factory):
 def test_only_evaluates(evaluated):
     expected = {
         **{"prepare_task": 1, "expose_task": 1, "make_untrained": 2},
-        **{"evaluate_model": 4, "collect_downstream": 1},
+        **{"evaluate_model": 4, "generate_proteins": 2, "judge_proteins": 2},  # of the CLM alone
+        **{"collect_downstream": 1},
         **{"fit_downstream": 2, "draw_downstream": 1},
     }
     assert evaluated.jobs == expected
@@ -38,12 +40,34 @@ def test_scores_of_cells_and_their_untrained_counterparts(evaluated):
     cells = scores[scores["kind"] == "cell"]
     assert set(cells["protocol"]) >= {"llr", "masked_marginals", "wild_type_marginals"}
     assert cells["loss"].notna().all()
-    assert cells["exposed"].between(0, 1).all()
+    assert cells.loc[cells["task"] == "fitness", "exposed"].between(0, 1).all()
     before = scores[scores["kind"] == "untrained"]
     assert set(before["model"]) == {f"untrained-{one}" for one in cells["model"]}
     assert before["loss"].isna().all()
     assert (before["tokens"] == 0).all()
     assert before["exposed"].isna().all()
+
+
+def test_proteins_of_the_clm_are_scored_beside_natural_and_shuffled_ones(evaluated):
+    scores = pd.read_csv(evaluated.results / "downstream/scores.csv")
+    made = scores[scores["task"] == "generation"]
+    assert set(made["objective"]) == {"clm"}
+    assert set(made["kind"]) == {"cell", "untrained"}
+    lengths = made[made["metric"] == "mean_length"]
+    assert lengths["value"].between(1, 30).all()
+    assert (lengths["floor"] == lengths["reference"]).all()  # shuffling keeps them
+    cell = made["model"].iloc[0]
+    assert evaluated.results.joinpath(f"downstream/{cell}/generation.tsv").is_file()
+    # Fewer cells or other numbers of them make no proteins again; another temperature does.
+    how = evaluated.config["downstream"]["generation"]
+    how["cells"] = 1
+    same = evaluated.planned("downstream")
+    how["temperature"] = 0.9
+    other = evaluated.planned("downstream")
+    del how["cells"], how["temperature"]
+    assert same == {}
+    assert other["generate_proteins"] == other["judge_proteins"] == 2
+    assert "evaluate_model" not in other
 
 
 def test_groups_are_the_assays(evaluated):
@@ -77,11 +101,22 @@ def test_raised_stage_version_evaluates_again(evaluated, tmp_path):
 
 def test_no_datasets_are_said(evaluated):
     config = evaluated.config["downstream"]
-    config["datasets"] = []
+    how = config["generation"]
+    config |= {"datasets": [], "generation": None}
     done = evaluated.run("downstream", "--dry-run", check=False)
-    config["datasets"] = ["fitness_demo"]
+    config |= {"datasets": ["fitness_demo"], "generation": how}
     assert done.returncode == 1
     assert "downstream.datasets is empty" in done.stdout + done.stderr
+
+
+def test_no_causal_model_is_said(evaluated):
+    config = evaluated.config["downstream"]
+    cells = config["cells"]
+    config["cells"] = cells[1:]  # the MLM
+    done = evaluated.run("downstream", "--dry-run", check=False)
+    config["cells"] = cells
+    assert done.returncode == 1
+    assert "downstream.generation: no causal model is evaluated" in done.stdout + done.stderr
 
 
 def test_unknown_dataset_is_said(evaluated):
@@ -100,7 +135,7 @@ def test_report_shows_the_scores_and_their_laws(evaluated):
     evaluated.run("report")
     page = (evaluated.results / "report.html").read_text()
     assert '<section id="scores">' in page
-    for name in downstream_figures(["fitness"]):
+    for name in downstream_figures(["fitness", "generation"]):
         assert f'id="figure-{name}"' in page
     assert "a law of scores needs 6" in page
     assert evaluated.planned("report") == {}

@@ -9,7 +9,6 @@ from plm_scaling.cli.options import CORES, Json, Model, Table, Threads, print_js
 from plm_scaling.common.files import read_json
 
 RAW = Path("data/raw/downstream")
-PREPARED = Path("data/downstream")
 
 
 def evaluate(
@@ -36,6 +35,7 @@ def evaluate(
         seed: of resampling and splits
     """
     from plm_scaling.config.load import FULL_STUDY, read_config
+    from plm_scaling.downstream.datasets import PREPARED
     from plm_scaling.downstream.evaluate import evaluate_model
     from plm_scaling.downstream.prepare import fetch_and_prepare
     from plm_scaling.downstream.table import SHIPPED

@@ -66,10 +66,12 @@ def judge(
         structures: folder of known structures (PDB, mmCIF) for TM-scores; needs tmtools
         seed: of what is drawn, shuffled and resampled
     """
+    from plm_scaling.downstream.generation.files import Files
     from plm_scaling.downstream.generation.judge import Judge
     from plm_scaling.downstream.generation.rows import rows_text
 
-    made = Judge(against, natural, model, ngram, esmfold, structures, seed, threads, skip_bad)
+    known = Files(against, natural, skip_bad)
+    made = Judge(known, model, ngram, esmfold, structures, seed, threads, skip_bad)
     rows = made.table(proteins, out)
     if json:
         print_json([row._asdict() for row in rows])

@@ -195,8 +195,11 @@ class Split(Clusters, LeakageCheck):
     """Families that only sources released after this date (YYYY-MM-DD) have are held out as an
     out-of-distribution set, and not trained on; null for none. Needs sources of several
     releases."""
-    downstream: list[Name] = []
-    """Sources that are test sets of downstream tasks: their homologues are not trained on."""
+    downstream: list[Name] | None = None
+    """Test sets whose homologues are not trained on: sources, or {dataset}_tests of a benchmark.
+    null: those of the benchmarks of structure in `downstream.datasets` when the data are made;
+    benchmarks that are named later change no data, and scores.csv says what of them training has
+    (`exposed`). [] for none."""
 
     @model_validator(mode="after")
     def _checks_no_less_than_it_purges(self) -> Self:

@@ -45,6 +45,9 @@ class Lora(Block):
 class Generation(Block):
     """Proteins that causal models make, and how they are drawn."""
 
+    cells: Count | None = None
+    """Of the CLM cells that are evaluated so many, those of the lowest loss; null: all. Untrained
+    cells of the same shapes, and public causal models, come with them."""
     number: Count = 1000
     """Proteins of each model."""
     temperature: Annotated[Number, Field(ge=0)] = 1.0
@@ -59,8 +62,7 @@ class OwnDataset(Block):
     """A benchmark of one's own files; the keys are columns of resources/downstream.tsv."""
 
     task: str
-    """fitness, contacts, secondary_structure, remote_homology, regression, ood_perplexity or
-    generation."""
+    """fitness, contacts, secondary_structure, remote_homology, regression or ood_perplexity."""
     form: str
     """How the files are read, as in the table (fitness: proteingym_substitutions or
     proteingym_indels; else what describes them)."""
@@ -81,7 +83,6 @@ class TaskSettings(Block):
     """Beside the frozen probes of contacts, remote homology and regression, scores of models that
     are fine-tuned by adapters, {rank: 16, alpha: 16, learning_rate: 1e-4, epochs: 15, batch: 1};
     null: frozen alone."""
-    generation: Generation = Generation()
 
 
 class Downstream(TaskSettings):
@@ -93,6 +94,9 @@ class Downstream(TaskSettings):
     cells: Literal["frontier", "all"] | list[Name] = "frontier"
     """Which cells: frontier (the three of lowest loss of each budget, where they are within 0.03
     nats per token of the best), all, or a list of ids; [] for none."""
+    generation: Generation | None = None
+    """Proteins that the causal models make, judged against the study's training set, {cells: null,
+    number: 1000, temperature: 1, top_p: 1, max_length: null}; null: none are made."""
     untrained: bool = True
     """true: also cells of the same shapes with their initial weights, as the floor of the scores.
     """

@@ -136,7 +136,9 @@ def split_clusters(
                         "the others'), or use more sequences or sources"
                     )
             write_tables(opened, representative, clusters, outcome, folder)
-            write_json(folder / "tool.json", {"mmseqs": tool.version})
+            # Who asks for these data again without naming test sets means the same ones.
+            kept_out = [path.name for path in downstream]
+            write_json(folder / "tool.json", {"mmseqs": tool.version, "downstream": kept_out})
 
         steps.finish(write)
 

@@ -1,5 +1,6 @@
 """Which cells of a study are evaluated."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,10 +52,24 @@ def untrained_cells(cells: Mapping[str, Cell], chosen: list[str]) -> list[str]:
     training stands for the others'."""
     first: dict[tuple[object, ...], str] = {}
     for name in chosen:
-        own = cells[name]
-        begin = (own.objective, own.recipe_in_tables, own.shape, own.context_length)
-        first.setdefault(begin, name)
+        first.setdefault(_begin(cells[name]), name)
     return [*first.values()]
+
+
+def making(
+    cells: Mapping[str, Cell], runs: Path, chosen: list[str], untrained: list[str], most: int | None
+) -> tuple[list[str], list[str]]:
+    """Of the chosen cells those that make proteins, the `most` CLMs of lowest loss (None: all), and
+    of the `untrained` ones those that these begin as."""
+    causal = [name for name in chosen if cells[name].objective == "clm"]
+    best = sorted(causal, key=lambda name: _loss(runs / name) or math.inf)[:most]
+    begins = {_begin(cells[name]) for name in best}
+    return best, [name for name in untrained if _begin(cells[name]) in begins]
+
+
+def _begin(cell: Cell) -> tuple[object, ...]:
+    """What decides how a cell's training begins."""
+    return cell.objective, cell.recipe_in_tables, cell.shape, cell.context_length
 
 
 def _rivals(cell: Cell) -> tuple[object, ...]:

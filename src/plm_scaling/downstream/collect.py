@@ -9,7 +9,7 @@ import pandas as pd
 from plm_scaling.common.files import atomic, read_json
 from plm_scaling.common.progress import logger
 from plm_scaling.downstream.models import FACTS
-from plm_scaling.runs.tables import read_cell_curve
+from plm_scaling.runs.tables import final_losses, read_cell_curve
 
 OF_SCORE = (
     *("protocol", "metric", "value", "standard_error", "floor", "reference"),
@@ -77,6 +77,5 @@ def collect_downstream(
 def _loss_of(curve: Path, final_evaluations: int) -> dict[str, float]:
     if not curve.is_file():
         return {}
-    table = read_cell_curve(curve)
-    losses = table.loc[table["split"] == "valid", "loss"].iloc[-final_evaluations:]
+    losses = final_losses(read_cell_curve(curve), "valid", final_evaluations)
     return {"loss": float(losses.mean())} if len(losses) else {}

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from plm_scaling.common.errors import DownstreamError
+from plm_scaling.common.files import read_json
 from plm_scaling.downstream.table import Dataset, own_dataset, read_datasets
 from plm_scaling.downstream.tasks import TASKS
+from plm_scaling.runs.scores import JUDGED
 
-TESTS = "test.fasta"
-"""The test proteins of a prepared dataset of structures, a source that a config can name."""
+PREPARED = Path("data/downstream")
+OF_TESTS = "_tests"
+"""What follows a dataset's name in that of its test proteins as a source (`split.downstream`)."""
 
 
 def chosen_datasets(
@@ -19,6 +22,10 @@ def chosen_datasets(
     of `names` is not among them, or one's own has a name of the table or an unknown task."""
     datasets = read_datasets(table)
     for name, columns in own.items():
+        if name == JUDGED:
+            raise DownstreamError(
+                f"downstream.own.{name}: what models make has this name; take another"
+            )
         if name in datasets:
             raise DownstreamError(f"downstream.own.{name}: {table} has this name; take another")
         if columns["task"] not in TASKS:
@@ -36,10 +43,43 @@ def chosen_datasets(
     return datasets
 
 
-def advice(name: str, folder: Path) -> str:
-    """What to add to a config so that training has no homologues of a dataset's test proteins."""
+def kept_out(
+    asked: Sequence[str] | None,
+    datasets: Mapping[str, Dataset],
+    names: Sequence[str],
+    record: Path,
+) -> list[str]:
+    """The sources whose homologues are kept out of training: those that `split.downstream` asks
+    for. If it is null, those that the split in the working directory was made with, as its
+    `record` says, so that data which are there stay as they are; before there are any, the test
+    proteins of the structures among the datasets `names`."""
+    if asked is not None:
+        return [*asked]
+    if record.is_file():
+        return [*read_json(record).get("downstream", [])]
+    return [f"{name}{OF_TESTS}" for name in names if TASKS[datasets[name].task].structure]
+
+
+def test_files(sources: Sequence[str], datasets: Mapping[str, Dataset]) -> dict[str, Path]:
+    """Of the sources that are test proteins of a dataset, the FASTA file of these; also of one that
+    is no more among the datasets but was prepared."""
+    files = {
+        name: PREPARED / name.removesuffix(OF_TESTS) / "test.fasta"
+        for name in sources
+        if name.endswith(OF_TESTS)
+    }
+    return {
+        name: file
+        for name, file in files.items()
+        if name.removesuffix(OF_TESTS) in datasets or file.is_file()
+    }
+
+
+def advice(name: str, kept: Sequence[str]) -> str:
+    """What to set so that training has no homologues of a dataset's test proteins either."""
+    names = ", ".join((*kept, f"{name}{OF_TESTS}"))
     return (
-        f"{name}: training may have homologues of its test proteins (scores.csv says so as "
-        f"`exposed`). To keep them out, which makes other data and cells, add data.sources: "
-        f"{{{name}_tests: {{path: {folder / TESTS}}}}} and split.downstream: [{name}_tests]"
+        f"{name}: training may have homologues of its test proteins, because the data were made "
+        "without looking at it (scores.csv says how many, as `exposed`). To keep them out, which "
+        f"makes other data and cells, set split.downstream: [{names}]"
     )

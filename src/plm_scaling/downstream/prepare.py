@@ -5,8 +5,6 @@ from pathlib import Path
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import atomic
 from plm_scaling.common.progress import logger
-from plm_scaling.downstream.datasets import TESTS
-from plm_scaling.downstream.similarity.expose import test_proteins
 from plm_scaling.downstream.table import find_dataset
 from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.sources.fetch.raw_files import verify_row
@@ -49,8 +47,6 @@ def prepare_task(table: Path, dataset: str, raw: Path, out: Path) -> None:
     with atomic(out) as folder:
         folder.mkdir(parents=True)
         TASKS[row.task].prepare(files, row, folder)
-        if TASKS[row.task].structure:
-            _write_tests(folder)
     logger.info("[downstream] %s is prepared: %s", row.dataset, out)
 
 
@@ -60,13 +56,6 @@ def fetch_and_prepare(table: Path, dataset: str, raw: Path, out: Path) -> None:
         if not file.path and not (raw / file.file).exists():
             fetch_row(file, table, raw / file.file)
     prepare_task(table, dataset, raw, out)
-
-
-def _write_tests(folder: Path) -> None:
-    """The test proteins as a source that `split.downstream` can name."""
-    table = test_proteins(folder)
-    lines = (f">{row.id}\n{row.sequence}\n" for row in table.itertuples())
-    (folder / TESTS).write_text("".join(lines))
 
 
 def _verified(table: Path, file: Source, raw: Path) -> Path:

@@ -18,8 +18,8 @@ class Task:
     blocks: tuple[str, ...] = ()
     """What it reads of `TaskSettings`; another value evaluates it again."""
     structure: bool = False
-    """Whether it asks for structure, of which a homologue in training may tell: its test proteins
-    are also written as FASTA, for `split.downstream`."""
+    """Whether it asks for structure, of which a homologue in training may tell: these are kept out
+    of training (`kept_out`)."""
     binned: bool = False
     """Whether its scores are by the items' identity to the training set (`exposure`)."""
 
@@ -61,5 +61,4 @@ TASKS = {
     ),
     "regression": Task("plm_scaling.downstream.probes.regression", ("probe", "lora")),
     "ood_perplexity": Task("plm_scaling.downstream.ood.task", binned=True),
-    "generation": Task("plm_scaling.downstream.generation.task", ("generation",)),
 }

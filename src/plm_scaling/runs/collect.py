@@ -17,6 +17,7 @@ from plm_scaling.runs.evaluations import EVALUATION_COLUMNS, evaluation_rows
 from plm_scaling.runs.tables import (
     RUN_COLUMNS,
     SETTING_COLUMNS,
+    final_losses,
     read_cell_curve,
     read_runs,
     write_curves,
@@ -102,8 +103,7 @@ def collect_cell(
         _check_curve(curve_path, result.curve_sha256)
     curve = read_cell_curve(curve_path) if curve_path.is_file() else None
     if curve is not None:
-        losses = curve.loc[curve["split"] == "valid", "loss"]
-        row["n_evals"] = len(losses)
+        row["n_evals"] = int((curve["split"] == "valid").sum())
     if result is None:
         row["tokens"], row["flops"] = _reached(curve)
         return row | {"status": "unfinished", "excluded": "unfinished: no result.json"}, curve, []
@@ -116,7 +116,7 @@ def collect_cell(
             f"{curve_path}: {have} validation evaluation(s), but the loss is to be the mean of the "
             f"last {final_evaluations}; lower runs.final_evaluations or evaluate more often"
         )
-    last = losses.iloc[-final_evaluations:]
+    last = final_losses(curve, "valid", final_evaluations)
     if not all(math.isfinite(loss) and loss > 0 for loss in last):
         raise RunsError(
             f"{curve_path}: the cell is recorded as finished, but its last validation losses are "

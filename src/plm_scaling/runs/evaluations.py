@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from plm_scaling.common.errors import RunsError
-from plm_scaling.runs.tables import REMAKE, require_columns
+from plm_scaling.runs.tables import REMAKE, final_losses, require_columns
 
 FACTS = ("run_id", "objective", "corpus", "recipe", "size", "n_params", "tokens", "flops")
 EVALUATION_COLUMNS = (*FACTS, "init_from", "set", "loss", "predicted_tokens")
@@ -26,8 +26,8 @@ def evaluation_rows(
     the run itself; missing if one of them is not finite. `predicted_tokens` by set.
     """
     rows = []
-    for name, losses in curve[curve["split"] != "train"].groupby("split", sort=False)["loss"]:
-        last = losses.iloc[-final_evaluations:]
+    for name in curve.loc[curve["split"] != "train", "split"].unique():
+        last = final_losses(curve, name, final_evaluations)
         rows.append(
             {column: run[column] for column in (*FACTS, "init_from")}
             | {"set": name, "loss": float(last.mean()) if all(map(math.isfinite, last)) else None}

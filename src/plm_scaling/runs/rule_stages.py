@@ -17,9 +17,12 @@ STAGES = {
     "downstream": (
         "fetch_task",
         "prepare_task",
+        "write_tests",
         "expose_task",
         "make_untrained",
         "evaluate_model",
+        "generate_proteins",
+        "judge_proteins",
         "collect_downstream",
         "fit_downstream",
         "draw_downstream",

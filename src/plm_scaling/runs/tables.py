@@ -138,6 +138,12 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, 
         table.to_csv(temporary, index=False)
 
 
+def final_losses(curve: pd.DataFrame, held_out: str, final_evaluations: int) -> pd.Series:
+    """The last `final_evaluations` losses (nats/token) of a cell's curve on a held-out set. Their
+    mean is the cell's loss, in runs.csv, evaluations.csv and scores.csv alike."""
+    return curve.loc[curve["split"] == held_out, "loss"].iloc[-final_evaluations:]
+
+
 def read_cell_curve(path: Path) -> pd.DataFrame:
     """Read a cell's `curve.csv`: step, tokens, flops, split (train|valid), loss in nats/token.
 

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from plm_scaling.common.errors import DownstreamError, SourceError
-from plm_scaling.common.files import read_json, sha256_of
-from plm_scaling.downstream.datasets import advice, chosen_datasets
+from plm_scaling.common.files import read_json, sha256_of, write_json
+from plm_scaling.downstream.datasets import PREPARED, advice, chosen_datasets, kept_out
+from plm_scaling.downstream.datasets import test_files as files_of_tests
 from plm_scaling.downstream.prepare import fetch_and_prepare, fetch_task, prepare_task
+from plm_scaling.downstream.similarity.expose import write_tests
 from plm_scaling.downstream.table import COLUMNS, SHIPPED, find_dataset, read_datasets
 from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.sources.read.fasta import read_fasta
@@ -142,7 +144,6 @@ def test_a_config_names_datasets_of_its_own(tmp_path, monkeypatch):
     facts = read_json(tmp_path / "out/task.json")
     assert facts == {"task": "ood_perplexity", "dataset": "mine", "metric": "nats_per_residue"}
     assert len(pd.read_parquet(tmp_path / "out/items.parquet")) == 2
-    assert not (tmp_path / "out/test.fasta").exists()  # of structure tasks alone
 
 
 @pytest.mark.parametrize(
@@ -159,11 +160,30 @@ def test_datasets_that_cannot_be_are_named(own, names, message):
         chosen_datasets(SHIPPED, own, names)
 
 
-def test_test_proteins_of_structures_are_a_source_for_the_split(tmp_path):
-    prepare_task(SHIPPED, "globins", tmp_path / "raw", tmp_path / "out")
-    items = pd.read_parquet(tmp_path / "out/items.parquet")
-    records = [*read_fasta([tmp_path / "out/test.fasta"])]
+def test_test_proteins_of_structures_are_a_source_for_the_split(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepare_task(SHIPPED, "globins", tmp_path / "raw", PREPARED / "globins")
+    datasets = chosen_datasets(SHIPPED, {}, [])
+    files = files_of_tests(["globins_tests", "fold_tests", "odd_tests", "mine"], datasets)
+    assert list(files) == ["globins_tests", "fold_tests"]
+    write_tests(PREPARED / "globins", files["globins_tests"])
+    items = pd.read_parquet(PREPARED / "globins/items.parquet")
+    records = [*read_fasta(files["globins_tests"])]
     found = [one.decode() for batch in records for one in batch.sequences]
     assert found == items["sequence"].tolist()
-    said = advice("globins", tmp_path / "out")
-    assert f"globins_tests: {{path: {tmp_path}/out/test.fasta}}" in said
+    # A benchmark that is no more declared, but was kept out once.
+    assert files_of_tests(["globins_tests"], {}) == {"globins_tests": files["globins_tests"]}
+
+
+def test_what_is_kept_out_follows_the_benchmarks_until_there_are_data(tmp_path):
+    datasets = chosen_datasets(SHIPPED, {}, [])
+    names, record = ["fitness_demo", "globins", "gb1_demo", "fold"], tmp_path / "tool.json"
+    assert kept_out(None, datasets, names, record) == ["globins_tests", "fold_tests"]
+    assert kept_out(["mine"], datasets, names, record) == ["mine"]
+    assert kept_out([], datasets, names, record) == []
+    write_json(record, {"mmseqs": "18"})  # as earlier versions wrote it
+    assert kept_out(None, datasets, names, record) == []
+    write_json(record, {"mmseqs": "18", "downstream": ["globins_tests"]})
+    assert kept_out(None, datasets, names, record) == ["globins_tests"]
+    assert kept_out(None, datasets, [], record) == ["globins_tests"]
+    assert "split.downstream: [globins_tests, fold_tests]" in advice("fold", ["globins_tests"])

@@ -14,7 +14,7 @@ from small_assays import assay, prepared, single_mutants
 from plm_scaling.cli.main import app
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import read_json, write_json
-from plm_scaling.downstream.cells import chosen_cells, untrained_cells
+from plm_scaling.downstream.cells import chosen_cells, making, untrained_cells
 from plm_scaling.downstream.collect import COLUMNS, collect_downstream
 from plm_scaling.downstream.models import facts_of
 from plm_scaling.downstream.untrained import write_untrained
@@ -72,6 +72,16 @@ def test_one_untrained_cell_for_each_beginning(sweep):
     cells, names, runs = sweep
     chosen = chosen_cells(cells, runs, "all")
     assert untrained_cells(cells, chosen) == [names["a"], names["e"]]
+
+
+def test_the_best_clms_make_proteins_and_what_they_began_as(sweep):
+    cells, names, runs = sweep
+    chosen = chosen_cells(cells, runs, "all")
+    first = untrained_cells(cells, chosen)
+    assert making(cells, runs, chosen, first, 2) == ([names["d"], names["a"]], [names["a"]])
+    best = [names[one] for one in "dahbic"]
+    assert making(cells, runs, chosen, first, None) == (best, [names["a"]])
+    assert making(cells, runs, [names["e"]], first, 2) == ([], [])
 
 
 def test_untrained_run_has_the_weights_that_training_begins_with(tmp_path):

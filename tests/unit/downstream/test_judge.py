@@ -11,6 +11,7 @@ from finished_runs import finished_run
 
 from plm_scaling.cli import main as cli
 from plm_scaling.common.errors import PlmScalingError, SourceError
+from plm_scaling.downstream.generation.files import Files
 from plm_scaling.downstream.generation.judge import Judge
 from plm_scaling.downstream.generation.kinds import (
     composition,
@@ -55,7 +56,9 @@ def judged(tmp_path_factory):
     write(folder / "train.fasta", training)
     write(folder / "valid.fasta", [mutate(rng, protein, 0.5) for protein in training])
     finished_run(folder / "clm", "clm", start_token=True)
-    judge = Judge([folder / "train.fasta"], [folder / "valid.fasta"], str(folder / "clm"), seed=1)
+    judge = Judge(
+        Files([folder / "train.fasta"], [folder / "valid.fasta"]), str(folder / "clm"), seed=1
+    )
     rows = judge.table(folder / "new.fasta", folder / "table.parquet")
     return folder, {row.measure: row for row in rows}
 
@@ -196,7 +199,7 @@ def test_shuffled_proteins_keep_their_residues():
 
 def test_killed_judgement_resumes_with_the_same_table(judged, tmp_path, monkeypatch):
     folder, rows = judged
-    judge = Judge([folder / "train.fasta"], [])
+    judge = Judge(Files([folder / "train.fasta"], []))
     with monkeypatch.context() as patch:
         patch.setattr("plm_scaling.downstream.generation.judge.rows_of", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -219,8 +222,8 @@ def test_bad_input_is_said(tmp_path):
     new = write(tmp_path / "new.fasta", ["MKVLA"])
     (tmp_path / "bad.fasta").write_text(">a\nMK1\n>b\nMKV\n")
     with pytest.raises(PlmScalingError, match="must end in"):
-        Judge([new], []).table(new, tmp_path / "table.xls")
+        Judge(Files([new], [])).table(new, tmp_path / "table.xls")
     with pytest.raises(SourceError, match="record 1"):
-        Judge([tmp_path / "bad.fasta"], []).table(new, tmp_path / "table.tsv")
+        Judge(Files([tmp_path / "bad.fasta"], [])).table(new, tmp_path / "table.tsv")
     with pytest.raises(SourceError, match="record 1"):
-        Judge([new], []).table(tmp_path / "bad.fasta", tmp_path / "table.tsv")
+        Judge(Files([new], [])).table(tmp_path / "bad.fasta", tmp_path / "table.tsv")

@@ -196,3 +196,26 @@ def test_report_has_the_part_where_there_are_scores(files, tmp_path):
     assert "What lower loss is good for" in page
     make_report(*common, tmp_path / "without.html")
     assert 'id="scores"' not in (tmp_path / "without.html").read_text()
+
+
+def test_generated_proteins_are_said_beside_natural_and_shuffled_ones(tmp_path):
+    row = {"dataset": "generation", "task": "generation", "protocol": "sampled", "n_items": 50}
+    made = planted_scores.scores(planted_scores.flat, untrained=0.1).assign(**row, objective="clm")
+    best = made.loc[made["loss"].idxmin(), "model"]
+    parts = [
+        made.assign(metric="ended", value=0.86, floor=np.nan, reference=np.nan),
+        made.assign(metric="no_homologue", value=0.25, floor=1.0, reference=0.2),
+        made.assign(metric="mean_plddt", value=np.nan),  # not measured
+    ]
+    path = tmp_path / "scores.csv"
+    pd.concat(parts).to_csv(path, index=False)
+    part = scores_part(path, [])["generated"]
+    expected = "86% ended by themselves, 75% have a homologue in training"
+    assert part["sentence"].startswith(f"50 proteins of {best}: {expected}")
+    assert "(held-out natural proteins 80%, these shuffled 0%)" in part["sentence"]
+    assert "not told apart" not in part["sentence"]
+    assert [one["measure"] for one in part["rows"]] == ["ended", "no homologue"]
+    assert part["rows"][0]["natural"] == "–"  # not measured, and not 0
+    parts[1]["value"] = 0.99
+    pd.concat(parts).to_csv(path, index=False)
+    assert "not told apart from shuffled" in scores_part(path, [])["generated"]["sentence"]

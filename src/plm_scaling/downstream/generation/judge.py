@@ -1,10 +1,11 @@
 """`plm-scaling judge`: what generated proteins are like, beside natural and shuffled ones."""
 
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,38 +13,56 @@ import pyarrow as pa
 from plm_scaling import __version__
 from plm_scaling.common.progress import Progress
 from plm_scaling.common.tables import check_table, table_writer
+from plm_scaling.downstream.generation.files import survey
 from plm_scaling.downstream.generation.homology import cluster_sizes, nearest, resources_here
 from plm_scaling.downstream.generation.kinds import ORDER, Doubles, counts_per_sequence
 from plm_scaling.downstream.generation.measures import Facts
 from plm_scaling.downstream.generation.proteins import (
     Proteins,
     generated_proteins,
-    natural_proteins,
     shuffled_proteins,
 )
 from plm_scaling.downstream.generation.rows import SCHEMA, Row, rows_of
-from plm_scaling.downstream.generation.structures import predicted, tm_scores
-from plm_scaling.downstream.generation.training import Training, read_training
+from plm_scaling.downstream.generation.training import Training
 from plm_scaling.filter import ngram
 from plm_scaling.filter.reference import ReferenceModel
-from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.scorer import Scorer
+from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.mmseqs.tool import find_mmseqs
-from plm_scaling.sources.read.inputs import Survey, readable
+from plm_scaling.sources.read.inputs import readable
+
+
+class Known(Protocol):
+    """What proteins are compared with: `Files`, or the `StudyData` of the models."""
+
+    def opened(self) -> AbstractContextManager["Known"]:
+        """What can be read, while the context lasts."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the table says of it."""
+
+    @property
+    def state(self) -> Any:
+        """What says that training is the same as at an earlier attempt, in JSON values."""
+
+    def natural_proteins(self, number: int, seed: int, out: Path) -> Proteins | None:
+        """`number` held-out proteins, drawn by `seed`; None where there are none."""
+
+    def training(self, steps: Steps, wanted: np.ndarray) -> Training:
+        """The training sequences; `wanted` are the digests to look for among them."""
 
 
 @dataclass(frozen=True)
 class Judge:
     """What proteins are compared with, and how their table is made.
 
-    `against` are FASTA files of training sequences, `natural` of held-out ones (none: []). `model`
-    is any model, `ngram` the file of an n-gram model (None: one of the training sequences is made).
-    `esmfold` is the folder of a predictor of structures, `structures` one of known structures.
+    `model` is any model, `ngram` the file of an n-gram model (None: one of the training sequences
+    is made). `esmfold` is the folder of a predictor of structures, `structures` one of known
+    structures. `resources`: what MMseqs2 may use (None: half of this machine's memory).
     """
 
-    against: list[Path]
-    natural: list[Path]
+    known: Known
     model: str | None = None
     ngram: Path | None = None
     esmfold: Path | None = None
@@ -51,6 +70,8 @@ class Judge:
     seed: int = 1
     threads: int = 1
     skip_bad: bool = False
+    resources: Resources | None = None
+    mmseqs: str = "auto"
 
     def table(self, fasta: Path, out: Path) -> list[Row]:
         """Write the table of measures of the proteins of `fasta` to `out`, and return its rows.
@@ -60,25 +81,18 @@ class Judge:
         opened, `DedupError` without MMseqs2.
         """
         check_table(out)
-        with (
-            readable([fasta], "fasta") as files,
-            readable(self.against, "fasta") as against,
-            readable(self.natural, "fasta") as natural,
-        ):
-            sets = self._sets(files, natural, out)
+        with readable([fasta], "fasta") as files, self.known.opened() as known:
+            generated = generated_proteins(files, survey(out, "generated", self.skip_bad))
+            sets = self._sets(generated, known, out)
             wanted = np.unique(np.concatenate([proteins.digests for proteins in sets.values()]))
             request = {
-                "against": {str(path): [*_version(path)] for path in against},
+                "against": known.state,
                 "proteins": {name: _digest(proteins) for name, proteins in sets.items()},
                 "esmfold": str(self.esmfold),
             }
-            resources = resources_here(self.threads)
-            with Steps(out, "judge", request, find_mmseqs("auto"), resources) as steps:
-                survey = self._survey(out, "against")
-                made = steps.run(
-                    "training", lambda path: read_training(against, wanted, survey, path)
-                )
-                training = Training.open(made)
+            resources = self.resources or resources_here(self.threads)
+            with Steps(out, "judge", request, find_mmseqs(self.mmseqs), resources) as steps:
+                training = known.training(steps, wanted)
                 nats = self._nats(sets, training)
                 # One search for all: what it prepares takes longer than a thousand queries.
                 every = Proteins([one for own in sets.values() for one in own.sequences])
@@ -90,20 +104,16 @@ class Judge:
                     for name, own in sets.items()
                 }
                 rows = rows_of(sets, facts, training, self.seed, self._missing())
-                self._write(rows, out)
+                self._write(rows, known, out)
                 steps.remove()
         return rows
 
-    def _survey(self, out: Path, of: str) -> Survey:
-        return Survey(out.with_name(f"{out.name}.{of}"), self.skip_bad)
-
-    def _sets(self, fasta: list[Path], natural: list[Path], out: Path) -> dict[str, Proteins]:
+    def _sets(self, generated: Proteins, known: Known, out: Path) -> dict[str, Proteins]:
         """The proteins, as many natural ones, and these (or else those) shuffled."""
-        generated = generated_proteins(fasta, self._survey(out, "generated"))
         sets = {"generated": generated}
-        if natural:
-            number, found = generated.count(), self._survey(out, "natural")
-            sets["natural"] = natural_proteins(natural, number, self.seed, found)
+        natural = known.natural_proteins(generated.count(), self.seed, out)
+        if natural is not None:
+            sets["natural"] = natural
         return sets | {"shuffled": shuffled_proteins(sets.get("natural", generated), self.seed)}
 
     def _nats(
@@ -117,6 +127,9 @@ class Judge:
         of_ngram = {name: _scored(by_counts, proteins) for name, proteins in sets.items()}
         if self.model is None:
             return {name: (nats, None) for name, nats in of_ngram.items()}
+        from plm_scaling.inference.models.open import open_model  # PyTorch, which else none needs
+        from plm_scaling.inference.scorer import Scorer
+
         with open_model(self.model, self.threads) as model:
             scorer = Scorer(model, fast=model.objective == "mlm", amino_acids=True)
             return {name: (of_ngram[name], _scored(scorer, one)) for name, one in sets.items()}
@@ -133,6 +146,8 @@ class Judge:
         _, place, copies = np.unique(proteins.digests, return_inverse=True, return_counts=True)
         plddt, tm_score = None, None
         if self.esmfold is not None:
+            from plm_scaling.downstream.generation.structures import predicted, tm_scores
+
             plddt, places = predicted(steps, name, proteins, self.esmfold, self.threads)
             if self.structures is not None and find_spec("tmtools") is not None:
                 tm_score = tm_scores(proteins, places, self.structures)
@@ -156,7 +171,7 @@ class Judge:
         if self.model is None:
             missing["model_perplexity"] = "give --model"
         if self.esmfold is None:
-            without = "give --esmfold, a folder with ESMFold"
+            without = "give --esmfold, a folder with ESMFold, to `plm-scaling judge`"
             missing |= dict.fromkeys(("mean_plddt", "plddt_above_70", "mean_tm_score"), without)
         elif self.structures is None:
             missing["mean_tm_score"] = "give --structures, a folder of known structures"
@@ -164,10 +179,9 @@ class Judge:
             missing["mean_tm_score"] = "TM-align is not installed: pip install tmtools"
         return {measure: f"not measured: {why}" for measure, why in missing.items()}
 
-    def _write(self, rows: list[Row], out: Path) -> None:
-        facts: dict[str, Any] = {"version": __version__, "seed": str(self.seed)}
-        facts |= {"against": " ".join(map(str, self.against)), "model": self.model or ""}
-        facts |= {"natural": " ".join(map(str, self.natural)), "ngram": str(self.ngram or "")}
+    def _write(self, rows: list[Row], known: Known, out: Path) -> None:
+        facts: dict[str, Any] = {"version": __version__, "seed": str(self.seed), **known.facts}
+        facts |= {"model": self.model or "", "ngram": str(self.ngram or "")}
         facts |= {"esmfold": str(self.esmfold or ""), "structures": str(self.structures or "")}
         schema = SCHEMA.with_metadata(facts)
         with table_writer(out, schema) as write:
@@ -182,12 +196,6 @@ def _scored(model: ReferenceModel, proteins: Proteins) -> Doubles:
         nats.append(model.nll_per_residue(chunk.entries, chunk.lengths))
         progress.add(chunk.count())
     return np.concatenate(nats)
-
-
-def _version(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change (ns) of a file."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _digest(proteins: Proteins) -> str:

@@ -82,9 +82,8 @@ def natural_proteins(files: list[Path], number: int, seed: int, found: Survey) -
     """`number` proteins of FASTA files, or all, drawn by `seed` whatever their order there."""
     # Those with the largest hashes are a random choice; a heap holds no more than these.
     chosen: list[tuple[int, bytes]] = []
-    key = mix(np.array([seed], np.uint64) + GOLDEN)
     for records in found.of(read_fasta(files)):
-        hashes = mix(digests(records.sequences) ^ key)
+        hashes = drawn_by(digests(records.sequences), seed)
         for item in zip(hashes.tolist(), records.sequences, strict=True):
             if len(chosen) < number:
                 heapq.heappush(chosen, item)
@@ -93,6 +92,11 @@ def natural_proteins(files: list[Path], number: int, seed: int, found: Survey) -
     if not chosen:
         raise DownstreamError(f"{', '.join(map(str, files))}: no protein to compare with")
     return Proteins([sequence for _, sequence in sorted(chosen)])
+
+
+def drawn_by(of_sequences: np.ndarray, seed: int) -> np.ndarray:
+    """Of digests the numbers (uint64) whose largest are a random choice."""
+    return mix(of_sequences ^ mix(np.array([seed], np.uint64) + GOLDEN))
 
 
 def shuffled_proteins(proteins: Proteins, seed: int) -> Proteins:

@@ -1,115 +1,95 @@
-"""The task `generation`: what proteins a causal model makes, beside natural and shuffled ones."""
+"""Proteins that the causal models of a study make, and their scores beside natural ones."""
 
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from plm_scaling.common.counts import Counts
-from plm_scaling.common.errors import DownstreamError
-from plm_scaling.common.files import write_json
-from plm_scaling.common.tables import table_writer
-from plm_scaling.config.downstream import TaskSettings
+from plm_scaling.common.files import read_json, write_json
+from plm_scaling.common.progress import logger
+from plm_scaling.config.downstream import Generation
+from plm_scaling.downstream import STAGE_VERSION
 from plm_scaling.downstream.generation.judge import Judge
 from plm_scaling.downstream.generation.rows import Row
-from plm_scaling.downstream.read import TEST, TRAIN
+from plm_scaling.downstream.generation.study import StudyData
+from plm_scaling.downstream.models import facts_of
 from plm_scaling.downstream.scores import Score
-from plm_scaling.downstream.table import Dataset
-from plm_scaling.inference.generation.generate import generate_fasta
-from plm_scaling.inference.generation.options import Sampling
-from plm_scaling.inference.models.open import open_model
-from plm_scaling.sources.read.fasta import read_fasta
+from plm_scaling.inference.generation.options import Sampling, about
+from plm_scaling.mmseqs.resources import Resources
+from plm_scaling.runs.scores import JUDGED
 
-ITEMS = pa.schema(
-    [("id", pa.string()), ("split", pa.string()), ("sequence", pa.string()), ("group", pa.string())]
-)
 PROTOCOL = "sampled"
 
 
-def prepare(files: list[Path], row: Dataset, out: Path) -> None:
-    """Write items.parquet, counts.tsv and task.json of a dataset (see `Task.prepare`).
+def generate_proteins(
+    model: str, settings: Generation, pool: Path, split: Path, seed: int, threads: int, out: Path
+) -> None:
+    """Write proteins that a causal model makes, as FASTA; OUT.json says how.
 
-    The first file holds held-out proteins (FASTA, split `test`), the others the training sequences
-    of the models (`train`).
+    A model without start token begins with the first residues of training sequences.
+
+    Args:
+        model: a run folder, or that of a public model
+        settings: how proteins are drawn, in JSON
+        pool: folder with all pooled parts
+        split: folder made by split_clusters.py
+        seed: of the draws
+        threads: CPU threads
+        out: FASTA file
     """
-    if len(files) < 2:
-        raise DownstreamError(
-            f"{row.dataset}: give two files in the table, held-out proteins and, after them, the "
-            "training sequences"
-        )
-    counts = Counts("downstream")
-    with pq.ParquetWriter(out / "items.parquet", ITEMS, compression="zstd") as write:
-        for number, file in enumerate(files):
-            split = TRAIN if number else TEST
-            for records in read_fasta(file):
-                for one in records.rejected:
-                    counts.add(row.dataset, "in", 1, one.residues)
-                    counts.add(row.dataset, one.reason, 1, one.residues)
-                residues = sum(map(len, records.sequences))
-                for reason in ("in", "kept"):
-                    counts.add(row.dataset, reason, len(records.ids), residues)
-                ids = [name.decode() for name in records.ids]
-                texts = [sequence.decode() for sequence in records.sequences]
-                columns = {"id": ids, "split": split, "sequence": texts, "group": ids}
-                write.write_table(
-                    pa.Table.from_pandas(pd.DataFrame(columns), ITEMS, preserve_index=False)
-                )
-    counts.write(out / "counts.tsv")
-    write_json(out / "task.json", {"task": row.task, "dataset": row.dataset})
+    from plm_scaling.inference.generation.generate import First, shares_of, write_proteins
+    from plm_scaling.inference.models.open import open_model
+
+    how = settings.model_dump(exclude={"cells"})
+    with open_model(model, threads) as opened:
+        first = None
+        if opened.alphabet.start is None and not opened.alphabet.row_prefix:
+            residues = StudyData(pool, split).first_residues()
+            first = First(shares_of(residues, f"{split}: no training sequence"), [str(split)])
+        write_proteins(opened, out, Sampling(**how, seed=seed), first)
 
 
-def evaluate(
-    model_name: str, items: Path, settings: TaskSettings, out: Path, threads: int, seed: int
-) -> list[Score]:
-    """Make proteins as `settings.generation` says, and judge them (see `Judge`).
+def judge_proteins(
+    proteins: Path,
+    model: str,
+    pool: Path,
+    split: Path,
+    seed: int,
+    resources: Resources,
+    mmseqs: str,
+    out: Path,
+) -> None:
+    """Judge the proteins that a model made against a study's training set, beside as many held-out
+    proteins, and these shuffled: the table `out` (.tsv), and a record of scores (.json).
 
-    The table `out` holds them: id, sequence, ended. The floor of a measure is its value for
-    shuffled natural proteins, the reference that for natural ones. Without start token first
-    residues are drawn from those of the training sequences. An MLM makes none: its one score is
-    null.
+    In the record the floor of a measure is its value for shuffled proteins, the reference that for
+    natural ones.
+
+    Args:
+        proteins: FASTA file that generate_proteins.py made
+        model: the folder of the model
+        pool: folder with all pooled parts
+        split: folder made by split_clusters.py
+        seed: of what is drawn, shuffled and resampled
+        mmseqs: path of MMseqs2, or auto
+        out: the table, .tsv
     """
-    with open_model(model_name, threads) as model:
-        facts, causal = model.facts, model.objective == "clm"
-        begins = model.alphabet.start is not None or bool(model.alphabet.row_prefix)
-    schema = pa.schema(
-        [("id", pa.string()), ("sequence", pa.string()), ("ended", pa.bool_())], facts
-    )
-    if not causal:
-        with table_writer(out, schema):
-            pass
-        note = "an MLM fills masks and makes no proteins"
-        return [Score(PROTOCOL, "proteins", None, None, 0, 0, note=note)]
-    with TemporaryDirectory(prefix="plm-scaling-") as folder:
-        train, natural = (Path(folder) / f"{split}.fasta" for split in (TRAIN, TEST))
-        for file, split in ((train, TRAIN), (natural, TEST)):
-            _write_fasta(items, split, file)
-        fasta = Path(folder) / "new.fasta"
-        sampling = Sampling(**settings.generation.model_dump(), seed=seed)
-        generate_fasta(model_name, fasta, sampling, [] if begins else [train], threads)
-        judge = Judge([train], [natural], seed=seed, threads=threads, skip_bad=True)
-        rows = judge.table(fasta, Path(folder) / "judged.tsv")
-        _write_proteins(fasta, schema, out)
-    return [_score(row, sampling.number) for row in rows]
-
-
-def _write_fasta(items: Path, split: str, out: Path) -> None:
-    file = pq.ParquetFile(items)
-    with out.open("w") as text:
-        for batch in file.iter_batches(columns=["id", "split", "sequence"]):
-            for one in batch.filter(pc.equal(batch["split"], split)).to_pylist():
-                text.write(f">{one['id']}\n{one['sequence']}\n")
-
-
-def _write_proteins(fasta: Path, schema: pa.Schema, out: Path) -> None:
-    lines = fasta.read_text().splitlines()
-    heads = [line.removeprefix(">").split(" ended=") for line in lines[::2]]
-    names, ended = zip(*heads, strict=True)
-    columns = [pa.array(names), pa.array(lines[1::2]), pa.array([one == "true" for one in ended])]
-    with table_writer(out, schema) as write:
-        write(pa.record_batch(columns, schema=schema))
+    known = StudyData(pool, split)
+    threads = resources.threads
+    judge = Judge(known, seed=seed, threads=threads, resources=resources, mmseqs=mmseqs)
+    rows = judge.table(proteins, out)
+    made = read_json(about(proteins))
+    told = {name: str(value) for name, value in made.items()}
+    record = {
+        "model": facts_of(model, told),
+        "dataset": JUDGED,
+        "task": JUDGED,
+        "seed": seed,
+        "weights_sha256": made["weights"],
+        "versions": {"downstream stage": str(STAGE_VERSION)},
+        "settings": {name: made[name] for name in Generation.model_fields if name in made},
+        "scores": [asdict(_score(row, made["proteins"])) for row in rows],
+    }
+    write_json(out.with_suffix(".json"), record)
+    logger.info("[downstream] %s, %d proteins: %s", model, made["proteins"], out)
 
 
 def _score(row: Row, number: int) -> Score:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from plm_scaling.common.parts import digests
 from plm_scaling.downstream.generation.kinds import LENGTH_BINS, ORDER, Doubles, length_bins
 from plm_scaling.downstream.similarity.database import Entries
 from plm_scaling.filter import ngram
+from plm_scaling.inference.arrays import Ints
 from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.pool.selection import Database
 from plm_scaling.sources.read.fasta import read_fasta
@@ -34,28 +36,60 @@ class Training:
     seen: np.ndarray
 
     @classmethod
-    def open(cls, folder: Path) -> "Training":
+    def load(cls, sums: Path, database: Database) -> Self:
+        """The database with what `Sums` saved."""
+        with np.load(sums) as saved:
+            counts, lengths = (saved[name].astype(np.float64) for name in ("counts", "lengths"))
+            return cls(database, counts, lengths, saved["seen"])
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
         """What `read_training` made."""
-        with np.load(folder / _SUMS) as sums:
-            size, counts = sums["size"], sums["counts"].astype(np.float64)
-            database = Database(folder / _ENTRIES, int(size[0]), float(size[1]), int(size[2]))
-            return cls(database, counts, sums["lengths"].astype(np.float64), sums["seen"])
+        with np.load(folder / _SUMS) as saved:
+            size = saved["size"]
+        database = Database(folder / _ENTRIES, int(size[0]), float(size[1]), int(size[2]))
+        return cls.load(folder / _SUMS, database)
+
+
+class Sums:
+    """Sums over training sequences; `wanted` are the digests to look for among them."""
+
+    def __init__(self, wanted: np.ndarray) -> None:
+        self.wanted = wanted
+        self.counts = np.zeros(ngram.SYMBOLS**ORDER, np.int64)
+        self.lengths = np.zeros(LENGTH_BINS, np.int64)
+        self.seen = np.zeros(len(wanted), np.bool_)
+
+    def add(self, entries: bytes, lengths: Ints) -> None:
+        """Whole entries `SEQUENCE\n\0` of sequences of these lengths."""
+        self.counts += ngram.count(entries, ORDER)
+        self.lengths += np.bincount(length_bins(lengths), minlength=LENGTH_BINS)
+
+    def look(self, own: np.ndarray) -> None:
+        """Look for the wanted digests among a training sequences' own."""
+        self.seen |= np.isin(self.wanted, own)
+
+    def save(self, path: Path, database: Database) -> None:
+        """Write the file (.npz)."""
+        size = [database.n_sequences, int(database.n_residues), database.max_seq_len]
+        with atomic(path) as temporary, temporary.open("wb") as out:
+            np.savez(
+                out,
+                counts=self.counts,
+                lengths=self.lengths,
+                seen=self.wanted[self.seen],
+                size=np.array(size),
+            )
 
 
 def read_training(files: list[Path], wanted: np.ndarray, found: Survey, folder: Path) -> None:
     """Make `folder` from FASTA files; `wanted` are the digests to look for."""
     folder.mkdir()
-    counts = np.zeros(ngram.SYMBOLS**ORDER, np.int64)
-    lengths = np.zeros(LENGTH_BINS, np.int64)
-    seen = np.zeros(len(wanted), np.bool_)
+    sums = Sums(wanted)
     progress = progress_of("judge: training sequences", files)
     with Entries(folder / _ENTRIES) as entries, counting(progress):
         for chunk in read_chunks(found.of(read_fasta(files)), CHUNK_RESIDUES):
             entries.add(chunk.entries, chunk.lengths)
-            counts += ngram.count(chunk.entries, ORDER)
-            lengths += np.bincount(length_bins(chunk.lengths), minlength=LENGTH_BINS)
-            seen |= np.isin(wanted, digests(chunk.entries.split(b"\n\0")[:-1]))
-    made = entries.made
-    size = [made.n_sequences, int(made.n_residues), made.max_seq_len]
-    with atomic(folder / _SUMS) as temporary, temporary.open("wb") as out:
-        np.savez(out, counts=counts, lengths=lengths, seen=wanted[seen], size=np.array(size))
+            sums.add(chunk.entries, chunk.lengths)
+            sums.look(digests(chunk.entries.split(b"\n\0")[:-1]))
+    sums.save(folder / _SUMS, entries.made)

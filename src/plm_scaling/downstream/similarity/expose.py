@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from plm_scaling.common.errors import DownstreamError
-from plm_scaling.common.files import sha256_of
+from plm_scaling.common.files import atomic, sha256_of
 from plm_scaling.common.progress import logger
 from plm_scaling.config.data import LeakageCheck
 from plm_scaling.dedup.assign import TRAIN
@@ -89,12 +89,26 @@ def test_proteins(data: Path) -> pd.DataFrame:
     return own[["id", "sequence"]]
 
 
+def write_tests(data: Path, out: Path) -> None:
+    """Write the test proteins of a dataset as FASTA.
+
+    Args:
+        data: folder of the prepared dataset
+        out: the FASTA file
+    """
+    with atomic(out) as temporary:
+        temporary.write_text(_fasta(test_proteins(data)))
+
+
+def _fasta(proteins: pd.DataFrame) -> str:
+    return "".join(f">{row.id}\n{row.sequence}\n" for row in proteins.itertuples())
+
+
 def _pooled(proteins: pd.DataFrame, out: Path) -> None:
     """A pool of the proteins."""
     clean = out.with_name("clean")
     clean.mkdir(exist_ok=True)
-    lines = (f">{row.id}\n{row.sequence}\n" for row in proteins.itertuples())
-    (clean / "part-0000.fasta").write_text("".join(lines))
+    (clean / "part-0000.fasta").write_text(_fasta(proteins))
     pool_part([clean], ["tests"], 0, 1, PROTEIN, out / "part-0000")
 
 

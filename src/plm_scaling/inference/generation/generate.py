@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,10 +13,18 @@ from plm_scaling.common.progress import Progress, logger
 from plm_scaling.inference.generation.generator import Generator
 from plm_scaling.inference.generation.options import Sampling, about
 from plm_scaling.inference.generation.sampling import Doubles
+from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey, readable
 from plm_scaling.tokens.format.vocabulary import STANDARD
+
+
+class First(NamedTuple):
+    """Frequencies [20] of the residues that proteins begin with, and where they are from."""
+
+    shares: Doubles
+    source: list[str]
 
 
 def generate_fasta(
@@ -23,46 +32,58 @@ def generate_fasta(
 ) -> dict[str, int]:
     """Write proteins made by `model` to the FASTA file `out`; return what is said of them.
 
+    `first`: FASTA files whose first residues the proteins begin with. See `write_proteins`.
+    """
+    with open_model(model, threads) as opened:
+        begins = First(first_residues(first, out), [*map(str, first)]) if first else None
+        return write_proteins(opened, out, sampling, begins)
+
+
+def write_proteins(
+    model: Model, out: Path, sampling: Sampling, first: First | None
+) -> dict[str, int]:
+    """Write proteins of an opened model to the FASTA file `out`; return what is said of them.
+
     Records are `>generated-N ended=true` (or `false`: cut at the longest length). OUT.json holds
-    the settings, the model's facts and the counts that are returned. `first`: FASTA files whose
-    first residues the proteins begin with. The same call gives the same file. Raises
-    `InferenceError`.
+    the settings, the model's facts and the counts that are returned. The same call gives the same
+    file. Raises `InferenceError`.
     """
     made = ended = residues = 0
-    with open_model(model, threads) as opened:
-        generator = Generator(opened, sampling, first_residues(first, out) if first else None)
-        progress = Progress("generate", sampling.number, "proteins")
-        logger.info("[generate] %d proteins, %d together", sampling.number, generator.rows)
-        with atomic(out) as temporary, temporary.open("wb") as file:
-            for batch in generator.batches():
-                for protein, done in batch:
-                    made += 1
-                    said = b"true" if done else b"false"
-                    file.write(b">generated-%d ended=%s\n%s\n" % (made, said, protein))
-                    ended += done
-                    residues += len(protein)
-                progress.add(len(batch))
-        counts = {"proteins": made, "ended": ended, "residues": residues}
-        settings = asdict(sampling) | {"max_length": generator.max_length}
-        facts = {"version": __version__, **opened.facts, "first": [str(path) for path in first]}
+    generator = Generator(model, sampling, first.shares if first else None)
+    progress = Progress("generate", sampling.number, "proteins")
+    logger.info("[generate] %d proteins, %d together", sampling.number, generator.rows)
+    with atomic(out) as temporary, temporary.open("wb") as file:
+        for batch in generator.batches():
+            for protein, done in batch:
+                made += 1
+                said = b"true" if done else b"false"
+                file.write(b">generated-%d ended=%s\n%s\n" % (made, said, protein))
+                ended += done
+                residues += len(protein)
+            progress.add(len(batch))
+    counts = {"proteins": made, "ended": ended, "residues": residues}
+    settings = asdict(sampling) | {"max_length": generator.max_length}
+    facts = {"version": __version__, **model.facts, "first": first.source if first else []}
     write_json(about(out), counts | settings | facts)
     return counts
 
 
 def first_residues(fasta: list[Path], out: Path) -> Doubles:
-    """Frequencies [20] of the amino acids that are the first residue of proteins in FASTA files.
-
-    Raises `InferenceError` if none begins with one of the 20.
-    """
-    counts = np.zeros(len(STANDARD))
+    """Frequencies [20] of the amino acids that are the first residue of proteins in FASTA files."""
     found = Survey(out, skip_bad=False)
     with readable(fasta, "fasta") as files:
-        for records in found.of(read_fasta(files)):
-            letters = np.frombuffer(b"".join(s[:1] for s in records.sequences), np.uint8)
-            each = np.bincount(letters, minlength=128)
-            counts += each[np.frombuffer(STANDARD.encode(), np.uint8)]
+        letters = [
+            b"".join(sequence[:1] for sequence in records.sequences)
+            for records in found.of(read_fasta(files))
+        ]
+    return shares_of(b"".join(letters), f"--first: no protein in {', '.join(map(str, fasta))}")
+
+
+def shares_of(first_residues: bytes, what: str) -> Doubles:
+    """Frequencies [20] of the amino acids among residues. Raises `InferenceError`, which begins
+    with `what`, if there is none."""
+    each = np.bincount(np.frombuffer(first_residues, np.uint8), minlength=128)
+    counts = each[np.frombuffer(STANDARD.encode(), np.uint8)]
     if not counts.any():
-        raise InferenceError(
-            f"--first: no protein in {', '.join(map(str, fasta))} begins with an amino acid"
-        )
+        raise InferenceError(f"{what} begins with an amino acid")
     return counts / counts.sum()

@@ -1,0 +1,56 @@
+"""Proteins that causal models made: the report's sentence and table of them."""
+
+from typing import Any
+
+import pandas as pd
+
+from plm_scaling.report.tables import DASH, text
+from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
+
+
+def generated_part(scores: pd.DataFrame) -> dict[str, Any]:
+    """Of the CLM cell of lowest loss, else of the first model: a sentence, and a row for each
+    measure that has a value, beside an untrained cell, natural and shuffled proteins; empty where
+    no model made any."""
+    made = scores[(scores["task"] == JUDGED) & scores["value"].notna()]
+    if made.empty:
+        return {"sentence": "", "rows": []}
+    cells = made[made["kind"] == CELL]
+    trained = (made if cells.empty else cells).sort_values("loss", kind="stable")
+    name = trained["model"].iloc[0]
+    own = made[made["model"] == name].set_index("metric")
+    untrained = made[made["kind"] == UNTRAINED].groupby("metric")["value"].first()
+    rows = [_row(metric, one, untrained) for metric, one in own.iterrows() if metric != "proteins"]
+    return {"sentence": _sentence(str(name), own), "rows": rows}
+
+
+def _row(metric: Any, row: pd.Series, untrained: pd.Series) -> dict[str, str]:
+    error = "" if pd.isna(row["standard_error"]) else f" ± {row['standard_error']:.2g}"
+    return {
+        "measure": str(metric).replace("_", " "),
+        "generated": f"{row['value']:.3g}{error}",
+        "untrained cell": text(untrained.get(metric), ".3g"),
+        "natural": text(row["reference"], ".3g"),
+        "shuffled": text(row["floor"], ".3g"),
+    }
+
+
+def _sentence(name: str, own: pd.DataFrame) -> str:
+    """How many of the proteins ended, and how many are like training's."""
+    said = f"{own['n_items'].iloc[0]:.0f} proteins of {name}: "
+    rows: dict[Any, dict[Any, float]] = own.to_dict("index")
+    if "ended" in rows:
+        said += f"{rows['ended']['value']:.0%} ended by themselves, "
+    alone = rows["no_homologue"]
+    found = {name: _homologous(alone[name]) for name in ("value", "reference", "floor")}
+    said += (
+        f"{found['value']} have a homologue in training (held-out natural proteins "
+        f"{found['reference']}, these shuffled {found['floor']})."
+    )
+    if abs(alone["value"] - alone["floor"]) <= 2 * alone["standard_error"]:
+        said += " By homologues they are not told apart from shuffled proteins."
+    return said
+
+
+def _homologous(alone: float) -> str:
+    return DASH if pd.isna(alone) else f"{1 - alone:.0%}"
