@@ -90,9 +90,10 @@ class Downstream(TaskSettings):
 
     datasets: list[Name] = []
     """Names in resources/downstream.tsv or `own`; [] for none."""
-    cells: Literal["frontier", "all"] | list[Name] = "frontier"
-    """Which cells: frontier (the three of lowest loss of each budget, where they are within 0.03
-    nats per token of the best), all, or a list of ids; [] for none."""
+    cells: Literal["best", "frontier", "all"] | list[Name] = "frontier"
+    """Which cells: best (of each objective the one of lowest loss), frontier (the three of lowest
+    loss of each budget, where they are within 0.03 nats per token of the best), all, or a list of
+    ids; [] for none."""
     untrained: bool = True
     """true: also cells of the same shapes with their initial weights, as the floor of the scores.
     """
