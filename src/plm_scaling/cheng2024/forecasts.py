@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.forecasts.curve import forecast_curve
+from plm_scaling.forecasts.curve import excess_of, forecast_curve
 from plm_scaling.forecasts.loss import forecast_losses
 from plm_scaling.forecasts.outcomes import COLUMNS, outcomes
 from plm_scaling.forecasts.record import LEVEL, Forecast
@@ -66,6 +66,7 @@ def in_order(runs: pd.DataFrame, curves: pd.DataFrame, huber_delta: float) -> It
             if own["n_params"].nunique() >= FIRST_SIZES
             else not_available("too few sizes at its budget")
         )
+        excess = excess_of(before, known)
         for run, loss in zip(own.to_dict("records"), losses, strict=True):
             yield Forecast(
                 cell=run["run_id"],
@@ -86,5 +87,5 @@ def in_order(runs: pd.DataFrame, curves: pd.DataFrame, huber_delta: float) -> It
                 runs_sha256=None,
                 loss=loss,
                 best_size=size,
-                curve=forecast_curve(before, known, run["n_params"], run["tokens"], loss),
+                curve=forecast_curve(before, excess, run["n_params"], run["tokens"], loss),
             )

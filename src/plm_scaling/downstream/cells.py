@@ -15,9 +15,9 @@ MOST = 3
 
 
 def chosen_cells(cells: Mapping[str, Cell], runs: Path, how: str | list[str]) -> list[str]:
-    """Ids of the finished cells to evaluate, in the order of the sweep: all; the `MOST` of lowest
-    loss of each budget, objective, recipe and corpus, as far as they are within `NEAR` of the
-    lowest (`frontier`); or those named.
+    """Ids of the finished cells to evaluate, in the order of the sweep: all; the one of lowest
+    loss of each objective, recipe and corpus (`best`); the `MOST` of lowest loss of each budget of
+    these, as far as they are within `NEAR` of the lowest (`frontier`); or those named.
 
     Raises `DownstreamError` if none has finished, or one that is named has not.
     """
@@ -37,11 +37,15 @@ def chosen_cells(cells: Mapping[str, Cell], runs: Path, how: str | list[str]) ->
         return [*losses]
     rivals: dict[tuple[object, ...], list[str]] = {}
     for name in sorted(losses, key=lambda name: losses[name]):
-        rivals.setdefault(_rivals(cells[name]), []).append(name)
+        own = cells[name]
+        budget = own.flops_budget if how == "frontier" else None
+        alike = (budget, own.objective, own.recipe_in_tables, own.corpus)
+        rivals.setdefault(alike, []).append(name)
+    most = MOST if how == "frontier" else 1
     near = {
         name
         for names in rivals.values()
-        for name in names[:MOST]
+        for name in names[:most]
         if losses[name] <= losses[names[0]] + NEAR
     }
     return [name for name in losses if name in near]

@@ -16,18 +16,14 @@ LEAST_FREEDOM = 3  # of the scatter between curves; with less its intervals say 
 
 
 def forecast_curve(
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
-    n_params: float,
-    tokens: float,
-    loss: Predicted,
+    runs: pd.DataFrame, excess: Floats, n_params: float, tokens: float, loss: Predicted
 ) -> list[CurvePoint]:
-    """The loss of an evaluation at each of SHARES that the curves of `runs` reach.
+    """The loss of an evaluation at each of SHARES that the curves of `runs` reach: `excess`
+    (`excess_of` them).
 
     At each share the excess over the final loss is a line in ln N and ln D of the runs; its
     interval, by Student's t, and that of the final `loss` make the point's.
     """
-    excess = _excess(runs, curves)
     at = np.array([1.0, np.log(n_params), np.log(tokens)])
     design = np.column_stack([np.ones(len(runs)), np.log(runs["n_params"]), np.log(runs["tokens"])])
     down, up = loss["predicted"] - loss["low"], loss["high"] - loss["predicted"]
@@ -48,8 +44,8 @@ def forecast_curve(
     return points
 
 
-def _excess(runs: pd.DataFrame, curves: pd.DataFrame) -> Floats:
-    """Nats above the final validation loss, (runs, shares); NaN before the first evaluation."""
+def excess_of(runs: pd.DataFrame, curves: pd.DataFrame) -> Floats:
+    """Of each of `runs`, nats above the final validation loss, (runs, shares); NaN before the first evaluation."""
     valid = curves[(curves["split"] == "valid") & curves["loss"].notna()]
     by_run = dict(list(valid.groupby("run_id")))
     rows = []

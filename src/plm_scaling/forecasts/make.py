@@ -11,7 +11,7 @@ import pandas as pd
 
 from plm_scaling.common.errors import LawError, PlmScalingError
 from plm_scaling.common.program import end_with_parent
-from plm_scaling.forecasts.curve import forecast_curve
+from plm_scaling.forecasts.curve import excess_of, forecast_curve
 from plm_scaling.forecasts.loss import forecast_losses
 from plm_scaling.forecasts.record import Forecast
 from plm_scaling.forecasts.size import forecast_size
@@ -45,7 +45,7 @@ def make_forecast(task: Task) -> Forecast:
         runs_sha256=digest,
         loss=loss,
         best_size=forecast_size(runs, curves, cell.flops_budget),
-        curve=forecast_curve(runs, curves, cell.n_params, cell.tokens, loss),
+        curve=forecast_curve(runs, excess_of(runs, curves), cell.n_params, cell.tokens, loss),
     )
 
 

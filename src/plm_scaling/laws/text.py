@@ -77,7 +77,7 @@ def _without_value(law: LawResult, words: str) -> str:
 def law_lines(law: LawResult) -> list[str]:
     """Two or three lines: law and main number, the runs it rests on, whether there are warnings."""
     runs = selection_words(law.selection) if law.selection else f"{law.n_points} points"
-    lines = [f"{_name(law)} law, {law.status}: {headline(law)}", runs]
+    lines = [f"{_name(law)} law, {law.status.replace('_', ' ')}: {headline(law)}", runs]
     return lines + [f"{len(law.warnings)} warning(s), in .warnings"] * bool(law.warnings)
 
 

@@ -6,31 +6,31 @@ from typing import Any
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.result import LawResult, read_law
-from plm_scaling.laws.text import headline, law_sentence
-from plm_scaling.sweep.stages import recorded
+from plm_scaling.laws.text import headline, law_lines
+from plm_scaling.sweep.stages import Placed, recorded
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of a results folder: a sentence for each budget of a stage that was placed, the law files by
-    path, and the report, None where it is not made yet."""
+    """Of a results folder: each budget of a stage that was placed, the law files by path, and the
+    report, None where it is not made yet."""
 
     results: Path
-    stages: list[tuple[int, str]]
+    stages: list[tuple[int, Placed]]
     laws: dict[Path, LawResult]
     report: Path | None
 
     def text(self) -> str:
-        """A line for each."""
-        lines = [f"stage {number}: {text}" for number, text in self.stages]
-        lines += map(law_sentence, self.laws.values())
+        """A short line for each; why, and what speaks against a law, is in the report."""
+        lines = [f"stage {number}: {placed.cells}" for number, placed in self.stages]
+        lines += [law_lines(law)[0] for law in self.laws.values()]
         missing = f"{self.results / 'report.html'}: not made yet"
-        return "\n".join([*lines, f"report: {self.report}" if self.report else missing])
+        return "\n".join([*lines, f"report: {address(self.report)}" if self.report else missing])
 
     def to_json(self) -> dict[str, Any]:
         """The same; of each law the equations with intervals, status and warnings."""
         return {
-            "stages": [{"stage": number, "text": text} for number, text in self.stages],
+            "stages": [{"stage": number, "text": placed.text} for number, placed in self.stages],
             "laws": [
                 {
                     "file": str(path),
@@ -53,10 +53,15 @@ def summary(results: Path) -> Summary:
     if not files:
         raise LawError(f"{results}/laws: no law file; fit laws with `snakemake laws`")
     stages = [
-        (stage.stage, budget.text)
+        (stage.stage, budget)
         for stage in recorded(results / "stages")
         for budget in stage.budgets
     ]
     report = results / "report.html"
     laws = {path: read_law(path) for path in files}
     return Summary(results, stages, laws, report if report.exists() else None)
+
+
+def address(page: Path) -> str:
+    """Of a page of this machine, as a terminal makes a link of it."""
+    return page.absolute().as_uri()

@@ -45,11 +45,16 @@ class Placed(Block):
     """None: it was not known, and the sizes are spread over all in range."""
 
     @property
-    def text(self) -> str:
-        """A line: which curve, its sizes and seeds, and why these."""
+    def cells(self) -> str:
+        """A line: which curve, its sizes and seeds."""
         where = f"{self.objective} of {self.corpus}, {self.recipe}, at {self.flops:g} FLOPs"
         seeds = ", ".join(map(str, self.seeds))
-        return f"{where}: sizes {', '.join(self.sizes)}, seeds {seeds}; {self.why}"
+        return f"{where}: sizes {', '.join(self.sizes)}, seeds {seeds}"
+
+    @property
+    def text(self) -> str:
+        """The same, and why these."""
+        return f"{self.cells}; {self.why}"
 
 
 class PlacedStage(Block):

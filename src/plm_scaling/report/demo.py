@@ -1,0 +1,65 @@
+"""The last lines of `make demo`: what was done, what the real law says, what to try next.
+
+python -m plm_scaling.report.demo results/demo results/published 1767222000
+"""
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from plm_scaling.common.progress import short_time
+from plm_scaling.config.load import read_config
+from plm_scaling.laws.result import LawResult, read_law
+from plm_scaling.laws.stats.intervals import percent
+from plm_scaling.report.summary import address
+from plm_scaling.runs.tables import read_runs
+
+KINDS = {"clm": "causal", "mlm": "masked"}
+COMMAND = "plm-scaling"
+
+
+def last_lines(study: Path, published: Path, seconds: float) -> list[str]:
+    """Five lines on the results folders of the demo and of the published runs.
+
+    `seconds` is what both took. The sequences are counted in data/ beside results/.
+    """
+    data = study.parents[1] / "data" / read_config(study / "config.yaml").data.name
+    counts = pd.concat(pd.read_csv(path, sep="\t") for path in data.glob("clean/*/counts.tsv"))
+    proteins = counts.loc[counts["reason"] == "in", "sequences"].sum()
+    runs = read_runs(study / "runs.csv")
+    said = [_growth(read_law(published / f"laws/{kind}.isoflop.json")) for kind in KINDS]
+    command = _command()
+    return [
+        f"the pipeline, small: {proteins:,} proteins, {len(runs)} models of "
+        f"{runs['n_params'].min():,} to {runs['n_params'].max():,} parameters; "
+        f"both parts took {short_time(seconds)}",
+        f"the law, real: 10× the compute, best size {', '.join(said)}",
+        f"try next: {command} plan --objective clm --gpus 8xA100 --days 14; {command} init --help",
+        f"small: {address(study / 'report.html')}",
+        f"real:  {address(published / 'report.html')}",
+    ]
+
+
+def _growth(law: LawResult) -> str:
+    """What ten times the compute does to the best size: '×4.8 (95 % 3.9 to 6.5) if causal'."""
+    equation, kind = law.equations["N"], KINDS[law.objective]
+    a, interval = equation.parameters["a"], equation.interval["a"]
+    if a is None or interval is None:
+        return f"unknown if {kind}"
+    low, high = (10**end for end in interval)
+    return f"×{10**a:.1f} ({percent(equation.level)} {low:.1f} to {high:.1f}) if {kind}"
+
+
+def _command() -> str:
+    """The command line, as one can type it here."""
+    if shutil.which(COMMAND):
+        return COMMAND
+    return os.path.relpath(Path(sys.executable).with_name(COMMAND))
+
+
+if __name__ == "__main__":
+    print(*last_lines(*map(Path, sys.argv[1:3]), time.time() - float(sys.argv[3])), sep="\n")
