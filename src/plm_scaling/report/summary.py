@@ -12,8 +12,8 @@ from plm_scaling.sweep.stages import recorded
 
 @dataclass(frozen=True)
 class Summary:
-    """Of a results folder: a sentence for each budget of a stage that was placed, the law files by
-    path, and the report, None where it is not made yet."""
+    """Of a results folder: what is said of each stage that was placed, the law files by path, and
+    the report, None where it is not made yet."""
 
     results: Path
     stages: list[tuple[int, str]]
@@ -52,11 +52,7 @@ def summary(results: Path) -> Summary:
     files = sorted((results / "laws").glob("*.json"))
     if not files:
         raise LawError(f"{results}/laws: no law file; fit laws with `snakemake laws`")
-    stages = [
-        (stage.stage, budget.text)
-        for stage in recorded(results / "stages")
-        for budget in stage.budgets
-    ]
+    stages = [(stage.stage, line) for stage in recorded(results / "stages") for line in stage.said]
     report = results / "report.html"
     laws = {path: read_law(path) for path in files}
     return Summary(results, stages, laws, report if report.exists() else None)
