@@ -1,21 +1,21 @@
 """Designed sweeps against the whole grid and against random choice, where the truth is known, and
 replayed on the runs that the study released.
 
-OMP_NUM_THREADS=1 python benchmarks/design.py [--replicas 20]
+OMP_NUM_THREADS=1 python benchmarks/design.py [--replicas 200]
 
 Surfaces: text-like (Hoffmann et al. 2022) and the two of the study's laws. In each replica the
 truth is another one that the designer's prior leaves possible. The grid is that of config.yaml for
 one objective; the designed sweep is the narrowest for at most a third of its FLOPs; the random ones
 take cells of the grid, in any order, until they have spent as much. Each is fitted by the project's
 own code. Prints Markdown: what was spent, medians of the half-width of the 95 % interval of a and
-of the error of a, and how often the interval held the truth.
+of the error of a, and how often the interval held the truth, with its standard error.
 
 Replay: of the released runs only those chosen are looked at. The three smallest budgets get eight
 sizes each, spread over those that exist; from there the law of what was looked at places five
 around the minimum of the next. Random choice looks at as much compute, in the median of 20 draws.
 Errors are against the law of all runs.
 
-Ready studies: config.yaml and config/full-designed.yaml, on 100 truths.
+Ready studies: config.yaml and config/full-designed.yaml, on as many truths.
 """
 
 import argparse
@@ -66,9 +66,15 @@ def print_row(*cells: object) -> None:
 def show(name: str, way: str, flops: float, whole: float, cells: float, said: Expected) -> None:
     """One row of the table of surfaces."""
     shares = [f"{flops / whole:.0%}", f"{cells:.0f}", f"{said.half_width:.3f}"]
-    print_row(
-        name, way, *shares, f"{said.error:.3f}", f"{said.coverage:.2f}", f"{said.answered:.2f}"
-    )
+    print_row(name, way, *shares, f"{said.error:.3f}", held(said), f"{said.answered:.2f}")
+
+
+def held(said: Expected) -> str:
+    """How often the intervals found held the truth, with the standard error; where all or none did,
+    that of one more of each."""
+    found = round(said.answered * len(said.value))
+    p = (said.coverage * found + 1) / (found + 2)
+    return f"{said.coverage:.2f} ± {math.sqrt(p * (1 - p) / found):.2f}"
 
 
 def within(costs: Iterable[float], most: float) -> Iterator[bool]:
@@ -182,7 +188,7 @@ def replay(objective: str) -> None:
     row(way, spent, float(np.median(sizes)), (middle[0], middle[1], middle[2]))
 
 
-def ready(path: Path) -> None:
+def ready(path: Path, replicas: int) -> None:
     """A row for each objective of a config that ships."""
     config = read_config(path)
     grid: dict[str, object] = {"extra": [], "transfer": [], "stages": [], "tuning": None}
@@ -190,16 +196,16 @@ def ready(path: Path) -> None:
     cells = plan_cells(config).values()
     for objective in config.sweep.objectives:
         points = points_of(cell for cell in cells if cell.objective == objective)
-        unseen = range(UNSEEN, UNSEEN + 100)
+        unseen = range(UNSEEN, UNSEEN + replicas)
         said = expect(ASKED, points, find_prior(PUBLISHED_LAWS, objective), unseen)
         cost = sum(6.0 * p.n_params * p.tokens for p in points)
-        shown = (f"{cost:.2g}", len(points), f"{said.half_width:.3f}", f"{said.coverage:.2f}")
+        shown = (f"{cost:.2g}", len(points), f"{said.half_width:.3f}", held(said))
         print_row(path.name, objective, *shown)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--replicas", type=int, default=20, help="truths of each surface")
+    parser.add_argument("--replicas", type=int, default=200, help="truths of each surface")
     replicas = parser.parse_args().replicas
     columns = ("surface", "sweep", "FLOPs", "cells", "half-width of a", "error of a", "coverage")
     print_row(*columns, "with a law")
@@ -218,7 +224,7 @@ def main() -> None:
     print_row("config", "objective", "FLOPs", "cells", "half-width of a", "coverage")
     print_row(*["---"] * 6)
     for path in (FULL_STUDY, DESIGNED_STUDY):
-        ready(path)
+        ready(path, replicas)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from plm_scaling.runs.terminal import say_failures_in_a_line
 from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
-from plm_scaling.sweep.cells import extra_cells, grid_cells, plan_cells, tuning_only
+from plm_scaling.sweep.cells import awaited_cells, extra_cells, plan_cells, tuning_only
 from plm_scaling.sweep.choose import choose_layouts
 from plm_scaling.sweep.launch import (
     beside_others,

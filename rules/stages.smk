@@ -40,12 +40,12 @@ def take_cells(placed):
 
 
 def earlier_records(wildcards):
-    """The records of all cells of the stages before; of those that have ended, where the next stage
-    is asked for by hand."""
+    """The records of all cells of the stages before and of those that tune; of those that have ended,
+    where the next stage is asked for by hand."""
     stage = int(wildcards.stage)
     have_placed(before for before in STAGES_LEFT if before < stage)
     earlier = {number: record for number, record in STAGES.items() if number < stage}
-    found = records_of(grid_cells(CONFIG, earlier))
+    found = records_of(awaited_cells(CONFIG, earlier))
     if "next_stage" in workflow.dag_settings.targets and stage == STAGES_LEFT[0]:
         return as_they_are(filter(os.path.exists, found))
     return found

@@ -175,8 +175,9 @@ class Sweep(Block):
     single and transferred cells have it. laws.axes says which runs the laws take."""
     tuning: Tuning | None = None
     """Cells that show the best learning rate (docs/training.md has an example); null for none. They
-    are trained like others, the law `tuning` of laws.fits is fitted to them, and no other law takes
-    them (unless the grid has the same cell)."""
+    are trained like others. Stages wait for them and take the peak learning rates of their law, if
+    it is identified. The law `tuning` of laws.fits is fitted to them, and no other law takes them
+    (unless the grid has the same cell)."""
     designed: list[Designed] = []
     """For some budgets of an objective: train only these sizes and seeds, as `plm-scaling design`
     proposes; [] for none. A budget that is not listed trains all `sizes` in range."""
@@ -184,7 +185,8 @@ class Sweep(Block):
     """Stages after the first, by rising from_flops; [] for none. Budgets below the first
     from_flops begin. When the cells of all earlier stages have ended, the law fitted to them places
     those of the next, within sizes and tokens_per_parameter; where it is not known, they are spread
-    over all sizes in range. results/{study}/stages/ holds what was placed and is never changed
+    over all sizes in range. With tuning its cells have ended, too, and the first from_flops may be
+    the smallest budget. results/{study}/stages/ holds what was placed and is never changed
     (docs/running.md)."""
 
     def stage_of(self, flops: float) -> int:
@@ -195,10 +197,11 @@ class Sweep(Block):
     def _stages_divide_the_budgets(self) -> Self:
         starts = [stage.from_flops for stage in self.stages]
         filled = {self.stage_of(budget) for budget in self.budgets_flops}
+        filled |= {1} if self.tuning else set()  # which then comes before all budgets
         if starts != sorted(set(starts)) or filled != set(range(1, len(starts) + 2)):
             raise ValueError(
-                "stages: from_flops must rise, with one of budgets_flops below the first, and one "
-                "from each on that is below the next"
+                "stages: from_flops must rise, with one of budgets_flops below the first (unless "
+                "there is `tuning`), and one from each on that is below the next"
             )
         if several := [one for one in self.designed if self.stage_of(one.flops) > 1]:
             raise ValueError(

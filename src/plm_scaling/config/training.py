@@ -30,14 +30,16 @@ class FromSize(Block):
 
 
 class PowerLaw(Block):
-    """k·N^α·D^β, with D the tokens of the budget, C/(6·N)."""
+    """k·N^α·D^β·B^δ, with D the tokens of the budget, C/(6·N), and B those of a batch."""
 
     factor: Positive
-    """k, for N in parameters and D in tokens."""
+    """k, for N in parameters, D and B in tokens."""
     parameters: Number
     """α, the exponent of N."""
     tokens: Number
     """β, the exponent of D."""
+    batch: Number = 0.0
+    """δ, the exponent of B; for learning rates only."""
 
 
 def _form(value: Any) -> str | None:
@@ -95,7 +97,8 @@ class Training(Block):
     }
     """Peak learning rate by objective, from a model size upwards. The study has the same for both
     objectives; where it names none, the neighbour's is taken. Or a power law of N and D, such as
-    Step Law's {factor: 1.79, parameters: -0.713, tokens: 0.307} (docs/training.md)."""
+    Step Law's {factor: 1.79, parameters: -0.713, tokens: 0.307}, and with a key batch of the
+    batch's tokens, too (docs/training.md)."""
     warmup_fraction: Fraction = 0.025
     """Share of the steps with linearly rising learning rate (0.025 in the study)."""
     transfer_warmup_fraction: Fraction = 0.05
@@ -170,6 +173,8 @@ class Training(Block):
         for name, entries in by_size.items():
             if not isinstance(entries, PowerLaw):
                 ascending(name, entries)
+        if isinstance(self.batch_tokens, PowerLaw) and self.batch_tokens.batch:
+            raise ValueError("batch_tokens: a batch is no power of itself; leave out its key batch")
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from plm_scaling.common.progress import logger, short_number
 from plm_scaling.config.schema import Laws, SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe, Stage
 from plm_scaling.design.place import WIDENED, sizes_around
+from plm_scaling.design.rates import stage_rates
 from plm_scaling.design.seeds import Noise, seeds_from, seeds_needed
 from plm_scaling.laws.fit import fit_runs
 from plm_scaling.laws.isoflop.parabola import MIN_SIZES
@@ -28,13 +29,22 @@ from plm_scaling.runs.collect import collect_runs
 from plm_scaling.runs.own_tables import read_table
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.sweep_table import write_sweep
-from plm_scaling.sweep.cells import Curve, grid_cells, plan_cells, sizes_in_range, tuning_only
+from plm_scaling.sweep.cells import (
+    Curve,
+    Stages,
+    awaited_cells,
+    grid_cells,
+    plan_cells,
+    sizes_in_range,
+    tuning_only,
+)
 from plm_scaling.sweep.stages import (
     FIRST_PLACED,
     Placed,
     PlacedStage,
     PlacingLaw,
     curves_of,
+    rate_of,
     read_stages,
 )
 
@@ -64,39 +74,48 @@ def place_stage(
     if out.exists():
         raise SweepError(f"{out} is there, and a stage is placed once; move it aside to place anew")
     stages = read_stages(out.parent, blocks.sweep)
-    cells = grid_cells(blocks, {n: stage for n, stage in stages.items() if n < number})
+    earlier = {n: stage for n, stage in stages.items() if n < number}
     with TemporaryDirectory() as folder:
         tables = [Path(folder, name) for name in ("runs.csv", "curves.parquet", "evaluations.csv")]
-        write_sweep(cells, earlier := Path(folder, "sweep.tsv"))
-        collect_runs(earlier, runs, final_evaluations, *tables)
-        stage = place(blocks, laws, number, cells, read_table(tables[0]), tables[1])
+        before = Path(folder, "sweep.tsv")
+        write_sweep(awaited_cells(blocks, earlier), before, tuning_only(blocks, earlier))
+        collect_runs(before, runs, final_evaluations, *tables)
+        stage = place(blocks, laws, number, earlier, read_table(tables[0]), tables[1])
     placed = stages | {number: stage}
     write_sweep(plan_cells(blocks, placed), sweep, tuning_only(blocks, placed))
     write_json(out, stage.model_dump(mode="json"))
-    for one in stage.budgets:
-        logger.info(f"[stage {number}] {one.text}")
+    for line in stage.said:
+        logger.info(f"[stage {number}] {line}")
 
 
 def place(
     blocks: SweepInputs,
     laws: Laws,
     number: int,
-    cells: Mapping[str, Cell],
+    earlier: Stages,
     table: pd.DataFrame,
     curves: Path,
 ) -> PlacedStage:
-    """Stage `number` by the laws of the runs in `table`, of the `cells` of all earlier stages."""
+    """Stage `number` by the laws of the runs in `table`, of all `earlier` stages and those that
+    tune."""
     asked = laws.model_dump(include={"bootstrap", "level", "axes"})
     settings = Settings(**asked, seed=blocks.seed)
     stage = blocks.sweep.stages[number - FIRST_PLACED]
     wanted = [*curves_of(blocks.sweep, number)]
-    fitted = {}
+    cells, fitted = grid_cells(blocks, earlier), {}
     for of in dict.fromkeys(curve[1:] for curve in wanted):
         own = {n: c for n, c in cells.items() if (c.objective, c.corpus, c.recipe) == of}
         fitted[of] = _law(table[table["run_id"].isin(own)], of[0], curves, settings), own
+    awaited = awaited_cells(blocks, earlier)
+    rates = stage_rates(blocks, earlier, awaited, table, curves, settings)
     budgets = [_placed(blocks, stage, curve, fitted[curve[1:]][0]) for curve in wanted]
+    if rates:
+        budgets = [
+            one.model_copy(update={"rate": rates[one.objective, one.recipe].law}) for one in budgets
+        ]
     for of, (law, own) in fitted.items():
-        budgets += _more_seeds(blocks, stage, of, law, own) if law else []
+        more = _more_seeds(blocks, stage, of, law, own) if law else ()
+        budgets += (one.model_copy(update={"rate": rate_of(earlier, one.curve)}) for one in more)
     usable = table["status"] == "finished"
     others = table[~usable]
     return PlacedStage(
@@ -105,11 +124,14 @@ def place(
         runs=sorted(table.loc[usable, "run_id"]),
         without=dict(zip(others["run_id"], others["excluded"], strict=True)),
         budgets=budgets,
+        rates=[one.text for one in rates.values()],
     )
 
 
 def _law(runs: pd.DataFrame, objective: str, curves: Path, settings: Settings) -> LawResult | None:
     """The IsoFLOP law; None where no run can be used."""
+    if runs.empty:
+        return None
     try:
         return fit_runs("isoflop", runs, objective, curves, settings)
     except LawError as error:

@@ -76,10 +76,6 @@ def _begin(cell: Cell) -> tuple[object, ...]:
     return cell.objective, cell.recipe_in_tables, cell.shape, cell.context_length
 
 
-def _rivals(cell: Cell) -> tuple[object, ...]:
-    return cell.flops_budget, cell.objective, cell.recipe_in_tables, cell.corpus
-
-
 def _loss(folder: Path) -> float | None:
     """Nats per token of a run that finished."""
     try:

@@ -134,6 +134,7 @@ def make_report(
     of_forecasts = forecasts_part(forecasts)
     shown -= set() if of_forecasts["calibration"] else {"forecasts"}  # drawn empty
     drawn = inline_figures(figures, {n: c for n, c in CAPTIONS.items() if n in shown})
+    placed = recorded(stages) if stages else []
     findings = find(fitted)
     listed = tables.source_rows(sources, own, {row["source"] for row in funnel})
     write_page(
@@ -159,7 +160,8 @@ def make_report(
             for name, by in compared.items()
         },
         sweep=tables.sweep_rows(table),
-        stages=tables.stage_rows(recorded(stages) if stages else ()),
+        stages=tables.stage_rows(placed),
+        stage_rates=[f"Stage {stage.stage}, {line}" for stage in placed for line in stage.rates],
         figures=drawn,
         captions={name: text + _runs_of(name, fitted) for name, text in CAPTIONS.items()},
         funnel=funnel,

@@ -7,22 +7,26 @@ from typing import Any
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.text import headline, law_lines
-from plm_scaling.sweep.stages import Placed, recorded
+from plm_scaling.sweep.stages import PlacedStage, recorded
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of a results folder: each budget of a stage that was placed, the law files by path, and the
-    report, None where it is not made yet."""
+    """Of a results folder: the stages that were placed, the law files by path, and the report, None
+    where it is not made yet."""
 
     results: Path
-    stages: list[tuple[int, Placed]]
+    stages: list[PlacedStage]
     laws: dict[Path, LawResult]
     report: Path | None
 
     def text(self) -> str:
         """A short line for each; why, and what speaks against a law, is in the report."""
-        lines = [f"stage {number}: {placed.cells}" for number, placed in self.stages]
+        lines = [
+            f"stage {stage.stage}: {line}"
+            for stage in self.stages
+            for line in [*(placed.cells for placed in stage.budgets), *stage.rates]
+        ]
         lines += [law_lines(law)[0] for law in self.laws.values()]
         missing = f"{self.results / 'report.html'}: not made yet"
         return "\n".join([*lines, f"report: {address(self.report)}" if self.report else missing])
@@ -30,7 +34,9 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """The same; of each law the equations with intervals, status and warnings."""
         return {
-            "stages": [{"stage": number, "text": placed.text} for number, placed in self.stages],
+            "stages": [
+                {"stage": stage.stage, "text": line} for stage in self.stages for line in stage.said
+            ],
             "laws": [
                 {
                     "file": str(path),
@@ -52,11 +58,7 @@ def summary(results: Path) -> Summary:
     files = sorted((results / "laws").glob("*.json"))
     if not files:
         raise LawError(f"{results}/laws: no law file; fit laws with `snakemake laws`")
-    stages = [
-        (stage.stage, budget)
-        for stage in recorded(results / "stages")
-        for budget in stage.budgets
-    ]
+    stages = [*recorded(results / "stages")]
     report = results / "report.html"
     laws = {path: read_law(path) for path in files}
     return Summary(results, stages, laws, report if report.exists() else None)

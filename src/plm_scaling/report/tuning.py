@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from plm_scaling.laws.predict import UNSURE
 from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.tuning.details import to_be_relied_on
 from plm_scaling.report.tables import count, text
 
 
@@ -55,7 +55,7 @@ def _used_rows(law: LawResult) -> list[dict[str, str]]:
 
 def _block(law: LawResult) -> str:
     """One line of YAML, '' where the law is not known or not to be relied on."""
-    found = law.details["config"]
-    if found is None or law.status in UNSURE:
+    found = to_be_relied_on(law)
+    if found is None:
         return ""
     return "{" + ", ".join(f"{name}: {value:.4g}" for name, value in found.items()) + "}"

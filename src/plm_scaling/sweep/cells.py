@@ -8,6 +8,7 @@ from types import MappingProxyType
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe
+from plm_scaling.config.training import PowerLaw
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.flops import exact_training_flops, training_flops
 from plm_scaling.study.shapes import SHAPES, Shape
@@ -22,6 +23,8 @@ from plm_scaling.sweep.settings import (
 from plm_scaling.sweep.stages import PlacedStage, curves_of
 
 Curve = tuple[float, Objective, str, Recipe]
+Trained = tuple[Curve, Iterable[str], list[int], PowerLaw | None]
+"""A curve with its sizes, its seeds and the law of its peak learning rate; None: the config's."""
 Stages = Mapping[int, PlacedStage]
 NO_STAGES: Stages = MappingProxyType({})
 
@@ -56,7 +59,7 @@ def tuning_only(config: SweepInputs, stages: Stages = NO_STAGES) -> set[str]:
     if config.sweep.tuning is None:
         return set()
     swept = {cell.cell for cell in _swept(config, stages)}
-    return {cell.cell for cell in _tuning(config)} - swept
+    return set(tuning_cells(config)) - swept
 
 
 def _swept(config: SweepInputs, stages: Stages) -> Iterator[Cell]:
@@ -68,9 +71,19 @@ def grid_cells(config: SweepInputs, stages: Stages = NO_STAGES) -> dict[str, Cel
     those placed."""
     return {
         cell.cell: cell
-        for curve, sizes, seeds in chain(_first_stage(config), _placed(stages))
-        for cell in _curve_cells(config, *curve, sizes, seeds)
+        for curve, sizes, seeds, rate in chain(_first_stage(config), _placed(stages))
+        for cell in _curve_cells(_with_rate(config, curve[1], rate), *curve, sizes, seeds)
     }
+
+
+def awaited_cells(config: SweepInputs, earlier: Stages) -> dict[str, Cell]:
+    """What the stage after `earlier` ones waits for: their cells, and those that tune."""
+    return grid_cells(config, earlier) | tuning_cells(config)
+
+
+def tuning_cells(config: SweepInputs) -> dict[str, Cell]:
+    """The cells of `sweep.tuning`, some of which the grid may have, too."""
+    return {cell.cell: cell for cell in _tuning(config)}
 
 
 def sizes_in_range(config: SweepInputs, budget: float, recipe: Recipe) -> dict[str, int]:
@@ -80,23 +93,32 @@ def sizes_in_range(config: SweepInputs, budget: float, recipe: Recipe) -> dict[s
     return {size: n for size, n in known.items() if low <= budget / (6 * n * n) <= high}
 
 
-def _first_stage(config: SweepInputs) -> Iterator[tuple[Curve, Iterable[str], list[int]]]:
+def _first_stage(config: SweepInputs) -> Iterator[Trained]:
     """Curves with their sizes and seeds."""
     sweep = config.sweep
     designed = {(one.objective, one.flops): one for one in sweep.designed}
     for budget, objective, corpus, recipe in curves_of(sweep, 1):
         curve = (budget, objective, corpus, recipe)
         if one := designed.get((objective, budget)):
-            yield curve, one.sizes, one.seeds
+            yield curve, one.sizes, one.seeds, None
         else:
-            yield curve, sizes_in_range(config, budget, recipe), sweep.seeds
+            yield curve, sizes_in_range(config, budget, recipe), sweep.seeds, None
 
 
-def _placed(stages: Stages) -> Iterator[tuple[Curve, Iterable[str], list[int]]]:
+def _placed(stages: Stages) -> Iterator[Trained]:
     """The same of what was placed."""
     for number in sorted(stages):
         for one in stages[number].budgets:
-            yield (one.flops, one.objective, one.corpus, one.recipe), one.sizes, one.seeds
+            yield one.curve, one.sizes, one.seeds, one.rate
+
+
+def _with_rate(config: SweepInputs, objective: Objective, rate: PowerLaw | None) -> SweepInputs:
+    """The config with this law of the peak learning rate, if there is one."""
+    if rate is None:
+        return config
+    rates = config.training.peak_learning_rate | {objective: rate}
+    training = config.training.model_copy(update={"peak_learning_rate": rates})
+    return config.model_copy(update={"training": training})
 
 
 def _curve_cells(
@@ -195,7 +217,8 @@ def make_cell(
             "training.batch_tokens or raise the low end of sweep.tokens_per_parameter"
         )
     warmup = training.warmup_fraction if source is None else training.transfer_warmup_fraction
-    peak = value_at(training.peak_learning_rate[objective], n_params, meant)
+    rates, batch_tokens = training.peak_learning_rate[objective], batch_rows * context
+    peak = value_at(rates, n_params, meant, batch_tokens)
     peak *= at.learning_rate_factor
     return Cell(
         objective=objective,

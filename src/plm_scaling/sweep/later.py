@@ -6,7 +6,7 @@ from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe
 from plm_scaling.study.cell import Cell
-from plm_scaling.sweep.cells import Stages, make_cell, shape_of, sizes_in_range
+from plm_scaling.sweep.cells import Stages, make_cell, shape_of, sizes_in_range, tuning_cells
 from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.settings import settings
@@ -15,7 +15,8 @@ from plm_scaling.sweep.stages import FIRST_PLACED, budgets_of, curves_of, to_pla
 
 def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Iterator[str]:
     """A line on each stage of which no cell is known yet: how many there will be, and their hours
-    if those are the sizes in range that take longest. Raises `SweepError` where one fits nowhere.
+    if those are the sizes in range that take longest; and one on what waits for `sweep.tuning`.
+    Raises `SweepError` where one fits nowhere.
     """
     sweep = blocks.sweep
     unit, per_process = (
@@ -41,6 +42,26 @@ def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Itera
         yield (
             f"stage {number} ({budgets} FLOPs) is placed when the cells before have ended: "
             f"{cells} cells, C = {flops:.3g} FLOPs, at most {hours:.3g} {unit}{more}"
+        )
+    if sweep.tuning:
+        yield from _rates(blocks, placed)
+
+
+def _rates(blocks: SweepInputs, placed: Stages) -> Iterator[str]:
+    """Which learning rates stages have taken, and which cells wait for their law."""
+    for number in sorted(placed):
+        yield from (f"stage {number}: {line}" for line in placed[number].rates)
+    if left := to_place(blocks.sweep, placed):
+        stages = f"stage {left[0]}" if len(left) == 1 else f"stages {left[0]} to {left[-1]}"
+        yield (
+            f"learning rates: the cells of {stages} wait for the {len(tuning_cells(blocks))} of "
+            "sweep.tuning and take the peak rates of their law, or where it is not identified "
+            "those of training.peak_learning_rate"
+        )
+    elif not placed:
+        yield (
+            "learning rates: no cell waits for sweep.tuning, whose law is only reported; stages "
+            "(sweep.stages) would take its rates"
         )
 
 

@@ -40,10 +40,14 @@ def settings(config: SweepInputs) -> Iterator[Setting]:
         yield Setting(**dict(zip(axes, values, strict=True)))
 
 
-def value_at(given: Sequence[FromSize] | PowerLaw, n_params: int, tokens: float) -> float:
-    """The value for a model of `n_params` non-embedding parameters and so many tokens."""
+def value_at(
+    given: Sequence[FromSize] | PowerLaw, n_params: int, tokens: float, batch_tokens: float = 1
+) -> float:
+    """The value for a model of `n_params` non-embedding parameters and so many tokens, in batches
+    of `batch_tokens`, which make no difference where the value is the batch itself."""
     if isinstance(given, PowerLaw):
-        return given.factor * n_params**given.parameters * tokens**given.tokens
+        of_batch = batch_tokens**given.batch
+        return given.factor * n_params**given.parameters * tokens**given.tokens * of_batch
     return by_size(given, n_params)
 
 

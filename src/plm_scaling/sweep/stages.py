@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.numbers import Block
 from plm_scaling.config.sweep import Objective, Recipe, Sweep
+from plm_scaling.config.training import PowerLaw
 
 FIRST_PLACED = 2  # the budgets of stage 1 are in the config
 
@@ -43,6 +44,13 @@ class Placed(Block):
     why: str
     law: PlacingLaw | None
     """None: it was not known, and the sizes are spread over all in range."""
+    rate: PowerLaw | None = None
+    """Of the peak learning rate, by `sweep.tuning`; None: what the config's training gives."""
+
+    @property
+    def curve(self) -> tuple[float, Objective, str, Recipe]:
+        """Of which IsoFLOP curve these sizes are."""
+        return self.flops, self.objective, self.corpus, self.recipe
 
     @property
     def cells(self) -> str:
@@ -68,6 +76,14 @@ class PlacedStage(Block):
     without: dict[str, str]
     """Cells of earlier stages that they were not fitted to, and why."""
     budgets: list[Placed]
+    rates: list[str] = Field(default_factory=list)
+    """With `sweep.tuning`, a sentence on each objective and recipe: which learning rates, and why.
+    """
+
+    @property
+    def said(self) -> list[str]:
+        """A line on each budget, and on the learning rates."""
+        return [*(one.text for one in self.budgets), *self.rates]
 
 
 def stage_file(folder: Path, number: int) -> Path:
@@ -91,6 +107,14 @@ def recorded(folder: Path) -> list[PlacedStage]:
     """All stages that were placed in a results folder, in order, whatever its config has now."""
     files = {int(path.stem): path for path in folder.glob("*.json") if path.stem.isdigit()}
     return [_read(files[number]) for number in sorted(files)]
+
+
+def rate_of(
+    placed: Mapping[int, PlacedStage], curve: tuple[float, Objective, str, Recipe]
+) -> PowerLaw | None:
+    """The law of the peak learning rate that a curve was placed with; None: the config's."""
+    found = (b.rate for n in sorted(placed) for b in placed[n].budgets if b.curve == curve)
+    return next(found, None)
 
 
 def to_place(sweep: Sweep, placed: Mapping[int, PlacedStage]) -> list[int]:
@@ -125,7 +149,7 @@ def _read(path: Path) -> PlacedStage:
 def _of_config(record: PlacedStage, path: Path, sweep: Sweep) -> PlacedStage:
     """The record without what the config no longer has."""
     now = {curve for number in range(1, record.stage + 1) for curve in curves_of(sweep, number)}
-    kept = {(b.flops, b.objective, b.corpus, b.recipe): b for b in record.budgets}
+    kept = {budget.curve: budget for budget in record.budgets}
     for flops, objective, corpus, recipe in curves_of(sweep, record.stage):
         if (flops, objective, corpus, recipe) not in kept:
             raise SweepError(

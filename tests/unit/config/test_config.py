@@ -116,6 +116,11 @@ DESIGNED = {"objective": "clm", "flops": 4e9, "sizes": ["530"], "seeds": [1]}
             ["'training.batch_tokens.tokens' is missing", "key 'training.batch_tokens.token', did"],
         ),
         (
+            "training.batch_tokens",
+            {"factor": 0.58, "tokens": 0.571, "parameters": 0, "batch": 0.5},
+            ["training: batch_tokens: a batch is no power of itself"],
+        ),
+        (
             "training.peak_learning_rate.clm",
             {"factor": -1, "parameters": 0, "tokens": 0},
             ["training.peak_learning_rate.clm.factor: ", "greater than 0, found -1"],

@@ -10,10 +10,13 @@ from synthetic import Surface, write_cell
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.load import validate_config
+from plm_scaling.config.training import PowerLaw
 from plm_scaling.design.next_stage import place_stage
 from plm_scaling.design.seeds import Noise, seeds_needed
 from plm_scaling.study.sweep_table import read_sweep, read_tuning
 from plm_scaling.sweep.cells import plan_cells, sizes_in_range, tuning_only
+from plm_scaling.sweep.later import later_stages
+from plm_scaling.sweep.settings import value_at
 from plm_scaling.sweep.stages import read_stages
 
 SURFACE = Surface(E=1.6, A=400.0, alpha=0.34, B=600.0, beta=0.31)
@@ -26,13 +29,13 @@ STAGES = [
 class Study:
     """The full study's config with stages, and runs whose losses lie on SURFACE."""
 
-    def __init__(self, root, folder, noise=2e-4, **sweep):
+    def __init__(self, root, folder, noise=2e-4, best=None, **sweep):
         values = yaml.safe_load((root / "config.yaml").read_text())
         values["sweep"] |= {"objectives": ["clm"], "extra": [], "transfer": []}
         values["sweep"] |= {"budgets_flops": [1e18, 1e19, 1e20, 1e21], "stages": STAGES} | sweep
         values["laws"] |= {"bootstrap": 200, "fits": ["isoflop"]}
         self.config = validate_config(values, "config")
-        self.folder, self.noise = folder, noise
+        self.folder, self.noise, self.best = folder, noise, best
 
     @property
     def stages(self):
@@ -49,13 +52,28 @@ class Study:
                 loss = SURFACE.loss(np.array(float(cell.n_params)), np.array(float(cell.tokens)))
                 rng = np.random.default_rng(zlib.crc32(name.encode()))
                 loss = loss * (1 + self.noise * rng.standard_normal())
-                write_cell(self.folder / "runs" / name, cell, loss, 6, status, 10**15)
+                if self.best:
+                    rate = value_at(self.best, cell.n_params, cell.tokens, batch_of(cell))
+                    loss += 0.04 * np.log(cell.peak_learning_rate / rate) ** 2
+                # Of a single evaluation nothing says how noisy it is: the rates are then sure.
+                evaluations = 1 if self.best else 6
+                write_cell(self.folder / "runs" / name, cell, loss, evaluations, status, 10**15)
 
     def place(self, number):
         out = self.folder / f"stages/{number}.json"
         runs, sweep = self.folder / "runs", self.folder / "sweep.tsv"
         place_stage(self.config, self.config.laws, 1, runs, sweep, out)
         return json.loads(out.read_text())
+
+
+def batch_of(cell):
+    return cell.batch_rows * cell.context_length
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """No comparison with the law parametric, which takes several seconds and places nothing."""
+    monkeypatch.setattr("plm_scaling.laws.fit.compare_with_other", lambda *_: None)
 
 
 @pytest.fixture
@@ -99,20 +117,115 @@ def test_cells_follow_from_config_and_records_alone(study):
     assert third["budgets"][0]["flops"] == 1e21
 
 
+TUNING = {
+    "sizes": ["10M", "20M", "40M"],
+    "budgets_flops": [1e18, 1e19],
+    "learning_rate_factors": [0.25, 0.5, 1, 2, 4],
+    "batch_factors": [1],
+}
+BEST = PowerLaw(factor=0.4, parameters=-0.6, tokens=0.2)  # near the rates of the config
+
+
 def test_cells_that_only_tune_stay_so(root, tmp_path):
-    tuning = {
-        "sizes": ["6M", "20M"],
-        "budgets_flops": [1e18],
-        "learning_rate_factors": [0.25, 0.5, 1, 2],
-        "batch_factors": [1],
-    }
-    study = Study(root, tmp_path, tuning=tuning)
+    study = Study(root, tmp_path, tuning=TUNING)
     study.train()
     record = study.place(2)
     only = tuning_only(study.config, study.stages)
-    assert len(only) >= 6
+    assert len(only) == 3 * 2 * 5 - 4  # the grid has those with the rates of the config, in range
     assert read_tuning(study.folder / "sweep.tsv") == only
-    assert not only & set(record["runs"])
+    assert only < set(record["runs"])  # for the learning rates; the law of the sizes has none
+    (study.folder / "stages/2.json").unlink()
+    plain = Study(root, tmp_path).place(2)
+    assert [b["sizes"] for b in record["budgets"]] == [b["sizes"] for b in plain["budgets"]]
+    assert set(record["runs"]) == only | set(plain["runs"])
+
+
+@pytest.mark.parametrize("batches", [[1], [0.5, 1]])
+def test_cells_of_later_stages_have_the_rates_of_the_tuned_law(root, tmp_path, batches):
+    best = BEST if len(batches) == 1 else PowerLaw(**vars(BEST) | {"factor": 1e-3, "batch": 0.45})
+    study = Study(root, tmp_path, best=best, tuning=TUNING | {"batch_factors": batches})
+    before = study.cells
+    (*_, waiting) = later_stages(study.config, {}, study.config.machine)
+    assert f"stages 2 to 3 wait for the {30 * len(batches)} of sweep.tuning" in waiting
+    study.train()
+    record = study.place(2)
+    (said,) = record["rates"]
+    assert said.startswith("clm, study: peak learning rates")
+    assert "by the law of sweep.tuning (converged)" in said
+    now = [*later_stages(study.config, study.stages, study.config.machine)]
+    assert f"stage 2: {said}" in now
+    assert "the cells of stage 3 wait" in now[-1]
+    cells = study.cells
+    assert before.items() < cells.items()  # what is trained already stays as it is
+    placed = [cell for cell in cells.values() if cell.flops_budget == 1e20]
+    assert len(placed) == 6
+    for cell in placed:
+        rate = value_at(best, cell.n_params, cell.flops_budget / 6 / cell.n_params, batch_of(cell))
+        assert cell.peak_learning_rate == pytest.approx(rate, rel=0.1)
+        assert cell.final_learning_rate == pytest.approx(0.1 * cell.peak_learning_rate)
+    assert read_sweep(study.folder / "sweep.tsv") == cells
+    (study.folder / "stages/2.json").unlink()  # killed before it was written
+    assert study.place(2) | {"placed": ""} == record | {"placed": ""}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"sizes": ["20M"]}, "the law of sweep.tuning is not identified: "),
+        ({"learning_rate_factors": [0.01, 0.02, 0.03, 0.04]}, "no (N, D) has a best rate inside"),
+    ],
+)
+def test_without_a_law_of_the_rates_stages_have_those_of_the_config(root, tmp_path, changes, why):
+    study = Study(root, tmp_path, best=BEST, tuning=TUNING | changes)
+    study.train()
+    record = study.place(2)
+    (said,) = record["rates"]
+    assert said.startswith("clm, study: peak learning rates of training.peak_learning_rate, as ")
+    assert why in said
+    assert {budget["rate"] for budget in record["budgets"]} == {None}
+    plain = Study(root, tmp_path)  # the same records, and no tuning
+    assert set(plain.cells) == set(study.cells) - tuning_only(study.config, study.stages)
+
+
+def test_recipes_that_were_not_tuned_have_the_rates_of_the_config(root, tmp_path):
+    study = Study(root, tmp_path, best=BEST, tuning=TUNING, recipes=["study", "prenorm"])
+    study.train()
+    record = study.place(2)
+    assert "clm, prenorm" in record["rates"][1]
+    assert "sweep.tuning is of recipe study" in record["rates"][1]
+    with_law = {budget["recipe"] for budget in record["budgets"] if budget["rate"]}
+    assert with_law == {"study"}
+
+
+def test_seeds_that_are_added_have_the_rates_of_the_others(root, tmp_path):
+    study = Study(root, tmp_path, stages=[STAGES[0] | {"reach": 0.3}, STAGES[1]])
+    study.train()
+    study.place(2)
+    study.noise = 3e-2
+    path = study.folder / "stages/2.json"
+    record = json.loads(path.read_text())
+    for budget in record["budgets"]:
+        if budget["flops"] == 1e20:
+            budget["rate"] = BEST.model_dump()
+    path.write_text(json.dumps(record))
+    study.train()
+    more = [b for b in study.place(3)["budgets"] if b["why"].startswith("more seeds")]
+    assert any(budget["flops"] == 1e20 for budget in more)
+    assert all(b["rate"] == (BEST.model_dump() if b["flops"] == 1e20 else None) for b in more)
+
+
+def test_tuning_may_come_before_all_budgets(root, tmp_path):
+    stages = [STAGES[0] | {"from_flops": 1e18}, STAGES[1] | {"from_flops": 1e20}]
+    study = Study(root, tmp_path, best=BEST, tuning=TUNING, stages=stages)
+    assert set(study.cells) == tuning_only(study.config)
+    study.train()
+    budgets = study.place(2)["budgets"]
+    assert [budget["flops"] for budget in budgets] == [1e18, 1e19]
+    assert all(budget["rate"] and budget["law"] is None for budget in budgets)
+    study.train()
+    (last, *_) = study.place(3)["budgets"]
+    assert last["law"]["status"]
+    assert last["rate"] == budgets[0]["rate"]
 
 
 def test_seeds_of_the_config_are_not_fewer_where_a_stage_allows_fewer(root, tmp_path):

@@ -8,9 +8,11 @@ import pytest
 from planted_rates import ALPHA, BATCH, BETA, BUDGETS, DELTA, SIZES, K, Q, best, planted
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.config.training import PowerLaw
 from plm_scaling.laws.fit import fit_runs
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.tuning.fit import fit_tuning
+from plm_scaling.sweep.settings import value_at
 
 
 def test_planted_rates_come_back_exactly():
@@ -34,6 +36,9 @@ def test_batches_that_vary_get_an_exponent_of_their_own():
     assert law.equations["rate"].parameters["k"] == pytest.approx(K)
     assert law.details["batch_tokens"] == BATCH
     assert any("B0" in warning for warning in law.warnings)
+    of_config = PowerLaw(**law.details["config"])
+    for batch in (BATCH / 2, BATCH, 3 * BATCH):
+        assert value_at(of_config, 4e7, 1e9, batch) == pytest.approx(best(4e7, 1e9, batch))
 
 
 def test_a_batch_that_follows_from_n_is_part_of_the_exponent_of_n():

@@ -49,6 +49,7 @@ STAGE = PlacedStage(
             law=None,
         )
     ],
+    rates=["clm, study: peak learning rates of the config"],
 )
 
 
@@ -96,6 +97,7 @@ def test_report_is_self_contained_and_holds_every_part(page):
     assert "@import" not in text
     assert "fetch(" not in text
     assert "85M, 200M, 470M, 880M" in text  # of a stage
+    assert "<p>Stage 2, clm, study: peak learning rates of the config.</p>" in text
     for part in ("limits", "laws", "runs", "data", "made-with", "cite", "glossary"):
         assert f'<section id="{part}"' in text
     for name in (*RUN_FIGURES, *DATA_FIGURES):
@@ -239,7 +241,7 @@ def test_report_logs_its_path(figures, tmp_path, caplog):
 def test_summary_gives_the_exponents_and_where_the_report_is(figures):
     arguments, _ = figures
     lines = summary(arguments["runs"].parent).text().splitlines()
-    assert len(lines) == len(arguments["laws"]) + 2
+    assert len(lines) == len(arguments["laws"]) + 3
     assert lines[0].startswith("stage 2: clm of demo, study, at 3e+12 FLOPs: sizes 85M, 200M")
     assert re.search(
         r"CLM isoflop, 15 of 15 runs used: N_opt ∝ C\^0\.\d+, 95 % interval", "\n".join(lines)

@@ -1,9 +1,13 @@
 """The tables of the law of the best learning rate."""
 
+from typing import NotRequired
+
 import numpy as np
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.details import Bootstrap, HeldOut, NotAvailable
+from plm_scaling.laws.predict import UNSURE
+from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.status import Minimum
 from plm_scaling.laws.tuning.line import Line
@@ -53,6 +57,7 @@ class ConfigBlock(TypedDict):
     factor: float
     parameters: float
     tokens: float
+    batch: NotRequired[float]
 
 
 class RateExcess(TypedDict):
@@ -112,6 +117,12 @@ def group_rows(
             }
         )
     return rows
+
+
+def to_be_relied_on(law: LawResult) -> ConfigBlock | None:
+    """The law for a config; None where it is not known, or its status says not to use it."""
+    block: ConfigBlock | None = law.details["config"]
+    return None if law.status in UNSURE else block
 
 
 def log_rate_of(line: Line, group: Group, usual: float) -> float:

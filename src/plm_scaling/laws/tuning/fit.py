@@ -120,7 +120,7 @@ def fit_tuning(
         warnings=_warnings(bowls, line, usual),
         details={
             "batch_tokens": usual,
-            "config": _block(equation),
+            "config": _block(equation, usual),
             "groups": group_rows(bowls, found, usual, rate, loss),
             "used": used_rows(bowls, found, drawn, usual, level, (n, d, b, rate), held),
             "held_out": check,
@@ -212,12 +212,15 @@ def _excess(bowls: Bowls, quiet: float, level: float) -> Equation:
     return Equation("q*ln(rate/best)^2", {"q": value}, {"q": interval}, level)
 
 
-def _block(equation: Equation) -> ConfigBlock | None:
-    """The law as training.peak_learning_rate of a config takes it, at the most common batch."""
+def _block(equation: Equation, usual: float) -> ConfigBlock | None:
+    """The law as training.peak_learning_rate of a config takes it; `usual` is B0."""
     k, alpha, beta = (equation.parameters[name] for name in ("k", "alpha", "beta"))
     if k is None or alpha is None or beta is None:
         return None
-    return {"factor": k, "parameters": alpha, "tokens": beta}
+    delta = equation.parameters.get("delta")
+    if delta is None:
+        return {"factor": k, "parameters": alpha, "tokens": beta}
+    return {"factor": k * usual**-delta, "parameters": alpha, "tokens": beta, "batch": delta}
 
 
 def _warnings(bowls: Bowls, line: Line, usual: float) -> list[str]:
