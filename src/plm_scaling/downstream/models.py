@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plm_scaling.inference.run import find_run
 from plm_scaling.study.record import read_finished
 
 FACTS = (
@@ -17,6 +16,8 @@ def facts_of(name: str, told: Mapping[str, str]) -> dict[str, Any]:
     """The columns `FACTS` of a model: of a run by its record, of another by what its table tells;
     None for what is not known. `loss` is the last validation loss, in nats per token (scores.csv
     has the mean of the last ones)."""
+    from plm_scaling.inference.run import find_run  # which imports the trainer for seconds
+
     facts: dict[str, Any] = dict.fromkeys(FACTS)
     result = (Path(name) if Path(name).is_dir() else find_run(name)) / "result.json"
     if not result.is_file():
