@@ -202,4 +202,4 @@ def test_a_save_that_fails_while_training_goes_on_ends_it_before_the_next(root, 
             run_cell(cell, manifest, tmp_path, checkpoint_seconds=1800, layout=CUDA_DATA)
 
     run_job(2, job, tmp_path / "job")
-    assert curve_of(cell, tmp_path).step.max() < cell.steps
+    assert curve_of(cell, tmp_path).empty  # its first evaluation is after a fifth of the steps
