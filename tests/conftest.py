@@ -1,5 +1,6 @@
 """Shared by all tests."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -56,6 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return (*folders, folder).index(folder), item.path not in slow
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What the modules have made stays: each collection of garbage would look at it for half a
+    second, and each fork copy it."""
+    gc.collect()
+    gc.freeze()
 
 
 class ByFile(LoadFileScheduling):

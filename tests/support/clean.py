@@ -4,6 +4,7 @@ A test before may have left threads of gloo behind; a fork while one of them hol
 ever. Here one program imports what the checks need, makes no process group, and forks for each.
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def report(folder: Path, check: Check) -> None:
 def main(functions: dict[str, Any]) -> None:
     """The program: each check in a fork with a separate folder, and its outcome."""
     folder = Path(sys.argv[1])
+    gc.freeze()  # what the modules have made: each fork begins with a collection of garbage
     for check in map(functions.get, sys.argv[2:]):
         own = folder / check.__name__
         own.mkdir()

@@ -5,6 +5,7 @@ import os
 from contextlib import contextmanager
 
 import pytest
+from quick_mmseqs import quick_mmseqs
 from workflows import SEQUENCES, Workflow, take, tiny_config, write_sources
 
 
@@ -40,7 +41,8 @@ def finished(root, tiny_sources, tmp_path_factory):
         workflow = Workflow(root, folder, tiny_config(root, tiny_sources))
         text = folder / "output.txt"
         if to_do:
-            done = workflow.run("--printshellcmds")
+            with quick_mmseqs(tmp_path_factory.mktemp("environment")):
+                done = workflow.run("--printshellcmds")
             text.write_text(done.stdout + done.stderr)
     workflow.output = text.read_text()
     return workflow

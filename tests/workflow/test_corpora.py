@@ -14,7 +14,7 @@ from plm_scaling.common.parts import part_name
 from plm_scaling.pool.read import Pool
 from plm_scaling.sources.read.fasta import read_fasta
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_searches")]
 
 
 # The quick one takes a tenth of the sequences, and searches that are less sensitive.

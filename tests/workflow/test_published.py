@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import jsonschema
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from law_files import assert_alike
+from PIL import Image
 from published import logs_or_skip
 from workflows import Workflow, copy_of
 
@@ -111,7 +113,13 @@ def test_published_figures_come_in_every_format_with_their_numbers(made):
         f"{name}.{kind}" for name in PUBLISHED_FIGURES for kind in ("svg", "pdf", "png", "csv")
     }
     assert {path.name for path in folder.iterdir()} == names
-    assert all(path.stat().st_size > 200 for path in folder.iterdir())
+    for name in PUBLISHED_FIGURES:
+        assert (folder / f"{name}.svg").read_text().count("<svg") == 1
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert len(pd.read_csv(folder / f"{name}.csv")) > 0
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.width in (1050, 2160)  # a column of 3.5 inches or a page, at 300 dpi
+            assert len(np.unique(np.asarray(image.convert("L")))) > 20  # not blank
 
 
 def test_published_audit_lists_every_file(made):

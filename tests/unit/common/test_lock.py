@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ def holder(path: Path, seconds: float, **env: str) -> subprocess.Popen[str]:
 
 def test_lock_held_by_another_process_names_it(tmp_path):
     path = tmp_path / "folder" / "lock"
-    other = holder(path, 60, SLURM_JOB_ID="77")
+    other = holder(path, 10_000, SLURM_JOB_ID="77")
     expected = rf"{path.parent}: Slurm job 77, process {other.pid} on \S+, since 2\d{{3}}-.*; wait"
     with pytest.raises(LockError, match=expected):
         lock.take(path)
@@ -57,13 +56,11 @@ def test_lock_held_by_another_process_names_it(tmp_path):
 
 
 def test_lock_of_a_killed_holder_is_released(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "WAIT_SECONDS", 30.0)
+    monkeypatch.setattr(lock, "WAIT_SECONDS", 600.0)  # then it would be refused
     path = tmp_path / "lock"
-    other = holder(path, 60)
-    started = time.monotonic()
+    other = holder(path, 10_000)
     os.kill(other.pid, signal.SIGKILL)
     with lock.held(path):
-        assert time.monotonic() - started < 30
         assert f"process {os.getpid()} on" in path.read_text()
     assert not path.exists()
     other.wait()

@@ -1,5 +1,6 @@
 """What programs and commands say and return."""
 
+import json
 import logging
 import os
 import re
@@ -48,9 +49,11 @@ def test_a_full_disk_prints_no_traceback_for_each_line_of_the_log(capsys):
 
 
 HELP = """
-import contextlib, io, runpy, sys
+import contextlib, io, json, runpy, sys
+from pathlib import Path
 
-for program in sys.argv[1:]:
+libraries, *programs = sys.argv[1:]
+for program in programs:
     sys.argv, output = [program, "--help"], io.StringIO()
     try:
         with contextlib.redirect_stdout(output):
@@ -58,7 +61,25 @@ for program in sys.argv[1:]:
     except SystemExit as end:
         assert not end.code, program
     assert "--log" in output.getvalue(), program
+    found = [library for library in libraries.split() if library in sys.modules]
+    print(json.dumps([Path(program).stem, found]))
 """
+# Large libraries that a program may import as it starts, beside those of the lines before its own:
+# each job pays for them, and on a cluster's file system many times over.
+IMPORTS = {
+    "": "fetch_source fetch_published verify_source verify_files plan_sweep record_config",
+    "pyarrow pandas": (
+        "clean_source pool_part deduplicate split_clusters check_contamination train_reference "
+        "score_part select_sequences select_documents tokenize_part merge_tokens collect_runs "
+        "fetch_task prepare_task expose_task collect_downstream import_published fit_law"
+    ),
+    "scipy": (
+        "show_plan place_stage collect_forecasts forecast_published fit_published_law "
+        "fit_downstream make_report make_published_report"
+    ),
+    "matplotlib": "draw_figures draw_downstream draw_published_figures",
+    "torch megatron": "evaluate_model make_untrained train_cell",  # other tests run these
+}
 
 
 def run(*arguments):
@@ -204,16 +225,23 @@ def test_no_option_at_all_is_one_line_too(capsys):
     assert said.count("\n") == 1
 
 
-def test_every_program_in_scripts_explains_itself(root):
-    programs = sorted((root / "scripts").glob("*.py"))
-    assert programs
-    assert all(len(program.read_text().splitlines()) <= 40 for program in programs)
-    # One process; train_cell imports torch, and is run by other tests.
-    programs = [program for program in programs if program.stem != "train_cell"]
-    done = subprocess.run(
-        [sys.executable, "-c", HELP, *programs], capture_output=True, text=True, env=os.environ
-    )
+def test_every_program_in_scripts_explains_itself_and_imports_what_it_needs(root):
+    """In one process, those that need least first."""
+    programs = {path.stem: path for path in (root / "scripts").glob("*.py")}
+    assert sorted(" ".join(IMPORTS.values()).split()) == sorted(programs)
+    assert all(len(path.read_text().splitlines()) <= 40 for path in programs.values())
+    *lines, _ = IMPORTS.values()
+    started = [programs[name] for name in " ".join(lines).split()]
+    large = [*" ".join(IMPORTS).split(), "transformers", "sklearn", "snakemake"]
+    command = [sys.executable, "-c", HELP, " ".join(large), *started]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
+    imported = dict(map(json.loads, done.stdout.splitlines()))
+    allowed: set[str] = set()
+    for libraries, names in IMPORTS.items():
+        allowed |= set(libraries.split())
+        for name in names.split():
+            assert set(imported.get(name, [])) <= allowed, name
 
 
 def test_every_rule_passes_what_its_program_takes(root):

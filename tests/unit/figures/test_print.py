@@ -6,6 +6,7 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 from PIL import Image
+from quick_figures import only_svg
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures.axes import end_labels, panels
@@ -15,7 +16,7 @@ from plm_scaling.figures.isoflop import isoflop
 from plm_scaling.figures.loss_contours import loss_contours
 from plm_scaling.figures.mask_ratio import mask_ratio_table
 from plm_scaling.figures.parametric import parametric
-from plm_scaling.figures.style import CANVASES, FADED, OBJECTIVES, colour, objective_colour, style
+from plm_scaling.figures.style import FADED, OBJECTIVES, colour, objective_colour, style
 from plm_scaling.laws.result import read_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
 
@@ -43,10 +44,10 @@ def letters(figure):
     return [ax.get_title(loc="left") for ax in figure.axes]
 
 
-def test_figures_drawn_again_from_their_tables_are_the_same(folder, tmp_path, monkeypatch):
+def test_figures_drawn_again_from_their_tables_are_the_same(folder, tmp_path):
     """As SVG, which holds all numbers that are drawn."""
-    monkeypatch.setattr("plm_scaling.figures.style.CANVASES", {"svg": CANVASES["svg"]})
-    again = draw_again(folder.parent, tmp_path / "new", None)
+    with only_svg():
+        again = draw_again(folder.parent, tmp_path / "new", None)
     assert sorted(again) == sorted(path.stem for path in folder.glob("*.csv"))
     for name in again:
         drawn, first = (place / f"{name}.svg" for place in (tmp_path / "new", folder))

@@ -114,7 +114,10 @@ def test_file_names_are_written_as_yaml_reads_them(proteins, here):
     assert read_config(Path("mine/config.yaml")).data.own["mine"]["path"] == [str(odd)]
 
 
-@pytest.mark.parametrize("name", ["2024", "no", "null", "1e5"])
+SOME = ["2024", "no", *(pytest.param(name, marks=pytest.mark.long) for name in ("null", "1e5"))]
+
+
+@pytest.mark.parametrize("name", SOME)
 def test_names_of_studies_are_written_as_yaml_reads_them(proteins, here, name):
     init(Path(name), fasta=[proteins], gpus="8xA100", days=14, mix="uniref50")
     config = read_config(here / name / "config.yaml")

@@ -80,10 +80,11 @@ def test_resample_from_frontier_gives_back_the_distribution_of_the_law():
         assert got == pytest.approx(wanted, abs=0.06 * (wanted[1] - wanted[0]))
 
 
-def test_joint_intervals_of_95_percent_cover_about_as_often():
+@pytest.mark.parametrize("sets", [15, pytest.param(60, marks=pytest.mark.long)])
+def test_joint_intervals_of_95_percent_cover_about_as_often(sets):
     pair = columns((TRUTH["clm"], TRUTH["mlm"]))
     covered = []
-    for seed in range(60):
+    for seed in range(sets):
         clm, mlm = (estimated(objective, 0.15, seed)[0] for objective in ("clm", "mlm"))
         result = fit_joint(clm, mlm, bootstrap=200, seed=seed)
         for row in result.details["split"][4:22:8]:

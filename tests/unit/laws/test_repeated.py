@@ -268,14 +268,17 @@ def test_open_interval_keeps_the_end_that_is_known():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", [BASE, pytest.param(None, marks=pytest.mark.long)])
-def test_repeated_intervals_cover_at_their_level(base):
-    sets, hits = 40, np.zeros(2)
+@pytest.mark.parametrize(
+    # the binomial error of 40 sets is 3.4 %, of 12 is 6 %
+    ("base", "sets", "lowest"),
+    [(BASE, 12, 0.75), *(pytest.param(b, 40, 0.85, marks=pytest.mark.long) for b in (BASE, None))],
+)
+def test_repeated_intervals_cover_at_their_level(base, sets, lowest):
+    hits = np.zeros(2)
     for seed in range(sets):
         result = fit_repeated(*study(0.005, seed), base=base, bootstrap=200, seed=seed)
         low, high = result.equations["D_eff"].interval["R_D"]
         hits[0] += low <= R_D <= high
         low, high = result.equations["N_eff"].interval["R_N"]
         hits[1] += low <= R_N <= high
-    # the binomial error of 40 sets is 3.4 %
-    assert (hits / sets >= 0.85).all()
+    assert (hits / sets >= lowest).all()

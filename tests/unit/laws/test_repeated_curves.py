@@ -176,14 +176,18 @@ def test_curves_too_few_evaluations_asks_for_more():
         fit_repeated_curves([sparse], bootstrap=0)
 
 
-@pytest.mark.slow
-def test_curve_interval_covers_at_its_level():
-    sets, hits = 40, 0
+@pytest.mark.parametrize(
+    # the binomial error of 40 sets is 3.4 %, of 12 is 6 %
+    ("sets", "lowest"),
+    [(12, 0.75), pytest.param(40, 0.85, marks=pytest.mark.long)],
+)
+def test_curve_interval_covers_at_its_level(sets, lowest):
+    hits = 0
     for seed in range(sets):
         size = fit_repeated_curves([curve(seed=seed)], bootstrap=200, seed=seed)
         low, high = size.details["open_intervals"]["R_D"]
         hits += low <= R_D and (high is None or high >= R_D)
-    assert hits / sets >= 0.85  # the binomial error of 40 sets is 3.4 %
+    assert hits / sets >= lowest
 
 
 def table(corpora=("fresh", "small")):

@@ -156,7 +156,7 @@ def test_preallocated_arrays_need_their_space_at_once(tmp_path: Path) -> None:
 def _hold(folder: Path, ready: Any, release: Any) -> None:
     with steps_of(folder, find_mmseqs("auto")):
         ready.set()
-        release.wait(60)
+        release.wait(600)
 
 
 def test_two_runs_cannot_share_a_work_folder(
@@ -167,7 +167,7 @@ def test_two_runs_cannot_share_a_work_folder(
     ready, release = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(tmp_path, ready, release))
     other.start()
-    assert ready.wait(60)
+    assert ready.wait(600)
     with pytest.raises(LockError, match=r"another run works in .*\.out\.work: process \d+ on"):
         steps_of(tmp_path, tool).__enter__()
     release.set()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import study
 from browser import check_answer_first, check_figures, check_link_opens, check_tables, open_page
+from quick_figures import only_svg
 
 from plm_scaling.common.errors import LawError, PlmScalingError
 from plm_scaling.common.files import write_json
@@ -57,7 +58,8 @@ STAGE = PlacedStage(
 def figures(folder):
     arguments = study.fitted_study(folder)
     data = study.write_data_tables(folder / "data")
-    draw_figures(**arguments, **{n: data[n] for n in ("counts", "filter")})
+    with only_svg():
+        draw_figures(**arguments, **{n: data[n] for n in ("counts", "filter")})
     write_json(folder / "stages/2.json", STAGE.model_dump(mode="json"))
     return arguments, data
 

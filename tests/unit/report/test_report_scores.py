@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import planted_scores
 import pytest
+from quick_figures import only_svg
 
 from plm_scaling.downstream.law.fit import fit_downstream
 from plm_scaling.figures import downstream_figures
@@ -133,7 +134,7 @@ def test_exposure_is_of_the_cell_of_lowest_loss():
     assert identity["C"] == 0
 
 
-@pytest.mark.slow
+@only_svg()
 def test_every_figure_is_drawn(files):
     folder, laws = files
     names = draw_downstream(

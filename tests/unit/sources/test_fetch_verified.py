@@ -163,7 +163,7 @@ def test_fetch_resumes_after_a_killed_process(tmp_path: Path, server: Server) ->
     environment = {**os.environ, "PYTHONPATH": str(root / "src")}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     part = out.with_name(".s.gz.part")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

@@ -113,13 +113,15 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_files(
     rng = random.Random(3)
     out = tmp_path / "tokens" / "part-0000"
     killed = 0
-    for _ in range(8):
+    while killed < 4:
         process = subprocess.Popen(command(root, inputs, out), stderr=subprocess.DEVNULL)
         time.sleep(rng.uniform(0.3, 1.0) * usual)
         process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
+        if process.wait() == -signal.SIGKILL:
+            killed += 1
+        else:
+            usual *= 0.9  # the machine had more to do when it was measured
         assert not out.exists() or content(out) == expected
         shutil.rmtree(out, ignore_errors=True)
-    assert killed > 2
     assert run(root, inputs, out).returncode == 0
     assert content(out) == expected

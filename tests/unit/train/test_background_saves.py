@@ -42,7 +42,7 @@ def training_goes_on_while_it_is_written(folder):
     state, blocked = filled(1), Blocked()
     with mock.patch.object(store, "write_state", blocked):
         saves.save(1, {}, state)
-        assert blocked.begun.wait(60)
+        assert blocked.begun.wait(600)
         for name in "abcd":  # the next step
             state[name].data.fill_(2)
         second = threading.Thread(target=lambda: saves.save(2, {}, filled(2)))
@@ -70,7 +70,7 @@ def killed_while_it_writes(folder):
         blocked = Blocked()
         with mock.patch.object(store, "write_state", blocked):
             saves.save(2, {}, filled(2))
-            assert blocked.begun.wait(60)
+            assert blocked.begun.wait(600)
             mark.touch()
             time.sleep(600)
 

@@ -60,7 +60,7 @@ def two_saved(folder):
     assert exit_code(fork(job)) == 0
 
 
-def killed_at_random_moments(tmp_path, kills=3):
+def killed_at_random_moments(tmp_path, kills=2):
     rng = random.Random(5)
     folder, last = tmp_path / "checkpoints", 0
 
@@ -90,7 +90,7 @@ def killed_at_many_random_moments(tmp_path):
     killed_at_random_moments(tmp_path, kills=20)
 
 
-def killed_before_a_change(tmp_path, every=7):
+def killed_before_a_change(tmp_path, every=11):
     folder = tmp_path / "checkpoints"
     two_saved(folder)
     calls = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}

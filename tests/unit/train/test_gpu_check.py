@@ -1,6 +1,7 @@
 """The check of one GPU, tried on a CPU: its first run on a GPU fails on nothing avoidable."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -69,6 +70,6 @@ def test_a_part_that_is_cut_keeps_what_it_had(programs, tmp_path, monkeypatch):
 
     monkeypatch.setattr(check.Part, "command", command)
     assert check.main(tmp_path, None, 7, ["products"], dry=False) == 1
-    assert "| products | cut after 7 s |" in (tmp_path / "results.md").read_text()
+    assert re.search(r"\| products \| cut after \d s \|", (tmp_path / "results.md").read_text())
     (part,) = json.loads((tmp_path / "results.json").read_text())
     assert part["found"]["a"] == 1

@@ -17,7 +17,7 @@ from plm_scaling.watch.server import Server
 
 def ask(server, path="/", method="GET", **headers):
     """Status, headers and content of an answer."""
-    connection = HTTPConnection(*server.server_address, timeout=60)
+    connection = HTTPConnection(*server.server_address, timeout=600)
     try:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
