@@ -82,6 +82,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
         sys.exit(CLOSED_PIPE)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich's, of a help that nobody reads
+            sys.exit(CLOSED_PIPE)
+        raise
     except (PlmScalingError, OSError) as error:
         sys.exit(f"error: {error}")
 

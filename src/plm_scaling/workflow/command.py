@@ -12,6 +12,7 @@ from plm_scaling.common.errors import ConfigError
 CLONE = Path(__file__).resolve().parents[3]
 """The repository, if the package lies in a clone of it."""
 CONFIG = "config.yaml"
+START = Path(__file__).with_name("start_snakemake.py")
 OF_BACKEND = {"cuda": "box", "cpu": "local"}
 
 
@@ -56,6 +57,11 @@ def snakemake_command(
     command += ["--directory", str(folder)] if folder else []
     command += ["--dry-run"] if dry else []
     return [*command, *words[len(targets) :]]
+
+
+def process_of(command: Sequence[str]) -> list[str]:
+    """The same Snakemake as a process, which expects that the signal SIGINT is blocked."""
+    return [sys.executable, "-P", str(START), *command[1:]]
 
 
 def _repository(workflow: Path | None) -> Path:

@@ -12,11 +12,12 @@ COMMAND = [sys.executable, "-m", "plm_scaling.cli.main"]
 PLAN = ["plan", "--objective", "clm", "--flops", "1e21"]
 
 
-def test_a_reader_that_has_enough_ends_the_command_without_a_word():
+@pytest.mark.parametrize("words", [PLAN, ["--help"], ["data", "check", "--help"], ["--version"]])
+def test_a_reader_that_has_enough_ends_the_command_without_a_word(words):
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb") as pipe:
-        done = subprocess.run(COMMAND + PLAN, stdout=pipe, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(COMMAND + words, stdout=pipe, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
@@ -27,6 +28,13 @@ def test_ctrl_c_ends_the_command_without_a_word():
         command.send_signal(signal.SIGINT)
         assert command.communicate()[1] == b""
     assert command.returncode == -signal.SIGINT
+
+
+def test_ctrl_c_during_the_imports_of_a_command_is_quiet_too():
+    program = "import sys, plm_scaling.cli; assert 'cyclopts' not in sys.modules; "
+    words = [sys.executable, "-c", program + "raise KeyboardInterrupt"]
+    done = subprocess.run(words, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
