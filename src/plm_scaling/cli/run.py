@@ -37,6 +37,7 @@ def run(
     from plm_scaling.workflow.command import (
         OF_BACKEND,
         config_of,
+        configs_of,
         process_of,
         snakemake_command,
         targets_of,
@@ -44,7 +45,7 @@ def run(
     from plm_scaling.workflow.outlook import outlook
 
     folder, file = config_of(study)
-    config, _ = read_study([file], {})
+    config, _ = read_study(configs_of(words, file), {})
     chosen = profile or OF_BACKEND[config.machine.backend]
     command = snakemake_command(study, words, workflow, chosen, dry_run)
     hold_interrupts = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})

@@ -40,6 +40,14 @@ def targets_of(words: Sequence[str]) -> list[str]:
     return [*takewhile(lambda word: not word.startswith("-"), words)]
 
 
+def configs_of(words: Sequence[str], config: Path) -> list[Path]:
+    """The files that Snakemake reads: those that its options name, in place of `config`."""
+    for place, word in enumerate(words):
+        if word in ("--configfile", "--configfiles"):
+            return [*map(Path, targets_of(words[place + 1 :]))]
+    return [config]
+
+
 def snakemake_command(
     study: Path, words: Sequence[str], workflow: Path | None, profile: str, dry: bool
 ) -> list[str]:
