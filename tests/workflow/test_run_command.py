@@ -77,6 +77,23 @@ def test_wrong_config_is_refused_before_snakemake_starts(study):
     assert "did you mean 'min_seq_id'" in line
 
 
+def test_interrupt_before_the_first_job_is_one_line(study):
+    """The signal comes while Snakemake is still being started: Python would print a traceback."""
+    with subprocess.Popen(
+        words_of(study),
+        cwd=study.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout.readline().startswith("$ ")
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()[1]
+    assert process.returncode == 130
+    assert said == "stopped; the same command continues from here\n"
+
+
 def test_interrupt_ends_snakemake_and_its_jobs(study):
     process = subprocess.Popen(
         words_of(study, "data"),

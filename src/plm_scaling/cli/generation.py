@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.options import CORES, Json, Model, SkipBad, Table, Threads, print_json
+from plm_scaling.cli.options import CORES, Json, Model, OrStdin, SkipBad, Table, Threads, print_json
 from plm_scaling.inference.generation.options import SAMPLE, Sampling
 
 
@@ -37,12 +37,12 @@ def generate(
 
 
 def judge(
-    proteins: Path,
+    proteins: OrStdin,
     /,
     *,
-    against: list[Path],
+    against: list[OrStdin],
     out: Table,
-    natural: list[Path] = [],  # noqa: B006
+    natural: list[OrStdin] = [],  # noqa: B006
     model: str | None = None,
     ngram: Path | None = None,
     esmfold: Path | None = None,
@@ -57,7 +57,7 @@ def judge(
     Example: plm-scaling judge new.fasta --against train.fasta --natural valid.fasta --out new.tsv
 
     Args:
-        proteins: FASTA file
+        proteins: FASTA file, - for stdin
         against: FASTA of the sequences that the model was trained on
         natural: FASTA of held-out proteins, for a scale; as many are drawn
         model: a run or other model whose perplexity is measured too

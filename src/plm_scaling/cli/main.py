@@ -23,7 +23,7 @@ from plm_scaling.cli import (
 )
 from plm_scaling.cli.version import version_text
 from plm_scaling.common.command_line import OPTIONS, parse
-from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.errors import PlmScalingError, line_of
 from plm_scaling.common.program import start_logging
 from plm_scaling.common.progress import end_line
 
@@ -82,8 +82,16 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
         sys.exit(CLOSED_PIPE)
-    except (PlmScalingError, OSError) as error:
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich's, of a help that nobody reads
+            sys.exit(CLOSED_PIPE)
+        raise
+    except PlmScalingError as error:
         sys.exit(f"error: {error}")
+    except MemoryError as error:
+        sys.exit(f"error: too little memory ({error}); ask for less, or take a larger machine")
+    except OSError as error:
+        sys.exit(f"error: {line_of(error)}")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ Fasta = Annotated[
         allow_leading_hyphen=True,
     ),
 ]
+OrStdin = Annotated[Path, Parameter(allow_leading_hyphen=True)]
+"""A file, or - for standard input."""
 Cell = Annotated[
     str,
     Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),

@@ -3,8 +3,10 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 TRAINING = {"all", "plan", "train", "report"}
@@ -32,19 +34,29 @@ def run(
         workflow: a clone of the repository (default: the one that is installed)
     """
     from plm_scaling.config.load import read_study
-    from plm_scaling.workflow.command import OF_BACKEND, config_of, snakemake_command, targets_of
+    from plm_scaling.workflow.command import (
+        OF_BACKEND,
+        config_of,
+        configs_of,
+        process_of,
+        snakemake_command,
+        targets_of,
+    )
     from plm_scaling.workflow.outlook import outlook
 
     folder, file = config_of(study)
-    config, _ = read_study([file], {})
+    config, _ = read_study(configs_of(words, file), {})
     chosen = profile or OF_BACKEND[config.machine.backend]
     command = snakemake_command(study, words, workflow, chosen, dry_run)
+    hold_interrupts = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})
+    if not dry_run:
+        hold_interrupts()
     print(f"$ {shlex.join(command)}", flush=True)
     if not profile and shutil.which("sbatch"):
         print("Slurm is here: with --profile slurm it runs the jobs", flush=True)
     if not dry_run:
-        os.execvp(command[0], command)  # signals and exit code are Snakemake's
-    done = subprocess.run(command)
+        os.execv(sys.executable, process_of(command))  # signals and exit code are Snakemake's
+    done = subprocess.run(process_of(command), preexec_fn=hold_interrupts)
     if done.returncode:
         sys.exit(done.returncode)
     targets = targets_of(words)

@@ -87,7 +87,7 @@ def command_line(function: Callable[..., Any]) -> App:
 
 def parse(app: App, words: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
     """What `words` ask to call, and with what; one line and exit code 2 where they are wrong."""
-    app.config = (_refuse_fractions,)
+    app.config = (_refuse_fractions, _refuse_no_path)
     try:
         call, asked, _ = app.parse_args(words, print_error=False, exit_on_error=False)
     except CycloptsError as error:
@@ -103,6 +103,14 @@ def _refuse_fractions(app: App, commands: Sequence[str], given: ArgumentCollecti
             with suppress(ValueError):  # no number at all: cyclopts says so
                 if not float(token.value).is_integer():
                     raise CoercionError(argument=option, token=token, target_type=int)
+
+
+def _refuse_no_path(app: App, commands: Sequence[str], given: ArgumentCollection) -> None:
+    """Of an empty word, as of a shell's variable that is not set, Python makes the folder `.`."""
+    for option in given:
+        for token in option.tokens if Path in (option.hint, *get_args(option.hint)) else ():
+            if not token.value:
+                raise CoercionError(msg="an empty path", argument=option, token=token)
 
 
 def _block(kind: Any, tokens: Sequence[Token]) -> Any:

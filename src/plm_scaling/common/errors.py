@@ -4,6 +4,34 @@ Every message says what is wrong, where (file, record, key or line) and what to 
 only the message and exit with 1; the traceback goes to the log (see `plm_scaling.common.program`).
 """
 
+import errno
+
+_PERMISSION = "change its permissions, or give another place"
+_SPACE = "free some space, or give a place on another disk"
+REMEDIES = {
+    errno.ENOENT: "correct the path",
+    errno.ENOTDIR: "correct the path, a part of which is a file",
+    errno.EISDIR: "give a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EROFS: "give a place that can be written to",
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def line_of(error: OSError) -> str:
+    """An error of the system in a line: the file, if it names one, what is wrong, what to do."""
+    if error.errno is None:
+        return str(error)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    remedy = REMEDIES.get(error.errno)
+    return (
+        f"{' to '.join(names)}{': ' * bool(names)}{error.strerror}{f'; {remedy}' if remedy else ''}"
+    )
+
 
 class PlmScalingError(Exception):
     """Base of every error that a user can fix."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.errors import PlmScalingError, line_of
 from plm_scaling.common.files import refuse_folder
 from plm_scaling.common.progress import OneLine
 
@@ -59,7 +59,9 @@ def run(function: Callable[..., Any], rank: int = 0) -> None:
         if log is None:
             raise
         logger.debug("%s", traceback.format_exc())
-        logger.error("error: %s: %s (traceback in %s)", type(error).__name__, error, log)
+        what = f"{type(error).__name__}: {error}"
+        what = line_of(error) if isinstance(error, OSError) else what
+        logger.error("error: %s (traceback in %s)", what, log)
         sys.exit(1)
 
 

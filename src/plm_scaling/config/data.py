@@ -21,6 +21,7 @@ from plm_scaling.config.numbers import (
 
 SHIPPED_TABLE = "resources/sources.tsv"
 Column = str | int | date | list[str]
+LONGEST_ROW = 1_000_000  # tokens
 MAX_SOURCES = 127  # a sequence's owner has one byte, in the pool and in what follows
 
 
@@ -270,7 +271,7 @@ class Filter(Thresholds, Reference):
 class Tokens(Block):
     """Arrow shards of packed rows."""
 
-    context_length: Annotated[int, Field(ge=16)] = 1024
+    context_length: Annotated[int, Field(ge=16, le=LONGEST_ROW)] = 1024
     """Tokens per row, and the model's context (1024 in the study)."""
     shard_rows: Count = 1048576
     """Rows per shard file; a row takes context_length bytes (1048576 rows of 1024 are 1 GiB)."""

@@ -26,6 +26,7 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
         data.setdefault("name", values["study"])
     if corpora:
         sweep.setdefault("corpora", [*corpora])
+        _complete_cells(sweep)
         first = next(iter(corpora.values()))
         mixture = first.get("mixture") if isinstance(first, Mapping) else None
         if isinstance(mixture, Mapping) and mixture:
@@ -41,6 +42,25 @@ def _block(values: Mapping[str, Any], name: str) -> dict[Any, Any]:
     """A block that may be changed; empty where there is none, or no mapping."""
     block = values.get(name)
     return {**block} if isinstance(block, Mapping) else {}
+
+
+def _complete_cells(sweep: dict[Any, Any]) -> None:
+    """What the sweep's rows of single, transferred and designed cells have in common with it."""
+    followed = {"corpus": "corpora", "recipe": "recipes"}
+    known = {"recipes": ["study"], "seeds": [1]} | sweep
+    firsts = {
+        key: known[of][0]
+        for key, of in followed.items()
+        if isinstance(known[of], list) and known[of]
+    }
+    for name, common in {
+        "extra": firsts,
+        "transfer": firsts,
+        "designed": {"seeds": known["seeds"]},
+    }.items():
+        rows = sweep.get(name)
+        if isinstance(rows, list):
+            sweep[name] = [{**common, **row} if isinstance(row, Mapping) else row for row in rows]
 
 
 def _with_source(name: str, corpus: Any, data: dict[Any, Any]) -> Any:

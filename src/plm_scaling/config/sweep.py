@@ -49,9 +49,9 @@ class Extra(Block):
 
     objective: Objective
     """clm or mlm."""
-    corpus: Name
+    corpus: Annotated[Name, Follows("the first of `corpora`")]
     """A name in `corpora`."""
-    recipe: Recipe
+    recipe: Annotated[Recipe, Follows("the first of `recipes`")]
     """study or prenorm."""
     size: Name
     """A name in the size grid or in `shapes`."""
@@ -81,10 +81,12 @@ class Tuning(Block):
     budgets_flops: Annotated[list[Positive], Field(min_length=1)]
     """Compute per cell, 6·N·D FLOPs; two at least, or the exponent of D is unknown. Cheap ones, if
     the law is to be used at larger ones."""
-    learning_rate_factors: Annotated[list[Positive], Field(min_length=4)]
+    learning_rate_factors: Annotated[list[Positive], Field(min_length=4)] = [
+        *(0.25, 0.5, 1.0, 2.0, 4.0),
+    ]
     """Rates to try, as multiples of that of training.peak_learning_rate, evenly spaced in the
-    logarithm: [0.25, 0.5, 1, 2, 4]."""
-    batch_factors: Factors
+    logarithm."""
+    batch_factors: Factors = [1.0]
     """Batches to try, as multiples of training.batch_tokens; [1] for that alone."""
 
 
@@ -98,7 +100,7 @@ class Designed(Block):
     sizes: list[Name]
     """Names in the size grid or in `shapes`, [] for none; `tokens_per_parameter` does not apply to
     them."""
-    seeds: Annotated[list[Count], Field(min_length=1)]
+    seeds: Annotated[list[Count], Field(min_length=1), Follows("`sweep.seeds`")]
     """One cell per size and seed."""
 
 
@@ -107,12 +109,12 @@ class Stage(Block):
 
     from_flops: Positive
     """The stage has the budgets from here on, up to the next stage's (FLOPs)."""
-    sizes: Annotated[int, Field(ge=4)]
+    sizes: Annotated[int, Field(ge=4)] = 5
     """Sizes of each budget, spread evenly in ln N; of fewer than 4 no minimum is read."""
-    reach: Positive
+    reach: Positive = 1.7
     """How far they reach in ln N below and above the expected minimum, before its uncertainty
     widens that: 1.7 is from a fifth to five times its size."""
-    max_seeds: Count
+    max_seeds: Count = 1
     """Seeds of a size at most, where noise is as large as the bowl."""
     skip: bool = False
     """true: its cells are neither placed nor trained, nor waited for."""

@@ -13,6 +13,7 @@ from plm_scaling.planner.training import NODE
 from plm_scaling.study.hardware import GPUS
 
 CPU_GFLOPS = 1.0  # of one core for models of thousands of parameters, as in config/demo.yaml
+MOST_HOURS = 24 * 36525.0
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,14 @@ def request_of(
         raise ConfigError(
             "how long may it train? give one of --days and --hours, such as --days 14"
         )
+    train_hours = in_hours or 24 * (in_days or 0)
+    if train_hours > MOST_HOURS:
+        raise ConfigError(f"{train_hours:g} hours of training are more than a century; give fewer")
     if Path("-") in fasta:
         raise ConfigError("--fasta -: the study reads its files again when it runs; give a file")
     cores = re.fullmatch(r"(?:([1-9]\d*)x)?cpu", gpus.strip(), re.IGNORECASE)
     if not cores and "cpu" in gpus.lower():
         raise ConfigError(f"gpus is {gpus!r}; for two cores of this machine give 2xCPU")
     count, gpu = (int(cores[1] or 1), None) if cores else gpus_of(gpus)
-    devices = Devices(count, gpu, in_hours or 24 * (in_days or 0))
+    devices = Devices(count, gpu, train_hours)
     return Request(folder, tuple(fasta), mix, devices, tuple(dict.fromkeys(objectives)), command)

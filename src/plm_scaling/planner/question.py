@@ -14,7 +14,7 @@ PUBLISHED_LAWS = Path(__file__).parents[1] / "published/laws"
 Amount = float | str
 COMPUTE = "compute (flops, or gpus with days)"
 EXAMPLES = {
-    **{"utilisation": "0.4", "loss": "2.1", "days": "14", "flops": "1e21"},
+    **{"utilisation": "0.4", "loss": "2.1", "days": "14", "flops": "1e21", "hours": "8"},
     **{"precision": "0.05", "budget": "5e21"},
 }
 

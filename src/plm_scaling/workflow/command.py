@@ -12,6 +12,7 @@ from plm_scaling.common.errors import ConfigError
 CLONE = Path(__file__).resolve().parents[3]
 """The repository, if the package lies in a clone of it."""
 CONFIG = "config.yaml"
+START = Path(__file__).with_name("start_snakemake.py")
 OF_BACKEND = {"cuda": "box", "cpu": "local"}
 
 
@@ -39,6 +40,14 @@ def targets_of(words: Sequence[str]) -> list[str]:
     return [*takewhile(lambda word: not word.startswith("-"), words)]
 
 
+def configs_of(words: Sequence[str], config: Path) -> list[Path]:
+    """The files that Snakemake reads: those that its options name, in place of `config`."""
+    for place, word in enumerate(words):
+        if word in ("--configfile", "--configfiles"):
+            return [*map(Path, targets_of(words[place + 1 :]))]
+    return [config]
+
+
 def snakemake_command(
     study: Path, words: Sequence[str], workflow: Path | None, profile: str, dry: bool
 ) -> list[str]:
@@ -56,6 +65,11 @@ def snakemake_command(
     command += ["--directory", str(folder)] if folder else []
     command += ["--dry-run"] if dry else []
     return [*command, *words[len(targets) :]]
+
+
+def process_of(command: Sequence[str]) -> list[str]:
+    """The same Snakemake as a process, which expects that the signal SIGINT is blocked."""
+    return [sys.executable, "-P", str(START), *command[1:]]
 
 
 def _repository(workflow: Path | None) -> Path:

@@ -1,6 +1,7 @@
 """The command in a shell: pipes that close, Ctrl-C, completion after Tab."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -8,15 +9,18 @@ import sys
 
 import pytest
 
+from plm_scaling.cli.main import main
+
 COMMAND = [sys.executable, "-m", "plm_scaling.cli.main"]
 PLAN = ["plan", "--objective", "clm", "--flops", "1e21"]
 
 
-def test_a_reader_that_has_enough_ends_the_command_without_a_word():
+@pytest.mark.parametrize("words", [PLAN, ["--help"], ["data", "check", "--help"], ["--version"]])
+def test_a_reader_that_has_enough_ends_the_command_without_a_word(words):
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb") as pipe:
-        done = subprocess.run(COMMAND + PLAN, stdout=pipe, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(COMMAND + words, stdout=pipe, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
@@ -27,6 +31,41 @@ def test_ctrl_c_ends_the_command_without_a_word():
         command.send_signal(signal.SIGINT)
         assert command.communicate()[1] == b""
     assert command.returncode == -signal.SIGINT
+
+
+def test_ctrl_c_during_the_imports_of_a_command_is_quiet_too():
+    program = "import sys, plm_scaling.cli; assert 'cyclopts' not in sys.modules; "
+    words = [sys.executable, "-c", program + "raise KeyboardInterrupt"]
+    done = subprocess.run(words, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("data check ''", 2, "an empty path"),
+        ("plan --objective clm --flops 1e21 --plot ''", 2, "an empty path"),
+        ("init new --fasta a.fasta --gpus 8xA100 --days 1e300", 1, "more than a century"),
+        ("init new --fasta a.fasta --gpus 8xA100 --hours nan", 1, "a positive number such as 8"),
+        ("data check p.fasta --config a.fasta/b.yaml", 1, "a.fasta/b.yaml cannot be read"),
+        ("data tokenize a.fasta --context-length 1000000000000 --out t", 1, "give 2 to 1000000"),
+        ("data inspect /proc/1/mem", 1, "/proc/1/mem"),
+    ],
+)
+def test_what_a_hand_may_type_is_one_line_with_what_to_do(
+    tmp_path, monkeypatch, capsys, words, code, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.fasta").write_text(">a\nMKV\n")
+    monkeypatch.setattr("sys.argv", ["plm-scaling", *shlex.split(words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr()
+    line = shown.err or str(ended.value.code) + "\n"
+    assert line.startswith("error: ")
+    assert line.count("\n") == 1
+    assert said in line
+    assert (2 if ended.value.code == 2 else 1) == code
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

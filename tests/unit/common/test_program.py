@@ -1,5 +1,6 @@
 """What programs and commands say and return."""
 
+import errno
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from plm_scaling.common.command_line import command_line, read_options
+from plm_scaling.common.errors import line_of
 from plm_scaling.common.program import start_logging
 from plm_scaling.common.progress import full_number, short_bytes, short_number, short_time
 
@@ -283,3 +285,25 @@ def test_bytes_are_counted_in_gigabytes_and_all_else_in_billions():
 )
 def test_short_time_reads_as_a_clock(seconds, text):
     assert short_time(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b"),
+            "a/b: No such file or directory; correct the path",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "No space left on device; free some space, or give a place on another disk",
+        ),
+        (
+            OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"),
+            "a to b: Invalid cross-device link",
+        ),
+        (OSError("of a library"), "of a library"),
+    ],
+)
+def test_error_of_the_system_is_a_line_with_what_to_do(error, line):
+    assert line_of(error) == line

@@ -57,6 +57,34 @@ def test_defaults_are_the_full_study_s_where_size_is_not_the_matter(root):
     }
 
 
+def test_rows_of_cells_have_what_the_sweep_has_first():
+    sweep = {"corpora": ["mine"], "recipes": ["prenorm", "study"], "seeds": [3, 4]}
+    sweep |= {"budgets_flops": [1e15, 1e16], "stages": [{"from_flops": 1e16}]}
+    sweep["extra"] = [
+        {"objective": "clm", "size": "6M", "flops": 1e17},
+        {"objective": "clm", "size": "6M", "flops": 1e17, "recipe": "study", "corpus": "other"},
+    ]
+    sweep["transfer"] = [{"objective": "mlm", "size": "6M", "flops": 1e15, "source_flops": 1e15}]
+    sweep["designed"] = [{"objective": "clm", "flops": 1e15, "sizes": ["6M"]}]
+    sweep["tuning"] = {"sizes": ["6M", "10M"], "budgets_flops": [1e14, 1e15]}
+    corpora = {"other": {"path": "a.fasta"}, "mine": {"path": "b.fasta"}}
+    made = validate_config({"study": "s", "corpora": corpora, "sweep": sweep}, "rows").sweep
+    assert [(one.corpus, one.recipe) for one in (*made.extra, *made.transfer)] == [
+        ("mine", "prenorm"), ("other", "study"), ("mine", "prenorm"),
+    ]  # fmt: skip
+    assert made.designed[0].seeds == [3, 4]
+    assert made.tuning.learning_rate_factors == [0.25, 0.5, 1, 2, 4]
+    assert made.tuning.batch_factors == [1]
+    assert (made.stages[0].sizes, made.stages[0].reach, made.stages[0].max_seeds) == (5, 1.7, 1)
+
+
+@pytest.mark.parametrize("wrong", [None, {"clm": 1}, ["clm"], [None], [3]])
+def test_rows_of_cells_that_are_none_are_refused_by_their_key(wrong):
+    for name in ("extra", "transfer", "designed"):
+        with pytest.raises(ConfigError, match=rf"sweep\.{name}"):
+            validate_config(SHORT | {"sweep": {name: wrong}}, "rows")
+
+
 def test_default_of_a_corpus_s_files_is_a_source_of_its_name():
     config = validate_config(SHORT, "short")
     assert config.data.own == {"mine": {"path": "my.faa.gz"}}

@@ -1,5 +1,6 @@
 """`plm-scaling judge`: measures of sets of proteins of which they are known."""
 
+import io
 import json
 import sys
 
@@ -122,7 +123,9 @@ def test_perplexities_are_those_of_the_models(judged):
 def test_command_writes_the_table_and_prints_it(judged, tmp_path, monkeypatch, capsys):
     folder, rows = judged
     out = tmp_path / "table.tsv"
-    words = ["judge", folder / "new.fasta", "--against", folder / "train.fasta", "--out", out]
+    new = (folder / "new.fasta").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(new)))
+    words = ["judge", "-", "--against", folder / "train.fasta", "--out", out]
     words += ["--natural", folder / "valid.fasta", "--threads", 1]
     monkeypatch.setattr(sys, "argv", ["plm-scaling", *map(str, words)])
     cli.main()

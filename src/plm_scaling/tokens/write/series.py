@@ -13,6 +13,7 @@ import pyarrow as pa
 from plm_scaling.common.errors import TokenError
 from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.common.progress import logger, short_number
+from plm_scaling.config.data import LONGEST_ROW
 from plm_scaling.tokens.format import vocabulary
 from plm_scaling.tokens.format.packing import Rows, with_start_tokens
 from plm_scaling.tokens.format.shards import FORMAT, ShardWriter, shard_schema
@@ -73,9 +74,10 @@ class PartWriter:
         shard_rows: int,
         start_token: bool,
     ) -> None:
-        if context_length < 2 or shard_rows < 1:
+        if not 2 <= context_length <= LONGEST_ROW or shard_rows < 1:
             raise TokenError(
-                f"context length {context_length} or shard rows {shard_rows} is too small"
+                f"context length {context_length}, shard rows {shard_rows}: give 2 to "
+                f"{LONGEST_ROW} tokens a row, and 1 row or more"
             )
         self.context_length = context_length
         self.folder, self._corpus, self._kind = folder, corpus, kind
