@@ -20,6 +20,7 @@ def evaluate(
     data: Path | None = None,
     table: Path | None = None,
     seed: int = 1,
+    lora: bool = False,
     json: Json = False,
     threads: Threads = CORES,
 ) -> None:
@@ -33,7 +34,9 @@ def evaluate(
         data: folder of the prepared benchmark (default: data/downstream/DATASET, made if missing)
         table: table of benchmarks (default: the one that ships)
         seed: of resampling and splits
+        lora: also fine-tune the model by adapters, as the study did (on a GPU if it is large)
     """
+    from plm_scaling.config.downstream import Lora
     from plm_scaling.config.load import FULL_STUDY, read_config
     from plm_scaling.downstream.datasets import PREPARED
     from plm_scaling.downstream.evaluate import evaluate_model
@@ -45,6 +48,8 @@ def evaluate(
     if data is None and not (folder / "task.json").exists():
         fetch_and_prepare(table or SHIPPED, dataset, RAW, folder)
     settings = read_config(FULL_STUDY).downstream
+    if lora:
+        settings = settings.model_copy(update={"lora": Lora()})
     evaluate_model(model, folder, settings, seed, threads, out)
     scores = out.with_suffix(".json")
     if json:

@@ -63,7 +63,7 @@ def judge(
         model: a run or other model whose perplexity is measured too
         ngram: an n-gram model (model.npz of the filter) in place of one of the training sequences
         esmfold: folder of ESMFold (transformers, safetensors): structures are predicted
-        structures: folder of known structures (PDB, mmCIF) for TM-scores; needs tmtools
+        structures: folder of known structures (PDB, mmCIF) for TM-scores; needs Foldseek or tmtools
         seed: of what is drawn, shuffled and resampled
     """
     from plm_scaling.downstream.generation.files import Files

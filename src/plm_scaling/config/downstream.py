@@ -80,9 +80,9 @@ class TaskSettings(Block):
     contacts: Contacts = Contacts()
     probe: Probe = Probe()
     lora: Lora | None = None
-    """Beside the frozen probes of contacts, remote homology and regression, scores of models that
-    are fine-tuned by adapters, {rank: 16, alpha: 16, learning_rate: 1e-4, epochs: 15, batch: 1};
-    null: frozen alone."""
+    """Beside the frozen probes of structure and regression, scores of models that are fine-tuned by
+    adapters, {rank: 16, alpha: 16, learning_rate: 1e-4, epochs: 15, batch: 1}; null: frozen alone.
+    """
 
 
 class Downstream(TaskSettings):

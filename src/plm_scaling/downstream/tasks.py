@@ -54,7 +54,7 @@ TASKS = {
     "fitness": Task("plm_scaling.downstream.fitness.task"),
     "contacts": Task("plm_scaling.downstream.contacts.task", ("contacts", "lora"), structure=True),
     "secondary_structure": Task(
-        "plm_scaling.downstream.probes.secondary_structure", ("probe",), structure=True
+        "plm_scaling.downstream.probes.secondary_structure", ("probe", "lora"), structure=True
     ),
     "remote_homology": Task(
         "plm_scaling.downstream.probes.remote_homology", ("probe", "lora"), structure=True

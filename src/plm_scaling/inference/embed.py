@@ -106,6 +106,13 @@ class Embedder:
             sums.index_add_(0, torch.from_numpy(sequence[place]).to(sums.device), found)
         return sums / torch.from_numpy(lengths)[:, None].to(sums)
 
+    def residue_states(self, chunk: bytes, lengths: Ints) -> torch.Tensor:
+        """As `residues`, on the model's device, with gradients where they are enabled."""
+        states = torch.zeros(int(lengths.sum()), self.model.hidden, device=self.model.device)
+        for place, found in self._states(chunk, lengths, lambda tokens: None):
+            states[torch.from_numpy(place).to(states.device)] = found
+        return states
+
     def _states(
         self, chunk: bytes, lengths: Ints, count: Count
     ) -> Iterator[tuple[Ints, torch.Tensor]]:

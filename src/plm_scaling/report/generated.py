@@ -7,6 +7,8 @@ import pandas as pd
 from plm_scaling.report.tables import DASH, text
 from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
+NOTHING: dict[str, Any] = {"sentence": "", "rows": []}
+
 
 def generated_part(scores: pd.DataFrame) -> dict[str, Any]:
     """Of the CLM cell of lowest loss, else of the first model: a sentence, and a row for each
@@ -14,7 +16,7 @@ def generated_part(scores: pd.DataFrame) -> dict[str, Any]:
     no model made any."""
     made = scores[(scores["task"] == JUDGED) & scores["value"].notna()]
     if made.empty:
-        return {"sentence": "", "rows": []}
+        return NOTHING
     cells = made[made["kind"] == CELL]
     trained = (made if cells.empty else cells).sort_values("loss", kind="stable")
     name = trained["model"].iloc[0]

@@ -9,7 +9,7 @@ import pandas as pd
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Check
-from plm_scaling.report.generated import generated_part
+from plm_scaling.report.generated import NOTHING, generated_part
 from plm_scaling.report.tables import DASH, equation_text, text
 from plm_scaling.report.template import flagged
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores, read_scores
@@ -43,7 +43,8 @@ def scores_part(scores: Path | None, laws: Sequence[Path]) -> dict[str, Any]:
     """What the page shows of scores: sentences, the laws of the main metrics and the scores; empty
     without a table."""
     if scores is None:
-        return {"sentences": [], "laws": [], "scores": [], "warnings": [], "generated": {}}
+        nothing: dict[str, Any] = {name: [] for name in ("sentences", "laws", "scores", "warnings")}
+        return nothing | {"generated": NOTHING}
     table = read_scores(scores)
     main = main_scores(table)
     fitted = [read_law(path) for path in laws]

@@ -116,6 +116,26 @@ def test_folds_are_classes(runs, tmp_path):
     assert scores[-1].n_items == 30
 
 
+def test_classes_of_residues_follow_from_their_neighbours(runs, tmp_path):
+    """By the residue before. What is not resolved teaches nothing, and is not counted."""
+    texts = shuffles(200)
+    of_one = {"W": "H", "C": "E", "A": "C"}
+    labels = ["-" + "".join(of_one[letter] for letter in text[:-1]) for text in texts]
+    rows = {"sequence": texts, "ss3": labels, "split": split_of(200)}
+    pd.DataFrame(rows).to_csv(tmp_path / "classes.csv", index=False)
+    prepared("secondary_structure", [tmp_path / "classes.csv"], tmp_path / "classes")
+    lora = LORA.model_copy(update={"batch": 4})
+    given = (runs / "mlm", tmp_path / "classes", with_lora(lora))
+    frozen, tuned = evaluated("secondary_structure", *given)
+    assert (frozen.protocol, tuned.protocol) == ("logistic", "lora")
+    assert tuned.n_items == frozen.n_items == 40 * 11
+    assert tuned.layer == 2
+    assert tuned.value > 0.95
+    assert tuned.value > frozen.value + 0.1
+    table = pd.read_parquet(tmp_path / "classes/predictions.parquet")
+    assert table["tuned"].str.len().eq(12).all()
+
+
 def test_contacts_that_follow_from_residues_are_found(runs, tmp_path):
     """W touches C wherever both are: attention of a model that was never trained says nothing of
     it."""

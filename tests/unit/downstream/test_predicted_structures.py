@@ -8,7 +8,7 @@ from transformers import EsmConfig, EsmForProteinFolding
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.downstream.generation.homology import resources_here
 from plm_scaling.downstream.generation.proteins import Proteins
-from plm_scaling.downstream.generation.structures import predicted, read_chains, tm_scores
+from plm_scaling.downstream.generation.structures import known_chains, predicted, tm_scores
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.mmseqs.tool import find_mmseqs
 
@@ -78,11 +78,11 @@ def test_folder_without_esmfold_is_refused(tmp_path):
 def test_chains_are_read_with_their_letters(tmp_path):
     both = pdb("AGVLK", helix(5)) + "TER\n" + pdb("KK", helix(2), "B")
     (tmp_path / "one.pdb").write_text(both + "END\n")
-    ((letters, places),) = read_chains(tmp_path)
+    ((letters, places),) = known_chains(tmp_path)
     assert letters == "AGVLK"
     np.testing.assert_allclose(places, helix(5), atol=1e-3)
-    with pytest.raises(DownstreamError, match="no file ends in"):
-        list(read_chains(tmp_path.parent / "nothing"))
+    with pytest.raises(DownstreamError, match="no PDB or mmCIF file"):
+        list(known_chains(tmp_path.parent / "nothing"))
 
 
 def test_no_known_chain_is_an_error_and_no_score_of_0(tmp_path):

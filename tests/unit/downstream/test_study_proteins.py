@@ -1,6 +1,8 @@
 """Proteins that models of a study make, judged against the study's own data."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -128,3 +130,10 @@ def test_only_causal_models_make_proteins(data, tmp_path):
     assert found == [True, False, True, False, False]
     with pytest.raises(InferenceError, match="is an MLM"):
         generated(data, tmp_path / "mlm", tmp_path / "x.fasta")
+
+
+def test_judging_needs_neither_torch_nor_gemmi():
+    """The environment with MMseqs2 has them not."""
+    blocked = "import sys; sys.modules.update(dict.fromkeys(('torch', 'gemmi', 'sklearn')))"
+    needed = "import plm_scaling.downstream.generation.task"
+    subprocess.run([sys.executable, "-c", f"{blocked}; {needed}"], check=True)

@@ -1,10 +1,11 @@
-"""Contact maps of protein chains from mmCIF and PDB files, read with gemmi."""
+"""Protein chains from mmCIF and PDB files, read with gemmi, and their contact maps."""
 
 import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import gemmi
@@ -29,13 +30,22 @@ _PROTEIN = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
 
 @dataclass(frozen=True)
 class Chain:
-    """One protein chain: `contacts` [residues, residues] are `CONTACT` where the Cβ of two residues
-    are less than 8 Å apart, else `APART`, and `UNKNOWN` in the rows and columns of residues without
-    backbone or of an unknown kind."""
+    """One protein chain, with the places [residues, 3] of its Cα and Cβ in Å: NaN where an atom is
+    missing, for Cβ also where a part of the backbone is, or the kind of residue is unknown."""
 
     name: str
     sequence: str
-    contacts: Map
+    alpha: Points
+    beta: Points
+
+    @cached_property
+    def contacts(self) -> Map:
+        """A map [residues, residues]: `CONTACT` where the Cβ of two residues are less than 8 Å
+        apart, else `APART`, and `UNKNOWN` in the rows and columns of residues whose Cβ is."""
+        apart = np.linalg.norm(self.beta[:, None] - self.beta[None], axis=-1)
+        contacts = np.where(apart < CONTACT_ANGSTROM, CONTACT, APART).astype(np.int8)
+        contacts[np.isnan(apart)] = UNKNOWN
+        return contacts
 
 
 def is_structure(path: Path) -> bool:
@@ -94,23 +104,15 @@ def _chains(where: str, name: str, data: bytes) -> Iterator[Chain]:
         for place, residue in zip(places, residues, strict=True):
             kinds[place] = residue.name
         sequence = "".join(map(_letter, kinds))
-        beta = np.full((len(kinds), 3), np.nan)
-        beta[places] = _beta_carbons(residues)
+        alpha, beta = np.full((2, len(kinds), 3), np.nan)
+        alpha[places], beta[places] = _atoms(residues, "CA"), _beta_carbons(residues)
         beta[[letter == "X" for letter in sequence]] = np.nan
         stem = Path(name).stem
         title = stem if len(chains) == 1 else f"{stem}_{chain.name}"
-        found.setdefault(sequence, Chain(title, sequence, contact_map(beta)))
+        found.setdefault(sequence, Chain(title, sequence, alpha, beta))
     if not found:
         raise DownstreamError(f"{where} has no protein chain; leave the file out")
     yield from found.values()
-
-
-def contact_map(beta: Points) -> Map:
-    """Contacts of residues by the places [residues, 3] of their Cβ in Å, NaN where not known."""
-    apart = np.linalg.norm(beta[:, None] - beta[None], axis=-1)
-    contacts = np.where(apart < CONTACT_ANGSTROM, CONTACT, APART).astype(np.int8)
-    contacts[np.isnan(apart)] = UNKNOWN
-    return contacts
 
 
 def _letter(kind: str) -> str:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +31,8 @@ from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.mmseqs.tool import find_mmseqs
 from plm_scaling.sources.read.inputs import readable
+
+FOLDSEEK = "foldseek"  # on PATH
 
 
 class Known(Protocol):
@@ -146,11 +149,15 @@ class Judge:
         _, place, copies = np.unique(proteins.digests, return_inverse=True, return_counts=True)
         plddt, tm_score = None, None
         if self.esmfold is not None:
-            from plm_scaling.downstream.generation.structures import predicted, tm_scores
+            from plm_scaling.downstream.generation import foldseek, structures
 
-            plddt, places = predicted(steps, name, proteins, self.esmfold, self.threads)
-            if self.structures is not None and find_spec("tmtools") is not None:
-                tm_score = tm_scores(proteins, places, self.structures)
+            plddt, places = structures.predicted(steps, name, proteins, self.esmfold, self.threads)
+            if self.structures is not None and (program := which(FOLDSEEK)):
+                tm_score = foldseek.foldseek_scores(
+                    program, proteins, places, self.structures, self.threads
+                )
+            elif self.structures is not None and find_spec("tmtools") is not None:
+                tm_score = structures.tm_scores(proteins, places, self.structures)
         return Facts(
             lengths=proteins.lengths,
             counts=counts_per_sequence(proteins.entries, proteins.lengths),
@@ -175,13 +182,16 @@ class Judge:
             missing |= dict.fromkeys(("mean_plddt", "plddt_above_70", "mean_tm_score"), without)
         elif self.structures is None:
             missing["mean_tm_score"] = "give --structures, a folder of known structures"
-        elif find_spec("tmtools") is None:
-            missing["mean_tm_score"] = "TM-align is not installed: pip install tmtools"
+        elif which(FOLDSEEK) is None and find_spec("tmtools") is None:
+            missing["mean_tm_score"] = (
+                "neither Foldseek nor TM-align is installed: pip install tmtools"
+            )
         return {measure: f"not measured: {why}" for measure, why in missing.items()}
 
     def _write(self, rows: list[Row], known: Known, out: Path) -> None:
         facts: dict[str, Any] = {"version": __version__, "seed": str(self.seed), **known.facts}
         facts |= {"model": self.model or "", "ngram": str(self.ngram or "")}
+        facts |= {"tm_scores_by": "foldseek" if which(FOLDSEEK) else "tmtools"}
         facts |= {"esmfold": str(self.esmfold or ""), "structures": str(self.structures or "")}
         schema = SCHEMA.with_metadata(facts)
         with table_writer(out, schema) as write:

@@ -11,18 +11,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import gemmi
 import numpy as np
 import torch
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.progress import Progress
+from plm_scaling.downstream.contacts.structures import is_structure, read_chains
 from plm_scaling.downstream.generation.kinds import Doubles
 from plm_scaling.downstream.generation.proteins import Proteins
 from plm_scaling.mmseqs.steps import Steps
 
 CA = 1  # the place of Cα among the atoms of a residue, of 14 or 37
-ENDINGS = (".pdb", ".ent", ".cif", ".pdb.gz", ".ent.gz", ".cif.gz")
 
 
 def predicted(
@@ -69,7 +68,7 @@ def _open(folder: Path, threads: int) -> Any:
 def tm_scores(proteins: Proteins, places: list[Doubles], known: Path) -> Doubles:
     """Of each protein the best TM-score to a chain of the structures in the folder `known`, in
     terms of the protein's length (0 to 1; above 0.5 folds are as a rule the same)."""
-    chains = list(read_chains(known))
+    chains = list(known_chains(known))
     if not chains:
         raise DownstreamError(f"--structures {known}: no protein chain of three residues or more")
     tmtools = import_module("tmtools")
@@ -83,23 +82,15 @@ def tm_scores(proteins: Proteins, places: list[Doubles], known: Path) -> Doubles
     return best
 
 
-def read_chains(folder: Path) -> Iterator[tuple[str, Doubles]]:
-    """Letters and places [residues, 3] of the Cα atoms of each protein chain of the first models
-    of the PDB and mmCIF files in a folder, those with at least three. Raises `DownstreamError`."""
-    files = sorted(path for path in folder.glob("*") if path.name.endswith(ENDINGS))
+def known_chains(folder: Path) -> Iterator[tuple[str, Doubles]]:
+    """Letters and places [residues, 3] of the Cα atoms of the protein chains in a folder of
+    structure files (see `read_chains`), those with at least three. Raises `DownstreamError`."""
+    files = sorted(path for path in folder.glob("*") if is_structure(path))
     if not files:
-        raise DownstreamError(f"--structures {folder}: no file ends in {', '.join(ENDINGS)}")
+        raise DownstreamError(f"--structures {folder}: no PDB or mmCIF file")
     for path in files:
-        try:
-            structure = gemmi.read_structure(str(path))
-        except (RuntimeError, ValueError) as error:
-            raise DownstreamError(f"{path} cannot be read: {error}; remove it") from error
-        structure.setup_entities()
-        structure.remove_alternative_conformations()
-        for chain in structure[0]:
-            residues = [residue for residue in chain.get_polymer() if residue.get_ca() is not None]
-            if len(residues) >= 3:
-                letters = [gemmi.find_tabulated_residue(one.name) for one in residues]
-                sequence = "".join(one.one_letter_code.upper().strip() or "X" for one in letters)
-                places = np.array([one.get_ca().pos.tolist() for one in residues])
-                yield sequence, places
+        for chain in read_chains(path):
+            has = np.isfinite(chain.alpha[:, 0])
+            if has.sum() >= 3:
+                letters = "".join(np.array([*chain.sequence])[has])
+                yield letters, chain.alpha[has]

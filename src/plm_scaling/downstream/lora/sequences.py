@@ -42,7 +42,7 @@ def tuned_labels(
         targets = torch.from_numpy((numbers - mean) / spread).float()
     targets = targets.to(model.device)
     with adapted(model.network, lora, seed) as parameters:
-        head = _head(model, len(classes) if is_class else 1, seed)
+        head = linear_head(model, len(classes) if is_class else 1)
 
         def outputs(some: list[str]) -> Tensor:
             found: Tensor = head(embedder.mean_states(*entries_of(some)))
@@ -62,7 +62,7 @@ def tuned_labels(
     return classes[predicted.argmax(1)] if is_class else predicted[:, 0] * spread + mean
 
 
-def _head(model: Model, outputs: int, seed: int) -> nn.Module:
+def linear_head(model: Model, outputs: int) -> nn.Module:
     """A linear layer that begins with 0: as the adapters, it says nothing before it has learnt."""
     head = nn.Linear(model.hidden, outputs)
     nn.init.zeros_(head.weight)

@@ -12,10 +12,11 @@ from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.progress import Progress
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.bootstrap import ratio_error
+from plm_scaling.downstream.lora.residues import tuned_residues
 from plm_scaling.downstream.probes.features import Embeddings, Features
 from plm_scaling.downstream.probes.items import Floors, read_items, write_items
 from plm_scaling.downstream.probes.linear import choose, fit
-from plm_scaling.downstream.probes.sequence_probe import write_predictions
+from plm_scaling.downstream.probes.sequence_probe import TUNED, write_predictions
 from plm_scaling.downstream.read import TEST, TRAIN, VALID, read_tables
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
@@ -72,29 +73,40 @@ def evaluate(
         fitted = fit("logistic", x, y, chosen.strength)
         facts = model.facts
         states = Embeddings(embedder, progress).residues([*test["sequence"]])
-        predicted = ["".join(fitted.predict(one)) for one in states]
-    table = test[["id", "label"]].assign(predicted=predicted)
+        table = test[["id", "label"]].assign(
+            predicted=["".join(fitted.predict(one)) for one in states]
+        )
+        if settings.lora is not None:
+            every, texts = rows[rows["split"].isin([TRAIN, VALID])], [*test["sequence"]]
+            table[TUNED] = tuned_residues(model, every, texts, CLASSES, settings.lora, seed)
     write_predictions(table, facts, out)
-    resolved, correct = np.array(
-        [_counts(*pair) for pair in table[["label", "predicted"]].to_numpy()]
-    ).T
-    constant = len({*"".join(predicted)}) == 1
-    note = f"logistic regression C {chosen.strength:g} of {len(y):,} residues; {overlap}"
-    if floors[MAJORITY] is not None:
-        note += f"; the commonest class alone {floors[MAJORITY]:.3f}"
-    return [
-        Score(
-            protocol="logistic",
+
+    def score(protocol: str, column: str, layer: int, note: str) -> Score:
+        predicted = table[column]
+        resolved, correct = np.array(
+            [_counts(*pair) for pair in zip(table["label"], predicted, strict=True)]
+        ).T
+        constant = len({*"".join(predicted)}) == 1
+        note += f"; {overlap}"
+        if floors[MAJORITY] is not None:
+            note += f"; the commonest class alone {floors[MAJORITY]:.3f}"
+        return Score(
+            protocol=protocol,
             metric="q3",
             value=None if constant else float(correct.sum() / resolved.sum()),
             standard_error=None if constant else ratio_error(correct, resolved, seed),
             n_items=int(resolved.sum()),
             n_groups=len(table),
-            layer=embedder.layer,
+            layer=layer,
             floor=floors[LETTER],
             note=note + "; one class is predicted for all" * constant,
         )
-    ]
+
+    fit_to = f"logistic regression C {chosen.strength:g} of {len(y):,} residues"
+    found = [score("logistic", "predicted", embedder.layer, fit_to)]
+    if settings.lora is not None:
+        found.append(score("lora", TUNED, model.layers, "fine-tuned"))
+    return found
 
 
 def _label(row: Mapping[Hashable, Any]) -> str | None:
