@@ -53,9 +53,7 @@ def summary(results: Path) -> Summary:
     if not files:
         raise LawError(f"{results}/laws: no law file; fit laws with `snakemake laws`")
     stages = [
-        (stage.stage, budget)
-        for stage in recorded(results / "stages")
-        for budget in stage.budgets
+        (stage.stage, budget) for stage in recorded(results / "stages") for budget in stage.budgets
     ]
     report = results / "report.html"
     laws = {path: read_law(path) for path in files}

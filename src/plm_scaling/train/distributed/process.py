@@ -151,7 +151,7 @@ def _set_up(device: torch.device, threads: int, seed: int) -> None:
         logger.warning("%d thread(s) instead of %d: this process has no more cores", cores, threads)
     torch.set_num_threads(min(threads, cores))
     # On GPUs fixed orders cost a tenth of the speed and more; there a resume agrees to rounding.
-    # Not use_deterministic_algorithms: it loads the compiler, a second of CPU time in every process.
+    # Not use_deterministic_algorithms: it loads the compiler, a second of CPU time in each process.
     torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "default")
     # Filling memory that is written anyway takes a fifth of a small model's step.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
