@@ -45,7 +45,8 @@ def forecast_curve(
 
 
 def excess_of(runs: pd.DataFrame, curves: pd.DataFrame) -> Floats:
-    """Of each of `runs`, nats above the final validation loss, (runs, shares); NaN before the first evaluation."""
+    """Nats above the final validation loss of each of `runs`, (runs, shares); NaN before the first
+    evaluation."""
     valid = curves[(curves["split"] == "valid") & curves["loss"].notna()]
     by_run = dict(list(valid.groupby("run_id")))
     rows = []

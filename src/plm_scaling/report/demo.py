@@ -30,12 +30,12 @@ def last_lines(study: Path, published: Path, seconds: float) -> list[str]:
     data = study.parents[1] / "data" / read_config(study / "config.yaml").data.name
     counts = pd.concat(pd.read_csv(path, sep="\t") for path in data.glob("clean/*/counts.tsv"))
     proteins = counts.loc[counts["reason"] == "in", "sequences"].sum()
-    runs = read_runs(study / "runs.csv")
+    sizes = read_runs(study / "runs.csv")["n_params"].astype(int)
     said = [_growth(read_law(published / f"laws/{kind}.isoflop.json")) for kind in KINDS]
     command = _command()
     return [
-        f"the pipeline, small: {proteins:,} proteins, {len(runs)} models of "
-        f"{runs['n_params'].min():,} to {runs['n_params'].max():,} parameters; "
+        f"the pipeline, small: {proteins:,} proteins, {len(sizes)} models of "
+        f"{sizes.min():,} to {sizes.max():,} parameters; "
         f"both parts took {short_time(seconds)}",
         f"the law, real: 10× the compute, best size {', '.join(said)}",
         f"try next: {command} plan --objective clm --gpus 8xA100 --days 14; {command} init --help",

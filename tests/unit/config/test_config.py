@@ -46,8 +46,8 @@ def test_config_of_the_repository_is_valid(root, name):
     assert read_config(root / name).study
 
 
-STAGE = {"from_flops": 9e9, "sizes": 5, "reach": 1.2, "max_seeds": 1}
-DESIGNED = {"objective": "clm", "flops": 4e9, "sizes": ["530"], "seeds": [1]}
+STAGE = {"from_flops": 4e9, "sizes": 4, "reach": 1.2, "max_seeds": 1}
+DESIGNED = {"objective": "clm", "flops": 2e9, "sizes": ["890"], "seeds": [1]}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ DESIGNED = {"objective": "clm", "flops": 4e9, "sizes": ["530"], "seeds": [1]}
             [0, 1],
             ["filter.perplexity_quantile", "'perplexity_quantiles'"],
         ),
-        ("sweep.shapes.250.layer", 1, ["sweep.shapes.250.layer", "'layers'"]),
+        ("sweep.shapes.530.layer", 1, ["sweep.shapes.530.layer", "'layers'"]),
         ("training.batch_tokens.0.valu", 1, ["batch_tokens", "'value'"]),
         ("seed", "one", ["seed", "'one'"]),
         ("seed", True, ["seed"]),
@@ -97,17 +97,17 @@ DESIGNED = {"objective": "clm", "flops": 4e9, "sizes": ["530"], "seeds": [1]}
         ("filter.perplexity_quantiles", [0.5, 1.1], ["perplexity_quantiles"]),
         ("filter.reference_source", "elsewhere", ["reference_source", "elsewhere"]),
         ("sweep.objectives", ["clm", "glm"], ["sweep.objectives", "glm"]),
-        ("sweep.designed", [DESIGNED | {"flops": 5e9}], ["clm at 5e+09", "budgets_flops"]),
-        ("sweep.designed", [DESIGNED, DESIGNED], ["clm at 4e+09 is there twice"]),
-        ("sweep.designed", [DESIGNED | {"flops": 9e9}], ["clm at 9e+09", "later stage"]),
+        ("sweep.designed", [DESIGNED | {"flops": 1.5e9}], ["clm at 1.5e+09", "budgets_flops"]),
+        ("sweep.designed", [DESIGNED, DESIGNED], ["clm at 2e+09 is there twice"]),
+        ("sweep.designed", [DESIGNED | {"flops": 4e9}], ["clm at 4e+09", "later stage"]),
         ("sweep.stages", [STAGE, STAGE], ["stages", "must rise"]),
-        ("sweep.stages", [STAGE | {"from_flops": 2e9}], ["one of budgets_flops below the first"]),
+        ("sweep.stages", [STAGE | {"from_flops": 1e9}], ["one of budgets_flops below the first"]),
         ("sweep.stages", [STAGE | {"from_flops": 3e10}], ["one from each on"]),
         ("sweep.stages.0.sizes", 3, ["sweep.stages.0.sizes", "greater than or equal to 4"]),
         ("data.name", "../outside", ["data.name"]),
         ("data.name", "a$(b)", ["data.name"]),
         ("study", "a b", ["study"]),
-        ("sweep.shapes.250.heads", 3, ["heads"]),
+        ("sweep.shapes.530.heads", 4, ["heads"]),
         ("training.peak_learning_rate.clm.0.from_parameters", 5, ["from_parameters"]),
         ("training.batch_tokens", 512, ["training.batch_tokens: give a table", "512"]),
         (
@@ -137,7 +137,7 @@ DESIGNED = {"objective": "clm", "flops": 4e9, "sizes": ["530"], "seeds": [1]}
         ("sweep.axes", {"mask_ratio": [0.1, 0.2]}, ["axes.mask_ratio: 0.15, which"]),
         ("sweep.axes", {"weight_decay": [0]}, ["axes.weight_decay: 0.1, which"]),
         ("sweep.axes", {"weight_decay": [0.1, 0.1]}, ["axes.weight_decay", "twice"]),
-        ("sweep.tuning", {"sizes": ["250"]}, ["'sweep.tuning.budgets_flops' is missing"]),
+        ("sweep.tuning", {"sizes": ["530"]}, ["'sweep.tuning.budgets_flops' is missing"]),
         ("laws.fits", ["tuning"], ["tuning needs cells in sweep.tuning"]),
         ("laws.axes", "first", ["laws.axes", "'best' or 'all'"]),
         ("training.mup", {"base_width": 8}, ["'training.mup.base_channels' is missing"]),
@@ -179,7 +179,7 @@ HOSTILE = (
 def test_config_names_that_become_files_or_words_of_a_command_are_plain(demo, name):
     """Whoever must have other characters has them in paths, which are quoted."""
     corpus = demo["corpora"]["demo"]
-    shape = demo["sweep"]["shapes"]["250"]
+    shape = demo["sweep"]["shapes"]["530"]
     for path, value, key in (
         ("study", name, "study"),
         ("data.name", name, "data.name"),

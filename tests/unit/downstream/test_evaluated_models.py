@@ -53,6 +53,7 @@ def test_frontier_is_the_three_best_within_three_hundredths_of_a_nat(sweep):
     write_json(runs / names["h"] / "result.json", {})
     write_json(runs / names["i"] / "result.json", {})
     assert chosen_cells(cells, runs, "frontier") == [names[one] for one in "abde"]
+    assert chosen_cells(cells, runs, "best") == [names[one] for one in "de"]
     assert chosen_cells(cells, runs, "all") == [names[one] for one in "abcde"]
     assert chosen_cells(cells, runs, [names["c"]]) == [names["c"]]
     assert chosen_cells(cells, runs, []) == []

@@ -240,15 +240,21 @@ def test_report_logs_its_path(figures, tmp_path, caplog):
     assert str(out) in caplog.records[-1].getMessage()
 
 
-def test_summary_gives_the_exponents_and_where_the_report_is(figures):
+def test_summary_gives_the_exponents_in_short_lines_and_the_address_of_the_report(page, figures):
     arguments, _ = figures
     lines = summary(arguments["runs"].parent).text().splitlines()
     assert len(lines) == len(arguments["laws"]) + 3
-    assert lines[0].startswith("stage 2: clm of demo, study, at 3e+12 FLOPs: sizes 85M, 200M")
-    assert re.search(
-        r"CLM isoflop, 15 of 15 runs used: N_opt ∝ C\^0\.\d+, 95 % interval", "\n".join(lines)
+    assert lines[0] == (
+        "stage 2: clm of demo, study, at 3e+12 FLOPs: sizes 85M, 200M, 470M, 880M, seeds 1, 2"
     )
-    assert "report.html" in lines[-1]
+    assert re.search(
+        r"^CLM isoflop law, not identified: N_opt ∝ C\^0\.\d+, 95 % interval .* to",
+        "\n".join(lines),
+        re.M,
+    )
+    assert max(map(len, lines[:-1])) < 110
+    assert lines[-1].startswith("report: file:///")
+    assert lines[-1].endswith("/report.html")
 
 
 def test_summary_without_laws_is_an_error_with_a_remedy(tmp_path):

@@ -87,23 +87,23 @@ def test_bill_of_a_cpu_counts_core_hours(root):
 
 def test_a_stage_to_be_placed_costs_at_most_the_sizes_that_take_longest(root):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
-    place = {"sizes": 5, "reach": 1.2}
+    place = {"sizes": 4, "reach": 1.2}
     values["sweep"]["stages"] = [
-        {"from_flops": 9e9, **place, "max_seeds": 2, "skip": True},
-        {"from_flops": 2e10, **place, "max_seeds": 2},
+        {"from_flops": 2e9, **place, "max_seeds": 2, "skip": True},
+        {"from_flops": 4e9, **place, "max_seeds": 2},
     ]
     config = validate_config(values, "demo")
     (line,) = later_stages(config, {}, config.machine)
-    assert line.startswith("stage 3 (2e+10 FLOPs) is placed when")
-    assert "10 cells, C = 2e+11 FLOPs" in line  # five of seven sizes, of two objectives
+    assert line.startswith("stage 3 (4e+09 FLOPs) is placed when")
+    assert "8 cells, C = 3.2e+10 FLOPs" in line  # four of five sizes, of two objectives
     assert "up to 2 seeds" in line
     values["sweep"]["stages"] = []
     config = validate_config(values, "demo")
     assert [*later_stages(config, {}, config.machine)] == []
-    largest = [cell for cell in plan_cells(config).values() if cell.flops_budget == 2e10]
+    largest = [cell for cell in plan_cells(config).values() if cell.flops_budget == 4e9]
     (all_of_them,) = re.findall(r"(\S+) core-hours", bill(largest, config.machine))
     (at_most,) = re.findall(r"at most (\S+) core-hours", line)
-    assert 5 / 7 * float(all_of_them) <= float(at_most) < float(all_of_them)
+    assert 4 / 5 * float(all_of_them) <= float(at_most) < float(all_of_them)
 
 
 def test_bill_fits_a_terminal_for_any_difference_between_cells(cells):

@@ -140,28 +140,28 @@ def test_mask_ratio_is_missing_for_clm(full):
 def test_a_designed_budget_trains_only_its_sizes_and_seeds_and_the_same_cells(root):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
     grid = plan_cells(validate_config(values, "demo"))
-    seeds = {"sizes": ["530", "1.9k"], "seeds": [1, 2]}
-    values["sweep"]["designed"] = [{"objective": "clm", "flops": 4e9, **seeds}]
-    values["sweep"]["tokens_per_parameter"] = [100, 3000]
+    seeds = {"sizes": ["890", "1.9k"], "seeds": [1, 2]}
+    values["sweep"]["designed"] = [{"objective": "clm", "flops": 2e9, **seeds}]
+    values["sweep"]["tokens_per_parameter"] = [50, 500]
     in_range = plan_cells(
         validate_config(values | {"sweep": values["sweep"] | {"designed": []}}, "demo")
     )
     cells = plan_cells(validate_config(values, "demo"))
-    at = {(c.size, c.seed) for c in cells.values() if (c.objective, c.flops_budget) == ("clm", 4e9)}
+    at = {(c.size, c.seed) for c in cells.values() if (c.objective, c.flops_budget) == ("clm", 2e9)}
     assert at == {(size, seed) for size in seeds["sizes"] for seed in seeds["seeds"]}
-    others = {name for name, c in cells.items() if (c.objective, c.flops_budget) != ("clm", 4e9)}
+    others = {name for name, c in cells.items() if (c.objective, c.flops_budget) != ("clm", 2e9)}
     assert others == {
-        name for name, c in in_range.items() if (c.objective, c.flops_budget) != ("clm", 4e9)
+        name for name, c in in_range.items() if (c.objective, c.flops_budget) != ("clm", 2e9)
     }
     assert {name for name, c in cells.items() if c.seed == 1} <= set(grid)
 
 
 def test_a_designed_size_may_be_outside_the_grid_and_must_be_known(root):
     values = yaml.safe_load((root / "config/demo.yaml").read_text())
-    one = {"objective": "mlm", "flops": 9e9, "sizes": ["890"], "seeds": [1]}
-    values["sweep"] |= {"sizes": ["250", "530"], "designed": [one], "stages": []}
+    one = {"objective": "mlm", "flops": 4e9, "sizes": ["890"], "seeds": [1]}
+    values["sweep"] |= {"sizes": ["530", "1.3k"], "designed": [one], "stages": []}
     cells = plan_cells(validate_config(values, "demo")).values()
-    assert [c.size for c in cells if (c.objective, c.flops_budget) == ("mlm", 9e9)] == ["890"]
+    assert [c.size for c in cells if (c.objective, c.flops_budget) == ("mlm", 4e9)] == ["890"]
     values["sweep"]["designed"] = [one | {"sizes": ["891"]}]
     with pytest.raises(SweepError, match=r"891.*890"):
         plan_cells(validate_config(values, "demo"))

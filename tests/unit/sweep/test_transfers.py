@@ -20,7 +20,7 @@ def demo(root):
     return values
 
 
-def pair(size="1.3k", flops=9e9, source_flops=4e9, objective="mlm"):
+def pair(size="1.3k", flops=4e9, source_flops=2e9, objective="mlm"):
     where = {"objective": objective, "corpus": "demo", "recipe": "study", "size": size}
     return where | {"flops": flops, "source_flops": source_flops}
 
@@ -36,7 +36,7 @@ def test_source_already_in_the_grid_is_not_planned_twice(demo):
     (target,) = (cells[cell] for cell in set(cells) - set(grid))
     source = cells[target.init_from]
     assert source.cell in grid
-    assert (source.objective, source.size, source.flops_budget) == ("clm", "1.3k", 4e9)
+    assert (source.objective, source.size, source.flops_budget) == ("clm", "1.3k", 2e9)
     assert target.source_flops == source.flops
     assert list(cells).index(source.cell) < list(cells).index(target.cell)
 
