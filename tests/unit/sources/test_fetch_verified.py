@@ -87,7 +87,9 @@ def test_fetch_reports_share_and_rate(
     server.page("/good", CONTENT)
     with caplog.at_level(logging.INFO, "plm_scaling"):
         fetch(tmp_path, server.url("/good"))
-    assert re.search(r"\[fetch s.gz\] \d+ % of 200kB, [0-9.]+[kMGT]?B/s, \d+:\d\d left", caplog.text)
+    assert re.search(
+        r"\[fetch s.gz\] \d+ % of 200kB, [0-9.]+[kMGT]?B/s, \d+:\d\d left", caplog.text
+    )
 
 
 def test_fetch_disk_too_small_names_needed_and_free_bytes(
