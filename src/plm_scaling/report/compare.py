@@ -246,12 +246,14 @@ def write_comparison(out: Path, found: Comparison) -> None:
         {what: number for what, number in study.kept.items() if not what.endswith(", residues")}
         for study in found.studies
     ]
+    short = [Path(name).name for name in found.names]
+    names = short if len(set(short)) == 2 else found.names
     losses, drawn = lowest_losses(one.finished, other.finished), {}
     with style():
         if all(kept):
-            drawn["Sequences"] = drawn_inline(funnels(kept, found.names), "funnel", "Sequences")
+            drawn["Sequences"] = drawn_inline(funnels(kept, names), "funnel", "Sequences")
         if len(losses) or (one.laws and other.laws):
             laws = [list(study.laws.values()) for study in found.studies]
-            figure = outcomes(losses, laws, found.names)
+            figure = outcomes(losses, laws, names)
             drawn["Laws"] = drawn_inline(figure, "outcomes", "Losses and best sizes")
     write_page(out, Path(__file__).with_name("compare.html.j2"), found=found, figures=drawn)
