@@ -256,4 +256,5 @@ def write_comparison(out: Path, found: Comparison) -> None:
             laws = [list(study.laws.values()) for study in found.studies]
             figure = outcomes(losses, laws, names)
             drawn["Laws"] = drawn_inline(figure, "outcomes", "Losses and best sizes")
-    write_page(out, Path(__file__).with_name("compare.html.j2"), found=found, figures=drawn)
+    template = Path(__file__).with_name("compare.html.j2")
+    write_page(out, template, found=found, names=names, figures=drawn)

@@ -24,19 +24,30 @@ def glossary(page: str) -> list[tuple[str, str]]:
 
 
 def abbreviated(page: str) -> Markup:
-    """`page` (HTML) with the glossary's definitions on hover, in headings of tables and cards and
-    in what is emphasised there."""
+    """`page` (HTML) with the glossary's definitions on hover: of words in headings of tables and
+    cards and in what is emphasised, and of what a status is."""
     meanings = {w: meaning for term, meaning in _entries() for w in _words(term)}
     known = sorted(meanings, key=len, reverse=True)
     any_word = "|".join(f"(?{'i' if _case(w) else ''}:{re.escape(w)})" for w in known)
     by_lower = {w.lower(): w for w in known}
 
+    of_status = next(meaning for term, meaning in _entries() if term.startswith("Status"))
+
     def defined(found: re.Match[str]) -> str:
-        meaning = meanings[by_lower[found[1].lower()]]
-        return f'<abbr title="{escape(meaning)}">{found[0]}</abbr>'
+        return _hover(found[0], meanings[by_lower[found[1].lower()]])
 
     words = re.compile(rf"\b({any_word})s?\b")
-    return Markup(_LABEL.sub(lambda found: found[1] + words.sub(defined, found[2]), page))
+
+    def label(found: re.Match[str]) -> str:
+        start, text = found.groups()
+        whole = "status" in start
+        return start + (_hover(text, of_status) if whole else words.sub(defined, text))
+
+    return Markup(_LABEL.sub(label, page))
+
+
+def _hover(word: str, meaning: str) -> str:
+    return f'<abbr title="{escape(meaning)}">{word}</abbr>'
 
 
 @cache

@@ -73,6 +73,8 @@ def test_glossary_has_the_words_of_the_page_and_no_others():
 
 
 def test_words_of_headings_are_defined_on_hover_and_no_others():
+    status = str(abbreviated('<span class="status">not identified</span>'))
+    assert status.startswith('<span class="status"><abbr title="converged; two_points')
     page = '<h3>CLM isoflop</h3><p>CLM</p><table><tr><th class="n">C (FLOPs)</th><td>MLM</td>'
     shown = str(abbreviated(page))
     meanings = dict(glossary(page))
