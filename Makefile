@@ -59,7 +59,7 @@ lint: install
 docs: install
 	$(BIN)/python -m plm_scaling.config.document config.yaml docs/config.md
 	$(BIN)/python -m plm_scaling.design.block config.yaml config/full-designed.yaml
-	$(BIN)/python -m plm_scaling.cheng2024.document docs/laws.md
+	$(BIN)/python -m plm_scaling.cheng2024.document docs/study-laws.md
 
 site: install
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/site

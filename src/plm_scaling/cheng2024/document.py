@@ -1,6 +1,6 @@
-"""The tables of docs/laws.md with the study's numbers, from the laws that ship.
+"""The tables of docs/study-laws.md with the study's numbers, from the laws that ship.
 
-python -m plm_scaling.cheng2024.document docs/laws.md
+python -m plm_scaling.cheng2024.document docs/study-laws.md
 
 A table stands between `<!-- the study: NAME -->` and `<!-- end -->`.
 """

@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 
 from plm_scaling.cheng2024.released import CONTACTS, FITNESS, STUDY
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import log_axis, note, panels
+from plm_scaling.figures.axes import log_axis, panels
+from plm_scaling.figures.labels import legend_below, note
 from plm_scaling.figures.style import GREY, objective_look, other_look
 
 FAMILIES = {  # and objective: label
@@ -38,7 +39,7 @@ def fitness_and_loss(table: pd.DataFrame) -> Figure:
     axes[1].set_xlabel("perplexity of new families, lower to the right")
     axes[2].set_xlabel("parameters")
     _draw_contacts(axes[3], table)
-    figure.legend(handles=_handles(), loc="outside lower center", ncols=5)
+    legend_below(figure, _handles())
     return figure
 
 

@@ -1,6 +1,6 @@
 """The tables of the published constants and of the laws fitted to the released logs, as text.
 
-One dict per row, from column to cell; the page shows them, and docs/laws.md.
+One dict per row, from column to cell; the page shows them, and docs/study-laws.md.
 """
 
 from collections import Counter

@@ -12,6 +12,7 @@ from matplotlib.ticker import MultipleLocator
 
 from plm_scaling.common.progress import short_number
 from plm_scaling.figures.axes import LOSS_LABEL, equal_spans, panels, rows_of
+from plm_scaling.figures.labels import legend_below
 from plm_scaling.figures.style import GREY, sequential
 from plm_scaling.laws.result import LawResult
 
@@ -80,7 +81,7 @@ def ur50_unimeta(table: pd.DataFrame) -> Figure:
         _mark_epochs(ax, float(part["unique_tokens"].iloc[0]) / BILLION)
     axes[0].set_ylabel(LOSS_LABEL)
     equal_spans(axes)
-    figure.legend(handles=_handles(table, groups), loc="outside lower center", ncols=5)
+    legend_below(figure, _handles(table, groups))
     return figure
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from plm_scaling.study.laws import LAWS
 
-STAGE_VERSION = 5
+STAGE_VERSION = 6
 
 DATA_FIGURES = ("funnel", "perplexity", "masking")
 

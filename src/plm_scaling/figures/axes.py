@@ -1,4 +1,4 @@
-"""Panels of a figure, their axes and the labels on them."""
+"""Panels of a figure and their axes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from plm_scaling.common.progress import short_number
 
 GUTTER = 0.2  # inches between the columns of a page
-BESIDE = 4  # points from a curve to its label
 COMPUTE_LABEL = "training compute C = 6·N·D (FLOPs)"
 SIZE_LABEL = "non-embedding parameters N"
 LOSS_LABEL = "validation loss (nats/token)"
@@ -70,45 +68,6 @@ def compute_axis(axes: Axes, label: bool = True) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     if label:
         axes.set_xlabel(COMPUTE_LABEL)
-
-
-def note(
-    ax: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **look: Any
-) -> None:
-    """Small text `shift` points beside a place."""
-    look = {"fontsize": mpl.rcParams["legend.fontsize"]} | look
-    ax.annotate(text, at, xytext=shift, textcoords="offset points", **look)
-
-
-def end_labels(ax: Axes, labels: Sequence[tuple[float, float, str, str]], avoid: Any = ()) -> None:
-    """Text to the right of the ends of curves, moved up where it would cover another or a point.
-
-    `labels` are x, y, text and colour, `avoid` the points as rows of x and y; limits and scales of
-    the axes are final. Places are those before the layout, which moves them little.
-    """
-    figure = ax.get_figure()
-    assert isinstance(figure, Figure)
-    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
-    points = _in_points(ax, figure, avoid)
-    taken: list[tuple[float, float, float, float]] = [(x, x, y, y) for x, y in points]
-    for x, y, text, colour in sorted(labels, key=lambda label: label[1]):
-        lines = text.split("\n")
-        wide, high = 0.5 * size * max(map(len, lines)), 0.5 * size * len(lines)
-        ((left, place),) = _in_points(ax, figure, [(x, y)])
-        left, moved = left + BESIDE, 0.0
-        while any(
-            a < left + wide and b > left and c < place + moved + high and d > place + moved - high
-            for a, b, c, d in taken
-        ):
-            moved += size / 8
-        taken.append((left, left + wide, place + moved - high, place + moved + high))
-        note(ax, text, (x, y), (BESIDE, moved), color=colour, va="center")
-
-
-def _in_points(ax: Axes, figure: Figure, places: Any) -> np.ndarray:
-    """Data coordinates as points of print, (n, 2)."""
-    data = np.asarray(places, float).reshape(-1, 2)
-    return np.asarray(ax.transData.transform(data)) * 72 / figure.dpi
 
 
 def intervals(value: Any, low: "pd.Series[float]", high: "pd.Series[float]") -> np.ndarray:

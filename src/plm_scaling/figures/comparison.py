@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from plm_scaling.figures.axes import compute_axis, focus, panels
+from plm_scaling.figures.labels import end_labels
 from plm_scaling.figures.style import other_look
 from plm_scaling.laws.points import most_shared, not_swept
 from plm_scaling.laws.stats.budgets import group_budgets
@@ -61,7 +62,8 @@ def _lowest(runs: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def comparison(table: pd.DataFrame, by: str) -> Figure:
     """Two panels per objective: the lowest loss at each budget, and what each corpus or recipe is
-    above the best one there (lines) and above the best one of the same size (dots)."""
+    above the best one there (lines, named at their ends) and above the best one of the same size
+    (dots)."""
     objectives = sorted(table["objective"].unique())
     looks = {name: other_look(i) for i, name in enumerate(sorted(table[by].unique()))}
     figure, axes = panels(max(len(objectives), 1), 2, height=2.1)
@@ -78,10 +80,15 @@ def comparison(table: pd.DataFrame, by: str) -> Figure:
         losses.set_ylabel("lowest loss (nats/token)")
         above.set_ylabel("above the best (nats/token)")
         focus(losses, best["loss"], 0.08, 0.01)
+        focus(above, part["above_best"], 0.08, 0.01)
+        ends = [line for _, line in best.sort_values("flops").groupby(by)]
         for ax in (losses, above):
             ax.set_title(objective.upper())
             compute_axis(ax, label=k == len(objectives) - 1)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        for ax, column in ((losses, "loss"), (above, "above_best")):
+            last = [line.iloc[-1] for line in ends]
+            names = [(row["flops"], row[column], row[by], looks[row[by]]["color"]) for row in last]
+            end_labels(ax, names)
     return figure
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plm_scaling.figures.axes import compute_axis, panels, rows_of
+from plm_scaling.figures.labels import legend_below
 from plm_scaling.figures.style import GREY, objective_look
 
 COLUMNS = (
@@ -37,7 +38,7 @@ def forecasts(table: pd.DataFrame) -> Figure:
         ax.label_outer()
     axes[0].set_ylabel("outcome less forecast (nats/token)")
     if objectives:
-        figure.legend(handles=_handles(table), loc="outside lower center", ncols=4)
+        legend_below(figure, _handles(table))
     else:
         axes[0].text(0.5, 0.5, "no forecast with an outcome", ha="center", color=GREY)
         axes[0].set_axis_off()

@@ -16,9 +16,9 @@ from plm_scaling.figures.axes import (
     compute_axis,
     intervals,
     log_axis,
-    note,
     panels,
 )
+from plm_scaling.figures.labels import legend_below, note
 from plm_scaling.figures.style import FADED, GREY, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Minimum, Status
@@ -130,7 +130,7 @@ def frontier(table: pd.DataFrame) -> Figure:
             ax.set_xlim(table["flops"].min() / 1.5, most)
             compute_axis(ax, label=False)
             log_axis(ax, "y")
-    figure.legend(handles=_handles(table), loc="outside lower center", ncols=4)
+    legend_below(figure, _handles(table), 4)
     return figure
 
 
@@ -177,7 +177,7 @@ def _handles(table: pd.DataFrame) -> list[Any]:
     if (table["kind"] == "minimum").any():
         look: dict[str, Any] = {"color": GREY, "linestyle": "", "marker": "o"}
         handles.append(Line2D([], [], label="IsoFLOP minimum", **look, **_MINIMUM))
-    if table["n_params_low"].notna().any():
+    if table.loc[table["law"] == "isoflop", "n_params_low"].notna().any():
         handles.append(Patch(color=GREY, alpha=0.2, lw=0, label="interval of the IsoFLOP law"))
     if (table["kind"] == LARGEST).any():
         handles.append(Line2D([], [], color=GREY, linestyle="", label="largest run", **_LARGEST))

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from plm_scaling.figures.axes import panels, power_of_ten, rows_of
+from plm_scaling.figures.labels import legend_below
 from plm_scaling.figures.style import other_look
 from plm_scaling.laws.stats.budgets import group_budgets
 
@@ -55,7 +56,7 @@ def held_out(table: pd.DataFrame) -> Figure:
         ax.set_xlabel("loss of the best run (nats/token)")
         _rows(ax, sets)
         ax.label_outer()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, axes[0].get_legend_handles_labels()[0])
     return figure
 
 

@@ -13,13 +13,13 @@ from matplotlib.lines import Line2D
 from plm_scaling.figures.axes import (
     LOSS_LABEL,
     SIZE_LABEL,
-    end_labels,
     equal_spans,
     log_axis,
     panels,
     power_of_ten,
     rows_of,
 )
+from plm_scaling.figures.labels import end_labels, legend_below
 from plm_scaling.figures.style import GREY, sequential
 from plm_scaling.laws.isoflop.fit import Details
 from plm_scaling.laws.isoflop.parabola import MinimumRow
@@ -97,7 +97,7 @@ def isoflop(table: pd.DataFrame) -> Figure:
         part = table[table["objective"] == objective]
         points = part.loc[part["kind"] == "run", ["n_params", "loss"]]
         end_labels(ax, _budget_labels(part, shades), points)
-    figure.legend(handles=_handles(table), loc="outside lower center", ncols=2 * len(axes))
+    legend_below(figure, _handles(table))
     return figure
 
 

@@ -59,7 +59,8 @@ def learning_curves(table: pd.DataFrame) -> Figure:
 
 def _envelope(ax: Axes, part: pd.DataFrame) -> None:
     own = part.sort_values("flops")
-    ax.plot(own["flops"], np.minimum.accumulate(own["loss"]), color="black", linewidth=0.9)
+    lowest = np.minimum.accumulate(own["loss"])
+    ax.step(own["flops"], lowest, where="post", color="black", linewidth=0.9)
 
 
 def _title(objective: str, part: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from plm_scaling.figures.axes import (
     panels,
     rows_of,
 )
+from plm_scaling.figures.labels import legend_below, roomiest
 from plm_scaling.figures.style import FADED, GREY, objective_colour, shades
 from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.result import LawResult
@@ -73,7 +74,7 @@ def loss_contours(table: pd.DataFrame) -> Figure:
     figure, axes = panels(*rows_of(len(objectives), 2), height=3.0, sharex=True, sharey=True)
     for ax, objective in zip(axes, objectives, strict=True):
         kinds = {str(k): rows for k, rows in table[table["objective"] == objective].groupby("kind")}
-        _draw_surface(ax, kinds["surface"], kinds["run"])
+        _draw_surface(ax, kinds.pop("surface"), kinds["run"], pd.concat(kinds.values()))
         for kind, dashes in LINES.items():
             if kind in kinds:
                 line, colour = kinds[kind], objective_colour(objective)
@@ -89,11 +90,14 @@ def loss_contours(table: pd.DataFrame) -> Figure:
         compute_axis(ax)
         log_axis(ax, "y")
     axes[0].set_ylabel(SIZE_LABEL)
-    figure.legend(handles=_handles(table), loc="outside lower center", ncols=4)
+    legend_below(figure, _handles(table))
     return figure
 
 
-def _draw_surface(ax: Axes, surface: pd.DataFrame, runs: pd.DataFrame) -> None:
+def _draw_surface(
+    ax: Axes, surface: pd.DataFrame, runs: pd.DataFrame, others: pd.DataFrame
+) -> None:
+    """Its lines, labelled away from the `others`: runs and lines of best sizes."""
     grids = surface[["flops", "n_params", "loss"]].to_numpy(float).T
     c, n, loss = grids.reshape(3, GRID, GRID)
     step = _step(float(runs["loss"].max() - runs["loss"].min()))
@@ -103,7 +107,11 @@ def _draw_surface(ax: Axes, surface: pd.DataFrame, runs: pd.DataFrame) -> None:
     ax.set_xscale("log")  # the labels are placed on the axes that are drawn
     ax.set_yscale("log")
     lines = ax.contour(c, n, loss, levels, linewidths=0.8, **look)
-    ax.clabel(lines, fmt=lambda level: f"{level:.{2 if step < 0.1 else 1}f}", fontsize=5.5)
+    places = roomiest(
+        ax, [np.asarray(path.vertices) for path in lines.get_paths()], others[["flops", "n_params"]]
+    )
+    digits = max(int(-np.floor(np.log10(step))), 0)
+    ax.clabel(lines, fmt=lambda level: f"{level:.{digits}f}", fontsize=5.5, manual=places)
     dots: dict[str, Any] = {"s": 9, "edgecolors": "black", "linewidths": 0.3, "zorder": 3}
     ax.scatter(runs["flops"], runs["n_params"], c=runs["loss"], **dots, **look)
 

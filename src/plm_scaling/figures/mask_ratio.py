@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import end_labels, panels
+from plm_scaling.figures.axes import panels
+from plm_scaling.figures.labels import end_labels, legend_below
 from plm_scaling.figures.style import GREY, MARKERS, sequential
 from plm_scaling.laws.mask_ratio.fit import Details, SizeRow
 from plm_scaling.laws.result import LawResult
@@ -83,7 +84,7 @@ def mask_ratio(table: pd.DataFrame) -> Figure:
     end_labels(ax, labels)
     ax.set_ylabel("loss above the parabola's minimum\n(nats/token)")
     ax.scatter([], [], marker="o", s=16, c="white", edgecolors=GREY, label="within noise of it")
-    ax.legend(loc="upper left", bbox_to_anchor=(0.3, 1.0))
+    legend_below(figure, ax.get_legend_handles_labels()[0])
     return figure
 
 

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
-from plm_scaling.figures.axes import SIZE_LABEL, compute_axis, log_axis, note, panels
+from plm_scaling.figures.axes import SIZE_LABEL, compute_axis, log_axis, panels
+from plm_scaling.figures.labels import Label, end_labels, legend_below
 from plm_scaling.figures.style import CANVASES, GREY, objective_colour, png_dpi, shades, style
 from plm_scaling.planner.answer import case_of
 from plm_scaling.planner.case import Case
@@ -39,6 +41,7 @@ def plan_figure(case: Case) -> Figure:
     size with its interval, dashed beyond the budgets fitted, and the answer."""
     laws, run = case.laws, case.run
     figure, (ax,) = panels(1, height=2.9)
+    labels: list[Label] = []
     low, high = laws.fitted
     flops = np.geomspace(min(low, run.flops) / BEYOND, max(high, run.flops) * BEYOND, GRID)
     sizes = [laws.size(c) for c in flops]
@@ -48,10 +51,16 @@ def plan_figure(case: Case) -> Figure:
         c, n = np.meshgrid(flops, np.geomspace(bottom, top, GRID))
         loss = laws.surface.loss(equivalent(laws.surface, case.repeats, n, c / (6 * n)))
         at = np.geomspace(flops[-1], flops[0], LINES + 2)[1:-1]
-        ax.contour(c, n, loss, laws.surface.loss(at), cmap=shades().reversed(), linewidths=0.7)
-        for one in at:
-            text = f"{float(laws.surface.loss(one)):.2f}"
-            note(ax, text, (one, float(laws.surface.size(one))), (1, 5), ha="right", color=GREY)
+        levels = laws.surface.loss(at)
+        lines = ax.contour(c, n, loss, levels, cmap=shades().reversed(), linewidths=0.7)
+        below = loss[:, -1].argmin() + 1  # at the right edge, up to the lowest loss there
+        ends = np.interp(-levels, -loss[:below, -1], n[:below, -1], left=np.nan)
+        colours = lines.cmap(np.linspace(0, 1, LINES))
+        labels = [
+            (float(flops[-1]), float(end), f"{level:.2f}", to_hex(shade))
+            for level, end, shade in zip(levels, ends, colours, strict=True)
+            if not np.isnan(end)
+        ]
     colour = objective_colour(laws.objective)
     if all(size.interval for size in sizes):
         ends = np.array([size.interval for size in sizes])
@@ -72,5 +81,6 @@ def plan_figure(case: Case) -> Figure:
     log_axis(ax, "y")
     ax.set_ylabel(SIZE_LABEL)
     ax.set_title(f"{laws.objective.upper()}: lines of equal loss (nats/token)", color=GREY)
-    figure.legend(loc="outside lower center", ncols=2)
+    end_labels(ax, labels)
+    legend_below(figure, ax.get_legend_handles_labels()[0])
     return figure

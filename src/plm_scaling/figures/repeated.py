@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import focus, note, panels, rows_of
+from plm_scaling.figures.axes import focus, panels, rows_of
+from plm_scaling.figures.labels import legend_below, note
 from plm_scaling.figures.style import FADED, GREY, objective_colour
 from plm_scaling.laws.repeated.details import CurveDetails, SizeRow
 from plm_scaling.laws.repeated.model import effective_tokens
@@ -83,7 +84,7 @@ def repeated(table: pd.DataFrame) -> Figure:
             ax.set_xlabel("epochs")
         _draw(ax, table[table["run_id"] == run_id])
     figure.supylabel("loss above that of fresh tokens (nats/token)", fontsize="medium")
-    figure.legend(handles=_handles(), loc="outside lower center", ncols=4)
+    legend_below(figure, _handles())
     return figure
 
 
@@ -113,5 +114,5 @@ def _handles() -> list[Any]:
         Line2D([], [], color=GREY, marker=".", linestyle="", label="measured (means)"),
         Line2D([], [], color=GREY, linestyle=":", linewidth=0.6, label="offset of the corpora"),
         Line2D([], [], color=GREY, label="worth of repeats, R* (pale: not followed)"),
-        Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="additive, c·R^κ"),
+        Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="additive term"),
     ]

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import SIZE_LABEL, intervals, log_axis, note, panels
+from plm_scaling.figures.axes import SIZE_LABEL, intervals, log_axis, panels
+from plm_scaling.figures.labels import legend_below, note
 from plm_scaling.figures.style import GREY, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.transfer.fit import Details
@@ -47,7 +48,7 @@ def transfer(table: pd.DataFrame) -> Figure:
     left.axhline(0, color=GREY, linewidth=0.6)
     left.set_ylabel("gain over scratch (nats/token)")
     right.axhline(1, color=GREY, linewidth=0.6)
-    right.set_ylabel("compute from scratch for the same loss\nover all compute spent")
+    right.set_ylabel("compute from scratch / all spent")
     known = table["compute_ratio"].notna().any()
     right.set_ylim(0, None if known else 2)
     text = "above 1: transfer saves compute" if known else "no law of scratch runs: not known"
@@ -57,7 +58,7 @@ def transfer(table: pd.DataFrame) -> Figure:
     log_axis(right, "x")
     for ax in (left, right):
         ax.set_xlabel(SIZE_LABEL)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, left.get_legend_handles_labels()[0])
     return figure
 
 

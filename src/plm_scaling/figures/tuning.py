@@ -13,10 +13,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from plm_scaling.common.progress import short_number
 from plm_scaling.figures.axes import panels, power_of_ten
+from plm_scaling.figures.labels import legend_below, note
 from plm_scaling.figures.style import GREY, MARKERS, sequential
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.tuning.details import Details, GroupRow
 
+ROOM = 1.6  # of the best rates, below and above
 COLUMNS = (
     *("objective", "kind", "n_params", "tokens", "batch_tokens", "peak_learning_rate"),
     *("best_rate", "law_rate", "loss", "above_best", "fitted"),
@@ -59,21 +61,23 @@ def _curve(group: GroupRow, q: float) -> list[dict[str, float]]:
 
 
 def tuning(table: pd.DataFrame) -> Figure:
-    """For each objective the bowls, and the best rates against those of the law; shades are sizes,
-    markers tokens."""
+    """For each objective the bowls, and the best rates against those of the law, with the tokens
+    beside; shades are sizes, markers the order of the tokens of a size."""
     objectives = sorted(table["objective"].unique())
     shades = sequential(table["n_params"])
-    marks = {tokens: MARKERS[i % len(MARKERS)] for i, tokens in enumerate(_tokens(table))}
     figure, axes = panels(len(objectives), 2, height=2.5)
     for number, objective in enumerate(objectives):
         left, right = axes[2 * number : 2 * number + 2]
         own = table[table["objective"] == objective]
-        for (n, tokens, _), part in own.groupby(["n_params", "tokens", "batch_tokens"]):
-            _draw_group(left, right, part, shades[n], marks[tokens])
+        for n, of_size in own.groupby("n_params"):
+            tokens = sorted(of_size["tokens"].unique())
+            for (d, _), part in of_size.groupby(["tokens", "batch_tokens"]):
+                _draw_group(left, right, part, shades[n], MARKERS[tokens.index(d) % len(MARKERS)])
         ends = own.loc[own["kind"] == "best", ["best_rate", "law_rate"]].stack()
+        right.set_yscale("log")
         if len(ends):
             right.plot(*[[ends.min(), ends.max()]] * 2, "--", color=GREY, lw=0.8)
-        right.set_yscale("log")
+            right.set_ylim(ends.min() / ROOM, ends.max() * ROOM)  # for the label of the lowest
         for ax in (left, right):
             ax.set_xscale("log")
             ax.set_title(objective.upper())
@@ -83,12 +87,8 @@ def tuning(table: pd.DataFrame) -> Figure:
         left.set_ylabel("loss above the best (nats/token)")
         right.set_xlabel("best rate by the law")
         right.set_ylabel("best rate measured")
-    figure.legend(handles=_handles(shades, marks), loc="outside lower center", ncols=5)
+    legend_below(figure, _handles(shades))
     return figure
-
-
-def _tokens(table: pd.DataFrame) -> list[float]:
-    return sorted(table["tokens"].unique())
 
 
 def _draw_group(left: Axes, right: Axes, part: pd.DataFrame, shade: str, marker: str) -> None:
@@ -101,6 +101,9 @@ def _draw_group(left: Axes, right: Axes, part: pd.DataFrame, shade: str, marker:
     left.scatter(runs["peak_learning_rate"], runs["above_best"], c=fill, **look)
     best = kinds["best"][kinds["best"]["law_rate"].notna()]
     right.scatter(best["law_rate"], best["best_rate"], color=shade, **look)
+    for row in best.to_dict("records"):  # below the line, which rises to the right
+        at = row["law_rate"], row["best_rate"]
+        note(right, f"{short_number(row['tokens'])} tokens", at, (4, -2), color=shade, va="top")
 
 
 def _rate_axis(axis: Axis) -> None:
@@ -109,12 +112,7 @@ def _rate_axis(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _handles(shades: dict[float, str], marks: dict[float, str]) -> list[Line2D]:
+def _handles(shades: dict[float, str]) -> list[Line2D]:
     sizes = [Line2D([], [], color=c, label=f"N = {short_number(n)}") for n, c in shades.items()]
-    return [
-        *sizes,
-        *[
-            Line2D([], [], color=GREY, marker=m, linestyle="", label=f"{short_number(d)} tokens")
-            for d, m in marks.items()
-        ],
-    ]
+    open_mark: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": ""}
+    return [*sizes, Line2D([], [], color=GREY, label="not fitted", **open_mark)]

@@ -16,7 +16,7 @@ from plm_scaling.laws.stats.intervals import Overlap, overlap
 from plm_scaling.laws.text import headline
 from plm_scaling.report.cards import STATUS_WORDS, title
 from plm_scaling.report.tables import DASH, count
-from plm_scaling.report.template import write_page
+from plm_scaling.report.template import drawn_inline, write_page
 from plm_scaling.runs.tables import read_runs
 from plm_scaling.study.laws import LAWS
 
@@ -38,17 +38,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows by section; a section without rows is left out."""
+    """The rows by section; a section without rows is left out. The studies that they are of."""
 
     names: tuple[str, str]
     sections: dict[str, list[Row]]
+    studies: "tuple[Study, Study]"
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"names": self.names, "sections": asdict(self)["sections"]}
 
 
 @dataclass(frozen=True)
-class _Study:
+class Study:
     """What is compared of a study; empty where its files are not there."""
 
     config: dict[str, Any]
@@ -76,14 +77,14 @@ def compare_studies(one: Path, other: Path) -> Comparison:
         ),
     }
     return Comparison(
-        (str(one), str(other)), {name: rows for name, rows in sections.items() if rows}
+        (str(one), str(other)), {name: rows for name, rows in sections.items() if rows}, (a, b)
     )
 
 
-def _read(folder: Path) -> _Study:
+def _read(folder: Path) -> Study:
     """A results folder and its data beside it, or a folder of data."""
     if (folder / "filter/counts.tsv").is_file():
-        return _Study({}, _kept(folder), _tokens(folder), {}, pd.DataFrame())
+        return Study({}, _kept(folder), _tokens(folder), {}, pd.DataFrame())
     if not (folder / "runs.csv").is_file():
         raise RunsError(
             f"{folder}: neither results (no runs.csv) nor data (no filter/counts.tsv); give two "
@@ -94,7 +95,7 @@ def _read(folder: Path) -> _Study:
     data = folder.resolve().parents[1] / "data" / str(config.get("data", {}).get("name"))
     laws = [read_law(path) for path in sorted((folder / "laws").glob("*.json"))]
     runs = read_runs(folder / "runs.csv")
-    return _Study(
+    return Study(
         config=dict(_flat(config)),
         kept=_kept(data),
         tokens=_tokens(data),
@@ -146,22 +147,28 @@ def _tokens(data: Path) -> dict[str, float]:
 
 
 def _losses(one: pd.DataFrame, other: pd.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
-    """The lowest loss of each by objective and budget, the budgets being those of all runs of both;
-    none where one has no runs."""
+    """The lowest loss of each by objective and budget; none where one has no runs."""
     lowest: tuple[dict[str, float], dict[str, float]] = ({}, {})
-    if one.empty or other.empty:
-        return lowest
-    columns = ["objective", "flops", "loss"]
-    runs = pd.concat(table[columns].assign(study=i) for i, table in enumerate((one, other)))
-    for objective, own in runs.groupby("objective"):
-        for budget, members in group_budgets(own["flops"].to_numpy(float)):
-            name = f"{str(objective).upper()} at {budget:.2e} FLOPs"
-            here = own.iloc[members]
-            for study, found in enumerate(lowest):
-                losses = here.loc[here["study"] == study, "loss"]
-                if len(losses):
-                    found[name] = float(losses.min())
+    for row in lowest_losses(one, other).to_dict("records"):
+        name = f"{row['objective'].upper()} at {row['flops']:.2e} FLOPs"
+        lowest[row["study"]][name] = row["loss"]
     return lowest
+
+
+def lowest_losses(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """The lowest loss (nats/token) of each `study` (0 and 1) by objective and budget, the budgets
+    being those of all runs of both; no rows where one has no runs."""
+    columns = ["objective", "flops", "loss", "study"]
+    if one.empty or other.empty:
+        return pd.DataFrame(columns=columns)
+    runs = pd.concat(table.assign(study=i)[columns] for i, table in enumerate((one, other)))
+    parts = [
+        own.iloc[members].assign(flops=budget)
+        for _, own in runs.groupby("objective")
+        for budget, members in group_budgets(own["flops"].to_numpy(float))
+    ]
+    lowest = pd.concat(parts).groupby(["objective", "flops", "study"])["loss"].min()
+    return lowest.reset_index()
 
 
 def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -230,5 +237,24 @@ def _cut(text: str, section: str) -> str:
 
 
 def write_comparison(out: Path, found: Comparison) -> None:
-    """The same as a page."""
-    write_page(out, Path(__file__).with_name("compare.html.j2"), found=found)
+    """The same as a page, with the sequences and the outcomes as figures."""
+    from plm_scaling.figures.side_by_side import funnels, outcomes  # not for the terminal
+    from plm_scaling.figures.style import style
+
+    one, other = found.studies
+    kept = [
+        {what: number for what, number in study.kept.items() if not what.endswith(", residues")}
+        for study in found.studies
+    ]
+    short = [Path(name).name for name in found.names]
+    names = short if len(set(short)) == 2 else found.names
+    losses, drawn = lowest_losses(one.finished, other.finished), {}
+    with style():
+        if all(kept):
+            drawn["Sequences"] = drawn_inline(funnels(kept, names), "funnel", "Sequences")
+        if len(losses) or (one.laws and other.laws):
+            laws = [list(study.laws.values()) for study in found.studies]
+            figure = outcomes(losses, laws, names)
+            drawn["Laws"] = drawn_inline(figure, "outcomes", "Losses and best sizes")
+    template = Path(__file__).with_name("compare.html.j2")
+    write_page(out, template, found=found, names=names, figures=drawn)

@@ -1,12 +1,15 @@
-"""The words of a page that docs/glossary.md explains, for the end of the page."""
+"""The words of a page that docs/glossary.md explains: on hover, and at the end of the page."""
 
 import re
 from functools import cache
 from pathlib import Path
 
+from markupsafe import Markup, escape
+
 GLOSSARY = Path(__file__).with_name("glossary.md")  # a link to docs/glossary.md
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(.*?)(?=^- |^## |\Z)", re.MULTILINE | re.DOTALL)
 _POINTER = re.compile(r"\s*\(\[[^]]*\]\([^)]*\)\)")  # to a page of the documentation
+_LABEL = re.compile(r'(<(?:th|h3|strong|button)\b[^>]*>|<span class="status">)([^<]+)')
 _HIDDEN = re.compile(r"<(svg|style|script)\b.*?</\1>|<[^>]*>", re.DOTALL)
 
 
@@ -18,6 +21,33 @@ def glossary(page: str) -> list[tuple[str, str]]:
         for term, meaning in _entries()
         if any(re.search(rf"\b{re.escape(w)}s?\b", text, _case(w)) for w in _words(term))
     ]
+
+
+def abbreviated(page: str) -> Markup:
+    """`page` (HTML) with the glossary's definitions on hover: of words in headings of tables and
+    cards and in what is emphasised, and of what a status is."""
+    meanings = {w: meaning for term, meaning in _entries() for w in _words(term)}
+    known = sorted(meanings, key=len, reverse=True)
+    any_word = "|".join(f"(?{'i' if _case(w) else ''}:{re.escape(w)})" for w in known)
+    by_lower = {w.lower(): w for w in known}
+
+    of_status = next(meaning for term, meaning in _entries() if term.startswith("Status"))
+
+    def defined(found: re.Match[str]) -> str:
+        return _hover(found[0], meanings[by_lower[found[1].lower()]])
+
+    words = re.compile(rf"\b({any_word})s?\b")
+
+    def label(found: re.Match[str]) -> str:
+        start, text = found.groups()
+        whole = "status" in start
+        return start + (_hover(text, of_status) if whole else words.sub(defined, text))
+
+    return Markup(_LABEL.sub(label, page))
+
+
+def _hover(word: str, meaning: str) -> str:
+    return f'<abbr title="{escape(meaning)}">{word}</abbr>'
 
 
 @cache
@@ -42,5 +72,5 @@ def _words(term: str) -> list[str]:
 
 
 def _case(word: str) -> re.RegexFlag:
-    """Abbreviations are found as they are written, other words in lower case, too."""
-    return re.NOFLAG if any(letter.isupper() for letter in word[1:]) else re.IGNORECASE
+    """Capitals are found as they are written, other words in lower case, too."""
+    return re.NOFLAG if word.isupper() else re.IGNORECASE

@@ -3,9 +3,10 @@
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from plm_scaling import __version__
 from plm_scaling.common.commit import commit_of
@@ -34,6 +35,7 @@ class _Training:
     device_seconds: float = 0.0
     most_devices: int = 0
     starts: list[str] = field(default_factory=list)
+    ends: list[datetime] = field(default_factory=list)
 
 
 def made_with(
@@ -64,6 +66,12 @@ def made_with(
     )
 
 
+def _end(record: RunRecord, last: dict[str, Any]) -> datetime:
+    """When a run ended: its last start, and of its seconds those of the steps since then."""
+    since = (record.steps - last["step"]) / max(record.steps, 1)
+    return datetime.fromisoformat(last["time"]) + timedelta(seconds=record.wall_seconds * since)
+
+
 def _trained(records: Iterable[Path]) -> dict[str, str]:
     """When, on what, how long and with which versions."""
     devices: dict[str, _Training] = {}
@@ -79,6 +87,8 @@ def _trained(records: Iterable[Path]) -> dict[str, str]:
         of.device_seconds += used * record.wall_seconds
         of.most_devices = max(of.most_devices, used)
         of.starts += [start["time"] for start in record.starts or []]
+        if record.starts:
+            of.ends.append(_end(record, record.starts[-1]))
         versions[", ".join(f"{name} {value}" for name, value in record.versions.items())] = None
     rows = {}
     for name, of in sorted(devices.items()):
@@ -90,6 +100,9 @@ def _trained(records: Iterable[Path]) -> dict[str, str]:
         )
     if starts := sorted(start for of in devices.values() for start in of.starts):
         rows["runs started (UTC)"] = f"first {starts[0]}, last {starts[-1]}"
+        end = max(end for of in devices.values() for end in of.ends)
+        whole = (end - datetime.fromisoformat(starts[0])).total_seconds()
+        rows["first start to last end"] = f"{short_time(whole)}, with all waits between runs"
     if versions:
         rows["trained with"] = "; ".join(versions)
     return rows

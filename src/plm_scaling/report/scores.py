@@ -20,7 +20,7 @@ MARKS = (
 )
 CAPTIONS = {
     "downstream_loss": "Scores against held-out loss, with the law of each objective and its "
-    "interval; dashed where it is not identified. Bars are standard errors over items. Dotted: the "
+    "interval; pale where it is not identified. Bars are standard errors over items. Dotted: the "
     "baseline, and sparse dots: cells before training.",
     "downstream_compute": "Scores against training compute; the line goes through the cells of "
     "lowest loss of each budget. Open marks are public models, of other data and scorers.",

@@ -4,14 +4,18 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup, escape
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
-from plm_scaling.report.glossary import glossary
+from plm_scaling.report.glossary import abbreviated, glossary
+
+if TYPE_CHECKING:  # pages without figures of their own do not wait for matplotlib
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger("plm_scaling")
 
@@ -37,7 +41,11 @@ def render(template: Path, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"formulas": _formulas, "glossary": glossary}
+    environment.filters |= {
+        "formulas": _formulas,
+        "glossary": glossary,
+        "abbreviated": abbreviated,
+    }
     return environment.get_template(template.name).render(**values)
 
 
@@ -69,6 +77,14 @@ def inline_figures(folder: Path, captions: Mapping[str, str]) -> dict[str, str]:
     return {
         name: inline_svg(path, captions[name]) for name, path in files.items() if path.is_file()
     }
+
+
+def drawn_inline(figure: "Figure", name: str, label: str) -> str:
+    """Inline SVG of a figure that is in no file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.svg"
+        figure.savefig(path)
+        return inline_svg(path, label)
 
 
 def inline_svg(path: Path, label: str) -> str:

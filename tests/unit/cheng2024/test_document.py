@@ -1,4 +1,4 @@
-"""The tables of docs/laws.md, which are made from the laws that ship."""
+"""The tables of docs/study-laws.md, which are made from the laws that ship."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from plm_scaling.cheng2024.document import TABLE, TABLES, document, markdown
 from plm_scaling.laws.result import read_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/laws.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs/study-laws.md"
 
 
 def test_page_has_the_numbers_of_the_laws_that_ship():

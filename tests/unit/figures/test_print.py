@@ -1,18 +1,23 @@
 """What print asks of the figures: widths, letters, colours, text, and the style of one's paper."""
 
 import re
-from itertools import pairwise
+from importlib import import_module
+from itertools import combinations, pairwise
 
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 from quick_figures import only_svg
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.figures.axes import end_labels, panels
-from plm_scaling.figures.drawn import draw_again
+from plm_scaling.figures.axes import panels
+from plm_scaling.figures.drawn import MODULES, draw_again
 from plm_scaling.figures.frontier import frontier, frontier_table
 from plm_scaling.figures.isoflop import isoflop
+from plm_scaling.figures.labels import end_labels, point_labels
 from plm_scaling.figures.loss_contours import loss_contours
 from plm_scaling.figures.mask_ratio import mask_ratio_table
 from plm_scaling.figures.parametric import parametric
@@ -38,6 +43,11 @@ def tables(folder):
 def in_style():
     with style():
         yield
+
+
+def draw(name):
+    """The function that draws a figure."""
+    return getattr(import_module(f"plm_scaling.{MODULES[name]}"), name)
 
 
 def letters(figure):
@@ -145,6 +155,56 @@ def test_labels_of_neighbouring_ends_do_not_overlap():
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in ax.texts]
     assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+
+
+def test_names_of_points_cover_no_other_name_and_no_point():
+    figure, (ax,) = panels(1)
+    points = [(x, 0.5 + 0.01 * i) for i, x in enumerate((0.1, 0.5, 0.52, 0.54, 0.97))]
+    ax.plot(*zip(*points, strict=True), "o")
+    point_labels(ax, [(*place, "a model", "black") for place in points], fontsize=5)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert not any(box.contains(*ax.transData.transform(p)) for box in boxes for p in points)
+    assert all(ax.get_window_extent().x0 < box.x0 < box.x1 < figure.bbox.x1 for box in boxes)
+
+
+def test_labels_of_lines_are_where_no_run_is(tables):
+    ax = loss_contours(tables["loss_contours"]).axes[0]
+    table = tables["loss_contours"]
+    runs = table[(table["kind"] == "run") & (table["objective"] == "clm")]
+    dots = ax.transData.transform(runs[["flops", "n_params"]])
+    places = ax.transData.transform([text.get_position() for text in ax.texts])
+    assert len(places) > 3
+    apart = np.linalg.norm(dots[:, None] - places[None], axis=2)
+    assert apart.min() > 0.7 * mpl.rcParams["font.size"]
+
+
+def test_no_text_is_cut_off_and_legends_fit(tables):
+    for name, table in tables.items():
+        one = table[table["objective"] == "clm"] if "objective" in table else table
+        figure = draw(name)(one)  # in one column, where there is least room
+        figure.draw_without_rendering()
+        left_out = beyond(figure)
+        texts = [t for t in figure.findobj(Text) if t.get_visible() and id(t) not in left_out]
+        boxes = {t.get_text(): t.get_window_extent() for t in texts if t.get_text()}
+        right = figure.bbox.x1 + 1
+        assert boxes
+        assert [text for text, box in boxes.items() if box.x0 < -1 or box.x1 > right] == [], name
+
+
+def beyond(figure):
+    """Ticks beyond the limits of their axes, which are not drawn."""
+    return {
+        id(label)
+        for ax in figure.axes
+        for labels, which, ends in (
+            (ax.get_xticklabels(), 0, ax.get_xlim()),
+            (ax.get_yticklabels(), 1, ax.get_ylim()),
+        )
+        for label in labels
+        if not min(ends) <= label.get_position()[which] <= max(ends)
+    }
 
 
 def test_a_style_of_ones_own_sets_widths_and_colours(folder, tmp_path):

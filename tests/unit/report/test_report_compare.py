@@ -108,6 +108,13 @@ def test_compare_prints_a_table_or_json_and_writes_a_page(studies, tmp_path, cap
     for width in (1280, 400):
         open_page(chromium, tmp_path / "page.html", width)
         assert "kept by filter" in chromium.execute_script("return document.body.innerText")
+        figures = chromium.execute_script(
+            "return [...document.querySelectorAll('figure')].map(e => [e.id, e.textContent])"
+        )
+        assert [name for name, _ in figures] == ["figure-sequences", "figure-laws"]
+        assert "kept by filter" in figures[0][1]
+        assert "600" in figures[0][1]
+        assert all(path.name in text for path in studies for _, text in figures)
         over = chromium.execute_script("return document.documentElement.scrollWidth - innerWidth")
         assert over <= 0
 

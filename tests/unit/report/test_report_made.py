@@ -8,7 +8,7 @@ from cell_fixtures import cell_of, record_of
 from plm_scaling import __version__
 from plm_scaling.common.files import write_json
 from plm_scaling.report import made as made_module
-from plm_scaling.report.glossary import glossary
+from plm_scaling.report.glossary import abbreviated, glossary
 from plm_scaling.report.made import made_with
 from plm_scaling.study.shapes import Shape
 
@@ -34,6 +34,7 @@ def test_made_with_has_hardware_hours_versions_and_the_config(tmp_path):
     rows = found.rows
     assert rows["trained on NVIDIA A100"] == "2 runs on at most 8 GPUs: 16 GPU-hours (16:00:00)"
     assert rows["runs started (UTC)"] == "first 2026-01-02T03:04:05Z, last 2026-01-09T03:04:05Z"
+    assert rows["first start to last end"] == "169:00:00, with all waits between runs"
     assert rows["trained with"] == "torch 2.13.0, megatron-core 0.16.1, python 3.11.2"
     assert rows["plm-scaling"] == __version__
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", rows["page made (UTC)"])
@@ -69,6 +70,19 @@ def test_glossary_has_the_words_of_the_page_and_no_others():
         found["IsoFLOP"] == "at equal compute; an IsoFLOP curve is loss against size at one budget."
     )
     assert not any("](" in meaning or "**" in meaning for meaning in found.values())
+
+
+def test_words_of_headings_are_defined_on_hover_and_no_others():
+    status = str(abbreviated('<span class="status">not identified</span>'))
+    assert status.startswith('<span class="status"><abbr title="converged; two_points')
+    page = '<h3>CLM isoflop</h3><p>CLM</p><table><tr><th class="n">C (FLOPs)</th><td>MLM</td>'
+    shown = str(abbreviated(page))
+    meanings = dict(glossary(page))
+    assert f'<abbr title="{meanings["IsoFLOP"]}">isoflop</abbr>' in shown
+    assert shown.count("<abbr") == 3
+    assert "<p>CLM</p>" in shown
+    assert "<td>MLM</td>" in shown
+    assert glossary(shown) == glossary(page)
 
 
 def test_glossary_explains_exponents_and_status():

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import note, panels
+from plm_scaling.figures.axes import panels
+from plm_scaling.figures.labels import note
 from plm_scaling.figures.style import GREY
 
 KEPT_COLOUR, DROPPED_COLOUR = GREY, "#bbbbbb"
@@ -46,6 +47,7 @@ def funnel(table: pd.DataFrame) -> Figure:
         tick.set_fontweight("bold" if colour == KEPT_COLOUR else "normal")
     ax.set_xlim(0, most * 1.2)
     ax.invert_yaxis()
+    ax.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))  # at the edge it would be cut
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     ax.set_xlabel("sequences (dark: kept, light: dropped)")
     return figure

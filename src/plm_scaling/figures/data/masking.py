@@ -6,10 +6,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import note, panels
+from plm_scaling.figures.axes import panels
+from plm_scaling.figures.labels import legend_below, note
 from plm_scaling.figures.style import GREY, other_look
 
-VERDICTS = {"kept": "kept", "perplexity_too_low": "too low", "perplexity_too_high": "too high"}
+VERDICTS = {
+    "kept": "kept",
+    "perplexity_too_low": "perplexity too low",
+    "perplexity_too_high": "perplexity too high",
+}
 GROUPS = ("low-complexity rule alone", "both", "tantan alone")
 COLUMNS = ["source", "perplexity", "found_by", "sequences", "of_sequences", "share"]
 ROW_INCHES = 0.18
@@ -56,8 +61,6 @@ def masking(table: pd.DataFrame) -> Figure:
         ax.invert_yaxis()
         ax.set_xlim(0, max(135 * most, 1))
         ax.set_title(source)
-        ax.set_ylabel("perplexity")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(GROUPS))
+    legend_below(figure, axes[0].get_legend_handles_labels()[0])
     axes[-1].set_xlabel("sequences of low complexity (%)")
     return figure

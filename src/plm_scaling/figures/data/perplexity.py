@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import note, panels
+from plm_scaling.figures.axes import panels
+from plm_scaling.figures.labels import note
 from plm_scaling.figures.style import other_look
 
 COLUMNS = [

@@ -4,9 +4,11 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from plm_scaling.figures.axes import width
-from plm_scaling.figures.downstream.looks import BAR, objective_handles
+from plm_scaling.figures.downstream.looks import BAR, metric_name, objective_handles
+from plm_scaling.figures.labels import legend_below
 from plm_scaling.figures.style import GREY, objective_look
 from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
@@ -18,6 +20,7 @@ MEASURES = (
     *("no_homologue", "mean_identity"),
 )
 REFERENCE = "reference"
+PALE = 0.35  # opacity of cells that are not the one of lowest loss
 COLUMNS = (
     *("dataset", "part", "objective", "kind", "model", "n_params", "loss"),
     *("metric", "value", "standard_error", "floor"),
@@ -42,10 +45,7 @@ def contacts_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Precision of each model by range and by the number of pairs (P@L, L/2, L/5)."""
     own = scores[scores["task"] == "contacts"]
     ranges = own["protocol"].str.removeprefix("contacts_").str.replace("_", " ")
-    return _table(own.assign(part=ranges + ", " + own["metric"].map(_at).fillna(own["metric"])))
-
-
-_at: Any = {"p_at_l": "P@L", "p_at_l2": "P@L/2", "p_at_l5": "P@L/5"}
+    return _table(own.assign(part=ranges + ", " + own["metric"].map(metric_name)))
 
 
 def generation_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def _rows(table: pd.DataFrame, label: str) -> Figure:
             elif kind != CELL:
                 own |= {"markerfacecolor": "white"}
             lowest = rows["loss"] == rows["loss"].min()
-            for chosen, alpha in ((~lowest, 0.35), (lowest, 1.0)):
+            for chosen, alpha in ((~lowest, PALE if kind == CELL else 1.0), (lowest, 1.0)):
                 error = rows["standard_error"][chosen].fillna(0)
                 ax.errorbar(
                     rows["value"][chosen], place[chosen], xerr=error, alpha=alpha, **BAR, **own
@@ -110,6 +110,25 @@ def _rows(table: pd.DataFrame, label: str) -> Figure:
         ax.invert_yaxis()
         ax.set_title(dataset.replace("_", " "))
     axes[-1].set_xlabel(label)
-    handles = objective_handles(sorted(map(str, table["objective"].unique())))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    legend_below(figure, _handles(table), 4)
     return figure
+
+
+def _handles(table: pd.DataFrame) -> list[Line2D]:
+    """What a reader meets, with the others pale; public models are open marks."""
+    mark: dict[str, Any] = {"color": GREY, "marker": "o", "linestyle": ""}
+    bar: dict[str, Any] = {"marker": "|", "linestyle": "", "markersize": 7}
+    others = []
+    if table.loc[table["kind"] == CELL, "model"].nunique() > table["objective"].nunique():
+        others.append(Line2D([], [], alpha=PALE, label="other cells", **mark))
+    if (table["kind"] == UNTRAINED).any():
+        others.append(Line2D([], [], label="untrained", **mark))
+    if not table["kind"].isin([CELL, UNTRAINED]).all():
+        others.append(Line2D([], [], markerfacecolor="white", label="public model", **mark))
+    if REFERENCE in table:
+        others.append(Line2D([], [], color="black", label="natural proteins", **bar))
+    if table["floor"].notna().any():
+        floor = "shuffled proteins" if REFERENCE in table else "baseline"
+        others.append(Line2D([], [], color=GREY, label=floor, **bar))
+    objectives = sorted(map(str, table["objective"].unique()))
+    return objective_handles(objectives, *others, line="")

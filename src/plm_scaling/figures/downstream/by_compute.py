@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.figures.axes import compute_axis, note
+from plm_scaling.figures.axes import compute_axis
 from plm_scaling.figures.downstream.looks import (
     dataset_panels,
     floor_handle,
@@ -16,6 +17,7 @@ from plm_scaling.figures.downstream.looks import (
     objective_handles,
     points,
 )
+from plm_scaling.figures.labels import Label, legend_below, note, point_labels
 from plm_scaling.figures.style import GREY, objective_look
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores
@@ -59,6 +61,7 @@ def downstream_compute(table: pd.DataFrame) -> Figure:
     """A panel per dataset; the line goes through the cells of lowest loss of each budget."""
     datasets = list(dict.fromkeys(table["dataset"]))
     figure, axes = dataset_panels(datasets)
+    names: dict[Axes, list[Label]] = {ax: [] for ax in axes}
     for ax, dataset in zip(axes, datasets, strict=False):
         part = table[table["dataset"] == dataset]
         for objective, rows in part.groupby("objective"):
@@ -67,12 +70,11 @@ def downstream_compute(table: pd.DataFrame) -> Figure:
             best = rows[rows["row"] == BEST].sort_values("flops")
             ax.plot(best["flops"], best["value"], color=own["color"])
             landmarks = rows[rows["row"].isin(["published", "public"])].sort_values("value")
-            for number, row in enumerate(landmarks.to_dict("records")):
+            for row in landmarks.to_dict("records"):
                 if pd.notna(row["flops"]):
                     open_mark = {**own, "markerfacecolor": "white"}
                     ax.plot([row["flops"]], [row["value"]], linestyle="none", **open_mark)
-                    up = 3 if number % 2 else -8  # neighbours' names stay apart
-                    note(ax, row["model"], (row["flops"], row["value"]), (4, up), **SMALL)
+                    names[ax].append((row["flops"], row["value"], row["model"], own["color"]))
                 else:
                     ax.axhline(row["value"], color=own["color"], linestyle="--", linewidth=0.8)
                     beside: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), **SMALL}
@@ -85,6 +87,9 @@ def downstream_compute(table: pd.DataFrame) -> Figure:
         label="public models",
     )  # fmt: skip
     objectives = sorted(map(str, table["objective"].dropna().unique()))
-    handles = objective_handles(objectives, public, floor_handle())
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    legend_below(figure, objective_handles(objectives, public, floor_handle()))
+    for ax, dataset in zip(axes, datasets, strict=False):
+        if names[ax]:
+            cells = table[(table["dataset"] == dataset) & (table["row"] == CELL)]
+            point_labels(ax, names[ax], cells[["flops", "value"]], **SMALL)
     return figure

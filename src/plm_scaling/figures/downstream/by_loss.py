@@ -15,6 +15,7 @@ from plm_scaling.figures.downstream.looks import (
     objective_handles,
     points,
 )
+from plm_scaling.figures.labels import legend_below
 from plm_scaling.figures.style import FADED, GREY, objective_colour, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores
@@ -71,8 +72,6 @@ def downstream_loss(table: pd.DataFrame) -> Figure:
         ax.set_xlabel("held-out loss (nats/token), lower to the right")
         ax.set_ylabel(metric_label(part))
     untrained = Line2D([], [], color=GREY, linestyle=(0, (1, 3)), label="untrained cells")
-    handles = objective_handles(
-        sorted(map(str, table["objective"].unique())), untrained, floor_handle()
-    )
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    objectives = sorted(map(str, table["objective"].unique()))
+    legend_below(figure, objective_handles(objectives, untrained, floor_handle()))
     return figure

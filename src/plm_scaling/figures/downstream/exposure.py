@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from plm_scaling.figures.axes import panels
 from plm_scaling.figures.downstream.looks import BAR, objective_handles
+from plm_scaling.figures.labels import legend_below
 from plm_scaling.figures.style import objective_look
 from plm_scaling.runs.scores import CELL
 
@@ -48,6 +49,5 @@ def exposure(table: pd.DataFrame) -> Figure:
     ax.set_xlim(-0.02, 1.02)
     ax.set_xlabel("best identity of the wild type to the training set")
     ax.set_ylabel("Spearman of the assay")
-    handles = objective_handles(sorted(map(str, table["objective"].unique())))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    legend_below(figure, objective_handles(sorted(map(str, table["objective"].unique())), line=""))
     return figure

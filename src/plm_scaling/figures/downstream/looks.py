@@ -12,6 +12,11 @@ from plm_scaling.figures.axes import panels, rows_of
 from plm_scaling.figures.style import GREY, objective_look
 
 PANEL_INCHES = 2.1
+METRIC_NAMES = {
+    **{"spearman": "Spearman", "auc": "AUC", "mcc": "MCC", "ndcg": "NDCG", "q3": "Q3"},
+    **{"p_at_l": "P@L", "p_at_l2": "P@L/2", "p_at_l5": "P@L/5"},
+    "nats_per_residue": "loss (nats/residue)",
+}
 BAR: dict[str, Any] = {"linestyle": "none", "capsize": 1.5, "elinewidth": 0.6}
 
 
@@ -38,12 +43,18 @@ def floors(ax: Axes, rows: pd.DataFrame) -> None:
 
 def metric_label(rows: pd.DataFrame) -> str:
     """The name of the metric, for an axis."""
-    return " / ".join(str(name).replace("_", " ") for name in rows["metric"].unique())
+    return " / ".join(metric_name(str(name)) for name in rows["metric"].unique())
 
 
-def objective_handles(objectives: Sequence[str], *others: Line2D) -> list[Line2D]:
-    """Entries of a legend."""
-    own = [Line2D([], [], linestyle="-", label=o.upper(), **objective_look(o)) for o in objectives]
+def metric_name(metric: str) -> str:
+    """As papers write it."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def objective_handles(objectives: Sequence[str], *others: Line2D, line: str = "-") -> list[Line2D]:
+    """Entries of a legend; `line` as the figure has it."""
+    look: dict[str, Any] = {"linestyle": line}
+    own = [Line2D([], [], label=o.upper(), **look, **objective_look(o)) for o in objectives]
     return [*own, *others]
 
 

@@ -14,7 +14,7 @@ from scipy.special import chdtrc
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_laws
 
-DOUBT = 0.25  # degrees of freedom more in the draws; by simulation, see docs/laws.md
+DOUBT = 0.25  # degrees of freedom more in the draws; by simulation, see docs/study-laws.md
 TRIED = np.concatenate([[0.0], np.geomspace(1e-4, 1e12, 321)])  # of the typical variance
 
 

@@ -1,0 +1,92 @@
+"""Two studies in one figure: what of the sequences is kept; losses and best sizes by compute."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from plm_scaling.common.progress import short_number
+from plm_scaling.figures.axes import SIZE_LABEL, compute_axis, focus, log_axis, panels
+from plm_scaling.figures.frontier import LINES, frontier_table
+from plm_scaling.figures.labels import legend_below, note
+from plm_scaling.figures.style import FADED, other_look
+from plm_scaling.laws.result import LawResult
+from plm_scaling.laws.status import Status
+
+ROW_INCHES = 0.3
+BAR = 0.38  # of a row
+
+
+def funnels(kept: Sequence[Mapping[str, float]], names: Sequence[str]) -> Figure:
+    """Sequences by what became of them, a bar for each study; what one has not is left out."""
+    rows = list(dict.fromkeys(what for one in kept for what in one))
+    figure, (ax,) = panels(1, height=0.8 + ROW_INCHES * len(rows))
+    for number, one in enumerate(kept):
+        place = [rows.index(what) + BAR * (number - 0.5) for what in one]
+        ax.barh(place, list(one.values()), height=BAR, color=other_look(number)["color"])
+        for y, count in zip(place, one.values(), strict=True):
+            note(ax, f"{count:,.0f}", (count, y), (2, 0), va="center")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.25 * max(count for one in kept for count in one.values()))
+    ax.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    ax.set_xlabel("sequences")
+    legend_below(figure, _handles(names), 2)
+    return figure
+
+
+def outcomes(
+    losses: pd.DataFrame, laws: Sequence[Sequence[LawResult]], names: Sequence[str]
+) -> Figure:
+    """A row per objective: the lowest loss at each budget, and the best size by each study's laws
+    (dashed: parametric; pale: not identified).
+
+    `losses` has objective, flops, study (0 or 1) and loss in nats/token.
+    """
+    lines = [frontier_table(own).assign(study=number) for number, own in enumerate(laws)]
+    table = pd.concat([one for one in lines if len(one)] or lines)
+    objectives = sorted({*losses["objective"], *table["objective"]})
+    figure, axes = panels(len(objectives), 2, height=2.2)
+    for row, objective in enumerate(objectives):
+        left, right = axes[2 * row : 2 * row + 2]
+        _losses(left, losses[losses["objective"] == objective])
+        _sizes(right, table[(table["objective"] == objective) & table["law"].isin(LINES)])
+        for ax in (left, right):
+            ax.set_title(objective.upper())
+            compute_axis(ax, label=row == len(objectives) - 1)
+    legend_below(figure, _handles(names), 2)
+    return figure
+
+
+def _losses(ax: Axes, own: pd.DataFrame) -> None:
+    for study, part in own.groupby("study"):
+        part = part.sort_values("flops")
+        ax.plot(part["flops"], part["loss"], **other_look(int(str(study))))
+    if len(own):
+        focus(ax, own["loss"], 0.08, 0.01)
+    ax.set_ylabel("lowest loss (nats/token)")
+
+
+def _sizes(ax: Axes, own: pd.DataFrame) -> None:
+    drawn = own[(own["kind"] == "law") & ~own["extrapolated"].astype(bool)]
+    for (study, law), part in drawn.groupby(["study", "law"]):
+        pale = (part["status"] == Status.NOT_IDENTIFIED).any()
+        colour = other_look(int(str(study)))["color"]
+        opacity = FADED if pale else 1.0
+        ax.plot(part["flops"], part["n_params"], LINES[str(law)], color=colour, alpha=opacity)
+        if law == "isoflop":
+            ends = part[["n_params_low", "n_params_high"]].to_numpy(float).T
+            ax.fill_between(part["flops"], *ends, color=colour, alpha=0.13, lw=0)
+    if len(drawn):
+        ax.set_ylim(*(drawn["n_params"].quantile(q) * np.exp(s) for q, s in ((0, -1), (1, 1))))
+    log_axis(ax, "y")
+    ax.set_ylabel(f"best {SIZE_LABEL}")
+
+
+def _handles(names: Sequence[str]) -> list[Line2D]:
+    return [Line2D([], [], label=name, **other_look(i)) for i, name in enumerate(names)]
