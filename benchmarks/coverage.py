@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--laws", nargs="+", choices=FITS, default=list(FITS))
     parser.add_argument(
-        "--quick", action="store_true", help="one replica at one noise, 40 resamples: does it run"
+        "--quick", action="store_true", help="one replica at one noise: does it run"
     )
     args = parser.parse_args(arguments)
     replicas, noises = (1, NOISE[1:2]) if args.quick else (args.replicas, NOISE)
@@ -229,7 +229,7 @@ def main(arguments: list[str] | None = None) -> None:
         for design, surface, noise in product(FITS[law][1], SURFACES, noises)
     ]
     work = partial(
-        simulate, replicas=replicas, resamples=40 if args.quick else args.resamples, seed=args.seed
+        simulate, replicas=replicas, resamples=100 if args.quick else args.resamples, seed=args.seed
     )
     with ProcessPoolExecutor(args.processes) as pool:
         rows = pd.DataFrame([row for found in pool.map(work, cases) for row in found])

@@ -30,9 +30,11 @@ shim.__enter__()
 
 @pytest.mark.parametrize("with_data", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_study_through_slurm_has_the_tables_of_a_local_run(
-    undisturbed, cluster, root, tmp_path, with_data
+    undisturbed, cluster, root, tmp_path, with_data, request
 ):
     """Though a submission was refused, the controller restarted and a job came to its end."""
+    if with_data:
+        request.getfixturevalue("quick_searches")  # as the data of the local run were made
     workflow = SlurmWorkflow(undisturbed.root, tmp_path / "study", undisturbed.config)
     if with_data:
         workflow.folder.mkdir()

@@ -49,7 +49,9 @@ def nasty(root, tmp_path):
 
 
 @pytest.mark.slow
-def test_data_path_works_under_names_of_any_characters(root, nasty, tmp_path, monkeypatch):
+def test_data_path_works_under_names_of_any_characters(
+    root, nasty, tmp_path, monkeypatch, quick_searches
+):
     """Repository, working and temporary folders, source files, table and MMseqs2."""
     here = nasty.folder.parent
     rows = []

@@ -49,6 +49,7 @@ def test_a_cell_is_stopped_and_resumed(programs, tmp_path, site):
     assert float(part["found"]["largest difference of a loss"]) == 0
 
 
+@pytest.mark.long  # a pytest in a pytest: it imports all that tests share
 def test_tests_need_nothing_that_the_machine_lacks(programs, tmp_path, site):
     check, _ = programs
     assert check.main(tmp_path, site, 480, ["engine_tests"], dry=True) == 0

@@ -1,6 +1,8 @@
 """Where a process learns which one of its job it is."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -100,3 +102,21 @@ def test_process_bound_to_fewer_cores_takes_as_many_threads(monkeypatch, caplog)
 )
 def test_gpu_is_recognised_by_the_name_of_its_driver(device, gpu):
     assert gpu_named(device) == gpu
+
+
+SCORES = """
+import sys
+from plm_scaling.train.distributed.megatron import import_megatron
+import_megatron()
+import torch
+from plm_scaling.train.distributed.process import cpu_process
+with cpu_process(1, 1):
+    assert torch.are_deterministic_algorithms_enabled()
+print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules])
+"""
+
+
+@pytest.mark.long  # it imports PyTorch anew
+def test_process_that_makes_no_optimizer_imports_no_compiler():
+    done = subprocess.run([sys.executable, "-c", SCORES], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
