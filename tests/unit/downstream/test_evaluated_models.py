@@ -14,6 +14,7 @@ from small_assays import assay, prepared, single_mutants
 from plm_scaling.cli.main import app
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import read_json, write_json
+from plm_scaling.config.downstream import Lora
 from plm_scaling.downstream.cells import chosen_cells, making, untrained_cells
 from plm_scaling.downstream.collect import COLUMNS, collect_downstream
 from plm_scaling.downstream.models import facts_of
@@ -174,3 +175,16 @@ def test_record_names_facts_of_the_cell(tmp_path):
     assert facts["n_params"] == cell.n_params
     assert facts["kind"] == "cell"
     assert dataclasses.asdict(cell)["size"] == facts["size"]
+
+
+@pytest.mark.parametrize(("options", "lora"), [([], None), (["--lora"], Lora())])
+def test_the_command_fine_tunes_where_it_is_asked_to(tmp_path, monkeypatch, options, lora):
+    asked = []
+
+    def evaluate_model(model, data, settings, seed, threads, out):
+        asked.append(settings.lora)
+        write_json(out.with_suffix(".json"), {"scores": []})
+
+    monkeypatch.setattr("plm_scaling.downstream.evaluate.evaluate_model", evaluate_model)
+    evaluate("cell", tmp_path, tmp_path / "out.parquet", *options)
+    assert asked == [lora]
