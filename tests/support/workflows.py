@@ -129,8 +129,7 @@ def tiny_config(root: Path, sources: Path) -> dict:
     config = yaml.safe_load((root / "config/demo.yaml").read_text())
     config["study"] = "tiny"
     config["data"] |= {"name": "tiny", "sources": str(sources)}
-    # The clustering of the demo takes fifty times as long, most of it whatever the size.
-    config["split"] |= {"clustering": "linclust", "check_sensitivity": 4}
+    config["split"]["check_sensitivity"] = 4
     config["split"] |= {"valid_fraction": 0.1, "reference_fraction": 0.2}
     config["tokens"]["context_length"] = 64
     config["sweep"] |= {

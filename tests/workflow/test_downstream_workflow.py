@@ -19,7 +19,7 @@ def evaluated(finished, tmp_path_factory):
     workflow.config["downstream"] |= {"datasets": ["fitness_demo"], "cells": cells}
     workflow.config["downstream"]["generation"] = {"number": 10, "max_length": 30}
     workflow.jobs = workflow.planned("downstream")
-    workflow.run("downstream")
+    workflow.run("downstream", "report")
     return workflow
 
 
@@ -128,11 +128,10 @@ def test_unknown_dataset_is_said(evaluated):
     assert "downstream.own has 'fitnes_demo'" in done.stdout + done.stderr
 
 
-def test_report_shows_the_scores_and_their_laws(evaluated):
+def test_report_asked_for_in_the_same_run_shows_the_scores_and_their_laws(evaluated):
     law = read_law(evaluated.results / "laws/clm.downstream.json")
     assert law.status == Status.NOT_IDENTIFIED  # one cell
     assert "1 cells" in law.reason
-    evaluated.run("report")
     page = (evaluated.results / "report.html").read_text()
     assert '<section id="scores">' in page
     for name in downstream_figures(["fitness", "generation"]):

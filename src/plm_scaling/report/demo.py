@@ -62,4 +62,5 @@ def _command() -> str:
 
 
 if __name__ == "__main__":
-    print(*last_lines(*map(Path, sys.argv[1:3]), time.time() - float(sys.argv[3])), sep="\n")
+    own, of_study, began = sys.argv[1:]
+    print(*last_lines(Path(own), Path(of_study), time.time() - float(began)), sep="\n")
