@@ -74,7 +74,7 @@ onstart:
 
 
 TARGETS = {
-    "all": [KNOWN, rules.make_report.output],
+    "all": [STAGED, rules.make_report.output],
     "download": [
         *expand(rules.verify_source.output, file=RAW),
         *map(record_of, LOCAL),
@@ -85,13 +85,13 @@ TARGETS = {
         rules.check_contamination.output,
         rules.draw_data_figures.output,
     ],
-    "train": [f"{RESULTS}/sweep.tsv", KNOWN, trained],
+    "train": [f"{RESULTS}/sweep.tsv", STAGED or trained],
     "next_stage": expand(f"{RESULTS}/stages/{{stage}}.json", stage=STAGES_LEFT[:1]),
     "laws": expand(
         [*LAWS, rules.collect_forecasts.output[0], *rules.draw_figures.output], results=LAWS_FROM
     ),
     "downstream": [*rules.collect_downstream.output, *rules.draw_downstream.output],
-    "report": [KNOWN, rules.make_report.output],
+    "report": [STAGED, rules.make_report.output],
     "published": rules.make_published_report.output,
 }
 

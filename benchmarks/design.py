@@ -35,7 +35,7 @@ from plm_scaling.design.place import sizes_around
 from plm_scaling.design.prior import Prior, find_prior
 from plm_scaling.design.propose import read_config
 from plm_scaling.design.request import Asked
-from plm_scaling.design.simulate import Expected, Point, answer, expect, points_of
+from plm_scaling.design.simulate import Expected, Point, answer, expect, points_of, together
 from plm_scaling.laws.isoflop.minima import find_minima
 from plm_scaling.laws.isoflop.parabola import WINDOW
 from plm_scaling.laws.selection import why_left_out
@@ -108,14 +108,8 @@ def on_surface(name: str, prior: Prior, objective: Objective, replicas: int) -> 
     show(name, "designed", design.cost.flops, whole, design.n_cells, said)
     drawn = [random_choice(grid, design.cost.flops, np.random.default_rng(i)) for i in unseen]
     each = [expect(ASKED, points, prior, [i]) for i, points in zip(unseen, drawn, strict=True)]
-    together = Expected(*(np.concatenate(parts) for parts in zip(*map(astuple, each), strict=True)))
     cells = float(np.median([len(points) for points in drawn]))
-    show(name, "random", design.cost.flops, whole, cells, together)
-
-
-def astuple(said: Expected) -> tuple[np.ndarray, ...]:
-    """Its arrays."""
-    return said.truth, said.value, said.low, said.high
+    show(name, "random", design.cost.flops, whole, cells, together(each))
 
 
 def released(objective: str) -> pd.DataFrame:

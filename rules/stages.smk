@@ -4,8 +4,10 @@ from snakemake.exceptions import WorkflowError
 
 STAGES_LEFT = to_place(CONFIG.sweep, STAGES)  # no rule can make again what is there already
 
-# Cells that wait for no stage: Snakemake would ask for them only when all stages are placed.
-KNOWN = records_of(CELLS) if STAGES_LEFT else []
+# What targets ask for besides their tables. Snakemake would ask for the cells that wait for no stage only
+# when all stages are placed, and takes a table that is there from before as made while what it needs is a
+# stage to come.
+STAGED = [*records_of(CELLS), trained] if STAGES_LEFT else []
 
 
 def have_placed(stages):

@@ -10,11 +10,12 @@ from plm_scaling.design.family import Cost, Design
 from plm_scaling.design.prior import Prior
 from plm_scaling.design.request import Asked
 from plm_scaling.design.screen import screened
-from plm_scaling.design.simulate import Expected, expect
+from plm_scaling.design.simulate import Expected, expect, together
 
 DRAWS = range(60)  # simulated sweeps of a design that may be the best
-ANEW = range(60, 180)  # those of a design that came out well: being chosen for luck flatters it
-SURE = 0.93  # share of their intervals that hold the truth; of all then 0.9 or more are likely to
+MORE = range(60, 180)  # further ones of a design that came out well, perhaps by luck
+LIKELY = 0.93  # share of their intervals that hold the truth, of the first
+SURE = 0.95  # and of all, as 95 % intervals should
 SIMULATED = 10  # designs: of so many steps of cost, the one that looks best
 ROWS = 8
 
@@ -33,8 +34,8 @@ def front(designs: Iterable[Design], asked: Asked, prior: Prior, cost_of: CostOf
     """The designs than which no cheaper one has a narrower interval, by rising cost.
 
     All are ranked by propagation of errors, the best of each step of cost is simulated, and what
-    then makes a front is simulated anew, on other truths. Designs whose intervals hold the truth
-    too rarely are left out both times, unless all are of that kind.
+    then makes a front is simulated on more truths. Designs whose intervals hold the truth too
+    rarely are left out both times, unless all are of that kind.
     """
     ranked = sorted(designs, key=lambda design: cost_of(design.cost))
     steps = np.geomspace(cost_of(ranked[0].cost), cost_of(ranked[-1].cost), SIMULATED + 1)[1:-1]
@@ -44,14 +45,18 @@ def front(designs: Iterable[Design], asked: Asked, prior: Prior, cost_of: CostOf
         width = screened(asked, design.points, prior)
         if width < best.get(step, (np.inf, design))[0]:
             best[step] = width, design
-    rows = _narrowing([Row(d, expect(asked, d.points, prior, DRAWS)) for _, d in best.values()])
-    return _narrowing([Row(d, expect(asked, d.points, prior, ANEW)) for d, _ in rows])
+    rows = [Row(d, expect(asked, d.points, prior, DRAWS)) for _, d in best.values()]
+    found = [
+        Row(design, together([said, expect(asked, design.points, prior, MORE)]))
+        for design, said in _narrowing(rows, LIKELY)
+    ]
+    return _narrowing(found, SURE)
 
 
-def _narrowing(rows: list[Row]) -> list[Row]:
-    """Of rows by rising cost those that hold the truth often enough, or all if none does, and of
-    these each that is narrower than all before it."""
-    sure = [row for row in rows if row.expected.coverage >= SURE] or rows
+def _narrowing(rows: list[Row], coverage: float) -> list[Row]:
+    """Of rows by rising cost those whose intervals hold the truth so often, or all if none does,
+    and of these each that is narrower than all before it."""
+    sure = [row for row in rows if row.expected.coverage >= coverage] or rows
     narrowest, kept = np.inf, []
     for row in sure:
         width = row.expected.half_width

@@ -20,7 +20,7 @@ from plm_scaling.design.rates import stage_rates
 from plm_scaling.design.seeds import Noise, seeds_from, seeds_needed
 from plm_scaling.laws.fit import fit_runs
 from plm_scaling.laws.isoflop.parabola import MIN_SIZES
-from plm_scaling.laws.predict import predict
+from plm_scaling.laws.predict import optimum
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.intervals import Floats
@@ -175,7 +175,7 @@ def _placed(blocks: SweepInputs, stage: Stage, curve: Curve, law: LawResult | No
 def _said(law: LawResult, flops: float) -> PlacingLaw | None:
     """N_opt at `flops` with its interval; None where the law does not reach."""
     try:
-        (row,) = predict(law, flops, None, None).to_dict("records")
+        (row,) = optimum(law, np.array([flops])).to_dict("records")
     except LawError:
         return None
     low, high = row["n_params_low"], row["n_params_high"]

@@ -99,6 +99,12 @@ class Expected:
         return float(np.median(off))
 
 
+def together(parts: Iterable[Expected]) -> Expected:
+    """Of several series of sweeps."""
+    arrays = zip(*((one.truth, one.value, one.low, one.high) for one in parts), strict=True)
+    return Expected(*map(np.concatenate, arrays))
+
+
 def expect(asked: Asked, points: Sequence[Point], prior: Prior, draws: Sequence[int]) -> Expected:
     """What a sweep of these runs is expected to say, on the truths of these numbers."""
     last = max(draws) + 1

@@ -82,6 +82,7 @@ def test_needed_sizes_take_the_place_of_the_nearest():
 
 def test_front_is_ordered_and_choices_keep_their_limits(monkeypatch, full, ladder, priors):
     monkeypatch.setattr("plm_scaling.design.choose.DRAWS", range(6))
+    monkeypatch.setattr("plm_scaling.design.choose.MORE", range(6, 12))
     budgets = tuple(full.sweep.budgets_flops)
     some = [
         ladder.design(priors["clm"], "clm", budgets[:n], counts, 1.85, 1)
@@ -94,6 +95,7 @@ def test_front_is_ordered_and_choices_keep_their_limits(monkeypatch, full, ladde
     assert costs == sorted(costs)
     assert widths == sorted(widths, reverse=True)
     assert len(rows) > 1
+    assert {len(row.expected.value) for row in rows} == {12}  # judged on all
     assert cheapest(rows, widths[1]) is rows[1]
     assert narrowest(rows, costs[1] + 1, hours, "hours") is rows[1]
     with pytest.raises(SweepError, match=r"the narrowest reaches"):
