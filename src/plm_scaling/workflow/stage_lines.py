@@ -5,6 +5,7 @@ What each job says is in its log; what Snakemake says of each job, in .snakemake
 
 import logging
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -155,7 +156,7 @@ class StageLines:
         if text.startswith("Nothing to be done"):
             self._line("nothing to do: what was asked for is there and up to date")
         elif ours or record.levelno >= logging.WARNING:
-            self._line(text)
+            self._line(_without_place(text))
 
     def _tick(self) -> None:
         while not self._over.wait(1.0):
@@ -202,6 +203,15 @@ class StageLines:
     def _line(self, text: str) -> None:
         self._said = time.monotonic()
         print(text, file=self._out, flush=True)
+
+
+def _without_place(text: str) -> str:
+    """What Snakemake says of an exception, without the exception and the place in a program."""
+    first, *rest = text.splitlines()
+    if not rest or not re.fullmatch(r"\w+(Error|Exception):", first):
+        return text
+    said = [line.strip() for line in rest if not re.match(r'\s*File "', line)]
+    return f"error: {' '.join(said)}"
 
 
 def _many(count: int, what: str) -> str:

@@ -132,6 +132,13 @@ def test_what_is_wrong_before_any_job_is_said(run):
     ]
 
 
+def test_exception_is_a_line_without_its_place(run):
+    where = '  File "/a/rules.py", line 90, in _fitted'
+    text = f"WorkflowError:\njob can never start: too large\n{where}\n"
+    run.says(text, logging.ERROR, event="error", exception="WorkflowError")
+    assert run.ends() == ["error: job can never start: too large"]
+
+
 def test_dry_run_names_the_jobs_once(monkeypatch):
     monkeypatch.setitem(os.environ, QUIET, "")
     run = Run(dry=True)
