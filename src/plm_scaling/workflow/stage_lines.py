@@ -22,6 +22,8 @@ SHARE = 0.02  # of the time so far: a run of weeks fills no screens
 PLACES = "place_stage"  # the rule that adds cells to the run
 EXITS = "Exiting because a job execution failed."  # as the last line says
 
+OF_JOBS = ("/site-packages/snakemake", "/plm_scaling/slurm/")  # whose programs speak of each job
+
 # Of Snakemake's LogEvent.
 PLANNED, STARTED, FINISHED = "run_info", "job_info", "job_finished"
 COUNTED, JOB_FAILED, FAILED = "progress", "job_error", "error"
@@ -145,11 +147,12 @@ class StageLines:
         self._line(f"failed: {failure_said(record, Path()).text}")
 
     def _message(self, record: logging.LogRecord) -> None:
-        """What is no event: of Snakemake's own only warnings and errors, but not that of a job."""
+        """What is no event: of Snakemake and its executors only warnings and errors, but not that
+        of a job."""
         from plm_scaling.runs.terminal import is_of_a_failed_job
 
         text = record.getMessage()
-        ours = "/site-packages/snakemake" not in record.pathname
+        ours = not any(place in record.pathname for place in OF_JOBS)
         if text == "None" or text.startswith(EXITS) or is_of_a_failed_job(record):
             return
         self._wrong |= text.startswith("error: ") or getattr(record, "event", None) == FAILED
