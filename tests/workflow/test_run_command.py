@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+from pretended_slurm import pretended_slurm, small_site
 
 NAMES = ("uniref_demo", "metagenome_demo")
 
@@ -52,6 +54,39 @@ def test_dry_run_says_jobs_and_hours_and_disk_and_writes_nothing(study):
     again = subprocess.run(command, cwd=study.parent, capture_output=True, text=True)
     assert again.returncode == 0
     assert again.stdout == next(line for line in done.stdout.splitlines(True) if "jobs:" in line)
+
+
+@pytest.mark.parametrize(("profile", "gpus"), [("box", 4), ("slurm", 8)])
+def test_profiles_for_gpus_are_planned_on_those_that_cells_will_have(
+    study, tmp_path, monkeypatch, profile, gpus
+):
+    """Four GPUs here, and a Slurm with nodes of more, of which a cell may have eight."""
+    config = yaml.safe_load((study / "config.yaml").read_text())
+    config["machine"] |= {"backend": "cuda", "gpu": "A100", "gpus_per_node": 4, "max_gpus": 8}
+    (study / "config.yaml").write_text(yaml.safe_dump(config))
+    bin_ = pretended_slurm(tmp_path / "bin", small_site() | {"sbatch ": ""})
+    (bin_ / "nvidia-smi").write_text("#!/bin/sh\n" + "echo GPU-%s\n" * 4 % (1, 2, 3, 4))
+    (bin_ / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(bin_), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    own = [] if profile == "box" else ["--profile", profile]  # that of a config with GPUs
+    if own:
+        done = run(study, "--dry-run", *own)
+        assert done.returncode == 1
+        *_, error = done.stdout.splitlines()
+        assert error.startswith("error: train_cell ")
+        assert error.endswith(
+            "partition main have 7,500: more GPUs of a cell divide it (machine.layouts)"
+        )
+        own += ["--", "--set-resources", "train_cell:mem_mb=1500"]
+    done = run(study, "--dry-run", *own)
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    words = shlex.split(lines[0])
+    assert Path(words[words.index("--profile") + 1]).name == profile
+    assert ("Slurm is here: with --profile slurm it runs the jobs" in lines) == (not own)
+    assert "train 16" in done.stdout
+    assert re.search(rf"^training: 16 of 16 cells left, .* on {gpus} A100$", done.stdout, re.M)
 
 
 def test_failure_is_one_line_and_exit_code_1(study):

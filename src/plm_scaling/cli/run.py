@@ -61,5 +61,5 @@ def run(
         sys.exit(done.returncode)
     targets = targets_of(words)
     if not targets or TRAINING & {*targets}:
-        for line in outlook(config, folder or Path()):
+        for line in outlook(config, folder or Path(), here=chosen in OF_BACKEND.values()):
             print(line)

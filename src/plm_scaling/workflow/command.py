@@ -60,7 +60,8 @@ def snakemake_command(
     root = _repository(workflow)
     targets = targets_of(words)
     command = [_snakemake(), *targets]
-    command += ["--configfile", str(config), "--snakefile", _short(root / "Snakefile")]
+    command += ["--configfile", str(config)] if configs_of(words, config) == [config] else []
+    command += ["--snakefile", _short(root / "Snakefile")]
     command += ["--profile", _short(_profile(root, profile)), "--logger", "plm"]
     command += ["--directory", str(folder)] if folder else []
     command += ["--dry-run"] if dry else []

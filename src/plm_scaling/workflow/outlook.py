@@ -30,9 +30,10 @@ RESIDUES_PER_BYTE = {False: 0.74, True: 1.3}  # of FASTA, plain and packed: the 
 RESIDUES_PER_SEQUENCE = 333
 
 
-def outlook(config: Config, folder: Path) -> Iterator[str]:
+def outlook(config: Config, folder: Path, here: bool = True) -> Iterator[str]:
     """Lines on what the study in `folder` still takes: data of its own files, cells, disk.
 
+    `here`: its cells run on this machine, and not on one that a scheduler finds.
     Raises `SweepError` where a cell cannot be trained on the machine of the config, and
     `SourceError` for a missing file.
     """
@@ -56,7 +57,8 @@ def outlook(config: Config, folder: Path) -> Iterator[str]:
         names = ", ".join(fetched)
         yield f"data:{also} {names}, to be downloaded; docs/scale.md says what that takes"
     if left:
-        yield _training(left, {name: layouts[name] for name in left}, len(cells), machine)
+        gpus = len(visible_gpus()) if here else 0
+        yield _training(left, {name: layouts[name] for name in left}, len(cells), machine, gpus)
     yield from later
     # A finished cell keeps one checkpoint; one that trains has two, for as long as it takes.
     needed = {
@@ -100,7 +102,11 @@ def _data(residues: float, config: Config) -> str:
 
 
 def _training(
-    cells: dict[str, Cell], layouts: dict[str, Layout], planned: int, machine: Machine
+    cells: dict[str, Cell],
+    layouts: dict[str, Layout],
+    planned: int,
+    machine: Machine,
+    gpus: int,
 ) -> str:
     jobs = jobs_in_order(cells, layouts.values(), machine)
     process_hours = sum(job.gpus * job.hours for job in jobs.values())
@@ -113,7 +119,7 @@ def _training(
         cost = f"{short_number(process_hours)} {machine.gpu}-hours"
         node = machine.gpus_per_node
         # Those of this machine; elsewhere those that a cell may take.
-        count = max(len(visible_gpus()) or machine.max_gpus, widest)
+        count = max(gpus or machine.max_gpus, widest)
         count = -(-count // node) * node if count > node else count
         node, where = min(node, count), f"{count} {machine.gpu}"
     start = START_SECONDS[machine.backend] / 3600

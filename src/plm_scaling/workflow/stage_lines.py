@@ -5,6 +5,7 @@ What each job says is in its log; what Snakemake says of each job, in .snakemake
 
 import logging
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,8 @@ SHARE = 0.02  # of the time so far: a run of weeks fills no screens
 
 PLACES = "place_stage"  # the rule that adds cells to the run
 EXITS = "Exiting because a job execution failed."  # as the last line says
+
+OF_JOBS = ("/site-packages/snakemake", "/plm_scaling/slurm/")  # whose programs speak of each job
 
 # Of Snakemake's LogEvent.
 PLANNED, STARTED, FINISHED = "run_info", "job_info", "job_finished"
@@ -144,18 +147,19 @@ class StageLines:
         self._line(f"failed: {failure_said(record, Path()).text}")
 
     def _message(self, record: logging.LogRecord) -> None:
-        """What is no event: of Snakemake's own only warnings and errors, but not that of a job."""
+        """What is no event: of Snakemake and its executors only warnings and errors, but not that
+        of a job."""
         from plm_scaling.runs.terminal import is_of_a_failed_job
 
         text = record.getMessage()
-        ours = "/site-packages/snakemake" not in record.pathname
+        ours = not any(place in record.pathname for place in OF_JOBS)
         if text == "None" or text.startswith(EXITS) or is_of_a_failed_job(record):
             return
         self._wrong |= text.startswith("error: ") or getattr(record, "event", None) == FAILED
         if text.startswith("Nothing to be done"):
             self._line("nothing to do: what was asked for is there and up to date")
         elif ours or record.levelno >= logging.WARNING:
-            self._line(text)
+            self._line(_without_place(text))
 
     def _tick(self) -> None:
         while not self._over.wait(1.0):
@@ -202,6 +206,15 @@ class StageLines:
     def _line(self, text: str) -> None:
         self._said = time.monotonic()
         print(text, file=self._out, flush=True)
+
+
+def _without_place(text: str) -> str:
+    """What Snakemake says of an exception, without the exception and the place in a program."""
+    first, *rest = text.splitlines()
+    if not rest or not re.fullmatch(r"\w+(Error|Exception):", first):
+        return text
+    said = [line.strip() for line in rest if not re.match(r'\s*File "', line)]
+    return f"error: {' '.join(said)}"
 
 
 def _many(count: int, what: str) -> str:

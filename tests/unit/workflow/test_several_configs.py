@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plm_scaling.config.load import read_study
-from plm_scaling.workflow.command import configs_of
+from plm_scaling.workflow.command import configs_of, snakemake_command
 
 
 @pytest.fixture
@@ -34,9 +34,16 @@ def test_second_file_changes_the_first_and_replaces_its_sweep(files: list[Path])
     assert "base.yaml prenorm.yaml: sweep is that of prenorm.yaml alone" in said
 
 
-def test_files_are_those_that_snakemake_reads() -> None:
+def test_files_are_those_that_snakemake_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     own = Path("mine/config.yaml")
     assert configs_of((), own) == [own]
     assert configs_of(("train", "--cores", "2"), own) == [own]
     words = ("train", "--configfile", "a.yaml", "b.yaml", "--cores", "2")
     assert configs_of(words, own) == [Path("a.yaml"), Path("b.yaml")]
+    own.parent.mkdir()
+    own.touch()
+    command = snakemake_command(own.parent, words, None, "local", dry=False)
+    assert command.count("--configfile") == 1

@@ -133,6 +133,20 @@ def test_what_is_wrong_before_any_job_is_said(run):
     ]
 
 
+def test_executor_on_slurm_speaks_of_no_job_but_of_what_is_wrong(run):
+    executor = "/clone/src/plm_scaling/slurm/executor.py"
+    run.says("Job 3 has been submitted with SLURM jobid 17 (log: a).", path=executor)
+    run.says("Job 4 waits to be submitted: AssocMaxSubmitJobLimit", logging.WARNING, executor)
+    assert run.ends() == ["Job 4 waits to be submitted: AssocMaxSubmitJobLimit"]
+
+
+def test_exception_is_a_line_without_its_place(run):
+    where = '  File "/a/rules.py", line 90, in _fitted'
+    text = f"WorkflowError:\njob can never start: too large\n{where}\n"
+    run.says(text, logging.ERROR, event="error", exception="WorkflowError")
+    assert run.ends() == ["error: job can never start: too large"]
+
+
 def test_dry_run_names_the_jobs_once(monkeypatch):
     monkeypatch.setitem(os.environ, QUIET, "")
     run = Run(dry=True)
