@@ -36,7 +36,8 @@ pytestmark = pytest.mark.slow
 def fit_all(runs, curves, notebook, folder):
     settings = Settings(bootstrap=100, held_out_above=1.2e21)
     minima = ROOT / "resources/published/minima.tsv"
-    for objective, law in fitted(LAWS, ("clm", "mlm"), ("clm", "mlm")):
+    names = [name for name, law in LAWS.items() if not law.of_settings]  # which the logs lack
+    for objective, law in fitted(names, ("clm", "mlm"), ("clm", "mlm")):
         out = folder / f"{objective}.{law}.json"
         fit_published_law(
             law, runs, curves, notebook, minima, objective, "published", out, settings
