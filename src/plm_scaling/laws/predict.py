@@ -15,7 +15,7 @@ from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.stats.intervals import Floats, percentile_interval
 from plm_scaling.laws.stats.loss_law import loss_law_of
 from plm_scaling.laws.status import Status
-from plm_scaling.laws.text import law_sentence
+from plm_scaling.laws.text import law_lines, law_sentence
 from plm_scaling.laws.verdict import around
 
 logger = logging.getLogger("plm_scaling")
@@ -37,7 +37,7 @@ def predict(law: LawResult, flops: Any, n: Any, d: Any) -> pd.DataFrame:
     given = {"flops": flops} if n is None else {"n_params": n, "tokens": d}
     columns = check_runs(**dict(zip(given, _broadcast(given.values()), strict=True)))
     if law.status in UNSURE:
-        logger.warning("[laws] %s", law_sentence(law))
+        logger.warning("[laws] %s", law_lines(law)[0])
     return optimum(law, *columns) if n is None else _loss_of(law, *columns)
 
 
