@@ -5,7 +5,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.options import CORES, Json, Model, OrStdin, SkipBad, Table, Threads, print_json
+from plm_scaling.cli.options import (
+    CORES,
+    FilesOrStdin,
+    Json,
+    Model,
+    OrStdin,
+    SkipBad,
+    Table,
+    Threads,
+    print_json,
+)
+from plm_scaling.common.errors import SourceError
 from plm_scaling.inference.generation.options import SAMPLE, Sampling
 
 
@@ -40,9 +51,9 @@ def judge(
     proteins: OrStdin,
     /,
     *,
-    against: list[OrStdin],
+    against: FilesOrStdin,
     out: Table,
-    natural: list[OrStdin] = [],  # noqa: B006
+    natural: FilesOrStdin = [],  # noqa: B006
     model: str | None = None,
     ngram: Path | None = None,
     esmfold: Path | None = None,
@@ -58,8 +69,8 @@ def judge(
 
     Args:
         proteins: FASTA file, - for stdin
-        against: FASTA of the sequences that the model was trained on
-        natural: FASTA of held-out proteins, for a scale; as many are drawn
+        against: FASTA of the sequences that the model was trained on, - for stdin
+        natural: FASTA of held-out proteins, for a scale; as many are drawn; - for stdin
         model: a run or other model whose perplexity is measured too
         ngram: an n-gram model (model.npz of the filter) in place of one of the training sequences
         esmfold: folder of ESMFold (transformers, safetensors): structures are predicted
@@ -69,7 +80,10 @@ def judge(
     from plm_scaling.downstream.generation.files import Files
     from plm_scaling.downstream.generation.judge import Judge
     from plm_scaling.downstream.generation.rows import rows_text
+    from plm_scaling.sources.read.streams import STDIN
 
+    if [proteins, *against, *natural].count(STDIN) > 1:
+        raise SourceError("- is there twice, but standard input is read once; name a file instead")
     known = Files(against, natural, skip_bad)
     made = Judge(known, model, ngram, esmfold, structures, seed, threads, skip_bad)
     rows = made.table(proteins, out)

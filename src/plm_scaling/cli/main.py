@@ -89,7 +89,8 @@ def main() -> None:
     except PlmScalingError as error:
         sys.exit(f"error: {error}")
     except MemoryError as error:
-        sys.exit(f"error: too little memory ({error}); ask for less, or take a larger machine")
+        wanted = f" ({error})" if str(error) else ""  # only NumPy says what it asked for
+        sys.exit(f"error: too little memory{wanted}; ask for less, or take a larger machine")
     except OSError as error:
         sys.exit(f"error: {line_of(error)}")
 

@@ -47,6 +47,8 @@ Fasta = Annotated[
 ]
 OrStdin = Annotated[Path, Parameter(allow_leading_hyphen=True)]
 """A file, or - for standard input."""
+FilesOrStdin = Annotated[list[Path], Parameter(allow_leading_hyphen=True)]
+"""Files, and - for standard input: of list[OrStdin] cyclopts would see no parameter inside."""
 Cell = Annotated[
     str,
     Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),

@@ -39,6 +39,7 @@ def run(
         config_of,
         configs_of,
         process_of,
+        runs_here,
         snakemake_command,
         targets_of,
     )
@@ -61,5 +62,6 @@ def run(
         sys.exit(done.returncode)
     targets = targets_of(words)
     if not targets or TRAINING & {*targets}:
-        for line in outlook(config, folder or Path(), here=chosen in OF_BACKEND.values()):
+        here = runs_here(workflow, chosen)
+        for line in outlook(config, folder or Path(), here):
             print(line)

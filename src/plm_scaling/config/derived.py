@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plm_scaling.config.data import SHIPPED_TABLE
+from plm_scaling.config.sweep import Sweep
 
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def _block(values: Mapping[str, Any], name: str) -> dict[Any, Any]:
 def _complete_cells(sweep: dict[Any, Any]) -> None:
     """What the sweep's rows of single, transferred and designed cells have in common with it."""
     followed = {"corpus": "corpora", "recipe": "recipes"}
-    known = {"recipes": ["study"], "seeds": [1]} | sweep
+    known = {key: Sweep.model_fields[key].default for key in ("recipes", "seeds")} | sweep
     firsts = {
         key: known[of][0]
         for key, of in followed.items()

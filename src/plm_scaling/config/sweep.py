@@ -70,6 +70,7 @@ class Transfer(Extra):
 
 
 Factors = Annotated[list[Positive], Field(min_length=1)]
+Rates = Annotated[list[Positive], Field(min_length=4)]
 
 
 class Tuning(Block):
@@ -81,9 +82,7 @@ class Tuning(Block):
     budgets_flops: Annotated[list[Positive], Field(min_length=1)]
     """Compute per cell, 6·N·D FLOPs; two at least, or the exponent of D is unknown. Cheap ones, if
     the law is to be used at larger ones."""
-    learning_rate_factors: Annotated[list[Positive], Field(min_length=4)] = [
-        *(0.25, 0.5, 1.0, 2.0, 4.0),
-    ]
+    learning_rate_factors: Rates = [0.25, 0.5, 1.0, 2.0, 4.0]
     """Rates to try, as multiples of that of training.peak_learning_rate, evenly spaced in the
     logarithm."""
     batch_factors: Factors = [1.0]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
+import yaml
+
 from plm_scaling.common.errors import ConfigError
 
 CLONE = Path(__file__).resolve().parents[3]
@@ -41,11 +43,26 @@ def targets_of(words: Sequence[str]) -> list[str]:
 
 
 def configs_of(words: Sequence[str], config: Path) -> list[Path]:
-    """The files that Snakemake reads: those that its options name, in place of `config`."""
+    """The files that Snakemake reads: those that its options name, in place of `config`.
+
+    After `=` comes one file, as argparse has it, and the last of several options counts.
+    """
+    files = [config]
     for place, word in enumerate(words):
-        if word in ("--configfile", "--configfiles"):
-            return [*map(Path, targets_of(words[place + 1 :]))]
-    return [config]
+        name, equals, one = word.partition("=")
+        if name in ("--configfile", "--configfiles"):
+            files = [*map(Path, [one] if equals else targets_of(words[place + 1 :]))]
+    return files
+
+
+def runs_here(workflow: Path | None, profile: str) -> bool:
+    """Whether the jobs of a profile run on this machine, and not where a scheduler finds a place.
+
+    Raises `ConfigError` where there is no such profile.
+    """
+    file = _profile(_repository(workflow), profile) / CONFIG
+    options = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    return options.get("executor", "local") == "local"
 
 
 def snakemake_command(
@@ -84,7 +101,7 @@ def _repository(workflow: Path | None) -> Path:
 def _profile(root: Path, name: str) -> Path:
     """A profile of the repository by its name, or another by its folder."""
     for folder in (root / "profiles" / name, Path(name)):
-        if (folder / "config.yaml").is_file():
+        if (folder / CONFIG).is_file():
             return folder
     known = sorted(path.parent.name for path in (root / "profiles").glob("*/config.yaml"))
     raise ConfigError(f"--profile {name}: there are {', '.join(known)}; or give a folder")

@@ -153,7 +153,7 @@ class StageLines:
 
         text = record.getMessage()
         ours = not any(place in record.pathname for place in OF_JOBS)
-        if text == "None" or text.startswith(EXITS) or is_of_a_failed_job(record):
+        if text in ("", "None") or text.startswith(EXITS) or is_of_a_failed_job(record):
             return
         self._wrong |= text.startswith("error: ") or getattr(record, "event", None) == FAILED
         if text.startswith("Nothing to be done"):

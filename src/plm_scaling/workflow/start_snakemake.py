@@ -12,6 +12,7 @@ if __name__ == "__main__":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         from snakemake.cli import main
 
+        sys.argv[0] = "snakemake"  # the name under which it says how it is used
         main()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the second of an impatient user

@@ -1,6 +1,7 @@
 """The command in a shell: pipes that close, Ctrl-C, completion after Tab."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -44,6 +45,8 @@ def test_ctrl_c_during_the_imports_of_a_command_is_quiet_too():
     ("words", "code", "said"),
     [
         ("data check ''", 2, "an empty path"),
+        ("judge a.fasta --against '' --out a.tsv", 2, "an empty path"),
+        ("judge - --against a.fasta --natural - --out a.tsv", 1, "standard input is read once"),
         ("plan --objective clm --flops 1e21 --plot ''", 2, "an empty path"),
         ("init new --fasta a.fasta --gpus 8xA100 --days 1e300", 1, "more than a century"),
         ("init new --fasta a.fasta --gpus 8xA100 --hours nan", 1, "a positive number such as 8"),
@@ -66,6 +69,19 @@ def test_what_a_hand_may_type_is_one_line_with_what_to_do(
     assert line.count("\n") == 1
     assert said in line
     assert (2 if ended.value.code == 2 else 1) == code
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [((), "too little memory;"), (("9 TB",), "too little memory (9 TB);")]
+)
+def test_memory_that_is_not_there_is_one_line(monkeypatch, given, said):
+    def no_memory(*words):
+        raise MemoryError(*given)
+
+    monkeypatch.setattr("plm_scaling.planner.answer.plan", no_memory)
+    monkeypatch.setattr("sys.argv", ["plm-scaling", *PLAN])
+    with pytest.raises(SystemExit, match=f"^error: {re.escape(said)} ask for less"):
+        main()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from plm_scaling.common.errors import ConfigError
+from plm_scaling.config.derived import completed
 from plm_scaling.config.load import read_study, record_config, validate_config
 from plm_scaling.config.schema import Config
+from plm_scaling.config.sweep import Sweep
 
 SHORT = {"study": "mine", "corpora": {"mine": {"path": "my.faa.gz"}}}
 WHOLE = validate_config(SHORT, "short").model_dump(mode="json")
@@ -57,7 +59,7 @@ def test_defaults_are_the_full_study_s_where_size_is_not_the_matter(root):
     }
 
 
-def test_rows_of_cells_have_what_the_sweep_has_first():
+def test_rows_of_cells_have_what_the_sweep_has_first(monkeypatch):
     sweep = {"corpora": ["mine"], "recipes": ["prenorm", "study"], "seeds": [3, 4]}
     sweep |= {"budgets_flops": [1e15, 1e16], "stages": [{"from_flops": 1e16}]}
     sweep["extra"] = [
@@ -73,6 +75,12 @@ def test_rows_of_cells_have_what_the_sweep_has_first():
         ("mine", "prenorm"), ("other", "study"), ("mine", "prenorm"),
     ]  # fmt: skip
     assert made.designed[0].seeds == [3, 4]
+    monkeypatch.setattr(Sweep.model_fields["recipes"], "default", ["prenorm"])
+    monkeypatch.setattr(Sweep.model_fields["seeds"], "default", [7])
+    del sweep["recipes"], sweep["seeds"]
+    rows = completed({"corpora": corpora, "sweep": sweep})["sweep"]
+    assert [rows[name][0]["recipe"] for name in ("extra", "transfer")] == ["prenorm"] * 2
+    assert rows["designed"][0]["seeds"] == [7]
     assert made.tuning.learning_rate_factors == [0.25, 0.5, 1, 2, 4]
     assert made.tuning.batch_factors == [1]
     assert (made.stages[0].sizes, made.stages[0].reach, made.stages[0].max_seeds) == (5, 1.7, 1)

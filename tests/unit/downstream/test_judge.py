@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ from families import mutate, random_protein
 from finished_runs import finished_run
 
 from plm_scaling.cli import main as cli
+from plm_scaling.common.command_line import parse
 from plm_scaling.common.errors import PlmScalingError, SourceError
 from plm_scaling.downstream.generation.files import Files
 from plm_scaling.downstream.generation.judge import Judge
@@ -145,6 +147,18 @@ def test_command_writes_the_table_and_prints_it(judged, tmp_path, monkeypatch, c
     cli.main()
     told = json.loads(capsys.readouterr().out)
     assert told == [row._asdict() for row in rows.values()]
+
+
+def test_files_of_the_command_may_be_standard_input(judged, monkeypatch):
+    new = (judged[0] / "new.fasta").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(new)))
+    words = ["judge", "a.fasta", "--against", "b.fasta", "--natural", "-", "--out", "a.tsv"]
+    given = parse(cli.app, words)[1].arguments
+    with Files(given["against"], given["natural"]).opened() as known:
+        assert known.facts == {"against": "b.fasta", "natural": "-"}
+        assert known.natural_proteins(5, 1, judged[0] / "a.tsv").count() == 5
+    words[3], words[5] = words[5], words[3]
+    assert parse(cli.app, words)[1].arguments["against"] == [Path("-")]
 
 
 def test_counts_are_of_each_sequence():

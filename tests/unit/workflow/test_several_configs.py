@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from snakemake.cli import get_argument_parser
 
 from plm_scaling.config.load import read_study
 from plm_scaling.workflow.command import configs_of, snakemake_command
@@ -47,3 +48,9 @@ def test_files_are_those_that_snakemake_reads(
     own.touch()
     command = snakemake_command(own.parent, words, None, "local", dry=False)
     assert command.count("--configfile") == 1
+    for option in ("--configfile=a.yaml", "--configfiles=a.yaml"):
+        words = ("--configfile", "b.yaml", "c.yaml", option, "--cores", "2")
+        read = get_argument_parser().parse_args(words).configfile
+        assert configs_of(words, own) == read == [Path("a.yaml")]
+        command = snakemake_command(own.parent, words[3:], None, "local", dry=False)
+        assert "--configfile" not in command

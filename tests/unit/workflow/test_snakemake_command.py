@@ -1,12 +1,14 @@
 """The command line of Snakemake that `plm-scaling run` starts."""
 
+import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from plm_scaling.common.errors import ConfigError
 from plm_scaling.workflow import command
-from plm_scaling.workflow.command import snakemake_command
+from plm_scaling.workflow.command import process_of, runs_here, snakemake_command
 
 
 @pytest.fixture
@@ -54,6 +56,19 @@ def test_profile_of_ones_own_is_given_by_its_folder(study):
 
 
 @pytest.mark.parametrize(
+    ("profile", "here"),
+    [
+        *(("box", True), ("demo", True), ("slurm", False), ("lsf", False)),
+        *(("{root}/box", True), ("{root}/slurm", False), ("empty", True)),
+    ],
+)
+def test_jobs_run_here_unless_the_profile_has_an_executor(study, root, profile, here):
+    Path("empty").mkdir()
+    Path("empty/config.yaml").write_text("# all as Snakemake has it\n")
+    assert runs_here(None, profile.format(root=root / "profiles")) is here
+
+
+@pytest.mark.parametrize(
     ("study", "profile", "said"),
     [
         ("nowhere", "local", "nowhere does not exist"),
@@ -75,3 +90,9 @@ def test_installation_without_a_snakefile_takes_a_clone(study, root, tmp_path, m
         snakemake_command(study, (), None, "local", dry=False)
     words = snakemake_command(study, (), root, "local", dry=False)
     assert options(words)["--snakefile"] == str(root / "Snakefile")
+
+
+def test_what_snakemake_says_of_its_use_has_its_own_name():
+    done = subprocess.run(process_of(["snakemake", "--nosuch"]), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("snakemake: error: ")

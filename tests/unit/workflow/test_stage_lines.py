@@ -147,6 +147,12 @@ def test_exception_is_a_line_without_its_place(run):
     assert run.ends() == ["error: job can never start: too large"]
 
 
+@pytest.mark.parametrize("facts", [{"level": logging.ERROR}, {"path": "/clone/rules/common.smk"}])
+def test_message_that_says_nothing_is_no_line(run, facts):
+    run.says("", **facts)
+    assert run.ends() == []
+
+
 def test_dry_run_names_the_jobs_once(monkeypatch):
     monkeypatch.setitem(os.environ, QUIET, "")
     run = Run(dry=True)

@@ -11,7 +11,7 @@ import numpy as np
 from plm_scaling.downstream.generation.proteins import Proteins, natural_proteins
 from plm_scaling.downstream.generation.training import Training, read_training
 from plm_scaling.mmseqs.steps import Steps
-from plm_scaling.sources.read.inputs import Survey, readable
+from plm_scaling.sources.read.inputs import Survey, readable, shown
 
 
 def survey(out: Path, of: str, skip_bad: bool) -> Survey:
@@ -39,7 +39,8 @@ class Files:
     @property
     def facts(self) -> dict[str, str]:
         """What the table of a judgement says of them."""
-        return {name: " ".join(map(str, getattr(self, name))) for name in ("against", "natural")}
+        files = {"against": self.against, "natural": self.natural}
+        return {name: " ".join(shown(str(path)) for path in own) for name, own in files.items()}
 
     @property
     def state(self) -> Any:
