@@ -77,11 +77,12 @@ IMPORTS = {
         "fit_law"
     ),
     "scipy": (
-        "judge_proteins show_plan place_stage collect_forecasts forecast_published fit_published_law "
-        "fit_downstream make_report make_published_report"
+        "judge_proteins show_plan place_stage collect_forecasts forecast_published "
+        "fit_published_law fit_downstream make_report make_published_report"
     ),
     "matplotlib": "draw_figures draw_downstream draw_published_figures",
-    "torch megatron": "evaluate_model generate_proteins make_untrained train_cell",  # other tests run these
+    # Other tests run these.
+    "torch megatron": "evaluate_model generate_proteins make_untrained train_cell",
 }
 
 
