@@ -18,12 +18,14 @@ from plm_scaling.common.files import sha256_of
 from plm_scaling.common.gpus import visible_gpus
 from plm_scaling.common.lock import NAME as LOCK
 from plm_scaling.downstream.datasets import (
+    EARLIER_TESTS,
     OF_TESTS,
     PREPARED,
     advice,
     chosen_datasets,
     kept_out,
     test_files,
+    tests_of,
 )
 from plm_scaling.forecasts.asked import Asked
 from plm_scaling.runs.job_events import FILE as JOB_EVENTS
@@ -116,7 +118,7 @@ try:
         CONFIG.split.downstream,
         DATASETS,
         CONFIG.downstream.datasets,
-        Path(DATA, "split/tool.json"),
+        Path(DATA),
     )
     TESTS = test_files([name for name in DOWNSTREAM if name not in KNOWN], DATASETS)
     OWN = OWN | {name: {"path": str(file)} for name, file in TESTS.items()}

@@ -64,7 +64,7 @@ rule write_tests:
     input:
         "data/downstream/{dataset}/items.parquet",
     output:
-        "data/downstream/{dataset}/test.fasta",
+        "data/downstream/{dataset}.tests.fasta",
     log:
         "logs/downstream/write_tests.{dataset}.log",
     localrule: True

@@ -89,7 +89,8 @@ def advise():
     kept = {os.path.abspath(SOURCE[name].path) for name in DOWNSTREAM if SOURCE[name].path}
     for name in CONFIG.downstream.datasets:
         is_structure = TASKS[DATASETS[name].task].structure
-        if is_structure and os.path.abspath(PREPARED / name / "test.fasta") not in kept:
+        ours = tests_of(name), PREPARED / name / EARLIER_TESTS
+        if is_structure and kept.isdisjoint(map(os.path.abspath, ours)):
             logger.warning(advice(name, DOWNSTREAM))
 
 

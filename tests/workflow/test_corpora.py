@@ -81,7 +81,7 @@ def test_new_families_are_held_out_and_homologues_of_benchmarks_dropped(fresh, r
     fresh.config["filter"]["reference_source"] = "old"
     fresh.config["split"] |= {"ood_after": "2023-01-01", "downstream": None}
     fresh.run("data")
-    assert read_json(fresh.data / "split/tool.json")["downstream"] == ["touching_tests"]
+    assert read_json(fresh.data / "kept_out.json") == ["touching_tests"]
     fresh.config["downstream"]["datasets"] = ["globins"]  # once there are data, they stay
     assert fresh.planned("data") == {}
     counts = pd.read_csv(fresh.data / "split/counts.tsv", sep="\t").set_index(["source", "reason"])
@@ -102,3 +102,10 @@ def test_new_families_are_held_out_and_homologues_of_benchmarks_dropped(fresh, r
             trained |= {row["id"] for row in table.to_pylist() if row["key"] in keys}
     assert trained
     assert not tested & trained
+    for output in ("counts.tsv", "splits.tsv", "tool.json"):  # as Snakemake does before the split
+        (fresh.data / "split" / output).unlink()
+    fresh.config["split"]["valid_fraction"] = 0.11
+    planned, said = fresh.plan("data")
+    assert "split_clusters" in planned
+    assert not {"clean_source", "prepare_task"} & set(planned)
+    assert "clean/touching_tests" in said

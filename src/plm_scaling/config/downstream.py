@@ -92,9 +92,9 @@ class Downstream(TaskSettings):
     datasets: list[Name] = []
     """Names in resources/downstream.tsv or `own`; [] for none."""
     cells: Literal["best", "frontier", "all"] | list[Name] = "frontier"
-    """Which cells: best (of each objective the one of lowest loss), frontier (the three of lowest
-    loss of each budget, where they are within 0.03 nats per token of the best), all, or a list of
-    ids; [] for none."""
+    """Which cells of each objective, recipe and corpus: best (the one of lowest loss) or frontier
+    (the three of lowest loss of each budget, where they are within 0.03 nats per token of the
+    best). Also all, or a list of ids; [] for none."""
     generation: Generation | None = None
     """Proteins that the causal models make, judged against the study's training set, {cells: null,
     number: 1000, temperature: 1, top_p: 1, max_length: null}; null: none are made."""

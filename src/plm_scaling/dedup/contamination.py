@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from plm_scaling.common.errors import DedupError
 from plm_scaling.common.files import atomic, write_json
 from plm_scaling.config.data import LeakageCheck
-from plm_scaling.dedup import STAGE_VERSION
+from plm_scaling.dedup import DOWNSTREAM, STAGE_VERSION
 from plm_scaling.dedup.assign import OOD, TRAIN, VALID
 from plm_scaling.dedup.coverage import E_VALUE
 from plm_scaling.dedup.deduplicate import file_state, pool_state
@@ -36,7 +36,6 @@ from plm_scaling.sources.table import PROTEIN
 logger = logging.getLogger("plm_scaling")
 
 LISTED_PAIRS = 100
-DOWNSTREAM = "downstream"
 LEAKAGE = "leakage.tsv"
 
 

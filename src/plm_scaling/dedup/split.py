@@ -17,7 +17,7 @@ from plm_scaling.common.files import write_json
 from plm_scaling.common.parts import part_name
 from plm_scaling.common.rows import read_all
 from plm_scaling.config.data import Clusters
-from plm_scaling.dedup import STAGE_VERSION
+from plm_scaling.dedup import KEPT_OUT, STAGE_VERSION
 from plm_scaling.dedup.assign import OOD, SPLITS, TRAIN, Drawing, assign
 from plm_scaling.dedup.deduplicate import file_state, pool_state
 from plm_scaling.dedup.purge import PURGE_E_VALUE, PURGE_MAX_SEQS, Purge
@@ -73,9 +73,9 @@ def split_clusters(
     held out does not depend on whether redundant sequences are trained on.
 
     The folder `out` gets part-0000.parquet … with a row for each sequence of the pool's part, an
-    MMseqs2 database of links for each split, splits.tsv, counts.tsv and tool.json. The result
-    depends neither on `resources` nor on the number of parts. Finished steps of a killed attempt
-    are used.
+    MMseqs2 database of links for each split, splits.tsv, counts.tsv and tool.json; kept_out.json
+    beside it gets the names of `downstream`. The result depends neither on `resources` nor on the
+    number of parts. Finished steps of a killed attempt are used.
 
     Args:
         pool: folder with all pooled parts
@@ -136,11 +136,11 @@ def split_clusters(
                         "the others'), or use more sequences or sources"
                     )
             write_tables(opened, representative, clusters, outcome, folder)
-            # Who asks for these data again without naming test sets means the same ones.
-            kept_out = [path.name for path in downstream]
-            write_json(folder / "tool.json", {"mmseqs": tool.version, "downstream": kept_out})
+            write_json(folder / "tool.json", {"mmseqs": tool.version})
 
         steps.finish(write)
+    # Who asks for these data again without naming test sets means the same ones.
+    write_json(out.with_name(KEPT_OUT), [path.name for path in downstream])
 
 
 def _check(pool: Pool, drawing: Drawing) -> None:

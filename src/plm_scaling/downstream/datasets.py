@@ -6,11 +6,15 @@ from typing import Any
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import read_json
+from plm_scaling.dedup import DOWNSTREAM, KEPT_OUT
 from plm_scaling.downstream.table import Dataset, own_dataset, read_datasets
 from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.runs.scores import JUDGED
 
 PREPARED = Path("data/downstream")
+EARLIER_TESTS = "test.fasta"
+"""Test proteins in the folder of a prepared dataset, which earlier versions wrote and configs of
+theirs name as a source."""
 OF_TESTS = "_tests"
 """What follows a dataset's name in that of its test proteins as a source (`split.downstream`)."""
 
@@ -47,26 +51,41 @@ def kept_out(
     asked: Sequence[str] | None,
     datasets: Mapping[str, Dataset],
     names: Sequence[str],
-    record: Path,
+    data: Path,
 ) -> list[str]:
     """The sources whose homologues are kept out of training: those that `split.downstream` asks
-    for. If it is null, those that the split in the working directory was made with, as its
-    `record` says, so that data which are there stay as they are; before there are any, the test
-    proteins of the structures among the datasets `names`."""
+    for. If it is null, those that the split in the folder `data` was last made with, so that data
+    which are there stay as they are, also when it is made again; before there are any, the test
+    proteins of the structures among the datasets `names`.
+
+    Raises `DownstreamError` if data of an earlier version do not say which.
+    """
     if asked is not None:
         return [*asked]
+    record, report = data / KEPT_OUT, data / "contamination.json"
     if record.is_file():
-        return [*read_json(record).get("downstream", [])]
+        return [*read_json(record)]
+    if report.is_file() and DOWNSTREAM not in read_json(report)["held_out"]:
+        return []
+    if report.is_file() or (data / "split/tool.json").is_file():
+        raise DownstreamError(
+            f"{record} is missing, because an earlier version made these data: name the test sets "
+            "that were kept out of training in split.downstream, or [] for none"
+        )
     return [f"{name}{OF_TESTS}" for name in names if TASKS[datasets[name].task].structure]
+
+
+def tests_of(name: str) -> Path:
+    """The FASTA file of a dataset's test proteins. It is beside the prepared dataset, a folder that
+    is replaced as a whole."""
+    return PREPARED / f"{name}.tests.fasta"
 
 
 def test_files(sources: Sequence[str], datasets: Mapping[str, Dataset]) -> dict[str, Path]:
     """Of the sources that are test proteins of a dataset, the FASTA file of these; also of one that
     is no more among the datasets but was prepared."""
     files = {
-        name: PREPARED / name.removesuffix(OF_TESTS) / "test.fasta"
-        for name in sources
-        if name.endswith(OF_TESTS)
+        name: tests_of(name.removesuffix(OF_TESTS)) for name in sources if name.endswith(OF_TESTS)
     }
     return {
         name: file

@@ -1,10 +1,12 @@
 """A dataset's files, fetched and verified as sources are, and made into items once."""
 
+import shutil
 from pathlib import Path
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import atomic
 from plm_scaling.common.progress import logger
+from plm_scaling.downstream.datasets import EARLIER_TESTS
 from plm_scaling.downstream.table import find_dataset
 from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.sources.fetch.raw_files import verify_row
@@ -47,6 +49,8 @@ def prepare_task(table: Path, dataset: str, raw: Path, out: Path) -> None:
     with atomic(out) as folder:
         folder.mkdir(parents=True)
         TASKS[row.task].prepare(files, row, folder)
+        if (out / EARLIER_TESTS).is_file():  # a study's data may be made with it
+            shutil.copy2(out / EARLIER_TESTS, folder)
     logger.info("[downstream] %s is prepared: %s", row.dataset, out)
 
 

@@ -27,8 +27,10 @@ def last_lines(study: Path, published: Path, seconds: float) -> list[str]:
 
     `seconds` is what both took. The sequences are counted in data/ beside results/.
     """
-    data = study.parents[1] / "data" / read_config(study / "config.yaml").data.name
-    counts = pd.concat(pd.read_csv(path, sep="\t") for path in data.glob("clean/*/counts.tsv"))
+    config = read_config(study / "config.yaml")
+    clean = study.parents[1] / "data" / config.data.name / "clean"  # also sources of other configs
+    tables = [clean / name / "counts.tsv" for name in config.sources]
+    counts = pd.concat(pd.read_csv(path, sep="\t") for path in tables)
     proteins = counts.loc[counts["reason"] == "in", "sequences"].sum()
     sizes = read_runs(study / "runs.csv")["n_params"].astype(int)
     said = [_growth(read_law(published / f"laws/{kind}.isoflop.json")) for kind in KINDS]

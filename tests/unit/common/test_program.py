@@ -73,14 +73,16 @@ IMPORTS = {
     "pyarrow pandas": (
         "clean_source pool_part deduplicate split_clusters check_contamination train_reference "
         "score_part select_sequences select_documents tokenize_part merge_tokens collect_runs "
-        "fetch_task prepare_task expose_task collect_downstream import_published fit_law"
+        "fetch_task prepare_task write_tests expose_task collect_downstream import_published "
+        "fit_law"
     ),
     "scipy": (
-        "show_plan place_stage collect_forecasts forecast_published fit_published_law "
-        "fit_downstream make_report make_published_report"
+        "judge_proteins show_plan place_stage collect_forecasts forecast_published "
+        "fit_published_law fit_downstream make_report make_published_report"
     ),
     "matplotlib": "draw_figures draw_downstream draw_published_figures",
-    "torch megatron": "evaluate_model make_untrained train_cell",  # other tests run these
+    # Other tests run these.
+    "torch megatron": "evaluate_model generate_proteins make_untrained train_cell",
 }
 
 

@@ -1,6 +1,7 @@
 """The table of benchmarks, and its files fetched, verified and prepared."""
 
 import json
+import os
 import shutil
 import threading
 from functools import partial
@@ -171,19 +172,47 @@ def test_test_proteins_of_structures_are_a_source_for_the_split(tmp_path, monkey
     records = [*read_fasta(files["globins_tests"])]
     found = [one.decode() for batch in records for one in batch.sequences]
     assert found == items["sequence"].tolist()
-    # A benchmark that is no more declared, but was kept out once.
+    # A benchmark that is prepared again, and one that is no more declared but was kept out once.
+    prepare_task(SHIPPED, "globins", tmp_path / "raw", PREPARED / "globins")
     assert files_of_tests(["globins_tests"], {}) == {"globins_tests": files["globins_tests"]}
 
 
 def test_what_is_kept_out_follows_the_benchmarks_until_there_are_data(tmp_path):
     datasets = chosen_datasets(SHIPPED, {}, [])
-    names, record = ["fitness_demo", "globins", "gb1_demo", "fold"], tmp_path / "tool.json"
-    assert kept_out(None, datasets, names, record) == ["globins_tests", "fold_tests"]
-    assert kept_out(["mine"], datasets, names, record) == ["mine"]
-    assert kept_out([], datasets, names, record) == []
-    write_json(record, {"mmseqs": "18"})  # as earlier versions wrote it
-    assert kept_out(None, datasets, names, record) == []
-    write_json(record, {"mmseqs": "18", "downstream": ["globins_tests"]})
-    assert kept_out(None, datasets, names, record) == ["globins_tests"]
-    assert kept_out(None, datasets, [], record) == ["globins_tests"]
+    names = ["fitness_demo", "globins", "gb1_demo", "fold"]
+    assert kept_out(None, datasets, names, tmp_path) == ["globins_tests", "fold_tests"]
+    assert kept_out(["mine"], datasets, names, tmp_path) == ["mine"]
+    assert kept_out([], datasets, names, tmp_path) == []
+    write_json(tmp_path / "kept_out.json", ["globins_tests"])
+    assert kept_out(None, datasets, names, tmp_path) == ["globins_tests"]
+    assert kept_out(None, datasets, [], tmp_path) == ["globins_tests"]
+    assert kept_out([], datasets, names, tmp_path) == []
     assert "split.downstream: [globins_tests, fold_tests]" in advice("fold", ["globins_tests"])
+
+
+def test_data_of_earlier_versions_say_that_nothing_was_kept_out_or_ask(tmp_path):
+    datasets = chosen_datasets(SHIPPED, {}, [])
+    split, report = tmp_path / "split/tool.json", tmp_path / "contamination.json"
+    write_json(split, {"mmseqs": "18"})
+    asks = pytest.raises(DownstreamError, match=r"name the test sets .* split\.downstream, or \[\]")
+    with asks:
+        kept_out(None, datasets, ["globins"], tmp_path)
+    assert kept_out(["mine"], datasets, ["globins"], tmp_path) == ["mine"]
+    write_json(report, {"held_out": {"valid": {}, "downstream": {}}})
+    with asks:
+        kept_out(None, datasets, ["globins"], tmp_path)
+    write_json(report, {"held_out": {"valid": {}}})
+    assert kept_out(None, datasets, ["globins"], tmp_path) == []
+    split.unlink()  # as Snakemake does when the split fails
+    assert kept_out(None, datasets, ["globins"], tmp_path) == []
+
+
+def test_test_proteins_that_an_earlier_version_wrote_stay_as_they_are(tmp_path):
+    out = tmp_path / "globins"
+    out.mkdir()
+    tests = out / "test.fasta"
+    tests.write_text(">a\nMKV\n")
+    os.utime(tests, (1e9, 1e9))
+    prepare_task(SHIPPED, "globins", tmp_path / "raw", out)
+    assert (out / "items.parquet").is_file()
+    assert (tests.read_text(), tests.stat().st_mtime) == (">a\nMKV\n", 1e9)

@@ -28,7 +28,8 @@ def results(tmp_path_factory, root):
     tables = [own / name for name in ("runs.csv", "curves.parquet", "evaluations.csv")]
     collect_runs(own / "sweep.tsv", own / "runs", 1, *tables)
     record_config(read_config(root / "config/demo.yaml"), own / "config.yaml")
-    for source, sequences in (("uniref_demo", 9018), ("metagenome_demo", 6566)):
+    sequences_of = {"uniref_demo": 9018, "metagenome_demo": 6566, "of_an_earlier_config": 1000}
+    for source, sequences in sequences_of.items():
         counts = Counts("clean")
         counts.add(source, "in", sequences, 100)
         counts.add(source, "kept", sequences - 1, 99)
