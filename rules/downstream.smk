@@ -139,6 +139,8 @@ rule evaluate_model:
         f"logs/{CONFIG.study}/downstream/{{model}}.{{dataset}}.log",
     benchmark:
         f"logs/benchmarks/{CONFIG.study}/downstream/{{model}}.{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=rf"(?!{JUDGED}\.)[A-Za-z0-9][A-Za-z0-9_.-]*",  # which the rules below make
     conda:
         "../envs/train-gpu.yaml"
     threads: MACHINE.threads
@@ -159,9 +161,6 @@ rule evaluate_model:
         "OMP_NUM_THREADS={threads} {params.start} {params.script:q} --model {params.model:q}"
         " --data {params.data:q} --settings {params.settings:q} --seed {params.seed}"
         " --threads {threads} --exposure {input.bins:q} --out {output.table:q} --log {log:q}"
-
-
-ruleorder: judge_proteins > evaluate_model
 
 
 rule generate_proteins:

@@ -166,7 +166,9 @@ def files_of_tests(wildcards):
 
 
 def scored(wildcards):
-    """The laws of the objectives whose cells are evaluated."""
+    """The laws of the objectives whose cells are evaluated on benchmarks."""
+    if not CONFIG.downstream.datasets:
+        return []
     objectives = {CELLS[name].objective for name in evaluated() if name in CELLS}
     return expand(rules.fit_downstream.output, objective=sorted(objectives))
 

@@ -93,6 +93,17 @@ def test_a_setting_evaluates_only_what_reads_it_again(evaluated):
     assert fewer == of_scores
 
 
+def test_data_that_were_made_again_are_compared_with_again(evaluated, tmp_path):
+    """Also of models that do not change with them."""
+    workflow = copy_of(evaluated, tmp_path / "copy")
+    splits = workflow.data / "split/splits.tsv"
+    splits.write_text(splits.read_text() + "\n")
+    planned = workflow.planned("downstream")
+    assert planned["expose_task"] == 1
+    assert planned["judge_proteins"] == 2  # also the untrained cell's
+    assert "evaluate_model" not in planned
+
+
 def test_raised_stage_version_evaluates_again(evaluated, tmp_path):
     again = {**evaluated.jobs}
     del again["make_untrained"]
@@ -107,6 +118,16 @@ def test_no_datasets_are_said(evaluated):
     config |= {"datasets": ["fitness_demo"], "generation": how}
     assert done.returncode == 1
     assert "downstream.datasets is empty" in done.stdout + done.stderr
+
+
+def test_proteins_alone_need_no_benchmark(evaluated):
+    """They have no law of scores, and none of its figures."""
+    config = evaluated.config["downstream"]
+    config["datasets"] = []
+    fewer, said = evaluated.plan("downstream")
+    config["datasets"] = ["fitness_demo"]
+    assert fewer == {"collect_downstream": 1, "draw_downstream": 1}
+    assert "KeyError" not in said  # no other rule is tried for their files
 
 
 def test_no_causal_model_is_said(evaluated):

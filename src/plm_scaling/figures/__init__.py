@@ -5,6 +5,7 @@
 
 from collections.abc import Collection, Iterable
 
+from plm_scaling.runs.scores import JUDGED
 from plm_scaling.study.laws import LAWS
 
 STAGE_VERSION = 6
@@ -24,10 +25,10 @@ def run_figures(laws: Iterable[str], n_corpora: int, n_recipes: int) -> list[str
 
 
 def downstream_figures(tasks: Collection[str]) -> list[str]:
-    """Names of the figures of scores on datasets of these tasks."""
+    """Names of the figures of scores of these tasks. Proteins that are judged have theirs alone."""
     return [
-        *("downstream_loss", "downstream_compute"),
+        *["downstream_loss", "downstream_compute"] * bool({*tasks} - {JUDGED}),
         *["fitness_assays", "exposure"] * ("fitness" in tasks),
         *["contacts"] * ("contacts" in tasks),
-        *["generation"] * ("generation" in tasks),
+        *["generation"] * (JUDGED in tasks),
     ]

@@ -7,13 +7,14 @@ import pandas as pd
 from plm_scaling.report.tables import DASH, text
 from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
+ALIKE = ["objective", "recipe", "n_params"]
 NOTHING: dict[str, Any] = {"sentence": "", "rows": []}
 
 
 def generated_part(scores: pd.DataFrame) -> dict[str, Any]:
     """Of the CLM cell of lowest loss, else of the first model: a sentence, and a row for each
-    measure that has a value, beside an untrained cell, natural and shuffled proteins; empty where
-    no model made any."""
+    measure that has a value, beside the untrained cell of its size and recipe, natural and shuffled
+    proteins; empty where no model made any."""
     made = scores[(scores["task"] == JUDGED) & scores["value"].notna()]
     if made.empty:
         return NOTHING
@@ -21,7 +22,8 @@ def generated_part(scores: pd.DataFrame) -> dict[str, Any]:
     trained = (made if cells.empty else cells).sort_values("loss", kind="stable")
     name = trained["model"].iloc[0]
     own = made[made["model"] == name].set_index("metric")
-    untrained = made[made["kind"] == UNTRAINED].groupby("metric")["value"].first()
+    alike = (made[ALIKE] == own[ALIKE].iloc[0]).all(axis=1)
+    untrained = made[alike & (made["kind"] == UNTRAINED)].groupby("metric")["value"].first()
     rows = [_row(metric, one, untrained) for metric, one in own.iterrows() if metric != "proteins"]
     return {"sentence": _sentence(str(name), own), "rows": rows}
 

@@ -66,9 +66,10 @@ def test_failure_says_what_foldseek_said(stand_in, tmp_path):
         foldseek_scores(stand_in(ends=1), PROTEINS, PLACES, tmp_path, 1)
 
 
-def test_another_table_is_refused_with_its_line(tmp_path):
-    (tmp_path / "found.tsv").write_text("000000\td1asha_\t0.5\nquery\ttarget\tqtmscore\n")
-    with pytest.raises(DownstreamError, match=r"found\.tsv, line 2"):
+@pytest.mark.parametrize("line", ["query\ttarget\tqtmscore", "000001\td1asha_\t0.5"])
+def test_another_table_is_refused_with_its_line(line, tmp_path):
+    (tmp_path / "found.tsv").write_text(f"000000\td1asha_\t0.5\n{line}\n")
+    with pytest.raises(DownstreamError, match=r"found\.tsv, line 2: .* of 1 proteins"):
         best_scores(tmp_path / "found.tsv", 1)
 
 

@@ -100,9 +100,10 @@ def test_shares_add_up_and_natural_and_shuffled_are_a_scale(judged):
 
 
 def test_what_is_not_measured_is_null_and_says_why(judged):
-    _, rows = judged
+    folder, rows = judged
     assert rows["mean_plddt"].generated is None
     assert "--esmfold" in rows["mean_plddt"].note
+    assert pq.read_schema(folder / "table.parquet").metadata[b"tm_scores_by"] == b""
     assert rows["ended"].natural is None
     assert rows["mean_identity"].shuffled is None
 

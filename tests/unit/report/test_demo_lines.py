@@ -1,5 +1,6 @@
 """The last lines of `make demo`, and what it runs."""
 
+import copy
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from plm_scaling.common.counts import Counts
 from plm_scaling.config.load import read_config, record_config
 from plm_scaling.laws.result import read_law
+from plm_scaling.laws.status import Status
 from plm_scaling.report import demo
 from plm_scaling.runs.collect import collect_runs
 from plm_scaling.study.sweep_table import read_sweep
@@ -47,13 +49,13 @@ def test_five_short_lines_with_the_interval_of_the_real_law_and_both_pages(resul
     sizes = [cell.n_params for cell in read_sweep(own / "sweep.tsv").values()]
     assert "15,584 proteins" in lines[0]
     assert f"{len(sizes)} models of {min(sizes):,} to {max(sizes):,} parameters" in lines[0]
-    assert "took 4:43" in lines[0]
+    assert "this run took 4:43" in lines[0]
     law = read_law(root / "resources/published/laws/clm.isoflop.json").equations["N"]
     low, high = law.interval["a"]
-    said = re.search(r"×(\S+) \(95 % (\S+) to (\S+)\) if causal", lines[1]).groups()
+    said = re.search(r"×(\S+) \(95 % (\S+) to (\S+)\) CLM", lines[1]).groups()
     truth = [10**exponent for exponent in (law.parameters["a"], low, high)]
     assert [float(number) for number in said] == pytest.approx(truth, abs=0.06)
-    assert "if masked" in lines[1]
+    assert lines[1].endswith(" MLM; exponents not identified")
     assert "plan --objective" in lines[2]
     assert "init" in lines[2]
     for line, page in zip(lines[3:], results, strict=True):
@@ -64,7 +66,22 @@ def test_law_without_an_interval_is_not_said_as_a_number(results, root, monkeypa
     law = read_law(root / "resources/published/laws/mlm.isoflop.json")
     law.equations["N"].interval["a"] = None
     monkeypatch.setattr(demo, "read_law", lambda path: law)
-    assert "best size unknown if masked" in demo.last_lines(*results, 1.0)[1]
+    assert "size unknown MLM, unknown MLM;" in demo.last_lines(*results, 1.0)[1]
+
+
+def test_status_is_said_unless_the_runs_determine_both_laws(results, root, monkeypatch):
+    law = read_law(root / "resources/published/laws/clm.isoflop.json")
+    known = {"clm": Status.CONVERGED, "mlm": Status.CONVERGED}
+
+    def read(path):
+        own = copy.copy(law)
+        own.status = known[path.name.split(".")[0]]
+        return own
+
+    monkeypatch.setattr(demo, "read_law", read)
+    assert demo.last_lines(*results, 1.0)[1].endswith(" CLM")
+    known["mlm"] = Status.AT_BOUND
+    assert demo.last_lines(*results, 1.0)[1].endswith("; exponents converged, at bound")
 
 
 def test_command_is_said_so_that_it_can_be_typed(results, tmp_path, monkeypatch):

@@ -169,6 +169,20 @@ def test_generated_proteins_are_drawn_beside_natural_and_shuffled_ones():
 
 def test_figures_of_no_such_task_are_not_asked_for():
     assert downstream_figures(["regression"]) == ["downstream_loss", "downstream_compute"]
+    assert downstream_figures(["generation"]) == ["generation"]
+
+
+@only_svg()
+def test_scores_of_proteins_alone_have_their_figure_and_no_law(tmp_path):
+    row = {"dataset": "generation", "task": "generation", "metric": "no_homologue", "floor": 1.0}
+    made = planted_scores.scores(planted_scores.flat, untrained=0.1)
+    made.assign(**row, reference=0.2).to_csv(tmp_path / "scores.csv", index=False)
+    files = (tmp_path / "scores.csv", tmp_path / "groups.csv")
+    groups_of(both()).iloc[:0].to_csv(files[1], index=False)
+    assert draw_downstream(*files, PUBLISHED, tmp_path / "figures") == ["generation"]
+    part = scores_part(files[0], [])
+    assert part["scores"] == part["laws"] == part["sentences"] == []
+    assert part["generated"]["rows"]
 
 
 def test_sentences_say_verdicts_the_floor_and_equal_compute(files):
@@ -216,7 +230,11 @@ def test_generated_proteins_are_said_beside_natural_and_shuffled_ones(tmp_path):
     assert "(held-out natural proteins 80%, these shuffled 0%)" in part["sentence"]
     assert "not told apart" not in part["sentence"]
     assert [one["measure"] for one in part["rows"]] == ["ended", "no homologue"]
+    assert part["rows"][1]["untrained cell"] == "–"  # that of another size is no comparison
     assert part["rows"][0]["natural"] == "–"  # not measured, and not 0
     parts[1]["value"] = 0.99
-    pd.concat(parts).to_csv(path, index=False)
+    same = parts[1][parts[1]["model"] == best]
+    first = same.assign(model="first", kind="untrained", loss=np.nan, value=0.97)
+    pd.concat([*parts, first]).to_csv(path, index=False)
+    assert scores_part(path, [])["generated"]["rows"][1]["untrained cell"] == "0.97"
     assert "not told apart from shuffled" in scores_part(path, [])["generated"]["sentence"]

@@ -51,12 +51,12 @@ def best_scores(table: Path, count: int) -> Doubles:
         query = re.match(r"\d+", fields[0])
         try:
             place, score = int(query[0] if query else ""), float(fields[2])
+            best[place] = np.fmax(best[place], score)
         except (ValueError, IndexError):
             raise DownstreamError(
-                f"{table.name}, line {number}: {line!r} is not {FIELDS} as Foldseek writes them; "
-                "take foldseek off PATH"
+                f"{table.name}, line {number}: {line!r} is not {FIELDS} as Foldseek writes them "
+                f"of {count} proteins; take foldseek off PATH"
             ) from None
-        best[place] = np.fmax(best[place], score)
     return best
 
 

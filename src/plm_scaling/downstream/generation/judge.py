@@ -3,6 +3,7 @@
 import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -75,6 +76,13 @@ class Judge:
     skip_bad: bool = False
     resources: Resources | None = None
     mmseqs: str = "auto"
+
+    @cached_property
+    def aligner(self) -> str:
+        """What scores structures: the path of Foldseek, or else tmtools; "" where nothing does."""
+        if self.esmfold is None or self.structures is None:
+            return ""
+        return which(FOLDSEEK) or ("tmtools" if find_spec("tmtools") else "")
 
     def table(self, fasta: Path, out: Path) -> list[Row]:
         """Write the table of measures of the proteins of `fasta` to `out`, and return its rows.
@@ -152,12 +160,12 @@ class Judge:
             from plm_scaling.downstream.generation import foldseek, structures
 
             plddt, places = structures.predicted(steps, name, proteins, self.esmfold, self.threads)
-            if self.structures is not None and (program := which(FOLDSEEK)):
-                tm_score = foldseek.foldseek_scores(
-                    program, proteins, places, self.structures, self.threads
-                )
-            elif self.structures is not None and find_spec("tmtools") is not None:
+            if self.structures is not None and self.aligner == "tmtools":
                 tm_score = structures.tm_scores(proteins, places, self.structures)
+            elif self.structures is not None and self.aligner:
+                tm_score = foldseek.foldseek_scores(
+                    self.aligner, proteins, places, self.structures, self.threads
+                )
         return Facts(
             lengths=proteins.lengths,
             counts=counts_per_sequence(proteins.entries, proteins.lengths),
@@ -182,7 +190,7 @@ class Judge:
             missing |= dict.fromkeys(("mean_plddt", "plddt_above_70", "mean_tm_score"), without)
         elif self.structures is None:
             missing["mean_tm_score"] = "give --structures, a folder of known structures"
-        elif which(FOLDSEEK) is None and find_spec("tmtools") is None:
+        elif not self.aligner:
             missing["mean_tm_score"] = (
                 "neither Foldseek nor TM-align is installed: pip install tmtools"
             )
@@ -191,7 +199,7 @@ class Judge:
     def _write(self, rows: list[Row], known: Known, out: Path) -> None:
         facts: dict[str, Any] = {"version": __version__, "seed": str(self.seed), **known.facts}
         facts |= {"model": self.model or "", "ngram": str(self.ngram or "")}
-        facts |= {"tm_scores_by": "foldseek" if which(FOLDSEEK) else "tmtools"}
+        facts |= {"tm_scores_by": Path(self.aligner).name}
         facts |= {"esmfold": str(self.esmfold or ""), "structures": str(self.structures or "")}
         schema = SCHEMA.with_metadata(facts)
         with table_writer(out, schema) as write:
