@@ -56,9 +56,10 @@ def plan_figure(case: Case) -> Figure:
         lines = ax.contour(c, n, loss, levels, cmap=shades().reversed(), linewidths=0.7)
         below = loss[:, -1].argmin() + 1  # at the right edge, up to the lowest loss there
         ends = np.interp(-levels, -loss[:below, -1], n[:below, -1], left=np.nan, right=np.nan)
+        colours = np.asarray(lines.get_edgecolor())
         labels = [
             (float(flops[-1]), float(end), f"{level:.2f}", to_hex(shade))
-            for level, end, shade in zip(levels, ends, lines.get_edgecolor(), strict=True)
+            for level, end, shade in zip(levels, ends, colours, strict=True)
             if not np.isnan(end)
         ]
     colour = objective_colour(laws.objective)
