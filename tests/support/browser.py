@@ -15,6 +15,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     "--disable-dev-shm-usage",
 )
+PAGE_PIXELS = 700  # two columns of print, legible, with the page's margins
 
 
 def missing() -> str:
@@ -53,23 +54,25 @@ def open_page(driver: "webdriver.Chrome", page: Path | str, width: int) -> None:
 
 
 def check_figures(driver: "webdriver.Chrome", width: int, figures: Collection[str]) -> None:
-    """With all its parts open the page shows these figures, each in full; those wider than a screen
-    of `width` pixels, and nothing else, scroll by themselves."""
+    """With all its parts open the page shows these figures, each in full; only on a screen too
+    narrow for two columns of print (`width` pixels) do they, and nothing else, scroll."""
     unfold(driver)
     boxes = driver.execute_script(
         "return [...document.querySelectorAll('figure svg')].map(svg => {"
         "  const box = svg.getBoundingClientRect();"
         "  const ink = svg.getBBox();"
         "  const right = svg.parentElement.getBoundingClientRect().right;"
-        "  return [svg.closest('figure').id, box.width, box.height, right, ink.width];"
+        "  const hidden = svg.parentElement.scrollWidth - svg.parentElement.clientWidth;"
+        "  return [svg.closest('figure').id, box.width, box.height, right, ink.width, hidden];"
         "})"
     )
     assert {box[0] for box in boxes} == {f"figure-{name}" for name in figures}
-    for name, shown_width, shown_height, right, ink in boxes:
+    for name, shown_width, shown_height, right, ink, hidden in boxes:
         assert shown_width > 0.8 * min(width, 400), name
         assert shown_height > 100, name
         assert right <= width, name
         assert ink > 0, name
+        assert hidden <= 1 or width < PAGE_PIXELS, name
     check_width(driver)
 
 

@@ -34,7 +34,7 @@ def evaluate(
         data: folder of the prepared benchmark (default: data/downstream/DATASET, made if missing)
         table: table of benchmarks (default: the one that ships)
         seed: of resampling and splits
-        lora: also fine-tune the model by adapters, as the study did (on a GPU if it is large)
+        lora: also fine-tune by adapters, with the study's values for contacts (large: on a GPU)
     """
     from plm_scaling.config.downstream import Lora
     from plm_scaling.config.load import FULL_STUDY, read_config

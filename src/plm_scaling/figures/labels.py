@@ -101,8 +101,11 @@ def roomiest(ax: Axes, curves: Iterable[np.ndarray], avoid: Any) -> list[tuple[f
 
 
 def legend_below(figure: Figure, handles: Iterable[Artist], most: int = 5) -> None:
-    """A legend below all panels, of as many columns, at most `most`, as the figure has room for."""
+    """A legend below all panels, of as many columns, at most `most`, as the figure has room for;
+    none without entries."""
     entries = list(handles)
+    if not entries:
+        return
     size = _points(mpl.rcParams["legend.fontsize"])
     longest = [HANDLE + COLUMN + CHARACTER * len(str(entry.get_label())) for entry in entries]
     columns = next(

@@ -49,13 +49,14 @@ def plan_figure(case: Case) -> Figure:
     bottom, top = min(optimal.min(), run.n_params) / SPAN, max(optimal.max(), run.n_params) * SPAN
     if not np.isnan(laws.surface.exponents):
         c, n = np.meshgrid(flops, np.geomspace(bottom, top, GRID))
-        loss = laws.surface.loss(equivalent(laws.surface, case.repeats, n, c / (6 * n)))
-        at = np.geomspace(flops[-1], flops[0], LINES + 2)[1:-1]
+        worth = equivalent(laws.surface, case.repeats, n, c / (6 * n))  # less where tokens repeat
+        loss = laws.surface.loss(worth)
+        at = np.geomspace(worth.max(), worth[:, 0].max(), LINES + 2)[1:-1]
         levels = laws.surface.loss(at)
         lines = ax.contour(c, n, loss, levels, cmap=shades().reversed(), linewidths=0.7)
         below = loss[:, -1].argmin() + 1  # at the right edge, up to the lowest loss there
-        ends = np.interp(-levels, -loss[:below, -1], n[:below, -1], left=np.nan)
-        colours = lines.cmap(np.linspace(0, 1, LINES))
+        ends = np.interp(-levels, -loss[:below, -1], n[:below, -1], left=np.nan, right=np.nan)
+        colours = np.asarray(lines.get_edgecolor())
         labels = [
             (float(flops[-1]), float(end), f"{level:.2f}", to_hex(shade))
             for level, end, shade in zip(levels, ends, colours, strict=True)

@@ -1,6 +1,6 @@
-"""Two studies in one figure: what of the sequences is kept; losses and best sizes by compute."""
+"""Two studies in one figure: sequences kept, lowest losses, best sizes by compute."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -40,41 +40,53 @@ def funnels(kept: Sequence[Mapping[str, float]], names: Sequence[str]) -> Figure
     return figure
 
 
-def outcomes(
-    losses: pd.DataFrame, laws: Sequence[Sequence[LawResult]], names: Sequence[str]
-) -> Figure:
-    """A row per objective: the lowest loss at each budget, and the best size by each study's laws
-    (dashed: parametric; pale: not identified).
+def lowest_losses(losses: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """A panel per objective: the lowest loss of each study at each budget.
 
     `losses` has objective, flops, study (0 or 1) and loss in nats/token.
     """
-    lines = [frontier_table(own).assign(study=number) for number, own in enumerate(laws)]
-    table = pd.concat([one for one in lines if len(one)] or lines)
-    objectives = sorted({*losses["objective"], *table["objective"]})
-    figure, axes = panels(len(objectives), 2, height=2.2)
-    for row, objective in enumerate(objectives):
-        left, right = axes[2 * row : 2 * row + 2]
-        _losses(left, losses[losses["objective"] == objective])
-        _sizes(right, table[(table["objective"] == objective) & table["law"].isin(LINES)])
-        for ax in (left, right):
-            ax.set_title(objective.upper())
-            compute_axis(ax, label=row == len(objectives) - 1)
+
+    def draw(ax: Axes, own: pd.DataFrame) -> None:
+        for study, part in own.groupby("study"):
+            part = part.sort_values("flops")
+            ax.plot(part["flops"], part["loss"], **other_look(int(str(study))))
+        focus(ax, own["loss"], 0.08, 0.01)
+        ax.set_ylabel("lowest loss (nats/token)")
+
+    return _by_objective(losses, names, draw)
+
+
+def size_lines(laws: Sequence[Sequence[LawResult]]) -> pd.DataFrame:
+    """The best size by compute of the IsoFLOP and parametric laws of each `study` (0 and 1), within
+    what they were fitted to."""
+    tables = [frontier_table(own).assign(study=number) for number, own in enumerate(laws)]
+    table = pd.concat([one for one in tables if len(one)] or tables)
+    fitted = (table["kind"] == "law") & ~table["extrapolated"].astype(bool)
+    return table[fitted & table["law"].isin(LINES)]
+
+
+def best_sizes(lines: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """A panel per objective: the `size_lines` of each study (dashed: parametric; pale: not
+    identified), by IsoFLOP with their intervals."""
+    return _by_objective(lines, names, _sizes)
+
+
+def _by_objective(
+    table: pd.DataFrame, names: Sequence[str], draw: Callable[[Axes, pd.DataFrame], None]
+) -> Figure:
+    """Panels side by side of the rows of each objective against compute, and whose is which."""
+    objectives = sorted(table["objective"].unique())
+    figure, axes = panels(1, len(objectives), height=2.6)
+    for ax, objective in zip(axes, objectives, strict=True):
+        draw(ax, table[table["objective"] == objective])
+        ax.set_title(objective.upper())
+        compute_axis(ax)
     legend_below(figure, _handles(names), 2)
     return figure
 
 
-def _losses(ax: Axes, own: pd.DataFrame) -> None:
-    for study, part in own.groupby("study"):
-        part = part.sort_values("flops")
-        ax.plot(part["flops"], part["loss"], **other_look(int(str(study))))
-    if len(own):
-        focus(ax, own["loss"], 0.08, 0.01)
-    ax.set_ylabel("lowest loss (nats/token)")
-
-
 def _sizes(ax: Axes, own: pd.DataFrame) -> None:
-    drawn = own[(own["kind"] == "law") & ~own["extrapolated"].astype(bool)]
-    for (study, law), part in drawn.groupby(["study", "law"]):
+    for (study, law), part in own.groupby(["study", "law"]):
         pale = (part["status"] == Status.NOT_IDENTIFIED).any()
         colour = other_look(int(str(study)))["color"]
         opacity = FADED if pale else 1.0
@@ -82,8 +94,7 @@ def _sizes(ax: Axes, own: pd.DataFrame) -> None:
         if law == "isoflop":
             ends = part[["n_params_low", "n_params_high"]].to_numpy(float).T
             ax.fill_between(part["flops"], *ends, color=colour, alpha=0.13, lw=0)
-    if len(drawn):
-        ax.set_ylim(*(drawn["n_params"].quantile(q) * np.exp(s) for q, s in ((0, -1), (1, 1))))
+    ax.set_ylim(*(own["n_params"].quantile(q) * np.exp(s) for q, s in ((0, -1), (1, 1))))
     log_axis(ax, "y")
     ax.set_ylabel(f"best {SIZE_LABEL}")
 

@@ -23,6 +23,7 @@ from plm_scaling.study.laws import LAWS
 INTERVALS = {Overlap.OVERLAPS: "overlap", Overlap.TOUCHES: "touch", Overlap.APART: "are apart"}
 STAGES = ("clean", "dedup", "split", "filter")
 CONFIG = "Config, where it differs"
+SEQUENCES, LAW_ROWS, LOSSES = "Sequences", "Laws", "Lowest loss (nats/token)"
 WIDEST = 40  # characters of a config value in the terminal
 
 
@@ -45,7 +46,8 @@ class Comparison:
     studies: "tuple[Study, Study]"
 
     def to_json(self) -> dict[str, Any]:
-        return {"names": self.names, "sections": asdict(self)["sections"]}
+        sections = {name: [asdict(row) for row in rows] for name, rows in self.sections.items()}
+        return {"names": self.names, "sections": sections}
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ def compare_studies(one: Path, other: Path) -> Comparison:
     }
     sections = {
         CONFIG: [Row(key, _value(x), _value(y), "") for key, (x, y) in differing.items()],
-        "Sequences": _numbers(a.kept, b.kept, lambda n: f"{n:,.0f}", _percent),
+        SEQUENCES: _numbers(a.kept, b.kept, lambda n: f"{n:,.0f}", _percent),
         "Tokens": _numbers(a.tokens, b.tokens, count, _percent),
-        "Laws": [_law_row(name, x, y) for name, (x, y) in _both(a.laws, b.laws).items()],
-        "Lowest loss (nats/token)": _numbers(
+        LAW_ROWS: [_law_row(name, x, y) for name, (x, y) in _both(a.laws, b.laws).items()],
+        LOSSES: _numbers(
             *_losses(a.finished, b.finished), "{:.4f}".format, lambda x, y: f"{y - x:+.4f}"
         ),
     }
@@ -237,24 +239,30 @@ def _cut(text: str, section: str) -> str:
 
 
 def write_comparison(out: Path, found: Comparison) -> None:
-    """The same as a page, with the sequences and the outcomes as figures."""
-    from plm_scaling.figures.side_by_side import funnels, outcomes  # not for the terminal
+    """The same as a page, with a figure of the sequences, of the laws and of the losses."""
+    from plm_scaling.figures import side_by_side  # not for the terminal
     from plm_scaling.figures.style import style
 
     one, other = found.studies
+    short = [Path(name).resolve().name for name in found.names]
+    names = short if len(set(short)) == 2 else found.names
     kept = [
         {what: number for what, number in study.kept.items() if not what.endswith(", residues")}
         for study in found.studies
     ]
-    short = [Path(name).name for name in found.names]
-    names = short if len(set(short)) == 2 else found.names
-    losses, drawn = lowest_losses(one.finished, other.finished), {}
+    sizes = side_by_side.size_lines([list(study.laws.values()) for study in found.studies])
+    losses = lowest_losses(one.finished, other.finished)
+    drawn = {}
     with style():
         if all(kept):
-            drawn["Sequences"] = drawn_inline(funnels(kept, names), "funnel", "Sequences")
-        if len(losses) or (one.laws and other.laws):
-            laws = [list(study.laws.values()) for study in found.studies]
-            figure = outcomes(losses, laws, names)
-            drawn["Laws"] = drawn_inline(figure, "outcomes", "Losses and best sizes")
+            drawn[SEQUENCES] = drawn_inline(side_by_side.funnels(kept, names), "funnel", SEQUENCES)
+        if one.laws and other.laws and len(sizes):
+            drawn[LAW_ROWS] = drawn_inline(
+                side_by_side.best_sizes(sizes, names), "sizes", "Best size by compute"
+            )
+        if len(losses):
+            drawn[LOSSES] = drawn_inline(
+                side_by_side.lowest_losses(losses, names), "losses", LOSSES
+            )
     template = Path(__file__).with_name("compare.html.j2")
     write_page(out, template, found=found, names=names, figures=drawn)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.figures.plan import draw_plan, plan_figure
+from plm_scaling.figures.plan import LINES, draw_plan, plan_figure
 from plm_scaling.planner import Question
 from plm_scaling.planner.answer import case_of
 from plm_scaling.planner.question import PUBLISHED_LAWS
@@ -22,6 +23,26 @@ def test_lines_of_equal_loss_have_their_tips_at_the_optima():
     (dot,) = [line for line in ax.lines if line.get_marker() == "o"]
     assert dot.get_xydata()[0] == pytest.approx([case.run.flops, case.run.n_params])
     assert np.log(ax.get_xlim()[1] / case.run.flops) > 1
+
+
+def test_every_line_is_there_and_has_its_loss_at_its_end_in_its_colour():
+    few = Question(objective="clm", flops=1e22, unique_tokens=1e9)  # low losses are out of reach
+    figure = plan_figure(case_of(few))
+    (ax,) = figure.axes
+    (contours,) = [c for c in ax.collections if hasattr(c, "levels")]
+    figure.canvas.draw()
+    lines = {
+        f"{level:.2f}": (path.vertices, to_hex(colour))
+        for level, path, colour in zip(
+            contours.levels, contours.get_paths(), contours.get_edgecolor(), strict=True
+        )
+    }
+    assert len({colour for _, colour in lines.values()}) == len(ax.texts) == LINES
+    for label in ax.texts:
+        line, colour = lines[label.get_text()]
+        assert label.get_color() == colour
+        at_edge = line[np.isclose(line[:, 0], ax.get_xlim()[1], rtol=1e-6)]
+        assert label.xy[1] == pytest.approx(at_edge[:, 1].min(), rel=0.05)
 
 
 def test_law_of_only_optima_has_no_lines(tmp_path):

@@ -22,6 +22,7 @@ from plm_scaling.figures.loss_contours import loss_contours
 from plm_scaling.figures.mask_ratio import mask_ratio_table
 from plm_scaling.figures.parametric import parametric
 from plm_scaling.figures.style import FADED, OBJECTIVES, colour, objective_colour, style
+from plm_scaling.figures.transfer import transfer_table
 from plm_scaling.laws.result import read_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
 
@@ -187,10 +188,14 @@ def test_no_text_is_cut_off_and_legends_fit(tables):
         figure.draw_without_rendering()
         left_out = beyond(figure)
         texts = [t for t in figure.findobj(Text) if t.get_visible() and id(t) not in left_out]
-        boxes = {t.get_text(): t.get_window_extent() for t in texts if t.get_text()}
-        right = figure.bbox.x1 + 1
+        boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
         assert boxes
-        assert [text for text, box in boxes.items() if box.x0 < -1 or box.x1 > right] == [], name
+        outside = [text for text, box in boxes if not inside(box, figure.bbox.padded(1))]
+        assert outside == [], name
+
+
+def inside(box, frame):
+    return all(frame.contains(*corner) for corner in box.corners())
 
 
 def beyond(figure):
@@ -205,6 +210,14 @@ def beyond(figure):
         for label in labels
         if not min(ends) <= label.get_position()[which] <= max(ends)
     }
+
+
+def test_a_figure_of_nothing_has_axes_and_no_legend(tables):
+    for name, table in {"held_out": tables["held_out"], "transfer": transfer_table([])}.items():
+        figure = draw(name)(table.iloc[:0])
+        figure.draw_without_rendering()
+        assert figure.axes
+        assert not figure.legends, name
 
 
 def test_a_style_of_ones_own_sets_widths_and_colours(folder, tmp_path):

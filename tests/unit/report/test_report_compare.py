@@ -1,6 +1,7 @@
 """`plm-scaling compare`: two studies side by side."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -105,18 +106,30 @@ def test_compare_prints_a_table_or_json_and_writes_a_page(studies, tmp_path, cap
     compare(*studies, json=True)
     facts = json.loads(capsys.readouterr().out)
     assert facts["names"] == [str(path) for path in studies]
+    assert facts["sections"]["Sequences"][0]["what"] == "read"
     for width in (1280, 400):
         open_page(chromium, tmp_path / "page.html", width)
         assert "kept by filter" in chromium.execute_script("return document.body.innerText")
         figures = chromium.execute_script(
             "return [...document.querySelectorAll('figure')].map(e => [e.id, e.textContent])"
         )
-        assert [name for name, _ in figures] == ["figure-sequences", "figure-laws"]
+        assert [name for name, _ in figures] == ["figure-sequences", "figure-laws", "figure-lowest"]
         assert "kept by filter" in figures[0][1]
         assert "600" in figures[0][1]
         assert all(path.name in text for path in studies for _, text in figures)
         over = chromium.execute_script("return document.documentElement.scrollWidth - innerWidth")
         assert over <= 0
+
+
+def test_page_without_laws_has_the_figure_of_losses_and_names_the_folder_one_is_in(
+    studies, tmp_path, monkeypatch
+):
+    shutil.rmtree(studies[0] / "laws")
+    monkeypatch.chdir(studies[0])
+    compare(Path(), Path("../strict"), html=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert re.findall(r'<figure id="([\w-]+)"', page) == ["figure-sequences", "figure-lowest"]
+    assert "<h1>loose and strict</h1>" in page
 
 
 def test_losses_are_compared_at_the_budgets_of_both_whose_cells_differ_a_little(studies):

@@ -280,7 +280,7 @@ def test_report_without_laws_or_with_a_broken_figure_is_an_error(figures, tmp_pa
         inline_svg(tmp_path / "isoflop.svg", "x")
 
 
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", [1280, 1100, 400])
 def test_report_in_a_browser_answers_first_and_shows_every_figure(chromium, page, width):
     open_page(chromium, page, width)
     check_answer_first(chromium, width)
