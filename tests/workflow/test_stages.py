@@ -127,6 +127,15 @@ def test_cells_that_belong_to_no_stage_wait_for_none(pretended):
     assert pretended.planned("train")["train_cell"] == 1
 
 
+def test_report_of_a_first_stage_without_budgets_has_the_figures_of_all_recipes(pretended):
+    sweep = pretended.config["sweep"]
+    sweep["tuning"] = {"sizes": ["h8"], "budgets_flops": [2e10]}
+    sweep |= {"recipes": ["study", "prenorm"], "stages": [{"from_flops": 2e10, **PLACE}]}
+    figure = f"results/{pretended.config['study']}/figures/recipes.svg"
+    assert {cell.recipe for cell in cells_of(pretended).values()} == {"study"}
+    assert pretended.planned(figure)["draw_figures"] == 1
+
+
 def test_plan_tells_of_stages_to_come(pretended):
     said = pretended.run("plan").stdout
     assert "18 cells" in said
