@@ -178,7 +178,7 @@ SHOWN = {"start_minutes", "step_log_rows", "tensorboard"}
 
 def computed(*blocks):
     """The config, or some of its blocks, without what changes no result, as a parameter."""
-    where = {"machine": True, "training": {"checkpoint_seconds", *SHOWN}}
+    where = {"machine": True, "training": {"checkpoint_seconds", *SHOWN}, "sweep": {"max_epochs"}}
     return CONFIG.model_dump_json(include=set(blocks) or None, exclude=where)
 
 

@@ -27,10 +27,12 @@ rule record_config:
         "python {params.script:q} --config {params.config:q} --out {output:q} --log {log:q}"
 
 
+# Of the config, since cells of later stages are not known yet.
+SINGLE = [*CONFIG.sweep.extra, *CONFIG.sweep.transfer]
 RUN_FIGURES = run_figures(
     CONFIG.laws.fits,
-    len({cell.corpus for cell in CELLS.values()}),
-    len({cell.recipe for cell in CELLS.values()}),
+    len({*CONFIG.sweep.corpora, *(cell.corpus for cell in SINGLE)}),
+    len({*CONFIG.sweep.recipes, *(cell.recipe for cell in SINGLE)}),
 )
 
 

@@ -148,6 +148,7 @@ def test_settings_that_change_no_result_re_run_nothing(changed):
         "step_log_rows": 9,
     }
     changed.config["machine"] |= {"threads": 2, "cpu_gflops": 9}
+    changed.config["sweep"]["max_epochs"] = 1e9
     assert changed.planned() == {}
 
 

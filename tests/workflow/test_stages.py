@@ -2,7 +2,12 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -10,6 +15,7 @@ from synthetic import Surface, write_cell
 from workflows import Workflow, copy_of, tiny_config
 
 from plm_scaling.config.load import validate_config
+from plm_scaling.design.next_stage import place_stage
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.stages import read_stages
 from plm_scaling.tokens.format import vocabulary
@@ -127,6 +133,15 @@ def test_cells_that_belong_to_no_stage_wait_for_none(pretended):
     assert pretended.planned("train")["train_cell"] == 1
 
 
+def test_report_of_a_first_stage_without_budgets_has_the_figures_of_all_recipes(pretended):
+    sweep = pretended.config["sweep"]
+    sweep["tuning"] = {"sizes": ["h8"], "budgets_flops": [2e10]}
+    sweep |= {"recipes": ["study", "prenorm"], "stages": [{"from_flops": 2e10, **PLACE}]}
+    figure = f"results/{pretended.config['study']}/figures/recipes.svg"
+    assert {cell.recipe for cell in cells_of(pretended).values()} == {"study"}
+    assert pretended.planned(figure)["draw_figures"] == 1
+
+
 def test_plan_tells_of_stages_to_come(pretended):
     said = pretended.run("plan").stdout
     assert "18 cells" in said
@@ -145,4 +160,60 @@ def test_stages_are_trained_and_reported(finished, tmp_path):
     assert cells == set(cells_of(workflow))
     assert len(cells) == 24
     assert "placed by the law of those before" in (workflow.results / "report.html").read_text()
+    assert workflow.planned() == {}
+
+
+def files_of(workflow):
+    """The records of stages and runs, with their times."""
+    found = [*workflow.results.glob("stages/*.json"), *workflow.results.glob("runs/*/result.json")]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+
+def killed_when(workflow, moment):
+    """Begin the workflow, and kill it with all that it started as soon as `moment()` is true."""
+    command = [sys.executable, "-m", "snakemake", *workflow.words(["--quiet"])]
+    with (workflow.folder / "killed.txt").open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=workflow.folder, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        while not moment():
+            assert process.poll() is None, (workflow.folder / "killed.txt").read_text()
+            time.sleep(0.05)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.long
+def test_stages_are_the_same_though_snakemake_is_killed_among_them(finished, tmp_path):
+    """With real training; the first stage's cells and those of 800M FLOPs are trained already, and
+    tables of a plain sweep of them are there."""
+    workflow = copy_of(finished, tmp_path / "copy")
+    workflow.config["sweep"] |= {"budgets_flops": [4e8, 8e8, 1.2e9]}
+    workflow.config["sweep"]["stages"] = [{"from_flops": flops, **PLACE} for flops in (8e8, 1.2e9)]
+    before = files_of(workflow)
+    killed_when(workflow, lambda: len(files_of(workflow)) > len(before) + 2)  # a cell of stage 3
+    kept, planned = files_of(workflow), cells_of(workflow)
+    workflow.run("--unlock")
+    workflow.run("--rerun-incomplete")
+    after = files_of(workflow)
+    for path, known in kept.items():  # no stage and no cell twice
+        if path in before or path.parent.name == "stages":
+            assert after[path] == known
+        else:  # Snakemake was perhaps killed before it knew that the cell had ended
+            ends = [json.loads(text)["loss"] for _, text in (after[path], known)]
+            assert ends[0] == ends[1]
+    assert [len(record(workflow, stage)["runs"]) for stage in (2, 3)] == [8, 16]
+    cells = {path.parent.name for path in workflow.results.glob("runs/*/result.json")}
+    assert cells == set(cells_of(workflow)) == set(planned)
+    assert len(cells) == 24
+    config = validate_config(workflow.config, "config")
+    sweep, runs = tmp_path / "sweep.tsv", workflow.results / "runs"
+    for stage in (2, 3):  # each follows from the config and what had ended before it
+        anew = tmp_path / f"stages/{stage}.json"
+        place_stage(config, config.laws, config.runs.final_evaluations, runs, sweep, anew)
+        placed = json.loads(anew.read_text())
+        assert placed | {"placed": ""} == record(workflow, stage) | {"placed": ""}
     assert workflow.planned() == {}

@@ -16,6 +16,7 @@ from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.tuning.details import to_be_relied_on
 from plm_scaling.study.cell import Cell
 from plm_scaling.sweep.cells import Stages
+from plm_scaling.sweep.stages import placed_untuned
 
 AS_CONFIGURED = "peak learning rates of training.peak_learning_rate"
 
@@ -35,8 +36,9 @@ def stage_rates(
     curves: Path,
     settings: Settings,
 ) -> dict[tuple[Objective, Recipe], Rates]:
-    """For each objective and recipe: those of the `earlier` stages, else by the runs in `table` of
-    those `cells` that are of the corpus and recipe of `sweep.tuning`; nothing without it.
+    """For each objective and recipe: those of the `earlier` stages, if these took or were placed
+    without `sweep.tuning`, else by the runs in `table` of those `cells` that are of its corpus and
+    recipe; nothing without it.
 
     A law of another recipe says nothing of a recipe's rates. With muP one rate holds for all sizes,
     which is no such law.
@@ -44,11 +46,15 @@ def stage_rates(
     sweep, found = blocks.sweep, {}
     if sweep.tuning is None:
         return {}
-    had = {(b.objective, b.recipe): b.rate for n in sorted(earlier) for b in earlier[n].budgets}
+    # Those without are of the first stage, with more seeds.
+    placed = [one for record in earlier.values() for one in record.budgets if one.rate]
+    had = {(one.objective, one.recipe): one.rate for one in placed}
     for objective, recipe in product(sweep.objectives, sweep.recipes):
         of = (objective, sweep.corpora[0], sweep.recipes[0])
         if known := had.get((objective, recipe)):
             rates = Rates(known, f"{_said(known)}, as the stage before")
+        elif placed_untuned(earlier):
+            rates = _configured("in the stages before, which were placed without sweep.tuning")
         elif recipe != sweep.recipes[0]:
             rates = _configured(f"sweep.tuning is of recipe {sweep.recipes[0]}")
         elif blocks.training.mup:

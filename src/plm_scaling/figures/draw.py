@@ -44,12 +44,12 @@ def draw_figures(
 ) -> list[str]:
     """Write `out`/{name}.svg, .pdf, .png and .csv for each figure; return the names drawn.
 
-    learning_curves if `runs` and `curves` are given, corpora and recipes if there are several, and
-    with them the figures that show `laws`; `own(runs, curves, laws)` gives further ones of one
-    study. held_out if `evaluations` is given, forecasts if `forecasts` is. funnel if `counts` are,
-    drawn in their order; perplexity and masking if `filter` is, the folder of the filter's tables.
-    With `only`, these figures and no others. Raises PlmScalingError if the files do not allow one
-    of them.
+    learning_curves if `runs` and `curves` are given, corpora and recipes if there are several or
+    `only` has them (the first stage of a sweep may have one of several), and with them the figures
+    that show `laws`; `own(runs, curves, laws)` gives further ones of one study. held_out if
+    `evaluations` is given, forecasts if `forecasts` is. funnel if `counts` are, drawn in their
+    order; perplexity and masking if `filter` is, the folder of the filter's tables. With `only`,
+    these figures and no others. Raises PlmScalingError if the files do not allow one of them.
 
     Args:
         out: folder of the figures
@@ -65,7 +65,7 @@ def draw_figures(
     jobs: Tables = {}
     if runs is not None and curves is not None:
         tables = read_runs(runs), read_curves(curves), [_with_runs(path) for path in laws]
-        jobs |= _run_jobs(*tables)
+        jobs |= _run_jobs(*tables, only)
         jobs |= own(*tables) if own is not None else {}
     if evaluations is not None:
         losses = read_evaluations(evaluations)
@@ -105,10 +105,12 @@ def _with_runs(path: Path) -> LawResult:
     return law
 
 
-def _run_jobs(table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult]) -> Tables:
+def _run_jobs(
+    table: pd.DataFrame, points: pd.DataFrame, laws: list[LawResult], only: Sequence[str]
+) -> Tables:
     jobs: Tables = {"learning_curves": lambda: learning_curves_table(table, points)}
     for name, by in (("corpora", "corpus"), ("recipes", "recipe")):
-        if table[by].nunique() > 1:
+        if table[by].nunique() > 1 or name in only:
             jobs[name] = partial(comparison_table, table, by)
     shown: dict[str, list[LawResult]] = {}
     for law in laws:

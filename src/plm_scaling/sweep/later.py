@@ -10,7 +10,13 @@ from plm_scaling.sweep.cells import Stages, make_cell, shape_of, sizes_in_range,
 from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
 from plm_scaling.sweep.settings import settings
-from plm_scaling.sweep.stages import FIRST_PLACED, budgets_of, curves_of, to_place
+from plm_scaling.sweep.stages import (
+    FIRST_PLACED,
+    budgets_of,
+    curves_of,
+    placed_untuned,
+    to_place,
+)
 
 
 def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Iterator[str]:
@@ -52,17 +58,28 @@ def _rates(blocks: SweepInputs, placed: Stages) -> Iterator[str]:
     for number in sorted(placed):
         yield from (f"stage {number}: {line}" for line in placed[number].rates)
     if left := to_place(blocks.sweep, placed):
-        stages = f"stage {left[0]}" if len(left) == 1 else f"stages {left[0]} to {left[-1]}"
+        stages = f"stage{'s' * (len(left) > 1)} {', '.join(map(str, left))}"
         yield (
             f"learning rates: the cells of {stages} wait for the {len(tuning_cells(blocks))} of "
-            "sweep.tuning and take the peak rates of their law, or where it is not identified "
-            "those of training.peak_learning_rate"
+            f"sweep.tuning; {_taken(blocks, placed)}"
         )
     elif not placed:
         yield (
             "learning rates: no cell waits for sweep.tuning, whose law is only reported; stages "
             "(sweep.stages) would take its rates"
         )
+
+
+def _taken(blocks: SweepInputs, placed: Stages) -> str:
+    """Which rates they will have."""
+    configured = "those of training.peak_learning_rate"
+    if blocks.training.mup:
+        return f"their peak rates stay {configured}, as training.mup takes one for all sizes"
+    if placed_untuned(placed):
+        return f"their peak rates stay {configured}, as the stages before were placed without it"
+    taken = f"take the peak rates of its law, or where it is not identified {configured}"
+    tuned, *others = blocks.sweep.recipes
+    return f"those of recipe {tuned} {taken}, as all others do" if others else f"they {taken}"
 
 
 def _cells(

@@ -117,6 +117,12 @@ def rate_of(
     return next(found, None)
 
 
+def placed_untuned(placed: Mapping[int, PlacedStage]) -> bool:
+    """Whether the first of these stages was placed without asking `sweep.tuning`, which the config
+    did not have, or a version of this workflow did not use."""
+    return bool(placed) and not placed[min(placed)].rates
+
+
 def to_place(sweep: Sweep, placed: Mapping[int, PlacedStage]) -> list[int]:
     """Numbers of the stages that are still to be placed, in order."""
     return [number for number in _not_skipped(sweep) if number not in placed]

@@ -10,7 +10,7 @@ from synthetic import Surface, write_cell
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.load import validate_config
-from plm_scaling.config.training import PowerLaw
+from plm_scaling.config.training import Mup, PowerLaw
 from plm_scaling.design.next_stage import place_stage
 from plm_scaling.design.seeds import Noise, seeds_needed
 from plm_scaling.study.sweep_table import read_sweep, read_tuning
@@ -146,7 +146,7 @@ def test_cells_of_later_stages_have_the_rates_of_the_tuned_law(root, tmp_path, b
     study = Study(root, tmp_path, best=best, tuning=TUNING | {"batch_factors": batches})
     before = study.cells
     (*_, waiting) = later_stages(study.config, {}, study.config.machine)
-    assert f"stages 2 to 3 wait for the {30 * len(batches)} of sweep.tuning" in waiting
+    assert f"stages 2, 3 wait for the {30 * len(batches)} of sweep.tuning; they take the" in waiting
     study.train()
     record = study.place(2)
     (said,) = record["rates"]
@@ -195,6 +195,8 @@ def test_recipes_that_were_not_tuned_have_the_rates_of_the_config(root, tmp_path
     assert "sweep.tuning is of recipe study" in record["rates"][1]
     with_law = {budget["recipe"] for budget in record["budgets"] if budget["rate"]}
     assert with_law == {"study"}
+    (*_, waiting) = later_stages(study.config, study.stages, study.config.machine)
+    assert "sweep.tuning; those of recipe study take the peak rates of its law" in waiting
 
 
 def test_seeds_that_are_added_have_the_rates_of_the_others(root, tmp_path):
@@ -212,6 +214,47 @@ def test_seeds_that_are_added_have_the_rates_of_the_others(root, tmp_path):
     more = [b for b in study.place(3)["budgets"] if b["why"].startswith("more seeds")]
     assert any(budget["flops"] == 1e20 for budget in more)
     assert all(b["rate"] == (BEST.model_dump() if b["flops"] == 1e20 else None) for b in more)
+
+
+def test_a_law_is_kept_though_the_stage_before_added_seeds_to_the_first(root, tmp_path):
+    study = Study(root, tmp_path, best=BEST, tuning=TUNING)
+    study.train()
+    record = study.place(2)
+    law = record["budgets"][0]["rate"] | {"factor": 0.123}  # that of its runs differs
+    record["budgets"][0]["rate"] = law
+    first = {"flops": 1e18, "sizes": ["10M"], "seeds": [1, 2], "rate": None}
+    record["budgets"].append(record["budgets"][0] | first)
+    (study.folder / "stages/2.json").write_text(json.dumps(record))
+    study.train()
+    third = study.place(3)
+    assert third["rates"][0].endswith("as the stage before")
+    assert [b["rate"] for b in third["budgets"] if b["flops"] == 1e21] == [law]
+
+
+def test_after_a_stage_that_was_placed_without_tuning_the_rates_stay(root, tmp_path):
+    plain = Study(root, tmp_path, best=BEST)
+    plain.train()
+    plain.place(2)
+    study = Study(root, tmp_path, best=BEST, tuning=TUNING)
+    (*_, waiting) = later_stages(study.config, study.stages, study.config.machine)
+    assert waiting.endswith("as the stages before were placed without it")
+    study.train()
+    third = study.place(3)
+    assert "in the stages before, which were placed without sweep.tuning" in third["rates"][0]
+    assert {budget["rate"] for budget in third["budgets"]} == {None}
+
+
+def test_cells_are_not_said_to_take_a_law_with_mup_nor_in_a_stage_that_is_skipped(root, tmp_path):
+    stage = {"sizes": 5, "reach": 1.2}
+    starts = [{"from_flops": 1e19}, {"from_flops": 1e20, "skip": True}, {"from_flops": 1e21}]
+    study = Study(root, tmp_path, tuning=TUNING, stages=[stage | start for start in starts])
+    mup = study.config.training.model_copy(update={"mup": Mup(base_width=256, base_channels=64)})
+    config = study.config.model_copy(update={"training": mup})
+    (*_, waiting) = later_stages(config, {}, config.machine)
+    assert "the cells of stages 2, 4 wait" in waiting
+    assert waiting.endswith(
+        "stay those of training.peak_learning_rate, as training.mup takes one for all sizes"
+    )
 
 
 def test_tuning_may_come_before_all_budgets(root, tmp_path):

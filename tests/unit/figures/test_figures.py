@@ -47,6 +47,11 @@ def test_draw_figures_same_input_gives_the_same_bytes(arguments, data, tmp_path)
         assert path.read_bytes() == (arguments["out"] / path.name).read_bytes(), path.name
 
 
+def test_recipes_are_drawn_where_they_are_asked_for_and_there_is_one(arguments, tmp_path):
+    """Of a sweep whose later stages have more."""
+    assert draw_figures(**(arguments | {"out": tmp_path}), only=["recipes"]) == ["recipes"]
+
+
 def test_draw_figures_without_data_draws_only_the_runs(arguments, tmp_path, monkeypatch):
     tables = {}
     keep = lambda name, table, out: tables.update({name: table})  # noqa: E731
