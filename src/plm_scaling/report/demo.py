@@ -40,7 +40,7 @@ def last_lines(study: Path, published: Path, seconds: float) -> list[str]:
         f"{sizes.min():,} to {sizes.max():,} parameters; "
         f"this run took {short_time(seconds)}",
         f"the law, real: 10× compute, size {_growth(laws)}{_doubt(laws)}",
-        f"try next: {command} plan --objective clm --gpus 8xA100 --days 14; {command} init --help",
+        f"next: {command} plan --objective clm --gpus 8xA100 --days 14; {command} init --help",
         f"small: {address(study / 'report.html')}",
         f"real:  {address(published / 'report.html')}",
     ]

@@ -87,9 +87,9 @@ def test_status_is_said_unless_the_runs_determine_both_laws(results, root, monke
 def test_command_is_said_so_that_it_can_be_typed(results, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(demo.sys, "executable", str(Path.cwd() / ".venv/bin/python"))
-    assert demo.last_lines(*results, 1.0)[2].startswith("try next: .venv/bin/plm-scaling plan")
+    assert demo.last_lines(*results, 1.0)[2].startswith("next: .venv/bin/plm-scaling plan")
     (tmp_path / "plm-scaling").touch(mode=0o755)
-    assert demo.last_lines(*results, 1.0)[2].startswith("try next: plm-scaling plan")
+    assert demo.last_lines(*results, 1.0)[2].startswith("next: plm-scaling plan")
 
 
 def test_demo_is_few_cells_of_three_budgets_of_which_the_last_is_placed(root):
