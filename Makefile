@@ -30,7 +30,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: install
 	@echo "the pipeline, small: real proteins through every stage, from [sources] to [report]"
-	@echo "the law, real: of the published runs, beside it as [published]; in all about 6 minutes on two cores"
+	@echo "the law, real: of the published runs, beside it as [published]; in all 6½ minutes on two cores"
 	@began=$$(date +%s) && $(DEMO) data train published && $(DEMO) downstream report \
 		&& $(BIN)/python -m plm_scaling.report.demo results/demo results/published $$began
 

@@ -6,7 +6,10 @@ python scripts/evaluate_model.py --model results/demo/runs/CELL \
 """
 
 from plm_scaling.common.program import run
-from plm_scaling.downstream.evaluate import evaluate_model
+from plm_scaling.train.distributed.megatron import import_megatron
+
+import_megatron()
+from plm_scaling.downstream.evaluate import evaluate_model  # noqa: E402
 
 if __name__ == "__main__":
     run(evaluate_model)

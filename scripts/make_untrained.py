@@ -5,7 +5,10 @@ python scripts/make_untrained.py --cell '{"objective": "clm", …}' --threads 1 
 """
 
 from plm_scaling.common.program import run
-from plm_scaling.downstream.untrained import write_untrained
+from plm_scaling.train.distributed.megatron import import_megatron
+
+import_megatron()
+from plm_scaling.downstream.untrained import write_untrained  # noqa: E402
 
 if __name__ == "__main__":
     run(write_untrained)
