@@ -55,7 +55,7 @@ def kept_out(
 ) -> list[str]:
     """The sources whose homologues are kept out of training: those that `split.downstream` asks
     for. If it is null, those that the split in the folder `data` was last made with, so that data
-    which are there stay as they are, also when it is made again; before there are any, the test
+    which are there stay as they are, also when it is run again; before there are any, the test
     proteins of the structures among the datasets `names`.
 
     Raises `DownstreamError` if data of an earlier version do not say which.
