@@ -3,7 +3,7 @@
 from typing import Any
 from unittest import mock
 
-from plm_scaling.figures import style
+from plm_scaling.figures.parts import style
 
 
 def only_svg() -> Any:

@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 
 from plm_scaling.cheng2024.released import CONTACTS, FITNESS, STUDY
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import log_axis, panels
-from plm_scaling.figures.labels import legend_below, note
-from plm_scaling.figures.style import GREY, objective_look, other_look
+from plm_scaling.figures.parts.axes import log_axis, panels
+from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.style import GREY, objective_look, other_look
 
 FAMILIES = {  # and objective: label
     (STUDY, "clm"): "the study, CLM",

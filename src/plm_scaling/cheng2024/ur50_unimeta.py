@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import LOSS_LABEL, equal_spans, panels, rows_of
-from plm_scaling.figures.labels import legend_below
-from plm_scaling.figures.style import GREY, sequential
+from plm_scaling.figures.parts.axes import LOSS_LABEL, equal_spans, panels, rows_of
+from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.style import GREY, sequential
 from plm_scaling.laws.result import LawResult
 
 COLUMNS = ("objective", "run_id", "corpus", "repeated", "n_params", "unique_tokens")

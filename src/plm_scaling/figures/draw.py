@@ -9,14 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.figures.comparison import comparison_table
 from plm_scaling.figures.data.funnel import funnel_table
 from plm_scaling.figures.data.masking import masking_table
 from plm_scaling.figures.data.perplexity import perplexity_table
 from plm_scaling.figures.drawn import draw_table
-from plm_scaling.figures.forecasts import forecasts_table
-from plm_scaling.figures.held_out import held_out_table
-from plm_scaling.figures.learning_curves import learning_curves_table
+from plm_scaling.figures.runs.comparison import comparison_table
+from plm_scaling.figures.runs.forecasts import forecasts_table
+from plm_scaling.figures.runs.held_out import held_out_table
+from plm_scaling.figures.runs.learning_curves import learning_curves_table
 from plm_scaling.forecasts.outcomes import read_outcomes
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Basis
@@ -121,6 +121,6 @@ def _run_jobs(
     if "loss_contours" in shown:
         shown["loss_contours"] += shown.get("isoflop", [])
     for name, own in shown.items():
-        module = import_module(f"plm_scaling.figures.{name}")
+        module = import_module(f"plm_scaling.figures.laws.{name}")
         jobs[name] = partial(getattr(module, f"{name}_table"), own)
     return jobs

@@ -9,20 +9,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.figures.style import save, style
+from plm_scaling.figures.parts.style import save, style
 
 logger = logging.getLogger("plm_scaling")
 
 # In which module of the library the function named as the figure lies.
 MODULES = {
     **{
-        name: f"figures.{name}"
+        name: f"figures.laws.{name}"
         for name in (
             *("isoflop", "frontier", "parametric", "loss_contours", "repeated", "transfer"),
-            *("mask_ratio", "tuning", "learning_curves", "held_out", "forecasts"),
+            *("mask_ratio", "tuning"),
         )
     },
-    **dict.fromkeys(("corpora", "recipes"), "figures.comparison"),
+    **{name: f"figures.runs.{name}" for name in ("learning_curves", "held_out", "forecasts")},
+    **dict.fromkeys(("corpora", "recipes"), "figures.runs.comparison"),
     **{name: f"figures.data.{name}" for name in ("funnel", "perplexity", "masking")},
     "downstream_loss": "figures.downstream.by_loss",
     "downstream_compute": "figures.downstream.by_compute",

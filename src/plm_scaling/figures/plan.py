@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
-from plm_scaling.figures.axes import SIZE_LABEL, compute_axis, log_axis, panels
-from plm_scaling.figures.labels import Label, end_labels, legend_below
-from plm_scaling.figures.style import CANVASES, GREY, objective_colour, png_dpi, shades, style
+from plm_scaling.figures.parts.axes import SIZE_LABEL, compute_axis, log_axis, panels
+from plm_scaling.figures.parts.labels import Label, end_labels, legend_below
+from plm_scaling.figures.parts.style import CANVASES, GREY, objective_colour, png_dpi, shades, style
 from plm_scaling.planner.answer import case_of
 from plm_scaling.planner.case import Case
 from plm_scaling.planner.question import Question

@@ -10,10 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import SIZE_LABEL, compute_axis, focus, log_axis, panels
-from plm_scaling.figures.frontier import LINES, frontier_table
-from plm_scaling.figures.labels import legend_below, note
-from plm_scaling.figures.style import FADED, other_look
+from plm_scaling.figures.laws.frontier import LINES, frontier_table
+from plm_scaling.figures.parts.axes import SIZE_LABEL, compute_axis, focus, log_axis, panels
+from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.style import FADED, other_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Status
 

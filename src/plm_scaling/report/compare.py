@@ -241,7 +241,7 @@ def _cut(text: str, section: str) -> str:
 def write_comparison(out: Path, found: Comparison) -> None:
     """The same as a page, with a figure of the sequences, of the laws and of the losses."""
     from plm_scaling.figures import side_by_side  # not for the terminal
-    from plm_scaling.figures.style import style
+    from plm_scaling.figures.parts.style import style
 
     one, other = found.studies
     short = [Path(name).resolve().name for name in found.names]

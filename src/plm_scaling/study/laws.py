@@ -30,7 +30,7 @@ class Law:
     otherwise: tuple[str, str, str] | None = None
     """The same where only this has a value, if the law has a second form."""
     figures: tuple[str, ...] = ()
-    """The figures of a study that fits it: `figures/{name}.py` has `{name}_table(laws)` and
+    """The figures of a study that fits it: `figures/laws/{name}.py` has `{name}_table(laws)` and
     `{name}(table)`."""
     figures_of_curves: tuple[str, ...] = ()
     """Those drawn besides where it was fitted to curves (`details["kind"]`)."""

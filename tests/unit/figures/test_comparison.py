@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plm_scaling.figures.comparison import comparison, comparison_table
-from plm_scaling.figures.held_out import held_out, held_out_table
+from plm_scaling.figures.runs.comparison import comparison, comparison_table
+from plm_scaling.figures.runs.held_out import held_out, held_out_table
 
 
 def run(corpus: str, flops: float, loss: float, **more: object) -> dict[str, object]:

@@ -14,9 +14,9 @@ from plm_scaling.figures.data.funnel import funnel_table
 from plm_scaling.figures.data.masking import masking, masking_table
 from plm_scaling.figures.data.perplexity import perplexity, perplexity_table
 from plm_scaling.figures.draw import draw_figures
-from plm_scaling.figures.frontier import frontier_table
-from plm_scaling.figures.isoflop import isoflop, isoflop_table
-from plm_scaling.figures.learning_curves import learning_curves, learning_curves_table
+from plm_scaling.figures.laws.frontier import frontier_table
+from plm_scaling.figures.laws.isoflop import isoflop, isoflop_table
+from plm_scaling.figures.runs.learning_curves import learning_curves, learning_curves_table
 from plm_scaling.laws.fit import fit_law
 from plm_scaling.laws.result import read_law
 from plm_scaling.laws.settings import Settings

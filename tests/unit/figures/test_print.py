@@ -13,16 +13,16 @@ from PIL import Image
 from quick_figures import only_svg
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.figures.axes import panels
 from plm_scaling.figures.drawn import MODULES, draw_again
-from plm_scaling.figures.frontier import frontier, frontier_table
-from plm_scaling.figures.isoflop import isoflop
-from plm_scaling.figures.labels import end_labels, point_labels
-from plm_scaling.figures.loss_contours import loss_contours
-from plm_scaling.figures.mask_ratio import mask_ratio_table
-from plm_scaling.figures.parametric import parametric
-from plm_scaling.figures.style import FADED, OBJECTIVES, colour, objective_colour, style
-from plm_scaling.figures.transfer import transfer_table
+from plm_scaling.figures.laws.frontier import frontier, frontier_table
+from plm_scaling.figures.laws.isoflop import isoflop
+from plm_scaling.figures.laws.loss_contours import loss_contours
+from plm_scaling.figures.laws.mask_ratio import mask_ratio_table
+from plm_scaling.figures.laws.parametric import parametric
+from plm_scaling.figures.laws.transfer import transfer_table
+from plm_scaling.figures.parts.axes import panels
+from plm_scaling.figures.parts.labels import end_labels, point_labels
+from plm_scaling.figures.parts.style import FADED, OBJECTIVES, colour, objective_colour, style
 from plm_scaling.laws.result import read_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
 

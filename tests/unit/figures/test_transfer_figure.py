@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plm_scaling.figures.transfer import COLUMNS, transfer
+from plm_scaling.figures.laws.transfer import COLUMNS, transfer
 
 
 def table(**changes: object) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from forecast_studies import SURFACE, cell_at, write_run, write_runs
 
-from plm_scaling.figures.forecasts import forecasts, forecasts_table
+from plm_scaling.figures.runs.forecasts import forecasts, forecasts_table
 from plm_scaling.forecasts.asked import Asked
 from plm_scaling.forecasts.calibration import binomial_interval, calibration
 from plm_scaling.forecasts.make import make_forecast

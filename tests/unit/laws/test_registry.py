@@ -28,7 +28,7 @@ def test_what_an_entry_names_is_there(name):
     assert law_schema(name)["allOf"]
     assert callable(getattr(points, law.unusable))
     for figure in law.figures + law.figures_of_curves:
-        module = import_module(f"plm_scaling.figures.{figure}")
+        module = import_module(f"plm_scaling.figures.laws.{figure}")
         assert callable(getattr(module, f"{figure}_table"))
         assert callable(getattr(module, figure))
 

@@ -3,7 +3,7 @@
 import pytest
 from planted_rates import ALPHA, FACTORS, planted
 
-from plm_scaling.figures.tuning import tuning, tuning_table
+from plm_scaling.figures.laws.tuning import tuning, tuning_table
 from plm_scaling.laws.tuning.fit import fit_tuning
 from plm_scaling.report.cards import cards
 from plm_scaling.report.tuning import tuning_part

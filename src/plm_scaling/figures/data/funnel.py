@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import panels
-from plm_scaling.figures.labels import note
-from plm_scaling.figures.style import GREY
+from plm_scaling.figures.parts.axes import panels
+from plm_scaling.figures.parts.labels import note
+from plm_scaling.figures.parts.style import GREY
 
 KEPT_COLOUR, DROPPED_COLOUR = GREY, "#bbbbbb"
 ROW_INCHES = 0.16

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import panels
-from plm_scaling.figures.labels import legend_below, note
-from plm_scaling.figures.style import GREY, other_look
+from plm_scaling.figures.parts.axes import panels
+from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.style import GREY, other_look
 
 VERDICTS = {
     "kept": "kept",

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import panels
-from plm_scaling.figures.labels import note
-from plm_scaling.figures.style import other_look
+from plm_scaling.figures.parts.axes import panels
+from plm_scaling.figures.parts.labels import note
+from plm_scaling.figures.parts.style import other_look
 
 COLUMNS = [
     *("source", "min_length", "below_length", "kind"),

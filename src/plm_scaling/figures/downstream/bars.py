@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.figures.axes import width
 from plm_scaling.figures.downstream.looks import BAR, metric_name, objective_handles
-from plm_scaling.figures.labels import legend_below
-from plm_scaling.figures.style import GREY, objective_look
+from plm_scaling.figures.parts.axes import width
+from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.style import GREY, objective_look
 from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
 PER_RESIDUE = "llr_per_residue"  # a protocol of indels of its own, and no type of assay

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.figures.axes import compute_axis
 from plm_scaling.figures.downstream.looks import (
     dataset_panels,
     floor_handle,
@@ -17,8 +16,9 @@ from plm_scaling.figures.downstream.looks import (
     objective_handles,
     points,
 )
-from plm_scaling.figures.labels import Label, legend_below, note, point_labels
-from plm_scaling.figures.style import GREY, objective_look
+from plm_scaling.figures.parts.axes import compute_axis
+from plm_scaling.figures.parts.labels import Label, legend_below, note, point_labels
+from plm_scaling.figures.parts.style import GREY, objective_look
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores
 

@@ -15,8 +15,8 @@ from plm_scaling.figures.downstream.looks import (
     objective_handles,
     points,
 )
-from plm_scaling.figures.labels import legend_below
-from plm_scaling.figures.style import FADED, GREY, objective_colour, objective_look
+from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.style import FADED, GREY, objective_colour, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores
 

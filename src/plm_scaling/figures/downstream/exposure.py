@@ -3,10 +3,10 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import panels
 from plm_scaling.figures.downstream.looks import BAR, objective_handles
-from plm_scaling.figures.labels import legend_below
-from plm_scaling.figures.style import objective_look
+from plm_scaling.figures.parts.axes import panels
+from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.style import objective_look
 from plm_scaling.runs.scores import CELL
 
 COLUMNS = (

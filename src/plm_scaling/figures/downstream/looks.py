@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.figures.axes import panels, rows_of
-from plm_scaling.figures.style import GREY, objective_look
+from plm_scaling.figures.parts.axes import panels, rows_of
+from plm_scaling.figures.parts.style import GREY, objective_look
 
 PANEL_INCHES = 2.1
 METRIC_NAMES = {

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.figures.axes import (
+from plm_scaling.figures.parts.axes import (
     LOSS_LABEL,
     SIZE_LABEL,
     equal_spans,
@@ -19,8 +19,8 @@ from plm_scaling.figures.axes import (
     power_of_ten,
     rows_of,
 )
-from plm_scaling.figures.labels import end_labels, legend_below
-from plm_scaling.figures.style import GREY, sequential
+from plm_scaling.figures.parts.labels import end_labels, legend_below
+from plm_scaling.figures.parts.style import GREY, sequential
 from plm_scaling.laws.isoflop.fit import Details
 from plm_scaling.laws.isoflop.parabola import MinimumRow
 from plm_scaling.laws.result import LawResult

@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.figures.axes import (
+from plm_scaling.figures.parts.axes import (
     SIZE_LABEL,
     compute_axis,
     log_axis,
     panels,
     rows_of,
 )
-from plm_scaling.figures.labels import legend_below, roomiest
-from plm_scaling.figures.style import FADED, GREY, objective_colour, shades
+from plm_scaling.figures.parts.labels import legend_below, roomiest
+from plm_scaling.figures.parts.style import FADED, GREY, objective_colour, shades
 from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Status

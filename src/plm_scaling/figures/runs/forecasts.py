@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plm_scaling.figures.axes import compute_axis, panels, rows_of
-from plm_scaling.figures.labels import legend_below
-from plm_scaling.figures.style import GREY, objective_look
+from plm_scaling.figures.parts.axes import compute_axis, panels, rows_of
+from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.style import GREY, objective_look
 
 COLUMNS = (
     *("cell", "objective", "corpus", "recipe", "size", "n_params", "flops", "flops_budget"),

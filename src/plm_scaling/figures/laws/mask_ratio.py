@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import panels
-from plm_scaling.figures.labels import end_labels, legend_below
-from plm_scaling.figures.style import GREY, MARKERS, sequential
+from plm_scaling.figures.parts.axes import panels
+from plm_scaling.figures.parts.labels import end_labels, legend_below
+from plm_scaling.figures.parts.style import GREY, MARKERS, sequential
 from plm_scaling.laws.mask_ratio.fit import Details, SizeRow
 from plm_scaling.laws.result import LawResult
 

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import SIZE_LABEL, intervals, log_axis, panels
-from plm_scaling.figures.labels import legend_below, note
-from plm_scaling.figures.style import GREY, objective_look
+from plm_scaling.figures.parts.axes import SIZE_LABEL, intervals, log_axis, panels
+from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.style import GREY, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.transfer.fit import Details
 

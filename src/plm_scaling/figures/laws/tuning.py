@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import panels, power_of_ten
-from plm_scaling.figures.labels import legend_below, note
-from plm_scaling.figures.style import GREY, MARKERS, sequential
+from plm_scaling.figures.parts.axes import panels, power_of_ten
+from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.style import GREY, MARKERS, sequential
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.tuning.details import Details, GroupRow
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import compute_axis, panels
-from plm_scaling.figures.style import GREY, objective_look
+from plm_scaling.figures.parts.axes import compute_axis, panels
+from plm_scaling.figures.parts.style import GREY, objective_look
 from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.result import LawResult
 

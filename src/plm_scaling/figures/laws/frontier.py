@@ -11,15 +11,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import (
+from plm_scaling.figures.parts.axes import (
     COMPUTE_LABEL,
     compute_axis,
     intervals,
     log_axis,
     panels,
 )
-from plm_scaling.figures.labels import legend_below, note
-from plm_scaling.figures.style import FADED, GREY, objective_look
+from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.style import FADED, GREY, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Minimum, Status
 

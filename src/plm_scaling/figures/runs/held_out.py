@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from plm_scaling.figures.axes import panels, power_of_ten, rows_of
-from plm_scaling.figures.labels import legend_below
-from plm_scaling.figures.style import other_look
+from plm_scaling.figures.parts.axes import panels, power_of_ten, rows_of
+from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.style import other_look
 from plm_scaling.laws.stats.budgets import group_budgets
 
 COLUMNS = (

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import (
+from plm_scaling.figures.parts.axes import (
     LOSS_LABEL,
     SIZE_LABEL,
     compute_axis,
@@ -14,7 +14,7 @@ from plm_scaling.figures.axes import (
     panels,
     rows_of,
 )
-from plm_scaling.figures.style import size_colours
+from plm_scaling.figures.parts.style import size_colours
 
 COLUMNS = ("run_id", "objective", "n_params", "status", "step", "tokens", "flops", "loss")
 DASHES = {"finished": "-", "unfinished": ":", "diverged": "--"}

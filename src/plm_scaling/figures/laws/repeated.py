@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.axes import focus, panels, rows_of
-from plm_scaling.figures.labels import legend_below, note
-from plm_scaling.figures.style import FADED, GREY, objective_colour
+from plm_scaling.figures.parts.axes import focus, panels, rows_of
+from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.style import FADED, GREY, objective_colour
 from plm_scaling.laws.repeated.details import CurveDetails, SizeRow
 from plm_scaling.laws.repeated.model import effective_tokens
 from plm_scaling.laws.result import LawResult

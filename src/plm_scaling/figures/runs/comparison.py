@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from plm_scaling.figures.axes import compute_axis, focus, panels
-from plm_scaling.figures.labels import end_labels
-from plm_scaling.figures.style import other_look
+from plm_scaling.figures.parts.axes import compute_axis, focus, panels
+from plm_scaling.figures.parts.labels import end_labels
+from plm_scaling.figures.parts.style import other_look
 from plm_scaling.laws.points import most_shared, not_swept
 from plm_scaling.laws.stats.budgets import group_budgets
 

@@ -1,0 +1,1 @@
+"""Figures of runs: their curves, comparisons at equal compute, what was forecast of them."""
