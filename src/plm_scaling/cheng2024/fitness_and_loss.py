@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from plm_scaling.cheng2024.released import CONTACTS, FITNESS, STUDY
 from plm_scaling.common.progress import short_number
 from plm_scaling.figures.parts.axes import log_axis, panels
-from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.labels import legend_below, point_labels
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, objective_look, other_look
 
 FAMILIES = {  # and objective: label
@@ -19,15 +20,10 @@ FAMILIES = {  # and objective: label
     ("progen2", "clm"): "ProGen2 (CLM)",
     ("esm2", "mlm"): "ESM-2 (MLM)",
 }
-BESIDE: dict[tuple[str, str], tuple[tuple[int, int], str]] = {
-    (STUDY, "clm"): ((-5, -3), "right"),
-    (STUDY, "mlm"): ((2, 6), "right"),
-    ("progen2", "clm"): ((5, 4), "left"),
-    ("esm2", "mlm"): ((0, -17), "center"),
-}  # points and alignment: labels of neighbours stay apart
 FITNESS_LABEL = "fitness (mean Spearman)"
 
 
+@drawn_from("value", what="score")
 def fitness_and_loss(table: pd.DataFrame) -> Figure:
     """Four panels of `Released.table`: fitness by loss, by perplexity of new families, by size;
     contacts by size. Bars are standard errors over proteins; the axes of loss fall to the right."""
@@ -40,6 +36,8 @@ def fitness_and_loss(table: pd.DataFrame) -> Figure:
     axes[2].set_xlabel("parameters")
     _draw_contacts(axes[3], table)
     legend_below(figure, _handles())
+    for ax, by in zip(axes, ("loss", "perplexity"), strict=False):
+        _name_points(ax, fitness[fitness[by].notna()], by)
     return figure
 
 
@@ -49,21 +47,28 @@ def _draw_fitness(ax: Axes, fitness: pd.DataFrame, by: str) -> None:
         own = own[own[by].notna()].sort_values("n_params", kind="stable")
         error = own["standard_error"]
         ax.errorbar(own[by], own["value"], error, linewidth=0.9, capsize=1.5, **_look(family))
-        if by != "n_params":
-            shift, side = BESIDE[family]
-            for row in own.to_dict("records"):
-                last = row["model"] == own["model"].iloc[-1] and shift[1] > 0
-                where, text = (row[by], row["value"]), short_number(row["n_params"])
-                note(ax, text, where, shift, ha="left" if last else side)
     if by == "n_params":
         log_axis(ax, "x")
     else:
         ax.invert_xaxis()
         ax.margins(x=0.15)
-    line = fitness.loc[fitness["model"] == "site-independent", "value"]
-    ax.axhline(float(line.iloc[0]), color=GREY, linestyle=":", linewidth=0.8)
+    for value in fitness.loc[fitness["model"] == "site-independent", "value"]:
+        ax.axhline(value, color=GREY, linestyle=":", linewidth=0.8)
     ax.set_ylim(0, 0.47)
     ax.set_ylabel(FITNESS_LABEL)
+
+
+def _name_points(ax: Axes, fitness: pd.DataFrame, by: str) -> None:
+    """The size of each model beside its point, away from the bars."""
+    named = fitness[fitness["n_params"].notna()]
+    labels = [
+        (x, y, short_number(n), _look((family, objective))["color"])
+        for x, y, n, family, objective in named[
+            [by, "value", "n_params", "family", "objective"]
+        ].itertuples(index=False)
+    ]
+    ends = [named["value"] + sign * named["standard_error"].fillna(0) for sign in (-1, 1)]
+    point_labels(ax, labels, [place for end in ends for place in zip(named[by], end, strict=True)])
 
 
 def _look(family: tuple[str, str]) -> dict[str, Any]:

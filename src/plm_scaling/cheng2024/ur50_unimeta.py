@@ -13,6 +13,7 @@ from matplotlib.ticker import MultipleLocator
 from plm_scaling.common.progress import short_number
 from plm_scaling.figures.parts.axes import LOSS_LABEL, equal_spans, panels, rows_of
 from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, sequential
 from plm_scaling.laws.result import LawResult
 
@@ -61,6 +62,7 @@ def _stretches(curve: pd.DataFrame) -> pd.DataFrame:
     return curve.groupby(place)[["tokens", "loss"]].mean().reset_index(drop=True)
 
 
+@drawn_from("n_params", "unique_tokens", "tokens", "loss", what="run that repeats its tokens")
 def ur50_unimeta(table: pd.DataFrame) -> Figure:
     """One panel per objective; the shade is the size, dashed lines repeat their tokens."""
     objectives = sorted(table["objective"].unique())
@@ -73,8 +75,9 @@ def ur50_unimeta(table: pd.DataFrame) -> Figure:
             line: Any = DASHES if run["repeated"].iloc[0] else "-"
             shade, _ = groups[float(run["n_params"].iloc[0])]
             ax.plot(run["tokens"] / BILLION, run["loss"], ls=line, color=shade, lw=0.9)
-        low, high = float(shown["loss"].min()), float(shown["loss"].max())
-        ax.set_ylim(low - 0.03 * (high - low), high)
+        if shown["loss"].nunique() > 1:
+            low, high = float(shown["loss"].min()), float(shown["loss"].max())
+            ax.set_ylim(low - 0.03 * (high - low), high)
         ax.set_xlim(0, float(part["tokens"].max()) / BILLION)
         ax.set_title(objective.upper())
         ax.set_xlabel("training tokens (billions)")

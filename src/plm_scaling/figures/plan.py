@@ -8,13 +8,15 @@ from matplotlib.figure import Figure
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
+from plm_scaling.common.progress import short_number
 from plm_scaling.figures.parts.axes import SIZE_LABEL, compute_axis, log_axis, panels
 from plm_scaling.figures.parts.labels import Label, end_labels, legend_below
 from plm_scaling.figures.parts.style import CANVASES, GREY, objective_colour, png_dpi, shades, style
 from plm_scaling.planner.answer import case_of
 from plm_scaling.planner.case import Case
+from plm_scaling.planner.laws import Estimate
 from plm_scaling.planner.question import Question
-from plm_scaling.planner.solve import equivalent
+from plm_scaling.planner.solve import equivalent, solve
 
 GRID = 160
 LINES = 10
@@ -38,14 +40,16 @@ def draw_plan(question: Question, out: Path) -> None:
 
 def plan_figure(case: Case) -> Figure:
     """Lines of equal loss over compute and size (none where the law holds only optima), the optimal
-    size with its interval, dashed beyond the budgets fitted, and the answer."""
+    size for the unique tokens there are with its interval, dashed beyond the budgets and epochs
+    fitted, and the answer."""
     laws, run = case.laws, case.run
     figure, (ax,) = panels(1, height=2.9)
     labels: list[Label] = []
     low, high = laws.fitted
     flops = np.geomspace(min(low, run.flops) / BEYOND, max(high, run.flops) * BEYOND, GRID)
-    sizes = [laws.size(c) for c in flops]
+    sizes = [_best_size(case, c) for c in flops]
     optimal = np.array([size.value for size in sizes])
+    again = flops / (6 * optimal) > case.repeats.unique
     bottom, top = min(optimal.min(), run.n_params) / SPAN, max(optimal.max(), run.n_params) * SPAN
     if not np.isnan(laws.surface.exponents):
         c, n = np.meshgrid(flops, np.geomspace(bottom, top, GRID))
@@ -67,8 +71,11 @@ def plan_figure(case: Case) -> Figure:
         ends = np.array([size.interval for size in sizes])
         ax.fill_between(flops, ends[:, 0], ends[:, 1], color=colour, alpha=0.15, linewidth=0)
     fitted = (flops >= low) & (flops <= high)
+    fitted &= flops / (6 * optimal) <= case.repeats.most_epochs * case.repeats.unique
+    of = f" for {short_number(case.repeats.unique)} unique tokens" if again.any() else ""
     ax.plot(flops, optimal, "--", color=colour)
-    ax.plot(flops[fitted], optimal[fitted], color=colour, label="optimum (dashed: extrapolated)")
+    solid = np.where(fitted, optimal, np.nan)
+    ax.plot(flops, solid, color=colour, label=f"optimum{of} (dashed: extrapolated)")
     size, _, spent = case.estimates()
     if spent.interval is not None:
         ends = np.minimum(spent.interval, flops[-1])
@@ -85,3 +92,15 @@ def plan_figure(case: Case) -> Figure:
     end_labels(ax, labels)
     legend_below(figure, ax.get_legend_handles_labels()[0])
     return figure
+
+
+def _best_size(case: Case, flops: float) -> Estimate:
+    """The size of lowest loss for a training compute, larger than that for fresh tokens where these
+    would not be enough; the interval is as wide as that of the optimum of equal loss."""
+    if np.isnan(case.laws.surface.exponents):
+        return case.laws.size(flops)
+    run = solve(case.laws.surface, case.repeats, flops)
+    fresh = case.laws.size(float(equivalent(case.laws.surface, case.repeats, *run)))
+    move = run.n_params / fresh.value
+    interval = fresh.interval and (move * fresh.interval[0], move * fresh.interval[1])
+    return Estimate(run.n_params, interval)

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from plm_scaling.common.progress import short_number
 from plm_scaling.figures.parts.axes import panels
 from plm_scaling.figures.parts.labels import note
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY
 
 KEPT_COLOUR, DROPPED_COLOUR = GREY, "#bbbbbb"
@@ -23,6 +24,7 @@ def funnel_table(counts: Sequence[Path]) -> pd.DataFrame:
     return table[~table["reason"].str.startswith("handled:")].reset_index(drop=True)
 
 
+@drawn_from("sequences", what="sequences counted")
 def funnel(table: pd.DataFrame) -> Figure:
     """One row for what a stage keeps and one for each reason it drops, summed over the sources."""
     sums = table.groupby(["stage", "reason"], sort=False)["sequences"].sum()
@@ -39,7 +41,7 @@ def funnel(table: pd.DataFrame) -> Figure:
     y = np.arange(len(bars))
     labels, start, width, colours = zip(*bars, strict=True)
     ax.barh(y, width, left=start, color=colours, height=0.72)
-    most = max(left + count for _, left, count, _ in bars)
+    most = max(1.0, *(left + count for _, left, count, _ in bars))
     for row, (_, left, count, _) in enumerate(bars):
         note(ax, f"{count:,.0f}", (left + count, row), (2, 0), va="center")
     ax.set_yticks(y, labels)

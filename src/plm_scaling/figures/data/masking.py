@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from plm_scaling.figures.parts.axes import panels
 from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, other_look
 
 VERDICTS = {
@@ -40,6 +41,7 @@ def masking_table(overlap: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+@drawn_from("share", what="sequences of the sample")
 def masking(table: pd.DataFrame) -> Figure:
     """One panel per source, one bar per verdict of the perplexity rule."""
     sources = list(table["source"].unique())
@@ -50,13 +52,15 @@ def masking(table: pd.DataFrame) -> Figure:
         part = table[table["source"] == source]
         left = np.zeros(len(VERDICTS))
         for name, colour in zip(GROUPS, colours, strict=True):
-            own = part[part["found_by"] == name]
-            shares = 100 * own["share"].to_numpy()
+            own = part[part["found_by"] == name].set_index("perplexity")["share"]
+            shares = 100 * own.reindex(list(VERDICTS)).fillna(0).to_numpy(float)
             ax.barh(range(len(VERDICTS)), shares, left=left, color=colour, label=name)
             left += shares
-        totals = part.groupby("perplexity", sort=False)["of_sequences"].first()
-        for row, (end, total) in enumerate(zip(left, totals, strict=True)):
-            note(ax, f"{end:.1f} % of {total:,}", (end, row), (3, 0), va="center")
+        totals = part.groupby("perplexity")["of_sequences"].first()
+        for row, verdict in enumerate(VERDICTS):
+            if verdict in totals:
+                text = f"{left[row]:.1f} % of {totals[verdict]:,.0f}"
+                note(ax, text, (left[row], row), (3, 0), va="center")
         ax.set_yticks(range(len(VERDICTS)), list(VERDICTS.values()))
         ax.invert_yaxis()
         ax.set_xlim(0, max(135 * most, 1))

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from plm_scaling.figures.parts.axes import panels
 from plm_scaling.figures.parts.labels import note
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import other_look
 
 COLUMNS = [
@@ -32,6 +33,7 @@ def perplexity_table(perplexity: Path) -> pd.DataFrame:
     return table[COLUMNS]
 
 
+@drawn_from("min_length", "perplexity_low", "perplexity_high", what="sequences scored")
 def perplexity(table: pd.DataFrame) -> Figure:
     """One panel per source, one ridge per length bin, all of one height; lines are thresholds.
 
@@ -40,7 +42,8 @@ def perplexity(table: pd.DataFrame) -> Figure:
     """
     sources = list(table["source"].unique())
     lengths = list(table["min_length"].unique())
-    inner = table[table["kind"] == "bin"]
+    bins = table[table["kind"] == "bin"]
+    inner = bins if len(bins) else table
     low, high = inner["perplexity_low"].min(), inner["perplexity_high"].max()
     figure, axes = panels(len(sources), height=0.55 + RIDGE_INCHES * len(lengths), sharex=True)
     for ax, source in zip(axes, sources, strict=True):
@@ -59,7 +62,12 @@ def perplexity(table: pd.DataFrame) -> Figure:
 
 
 def _draw_ridge(ax: Axes, ridge: pd.DataFrame, place: int) -> None:
+    limits = ridge[ridge["kind"] == "threshold"]
+    ends = [*limits["perplexity_low"], *limits["perplexity_high"]]
+    ax.vlines(ends, place, place + RIDGE_HEIGHT, color="black", linewidth=0.9)
     bins = ridge[ridge["kind"] == "bin"]
+    if bins.empty:
+        return
     counted = bins["sequences"].to_numpy(float)
     edges = [*bins["perplexity_low"], bins["perplexity_high"].iloc[-1]]
     # Bins are even in nats, so that those further right are wider here: draw densities.
@@ -67,9 +75,6 @@ def _draw_ridge(ax: Axes, ridge: pd.DataFrame, place: int) -> None:
     top = density[1:-1].max(initial=0.0) or 1.0
     heights = place + RIDGE_HEIGHT * np.minimum(density / top, 1.0)
     ax.stairs(heights, edges, baseline=place, fill=True, color=other_look(3)["color"])
-    limits = ridge[ridge["kind"] == "threshold"].iloc[0]
-    ends = [float(limits["perplexity_low"]), float(limits["perplexity_high"])]
-    ax.vlines(ends, place, place + RIDGE_HEIGHT, color="black", linewidth=0.9)
     look: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right"}
     note(ax, f"{counted.sum():,.0f}", (1.0, place), (-3, 3), **look)
 

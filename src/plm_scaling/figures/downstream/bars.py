@@ -5,10 +5,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from plm_scaling.figures.downstream.looks import BAR, metric_name, objective_handles
 from plm_scaling.figures.parts.axes import width
 from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, objective_look
 from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
@@ -59,16 +61,19 @@ def _table(rows: pd.DataFrame, *more: str) -> pd.DataFrame:
     return rows[rows["value"].notna()].reindex(columns=[*COLUMNS, *more]).reset_index(drop=True)
 
 
+@drawn_from("value", what="model with a score")
 def fitness_assays(table: pd.DataFrame) -> Figure:
     """Types of assays one below the other; dark marks are the cells of lowest loss."""
     return _rows(table, "Spearman")
 
 
+@drawn_from("value", what="model with a score")
 def contacts(table: pd.DataFrame) -> Figure:
     """Ranges one below the other; dark marks are the cells of lowest loss."""
     return _rows(table, "precision")
 
 
+@drawn_from("value", what="model with a score")
 def generation(table: pd.DataFrame) -> Figure:
     """Measures one below the other; dark marks are the cells of lowest loss, the black bar natural
     proteins, the grey one shuffled ones."""
@@ -76,10 +81,6 @@ def generation(table: pd.DataFrame) -> Figure:
 
 
 def _rows(table: pd.DataFrame, label: str) -> Figure:
-    if table.empty:
-        figure = Figure(figsize=(width(page=False), 1))
-        figure.text(0.5, 0.5, "no model has a score", ha="center")
-        return figure
     datasets = list(dict.fromkeys(table["dataset"]))
     parts = {d: list(dict.fromkeys(table.loc[table["dataset"] == d, "part"])) for d in datasets}
     heights = [0.35 + 0.2 * len(parts[d]) for d in datasets]
@@ -108,6 +109,7 @@ def _rows(table: pd.DataFrame, label: str) -> Figure:
             ax.plot(best, [parts[dataset].index(p) for p in best.index], "k|", ms=10)
         ax.set_yticks(range(len(parts[dataset])), parts[dataset])
         ax.invert_yaxis()
+        ax.xaxis.set_major_locator(MaxNLocator(6))
         ax.set_title(dataset.replace("_", " "))
     axes[-1].set_xlabel(label)
     legend_below(figure, _handles(table), 4)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from plm_scaling.figures.downstream.looks import (
     dataset_panels,
-    floor_handle,
+    floor_handles,
     floors,
     metric_label,
     objective_handles,
@@ -18,6 +18,7 @@ from plm_scaling.figures.downstream.looks import (
 )
 from plm_scaling.figures.parts.axes import compute_axis
 from plm_scaling.figures.parts.labels import Label, legend_below, note, point_labels
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, objective_look
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores
@@ -33,6 +34,7 @@ COLUMNS = (
     "standard_error",
     "floor",
 )
+LANDMARKS = ("published", "public")
 BEST = "best"
 SMALL: dict[str, Any] = {"fontsize": "xx-small"}
 
@@ -57,6 +59,7 @@ def downstream_compute_table(scores: pd.DataFrame, published: Path) -> pd.DataFr
     return pd.concat(known, ignore_index=True)
 
 
+@drawn_from("value", what="score")
 def downstream_compute(table: pd.DataFrame) -> Figure:
     """A panel per dataset; the line goes through the cells of lowest loss of each budget."""
     datasets = list(dict.fromkeys(table["dataset"]))
@@ -69,7 +72,7 @@ def downstream_compute(table: pd.DataFrame) -> Figure:
             points(ax, rows[rows["row"] == CELL], "flops", alpha=0.6, **own)
             best = rows[rows["row"] == BEST].sort_values("flops")
             ax.plot(best["flops"], best["value"], color=own["color"])
-            landmarks = rows[rows["row"].isin(["published", "public"])].sort_values("value")
+            landmarks = rows[rows["row"].isin(LANDMARKS)].sort_values("value")
             for row in landmarks.to_dict("records"):
                 if pd.notna(row["flops"]):
                     open_mark = {**own, "markerfacecolor": "white"}
@@ -82,12 +85,12 @@ def downstream_compute(table: pd.DataFrame) -> Figure:
         floors(ax, part)
         compute_axis(ax)
         ax.set_ylabel(metric_label(part))
-    public = Line2D(
-        [], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none",
-        label="public models",
-    )  # fmt: skip
+    others = floor_handles(table)
+    if table["row"].isin(LANDMARKS).any():
+        open_dot: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": ""}
+        others.insert(0, Line2D([], [], color=GREY, label="public models", **open_dot))
     objectives = sorted(map(str, table["objective"].dropna().unique()))
-    legend_below(figure, objective_handles(objectives, public, floor_handle()))
+    legend_below(figure, objective_handles(objectives, *others))
     for ax, dataset in zip(axes, datasets, strict=False):
         if names[ax]:
             cells = table[(table["dataset"] == dataset) & (table["row"] == CELL)]

@@ -9,17 +9,19 @@ from matplotlib.lines import Line2D
 
 from plm_scaling.figures.downstream.looks import (
     dataset_panels,
-    floor_handle,
+    floor_handles,
     floors,
     metric_label,
     objective_handles,
     points,
 )
 from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import FADED, GREY, objective_colour, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores
 
+UNTRAINED_DOTS: Any = (0, (1, 3))
 COLUMNS = (
     *("row", "objective", *KEY, "model", "n_params", "loss", "value", "standard_error", "floor"),
     *("low", "high", "verdict"),
@@ -48,6 +50,7 @@ def downstream_loss_table(scores: pd.DataFrame, laws: Sequence[LawResult]) -> pd
     return table.reindex(columns=list(COLUMNS))
 
 
+@drawn_from("value", what="score")
 def downstream_loss(table: pd.DataFrame) -> Figure:
     """A panel per dataset; lower losses to the right. Bands are intervals; a law that is not
     identified is pale."""
@@ -66,12 +69,15 @@ def downstream_loss(table: pd.DataFrame) -> Figure:
                 known["loss"], known["low"], known["high"], color=colour, alpha=0.15, lw=0
             )
             for value in rows.loc[rows["row"] == UNTRAINED, "value"]:
-                ax.axhline(value, color=colour, linestyle=(0, (1, 3)), linewidth=1)
+                ax.axhline(value, color=colour, linestyle=UNTRAINED_DOTS, linewidth=1)
         floors(ax, part)
         ax.invert_xaxis()
         ax.set_xlabel("held-out loss (nats/token), lower to the right")
         ax.set_ylabel(metric_label(part))
-    untrained = Line2D([], [], color=GREY, linestyle=(0, (1, 3)), label="untrained cells")
+    others = floor_handles(table)
+    if (table["row"] == UNTRAINED).any():
+        line: dict[str, Any] = {"linestyle": UNTRAINED_DOTS, "label": "untrained cells"}
+        others.insert(0, Line2D([], [], color=GREY, **line))
     objectives = sorted(map(str, table["objective"].unique()))
-    legend_below(figure, objective_handles(objectives, untrained, floor_handle()))
+    legend_below(figure, objective_handles(objectives, *others))
     return figure

@@ -6,9 +6,11 @@ from matplotlib.figure import Figure
 from plm_scaling.figures.downstream.looks import BAR, objective_handles
 from plm_scaling.figures.parts.axes import panels
 from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import objective_look
 from plm_scaling.runs.scores import CELL
 
+SHIFT = 0.005  # of identity, so that the bars of two objectives on one assay stay apart
 COLUMNS = (
     "dataset",
     "objective",
@@ -37,15 +39,13 @@ def exposure_table(scores: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     return own.reindex(columns=list(COLUMNS)).reset_index(drop=True)
 
 
+@drawn_from("identity", "value", what="assay compared with a training set")
 def exposure(table: pd.DataFrame) -> Figure:
     """All assays in one panel."""
     figure, (ax,) = panels(1, height=2.4)
-    known = table[table["identity"].notna() & table["value"].notna()]
-    for objective, rows in known.groupby("objective"):
-        error = rows["standard_error"].fillna(0)
-        ax.errorbar(rows["identity"], rows["value"], error, **BAR, **objective_look(str(objective)))
-    if known.empty:
-        ax.text(0.5, 0.5, "not measured: no training set here", transform=ax.transAxes, ha="center")
+    for number, (objective, rows) in enumerate(table.groupby("objective")):
+        error, place = rows["standard_error"].fillna(0), rows["identity"] + SHIFT * (2 * number - 1)
+        ax.errorbar(place, rows["value"], error, **BAR, **objective_look(str(objective)))
     ax.set_xlim(-0.02, 1.02)
     ax.set_xlabel("best identity of the wild type to the training set")
     ax.set_ylabel("Spearman of the assay")

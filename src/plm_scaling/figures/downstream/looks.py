@@ -58,6 +58,7 @@ def objective_handles(objectives: Sequence[str], *others: Line2D, line: str = "-
     return [*own, *others]
 
 
-def floor_handle() -> Line2D:
-    """The baseline's entry in a legend."""
-    return Line2D([], [], color=GREY, linestyle=":", label="baseline")
+def floor_handles(rows: pd.DataFrame) -> list[Line2D]:
+    """The baseline's entry in a legend, if there is one."""
+    dotted = Line2D([], [], color=GREY, linestyle=":", label="baseline")
+    return [dotted] if rows["floor"].notna().any() else []

@@ -18,8 +18,9 @@ from plm_scaling.figures.parts.axes import (
     log_axis,
     panels,
 )
-from plm_scaling.figures.parts.labels import legend_below, note
-from plm_scaling.figures.parts.style import FADED, GREY, objective_look
+from plm_scaling.figures.parts.labels import legend_below, point_labels
+from plm_scaling.figures.parts.missing import drawn_from
+from plm_scaling.figures.parts.style import FADED, GREY, objective_colour, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Minimum, Status
 
@@ -108,17 +109,15 @@ def _row(
     return row
 
 
+@drawn_from("flops", "n_params", "tokens", what="law of best sizes")
 def frontier(table: pd.DataFrame) -> Figure:
     """N_opt(C) beside D_opt(C), a row per objective on equal scales: the IsoFLOP law with its band
     and minima, the others as thin lines, fainter beyond the runs, and the largest run."""
     objectives = sorted(table["objective"].unique())
-    figure, axes = panels(max(len(objectives), 1), 2, height=2.2)
+    figure, axes = panels(len(objectives), 2, height=2.2)
     for place, (name, label) in enumerate(LABELS.items()):
         column = axes[place::2]
         column[-1].set_xlabel(COMPUTE_LABEL)
-        if table.empty:
-            column[0].text(0.5, 0.5, "no law", transform=column[0].transAxes, ha="center")
-            continue
         most = 10 * table.loc[~table["extrapolated"].astype(bool), "flops"].max()
         for ax, objective in zip(column, objectives, strict=True):
             own = table[table["objective"] == objective]
@@ -131,7 +130,22 @@ def frontier(table: pd.DataFrame) -> Figure:
             compute_axis(ax, label=False)
             log_axis(ax, "y")
     legend_below(figure, _handles(table), 4)
+    for place, name in enumerate(LABELS):
+        for ax, objective in zip(axes[place::2], objectives, strict=True):
+            _name_largest(ax, table[table["objective"] == objective], name)
     return figure
+
+
+def _name_largest(ax: Axes, own: pd.DataFrame, name: str) -> None:
+    """The size of the largest run, beside the lines where there is room."""
+    largest, lines = own[own["kind"] == LARGEST], own.loc[own["kind"] == "law", ["flops", name]]
+    colour = objective_colour(str(own["objective"].iloc[0]))
+    labels = [
+        (row["flops"], row[name], short_number(row["n_params"]), colour)
+        for row in largest.to_dict("records")
+    ]
+    if labels:
+        point_labels(ax, labels, lines)
 
 
 def _limits(table: pd.DataFrame, name: str) -> tuple[float, float]:
@@ -161,7 +175,6 @@ def _draw(ax: Axes, part: pd.DataFrame, name: str, objective: str, law: str) -> 
     for run in part[part["kind"] == LARGEST].to_dict("records"):
         at = run["flops"], run[name]
         ax.plot(*at, color=look["color"], **_LARGEST)
-        note(ax, short_number(run["n_params"]), at, (5, -2), color=look["color"], va="top")
 
 
 _MINIMUM: dict[str, Any] = {"markeredgecolor": "black", "zorder": 4}

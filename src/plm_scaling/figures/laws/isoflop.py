@@ -20,6 +20,7 @@ from plm_scaling.figures.parts.axes import (
     rows_of,
 )
 from plm_scaling.figures.parts.labels import end_labels, legend_below
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, sequential
 from plm_scaling.laws.isoflop.fit import Details
 from plm_scaling.laws.isoflop.parabola import MinimumRow
@@ -77,12 +78,13 @@ def _mark(minimum: MinimumRow) -> dict[str, Any]:
     return {"kind": "refused", "n_params": lowest["n_params"], "loss": lowest["loss"]}
 
 
+@drawn_from("flops_budget", "n_params", "loss", what="compute budget with a law")
 def isoflop(table: pd.DataFrame) -> Figure:
     """One panel per objective on equal scales, one shade per budget in both."""
     objectives = sorted(table["objective"].unique())
     shades = sequential(table["flops_budget"].map(_nominal))
     figure, axes = panels(*rows_of(len(objectives), 2), height=2.9)
-    sizes = table.loc[table["kind"] == "run", "n_params"]
+    sizes = table["n_params"]
     for ax, objective in zip(axes, objectives, strict=True):
         part = table[table["objective"] == objective]
         for budget, rows in part.groupby("flops_budget"):
@@ -95,8 +97,8 @@ def isoflop(table: pd.DataFrame) -> Figure:
     equal_spans(axes)
     for ax, objective in zip(axes, objectives, strict=True):
         part = table[table["objective"] == objective]
-        points = part.loc[part["kind"] == "run", ["n_params", "loss"]]
-        end_labels(ax, _budget_labels(part, shades), points)
+        drawn = part.loc[part["kind"].isin(["run", "curve"]), ["n_params", "loss"]]
+        end_labels(ax, _budget_labels(part, shades), drawn)
     legend_below(figure, _handles(table))
     return figure
 
@@ -108,8 +110,9 @@ def _nominal(flops: Any) -> float:
 
 def _draw_budget(ax: Axes, rows: pd.DataFrame, shade: str) -> None:
     kinds = {str(kind): part for kind, part in rows.groupby("kind")}
-    inside = kinds["run"]["in_window"].astype(bool)
-    for part, fill in ((kinds["run"][inside], shade), (kinds["run"][~inside], "white")):
+    runs = kinds.get("run", rows.iloc[:0])
+    inside = runs["in_window"].astype(bool)
+    for part, fill in ((runs[inside], shade), (runs[~inside], "white")):
         ax.plot(part["n_params"], part["loss"], "o", color=shade, markersize=2.6, mfc=fill)
     if "curve" in kinds:
         curve = kinds["curve"]

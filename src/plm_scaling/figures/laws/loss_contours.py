@@ -17,6 +17,7 @@ from plm_scaling.figures.parts.axes import (
     rows_of,
 )
 from plm_scaling.figures.parts.labels import legend_below, roomiest
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import FADED, GREY, objective_colour, shades
 from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.result import LawResult
@@ -34,15 +35,16 @@ def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
     the status of the law.
 
     The last two are N_opt(C) of these laws. `laws` are parametric and IsoFLOP laws; an objective
-    without a parametric one is left out.
+    without a parametric one is left out. One grid, around the runs of all, serves all of them.
     """
     parts = [pd.DataFrame(columns=list(COLUMNS))]
-    for law in laws:
-        if law.law != "parametric":
-            continue
+    fitted = [law for law in laws if law.law == "parametric"]
+    runs = pd.DataFrame([run for law in fitted for run in law.runs], columns=["flops", "n_params"])
+    spans = [_span(runs[name].to_numpy(float)) for name in runs] if len(runs) else []
+    for law in fitted:
         own = pd.DataFrame(law.runs)
         n, flops = own["n_params"].to_numpy(float), own["flops"].to_numpy(float)
-        grid_c, grid_n = (a.ravel() for a in np.meshgrid(_span(flops), _span(n)))
+        grid_c, grid_n = (a.ravel() for a in np.meshgrid(*spans))
         surface = predict_loss(law, grid_n, grid_c / (6 * grid_n))
         kinds = [
             ("surface", law.status, grid_c, grid_n, surface),
@@ -51,7 +53,7 @@ def loss_contours_table(laws: Sequence[LawResult]) -> pd.DataFrame:
         for other in laws:
             if other.objective == law.objective and other.details.get("frontier"):
                 table = pd.DataFrame(other.details["frontier"])
-                table = table[table["flops"] <= flops.max() * np.exp(EDGE)]
+                table = table[table["flops"] <= spans[0][-1]]
                 line = table[["flops", "n_params", "loss"]].to_numpy(float).T
                 kinds.append((other.law, other.status, *line))
         for kind, status, c, size, loss in kinds:
@@ -67,51 +69,55 @@ def _span(values: np.ndarray) -> np.ndarray:
     return np.exp(np.linspace(low, high, GRID))
 
 
+@drawn_from("flops", "n_params", what="parametric law")
 def loss_contours(table: pd.DataFrame) -> Figure:
     """One panel per objective on equal scales: lines of equal fitted loss, dots for the runs in the
     shade of their measured loss, and the best size by each law."""
     objectives = sorted(table["objective"].unique())
     figure, axes = panels(*rows_of(len(objectives), 2), height=3.0, sharex=True, sharey=True)
+    around = table[table["kind"].isin(["surface", "run"])]
+    area = around if len(around) else table
+    axes[0].set_xlim(*_ends(area["flops"]))  # before the labels of the lines find their places
+    axes[0].set_ylim(*_ends(area["n_params"]))
     for ax, objective in zip(axes, objectives, strict=True):
-        kinds = {str(k): rows for k, rows in table[table["objective"] == objective].groupby("kind")}
-        _draw_surface(ax, kinds.pop("surface"), kinds["run"], pd.concat(kinds.values()))
-        for kind, dashes in LINES.items():
-            if kind in kinds:
-                line, colour = kinds[kind], objective_colour(objective)
-                opacity = FADED if line["status"].iloc[0] == Status.NOT_IDENTIFIED else 1.0
-                look: dict[str, Any] = {"color": colour, "alpha": opacity, "linewidth": 1.6}
-                ax.plot(line["flops"], line["n_params"], dashes, **look)
-        ax.set_title(objective.upper())
-        ax.label_outer()
-    surface = table[table["kind"] == "surface"]
-    for ax in axes:
-        ax.set_xlim(surface["flops"].min(), surface["flops"].max())
-        ax.set_ylim(surface["n_params"].min(), surface["n_params"].max())
         compute_axis(ax)
         log_axis(ax, "y")
+        own = table[table["objective"] == objective]
+        _draw_surface(ax, own)
+        for kind, dashes in LINES.items():
+            line = own[own["kind"] == kind]
+            opacity = FADED if (line["status"] == Status.NOT_IDENTIFIED).any() else 1.0
+            look: dict[str, Any] = {"color": objective_colour(objective), "alpha": opacity}
+            ax.plot(line["flops"], line["n_params"], dashes, linewidth=1.6, **look)
+        ax.set_title(objective.upper())
+        ax.label_outer()
     axes[0].set_ylabel(SIZE_LABEL)
     legend_below(figure, _handles(table))
     return figure
 
 
-def _draw_surface(
-    ax: Axes, surface: pd.DataFrame, runs: pd.DataFrame, others: pd.DataFrame
-) -> None:
-    """Its lines, labelled away from the `others`: runs and lines of best sizes."""
-    grids = surface[["flops", "n_params", "loss"]].to_numpy(float).T
-    c, n, loss = grids.reshape(3, GRID, GRID)
-    step = _step(float(runs["loss"].max() - runs["loss"].min()))
-    low = step * np.floor(runs["loss"].min() / step - 1)
-    levels = np.arange(low, runs["loss"].max() + 2 * step, step)
-    look: dict[str, Any] = {"cmap": shades().reversed(), "vmin": levels[0], "vmax": levels[-1]}
-    ax.set_xscale("log")  # the labels are placed on the axes that are drawn
-    ax.set_yscale("log")
-    lines = ax.contour(c, n, loss, levels, linewidths=0.8, **look)
-    places = roomiest(
-        ax, [np.asarray(path.vertices) for path in lines.get_paths()], others[["flops", "n_params"]]
-    )
-    digits = max(int(-np.floor(np.log10(step))), 0)
-    ax.clabel(lines, fmt=lambda level: f"{level:.{digits}f}", fontsize=5.5, manual=places)
+def _ends(values: "pd.Series[float]") -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if low < high else (low / 2, 2 * high)
+
+
+def _draw_surface(ax: Axes, own: pd.DataFrame) -> None:
+    """Lines of equal loss, labelled away from runs and lines of best sizes, and the runs."""
+    surface, runs = own[own["kind"] == "surface"], own[own["kind"] == "run"]
+    grid = surface.pivot(index="n_params", columns="flops", values="loss")
+    spread = runs["loss"] if runs["loss"].nunique() > 1 else surface["loss"]
+    look: dict[str, Any] = {"cmap": shades().reversed()}
+    if spread.nunique() > 1 and min(grid.shape) > 1 and grid.notna().any(axis=None):
+        step = _step(float(spread.max() - spread.min()))
+        low = step * np.floor(spread.min() / step - 1)
+        levels = np.arange(low, spread.max() + 2 * step, step)
+        look |= {"vmin": levels[0], "vmax": levels[-1]}
+        lines = ax.contour(grid.columns, grid.index, grid, levels, linewidths=0.8, **look)
+        others = own.loc[own["kind"] != "surface", ["flops", "n_params"]]
+        curves = [np.asarray(path.vertices) for path in lines.get_paths()]
+        digits = max(int(-np.floor(np.log10(step))), 0)
+        text: dict[str, Any] = {"fmt": lambda level: f"{level:.{digits}f}", "fontsize": 5.5}
+        ax.clabel(lines, manual=roomiest(ax, curves, others), **text)
     dots: dict[str, Any] = {"s": 9, "edgecolors": "black", "linewidths": 0.3, "zorder": 3}
     ax.scatter(runs["flops"], runs["n_params"], c=runs["loss"], **dots, **look)
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from plm_scaling.common.progress import short_number
 from plm_scaling.figures.parts.axes import panels
 from plm_scaling.figures.parts.labels import end_labels, legend_below
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, MARKERS, sequential
 from plm_scaling.laws.mask_ratio.fit import Details, SizeRow
 from plm_scaling.laws.result import LawResult
@@ -60,10 +61,11 @@ def _curve(size: SizeRow) -> list[dict[str, Any]]:
     ]
 
 
+@drawn_from("mask_ratio", what="size with several mask ratios")
 def mask_ratio(table: pd.DataFrame) -> Figure:
     """All sizes in one panel, each above its parabola's minimum; open marks are within noise of the
     best. The band is the interval of the best ratio of all sizes."""
-    runs = table[table["kind"] == "run"]
+    runs = table[(table["kind"] == "run") & table["n_params"].notna()]
     shades = sequential(runs["n_params"])
     figure, (ax,) = panels(1, height=2.6)
     for row in table[table["kind"] == "best"].to_dict("records"):

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from plm_scaling.figures.parts.axes import compute_axis, panels
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, objective_look
 from plm_scaling.laws.parametric.fit import predict_loss
 from plm_scaling.laws.result import LawResult
@@ -28,6 +29,7 @@ def parametric_table(laws: Sequence[LawResult]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+@drawn_from("flops", "loss", "fitted_loss", what="parametric law")
 def parametric(table: pd.DataFrame) -> Figure:
     """Fitted against measured loss with the identity, on equal scales; residuals by compute."""
     figure, (left, right) = panels(1, 2, height=2.6)

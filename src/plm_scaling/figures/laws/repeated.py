@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from plm_scaling.common.progress import short_number
 from plm_scaling.figures.parts.axes import focus, panels, rows_of
 from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import FADED, GREY, objective_colour
 from plm_scaling.laws.repeated.details import CurveDetails, SizeRow
 from plm_scaling.laws.repeated.model import effective_tokens
@@ -71,6 +72,7 @@ def _forms(facts: dict[str, Any], size: SizeRow) -> list[dict[str, Any]]:
     return [{"kind": "form", "epochs": e, "constrained": d, "additive": a} for e, d, a in columns]
 
 
+@drawn_from("epochs", what="run that repeats its tokens")
 def repeated(table: pd.DataFrame) -> Figure:
     """One small panel per repeated run, named in it; each has its own scale of the gap."""
     names = list(dict.fromkeys(zip(table["objective"], table["run_id"], strict=True)))
@@ -102,7 +104,7 @@ def _draw(ax: Axes, part: pd.DataFrame) -> None:
     worth = f"R* = {facts['R_D']:.1f}" if pd.notna(facts["R_D"]) else ""
     inside: dict[str, Any] = {"xycoords": "axes fraction", "va": "top", "color": shade}
     note(ax, worth if followed else "not followed", (0, 1), (3, -2), **inside)
-    focus(ax, gap.loc[gap["epochs"] > 0.3, "gap"], 0.12)
+    focus(ax, gap.loc[gap["epochs"] > 0.3, "gap"], 0.12, 0.01)
     # What tells runs of one size apart, without the objective and the size, which the title has.
     run = str(facts["run_id"]).split("-", 2)[-1]
     small: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "fontsize": "xx-small"}

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from plm_scaling.figures.parts.axes import SIZE_LABEL, intervals, log_axis, panels
 from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, objective_look
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.transfer.fit import Details
@@ -38,6 +39,7 @@ def transfer_table(laws: Sequence[LawResult[Details]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+@drawn_from("n_params", "gain_nats", what="pair of runs with and without transfer")
 def transfer(table: pd.DataFrame) -> Figure:
     """Gain by size in both directions; beside it compute saved or lost, source included."""
     figure, (left, right) = panels(1, 2, height=2.4)

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from plm_scaling.common.progress import short_number
-from plm_scaling.figures.parts.axes import panels, power_of_ten
+from plm_scaling.figures.parts.axes import panels, rate_axis
 from plm_scaling.figures.parts.labels import legend_below, note
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, MARKERS, sequential
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.tuning.details import Details, GroupRow
@@ -60,6 +59,7 @@ def _curve(group: GroupRow, q: float) -> list[dict[str, float]]:
     ]
 
 
+@drawn_from("n_params", "tokens", what="size with several learning rates")
 def tuning(table: pd.DataFrame) -> Figure:
     """For each objective the bowls, and the best rates against those of the law, with the tokens
     beside; shades are sizes, markers the order of the tokens of a size."""
@@ -74,15 +74,13 @@ def tuning(table: pd.DataFrame) -> Figure:
             for (d, _), part in of_size.groupby(["tokens", "batch_tokens"]):
                 _draw_group(left, right, part, shades[n], MARKERS[tokens.index(d) % len(MARKERS)])
         ends = own.loc[own["kind"] == "best", ["best_rate", "law_rate"]].stack()
-        right.set_yscale("log")
         if len(ends):
             right.plot(*[[ends.min(), ends.max()]] * 2, "--", color=GREY, lw=0.8)
             right.set_ylim(ends.min() / ROOM, ends.max() * ROOM)  # for the label of the lowest
         for ax in (left, right):
-            ax.set_xscale("log")
             ax.set_title(objective.upper())
-        for axis in (left.xaxis, right.xaxis, right.yaxis):
-            _rate_axis(axis)
+            rate_axis(ax, "x")
+        rate_axis(right, "y")
         left.set_xlabel("peak learning rate")
         left.set_ylabel("loss above the best (nats/token)")
         right.set_xlabel("best rate by the law")
@@ -104,12 +102,6 @@ def _draw_group(left: Axes, right: Axes, part: pd.DataFrame, shade: str, marker:
     for row in best.to_dict("records"):  # below the line, which rises to the right
         at = row["law_rate"], row["best_rate"]
         note(right, f"{short_number(row['tokens'])} tokens", at, (4, -2), color=shade, va="top")
-
-
-def _rate_axis(axis: Axis) -> None:
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda rate, _: power_of_ten(rate)))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _handles(shades: dict[float, str]) -> list[Line2D]:

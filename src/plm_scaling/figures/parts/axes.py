@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -49,7 +50,8 @@ def rows_of(count: int, columns: int) -> tuple[int, int]:
 def log_axis(axes: Axes, which: str) -> None:
     """A logarithmic axis labelled 100k, 1M, 1B, with more labels when it spans little."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    if not _log(axis):
+        return
     low, high = axis.get_view_interval()
     decades = np.log10(high / low) if low > 0 else 9
     steps: tuple[float, ...] = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1, 2, 5)
@@ -60,14 +62,36 @@ def log_axis(axes: Axes, which: str) -> None:
 
 def compute_axis(axes: Axes, label: bool = True) -> None:
     """A logarithmic x axis of FLOPs in powers of ten: nobody reads 10¹² FLOPs as 1T."""
-    axes.set_xscale("log")
+    if label:
+        axes.set_xlabel(COMPUTE_LABEL)
+    if not _log(axes.xaxis):
+        return
     low, high = axes.xaxis.get_view_interval()
     steps: tuple[float, ...] = (1.0,) if high > 30 * low else (1.0, 3.0)
     axes.xaxis.set_major_locator(LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    if label:
-        axes.set_xlabel(COMPUTE_LABEL)
+
+
+def rate_axis(axes: Axes, which: str) -> None:
+    """A logarithmic axis of learning rates."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if not _log(axis):
+        return
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda rate, _: power_of_ten(rate)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _log(axis: Axis) -> bool:
+    """Make the axis logarithmic; without ticks, and False, where nothing is drawn along it."""
+    along_x = axis.axis_name == "x"
+    free = axis.axes.get_autoscalex_on() if along_x else axis.axes.get_autoscaley_on()
+    if free and not np.isfinite(axis.get_minpos()):
+        axis.set_ticks([])
+        return False
+    (axis.axes.set_xscale if along_x else axis.axes.set_yscale)("log")
+    return True
 
 
 def intervals(value: Any, low: "pd.Series[float]", high: "pd.Series[float]") -> np.ndarray:
@@ -75,9 +99,12 @@ def intervals(value: Any, low: "pd.Series[float]", high: "pd.Series[float]") -> 
     return np.nan_to_num(np.clip(np.array([value - low, high - value], float), 0, None))
 
 
-def focus(ax: Axes, values: "pd.Series[float]", share: float, least: float = 0.0) -> None:
-    """A y axis of just these values and a margin, of at least `least` where they are equal."""
-    low, high = float(np.min(values)), float(np.max(values))
+def focus(ax: Axes, values: "pd.Series[float]", share: float, least: float) -> None:
+    """A y axis of just these values and a margin, of at least `least` where they are equal; as it
+    is where all are missing."""
+    if values.notna().sum() == 0:
+        return
+    low, high = float(values.min()), float(values.max())
     margin = share * (high - low) or least
     ax.set_ylim(low - margin, high + margin)
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from plm_scaling.figures.parts.axes import compute_axis, focus, panels
 from plm_scaling.figures.parts.labels import end_labels
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import other_look
 from plm_scaling.laws.points import most_shared, not_swept
 from plm_scaling.laws.stats.budgets import group_budgets
@@ -60,13 +61,14 @@ def _lowest(runs: pd.DataFrame, by: str) -> pd.DataFrame:
     return lowest.assign(n_runs=groups.size()).reset_index()
 
 
+@drawn_from("flops", "loss", "above_best", what="finished run")
 def comparison(table: pd.DataFrame, by: str) -> Figure:
     """Two panels per objective: the lowest loss at each budget, and what each corpus or recipe is
     above the best one there (lines, named at their ends) and above the best one of the same size
     (dots)."""
     objectives = sorted(table["objective"].unique())
     looks = {name: other_look(i) for i, name in enumerate(sorted(table[by].unique()))}
-    figure, axes = panels(max(len(objectives), 1), 2, height=2.1)
+    figure, axes = panels(len(objectives), 2, height=2.1)
     for k, objective in enumerate(objectives):
         losses, above = axes[2 * k : 2 * k + 2]
         part = table[table["objective"] == objective]

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from plm_scaling.figures.parts.axes import compute_axis, panels, rows_of
 from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, objective_look
 
 COLUMNS = (
@@ -26,22 +27,19 @@ def forecasts_table(outcomes: pd.DataFrame) -> pd.DataFrame:
     return own.sort_values(order, kind="stable")[list(COLUMNS)].reset_index(drop=True)
 
 
+@drawn_from("flops", "flops_budget", "predicted", "observed", what="forecast with an outcome")
 def forecasts(table: pd.DataFrame) -> Figure:
     """One panel per objective on equal scales: outcome less forecast, with the interval around the
-    forecast; an empty one where nothing was forecast."""
+    forecast."""
     objectives = sorted(table["objective"].unique())
     figure, axes = panels(*rows_of(len(objectives), 2), height=2.4, sharex=True, sharey=True)
-    for ax, objective in zip(axes, objectives, strict=False):
+    for ax, objective in zip(axes, objectives, strict=True):
         _panel(ax, table[table["objective"] == objective], objective)
-    for ax in axes[: len(objectives)]:  # of all panels
+    for ax in axes:  # of all panels
         compute_axis(ax)
         ax.label_outer()
     axes[0].set_ylabel("outcome less forecast (nats/token)")
-    if objectives:
-        legend_below(figure, _handles(table))
-    else:
-        axes[0].text(0.5, 0.5, "no forecast with an outcome", ha="center", color=GREY)
-        axes[0].set_axis_off()
+    legend_below(figure, _handles(table))
     return figure
 
 

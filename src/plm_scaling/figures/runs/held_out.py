@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from plm_scaling.figures.parts.axes import panels, power_of_ten, rows_of
 from plm_scaling.figures.parts.labels import legend_below
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import other_look
 from plm_scaling.laws.stats.budgets import group_budgets
 
@@ -39,6 +40,7 @@ def held_out_table(evaluations: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(order, kind="stable")[list(COLUMNS)].reset_index(drop=True)
 
 
+@drawn_from("flops", "loss", what="loss on a held-out set")
 def held_out(table: pd.DataFrame) -> Figure:
     """One panel per objective at the largest budget that all corpora and recipes have (or most)."""
     objectives = sorted(table["objective"].unique())

@@ -14,6 +14,7 @@ from plm_scaling.figures.parts.axes import (
     panels,
     rows_of,
 )
+from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import size_colours
 
 COLUMNS = ("run_id", "objective", "n_params", "status", "step", "tokens", "flops", "loss")
@@ -27,14 +28,12 @@ def learning_curves_table(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFr
     return valid.merge(facts, on="run_id", how="inner")[list(COLUMNS)].reset_index(drop=True)
 
 
+@drawn_from("n_params", "flops", "loss", what="validation loss")
 def learning_curves(table: pd.DataFrame) -> Figure:
     """One panel per objective, coloured by non-embedding parameters; black is their envelope, the
     lowest loss at each compute."""
     objectives = sorted(table["objective"].unique())
     figure, axes = panels(*rows_of(len(objectives), 2), height=2.7)
-    if table.empty:
-        axes[0].set_title("no validation loss recorded")
-        return figure
     scale = size_colours(table["n_params"].to_numpy())
     for ax, objective in zip(axes, objectives, strict=True):
         part = table[table["objective"] == objective]
