@@ -12,7 +12,7 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, percent, place
 from plm_scaling.laws.status import RowVerdict, Status
-from plm_scaling.report.findings import Finding, exponent, what_to_train
+from plm_scaling.report.parts.findings import Finding, exponent, what_to_train
 from plm_scaling.runs.tables import OBJECTIVES
 
 VERDICTS = {

@@ -36,12 +36,12 @@ from plm_scaling.laws.result import read_law
 from plm_scaling.laws.status import Minimum
 from plm_scaling.planner.laws import OPTIMA
 from plm_scaling.report import page as study_page
-from plm_scaling.report.cards import cards, counted
-from plm_scaling.report.forecasts import forecasts_part
-from plm_scaling.report.limits import law_limits
-from plm_scaling.report.made import made_with
-from plm_scaling.report.tables import minimum_rows
-from plm_scaling.report.template import code, inline_figures, write_page
+from plm_scaling.report.html.template import code, inline_figures, write_page
+from plm_scaling.report.parts.cards import cards, counted
+from plm_scaling.report.parts.forecasts import forecasts_part
+from plm_scaling.report.parts.limits import law_limits
+from plm_scaling.report.parts.made import made_with
+from plm_scaling.report.parts.tables import minimum_rows
 from plm_scaling.runs.tables import read_runs
 
 CAPTIONS = {

@@ -13,8 +13,8 @@ import pandas as pd
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.stats.assays import Average, average
-from plm_scaling.report.findings import Finding
-from plm_scaling.report.tables import DASH, count, text
+from plm_scaling.report.parts.findings import Finding
+from plm_scaling.report.parts.tables import DASH, count, text
 
 FITNESS, NEW = "proteingym_substitutions", "new_below_0.5"
 CONTACTS = {

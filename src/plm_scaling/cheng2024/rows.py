@@ -13,9 +13,9 @@ from plm_scaling.cheng2024.constants import RANGE, in_short
 from plm_scaling.cheng2024.findings import row_checks
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Status
-from plm_scaling.report import cards
-from plm_scaling.report.tables import DASH, count, runs_used, text
-from plm_scaling.report.template import flagged
+from plm_scaling.report.html.template import flagged
+from plm_scaling.report.parts import cards
+from plm_scaling.report.parts.tables import DASH, count, runs_used, text
 
 LATER_OFFSET = "epochs 0.75-1"
 

@@ -11,16 +11,16 @@ from plm_scaling.common.files import read_json
 from plm_scaling.figures import DATA_FIGURES, run_figures
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.selection import selection_words
-from plm_scaling.report import scores as of_scores
-from plm_scaling.report import tables
-from plm_scaling.report.cards import cards, counted
-from plm_scaling.report.findings import comparison, find
-from plm_scaling.report.forecasts import CAPTION, forecasts_part
-from plm_scaling.report.leakage import leakage_rows, leakage_sentences
-from plm_scaling.report.limits import excluded_runs, limits
-from plm_scaling.report.made import made_with
-from plm_scaling.report.template import inline_figures, write_page
-from plm_scaling.report.tuning import tuning_part
+from plm_scaling.report.html.template import inline_figures, write_page
+from plm_scaling.report.parts import scores as of_scores
+from plm_scaling.report.parts import tables
+from plm_scaling.report.parts.cards import cards, counted
+from plm_scaling.report.parts.findings import comparison, find
+from plm_scaling.report.parts.forecasts import CAPTION, forecasts_part
+from plm_scaling.report.parts.leakage import leakage_rows, leakage_sentences
+from plm_scaling.report.parts.limits import excluded_runs, limits
+from plm_scaling.report.parts.made import made_with
+from plm_scaling.report.parts.tuning import tuning_part
 from plm_scaling.runs.tables import read_runs
 from plm_scaling.study.laws import LAWS
 from plm_scaling.sweep.stages import recorded

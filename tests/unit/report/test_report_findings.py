@@ -5,7 +5,7 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.laws.isoflop.fit import fit_isoflop
 from plm_scaling.laws.parametric.fit import fit_parametric
 from plm_scaling.laws.text import law_sentence
-from plm_scaling.report.findings import comparison, find
+from plm_scaling.report.parts.findings import comparison, find
 
 
 def isoflop(objective="clm", surface=None, noise=0.002, n_sizes=7, seed=1, budgets=DEMO_BUDGETS):

@@ -7,7 +7,7 @@ import pytest
 
 from plm_scaling.laws.result import read_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
-from plm_scaling.report.limits import NONE, excluded_runs, limits
+from plm_scaling.report.parts.limits import NONE, excluded_runs, limits
 
 REFERENCE = {"authors": "Cheng, Chen", "venue": "2024", "smallest_budget_flops": 1e18}
 

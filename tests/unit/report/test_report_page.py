@@ -16,11 +16,11 @@ from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.result import read_law, write_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.report import page as page_module
-from plm_scaling.report.cards import cards
+from plm_scaling.report.html.template import inline_svg
 from plm_scaling.report.page import make_report
+from plm_scaling.report.parts.cards import cards
+from plm_scaling.report.parts.tables import with_interval
 from plm_scaling.report.summary import summary
-from plm_scaling.report.tables import with_interval
-from plm_scaling.report.template import inline_svg
 from plm_scaling.study.laws import LAWS
 from plm_scaling.sweep.stages import Placed, PlacedStage
 

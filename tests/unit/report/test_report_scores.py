@@ -24,7 +24,7 @@ from plm_scaling.laws.result import read_law
 from plm_scaling.laws.settings import Settings
 from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.report.page import make_report
-from plm_scaling.report.scores import scores_part
+from plm_scaling.report.parts.scores import scores_part
 from plm_scaling.runs.scores import main_scores, read_scores
 
 RESOURCES = Path(__file__).resolve().parents[3] / "resources"

@@ -11,7 +11,7 @@ from plm_scaling.common.files import read_json
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.status import Minimum
-from plm_scaling.report.template import code, flagged
+from plm_scaling.report.html.template import code, flagged
 from plm_scaling.sources.table import own_source, read_sources
 from plm_scaling.sweep.stages import PlacedStage
 

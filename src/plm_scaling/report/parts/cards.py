@@ -10,7 +10,7 @@ from plm_scaling.laws.selection import selection_words
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.laws.status import Check, Status
 from plm_scaling.laws.text import headline
-from plm_scaling.report.tables import DASH, equation_text, text
+from plm_scaling.report.parts.tables import DASH, equation_text, text
 from plm_scaling.study.laws import BOTH, LAWS
 
 STATUS_WORDS = {

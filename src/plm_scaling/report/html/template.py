@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
-from plm_scaling.report.glossary import abbreviated, glossary
+from plm_scaling.report.html.glossary import abbreviated, glossary
 
 if TYPE_CHECKING:  # pages without figures of their own do not wait for matplotlib
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from plm_scaling.laws.status import Minimum, Status
 from plm_scaling.laws.verdict import WIDE
 from plm_scaling.planner.laws import Estimate, Laws
 from plm_scaling.planner.trust import how_sure
-from plm_scaling.report.cards import STATUS_WORDS
+from plm_scaling.report.parts.cards import STATUS_WORDS
 
 FEW_MINIMA = 3
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Status
-from plm_scaling.report.cards import STATUS_WORDS, title
+from plm_scaling.report.parts.cards import STATUS_WORDS, title
 from plm_scaling.study.laws import BOTH
 from plm_scaling.study.short_runs import short_runs
 
