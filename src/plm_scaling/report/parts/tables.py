@@ -29,6 +29,16 @@ def count(value: float | None) -> str:
     return DASH if value is None or pd.isna(value) else short_number(value)
 
 
+def many(number: int, what: str) -> str:
+    """'1 budget', '43 budgets'."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def moment(time: str) -> str:
+    """'2026-11-30 11:46' of '2026-11-30T11:46:20Z'."""
+    return time[:16].replace("T", " ")
+
+
 def runs_used(law: LawResult) -> str:
     """'30 of 60' runs used; of a law file of an earlier version its number of points."""
     found = law.selection
@@ -78,7 +88,7 @@ def stage_rows(stages: Iterable[PlacedStage]) -> list[dict[str, str]]:
     return [
         {
             "stage": str(stage.stage),
-            "placed": stage.placed,
+            "placed (UTC)": moment(stage.placed),
             "runs": str(len(stage.runs)),
             "objective": one.objective.upper(),
             "corpus": one.corpus,
