@@ -22,8 +22,8 @@ from plm_scaling.cheng2024.rows import (
 )
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Check, Minimum
-from plm_scaling.report.cards import title
-from plm_scaling.report.tables import DASH, count, minimum_rows, text
+from plm_scaling.report.parts.cards import title
+from plm_scaling.report.parts.tables import DASH, count, minimum_rows, text
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 TABLE = re.compile(r"(<!-- the study: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -12,7 +12,7 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, percent, place
 from plm_scaling.laws.status import RowVerdict, Status
-from plm_scaling.report.findings import Finding, exponent, what_to_train
+from plm_scaling.report.parts.findings import Finding, exponent, what_to_train
 from plm_scaling.runs.tables import OBJECTIVES
 
 VERDICTS = {
@@ -57,7 +57,7 @@ def reproduction(constants: pd.DataFrame) -> Finding:
     near = f", {close.sum()} more to within 1 %" if close.any() else ""
     near += f", {rounded.sum()} in the one digit printed" if rounded.any() else ""
     others = constants.loc[constants["reproduced"] == Reproduced.NO, "name"].value_counts()
-    rest = "; the others: " + ", ".join(f"{n} of {name}" for name, n in others.items())
+    rest = f"; {others.sum()} are not: " + ", ".join(f"{n} of {name}" for name, n in others.items())
     sentence = (
         f"Of {asked.sum()} published constants that the study's own procedure can compute from the "
         f"released logs, {exact.sum()} are reproduced as printed{near}"

@@ -11,12 +11,8 @@ from plm_scaling.cheng2024.constants import COLUMNS, compare_constants
 from plm_scaling.cheng2024.findings import (
     published_findings,
     reproduction,
-    row_checks,
-    row_sentence,
 )
-from plm_scaling.cheng2024.fit import SAMPLES
 from plm_scaling.cheng2024.released import (
-    CAVEAT,
     read_released,
     released_finding,
     released_rows,
@@ -25,7 +21,6 @@ from plm_scaling.cheng2024.released import (
 from plm_scaling.cheng2024.rows import (
     constant_rows,
     marks,
-    named,
     optimum_rows,
     pair_rows,
     repeat_rows,
@@ -36,12 +31,12 @@ from plm_scaling.laws.result import read_law
 from plm_scaling.laws.status import Minimum
 from plm_scaling.planner.laws import OPTIMA
 from plm_scaling.report import page as study_page
-from plm_scaling.report.cards import cards, counted
-from plm_scaling.report.forecasts import forecasts_part
-from plm_scaling.report.limits import law_limits
-from plm_scaling.report.made import made_with
-from plm_scaling.report.tables import minimum_rows
-from plm_scaling.report.template import code, inline_figures, write_page
+from plm_scaling.report.html.template import code, inline_figures, write_page
+from plm_scaling.report.parts.cards import cards, counted
+from plm_scaling.report.parts.forecasts import forecasts_part
+from plm_scaling.report.parts.limits import law_limits
+from plm_scaling.report.parts.made import made_with
+from plm_scaling.report.parts.tables import minimum_rows
 from plm_scaling.runs.tables import read_runs
 
 CAPTIONS = {
@@ -59,6 +54,7 @@ CAPTIONS = {
     "the text. Numbers beside points are parameters.",
 }
 LAST_BUDGETS = 9e20  # FLOPs, from which on forecasts are listed
+LOGS = "data/training_logs/"  # of the study's repository
 NOT_CORRECTED = ("export sub-sampled",)  # notes of a file that change no number of its run
 
 
@@ -112,17 +108,11 @@ def make_published_report(
         minima=minimum_rows(fitted.values(), without=[Minimum.TOO_FEW_SIZES]),
         optima=optimum_rows(fitted),
         forecasts=forecasts_part(forecasts, LAST_BUDGETS),
-        checks=[
-            (law.objective.upper(), row_sentence(law.objective, check))
-            for law in named("parametric", fitted)
-            for check in row_checks(law)
-        ],
         repeats=repeat_rows(fitted),
         pairs=pair_rows(fitted),
         released=released_rows(scores),
-        released_sentences=[*released_sentences(scores), CAVEAT],
+        released_sentences=released_sentences(scores),
         n_runs=len(table),
-        samples=SAMPLES,
         n_points=int(table["n_evals"].sum()),
         total_flops=float(table["flops"].sum()),
         kinds=kind_rows(files),
@@ -138,7 +128,7 @@ def kind_rows(files: pd.DataFrame) -> list[dict[Hashable, Any]]:
     """Files by what they hold, and how many are used."""
     used = files.assign(used=files["used"] == "yes").groupby(["kind", "axis"])["used"]
     kinds = used.agg(files="size", used="sum").reset_index()
-    return kinds.rename(columns={"kind": "holds"}).to_dict("records")
+    return kinds.rename(columns={"kind": "log of", "axis": "against"}).to_dict("records")
 
 
 def correction_rows(files: pd.DataFrame) -> list[dict[str, str]]:
@@ -149,8 +139,8 @@ def correction_rows(files: pd.DataFrame) -> list[dict[str, str]]:
         {
             "run": code(row["run_id"]),
             "used": row["used"],
-            "what was found": row["notes"],
-            "file": code(row["path"]),
+            "what was found": row["notes"].replace(LOGS, ""),
+            "file": code(row["path"].removeprefix(LOGS)),
         }
         for row in noted.sort_values(["used", "path"], ascending=[False, True]).to_dict("records")
     ]

@@ -13,8 +13,8 @@ import pandas as pd
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.stats.assays import Average, average
-from plm_scaling.report.findings import Finding
-from plm_scaling.report.tables import DASH, count, text
+from plm_scaling.report.parts.findings import Finding
+from plm_scaling.report.parts.tables import DASH, count, text
 
 FITNESS, NEW = "proteingym_substitutions", "new_below_0.5"
 CONTACTS = {
@@ -119,11 +119,12 @@ def released_sentences(released: Released) -> list[str]:
     worst = released.of_study("clm").iloc[-1]
     other = fitness.loc["progen2-xlarge"]
     sentences = [
-        f"On new families the CLM of {short_number(worst['n_params'])} is the better model of "
-        f"sequences (perplexity {worst['perplexity']:g}; ProGen2-xlarge {other['perplexity']:g}), "
-        f"and far worse at fitness ({worst['value']:.3f}; {other['value']:.3f}), with a negative "
-        f"correlation in {100 * worst['negative']:.0f} % of the {released.n_assays} assays "
-        f"({100 * other['negative']:.0f} %)."
+        f"On new families the CLM of {short_number(worst['n_params'])} is a better model of "
+        f"sequences than ProGen2-xlarge (perplexity {worst['perplexity']:g} against "
+        f"{other['perplexity']:g}), and far worse at fitness ({worst['value']:.3f} against "
+        f"{other['value']:.3f}): its correlation is negative in {100 * worst['negative']:.0f} % of "
+        f"the {released.n_assays} assays, that of ProGen2-xlarge in "
+        f"{100 * other['negative']:.0f} %."
     ]
     for family in ("esm2", "progen2"):
         own = fitness[fitness["family"] == family].sort_values("n_params", kind="stable")

@@ -13,9 +13,9 @@ from plm_scaling.cheng2024.constants import RANGE, in_short
 from plm_scaling.cheng2024.findings import row_checks
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Status
-from plm_scaling.report import cards
-from plm_scaling.report.tables import DASH, count, runs_used, text
-from plm_scaling.report.template import flagged
+from plm_scaling.report.html.template import code, flagged
+from plm_scaling.report.parts import cards
+from plm_scaling.report.parts.tables import DASH, count, runs_used, text
 
 LATER_OFFSET = "epochs 0.75-1"
 
@@ -53,9 +53,11 @@ def constant_rows(constants: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def marks(rows: Sequence[Mapping[str, str]]) -> str:
-    """'36 constants: 20 ✓, 10 ✗, 6 ?'."""
+    """'36 constants: 20 ✓ by both procedures, 10 ✗ not by one of them, 6 ? open'."""
     found = Counter(row["mark"] for row in rows)
-    return f"{len(rows)} constants: {', '.join(f'{found[mark]} {mark}' for mark in '✓✗?')}"
+    means = {"✓": "by both procedures", "✗": "not by one of them", "?": "open"}
+    said = (f"{found[mark]} {mark} {meaning}" for mark, meaning in means.items())
+    return f"{len(rows)} constants: {', '.join(said)}"
 
 
 def equation_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
@@ -89,7 +91,7 @@ def optimum_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
                 {
                     "objective": law.objective.upper(),
                     "what": what,
-                    "objective ÷ best": f"{ratio:.3f}",
+                    "misfit ÷ best": f"{ratio:.3f}",
                     **{name: text(values[name]) for name in ("E", "A", "B")},
                     "α": text(alpha),
                     "β": text(beta),
@@ -110,15 +112,15 @@ def repeat_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
         {
             "": chr(ord("a") + place),
             "objective": objective,
-            "run": size["run_id"],
+            "run": code(size["run_id"]),
             "epochs": f"{size['epochs']:.1f}",
             "offset (nats)": f"{size['offset_nats']:.4f}",
             "R*": text(size["R_D"], ".3g"),
             "interval": _ends(size["interval"]),
-            "R*, later offset": text(_later_offset(size), ".3g"),
-            "worth at the end (U)": text(size["effective_over_unique_at_end"], ".3g"),
-            "smooth misfit (nats)": f"{size['rms_smoothed_nats']:.4f}",
-            "additive (nats)": f"{size['excess']['c']:.2g}·R^{size['excess']['kappa']:.2f}",
+            "R* by the later offset": text(_later_offset(size), ".3g"),
+            "worth at the end (epochs)": text(size["effective_over_unique_at_end"], ".3g"),
+            "misfit (nats)": f"{size['rms_smoothed_nats']:.4f}",
+            "additive term (nats)": f"{size['excess']['c']:.2g}·R^{size['excess']['kappa']:.2f}",
             "note": size["why"],
         }
         for place, (objective, size) in enumerate(sizes)
@@ -138,13 +140,13 @@ def pair_rows(laws: Mapping[str, LawResult]) -> list[dict[str, str]]:
         {
             "direction": f"{pair['source'].split(':')[0].upper()} → {law.objective.upper()}",
             "N": count(pair["n_params"]),
-            "target C (FLOPs)": f"{pair['flops']:.2g}",
-            "share of the source": f"{100 * pair['source_share']:.0f} %",
+            "C of the second run (FLOPs)": f"{pair['flops']:.2g}",
+            "share of all compute in the first": f"{100 * pair['source_share']:.0f} %",
             "loss from scratch": f"{pair['scratch_loss']:.4f}",
             "transferred": f"{pair['loss']:.4f}",
             "gain (nats)": f"{pair['gain_nats']:.4f}",
             "interval": _ends(pair["gain_interval"]),
-            "scratch compute ÷ all spent": text(pair["compute_ratio"], ".3g"),
+            "compute from scratch ÷ all spent": text(pair["compute_ratio"], ".3g"),
         }
         for law in named("transfer", laws)
         for pair in law.details["pairs"]

@@ -14,9 +14,9 @@ from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.stats.budgets import group_budgets
 from plm_scaling.laws.stats.intervals import Overlap, overlap
 from plm_scaling.laws.text import headline
-from plm_scaling.report.cards import STATUS_WORDS, title
-from plm_scaling.report.tables import DASH, count
-from plm_scaling.report.template import drawn_inline, write_page
+from plm_scaling.report.html.template import drawn_inline, write_page
+from plm_scaling.report.parts.cards import STATUS_WORDS, title
+from plm_scaling.report.parts.tables import DASH, count
 from plm_scaling.runs.tables import read_runs
 from plm_scaling.study.laws import LAWS
 

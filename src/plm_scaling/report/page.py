@@ -9,20 +9,18 @@ import pandas as pd
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import read_json
 from plm_scaling.figures import DATA_FIGURES, run_figures
-from plm_scaling.laws.result import LawResult, read_law
-from plm_scaling.laws.selection import selection_words
-from plm_scaling.report import scores as of_scores
-from plm_scaling.report import tables
-from plm_scaling.report.cards import cards, counted
-from plm_scaling.report.findings import comparison, find
-from plm_scaling.report.forecasts import CAPTION, forecasts_part
-from plm_scaling.report.leakage import leakage_rows, leakage_sentences
-from plm_scaling.report.limits import excluded_runs, limits
-from plm_scaling.report.made import made_with
-from plm_scaling.report.template import inline_figures, write_page
-from plm_scaling.report.tuning import tuning_part
+from plm_scaling.laws.result import read_law
+from plm_scaling.report.html.template import inline_figures, write_page
+from plm_scaling.report.parts import scores as of_scores
+from plm_scaling.report.parts import tables
+from plm_scaling.report.parts.cards import cards, counted
+from plm_scaling.report.parts.findings import comparison, find
+from plm_scaling.report.parts.forecasts import CAPTION, forecasts_part
+from plm_scaling.report.parts.leakage import leakage_rows, leakage_sentences
+from plm_scaling.report.parts.limits import excluded_runs, limits
+from plm_scaling.report.parts.made import made_with
+from plm_scaling.report.parts.tuning import tuning_part
 from plm_scaling.runs.tables import read_runs
-from plm_scaling.study.laws import LAWS
 from plm_scaling.sweep.stages import recorded
 
 OF_UNIPROT = re.compile("uniref|uniprot|swiss", re.IGNORECASE)  # names of sources
@@ -132,7 +130,7 @@ def make_report(
     downstream = of_scores.scores_part(scores, score_laws)
     shown |= set(of_scores.CAPTIONS) if scores else set()
     of_forecasts = forecasts_part(forecasts)
-    shown -= set() if of_forecasts["calibration"] else {"forecasts"}  # drawn empty
+    shown -= set() if of_forecasts["outcomes"] else {"forecasts"}  # drawn empty
     drawn = inline_figures(figures, {n: c for n, c in CAPTIONS.items() if n in shown})
     placed = recorded(stages) if stages else []
     findings = find(fitted)
@@ -163,7 +161,7 @@ def make_report(
         stages=tables.stage_rows(placed),
         stage_rates=[f"Stage {stage.stage}, {line}" for stage in placed for line in stage.rates],
         figures=drawn,
-        captions={name: text + _runs_of(name, fitted) for name, text in CAPTIONS.items()},
+        captions=CAPTIONS,
         funnel=funnel,
         data_line=tables.funnel_line(counts),
         examples=tables.example_rows(examples),
@@ -185,12 +183,3 @@ def _records(folder: Path | None, runs: pd.DataFrame) -> list[Path]:
         return []
     paths = [folder / str(run) / "result.json" for run in runs["run_id"]]
     return [path for path in paths if path.is_file()]
-
-
-def _runs_of(figure: str, laws: Sequence[LawResult]) -> str:
-    """Of the laws that a figure shows, ' MLM isoflop: 13 of 15 runs used (left out: …).'"""
-    return "".join(
-        f" {law.objective.upper()} {law.law}: {selection_words(law.selection)}."
-        for law in laws
-        if law.selection and figure in LAWS[law.law].figures
-    )

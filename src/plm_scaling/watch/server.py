@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from plm_scaling.common.errors import PlmScalingError, WatchError
 from plm_scaling.figures.parts.style import cycle
-from plm_scaling.report.template import render
+from plm_scaling.report.html.template import render
 from plm_scaling.watch.curves import read_cell_curves
 from plm_scaling.watch.places import Place
 from plm_scaling.watch.queue import Lately

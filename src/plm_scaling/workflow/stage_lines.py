@@ -15,11 +15,11 @@ from typing import Any, TextIO
 from plm_scaling.common.program import QUIET
 from plm_scaling.common.progress import short_time
 from plm_scaling.runs.rule_stages import STAGE_OF, STAGES
+from plm_scaling.workflow.known_times import PLACES, KnownTimes
 
 EVERY_SECONDS = 30.0
 SHARE = 0.02  # of the time so far: a run of weeks fills no screens
 
-PLACES = "place_stage"  # the rule that adds cells to the run
 EXITS = "Exiting because a job execution failed."  # as the last line says
 
 OF_JOBS = ("/site-packages/snakemake", "/plm_scaling/slurm/")  # whose programs speak of each job
@@ -33,20 +33,20 @@ class StageLines:
     """Takes the records of Snakemake's logger, and writes lines to `out`.
 
     Programs that Snakemake starts from here on say only warnings and errors on the terminal. `dry`:
-    the run only plans. `close` ends its thread.
+    the run only plans. `times`: of a run whose jobs are known, with what follows it. `close` ends
+    its thread.
     """
 
-    def __init__(self, out: TextIO, dry: bool) -> None:
+    def __init__(self, out: TextIO, dry: bool, times: KnownTimes | None = None) -> None:
         os.environ[QUIET] = "1"
-        self._out, self._dry = out, dry
+        self._out, self._dry, self._times = out, dry, times
         self._lock = threading.Lock()
         self._began = self._said = time.monotonic()
         self._planned: Counter[str] = Counter()
         self._begun: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
         self._total = 0  # with the targets, which do nothing
-        self._jobs: dict[int, str] = {}
-        self._places: set[int] = set()
+        self._jobs: dict[int, str] = {}  # the rules of those that have begun
         self._placed = False  # whether the last job that ended added cells
         self._started: dict[str, float] = {}
         self._stage = ""
@@ -69,9 +69,12 @@ class StageLines:
             elif event == STARTED:
                 self._start(said.jobid, said.rule_name, [*map(str, said.output)])
             elif event == FINISHED:
-                self._ended[self._jobs.get(said.job_id, "")] += 1
+                rule = self._jobs.get(said.job_id, "")
+                self._ended[STAGE_OF.get(rule, "")] += 1
                 self._failed.discard(said.job_id)
-                self._placed = said.job_id in self._places
+                self._placed = rule == PLACES
+                if self._times:
+                    self._times.ended(rule)
             elif event == COUNTED:
                 self._count(said.total)
             elif event == JOB_FAILED:
@@ -90,7 +93,12 @@ class StageLines:
         self._total = 0
         if not left and not self._wrong:
             where = f"; the report is {self._report}" if self._report else ""
-            self._line(f"done in {taken}{where}")
+            then = (
+                f"; then {', '.join(self._times.follow)}"
+                if self._times and self._times.follow
+                else ""
+            )
+            self._line(f"done in {taken}{where}{then}{self._to_the_end()}")
         else:
             said = [_many(len(self._failed), "failure")] if self._failed else []
             said += [f"{_many(left, 'job')} not done"] if left else []
@@ -108,7 +116,9 @@ class StageLines:
             if rule in STAGE_OF:
                 self._planned[STAGE_OF[rule]] += count
         parts = [f"{stage} {self._planned[stage]}" for stage in STAGES if self._planned[stage]]
-        self._line(f"jobs: {', '.join(parts) or 'none'}")
+        if self._times:
+            self._times.plan(jobs)
+        self._line(f"jobs: {', '.join(parts) or 'none'}{self._to_the_end()}")
         if not self._dry:
             self._clock.start()
 
@@ -116,12 +126,10 @@ class StageLines:
         stage = STAGE_OF.get(rule, "")
         if job not in self._jobs:
             self._begun[stage] += 1
-        self._jobs[job] = stage
+        self._jobs[job] = rule
         if stage and self._begun[stage] > self._planned[stage]:
             self._planned[stage] += 1  # a cell that was placed just now; Snakemake counts it later
             self._total += 1
-        if rule == PLACES:
-            self._places.add(job)
         self._started.setdefault(stage, time.monotonic())
         if rule == "train_cell":
             self._results = Path(output[0]).absolute().parents[2]
@@ -138,7 +146,7 @@ class StageLines:
             more = self._placed and stage == "train"  # its cells are not counted yet
             if 0 < planned == self._ended[stage] and stage in self._started and not more:
                 taken = short_time(time.monotonic() - self._started.pop(stage))
-                self._line(f"[{stage}] {_many(planned, 'job')} in {taken}")
+                self._line(f"[{stage}] {_many(planned, 'job')} in {taken}{self._to_the_end()}")
 
     def _fail(self, record: logging.LogRecord) -> None:
         from plm_scaling.runs.terminal import failure_said
@@ -175,7 +183,13 @@ class StageLines:
             return
         taken = short_time(time.monotonic() - self._started[stage])
         done, planned = self._ended[stage], self._planned[stage]
-        self._line(f"[{stage}] {done} of {_many(planned, 'job')} in {taken}{self._until()}")
+        until = self._to_the_end() or self._until()
+        self._line(f"[{stage}] {done} of {_many(planned, 'job')} in {taken}{until}")
+
+    def _to_the_end(self) -> str:
+        """When all will have ended; empty where the times of its jobs are not known."""
+        left = self._times.left(time.monotonic() - self._began) if self._times else 0.0
+        return f"; {short_time(left)} to the end" if round(left) else ""
 
     def _until(self) -> str:
         """When the training will have ended, as `status` says it; empty before its first cell."""

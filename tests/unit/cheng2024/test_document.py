@@ -25,7 +25,7 @@ def test_every_table_stands_on_the_page_and_none_twice():
 
 def test_changed_number_is_made_again():
     page = PAGE.read_text()
-    assert document(re.sub(r"CLM isoflop \| N .*", "CLM isoflop | N = 7 |", page)) == page
+    assert document(re.sub(r"CLM IsoFLOP \| N .*", "CLM IsoFLOP | N = 7 |", page)) == page
 
 
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
@@ -35,7 +35,7 @@ def test_table_holds_the_exponent_of_the_law_file_with_its_interval(objective):
     number = f"a = {equation.parameters['a']:.3g} [{low:.3g}, {high:.3g}]"
     rows = document("<!-- the study: isoflop -->\n<!-- end -->").splitlines()
     assert any(
-        number in row for row in rows if row.startswith(f"| {objective.upper()} isoflop | N")
+        number in row for row in rows if row.startswith(f"| {objective.upper()} IsoFLOP | N")
     )
 
 

@@ -15,8 +15,10 @@ from plm_scaling.laws.result import read_law
 from plm_scaling.laws.status import Status
 from plm_scaling.report import demo
 from plm_scaling.runs.collect import collect_runs
+from plm_scaling.runs.rule_stages import STAGE_OF
 from plm_scaling.study.sweep_table import read_sweep
 from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.workflow.known_times import read_known
 
 WIDE = 110
 
@@ -96,8 +98,11 @@ def test_demo_is_few_cells_of_three_budgets_of_which_the_last_is_placed(root):
     config = read_config(root / "config/demo.yaml")
     cells = plan_cells(config).values()
     (stage,) = config.sweep.stages
-    assert len(cells) == 20
-    assert len(cells) + stage.sizes * len(config.sweep.objectives) == 28
+    assert len(cells) == 18
+    known = read_known(root / "profiles/demo/times.tsv")
+    assert set(known) <= set(STAGE_OF)
+    assert known["place_stage"].places == stage.sizes * len(config.sweep.objectives)
+    assert known["train_cell"].jobs == len(cells) + known["place_stage"].places == 26
     assert {cell.objective for cell in cells} == {"clm", "mlm"}
     assert config.sweep.budgets_flops == [
         *sorted({c.flops_budget for c in cells}),
@@ -110,6 +115,6 @@ def test_demo_asks_for_both_parts_and_names_them(root):
     rule = re.search(r"^demo:.*?\n\n", (root / "Makefile").read_text(), re.M | re.S).group()
     (named,) = re.findall(r"^\t@echo .*?(\[.*)\n\t@began", rule, re.M | re.S)
     assert re.findall(r"\[(\w+)\]", named) == ["sources", "report", "published"]
-    assert "data train published" in rule
-    assert "downstream report" in rule
+    assert "data train " in rule
+    assert "downstream report published " in rule
     assert yaml.safe_load((root / "profiles/demo/config.yaml").read_text())["logger"] == "plm"

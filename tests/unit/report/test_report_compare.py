@@ -90,7 +90,7 @@ def test_compare_of_two_filters_has_sequences_and_tokens_alone(studies):
 def test_what_one_study_lacks_is_a_dash_and_no_zero(studies, tmp_path):
     shutil.copy(PUBLISHED_LAWS / "mlm.isoflop.json", studies[1] / "laws")
     laws = rows_of(compare_studies(*studies), "Laws")
-    assert laws["MLM isoflop"][0] == laws["MLM isoflop"][2] == "–"
+    assert laws["MLM IsoFLOP"][0] == laws["MLM IsoFLOP"][2] == "–"
 
 
 def test_compare_of_what_is_no_study_says_what_is_missing(studies, tmp_path):

@@ -5,7 +5,7 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.laws.isoflop.fit import fit_isoflop
 from plm_scaling.laws.parametric.fit import fit_parametric
 from plm_scaling.laws.text import law_sentence
-from plm_scaling.report.findings import comparison, find
+from plm_scaling.report.parts.findings import comparison, find
 
 
 def isoflop(objective="clm", surface=None, noise=0.002, n_sizes=7, seed=1, budgets=DEMO_BUDGETS):
@@ -23,7 +23,7 @@ def test_findings_with_tight_intervals_give_and_explain_the_exponent():
     assert "3 of 3 IsoFLOP budgets" in finding.sentence
     assert "ten times the compute" in finding.sentence
     assert finding.train.startswith("With 3e+12 FLOPs, the largest budget of the law, train ")
-    assert finding.sure.startswith("Isoflop law converged, 15 runs, 3e+11 to 3e+12 FLOPs; a held")
+    assert finding.sure.startswith("IsoFLOP law converged, 15 runs, 3e+11 to 3e+12 FLOPs; a held")
 
 
 def test_findings_with_wide_intervals_say_that_the_exponent_is_not_identified_and_by_what():
@@ -78,7 +78,7 @@ def test_findings_from_few_minima_are_unsound_however_tight_the_interval():
 def test_findings_without_a_minimum_give_no_exponent():
     (finding,) = find([isoflop(n_sizes=3)])
     assert not finding.sound
-    assert "no exponent" in finding.sentence
+    assert "do not say what to train" in finding.sentence
     assert "0 of 3" in finding.sentence
 
 

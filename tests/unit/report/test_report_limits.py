@@ -7,7 +7,7 @@ import pytest
 
 from plm_scaling.laws.result import read_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
-from plm_scaling.report.limits import NONE, excluded_runs, limits
+from plm_scaling.report.parts.limits import NONE, excluded_runs, law_limits, limits
 
 REFERENCE = {"authors": "Cheng, Chen", "venue": "2024", "smallest_budget_flops": 1e18}
 
@@ -19,8 +19,8 @@ def converged():
     return law
 
 
-def table(flops=1e20, steps=10_000.0, warmup=500.0):
-    run = {"run_id": "a", "objective": "mlm", "status": "finished", "flops": flops}
+def table(flops=1e20, steps=10_000.0, warmup=500.0, loss=2.2):
+    run = {"run_id": "a", "objective": "mlm", "status": "finished", "flops": flops, "loss": loss}
     return pd.DataFrame([run | {"steps": steps, "warmup_steps": warmup}])
 
 
@@ -41,7 +41,21 @@ def test_laws_that_are_not_converged_say_why(converged):
     law = read_law(PUBLISHED_LAWS / "clm.isoflop.json")
     law.excluded = []
     said = limits([converged, law], table())
-    assert said == [f"CLM isoflop is not identified: {law.reason}."]
+    assert said == [f"CLM IsoFLOP is not identified: {law.reason}."]
+
+
+def test_laws_of_one_reason_are_one_sentence_with_the_numbers_of_each():
+    laws = [read_law(PUBLISHED_LAWS / f"{objective}.isoflop.json") for objective in ("clm", "mlm")]
+    (said,) = law_limits(laws)
+    ends = [law.equations["N"].interval["a"] for law in laws]
+    clm, mlm = (f"({low:.2f} to {high:.2f})" for low, high in ends)
+    assert said.startswith(f"CLM IsoFLOP {clm} and MLM IsoFLOP {mlm} are not identified: the int")
+
+
+def test_models_that_know_little_more_than_how_common_residues_are_are_named(converged):
+    (said,) = limits([converged], table(loss=2.88))
+    assert said.startswith("The lowest loss is 2.880 nats/token, and a model that knows only how")
+    assert limits([converged], table(loss=2.7)) == [NONE]
 
 
 def test_short_runs_and_runs_in_no_law_are_counted(converged):

@@ -7,9 +7,9 @@ from cell_fixtures import cell_of, record_of
 
 from plm_scaling import __version__
 from plm_scaling.common.files import write_json
-from plm_scaling.report import made as made_module
-from plm_scaling.report.glossary import abbreviated, glossary
-from plm_scaling.report.made import made_with
+from plm_scaling.report.html.glossary import abbreviated, glossary
+from plm_scaling.report.parts import made as made_module
+from plm_scaling.report.parts.made import made_with
 from plm_scaling.study.shapes import Shape
 
 CELL = cell_of("clm", Shape(layers=1, hidden=8, ffn=21, heads=1))

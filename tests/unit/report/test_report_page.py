@@ -16,11 +16,12 @@ from plm_scaling.figures.draw import draw_figures
 from plm_scaling.laws.result import read_law, write_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.report import page as page_module
-from plm_scaling.report.cards import cards
+from plm_scaling.report.html.template import inline_svg
 from plm_scaling.report.page import make_report
+from plm_scaling.report.parts.cards import cards
+from plm_scaling.report.parts.forecasts import forecasts_part
+from plm_scaling.report.parts.tables import with_interval
 from plm_scaling.report.summary import summary
-from plm_scaling.report.tables import with_interval
-from plm_scaling.report.template import inline_svg
 from plm_scaling.study.laws import LAWS
 from plm_scaling.sweep.stages import Placed, PlacedStage
 
@@ -149,9 +150,9 @@ def test_report_names_the_runs_that_no_law_used_and_counts_those_of_each_law(pag
     out = page.with_name("partly.html")
     assert text.count("was left out") == text.count("was left out: more than 4 epochs") == 2
     assert "2 of 30 runs are in no law of their objective: 2 more than 4 epochs." in text
-    captions = re.findall("<figcaption>(.*?)</figcaption>", text, re.DOTALL)
-    said = "MLM isoflop: 13 of 15 runs used (left out: 2 more than 4 epochs)."
-    assert sum(said in caption for caption in captions) == 2  # its own figure and the frontier's
+    said = "<strong>Runs:</strong> 13 of 15 runs used (left out: 2 more than 4 epochs)"
+    assert text.count(said) == 2  # on the cards of both laws, and nowhere else
+    assert text.count("more than 4 epochs)") == 2
     arguments, _ = figures
     isoflop, parametric = (
         read_law(path) for path in arguments["laws"] if path.name.startswith("mlm")
@@ -173,11 +174,25 @@ def test_report_says_which_forecasts_held(figures, tmp_path):
     outcomes = pd.read_csv(arguments["forecasts"]).query("what == 'loss'")
     held = (outcomes.inside == "yes").sum()
     assert 0 < held < len(outcomes)
-    assert f"Final loss: {held} of {len(outcomes)} outcomes lie in their 95 % interval" in text
+    assert f"Final loss: {held} of {len(outcomes)} outcomes lie inside their 95 % intervals" in text
     assert text.count('<span class="flag">outside</span>') == len(outcomes) - held
     assert 'id="figure-forecasts"' in text
     make_report("demo", *given)
     assert "Forecast against outcome" not in out.read_text()
+
+
+def test_forecasts_that_could_not_be_made_are_a_sentence_and_no_table(figures, tmp_path):
+    table = pd.read_csv(figures[0]["forecasts"], dtype=str, keep_default_na=False)
+    numbers = ["predicted", "low", "high", "sigmas", "inside"]
+    table = table[table["what"] == "loss"].assign(note="3 budgets are needed")
+    table[numbers] = ""
+    table.to_csv(tmp_path / "forecasts.csv", index=False)
+    part = forecasts_part(tmp_path / "forecasts.csv")
+    assert (part["line"], part["rows"]) == ("none could be made", [])
+    (said,) = part["sentences"]
+    assert (
+        said == f"No forecast could be made of {len(table)} cells (the last: 3 budgets are needed)."
+    )
 
 
 def test_report_compares_recipes_where_there_are_several(page, figures, tmp_path):

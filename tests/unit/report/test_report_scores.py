@@ -24,7 +24,7 @@ from plm_scaling.laws.result import read_law
 from plm_scaling.laws.settings import Settings
 from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.report.page import make_report
-from plm_scaling.report.scores import scores_part
+from plm_scaling.report.parts.scores import scores_part, together
 from plm_scaling.runs.scores import main_scores, read_scores
 
 RESOURCES = Path(__file__).resolve().parents[3] / "resources"
@@ -238,3 +238,11 @@ def test_generated_proteins_are_said_beside_natural_and_shuffled_ones(tmp_path):
     pd.concat([*parts, first]).to_csv(path, index=False)
     assert scores_part(path, [])["generated"]["rows"][1]["untrained cell"] == "0.97"
     assert "not told apart from shuffled" in scores_part(path, [])["generated"]["sentence"]
+
+
+def test_warnings_of_series_that_say_the_same_are_one():
+    assert together(["a x: 1 cell; 6", "a y: 1 cell; 6", "b: flat", "all is well"]) == [
+        "2 series: 1 cell; 6",
+        "b: flat",
+        "all is well",
+    ]

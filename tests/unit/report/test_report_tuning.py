@@ -5,8 +5,8 @@ from planted_rates import ALPHA, FACTORS, planted
 
 from plm_scaling.figures.laws.tuning import tuning, tuning_table
 from plm_scaling.laws.tuning.fit import fit_tuning
-from plm_scaling.report.cards import cards
-from plm_scaling.report.tuning import tuning_part
+from plm_scaling.report.parts.cards import cards
+from plm_scaling.report.parts.tuning import tuning_part
 
 
 def law_of(**surface):

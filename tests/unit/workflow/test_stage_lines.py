@@ -6,6 +6,7 @@ import os
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ import yaml
 from plm_scaling.common.program import QUIET
 from plm_scaling.runs.rule_stages import STAGE_OF
 from plm_scaling.workflow import stage_lines
+from plm_scaling.workflow.known_times import Known, KnownTimes
 
 SNAKEMAKE = "/env/lib/python3.11/site-packages/snakemake/workflow.py"
 
@@ -20,9 +22,9 @@ SNAKEMAKE = "/env/lib/python3.11/site-packages/snakemake/workflow.py"
 class Run:
     """What Snakemake's logger says of a run."""
 
-    def __init__(self, dry=False):
+    def __init__(self, dry=False, times=None):
         self.out = io.StringIO()
-        self.lines = stage_lines.StageLines(self.out, dry)
+        self.lines = stage_lines.StageLines(self.out, dry, times)
 
     def says(self, text="", level=logging.INFO, path=SNAKEMAKE, **facts):
         record = logging.LogRecord("snakemake", level, path, 1, text, None, None)
@@ -69,6 +71,26 @@ def test_line_per_stage_when_all_its_jobs_have_ended(run):
         "[report] 1 job in TIME",
         f"done in TIME; the report is {Path('results/x/report.html').absolute()}",
     ]
+
+
+def test_time_to_the_end_of_a_known_run_stands_in_each_line(run, monkeypatch):
+    monkeypatch.setattr(stage_lines, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    known = {"clean_source": Known(2, 15.0), "make_report": Known(1, 65.0)}
+    first = Run(times=KnownTimes(known))
+    first.plans(clean_source=2)
+    first.does(0, "clean_source", 3, 1)
+    first.does(1, "clean_source", 3, 2)
+    first.does(2, "all", 3, 3)
+    assert first.ends() == [
+        "jobs: sources 2; 1:35 to the end",
+        "[sources] 2 jobs in 0:00; 0:32 to the end",  # this machine is twice as fast
+        "done in 0:00; then report; 0:32 to the end",
+    ]
+    last = Run(times=KnownTimes(known))
+    last.plans(make_report=1)
+    last.does(0, "make_report", 2, 1)
+    last.does(1, "all", 2, 2)
+    assert last.ends()[:2] == ["jobs: report 1; 1:05 to the end", "[report] 1 job in 0:00"]
 
 
 def test_cells_that_are_placed_meanwhile_belong_to_the_training(run):

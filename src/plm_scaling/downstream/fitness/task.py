@@ -15,10 +15,8 @@ from plm_scaling.common.tables import table_writer
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.fitness.assays import read_assays, read_reference
 from plm_scaling.downstream.fitness.scoring import scores_of
-from plm_scaling.downstream.fitness.zero_shot import ZeroShot
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
-from plm_scaling.inference.models.open import open_model
 
 SUBSTITUTIONS, INDELS = "proteingym_substitutions", "proteingym_indels"
 ITEMS = pa.schema(
@@ -63,6 +61,10 @@ def evaluate(
     model_name: str, items: Path, settings: TaskSettings, out: Path, threads: int, seed: int
 ) -> list[Score]:
     """Rank the mutants of each assay; see `zero_shot` of how and `scoring` of the scores."""
+    # They import torch and megatron-core, which a job that only prepares would wait for.
+    from plm_scaling.downstream.fitness.zero_shot import ZeroShot
+    from plm_scaling.inference.models.open import open_model
+
     folder = items.parent
     indels = read_json(folder / "task.json")["form"] == INDELS
     proteins = pd.read_parquet(folder / "proteins.parquet").set_index("group")

@@ -13,6 +13,7 @@ from plm_scaling.downstream.law.resample import Fitted, fit_resampled, scale_of
 from plm_scaling.downstream.law.series import Series
 from plm_scaling.downstream.law.verdict import FEWEST_CELLS
 from plm_scaling.laws.details import HeldOut, NotAvailable, not_available
+from plm_scaling.laws.predict import optimum
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.stats.blocks import rms
@@ -154,8 +155,8 @@ def held_out_budget(series: Series, settings: Settings) -> HeldOutScores | NotAv
 def losses_at_budgets(frontier: LawResult | None, largest: float) -> pd.DataFrame:
     """What a law of the loss predicts at the largest budget (FLOPs) and beyond; no rows without one
     that does."""
-    try:
-        table = None if frontier is None else frontier.predict(largest * np.array(TIMES))
+    try:  # how sure that law is, its own file says
+        table = None if frontier is None else optimum(frontier, largest * np.array(TIMES))
     except LawError:
         table = None
     return pd.DataFrame() if table is None else table[table["loss"].notna()]

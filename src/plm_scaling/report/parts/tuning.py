@@ -5,7 +5,7 @@ from typing import Any
 
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.tuning.details import to_be_relied_on
-from plm_scaling.report.tables import count, text
+from plm_scaling.report.parts.tables import count, text
 
 
 def tuning_part(laws: Sequence[LawResult]) -> dict[str, Any]:

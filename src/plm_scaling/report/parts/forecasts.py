@@ -10,8 +10,8 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.forecasts.calibration import Calibration, calibration
 from plm_scaling.forecasts.outcomes import read_outcomes
 from plm_scaling.laws.stats.intervals import percent
-from plm_scaling.report.tables import DASH, text
-from plm_scaling.report.template import code, flagged
+from plm_scaling.report.html.template import code, flagged
+from plm_scaling.report.parts.tables import DASH, many, moment, text
 
 CAPTION = (
     "The loss of each cell less what was forecast; bars are the 95 % intervals, which hold the "
@@ -21,22 +21,29 @@ KINDS = {"loss": "final loss", "size": "best size at a budget", "curve": "loss o
 
 
 def forecasts_part(table: Path | None, from_flops: float = 0.0) -> dict[str, Any]:
-    """What a page shows of forecasts.csv: sentences, the calibration, and the forecasts of losses
-    and sizes at `from_flops` and more; empty where nothing was forecast."""
+    """What a page shows of forecasts.csv: a line, sentences, and the forecasts of losses and sizes
+    at `from_flops` and more; empty where no cell was to be forecast."""
     outcomes = pd.DataFrame() if table is None else read_outcomes(table)
     if outcomes.empty:
-        return {"line": "", "sentences": [], "calibration": [], "rows": []}
+        return {"line": "", "sentences": [], "rows": [], "outcomes": False}
     found = calibration(outcomes)
-    shown = outcomes[(outcomes["what"] != "curve") & (outcomes["flops"] >= from_flops)]
+    made = bool(outcomes["predicted"].notna().any())
+    shown = outcomes[(outcomes["what"] != "curve") & (outcomes["flops"] >= from_flops) & made]
     shown = shown.sort_values(["objective", "flops", "n_params"], ascending=False, kind="stable")
     return {
-        "line": "; ".join(
-            f"{KINDS[one.what]}: {one.held} of {one.forecasts} held" for one in found
-        ),
+        "line": "; ".join(f"{KINDS[one.what]}: {one.held} of {one.forecasts} held" for one in found)
+        or ("no outcome yet" if made else "none could be made"),
         "sentences": _sentences(outcomes, found),
-        "calibration": [_calibration_row(one) for one in found],
-        "rows": [_row(row) for row in shown.to_dict("records")],
+        "rows": _without_empty([_row(row) for row in shown.to_dict("records")], "made (UTC)"),
+        "outcomes": bool(found),
     }
+
+
+def _without_empty(rows: list[dict[str, str]], name: str) -> list[dict[str, str]]:
+    """The rows without a column of which none has a value."""
+    if any(row[name] != DASH for row in rows):
+        return rows
+    return [{key: cell for key, cell in row.items() if key != name} for row in rows]
 
 
 def _sentences(outcomes: pd.DataFrame, found: list[Calibration]) -> list[str]:
@@ -46,27 +53,17 @@ def _sentences(outcomes: pd.DataFrame, found: list[Calibration]) -> list[str]:
     for one in found:
         low, high = one.interval
         said.append(
-            f"{KINDS[one.what].capitalize()}: {one.held} of {one.forecasts} outcomes lie in their "
-            f"95 % interval, at {one.budgets} budget(s); {percent(round(low, 3))} to "
-            f"{percent(round(high, 3))} would in the long run, if all were independent."
+            f"{KINDS[one.what].capitalize()}: {one.held} of {one.forecasts} outcomes lie inside "
+            f"their 95 % intervals, at {many(one.budgets, 'budget')}. Were they independent, the "
+            f"share in the long run would be {100 * low:.0f} to {percent(round(high, 2))}."
         )
     if missing := len(made) - int((made["inside"] != "").sum()):
-        said.append(f"{missing} forecast(s) of a loss have no outcome yet.")
+        said.append(f"{many(missing, 'forecast')} of a loss without an outcome yet.")
     if without:
-        said.append(f"Of {without} cell(s) no forecast could be made; the table says why.")
+        last = outcomes.loc[outcomes["predicted"].isna() & (outcomes["note"] != "")]
+        why = f" (the last: {last['note'].iloc[-1]})" if len(last) else ""
+        said.append(f"No forecast could be made of {many(without, 'cell')}{why}.")
     return said
-
-
-def _calibration_row(one: Calibration) -> dict[str, str]:
-    low, high = one.interval
-    return {
-        "forecast": KINDS[one.what],
-        "outcomes": str(one.forecasts),
-        "budgets": str(one.budgets),
-        "inside": str(one.held),
-        "share": f"{one.share:.2f}",
-        "interval of the share": f"{low:.2f} to {high:.2f}",
-    }
 
 
 def _row(row: Mapping[Hashable, Any]) -> dict[str, str]:
@@ -85,5 +82,5 @@ def _row(row: Mapping[Hashable, Any]) -> dict[str, str]:
         "sigmas": text(row["sigmas"], "+.1f"),
         "verdict": flagged(words[row["inside"]], row["inside"] != "no"),
         "runs used": text(row["runs_used"], ".0f"),
-        "made (UTC)": row["time"] or DASH,
+        "made (UTC)": moment(row["time"]) if row["time"] else DASH,
     }

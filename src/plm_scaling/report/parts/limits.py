@@ -1,6 +1,7 @@
 """What limits the laws of a study, in sentences, and the runs that no law used."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,10 +10,12 @@ import pandas as pd
 
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.status import Status
-from plm_scaling.report.cards import STATUS_WORDS, title
+from plm_scaling.report.parts.cards import STATUS_WORDS, title
 from plm_scaling.study.laws import BOTH
 from plm_scaling.study.short_runs import short_runs
 
+NUMBERS = re.compile(r" \([^()]*\)")  # of one law, in a reason that others share
+LITTLE_NATS, FREQUENCIES_NATS = 2.8, 2.9  # a loss that says little; what residues' shares give
 NONE = "No check speaks against these laws, and every run is in one of them."
 
 
@@ -25,6 +28,11 @@ def limits(
     said = law_limits(laws)
     if reference and finished["flops"].max() < reference["smallest_budget_flops"] / 10:
         said.append(_scale(finished["flops"].max(), reference))
+    if (lowest := finished["loss"].min()) > LITTLE_NATS:
+        said.append(
+            f"The lowest loss is {lowest:.3f} nats/token, and a model that knows only how common "
+            f"each residue is has about {FREQUENCIES_NATS}: these models have learnt little else."
+        )
     if short := short_runs(zip(finished["steps"], finished["warmup_steps"], strict=True)):
         said.append(f"{short[0].upper()}{short[1:]}.")
     if out := excluded_runs(laws, runs):
@@ -35,12 +43,19 @@ def limits(
 
 
 def law_limits(laws: Iterable[LawResult]) -> list[str]:
-    """Why the laws that are not converged are not."""
-    return [
-        f"{title(law)} is {STATUS_WORDS[law.status]}: {law.reason}."
-        for law in laws
-        if law.status != Status.CONVERGED
-    ]
+    """Why the laws that are not converged are not, those of one reason together."""
+    alike: dict[tuple[Status, str], list[LawResult]] = {}
+    for law in laws:
+        if law.status != Status.CONVERGED:
+            alike.setdefault((law.status, NUMBERS.sub("", law.reason)), []).append(law)
+    return [_why(status, plain, of) for (status, plain), of in alike.items()]
+
+
+def _why(status: Status, plain: str, laws: Sequence[LawResult]) -> str:
+    if len(laws) == 1:
+        return f"{title(laws[0])} is {STATUS_WORDS[status]}: {laws[0].reason}."
+    names = [title(law) + "".join(NUMBERS.findall(law.reason)) for law in laws]
+    return f"{', '.join(names[:-1])} and {names[-1]} are {STATUS_WORDS[status]}: {plain}."
 
 
 def _scale(largest_flops: float, reference: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from markupsafe import Markup, escape
 
 GLOSSARY = Path(__file__).with_name("glossary.md")  # a link to docs/glossary.md
+OF_THE_TERMINAL = "\n## Running\n"  # the last section: its words mean something else on a page
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(.*?)(?=^- |^## |\Z)", re.MULTILINE | re.DOTALL)
 _POINTER = re.compile(r"\s*\(\[[^]]*\]\([^)]*\)\)")  # to a page of the documentation
 _LABEL = re.compile(r'(<(?:th|h3|strong|button)\b[^>]*>|<span class="status">)([^<]+)')
@@ -52,10 +53,8 @@ def _hover(word: str, meaning: str) -> str:
 
 @cache
 def _entries() -> list[tuple[str, str]]:
-    found = [
-        (_plain(term), _plain(meaning).lstrip(": "))
-        for term, meaning in _ENTRY.findall(GLOSSARY.read_text(encoding="utf-8"))
-    ]
+    text = GLOSSARY.read_text(encoding="utf-8").partition(OF_THE_TERMINAL)[0]
+    found = [(_plain(term), _plain(meaning).lstrip(": ")) for term, meaning in _ENTRY.findall(text)]
     return sorted(found, key=lambda entry: entry[0].casefold())
 
 

@@ -12,7 +12,7 @@ from plm_scaling.laws.status import Minimum, Status
 from plm_scaling.laws.verdict import WIDE
 from plm_scaling.planner.laws import Estimate, Laws
 from plm_scaling.planner.trust import how_sure
-from plm_scaling.report.cards import STATUS_WORDS
+from plm_scaling.report.parts.cards import STATUS_WORDS, name_of
 
 FEW_MINIMA = 3
 
@@ -58,12 +58,12 @@ def exponent(law: LawResult) -> tuple[bool, str]:
         basis = f"{used} of {len(tried)} IsoFLOP budgets with a minimum"
         enough = used >= FEW_MINIMA
     if a is None:
-        return False, f"These runs give no exponent: {basis}, too few for a power law."
+        return False, f"These runs do not say what to train: {basis}, too few for a law of size."
     value = f"N_opt grows as C^{a:.2f}"
     if interval is None:
         return False, (
-            f"{value} from {basis}, but these runs give no interval for it (its card says why), so "
-            "the number cannot be trusted."
+            f"{value} from {basis}, but these runs give no interval for it (its card, under "
+            "Laws, says why), so the number cannot be trusted."
         )
     low, high = interval
     spread = f"{percent(equation.level)} confidence interval {low:.2f} to {high:.2f}"
@@ -101,7 +101,7 @@ def _agreement(own: dict[str, LawResult]) -> str:
     one, other = (own[name].equations["N"] for name in ("isoflop", "parametric"))
     value, interval = other.parameters["a"], other.interval["a"]
     if value is None or own["parametric"].status == Status.NOT_IDENTIFIED:
-        return "The parametric law does not determine the exponent; its card says why."
+        return "The parametric law does not determine the exponent; its card, under Laws, says why."
     if one.interval["a"] is None or interval is None:
         return (
             f"The parametric law gives {value:.2f}; without intervals the two cannot be compared."
@@ -134,7 +134,8 @@ def what_to_train(law: LawResult, sound: bool) -> tuple[str, str]:
         f"tokens; expect a loss of {_estimate(loss, '{:.3f}'.format)} nats/token."
     )
     sure = how_sure(laws).removesuffix(f"; {law.reason}")  # the page says it of all laws
-    return train, f"{sure[0].upper()}{sure[1:]}."
+    said = f"{name_of(law.law)}{sure.removeprefix(law.law)}."
+    return train, f"{said[0].upper()}{said[1:]}"
 
 
 def _estimate(estimate: Estimate, form: Callable[[float], str]) -> str:

@@ -10,7 +10,7 @@ from plm_scaling.laws.selection import selection_words
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.laws.status import Check, Status
 from plm_scaling.laws.text import headline
-from plm_scaling.report.tables import DASH, equation_text, text
+from plm_scaling.report.parts.tables import DASH, equation_text, text
 from plm_scaling.study.laws import BOTH, LAWS
 
 STATUS_WORDS = {
@@ -21,8 +21,8 @@ STATUS_WORDS = {
     Status.NOT_IDENTIFIED: "not identified",
 }
 HELD_OUT = {  # predicted − measured losses of a check
-    "difference": "loss {:+.3f} nats",
-    "mean_error": "loss {:+.3f} nats on average",
+    "difference": "the loss {:+.3f} nats off",
+    "mean_error": "the loss {:+.3f} nats off on average",
     "rms_error": "rms error {:.3f} nats",
     "excess": "the rate that it gives costs {:.4f} nats",
 }
@@ -69,13 +69,19 @@ def counted(laws: Collection[LawResult]) -> str:
     """'12 laws: 5 converged, 6 not identified, 1 contradicted by a check'."""
     words = [STATUS_WORDS[law.status] for law in laws]
     said = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(sorted(words)))
+    said = f"all {words[0]}" if len({*words}) == 1 < len(words) else said
     return f"{len(laws)} law{'s' if len(laws) > 1 else ''}: {said}"
 
 
 def title(law: LawResult) -> str:
-    """'CLM isoflop'."""
-    who = "Both" if law.objective == BOTH else law.objective.upper()
-    return f"{who} {law.law.replace('_', ' ')}"
+    """'CLM IsoFLOP'."""
+    who = "CLM and MLM" if law.objective == BOTH else law.objective.upper()
+    return f"{who} {name_of(law.law)}"
+
+
+def name_of(law: str) -> str:
+    """The law as text names it: 'IsoFLOP', 'mask ratio'."""
+    return law.replace("isoflop", "IsoFLOP").replace("_", " ")
 
 
 def equation_rows(law: LawResult) -> list[dict[str, str]]:
@@ -98,9 +104,9 @@ def _held_out(check: dict[str, Any]) -> str:
         return str(check.get("why", "none"))
     loss, said = check["loss"], []
     if "n_params" in check:
-        said.append(f"N {check['n_params']['ratio']:.2f}× that found")
+        said.append(f"N {check['n_params']['ratio']:.2f} times the one found")
     if "ratio" in check:
         found = check["ratio"]
         said.append(f"mask ratio {found['predicted']:.3g}, found {text(found['measured'], '.3g')}")
     said += [form.format(loss[error]) for error, form in HELD_OUT.items() if error in loss]
-    return f"at {check['predicted_at_flops']:.2g} FLOPs: {', '.join(said)}"
+    return f"predicted for {check['predicted_at_flops']:.2g} FLOPs: {', '.join(said)}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from plm_scaling.report.tables import DASH, text
+from plm_scaling.report.parts.tables import DASH, text
 from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
 ALIKE = ["objective", "recipe", "n_params"]

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
-from plm_scaling.report.glossary import abbreviated, glossary
+from plm_scaling.report.html.glossary import abbreviated, glossary
 
 if TYPE_CHECKING:  # pages without figures of their own do not wait for matplotlib
     from matplotlib.figure import Figure
@@ -42,23 +42,35 @@ def render(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "formulas": _formulas,
+        "formulas": formulas,
         "glossary": glossary,
         "abbreviated": abbreviated,
     }
     return environment.get_template(template.name).render(**values)
 
 
-def _formulas(sentence: str) -> Markup:
-    """N_opt and C^0.52 with real sub- and superscripts, -0.1 with a real minus."""
-    text = re.sub(r"\b([NDL]_opt|C_sum|R\*_[ND])\b", _lowered, str(escape(sentence)))
-    text = re.sub(r"\b(C|C<sub>sum</sub>|N)\^(-?[\d.]*\d)", r"\1<sup>\2</sup>", text)
-    return Markup(re.sub(r"(?<=[ (>])-(?=\d)", "−", text))
+_GREEK = {"alpha": "α", "beta": "β", "kappa": "κ"}
+_SUBSCRIPT = re.compile(r"\b([A-Z]\*?)_([A-Za-z]{1,4})\b")
+_POWER = re.compile(r"\^(-?\d[\d.]*\d|-?\w)(?!\w)")
+_SCIENTIFIC = re.compile(r"(?<![\w.-])(\d(?:\.\d+)?)e([+-]?)0*(\d{1,2})(?![\w-])")
 
 
-def _lowered(name: re.Match[str]) -> str:
-    letter, _, below = name[0].partition("_")
-    return f"{letter}<sub>{below}</sub>"
+def formulas(text: str) -> Markup:
+    """Text with N_opt, C^0.52, 1.5e+21 and `names` as print has them, -0.1 with a real minus, α for
+    alpha; markup is left as it is."""
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    text = re.sub(r"\b(alpha|beta|kappa)\b", lambda name: _GREEK[name[0]], text)
+    text = re.sub(r"(?<=[\w)])\*(?=[A-Za-z(])", "·", text)
+    text = _SUBSCRIPT.sub(r"\1<sub>\2</sub>", text)
+    text = _POWER.sub(lambda found: f"<sup>{found[1].replace('-', '−')}</sup>", text)
+    text = _SCIENTIFIC.sub(_scientific, text)
+    return Markup(re.sub(r"(?<=[ (\[>])-(?=\d)|^-(?=\d)", "−", text))
+
+
+def _scientific(found: re.Match[str]) -> str:
+    factor, sign, power = found.groups()
+    times = "" if factor == "1" else f"{factor}×"
+    return f"{times}10<sup>{sign.replace('+', '').replace('-', '−')}{power}</sup>"
 
 
 def code(text: str) -> Markup:

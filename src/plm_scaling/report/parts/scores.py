@@ -9,9 +9,9 @@ import pandas as pd
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Check
-from plm_scaling.report.generated import NOTHING, generated_part
-from plm_scaling.report.tables import DASH, equation_text, text
-from plm_scaling.report.template import flagged
+from plm_scaling.report.html.template import flagged
+from plm_scaling.report.parts.generated import NOTHING, generated_part
+from plm_scaling.report.parts.tables import DASH, equation_text, many, text
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores, read_scores
 
 MARKS = (
@@ -31,6 +31,7 @@ CAPTIONS = {
     "exposure": "Fitness of each assay by the cell of lowest loss, against the best identity of "
     "its wild type to the training set.",
 }
+PROTOCOLS = {"llr": "log-likelihood ratio"}
 VERDICTS = {
     "monotone": "monotone",
     "peaked": "peaked",
@@ -62,8 +63,24 @@ def scores_part(scores: Path | None, laws: Sequence[Path]) -> dict[str, Any]:
         "laws": [_law_row(law, series) for law, series in shown],
         "scores": [_score_row(row) for row in main.to_dict("records")],
         "generated": generated_part(table),
-        "warnings": [("scores " + law.objective.upper(), law.warnings) for law in fitted],
+        "warnings": [(law.objective.upper(), together(law.warnings)) for law in fitted],
     }
+
+
+def together(warnings: Sequence[str]) -> list[str]:
+    """Warnings ("series: why"), those of several series that say the same as one."""
+    alike: dict[str, list[str]] = {}
+    for warning in warnings:
+        alike.setdefault(warning.partition(": ")[2] or warning, []).append(warning)
+    return [
+        own[0] if len(own) == 1 else f"{len(own)} series: {said}" for said, own in alike.items()
+    ]
+
+
+def _protocol(name: str) -> str:
+    """As text names it: 'log-likelihood ratio, Spearman'."""
+    protocol, _, metric = name.partition(" ")
+    return f"{PROTOCOLS.get(protocol, protocol.replace('_', ' '))}, {metric.replace('_', ' ')}"
 
 
 def _sentence(law: LawResult, series: dict[str, Any]) -> str:
@@ -120,7 +137,7 @@ def _compared(laws: Sequence[LawResult], main: pd.DataFrame) -> list[str]:
             said.append(
                 f"CLM less MLM at equal compute, {row['dataset'].replace('_', ' ')} "
                 f"({row['metric']}): {row['difference']:+.3f}{spread}, the mean of "
-                f"{len(row['budgets'])} budget(s)."
+                f"{many(len(row['budgets']), 'budget')}."
             )
     return said
 
@@ -132,7 +149,7 @@ def _law_row(law: LawResult, series: dict[str, Any]) -> dict[str, str]:
     return {
         "objective": law.objective.upper(),
         "dataset": series["dataset"],
-        "metric": f"{series['protocol']} {series['metric']}",
+        "metric": _protocol(f"{series['protocol']} {series['metric']}"),
         "cells": str(series["cells"]),
         "verdict": flagged(verdict, series["verdict"] != "not_identified"),
         "law": DASH if equation is None else "; ".join(equation_text(equation)),
@@ -167,7 +184,7 @@ def _score_row(row: dict[Any, Any]) -> dict[str, str]:
         "N": DASH if pd.isna(size) else short_number(size),
         "loss": text(row["loss"], ".4f"),
         "dataset": str(row["dataset"]),
-        "metric": f"{row['protocol']} {row['metric']}",
+        "metric": _protocol(f"{row['protocol']} {row['metric']}"),
         "score": f"{row['value']:.3f}{error}",
         "baseline": text(row["floor"], ".3f"),
     }

@@ -15,7 +15,7 @@ from plm_scaling.common.progress import short_time
 from plm_scaling.study.record import RunRecord
 
 PACKAGES = ("torch", "megatron-core", "snakemake", "numpy", "scipy", "pyarrow", "matplotlib")
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from plm_scaling.common.files import read_json
 from plm_scaling.common.progress import short_number
 from plm_scaling.laws.result import Equation, LawResult
 from plm_scaling.laws.status import Minimum
-from plm_scaling.report.template import code, flagged
+from plm_scaling.report.html.template import code, flagged
 from plm_scaling.sources.table import own_source, read_sources
 from plm_scaling.sweep.stages import PlacedStage
 
@@ -27,6 +27,16 @@ def text(value: float | None, form: str = ".4g") -> str:
 def count(value: float | None) -> str:
     """Parameters or tokens, '2.83B', or a dash."""
     return DASH if value is None or pd.isna(value) else short_number(value)
+
+
+def many(number: int, what: str) -> str:
+    """'1 budget', '43 budgets'."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def moment(time: str) -> str:
+    """'2026-11-30 11:46' of '2026-11-30T11:46:20Z'."""
+    return time[:16].replace("T", " ")
 
 
 def runs_used(law: LawResult) -> str:
@@ -78,7 +88,7 @@ def stage_rows(stages: Iterable[PlacedStage]) -> list[dict[str, str]]:
     return [
         {
             "stage": str(stage.stage),
-            "placed": stage.placed,
+            "placed (UTC)": moment(stage.placed),
             "runs": str(len(stage.runs)),
             "objective": one.objective.upper(),
             "corpus": one.corpus,

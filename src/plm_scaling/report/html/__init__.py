@@ -1,0 +1,1 @@
+"""What all pages share: templates, inline figures, and the glossary's definitions on hover."""

@@ -1,0 +1,27 @@
+"""Numbers and names of laws as print has them."""
+
+import pytest
+
+from plm_scaling.report.html.template import code, formulas
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("N_opt grows as C^0.52", "N<sub>opt</sub> grows as C<sup>0.52</sup>"),
+        ("D_t = k*D_f^a*N^b", "D<sub>t</sub> = k·D<sub>f</sub><sup>a</sup>·N<sup>b</sup>"),
+        ("E + A/N^alpha, C^-0.025", "E + A/N<sup>α</sup>, C<sup>−0.025</sup>"),
+        ("R*_D of U·(1 - exp(-R/R_D))", "R*<sub>D</sub> of U·(1 - exp(-R/R<sub>D</sub>))"),
+        ("at 1e+21 FLOPs, 1.5e-08", "at 10<sup>21</sup> FLOPs, 1.5×10<sup>−8</sup>"),
+        ("C=1.15e22", "C=1.15×10<sup>22</sup>"),
+        ("-0.1 to -0.2 [-0.3]", "−0.1 to −0.2 [−0.3]"),
+        ("runs of one `budget`", "runs of one <code>budget</code>"),
+        ("a < b", "a &lt; b"),
+        # names of runs, cells and sequences stay as they are
+        ("mlm-2.8B-3.4e21-cbc36c and 1e21-4b0358", "mlm-2.8B-3.4e21-cbc36c and 1e21-4b0358"),
+        (code("60df510e2c"), "<code>60df510e2c</code>"),
+        ("uniref_demo BLAT_ECOLX stage_version", "uniref_demo BLAT_ECOLX stage_version"),
+    ],
+)
+def test_formulas_and_numbers_are_set_as_in_print(text, shown):
+    assert formulas(text) == shown
