@@ -5,7 +5,6 @@ It never trains and runs no data stage: cells are evaluated as they are.
 
 from plm_scaling.downstream import STAGE_VERSION as DOWNSTREAM_VERSION
 from plm_scaling.figures import downstream_figures
-from plm_scaling.runs.scores import JUDGED
 
 RELEASED = ROOT / "resources/downstream/published.tsv"
 
@@ -244,12 +243,13 @@ rule collect_downstream:
     params:
         script=script("collect_downstream"),
         runs=f"{RESULTS}/runs",
+        laws=f"{RESULTS}/laws",
         final_evaluations=CONFIG.runs.final_evaluations,
         stage=DOWNSTREAM_VERSION,
     shell:
         "python {params.script:q} --records {input.records:q} --exposures {input.exposures:q}"
         " --runs {params.runs:q} --final-evaluations {params.final_evaluations}"
-        " --out {output.scores:q} --out-groups {output.groups:q} --log {log:q}"
+        " --laws {params.laws:q} --out {output.scores:q} --out-groups {output.groups:q} --log {log:q}"
 
 
 ruleorder: fit_downstream > fit_law

@@ -125,9 +125,28 @@ def test_proteins_alone_need_no_benchmark(evaluated):
     config = evaluated.config["downstream"]
     config["datasets"] = []
     fewer, said = evaluated.plan("downstream")
+    report, warned = evaluated.plan("report")
     config["datasets"] = ["fitness_demo"]
     assert fewer == {"collect_downstream": 1, "draw_downstream": 1}
     assert "KeyError" not in said  # no other rule is tried for their files
+    assert report == {"record_config": 1, "make_report": 1}  # now without scores of other datasets
+    assert "scores.csv is of another config (fitness_demo)" in warned
+
+
+def test_masked_models_are_left_out_of_indels(evaluated):
+    """And said, while the others are evaluated."""
+    config = evaluated.config["downstream"]
+    files = evaluated.folder / "assays.csv", evaluated.folder / "assays.zip"
+    for file in files:
+        file.touch()
+    what = {"task": "fitness", "form": "proteingym_indels", "split": "", "metric": "spearman"}
+    config["own"] = {"indels": what | {"files": [file.name for file in files]}}
+    config["datasets"] = ["indels"]
+    planned, said = evaluated.plan("downstream")
+    config |= {"datasets": ["fitness_demo"], "own": {}}
+    assert planned["evaluate_model"] == 2  # the CLM, trained and not
+    assert planned["fit_downstream"] == 1
+    assert "indels: 2 masked model(s) are left out" in said
 
 
 def test_no_causal_model_is_said(evaluated):

@@ -18,7 +18,7 @@ from plm_scaling.downstream.generation.files import Files
 from plm_scaling.downstream.generation.judge import Judge
 from plm_scaling.downstream.generation.study import StudyData
 from plm_scaling.downstream.generation.task import generate_proteins, judge_proteins
-from plm_scaling.downstream.models import makes_proteins
+from plm_scaling.downstream.models import is_causal
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.pool.database import read_keys
 
@@ -126,7 +126,7 @@ def test_only_causal_models_make_proteins(data, tmp_path):
     for kind in ("progen", "esm"):
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "config.json").write_text(json.dumps({"model_type": kind}))
-    found = [makes_proteins(tmp_path / name) for name in ("clm", "mlm", "progen", "esm", "none")]
+    found = [is_causal(tmp_path / name) for name in ("clm", "mlm", "progen", "esm", "none")]
     assert found == [True, False, True, False, False]
     with pytest.raises(InferenceError, match="is an MLM"):
         generated(data, tmp_path / "mlm", tmp_path / "x.fasta")

@@ -17,10 +17,10 @@ from plm_scaling.downstream.fitness.assays import read_assays, read_reference
 from plm_scaling.downstream.fitness.scoring import scores_of
 from plm_scaling.downstream.fitness.zero_shot import ZeroShot
 from plm_scaling.downstream.scores import Score
-from plm_scaling.downstream.table import Dataset
+from plm_scaling.downstream.table import INDELS, Dataset
 from plm_scaling.inference.models.open import open_model
 
-SUBSTITUTIONS, INDELS = "proteingym_substitutions", "proteingym_indels"
+SUBSTITUTIONS = "proteingym_substitutions"
 ITEMS = pa.schema(
     {
         **{"id": pa.string(), "split": pa.string(), "group": pa.string()},
