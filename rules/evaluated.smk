@@ -1,5 +1,6 @@
 """Which models are evaluated on which benchmarks, and the files of both."""
 
+from plm_scaling.config.downstream import Drawn
 from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.downstream.cells import chosen_cells, making, models_for, untrained_cells
 from plm_scaling.downstream.models import is_causal
@@ -151,9 +152,42 @@ def read_by(wildcards):
 
 
 def drawn():
-    """How proteins are drawn, as a parameter; how many models make some is none."""
+    """How proteins are drawn, as a parameter; neither how many models make some nor what judges them."""
     how = CONFIG.downstream.generation
-    return how.model_dump_json(exclude={"cells"}) if how else ""
+    return settings(how, Drawn) if how else ""
+
+
+def other_models():
+    """Options of the program that measures proteins by other models: what the config names of them."""
+    how = CONFIG.downstream.generation
+    if how is None:
+        return []
+    by = how.perplexity_by
+    named = {
+        "perplexity-by": CONFIG.downstream.models.get(
+            by, f"{RESULTS}/runs/{by}" if by in CELLS else by
+        ),
+        "esmfold": how.esmfold,
+        "structures": how.structures,
+    }
+    return [word for name, place in named.items() if place for word in (f"--{name}", place)]
+
+
+def models_there(wildcards):
+    """Of what is named of them the folders that there are: once one is put there, it measures again."""
+    return [ancient(place) for place in other_models()[1::2] if os.path.exists(place)]
+
+
+def proteins_of(wildcards):
+    """The proteins that are measured, of a model; natural and shuffled ones are drawn by the job."""
+    made = f"{BENCHMARK}/{wildcards.of}.fasta"
+    return [] if wildcards.of in ("natural", "shuffled") else made
+
+
+def measurements(wildcards):
+    """What other models say of a model's proteins, natural and shuffled ones, where some are named."""
+    of = [f"{wildcards.model}/{JUDGED}", "natural", "shuffled"]
+    return expand(f"{BENCHMARK}/{{of}}.measured.npz", of=of) if other_models() else []
 
 
 def all_settings(wildcards, input):

@@ -65,7 +65,14 @@ def test_proteins_of_the_clm_are_scored_beside_natural_and_shuffled_ones(evaluat
     how["temperature"] = 0.9
     other = evaluated.planned("downstream")
     del how["cells"], how["temperature"]
+    how["perplexity_by"] = "models/none"
+    judged = evaluated.planned("downstream")
+    del how["perplexity_by"]
     assert same == {}
+    # Of two models, and once of the natural and the shuffled proteins that all are compared with.
+    assert judged["measure_proteins"] == 4
+    assert judged["judge_proteins"] == 2
+    assert "generate_proteins" not in judged
     assert other["generate_proteins"] == other["judge_proteins"] == 2
     assert "evaluate_model" not in other
 
