@@ -5,7 +5,6 @@ It never trains and runs no data stage: cells are evaluated as they are.
 
 from plm_scaling.downstream import STAGE_VERSION as DOWNSTREAM_VERSION
 from plm_scaling.figures import downstream_figures
-from plm_scaling.runs.scores import JUDGED
 
 RELEASED = ROOT / "resources/downstream/published.tsv"
 
@@ -196,10 +195,47 @@ rule generate_proteins:
         " --seed {params.seed} --threads {threads} --out {output.proteins:q} --log {log:q}"
 
 
+rule measure_proteins:
+    input:
+        proteins=proteins_of,
+        models=models_there,
+        split=as_they_are(map(str, SPLIT)),
+    output:
+        f"{BENCHMARK}/{{of}}.measured.npz",
+    log:
+        f"logs/{CONFIG.study}/downstream/{{of}}.measure_proteins.log",
+    benchmark:
+        f"logs/benchmarks/{CONFIG.study}/downstream/{{of}}.measure_proteins.tsv"
+    wildcard_constraints:
+        of=rf"natural|shuffled|[A-Za-z0-9][A-Za-z0-9_.-]*/{JUDGED}",
+    conda:
+        "../envs/train-gpu.yaml"
+    threads: MACHINE.threads
+    resources:
+        mem_mb=grows(16000 if MACHINE.backend == "cuda" else 4000),
+        runtime=grows(1440),
+        gpu=lambda wildcards: 1 if MACHINE.backend == "cuda" else None,
+    params:
+        script=script("measure_proteins"),
+        proteins=lambda wildcards, input: input.proteins or wildcards.of,
+        number=CONFIG.downstream.generation.number if CONFIG.downstream.generation else 0,
+        by=other_models(),
+        pool=f"{DATA}/pool/protein",
+        split=lambda wildcards, input: os.path.dirname(input.split[0]),
+        seed=CONFIG.seed,
+        start=f"{ON_ONE_GPU} python" if MACHINE.backend == "cuda" else "python",
+        stage=DOWNSTREAM_VERSION,
+    shell:
+        "OMP_NUM_THREADS={threads} {params.start} {params.script:q} --proteins {params.proteins:q}"
+        " --number {params.number} {params.by:q} --pool {params.pool:q} --split {params.split:q}"
+        " --seed {params.seed} --threads {threads} --out {output:q} --log {log:q}"
+
+
 rule judge_proteins:
     input:
         proteins=rules.generate_proteins.output.proteins,
         how=rules.generate_proteins.output.how,
+        measured=measurements,
         split=as_they_are(map(str, SPLIT)),
     output:
         table=f"{BENCHMARK}/{{model}}/{JUDGED}.tsv",
@@ -225,6 +261,7 @@ rule judge_proteins:
     shell:
         "python {params.script:q} --proteins {input.proteins:q} --model {params.model:q}"
         " --pool {params.pool:q} --split {params.split:q} --seed {params.seed}"
+        " --measured {input.measured:q}"
         " --threads {threads} --memory-mb {resources.mem_mb} --scratch {resources.tmpdir:q}"
         " --mmseqs {params.mmseqs:q} --out {output.table:q} --log {log:q}"
 
@@ -244,12 +281,13 @@ rule collect_downstream:
     params:
         script=script("collect_downstream"),
         runs=f"{RESULTS}/runs",
+        laws=f"{RESULTS}/laws",
         final_evaluations=CONFIG.runs.final_evaluations,
         stage=DOWNSTREAM_VERSION,
     shell:
         "python {params.script:q} --records {input.records:q} --exposures {input.exposures:q}"
         " --runs {params.runs:q} --final-evaluations {params.final_evaluations}"
-        " --out {output.scores:q} --out-groups {output.groups:q} --log {log:q}"
+        " --laws {params.laws:q} --out {output.scores:q} --out-groups {output.groups:q} --log {log:q}"
 
 
 ruleorder: fit_downstream > fit_law

@@ -1,8 +1,10 @@
 """Which models are evaluated on which benchmarks, and the files of both."""
 
+from plm_scaling.config.downstream import Drawn
 from plm_scaling.downstream.tasks import TASKS
-from plm_scaling.downstream.cells import chosen_cells, making, untrained_cells
-from plm_scaling.downstream.models import makes_proteins
+from plm_scaling.downstream.cells import chosen_cells, making, models_for, untrained_cells
+from plm_scaling.downstream.models import is_causal
+from plm_scaling.runs.scores import JUDGED, of_former_config, read_scores
 
 BENCHMARK = f"{RESULTS}/downstream"
 UNTRAINED = "untrained-"
@@ -28,6 +30,29 @@ def evaluated():
     return [*chosen, *(f"{UNTRAINED}{cell}" for cell in first), *CONFIG.downstream.models]
 
 
+def causal_model(name):
+    """Whether a model that is evaluated gives probabilities of a next residue."""
+    if name in CONFIG.downstream.models:
+        return is_causal(Path(CONFIG.downstream.models[name]))
+    return CELLS[name.removeprefix(UNTRAINED)].objective == "clm"
+
+
+@cache
+def evaluated_on(dataset):
+    """Names of the models that are evaluated on a dataset; those that cannot be are said once."""
+    models = {name: causal_model(name) for name in evaluated()}
+    try:
+        able = models_for(DATASETS[dataset], models)
+    except PlmScalingError as error:
+        sys.exit(f"error: {error}")
+    if left := len(models) - len(able):
+        logger.warning(
+            f"{dataset}: {left} masked model(s) are left out, which have no likelihood of insertions "
+            "and deletions"
+        )
+    return able
+
+
 @cache
 def makers():
     """Names of the models whose proteins are judged."""
@@ -42,8 +67,7 @@ def makers():
     cells = [name for name in evaluated() if name in CELLS]
     first = [n.removeprefix(UNTRAINED) for n in evaluated() if n.startswith(UNTRAINED)]
     best, first = making(CELLS, Path(RESULTS, "runs"), cells, first, how.cells)
-    public = CONFIG.downstream.models
-    causal = [name for name in public if makes_proteins(Path(public[name]))]
+    causal = [name for name in CONFIG.downstream.models if causal_model(name)]
     if not best and not causal:
         sys.exit("error: downstream.generation: no causal model is evaluated; set it to null")
     return [*best, *(f"{UNTRAINED}{cell}" for cell in first), *causal]
@@ -74,10 +98,10 @@ def evaluations(wildcards):
                 )
     advise()
     return [
-        *expand(
-            f"{BENCHMARK}/{{model}}/{{dataset}}.json",
-            model=evaluated(),
-            dataset=CONFIG.downstream.datasets,
+        *(
+            f"{BENCHMARK}/{model}/{dataset}.json"
+            for dataset in CONFIG.downstream.datasets
+            for model in evaluated_on(dataset)
         ),
         *expand(rules.judge_proteins.output.scores, model=makers()),
     ]
@@ -128,9 +152,42 @@ def read_by(wildcards):
 
 
 def drawn():
-    """How proteins are drawn, as a parameter; how many models make some is none."""
+    """How proteins are drawn, as a parameter; neither how many models make some nor what judges them."""
     how = CONFIG.downstream.generation
-    return how.model_dump_json(exclude={"cells"}) if how else ""
+    return settings(how, Drawn) if how else ""
+
+
+def other_models():
+    """Options of the program that measures proteins by other models: what the config names of them."""
+    how = CONFIG.downstream.generation
+    if how is None:
+        return []
+    by = how.perplexity_by
+    named = {
+        "perplexity-by": CONFIG.downstream.models.get(
+            by, f"{RESULTS}/runs/{by}" if by in CELLS else by
+        ),
+        "esmfold": how.esmfold,
+        "structures": how.structures,
+    }
+    return [word for name, place in named.items() if place for word in (f"--{name}", place)]
+
+
+def models_there(wildcards):
+    """Of what is named of them the folders that there are: once one is put there, it measures again."""
+    return [ancient(place) for place in other_models()[1::2] if os.path.exists(place)]
+
+
+def proteins_of(wildcards):
+    """The proteins that are measured, of a model; natural and shuffled ones are drawn by the job."""
+    made = f"{BENCHMARK}/{wildcards.of}.fasta"
+    return [] if wildcards.of in ("natural", "shuffled") else made
+
+
+def measurements(wildcards):
+    """What other models say of a model's proteins, natural and shuffled ones, where some are named."""
+    of = [f"{wildcards.model}/{JUDGED}", "natural", "shuffled"]
+    return expand(f"{BENCHMARK}/{{of}}.measured.npz", of=of) if other_models() else []
 
 
 def all_settings(wildcards, input):
@@ -167,15 +224,36 @@ def files_of_tests(wildcards):
 
 def scored(wildcards):
     """The laws of the objectives whose cells are evaluated on benchmarks."""
-    if not CONFIG.downstream.datasets:
-        return []
-    objectives = {CELLS[name].objective for name in evaluated() if name in CELLS}
+    models = {name for dataset in CONFIG.downstream.datasets for name in evaluated_on(dataset)}
+    objectives = {CELLS[name].objective for name in models if name in CELLS}
     return expand(rules.fit_downstream.output, objective=sorted(objectives))
 
 
+@cache
+def scores_are_current():
+    """Whether there are scores of what the config names. Other cells may have finished since; those of a
+    former config are said once."""
+    table, own = Path(f"{BENCHMARK}/scores.csv"), CONFIG.downstream
+    datasets = [*own.datasets, *([JUDGED] if own.generation else [])]
+    if not table.exists() or not datasets:
+        return False
+    cells = CELLS if isinstance(own.cells, str) else own.cells
+    before = [f"{UNTRAINED}{cell}" for cell in CELLS] if own.untrained else []
+    try:
+        former = of_former_config(read_scores(table), datasets, {*cells, *before, *own.models})
+    except PlmScalingError as error:
+        sys.exit(f"error: {error}")
+    if former:
+        logger.warning(
+            f"{table} is of another config ({', '.join(former[:3])}{' …' * (len(former) > 3)}): the "
+            "report leaves scores out until `snakemake downstream` has gathered them again"
+        )
+    return not former
+
+
 def scores_there_are(name):
-    """A file of the scores as it is, or nothing: the report evaluates no model, unless the scores are
-    asked for in the same run."""
+    """A file of the scores as it is, or nothing where there are none of this config: the report
+    evaluates no model, unless the scores are asked for in the same run."""
 
     def files(wildcards):
         if "downstream" in workflow.dag_settings.targets:
@@ -185,7 +263,7 @@ def scores_there_are(name):
                 "figures": rules.draw_downstream.output,
             }
             return asked[name]
-        if not os.path.exists(rules.collect_downstream.output.scores):
+        if not scores_are_current():
             return []
         known = {
             "scores": [rules.collect_downstream.output.scores],

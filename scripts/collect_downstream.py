@@ -3,7 +3,7 @@
 python scripts/collect_downstream.py \
     --records results/demo/downstream/CELL/fitness_small.json \
     --exposures data/downstream/fitness_small/exposure.demo.parquet \
-    --runs results/demo/runs --final-evaluations 5 \
+    --runs results/demo/runs --final-evaluations 5 --laws results/demo/laws \
     --out results/demo/downstream/scores.csv --out-groups results/demo/downstream/groups.csv
 """
 

@@ -65,7 +65,14 @@ def test_proteins_of_the_clm_are_scored_beside_natural_and_shuffled_ones(evaluat
     how["temperature"] = 0.9
     other = evaluated.planned("downstream")
     del how["cells"], how["temperature"]
+    how["perplexity_by"] = "models/none"
+    judged = evaluated.planned("downstream")
+    del how["perplexity_by"]
     assert same == {}
+    # Of two models, and once of the natural and the shuffled proteins that all are compared with.
+    assert judged["measure_proteins"] == 4
+    assert judged["judge_proteins"] == 2
+    assert "generate_proteins" not in judged
     assert other["generate_proteins"] == other["judge_proteins"] == 2
     assert "evaluate_model" not in other
 
@@ -125,9 +132,28 @@ def test_proteins_alone_need_no_benchmark(evaluated):
     config = evaluated.config["downstream"]
     config["datasets"] = []
     fewer, said = evaluated.plan("downstream")
+    report, warned = evaluated.plan("report")
     config["datasets"] = ["fitness_demo"]
     assert fewer == {"collect_downstream": 1, "draw_downstream": 1}
     assert "KeyError" not in said  # no other rule is tried for their files
+    assert report == {"record_config": 1, "make_report": 1}  # now without scores of other datasets
+    assert "scores.csv is of another config (fitness_demo)" in warned
+
+
+def test_masked_models_are_left_out_of_indels(evaluated):
+    """And said, while the others are evaluated."""
+    config = evaluated.config["downstream"]
+    files = evaluated.folder / "assays.csv", evaluated.folder / "assays.zip"
+    for file in files:
+        file.touch()
+    what = {"task": "fitness", "form": "proteingym_indels", "split": "", "metric": "spearman"}
+    config["own"] = {"indels": what | {"files": [file.name for file in files]}}
+    config["datasets"] = ["indels"]
+    planned, said = evaluated.plan("downstream")
+    config |= {"datasets": ["fitness_demo"], "own": {}}
+    assert planned["evaluate_model"] == 2  # the CLM, trained and not
+    assert planned["fit_downstream"] == 1
+    assert "indels: 2 masked model(s) are left out" in said
 
 
 def test_no_causal_model_is_said(evaluated):

@@ -77,16 +77,17 @@ def judge(
         structures: folder of known structures (PDB, mmCIF) for TM-scores; needs Foldseek or tmtools
         seed: of what is drawn, shuffled and resampled
     """
-    from plm_scaling.downstream.generation.files import Files
+    from plm_scaling.downstream.generation.by_models.others import OtherModels
     from plm_scaling.downstream.generation.judge import Judge
+    from plm_scaling.downstream.generation.known.files import Files
     from plm_scaling.downstream.generation.rows import rows_text
     from plm_scaling.sources.read.streams import STDIN
 
     if [proteins, *against, *natural].count(STDIN) > 1:
         raise SourceError("- is there twice, but standard input is read once; name a file instead")
     known = Files(against, natural, skip_bad)
-    made = Judge(known, model, ngram, esmfold, structures, seed, threads, skip_bad)
-    rows = made.table(proteins, out)
+    by_models = OtherModels(model, esmfold, structures, threads)
+    rows = Judge(known, by_models, ngram, seed, threads, skip_bad).table(proteins, out)
     if json:
         print_json([row._asdict() for row in rows])
         return

@@ -42,12 +42,9 @@ class Lora(Block):
     """Proteins to a step (1 for contacts, 16 for labels of sequences in the study's scripts)."""
 
 
-class Generation(Block):
-    """Proteins that causal models make, and how they are drawn."""
+class Drawn(Block):
+    """How causal models make proteins."""
 
-    cells: Count | None = None
-    """Of the CLM cells that are evaluated so many, those of the lowest loss; null: all. Untrained
-    cells of the same shapes, and public causal models, come with them."""
     number: Count = 1000
     """Proteins of each model."""
     temperature: Annotated[Number, Field(ge=0)] = 1.0
@@ -56,6 +53,22 @@ class Generation(Block):
     """Draws from the likeliest residues that have this probability together; 1: from all."""
     max_length: Count | None = None
     """Residues after which a protein is cut; null: 512, or what the context holds."""
+
+
+class Generation(Drawn):
+    """Proteins that causal models make, how they are drawn, and what judges them."""
+
+    cells: Count | None = None
+    """Of the CLM cells that are evaluated so many, those of the lowest loss; null: all. Untrained
+    cells of the same shapes, and public causal models, come with them."""
+    perplexity_by: str | None = None
+    """Another model, whose perplexity of the proteins is measured: a name in `models`, the id of a
+    cell, or a folder. null: of an n-gram model alone."""
+    esmfold: str | None = None
+    """Folder of ESMFold (transformers, safetensors), which predicts structures; null: no pLDDT."""
+    structures: str | None = None
+    """Folder of known structures (PDB, mmCIF) that predicted ones are compared with, by Foldseek or
+    tmtools, if one is installed; null: no TM-scores."""
 
 
 class OwnDataset(Block):
@@ -96,8 +109,9 @@ class Downstream(TaskSettings):
     (the three of lowest loss of each budget, where they are within 0.03 nats per token of the
     best). Also all, or a list of ids; [] for none."""
     generation: Generation | None = None
-    """Proteins that the causal models make, judged against the study's training set, {cells: null,
-    number: 1000, temperature: 1, top_p: 1, max_length: null}; null: none are made."""
+    """Proteins that the causal models make, judged against the study's training set, {number: 1000,
+    temperature: 1, top_p: 1, max_length: null, cells: null, perplexity_by: null, esmfold: null,
+    structures: null}; null: none are made."""
     untrained: bool = True
     """true: also cells of the same shapes with their initial weights, as the floor of the scores.
     """

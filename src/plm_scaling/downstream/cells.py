@@ -1,10 +1,11 @@
-"""Which cells of a study are evaluated."""
+"""Which cells of a study are evaluated, and on what."""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from plm_scaling.common.errors import DownstreamError, RunsError
+from plm_scaling.downstream.table import Dataset
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.record import RunRecord
 
@@ -69,6 +70,18 @@ def making(
     best = sorted(causal, key=lambda name: _loss(runs / name) or math.inf)[:most]
     begins = {_begin(cells[name]) for name in best}
     return best, [name for name in untrained if _begin(cells[name]) in begins]
+
+
+def models_for(dataset: Dataset, models: Mapping[str, bool]) -> list[str]:
+    """Of models, with whether they are causal, those that can be evaluated on a dataset. Raises
+    `DownstreamError` if none can."""
+    able = [name for name, causal in models.items() if causal or not dataset.only_causal]
+    if models and not able:
+        raise DownstreamError(
+            f"downstream.datasets: {dataset.dataset} has insertions and deletions, of which masked "
+            "models have no likelihood; add a CLM, or leave the dataset out"
+        )
+    return able
 
 
 def _begin(cell: Cell) -> tuple[object, ...]:

@@ -9,7 +9,9 @@ import pandas as pd
 from plm_scaling.common.files import atomic, read_json
 from plm_scaling.common.progress import logger
 from plm_scaling.downstream.models import FACTS
+from plm_scaling.runs.scores import CELL, JUDGED
 from plm_scaling.runs.tables import final_losses, read_cell_curve
+from plm_scaling.study.laws import OF_SCORES
 
 OF_SCORE = (
     *("protocol", "metric", "value", "standard_error", "floor", "reference"),
@@ -29,6 +31,7 @@ def collect_downstream(
     runs: Path,
     final_evaluations: int,
     exposures: Sequence[Path] = (),
+    laws: Path | None = None,
 ) -> None:
     """Write scores.csv, a row for each model, dataset, protocol and metric, and groups.csv, the
     same for each assay.
@@ -47,6 +50,7 @@ def collect_downstream(
         runs: folder of {cell}/curve.csv
         final_evaluations: how many of the last validation losses are averaged
         exposures: tables that expose_task.py wrote, {dataset}/exposure.{data}.parquet
+        laws: folder of law files; laws of scores of an objective that has none any more are removed
     """
     exposed = {path.parent.name: pd.read_parquet(path).set_index("id") for path in exposures}
     rows: list[dict[str, Any]] = []
@@ -71,7 +75,17 @@ def collect_downstream(
     for path, columns, found in ((out, COLUMNS, rows), (out_groups, GROUP_COLUMNS, groups)):
         with atomic(path) as temporary:
             pd.DataFrame(found).reindex(columns=columns).to_csv(temporary, index=False)
+    if laws is not None:
+        _remove_former(laws, rows)
     logger.info("[downstream] %d scores of %d evaluations: %s", len(rows), len(records), out)
+
+
+def _remove_former(laws: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Remove the laws of objectives of which no cell has scores on a benchmark among `rows`."""
+    cells = [row for row in rows if row["kind"] == CELL and row["task"] != JUDGED]
+    scored = {laws / f"{row['objective']}.{OF_SCORES}.json" for row in cells}
+    for path in {*laws.glob(f"*.{OF_SCORES}.json")} - scored:
+        path.unlink()
 
 
 def _loss_of(curve: Path, final_evaluations: int) -> dict[str, float]:

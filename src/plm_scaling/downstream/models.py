@@ -13,7 +13,7 @@ FACTS = (
 )
 
 CAUSAL = ("progen",)
-"""Kinds of public models that make proteins, as their config.json calls them."""
+"""Kinds of public models that are causal, as their config.json calls them."""
 
 
 def facts_of(name: str, told: Mapping[str, str]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def facts_of(name: str, told: Mapping[str, str]) -> dict[str, Any]:
     return facts | {"kind": kind} | of_cell | of_record
 
 
-def makes_proteins(folder: Path) -> bool:
+def is_causal(folder: Path) -> bool:
     """Whether the model in a folder is causal: a run by its record, a public one by its kind."""
     result, config = folder / "result.json", folder / "config.json"
     if result.is_file():

@@ -11,6 +11,8 @@ from plm_scaling.common.errors import DownstreamError, SourceError
 from plm_scaling.sources.table import Source, file_source
 
 SHIPPED = Path(__file__).with_name("resources") / "downstream.tsv"
+INDELS = "proteingym_indels"
+"""The form of assays of insertions and deletions."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class Dataset:
     def how(self) -> tuple[str, str, str, str]:
         """How it is read and scored."""
         return self.task, self.form, self.split, self.metric
+
+    @property
+    def only_causal(self) -> bool:
+        """Whether it is beyond masked models, which have no likelihood of sequences that are longer
+        or shorter than the wild type."""
+        return self.form == INDELS
 
 
 OF_DATASET = [field.name for field in fields(Dataset) if field.name != "files"]

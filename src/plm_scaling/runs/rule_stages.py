@@ -22,6 +22,7 @@ STAGES = {
         "make_untrained",
         "evaluate_model",
         "generate_proteins",
+        "measure_proteins",
         "judge_proteins",
         "collect_downstream",
         "fit_downstream",

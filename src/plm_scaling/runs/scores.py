@@ -1,5 +1,6 @@
 """The table of scores on benchmarks, scores.csv: what figures and the law of scores read."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ CELL, UNTRAINED = "cell", "untrained"
 def read_scores(path: Path) -> pd.DataFrame:
     """The table; raises DownstreamError naming the file and what it lacks."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype={"model": str})  # ids may be digits alone
     except (FileNotFoundError, pd.errors.EmptyDataError):
         raise DownstreamError(
             f"{path}: no such table, or an empty one; make it with `snakemake downstream`"
@@ -38,3 +39,10 @@ def main_scores(scores: pd.DataFrame) -> pd.DataFrame:
     same = ["dataset", "objective"]
     first = known.groupby(same, sort=False)[["protocol", "metric"]].transform("first")
     return known[(known[["protocol", "metric"]] == first).all(axis=1)]
+
+
+def of_former_config(
+    scores: pd.DataFrame, datasets: Collection[str], models: Collection[str]
+) -> list[str]:
+    """The datasets and models of the table that are no longer among those of the config, sorted."""
+    return sorted({*scores["dataset"]} - {*datasets}) + sorted({*scores["model"]} - {*models})

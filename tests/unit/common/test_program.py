@@ -77,8 +77,8 @@ IMPORTS = {
         "fit_law"
     ),
     "scipy": (
-        "judge_proteins show_plan place_stage collect_forecasts forecast_published "
-        "fit_published_law fit_downstream make_report make_published_report"
+        "judge_proteins measure_proteins show_plan place_stage collect_forecasts "
+        "forecast_published fit_published_law fit_downstream make_report make_published_report"
     ),
     "matplotlib": "draw_figures draw_downstream draw_published_figures",
     # Other tests run these.

@@ -15,9 +15,10 @@ from plm_scaling.cli.main import app
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.files import read_json, write_json
 from plm_scaling.config.downstream import Lora
-from plm_scaling.downstream.cells import chosen_cells, making, untrained_cells
+from plm_scaling.downstream.cells import chosen_cells, making, models_for, untrained_cells
 from plm_scaling.downstream.collect import COLUMNS, collect_downstream
 from plm_scaling.downstream.models import facts_of
+from plm_scaling.downstream.table import SHIPPED, read_datasets
 from plm_scaling.downstream.untrained import write_untrained
 from plm_scaling.inference.run import open_run
 from plm_scaling.train.distributed.process import cpu_process
@@ -84,6 +85,17 @@ def test_the_best_clms_make_proteins_and_what_they_began_as(sweep):
     best = [names[one] for one in "dahbic"]
     assert making(cells, runs, chosen, first, None) == (best, [names["a"]])
     assert making(cells, runs, [names["e"]], first, 2) == ([], [])
+
+
+def test_masked_models_are_left_out_of_insertions_and_deletions():
+    datasets = read_datasets(SHIPPED)
+    indels, fitness = datasets["proteingym_indels"], datasets["fitness_small"]
+    models = {"a": True, "b": False}
+    assert models_for(indels, models) == ["a"]
+    assert models_for(fitness, models) == ["a", "b"]
+    assert models_for(indels, {}) == []
+    with pytest.raises(DownstreamError, match=r"proteingym_indels has insertions .* add a CLM"):
+        models_for(indels, {"b": False})
 
 
 def test_untrained_run_has_the_weights_that_training_begins_with(tmp_path):
@@ -155,7 +167,13 @@ def test_scores_of_all_models_in_one_table(tmp_path):
     )
     (tmp_path / "runs/one").mkdir(parents=True)
     curve.to_csv(tmp_path / "runs/one/curve.csv", index=False)
-    collect_downstream(records, scores, groups, tmp_path / "runs", 2, [exposure])
+    laws = tmp_path / "laws"
+    laws.mkdir()
+    for name in ("clm.downstream", "mlm.downstream", "mlm.isoflop"):
+        (laws / f"{name}.json").touch()
+    collect_downstream(records, scores, groups, tmp_path / "runs", 2, [exposure], laws)
+    # The law of an objective that a former config evaluated is not left to the report.
+    assert {path.name for path in laws.iterdir()} == {"clm.downstream.json", "mlm.isoflop.json"}
     table = pd.read_csv(scores)
     assert table["loss"].tolist() == pytest.approx([2.3, 2.5])  # as in runs.csv, and as recorded
     assert list(table) == COLUMNS

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from plm_scaling.common.errors import DownstreamError
-from plm_scaling.downstream.generation.foldseek import (
+from plm_scaling.downstream.generation.by_models.foldseek import (
     best_scores,
     foldseek_scores,
     pdb_text,

@@ -14,15 +14,16 @@ from finished_runs import finished_run
 from plm_scaling.cli import main as cli
 from plm_scaling.common.command_line import parse
 from plm_scaling.common.errors import PlmScalingError, SourceError
-from plm_scaling.downstream.generation.files import Files
-from plm_scaling.downstream.generation.judge import Judge
-from plm_scaling.downstream.generation.kinds import (
+from plm_scaling.downstream.generation.by_models.others import OtherModels
+from plm_scaling.downstream.generation.counts import (
     composition,
     counts_per_sequence,
     distinct_trimers,
     jensen_shannon,
     trimers,
 )
+from plm_scaling.downstream.generation.judge import Judge
+from plm_scaling.downstream.generation.known.files import Files
 from plm_scaling.downstream.generation.measures import bootstrap
 from plm_scaling.downstream.generation.proteins import (
     Proteins,
@@ -59,9 +60,8 @@ def judged(tmp_path_factory):
     write(folder / "train.fasta", training)
     write(folder / "valid.fasta", [mutate(rng, protein, 0.5) for protein in training])
     finished_run(folder / "clm", "clm", start_token=True)
-    judge = Judge(
-        Files([folder / "train.fasta"], [folder / "valid.fasta"]), str(folder / "clm"), seed=1
-    )
+    known = Files([folder / "train.fasta"], [folder / "valid.fasta"])
+    judge = Judge(known, OtherModels(str(folder / "clm")), seed=1)
     rows = judge.table(folder / "new.fasta", folder / "table.parquet")
     return folder, {row.measure: row for row in rows}
 

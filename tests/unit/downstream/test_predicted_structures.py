@@ -5,12 +5,12 @@ import pytest
 import torch
 from transformers import EsmConfig, EsmForProteinFolding
 
-from plm_scaling.common.errors import DownstreamError
-from plm_scaling.downstream.generation.homology import resources_here
+from plm_scaling.common.errors import DownstreamError, InferenceError
+from plm_scaling.downstream.generation.by_models.esmfold import predicted
+from plm_scaling.downstream.generation.by_models.measured import Measured, Saved
+from plm_scaling.downstream.generation.by_models.others import OtherModels
+from plm_scaling.downstream.generation.by_models.tm_align import known_chains, tm_scores
 from plm_scaling.downstream.generation.proteins import Proteins
-from plm_scaling.downstream.generation.structures import known_chains, predicted, tm_scores
-from plm_scaling.mmseqs.steps import Steps
-from plm_scaling.mmseqs.tool import find_mmseqs
 
 TRUNK = {
     **{"num_blocks": 1, "sequence_state_dim": 32, "pairwise_state_dim": 16},
@@ -51,14 +51,9 @@ def pdb(sequence, places, chain="A"):
     )
 
 
-def steps(folder):
-    return Steps(folder / "table.tsv", "judge", {}, find_mmseqs("auto"), resources_here(1))
-
-
 def test_structures_are_those_of_the_model(esmfold, tmp_path):
     proteins = Proteins([b"MKVLAGIV", b"ACDEFGHIKLMNP"])
-    with steps(tmp_path) as of_stage:
-        plddt, places = predicted(of_stage, "generated", proteins, esmfold, 1)
+    plddt, places = predicted(proteins, esmfold, 1)
     model = EsmForProteinFolding.from_pretrained(esmfold).eval()
     for sequence, sure, own in zip(proteins.sequences, plddt, places, strict=True):
         with torch.no_grad():
@@ -70,9 +65,42 @@ def test_structures_are_those_of_the_model(esmfold, tmp_path):
         assert sure == pytest.approx(np.mean(confidence), abs=1)
 
 
+def test_what_is_not_installed_is_missing_and_says_so(esmfold, tmp_path, monkeypatch):
+    proteins, others = Proteins([b"MKVLA"]), "plm_scaling.downstream.generation.by_models.others"
+    monkeypatch.setattr(f"{others}.which", lambda name: None)
+    monkeypatch.setattr(f"{others}.find_spec", lambda name: None)
+    found = OtherModels(esmfold=esmfold, structures=tmp_path).measured(proteins)
+    assert 0 < found.plddt[0] < 100
+    assert found.nats is None
+    assert found.tm_score is None
+    assert "neither Foldseek nor TM-align" in found.missing["mean_tm_score"]
+    assert "--model" in found.missing["model_perplexity"]
+    found.save(tmp_path / "own.npz", proteins)
+    again = Saved({"generated": tmp_path / "own.npz"}).measured(proteins, "generated")
+    assert again.plddt == found.plddt
+    assert again.missing == found.missing
+    with pytest.raises(DownstreamError, match=r"own\.npz: measured of other proteins; remove it"):
+        Measured.load(tmp_path / "own.npz", Proteins([b"MKVLV"]))
+
+
+def test_what_is_not_there_is_an_error_or_missing(tmp_path):
+    """By the command an error, in a study, whose other measures count, missing."""
+    proteins, none = Proteins([b"MKVLA"]), tmp_path / "none"
+    with pytest.raises(InferenceError, match="none"):
+        OtherModels(str(none)).measured(proteins)
+    found = OtherModels(str(none), none, tmp_path, lenient=True).measured(proteins)
+    assert found.nats is None
+    assert found.plddt is None
+    assert str(none) in found.missing["model_perplexity"]
+    assert found.missing["mean_plddt"] == f"{none} is no folder; put ESMFold there"
+    assert found.missing["mean_tm_score"] == found.missing["mean_plddt"]
+
+
 def test_folder_without_esmfold_is_refused(tmp_path):
-    with steps(tmp_path) as of_stage, pytest.raises(DownstreamError, match="no ESMFold"):
-        predicted(of_stage, "generated", Proteins([b"MKV"]), tmp_path, 1)
+    with pytest.raises(DownstreamError, match="no ESMFold"):
+        predicted(Proteins([b"MKV"]), tmp_path, 1)
+    with pytest.raises(DownstreamError, match="is no folder; put ESMFold there"):
+        predicted(Proteins([b"MKV"]), tmp_path / "none", 1)
 
 
 def test_chains_are_read_with_their_letters(tmp_path):

@@ -212,7 +212,7 @@ def test_cells_whose_losses_do_not_compare_are_left_out(column, other):
 
 def test_judged_proteins_have_no_law():
     table = planted_scores.scores(planted_scores.monotone).assign(task="generation")
-    with pytest.raises(DownstreamError, match="no clm cell has a score"):
+    with pytest.raises(DownstreamError, match="no clm cell has scores"):
         fit(table)
 
 
@@ -265,6 +265,16 @@ def test_public_models_are_no_points():
     public = table.iloc[[0]].assign(model="esm2-8m", kind="esm2", value=0.9, loss=2.0)
     _, row = fit(pd.concat([table, public], ignore_index=True))
     assert row["cells"] == 15
+
+
+def test_scores_that_are_not_defined_are_a_law_that_is_not_identified():
+    """As those of contacts that no cell has learned: the other laws and figures are made."""
+    table = planted_scores.scores(planted_scores.monotone).assign(value=np.nan)
+    law = fit_scores(table, "clm", None, SETTINGS)
+    assert law.status == Status.NOT_IDENTIFIED
+    assert "a score that is defined" in law.reason
+    assert law.details["headline"] == "no series of scores"
+    assert law.selection["used"] == 0
 
 
 def test_law_file_is_read_back_and_summarised(tmp_path):

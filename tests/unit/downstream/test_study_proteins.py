@@ -13,17 +13,22 @@ from pools import make_pool, sequences_in
 from stages import RESOURCES, dedup, split
 
 from plm_scaling.common.errors import InferenceError
-from plm_scaling.config.downstream import Generation
-from plm_scaling.downstream.generation.files import Files
+from plm_scaling.config.downstream import Drawn
+from plm_scaling.downstream.generation.by_models.perplexity import nats_by
 from plm_scaling.downstream.generation.judge import Judge
-from plm_scaling.downstream.generation.study import StudyData
-from plm_scaling.downstream.generation.task import generate_proteins, judge_proteins
-from plm_scaling.downstream.models import makes_proteins
+from plm_scaling.downstream.generation.known.files import Files
+from plm_scaling.downstream.generation.known.study import StudyData
+from plm_scaling.downstream.generation.task import (
+    generate_proteins,
+    judge_proteins,
+    measure_proteins,
+)
+from plm_scaling.downstream.models import is_causal
 from plm_scaling.mmseqs.resources import Resources
 from plm_scaling.pool.database import read_keys
 
 pytestmark = pytest.mark.usefixtures("quick_searches")
-HOW = Generation(number=12, temperature=0.5, top_p=0.9, max_length=40)
+HOW = Drawn(number=12, temperature=0.5, top_p=0.9, max_length=40)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +75,12 @@ def test_cells_are_scored_by_what_they_make(data, tmp_path, start_token):
     # Without start token first residues are those of the training sequences.
     begun = [one[0] for one in made].count("W")
     assert begun == 12 if not start_token else begun < 12
-    judge_proteins(fasta, str(tmp_path / "cell"), pool.folder, parts, 3, resources(), "auto", out)
+    measured = [tmp_path / f"{name}.npz" for name in ("own", "natural", "shuffled") if start_token]
+    for of, path in zip((str(fasta), "natural", "shuffled"), measured, strict=False):
+        by = str(tmp_path / "cell"), tmp_path / "esmfold"
+        measure_proteins(of, 12, pool.folder, parts, 3, 1, path, *by)
+    cell = str(tmp_path / "cell")
+    judge_proteins(fasta, cell, pool.folder, parts, 3, resources(), "auto", out, measured)
     record = json.loads((tmp_path / "generation.json").read_text())
     assert (record["task"], record["dataset"]) == ("generation", "generation")
     assert (record["model"]["kind"], record["model"]["objective"]) == ("cell", "clm")
@@ -82,6 +92,16 @@ def test_cells_are_scored_by_what_they_make(data, tmp_path, start_token):
     assert scores["no_homologue"]["value"] == 1
     assert scores["mean_length"]["floor"] == scores["mean_length"]["reference"]
     assert scores["mean_plddt"]["value"] is None
+    perplexity = scores["model_perplexity"]
+    if start_token:
+        assert "esmfold is no folder" in scores["mean_plddt"]["note"]
+        natural = StudyData(pool.folder, parts).natural_proteins(12, 3, out)
+        nats = nats_by(cell, natural, 1) @ natural.lengths / natural.lengths.sum()
+        assert perplexity["reference"] == pytest.approx(np.exp(nats))
+        assert len({perplexity[name] for name in ("value", "reference", "floor")}) == 3
+    else:
+        assert perplexity["value"] is None
+        assert "downstream.generation.perplexity_by" in perplexity["note"]
     table = pd.read_csv(out, sep="\t").set_index("measure")
     assert table.loc["mean_length", "natural"] == scores["mean_length"]["reference"]
     assert not [*tmp_path.glob(".*")]  # nothing is left of the work
@@ -111,7 +131,7 @@ def test_a_part_of_training_says_what_it_is_like(data, tmp_path, monkeypatch):
     """Sums are of a sample where there is too much, duplicates and homologues of all."""
     pool, parts = data
     fasta = written(tmp_path / "new.fasta", of_split(data, "train"))
-    monkeypatch.setattr("plm_scaling.downstream.generation.study.SAMPLE", 50)
+    monkeypatch.setattr("plm_scaling.downstream.generation.known.study.SAMPLE", 50)
     study = StudyData(pool.folder, parts)
     assert len(study.first_residues()) == 50
     rows = {row.measure: row for row in Judge(study).table(fasta, tmp_path / "table.tsv")}
@@ -126,7 +146,7 @@ def test_only_causal_models_make_proteins(data, tmp_path):
     for kind in ("progen", "esm"):
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "config.json").write_text(json.dumps({"model_type": kind}))
-    found = [makes_proteins(tmp_path / name) for name in ("clm", "mlm", "progen", "esm", "none")]
+    found = [is_causal(tmp_path / name) for name in ("clm", "mlm", "progen", "esm", "none")]
     assert found == [True, False, True, False, False]
     with pytest.raises(InferenceError, match="is an MLM"):
         generated(data, tmp_path / "mlm", tmp_path / "x.fasta")

@@ -25,7 +25,7 @@ from plm_scaling.laws.settings import Settings
 from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.report.page import make_report
 from plm_scaling.report.parts.scores import scores_part, together
-from plm_scaling.runs.scores import main_scores, read_scores
+from plm_scaling.runs.scores import main_scores, of_former_config, read_scores
 
 RESOURCES = Path(__file__).resolve().parents[3] / "resources"
 PUBLISHED = RESOURCES / "downstream/published.tsv"
@@ -113,6 +113,18 @@ def test_compute_figure_has_the_best_of_each_budget_and_landmarks(files):
     assert mine["row"].tolist() == ["public"]
     assert mine["flops"].isna().all()
     assert "untrained" not in set(table["model"])
+    undefined = read_scores(files[0] / "scores.csv").assign(value=np.nan)
+    assert downstream_compute_table(undefined, PUBLISHED).empty
+
+
+def test_scores_of_a_former_config_are_known():
+    table = both()
+    datasets, models = set(table["dataset"]), set(table["model"])
+    assert of_former_config(table, {*datasets, "new"}, {*models, "esm2"}) == []
+    assert of_former_config(table, datasets - {"contacts"}, models - {"mine"}) == [
+        "contacts",
+        "mine",
+    ]
 
 
 def test_parts_of_fitness_and_contacts():
@@ -137,9 +149,15 @@ def test_exposure_is_of_the_cell_of_lowest_loss():
 @only_svg()
 def test_every_figure_is_drawn(files):
     folder, laws = files
+    (folder / "figures").mkdir()
+    for former in ("generation.svg", "generation.csv", "funnel.svg"):
+        (folder / "figures" / former).touch()
     names = draw_downstream(
         folder / "scores.csv", folder / "groups.csv", PUBLISHED, folder / "figures", laws
     )
+    # What the scores no longer have is not left to the report.
+    assert not [*(folder / "figures").glob("generation.*")]
+    assert (folder / "figures/funnel.svg").exists()
     assert names == downstream_figures(["fitness", "contacts"])
     for name in names:
         assert (folder / f"figures/{name}.svg").read_text().count("<svg") == 1

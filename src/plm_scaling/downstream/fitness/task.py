@@ -16,9 +16,9 @@ from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.fitness.assays import read_assays, read_reference
 from plm_scaling.downstream.fitness.scoring import scores_of
 from plm_scaling.downstream.scores import Score
-from plm_scaling.downstream.table import Dataset
+from plm_scaling.downstream.table import INDELS, Dataset
 
-SUBSTITUTIONS, INDELS = "proteingym_substitutions", "proteingym_indels"
+SUBSTITUTIONS = "proteingym_substitutions"
 ITEMS = pa.schema(
     {
         **{"id": pa.string(), "split": pa.string(), "group": pa.string()},

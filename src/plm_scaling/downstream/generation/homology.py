@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plm_scaling.downstream.generation.kinds import Doubles
+from plm_scaling.downstream.generation.counts import Doubles
 from plm_scaling.downstream.generation.proteins import Proteins
 from plm_scaling.inference.arrays import Ints
 from plm_scaling.mmseqs.clusters import cluster

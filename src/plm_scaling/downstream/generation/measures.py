@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from plm_scaling.downstream.generation.kinds import (
+from plm_scaling.downstream.generation.counts import (
     LENGTH_BINS,
     Doubles,
     composition,
@@ -18,7 +18,7 @@ from plm_scaling.downstream.generation.kinds import (
     length_bins,
     trimers,
 )
-from plm_scaling.downstream.generation.training import Training
+from plm_scaling.downstream.generation.known.training import Training
 from plm_scaling.inference.arrays import Ints
 
 IDENTITIES = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)

@@ -1,5 +1,6 @@
 """Sets of proteins to be judged: generated ones, as many natural ones, and those shuffled."""
 
+import hashlib
 import heapq
 import json
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from plm_scaling.inference.generation.options import about
 from plm_scaling.pool.selection import Database
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey
+
+GENERATED, NATURAL, SHUFFLED = "generated", "natural", "shuffled"
+"""The sets that are judged beside each other."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class Proteins:
     def entries(self) -> bytes:
         """All of them as database entries."""
         return b"".join(sequence + b"\n\0" for sequence in self.sequences)
+
+    @property
+    def fingerprint(self) -> str:
+        """What the set is, in its order."""
+        return hashlib.sha256(self.entries).hexdigest()
 
     def count(self) -> int:
         """How many there are."""

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from plm_scaling.downstream.generation.known.training import Training
 from plm_scaling.downstream.generation.measures import Facts, bootstrap, measures
 from plm_scaling.downstream.generation.proteins import Proteins
-from plm_scaling.downstream.generation.training import Training
 
 RESAMPLES = 200
 
@@ -82,7 +82,8 @@ def _row(
         for name in ("generated", "natural", "shuffled")
         for end, number in zip(("", "_error"), values.get(name, NONE), strict=True)
     }
-    note = missing.get(measure, "") if numbers["generated"] is None else ""
+    why = missing.get(measure) if numbers["generated"] is None else None
+    note = f"not measured: {why}" if why else ""
     return Row(measure=measure, unit=unit, note=note, **numbers)
 
 

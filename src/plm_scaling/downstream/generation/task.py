@@ -1,15 +1,26 @@
 """Proteins that the causal models of a study make, and their scores beside natural ones."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from plm_scaling.common.files import read_json, write_json
 from plm_scaling.common.progress import logger
-from plm_scaling.config.downstream import Generation
+from plm_scaling.config.downstream import Drawn
 from plm_scaling.downstream import STAGE_VERSION
+from plm_scaling.downstream.generation.by_models.measured import Saved
+from plm_scaling.downstream.generation.by_models.others import OtherModels
 from plm_scaling.downstream.generation.judge import Judge
+from plm_scaling.downstream.generation.known.files import survey
+from plm_scaling.downstream.generation.known.study import StudyData
+from plm_scaling.downstream.generation.proteins import (
+    GENERATED,
+    NATURAL,
+    SHUFFLED,
+    generated_proteins,
+    shuffled_proteins,
+)
 from plm_scaling.downstream.generation.rows import Row
-from plm_scaling.downstream.generation.study import StudyData
 from plm_scaling.downstream.models import facts_of
 from plm_scaling.downstream.scores import Score
 from plm_scaling.inference.generation.options import Sampling, about
@@ -20,7 +31,7 @@ PROTOCOL = "sampled"
 
 
 def generate_proteins(
-    model: str, settings: Generation, pool: Path, split: Path, seed: int, threads: int, out: Path
+    model: str, settings: Drawn, pool: Path, split: Path, seed: int, threads: int, out: Path
 ) -> None:
     """Write proteins that a causal model makes, as FASTA; OUT.json says how.
 
@@ -38,13 +49,52 @@ def generate_proteins(
     from plm_scaling.inference.generation.generate import First, shares_of, write_proteins
     from plm_scaling.inference.models.open import open_model
 
-    how = settings.model_dump(exclude={"cells"})
     with open_model(model, threads) as opened:
         first = None
         if opened.alphabet.start is None and not opened.alphabet.row_prefix:
             residues = StudyData(pool, split).first_residues()
             first = First(shares_of(residues, f"{split}: no training sequence"), [str(split)])
-        write_proteins(opened, out, Sampling(**how, seed=seed), first)
+        write_proteins(opened, out, Sampling(**settings.model_dump(), seed=seed), first)
+
+
+def measure_proteins(
+    proteins: str,
+    number: int,
+    pool: Path,
+    split: Path,
+    seed: int,
+    threads: int,
+    out: Path,
+    perplexity_by: str | None = None,
+    esmfold: Path | None = None,
+    structures: Path | None = None,
+) -> None:
+    """Write what other models say of proteins (`Measured`); what cannot be measured is missing,
+    with its reason.
+
+    Args:
+        proteins: FASTA file that generate_proteins.py made, or natural or shuffled: held-out
+            proteins, as judge_proteins.py draws them
+        number: of proteins in the FASTA file
+        pool: folder with all pooled parts
+        split: folder made by split_clusters.py
+        seed: of what is drawn and shuffled
+        threads: CPU threads
+        out: file, .npz
+        perplexity_by: a model, whose perplexity is measured
+        esmfold: folder of ESMFold, which predicts structures
+        structures: folder of known structures, which these are compared with
+    """
+    if proteins in (NATURAL, SHUFFLED):
+        own = StudyData(pool, split).natural_proteins(number, seed, out)
+        own = shuffled_proteins(own, seed) if proteins == SHUFFLED else own
+    else:
+        own = generated_proteins([Path(proteins)], survey(out, GENERATED, skip_bad=False))
+    by = OtherModels(perplexity_by, esmfold, structures, threads, lenient=True)
+    measured = by.measured(own)
+    measured.save(out, own)
+    asked = [name for name, value in by.facts.items() if value]
+    logger.info("[downstream] %d proteins by %s: %s", own.count(), ", ".join(asked), out)
 
 
 def judge_proteins(
@@ -56,6 +106,7 @@ def judge_proteins(
     resources: Resources,
     mmseqs: str,
     out: Path,
+    measured: Sequence[Path] = (),
 ) -> None:
     """Judge the proteins that a model made against a study's training set, beside as many held-out
     proteins, and these shuffled: the table `out` (.tsv), and a record of scores (.json).
@@ -71,10 +122,12 @@ def judge_proteins(
         seed: of what is drawn, shuffled and resampled
         mmseqs: path of MMseqs2, or auto
         out: the table, .tsv
+        measured: files of measure_proteins.py, of the proteins, natural and shuffled ones
     """
     known = StudyData(pool, split)
     threads = resources.threads
-    judge = Judge(known, seed=seed, threads=threads, resources=resources, mmseqs=mmseqs)
+    by_models = Saved(dict(zip((GENERATED, NATURAL, SHUFFLED), measured, strict=False)))
+    judge = Judge(known, by_models, seed=seed, threads=threads, resources=resources, mmseqs=mmseqs)
     rows = judge.table(proteins, out)
     made = read_json(about(proteins))
     told = {name: str(value) for name, value in made.items()}
@@ -85,7 +138,7 @@ def judge_proteins(
         "seed": seed,
         "weights_sha256": made["weights"],
         "versions": {"downstream stage": str(STAGE_VERSION)},
-        "settings": {name: made[name] for name in Generation.model_fields if name in made},
+        "settings": {name: made[name] for name in Drawn.model_fields if name in made},
         "scores": [asdict(_score(row, made["proteins"])) for row in rows],
     }
     write_json(out.with_suffix(".json"), record)

@@ -37,7 +37,7 @@ from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.intervals import Interval, check_settings
 from plm_scaling.laws.status import Check, Evidence
 from plm_scaling.laws.text import law_sentence
-from plm_scaling.runs.scores import CELL, read_scores
+from plm_scaling.runs.scores import CELL, JUDGED, read_scores
 from plm_scaling.study.laws import OF_SCORES
 
 logger = logging.getLogger("plm_scaling")
@@ -129,13 +129,14 @@ def fit_scores(
     settings: Settings = DEFAULT,
 ) -> LawResult[Details]:
     """The law of the scores of an objective's cells; `frontier` gives scores at budgets. Raises
-    DownstreamError if no cell of the objective has a score and a loss, LawError for settings."""
+    DownstreamError if no cell of the objective was scored, LawError for settings."""
     check_settings(settings.bootstrap, settings.level)
     found = series_of(scores, objective)
     own = scores[(scores["objective"] == objective) & (scores["kind"] == CELL)]
-    if not found:
+    own = own[own["task"] != JUDGED]
+    if own.empty:
         raise DownstreamError(
-            f"no {objective} cell has a score and a loss; evaluate cells (`snakemake downstream`)"
+            f"no {objective} cell has scores; evaluate cells (`snakemake downstream`)"
         )
     rows: list[SeriesRow] = []
     equations: dict[str, Equation] = {}
@@ -150,14 +151,15 @@ def fit_scores(
     identified = [row for row in rows if row["verdict"] != Verdict.NOT_IDENTIFIED]
     evidence: Evidence = {}
     if not identified:
-        why_not = f"no series of scores says how it follows the loss: {rows[0]['why']}"
+        first = rows[0]["why"] if rows else "no cell has both a loss and a score that is defined"
+        why_not = f"no series of scores says how it follows the loss: {first}"
         evidence = {"undetermined": [why_not]}
     why = why_not_used(own)
     unusable = own.assign(why=why)[why != ""].drop_duplicates("model")
     result = LawResult(
         law=OF_SCORES,
         method=METHOD,
-        n_points=max(row["cells"] for row in rows),
+        n_points=max((row["cells"] for row in rows), default=0),
         equations=equations,
         objective_value=None,
         residual_rms=None,
@@ -241,6 +243,8 @@ def _row(
 
 def _headline(rows: list[SeriesRow]) -> str:
     """'12 series of scores: 8 monotone, 3 flat, 1 peaked'."""
+    if not rows:
+        return "no series of scores"
     counts = {v: sum(row["verdict"] == v for row in rows) for v in Verdict}
     said = [f"{n} {v.replace('_', ' ')}" for v, n in counts.items() if n]
     return f"{len(rows)} series of scores: {', '.join(said)}"

@@ -55,7 +55,8 @@ def downstream_compute_table(scores: pd.DataFrame, published: Path) -> pd.DataFr
     given = given[given["tokens"].notna()]
     flops = 6 * given["n_params"] * given["tokens"]
     rows.append(given.assign(row="published", protocol="", flops=flops))
-    known = [part.reindex(columns=list(COLUMNS)) for part in rows if len(part)]
+    parts = [part.reindex(columns=list(COLUMNS)) for part in rows]
+    known = [part for part in parts if len(part)] or parts[:1]
     return pd.concat(known, ignore_index=True)
 
 

@@ -25,8 +25,8 @@ logger = logging.getLogger("plm_scaling")
 def draw_downstream(
     scores: Path, groups: Path, published: Path, out: Path, laws: Sequence[Path] = ()
 ) -> list[str]:
-    """Write `out`/{name}.svg, .pdf, .png and .csv for each figure that the scores' tasks have;
-    return their names.
+    """Write `out`/{name}.svg, .pdf, .png and .csv for each figure that the scores' tasks have, and
+    remove those of tasks that the scores no longer have; return the names.
 
     Args:
         scores: table of scores (scores.csv)
@@ -46,7 +46,11 @@ def draw_downstream(
         "generation": lambda: generation_table(table),
     }
     names = downstream_figures(table["task"].unique())
-    for name in names:
-        draw_table(name, tables[name](), out)
+    for name, of_scores in tables.items():
+        if name in names:
+            draw_table(name, of_scores(), out)
+        else:
+            for former in out.glob(f"{name}.*"):
+                former.unlink()
     logger.info("[figures] %s in %s", ", ".join(names), out)
     return names

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from plm_scaling.downstream.generation.known.training import Training, read_training
 from plm_scaling.downstream.generation.proteins import Proteins, natural_proteins
-from plm_scaling.downstream.generation.training import Training, read_training
 from plm_scaling.mmseqs.steps import Steps
 from plm_scaling.sources.read.inputs import Survey, readable, shown
 

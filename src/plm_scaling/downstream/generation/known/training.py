@@ -8,7 +8,7 @@ import numpy as np
 
 from plm_scaling.common.files import atomic
 from plm_scaling.common.parts import digests
-from plm_scaling.downstream.generation.kinds import LENGTH_BINS, ORDER, Doubles, length_bins
+from plm_scaling.downstream.generation.counts import LENGTH_BINS, ORDER, Doubles, length_bins
 from plm_scaling.downstream.similarity.database import Entries
 from plm_scaling.filter import ngram
 from plm_scaling.inference.arrays import Ints

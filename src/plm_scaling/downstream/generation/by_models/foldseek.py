@@ -10,7 +10,7 @@ import numpy as np
 from gemmi import ResidueKind, expand_one_letter
 
 from plm_scaling.common.errors import DownstreamError
-from plm_scaling.downstream.generation.kinds import Doubles
+from plm_scaling.downstream.generation.counts import Doubles
 from plm_scaling.downstream.generation.proteins import Proteins
 
 FIELDS = "query,target,qtmscore"  # the last in terms of the query's length
@@ -36,7 +36,7 @@ def foldseek_scores(
         if done.returncode or not out.is_file():
             said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it says nothing"]
             raise DownstreamError(
-                f"--structures {known}: Foldseek failed ({said[0]}); correct the folder, or take "
+                f"{known}: Foldseek failed ({said[0]}); correct the folder, or take "
                 "foldseek off PATH: TM-align (tmtools) is used then"
             )
         return best_scores(out, proteins.count())

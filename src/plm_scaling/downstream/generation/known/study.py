@@ -12,8 +12,8 @@ import numpy as np
 from plm_scaling.dedup.assign import TRAIN, VALID
 from plm_scaling.dedup.deduplicate import file_state, pool_state
 from plm_scaling.dedup.split_views import checked, view_of
+from plm_scaling.downstream.generation.known.training import CHUNK_RESIDUES, Sums, Training
 from plm_scaling.downstream.generation.proteins import Proteins, drawn_by
-from plm_scaling.downstream.generation.training import CHUNK_RESIDUES, Sums, Training
 from plm_scaling.filter.chunks import entries
 from plm_scaling.inference.arrays import Ints
 from plm_scaling.mmseqs.steps import Steps

@@ -1,0 +1,1 @@
+"""What other models say of proteins: perplexity, predicted structures, and what these are like."""

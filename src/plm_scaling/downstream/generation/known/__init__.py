@@ -1,0 +1,1 @@
+"""What generated proteins are compared with: training and natural ones."""
