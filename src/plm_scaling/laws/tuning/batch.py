@@ -54,14 +54,13 @@ def batch_law(
     drawn = best.drawn(bootstrap, rng)
     equation, check = best.equation(drawn), _check(held_out(best))
     status, reason = status_of(best.evidence(equation, check))
-    k, alpha, beta = (equation.parameters[name] for name in ("k", "alpha", "beta"))
-    known = status == Status.CONVERGED and k is not None and alpha is not None and beta is not None
+    known = status == Status.CONVERGED
     n_runs, d_runs, b_runs = runs
     placed = (n_runs, d_runs, np.full(len(n_runs), rates.usual), b_runs)
     return equation if known else None, {
         "status": status,
         "reason": reason,
-        "config": {"factor": k, "parameters": alpha, "tokens": beta} if known else None,
+        "config": best.block(equation) if known else None,
         "groups": [_row(row) for row in best.rows(b, least)],
         "used": [
             {"batch_tokens": value, "law_batch": law, **costs}

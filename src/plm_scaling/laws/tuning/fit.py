@@ -19,7 +19,7 @@ from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
 from plm_scaling.laws.details import NotAvailable, not_available
 from plm_scaling.laws.points import columns, of_others
-from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.laws.stats.intervals import Floats, check_settings
 from plm_scaling.laws.stats.noise import evaluation_noise
@@ -29,7 +29,6 @@ from plm_scaling.laws.tuning.bowls import MIN_RATES, WINDOW, Bowls, groups_of
 from plm_scaling.laws.tuning.cost import HeldOutValue, held_out, used_values
 from plm_scaling.laws.tuning.details import (
     BatchLaw,
-    ConfigBlock,
     Details,
     GroupRow,
     HeldOutRate,
@@ -118,7 +117,7 @@ def fit_tuning(
         warnings=_warnings(best, batch),
         details={
             "batch_tokens": best.usual,
-            "config": _block(equation, best.usual),
+            "config": best.block(equation),
             "groups": [_row(row) for row in best.rows(rate, loss)],
             "used": [
                 {"peak_learning_rate": value, "law_rate": law, **costs}
@@ -160,17 +159,6 @@ def _row(row: Row) -> GroupRow:
             for rate, loss, fitted in row.tried
         ],
     }
-
-
-def _block(equation: Equation, usual: float) -> ConfigBlock | None:
-    """The law as training.peak_learning_rate of a config takes it; `usual` is B0."""
-    k, alpha, beta = (equation.parameters[name] for name in ("k", "alpha", "beta"))
-    if k is None or alpha is None or beta is None:
-        return None
-    delta = equation.parameters.get("delta")
-    if delta is None:
-        return {"factor": k, "parameters": alpha, "tokens": beta}
-    return {"factor": k * usual**-delta, "parameters": alpha, "tokens": beta, "batch": delta}
 
 
 def _warnings(best: Best, batch: BatchLaw | NotAvailable) -> list[str]:

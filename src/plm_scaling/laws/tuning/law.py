@@ -14,7 +14,7 @@ from plm_scaling.laws.result import Equation
 from plm_scaling.laws.stats.intervals import Floats, Interval, percentile_interval
 from plm_scaling.laws.status import Check, Evidence
 from plm_scaling.laws.tuning.bowls import Bowls, Group
-from plm_scaling.laws.tuning.details import HeldOutSetting
+from plm_scaling.laws.tuning.details import ConfigBlock, HeldOutSetting
 from plm_scaling.laws.tuning.line import Line
 
 FORM, BATCH_FORM = "k*N^alpha*D^beta", "k*N^alpha*D^beta*(B/B0)^delta"
@@ -102,6 +102,17 @@ class Best:
             found = (percentile_interval(one, self.level) for one in samples)
             interval = dict(zip(line.names, found, strict=True))
         return Equation(form, values, interval, self.level)
+
+    def block(self, equation: Equation) -> ConfigBlock | None:
+        """The law as a config takes it."""
+        k, alpha, beta = (equation.parameters[name] for name in ("k", "alpha", "beta"))
+        if k is None or alpha is None or beta is None:
+            return None
+        delta = equation.parameters.get("delta")
+        if delta is None:
+            return {"factor": k, "parameters": alpha, "tokens": beta}
+        factor = k * self.usual**-delta
+        return {"factor": factor, "parameters": alpha, "tokens": beta, "batch": delta}
 
     def log_value(self, group: Group) -> float | None:
         """ln of the law's value for a group; None without a law."""
