@@ -32,7 +32,7 @@ from plm_scaling.config.sweep import Objective, Recipe
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape
-from plm_scaling.sweep.cells import make_cell
+from plm_scaling.sweep.make import make_cell
 from plm_scaling.tokens.format.vocabulary import EOD
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train.data.batches import Batch, batch_of

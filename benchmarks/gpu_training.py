@@ -30,8 +30,8 @@ from plm_scaling.config.sweep import Objective, Recipe
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import STUDY_GRID
-from plm_scaling.sweep.cells import make_cell
 from plm_scaling.sweep.choose import choose_layout
+from plm_scaling.sweep.make import make_cell
 from plm_scaling.sweep.memory import process_memory
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train.data.batches import batch_of

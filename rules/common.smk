@@ -35,7 +35,7 @@ from plm_scaling.runs.terminal import say_failures_in_a_line
 from plm_scaling.slurm.rules import SiteRules
 from plm_scaling.sources.local_files import files_of, state_of
 from plm_scaling.sources.table import choose, own_source, read_sources
-from plm_scaling.sweep.cells import awaited_cells, extra_cells, plan_cells, tuning_only
+from plm_scaling.sweep.cells import awaited_cells, plan_cells, tuning_only
 from plm_scaling.sweep.choose import choose_layouts
 from plm_scaling.sweep.launch import (
     beside_others,
@@ -46,6 +46,7 @@ from plm_scaling.sweep.launch import (
     resources,
 )
 from plm_scaling.sweep.order import jobs_in_order, write_estimates
+from plm_scaling.sweep.single import extra_cells
 from plm_scaling.sweep.stages import budgets_of, read_stages, to_place
 from plm_scaling.sweep.supply import check_supply, made_tokens, most_tokens
 
@@ -225,7 +226,7 @@ def write_schedule():
     write_estimates(schedule(), CONFIG.machine, Path(RESULTS, "estimates.json"), later)
     Asked(
         cells=[*swept()],
-        extra=[cell.cell for cell in extra_cells(CONFIG)],
+        extra=[cell.cell for cell in extra_cells(CONFIG, STAGES)],
         final_evaluations=CONFIG.runs.final_evaluations,
         huber_delta=CONFIG.laws.huber_delta,
     ).write(Path(RESULTS, "forecasts.json"))

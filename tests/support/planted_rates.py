@@ -11,10 +11,28 @@ def best(n, d, batch=BATCH):
     return K * n**ALPHA * d**BETA * (batch / BATCH) ** DELTA
 
 
+def one_batch(n, d):
+    return BATCH
+
+
+def step_law_batch(n, d):
+    """Between 0.1M and 3M tokens on these sizes and budgets."""
+    return 0.58 * d**0.571
+
+
 def planted(
-    noise=0.0, seed=0, sizes=SIZES, budgets=BUDGETS, batches=(BATCH,), factors=FACTORS, skew=0.0
+    noise=0.0,
+    seed=0,
+    sizes=SIZES,
+    budgets=BUDGETS,
+    batches=(BATCH,),
+    factors=FACTORS,
+    skew=0.0,
+    best_batch=one_batch,
+    q_batch=0.01,
 ):
-    """Arguments of the fit: a bowl in ln rate around the best rate of each N, D and batch."""
+    """Arguments of the fit: a bowl in ln rate around the best rate of each N, D and batch, and one
+    in ln batch around the best batch of each N and D."""
     rng = np.random.default_rng(seed)
     rows = []
     for n in sizes:
@@ -22,7 +40,7 @@ def planted(
             for batch in batches:
                 for rate in 8e-3 * (n / 4e7) ** -1.0 * np.array(factors):
                     x = np.log(rate / best(n, d, batch))
-                    level = 2 + 8 * n**-0.1 + 0.01 * np.log(batch / BATCH) ** 2
+                    level = 2 + 8 * n**-0.1 + q_batch * np.log(batch / best_batch(n, d)) ** 2
                     rows.append((n, d, batch, rate, level + Q * x**2 + skew * x**3))
     n, d, batch, rate, loss = np.array(rows).T
     loss = loss + noise * rng.standard_normal(len(loss))

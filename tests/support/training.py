@@ -15,7 +15,7 @@ from configs import read_config
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.shapes import Shape
-from plm_scaling.sweep.cells import make_cell
+from plm_scaling.sweep.make import make_cell
 from plm_scaling.train.cell import train_cell
 from plm_scaling.train.loop import Loop
 from plm_scaling.train.output.curve import MEASURED

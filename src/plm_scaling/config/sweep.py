@@ -86,7 +86,8 @@ class Tuning(Block):
     """Rates to try, as multiples of that of training.peak_learning_rate, evenly spaced in the
     logarithm."""
     batch_factors: Factors = [1.0]
-    """Batches to try, as multiples of training.batch_tokens; [1] for that alone."""
+    """Batches to try, as multiples of training.batch_tokens; [1] for that alone. Each is tried with
+    all rates. Three or more, evenly spaced in the logarithm, give a law of the best batch, too."""
 
 
 class Designed(Block):
@@ -177,8 +178,9 @@ class Sweep(Block):
     tuning: Tuning | None = None
     """Cells that show the best learning rate (docs/training.md has an example); null for none. They
     are trained like others. Stages wait for them and take the peak learning rates of their law, if
-    it is identified. The law `tuning` of laws.fits is fitted to them, and no other law takes them
-    (unless the grid has the same cell)."""
+    it is identified, and with several batch_factors the best batches, if these are, too. So do
+    cells of `extra` and `transfer`, each with the stage of its budget. The law `tuning` of
+    laws.fits is fitted to them, and no other law takes them (unless the grid has the same cell)."""
     designed: list[Designed] = []
     """For some budgets of an objective: train only these sizes and seeds, as `plm-scaling design`
     proposes; [] for none. A budget that is not listed trains all `sizes` in range."""

@@ -21,9 +21,9 @@ from plm_scaling.design.place import sizes_around
 from plm_scaling.design.prior import Prior
 from plm_scaling.design.simulate import Point
 from plm_scaling.study.cell import Cell
-from plm_scaling.sweep.cells import make_cell, shape_of
 from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.make import make_cell, shape_of
 from plm_scaling.sweep.settings import settings
 
 COUNTS = ((4, 4), (5, 5), (8, 8), (6, 4), (8, 5), (12, 4))

@@ -30,22 +30,24 @@ from plm_scaling.runs.own_tables import read_table
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.sweep_table import write_sweep
 from plm_scaling.sweep.cells import (
-    Curve,
-    Stages,
     awaited_cells,
     grid_cells,
     plan_cells,
     sizes_in_range,
     tuning_only,
 )
+from plm_scaling.sweep.single import waiting_cells
 from plm_scaling.sweep.stages import (
     FIRST_PLACED,
+    Curve,
     Placed,
     PlacedStage,
     PlacingLaw,
+    Stages,
+    Tuned,
     curves_of,
-    rate_of,
     read_stages,
+    tuned_of,
 )
 
 
@@ -81,11 +83,22 @@ def place_stage(
         write_sweep(awaited_cells(blocks, earlier), before, tuning_only(blocks, earlier))
         collect_runs(before, runs, final_evaluations, *tables)
         stage = place(blocks, laws, number, earlier, read_table(tables[0]), tables[1])
+    stage = stage.model_copy(update={"single": _single(blocks, earlier, runs)})
     placed = stages | {number: stage}
     write_sweep(plan_cells(blocks, placed), sweep, tuning_only(blocks, placed))
     write_json(out, stage.model_dump(mode="json"))
     for line in stage.said:
         logger.info(f"[stage {number}] {line}")
+
+
+def _single(blocks: SweepInputs, earlier: Stages, runs: Path) -> bool:
+    """Whether single and transferred cells take the laws of the stage: not if cells of the stages
+    before did not, or if one that waits has been trained with what the config's training gives, by
+    an earlier version or before there was `sweep.tuning`."""
+    waiting = {c.cell for cells in waiting_cells(blocks, earlier).values() for c in cells}
+    others = waiting - {*awaited_cells(blocks, earlier)}
+    trained = any((runs / name).exists() for name in others)
+    return not trained and all(stage.single for stage in earlier.values())
 
 
 def place(
@@ -110,12 +123,10 @@ def place(
     rates = stage_rates(blocks, earlier, awaited, table, curves, settings)
     budgets = [_placed(blocks, stage, curve, fitted[curve[1:]][0]) for curve in wanted]
     if rates:
-        budgets = [
-            one.model_copy(update={"rate": rates[one.objective, one.recipe].law}) for one in budgets
-        ]
+        budgets = [_with(one, rates[one.objective, one.recipe].laws) for one in budgets]
     for of, (law, own) in fitted.items():
         more = _more_seeds(blocks, stage, of, law, own) if law else ()
-        budgets += (one.model_copy(update={"rate": rate_of(earlier, one.curve)}) for one in more)
+        budgets += (_with(one, tuned_of(earlier, one.curve)) for one in more)
     usable = table["status"] == "finished"
     others = table[~usable]
     return PlacedStage(
@@ -126,6 +137,10 @@ def place(
         budgets=budgets,
         rates=[one.text for one in rates.values()],
     )
+
+
+def _with(budget: Placed, laws: Tuned) -> Placed:
+    return budget.model_copy(update=laws._asdict())
 
 
 def _law(runs: pd.DataFrame, objective: str, curves: Path, settings: Settings) -> LawResult | None:

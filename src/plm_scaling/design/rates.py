@@ -1,30 +1,43 @@
-"""The peak learning rates of a stage: those of the law of `sweep.tuning`, where it is known."""
+"""The peak learning rates and batches of a stage: those of the law of `sweep.tuning`, where it is
+known."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from plm_scaling.common.errors import LawError
+from plm_scaling.common.errors import LawError, SweepError
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe
 from plm_scaling.config.training import PowerLaw
 from plm_scaling.laws.fit import fit_runs
+from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import Settings
-from plm_scaling.laws.tuning.details import to_be_relied_on
+from plm_scaling.laws.status import Check
+from plm_scaling.laws.tuning.details import batch_to_be_relied_on, to_be_relied_on
 from plm_scaling.study.cell import Cell
-from plm_scaling.sweep.cells import Stages
-from plm_scaling.sweep.stages import placed_untuned
+from plm_scaling.sweep.cells import sizes_in_range
+from plm_scaling.sweep.make import make_cell, shape_of
+from plm_scaling.sweep.single import waiting_cells
+from plm_scaling.sweep.stages import (
+    UNTUNED,
+    Stages,
+    Tuned,
+    curves_of,
+    placed_untuned,
+    to_place,
+)
 
 AS_CONFIGURED = "peak learning rates of training.peak_learning_rate"
+BATCHES_AS_CONFIGURED = "batches of training.batch_tokens"
 
 
 class Rates(NamedTuple):
-    """The law that a stage takes, None where it takes the config's, and a sentence on it."""
+    """The laws that a stage takes, and a sentence on them."""
 
-    law: PowerLaw | None
+    laws: Tuned
     text: str
 
 
@@ -48,7 +61,7 @@ def stage_rates(
         return {}
     # Those without are of the first stage, with more seeds.
     placed = [one for record in earlier.values() for one in record.budgets if one.rate]
-    had = {(one.objective, one.recipe): one.rate for one in placed}
+    had = {(one.objective, one.recipe): one.tuned for one in placed}
     for objective, recipe in product(sweep.objectives, sweep.recipes):
         of = (objective, sweep.corpora[0], sweep.recipes[0])
         if known := had.get((objective, recipe)):
@@ -61,12 +74,20 @@ def stage_rates(
             rates = _configured("training.mup takes one rate for all sizes")
         else:
             own = [n for n, c in cells.items() if (c.objective, c.corpus, c.recipe) == of]
-            rates = _tuned(table[table["run_id"].isin(own)], objective, curves, settings)
+            runs = table[table["run_id"].isin(own)]
+            rates = _tuned(blocks, earlier, objective, runs, curves, settings)
         found[objective, recipe] = rates._replace(text=f"{objective}, {recipe}: {rates.text}")
     return found
 
 
-def _tuned(runs: pd.DataFrame, objective: Objective, curves: Path, settings: Settings) -> Rates:
+def _tuned(
+    blocks: SweepInputs,
+    earlier: Stages,
+    objective: Objective,
+    runs: pd.DataFrame,
+    curves: Path,
+    settings: Settings,
+) -> Rates:
     """By the law of these runs, if it is one to be relied on."""
     try:
         law = fit_runs("tuning", runs, objective, curves, settings)
@@ -76,14 +97,62 @@ def _tuned(runs: pd.DataFrame, objective: Objective, curves: Path, settings: Set
     if block is None:
         status = law.status.replace("_", " ")
         return _configured(f"the law of sweep.tuning is {status}: {law.reason}")
-    rate = PowerLaw(**block)
-    return Rates(rate, f"{_said(rate)}, by the law of sweep.tuning ({law.status})")
+    batch, why_not = usable_batch(blocks, earlier, objective, law)
+    laws = Tuned(PowerLaw(**block), batch)
+    return Rates(laws, f"{_said(laws)}, by the law of sweep.tuning ({law.status}){why_not}")
 
 
-def _said(rate: PowerLaw) -> str:
-    form = f"{rate.factor:.4g}·N^{rate.parameters:.3g}·D^{rate.tokens:.3g}"
-    return f"peak learning rates {form}" + (f"·B^{rate.batch:.3g}" if rate.batch else "")
+def usable_batch(
+    blocks: SweepInputs, earlier: Stages, objective: Objective, law: LawResult
+) -> tuple[PowerLaw | None, str]:
+    """The law of the best batch; None where it is not to be relied on or would make a cell that
+    cannot be trained, with what to say of it."""
+    found = law.details["batch"]
+    if found["status"] == Check.NOT_AVAILABLE:
+        return None, ""
+    block = batch_to_be_relied_on(law)
+    if block is None:
+        status = found["status"].replace("_", " ")
+        said = f"the law of the best batch is {status}: {found['reason']}"
+        return None, f"; {BATCHES_AS_CONFIGURED}, as {said}"
+    batch = PowerLaw(**block)
+    try:
+        for _ in _later_cells(blocks, earlier, objective, batch):
+            pass
+    except SweepError as error:
+        return None, f"; {BATCHES_AS_CONFIGURED}, as with those of the law {error}"
+    return batch, ""
+
+
+def _later_cells(
+    blocks: SweepInputs, earlier: Stages, objective: Objective, batch: PowerLaw
+) -> Iterator[Cell]:
+    """All that stages still to be placed could train with this batch. Raises `SweepError` where one
+    cannot be trained."""
+    sweep = blocks.sweep
+    config = Tuned(batch=batch).taken(blocks, objective)
+    for number in to_place(sweep, earlier):
+        for budget, of, corpus, recipe in curves_of(sweep, number):
+            if (of, corpus, recipe) == (objective, sweep.corpora[0], sweep.recipes[0]):
+                for size in sizes_in_range(blocks, budget, recipe):
+                    where = (objective, corpus, recipe, size, shape_of(blocks, size))
+                    yield make_cell(config, *where, budget, sweep.seeds[0])
+    yield from (cell for cells in waiting_cells(config, earlier).values() for cell in cells)
+
+
+def _said(laws: Tuned) -> str:
+    parts = []
+    if laws.rate:
+        of_batch = f"·B^{laws.rate.batch:.3g}" if laws.rate.batch else ""
+        parts.append(f"peak learning rates {_form(laws.rate)}{of_batch}")
+    if laws.batch:
+        parts.append(f"batches of {_form(laws.batch)} tokens")
+    return " and ".join(parts)
+
+
+def _form(law: PowerLaw) -> str:
+    return f"{law.factor:.4g}·N^{law.parameters:.3g}·D^{law.tokens:.3g}"
 
 
 def _configured(why: str) -> Rates:
-    return Rates(None, f"{AS_CONFIGURED}, as {why}")
+    return Rates(UNTUNED, f"{AS_CONFIGURED}, as {why}")

@@ -68,6 +68,7 @@ class Minimum(StrEnum):
     """Its vertex lies inside, but noise would often move it outside."""
     OUTSIDE_RATIOS = "no minimum inside the ratios"
     OUTSIDE_RATES = "no minimum inside the rates"
+    OUTSIDE_BATCHES = "no minimum inside the batches"
 
 
 class RowVerdict(StrEnum):

@@ -72,6 +72,13 @@ def judge(
     return checked, judged, worst(status for status, _ in reasons), [r for r in reasons if r[1]]
 
 
+def status_of(evidence: Evidence) -> tuple[Status, str]:
+    """What a part of a law that has a status of its own has by this evidence, and why."""
+    reasons = _reasons(evidence)
+    status = worst(status for status, _ in reasons)
+    return status, next((why for asked, why in reasons if asked == status), "")
+
+
 def _reasons(evidence: Evidence) -> Reasons:
     """Which status each fact asks for, and its sentence; '' where the fit says it itself."""
     points = evidence.get("points")

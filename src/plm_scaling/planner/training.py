@@ -22,9 +22,9 @@ from plm_scaling.planner.solve import Run
 from plm_scaling.study.flops import exact_training_flops
 from plm_scaling.study.hardware import GPUS, gpu_hours
 from plm_scaling.study.shapes import STUDY_GRID, Shape
-from plm_scaling.sweep.cells import make_cell
 from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.make import make_cell
 from plm_scaling.sweep.memory import process_memory
 from plm_scaling.sweep.settings import by_size
 

@@ -6,12 +6,15 @@ from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe
 from plm_scaling.study.cell import Cell
-from plm_scaling.sweep.cells import Stages, make_cell, shape_of, sizes_in_range, tuning_cells
+from plm_scaling.sweep.cells import sizes_in_range, tuning_cells
 from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
+from plm_scaling.sweep.make import make_cell, shape_of
 from plm_scaling.sweep.settings import settings
+from plm_scaling.sweep.single import waiting_cells
 from plm_scaling.sweep.stages import (
     FIRST_PLACED,
+    Stages,
     budgets_of,
     curves_of,
     placed_untuned,
@@ -21,13 +24,15 @@ from plm_scaling.sweep.stages import (
 
 def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Iterator[str]:
     """A line on each stage of which no cell is known yet: how many there will be, and their hours
-    if those are the sizes in range that take longest; and one on what waits for `sweep.tuning`.
+    if those are the sizes in range that take longest; one on single and transferred cells that wait
+    for it; and one on what waits for `sweep.tuning`.
     Raises `SweepError` where one fits nowhere.
     """
     sweep = blocks.sweep
     unit, per_process = (
         ("core-hours", machine.threads) if machine.backend == "cpu" else (f"{machine.gpu}-hours", 1)
     )
+    waiting = waiting_cells(blocks, placed)
     for number in to_place(sweep, placed):
         stage = sweep.stages[number - FIRST_PLACED]
         cells, flops, hours = 0, 0.0, 0.0
@@ -49,6 +54,13 @@ def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Itera
             f"stage {number} ({budgets} FLOPs) is placed when the cells before have ended: "
             f"{cells} cells, C = {flops:.3g} FLOPs, at most {hours:.3g} {unit}{more}"
         )
+        if single := waiting.get(number):
+            flops = sum(cell.flops for cell in single)
+            hours = sum(_process_hours(cell, machine) for cell in single) * per_process
+            yield (
+                f"with stage {number} come {len(single)} cells of sweep.extra and sweep.transfer, "
+                f"C = {flops:.3g} FLOPs, {hours:.3g} {unit}: they take its learning rates"
+            )
     if sweep.tuning:
         yield from _rates(blocks, placed)
 
@@ -77,7 +89,11 @@ def _taken(blocks: SweepInputs, placed: Stages) -> str:
         return f"their peak rates stay {configured}, as training.mup takes one for all sizes"
     if placed_untuned(placed):
         return f"their peak rates stay {configured}, as the stages before were placed without it"
-    taken = f"take the peak rates of its law, or where it is not identified {configured}"
+    tuning = blocks.sweep.tuning
+    also = " and, where several batches say which is best, the batches" * bool(
+        tuning and len(set(tuning.batch_factors)) > 2
+    )
+    taken = f"take the peak rates{also} of its law, or where it is not identified {configured}"
     tuned, *others = blocks.sweep.recipes
     return f"those of recipe {tuned} {taken}, as all others do" if others else f"they {taken}"
 

@@ -6,15 +6,44 @@ Later cells follow from the config and from these files, which nothing changes o
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.numbers import Block
+from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe, Sweep
 from plm_scaling.config.training import PowerLaw
 
 FIRST_PLACED = 2  # the budgets of stage 1 are in the config
+
+
+Curve = tuple[float, Objective, str, Recipe]
+"""Budget (FLOPs), objective, corpus and recipe of sizes that are compared."""
+
+
+class Tuned(NamedTuple):
+    """Laws of the peak learning rate and of the batch, by `sweep.tuning`; None: what the config's
+    training gives."""
+
+    rate: PowerLaw | None = None
+    batch: PowerLaw | None = None
+
+    def taken(self, config: SweepInputs, objective: Objective) -> SweepInputs:
+        """The config with these laws."""
+        new: dict[str, Any] = {}
+        if self.rate:
+            new["peak_learning_rate"] = config.training.peak_learning_rate | {objective: self.rate}
+        if self.batch:
+            new["batch_tokens"] = self.batch
+        if not new:
+            return config
+        return config.model_copy(update={"training": config.training.model_copy(update=new)})
+
+
+UNTUNED = Tuned()
 
 
 class PlacingLaw(Block):
@@ -46,9 +75,15 @@ class Placed(Block):
     """None: it was not known, and the sizes are spread over all in range."""
     rate: PowerLaw | None = None
     """Of the peak learning rate, by `sweep.tuning`; None: what the config's training gives."""
+    batch: PowerLaw | None = None
+    """The same of the batch, tokens."""
 
     @property
-    def curve(self) -> tuple[float, Objective, str, Recipe]:
+    def tuned(self) -> Tuned:
+        return Tuned(self.rate, self.batch)
+
+    @property
+    def curve(self) -> Curve:
         """Of which IsoFLOP curve these sizes are."""
         return self.flops, self.objective, self.corpus, self.recipe
 
@@ -77,13 +112,20 @@ class PlacedStage(Block):
     """Cells of earlier stages that they were not fitted to, and why."""
     budgets: list[Placed]
     rates: list[str] = Field(default_factory=list)
-    """With `sweep.tuning`, a sentence on each objective and recipe: which learning rates, and why.
-    """
+    """With `sweep.tuning`, a sentence on each objective and recipe: which learning rates and
+    batches, and why."""
+    single: bool = False
+    """Whether cells of `sweep.extra` and `sweep.transfer` at its budgets take its laws; earlier
+    versions gave them what the config's training gives."""
 
     @property
     def said(self) -> list[str]:
         """A line on each budget, and on the learning rates."""
         return [*(one.text for one in self.budgets), *self.rates]
+
+
+Stages = Mapping[int, PlacedStage]
+NO_STAGES: Stages = MappingProxyType({})
 
 
 def stage_file(folder: Path, number: int) -> Path:
@@ -109,23 +151,26 @@ def recorded(folder: Path) -> list[PlacedStage]:
     return [_read(files[number]) for number in sorted(files)]
 
 
-def rate_of(
-    placed: Mapping[int, PlacedStage], curve: tuple[float, Objective, str, Recipe]
-) -> PowerLaw | None:
-    """The law of the peak learning rate that a curve was placed with; None: the config's."""
-    found = (b.rate for n in sorted(placed) for b in placed[n].budgets if b.curve == curve)
-    return next(found, None)
+def tuned_of(placed: Stages, curve: Curve) -> Tuned:
+    """The laws that a curve was placed with."""
+    found = (b.tuned for n in sorted(placed) for b in placed[n].budgets if b.curve == curve)
+    return next(found, UNTUNED)
 
 
-def placed_untuned(placed: Mapping[int, PlacedStage]) -> bool:
+def placed_untuned(placed: Stages) -> bool:
     """Whether the first of these stages was placed without asking `sweep.tuning`, which the config
     did not have, or a version of this workflow did not use."""
     return bool(placed) and not placed[min(placed)].rates
 
 
-def to_place(sweep: Sweep, placed: Mapping[int, PlacedStage]) -> list[int]:
+def to_place(sweep: Sweep, placed: Stages) -> list[int]:
     """Numbers of the stages that are still to be placed, in order."""
     return [number for number in _not_skipped(sweep) if number not in placed]
+
+
+def stage_for(sweep: Sweep, flops: float) -> int:
+    """The last stage, of those that are not skipped, that begins at `flops` or below."""
+    return max((n for n in _not_skipped(sweep) if n <= sweep.stage_of(flops)), default=1)
 
 
 def budgets_of(sweep: Sweep, number: int) -> list[float]:
@@ -133,7 +178,7 @@ def budgets_of(sweep: Sweep, number: int) -> list[float]:
     return [budget for budget in sweep.budgets_flops if sweep.stage_of(budget) == number]
 
 
-def curves_of(sweep: Sweep, number: int) -> Iterator[tuple[float, Objective, str, Recipe]]:
+def curves_of(sweep: Sweep, number: int) -> Iterator[Curve]:
     """Budget, objective, corpus and recipe of each IsoFLOP curve of a stage."""
     return product(budgets_of(sweep, number), sweep.objectives, sweep.corpora, sweep.recipes)
 

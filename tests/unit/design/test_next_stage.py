@@ -6,13 +6,16 @@ import zlib
 import numpy as np
 import pytest
 import yaml
+from planted_rates import BATCH, planted
 from synthetic import Surface, write_cell
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.training import Mup, PowerLaw
 from plm_scaling.design.next_stage import place_stage
+from plm_scaling.design.rates import usable_batch
 from plm_scaling.design.seeds import Noise, seeds_needed
+from plm_scaling.laws.tuning.fit import fit_tuning
 from plm_scaling.study.sweep_table import read_sweep, read_tuning
 from plm_scaling.sweep.cells import plan_cells, sizes_in_range, tuning_only
 from plm_scaling.sweep.later import later_stages
@@ -29,13 +32,13 @@ STAGES = [
 class Study:
     """The full study's config with stages, and runs whose losses lie on SURFACE."""
 
-    def __init__(self, root, folder, noise=2e-4, best=None, **sweep):
+    def __init__(self, root, folder, noise=2e-4, best=None, best_batch=None, **sweep):
         values = yaml.safe_load((root / "config.yaml").read_text())
         values["sweep"] |= {"objectives": ["clm"], "extra": [], "transfer": []}
         values["sweep"] |= {"budgets_flops": [1e18, 1e19, 1e20, 1e21], "stages": STAGES} | sweep
         values["laws"] |= {"bootstrap": 200, "fits": ["isoflop"]}
         self.config = validate_config(values, "config")
-        self.folder, self.noise, self.best = folder, noise, best
+        self.folder, self.noise, self.best, self.best_batch = folder, noise, best, best_batch
 
     @property
     def stages(self):
@@ -55,6 +58,9 @@ class Study:
                 if self.best:
                     rate = value_at(self.best, cell.n_params, cell.tokens, batch_of(cell))
                     loss += 0.04 * np.log(cell.peak_learning_rate / rate) ** 2
+                if self.best_batch:
+                    batch = value_at(self.best_batch, cell.n_params, cell.tokens)
+                    loss += 0.05 * np.log(batch_of(cell) / batch) ** 2
                 # Of a single evaluation nothing says how noisy it is: the rates are then sure.
                 evaluations = 1 if self.best else 6
                 write_cell(self.folder / "runs" / name, cell, loss, evaluations, status, 10**15)
@@ -140,13 +146,11 @@ def test_cells_that_only_tune_stay_so(root, tmp_path):
     assert set(record["runs"]) == only | set(plain["runs"])
 
 
-@pytest.mark.parametrize("batches", [[1], [0.5, 1]])
-def test_cells_of_later_stages_have_the_rates_of_the_tuned_law(root, tmp_path, batches):
-    best = BEST if len(batches) == 1 else PowerLaw(**vars(BEST) | {"factor": 1e-3, "batch": 0.45})
-    study = Study(root, tmp_path, best=best, tuning=TUNING | {"batch_factors": batches})
+def test_cells_of_later_stages_have_the_rates_of_the_tuned_law(root, tmp_path):
+    study = Study(root, tmp_path, best=BEST, tuning=TUNING)
     before = study.cells
     (*_, waiting) = later_stages(study.config, {}, study.config.machine)
-    assert f"stages 2, 3 wait for the {30 * len(batches)} of sweep.tuning; they take the" in waiting
+    assert "stages 2, 3 wait for the 30 of sweep.tuning; they take the" in waiting
     study.train()
     record = study.place(2)
     (said,) = record["rates"]
@@ -160,12 +164,95 @@ def test_cells_of_later_stages_have_the_rates_of_the_tuned_law(root, tmp_path, b
     placed = [cell for cell in cells.values() if cell.flops_budget == 1e20]
     assert len(placed) == 6
     for cell in placed:
-        rate = value_at(best, cell.n_params, cell.flops_budget / 6 / cell.n_params, batch_of(cell))
+        rate = value_at(BEST, cell.n_params, cell.flops_budget / 6 / cell.n_params)
         assert cell.peak_learning_rate == pytest.approx(rate, rel=0.1)
         assert cell.final_learning_rate == pytest.approx(0.1 * cell.peak_learning_rate)
     assert read_sweep(study.folder / "sweep.tsv") == cells
     (study.folder / "stages/2.json").unlink()  # killed before it was written
     assert study.place(2) | {"placed": ""} == record | {"placed": ""}
+
+
+BEST_BATCH = PowerLaw(factor=393, parameters=0, tokens=0.3)  # 3e5 to 8e5 tokens where it is tuned
+
+
+def test_cells_of_later_stages_have_the_batches_of_the_tuned_law(root, tmp_path):
+    best = PowerLaw(**vars(BEST) | {"factor": 5e-4, "batch": 0.45})
+    tried = {"batch_factors": [0.5, 1, 2], "learning_rate_factors": [0.3, 0.7, 1.5, 3]}
+    study = Study(root, tmp_path, best=best, best_batch=BEST_BATCH, tuning=TUNING | tried)
+    study.train()
+    record = study.place(2)
+    assert "tokens, by the law of sweep.tuning (converged)" in record["rates"][0]
+    placed = [cell for cell in study.cells.values() if cell.flops_budget == 1e20]
+    assert len(placed) == 6
+    for cell in placed:
+        meant = cell.flops_budget / 6 / cell.n_params
+        assert batch_of(cell) == pytest.approx(value_at(BEST_BATCH, cell.n_params, meant), rel=0.15)
+        rate = value_at(best, cell.n_params, meant, batch_of(cell))
+        assert cell.peak_learning_rate == pytest.approx(rate, rel=0.1)
+    assert len({batch_of(cell) for cell in placed}) > 2
+    assert read_sweep(study.folder / "sweep.tsv") == study.cells
+
+
+def test_a_law_of_batches_that_cells_cannot_have_is_not_taken(study):
+    def batch_of_law(beta):
+        where = {
+            "sizes": (1e7, 1.5e7),
+            "budgets": (1e18, 1.5e18),
+            "batches": BATCH * 4.0 ** np.arange(-1, 2),
+        }
+        law = fit_tuning(**planted(best_batch=lambda n, d: BATCH * (d / 1.65e10) ** beta, **where))
+        return usable_batch(study.config, {}, "clm", law)
+
+    found, said = batch_of_law(0.5)
+    assert (found.tokens, said) == (pytest.approx(0.5), "")
+    found, said = batch_of_law(3)  # few steps
+    assert found is None
+    assert "batches of training.batch_tokens, as with those of the law clm " in said
+    assert "not within 1 %" in said
+
+
+EXTRA = {"objective": "clm", "corpus": "unimeta", "recipe": "study", "size": "154M"}
+
+
+def test_single_and_transferred_cells_have_the_rates_of_their_stage(root, tmp_path):
+    cells = {
+        "extra": [EXTRA | {"flops": flops} for flops in (5e19, 5e20, 3e22)],
+        "transfer": [EXTRA | {"flops": 1e20, "source_flops": 1e19}],
+    }
+    study = Study(root, tmp_path, best=BEST, tuning=TUNING, **cells)
+    configured = Study(root, tmp_path / "plain", **cells).cells
+    at = [cell.flops_budget for cell in study.cells.values() if cell.size == "154M"]
+    assert {flops for flops in at if flops not in (1e18, 1e19)} == {5e19}  # the others wait
+    lines = [*later_stages(study.config, study.stages, study.config.machine)]
+    said = [line for line in lines if line.startswith("with stage")]
+    assert [line[:20] for line in said] == ["with stage 2 come 3 ", "with stage 3 come 1 "]
+    study.train()
+    record = study.place(2)
+    assert record["single"] is True
+    single = {cell.flops_budget: cell for cell in study.cells.values() if cell.size == "154M"}
+    for flops in (5e20, 1e20):
+        rate = value_at(BEST, single[flops].n_params, flops / 6 / single[flops].n_params)
+        assert single[flops].peak_learning_rate == pytest.approx(rate, rel=0.1)
+    (target,) = (cell for cell in study.cells.values() if cell.init_from)
+    assert study.cells[target.init_from].objective == "mlm"
+    assert target.peak_learning_rate == pytest.approx(
+        value_at(BEST, target.n_params, 1e20 / 6 / target.n_params), rel=0.1
+    )
+    assert single[5e19].cell in configured  # of the first stage
+    assert 3e22 not in single
+
+
+def test_a_single_cell_that_was_trained_as_configured_stays_so(root, tmp_path):
+    cells = {"extra": [EXTRA | {"flops": 3e22}]}
+    plain = Study(root, tmp_path, best=BEST, **cells)
+    plain.train()
+    (trained,) = (name for name, cell in plain.cells.items() if cell.flops_budget == 3e22)
+    study = Study(root, tmp_path, best=BEST, tuning=TUNING, **cells)
+    assert trained not in study.cells
+    study.train()
+    assert study.place(2)["single"] is False
+    assert trained in study.cells
+    assert study.cells.keys() & {*plain.cells} == {*plain.cells}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 
 import jsonschema
 import pytest
-from planted_rates import planted
+from planted_rates import planted, step_law_batch
 from test_frontier import ends_only, sweep
 from test_joint import CLM, MLM, law
 from test_mask_ratio import RATIOS, losses
@@ -25,6 +25,9 @@ FITS = {
     "mask_ratio": lambda: fit_mask_ratio(**losses(0.002), bootstrap=200),
     "mask_ratio without best": lambda: fit_mask_ratio(**losses(ratios=RATIOS[4:]), bootstrap=0),
     "tuning": lambda: fit_tuning(**planted(0.001), bootstrap=200),
+    "tuning with batches": lambda: fit_tuning(
+        **planted(0.001, batches=(1e5, 5e5, 2e6), best_batch=step_law_batch), bootstrap=200
+    ),
     "tuning without law": lambda: fit_tuning(**planted(sizes=(1e7,)), bootstrap=0),
     "joint": lambda: fit_joint(CLM, MLM),
     "joint without law": lambda: fit_joint(CLM, law(None, None)),

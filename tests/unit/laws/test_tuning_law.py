@@ -5,12 +5,25 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from planted_rates import ALPHA, BATCH, BETA, BUDGETS, DELTA, SIZES, K, Q, best, planted
+from planted_rates import (
+    ALPHA,
+    BATCH,
+    BETA,
+    BUDGETS,
+    DELTA,
+    SIZES,
+    K,
+    Q,
+    best,
+    planted,
+    step_law_batch,
+)
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.config.training import PowerLaw
 from plm_scaling.laws.fit import fit_runs
 from plm_scaling.laws.settings import Settings
+from plm_scaling.laws.tuning.details import batch_to_be_relied_on
 from plm_scaling.laws.tuning.fit import fit_tuning
 from plm_scaling.sweep.settings import value_at
 
@@ -39,6 +52,73 @@ def test_batches_that_vary_get_an_exponent_of_their_own():
     of_config = PowerLaw(**law.details["config"])
     for batch in (BATCH / 2, BATCH, 3 * BATCH):
         assert value_at(of_config, 4e7, 1e9, batch) == pytest.approx(best(4e7, 1e9, batch))
+
+
+BATCHES = BATCH * np.array([0.25, 1, 4])
+
+
+def test_planted_batches_come_back_exactly():
+    runs = planted(batches=BATCHES, best_batch=step_law_batch)
+    law = fit_tuning(**runs, swept=np.arange(len(runs["loss"])) < 6, bootstrap=200)
+    found = law.equations["batch"].parameters
+    assert found == pytest.approx({"k": 0.58, "alpha": 0, "beta": 0.571}, rel=1e-6, abs=1e-6)
+    assert law.details["batch"]["status"] == "converged"
+    of_config = PowerLaw(**law.details["batch"]["config"])
+    assert value_at(of_config, 4e7, 1e9) == pytest.approx(step_law_batch(4e7, 1e9))
+    for row in law.details["batch"]["groups"]:
+        if row["best_batch"]:
+            assert row["best_batch"] == pytest.approx(row["law_batch"])
+    for row in law.details["batch"]["used"]:
+        off = np.log(row["batch_tokens"] / step_law_batch(row["n_params"], row["tokens"]))
+        assert row["excess"] == pytest.approx(0.01 * off**2)
+    assert sum(row["runs"] for row in law.details["batch"]["used"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("surface", "why"),
+    [
+        ({"best_batch": lambda n, d: 1e3}, "no .* best batch inside those tried"),
+        ({"q_batch": 1e-4, "noise": 3e-3}, "hardly depend on the batch|best batch inside"),
+        ({"q_batch": 2e-3, "noise": 3e-3, "sizes": (3e7, 4e7)}, "spans more than"),
+    ],
+)
+def test_a_batch_at_an_edge_or_in_a_flat_bowl_is_not_identified(surface, why):
+    law = fit_tuning(**planted(batches=BATCHES, **surface), bootstrap=200)
+    assert law.details["batch"]["status"] == "not_identified"
+    assert re.search(why, law.details["batch"]["reason"])
+    assert law.details["batch"]["config"] is None
+    assert "batch" not in law.equations
+    assert any("law of the best batch is not identified" in warning for warning in law.warnings)
+
+
+def test_of_two_batches_none_is_said_to_be_best():
+    law = fit_tuning(**planted(batches=BATCHES[:2]), bootstrap=200)
+    assert law.details["batch"]["status"] == "not_available"
+    assert "batch_factors" in law.details["batch"]["why"]
+    assert batch_to_be_relied_on(law) is None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("q_batch", [0.003, 0.03])
+def test_intervals_of_the_batch_cover_about_as_often_as_they_say(q_batch):
+    """A law that is to be relied on costs little, too, at 200 times the tokens tuned."""
+    held, cost = [], []
+    for seed in range(100):
+        surface = {"best_batch": step_law_batch, "q_batch": q_batch, "batches": BATCHES}
+        law = fit_tuning(**planted(0.002, seed, **surface), bootstrap=200, seed=seed)
+        if block := law.details["batch"]["config"]:
+            interval = law.equations["batch"].interval
+            held += [
+                low <= true <= high
+                for true, (low, high) in zip(
+                    (0, 0.571), (interval[x] for x in ("alpha", "beta")), strict=True
+                )
+            ]
+            off = np.log(value_at(PowerLaw(**block), 1e9, 3e13) / step_law_batch(1e9, 3e13))
+            cost.append(q_batch * off**2)
+    assert len(cost) >= 60
+    assert np.mean(held) >= 0.92
+    assert np.median(cost) < 0.005
 
 
 def test_a_batch_that_follows_from_n_is_part_of_the_exponent_of_n():

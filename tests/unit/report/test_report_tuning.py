@@ -1,7 +1,9 @@
 """What the report and the figure say of learning rates."""
 
+import numpy as np
 import pytest
-from planted_rates import ALPHA, FACTORS, planted
+import yaml
+from planted_rates import ALPHA, FACTORS, planted, step_law_batch
 
 from plm_scaling.figures.laws.tuning import tuning, tuning_table
 from plm_scaling.laws.tuning.fit import fit_tuning
@@ -26,7 +28,10 @@ def test_part_on_rates_has_the_best_the_used_and_the_block_to_paste(law):
     assert len(part["used"]) == 9 * len(FACTORS)
     assert {row["tuned there"] for row in part["used"]} == {"yes"}
     found = law.equations["rate"].parameters["alpha"]
-    assert f"parameters: {found:.4g}" in part["blocks"]["mlm"]
+    (block,) = part["blocks"]
+    assert block.startswith("training: {peak_learning_rate: {mlm: {factor: ")
+    assert f"parameters: {found:.4g}" in block
+    assert part["batches"] == []
     assert found == pytest.approx(ALPHA, abs=0.05)
     (card,) = cards([law])
     assert card.equations[0]["equation"] == "rate = k·N^alpha·D^beta"
@@ -35,9 +40,23 @@ def test_part_on_rates_has_the_best_the_used_and_the_block_to_paste(law):
 
 def test_part_of_a_law_that_is_not_known_has_the_rates_and_no_block():
     part = tuning_part([law_of(sizes=(1e7,))])
-    assert part["blocks"] == {}
+    assert part["blocks"] == []
     assert part["used"] == []
     assert {row["by the law"] for row in part["best"]} == {"–"}
+
+
+def test_part_on_batches_has_the_best_the_used_and_the_block_to_paste():
+    batches = 524288 * 4.0 ** np.arange(-1, 2)
+    part = tuning_part([law_of(batches=batches, best_batch=step_law_batch)])
+    assert len(part["batches"]) == 9
+    assert len(part["used_batches"]) == 9 * len(batches)
+    assert part["no_batch"] == []
+    block = yaml.safe_load(part["blocks"][1])["training"]["batch_tokens"]
+    assert block["tokens"] == pytest.approx(0.571, abs=0.05)
+    flat = tuning_part([law_of(batches=batches, best_batch=lambda n, d: 1e3)])
+    assert "MLM: the law of the best batch is not identified" in flat["no_batch"][0]
+    assert len(flat["blocks"]) == 1
+    assert {row["best batch"] for row in flat["batches"]} == {"–"}
 
 
 def test_figure_has_a_bowl_of_each_size_and_the_law(law, tmp_path):

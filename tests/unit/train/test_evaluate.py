@@ -14,7 +14,7 @@ from selections import select
 
 from plm_scaling.common.errors import TokenError
 from plm_scaling.study.shapes import Shape
-from plm_scaling.sweep.cells import make_cell
+from plm_scaling.sweep.make import make_cell
 from plm_scaling.tokens.read.dataset import TokenCorpus
 from plm_scaling.train import evaluate
 from plm_scaling.train.data.batches import causal_batch

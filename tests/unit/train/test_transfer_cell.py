@@ -9,7 +9,7 @@ from corpora import write_corpus
 from training import result_of, run_cell, small_cell, trained
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.sweep.cells import OTHER
+from plm_scaling.sweep.single import OTHER
 
 NO_STEP = 1e-12  # a learning rate that leaves weights as they are
 

@@ -1,17 +1,13 @@
-"""The tables of the law of the best learning rate."""
+"""The tables of the law of the best learning rate, and of that of the best batch."""
 
 from typing import NotRequired
 
-import numpy as np
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.details import Bootstrap, HeldOut, NotAvailable
 from plm_scaling.laws.predict import UNSURE
 from plm_scaling.laws.result import LawResult
-from plm_scaling.laws.stats.intervals import Floats
-from plm_scaling.laws.status import Minimum
-from plm_scaling.laws.tuning.line import Line
-from plm_scaling.laws.tuning.rates import Bowls, Group
+from plm_scaling.laws.status import Minimum, Status
 
 
 class RateRow(TypedDict):
@@ -22,37 +18,71 @@ class RateRow(TypedDict):
     fitted: bool
 
 
-class GroupRow(TypedDict):
-    """One N, D and batch: its own best rate and the loss there (nats/token), what the law gives,
-    and what following the law costs (nats/token)."""
+class BestRow(TypedDict):
+    """One N and D: the loss at its own best value (nats/token), and what following the law costs
+    (nats/token)."""
 
     n_params: float
     tokens: float
-    batch_tokens: float
-    best_rate: float | None
     loss: float | None
-    law_rate: float | None
     excess: float | None
     status: Minimum
+
+
+class GroupRow(BestRow):
+    """One N, D and batch: its own best rate, and what the law gives."""
+
+    batch_tokens: float
+    best_rate: float | None
+    law_rate: float | None
     rates: list[RateRow]
 
 
-class UsedRow(TypedDict):
-    """A rate that the sweep used: the law's, what it costs to have used it (nats/token; `at_most`
-    with the level's certainty), and whether N and D lie within those tuned."""
+class TriedBatch(TypedDict):
+    """A batch (tokens), the loss at its best rate (nats/token), and whether the parabola is fitted
+    to it."""
+
+    batch_tokens: float
+    loss: float
+    fitted: bool
+
+
+class BatchRow(BestRow):
+    """One N and D: its own best batch, and what the law gives, tokens."""
+
+    best_batch: float | None
+    law_batch: float | None
+    batches: list[TriedBatch]
+
+
+class Used(TypedDict):
+    """What it costs to have used a value (nats/token; `at_most` with the level's certainty), and
+    whether N and D lie within those tuned."""
 
     n_params: float
     tokens: float
-    peak_learning_rate: float
     runs: int
-    law_rate: float
     excess: float
     at_most: float | None
     tuned: bool
 
 
+class UsedRow(Used):
+    """A rate that the sweep used, and the law's."""
+
+    peak_learning_rate: float
+    law_rate: float
+
+
+class UsedBatch(Used):
+    """A batch that the sweep used, and the law's, tokens."""
+
+    batch_tokens: float
+    law_batch: float
+
+
 class ConfigBlock(TypedDict):
-    """training.peak_learning_rate as a config takes it."""
+    """training.peak_learning_rate or training.batch_tokens as a config takes it."""
 
     factor: float
     parameters: float
@@ -60,19 +90,43 @@ class ConfigBlock(TypedDict):
     batch: NotRequired[float]
 
 
-class RateExcess(TypedDict):
-    """What a predicted rate costs, nats/token, and how much of that noise allows."""
+class Excess(TypedDict):
+    """What a predicted value costs, nats/token, and how much of that noise allows."""
 
     excess: float
     allowed_by_noise: float
 
 
-class HeldOutRate(HeldOut):
-    """The best rate at the largest compute, by the law of the others."""
+class HeldOutSetting(HeldOut):
+    """The best value at the largest compute, by the law of the others."""
+
+    loss: Excess
+
+
+class HeldOutRate(HeldOutSetting):
+    """A rate."""
 
     measured_rate: float
     predicted_rate: float
-    loss: RateExcess
+
+
+class HeldOutBatch(HeldOutSetting):
+    """A batch, tokens."""
+
+    measured_batch: float
+    predicted_batch: float
+
+
+class BatchLaw(TypedDict):
+    """The law of the best batch, which has a status and reason of its own; `config` is None unless
+    it is to be relied on."""
+
+    status: Status
+    reason: str
+    config: ConfigBlock | None
+    groups: list[BatchRow]
+    used: list[UsedBatch]
+    held_out: HeldOutBatch | NotAvailable
 
 
 class Details(TypedDict):
@@ -83,49 +137,19 @@ class Details(TypedDict):
     groups: list[GroupRow]
     used: list[UsedRow]
     held_out: HeldOutRate | NotAvailable
+    batch: BatchLaw | NotAvailable
     bootstrap: Bootstrap
 
 
-def group_rows(
-    bowls: Bowls, line: Line | None, usual: float, rate: Floats, loss: Floats
-) -> list[GroupRow]:
-    """A row for each group; `rate` and `loss` (n,) of all runs, `usual` the batch B0."""
-    log_best, least, q = bowls.best
-    rows: list[GroupRow] = []
-    for g, (group, inside) in enumerate(zip(bowls.groups, bowls.inside, strict=True)):
-        law = None if line is None else log_rate_of(line, group, usual)
-        rows.append(
-            {
-                "n_params": group.n_params,
-                "tokens": group.tokens,
-                "batch_tokens": group.batch_tokens,
-                "best_rate": float(np.exp(log_best[g])) if inside else None,
-                "loss": float(least[g]) if inside else None,
-                "law_rate": None if law is None else float(np.exp(law)),
-                "excess": None if law is None or not inside else q * (log_best[g] - law) ** 2,
-                "status": Minimum.ACCEPTED if inside else Minimum.OUTSIDE_RATES,
-                "rates": [
-                    {
-                        "peak_learning_rate": float(rate[i]),
-                        "loss": float(loss[i]),
-                        "fitted": bool(fitted),
-                    }
-                    for i, fitted in sorted(
-                        zip(group.members, group.fitted, strict=True), key=lambda one: rate[one[0]]
-                    )
-                ],
-            }
-        )
-    return rows
-
-
 def to_be_relied_on(law: LawResult) -> ConfigBlock | None:
-    """The law for a config; None where it is not known, or its status says not to use it."""
+    """The law of the rate for a config; None where it is not known, or its status says not to use
+    it."""
     block: ConfigBlock | None = law.details["config"]
     return None if law.status in UNSURE else block
 
 
-def log_rate_of(line: Line, group: Group, usual: float) -> float:
-    """ln of the law's rate for a group."""
-    n, d, b = (np.log([v]) for v in (group.n_params, group.tokens, group.batch_tokens / usual))
-    return float((line.terms(n, d, b) @ line.parameters)[0])
+def batch_to_be_relied_on(law: LawResult) -> ConfigBlock | None:
+    """The same of the batch. It is the best with the best rate, so there is none without that."""
+    known = to_be_relied_on(law) is not None
+    block: ConfigBlock | None = law.details.get("batch", {}).get("config")  # of earlier files none
+    return block if known else None

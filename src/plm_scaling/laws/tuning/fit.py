@@ -4,13 +4,12 @@ At one N, D and batch B the loss is quadratic in ln rate near the best: level + 
 with level and best rate of each (N, D, B) its own and one q for all. Through the best rates goes
 rate = k·N^α·D^β, times (B/B₀)^δ where batches vary; B₀ is the most common one. (Step Law's form,
 arXiv 2503.04715.) Losses more than 0.06 nats above the best of their (N, D, B) are left out, as far
-wings are not quadratic; where the best is not inside the rates tried there is none.
+wings are not quadratic; where the best is not inside the rates tried there is none. Where three
+batches or more were tried, the best of them follows in the same way (`batch`).
 
 Intervals: by the scatter of the best rates about the law, or what the noise of the losses makes
 them scatter by, if that is more, as Student's t of its degrees of freedom.
 """
-
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -18,17 +17,23 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
-from plm_scaling.laws.details import NotAvailable
+from plm_scaling.laws.details import NotAvailable, not_available
 from plm_scaling.laws.points import columns, of_others
-from plm_scaling.laws.result import Equation, LawResult
+from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import DEFAULT, Settings
-from plm_scaling.laws.stats.intervals import Floats, Interval, check_settings, percentile_interval
+from plm_scaling.laws.stats.intervals import Floats, check_settings
 from plm_scaling.laws.stats.noise import evaluation_noise
-from plm_scaling.laws.status import Check, Evidence
-from plm_scaling.laws.tuning.cost import held_out, used_rows
-from plm_scaling.laws.tuning.details import ConfigBlock, Details, HeldOutRate, group_rows
-from plm_scaling.laws.tuning.line import Line
-from plm_scaling.laws.tuning.rates import MIN_RATES, WINDOW, Bowls, rate_groups
+from plm_scaling.laws.status import Check, Minimum, Status
+from plm_scaling.laws.tuning.batch import batch_law
+from plm_scaling.laws.tuning.bowls import MIN_RATES, WINDOW, Bowls, groups_of
+from plm_scaling.laws.tuning.cost import HeldOutValue, held_out, used_values
+from plm_scaling.laws.tuning.details import (
+    BatchLaw,
+    Details,
+    GroupRow,
+    HeldOutRate,
+)
+from plm_scaling.laws.tuning.law import Best, Row
 from plm_scaling.study.sweep_table import TUNING
 
 METHOD = (
@@ -38,9 +43,6 @@ METHOD = (
     "about the parabolas, objective_value their sum of squares"
 )
 RESAMPLED = "scatter of the best rates about the law"
-FORM, BATCH_FORM = "k*N^alpha*D^beta", "k*N^alpha*D^beta*(B/B0)^delta"
-COST = 0.005  # nats that following the law may cost: less than two runs of one setting differ by
-WIDE = 0.2  # of an exponent; at the curvatures that are usual a decade away costs 0.01 nats
 NEEDED = ("n_params", "tokens", "batch_tokens", "peak_learning_rate")
 
 
@@ -52,7 +54,8 @@ def fit_tables(
     told = runs[runs[list(NEEDED)].notna().all(axis=1)]
     told = told[of_others(told, pd.Series("", told.index), ("weight_decay",)) == ""]
     arrays = columns(told, *NEEDED, "loss")
-    groups = rate_groups(**{n.replace("peak_learning_", ""): v for n, v in arrays.items()})
+    n, d, b, rate, loss = arrays.values()
+    groups = groups_of(n, d, b, rate, loss, MIN_RATES)
     noise = evaluation_noise(curves, list(told["run_id"]))
     swept = (told["part"] != TUNING).to_numpy()
     result = fit_tuning(**arrays, noise=noise, swept=swept, **settings.resampling)
@@ -88,7 +91,7 @@ def fit_tuning(
     error = np.full(len(loss), np.nan) if noise is None else as_floats("noise", noise)
     held = np.ones(len(loss), bool) if swept is None else np.asarray(swept, bool)
     check_lengths(loss=loss, noise=error, swept=held)
-    groups = rate_groups(n, d, b, rate, loss)
+    groups = groups_of(n, d, b, rate, loss, MIN_RATES)
     if not groups:
         raise LawError(
             f"no size has {MIN_RATES} learning rates at equal tokens and batch; train such cells "
@@ -98,138 +101,77 @@ def fit_tuning(
     known = error[np.isfinite(error)]
     quiet = float(np.sqrt((known**2).mean())) if len(known) else 0.0
     common = pd.Series(b).mode()  # rising; of equally common ones the middle
-    usual = float(common.iloc[len(common) // 2])
-    line = _line(bowls, usual)
-    undetermined = _undetermined(bowls, line)
+    best = Best("rate", bowls, float(common.iloc[len(common) // 2]), quiet, level)
     rng = np.random.default_rng(seed)
-    variances = bowls.variances(quiet)[bowls.inside]
-    explained = float(np.nan_to_num(variances).mean()) if len(variances) else 0.0
-    drawn = np.empty((0, len(line.names)))
-    if not undetermined and bootstrap:
-        drawn = line.drawn(explained, bootstrap, rng)
-    check = held_out(bowls, line, usual, level)
-    found = None if undetermined else line
-    equation = _equation(line, drawn, level, known=not undetermined)
+    drawn = best.drawn(bootstrap, rng)
+    equation, check = best.equation(drawn), _check(held_out(best))
+    of_batch, batch = batch_law(best, (n, d, b), held, bootstrap, rng)
+    equations = {"rate": equation, "excess": best.excess()}
     return LawResult(
         law="tuning",
         method=METHOD,
         n_points=len(bowls.loss),
-        equations={"rate": equation, "excess": _excess(bowls, quiet, level)},
+        equations=equations | ({"batch": of_batch} if of_batch else {}),
         objective_value=bowls.squares,
         residual_rms=float(np.sqrt(bowls.squares / bowls.freedom)) if bowls.freedom > 0 else None,
-        warnings=_warnings(bowls, line, usual),
+        warnings=_warnings(best, batch),
         details={
-            "batch_tokens": usual,
-            "config": _block(equation, usual),
-            "groups": group_rows(bowls, found, usual, rate, loss),
-            "used": used_rows(bowls, found, drawn, usual, level, (n, d, b, rate), held),
+            "batch_tokens": best.usual,
+            "config": best.block(equation),
+            "groups": [_row(row) for row in best.rows(rate, loss)],
+            "used": [
+                {"peak_learning_rate": value, "law_rate": law, **costs}
+                for value, law, costs in used_values(best, drawn, (n, d, b, rate), held)
+            ],
             "held_out": check,
+            "batch": batch,
             "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
-        evidence=_evidence(bowls.best[2], line, undetermined, equation, explained, check),
+        evidence=best.evidence(equation, check),
     )
 
 
-def _evidence(
-    q: float,
-    line: Line,
-    undetermined: str,
-    equation: Equation,
-    explained: float,
-    check: HeldOutRate | NotAvailable,
-) -> Evidence:
-    """What the fit knows of itself: `explained` of the best rates' variance is noise's."""
-    if undetermined:
-        return {"undetermined": [undetermined]}
-    evidence: Evidence = {
-        "misfit": {
-            "what": "what following the law in place of the best rates costs",
-            "value": q * max(0.0, line.variance - explained),
-            "allowed": COST,
-            "unit": "nats",
-        }
+def _check(found: HeldOutValue | str) -> HeldOutRate | NotAvailable:
+    if isinstance(found, str):
+        return not_available(found)
+    return {
+        "status": Check.DONE,
+        "fitted_on_flops": found.fitted_on_flops,
+        "predicted_at_flops": found.predicted_at_flops,
+        "measured_rate": found.measured,
+        "predicted_rate": found.predicted,
+        "loss": found.loss,
     }
-    evidence["undetermined"] = [
-        f"the interval of {name} ({known[1]:.2f} to {known[2]:.2f}) spans more than ±{WIDE}: a "
-        f"decade of {what} away the best rate is not known to a factor of {10**WIDE:.1f}"
-        for name, what in (("alpha", "N"), ("beta", "D"))
-        if (known := equation.known(name)) and known[2] - known[1] > 2 * WIDE
-    ]
-    if check["status"] == Check.DONE:
-        evidence["held_out"] = {
-            "what": "what the rate predicted for the largest compute costs",
-            "value": check["loss"]["excess"],
-            "allowed": COST + check["loss"]["allowed_by_noise"],
-            "unit": "nats",
-        }
-    return evidence
 
 
-def _line(bowls: Bowls, usual: float) -> Line:
-    own = [g for g, inside in zip(bowls.groups, bowls.inside, strict=True) if inside]
-    n, d, b = (
-        np.log([getattr(g, name) for g in own]) for name in ("n_params", "tokens", "batch_tokens")
-    )
-    return Line(n, d, b - np.log(usual), bowls.best[0][bowls.inside])
+def _row(row: Row) -> GroupRow:
+    return {
+        "n_params": row.group.n_params,
+        "tokens": row.group.tokens,
+        "batch_tokens": row.group.batch_tokens,
+        "best_rate": row.best,
+        "loss": row.loss,
+        "law_rate": row.law,
+        "excess": row.excess,
+        "status": Minimum.OUTSIDE_RATES if row.best is None else Minimum.ACCEPTED,
+        "rates": [
+            {"peak_learning_rate": rate, "loss": loss, "fitted": fitted}
+            for rate, loss, fitted in row.tried
+        ],
+    }
 
 
-def _undetermined(bowls: Bowls, line: Line) -> str:
-    """Why there is no law of the best rate; '' if there is one."""
-    inside = int(bowls.inside.sum())
-    if not bowls.best[2] > 0 or not inside:
-        return "no (N, D) has a best rate inside those tried"
-    if line.freedom < 1:
-        return (
-            f"{inside} (N, D) have a best rate inside those tried, and {len(line.names) + 1} are "
-            "needed for a law that they can contradict"
-        )
-    return line.undetermined
-
-
-def _equation(line: Line, drawn: Floats, level: float, known: bool) -> Equation:
-    form = BATCH_FORM if "delta" in line.names else FORM
-    values: dict[str, float | None] = dict.fromkeys(line.names)
-    interval: dict[str, Interval | None] = dict.fromkeys(line.names)
-    if known:
-        values = dict(zip(line.names, map(float, line.parameters), strict=True))
-        values["k"] = float(np.exp(line.parameters[0]))
-    if len(drawn):
-        with np.errstate(over="ignore"):
-            samples = [np.exp(drawn[:, 0]), *drawn[:, 1:].T]
-        found = (percentile_interval(one, level) for one in samples)
-        interval = dict(zip(line.names, found, strict=True))
-    return Equation(form, values, interval, level)
-
-
-def _excess(bowls: Bowls, quiet: float, level: float) -> Equation:
-    """What a rate costs that is off by a factor."""
-    q, error = bowls.best[2], bowls.curvature_error(quiet)
-    value = q if q > 0 else None
-    interval = None
-    if value is not None and np.isfinite(error):
-        off = error * NormalDist().inv_cdf((1 + level) / 2)
-        interval = (max(0.0, q - off), q + off)
-    return Equation("q*ln(rate/best)^2", {"q": value}, {"q": interval}, level)
-
-
-def _block(equation: Equation, usual: float) -> ConfigBlock | None:
-    """The law as training.peak_learning_rate of a config takes it; `usual` is B0."""
-    k, alpha, beta = (equation.parameters[name] for name in ("k", "alpha", "beta"))
-    if k is None or alpha is None or beta is None:
-        return None
-    delta = equation.parameters.get("delta")
-    if delta is None:
-        return {"factor": k, "parameters": alpha, "tokens": beta}
-    return {"factor": k * usual**-delta, "parameters": alpha, "tokens": beta, "batch": delta}
-
-
-def _warnings(bowls: Bowls, line: Line, usual: float) -> list[str]:
+def _warnings(best: Best, batch: BatchLaw | NotAvailable) -> list[str]:
+    bowls = best.bowls
     outside = [g for g, inside in zip(bowls.groups, bowls.inside, strict=True) if not inside]
     warnings = [
         f"N={g.n_params:.3g}, D={g.tokens:.3g}: the best rate is not inside those tried; try "
         "further ones"
         for g in outside
     ]
-    if "delta" in line.names:
-        warnings.append(f"k, alpha and beta are for batches of {usual:.4g} tokens (B0)")
+    if "delta" in best.line.names:
+        warnings.append(f"k, alpha and beta are for batches of {best.usual:.4g} tokens (B0)")
+    if batch["status"] not in (Check.NOT_AVAILABLE, Status.CONVERGED):
+        status = batch["status"].replace("_", " ")
+        warnings.append(f"the law of the best batch is {status}: {batch['reason']}")
     return warnings

@@ -1,4 +1,4 @@
-"""ln rate* = ln k + α·ln N + β·ln D (+ δ·ln B/B₀) through the best rates, as far as they say."""
+"""ln x* = ln k + α·ln N + β·ln D (+ δ·ln B/B₀) through the best values, as far as they say."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ LEVER = 0.1  # of ln N, ln D, ln B: with less spread beside the others there is 
 
 @dataclass(frozen=True)
 class Line:
-    """A plane through the best rates of G groups: `log_n`, `log_d`, `log_b`, `log_rate`, all (G,).
+    """A plane through the best values of G groups: `log_n`, `log_d`, `log_b`, `log_x`, all (G,).
 
     `log_b` is ln B/B₀. It has an exponent only where several batches were tried at the same N and
     D: a batch that follows from these is part of what the exponents of N and D say.
@@ -22,7 +22,7 @@ class Line:
     log_n: Floats
     log_d: Floats
     log_b: Floats
-    log_rate: Floats
+    log_x: Floats
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class Line:
     @property
     def freedom(self) -> int:
         """Degrees of freedom about the plane."""
-        return len(self.log_rate) - len(self.names)
+        return len(self.log_x) - len(self.names)
 
     @cached_property
     def _solve(self) -> Floats:
@@ -65,18 +65,18 @@ class Line:
     @cached_property
     def parameters(self) -> Floats:
         """ln k and the exponents, (P,)."""
-        return self._solve @ self.log_rate
+        return self._solve @ self.log_x
 
     @property
     def variance(self) -> float:
-        """Of ln rate about the plane; NaN without a degree of freedom."""
-        off = self.log_rate - self._terms @ self.parameters
+        """Of ln x about the plane; NaN without a degree of freedom."""
+        off = self.log_x - self._terms @ self.parameters
         return float((off**2).sum() / self.freedom) if self.freedom > 0 else np.nan
 
     def drawn(self, noise: float, resamples: int, rng: np.random.Generator) -> Floats:
-        """Parameters (resamples, P) as the scatter about the plane, or `noise` (variance of ln
-        rate) where that is more, leaves them uncertain: Student's t of its degrees of freedom."""
+        """Parameters (resamples, P) as the scatter about the plane, or `noise` (variance of ln x)
+        where that is more, leaves them uncertain: Student's t of its degrees of freedom."""
         chi = rng.chisquare(self.freedom, resamples) / self.freedom
         size = np.sqrt(max(self.variance, noise) / chi)
-        scatter = size[:, None] * rng.standard_normal((resamples, len(self.log_rate)))
+        scatter = size[:, None] * rng.standard_normal((resamples, len(self.log_x)))
         return self.parameters + scatter @ self._solve.T

@@ -1,22 +1,44 @@
-"""The report's part on learning rates: the best ones, and what those of the sweep cost."""
+"""The report's part on learning rates and batches: the best, and what those of the sweep cost."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from plm_scaling.laws.result import LawResult
+<<<<<<< HEAD:src/plm_scaling/report/parts/tuning.py
 from plm_scaling.laws.tuning.details import to_be_relied_on
 from plm_scaling.report.parts.tables import count, text
+=======
+from plm_scaling.laws.status import Check, Status
+from plm_scaling.laws.tuning.details import ConfigBlock, batch_to_be_relied_on, to_be_relied_on
+from plm_scaling.report.tables import DASH, count, text
+>>>>>>> w-stages:src/plm_scaling/report/tuning.py
 
 
 def tuning_part(laws: Sequence[LawResult]) -> dict[str, Any]:
     """What the page says of the laws `tuning`: rows of the best rates and of the rates that were
-    used, and for each objective the block for the config of a later stage."""
+    used, the same of batches where several were tried, and the lines for the config of a later
+    stage."""
     own = [law for law in laws if law.law == "tuning"]
+    varied = [law for law in own if _batch(law)["status"] != Check.NOT_AVAILABLE]
     return {
         "best": [row for law in own for row in _best_rows(law)],
         "used": [row for law in own for row in _used_rows(law)],
-        "blocks": {law.objective: block for law in own if (block := _block(law))},
+        "batches": [row for law in varied for row in _batch_rows(law)],
+        "used_batches": [row for law in varied for row in _used_batch_rows(law)],
+        "no_batch": [
+            f"{law.objective.upper()}: the law of the best batch is "
+            f"{_batch(law)['status'].replace('_', ' ')}: {_batch(law)['reason']}"
+            for law in varied
+            if _batch(law)["status"] != Status.CONVERGED
+        ],
+        "blocks": [line for law in own for line in _blocks(law)],
     }
+
+
+def _batch(law: LawResult) -> dict[str, Any]:
+    """The law of the batch; files of earlier versions have none."""
+    found: dict[str, Any] = law.details.get("batch", {"status": Check.NOT_AVAILABLE})
+    return found
 
 
 def _best_rows(law: LawResult) -> list[dict[str, str]]:
@@ -53,9 +75,55 @@ def _used_rows(law: LawResult) -> list[dict[str, str]]:
     ]
 
 
-def _block(law: LawResult) -> str:
-    """One line of YAML, '' where the law is not known or not to be relied on."""
-    found = to_be_relied_on(law)
-    if found is None:
-        return ""
-    return "{" + ", ".join(f"{name}: {value:.4g}" for name, value in found.items()) + "}"
+def _batch_rows(law: LawResult) -> list[dict[str, str]]:
+    return [
+        {
+            "objective": law.objective.upper(),
+            "N": count(row["n_params"]),
+            "tokens": count(row["tokens"]),
+            "batches": ", ".join(count(tried["batch_tokens"]) for tried in row["batches"]),
+            "best batch": _known(row["best_batch"]),
+            "by the law": _known(row["law_batch"]),
+            "the law costs (nats)": text(row["excess"], ".4f"),
+            "loss": text(row["loss"], ".4f"),
+        }
+        for row in _batch(law)["groups"]
+    ]
+
+
+def _used_batch_rows(law: LawResult) -> list[dict[str, str]]:
+    return [
+        {
+            "objective": law.objective.upper(),
+            "N": count(row["n_params"]),
+            "tokens": count(row["tokens"]),
+            "runs": str(row["runs"]),
+            "batch used": count(row["batch_tokens"]),
+            "best batch": count(row["law_batch"]),
+            "costs (nats)": text(row["excess"], ".4f"),
+            "at most": text(row["at_most"], ".4f"),
+            "tuned there": "yes" if row["tuned"] else "no: extrapolated",
+        }
+        for row in _batch(law)["used"]
+    ]
+
+
+def _known(value: float | None) -> str:
+    return DASH if value is None else count(value)
+
+
+def _blocks(law: LawResult) -> list[str]:
+    """Lines of YAML; none of what is not known or not to be relied on."""
+    rate, batch = to_be_relied_on(law), batch_to_be_relied_on(law)
+    lines = []
+    if rate:
+        lines.append(f"training: {{peak_learning_rate: {{{law.objective}: {_yaml(rate)}}}}}")
+    if batch:
+        lines.append(
+            f"training: {{batch_tokens: {_yaml(batch)}}}    # by the {law.objective} cells"
+        )
+    return lines
+
+
+def _yaml(block: ConfigBlock) -> str:
+    return "{" + ", ".join(f"{name}: {value:.4g}" for name, value in block.items()) + "}"
