@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from plm_scaling.common.command_line import READS, WRITES
 from plm_scaling.common.tables import FORMATS, STDOUT, wrong_ending
 
 
@@ -34,21 +35,15 @@ TableOrStdout = Annotated[
     Parameter(
         help=f"table to write: {', '.join(FORMATS)}; - for TSV on stdout",
         validator=_table_or_stdout,
-        allow_leading_hyphen=True,
     ),
+    WRITES,
 ]
 Json = Annotated[bool, Parameter(help="print the answer as JSON")]
 Fasta = Annotated[
     list[Path],
-    Parameter(
-        help="files, plain or compressed (gzip, zstd, xz), folders of them, - for stdin",
-        allow_leading_hyphen=True,
-    ),
+    Parameter(help="files, plain or compressed (gzip, zstd, xz), folders of them, - for stdin"),
+    READS,
 ]
-OrStdin = Annotated[Path, Parameter(allow_leading_hyphen=True)]
-"""A file, or - for standard input."""
-FilesOrStdin = Annotated[list[Path], Parameter(allow_leading_hyphen=True)]
-"""Files, and - for standard input: of list[OrStdin] cyclopts would see no parameter inside."""
 Cell = Annotated[
     str,
     Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),
