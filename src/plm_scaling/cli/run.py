@@ -38,8 +38,8 @@ def run(
         OF_BACKEND,
         config_of,
         configs_of,
+        place,
         process_of,
-        runs_here,
         snakemake_command,
         targets_of,
     )
@@ -62,6 +62,5 @@ def run(
         sys.exit(done.returncode)
     targets = targets_of(words)
     if not targets or TRAINING & {*targets}:
-        here = runs_here(workflow, chosen)
-        for line in outlook(config, folder or Path(), here):
+        for line in outlook(config, folder or Path(), place(workflow, chosen, words)):
             print(line)
