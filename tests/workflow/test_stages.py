@@ -112,7 +112,9 @@ def test_cells_of_a_stage_are_compared_with_the_data_when_it_is_placed(pretended
     assert "Traceback" not in done.stderr
     pretended.config["sweep"]["max_epochs"] = 1e9
     said = pretended.run("train").stderr
-    assert said.count("4 of 4 cells go through their data more than 4 times") == 1  # of stage 3
+    assert (
+        said.count("4 of 4 cells go through their scarcest source more than 4 times") == 1
+    )  # of stage 3
 
 
 @pytest.mark.long
