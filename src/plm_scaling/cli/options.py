@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from plm_scaling.common.command_line import READS, WRITES
+from plm_scaling.common.errors import RunsError
 from plm_scaling.common.tables import FORMATS, STDOUT, wrong_ending
 
 
@@ -58,6 +59,20 @@ SkipBad = Annotated[bool, Parameter(help="go on without records that cannot be u
 Threads = Annotated[
     int, Parameter(help="CPU threads (default: the cores here)", show_default=False)
 ]
+
+
+def results_of(folder: Path) -> Path:
+    """The results folder that is meant: of a study's folder the one in it.
+
+    Raises `RunsError` where there are several.
+    """
+    found = sorted(path.parent for path in folder.glob("results/*/sweep.tsv"))
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise RunsError(f"{folder} has results of {len(found)} studies; give one of {names}")
+    return found[0] if found else folder
+
+
 CORES = len(os.sched_getaffinity(0))
 
 

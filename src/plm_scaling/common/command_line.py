@@ -3,9 +3,10 @@
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import (
@@ -16,6 +17,7 @@ from cyclopts import (
     CycloptsError,
     Parameter,
     Token,
+    UnknownOptionError,
 )
 
 OPTIONS = Parameter(
@@ -96,15 +98,22 @@ def command_line(function: Callable[..., Any]) -> App:
     return app
 
 
-def parse(app: App, words: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
-    """What `words` ask to call, and with what; one line and exit code 2 where they are wrong."""
+def parse(
+    app: App, words: Sequence[str], advice: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+    """What `words` ask to call, and with what; one line and exit code 2 where they are wrong.
+
+    `advice` says by command what to do with an option that it does not know.
+    """
     app.config = (_refuse_fractions, _refuse_no_path, _refuse_streams)
     # The same path as -, which cyclopts would take for an option.
     ours = [f"./{STREAM}" if word == str(STREAM) else word for word in words]
     try:
         call, asked, _ = app.parse_args(ours, print_error=False, exit_on_error=False)
     except CycloptsError as error:
-        print(f"error: {' '.join(str(error).split())} (see --help)", file=sys.stderr)
+        unknown = words[0] if isinstance(error, UnknownOptionError) else ""
+        more = advice.get(unknown, "see --help")
+        print(f"error: {' '.join(str(error).split())} ({more})", file=sys.stderr)
         sys.exit(2)
     return call, asked
 

@@ -29,7 +29,9 @@ def config_of(study: Path) -> tuple[Path | None, Path]:
     if study.is_dir():
         config = study / CONFIG
         if not config.is_file():
-            raise ConfigError(f"{study} has no {CONFIG}; `plm-scaling init {study}` makes one")
+            raise ConfigError(
+                f"{study} has no {CONFIG}; give that of a study (`plm-scaling init` makes one)"
+            )
         return study, config
     if not study.is_file():
         raise ConfigError(

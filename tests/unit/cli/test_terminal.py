@@ -48,6 +48,8 @@ def test_ctrl_c_during_the_imports_of_a_command_is_quiet_too():
         ("data check ''", 2, "an empty path"),
         ("judge a.fasta --against '' --out a.tsv", 2, "an empty path"),
         ("judge - --against a.fasta --natural - --out a.tsv", 2, "standard input is read once"),
+        ("run a.fasta --cores 2", 2, "options of Snakemake follow after --"),
+        ("watch . --port 99999", 1, "port must be 0-65535; give another"),
         ("data check - -", 2, "standard input is read once"),
         ("data check --nosuch a.fasta", 2, "Unknown option: --nosuch"),  # and no file of that name
         ("init new --fasta - --gpus 2xCPU --hours 1", 2, "--fasta: - means no stream here"),
