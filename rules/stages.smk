@@ -1,7 +1,5 @@
 """Stages of the sweep after the first: placed by its earlier cells once these have ended."""
 
-from snakemake.exceptions import WorkflowError
-
 STAGES_LEFT = to_place(CONFIG.sweep, STAGES)  # no rule can make again what is there already
 
 # What targets ask for besides their tables. Snakemake would ask for the cells that wait for no stage only
@@ -14,21 +12,24 @@ def have_placed(stages):
     """Know the cells of these stages; Snakemake asks again when the first of them has been placed."""
     for stage in stages:
         placed = checkpoints.place_stage.get(stage=stage).output[0]
-        if stage not in STAGES:
-            take_cells(placed)
+        if stage not in STAGES and not take_cells(placed):
+            return
 
 
 def take_cells(placed):
-    """Take the cells of a stage that was placed during this run among those to train."""
-    STAGES.update(read_stages(Path(placed).parent, CONFIG.sweep))
-    known = dict(CELLS)
-    CELLS.clear()
-    CELLS.update(plan_cells(CONFIG, STAGES))
-    new = [cell for name, cell in CELLS.items() if name not in known]
+    """Take the cells of a stage that was placed during this run among those to train; False if one of
+    them cannot be, which ends the run."""
+    stages = read_stages(Path(placed).parent, CONFIG.sweep)
+    planned = plan_cells(CONFIG, stages)
+    new = [cell for name, cell in planned.items() if name not in CELLS]
     try:
         chosen = choose_layouts(new, CONFIG.machine)
     except PlmScalingError as error:
-        raise WorkflowError(f"stage {Path(placed).stem} cannot be trained: {error}") from None
+        end_run(f"stage {Path(placed).stem}: {error}")
+        return False
+    STAGES.update(stages)
+    CELLS.clear()
+    CELLS.update(planned)
     layouts = LAYOUTS | {cell.cell: layout for cell, layout in zip(new, chosen)}
     LAYOUTS.clear()
     LAYOUTS.update((name, layouts[name]) for name in CELLS)  # in the order of the cells
@@ -39,6 +40,7 @@ def take_cells(placed):
         check_or_end(supply(), new, f"stage {Path(placed).stem}: ")
     if may_train() and not workflow.dryrun:
         write_schedule()
+    return True
 
 
 def earlier_records(wildcards):

@@ -35,14 +35,19 @@ def check_cells(given, cells):
 
 
 def check_or_end(given, cells, where=""):
-    """The same during a run, which ends when the running jobs have ended if nothing can come of the
-    cells."""
+    """The same during a run, which ends if nothing can come of the cells."""
     try:
         check_cells(given, cells)
     except PlmScalingError as error:
-        logger.error(f"error: {where}{error}")
-        # As exit_gracefully does, whose lock Snakemake holds while it says that a job has ended.
-        workflow.scheduler._user_kill = "graceful"
+        end_run(f"{where}{error}")
+
+
+@cache
+def end_run(why):
+    """End the run when its running jobs have ended; say why, once."""
+    logger.error(f"error: {why}")
+    # As exit_gracefully does, whose lock Snakemake holds while it says that a job has ended.
+    workflow.scheduler._user_kill = "graceful"
 
 
 class WhenTokensAreMade(logging.Handler):

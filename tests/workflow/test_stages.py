@@ -112,7 +112,23 @@ def test_cells_of_a_stage_are_compared_with_the_data_when_it_is_placed(pretended
     assert "Traceback" not in done.stderr
     pretended.config["sweep"]["max_epochs"] = 1e9
     said = pretended.run("train").stderr
-    assert said.count("4 of 4 cells go through their data more than 4 times") == 1  # of stage 3
+    assert (
+        said.count("4 of 4 cells go through their scarcest source more than 4 times") == 1
+    )  # of stage 3
+
+
+@pytest.mark.long
+def test_stage_that_no_machine_can_train_is_one_line(pretended):
+    """No cell of the first stage has the size that is divided so."""
+    pretended.config["sweep"]["tokens_per_parameter"] = [200, 1e6]
+    pretended.config["machine"]["layouts"] = {"h24": {"data": 7}}
+    done = pretended.run("train", check=False)
+    assert done.returncode == 1
+    (said,) = (line for line in done.stderr.splitlines() if "cannot be divided" in line)
+    assert said.startswith("error: stage 2: size h24 cannot be divided as ")
+    assert said.endswith("change that or the block machine of the config")
+    assert "Traceback" not in done.stderr
+    assert "h24" in record(pretended, 2)["budgets"][0]["sizes"]
 
 
 def test_next_stage_does_not_wait_for_a_cell_that_fails(pretended):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.options import Json, ends_in, print_json
+from plm_scaling.cli.options import Json, ends_in, print_json, results_of
 
 
 def compare(
@@ -21,14 +21,14 @@ def compare(
     Example: plm-scaling compare results/demo results/strict --html strict.html
 
     Args:
-        one: a results folder, or a folder of data (data/NAME), of which config, laws and losses
-            are not compared
+        one: a results folder, the folder of a study, or a folder of data (data/NAME), of which
+            config, laws and losses are not compared
         other: another one
         html: also write it as a page
     """
     from plm_scaling.report.compare import compare_studies, comparison_text, write_comparison
 
-    found = compare_studies(one, other)
+    found = compare_studies(results_of(one), results_of(other))
     if html is not None:
         write_comparison(html, found)
     if json:

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from plm_scaling.cli.options import Fasta, Json, SkipBad, print_json
+from plm_scaling.common.command_line import READS
 
 app = App(
     help="""Check sequence files, make and look at token shards.
@@ -47,7 +48,7 @@ def tokenize(
     *,
     out: Path,
     context_length: int,
-    valid: Annotated[Sequence[Path], Parameter(consume_multiple=True)] = (),
+    valid: Annotated[Sequence[Path], Parameter(consume_multiple=(1, None)), READS] = (),
     source: str = "fasta",
     corpus: str | None = None,
     shard_rows: int = 1_000_000,
@@ -62,7 +63,7 @@ def tokenize(
     Args:
         out: folder to make
         context_length: tokens per row
-        valid: FASTA to hold out
+        valid: FASTA to hold out, - for stdin
         source: name of the source
         corpus: name of the corpus (default: that of the folder)
         shard_rows: most rows per shard

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plm_scaling.cli.options import Json, print_json
+from plm_scaling.cli.options import Json, print_json, results_of
 
 
 def figures(
@@ -19,14 +19,14 @@ def figures(
     Example: plm-scaling figures results/demo --style lab.mplstyle --out paper/figures
 
     Args:
-        results: a results folder, or its folder of figures
+        results: a results folder, its folder of figures, or the folder of a study
         out: folder of the figures: .svg, .pdf, .png and .csv of each
         style: matplotlib style sheet, whose lines replace those of the project's
         only: names of figures, such as isoflop (default: all that have a table)
     """
     from plm_scaling.figures.drawn import draw_again
 
-    drawn = draw_again(results, out, style, only or ())
+    drawn = draw_again(results_of(results), out, style, only or ())
     if json:
         print_json([str(out / f"{name}.svg") for name in drawn])
     else:

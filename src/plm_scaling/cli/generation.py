@@ -7,16 +7,14 @@ from cyclopts import Parameter
 
 from plm_scaling.cli.options import (
     CORES,
-    FilesOrStdin,
     Json,
     Model,
-    OrStdin,
     SkipBad,
     Table,
     Threads,
     print_json,
 )
-from plm_scaling.common.errors import SourceError
+from plm_scaling.common.command_line import READS
 from plm_scaling.inference.generation.options import SAMPLE, Sampling
 
 
@@ -48,12 +46,12 @@ def generate(
 
 
 def judge(
-    proteins: OrStdin,
+    proteins: Annotated[Path, READS],
     /,
     *,
-    against: FilesOrStdin,
+    against: Annotated[list[Path], READS],
     out: Table,
-    natural: FilesOrStdin = [],  # noqa: B006
+    natural: Annotated[list[Path], READS] = [],  # noqa: B006
     model: str | None = None,
     ngram: Path | None = None,
     esmfold: Path | None = None,
@@ -81,10 +79,7 @@ def judge(
     from plm_scaling.downstream.generation.judge import Judge
     from plm_scaling.downstream.generation.known.files import Files
     from plm_scaling.downstream.generation.rows import rows_text
-    from plm_scaling.sources.read.streams import STDIN
 
-    if [proteins, *against, *natural].count(STDIN) > 1:
-        raise SourceError("- is there twice, but standard input is read once; name a file instead")
     known = Files(against, natural, skip_bad)
     by_models = OtherModels(model, esmfold, structures, threads)
     rows = Judge(known, by_models, ngram, seed, threads, skip_bad).table(proteins, out)

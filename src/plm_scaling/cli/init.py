@@ -15,7 +15,7 @@ def init(
     folder: Path,
     /,
     *,
-    fasta: Annotated[list[Path], Parameter(consume_multiple=True)],
+    fasta: Annotated[list[Path], Parameter(consume_multiple=(1, None))],
     gpus: str,
     days: float | None = None,
     hours: float | None = None,

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.options import Json, ends_in, print_json
+from plm_scaling.cli.options import Json, ends_in, print_json, results_of
+from plm_scaling.common.command_line import READS
 from plm_scaling.laws.settings import DEFAULT, Settings
 from plm_scaling.study.laws import LAWS
 
@@ -17,11 +18,11 @@ def summary(results: Path, /, *, json: Json = False) -> None:
     Example: plm-scaling summary results/demo
 
     Args:
-        results: a results folder
+        results: a results folder, or the folder of a study
     """
     from plm_scaling.report.summary import summary
 
-    found = summary(results)
+    found = summary(results_of(results))
     if json:
         print_json(found.to_json())
     else:
@@ -32,7 +33,7 @@ def fit(
     law: Annotated[str, Parameter(help=", ".join(LAWS))],
     /,
     *,
-    runs: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    runs: Annotated[Path, READS],
     out: Annotated[Path, Parameter(validator=ends_in(".json"))],
     maps: Annotated[list[str], Parameter(name="map")] = [],  # noqa: B006
     curves: Path | None = None,

@@ -62,6 +62,7 @@ app.register_install_completion_command(
     group="Options", help="Complete words after Tab, from the next shell on (bash, zsh, fish)."
 )
 
+ADVICE = {"run": "see --help; options of Snakemake follow after --, as in -- --cores 4"}
 CLOSED_PIPE = 128 + signal.SIGPIPE  # as the shell says of a program that ends so
 
 
@@ -71,7 +72,7 @@ def main() -> None:
     A reader that has enough (`| head`) ends the command without a word; Ctrl-C does, too
     (`common.program`).
     """
-    call, asked = parse(app, sys.argv[1:])
+    call, asked = parse(app, sys.argv[1:], ADVICE)
     start_logging(None)
     try:
         try:

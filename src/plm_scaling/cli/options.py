@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from plm_scaling.common.command_line import READS, WRITES
+from plm_scaling.common.errors import RunsError
 from plm_scaling.common.tables import FORMATS, STDOUT, wrong_ending
 
 
@@ -34,21 +36,15 @@ TableOrStdout = Annotated[
     Parameter(
         help=f"table to write: {', '.join(FORMATS)}; - for TSV on stdout",
         validator=_table_or_stdout,
-        allow_leading_hyphen=True,
     ),
+    WRITES,
 ]
 Json = Annotated[bool, Parameter(help="print the answer as JSON")]
 Fasta = Annotated[
     list[Path],
-    Parameter(
-        help="files, plain or compressed (gzip, zstd, xz), folders of them, - for stdin",
-        allow_leading_hyphen=True,
-    ),
+    Parameter(help="files, plain or compressed (gzip, zstd, xz), folders of them, - for stdin"),
+    READS,
 ]
-OrStdin = Annotated[Path, Parameter(allow_leading_hyphen=True)]
-"""A file, or - for standard input."""
-FilesOrStdin = Annotated[list[Path], Parameter(allow_leading_hyphen=True)]
-"""Files, and - for standard input: of list[OrStdin] cyclopts would see no parameter inside."""
 Cell = Annotated[
     str,
     Parameter(help="a run folder (results/…/runs/CELL), or the cell's id below results/*/runs"),
@@ -63,6 +59,20 @@ SkipBad = Annotated[bool, Parameter(help="go on without records that cannot be u
 Threads = Annotated[
     int, Parameter(help="CPU threads (default: the cores here)", show_default=False)
 ]
+
+
+def results_of(folder: Path) -> Path:
+    """The results folder that is meant: of a study's folder the one in it.
+
+    Raises `RunsError` where there are several.
+    """
+    found = sorted(path.parent for path in folder.glob("results/*/sweep.tsv"))
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise RunsError(f"{folder} has results of {len(found)} studies; give one of {names}")
+    return found[0] if found else folder
+
+
 CORES = len(os.sched_getaffinity(0))
 
 

@@ -28,7 +28,7 @@ def run(
 
     Args:
         study: folder with a config.yaml, where data and results go, or a config file
-        words: target, as all (the report), data, plan, train or laws (default: all)
+        words: targets: all (the report, default), data, plan, train, laws, downstream, published
         dry_run: only say what there is to do: jobs by stage, hours, disk
         profile: how it is run: a name in profiles/ or a folder (default: box with GPUs, else local)
         workflow: a clone of the repository (default: the one that is installed)
@@ -38,8 +38,8 @@ def run(
         OF_BACKEND,
         config_of,
         configs_of,
+        place,
         process_of,
-        runs_here,
         snakemake_command,
         targets_of,
     )
@@ -62,6 +62,5 @@ def run(
         sys.exit(done.returncode)
     targets = targets_of(words)
     if not targets or TRAINING & {*targets}:
-        here = runs_here(workflow, chosen)
-        for line in outlook(config, folder or Path(), here):
+        for line in outlook(config, folder or Path(), place(workflow, chosen, words)):
             print(line)

@@ -19,11 +19,11 @@ def watch(study: Path = Path(), /, *, port: int | None = None) -> None:
         study: folder of a study, or results folder
         port: port of the address (default: 8765, or a free one)
     """
-    from plm_scaling.watch.places import find_places
+    from plm_scaling.watch.places import NO_FOLDER, find_places
     from plm_scaling.watch.server import Server
 
     if not study.is_dir():
-        raise WatchError(f"{study}: no such folder; give that of a study, or results/STUDY in it")
+        raise WatchError(f"{study}: {NO_FOLDER}")
     (place,) = find_places([study])
     with Server(place, port) as server:
         number = server.server_address[1]

@@ -3,17 +3,30 @@
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin
 
-from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter, Token
+from cyclopts import (
+    App,
+    Argument,
+    ArgumentCollection,
+    CoercionError,
+    CycloptsError,
+    Parameter,
+    Token,
+    UnknownOptionError,
+)
 
 OPTIONS = Parameter(
     negative=(), json_list=False, show_default=lambda value: str(value) if value else None
 )
 """No --no-option, no lists in JSON, no defaults that say nothing."""
+READS, WRITES = "reads standard input", "writes standard output"
+"""In the annotation of a path: what `-` means there. Elsewhere it is refused."""
+STREAM = Path("-")
 
 
 def read_options(
@@ -85,13 +98,22 @@ def command_line(function: Callable[..., Any]) -> App:
     return app
 
 
-def parse(app: App, words: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
-    """What `words` ask to call, and with what; one line and exit code 2 where they are wrong."""
-    app.config = (_refuse_fractions, _refuse_no_path)
+def parse(
+    app: App, words: Sequence[str], advice: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+    """What `words` ask to call, and with what; one line and exit code 2 where they are wrong.
+
+    `advice` says by command what to do with an option that it does not know.
+    """
+    app.config = (_refuse_fractions, _refuse_no_path, _refuse_streams)
+    # The same path as -, which cyclopts would take for an option.
+    ours = [f"./{STREAM}" if word == str(STREAM) else word for word in words]
     try:
-        call, asked, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        call, asked, _ = app.parse_args(ours, print_error=False, exit_on_error=False)
     except CycloptsError as error:
-        print(f"error: {' '.join(str(error).split())} (see --help)", file=sys.stderr)
+        unknown = words[0] if isinstance(error, UnknownOptionError) else ""
+        more = advice.get(unknown, "see --help")
+        print(f"error: {' '.join(str(error).split())} ({more})", file=sys.stderr)
         sys.exit(2)
     return call, asked
 
@@ -107,10 +129,30 @@ def _refuse_fractions(app: App, commands: Sequence[str], given: ArgumentCollecti
 
 def _refuse_no_path(app: App, commands: Sequence[str], given: ArgumentCollection) -> None:
     """Of an empty word, as of a shell's variable that is not set, Python makes the folder `.`."""
+    for option, token in _paths(given):
+        if not token.value:
+            raise CoercionError(msg="an empty path", argument=option, token=token)
+
+
+def _refuse_streams(app: App, commands: Sequence[str], given: ArgumentCollection) -> None:
+    """`-` where no stream is read or written, or where another option reads it already."""
+    read = False
+    for option, token in _paths(given):
+        means = getattr(option.field_info.annotation, "__metadata__", ())
+        if Path(token.value) != STREAM or WRITES in means:
+            continue
+        fault = "standard input is read once" if read else "- means no stream here"
+        if read or READS not in means:
+            msg = f"{fault}; give the name of a file or folder"
+            raise CoercionError(msg=msg, argument=option, token=token)
+        read = True
+
+
+def _paths(given: ArgumentCollection) -> Iterator[tuple[Argument, Token]]:
+    """The words given for paths."""
     for option in given:
-        for token in option.tokens if Path in (option.hint, *get_args(option.hint)) else ():
-            if not token.value:
-                raise CoercionError(msg="an empty path", argument=option, token=token)
+        if Path in (option.hint, *get_args(option.hint)):
+            yield from ((option, token) for token in option.tokens)
 
 
 def _block(kind: Any, tokens: Sequence[Token]) -> Any:

@@ -103,7 +103,8 @@ def look_at(name: str, paths: Sequence[Path]) -> Proteins:
     )
     for one in found.files:
         if one.problems:
-            raise SourceError(f"{one.path}: {one.problems[0]}")
+            more = f"`plm-scaling data check {one.path}` says more"
+            raise SourceError(f"{one.path}: {one.problems[0]} ({more})")
         if FORMATS.get(one.format, "fasta") != source.format:
             raise SourceError(
                 f"{one.path}: {one.format} by its content, but {source.format} by its name; rename "

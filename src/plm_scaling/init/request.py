@@ -105,8 +105,6 @@ def request_of(
     train_hours = in_hours or 24 * (in_days or 0)
     if train_hours > MOST_HOURS:
         raise ConfigError(f"{train_hours:g} hours of training are more than a century; give fewer")
-    if Path("-") in fasta:
-        raise ConfigError("--fasta -: the study reads its files again when it runs; give a file")
     cores = re.fullmatch(r"(?:([1-9]\d*)x)?cpu", gpus.strip(), re.IGNORECASE)
     if not cores and "cpu" in gpus.lower():
         raise ConfigError(f"gpus is {gpus!r}; for two cores of this machine give 2xCPU")

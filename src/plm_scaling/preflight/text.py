@@ -21,15 +21,11 @@ def survey_text(survey: Survey) -> str:
     """Each file, the cost of all, and one line that says whether they can be used."""
     lines = []
     for found in survey.files:
-        lines += [_name(found), *_file(found, survey.thresholds), ""]
+        lines += [found.path, *_file(found, survey.thresholds), ""]
     sound = [one for one in survey.files if not one.problems]
     if sound:
         lines += [*_cost(survey.cost, len(sound)), ""]
     return "\n".join([*lines, _verdict(survey)])
-
-
-def _name(found: FileSurvey) -> str:
-    return "standard input" if found.path == "-" else found.path
 
 
 def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
@@ -148,7 +144,7 @@ def _cost(needed: Cost, files: int) -> Iterator[str]:
 
 
 def _verdict(survey: Survey) -> str:
-    wrong = [_name(one) for one in survey.files if one.problems]
+    wrong = [one.path for one in survey.files if one.problems]
     if not wrong:
         return "fine: the pipeline can use " + ("it" if len(survey.files) == 1 else "all of them")
     return f"not usable as it is: {', '.join(wrong)}"

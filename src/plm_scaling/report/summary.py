@@ -57,7 +57,9 @@ def summary(results: Path) -> Summary:
     """What `results` holds. Raises `LawError` when no law has been fitted there."""
     files = sorted((results / "laws").glob("*.json"))
     if not files:
-        raise LawError(f"{results}/laws: no law file; fit laws with `snakemake laws`")
+        raise LawError(
+            f"{results}/laws: no law file yet; `plm-scaling run` (or `snakemake laws`) fits them"
+        )
     stages = [*recorded(results / "stages")]
     report = results / "report.html"
     laws = {path: read_law(path) for path in files}

@@ -122,6 +122,9 @@ LAWS = {
     ),
 }
 
+WITHOUT_REPEATS = [name for name, law in LAWS.items() if law.unusable == "not_comparable"]
+"""The laws that leave out runs of more than `MAX_EPOCHS` epochs."""
+
 
 def fitted(
     laws: Iterable[str], objectives: Iterable[str], transferred: Collection[str]

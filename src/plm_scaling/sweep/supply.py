@@ -10,6 +10,7 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.config.numbers import Block
 from plm_scaling.config.schema import Config
 from plm_scaling.study.cell import MAX_EPOCHS, Cell
+from plm_scaling.study.laws import WITHOUT_REPEATS
 
 RESIDUES_PER_BYTE = 8  # of compressed files, at most: 20 letters need 4.3 bits, copies fewer
 BATCHES = 20  # that a corpus should hold
@@ -196,7 +197,9 @@ def _repeated(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
     epochs, worst = max(often, key=lambda one: one[0])
     least = "" if supply.exact else "at least "
     yield (
-        f"{len(often)} of {len(cells)} cells go through their data more than {MAX_EPOCHS:g} times, "
-        f"up to {least}{epochs:.3g} times (size {worst.size} at {worst.flops_budget:g} FLOPs): "
-        f"most laws leave them out. {_fewer(worst, epochs, MAX_EPOCHS)}"
+        f"{len(often)} of {len(cells)} cells go through their scarcest source more than "
+        f"{MAX_EPOCHS:g} times, up to {least}{epochs:.3g} times (size {worst.size} at "
+        f"{worst.flops_budget:g} FLOPs). Runs of more than {MAX_EPOCHS:g} epochs of all their data "
+        f"are left out by the laws {', '.join(WITHOUT_REPEATS)}; "
+        f"{_fewer(worst, epochs, MAX_EPOCHS)}"
     )

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-NO_SWEEP = "no sweep planned there yet; make one with `snakemake plan`, or give the results folder"
+from plm_scaling.common.errors import RunsError
+
+NO_SWEEP = "no cells planned there yet; `plm-scaling run` (or `snakemake plan`) plans them"
+NO_FOLDER = "no such folder; give that of a study, or results/STUDY in it"
 
 
 @dataclass
@@ -23,9 +26,14 @@ class Place:
 
 
 def find_places(given: Sequence[Path]) -> list[Place]:
-    """By what is given: folders of studies, or their results folders; without any, this folder."""
+    """By what is given: folders of studies, or their results folders; without any, this folder.
+
+    Raises `RunsError` for what is neither there nor below a folder of results.
+    """
     places: dict[Path, Place] = {}
     for path in given or [Path()]:
+        if not path.is_dir() and path.absolute().parent.name != "results":
+            raise RunsError(f"{path}: {NO_FOLDER}")
         if _is_results(path):
             folder = Path(os.path.normpath(path / "../.."))
             places.setdefault(folder, Place(folder)).results.append(path)

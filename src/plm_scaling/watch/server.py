@@ -59,7 +59,7 @@ class Server(ThreadingTCPServer):
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE and port is None:
                 super().__init__((HOST, 0), _Handler)
             else:
-                problem = getattr(error, "strerror", None) or error
+                problem = getattr(error, "strerror", None) or str(error).rstrip(".")
                 raise WatchError(
                     f"--port {port}: {problem}; give another, or none for a free one"
                 ) from error

@@ -14,14 +14,19 @@ AT_WORK = ("running", "queued", "stalled", "stopped", "failed")
 def states_text(states: Sequence[State], now: float, rows: int | None = None) -> str:
     """All that is known at `now`, in lines, each with its end; of a study with more than `rows`
     cells only those at work."""
-    lines = [line for state in states for study in state.studies for line in _study(study, rows)]
-    if not lines:
-        lines = [f"results/*/sweep.tsv: {NO_SWEEP}"]
+    lines = [line for state in states for line in _studies(state, rows)]
     lines += [line for state in states for line in _jobs(state, now)]
     lines += _once(line for state in states for line in state.slurm)
     lines += _once(line for state in states for line in state.notes)
     lines += [f"failed: {failure.text}" for state in states for failure in state.failures]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _studies(state: State, rows: int | None) -> Iterator[str]:
+    for study in state.studies:
+        yield from _study(study, rows)
+    if not state.studies:
+        yield f"{state.folder}: {NO_SWEEP}"
 
 
 def _study(study: Study, rows: int | None) -> Iterator[str]:

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from plm_scaling.common.errors import ConfigError
+from plm_scaling.workflow.given import Place, given, place_of
 
 CLONE = Path(__file__).resolve().parents[3]
 """The repository, if the package lies in a clone of it."""
@@ -27,7 +29,9 @@ def config_of(study: Path) -> tuple[Path | None, Path]:
     if study.is_dir():
         config = study / CONFIG
         if not config.is_file():
-            raise ConfigError(f"{study} has no {CONFIG}; `plm-scaling init {study}` makes one")
+            raise ConfigError(
+                f"{study} has no {CONFIG}; give that of a study (`plm-scaling init` makes one)"
+            )
         return study, config
     if not study.is_file():
         raise ConfigError(
@@ -43,26 +47,19 @@ def targets_of(words: Sequence[str]) -> list[str]:
 
 
 def configs_of(words: Sequence[str], config: Path) -> list[Path]:
-    """The files that Snakemake reads: those that its options name, in place of `config`.
-
-    After `=` comes one file, as argparse has it, and the last of several options counts.
-    """
-    files = [config]
-    for place, word in enumerate(words):
-        name, equals, one = word.partition("=")
-        if name in ("--configfile", "--configfiles"):
-            files = [*map(Path, [one] if equals else targets_of(words[place + 1 :]))]
-    return files
+    """The files that Snakemake reads: those that its options name, in place of `config`."""
+    return given(words).get("configfile", [config])
 
 
-def runs_here(workflow: Path | None, profile: str) -> bool:
-    """Whether the jobs of a profile run on this machine, and not where a scheduler finds a place.
-
-    Raises `ConfigError` where there is no such profile.
-    """
-    file = _profile(_repository(workflow), profile) / CONFIG
-    options = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    return options.get("executor", "local") == "local"
+def place(workflow: Path | None, profile: str, words: Sequence[str]) -> Place:
+    """Where the jobs of a run go. Raises `ConfigError` where there is no such profile."""
+    others = given(words).get("profile")  # in place of it, and also where only Snakemake finds them
+    folders = [*map(Path, others)] if others else [_profile(_repository(workflow), profile)]
+    options: dict[str, Any] = {}
+    for file in (folder / CONFIG for folder in folders):
+        if file.is_file():
+            options |= yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    return place_of(words, options)
 
 
 def snakemake_command(

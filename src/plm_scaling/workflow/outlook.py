@@ -1,7 +1,6 @@
 """What a study still takes: cells, hours and disk, before it runs."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,15 +24,16 @@ from plm_scaling.sweep.memory import STATE_BYTES
 from plm_scaling.sweep.order import jobs_in_order
 from plm_scaling.sweep.schedule import simulate
 from plm_scaling.sweep.stages import read_stages
+from plm_scaling.workflow.given import Place
 
 RESIDUES_PER_BYTE = {False: 0.74, True: 1.3}  # of FASTA, plain and packed: the demo's sources
 RESIDUES_PER_SEQUENCE = 333
 
 
-def outlook(config: Config, folder: Path, here: bool = True) -> Iterator[str]:
-    """Lines on what the study in `folder` still takes: data of its own files, cells, disk.
+def outlook(config: Config, folder: Path, place: Place) -> Iterator[str]:
+    """Lines on what the study in `folder` still takes where its jobs go: data of its own files,
+    cells, disk.
 
-    `here`: its cells run on this machine, and not on one that a scheduler finds.
     Raises `SweepError` where a cell cannot be trained on the machine of the config, and
     `SourceError` for a missing file.
     """
@@ -51,19 +51,19 @@ def outlook(config: Config, folder: Path, here: bool = True) -> Iterator[str]:
     made = (folder / "data" / config.data.name / "tokens/manifest.json").is_file()
     fetched = [] if made else [name for name in config.sources if name not in config.data.own]
     if residues:
-        yield _data(residues, config)
+        yield _data(_cost(residues, config, place), residues)
     if fetched:
         also = " also" if residues else ""
         names = ", ".join(fetched)
         yield f"data:{also} {names}, to be downloaded; docs/scale.md says what that takes"
     if left:
-        gpus = len(visible_gpus()) if here else 0
-        yield _training(left, {name: layouts[name] for name in left}, len(cells), machine, gpus)
+        used = {name: layouts[name] for name in left}
+        yield _training(left, used, len(cells), machine, place)
     yield from later
     # A finished cell keeps one checkpoint; one that trains has two, for as long as it takes.
     needed = {
         "checkpoints": STATE_BYTES * sum(cell.n_params_total for cell in left.values()),
-        "data": _cost(residues, config).disk_bytes if residues and not fetched else 0.0,
+        "data": _cost(residues, config, place).disk_bytes if residues and not fetched else 0.0,
     }
     if parts := [f"{short_bytes(size)} for {what}" for what, size in needed.items() if size]:
         free = short_bytes(shutil.disk_usage(folder).free)
@@ -86,17 +86,15 @@ def _residues(config: Config, folder: Path) -> float:
         )
 
 
-def _cost(residues: float, config: Config) -> Cost:
+def _cost(residues: float, config: Config, place: Place) -> Cost:
     sequences = residues / RESIDUES_PER_SEQUENCE
-    cores = len(os.sched_getaffinity(0))
-    return cost(round(sequences), round(residues), config.split.valid_fraction, cores)
+    return cost(round(sequences), round(residues), config.split.valid_fraction, place.cores)
 
 
-def _data(residues: float, config: Config) -> str:
-    needed = _cost(residues, config)
+def _data(needed: Cost, residues: float) -> str:
     return (
         f"data: about {short_number(residues)} residues by the size of the files, "
-        f"{short_time(needed.wall_seconds)} on {needed.cores} cores"
+        f"{short_time(needed.wall_seconds)} on {_cores(needed.cores)}"
         + (" (extrapolated)" if needed.extrapolated else "")
     )
 
@@ -106,20 +104,25 @@ def _training(
     layouts: dict[str, Layout],
     planned: int,
     machine: Machine,
-    gpus: int,
+    place: Place,
 ) -> str:
     jobs = jobs_in_order(cells, layouts.values(), machine)
     process_hours = sum(job.gpus * job.hours for job in jobs.values())
     widest = max(job.gpus for job in jobs.values())
     if machine.backend == "cpu":
         cost = f"{short_number(process_hours * machine.threads)} core-hours"
-        count = max(len(os.sched_getaffinity(0)) // machine.threads, widest)
-        node, where = count, f"{count * machine.threads} cores"
+        count = place.cores // machine.threads
+        if not place.here:
+            count = min(place.jobs or len(jobs), len(jobs)) * widest
+        count = max(count, widest)
+        node, where = count, _cores(count * machine.threads)
+        where += "" if place.here else ", if the scheduler gives them"
     else:
         cost = f"{short_number(process_hours)} {machine.gpu}-hours"
         node = machine.gpus_per_node
         # Those of this machine; elsewhere those that a cell may take.
-        count = max(gpus or machine.max_gpus, widest)
+        gpus = len(visible_gpus()) if place.here else 0
+        count = max((place.gpus if place.here else 0) or gpus or machine.max_gpus, widest)
         count = -(-count // node) * node if count > node else count
         node, where = min(node, count), f"{count} {machine.gpu}"
     start = START_SECONDS[machine.backend] / 3600
@@ -128,6 +131,10 @@ def _training(
     return (
         f"training: {len(cells)} of {planned} cells left, {cost}, about {_long(hours)} on {where}"
     )
+
+
+def _cores(count: int) -> str:
+    return "1 core" if count == 1 else f"{count} cores"
 
 
 def _long(hours: float) -> str:

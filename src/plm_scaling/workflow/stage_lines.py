@@ -22,6 +22,10 @@ SHARE = 0.02  # of the time so far: a run of weeks fills no screens
 
 EXITS = "Exiting because a job execution failed."  # as the last line says
 
+NO_TARGET = re.compile(
+    r"No rule to produce (\S+) \(if you use .*"
+)  # Snakemake's advice is for others
+
 OF_JOBS = ("/site-packages/snakemake", "/plm_scaling/slurm/")  # whose programs speak of each job
 
 # Of Snakemake's LogEvent.
@@ -224,6 +228,8 @@ class StageLines:
 
 def _without_place(text: str) -> str:
     """What Snakemake says of an exception, without the exception and the place in a program."""
+    if asked := NO_TARGET.match(text):
+        return f"error: no target or file {asked[1]}; `plm-scaling run --help` names the targets"
     first, *rest = text.splitlines()
     if not rest or not re.fullmatch(r"\w+(Error|Exception):", first):
         return text

@@ -1,5 +1,6 @@
 """The command in a shell: pipes that close, Ctrl-C, completion after Tab."""
 
+import io
 import os
 import re
 import shlex
@@ -46,7 +47,19 @@ def test_ctrl_c_during_the_imports_of_a_command_is_quiet_too():
     [
         ("data check ''", 2, "an empty path"),
         ("judge a.fasta --against '' --out a.tsv", 2, "an empty path"),
-        ("judge - --against a.fasta --natural - --out a.tsv", 1, "standard input is read once"),
+        ("judge - --against a.fasta --natural - --out a.tsv", 2, "standard input is read once"),
+        ("run a.fasta --cores 2", 2, "options of Snakemake follow after --"),
+        ("watch . --port 99999", 1, "port must be 0-65535; give another"),
+        ("data check - -", 2, "standard input is read once"),
+        ("data check --nosuch a.fasta", 2, "Unknown option: --nosuch"),  # and no file of that name
+        ("init new --fasta - --gpus 2xCPU --hours 1", 2, "--fasta: - means no stream here"),
+        ("data inspect -", 2, "- means no stream here; give the name of a file or folder"),
+        ("design --out -", 2, "--out: - means no stream here"),
+        (
+            "data tokenize a.fasta --valid - --context-length 64 --out t",
+            1,
+            "standard input is empty",
+        ),
         ("plan --objective clm --flops 1e21 --plot ''", 2, "an empty path"),
         ("init new --fasta a.fasta --gpus 8xA100 --days 1e300", 1, "more than a century"),
         ("init new --fasta a.fasta --gpus 8xA100 --hours nan", 1, "a positive number such as 8"),
@@ -61,6 +74,7 @@ def test_what_a_hand_may_type_is_one_line_with_what_to_do(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.fasta").write_text(">a\nMKV\n")
     monkeypatch.setattr("sys.argv", ["plm-scaling", *shlex.split(words)])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     with pytest.raises(SystemExit) as ended:
         main()
     shown = capsys.readouterr()

@@ -156,7 +156,7 @@ def test_files_of_the_command_may_be_standard_input(judged, monkeypatch):
     words = ["judge", "a.fasta", "--against", "b.fasta", "--natural", "-", "--out", "a.tsv"]
     given = parse(cli.app, words)[1].arguments
     with Files(given["against"], given["natural"]).opened() as known:
-        assert known.facts == {"against": "b.fasta", "natural": "-"}
+        assert known.facts == {"against": "b.fasta", "natural": "standard input"}
         assert known.natural_proteins(5, 1, judged[0] / "a.tsv").count() == 5
     words[3], words[5] = words[5], words[3]
     assert parse(cli.app, words)[1].arguments["against"] == [Path("-")]

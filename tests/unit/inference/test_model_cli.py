@@ -230,7 +230,8 @@ def test_pipe_and_folder_are_read_and_bad_records_skipped(
     listed = tmp_path / "out.parquet.rejected.tsv"
     assert f"(2 of 4 records skipped, listed in {listed})" in capsys.readouterr().out
     rows = [line.split("\t") for line in listed.read_text().splitlines()[1:]]
-    assert [(row[2], row[-1]) for row in rows] == [("d", "-"), ("b", str(tmp_path / "in/a.faa"))]
+    files = ["standard input", str(tmp_path / "in/a.faa")]
+    assert [(row[2], row[-1]) for row in rows] == [*zip("db", files, strict=True)]
 
 
 def test_options_that_do_not_fit_are_refused(folder, tmp_path):

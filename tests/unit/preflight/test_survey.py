@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from plm_scaling.cli import data as data_cli
+from plm_scaling.common.command_line import parse
 from plm_scaling.config.data import Thresholds
 from plm_scaling.preflight.cost import cost
 from plm_scaling.preflight.lengths import LIMIT, Lengths
@@ -239,7 +240,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[str, int]:
     """What the command prints, and its exit code."""
     code = 0
     try:
-        data_cli.app(["check", *map(str, words)], result_action="return_value")
+        call, asked = parse(data_cli.app, ["check", *map(str, words)])
+        call(*asked.args, **asked.kwargs)
     except SystemExit as end:
         code = int(end.code or 0)
     return capsys.readouterr().out, code

@@ -57,8 +57,9 @@ def test_before_a_sweep_the_queue_and_failures_of_the_data_are_shown(status):
     code, text = status()
     assert code == 0
     first, rest = text.split("\n", 1)
-    assert first.startswith("results/*/sweep.tsv: no sweep planned there yet; ")
-    assert "snakemake plan" in first
+    assert (
+        first == ".: no cells planned there yet; `plm-scaling run` (or `snakemake plan`) plans them"
+    )
     assert rest == "Slurm: 1 running\n" + WHY
 
 
@@ -106,9 +107,17 @@ def test_results_folder_without_a_sweep_is_an_error_after_all_the_rest(status):
     squeue(status.folder)
     synthetic.write_study(status.folder / "results/study", n_sizes=2)
     code, text = status("results/study", "results/stduy")
-    assert code.startswith("error: results/stduy/sweep.tsv: no sweep planned there yet; ")
+    assert code.startswith("error: results/stduy/sweep.tsv: no cells planned there yet; ")
     assert "cells finished" in text
     assert text.endswith(WHY)
+
+
+def test_a_folder_that_is_not_there_is_refused(status):
+    code, text = status("stduy")
+    assert (code, text) == (
+        "error: stduy: no such folder; give that of a study, or results/STUDY in it",
+        "",
+    )
 
 
 def test_json_is_a_list_of_all_that_is_known_of_each_folder(status):

@@ -120,8 +120,10 @@ def test_cells_that_repeat_more_than_laws_know_are_warned_of() -> None:
     rows = max(cell.tokens for cell in cells) / 64
     assert check_supply(supply(rows, 0.75 * rows / 3.9), cells, config) == []
     (line,) = check_supply(supply(rows, 0.75 * rows / 40), cells, config)
-    assert line.startswith(f"{len(cells)} of {len(cells)} cells go through their data more than 4 ")
+    many = f"{len(cells)} of {len(cells)} cells go through their scarcest source more than 4 times"
+    assert line.startswith(many)
     assert "up to 40 times (size s at 1e+10 FLOPs)" in line
+    assert "more than 4 epochs of all their data are left out by the laws isoflop, param" in line
 
 
 def repeated(unique_tokens: object) -> tuple[Config, list[Cell]]:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plm_scaling.cli import data as data_cli
+from plm_scaling.common.command_line import parse
 from plm_scaling.common.errors import SourceError, TokenError
 from plm_scaling.tokens.format.vocabulary import RESIDUES, decode, encode
 from plm_scaling.tokens.read.inspect import inspect_tokens
@@ -177,7 +178,8 @@ def test_fasta_truncated_gzip_is_refused(tmp_path: Path) -> None:
 
 
 def run_data(*words: str) -> None:
-    data_cli.app(words, result_action="return_value")
+    call, asked = parse(data_cli.app, words)
+    call(*asked.args, **asked.kwargs)
 
 
 def test_command_makes_a_corpus_and_shows_it(

@@ -8,7 +8,8 @@ import pytest
 
 from plm_scaling.common.errors import ConfigError
 from plm_scaling.workflow import command
-from plm_scaling.workflow.command import process_of, runs_here, snakemake_command
+from plm_scaling.workflow.command import place, process_of, snakemake_command
+from plm_scaling.workflow.given import Place
 
 
 @pytest.fixture
@@ -56,16 +57,41 @@ def test_profile_of_ones_own_is_given_by_its_folder(study):
 
 
 @pytest.mark.parametrize(
-    ("profile", "here"),
+    ("profile", "words", "here"),
     [
-        *(("box", True), ("demo", True), ("slurm", False), ("lsf", False)),
-        *(("{root}/box", True), ("{root}/slurm", False), ("empty", True)),
+        *((name, (), True) for name in ("box", "demo", "{root}/box", "empty")),
+        *((name, (), False) for name in ("slurm", "lsf", "{root}/slurm")),
+        ("slurm", ("train", "--executor", "local"), True),
+        ("slurm", ("--profile", "empty"), True),
+        ("slurm", ("-n", "--profile", "known-to-snakemake-alone", "empty"), True),
+        ("local", ("train", "-e", "plm-slurm"), False),
+        ("local", ("--executor=slurm", "--jobs", "3"), False),
     ],
 )
-def test_jobs_run_here_unless_the_profile_has_an_executor(study, root, profile, here):
+def test_jobs_run_here_unless_the_profile_or_an_option_has_an_executor(
+    study, root, profile, words, here
+):
     Path("empty").mkdir()
     Path("empty/config.yaml").write_text("# all as Snakemake has it\n")
-    assert runs_here(None, profile.format(root=root / "profiles")) is here
+    assert place(None, profile.format(root=root / "profiles"), words).here is here
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "cores", "gpus", "jobs"),
+    [
+        ("{cores: all}", (), 8, None, None),
+        ("{cores: all}", ("--cores",), 8, None, None),
+        ("{cores: 4, resources: [gpu=3, mem_mb=9]}", (), 4, 3, None),
+        ("{cores: 4, resources: {gpu: 3}}", ("data", "-c2", "--resources", "gpu=2"), 2, 2, None),
+        ("{jobs: 200}", ("--cores=64", "-j", "5"), 8, None, 5),
+        ("{jobs: unlimited}", ("--config", "seed=1", "-p", "--cores", "all"), 8, None, None),
+    ],
+)
+def test_options_say_on_how_much_a_run_is(study, monkeypatch, options, words, cores, gpus, jobs):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(8))
+    Path("own").mkdir()
+    Path("own/config.yaml").write_text(options)
+    assert place(None, "own", words) == Place(True, cores, jobs, gpus)
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,14 @@ def test_what_is_wrong_before_any_job_is_said(run):
     ]
 
 
+def test_target_that_there_is_not_is_a_line_with_where_they_are_named(run):
+    said = "No rule to produce dta (if you use input functions make sure that they don't raise)."
+    run.says(said, logging.ERROR, event="error", exception="MissingRuleException")
+    assert run.ends() == [
+        "error: no target or file dta; `plm-scaling run --help` names the targets"
+    ]
+
+
 def test_executor_on_slurm_speaks_of_no_job_but_of_what_is_wrong(run):
     executor = "/clone/src/plm_scaling/slurm/executor.py"
     run.says("Job 3 has been submitted with SLURM jobid 17 (log: a).", path=executor)

@@ -9,14 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from plm_scaling.common.errors import SourceError
+from plm_scaling.common.errors import PlmScalingError, SourceError
 from plm_scaling.common.files import atomic, remove
 from plm_scaling.common.tables import STDOUT
 from plm_scaling.sources.addresses import SUFFIXES, files_in
 from plm_scaling.sources.read.records import Records, Rejected
-from plm_scaling.sources.read.streams import STDIN
+from plm_scaling.sources.read.streams import AGAIN, STDIN
 
 COPY = "standard-input"
+NAME = "standard input"
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def readable(paths: Sequence[Path], *formats: str) -> Iterator[list[Path]]:
     """The files meant by `paths`, which can be read more than once.
 
     A folder stands for the files of `formats` in it; standard input is kept in a temporary file,
-    whose name is `COPY`. Raises `SourceError` for a folder without any.
+    whose name is `COPY` and in no message. Raises `SourceError` for a folder without any.
     """
     with ExitStack() as stack:
         files: list[Path] = []
@@ -44,12 +45,23 @@ def readable(paths: Sequence[Path], *formats: str) -> Iterator[list[Path]]:
             with copy.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
             files = [copy if path == STDIN else path for path in files]
+            stack.enter_context(_named(copy))
         yield files
+
+
+@contextmanager
+def _named(copy: Path) -> Iterator[None]:
+    """Errors name standard input, of which nobody knows the copy."""
+    try:
+        yield
+    except PlmScalingError as error:
+        said = str(error).replace(str(copy), NAME).replace(AGAIN, "correct what is piped into it")
+        raise type(error)(said) from error
 
 
 def shown(path: str) -> str:
     """A path as the user knows it."""
-    return str(STDIN) if Path(path).name == COPY else path
+    return NAME if path == str(STDIN) or Path(path).name == COPY else path
 
 
 class Survey:
