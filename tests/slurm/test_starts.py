@@ -56,6 +56,15 @@ echo made > $out
 """
 
 
+# Python runs it at each start.
+SITE = """
+import os
+if job := os.environ.get("SLURM_JOB_ID"):
+    with open("pythons.txt", "a") as file:
+        print(job, file=file)
+"""
+
+
 class Study:
     """A folder in which Snakemake submits these cells."""
 
@@ -63,6 +72,7 @@ class Study:
         self.folder = folder
         (folder / "Snakefile").write_text(snakefile(SHELL))
         (folder / "cell.sh").write_text(CELL)
+        (folder / "sitecustomize.py").write_text(SITE)
 
     def begin(self, cells: str, *more: str) -> subprocess.Popen[bytes]:
         words = ["--executor", "plm-slurm", "--plm-slurm-jobname-prefix", "plm", "--jobs", "10"]
@@ -73,6 +83,7 @@ class Study:
         command = [sys.executable, "-m", "snakemake", *words, "--config", f"cells={cells}"]
         # As docs/cluster.md says for a home that cannot be written to, here and on nodes.
         environ = os.environ | {"HOME": NO_HOME, "XDG_CACHE_HOME": str(self.folder / ".cache")}
+        environ["PYTHONPATH"] = f"{self.folder}:{os.environ.get('PYTHONPATH', '')}"
         with (self.folder / "output.txt").open("w") as out:
             return subprocess.Popen(command, cwd=self.folder, env=environ, stdout=out, stderr=out)
 
@@ -100,6 +111,9 @@ def test_time_limits_and_a_bad_host_cost_no_attempt_and_wrong_cells_no_start(stu
     assert len(study.hosts("long")) == 3
     assert len(study.hosts("wrong")) == 1
     assert "Trying to restart" not in study.output
+    # A job is one Snakemake, and these cells are none of Python's.
+    jobs = (study.folder / "pythons.txt").read_text().split()
+    assert len(set(jobs)) == len(jobs) == 6
     made = sorted(path.parent.name for path in study.folder.glob("runs/*/result.json"))
     assert made == ["dies", "long"]
     assert "resumed without an attempt: train_cell long 2 time(s) (its job ends)" in lines(

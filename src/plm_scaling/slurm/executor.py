@@ -6,6 +6,7 @@ What a job asks of sbatch, its account, partition and log are as with the plugin
 - jobs of an earlier Snakemake in this folder that still run are watched, and not submitted again;
 - an attempt is what another start cannot mend (`plm_scaling.slurm.endings`);
 - a cell may have its job queued again before the time limit, whether or not Snakemake still runs;
+- a job starts one Snakemake, not another one that starts it by srun;
 - states are asked of squeue, then of accounting, and a job that both have forgotten has ended.
 """
 
@@ -20,13 +21,19 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from plm_scaling.common.errors import SlurmError
-from plm_scaling.common.slurm_job import MAY_QUEUE_AGAIN
 from plm_scaling.slurm.endings import TRAINING, History, ending, stopped_because
 from plm_scaling.slurm.hosts import Hosts
 from plm_scaling.slurm.journal import FILE, Journal, job_name
 from plm_scaling.slurm.refusals import Held, Pauses, short, waits
 from plm_scaling.slurm.states import JobState, own_jobs, states_from_accounting, states_of
-from plm_scaling.slurm.submission import RefusedError, comment_of, log_of, name_of, sbatch
+from plm_scaling.slurm.submission import (
+    RefusedError,
+    comment_of,
+    log_of,
+    name_of,
+    sbatch,
+    script_of,
+)
 
 # A job that neither squeue nor accounting lists for so long has ended, however it did.
 FORGOTTEN_SECONDS = 60.0
@@ -68,6 +75,10 @@ class StudyExecutor(SlurmExecutor):
     def run_job(self, job: JobExecutorInterface) -> None:
         """Submit it, now or later; called in a thread of its own."""
         self._submit(job)
+
+    def additional_general_args(self) -> str:
+        """None: a job is Snakemake with its local executor, in the step that its script starts."""
+        return ""
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -162,8 +173,7 @@ class StudyExecutor(SlurmExecutor):
             "workdir": self.workflow.workdir_init,
         }
         settings = self.workflow.executor_settings
-        again = f"export {MAY_QUEUE_AGAIN}=$SLURM_JOB_ID\n" if settings.requeue else ""
-        script = f"#!/bin/sh\n{again}{self.format_job_exec(job)}\n"
+        script = script_of(job, self.format_job_exec(job), settings.requeue)
         excluded = self.hosts.excluded | set(history.died_on)
         history.begin()
         return sbatch(job, asked, settings, script, excluded)

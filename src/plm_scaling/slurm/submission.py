@@ -12,9 +12,27 @@ from snakemake_executor_plugin_slurm.validation import (
     validate_or_get_slurm_job_id,
     validate_slurm_extra,
 )
+from snakemake_executor_plugin_slurm_jobstep import (
+    get_cpu_setting,
+    get_gpu_setting,
+    get_node_setting,
+)
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
+from plm_scaling.common.slurm_job import MAY_QUEUE_AGAIN
 from plm_scaling.slurm.refusals import waits
+
+# What Slurm says of the allocation contradicts what the srun inside it is told.
+SCRIPT = """\
+#!/bin/sh
+{again}for name in $(env | sed -n 's/^\\(S\\(LURM\\|RUN\\|BATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
+    case $name in
+    SLURM_JOB_ID | SLURM_JOBID | SLURM_CLUSTER_NAME | SLURM_CONF | SLURM_SUBMIT_*) ;;
+    *) unset "$name" ;;
+    esac
+done
+exec {command}
+"""
 
 
 class RefusedError(Exception):
@@ -37,6 +55,20 @@ def log_of(job: JobExecutorInterface, number: str, logs: Path) -> Path:
     """Slurm's log of a job, where the plugin has it below its folder of logs."""
     kind = "group" if job.is_group() else "rule"
     return logs / f"{kind}_{job.name}" / get_job_wildcards(job) / f"{number}.log"
+
+
+def script_of(job: JobExecutorInterface, command: str, requeue: bool) -> str:
+    """The script of a job: `command`, which is Snakemake's for it, as one step on the job's cores.
+
+    The plugin starts another Snakemake for it, which says this srun. A job on several nodes starts
+    its processes itself (`mpi`). With `requeue` it may have itself queued again.
+    """
+    again = f"export {MAY_QUEUE_AGAIN}=$SLURM_JOB_ID\n" if requeue else ""
+    if not job.resources.get("mpi"):
+        has_gpu = bool(get_gpu_setting(job))
+        asked = [get_cpu_setting(job, has_gpu), get_gpu_setting(job), get_node_setting(job)]
+        command = " ".join(["srun -n1 --cpu-bind=q", *filter(None, asked), command])
+    return SCRIPT.format(again=again, command=command)
 
 
 def sbatch(
