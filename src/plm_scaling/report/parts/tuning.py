@@ -4,14 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from plm_scaling.laws.result import LawResult
-<<<<<<< HEAD:src/plm_scaling/report/parts/tuning.py
-from plm_scaling.laws.tuning.details import to_be_relied_on
-from plm_scaling.report.parts.tables import count, text
-=======
 from plm_scaling.laws.status import Check, Status
 from plm_scaling.laws.tuning.details import ConfigBlock, batch_to_be_relied_on, to_be_relied_on
-from plm_scaling.report.tables import DASH, count, text
->>>>>>> w-stages:src/plm_scaling/report/tuning.py
+from plm_scaling.report.parts.tables import DASH, count, text
 
 
 def tuning_part(laws: Sequence[LawResult]) -> dict[str, Any]:
