@@ -36,6 +36,7 @@ def fitness_and_loss(table: pd.DataFrame) -> Figure:
     axes[2].set_xlabel("parameters")
     _draw_contacts(axes[3], table)
     legend_below(figure, _handles())
+    figure.draw_without_rendering()
     for ax, by in zip(axes, ("loss", "perplexity"), strict=False):
         _name_points(ax, fitness[fitness[by].notna()], by)
     return figure

@@ -1,6 +1,7 @@
 """Two studies in one figure: sequences kept, lowest losses, best sizes by compute."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ def funnels(kept: Sequence[Mapping[str, float]], names: Sequence[str]) -> Figure
     figure, (ax,) = panels(1, height=0.8 + ROW_INCHES * len(rows))
     for number, one in enumerate(kept):
         place = [rows.index(what) + BAR * (number - 0.5) for what in one]
-        ax.barh(place, list(one.values()), height=BAR, color=other_look(number)["color"])
+        ax.barh(place, list(one.values()), height=BAR, color=_look(number)["color"])
         for y, count in zip(place, one.values(), strict=True):
             note(ax, f"{count:,.0f}", (count, y), (2, 0), va="center")
     ax.set_yticks(range(len(rows)), rows)
@@ -49,7 +50,7 @@ def lowest_losses(losses: pd.DataFrame, names: Sequence[str]) -> Figure:
     def draw(ax: Axes, own: pd.DataFrame) -> None:
         for study, part in own.groupby("study"):
             part = part.sort_values("flops")
-            ax.plot(part["flops"], part["loss"], **other_look(int(str(study))))
+            ax.plot(part["flops"], part["loss"], **_look(study))
         focus(ax, own["loss"], 0.08, 0.01)
         ax.set_ylabel("lowest loss (nats/token)")
 
@@ -88,7 +89,7 @@ def _by_objective(
 def _sizes(ax: Axes, own: pd.DataFrame) -> None:
     for (study, law), part in own.groupby(["study", "law"]):
         pale = (part["status"] == Status.NOT_IDENTIFIED).any()
-        colour = other_look(int(str(study)))["color"]
+        colour = _look(study)["color"]
         opacity = FADED if pale else 1.0
         ax.plot(part["flops"], part["n_params"], LINES[str(law)], color=colour, alpha=opacity)
         if law == "isoflop":
@@ -99,5 +100,10 @@ def _sizes(ax: Axes, own: pd.DataFrame) -> None:
     ax.set_ylabel(f"best {SIZE_LABEL}")
 
 
+def _look(study: Any) -> dict[str, Any]:
+    """Of the first study or the second: colours that are also apart in grey print."""
+    return other_look((0, 4)[int(study)])
+
+
 def _handles(names: Sequence[str]) -> list[Line2D]:
-    return [Line2D([], [], label=name, **other_look(i)) for i, name in enumerate(names)]
+    return [Line2D([], [], label=name, **_look(i)) for i, name in enumerate(names)]

@@ -45,6 +45,21 @@ def test_every_line_is_there_and_has_its_loss_at_its_end_in_its_colour():
         assert label.xy[1] == pytest.approx(at_edge[:, 1].min(), rel=0.05)
 
 
+def test_the_line_of_the_optima_is_of_the_unique_tokens_and_goes_through_the_plan():
+    few = Question(objective="clm", flops=1e21, unique_tokens=2e9)
+    case = case_of(few)
+    figure = plan_figure(case)
+    (ax,) = figure.axes
+    whole, solid, *_ = ax.lines
+    flops, sizes = whole.get_data()
+    n = np.exp(np.interp(np.log(case.run.flops), np.log(flops), np.log(sizes)))
+    assert n == pytest.approx(case.run.n_params, rel=0.01)
+    assert n > 1.2 * case.laws.size(case.run.flops).value
+    epochs = flops / (6 * sizes) / few.unique_tokens
+    assert epochs[~np.isnan(solid.get_ydata())].max() <= case.repeats.most_epochs < epochs.max()
+    assert "for 2B unique tokens" in figure.legends[0].get_texts()[0].get_text()
+
+
 def test_law_of_only_optima_has_no_lines(tmp_path):
     question = Question(laws=PUBLISHED_LAWS / "clm.frontier.json", flops=1e20)
     (ax,) = plan_figure(case_of(question)).axes

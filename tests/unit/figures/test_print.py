@@ -19,14 +19,17 @@ from plm_scaling.figures.laws.isoflop import isoflop
 from plm_scaling.figures.laws.loss_contours import loss_contours
 from plm_scaling.figures.laws.mask_ratio import mask_ratio_table
 from plm_scaling.figures.laws.parametric import parametric
-from plm_scaling.figures.laws.transfer import transfer_table
 from plm_scaling.figures.parts.axes import panels
 from plm_scaling.figures.parts.labels import end_labels, point_labels
 from plm_scaling.figures.parts.style import FADED, OBJECTIVES, colour, objective_colour, style
 from plm_scaling.laws.result import read_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
 
-LAB = 'figure.figsize: 3, 2\naxes.prop_cycle: cycler(color=["112233", "445566", "778899"])\n'
+LAB = """figure.figsize: 3, 2
+font.family: DejaVu Serif
+font.size: 8
+axes.prop_cycle: cycler(color=["112233", "445566", "778899"])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,7 @@ def test_names_of_points_cover_no_other_name_and_no_point():
     figure, (ax,) = panels(1)
     points = [(x, 0.5 + 0.01 * i) for i, x in enumerate((0.1, 0.5, 0.52, 0.54, 0.97))]
     ax.plot(*zip(*points, strict=True), "o")
+    figure.draw_without_rendering()
     point_labels(ax, [(*place, "a model", "black") for place in points], fontsize=5)
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in ax.texts]
@@ -184,14 +188,17 @@ def test_labels_of_lines_are_where_no_run_is(tables):
 def test_no_text_is_cut_off_and_legends_fit(tables):
     for name, table in tables.items():
         one = table[table["objective"] == "clm"] if "objective" in table else table
-        figure = draw(name)(one)  # in one column, where there is least room
-        figure.draw_without_rendering()
-        left_out = beyond(figure)
-        texts = [t for t in figure.findobj(Text) if t.get_visible() and id(t) not in left_out]
-        boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
-        assert boxes
-        outside = [text for text, box in boxes if not inside(box, figure.bbox.padded(1))]
-        assert outside == [], name
+        assert cut_off(draw(name)(one)) == [], name  # in one column, where there is least room
+
+
+def cut_off(figure):
+    """Texts of a figure that go on beyond it."""
+    figure.draw_without_rendering()
+    left_out = beyond(figure)
+    texts = [t for t in figure.findobj(Text) if t.get_visible() and id(t) not in left_out]
+    boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
+    assert boxes
+    return [text for text, box in boxes if not inside(box, figure.bbox.padded(1))]
 
 
 def inside(box, frame):
@@ -212,30 +219,45 @@ def beyond(figure):
     }
 
 
-def test_a_figure_of_nothing_has_axes_and_no_legend(tables):
-    for name, table in {"held_out": tables["held_out"], "transfer": transfer_table([])}.items():
-        figure = draw(name)(table.iloc[:0])
-        figure.draw_without_rendering()
-        assert figure.axes
-        assert not figure.legends, name
-
-
-def test_a_style_of_ones_own_sets_widths_and_colours(folder, tmp_path):
+def test_a_style_of_ones_own_sets_widths_fonts_and_colours(folder, tables, tmp_path):
     sheet = tmp_path / "lab.mplstyle"
     sheet.write_text(LAB)
+    with style(sheet):
+        assert cut_off(isoflop(tables["isoflop"])) == []
     assert draw_again(folder, tmp_path / "out", sheet, ["parametric"]) == ["parametric"]
     with Image.open(tmp_path / "out/parametric.png") as image:
         assert image.width == (2 * 3 + 0.2) * 300
     svg = (tmp_path / "out/parametric.svg").read_text()
     assert "#112233" in svg
     assert "#445566" in svg
+    assert "DejaVu Serif" in svg
     assert colour(0) not in svg
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("# nothing", "sets nothing"),
+        ("font.size 8", "Missing colon in line 1"),
+        ("font.sizee: 8", "Bad key font.sizee in line 1"),
+        ("font.size: big", "Bad value in line 1 .*Could not convert 'big'"),
+        ("font.family: Nosuch", "none of the fonts Nosuch is installed"),
+        ("image.cmap: nosuch", "image.cmap: no colour map"),
+        ("axes.prop_cycle: cycler(linestyle=['-'])", "axes.prop_cycle has no colours"),
+        ("text.usetex: True", "text.usetex: labels are no LaTeX"),
+        ("savefig.dpi: -3", "savefig.dpi must be above 0"),
+    ],
+)
+def test_a_fault_of_a_style_sheet_is_said_in_one_line(line, said, tmp_path, caplog):
+    sheet = tmp_path / "lab.mplstyle"
+    sheet.write_text(f"{line}\n")
+    with pytest.raises(PlmScalingError, match=f"lab.mplstyle: .*{said}") as refused, style(sheet):
+        pass
+    assert "\n" not in str(refused.value)
+    assert not caplog.records
+
+
 def test_what_cannot_be_drawn_again_is_said_in_one_line(folder, tmp_path):
-    (tmp_path / "empty.mplstyle").write_text("# nothing\n")
-    with pytest.raises(PlmScalingError, match=r"empty.mplstyle: sets nothing"):
-        draw_again(folder, tmp_path, tmp_path / "empty.mplstyle", ["isoflop"])
     with pytest.raises(PlmScalingError, match=r"absent.mplstyle: no matplotlib style sheet"):
         draw_again(folder, tmp_path, tmp_path / "absent.mplstyle", ["isoflop"])
     with pytest.raises(PlmScalingError, match="no table of tuning, but of isoflop"):

@@ -45,7 +45,7 @@ def masking_table(overlap: Path) -> pd.DataFrame:
 def masking(table: pd.DataFrame) -> Figure:
     """One panel per source, one bar per verdict of the perplexity rule."""
     sources = list(table["source"].unique())
-    colours = (other_look(0)["color"], GREY, other_look(1)["color"])
+    colours = (other_look(3)["color"], GREY, other_look(0)["color"])  # also apart in grey print
     figure, axes = panels(len(sources), height=0.6 + ROW_INCHES * len(VERDICTS), sharex=True)
     most = table.groupby(["source", "perplexity"])["share"].sum().max()
     for ax, source in zip(axes, sources, strict=True):

@@ -92,6 +92,8 @@ def downstream_compute(table: pd.DataFrame) -> Figure:
         others.insert(0, Line2D([], [], color=GREY, label="public models", **open_dot))
     objectives = sorted(map(str, table["objective"].dropna().unique()))
     legend_below(figure, objective_handles(objectives, *others))
+    if any(names.values()):
+        figure.draw_without_rendering()
     for ax, dataset in zip(axes, datasets, strict=False):
         if names[ax]:
             cells = table[(table["dataset"] == dataset) & (table["row"] == CELL)]

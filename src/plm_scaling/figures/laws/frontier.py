@@ -130,9 +130,11 @@ def frontier(table: pd.DataFrame) -> Figure:
             compute_axis(ax, label=False)
             log_axis(ax, "y")
     legend_below(figure, _handles(table), 4)
-    for place, name in enumerate(LABELS):
-        for ax, objective in zip(axes[place::2], objectives, strict=True):
-            _name_largest(ax, table[table["objective"] == objective], name)
+    if (table["kind"] == LARGEST).any():
+        figure.draw_without_rendering()
+        for place, name in enumerate(LABELS):
+            for ax, objective in zip(axes[place::2], objectives, strict=True):
+                _name_largest(ax, table[table["objective"] == objective], name)
     return figure
 
 
@@ -144,8 +146,7 @@ def _name_largest(ax: Axes, own: pd.DataFrame, name: str) -> None:
         (row["flops"], row[name], short_number(row["n_params"]), colour)
         for row in largest.to_dict("records")
     ]
-    if labels:
-        point_labels(ax, labels, lines)
+    point_labels(ax, labels, lines)
 
 
 def _limits(table: pd.DataFrame, name: str) -> tuple[float, float]:

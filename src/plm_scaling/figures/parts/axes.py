@@ -49,8 +49,8 @@ def rows_of(count: int, columns: int) -> tuple[int, int]:
 
 def log_axis(axes: Axes, which: str) -> None:
     """A logarithmic axis labelled 100k, 1M, 1B, with more labels when it spans little."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    if not _log(axis):
+    axis = _log(axes, which)
+    if axis is None:
         return
     low, high = axis.get_view_interval()
     decades = np.log10(high / low) if low > 0 else 9
@@ -64,34 +64,40 @@ def compute_axis(axes: Axes, label: bool = True) -> None:
     """A logarithmic x axis of FLOPs in powers of ten: nobody reads 10¹² FLOPs as 1T."""
     if label:
         axes.set_xlabel(COMPUTE_LABEL)
-    if not _log(axes.xaxis):
+    axis = _log(axes, "x")
+    if axis is None:
         return
-    low, high = axes.xaxis.get_view_interval()
+    low, high = axis.get_view_interval()
     steps: tuple[float, ...] = (1.0,) if high > 30 * low else (1.0, 3.0)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    _powers_of_ten(axis, LogLocator(subs=steps))
 
 
 def rate_axis(axes: Axes, which: str) -> None:
     """A logarithmic axis of learning rates."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    if not _log(axis):
+    axis = _log(axes, which)
+    if axis is None:
         return
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda rate, _: power_of_ten(rate)))
+    _powers_of_ten(axis, LogLocator(subs=(1, 2, 5), numticks=6))
+
+
+def _powers_of_ten(axis: Axis, locator: LogLocator) -> None:
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
-def _log(axis: Axis) -> bool:
-    """Make the axis logarithmic; without ticks, and False, where nothing is drawn along it."""
-    along_x = axis.axis_name == "x"
-    free = axis.axes.get_autoscalex_on() if along_x else axis.axes.get_autoscaley_on()
+def _log(axes: Axes, which: str) -> Axis | None:
+    """The axis, logarithmic; None, and no ticks, where nothing is drawn along it."""
+    axis, free = (
+        (axes.xaxis, axes.get_autoscalex_on())
+        if which == "x"
+        else (axes.yaxis, axes.get_autoscaley_on())
+    )
     if free and not np.isfinite(axis.get_minpos()):
         axis.set_ticks([])
-        return False
-    (axis.axes.set_xscale if along_x else axis.axes.set_yscale)("log")
-    return True
+        return None
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    return axis
 
 
 def intervals(value: Any, low: "pd.Series[float]", high: "pd.Series[float]") -> np.ndarray:

@@ -53,9 +53,9 @@ def point_labels(ax: Axes, labels: Sequence[Label], avoid: Any = (), fontsize: A
     """Text beside each of some points, inside the axes, on the first side where it covers no other
     text and no point; on the side where it covers least if there is none.
 
-    `avoid` are further points, as rows of x and y. The figure is laid out first: all else is drawn.
+    `avoid` are further points, as rows of x and y. All else is drawn and the figure is laid out
+    (`draw_without_rendering`).
     """
-    _figure(ax).draw_without_rendering()
     size = _points(fontsize or mpl.rcParams["legend.fontsize"])
     taken = _dots(ax, [*((x, y) for x, y, *_ in labels), *np.asarray(avoid, float).reshape(-1, 2)])
     (start, bottom), (end, top) = _corners(ax)

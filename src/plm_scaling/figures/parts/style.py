@@ -4,6 +4,8 @@ Widths, fonts and colours are in plm_scaling.mplstyle. An objective has one colo
 everywhere; a size or a budget has one shade in all panels of a figure.
 """
 
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import ListedColormap, LogNorm, to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
 
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.common.files import atomic
@@ -35,19 +38,59 @@ CANVASES: dict[str, Any] = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png
 def style(own: Path | None = None) -> Iterator[None]:
     """The project's matplotlib settings for the block, where `own`, a style sheet, has no others.
 
-    Raises PlmScalingError if `own` cannot be read or is no style sheet.
+    Raises PlmScalingError if `own` cannot be read, has a line that matplotlib does not take, or
+    sets what the figures cannot have.
     """
     settings = mpl.rc_params_from_file(STYLE, use_default_template=False)
     if own is not None:
-        try:
-            given = mpl.rc_params_from_file(own, use_default_template=False)
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlmScalingError(f"{own}: no matplotlib style sheet ({error})") from None
-        if not given:
-            raise PlmScalingError(f"{own}: sets nothing; a line is like `font.size: 8`")
-        settings |= given
+        settings |= _own_settings(own)
     with mpl.rc_context(settings):
+        if own is not None:
+            _check_settings(own)
         yield
+
+
+def _own_settings(own: Path) -> mpl.RcParams:
+    faults: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:  # matplotlib only logs what it leaves out
+        faults.append(" ".join(record.getMessage().split()))
+        return False
+
+    log = logging.getLogger("matplotlib")
+    log.addFilter(keep)
+    try:
+        given = mpl.rc_params_from_file(own, use_default_template=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlmScalingError(f"{own}: no matplotlib style sheet ({error})") from None
+    finally:
+        log.removeFilter(keep)
+    if faults:
+        fault = re.sub(r" in file .+?, line", " in line", faults[0]).split(" You probably need")[0]
+        raise PlmScalingError(f"{own}: {fault}; a line is like `font.size: 8`")
+    if not given:
+        raise PlmScalingError(f"{own}: sets nothing; a line is like `font.size: 8`")
+    return given
+
+
+def _check_settings(own: Path) -> None:
+    """What matplotlib takes and figures would fail of, or silently do without."""
+    if min(*mpl.rcParams["figure.figsize"], png_dpi()) <= 0:
+        raise PlmScalingError(f"{own}: figure.figsize and savefig.dpi must be above 0")
+    if mpl.rcParams["image.cmap"] not in mpl.colormaps:
+        raise PlmScalingError(f"{own}: image.cmap: no colour map of this name; try viridis")
+    if "color" not in mpl.rcParams["axes.prop_cycle"].by_key():
+        raise PlmScalingError(f"{own}: axes.prop_cycle has no colours; give it color=[…]")
+    if mpl.rcParams["text.usetex"]:
+        raise PlmScalingError(f"{own}: text.usetex: labels are no LaTeX; set font.family instead")
+    try:
+        findfont(FontProperties(), fallback_to_default=False)
+    except ValueError:
+        settings: Any = mpl.rcParams
+        families = settings["font.family"]  # names, or kinds that have a list of names
+        names = [name for f in families for name in settings.get(f"font.{f}", [f])]
+        why = f"none of the fonts {', '.join(names)} is installed; add one that is, or DejaVu Sans"
+        raise PlmScalingError(f"{own}: {why}") from None
 
 
 def cycle() -> list[str]:
