@@ -178,7 +178,9 @@ def test_unknown_dataset_is_said(evaluated):
 def test_report_asked_for_in_the_same_run_shows_the_scores_and_their_laws(evaluated):
     law = read_law(evaluated.results / "laws/clm.downstream.json")
     assert law.status == Status.NOT_IDENTIFIED  # one cell
-    assert "1 cells" in law.reason
+    assert "1 cell; a law of scores needs 6" in law.reason
+    several = "series: not identified: 1 cell; a law of scores needs 6"
+    assert [one.endswith(several) for one in law.warnings] == [True, False]  # together, and the law
     page = (evaluated.results / "report.html").read_text()
     assert '<section id="scores">' in page
     for name in downstream_figures(["fitness", "generation"]):

@@ -43,7 +43,8 @@ def read_tables(
     be read, a column that is missing and a sequence with what is no residue.
     """
     tables = [
-        _rows(where, table, split, labels, extra)
+        # Of a zip it is the member.
+        _rows(where, table, "" if path.suffix == ".zip" else split, labels, extra)
         for path in files
         for where, table in _read(path, split)
     ]
@@ -180,6 +181,11 @@ def _column(path: Path, table: pd.DataFrame, names: Sequence[str]) -> str:
 
 
 def _splits(path: Path, table: pd.DataFrame, split: str) -> pd.Series:
+    if split and split not in (*SPLIT_COLUMNS, *table):
+        raise DownstreamError(
+            f"{path} has no column {split}, which says what trains and tests, but "
+            f"{', '.join(map(str, table))}; correct `split` in the table of datasets"
+        )
     column = next((name for name in (split, *SPLIT_COLUMNS) if name in table), None)
     if column is None:
         found = _IN_NAME.search(path.name)

@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 from small_assays import WILD_TYPE, assay, prepared, single_mutants
 
+from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import DownstreamError
+from plm_scaling.downstream.fitness.assays import read_assays
 
 MUTANTS = single_mutants(30, seed=1)
 
@@ -54,6 +56,8 @@ def test_classes_are_those_given_or_by_the_cutoff(tmp_path):
         (assay([*MUTANTS, "del7"]), r"row 32: mutant 'del7' is not written as A24C"),
         (assay(MUTANTS).assign(mutated_sequence=WILD_TYPE), "row 2: mutated_sequence is not"),
         (assay(MUTANTS).assign(DMS_score=1.5), "all mutants have 1.5"),
+        (assay(MUTANTS).assign(DMS_score=["x", *range(29)]), "row 2, column DMS_score: 'x' is no"),
+        (pd.DataFrame(), "cannot be read as a table .*; get it again"),
         (assay(MUTANTS[:9]), "9 mutants of 9 can be scored, an assay needs 10"),
         (assay(MUTANTS).drop(columns="DMS_score"), "it needs the columns DMS_score and mutant"),
     ],
@@ -79,3 +83,9 @@ def test_wild_type_of_other_letters_is_refused(tmp_path):
 def test_missing_assay_is_named(tmp_path):
     with pytest.raises(DownstreamError, match=r"assays.zip has no b.csv, which a is in"):
         prepared(tmp_path, {"a": assay(MUTANTS)}, DMS_filename="b.csv")
+
+
+def test_file_that_is_no_zip_is_named(tmp_path):
+    (tmp_path / "assays.zip").write_text("<html>")
+    with pytest.raises(DownstreamError, match=r"assays\.zip cannot be read as a zip"):
+        next(read_assays(tmp_path / "assays.zip", pd.DataFrame(), False, {}, Counts("downstream")))

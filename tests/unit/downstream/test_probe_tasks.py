@@ -16,6 +16,7 @@ from plm_scaling.common.counts import COLUMNS
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.config.downstream import Probe
 from plm_scaling.downstream.probes.secondary_structure import MAX_RESIDUES
+from plm_scaling.downstream.read import read_tables
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 FROM_TOKENS, ALL_LAYERS = (
@@ -298,6 +299,14 @@ def test_bad_input_is_named(tmp_path, task, changes, message):
     path = table(tmp_path / "a.csv", **GOOD | changes)
     with pytest.raises(DownstreamError, match=message):
         prepared(task, [path], tmp_path / "a")
+
+
+def test_another_split_than_the_file_has_is_refused(tmp_path):
+    """And not taken from its column `split`."""
+    path = table(tmp_path / "a.csv", **GOOD)
+    assert set(read_tables([path], "split", ["target"])["split"]) == set(GOOD["split"])
+    with pytest.raises(DownstreamError, match=r"a\.csv has no column sampled, .* but sequence,"):
+        read_tables([path], "sampled", ["target"])
 
 
 def test_contact_beyond_the_sequence_is_named(tmp_path):

@@ -180,6 +180,12 @@ def test_generated_proteins_are_drawn_beside_natural_and_shuffled_ones():
     (ax,) = generation(drawn).axes
     lines = {line.get_color(): [*line.get_xdata()] for line in ax.lines if line.get_marker() == "|"}
     assert lines["k"] == [0.2]
+    marks = [line for line in ax.lines if line.get_marker() == "o"]
+    first = drawn.loc[drawn["kind"] == "untrained", "value"]
+    assert [*marks[0].get_xdata()] == [
+        *first
+    ]  # below the cells, which hide them where they are equal
+    assert {place for line in marks for place in line.get_ydata()} == {0}  # at their label
     assert [1.0] in lines.values()
     assert "generation" in downstream_figures(["generation"])
     assert not generation(drawn.iloc[:0]).axes  # an empty picture, and no failure
@@ -239,6 +245,8 @@ def test_generated_proteins_are_said_beside_natural_and_shuffled_ones(tmp_path):
         made.assign(metric="ended", value=0.86, floor=np.nan, reference=np.nan),
         made.assign(metric="no_homologue", value=0.25, floor=1.0, reference=0.2),
         made.assign(metric="mean_plddt", value=np.nan),  # not measured
+        made.assign(metric="identity_0.3_0.5", value=0.5),
+        made.assign(metric="clusters_per_1000", value=1000.0, standard_error=np.nan),
     ]
     path = tmp_path / "scores.csv"
     pd.concat(parts).to_csv(path, index=False)
@@ -247,7 +255,9 @@ def test_generated_proteins_are_said_beside_natural_and_shuffled_ones(tmp_path):
     assert part["sentence"].startswith(f"50 proteins of {best}: {expected}")
     assert "(held-out natural proteins 80%, these shuffled 0%)" in part["sentence"]
     assert "not told apart" not in part["sentence"]
-    assert [one["measure"] for one in part["rows"]] == ["ended", "no homologue"]
+    shown = ["ended", "no homologue", "identity 0.3 to 0.5", "clusters per 1000"]
+    assert [one["measure"] for one in part["rows"]] == shown
+    assert part["rows"][3]["generated"] == "1000"
     assert part["rows"][1]["untrained cell"] == "–"  # that of another size is no comparison
     assert part["rows"][0]["natural"] == "–"  # not measured, and not 0
     parts[1]["value"] = 0.99

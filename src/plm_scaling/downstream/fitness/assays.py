@@ -7,9 +7,10 @@ whose score is at least the cutoff, or the median.
 """
 
 import zipfile
+import zlib
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ _PLACE = {letter: place for place, letter in enumerate(STANDARD)}
 
 def read_reference(path: Path) -> pd.DataFrame:
     """The table of assays. Raises `DownstreamError` for missing columns and bad wild types."""
-    table = pd.read_csv(path)
+    table = _table(path, str(path))
     if missing := [name for name in OF_ASSAY if name not in table]:
         raise DownstreamError(f"{path}: no column {missing[0]}; it is no table of assays")
     for number, wild_type in enumerate(table["target_seq"], start=2):
@@ -51,14 +52,14 @@ def read_assays(
 ) -> Iterator[tuple[dict[Hashable, Any], pd.DataFrame]]:
     """Each assay of the reference: its row, and its mutants (see `_items`) with the scores of the
     baselines, of substitutions. What is dropped is counted in `counts`."""
-    with zipfile.ZipFile(assays) as archive:
+    with _opened(assays) as archive:
         members = {Path(name).name: name for name in archive.namelist()}
         for row in reference.to_dict("records"):
             file = str(row["DMS_filename"])
             if file not in members:
                 raise DownstreamError(f"{assays} has no {file}, which {row['DMS_id']} is in")
             with archive.open(members[file]) as text:
-                table = pd.read_csv(text)
+                table = _table(text, f"{assays}:{file}")
             items = _items(table, row, f"{assays}:{file}", indels, counts)
             if not indels:
                 own = [changes(mutant) for mutant in items["mutant"]]
@@ -66,6 +67,34 @@ def read_assays(
                 if (path := alignments.get(str(row.get("MSA_filename")))) is not None:
                     items["site_independent"] = site_independent(path, row["target_seq"], own)
             yield row, items
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DownstreamError(f"{path} cannot be read as a zip ({error}); get it again") from error
+
+
+def _table(file: Path | IO[bytes], where: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(file)
+    except (ValueError, zipfile.BadZipFile, zlib.error) as error:  # pandas' own are ValueErrors
+        raise DownstreamError(
+            f"{where} cannot be read as a table ({error}); get it again"
+        ) from error
+
+
+def _numbers(values: "pd.Series[Any]", where: str) -> "pd.Series[float]":
+    """Measured scores; NaN where there is none. Raises `DownstreamError` for what is no number."""
+    found = pd.to_numeric(values, errors="coerce")
+    wrong = np.flatnonzero(found.isna() & values.notna())
+    if len(wrong):
+        raise DownstreamError(
+            f"{where}, row {wrong[0] + 2}, column DMS_score: {values.iloc[wrong[0]]!r} is no "
+            "number; correct it, or leave it empty where nothing was measured"
+        )
+    return found
 
 
 def _items(
@@ -84,7 +113,7 @@ def _items(
         )
     if indels and "mutated_sequence" not in table:
         raise DownstreamError(f"{where}: no column mutated_sequence, which indels need")
-    target = pd.to_numeric(table["DMS_score"], errors="coerce")
+    target = _numbers(table["DMS_score"], where)
     mutants = table["mutant" if "mutant" in table else "mutated_sequence"].astype(str).tolist()
     stated = "mutated_sequence" in table
     sequences = table["mutated_sequence" if stated else "mutant"].astype(str).tolist()

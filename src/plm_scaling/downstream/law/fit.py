@@ -148,6 +148,7 @@ def fit_scores(
         if fitted is not None:
             equations[series.name] = fitted.equation()
         warnings += _warnings(row)
+    warnings = [*_not_identified(rows), *warnings]
     identified = [row for row in rows if row["verdict"] != Verdict.NOT_IDENTIFIED]
     evidence: Evidence = {}
     if not identified:
@@ -250,11 +251,21 @@ def _headline(rows: list[SeriesRow]) -> str:
     return f"{len(rows)} series of scores: {', '.join(said)}"
 
 
+def _not_identified(rows: list[SeriesRow]) -> list[str]:
+    """The series that say nothing: those for the same reason together."""
+    of_reason: dict[str, list[str]] = {}
+    for row in rows:
+        if row["verdict"] == Verdict.NOT_IDENTIFIED:
+            of_reason.setdefault(row["why"], []).append(row["name"])
+    return [
+        f"{names[0] if len(names) == 1 else f'{len(names)} series'}: not identified: {why}"
+        for why, names in of_reason.items()
+    ]
+
+
 def _warnings(row: SeriesRow) -> list[str]:
     """What is to be known of a series before its numbers are used."""
     said = []
-    if row["verdict"] == Verdict.NOT_IDENTIFIED:
-        said.append(f"{row['name']}: not identified: {row['why']}")
     if row["improves"] is False:
         said.append(f"{row['name']}: worse at lower loss")
     held = row["held_out"]

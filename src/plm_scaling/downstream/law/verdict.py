@@ -40,7 +40,7 @@ def too_little(series: Series) -> str:
     """Why the cells cannot say anything, '' if they may."""
     n, spread = len(series.loss), float(np.ptp(series.score))
     if n < FEWEST_CELLS:
-        return f"{n} cells; a law of scores needs {FEWEST_CELLS}"
+        return f"{n} cell{'s' * (n != 1)}; a law of scores needs {FEWEST_CELLS}"
     if np.ptp(series.loss) <= 0:
         return "all cells have the same loss"
     error = float(np.median(series.error))

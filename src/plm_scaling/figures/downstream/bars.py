@@ -88,12 +88,15 @@ def _rows(table: pd.DataFrame, label: str) -> Figure:
     axes = figure.subplots(len(datasets), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, dataset in zip(axes, datasets, strict=True):
         part = table[table["dataset"] == dataset]
-        for (objective, kind), rows in part.groupby(["objective", "kind"]):
+        objectives = sorted(part["objective"].unique())
+        # Untrained cells first, and larger: a cell that is no better is seen on them.
+        groups = sorted(part.groupby(["objective", "kind"]), key=lambda own: own[0][1] != UNTRAINED)
+        for (objective, kind), rows in groups:
             place = rows["part"].map(parts[dataset].index)
-            place = place + (0.15 if objective == "mlm" else -0.15)
+            place = place + 0.3 * (objectives.index(objective) - (len(objectives) - 1) / 2)
             own = objective_look(str(objective))
             if kind == UNTRAINED:
-                own |= {"color": GREY}
+                own |= {"color": GREY, "markersize": 5}
             elif kind != CELL:
                 own |= {"markerfacecolor": "white"}
             lowest = rows["loss"] == rows["loss"].min()
@@ -108,7 +111,7 @@ def _rows(table: pd.DataFrame, label: str) -> Figure:
             best = part.groupby("part")[REFERENCE].first()
             ax.plot(best, [parts[dataset].index(p) for p in best.index], "k|", ms=10)
         ax.set_yticks(range(len(parts[dataset])), parts[dataset])
-        ax.invert_yaxis()
+        ax.set_ylim(len(parts[dataset]) - 0.5, -0.5)
         ax.xaxis.set_major_locator(MaxNLocator(6))
         ax.set_title(dataset.replace("_", " "))
     axes[-1].set_xlabel(label)

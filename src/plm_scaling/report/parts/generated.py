@@ -1,5 +1,6 @@
 """Proteins that causal models made: the report's sentence and table of them."""
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -8,6 +9,7 @@ from plm_scaling.report.parts.tables import DASH, text
 from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
 ALIKE = ["objective", "recipe", "n_params"]
+IDENTITY = re.compile(r"identity_([\d.]+)_([\d.]+)")
 NOTHING: dict[str, Any] = {"sentence": "", "rows": []}
 
 
@@ -31,12 +33,17 @@ def generated_part(scores: pd.DataFrame) -> dict[str, Any]:
 def _row(metric: Any, row: pd.Series, untrained: pd.Series) -> dict[str, str]:
     error = "" if pd.isna(row["standard_error"]) else f" ± {row['standard_error']:.2g}"
     return {
-        "measure": str(metric).replace("_", " "),
-        "generated": f"{row['value']:.3g}{error}",
-        "untrained cell": text(untrained.get(metric), ".3g"),
-        "natural": text(row["reference"], ".3g"),
-        "shuffled": text(row["floor"], ".3g"),
+        "measure": IDENTITY.sub(r"identity \1 to \2", str(metric)).replace("_", " "),
+        "generated": _number(row["value"]) + error,
+        "untrained cell": _number(untrained.get(metric)),
+        "natural": _number(row["reference"]),
+        "shuffled": _number(row["floor"]),
     }
+
+
+def _number(value: float | None) -> str:
+    """In three digits, or whole: 1000 and no 1e+03."""
+    return text(value, ".0f" if value is not None and abs(value) >= 1000 else ".3g")
 
 
 def _sentence(name: str, own: pd.DataFrame) -> str:
