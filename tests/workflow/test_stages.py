@@ -15,7 +15,7 @@ from synthetic import Surface, write_cell
 from workflows import Workflow, copy_of, tiny_config
 
 from plm_scaling.config.load import validate_config
-from plm_scaling.design.next_stage import place_stage
+from plm_scaling.design.placing.stage import place_stage
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.stages import read_stages
 from plm_scaling.tokens.format import vocabulary
