@@ -104,6 +104,12 @@ def test_front_is_ordered_and_choices_keep_their_limits(monkeypatch, full, ladde
         narrowest(rows, 1.0, hours, "hours")
 
 
+def test_too_few_budgets_for_a_law_are_said(full, ladder, priors):
+    one = ladder.design(priors["clm"], "clm", tuple(full.sweep.budgets_flops[:1]), (5, 5), 1.85, 1)
+    with pytest.raises(SweepError, match="expected to find a law: it takes minima"):
+        front([one], ASKED, priors["clm"], hours)
+
+
 def test_without_a_law_a_cheap_first_stage_is_proposed_and_said_to_be_one(full, tmp_path):
     config, machine, proposals = propose(Request(laws="none"))
     for one in proposals:
