@@ -53,8 +53,8 @@ def front(designs: Iterable[Design], asked: Asked, prior: Prior, cost_of: CostOf
     ]
     if not (found := _narrowing(again, SURE)):
         raise SweepError(
-            "no design of these budgets and sizes is expected to find a law: it takes minima inside "
-            "the sizes at three budgets or more; add sweep.budgets_flops or sizes"
+            "no design of these budgets and sizes is expected to find a law: it takes minima "
+            "inside the sizes at three budgets or more; add sweep.budgets_flops or sizes"
         )
     return found
 
