@@ -27,13 +27,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from plm_scaling.config.load import FULL_STUDY
+from plm_scaling.config.load import FULL_STUDY, read_config
 from plm_scaling.config.sweep import Objective
 from plm_scaling.design.choose import front, narrowest
 from plm_scaling.design.family import Ladder
 from plm_scaling.design.place import sizes_around
 from plm_scaling.design.prior import Prior, find_prior
-from plm_scaling.design.propose import read_config
 from plm_scaling.design.request import Asked
 from plm_scaling.design.simulate import Expected, Point, answer, expect, points_of, together
 from plm_scaling.laws.isoflop.minima import find_minima

@@ -6,7 +6,7 @@ python scripts/place_stage.py --blocks '{"seed": 1, "corpora": â€¦, "tokens": â€
 """
 
 from plm_scaling.common.program import run
-from plm_scaling.design.next_stage import place_stage
+from plm_scaling.design.placing.stage import place_stage
 
 if __name__ == "__main__":
     run(place_stage)

@@ -3,6 +3,7 @@
 Its tables, or the run of the one cell that is trained, are always those of a study without Slurm.
 """
 
+import json
 import re
 import shutil
 import signal
@@ -12,11 +13,21 @@ import time
 import pytest
 from held_cells import HeldCell
 from slurm_cluster import wait_until
-from slurm_study import LONG, SHORT, SlurmWorkflow, assert_same_run, assert_same_tables, job_of
+from slurm_study import (
+    LONG,
+    SHORT,
+    SlurmWorkflow,
+    assert_same_run,
+    assert_same_tables,
+    forget_tables,
+    job_of,
+)
 
 from plm_scaling.mmseqs.resources import PROGRAM_MIB
 
 pytestmark = pytest.mark.slow
+
+STAGED = 1.2e9  # FLOPs
 
 # Training for GPUs is done on CPUs.
 SHIM = """
@@ -151,6 +162,19 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     assert len(starts) == 2
     assert starts[1]["step"] >= step
     assert_same_run(workflow, undisturbed, cell)
+
+
+def test_stage_is_placed_by_snakemake_itself_and_its_cells_are_jobs(undisturbed, tmp_path):
+    workflow = SlurmWorkflow.copy_of(undisturbed, tmp_path / "study")
+    forget_tables(workflow)
+    stage = {"from_flops": STAGED, "sizes": 4, "reach": 1}
+    workflow.config["sweep"] |= {"budgets_flops": [SHORT, STAGED], "stages": [stage]}
+    output = workflow.run("train").stderr
+    placed = json.loads((workflow.results / "stages/2.json").read_text())["budgets"]
+    assert [(budget["flops"], budget["sizes"]) for budget in placed] == [(STAGED, ["b", "c"])]
+    jobs = re.findall(r"submitted with SLURM jobid \d+ \(log: \S+/rule_(\w+)/", output)
+    assert jobs == ["train_cell"] * 2
+    assert workflow.planned("train") == {}
 
 
 @pytest.mark.long

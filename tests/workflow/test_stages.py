@@ -15,7 +15,7 @@ from synthetic import Surface, write_cell
 from workflows import Workflow, copy_of, tiny_config
 
 from plm_scaling.config.load import validate_config
-from plm_scaling.design.next_stage import place_stage
+from plm_scaling.design.placing.stage import place_stage
 from plm_scaling.sweep.cells import plan_cells
 from plm_scaling.sweep.stages import read_stages
 from plm_scaling.tokens.format import vocabulary
@@ -81,13 +81,20 @@ def pretended(root, tmp_path):
 
 
 def test_one_run_places_every_stage_and_no_other_run_changes_one(pretended):
-    assert len(cells_of(pretended)) == 18
+    """A single cell waits with the cells of its budget, whose learning rates it is to have."""
+    single = {"objective": "clm", "corpus": "demo", "recipe": "study", "size": "h40"}
+    tuning = {"sizes": ["h8"], "budgets_flops": [2e10]}
+    pretended.config["sweep"] |= {"tuning": tuning, "extra": [single | {"flops": 1.6e11}]}
+    train(pretended, cells_of(pretended))
+    assert len(cells_of(pretended)) == 18 + 4
     pretended.run("train")
     second, third = record(pretended, 2), record(pretended, 3)
     assert second["budgets"][0]["law"]["status"]
     assert len(second["budgets"][0]["sizes"]) == len(third["budgets"][0]["sizes"]) == 4
     assert set(second["runs"]) < set(third["runs"])
-    assert len(cells_of(pretended)) == 26
+    assert len(cells_of(pretended)) == 26 + 4 + 1
+    (extra,) = json.loads((pretended.results / "forecasts.json").read_text())["extra"]
+    assert cells_of(pretended)[extra].size == "h40"
     rows = (pretended.results / "sweep.tsv").read_text().splitlines()[1:]
     assert {row.split("\t")[0] for row in rows} == set(cells_of(pretended))
     assert json.loads((pretended.results / "estimates.json").read_text())["later"] == {}

@@ -3,7 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from plm_scaling.config.numbers import (
     Block,
@@ -40,6 +47,12 @@ class PowerLaw(Block):
     """β, the exponent of D."""
     batch: Number = 0.0
     """δ, the exponent of B; for learning rates only."""
+
+    @model_serializer(mode="wrap")
+    def _without_zero(self, as_usual: SerializerFunctionWrapHandler) -> dict[str, float]:
+        """As before there was the key, or Snakemake would plan the sweeps of that time again."""
+        values: dict[str, float] = as_usual(self)
+        return {name: value for name, value in values.items() if name != "batch" or value}
 
 
 def _form(value: Any) -> str | None:

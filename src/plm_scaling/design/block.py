@@ -16,6 +16,7 @@ import yaml
 from plm_scaling.common.files import atomic
 from plm_scaling.config.sweep import Designed, Objective, Sweep
 
+STAGES = "stages"
 MADE = "# Made by `plm-scaling design"
 Entries = Mapping[Objective, Sequence[Designed]]
 
@@ -50,21 +51,47 @@ def designed_config(text: str, keys: Mapping[str, Any], study: str, header: str 
     lines = text.splitlines()
     document = yaml.compose(text)
     assert isinstance(document, yaml.MappingNode)
-    blocks = {key.value: value for key, value in document.value}
-    of_sweep = {key.value: (key, value) for key, value in blocks["sweep"].value}
-    budgets, designed = sweep_text(keys).split("\n", 1)
-    new = {"designed": designed.rstrip().split("\n"), "budgets_flops": [budgets]}
-    new["stages"] = ["  stages: []"]  # which place cells themselves
-    for name in sorted(new, key=lambda name: -of_sweep[name][0].start_mark.line):
-        key, value = of_sweep[name]
-        last = value.end_mark.line
-        if value.end_mark.column == 0:  # a list in lines of its own ends before the next key
-            last -= 1
-        while last > key.start_mark.line and lines[last].lstrip().startswith("#"):
-            last -= 1
-        lines[key.start_mark.line : last + 1] = new[name]
-    lines[blocks["study"].start_mark.line] = f"study: {flow(study)}"
+    blocks = {key.value: (key, value) for key, value in document.value}
+    lines[blocks["study"][0].start_mark.line] = f"study: {flow(study)}"
+    _, sweep = blocks.get("sweep", (None, None))
+    if isinstance(sweep, yaml.MappingNode) and not sweep.flow_style:
+        _replace(lines, sweep, keys)
+    else:  # without the block, or with one in braces
+        others: dict[str, Any] = {}
+        if sweep is not None:
+            others = yaml.safe_load(text)["sweep"] or {}
+            _cut(lines, *blocks["sweep"])
+        left = [f"  {name}: {flow(others[name])}" for name in others if name not in (*keys, STAGES)]
+        lines += ["sweep:", *left, *sweep_text(keys).splitlines()]
     return "\n".join([*(f"# {line}" for line in header.splitlines()), *lines]) + "\n"
+
+
+def _replace(lines: list[str], sweep: yaml.MappingNode, keys: Mapping[str, Any]) -> None:
+    """Put these keys in place of those that the block has, or before its first."""
+    there = {key.value: (key, value) for key, value in sweep.value}
+    first = sweep.value[0][0].start_mark
+    budgets, *designed = sweep_text(keys).splitlines()
+    new = {"designed": designed, "budgets_flops": [budgets]}
+    if STAGES in there:
+        new[STAGES] = [f"  {STAGES}: []"]  # which place cells themselves
+    shift = " " * first.column
+    changed = {name: [shift + line[2:] for line in own] for name, own in new.items()}
+    for name in sorted(there.keys() & changed, key=lambda name: -there[name][0].start_mark.line):
+        line = there[name][0].start_mark.line
+        _cut(lines, *there[name])
+        lines[line:line] = changed[name]
+    missing = [line for name in changed.keys() - there for line in changed[name]]
+    lines[first.line : first.line] = missing
+
+
+def _cut(lines: list[str], key: yaml.Node, value: yaml.Node) -> None:
+    """Take a key and its value out, but for comments that stand before the next one."""
+    last = value.end_mark.line
+    if value.end_mark.column == 0:  # a list in lines of its own ends before the next key
+        last -= 1
+    while last > key.start_mark.line and lines[last].lstrip().startswith("#"):
+        last -= 1
+    del lines[key.start_mark.line : last + 1]
 
 
 def write_designed(source: Path, out: Path, keys: Mapping[str, Any], header: str) -> None:

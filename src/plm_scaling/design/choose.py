@@ -35,7 +35,8 @@ def front(designs: Iterable[Design], asked: Asked, prior: Prior, cost_of: CostOf
 
     All are ranked by propagation of errors, the best of each step of cost is simulated, and what
     then makes a front is simulated on more truths. Designs whose intervals hold the truth too
-    rarely are left out both times, unless all are of that kind.
+    rarely are left out both times, unless all are of that kind. Raises `SweepError` where none is
+    expected to find a law.
     """
     ranked = sorted(designs, key=lambda design: cost_of(design.cost))
     steps = np.geomspace(cost_of(ranked[0].cost), cost_of(ranked[-1].cost), SIMULATED + 1)[1:-1]
@@ -46,11 +47,16 @@ def front(designs: Iterable[Design], asked: Asked, prior: Prior, cost_of: CostOf
         if width < best.get(step, (np.inf, design))[0]:
             best[step] = width, design
     rows = [Row(d, expect(asked, d.points, prior, DRAWS)) for _, d in best.values()]
-    found = [
+    again = [
         Row(design, together([said, expect(asked, design.points, prior, MORE)]))
         for design, said in _narrowing(rows, LIKELY)
     ]
-    return _narrowing(found, SURE)
+    if not (found := _narrowing(again, SURE)):
+        raise SweepError(
+            "no design of these budgets and sizes is expected to find a law: it takes minima "
+            "inside the sizes at three budgets or more; add sweep.budgets_flops or sizes"
+        )
+    return found
 
 
 def _narrowing(rows: list[Row], coverage: float) -> list[Row]:
@@ -71,7 +77,7 @@ def cheapest(rows: list[Row], half_width: float) -> Row:
     for row in rows:
         if row.expected.half_width <= half_width:
             return row
-    best = min((row.expected.half_width for row in rows), default=float("inf"))
+    best = min(row.expected.half_width for row in rows)
     raise SweepError(
         f"no design of these budgets and sizes is expected to reach ±{half_width:.3g}; the "
         f"narrowest reaches ±{best:.3g}: ask for less (--precision), or add larger budgets_flops"
@@ -83,7 +89,7 @@ def narrowest(rows: list[Row], limit: float, cost_of: CostOf, unit: str) -> Row:
     within = [row for row in rows if cost_of(row.design.cost) <= limit]
     if within:
         return within[-1]
-    least = min((cost_of(row.design.cost) for row in rows), default=float("inf"))
+    least = min(cost_of(row.design.cost) for row in rows)
     raise SweepError(
         f"no design costs {limit:.3g} {unit} or less; the cheapest costs {least:.3g}: give more, "
         "or take smaller sweep.budgets_flops"

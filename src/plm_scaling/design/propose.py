@@ -8,11 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import yaml
 
-from plm_scaling.common.errors import SweepError
+from plm_scaling.common.errors import LawError, SweepError
 from plm_scaling.common.progress import short_number
-from plm_scaling.config.load import FULL_STUDY, validate_config
+from plm_scaling.config.load import FULL_STUDY, read_config
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import Config
 from plm_scaling.config.sweep import Designed, Objective
@@ -72,12 +71,6 @@ def propose(request: Request) -> tuple[Config, Machine, list[Proposal]]:
     return config, machine, proposals
 
 
-def read_config(path: Path) -> Config:
-    """A whole config, validated."""
-    values = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return validate_config(values, str(path))
-
-
 def machine_of(machine: Machine, limits: Limits) -> Machine:
     """The config's machine, with the GPUs of the request."""
     if limits.gpus is None:
@@ -96,7 +89,10 @@ def prior_for(request: Request, objective: Objective) -> Prior:
     with TemporaryDirectory() as folder:
         path = Path(folder, request.runs.name).with_suffix(".json")
         fit_law("isoflop", request.runs, path, objective)
-        return find_prior(path, objective)
+        try:
+            return find_prior(path, objective)
+        except LawError as error:  # which names a file that nobody sees
+            raise LawError(str(error).replace(str(path), str(request.runs))) from None
 
 
 def _propose(

@@ -1,5 +1,6 @@
 """What is asked of a design, as it is said and in numbers."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
@@ -83,7 +84,8 @@ def _asked(text: str) -> Asked:
         flops = full_number(amount) if amount else None
     except ValueError:
         flops = -1.0
-    if kind not in get_args(Kind) or (kind == "exponent") != (flops is None) or (flops or 1) <= 0:
+    known = kind in get_args(Kind) and (kind == "exponent") == (flops is None)
+    if not known or not 0 < (flops or 1) < math.inf:
         raise SweepError(
             f"question is {text!r}; give exponent, size-at=FLOPS or loss-at=FLOPS, such as "
             "size-at=1e22"

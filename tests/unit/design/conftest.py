@@ -2,9 +2,8 @@
 
 import pytest
 
-from plm_scaling.config.load import FULL_STUDY
+from plm_scaling.config.load import FULL_STUDY, read_config
 from plm_scaling.design.prior import find_prior
-from plm_scaling.design.propose import read_config
 from plm_scaling.planner.question import PUBLISHED_LAWS
 
 

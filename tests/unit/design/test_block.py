@@ -1,11 +1,11 @@
 """A design is written into a config, and the ready one follows the full study's."""
 
+import pytest
 import yaml
 
-from plm_scaling.config.load import FULL_STUDY, validate_config
+from plm_scaling.config.load import FULL_STUDY, read_config, validate_config
 from plm_scaling.config.sweep import Designed
 from plm_scaling.design.block import MADE, designed_config, designed_sweep
-from plm_scaling.design.propose import read_config
 from plm_scaling.sweep.cells import plan_cells
 
 
@@ -63,6 +63,28 @@ def test_the_rest_of_the_config_stays_as_it_is(root, full):
     assert same["sweep"].pop("designed") == [{"flops": "1e18"}]
     before["sweep"].pop("designed")
     assert same == before
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        "",
+        "sweep:\n",
+        "sweep: {sizes: [6M, 10M], stages: [{from_flops: 1e19}]}  # short\n",
+        "sweep:\n    # those that fit\n    sizes: [6M, 10M]\n    stages:\n    - from_flops: 1e19\n",
+        "sweep:\n  budgets_flops:\n    - 1e17\n  # the end\n",
+    ],
+)
+def test_a_short_config_gets_the_keys_that_it_lacks(sweep):
+    keys = {"budgets_flops": [1e18, 1e19], "designed": [entry("clm", 1e18, "6M").model_dump()]}
+    text = f"study: a\n{sweep}seed: 3  # mine\n# the end\n"
+    made = designed_config(text, keys, "b")
+    assert "# the end" in made
+    values = yaml.safe_load(made)
+    design = validate_config(values | {"corpora": {"mine": {"path": "my.faa"}}}, "b").sweep
+    assert (values["study"], values["seed"], design.stages) == ("b", 3, [])
+    assert (design.budgets_flops, len(design.designed)) == ([1e18, 1e19], 1)
+    assert ("sizes" in sweep) == (design.sizes == ["6M", "10M"])
 
 
 def test_ready_config_is_the_full_study_but_for_its_design(root):

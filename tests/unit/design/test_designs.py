@@ -9,10 +9,10 @@ import yaml
 
 from plm_scaling.cli.main import main
 from plm_scaling.common.errors import LawError, SweepError
-from plm_scaling.config.load import FULL_STUDY, validate_config
+from plm_scaling.config.load import FULL_STUDY, read_config, validate_config
 from plm_scaling.design.choose import cheapest, front, narrowest
 from plm_scaling.design.family import Ladder, between, with_partners
-from plm_scaling.design.propose import prior_for, propose, read_config
+from plm_scaling.design.propose import prior_for, propose
 from plm_scaling.design.request import Asked, Request, limits_of
 from plm_scaling.design.show import buys
 from plm_scaling.design.simulate import expect, points_of
@@ -104,6 +104,12 @@ def test_front_is_ordered_and_choices_keep_their_limits(monkeypatch, full, ladde
         narrowest(rows, 1.0, hours, "hours")
 
 
+def test_too_few_budgets_for_a_law_are_said(full, ladder, priors):
+    one = ladder.design(priors["clm"], "clm", tuple(full.sweep.budgets_flops[:1]), (5, 5), 1.85, 1)
+    with pytest.raises(SweepError, match="expected to find a law: it takes minima"):
+        front([one], ASKED, priors["clm"], hours)
+
+
 def test_without_a_law_a_cheap_first_stage_is_proposed_and_said_to_be_one(full, tmp_path):
     config, machine, proposals = propose(Request(laws="none"))
     for one in proposals:
@@ -134,12 +140,21 @@ def test_finished_runs_are_a_prior(priors):
     assert prior.surface.a == pytest.approx(priors["clm"].surface.a)
 
 
+def test_runs_that_give_no_law_are_named(tmp_path):
+    few = (PUBLISHED_LAWS.parent / "tables/runs.csv").read_text().splitlines()[:3]
+    runs = tmp_path / "few.csv"
+    runs.write_text("\n".join(few))
+    with pytest.raises(LawError, match=f"^{runs}: the law is not_identified"):
+        prior_for(Request(runs=runs), "clm")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"question": "size"}, "question is 'size'"),
         ({"question": "size-at"}, "question is 'size-at'"),
         ({"question": "exponent=3"}, "question is"),
+        ({"question": "size-at=nan"}, "question is 'size-at=nan'"),
         ({"precision": 0.1, "budget": "1e21"}, "give one of"),
         ({"days": 3}, "give --gpus"),
         ({"budget": "-1"}, "budget is -1"),

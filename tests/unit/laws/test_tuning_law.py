@@ -103,22 +103,18 @@ def test_of_two_batches_none_is_said_to_be_best():
 def test_intervals_of_the_batch_cover_about_as_often_as_they_say(q_batch):
     """A law that is to be relied on costs little, too, at 200 times the tokens tuned."""
     held, cost = [], []
-    for seed in range(100):
+    for seed in range(60):
         surface = {"best_batch": step_law_batch, "q_batch": q_batch, "batches": BATCHES}
         law = fit_tuning(**planted(0.002, seed, **surface), bootstrap=200, seed=seed)
         if block := law.details["batch"]["config"]:
             interval = law.equations["batch"].interval
-            held += [
-                low <= true <= high
-                for true, (low, high) in zip(
-                    (0, 0.571), (interval[x] for x in ("alpha", "beta")), strict=True
-                )
-            ]
+            for name, true in (("alpha", 0), ("beta", 0.571)):
+                held.append(interval[name][0] <= true <= interval[name][1])
             off = np.log(value_at(PowerLaw(**block), 1e9, 3e13) / step_law_batch(1e9, 3e13))
             cost.append(q_batch * off**2)
-    assert len(cost) >= 60
+    assert len(cost) >= 50
     assert np.mean(held) >= 0.92
-    assert np.median(cost) < 0.005
+    assert np.quantile(cost, 0.95) < 0.005
 
 
 def test_a_batch_that_follows_from_n_is_part_of_the_exponent_of_n():

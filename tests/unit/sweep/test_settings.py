@@ -100,6 +100,12 @@ def test_step_law_in_the_full_config_gives_its_published_rates_and_batches(root)
         assert cell.tokens == pytest.approx(d, rel=0.01)
 
 
+def test_a_law_without_an_exponent_of_the_batch_is_written_as_before_there_was_one():
+    known = {"factor": 1.79, "parameters": -0.713, "tokens": 0.307}
+    assert PowerLaw(**known).model_dump() == known
+    assert PowerLaw(**known, batch=0.4).model_dump() == known | {"batch": 0.4}
+
+
 def test_axes_vary_each_value_with_each_and_keep_the_cells_without_them(demo):
     before = cells_of(demo)
     demo["sweep"]["axes"] = {

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from plm_scaling.laws.details import NotAvailable, not_available
 from plm_scaling.laws.result import Equation
 from plm_scaling.laws.stats.intervals import Floats
-from plm_scaling.laws.status import Check, Minimum, Status
+from plm_scaling.laws.status import Minimum, Status
 from plm_scaling.laws.tuning.bowls import MIN_BATCHES, Bowls, groups_of
-from plm_scaling.laws.tuning.cost import HeldOutValue, held_out, used_values
-from plm_scaling.laws.tuning.details import BatchLaw, BatchRow, HeldOutBatch
+from plm_scaling.laws.tuning.cost import held_out, used_values
+from plm_scaling.laws.tuning.details import BatchLaw, BatchRow
 from plm_scaling.laws.tuning.law import Best, Row
 from plm_scaling.laws.verdict import status_of
 
@@ -52,7 +52,7 @@ def batch_law(
     bowls = Bowls.around(groups, b, least)
     best = Best("batch", bowls, rates.usual, noise, rates.level)
     drawn = best.drawn(bootstrap, rng)
-    equation, check = best.equation(drawn), _check(held_out(best))
+    equation, check = best.equation(drawn), held_out(best)
     status, reason = status_of(best.evidence(equation, check))
     known = status == Status.CONVERGED
     n_runs, d_runs, b_runs = runs
@@ -67,19 +67,6 @@ def batch_law(
             for value, law, costs in used_values(best, drawn, placed, swept)
         ],
         "held_out": check,
-    }
-
-
-def _check(found: HeldOutValue | str) -> HeldOutBatch | NotAvailable:
-    if isinstance(found, str):
-        return not_available(found)
-    return {
-        "status": Check.DONE,
-        "fitted_on_flops": found.fitted_on_flops,
-        "predicted_at_flops": found.predicted_at_flops,
-        "measured_batch": found.measured,
-        "predicted_batch": found.predicted,
-        "loss": found.loss,
     }
 
 

@@ -1,14 +1,15 @@
 """What values cost that are not the law's: those that a sweep used, and one that is predicted."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from plm_scaling.laws.details import NotAvailable, not_available
 from plm_scaling.laws.stats.intervals import Floats
-from plm_scaling.laws.tuning.details import Excess, Used
+from plm_scaling.laws.status import Check
+from plm_scaling.laws.tuning.details import HeldOutBatch, HeldOutRate, HeldOutSetting, Used
 from plm_scaling.laws.tuning.law import Best
 from plm_scaling.laws.tuning.line import Line
 
@@ -50,31 +51,21 @@ def _within(values: Floats, known: Floats) -> NDArray[np.bool_]:
     return inside
 
 
-class HeldOutValue(NamedTuple):
+def held_out(best: Best) -> HeldOutRate | HeldOutBatch | NotAvailable:
     """The best value at the largest compute, by the law of the others: the geometric mean of those
     there, if there are several."""
-
-    fitted_on_flops: list[float]
-    predicted_at_flops: float
-    measured: float
-    predicted: float
-    loss: Excess
-
-
-def held_out(best: Best) -> HeldOutValue | str:
-    """The prediction, or why there is none."""
     line = best.line
     flops = 6 * np.exp(line.log_n + line.log_d)
     if not len(flops):
-        return f"no (N, D) has a best {best.what} inside those tried"
+        return not_available(f"no (N, D) has a best {best.what} inside those tried")
     last = flops >= flops.max() / AT_LARGEST
     columns = (line.log_n, line.log_d, line.log_b, line.log_x)
     others = Line(*(column[~last] for column in columns))
     if not len(others.log_n) or others.freedom < 1 or others.undetermined:
-        return "the (N, D) of smaller compute determine no law"
+        return not_available("the (N, D) of smaller compute determine no law")
     log_n, log_d, log_b, measured = (column[last] for column in columns)
     if others.names != line.names:
-        return "batches vary only at the largest compute"
+        return not_available("batches vary only at the largest compute")
     terms = others.terms(log_n, log_d, log_b)
     off = measured - terms @ others.parameters
     q = best.bowls.best[2]
@@ -82,10 +73,13 @@ def held_out(best: Best) -> HeldOutValue | str:
     leverage = ((terms @ spread) ** 2).sum(axis=1)
     reach = student.ppf((1 + best.level) / 2, others.freedom)
     allowed = q * others.variance * (1 + leverage) * reach**2
-    return HeldOutValue(
-        fitted_on_flops=sorted(float(c) for c in flops[~last]),
-        predicted_at_flops=float(flops[last].max()),
-        measured=float(np.exp(measured.mean())),
-        predicted=float(np.exp((measured - off).mean())),
-        loss={"excess": float(q * (off**2).mean()), "allowed_by_noise": float(allowed.mean())},
-    )
+    found: HeldOutSetting = {
+        "status": Check.DONE,
+        "fitted_on_flops": sorted(float(c) for c in flops[~last]),
+        "predicted_at_flops": float(flops[last].max()),
+        "loss": {"excess": float(q * (off**2).mean()), "allowed_by_noise": float(allowed.mean())},
+    }
+    own, law = float(np.exp(measured.mean())), float(np.exp((measured - off).mean()))
+    if best.what == "rate":
+        return {**found, "measured_rate": own, "predicted_rate": law}
+    return {**found, "measured_batch": own, "predicted_batch": law}

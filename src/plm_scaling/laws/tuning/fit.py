@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
 from plm_scaling.laws.checks import as_floats, check_lengths, check_runs
-from plm_scaling.laws.details import NotAvailable, not_available
+from plm_scaling.laws.details import NotAvailable
 from plm_scaling.laws.points import columns, of_others
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.settings import DEFAULT, Settings
@@ -26,12 +26,11 @@ from plm_scaling.laws.stats.noise import evaluation_noise
 from plm_scaling.laws.status import Check, Minimum, Status
 from plm_scaling.laws.tuning.batch import batch_law
 from plm_scaling.laws.tuning.bowls import MIN_RATES, WINDOW, Bowls, groups_of
-from plm_scaling.laws.tuning.cost import HeldOutValue, held_out, used_values
+from plm_scaling.laws.tuning.cost import held_out, used_values
 from plm_scaling.laws.tuning.details import (
     BatchLaw,
     Details,
     GroupRow,
-    HeldOutRate,
 )
 from plm_scaling.laws.tuning.law import Best, Row
 from plm_scaling.study.sweep_table import TUNING
@@ -104,7 +103,7 @@ def fit_tuning(
     best = Best("rate", bowls, float(common.iloc[len(common) // 2]), quiet, level)
     rng = np.random.default_rng(seed)
     drawn = best.drawn(bootstrap, rng)
-    equation, check = best.equation(drawn), _check(held_out(best))
+    equation, check = best.equation(drawn), held_out(best)
     of_batch, batch = batch_law(best, (n, d, b), held, bootstrap, rng)
     equations = {"rate": equation, "excess": best.excess()}
     return LawResult(
@@ -129,19 +128,6 @@ def fit_tuning(
         },
         evidence=best.evidence(equation, check),
     )
-
-
-def _check(found: HeldOutValue | str) -> HeldOutRate | NotAvailable:
-    if isinstance(found, str):
-        return not_available(found)
-    return {
-        "status": Check.DONE,
-        "fitted_on_flops": found.fitted_on_flops,
-        "predicted_at_flops": found.predicted_at_flops,
-        "measured_rate": found.measured,
-        "predicted_rate": found.predicted,
-        "loss": found.loss,
-    }
 
 
 def _row(row: Row) -> GroupRow:

@@ -114,9 +114,7 @@ def _blocks(law: LawResult) -> list[str]:
     if rate:
         lines.append(f"training: {{peak_learning_rate: {{{law.objective}: {_yaml(rate)}}}}}")
     if batch:
-        lines.append(
-            f"training: {{batch_tokens: {_yaml(batch)}}}    # by the {law.objective} cells"
-        )
+        lines.append(f"training: {{batch_tokens: {_yaml(batch)}}}  # of both; by {law.objective}")
     return lines
 
 

@@ -16,8 +16,8 @@ from plm_scaling.common.progress import logger, short_number
 from plm_scaling.config.schema import Laws, SweepInputs
 from plm_scaling.config.sweep import Objective, Recipe, Stage
 from plm_scaling.design.place import WIDENED, sizes_around
-from plm_scaling.design.rates import stage_rates
-from plm_scaling.design.seeds import Noise, seeds_from, seeds_needed
+from plm_scaling.design.placing.rates import stage_rates
+from plm_scaling.design.placing.seeds import Noise, seeds_from, seeds_needed
 from plm_scaling.laws.fit import fit_runs
 from plm_scaling.laws.isoflop.parabola import MIN_SIZES
 from plm_scaling.laws.predict import optimum

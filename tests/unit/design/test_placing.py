@@ -12,9 +12,9 @@ from synthetic import Surface, write_cell
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.training import Mup, PowerLaw
-from plm_scaling.design.next_stage import place_stage
-from plm_scaling.design.rates import usable_batch
-from plm_scaling.design.seeds import Noise, seeds_needed
+from plm_scaling.design.placing.rates import usable_batch
+from plm_scaling.design.placing.seeds import Noise, seeds_needed
+from plm_scaling.design.placing.stage import place_stage
 from plm_scaling.laws.tuning.fit import fit_tuning
 from plm_scaling.study.sweep_table import read_sweep, read_tuning
 from plm_scaling.sweep.cells import plan_cells, sizes_in_range, tuning_only
