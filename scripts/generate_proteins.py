@@ -6,7 +6,10 @@ python scripts/generate_proteins.py --model results/demo/runs/CELL \
 """
 
 from plm_scaling.common.program import run
-from plm_scaling.downstream.generation.task import generate_proteins
+from plm_scaling.train.distributed.megatron import import_megatron
+
+import_megatron()
+from plm_scaling.downstream.generation.task import generate_proteins  # noqa: E402
 
 if __name__ == "__main__":
     run(generate_proteins)
