@@ -85,6 +85,8 @@ def test_killed_cells_and_a_killed_snakemake_end_with_the_losses_of_an_undisturb
         run.kill()
         run.wait()
         box.run("--unlock")
+        begun = ["run", box.folder, "train", "--workflow", box.root, "--", "--cores", "8"]
+        command = [sys.executable, "-m", "plm_scaling.cli.main", *map(str, begun)]
         again = subprocess.run(command, stdout=said, stderr=said, timeout=900)
     assert again.returncode == 0, (tmp_path / "said.txt").read_text()
     results = sorted((box.results / "runs").glob("*/result.json"))

@@ -34,25 +34,25 @@ def environment():
     return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def output_of(command, folder):
+def output_of(command, folder, lines):
     if command.startswith(WATCH):
-        return first_lines(command, folder)
+        return first_lines(command, folder, lines)
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment(), **both)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
 
-def first_lines(command, folder):
-    """Of a command that goes on until Ctrl-C, after which it ends quietly."""
+def first_lines(command, folder, count):
+    """So many of a command that goes on until Ctrl-C, after which it ends quietly."""
     process = subprocess.Popen(
         command.split(), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True
     )
     with process, process.stdout as out:
-        line = out.readline()
+        lines = [out.readline() for _ in range(count)]
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
-    return line
+    return "".join(lines)
 
 
 def labels(output):
@@ -63,7 +63,7 @@ def labels(output):
 
 def follows(transcript, folder):
     for command, shown in transcript:
-        output = output_of(command, folder)
+        output = output_of(command, folder, shown.count("\n"))
         missing = {*labels(shown)} - {*labels(output)} - {"http:"}
         assert not missing, f"{command}: the page shows {missing}, the command\n{output}"
 

@@ -36,6 +36,9 @@ def evaluate(
         seed: of resampling and splits
         lora: also fine-tune by adapters, with the study's values for contacts (large: on a GPU)
     """
+    from plm_scaling.train.distributed.megatron import import_megatron
+
+    import_megatron()  # before the tasks, of which one does
     from plm_scaling.config.downstream import Lora
     from plm_scaling.config.load import FULL_STUDY, read_config
     from plm_scaling.downstream.datasets import PREPARED

@@ -36,6 +36,10 @@ def generate(
         out: FASTA file; how it was made is said in OUT.json
         first: FASTA whose first residues are drawn from, for models without start token
     """
+    sampling.check()  # before seconds of imports
+    from plm_scaling.train.distributed.megatron import import_megatron
+
+    import_megatron()
     from plm_scaling.inference.generation.generate import generate_fasta
 
     counts = generate_fasta(model, out, sampling, first, threads)

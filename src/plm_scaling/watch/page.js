@@ -159,7 +159,7 @@ function lawFigure(law, forecasts, width) {
   return html("figure", {},
     html("p", { class: "law" }, law.status === "converged" ? "" : html("span", { class: "flag" }, `Not yet a law (${law.status.replaceAll("_", " ")}). `), `So far: ${law.sentence}`),
     chart(width, { label: `loss by size, ${law.objective}`, xLabel: "parameters (non-embedding)", yLabel: `${law.objective.toUpperCase()} loss, nats/token`, series, marks }),
-    html("figcaption", {}, "A curve for each compute budget (FLOPs). Diamond: its minimum; dashed: no minimum counts. Grey bar: forecast of a cell, 95 %."),
+    html("figcaption", {}, "A curve for each compute budget (FLOPs). Diamond of its colour: its minimum; dashed: no minimum counts. Grey diamond and bar: forecast of a cell, 95 %."),
     refused.length || law.warnings.length ? html("details", {}, html("summary", {}, "What it does not know yet"),
       html("ul", {}, ...refused.map(row => html("li", {}, `${power(row.flops)} FLOPs: ${row.reason}`)), ...law.warnings.map(text => html("li", {}, text)))) : null);
 }

@@ -25,6 +25,7 @@ EXITS = "Exiting because a job execution failed."  # as the last line says
 NO_TARGET = re.compile(
     r"No rule to produce (\S+) \(if you use .*"
 )  # Snakemake's advice is for others
+LOCKED = "Directory cannot be locked."
 
 OF_JOBS = ("/site-packages/snakemake", "/plm_scaling/slurm/")  # whose programs speak of each job
 
@@ -230,6 +231,11 @@ def _without_place(text: str) -> str:
     """What Snakemake says of an exception, without the exception and the place in a program."""
     if asked := NO_TARGET.match(text):
         return f"error: no target or file {asked[1]}; `plm-scaling run --help` names the targets"
+    if LOCKED in text:
+        return (
+            "error: another Snakemake runs in this folder, or was killed there; if none runs any "
+            "more, give the same command once with `-- --unlock`"
+        )
     first, *rest = text.splitlines()
     if not rest or not re.fullmatch(r"\w+(Error|Exception):", first):
         return text

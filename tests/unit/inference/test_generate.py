@@ -1,6 +1,7 @@
 """`plm-scaling generate`: what is drawn is what the model says, whatever the batch."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -199,6 +200,18 @@ def test_first_residues_are_drawn_from_those_of_a_file(runs, tmp_path):
     begun = [protein[:1] for protein, _ in found]
     assert set(begun) == {b"M", b"K"}
     assert chisquare([begun.count(b"M"), begun.count(b"K")], [300, 100]).pvalue > LEAST_P
+
+
+@pytest.mark.long  # it imports PyTorch and megatron-core, which others here have by now
+@pytest.mark.parametrize("words", ["generate no --out a.fasta", "evaluate no gb1 --out a.tsv"])
+def test_a_command_of_a_terminal_says_one_line_and_no_warning_of_libraries(tmp_path, words):
+    (tmp_path / "data/downstream/gb1").mkdir(parents=True)
+    (tmp_path / "data/downstream/gb1/task.json").write_text('{"task": "regression"}')
+    command = [sys.executable, "-m", "plm_scaling.cli.main", *words.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
 
 
 def test_file_is_the_same_when_made_again(runs, tmp_path, monkeypatch, capsys):

@@ -147,10 +147,12 @@ def test_run_that_an_error_ends_is_not_done_though_no_known_job_is_left(run, fac
 
 
 def test_what_is_wrong_before_any_job_is_said(run):
-    run.says("Directory cannot be locked.", logging.ERROR, event="error", exception="LockException")
+    locked = "LockException:\nError: Directory cannot be locked. Please make sure\n/a/b\nIf you"
+    run.says(locked, logging.ERROR, event="error", exception="LockException")
     run.says("config my.yaml: 61 keys have their defaults", path="/clone/rules/common.smk")
     assert run.ends() == [
-        "Directory cannot be locked.",
+        "error: another Snakemake runs in this folder, or was killed there; if none runs any "
+        "more, give the same command once with `-- --unlock`",
         "config my.yaml: 61 keys have their defaults",
     ]
 
