@@ -25,7 +25,10 @@ if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
     container: str(ROOT / "containers/plm-scaling.sif")
 
 
+include: "rules/machine.smk"
 include: "rules/common.smk"
+include: "rules/source_files.smk"
+include: "rules/cells.smk"
 include: "rules/supply.smk"
 include: "rules/sources.smk"
 include: "rules/dedup.smk"
