@@ -20,12 +20,12 @@ from plm_scaling.common.gpus import FOLDER
 pytestmark = pytest.mark.long
 
 # The cuda engine on the CPU, in the program that Snakemake starts.
-START = "    run(train_cell, rank="
+START = "    run(forecast_and_train, rank="
 PRETENDED = """    import sys
     sys.path.insert(0, {support!r})
     from cuda_shim import cuda_on_cpu
     with cuda_on_cpu():
-        run(train_cell, rank="""
+        run(forecast_and_train, rank="""
 
 
 @pytest.fixture
