@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.lines import Line2D
 from plm_scaling.cheng2024.released import CONTACTS, FITNESS, STUDY
 from plm_scaling.common.progress import short_number
 from plm_scaling.figures.parts.axes import log_axis, panels
-from plm_scaling.figures.parts.labels import legend_below, point_labels
+from plm_scaling.figures.parts.labels import along, legend_below, point_labels
 from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import GREY, objective_look, other_look
 
@@ -60,7 +61,7 @@ def _draw_fitness(ax: Axes, fitness: pd.DataFrame, by: str) -> None:
 
 
 def _name_points(ax: Axes, fitness: pd.DataFrame, by: str) -> None:
-    """The size of each model beside its point, away from the bars."""
+    """The size of each model beside its point, away from the lines and the bars."""
     named = fitness[fitness["n_params"].notna()]
     labels = [
         (x, y, short_number(n), _look((family, objective))["color"])
@@ -69,7 +70,10 @@ def _name_points(ax: Axes, fitness: pd.DataFrame, by: str) -> None:
         ].itertuples(index=False)
     ]
     ends = [named["value"] + sign * named["standard_error"].fillna(0) for sign in (-1, 1)]
-    point_labels(ax, labels, [place for end in ends for place in zip(named[by], end, strict=True)])
+    bars = [place for end in ends for place in zip(named[by], end, strict=True)]
+    families = named.sort_values("n_params", kind="stable").groupby(["family", "objective"])
+    lines = [along(own[[by, "value"]]) for _, own in families]
+    point_labels(ax, labels, np.concatenate([bars, *lines]))
 
 
 def _look(family: tuple[str, str]) -> dict[str, Any]:

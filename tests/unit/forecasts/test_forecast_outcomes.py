@@ -96,7 +96,7 @@ def test_study_without_forecasts_has_a_table_without_rows(forecast):
     assert table.empty
     assert calibration(table) == []
     figure = forecasts(forecasts_table(table))
-    assert [text.get_text() for text in figure.axes[0].texts] == ["no forecast with an outcome"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no forecast with an outcome yet"]
 
 
 @pytest.mark.parametrize(

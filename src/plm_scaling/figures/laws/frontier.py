@@ -18,7 +18,7 @@ from plm_scaling.figures.parts.axes import (
     log_axis,
     panels,
 )
-from plm_scaling.figures.parts.labels import legend_below, point_labels
+from plm_scaling.figures.parts.labels import along, legend_below, point_labels
 from plm_scaling.figures.parts.missing import drawn_from
 from plm_scaling.figures.parts.style import FADED, GREY, objective_colour, objective_look
 from plm_scaling.laws.result import LawResult
@@ -140,13 +140,15 @@ def frontier(table: pd.DataFrame) -> Figure:
 
 def _name_largest(ax: Axes, own: pd.DataFrame, name: str) -> None:
     """The size of the largest run, beside the lines where there is room."""
-    largest, lines = own[own["kind"] == LARGEST], own.loc[own["kind"] == "law", ["flops", name]]
+    largest, laws = own[own["kind"] == LARGEST], own[own["kind"] == "law"].groupby("law")
+    lines = [along(line[["flops", name]]) for _, line in laws]
     colour = objective_colour(str(own["objective"].iloc[0]))
     labels = [
         (row["flops"], row[name], short_number(row["n_params"]), colour)
         for row in largest.to_dict("records")
     ]
-    point_labels(ax, labels, lines)
+    avoid = np.concatenate(lines) if lines else ()
+    point_labels(ax, labels, avoid, mark=_LARGEST["markersize"] / 2)
 
 
 def _limits(table: pd.DataFrame, name: str) -> tuple[float, float]:

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-BESIDE = 4  # points from a curve or a point to its label
+BESIDE = 4  # points from a curve to its label
+GAP = 1.5  # points from a marker to its label
 CHARACTER = 0.55  # mean width of a character, of the size of its font
 HANDLE, COLUMN = 3.0, 2.0  # of a legend's entry before its text, and between columns, likewise
 SIDES = tuple(
@@ -32,7 +33,8 @@ def note(
 
 
 def end_labels(ax: Axes, labels: Sequence[Label], avoid: Any = ()) -> None:
-    """Text to the right of the ends of curves, moved up where it would cover another or a point.
+    """Text to the right of the ends of curves, moved up where it would cover another or a point,
+    with a thin line to its end where that is more than a line of text.
 
     `avoid` are points as rows of x and y; limits and scales of the axes are final. Places are those
     before the layout, which moves them little.
@@ -46,15 +48,23 @@ def end_labels(ax: Axes, labels: Sequence[Label], avoid: Any = ()) -> None:
         while _covered(_box(left, place + moved, wide, high), taken):
             moved += size / 8
         taken.append(_box(left, place + moved, wide, high))
-        note(ax, text, (x, y), (BESIDE, moved), color=colour, va="center")
+        line = {"arrowstyle": "-", "linewidth": 0.4, "color": colour, "shrinkA": 0, "shrinkB": MARK}
+        lead: dict[str, Any] = {"arrowprops": line} if moved > size else {}
+        note(ax, text, (x, y), (BESIDE, moved), color=colour, va="center", **lead)
 
 
-def point_labels(ax: Axes, labels: Sequence[Label], avoid: Any = (), fontsize: Any = None) -> None:
+def point_labels(
+    ax: Axes,
+    labels: Sequence[Label],
+    avoid: Any = (),
+    fontsize: Any = None,
+    mark: float = MARK,
+) -> None:
     """Text beside each of some points, inside the axes, on the first side where it covers no other
     text and no point; on the side where it covers least if there is none.
 
-    `avoid` are further points, as rows of x and y. All else is drawn and the figure is laid out
-    (`draw_without_rendering`).
+    `avoid` are further points, as rows of x and y; `mark` is half of a marker's width in points.
+    All else is drawn and the figure is laid out (`draw_without_rendering`).
     """
     size = _points(fontsize or mpl.rcParams["legend.fontsize"])
     taken = _dots(ax, [*((x, y) for x, y, *_ in labels), *np.asarray(avoid, float).reshape(-1, 2)])
@@ -64,16 +74,16 @@ def point_labels(ax: Axes, labels: Sequence[Label], avoid: Any = (), fontsize: A
         ((left, middle),) = _in_points(ax, [(x, y)])
         tried = []
         for side, up in SIDES:
-            near = BESIDE if up == 0 else 0
+            near = mark + GAP if up == 0 else 0
             begin = left + near if side > 0 else left - near - wide
-            box = _box(begin, middle + up * (high + MARK), wide, high)
+            box = _box(begin, middle + up * (high + mark), wide, high)
             out = box[0] < start or box[1] > end or box[2] < bottom or box[3] > top
             covered = sum(_covered(box, [other]) for other in taken)
             tried.append((covered + len(taken) * out, box, side, up))
         _, box, side, up = min(tried, key=lambda one: one[0])
         taken.append(box)
         look: dict[str, Any] = {"ha": "left" if side > 0 else "right", "va": "center"}
-        shift = (BESIDE * side * (up == 0), up * (high + MARK))
+        shift = ((mark + GAP) * side * (up == 0), up * (high + mark))
         note(ax, text, (x, y), shift, color=colour, fontsize=size, **look)
 
 
@@ -98,6 +108,13 @@ def roomiest(ax: Axes, curves: Iterable[np.ndarray], avoid: Any) -> list[tuple[f
         taken.append(points[best])
         places.append((float(curve[best][0]), float(curve[best][1])))
     return places
+
+
+def along(points: Any, steps: int = 20) -> np.ndarray:
+    """Places along the straight lines through `points`, rows of x and y, for labels to avoid."""
+    given = np.asarray(points, float).reshape(-1, 2)
+    places = np.linspace(0, max(len(given) - 1, 0), steps * max(len(given) - 1, 1))
+    return np.stack([np.interp(places, np.arange(len(given)), axis) for axis in given.T], axis=1)
 
 
 def legend_below(figure: Figure, handles: Iterable[Artist], most: int = 5) -> None:
