@@ -59,7 +59,7 @@ DESIGNED = {"objective": "clm", "flops": 2e9, "sizes": ["890"], "seeds": [1]}
             [0, 1],
             ["filter.perplexity_quantile", "'perplexity_quantiles'"],
         ),
-        ("sweep.shapes.530.layer", 1, ["sweep.shapes.530.layer", "'layers'"]),
+        ("sweep.shapes.890.layer", 1, ["sweep.shapes.890.layer", "'layers'"]),
         ("training.batch_tokens.0.valu", 1, ["batch_tokens", "'value'"]),
         ("seed", "one", ["seed", "'one'"]),
         ("seed", True, ["seed"]),
@@ -107,7 +107,7 @@ DESIGNED = {"objective": "clm", "flops": 2e9, "sizes": ["890"], "seeds": [1]}
         ("data.name", "../outside", ["data.name"]),
         ("data.name", "a$(b)", ["data.name"]),
         ("study", "a b", ["study"]),
-        ("sweep.shapes.530.heads", 4, ["heads"]),
+        ("sweep.shapes.890.heads", 3, ["heads"]),
         ("training.peak_learning_rate.clm.0.from_parameters", 5, ["from_parameters"]),
         ("training.batch_tokens", 512, ["training.batch_tokens: give a table", "512"]),
         (
@@ -137,7 +137,7 @@ DESIGNED = {"objective": "clm", "flops": 2e9, "sizes": ["890"], "seeds": [1]}
         ("sweep.axes", {"mask_ratio": [0.1, 0.2]}, ["axes.mask_ratio: 0.15, which"]),
         ("sweep.axes", {"weight_decay": [0]}, ["axes.weight_decay: 0.1, which"]),
         ("sweep.axes", {"weight_decay": [0.1, 0.1]}, ["axes.weight_decay", "twice"]),
-        ("sweep.tuning", {"sizes": ["530"]}, ["'sweep.tuning.budgets_flops' is missing"]),
+        ("sweep.tuning", {"sizes": ["890"]}, ["'sweep.tuning.budgets_flops' is missing"]),
         ("laws.fits", ["tuning"], ["tuning needs cells in sweep.tuning"]),
         ("laws.axes", "first", ["laws.axes", "'best' or 'all'"]),
         ("training.mup", {"base_width": 8}, ["'training.mup.base_channels' is missing"]),
@@ -179,7 +179,7 @@ HOSTILE = (
 def test_config_names_that_become_files_or_words_of_a_command_are_plain(demo, name):
     """Whoever must have other characters has them in paths, which are quoted."""
     corpus = demo["corpora"]["demo"]
-    shape = demo["sweep"]["shapes"]["530"]
+    shape = demo["sweep"]["shapes"]["890"]
     for path, value, key in (
         ("study", name, "study"),
         ("data.name", name, "data.name"),
