@@ -23,7 +23,7 @@ def score(pool: Path, split: Path, part: int, model: Path, threads: int, out: Pa
         out: the score table, .parquet
     """
     if model.is_dir():
-        from plm_scaling.inference.scorer import clm_scorer  # torch takes seconds to import
+        from plm_scaling.inference.scoring.scorer import clm_scorer  # torch takes seconds to import
 
         with clm_scorer(str(model), threads) as scorer:
             score_part(pool, split, part, scorer, out)

@@ -95,7 +95,7 @@ def score(
         amino_acids: probabilities over the 20 amino acids alone, to compare models of other tokens
     """
     _one_on_stdout(out, json)
-    from plm_scaling.inference.score import score_fasta
+    from plm_scaling.inference.scoring.score import score_fasta
 
     found = score_fasta(
         model, fasta, out, fast, per_residue, threads, skip_bad, amino_acids=amino_acids

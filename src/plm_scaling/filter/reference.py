@@ -1,6 +1,6 @@
 """What a reference model must offer, and the training of the n-gram model.
 
-The other implementation is a CLM run of this project, `plm_scaling.inference.scorer`.
+The other implementation is a CLM run of this project, `plm_scaling.inference.scoring.scorer`.
 """
 
 import logging

@@ -13,8 +13,8 @@ from plm_scaling.inference.arrays import Count, Floats, Ints
 from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.open import open_model
+from plm_scaling.inference.models.windows import batches, counted, window_rows
 from plm_scaling.inference.tables import lists, vectors
-from plm_scaling.inference.windows import batches, counted, window_rows
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey, readable
 

@@ -10,7 +10,7 @@ from plm_scaling.downstream.contacts.attention import attention_features, correc
 from plm_scaling.downstream.contacts.precision import METRICS, RANGES, Range, precision
 from plm_scaling.downstream.contacts.regression import fit_contacts
 from plm_scaling.downstream.contacts.structures import UNKNOWN
-from plm_scaling.inference.windows import windows
+from plm_scaling.inference.models.windows import windows
 
 LAYERS, HEADS = 3, 4
 

@@ -32,7 +32,7 @@ from plm_scaling.downstream.generation.proteins import (
 )
 from plm_scaling.filter import ngram
 from plm_scaling.inference.run import open_run
-from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.scoring.scorer import Scorer
 from plm_scaling.sources.read.inputs import Survey
 
 pytestmark = pytest.mark.usefixtures("quick_searches")

@@ -7,7 +7,7 @@ from downstream_rows import evaluated, prepared
 from finished_runs import finished_run
 
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.scoring.scorer import Scorer
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 

@@ -17,7 +17,7 @@ from plm_scaling.inference.card import model_card
 from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.export import export_cell, hf_weights
 from plm_scaling.inference.run import open_run
-from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.scoring.scorer import Scorer
 from plm_scaling.inference.tokenizer import RELEASED_ORDER
 from plm_scaling.tokens.format.vocabulary import (
     EOD,

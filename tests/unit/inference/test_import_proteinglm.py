@@ -17,7 +17,7 @@ from plm_scaling.inference.export import export_cell
 from plm_scaling.inference.imports import import_proteinglm
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.run import open_run
-from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.scoring.scorer import Scorer
 from plm_scaling.study.layout import Layout
 from plm_scaling.study.record import RunRecord, read_finished
 from plm_scaling.tokens.format.vocabulary import STANDARD

@@ -17,8 +17,8 @@ from plm_scaling.common.errors import InferenceError, PlmScalingError, SourceErr
 from plm_scaling.inference.embed import Embedder, embed_fasta
 from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.inference.run import open_run
-from plm_scaling.inference.score import score_fasta
-from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.scoring.score import score_fasta
+from plm_scaling.inference.scoring.scorer import Scorer
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.tokens.format.vocabulary import STANDARD, encode
 
@@ -256,8 +256,8 @@ def test_options_that_do_not_fit_are_refused(folder, tmp_path):
 def test_long_masked_scores_propose_the_fast_way(
     folder, tmp_path, monkeypatch, caplog, objective, fast, proposals
 ):
-    monkeypatch.setattr("plm_scaling.inference.score.SECONDS_BEFORE_PROPOSAL", 0.0)
-    monkeypatch.setattr("plm_scaling.inference.score.LONG_SECONDS", 0.0)
+    monkeypatch.setattr("plm_scaling.inference.scoring.score.SECONDS_BEFORE_PROPOSAL", 0.0)
+    monkeypatch.setattr("plm_scaling.inference.scoring.score.LONG_SECONDS", 0.0)
     fasta = folder / "proteins.fasta.gz"
     with caplog.at_level("INFO", "plm_scaling"):
         score_fasta(str(folder / objective), [fasta], tmp_path / "out.csv", fast, False, 1)

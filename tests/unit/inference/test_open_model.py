@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from plm_scaling.common.errors import InferenceError, RunsError
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.scorer import clm_scorer
+from plm_scaling.inference.scoring.scorer import clm_scorer
 
 
 def refused(folder, message):

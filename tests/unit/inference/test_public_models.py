@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from plm_scaling.inference.embed import Embedder, embed_fasta
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.score import score_fasta
-from plm_scaling.inference.scorer import Scorer, clm_scorer
+from plm_scaling.inference.scoring.score import score_fasta
+from plm_scaling.inference.scoring.scorer import Scorer, clm_scorer
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 TEXTS = ["MKVLAAGIVG", "W", "ACDEFGHIKLMNPQRSTVWY"]

@@ -9,9 +9,9 @@ from corpora import pack_rows
 from finished_runs import CONTEXT, finished_run
 
 from plm_scaling.common.errors import InferenceError
+from plm_scaling.inference.models.windows import counted, window_rows, windows
 from plm_scaling.inference.run import open_run
-from plm_scaling.inference.scorer import Scorer, clm_scorer
-from plm_scaling.inference.windows import counted, window_rows, windows
+from plm_scaling.inference.scoring.scorer import Scorer, clm_scorer
 from plm_scaling.tokens.format.packing import segment_bounds
 from plm_scaling.tokens.format.vocabulary import EOD, MASK, PAD, RESIDUE_ID, STANDARD, encode
 from plm_scaling.train.data.batches import causal_batch
@@ -149,7 +149,7 @@ def test_scores_depend_neither_on_batching_nor_on_neighbours(request, runs, monk
     together = score(scorer, sequences)
     single = [score(scorer, [text])[0] for text in sequences]
     reverse = score(scorer, sequences[::-1])[::-1]
-    monkeypatch.setattr("plm_scaling.inference.windows.BATCH_TOKENS", {"cpu": 150})
+    monkeypatch.setattr("plm_scaling.inference.models.windows.BATCH_TOKENS", {"cpu": 150})
     small = score(scorer, sequences)
     for other in (single, reverse, small):
         np.testing.assert_allclose(together, other, atol=5e-6)

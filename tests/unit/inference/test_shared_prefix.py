@@ -9,8 +9,8 @@ from finished_runs import CONTEXT, finished_run
 
 from plm_scaling.inference.fasta import entries_of
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.scorer import Scorer
-from plm_scaling.inference.shared_prefix import log_likelihoods, shares_prefixes
+from plm_scaling.inference.scoring.scorer import Scorer
+from plm_scaling.inference.scoring.shared_prefix import log_likelihoods, shares_prefixes
 
 KINDS = {
     "study": {},

@@ -16,7 +16,7 @@ from training import asked_to_stop, curve_of, result_of, run_cell, small_cell, t
 
 from plm_scaling.common.errors import LockError, SweepError, TokenError, TrainError
 from plm_scaling.common.lock import held
-from plm_scaling.inference.scorer import clm_scorer
+from plm_scaling.inference.scoring.scorer import clm_scorer
 from plm_scaling.study.layout import Layout
 from plm_scaling.train.loop import Loop
 from plm_scaling.train.output.curve import CurveFile

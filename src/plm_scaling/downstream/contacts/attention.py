@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from plm_scaling.inference.models.model import Model
-from plm_scaling.inference.windows import window_rows
+from plm_scaling.inference.models.windows import window_rows
 
 Features = NDArray[np.float32]
 

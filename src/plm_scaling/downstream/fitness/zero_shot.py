@@ -17,9 +17,9 @@ from plm_scaling.common.errors import DownstreamError
 from plm_scaling.downstream.fitness.mutants import changes
 from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.inference.models.model import Model
-from plm_scaling.inference.scorer import Scorer
-from plm_scaling.inference.shared_prefix import log_likelihoods, shares_prefixes
-from plm_scaling.inference.windows import batches, counted, window_rows
+from plm_scaling.inference.models.windows import batches, counted, window_rows
+from plm_scaling.inference.scoring.scorer import Scorer
+from plm_scaling.inference.scoring.shared_prefix import log_likelihoods, shares_prefixes
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 MASKED, UNMASKED = "masked_marginals", "wild_type_marginals"

@@ -14,7 +14,7 @@ from plm_scaling.downstream.lora.adapters import adapted
 from plm_scaling.downstream.lora.tune import tune
 from plm_scaling.inference.arrays import Ints
 from plm_scaling.inference.models.model import Model
-from plm_scaling.inference.windows import window_rows
+from plm_scaling.inference.models.windows import window_rows
 
 WIDTH = 128  # of the layer between, as in the study's scripts
 

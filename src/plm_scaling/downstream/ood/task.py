@@ -24,7 +24,7 @@ from plm_scaling.downstream.table import Dataset
 from plm_scaling.inference.arrays import Floats, Ints
 from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.scorer import Scorer
+from plm_scaling.inference.scoring.scorer import Scorer
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.tokens.format.vocabulary import STANDARD
 

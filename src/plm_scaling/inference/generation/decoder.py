@@ -11,7 +11,7 @@ from torch import Tensor
 from plm_scaling.inference.arrays import Ints, Tokens
 from plm_scaling.inference.generation.cache import cached
 from plm_scaling.inference.models.model import Model
-from plm_scaling.inference.windows import BATCH_TOKENS
+from plm_scaling.inference.models.windows import BATCH_TOKENS
 from plm_scaling.train.model.builder import SequenceModel
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plm_scaling.inference.arrays import Ints, Tokens
-from plm_scaling.inference.windows import Windows, windows
+from plm_scaling.inference.models.windows import Windows, windows
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 

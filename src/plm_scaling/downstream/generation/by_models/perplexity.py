@@ -21,7 +21,7 @@ def nats_of(model: ReferenceModel, proteins: Proteins) -> Doubles:
 def nats_by(name: str, proteins: Proteins, threads: int) -> Doubles:
     """The same by the model `name` (see `open_model`), over the 20 amino acids."""
     from plm_scaling.inference.models.open import open_model  # PyTorch, which counts need not
-    from plm_scaling.inference.scorer import Scorer
+    from plm_scaling.inference.scoring.scorer import Scorer
 
     with open_model(name, threads) as model:
         return nats_of(Scorer(model, fast=model.objective == "mlm", amino_acids=True), proteins)

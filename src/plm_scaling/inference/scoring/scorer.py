@@ -22,7 +22,7 @@ from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Count, Floats, Ints, Tokens
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.windows import Windows, batches, counted, window_rows
+from plm_scaling.inference.models.windows import Windows, batches, counted, window_rows
 from plm_scaling.tokens.format.vocabulary import STANDARD
 
 CHUNK_RESIDUES = 1 << 18  # enough sequences for batches of nearly equal length

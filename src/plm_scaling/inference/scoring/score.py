@@ -13,7 +13,7 @@ from plm_scaling.inference.arrays import Ints
 from plm_scaling.inference.fasta import read_chunks, survey
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.scorer import Scorer, mean_nll
+from plm_scaling.inference.scoring.scorer import Scorer, mean_nll
 from plm_scaling.inference.tables import lists, vectors
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey, readable

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from plm_scaling.inference.arrays import Count, Floats, Ints, Tokens
 from plm_scaling.inference.generation.cache import Cached, cached
 from plm_scaling.inference.models.model import Model
-from plm_scaling.inference.windows import BATCH_TOKENS
+from plm_scaling.inference.models.windows import BATCH_TOKENS
 from plm_scaling.tokens.format.vocabulary import PAD
 from plm_scaling.train.model.builder import SequenceModel
 

@@ -1,0 +1,1 @@
+"""How well models predict sequences: log-probabilities of residues, and the tables of them."""
