@@ -112,7 +112,7 @@ def test_study_through_slurm_has_the_tables_of_a_local_run(
 
 def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undisturbed, cluster):
     workflow, cell, held = disturbed
-    process = workflow.begin(workflow.result_of(cell))
+    process = workflow.begin_as_users_do(workflow.result_of(cell))
     steps = [workflow.wait_for_checkpoint(cell)]
     subprocess.run(["scancel", job_of(cluster, cell)[0]], check=True)
 
@@ -128,6 +128,7 @@ def test_cell_is_cancelled_then_preempted_then_loses_its_node(disturbed, undistu
     code, output = workflow.end(process)
     cluster.start_node(node)
     assert code == 0, output
+    assert re.search(r"^\[train\] 1 job in .*\ndone in ", output, re.MULTILINE)
     starts = workflow.record(cell)["starts"]
     assert all(after["step"] >= step for after, step in zip(starts[1:], steps, strict=True))
     assert_same_run(workflow, undisturbed, cell)

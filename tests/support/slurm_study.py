@@ -45,7 +45,17 @@ class SlurmWorkflow(Workflow):
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Snakemake, running, with its output in a file: a pipe that nobody reads would fill up."""
-        command = [sys.executable, "-m", "snakemake", *self.words(arguments)]
+        return self._begin("snakemake", *self.words(arguments))
+
+    def begin_as_users_do(self, *targets: str) -> subprocess.Popen[str]:
+        """The same by `plm-scaling run`."""
+        self.write_config()
+        profile, *options = self.how()[1:]
+        how = ["--profile", profile, "--workflow", self.root, "--", *options]
+        return self._begin("plm_scaling.cli.main", "run", self.folder, *targets, *how)
+
+    def _begin(self, module: str, *words: str | Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", module, *map(str, words)]
         with self.folder.joinpath("output.txt").open("w") as output:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, text=True, cwd=self.folder
