@@ -165,6 +165,7 @@ def test_interrupt_cancels_the_jobs_and_those_of_a_killed_snakemake_are_adopted(
     assert_same_run(workflow, undisturbed, cell)
 
 
+@pytest.mark.long
 def test_stage_is_placed_by_snakemake_itself_and_its_cells_are_jobs(undisturbed, tmp_path):
     workflow = SlurmWorkflow.copy_of(undisturbed, tmp_path / "study")
     forget_tables(workflow)
