@@ -227,7 +227,7 @@ def test_generated_proteins_are_said_beside_natural_and_shuffled_ones(tmp_path):
     part = scores_part(path, [])["generated"]
     expected = "86 % ended by themselves, 75 % have a homologue in training"
     assert part["sentence"].startswith(f"50 proteins of {best}: {expected}")
-    assert "(held-out natural proteins 80%, these shuffled 0%)" in part["sentence"]
+    assert "(held-out natural proteins 80 %, these shuffled 0 %)" in part["sentence"]
     assert "not told apart" not in part["sentence"]
     assert [one["measure"] for one in part["rows"]] == ["ended", "no homologue"]
     assert part["rows"][1]["untrained cell"] == "–"  # that of another size is no comparison
