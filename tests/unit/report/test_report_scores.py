@@ -250,9 +250,9 @@ def test_generated_proteins_are_said_beside_natural_and_shuffled_ones(tmp_path):
     path = tmp_path / "scores.csv"
     pd.concat(parts).to_csv(path, index=False)
     part = scores_part(path, [])["generated"]
-    expected = "86% ended by themselves, 75% have a homologue in training"
+    expected = "86 % ended by themselves, 75 % have a homologue in training"
     assert part["sentence"].startswith(f"50 proteins of {best}: {expected}")
-    assert "(held-out natural proteins 80%, these shuffled 0%)" in part["sentence"]
+    assert "(held-out natural proteins 80 %, these shuffled 0 %)" in part["sentence"]
     assert "not told apart" not in part["sentence"]
     shown = ["ended", "no homologue", "identity 0.3 to 0.5", "clusters per 1000"]
     assert [one["measure"] for one in part["rows"]] == shown

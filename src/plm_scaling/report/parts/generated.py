@@ -51,7 +51,7 @@ def _sentence(name: str, own: pd.DataFrame) -> str:
     said = f"{own['n_items'].iloc[0]:.0f} proteins of {name}: "
     rows: dict[Any, dict[Any, float]] = own.to_dict("index")
     if "ended" in rows:
-        said += f"{rows['ended']['value']:.0%} ended by themselves, "
+        said += f"{100 * rows['ended']['value']:.0f} % ended by themselves, "
     alone = rows["no_homologue"]
     found = {name: _homologous(alone[name]) for name in ("value", "reference", "floor")}
     said += (
@@ -64,4 +64,4 @@ def _sentence(name: str, own: pd.DataFrame) -> str:
 
 
 def _homologous(alone: float) -> str:
-    return DASH if pd.isna(alone) else f"{1 - alone:.0%}"
+    return DASH if pd.isna(alone) else f"{100 * (1 - alone):.0f} %"
