@@ -45,6 +45,17 @@ def test_wild_types_among_the_mutants_are_counted(small):
     assert of_psd95[["in", "wild type", "kept"]].to_list() == [1660, 83, 1577]
 
 
+def test_published_correlation_of_unirep(small):
+    """0.490 in ProteinGym, of log-likelihoods by another forward pass with UniRep's weights; a test
+    that is marked long (test_unirep_weights.py) computes them."""
+    items = pd.read_parquet(small / "items.parquet")
+    known = pd.read_csv(benchmark_or_skip("dms_small/unirep1900_DLG4_RAT_scores.csv"))
+    own = items[items["group"] == "DLG4_RAT_McLaughlin_2012"].merge(known, on="mutant")
+    assert len(own) == 1577
+    found = spearman(own["target"].to_numpy(), own["s"].to_numpy())
+    assert found == pytest.approx(0.490, abs=0.002)
+
+
 @pytest.mark.parametrize("kind", ["substitutions", "indels"])
 def test_averages_of_all_published_models(kind):
     """Computed from each model's assays as ProteinGym's summary has them, to its rounding."""
