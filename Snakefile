@@ -50,7 +50,7 @@ if workflow.is_main_process:
     if MADE_OF:
         logger.info(MADE_OF)
     if not workflow.output_settings.show_failed_logs:
-        say_failures_in_a_line(logger, Path(), printed=not workflow.non_local_exec)
+        say_failures_in_a_line(logger, Path(), printed=lambda: not workflow.non_local_exec)
 
 
 SITE = SiteRules(workflow, counted=["train_cell"])

@@ -1,5 +1,6 @@
 """The profiles of LSF, PBS, SGE and Kubernetes, with a scheduler in their place on this machine."""
 
+import gzip
 import json
 import os
 import shutil
@@ -56,6 +57,17 @@ def test_rules_run_as_jobs_of_the_scheduler(fresh, commands, scheduler):
     assert "with external jobid" in done.stdout + done.stderr
     assert (workflow.data / "clean/uniref_demo/counts.tsv").is_file()
     assert len(list(commands.glob("*.asked"))) == 2  # its file is verified by a job of its own
+
+    damaged = fresh.folder / "damaged.fasta.gz"
+    damaged.write_bytes(gzip.compress(b">a\nMKV\n" * 99)[:-9])
+    fresh.config["data"]["sources"] = {
+        name: {"path": str(damaged)} for name in ("uniref_demo", "metagenome_demo")
+    }
+    done = workflow.run("data/tiny/clean/uniref_demo/counts.tsv", check=False)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: clean_source")]
+    assert len(said) == 1
+    assert "damaged.fasta.gz is truncated" in said[0]  # its program's error, which only the job's log has
 
 
 @pytest.mark.long

@@ -54,8 +54,9 @@ def failure_of(folder: Path, job: FailedJob) -> Failure:
     """Why a job in `folder` failed."""
     logs = _logs(folder, job)
     output = next(iter(job.output), "")
-    if job.message and "SLURM status is" not in job.message:
-        return Failure(job.rule, output, _refusal(job.message), "")
+    refused = "" if "SLURM status is" in job.message else _refusal(job.message)
+    if refused:
+        return Failure(job.rule, output, refused, "")
     reason, log = _reason(job.message, [tail(log, TAIL_BYTES) for log in logs])
     return Failure(job.rule, output, reason, os.path.relpath(logs[log], folder) if logs else "")
 
@@ -73,7 +74,8 @@ def _logs(folder: Path, job: FailedJob) -> list[Path]:
 
 
 def _refusal(message: str) -> str:
-    """The executor's message in one line: for a refused submission the message of sbatch."""
+    """The executor's message in one line: for a refused submission the message of sbatch; nothing
+    where it only says that there are logs."""
     error = re.search(r"The error message was '(.*?)'\.$", message, re.MULTILINE | re.DOTALL)
     if error:
         lines = [line.removeprefix("sbatch: error: ") for line in error[1].splitlines()]

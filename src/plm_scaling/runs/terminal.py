@@ -1,7 +1,7 @@
 """What the terminal says of a job that failed: one line instead of Snakemake's."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,11 @@ def is_of_a_failed_job(record: logging.LogRecord) -> bool:
 class FailuresInALine(logging.Filter):
     """Lets a terminal say in one line why a job failed, and where its log is.
 
-    Snakemake's own block repeats the command and all inputs; its log file still has that. With
-    `printed`, programs print on the same terminal, and an error that they have said stands above.
+    Snakemake's own block repeats the command and all inputs; its log file still has that. Where
+    `printed()`, programs print on the same terminal, and an error that they have said stands above.
     """
 
-    def __init__(self, logger: Any, folder: Path, printed: bool) -> None:
+    def __init__(self, logger: Any, folder: Path, printed: Callable[[], bool]) -> None:
         super().__init__()
         self.logger, self.folder, self.printed = logger, folder, printed
 
@@ -49,15 +49,18 @@ class FailuresInALine(logging.Filter):
         if getattr(record, "event", None) != FAILED:
             return not is_of_a_failed_job(record)
         failure = failure_said(record, self.folder)
-        if self.printed and failure.reason.startswith("error: "):
+        if self.printed() and failure.reason.startswith("error: "):
             self.logger.error(f"{failure.rule} ({failure.output}) failed; {failure.log}")
         else:
             self.logger.error(f"error: {failure.text}")
         return False
 
 
-def say_failures_in_a_line(logger: Any, folder: Path, printed: bool) -> None:
-    """Put the filter before what writes to a terminal."""
+def say_failures_in_a_line(logger: Any, folder: Path, printed: Callable[[], bool]) -> None:
+    """Put the filter before what writes to a terminal.
+
+    `printed` is asked when a job has failed: while the Snakefile is read, there is no executor yet.
+    """
     handlers: Sequence[logging.Handler] = logger.handlers
     for handler in handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(

@@ -23,7 +23,7 @@ def logger(tmp_path: Path) -> logging.Logger:
 
 
 def said(logger: logging.Logger, folder: Path, log: str, printed: bool) -> str:
-    say_failures_in_a_line(logger, folder, printed)
+    say_failures_in_a_line(logger, folder, lambda: printed)
     logger.error("RuleException:\nCalledProcessError in file x, line 5:\nCommand 'python'")
     facts = {"event": "job_error", "rule_name": "clean", "rule_msg": None, "output": ["c.tsv"]}
     logger.error("Error in rule clean", extra=facts | {"log": [log]})
