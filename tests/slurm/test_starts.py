@@ -83,6 +83,7 @@ class Study:
         command = [sys.executable, "-m", "snakemake", *words, "--config", f"cells={cells}"]
         # As docs/cluster.md says for a home that cannot be written to, here and on nodes.
         environ = os.environ | {"HOME": NO_HOME, "XDG_CACHE_HOME": str(self.folder / ".cache")}
+        environ.pop("SLURM_JOB_ID", None)  # of an allocation that the tests run in
         environ["PYTHONPATH"] = f"{self.folder}:{os.environ.get('PYTHONPATH', '')}"
         with (self.folder / "output.txt").open("w") as out:
             return subprocess.Popen(command, cwd=self.folder, env=environ, stdout=out, stderr=out)

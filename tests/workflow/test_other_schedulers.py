@@ -67,7 +67,9 @@ def test_rules_run_as_jobs_of_the_scheduler(fresh, commands, scheduler):
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if line.startswith("error: clean_source")]
     assert len(said) == 1
-    assert "damaged.fasta.gz is truncated" in said[0]  # its program's error, which only the job's log has
+    assert (
+        "damaged.fasta.gz is truncated" in said[0]
+    )  # its program's error, which only the job's log has
 
 
 @pytest.mark.long

@@ -26,7 +26,7 @@ def seconds_left() -> float:
 
 def memory_mib() -> float:
     """MiB that each node of the job has; infinity outside Slurm, or where it does not say."""
-    # Snakemake's plugin keeps SLURM_MEM_PER_NODE from what it starts.
+    # Jobs' scripts, ours and the plugin's, keep SLURM_MEM_PER_NODE from what they start.
     return mib_of(_of_this_job("%m"))
 
 

@@ -6,7 +6,7 @@ What a job asks of sbatch, its account, partition and log are as with the plugin
 - jobs of an earlier Snakemake in this folder that still run are watched, and not submitted again;
 - an attempt is what another start cannot mend (`plm_scaling.slurm.endings`);
 - a cell may have its job queued again before the time limit, whether or not Snakemake still runs;
-- a job starts one Snakemake, not another one that starts it by srun;
+- a job starts one Snakemake, by srun, and not two (`submission.script_of`);
 - states are asked of squeue, then of accounting, and a job that both have forgotten has ended.
 """
 
@@ -77,7 +77,7 @@ class StudyExecutor(SlurmExecutor):
         self._submit(job)
 
     def additional_general_args(self) -> str:
-        """None: a job is Snakemake with its local executor, in the step that its script starts."""
+        """No other executor: in the step that a job's script starts, Snakemake runs it itself."""
         return ""
 
     async def check_active_jobs(

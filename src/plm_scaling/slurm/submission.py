@@ -31,7 +31,7 @@ SCRIPT = """\
     *) unset "$name" ;;
     esac
 done
-exec {command}
+exec {step}sh -c {command}
 """
 
 
@@ -60,15 +60,17 @@ def log_of(job: JobExecutorInterface, number: str, logs: Path) -> Path:
 def script_of(job: JobExecutorInterface, command: str, requeue: bool) -> str:
     """The script of a job: `command`, which is Snakemake's for it, as one step on the job's cores.
 
-    The plugin starts another Snakemake for it, which says this srun. A job on several nodes starts
-    its processes itself (`mpi`). With `requeue` it may have itself queued again.
+    A job of the plugin's starts a second Snakemake only to call this srun. With --precommand the
+    command is several. A job on several nodes starts its processes itself (`mpi`). With `requeue`
+    it may have itself queued again.
     """
     again = f"export {MAY_QUEUE_AGAIN}=$SLURM_JOB_ID\n" if requeue else ""
+    step = ""
     if not job.resources.get("mpi"):
         has_gpu = bool(get_gpu_setting(job))
         asked = [get_cpu_setting(job, has_gpu), get_gpu_setting(job), get_node_setting(job)]
-        command = " ".join(["srun -n1 --cpu-bind=q", *filter(None, asked), command])
-    return SCRIPT.format(again=again, command=command)
+        step = " ".join(["srun -n1 --cpu-bind=q", *filter(None, asked), ""])
+    return SCRIPT.format(again=again, step=step, command=shlex.quote(command))
 
 
 def sbatch(

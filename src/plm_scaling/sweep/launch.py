@@ -59,8 +59,8 @@ def launcher(layout: Layout, machine: Machine, lock: str) -> str:
     trains it. torchrun is told everything, and addresses in place of names: neither a host's own
     name nor `localhost` has to resolve, or to IPv4. On several nodes that would need a torchrun on
     every node, so there the site's own launcher starts the processes, and the program reads ranks
-    from its variables. srun is told everything: inside a job of Snakemake's Slurm plugin it finds
-    nothing but the job's id.
+    from its variables. srun is told everything: inside a job it finds nothing but the job's id
+    (`plm_scaling.slurm.submission`).
     """
     per_node = processes_per_node(layout, machine)
     if nodes(layout, machine) == 1:
@@ -96,7 +96,7 @@ def resources(cell: Cell, layout: Layout, machine: Machine, attempt: int) -> dic
     """Threads and resources of the job on each node; memory and time grow with the attempts.
 
     The names are those of Snakemake's Slurm plugin; `gpu` counts all nodes' GPUs. With `mpi` the
-    plugin leaves starting the processes to the job. It refuses one task per node, so nodes of one
+    job starts the processes itself. It refuses one task per node, so nodes of one
     GPU are asked for by their tasks in all, which it would take for those of each GPU.
     """
     per_node = processes_per_node(layout, machine)

@@ -9,9 +9,12 @@ import pytest
 from plm_scaling.slurm.submission import script_of
 
 SRUN = """#!/bin/sh
-echo "srun $*"
-env | grep -E '^(SLURM|SRUN|SBATCH|PLM)_' | sort
+printf 'srun'
+while [ "$1" != sh ]; do printf ' %s' "$1"; shift; done
+printf '\\n'
+exec "$@"
 """
+SHOWN = "env | grep -E '^(SLURM|SRUN|SBATCH|PLM)_' | sort"
 OF_SLURM = {
     "SLURM_JOB_ID": "7",
     "SLURM_CONF": "/of/the/site.conf",
@@ -46,18 +49,23 @@ def says(tmp_path):
 
 
 def test_a_job_is_one_step_that_hears_nothing_of_the_allocation(says):
-    step, *environment = says("python -m snakemake --cores 'all of it'", threads=4)
-    asked = "srun -n1 --cpu-bind=q --cpus-per-task=4 --nodes=1"
-    assert step == f"{asked} python -m snakemake --cores all of it"
+    step, *environment = says(SHOWN, threads=4)
+    assert step == "srun -n1 --cpu-bind=q --cpus-per-task=4 --nodes=1"
     assert environment == KEPT
 
 
 def test_a_step_has_the_gpus_of_its_job_and_may_queue_it_again(says):
-    step, *environment = says("train", requeue=True, threads=8, gpu=2, nodes=1)
-    assert step == "srun -n1 --cpu-bind=q --cpus-per-task=8 --gpus=2 --nodes=1 train"
+    step, *environment = says(SHOWN, requeue=True, threads=8, gpu=2, nodes=1)
+    assert step == "srun -n1 --cpu-bind=q --cpus-per-task=8 --gpus=2 --nodes=1"
     assert environment == ["PLM_SCALING_MAY_QUEUE_AGAIN=7", *KEPT]
 
 
 def test_a_job_on_several_nodes_starts_its_processes_itself(says):
-    command = "sh -c 'env | grep ^SLURM | sort'"
-    assert says(command, gpu=16, nodes=2, mpi="srun", cpus_per_task=4) == KEPT
+    assert says(SHOWN, gpu=16, nodes=2, mpi="srun", cpus_per_task=4) == KEPT
+
+
+@pytest.mark.parametrize("more", [{}, {"mpi": "srun"}])
+def test_what_is_given_before_every_command_runs_before_it(says, more):
+    """Snakemake's --precommand, as `module load`."""
+    said = says("module() { LOADED=$1; } && module cuda && echo 'with' $LOADED", **more)
+    assert said[-1] == "with cuda"
