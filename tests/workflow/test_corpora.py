@@ -35,7 +35,7 @@ def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(
             if corpus["unique_tokens"]:
                 corpus["unique_tokens"] = {"uniref_demo": 1e5}
         config["data"]["sources"] = {name: {"path": str(path)} for name, path in files.items()}
-    config["sweep"]["budgets_flops"] = [2e9]  # a quarter of its smallest
+    config["sweep"]["budgets_flops"] = [1e9]  # an eighth of its smallest
     workflow = Workflow(root, tmp_path, config)
     workflow.run("data", "results/data-constrained/sweep.tsv")
     manifest = json.loads((workflow.data / "tokens/manifest.json").read_text())
@@ -47,7 +47,7 @@ def test_data_constrained_config_makes_all_its_corpora_from_the_demo_sources(
         assert set(manifest["splits"]["valid"]["sources"][source]["strata"]) == {"kept"}
     assert train["code_demo"]["kind"] == "code"
     sweep = pd.read_csv(workflow.results / "sweep.tsv", sep="\t")
-    chosen = sweep[(sweep.flops_budget == 2e9) & (sweep["size"] == "1.3k")]
+    chosen = sweep[(sweep.flops_budget == 1e9) & (sweep["size"] == "1.3k")]
     chosen = chosen[chosen.objective == "clm"].set_index("corpus")
     cells = [chosen.loc[corpus, "cell"] for corpus in ("repeat", "code")]
     workflow.run(*(f"results/data-constrained/runs/{cell}/result.json" for cell in cells))

@@ -56,7 +56,7 @@ def test_cells_of_several_nodes_without_their_launcher_are_refused_at_the_start(
     assert "rule train_cell" not in said
 
 
-@pytest.mark.parametrize("order", ["first-law", "makespan"])
+@pytest.mark.parametrize("order", ["first-law", pytest.param("makespan", marks=pytest.mark.long)])
 def test_cells_train_in_the_order_of_the_config(finished, tmp_path, order):
     """The largest of a budget takes longest, and of twice the budget twice as long."""
     workflow = copy_of(finished, tmp_path / "copy")
