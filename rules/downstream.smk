@@ -227,7 +227,7 @@ rule measure_proteins:
         stage=DOWNSTREAM_VERSION,
     shell:
         "OMP_NUM_THREADS={threads} {params.start} {params.script:q} --proteins {params.proteins:q}"
-        " --number {params.number} {params.by:q} --pool {params.pool:q} --split {params.split:q}"
+        " --number {params.number:q} {params.by:q} --pool {params.pool:q} --split {params.split:q}"
         " --seed {params.seed} --threads {threads} --out {output:q} --log {log:q}"
 
 
