@@ -72,7 +72,7 @@ def _replace(lines: list[str], sweep: yaml.MappingNode, keys: Mapping[str, Any])
     there = {key.value: (key, value) for key, value in sweep.value}
     first = sweep.value[0][0].start_mark
     budgets, *designed = sweep_text(keys).splitlines()
-    new = {"designed": designed, "budgets_flops": [budgets]}
+    new = {"budgets_flops": [budgets], "designed": designed}
     if STAGES in there:
         new[STAGES] = [f"  {STAGES}: []"]  # which place cells themselves
     shift = " " * first.column

@@ -88,6 +88,8 @@ def test_a_short_config_gets_the_keys_that_it_lacks(sweep):
     design = validate_config(values | {"corpora": {"mine": {"path": "my.faa"}}}, "b").sweep
     assert (values["study"], values["seed"], design.stages) == ("b", 3, [])
     assert (design.budgets_flops, len(design.designed)) == ([1e18, 1e19], 1)
+    if "budgets_flops" not in sweep:
+        assert made.index("budgets_flops:") < made.index("designed:")
     assert ("sizes" in sweep) == (design.sizes == ["6M", "10M"])
 
 
