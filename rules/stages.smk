@@ -19,23 +19,23 @@ def have_placed(stages):
 def take_cells(placed):
     """Take the cells of a stage that was placed during this run among those to train; False if one of
     them cannot be, which ends the run."""
-    stages = read_stages(Path(placed).parent, CONFIG.sweep)
-    planned = plan_cells(CONFIG, stages)
-    new = [cell for name, cell in planned.items() if name not in CELLS]
     try:
-        chosen = choose_layouts(new, CONFIG.machine)
+        stages = read_stages(Path(placed).parent, CONFIG.sweep)
+        planned = plan_cells(CONFIG, stages)
+        new = [cell for name, cell in planned.items() if name not in CELLS]
+        chosen = {cell.cell: one for cell, one in zip(new, choose_layouts(new, CONFIG.machine))}
+        check_machine(chosen)
     except PlmScalingError as error:
         end_run(f"stage {Path(placed).stem}: {error}")
         return False
     STAGES.update(stages)
     CELLS.clear()
     CELLS.update(planned)
-    layouts = LAYOUTS | {cell.cell: layout for cell, layout in zip(new, chosen)}
+    layouts = LAYOUTS | chosen
     LAYOUTS.clear()
     LAYOUTS.update((name, layouts[name]) for name in CELLS)  # in the order of the cells
     schedule.cache_clear()
     places.cache_clear()
-    check_machine({cell.cell: LAYOUTS[cell.cell] for cell in new})
     if workflow.is_main_process and may_train():
         check_or_end(supply(), new, f"stage {Path(placed).stem}: ")
     if may_train() and not workflow.dryrun:

@@ -125,15 +125,26 @@ def test_cells_of_a_stage_are_compared_with_the_data_when_it_is_placed(pretended
 
 
 @pytest.mark.long
-def test_stage_that_no_machine_can_train_is_one_line(pretended):
+@pytest.mark.parametrize(
+    ("machine", "options", "why"),
+    [
+        ({"layouts": {"h24": {"data": 7}}}, [], "size h24 cannot be divided as "),
+        (
+            {"backend": "cuda", "gpus_per_node": 2, "layouts": {"h24": {"data": 2}}},
+            ["--resources", "gpu=1"],
+            "is divided over 2 GPUs on 1 node(s), this machine has 1 for the study",
+        ),
+    ],
+    ids=["layout", "box"],
+)
+def test_stage_that_no_machine_can_train_is_one_line(pretended, machine, options, why):
     """No cell of the first stage has the size that is divided so."""
     pretended.config["sweep"]["tokens_per_parameter"] = [200, 1e6]
-    pretended.config["machine"]["layouts"] = {"h24": {"data": 7}}
-    done = pretended.run("train", check=False)
+    pretended.config["machine"] |= machine
+    done = pretended.run("train", *options, check=False)
     assert done.returncode == 1
-    (said,) = (line for line in done.stderr.splitlines() if "cannot be divided" in line)
-    assert said.startswith("error: stage 2: size h24 cannot be divided as ")
-    assert said.endswith("change that or the block machine of the config")
+    (said,) = (line for line in done.stderr.splitlines() if why in line)
+    assert said.startswith("error: stage 2: ")
     assert "Traceback" not in done.stderr
     assert "h24" in record(pretended, 2)["budgets"][0]["sizes"]
 

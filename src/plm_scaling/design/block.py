@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from plm_scaling.common.errors import ConfigError
 from plm_scaling.common.files import atomic
 from plm_scaling.config.sweep import Designed, Objective, Sweep
 
@@ -49,7 +50,7 @@ def sweep_text(keys: Mapping[str, Any]) -> str:
 def designed_config(text: str, keys: Mapping[str, Any], study: str, header: str = "") -> str:
     """The config `text` with these keys of the sweep and this name of the study."""
     lines = text.splitlines()
-    document = yaml.compose(text)
+    document = yaml.compose("\n".join(lines) + "\n")
     assert isinstance(document, yaml.MappingNode)
     blocks = {key.value: (key, value) for key, value in document.value}
     lines[blocks["study"][0].start_mark.line] = f"study: {flow(study)}"
@@ -71,7 +72,7 @@ def _replace(lines: list[str], sweep: yaml.MappingNode, keys: Mapping[str, Any])
     there = {key.value: (key, value) for key, value in sweep.value}
     first = sweep.value[0][0].start_mark
     budgets, *designed = sweep_text(keys).splitlines()
-    new = {"designed": designed, "budgets_flops": [budgets]}
+    new = {"budgets_flops": [budgets], "designed": designed}
     if STAGES in there:
         new[STAGES] = [f"  {STAGES}: []"]  # which place cells themselves
     shift = " " * first.column
@@ -80,25 +81,46 @@ def _replace(lines: list[str], sweep: yaml.MappingNode, keys: Mapping[str, Any])
         line = there[name][0].start_mark.line
         _cut(lines, *there[name])
         lines[line:line] = changed[name]
-    missing = [line for name in changed.keys() - there for line in changed[name]]
+    missing = [line for name, own in changed.items() if name not in there for line in own]
     lines[first.line : first.line] = missing
 
 
 def _cut(lines: list[str], key: yaml.Node, value: yaml.Node) -> None:
-    """Take a key and its value out, but for comments that stand before the next one."""
+    """Take a key and its value out, but for blank lines and comments before the next one."""
     last = value.end_mark.line
-    if value.end_mark.column == 0:  # a list in lines of its own ends before the next key
+    in_lines = isinstance(value, yaml.CollectionNode) and not value.flow_style
+    if in_lines or value.end_mark.column == 0:  # which end where the next key begins
         last -= 1
-    while last > key.start_mark.line and lines[last].lstrip().startswith("#"):
+    first = key.start_mark.line
+    last = max(first, last)  # of an alias, the value stands elsewhere
+    while last > first and lines[last].lstrip()[:1] in ("", "#"):
         last -= 1
-    del lines[key.start_mark.line : last + 1]
+    del lines[first : last + 1]
 
 
 def write_designed(source: Path, out: Path, keys: Mapping[str, Any], header: str) -> None:
-    """Write the config of `source` with a designed sweep to `out`, a study of the file's name."""
-    text = designed_config(source.read_text(), keys, out.stem, header)
+    """Write the config of `source` with a designed sweep to `out`, a study of the file's name.
+    Raises `ConfigError` where that would change another key."""
+    before = source.read_text()
+    text = designed_config(before, keys, out.stem, header)
+    if _others(text, keys) != _others(before, keys):
+        raise ConfigError(
+            f"{source}: {', '.join(keys)} of sweep cannot be replaced without a change of other "
+            "keys; write each in lines of its own, without anchors (&) that others use"
+        )
     with atomic(out) as part:
         part.write_text(text)
+
+
+def _others(text: str, keys: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a design leaves as it is; None of a text that cannot be read."""
+    try:
+        values: dict[str, Any] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+    sweep = values.get("sweep") or {}
+    left = {name: value for name, value in sweep.items() if name not in (*keys, STAGES)}
+    return values | {"study": "", "sweep": left}
 
 
 def flow(value: Any) -> str:

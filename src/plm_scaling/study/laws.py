@@ -11,6 +11,9 @@ from typing import Literal
 Axes = Literal["best", "all"]  # which runs of the settings of a sweep's axes the laws take
 BOTH = "both"  # the objective of a law that takes runs of both
 OF_SCORES = "downstream"  # the law of scores.csv: `downstream.law`, of no runs table, not in LAWS
+# Batches that a best one is found among: enough for a parabola; with one curvature for all (N, D)
+# these check each other.
+MIN_BATCHES = 3
 
 
 @dataclass(frozen=True)

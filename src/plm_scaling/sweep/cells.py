@@ -56,7 +56,7 @@ def grid_cells(config: SweepInputs, stages: Stages = NO_STAGES) -> dict[str, Cel
     return {
         cell.cell: cell
         for curve, sizes, seeds, tuned in chain(_first_stage(config), _placed(stages))
-        for cell in _curve_cells(tuned.taken(config, curve[1]), *curve, sizes, seeds)
+        for cell in curve_cells(tuned.taken(config, curve[1]), *curve, sizes, seeds)
     }
 
 
@@ -77,6 +77,24 @@ def sizes_in_range(config: SweepInputs, budget: float, recipe: Recipe) -> dict[s
     return {size: n for size, n in known.items() if low <= budget / (6 * n * n) <= high}
 
 
+def curve_cells(
+    config: SweepInputs,
+    budget: float,
+    objective: Objective,
+    corpus: str,
+    recipe: Recipe,
+    sizes: Iterable[str],
+    seeds: list[int],
+) -> Iterator[Cell]:
+    """Those of some sizes and seeds of a curve, at each value of `sweep.axes`. Raises `SweepError`
+    where one cannot be made."""
+    for size in sizes:
+        where = (objective, corpus, recipe, size, shape_of(config, size))
+        for at in settings(config):
+            cell = make_cell(config, *where, budget, seeds[0], at=at)
+            yield from (replace(cell, seed=seed) for seed in seeds)
+
+
 def _first_stage(config: SweepInputs) -> Iterator[Trained]:
     """Curves with their sizes and seeds."""
     sweep = config.sweep
@@ -94,22 +112,6 @@ def _placed(stages: Stages) -> Iterator[Trained]:
     for number in sorted(stages):
         for one in stages[number].budgets:
             yield one.curve, one.sizes, one.seeds, one.tuned
-
-
-def _curve_cells(
-    config: SweepInputs,
-    budget: float,
-    objective: Objective,
-    corpus: str,
-    recipe: Recipe,
-    sizes: Iterable[str],
-    seeds: list[int],
-) -> Iterator[Cell]:
-    for size in sizes:
-        where = (objective, corpus, recipe, size, shape_of(config, size))
-        for at in settings(config):
-            cell = make_cell(config, *where, budget, seeds[0], at=at)
-            yield from (replace(cell, seed=seed) for seed in seeds)
 
 
 def _tuning(config: SweepInputs) -> Iterator[Cell]:

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import SweepInputs
-from plm_scaling.config.sweep import Objective, Recipe
+from plm_scaling.config.sweep import Sweep
 from plm_scaling.study.cell import Cell
-from plm_scaling.sweep.cells import sizes_in_range, tuning_cells
+from plm_scaling.study.laws import MIN_BATCHES
+from plm_scaling.sweep.cells import curve_cells, sizes_in_range, tuning_cells
 from plm_scaling.sweep.choose import choose_layout
 from plm_scaling.sweep.cost import estimated_hours
-from plm_scaling.sweep.make import make_cell, shape_of
-from plm_scaling.sweep.settings import settings
 from plm_scaling.sweep.single import waiting_cells
 from plm_scaling.sweep.stages import (
     FIRST_PLACED,
@@ -39,7 +38,9 @@ def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Itera
         for budget, objective, corpus, recipe in curves_of(sweep, number):
             curve = (budget, objective, corpus, recipe)
             sizes = sizes_in_range(blocks, budget, recipe)
-            known = [_cells(blocks, *curve, size) for size in sizes]
+            made = ([*curve_cells(blocks, *curve, [size], sweep.seeds[:1])] for size in sizes)
+            # Some settings of the axes may be the same cell.
+            known = [{cell.cell: cell for cell in own}.values() for own in made]
             hours_of = [sum(_process_hours(cell, machine) for cell in own) for own in known]
             largest = sorted(zip(hours_of, map(len, known), strict=True))[-stage.sizes :]
             count = sum(number for _, number in largest) * len(sweep.seeds)
@@ -60,6 +61,7 @@ def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Itera
             yield (
                 f"with stage {number} come {len(single)} cells of sweep.extra and sweep.transfer, "
                 f"C = {flops:.3g} FLOPs, {hours:.3g} {unit}: they take its learning rates"
+                f"{' and batches' * _batches_tried(sweep)}"
             )
     if sweep.tuning:
         yield from _rates(blocks, placed)
@@ -89,23 +91,16 @@ def _taken(blocks: SweepInputs, placed: Stages) -> str:
         return f"their peak rates stay {configured}, as training.mup takes one for all sizes"
     if placed_untuned(placed):
         return f"their peak rates stay {configured}, as the stages before were placed without it"
-    tuning = blocks.sweep.tuning
-    also = " and, where several batches say which is best, the batches" * bool(
-        tuning and len(set(tuning.batch_factors)) > 2
-    )
+    several = _batches_tried(blocks.sweep)
+    also = " and, where several batches say which is best, the batches" * several
     taken = f"take the peak rates{also} of its law, or where it is not identified {configured}"
     tuned, *others = blocks.sweep.recipes
     return f"those of recipe {tuned} {taken}, as all others do" if others else f"they {taken}"
 
 
-def _cells(
-    blocks: SweepInputs, budget: float, objective: Objective, corpus: str, recipe: Recipe, size: str
-) -> list[Cell]:
-    """Those of a size that the axes of the sweep make, of its first seed."""
-    where = (objective, corpus, recipe, size, shape_of(blocks, size))
-    seed = blocks.sweep.seeds[0]
-    made = [make_cell(blocks, *where, budget, seed, at=at) for at in settings(blocks)]
-    return [*{cell.cell: cell for cell in made}.values()]
+def _batches_tried(sweep: Sweep) -> bool:
+    """Whether tuning tries enough batches for a law of the best."""
+    return sweep.tuning is not None and len(set(sweep.tuning.batch_factors)) >= MIN_BATCHES
 
 
 def _process_hours(cell: Cell, machine: Machine) -> float:

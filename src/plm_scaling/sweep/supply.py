@@ -10,7 +10,8 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.config.numbers import Block
 from plm_scaling.config.schema import Config
 from plm_scaling.study.cell import MAX_EPOCHS, Cell
-from plm_scaling.study.laws import WITHOUT_REPEATS
+from plm_scaling.study.laws import MIN_BATCHES, WITHOUT_REPEATS
+from plm_scaling.sweep.settings import batch_rows_at, settings
 
 RESIDUES_PER_BYTE = 8  # of compressed files, at most: 20 letters need 4.3 bits, copies fewer
 BATCHES = 20  # that a corpus should hold
@@ -97,7 +98,7 @@ def check_supply(supply: Supply, cells: Collection[Cell], config: Config) -> lis
     value that would do.
     """
     faults = (
-        *(*_held_out(supply, config), *_empty(supply, cells), *_batches(supply, cells)),
+        *(*_held_out(supply, config), *_empty(supply, cells), *_batches(supply, cells, config)),
         *(*_unique(supply, cells), *_too_often(supply, cells, config.sweep.max_epochs)),
     )
     for fault in faults:
@@ -132,18 +133,36 @@ def _empty(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
                 )
 
 
-def _batches(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
+def _batches(supply: Supply, cells: Collection[Cell], config: Config) -> Iterator[str]:
     for cell in cells:
         rows = sum(supply.rows(source, cell.strata) for source in cell.mixture)
         if cell.batch_rows > rows:
             row = cell.context_length
-            fits = max(1, int(rows / BATCHES)) * row
+            key, do = "training.batch_tokens", f"give {max(1, int(rows / BATCHES)) * row} or fewer"
+            if not _configured_batch(cell, config):
+                key = "sweep.tuning"
+                do = (
+                    f"its law gave this batch to a stage; leave fewer than {MIN_BATCHES} "
+                    "sweep.tuning.batch_factors, move the records in "
+                    f"results/{config.study}/stages that have a batch aside, and stages are placed "
+                    "with training.batch_tokens; or give the corpus more proteins"
+                )
             most = "" if supply.exact else "at most "
             yield (
-                f"training.batch_tokens: a batch of {cell.batch_rows * row} tokens (size "
-                f"{cell.size} at {cell.flops_budget:g} FLOPs) is larger than corpus {cell.corpus}, "
-                f"which has {most}{int(rows * row)}; give {fits} or fewer"
+                f"{key}: a batch of {cell.batch_rows * row} tokens (size {cell.size} at "
+                f"{cell.flops_budget:g} FLOPs) is larger than corpus {cell.corpus}, which has "
+                f"{most}{int(rows * row)}; {do}"
             )
+
+
+def _configured_batch(cell: Cell, config: Config) -> bool:
+    """Whether training.batch_tokens and the factors of the sweep give the cell's batch; otherwise a
+    stage has it by the law of sweep.tuning."""
+    factors = {at.batch_factor for at in settings(config)}
+    factors |= {*config.sweep.tuning.batch_factors} if config.sweep.tuning else set()
+    meant = cell.flops_budget / (6 * cell.n_params)
+    of = (config.training.batch_tokens, cell.n_params, meant, cell.context_length)
+    return cell.batch_rows in {batch_rows_at(*of, factor) for factor in factors}
 
 
 def _unique(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:

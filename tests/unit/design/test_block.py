@@ -3,9 +3,10 @@
 import pytest
 import yaml
 
+from plm_scaling.common.errors import ConfigError
 from plm_scaling.config.load import FULL_STUDY, read_config, validate_config
 from plm_scaling.config.sweep import Designed
-from plm_scaling.design.block import MADE, designed_config, designed_sweep
+from plm_scaling.design.block import MADE, designed_config, designed_sweep, write_designed
 from plm_scaling.sweep.cells import plan_cells
 
 
@@ -73,6 +74,9 @@ def test_the_rest_of_the_config_stays_as_it_is(root, full):
         "sweep: {sizes: [6M, 10M], stages: [{from_flops: 1e19}]}  # short\n",
         "sweep:\n    # those that fit\n    sizes: [6M, 10M]\n    stages:\n    - from_flops: 1e19\n",
         "sweep:\n  budgets_flops:\n    - 1e17\n  # the end\n",
+        "sweep:\n  budgets_flops:\n    - 1e17\n\n  # those that fit\n  sizes: [6M, 10M]\n",
+        "sweep:\n  stages:\n  - from_flops: 1e19\n    sizes: 4\n  sizes: [6M, 10M]\n",
+        "sweep:\n  budgets_flops:\n  - 1e17\n  sizes:\n  - 6M\n  - 10M\n\n",
     ],
 )
 def test_a_short_config_gets_the_keys_that_it_lacks(sweep):
@@ -84,7 +88,30 @@ def test_a_short_config_gets_the_keys_that_it_lacks(sweep):
     design = validate_config(values | {"corpora": {"mine": {"path": "my.faa"}}}, "b").sweep
     assert (values["study"], values["seed"], design.stages) == ("b", 3, [])
     assert (design.budgets_flops, len(design.designed)) == ([1e18, 1e19], 1)
+    if "budgets_flops" not in sweep:
+        assert made.index("budgets_flops:") < made.index("designed:")
     assert ("sizes" in sweep) == (design.sizes == ["6M", "10M"])
+
+
+def test_a_config_that_was_designed_is_designed_anew(root, tmp_path):
+    """Its list of cells stands in lines of its own, and `stages` follow."""
+    source, out = root / "config/full-designed.yaml", tmp_path / "again.yaml"
+    keys = {"budgets_flops": [1e18], "designed": [entry("clm", 1e18, "6M").model_dump()]}
+    write_designed(source, out, keys, "")
+    before, after = read_config(source), read_config(out)
+    assert "  stages: []\n" in out.read_text()
+    assert after.sweep.sizes == before.sweep.sizes
+    assert [one.sizes for one in after.sweep.designed] == [["6M"]]
+
+
+def test_a_design_that_would_change_another_key_is_refused(tmp_path):
+    """The tuned cells have the budget that is replaced."""
+    source, out = tmp_path / "source.yaml", tmp_path / "out.yaml"
+    tuning = "tuning: {sizes: [6M], budgets_flops: [*b]}"
+    source.write_text(f"study: a\nsweep:\n  budgets_flops: [&b 1e17]\n  {tuning}\n")
+    with pytest.raises(ConfigError, match=r"source.yaml: budgets_flops, designed of sweep cannot"):
+        write_designed(source, out, {"budgets_flops": [1e18], "designed": []}, "")
+    assert not out.exists()
 
 
 def test_ready_config_is_the_full_study_but_for_its_design(root):

@@ -193,22 +193,23 @@ def test_cells_of_later_stages_have_the_batches_of_the_tuned_law(root, tmp_path)
     assert read_sweep(study.folder / "sweep.tsv") == study.cells
 
 
-def test_a_law_of_batches_that_cells_cannot_have_is_not_taken(study):
-    def batch_of_law(beta):
+def test_a_law_of_batches_that_cells_cannot_have_is_not_taken(root, tmp_path):
+    def batch_of_law(beta, **sweep):
         where = {
             "sizes": (1e7, 1.5e7),
             "budgets": (1e18, 1.5e18),
             "batches": BATCH * 4.0 ** np.arange(-1, 2),
         }
         law = fit_tuning(**planted(best_batch=lambda n, d: BATCH * (d / 1.65e10) ** beta, **where))
-        return usable_batch(study.config, {}, "clm", law)
+        return usable_batch(Study(root, tmp_path, **sweep).config, {}, "clm", law)
 
-    found, said = batch_of_law(0.5)
-    assert (found.tokens, said) == (pytest.approx(0.5), "")
-    found, said = batch_of_law(3)  # few steps
-    assert found is None
-    assert "batches of training.batch_tokens, as with those of the law clm " in said
-    assert "not within 1 %" in said
+    found, said = batch_of_law(2.5)
+    assert (found.tokens, said) == (pytest.approx(2.5), "")
+    for beta, axes in ((3, {}), (2.5, {"batch_factor": [1, 4]})):  # few steps
+        found, said = batch_of_law(beta, axes=axes)
+        assert found is None
+        assert "batches of training.batch_tokens, as with those of the law clm " in said
+        assert "not within 1 %" in said
 
 
 EXTRA = {"objective": "clm", "corpus": "unimeta", "recipe": "study", "size": "154M"}
@@ -240,6 +241,16 @@ def test_single_and_transferred_cells_have_the_rates_of_their_stage(root, tmp_pa
     )
     assert single[5e19].cell in configured  # of the first stage
     assert 3e22 not in single
+
+
+def test_batches_are_said_to_be_taken_where_enough_are_tried(root, tmp_path):
+    for factors, taken in (([1, 2], False), ([0.5, 1, 2], True)):
+        tuning, extra = TUNING | {"batch_factors": factors}, [EXTRA | {"flops": 5e20}]
+        config = Study(root, tmp_path, tuning=tuning, extra=extra).config
+        _, single, _, waiting = later_stages(config, {}, config.machine)
+        assert single.startswith("with stage 2 come 1 cells")
+        assert single.endswith("they take its learning rates and batches") == taken
+        assert ("the batches of its law" in waiting) == taken
 
 
 def test_a_single_cell_that_was_trained_as_configured_stays_so(root, tmp_path):

@@ -9,9 +9,11 @@ from corpora import write_corpus
 from plm_scaling.common.errors import SweepError
 from plm_scaling.config.load import validate_config
 from plm_scaling.config.schema import Config
+from plm_scaling.config.training import PowerLaw
 from plm_scaling.study.cell import Cell
 from plm_scaling.sweep.bill import bill
 from plm_scaling.sweep.cells import plan_cells
+from plm_scaling.sweep.stages import Tuned
 from plm_scaling.sweep.supply import Supply, check_supply, made_tokens, most_tokens
 from plm_scaling.tokens.read.dataset import TokenCorpus
 
@@ -113,6 +115,16 @@ def test_batch_that_is_larger_than_the_corpus_is_refused_with_one_that_fits() ->
     assert "training.batch_tokens: a batch of 6400 tokens (size s at 1e+10 FLOPs)" in said
     assert said.endswith("which has 6336; give 256 or fewer")
     check_supply(supply(40, 60), cells, config)
+
+
+def test_batch_of_a_law_that_is_larger_than_the_corpus_names_what_gave_it() -> None:
+    config, _ = study(max_epochs=1e9)
+    law = PowerLaw(factor=6400, parameters=0, tokens=0)
+    cells = plan_cells(Tuned(batch=law).taken(config, "clm")).values()
+    with pytest.raises(SweepError, match=r"^sweep.tuning: a batch of .* has 6080; ") as error:
+        check_supply(supply(35, 60), cells, config)
+    assert "fewer than 3 sweep.tuning.batch_factors" in str(error.value)
+    assert "records in results/short/stages that have a batch aside" in str(error.value)
 
 
 def test_cells_that_repeat_more_than_laws_know_are_warned_of() -> None:

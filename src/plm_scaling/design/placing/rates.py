@@ -18,8 +18,7 @@ from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.status import Check
 from plm_scaling.laws.tuning.details import batch_to_be_relied_on, to_be_relied_on
 from plm_scaling.study.cell import Cell
-from plm_scaling.sweep.cells import sizes_in_range
-from plm_scaling.sweep.make import make_cell, shape_of
+from plm_scaling.sweep.cells import curve_cells, sizes_in_range
 from plm_scaling.sweep.single import waiting_cells
 from plm_scaling.sweep.stages import (
     UNTUNED,
@@ -134,9 +133,9 @@ def _later_cells(
     for number in to_place(sweep, earlier):
         for budget, of, corpus, recipe in curves_of(sweep, number):
             if (of, corpus, recipe) == (objective, sweep.corpora[0], sweep.recipes[0]):
-                for size in sizes_in_range(blocks, budget, recipe):
-                    where = (objective, corpus, recipe, size, shape_of(blocks, size))
-                    yield make_cell(config, *where, budget, sweep.seeds[0])
+                sizes = sizes_in_range(blocks, budget, recipe)
+                curve = (budget, objective, corpus, recipe)
+                yield from curve_cells(config, *curve, sizes, sweep.seeds[:1])
     yield from (cell for cells in waiting_cells(config, earlier).values() for cell in cells)
 
 

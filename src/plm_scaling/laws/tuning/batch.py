@@ -14,11 +14,12 @@ from plm_scaling.laws.details import NotAvailable, not_available
 from plm_scaling.laws.result import Equation
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.status import Minimum, Status
-from plm_scaling.laws.tuning.bowls import MIN_BATCHES, Bowls, groups_of
-from plm_scaling.laws.tuning.cost import held_out, used_values
+from plm_scaling.laws.tuning.bowls import Bowls, groups_of
+from plm_scaling.laws.tuning.cost import held_out_batch, used_values
 from plm_scaling.laws.tuning.details import BatchLaw, BatchRow
 from plm_scaling.laws.tuning.law import Best, Row
 from plm_scaling.laws.verdict import status_of
+from plm_scaling.study.laws import MIN_BATCHES
 
 UNVARIED = (
     f"no (N, D) has {MIN_BATCHES} batches with a best rate inside those tried "
@@ -52,7 +53,7 @@ def batch_law(
     bowls = Bowls.around(groups, b, least)
     best = Best("batch", bowls, rates.usual, noise, rates.level)
     drawn = best.drawn(bootstrap, rng)
-    equation, check = best.equation(drawn), held_out(best)
+    equation, check = best.equation(drawn), held_out_batch(best)
     status, reason = status_of(best.evidence(equation, check))
     known = status == Status.CONVERGED
     n_runs, d_runs, b_runs = runs

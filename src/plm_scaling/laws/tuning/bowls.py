@@ -12,7 +12,6 @@ from plm_scaling.laws.points import SAME_TOKENS
 from plm_scaling.laws.stats.intervals import Floats
 
 MIN_RATES = 4  # three rates fit any parabola exactly
-MIN_BATCHES = 3  # enough for a parabola; with one curvature the groups check each other
 WINDOW = 0.06  # nats above the best loss of the group; far wings are not quadratic
 
 

@@ -51,9 +51,27 @@ def _within(values: Floats, known: Floats) -> NDArray[np.bool_]:
     return inside
 
 
-def held_out(best: Best) -> HeldOutRate | HeldOutBatch | NotAvailable:
-    """The best value at the largest compute, by the law of the others: the geometric mean of those
+def held_out_rate(best: Best) -> HeldOutRate | NotAvailable:
+    """The best rate at the largest compute, by the law of the others: the geometric mean of those
     there, if there are several."""
+    found = _held_out(best)
+    if not isinstance(found, tuple):
+        return found
+    costs, measured, predicted = found
+    return {**costs, "measured_rate": measured, "predicted_rate": predicted}
+
+
+def held_out_batch(best: Best) -> HeldOutBatch | NotAvailable:
+    """The same of the best batch, tokens."""
+    found = _held_out(best)
+    if not isinstance(found, tuple):
+        return found
+    costs, measured, predicted = found
+    return {**costs, "measured_batch": measured, "predicted_batch": predicted}
+
+
+def _held_out(best: Best) -> tuple[HeldOutSetting, float, float] | NotAvailable:
+    """What the prediction costs, the measured value and the predicted one."""
     line = best.line
     flops = 6 * np.exp(line.log_n + line.log_d)
     if not len(flops):
@@ -79,7 +97,4 @@ def held_out(best: Best) -> HeldOutRate | HeldOutBatch | NotAvailable:
         "predicted_at_flops": float(flops[last].max()),
         "loss": {"excess": float(q * (off**2).mean()), "allowed_by_noise": float(allowed.mean())},
     }
-    own, law = float(np.exp(measured.mean())), float(np.exp((measured - off).mean()))
-    if best.what == "rate":
-        return {**found, "measured_rate": own, "predicted_rate": law}
-    return {**found, "measured_batch": own, "predicted_batch": law}
+    return found, float(np.exp(measured.mean())), float(np.exp((measured - off).mean()))

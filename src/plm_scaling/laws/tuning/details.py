@@ -126,7 +126,7 @@ class BatchLaw(TypedDict):
     config: ConfigBlock | None
     groups: list[BatchRow]
     used: list[UsedBatch]
-    held_out: HeldOutRate | HeldOutBatch | NotAvailable
+    held_out: HeldOutBatch | NotAvailable
 
 
 class Details(TypedDict):
@@ -136,7 +136,7 @@ class Details(TypedDict):
     config: ConfigBlock | None
     groups: list[GroupRow]
     used: list[UsedRow]
-    held_out: HeldOutRate | HeldOutBatch | NotAvailable
+    held_out: HeldOutRate | NotAvailable
     batch: BatchLaw | NotAvailable
     bootstrap: Bootstrap
 

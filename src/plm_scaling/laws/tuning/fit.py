@@ -26,7 +26,7 @@ from plm_scaling.laws.stats.noise import evaluation_noise
 from plm_scaling.laws.status import Check, Minimum, Status
 from plm_scaling.laws.tuning.batch import batch_law
 from plm_scaling.laws.tuning.bowls import MIN_RATES, WINDOW, Bowls, groups_of
-from plm_scaling.laws.tuning.cost import held_out, used_values
+from plm_scaling.laws.tuning.cost import held_out_rate, used_values
 from plm_scaling.laws.tuning.details import (
     BatchLaw,
     Details,
@@ -103,7 +103,7 @@ def fit_tuning(
     best = Best("rate", bowls, float(common.iloc[len(common) // 2]), quiet, level)
     rng = np.random.default_rng(seed)
     drawn = best.drawn(bootstrap, rng)
-    equation, check = best.equation(drawn), held_out(best)
+    equation, check = best.equation(drawn), held_out_rate(best)
     of_batch, batch = batch_law(best, (n, d, b), held, bootstrap, rng)
     equations = {"rate": equation, "excess": best.excess()}
     return LawResult(
