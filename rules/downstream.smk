@@ -212,7 +212,7 @@ rule measure_proteins:
         "../envs/train-gpu.yaml"
     threads: MACHINE.threads
     resources:
-        mem_mb=grows(16000 if MACHINE.backend == "cuda" else 4000),
+        mem_mb=grows(memory_of_others()),
         runtime=grows(1440),
         gpu=lambda wildcards: 1 if MACHINE.backend == "cuda" else None,
     params:

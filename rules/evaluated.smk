@@ -173,6 +173,13 @@ def other_models():
     return [word for name, place in named.items() if place for word in (f"--{name}", place)]
 
 
+def memory_of_others():
+    """MB that the program needs: ESMFold has 3.5 billion parameters of 4 bytes, 14 GB."""
+    if "--esmfold" in other_models():
+        return 24000
+    return 16000 if MACHINE.backend == "cuda" else 4000
+
+
 def models_there(wildcards):
     """Of what is named of them the folders that there are: once one is put there, it measures again."""
     return [ancient(place) for place in other_models()[1::2] if os.path.exists(place)]
@@ -235,7 +242,13 @@ def scores_are_current():
     former config are said once."""
     table, own = Path(f"{BENCHMARK}/scores.csv"), CONFIG.downstream
     datasets = [*own.datasets, *([JUDGED] if own.generation else [])]
-    if not table.exists() or not datasets:
+    if not table.exists():
+        return False
+    if not datasets:
+        logger.warning(
+            f"{table} is of another config: this one names no benchmark (downstream.datasets) and makes "
+            "no proteins (downstream.generation); the report leaves scores out"
+        )
         return False
     cells = CELLS if isinstance(own.cells, str) else own.cells
     before = [f"{UNTRAINED}{cell}" for cell in CELLS] if own.untrained else []

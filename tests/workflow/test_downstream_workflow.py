@@ -65,12 +65,13 @@ def test_proteins_of_the_clm_are_scored_beside_natural_and_shuffled_ones(evaluat
     how["temperature"] = 0.9
     other = evaluated.planned("downstream")
     del how["cells"], how["temperature"]
-    how["perplexity_by"] = "models/none"
-    judged = evaluated.planned("downstream")
-    del how["perplexity_by"]
+    how |= {"perplexity_by": "models/none", "esmfold": "models/none"}
+    judged, said = evaluated.plan("downstream")
+    del how["perplexity_by"], how["esmfold"]
     assert same == {}
     # Of two models, and once of the natural and the shuffled proteins that all are compared with.
     assert judged["measure_proteins"] == 4
+    assert said.count("mem_mb=24000") == 4  # ESMFold's weights are 14 GB
     assert judged["judge_proteins"] == 2
     assert "generate_proteins" not in judged
     assert other["generate_proteins"] == other["judge_proteins"] == 2
@@ -122,7 +123,9 @@ def test_no_datasets_are_said(evaluated):
     how = config["generation"]
     config |= {"datasets": [], "generation": None}
     done = evaluated.run("downstream", "--dry-run", check=False)
+    _, warned = evaluated.plan("report")
     config |= {"datasets": ["fitness_demo"], "generation": how}
+    assert "scores.csv is of another config: this one names no benchmark" in warned
     assert done.returncode == 1
     assert "downstream.datasets is empty" in done.stdout + done.stderr
 

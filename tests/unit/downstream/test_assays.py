@@ -1,13 +1,16 @@
 """Assays as files have them: what is dropped and counted, and what is refused with a remedy."""
 
+import zipfile
+
 import pandas as pd
 import pytest
 from small_assays import WILD_TYPE, assay, prepared, single_mutants
 
 from plm_scaling.common.counts import Counts
 from plm_scaling.common.errors import DownstreamError
-from plm_scaling.downstream.fitness.assays import read_assays
+from plm_scaling.downstream.fitness.assays import read_assays, read_reference
 
+COUNTS = Counts("downstream")
 MUTANTS = single_mutants(30, seed=1)
 
 
@@ -86,6 +89,23 @@ def test_missing_assay_is_named(tmp_path):
 
 
 def test_file_that_is_no_zip_is_named(tmp_path):
-    (tmp_path / "assays.zip").write_text("<html>")
-    with pytest.raises(DownstreamError, match=r"assays\.zip cannot be read as a zip"):
-        next(read_assays(tmp_path / "assays.zip", pd.DataFrame(), False, {}, Counts("downstream")))
+    for there in (False, True):
+        if there:
+            (tmp_path / "assays.zip").write_text("<html>")
+        with pytest.raises(DownstreamError, match=r"assays\.zip cannot be read as a zip"):
+            next(read_assays(tmp_path / "assays.zip", pd.DataFrame(), False, {}, COUNTS))
+    with pytest.raises(DownstreamError, match=r"none\.csv cannot be read as a table"):
+        read_reference(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("byte", [0, 40])
+def test_damaged_member_is_named(tmp_path, byte):
+    """In its header or its data, while the zip's own table is whole."""
+    path, reference = tmp_path / "assays.zip", pd.DataFrame({"DMS_id": ["a"]})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", assay(MUTANTS).to_csv(index=False))
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DownstreamError, match=r"assays\.zip:a\.csv cannot be read .*get"):
+        next(read_assays(path, reference.assign(DMS_filename="a.csv"), False, {}, COUNTS))

@@ -13,7 +13,7 @@ from finished_runs import finished_run
 
 from plm_scaling.cli import main as cli
 from plm_scaling.common.command_line import parse
-from plm_scaling.common.errors import PlmScalingError, SourceError
+from plm_scaling.common.errors import DownstreamError, PlmScalingError, SourceError
 from plm_scaling.downstream.generation.by_models.others import OtherModels
 from plm_scaling.downstream.generation.counts import (
     composition,
@@ -230,6 +230,39 @@ def test_killed_judgement_resumes_with_the_same_table(judged, tmp_path, monkeypa
         natural=None, natural_error=None
     )
     assert not work.exists()
+
+
+def test_judgement_with_other_known_structures_predicts_none_again(judged, tmp_path, monkeypatch):
+    """Also where the first ones made Foldseek fail."""
+    folder, _ = judged
+    by, calls = "plm_scaling.downstream.generation.by_models", []
+    known = Files([folder / "train.fasta"], [])
+    monkeypatch.setattr(f"{by}.others.which", lambda name: "/none/foldseek")
+
+    def predicted(proteins, *how):
+        calls.append(proteins.fingerprint)
+        return np.full(proteins.count(), 50.0), [np.ones((n, 3)) for n in proteins.lengths]
+
+    def scores(program, proteins, places, known, threads):
+        if known.name == "bad":
+            raise DownstreamError("Foldseek failed")
+        return np.full(proteins.count(), 0.25)
+
+    monkeypatch.setattr(f"{by}.esmfold.predicted", predicted)
+    monkeypatch.setattr(f"{by}.foldseek.foldseek_scores", scores)
+    for name in ("bad", "good"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one.pdb").touch()
+    judges = [Judge(known, OtherModels(None, tmp_path, tmp_path / one)) for one in ("bad", "good")]
+    out = tmp_path / "table.tsv"
+    with pytest.raises(DownstreamError, match="Foldseek failed"):
+        judges[0].table(folder / "new.fasta", out)
+    monkeypatch.setattr("plm_scaling.downstream.generation.judge.nearest", killed)
+    with pytest.raises(KeyboardInterrupt):
+        judges[1].table(folder / "new.fasta", out)
+    made = [*(tmp_path / ".table.tsv.work").glob("by_models_*.npz")]
+    assert len(made) == len(calls) == len(set(calls)) == 2  # generated and shuffled ones
+    assert all((np.load(path)["tm_score"] == 0.25).all() for path in made)
 
 
 def killed(*arguments):

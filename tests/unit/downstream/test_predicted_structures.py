@@ -1,5 +1,8 @@
 """Structures of generated proteins: pLDDT of ESMFold, TM-scores to known chains."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,7 @@ from plm_scaling.downstream.generation.by_models.others import OtherModels
 from plm_scaling.downstream.generation.by_models.tm_align import known_chains, tm_scores
 from plm_scaling.downstream.generation.proteins import Proteins
 
+BY = "plm_scaling.downstream.generation.by_models"
 TRUNK = {
     **{"num_blocks": 1, "sequence_state_dim": 32, "pairwise_state_dim": 16},
     **{"sequence_head_width": 8, "pairwise_head_width": 8, "position_bins": 4, "max_recycles": 1},
@@ -66,17 +70,22 @@ def test_structures_are_those_of_the_model(esmfold, tmp_path):
 
 
 def test_what_is_not_installed_is_missing_and_says_so(esmfold, tmp_path, monkeypatch):
-    proteins, others = Proteins([b"MKVLA"]), "plm_scaling.downstream.generation.by_models.others"
-    monkeypatch.setattr(f"{others}.which", lambda name: None)
-    monkeypatch.setattr(f"{others}.find_spec", lambda name: None)
-    found = OtherModels(esmfold=esmfold, structures=tmp_path).measured(proteins)
+    proteins, kept = Proteins([b"MKVLA"]), tmp_path / "own.structures.npz"
+    monkeypatch.setattr(f"{BY}.others.which", lambda name: None)
+    monkeypatch.setattr(f"{BY}.others.find_spec", lambda name: None)
+    strict = OtherModels(esmfold=esmfold, structures=tmp_path)
+    with pytest.raises(DownstreamError, match="neither Foldseek nor TM-align"):
+        strict.measured(proteins, "", kept)
+    assert not kept.exists()  # said before hours of folding
+    found = replace(strict, lenient=True).measured(proteins, "", kept)
     assert 0 < found.plddt[0] < 100
     assert found.nats is None
     assert found.tm_score is None
     assert "neither Foldseek nor TM-align" in found.missing["mean_tm_score"]
+    assert "--forcerun measure_proteins" in found.missing["mean_tm_score"]
     assert "--model" in found.missing["model_perplexity"]
     found.save(tmp_path / "own.npz", proteins)
-    again = Saved({"generated": tmp_path / "own.npz"}).measured(proteins, "generated")
+    again = Saved({"generated": tmp_path / "own.npz"}).measured(proteins, "generated", kept)
     assert again.plddt == found.plddt
     assert again.missing == found.missing
     with pytest.raises(DownstreamError, match=r"own\.npz: measured of other proteins; remove it"):
@@ -87,13 +96,52 @@ def test_what_is_not_there_is_an_error_or_missing(tmp_path):
     """By the command an error, in a study, whose other measures count, missing."""
     proteins, none = Proteins([b"MKVLA"]), tmp_path / "none"
     with pytest.raises(InferenceError, match="none"):
-        OtherModels(str(none)).measured(proteins)
-    found = OtherModels(str(none), none, tmp_path, lenient=True).measured(proteins)
+        OtherModels(str(none)).measured(proteins, "", none)
+    found = OtherModels(str(none), none, tmp_path, lenient=True).measured(proteins, "", none)
     assert found.nats is None
     assert found.plddt is None
     assert str(none) in found.missing["model_perplexity"]
-    assert found.missing["mean_plddt"] == f"{none} is no folder; put ESMFold there"
+    assert f"{none} is no folder; put ESMFold there" in found.missing["mean_plddt"]
     assert found.missing["mean_tm_score"] == found.missing["mean_plddt"]
+
+
+def test_structures_are_kept_when_what_follows_fails(esmfold, tmp_path, monkeypatch):
+    """And predicted again of other proteins or weights alone."""
+    proteins, kept, known = Proteins([b"MKVLA", b"MK"]), tmp_path / "kept.npz", tmp_path / "known"
+    calls, own = [], tmp_path / "esmfold"
+    shutil.copytree(esmfold, own)
+    monkeypatch.setattr(f"{BY}.others.which", lambda name: "/none/foldseek")
+    monkeypatch.setattr(f"{BY}.esmfold.predicted", lambda *of: calls.append(of) or predicted(*of))
+    models = OtherModels(esmfold=own, structures=known)
+    with pytest.raises(DownstreamError, match="known: no PDB or mmCIF file"):
+        models.measured(proteins, "", kept)
+    assert not calls
+    known.mkdir()
+    (known / "one.pdb").write_text(pdb("AGV", helix(3)))
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{BY}.foldseek.foldseek_scores", failed)
+        with pytest.raises(DownstreamError, match="Foldseek failed"):
+            models.measured(proteins, "", kept)
+    given = []
+    monkeypatch.setattr(
+        f"{BY}.foldseek.foldseek_scores", lambda *of: given.append(of) or np.array([0.5, np.nan])
+    )
+    found = models.measured(proteins, "", kept)
+    assert len(calls) == 1
+    assert found.facts["tm_scores_by"] == "foldseek"
+    plddt, places = predicted(proteins, own, 1)
+    np.testing.assert_array_equal(found.plddt, plddt)
+    for read, expected in zip(given[0][2], places, strict=True):
+        np.testing.assert_array_equal(read, expected)
+    models.measured(Proteins([b"MKVLV"]), "", kept)
+    assert len(calls) == 2
+    (own / "config.json").write_text((own / "config.json").read_text() + "\n")
+    models.measured(Proteins([b"MKVLV"]), "", kept)
+    assert len(calls) == 3
+
+
+def failed(*of):
+    raise DownstreamError("Foldseek failed")
 
 
 def test_folder_without_esmfold_is_refused(tmp_path):

@@ -58,8 +58,7 @@ def read_assays(
             file = str(row["DMS_filename"])
             if file not in members:
                 raise DownstreamError(f"{assays} has no {file}, which {row['DMS_id']} is in")
-            with archive.open(members[file]) as text:
-                table = _table(text, f"{assays}:{file}")
+            table = _member(archive, members[file], f"{assays}:{file}")
             items = _items(table, row, f"{assays}:{file}", indels, counts)
             if not indels:
                 own = [changes(mutant) for mutant in items["mutant"]]
@@ -72,14 +71,25 @@ def read_assays(
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError) as error:
         raise DownstreamError(f"{path} cannot be read as a zip ({error}); get it again") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str, where: str) -> pd.DataFrame:
+    try:
+        file = archive.open(name)
+    # A damaged header; a method that Python has not; a password.
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise DownstreamError(f"{where} cannot be read ({error}); get the zip again") from error
+    with file:
+        return _table(file, where)
 
 
 def _table(file: Path | IO[bytes], where: str) -> pd.DataFrame:
     try:
         return pd.read_csv(file)
-    except (ValueError, zipfile.BadZipFile, zlib.error) as error:  # pandas' own are ValueErrors
+    # pandas' own are ValueErrors.
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DownstreamError(
             f"{where} cannot be read as a table ({error}); get it again"
         ) from error

@@ -1,5 +1,7 @@
 """`plm-scaling judge`: what generated proteins are like, beside natural and shuffled ones."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -92,7 +94,6 @@ class Judge:
             request = {
                 "against": known.state,
                 "proteins": {name: proteins.fingerprint for name, proteins in sets.items()},
-                "by_models": {**self.by_models.facts},
             }
             resources = self.resources or resources_here(self.threads)
             with Steps(out, "judge", request, find_mmseqs(self.mmseqs), resources) as steps:
@@ -123,12 +124,15 @@ class Judge:
         return sets | {SHUFFLED: shuffled_proteins(sets.get(NATURAL, generated), self.seed)}
 
     def _measured(self, steps: Steps, name: str, proteins: Proteins) -> Measured:
-        """By other models."""
+        """By other models. Structures have a file of their own, which other steps that fail, or
+        are asked for differently, leave there."""
+        kept = steps.folder / f"structures_{name}.npz"
+        by = hashlib.sha256(json.dumps({**self.by_models.facts}).encode()).hexdigest()[:12]
 
         def make(path: Path) -> None:
-            self.by_models.measured(proteins, name).save(path, proteins)
+            self.by_models.measured(proteins, name, kept).save(path, proteins)
 
-        return Measured.load(steps.run(f"by_models_{name}.npz", make), proteins)
+        return Measured.load(steps.run(f"by_models_{name}.{by}.npz", make), proteins)
 
     def _ngram(self, training: Training) -> ReferenceModel:
         if self.ngram is None:

@@ -70,7 +70,8 @@ def measure_proteins(
     structures: Path | None = None,
 ) -> None:
     """Write what other models say of proteins (`Measured`); what cannot be measured is missing,
-    with its reason.
+    with its reason. Beside it stay the predicted structures (.structures.npz), so that another
+    measure does not predict them again.
 
     Args:
         proteins: FASTA file that generate_proteins.py made, or natural or shuffled: held-out
@@ -91,9 +92,10 @@ def measure_proteins(
     else:
         own = generated_proteins([Path(proteins)], survey(out, GENERATED, skip_bad=False))
     by = OtherModels(perplexity_by, esmfold, structures, threads, lenient=True)
-    measured = by.measured(own)
+    kept = out.with_suffix("").with_suffix(".structures.npz")
+    measured = by.measured(own, proteins, kept)
     measured.save(out, own)
-    asked = [name for name, value in by.facts.items() if value]
+    asked = [name for name in ("model", "esmfold", "structures") if by.facts[name]]
     logger.info("[downstream] %d proteins by %s: %s", own.count(), ", ".join(asked), out)
 
 

@@ -68,8 +68,9 @@ class ByModels(Protocol):
     def facts(self) -> Mapping[str, str]:
         """What says that it is the same as at an earlier attempt."""
 
-    def measured(self, proteins: Proteins, name: str) -> Measured:
-        """Of the proteins of the set `name` (generated, natural or shuffled)."""
+    def measured(self, proteins: Proteins, name: str, kept: Path) -> Measured:
+        """Of the proteins of the set `name` (generated, natural or shuffled); what takes hours is
+        kept in the file `kept` (.npz) for another attempt."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Saved:
         """The checksums of the files."""
         return {name: sha256_of(path) for name, path in self.files.items()}
 
-    def measured(self, proteins: Proteins, name: str) -> Measured:
+    def measured(self, proteins: Proteins, name: str, kept: Path) -> Measured:
         """As the file of the set says."""
         if name not in self.files:
             return Measured(missing=NOT_GIVEN)

@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import which
 from typing import TypeVar
 
-from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.errors import DownstreamError, PlmScalingError
 from plm_scaling.downstream.generation.by_models.measured import (
     NOT_GIVEN,
     PERPLEXITY,
@@ -19,6 +19,7 @@ from plm_scaling.downstream.generation.by_models.measured import (
     Measured,
 )
 from plm_scaling.downstream.generation.by_models.perplexity import nats_by
+from plm_scaling.downstream.generation.by_models.structures import kept_structures
 from plm_scaling.downstream.generation.counts import Doubles
 from plm_scaling.downstream.generation.proteins import Proteins
 
@@ -28,6 +29,8 @@ NO_STRUCTURES = (
     "downstream.generation.structures"
 )
 NO_ALIGNER = "neither Foldseek nor TM-align is installed: pip install tmtools"
+AGAIN = "; then run snakemake downstream --forcerun measure_proteins"
+"""In a study, which does not see by itself that a program was installed or a file corrected."""
 T = TypeVar("T")
 
 
@@ -48,35 +51,41 @@ class OtherModels:
 
     @property
     def facts(self) -> dict[str, str]:
-        """The models by name; "" where there is none."""
+        """The models, and what compares structures, by name; "" where there is none."""
+        compared = self.esmfold is not None and self.structures is not None
         return {
             "model": self.perplexity_by or "",
             "esmfold": str(self.esmfold or ""),
             "structures": str(self.structures or ""),
+            "tm_scores_by": Path(_aligner()).name if compared else "",
         }
 
-    def measured(self, proteins: Proteins, name: str = "") -> Measured:
-        """Of the proteins, whatever the name of their set is."""
+    def measured(self, proteins: Proteins, name: str, kept: Path) -> Measured:
+        """Of the proteins, whatever the `name` of their set is. Structures are taken from the file
+        `kept`, if they are there, or put there."""
         missing = dict(NOT_GIVEN)
-        by, esmfold, known = self.perplexity_by, self.esmfold, self.structures
-        aligner = which(FOLDSEEK) or (TMTOOLS if find_spec(TMTOOLS) else "")
-        nats = plddt = tm_score = None
+        by, esmfold, structures = self.perplexity_by, self.esmfold, self.structures
+        nats = plddt = places = known = tm_score = None
+        if esmfold is not None and structures is None:
+            missing[TM_SCORE] = NO_STRUCTURES
+        elif esmfold is not None and structures is not None:  # said before hours of folding
+            known = self._tried(missing, (TM_SCORE,), lambda: _comparable(structures))
         if by is not None:
             nats = self._tried(missing, (PERPLEXITY,), lambda: nats_by(by, proteins, self.threads))
         if esmfold is not None:
-            folded = self._tried(missing, STRUCTURES, lambda: self._folded(esmfold, proteins))
+            folded = self._tried(
+                missing,
+                STRUCTURES,
+                lambda: kept_structures(kept, proteins, esmfold, self.threads),
+            )
             plddt, places = folded or (None, None)
             if places is None:
                 missing[TM_SCORE] = missing[STRUCTURES[0]]
-            elif known is None:
-                missing[TM_SCORE] = NO_STRUCTURES
-            elif not aligner:
-                missing[TM_SCORE] = NO_ALIGNER
-            else:
+            elif known is not None:
                 tm_score = self._tried(
-                    missing, (TM_SCORE,), lambda: self._aligned(aligner, proteins, places, known)
+                    missing, (TM_SCORE,), lambda: self._aligned(proteins, places, known)
                 )
-        facts = self.facts | {"tm_scores_by": "" if tm_score is None else Path(aligner).name}
+        facts = self.facts | ({"tm_scores_by": ""} if tm_score is None else {})
         return Measured(nats, plddt, tm_score, missing, facts)
 
     def _tried(
@@ -88,24 +97,36 @@ class OtherModels:
         except PlmScalingError as error:
             if not self.lenient:
                 raise
-            missing |= dict.fromkeys(measures, str(error))
+            missing |= dict.fromkeys(measures, f"{error}{AGAIN}")
             return None
 
-    def _folded(self, folder: Path, proteins: Proteins) -> tuple[Doubles, list[Doubles]]:
-        from plm_scaling.downstream.generation.by_models.esmfold import predicted  # PyTorch
-
-        return predicted(proteins, folder, self.threads)
-
-    def _aligned(
-        self, aligner: str, proteins: Proteins, places: list[Doubles], known: Path
-    ) -> Doubles:
-        if aligner == TMTOOLS:
+    def _aligned(self, proteins: Proteins, places: list[Doubles], known: Path) -> Doubles:
+        if (aligner := _aligner()) == TMTOOLS:
             from plm_scaling.downstream.generation.by_models.tm_align import tm_scores
 
             return tm_scores(proteins, places, known)
         from plm_scaling.downstream.generation.by_models.foldseek import foldseek_scores
 
         return foldseek_scores(aligner, proteins, places, known, self.threads)
+
+
+def _aligner() -> str:
+    """Foldseek's program, or the name of the package with TM-align; "" without either."""
+    return which(FOLDSEEK) or (TMTOOLS if find_spec(TMTOOLS) else "")
+
+
+def _comparable(known: Path) -> Path:
+    """The folder of known structures; raises `DownstreamError` if nothing can be compared with it.
+    Foldseek also reads what lies in folders of it, under any name."""
+    if not (aligner := _aligner()):
+        raise DownstreamError(NO_ALIGNER)
+    if aligner == TMTOOLS:
+        from plm_scaling.downstream.generation.by_models.tm_align import structure_files
+
+        structure_files(known)
+    elif not any(known.glob("*")):
+        raise DownstreamError(f"{known}: no PDB or mmCIF file; put known structures there")
+    return known
 
 
 NO_MODELS = OtherModels()

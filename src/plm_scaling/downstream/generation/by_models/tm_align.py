@@ -35,12 +35,17 @@ def tm_scores(proteins: Proteins, places: list[Doubles], known: Path) -> Doubles
 def known_chains(folder: Path) -> Iterator[tuple[str, Doubles]]:
     """Letters and places [residues, 3] of the Cα atoms of the protein chains in a folder of
     structure files (see `read_chains`), those with at least three. Raises `DownstreamError`."""
-    files = sorted(path for path in folder.glob("*") if is_structure(path))
-    if not files:
-        raise DownstreamError(f"{folder}: no PDB or mmCIF file")
-    for path in files:
+    for path in structure_files(folder):
         for chain in read_chains(path):
             has = np.isfinite(chain.alpha[:, 0])
             if has.sum() >= 3:
                 letters = "".join(np.array([*chain.sequence])[has])
                 yield letters, chain.alpha[has]
+
+
+def structure_files(folder: Path) -> list[Path]:
+    """The structure files in a folder; raises `DownstreamError` if there is none."""
+    files = sorted(path for path in folder.glob("*") if is_structure(path))
+    if not files:
+        raise DownstreamError(f"{folder}: no PDB or mmCIF file; put known structures there")
+    return files
