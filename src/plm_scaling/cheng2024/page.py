@@ -44,8 +44,9 @@ CAPTIONS = {
     "frontier": study_page.CAPTIONS["frontier"] + " Stars are the study's largest runs, dots its "
     "Table 2.",
     "ur50_unimeta": "Validation loss on repeated UR50 tokens (dashed) and on fresh UniMeta tokens, "
-    "means of stretches of evaluations; reruns and other data orders included. Each corpus has its "
-    "own validation set, so the curves differ before anything is repeated.",
+    "means of stretches of evaluations; reruns are included, and other data orders, in dashes of "
+    "their own. Each corpus has its own validation set, so the curves differ before anything is "
+    "repeated.",
     "repeated": "Loss on repeated above that on fresh tokens, and what is fitted to it: tokens "
     "of decaying value, and an additive term. Letters are those of the table.",
     "fitness_and_loss": "Mean Spearman correlation with the assays of ProteinGym against held-out "

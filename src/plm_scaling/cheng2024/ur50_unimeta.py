@@ -1,5 +1,6 @@
 """Validation loss of runs on repeated tokens and of runs of the same size on fresh ones."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ COLUMNS = ("objective", "run_id", "corpus", "repeated", "n_params", "unique_toke
 STRETCHES = 130  # means of the evaluations in each are drawn: the noise of one hides the gap
 FROM_EPOCHS = 0.5  # the loss is drawn from here on; before it falls out of any useful scale
 BILLION = 1e9
-DASHES = (0, (4, 1.3))
+DASHES = ((0, (4, 1.3)), (0, (1.2, 0.8)), (0, (6, 1, 1, 1)))  # by order of the repeated data
 SAME_SIZE = 1.03  # the study's fresh and repeated runs of one size differ by 2 % in N
 
 
@@ -64,15 +65,18 @@ def _stretches(curve: pd.DataFrame) -> pd.DataFrame:
 
 @drawn_from("n_params", "unique_tokens", "tokens", "loss", what="run that repeats its tokens")
 def ur50_unimeta(table: pd.DataFrame) -> Figure:
-    """One panel per objective; the shade is the size, dashed lines repeat their tokens."""
+    """One panel per objective; the shade is the size, dashed lines repeat their tokens, each order
+    of the data in dashes of its own."""
+    runs = zip(table["corpus"], table["run_id"], strict=True)
+    table = table.assign(order=[_order(*run) for run in runs])
     objectives = sorted(table["objective"].unique())
-    groups = _sizes(table)
+    groups, dashes = _sizes(table), _dashes(table)
     figure, axes = panels(*rows_of(len(objectives), 2), height=2.8)
     for ax, objective in zip(axes, objectives, strict=True):
         part = table[table["objective"] == objective]
         shown = part[part["epochs"] >= FROM_EPOCHS]
         for _, run in part.groupby("run_id", sort=False):
-            line: Any = DASHES if run["repeated"].iloc[0] else "-"
+            line = dashes[run["order"].iloc[0]] if run["repeated"].iloc[0] else "-"
             shade, _ = groups[float(run["n_params"].iloc[0])]
             ax.plot(run["tokens"] / BILLION, run["loss"], ls=line, color=shade, lw=0.9)
         if shown["loss"].nunique() > 1:
@@ -84,7 +88,7 @@ def ur50_unimeta(table: pd.DataFrame) -> Figure:
         _mark_epochs(ax, float(part["unique_tokens"].iloc[0]) / BILLION)
     axes[0].set_ylabel(LOSS_LABEL)
     equal_spans(axes)
-    legend_below(figure, _handles(table, groups))
+    legend_below(figure, _handles(table, groups, dashes))
     return figure
 
 
@@ -115,10 +119,28 @@ def _mark_epochs(ax: Axes, unique: float) -> None:
         ax.axvline(epoch * unique, color="#e4e4e4", linewidth=0.6, zorder=0)
 
 
-def _handles(table: pd.DataFrame, groups: dict[float, tuple[str, str]]) -> list[Any]:
+def _order(corpus: Any, run_id: Any) -> str:
+    """Of the data, which the id has between its corpus and its budget where a run tried another."""
+    found = re.search(f"-{re.escape(str(corpus))}-(.+)-[^-]+-[^-]+$", str(run_id))
+    return found[1].replace("-", " ") if found else ""
+
+
+def _dashes(table: pd.DataFrame) -> dict[str, Any]:
+    """By order of the repeated data, from the usual one on."""
+    orders = sorted(table.loc[table["repeated"].astype(bool), "order"].unique())
+    return {order: DASHES[number % len(DASHES)] for number, order in enumerate(orders)}
+
+
+def _handles(
+    table: pd.DataFrame, groups: dict[float, tuple[str, str]], dashes: dict[str, Any]
+) -> list[Any]:
     handles = [Line2D([], [], color=c, label=label) for c, label in dict.fromkeys(groups.values())]
-    lines: Any = ((False, "fresh tokens", "-"), (True, "repeated", DASHES))
-    for repeated, label, line in lines:
-        corpora = ", ".join(sorted(table.loc[table["repeated"] == repeated, "corpus"].unique()))
+    repeated = table["repeated"].astype(bool)
+    lines: list[Any] = [("fresh tokens", "-", ~repeated)]
+    for order, line in dashes.items():
+        label = f"repeated, {order}" if order else "repeated"
+        lines.append((label, line, repeated & (table["order"] == order)))
+    for label, line, chosen in lines:
+        corpora = ", ".join(sorted(table.loc[chosen, "corpus"].unique()))
         handles.append(Line2D([], [], color=GREY, linestyle=line, label=f"{label} ({corpora})"))
     return handles

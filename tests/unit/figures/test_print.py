@@ -3,6 +3,7 @@
 import re
 from importlib import import_module
 from itertools import combinations, pairwise
+from unittest import mock
 
 import matplotlib as mpl
 import numpy as np
@@ -10,18 +11,26 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 from PIL import Image
-from quick_figures import only_svg
+from quick_figures import only_svg, without_pdf
 
+from plm_scaling.cheng2024.ur50_unimeta import ur50_unimeta
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.figures.drawn import MODULES, draw_again
 from plm_scaling.figures.laws.frontier import frontier, frontier_table
 from plm_scaling.figures.laws.isoflop import isoflop
 from plm_scaling.figures.laws.loss_contours import loss_contours
-from plm_scaling.figures.laws.mask_ratio import mask_ratio_table
+from plm_scaling.figures.laws.mask_ratio import mask_ratio, mask_ratio_table
 from plm_scaling.figures.laws.parametric import parametric
-from plm_scaling.figures.parts.axes import panels
-from plm_scaling.figures.parts.labels import end_labels, point_labels
-from plm_scaling.figures.parts.style import FADED, OBJECTIVES, colour, objective_colour, style
+from plm_scaling.figures.parts.axes import compute_axis, panels
+from plm_scaling.figures.parts.labels import CHARACTER, GAP, MARK, end_labels, point_labels
+from plm_scaling.figures.parts.style import (
+    FADED,
+    OBJECTIVES,
+    colour,
+    objective_colour,
+    save,
+    style,
+)
 from plm_scaling.laws.result import read_law
 from plm_scaling.planner.question import PUBLISHED_LAWS
 
@@ -58,13 +67,26 @@ def letters(figure):
     return [ax.get_title(loc="left") for ax in figure.axes]
 
 
-def test_figures_drawn_again_from_their_tables_are_the_same(folder, tmp_path):
+@pytest.fixture(scope="module")
+def again(folder, tmp_path_factory):
+    """All figures, drawn again from their tables: a folder, and the figures by name."""
+    out, figures = tmp_path_factory.mktemp("again"), {}
+
+    def keep(figure, table, stem):
+        save(figure, table, stem)
+        figures[stem.name] = figure
+
+    with only_svg(), mock.patch("plm_scaling.figures.drawn.save", keep):
+        assert draw_again(folder.parent, out, None) == list(figures)
+    return out, figures
+
+
+def test_figures_drawn_again_from_their_tables_are_the_same(folder, again):
     """As SVG, which holds all numbers that are drawn."""
-    with only_svg():
-        again = draw_again(folder.parent, tmp_path / "new", None)
-    assert sorted(again) == sorted(path.stem for path in folder.glob("*.csv"))
-    for name in again:
-        drawn, first = (place / f"{name}.svg" for place in (tmp_path / "new", folder))
+    new, figures = again
+    assert sorted(figures) == sorted(path.stem for path in folder.glob("*.csv"))
+    for name in figures:
+        drawn, first = (place / f"{name}.svg" for place in (new, folder))
         assert drawn.read_bytes() == first.read_bytes(), name
 
 
@@ -76,12 +98,8 @@ def test_text_is_text_and_numbers_have_real_minus_signs(folder):
     assert not [text for text in texts if re.match(r"-\d", text)]
 
 
-def test_tick_labels_do_not_overlap(folder, tmp_path, monkeypatch):
-    figures = {}
-    keep = lambda figure, table, stem: figures.update({stem.name: figure})  # noqa: E731
-    monkeypatch.setattr("plm_scaling.figures.drawn.save", keep)
-    for name in draw_again(folder, tmp_path, None):
-        figure = figures[name]
+def test_tick_labels_do_not_overlap(again):
+    for name, figure in again[1].items():
         figure.draw_without_rendering()
         for ax in figure.axes:
             for axis in (ax.xaxis, ax.yaxis):
@@ -152,6 +170,29 @@ def test_mask_ratio_curves_touch_zero_at_their_minimum():
     assert (runs["loss"] - runs["above_minimum"]).groupby(runs["n_params"]).nunique().eq(1).all()
 
 
+def test_marks_of_two_sizes_at_one_place_are_both_seen():
+    rows = [(n, ratio) for n in (1e6, 1e7) for ratio in (0.1, 0.2)]
+    table = pd.DataFrame(rows, columns=["n_params", "mask_ratio"])
+    table = table.assign(kind="run", tokens=1e9, above_minimum=0.1, within_noise=False)
+    below, above, _ = mask_ratio(table).axes[0].collections
+    assert below.get_sizes() > 2 * above.get_sizes()
+
+
+def test_orders_of_repeated_data_have_dashes_of_their_own(tmp_path):
+    names = ("mlm-2.8B-3e21-a1", "mlm-2.8B-ur50-3e21-a2", "mlm-2.8B-ur50-full-shuffle-3e21-a3")
+    rows = [(name, "ur50" in name, tokens) for name in names for tokens in (1e9, 2e9)]
+    table = pd.DataFrame(rows, columns=["run_id", "repeated", "tokens"])
+    table["corpus"] = table["repeated"].map({True: "ur50", False: "unimeta"})
+    facts = {"n_params": 3e9, "unique_tokens": 1e9, "loss": 2.0, "epochs": 1.0}
+    figure = ur50_unimeta(table.assign(objective="mlm", **facts))
+    figure.savefig(tmp_path / "figure.svg")
+    svg = (tmp_path / "figure.svg").read_text()
+    dashes = set(re.findall(r"stroke-dasharray: [\d., ]+", svg))
+    assert len(dashes) == 2 * 2  # the legend's lines are thicker, and their dashes longer
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[-2:] == ["repeated (ur50)", "repeated, full shuffle (ur50)"]
+
+
 def test_labels_of_neighbouring_ends_do_not_overlap():
     figure, (ax,) = panels(1)
     ax.set(xlim=(0, 2), ylim=(0, 1))
@@ -175,6 +216,33 @@ def test_names_of_points_cover_no_other_name_and_no_point():
     assert all(ax.get_window_extent().x0 < box.x0 < box.x1 < figure.bbox.x1 for box in boxes)
 
 
+def test_names_side_by_side_are_a_character_apart():
+    """The second name is left of its point, as there is one to the right; if that of the first were
+    right of its own, a point of print would be between them."""
+    figure, (ax,) = panels(1)
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    figure.draw_without_rendering()
+    texts = ("6.4B", "1.21B")
+    wide = sum(map(len, texts)) * CHARACTER * mpl.rcParams["legend.fontsize"]
+    points = np.cumsum([40, wide + 2 * (MARK + GAP) + 1, 8])  # from the left of the axes
+    xs = points / 72 * figure.dpi / ax.get_window_extent().width
+    labels = [(x, 0.5, text, "black") for x, text in zip(xs, texts, strict=False)]
+    point_labels(ax, labels, [(xs[2], 0.5)])
+    figure.draw_without_rendering()
+    first, second = (text.get_window_extent() for text in ax.texts)
+    assert not first.padded(3).overlaps(second)
+
+
+def test_a_panel_without_data_leaves_the_ticks_of_those_that_share_its_axes():
+    figure, axes = panels(1, 2, sharex=True)
+    axes[0].plot([1e12, 1e15], [2, 1])
+    for ax in axes:
+        compute_axis(ax)
+    figure.draw_without_rendering()
+    assert [ax.get_xscale() for ax in axes] == ["log", "log"]
+    assert all(len(ax.get_xticks()) > 2 for ax in axes)
+
+
 def test_labels_of_lines_are_where_no_run_is(tables):
     ax = loss_contours(tables["loss_contours"]).axes[0]
     table = tables["loss_contours"]
@@ -186,10 +254,13 @@ def test_labels_of_lines_are_where_no_run_is(tables):
     assert apart.min() > 0.7 * mpl.rcParams["font.size"]
 
 
-def test_no_text_is_cut_off_and_legends_fit(tables):
-    for name, table in tables.items():
-        one = table[table["objective"] == "clm"] if "objective" in table else table
-        assert cut_off(draw(name)(one)) == [], name  # in one column, where there is least room
+def test_no_text_is_cut_off_and_legends_fit(tables, again):
+    """Of one objective, in one column, where there is least room."""
+    for name, figure in again[1].items():
+        table = tables[name]
+        if "objective" in table:
+            figure = draw(name)(table[table["objective"] == "clm"])
+        assert cut_off(figure) == [], name
 
 
 def cut_off(figure):
@@ -225,7 +296,8 @@ def test_a_style_of_ones_own_sets_widths_fonts_and_colours(folder, tables, tmp_p
     sheet.write_text(LAB)
     with style(sheet):
         assert cut_off(isoflop(tables["isoflop"])) == []
-    assert draw_again(folder, tmp_path / "out", sheet, ["parametric"]) == ["parametric"]
+    with without_pdf():
+        assert draw_again(folder, tmp_path / "out", sheet, ["parametric"]) == ["parametric"]
     with Image.open(tmp_path / "out/parametric.png") as image:
         assert image.width == (2 * 3 + 0.2) * 300
     svg = (tmp_path / "out/parametric.svg").read_text()
@@ -247,6 +319,10 @@ def test_a_style_of_ones_own_sets_widths_fonts_and_colours(folder, tables, tmp_p
         ("axes.prop_cycle: cycler(linestyle=['-'])", "axes.prop_cycle has no colours"),
         ("text.usetex: True", "text.usetex: labels are no LaTeX"),
         ("savefig.dpi: -3", "savefig.dpi must be above 0"),
+        ("figure.dpi: 0", "figure.dpi and savefig.dpi must be above 0"),
+        ("font.size: 0", "font.size must be at least 1 point"),
+        ("legend.fontsize: -2", "legend.fontsize must be at least 1 point"),
+        ("xtick.labelsize: 0.5", "xtick.labelsize must be at least 1 point"),
     ],
 )
 def test_a_fault_of_a_style_sheet_is_said_in_one_line(line, said, tmp_path, caplog):

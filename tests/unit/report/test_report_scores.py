@@ -19,7 +19,7 @@ from plm_scaling.figures.downstream.bars import (
 from plm_scaling.figures.downstream.by_compute import downstream_compute_table
 from plm_scaling.figures.downstream.by_loss import downstream_loss_table
 from plm_scaling.figures.downstream.draw import draw_downstream
-from plm_scaling.figures.downstream.exposure import exposure_table
+from plm_scaling.figures.downstream.exposure import SHIFT, exposure, exposure_table
 from plm_scaling.laws.result import read_law
 from plm_scaling.laws.settings import Settings
 from plm_scaling.planner.question import PUBLISHED_LAWS
@@ -134,6 +134,9 @@ def test_parts_of_fitness_and_contacts():
     )
     fitness = fitness_assays_table(pd.concat([scores, scores.assign(protocol=other)]))
     assert set(fitness["part"]) == {"all", "stability"}
+    of_organisms = scores.replace({"protocol": {"llr_stability": "llr_organismalfitness"}})
+    parts = set(fitness_assays_table(of_organisms)["part"])
+    assert parts == {"all", "stability", "organismal fitness"}
     assert set(contacts_table(both())["part"]) == {"long, P@L"}
 
 
@@ -144,6 +147,16 @@ def test_exposure_is_of_the_cell_of_lowest_loss():
     assert identity["A"] == 0.9
     assert np.isnan(identity["B"])  # not known is not 0
     assert identity["C"] == 0
+
+
+def test_marks_of_one_objective_are_at_their_identity_and_of_two_beside_it():
+    table = exposure_table(both(), groups_of(both())).query("group == 'A'")
+    drawn = []
+    for rows in (table[table["objective"] == "mlm"], table):
+        (ax,) = exposure(rows).axes
+        drawn.append([float(bars.lines[0].get_xdata()[0]) for bars in ax.containers])
+    assert drawn[0] == [0.9]
+    assert drawn[1] == pytest.approx([0.9 - SHIFT, 0.9 + SHIFT])
 
 
 @only_svg()

@@ -15,6 +15,8 @@ from plm_scaling.figures.parts.style import GREY, objective_look
 from plm_scaling.runs.scores import CELL, JUDGED, UNTRAINED
 
 PER_RESIDUE = "llr_per_residue"  # a protocol of indels of its own, and no type of assay
+# A protocol has ProteinGym's types in lower case: OrganismalFitness is one of two words.
+TYPES = {"organismalfitness": "organismal fitness"}
 
 MEASURES = (
     *("ended", "duplicates", "duplicates_of_training", "distinct_3mers"),
@@ -40,7 +42,7 @@ def fitness_assays_table(scores: pd.DataFrame) -> pd.DataFrame:
         str(p).removeprefix(str(f)).strip("_").replace("_", " ") or "all"
         for p, f in zip(rows["protocol"], base, strict=True)
     ]
-    return _table(rows.assign(part=part))
+    return _table(rows.assign(part=[TYPES.get(name, name) for name in part]))
 
 
 def contacts_table(scores: pd.DataFrame) -> pd.DataFrame:

@@ -43,11 +43,14 @@ def exposure_table(scores: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
 def exposure(table: pd.DataFrame) -> Figure:
     """All assays in one panel."""
     figure, (ax,) = panels(1, height=2.4)
-    for number, (objective, rows) in enumerate(table.groupby("objective")):
-        error, place = rows["standard_error"].fillna(0), rows["identity"] + SHIFT * (2 * number - 1)
-        ax.errorbar(place, rows["value"], error, **BAR, **objective_look(str(objective)))
+    objectives = sorted(map(str, table["objective"].unique()))
+    for number, objective in enumerate(objectives):
+        rows = table[table["objective"] == objective]
+        place = rows["identity"] + SHIFT * (2 * number - (len(objectives) - 1))
+        error = rows["standard_error"].fillna(0)
+        ax.errorbar(place, rows["value"], error, **BAR, **objective_look(objective))
     ax.set_xlim(-0.02, 1.02)
     ax.set_xlabel("best identity of the wild type to the training set")
     ax.set_ylabel("Spearman of the assay")
-    legend_below(figure, objective_handles(sorted(map(str, table["objective"].unique())), line=""))
+    legend_below(figure, objective_handles(objectives, line=""))
     return figure

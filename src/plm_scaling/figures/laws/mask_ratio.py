@@ -21,6 +21,7 @@ COLUMNS = (
     *("objective", "kind", "n_params", "tokens", "mask_ratio", "low", "high"),
     *("loss", "above_minimum", "fitted", "within_noise"),
 )
+LARGEST_MARK, SMALLEST_MARK = 30.0, 12.0  # square points; larger models' are smaller, and on top
 APART = 1.12  # ratio of two labelled ticks
 
 
@@ -72,20 +73,23 @@ def mask_ratio(table: pd.DataFrame) -> Figure:
         ax.axvspan(row["low"], row["high"], color=GREY, alpha=0.2, lw=0)
         ax.axvline(row["mask_ratio"], color=GREY, label="best ratio, interval")
     ax.axhline(0, color=GREY, linewidth=0.4)
-    labels = []
+    labels, areas = [], np.geomspace(LARGEST_MARK, SMALLEST_MARK, len(shades))
     for number, (n, shade) in enumerate(shades.items()):
         part = runs[runs["n_params"] == n].sort_values("mask_ratio")
         curve = table[(table["kind"] == "curve") & (table["n_params"] == n)]
         ax.plot(curve["mask_ratio"], curve["above_minimum"], "-", color=shade)
         fill = np.where(part["within_noise"].astype(bool), "white", shade)
         x, y, marker = part["mask_ratio"], part["above_minimum"], MARKERS[number % len(MARKERS)]
-        ax.scatter(x, y, 16, fill, marker=marker, edgecolors=shade, linewidths=0.9, zorder=3)
+        ax.scatter(
+            x, y, areas[number], fill, marker=marker, edgecolors=shade, linewidths=0.9, zorder=3
+        )
         text = f"{short_number(n)},\n{short_number(part['tokens'].iloc[0])} tokens"
         labels.append((float(x.iloc[-1]), float(y.iloc[-1]), text, shade))
     _ratio_axis(ax, sorted(runs["mask_ratio"].unique()))
     end_labels(ax, labels)
     ax.set_ylabel("loss above the parabola's minimum\n(nats/token)")
-    ax.scatter([], [], marker="o", s=16, c="white", edgecolors=GREY, label="within noise of it")
+    look: dict[str, Any] = {"marker": "o", "c": "white", "edgecolors": GREY}
+    ax.scatter([], [], s=LARGEST_MARK, label="within noise of it", **look)
     legend_below(figure, ax.get_legend_handles_labels()[0])
     return figure
 

@@ -87,13 +87,15 @@ def _powers_of_ten(axis: Axis, locator: LogLocator) -> None:
 
 
 def _log(axes: Axes, which: str) -> Axis | None:
-    """The axis, logarithmic; None, and no ticks, where nothing is drawn along it."""
-    axis, free = (
-        (axes.xaxis, axes.get_autoscalex_on())
+    """The axis, logarithmic; None, and no ticks, where nothing is drawn along it, in no panel that
+    shares it: its ticks are those of all of them."""
+    axis, free, shared = (
+        (axes.xaxis, axes.get_autoscalex_on(), axes.get_shared_x_axes())
         if which == "x"
-        else (axes.yaxis, axes.get_autoscaley_on())
+        else (axes.yaxis, axes.get_autoscaley_on(), axes.get_shared_y_axes())
     )
-    if free and not np.isfinite(axis.get_minpos()):
+    own = [ax.xaxis if which == "x" else ax.yaxis for ax in shared.get_siblings(axes)]
+    if free and not any(np.isfinite(one.get_minpos()) for one in own):
         axis.set_ticks([])
         return None
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")

@@ -81,7 +81,8 @@ def point_labels(
             covered = sum(_covered(box, [other]) for other in taken)
             tried.append((covered + len(taken) * out, box, side, up))
         _, box, side, up = min(tried, key=lambda one: one[0])
-        taken.append(box)
+        apart = CHARACTER * size  # two numbers side by side are not read as one
+        taken.append((box[0] - apart, box[1] + apart, *box[2:]))
         look: dict[str, Any] = {"ha": "left" if side > 0 else "right", "va": "center"}
         shift = ((mark + GAP) * side * (up == 0), up * (high + mark))
         note(ax, text, (x, y), shift, color=colour, fontsize=size, **look)

@@ -31,6 +31,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#666666"
 FADED = 0.4  # opacity of a law that its runs do not identify
 PALEST = 0.88  # of the colour map: what is beyond cannot be seen on white
+TEXT_SIZES = ("font.size", "fontsize", "labelsize", "titlesize")  # settings end so
 CANVASES: dict[str, Any] = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png": FigureCanvasAgg}
 
 
@@ -75,8 +76,13 @@ def _own_settings(own: Path) -> mpl.RcParams:
 
 def _check_settings(own: Path) -> None:
     """What matplotlib takes and figures would fail of, or silently do without."""
-    if min(*mpl.rcParams["figure.figsize"], png_dpi()) <= 0:
-        raise PlmScalingError(f"{own}: figure.figsize and savefig.dpi must be above 0")
+    if min(*mpl.rcParams["figure.figsize"], mpl.rcParams["figure.dpi"], png_dpi()) <= 0:
+        why = "figure.figsize, figure.dpi and savefig.dpi must be above 0"
+        raise PlmScalingError(f"{own}: {why}")
+    for name in (name for name in mpl.rcParams if name.endswith(TEXT_SIZES)):
+        size = mpl.rcParams[name]
+        if isinstance(size, float) and size < 1:  # others are names, as "small"
+            raise PlmScalingError(f"{own}: {name} must be at least 1 point")
     if mpl.rcParams["image.cmap"] not in mpl.colormaps:
         raise PlmScalingError(f"{own}: image.cmap: no colour map of this name; try viridis")
     if "color" not in mpl.rcParams["axes.prop_cycle"].by_key():
