@@ -181,8 +181,13 @@ def memory_of_others():
 
 
 def models_there(wildcards):
-    """Of what is named of them the folders that there are: once one is put there, it measures again."""
-    return [ancient(place) for place in other_models()[1::2] if os.path.exists(place)]
+    """Of what is named of them what there is, of a cell its record: once a folder is put there, or the
+    cell has finished, it measures again."""
+    places = other_models()[1::2]
+    cells = [place for place in places if place.startswith(f"{RESULTS}/runs/")]
+    records = [f"{cell}/result.json" for cell in cells]
+    folders = [ancient(place) for place in places if place not in cells and os.path.exists(place)]
+    return [*folders, *as_they_are(filter(os.path.exists, records))]
 
 
 def proteins_of(wildcards):

@@ -1,13 +1,17 @@
 """`snakemake downstream` on a finished study: scores of cells; no cell is trained for it."""
 
+import re
+
 import pandas as pd
 import pytest
 from workflows import copy_of, raised
 
+from plm_scaling.config.load import validate_config
 from plm_scaling.downstream.collect import COLUMNS, GROUP_COLUMNS
 from plm_scaling.figures import downstream_figures
 from plm_scaling.laws.result import read_law
 from plm_scaling.laws.status import Status
+from plm_scaling.sweep.cells import plan_cells
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +80,26 @@ def test_proteins_of_the_clm_are_scored_beside_natural_and_shuffled_ones(evaluat
     assert "generate_proteins" not in judged
     assert other["generate_proteins"] == other["judge_proteins"] == 2
     assert "evaluate_model" not in other
+
+
+def test_proteins_are_measured_by_a_cell_once_it_has_finished(fresh):
+    cell = next(iter(plan_cells(validate_config(fresh.config, "fresh"))))
+    fresh.config["downstream"]["generation"] = {"perplexity_by": cell}
+    run = fresh.results / "runs" / cell
+    run.mkdir(parents=True)
+    (fresh.data / "split").mkdir(parents=True)
+    for name in ("splits.tsv", "tool.json", "counts.tsv"):
+        (fresh.data / "split" / name).touch()
+    measured = fresh.results / "downstream/natural.measured.npz"
+    target = str(measured.relative_to(fresh.folder))
+    assert f"runs/{cell}" not in inputs_of("measure_proteins", fresh.plan(target)[1])
+    (run / "result.json").touch()
+    assert f"runs/{cell}/result.json" in inputs_of("measure_proteins", fresh.plan(target)[1])
+
+
+def inputs_of(rule, said):
+    """The line of a dry run that names them."""
+    return re.search(rf"^rule {rule}:\n    input: (.*)$", said, re.MULTILINE)[1]
 
 
 def test_groups_are_the_assays(evaluated):

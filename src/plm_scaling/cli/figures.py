@@ -1,6 +1,9 @@
 """`plm-scaling figures`: the figures of a study in the style of a paper."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from plm_scaling.cli.options import Json, print_json, results_of
 
@@ -11,7 +14,7 @@ def figures(
     *,
     out: Path,
     style: Path | None = None,
-    only: list[str] | None = None,
+    only: Annotated[list[str] | None, Parameter(consume_multiple=(1, None))] = None,
     json: Json = False,
 ) -> None:
     """The figures of a study again, from the tables beside them, in another style.

@@ -28,7 +28,8 @@ def run(
 
     Args:
         study: folder with a config.yaml, where data and results go, or a config file
-        words: targets: all (the report, default), data, plan, train, laws, downstream, published
+        words: targets: all (the report, default), plan, download, data, train, next_stage,
+            laws, downstream, report, published
         dry_run: only say what there is to do: jobs by stage, hours, disk
         profile: how it is run: a name in profiles/ or a folder (default: box with GPUs, else local)
         workflow: a clone of the repository (default: the one that is installed)

@@ -112,6 +112,11 @@ def short_bytes(value: float) -> str:
     return short_number(value).replace("B", "G") + "B"
 
 
+def many(number: int, what: str) -> str:
+    """'1 budget', '43 budgets', '1,000 cells'."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def full_number(text: str) -> float:
     """'6B' → 6e9, '1e21' → 1e21. Raises ValueError where it is no number."""
     factor = SUFFIXES.get(text[-1:], 1.0)

@@ -60,8 +60,7 @@ class Prior:
         if not low / REFUSED <= flops <= high * REFUSED:
             raise LawError(
                 f"{self.name} was fitted to {low:.2g} to {high:.2g} FLOPs and says nothing of "
-                f"{flops:.2g}; give a law of runs nearer to it (--laws, --runs), or --laws none "
-                "for a first stage without one"
+                f"{flops:.2g}"
             )
 
     def truth(self, rng: np.random.Generator) -> Surface:

@@ -95,12 +95,22 @@ def prior_for(request: Request, objective: Objective) -> Prior:
             raise LawError(str(error).replace(str(path), str(request.runs))) from None
 
 
+def _check_reach(prior: Prior, flops: float) -> None:
+    try:
+        prior.check_reach(flops)
+    except LawError as error:
+        raise LawError(
+            f"{error}; give a law of runs nearer to it (--laws, --runs), or --laws none for a "
+            "first stage without one"
+        ) from None
+
+
 def _propose(
     ladder: Ladder, limits: Limits, objective: Objective, prior: Prior, share: float
 ) -> Proposal:
     for budget in (*ladder.config.sweep.budgets_flops, limits.asked.flops):
         if budget is not None:
-            prior.check_reach(budget)
+            _check_reach(prior, budget)
     cost_of = attrgetter("hours" if limits.flops is None else "flops")
     rows = front(ladder.family(prior, objective), limits.asked, prior, cost_of)
     own, own_cells = _own(ladder, limits.asked, objective, prior)

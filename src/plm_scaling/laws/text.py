@@ -4,10 +4,11 @@ from html import escape
 
 import pandas as pd
 
+from plm_scaling.common.progress import many
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.selection import selection_words
 from plm_scaling.laws.stats.intervals import interval_text, percent
-from plm_scaling.laws.status import Minimum
+from plm_scaling.laws.status import Minimum, Status
 from plm_scaling.runs.tables import ANY_OBJECTIVE
 from plm_scaling.study.laws import LAWS, OF_SCORES
 
@@ -32,12 +33,16 @@ def law_sentence(law: LawResult) -> str:
     head = _name(law)
     if law.selection:
         head += f", {selection_words(law.selection)}"
-    warned = f", {len(law.warnings)} warning(s)" if law.warnings else ""
+    warned = f", {many(len(law.warnings), 'warning')}" if law.warnings else ""
     said = headline(law)
     # Of a law without exponent the reason begins with the same count of minima.
     why = law.reason.removeprefix(said.removeprefix(WITHOUT)).removeprefix("; ")
     why = f"; {why}" if why else ""
-    return f"{head}: {said} ({law.status}{warned}){why}"
+    return f"{head}: {said} ({_words(law.status)}{warned}){why}"
+
+
+def _words(status: Status) -> str:
+    return status.replace("_", " ")
 
 
 def _name(law: LawResult) -> str:
@@ -77,8 +82,8 @@ def _without_value(law: LawResult, words: str) -> str:
 def law_lines(law: LawResult) -> list[str]:
     """Two or three lines: law and main number, the runs it rests on, whether there are warnings."""
     runs = selection_words(law.selection) if law.selection else f"{law.n_points} points"
-    lines = [f"{_name(law)} law, {law.status.replace('_', ' ')}: {headline(law)}", runs]
-    return lines + [f"{len(law.warnings)} warning(s), in .warnings"] * bool(law.warnings)
+    lines = [f"{_name(law)} law, {_words(law.status)}: {headline(law)}", runs]
+    return lines + [f"{many(len(law.warnings), 'warning')}, in .warnings"] * bool(law.warnings)
 
 
 def law_html(law: LawResult) -> str:

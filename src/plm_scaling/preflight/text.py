@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from plm_scaling.common.progress import short_bytes, short_number
+from plm_scaling.common.progress import many, short_bytes, short_number
 from plm_scaling.config.data import Thresholds
 from plm_scaling.filter.rules import KEPT, REASONS
 from plm_scaling.preflight.cost import Cost
@@ -59,7 +59,7 @@ def _file(found: FileSurvey, limits: Thresholds) -> Iterator[str]:
         first = f"first in record {one.record} ({one.id}){place}"
         yield from _row(
             "",
-            f"'{character}' {_many(one.times, 'time')} in {_many(one.records, 'record')}, {first}",
+            f"'{character}' {many(one.times, 'time')} in {many(one.records, 'record')}, {first}",
         )
     if found.verdicts and found.whole:
         yield from _rules(found, limits)
@@ -103,12 +103,12 @@ def _histogram(bins: list[tuple[int, int, int]]) -> Iterator[str]:
 def _repeats(found: FileSurvey) -> str:
     texts = []
     if n := found.exact_copies:
-        texts.append(f"{_many(n, 'record')} exactly as one before")
+        texts.append(f"{many(n, 'record')} exactly as one before")
     if n := found.ids_of_another_sequence:
-        texts.append(f"{_many(n, 'record')} with the id of another sequence")
+        texts.append(f"{many(n, 'record')} with the id of another sequence")
     if n := found.sequences_of_another_id:
         share = _percent(n, found.usable)
-        texts.append(f"{_many(n, 'sequence')} ({share}) under another id: pooled with it")
+        texts.append(f"{many(n, 'sequence')} ({share}) under another id: pooled with it")
     example = f" (the first repeated id: {found.repeated_id})" if found.repeated_id else ""
     return (", ".join(texts) or "none") + example
 
@@ -148,10 +148,6 @@ def _verdict(survey: Survey) -> str:
     if not wrong:
         return "fine: the pipeline can use " + ("it" if len(survey.files) == 1 else "all of them")
     return f"not usable as it is: {', '.join(wrong)}"
-
-
-def _many(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _plain(name: str) -> str:

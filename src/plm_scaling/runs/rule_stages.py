@@ -1,12 +1,16 @@
 """Which stage of a study each rule of the workflow belongs to, in the order in which they begin."""
 
+from plm_scaling.slurm.endings import TRAINING
+
+PLACING = "place_stage"
+"""The rule that adds cells to a sweep; `TRAINING` trains one."""
 STAGES = {
     "plan": ("record_config", "plan_sweep", "plan"),
     "sources": ("fetch_source", "verify_source", "verify_files", "clean_source"),
     "dedup": ("pool_part", "deduplicate", "split_clusters"),
     "filter": ("train_reference", "score_part", "select_sequences", "select_documents"),
     "tokens": ("tokenize_part", "merge_tokens", "check_contamination", "draw_data_figures"),
-    "train": ("place_stage", "train_cell"),
+    "train": (PLACING, TRAINING),
     "laws": (
         "collect_runs",
         "collect_finished_runs",

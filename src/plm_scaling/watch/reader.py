@@ -10,6 +10,7 @@ from plm_scaling.forecasts.record import Forecast, read_forecast
 from plm_scaling.forecasts.running import against_forecasts
 from plm_scaling.runs.failures import Failure, failed_jobs
 from plm_scaling.runs.job_events import FILE as JOB_EVENTS
+from plm_scaling.runs.rule_stages import TRAINING
 from plm_scaling.runs.status import CellState, cell_state, with_jobs
 from plm_scaling.runs.time_left import look_ahead
 from plm_scaling.slurm.journal import lines, ran_on_slurm
@@ -19,7 +20,7 @@ from plm_scaling.watch.law_so_far import laws_so_far
 from plm_scaling.watch.queue import Queue
 from plm_scaling.watch.remember import Remembered
 from plm_scaling.watch.state import ENDED, State, Study
-from plm_scaling.watch.workflow import TRAINING, read_workflow
+from plm_scaling.watch.workflow import read_workflow
 
 
 class Reader:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from plm_scaling.common.progress import short_time
+from plm_scaling.runs.rule_stages import TRAINING
 from plm_scaling.runs.status import status_table
 from plm_scaling.watch.places import NO_SWEEP
 from plm_scaling.watch.state import State, Study
-from plm_scaling.watch.workflow import TRAINING
 
 AT_WORK = ("running", "queued", "stalled", "stopped", "failed")
 

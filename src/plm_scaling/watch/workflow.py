@@ -16,9 +16,8 @@ from plm_scaling.runs.job_events import (
     is_running,
     job_events,
 )
-from plm_scaling.runs.rule_stages import STAGE_OF
+from plm_scaling.runs.rule_stages import STAGE_OF, TRAINING
 
-TRAINING = "train_cell"
 TAIL_BYTES = 4096
 SAID = re.compile(r"^\S+ \S+ INFO (\[.*)$", re.MULTILINE)  # progress in the log of our programs
 

@@ -53,12 +53,14 @@ def configs_of(words: Sequence[str], config: Path) -> list[Path]:
 
 def place(workflow: Path | None, profile: str, words: Sequence[str]) -> Place:
     """Where the jobs of a run go. Raises `ConfigError` where there is no such profile."""
-    others = given(words).get("profile")  # in place of it, and also where only Snakemake finds them
-    folders = [*map(Path, others)] if others else [_profile(_repository(workflow), profile)]
+    others = given(words).get("profile")  # in place of it
+    if others:
+        files = _files_of_snakemake(others)
+    else:
+        files = [_profile(_repository(workflow), profile) / CONFIG]
     options: dict[str, Any] = {}
-    for file in (folder / CONFIG for folder in folders):
-        if file.is_file():
-            options |= yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    for file in files:
+        options |= yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     return place_of(words, options)
 
 
@@ -102,6 +104,14 @@ def _profile(root: Path, name: str) -> Path:
             return folder
     known = sorted(path.parent.name for path in (root / "profiles").glob("*/config.yaml"))
     raise ConfigError(f"--profile {name}: there are {', '.join(known)}; or give a folder")
+
+
+def _files_of_snakemake(profiles: Sequence[str]) -> list[Path]:
+    """Those of profiles where Snakemake finds them, also by a name in the user's or the site's
+    folder; of what there is not, it says so itself."""
+    from snakemake.cli import get_profile_dir  # takes a second
+
+    return [found[1] for found in map(get_profile_dir, profiles) if found]
 
 
 def _snakemake() -> str:

@@ -42,6 +42,7 @@ def place_of(words: Sequence[str], profile: Mapping[str, Any]) -> Place:
     """Where jobs run by the options in `words`, which win, and by those of a profile."""
     options = {**profile, **given(words)}
     own = options.get("resources") or {}
+    own = [own] if isinstance(own, str) else own  # as YAML gives one that stands alone
     pairs = own.items() if isinstance(own, Mapping) else (str(one).split("=", 1) for one in own)
     resources = {name: value for name, *values in pairs for value in values}
     cores = len(os.sched_getaffinity(0))

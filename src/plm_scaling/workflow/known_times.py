@@ -18,9 +18,8 @@ from pathlib import Path
 
 from plm_scaling.common.errors import ConfigError
 from plm_scaling.runs.job_events import FINISHED, STARTED
-from plm_scaling.runs.rule_stages import STAGE_OF, STAGES
+from plm_scaling.runs.rule_stages import PLACING, STAGE_OF, STAGES, TRAINING
 
-PLACES, PLACED = "place_stage", "train_cell"
 TRUSTED_SECONDS = 30.0  # of the table: how fast this machine is, its first jobs say but roughly
 
 
@@ -53,7 +52,7 @@ class KnownTimes:
         for rule, one in self._known.items():
             if STAGE_OF[rule] in self.follow:
                 self._left[rule] = one.jobs
-            self._left[PLACED] += jobs.get(rule, 0) * one.places
+            self._left[TRAINING] += jobs.get(rule, 0) * one.places
 
     def ended(self, rule: str) -> None:
         """Count a job that has ended."""
@@ -71,7 +70,7 @@ def read_known(path: Path) -> dict[str, Known]:
     """A table of rules, tab-separated: rule, jobs, seconds, places. Raises `ConfigError`."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {
+            known = {
                 row["rule"]: Known(int(row["jobs"]), float(row["seconds"]), int(row["places"]))
                 for row in csv.DictReader(file, delimiter="\t")
             }
@@ -82,6 +81,11 @@ def read_known(path: Path) -> dict[str, Known]:
             f"{path}: no table of times of jobs ({error}); "
             "its columns are rule, jobs, seconds, places"
         ) from None
+    if unknown := [rule for rule in known if rule not in STAGE_OF]:
+        raise ConfigError(
+            f"{path}: no rule of the workflow is named {unknown[0]}; leave its line out"
+        )
+    return known
 
 
 def measured(calls: Iterable[Path]) -> dict[str, Known]:
@@ -103,12 +107,12 @@ def measured(calls: Iterable[Path]) -> dict[str, Known]:
             if event["event"] == STARTED:
                 running[event["job"]] = event["rule"]
                 jobs[event["rule"]] += 1
-                placed += has_placed and event["rule"] == PLACED
+                placed += has_placed and event["rule"] == TRAINING
             elif event["event"] == FINISHED:
-                has_placed |= running.pop(event["job"], "") == PLACES
+                has_placed |= running.pop(event["job"], "") == PLACING
     rules = (rule for rule in STAGE_OF if jobs[rule])
     return {
-        rule: Known(jobs[rule], shares[rule] / jobs[rule], placed if rule == PLACES else 0)
+        rule: Known(jobs[rule], shares[rule] / jobs[rule], placed if rule == PLACING else 0)
         for rule in rules
     }
 

@@ -51,7 +51,7 @@ def outlook(config: Config, folder: Path, place: Place) -> Iterator[str]:
     made = (folder / "data" / config.data.name / "tokens/manifest.json").is_file()
     fetched = [] if made else [name for name in config.sources if name not in config.data.own]
     if residues:
-        yield _data(_cost(residues, config, place), residues)
+        yield _data(_cost(residues, config, place), residues, place)
     if fetched:
         also = " also" if residues else ""
         names = ", ".join(fetched)
@@ -91,11 +91,12 @@ def _cost(residues: float, config: Config, place: Place) -> Cost:
     return cost(round(sequences), round(residues), config.split.valid_fraction, place.cores)
 
 
-def _data(needed: Cost, residues: float) -> str:
-    return (
-        f"data: about {short_number(residues)} residues by the size of the files, "
-        f"{short_time(needed.wall_seconds)} on {_cores(needed.cores)}"
-        + (" (extrapolated)" if needed.extrapolated else "")
+def _data(needed: Cost, residues: float, place: Place) -> str:
+    said = f"data: about {short_number(residues)} residues by the size of the files"
+    if not place.here:  # nothing says on how many cores a scheduler runs what at once
+        return said
+    return f"{said}, {short_time(needed.wall_seconds)} on {_cores(needed.cores)}" + (
+        " (extrapolated)" if needed.extrapolated else ""
     )
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from plm_scaling.common.program import QUIET
-from plm_scaling.common.progress import short_time
-from plm_scaling.runs.rule_stages import STAGE_OF, STAGES
-from plm_scaling.workflow.known_times import PLACES, KnownTimes
+from plm_scaling.common.progress import many, short_time
+from plm_scaling.runs.rule_stages import PLACING, STAGE_OF, STAGES, TRAINING
+from plm_scaling.workflow.known_times import KnownTimes
 
 EVERY_SECONDS = 30.0
 SHARE = 0.02  # of the time so far: a run of weeks fills no screens
@@ -77,7 +77,7 @@ class StageLines:
                 rule = self._jobs.get(said.job_id, "")
                 self._ended[STAGE_OF.get(rule, "")] += 1
                 self._failed.discard(said.job_id)
-                self._placed = rule == PLACES
+                self._placed = rule == PLACING
                 if self._times:
                     self._times.ended(rule)
             elif event == COUNTED:
@@ -105,8 +105,8 @@ class StageLines:
             )
             self._line(f"done in {taken}{where}{then}{self._to_the_end()}")
         else:
-            said = [_many(len(self._failed), "failure")] if self._failed else []
-            said += [f"{_many(left, 'job')} not done"] if left else []
+            said = [many(len(self._failed), "failure")] if self._failed else []
+            said += [f"{many(left, 'job')} not done"] if left else []
             self._line(
                 f"stopped after {taken}{': ' * bool(said)}{', '.join(said)}; "
                 "the same command continues from here"
@@ -136,7 +136,7 @@ class StageLines:
             self._planned[stage] += 1  # a cell that was placed just now; Snakemake counts it later
             self._total += 1
         self._started.setdefault(stage, time.monotonic())
-        if rule == "train_cell":
+        if rule == TRAINING:
             self._results = Path(output[0]).absolute().parents[2]
         elif rule in ("make_report", "make_published_report"):
             self._report = str(Path(output[0]).absolute())
@@ -151,7 +151,7 @@ class StageLines:
             more = self._placed and stage == "train"  # its cells are not counted yet
             if 0 < planned == self._ended[stage] and stage in self._started and not more:
                 taken = short_time(time.monotonic() - self._started.pop(stage))
-                self._line(f"[{stage}] {_many(planned, 'job')} in {taken}{self._to_the_end()}")
+                self._line(f"[{stage}] {many(planned, 'job')} in {taken}{self._to_the_end()}")
 
     def _fail(self, record: logging.LogRecord) -> None:
         from plm_scaling.runs.terminal import failure_said
@@ -189,7 +189,7 @@ class StageLines:
         taken = short_time(time.monotonic() - self._started[stage])
         done, planned = self._ended[stage], self._planned[stage]
         until = self._to_the_end() or self._until()
-        self._line(f"[{stage}] {done} of {_many(planned, 'job')} in {taken}{until}")
+        self._line(f"[{stage}] {done} of {many(planned, 'job')} in {taken}{until}")
 
     def _to_the_end(self) -> str:
         """When all will have ended; empty where the times of its jobs are not known."""
@@ -234,14 +234,10 @@ def _without_place(text: str) -> str:
     if LOCKED in text:
         return (
             "error: another Snakemake runs in this folder, or was killed there; if none runs any "
-            "more, give the same command once with `-- --unlock`"
+            "more: `plm-scaling run STUDY -- --unlock` or `snakemake --unlock`"
         )
     first, *rest = text.splitlines()
     if not rest or not re.fullmatch(r"\w+(Error|Exception):", first):
         return text
     said = [line.strip() for line in rest if not re.match(r'\s*File "', line)]
     return f"error: {' '.join(said)}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -55,6 +55,21 @@ def test_example_in_the_help_is_a_command_that_can_be_given(monkeypatch, capsys,
         assert call == COMMANDS[command].default_command or len(list(COMMANDS[command])) > 2
 
 
+def test_help_of_run_names_every_target(monkeypatch, capsys, root):
+    monkeypatch.setenv("COLUMNS", "200")
+    (targets,) = re.findall(
+        r"^TARGETS = \{$(.*?)^\}$", (root / "Snakefile").read_text(), re.M | re.S
+    )
+    text = said(monkeypatch, capsys, "run", "--help")
+    for target in re.findall(r'^    "(\w+)":', targets, re.MULTILINE):
+        assert re.search(rf"\b{target}\b", text.partition("targets: ")[2]), target
+
+
+def test_option_for_several_names_takes_them_one_after_the_other():
+    words = "figures results/demo --only isoflop frontier --out paper"
+    assert parse(app, words.split())[1].kwargs["only"] == ["isoflop", "frontier"]
+
+
 def test_help_lists_every_command(monkeypatch, capsys):
     text = said(monkeypatch, capsys, "--help")
     assert all(f" {command.split()[0]} " in text for command in COMMANDS if command)

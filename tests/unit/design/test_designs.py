@@ -203,8 +203,9 @@ def test_plan_says_what_a_sweep_is_expected_to_buy_or_why_not(full, root, priors
     assert said.startswith("clm: expected to give the exponent a of N_opt = k·C^a to ±0.")
     (none,) = buys([cell for cell in cells if cell.flops_budget == 1e19])
     assert "no law is expected" in none
-    demo = buys(list(plan_cells(read_config(root / "config/demo.yaml")).values()))
+    demo = [*buys([*plan_cells(read_config(root / "config/demo.yaml")).values()])]
     assert ["not known" in line for line in demo] == [True, True]
+    assert not [line for line in demo if "--" in line]  # `plan` has no such options
 
 
 def test_designed_study_costs_at_most_30_percent(root, full):

@@ -128,7 +128,7 @@ def test_a_law_without_numbers_says_why_it_predicts_and_draws_nothing():
     with pytest.raises(LawError, match="no exponent: 1 of 1 budgets have a minimum"):
         law.plot()
     assert law_sentence(law).count("have a minimum") == 1
-    assert "(not_identified, 1 warning(s)); a power law needs two. Add sizes" in law_sentence(law)
+    assert "(not identified, 1 warning); a power law needs two. Add sizes" in law_sentence(law)
 
 
 def test_predict_takes_a_loss_with_a_floor_and_one_that_is_not_identified(laws):

@@ -68,11 +68,20 @@ def test_share_of_a_job_is_its_time_over_how_many_ran_and_shares_add_up(tmp_path
     assert sum(one.jobs * one.seconds for one in found.values()) == 12
 
 
+HEADER = "rule\tjobs\tseconds\tplaces\n"
+
+
 @pytest.mark.parametrize(
-    "text", [None, "a\tb\n1\t2\n", "rule\tjobs\tseconds\tplaces\nx\t1\ty\t0\n"]
+    ("text", "said"),
+    [
+        (None, "No such file"),
+        ("a\tb\n1\t2\n", "columns"),
+        (f"{HEADER}fit_law\t1\ty\t0\n", "columns"),
+        (f"{HEADER}fit_law\t1\t2.0\t0\nfit_lw\t1\t2.0\t0\n", "is named fit_lw"),
+    ],
 )
-def test_bad_table_is_named(tmp_path, text):
+def test_bad_table_is_named(tmp_path, text, said):
     if text is not None:
         (tmp_path / "times.tsv").write_text(text)
-    with pytest.raises(ConfigError, match=r"times\.tsv: "):
+    with pytest.raises(ConfigError, match=rf"times\.tsv: .*{said}"):
         read_known(tmp_path / "times.tsv")

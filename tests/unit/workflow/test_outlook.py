@@ -98,6 +98,8 @@ def test_cells_on_cores_have_those_of_the_run_or_one_each_from_a_scheduler(
 ):
     training = beginning(lines_of(tiny, tmp_path, place), "training")
     assert training.endswith(on)
+    data = beginning(lines_of(tiny, tmp_path, place), "data")
+    assert (f" on {place.cores} core" in data) is place.here
     assert "core-hours, about" in training
 
 

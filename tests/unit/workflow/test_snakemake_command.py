@@ -63,14 +63,19 @@ def test_profile_of_ones_own_is_given_by_its_folder(study):
         *((name, (), False) for name in ("slurm", "lsf", "{root}/slurm")),
         ("slurm", ("train", "--executor", "local"), True),
         ("slurm", ("--profile", "empty"), True),
-        ("slurm", ("-n", "--profile", "known-to-snakemake-alone", "empty"), True),
+        ("slurm", ("-n", "--profile", "nowhere", "empty"), True),
+        ("local", ("--profile", "known-to-snakemake-alone"), False),
         ("local", ("train", "-e", "plm-slurm"), False),
         ("local", ("--executor=slurm", "--jobs", "3"), False),
     ],
 )
 def test_jobs_run_here_unless_the_profile_or_an_option_has_an_executor(
-    study, root, profile, words, here
+    study, root, profile, words, here, tmp_path, monkeypatch
 ):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    named = tmp_path / "snakemake/known-to-snakemake-alone/config.v8+.yaml"
+    named.parent.mkdir(parents=True)
+    named.write_text("executor: slurm\n")
     Path("empty").mkdir()
     Path("empty/config.yaml").write_text("# all as Snakemake has it\n")
     assert place(None, profile.format(root=root / "profiles"), words).here is here
@@ -82,6 +87,7 @@ def test_jobs_run_here_unless_the_profile_or_an_option_has_an_executor(
         ("{cores: all}", (), 8, None, None),
         ("{cores: all}", ("--cores",), 8, None, None),
         ("{cores: 4, resources: [gpu=3, mem_mb=9]}", (), 4, 3, None),
+        ("{cores: 4, resources: gpu=2}", (), 4, 2, None),
         ("{cores: 4, resources: {gpu: 3}}", ("data", "-c2", "--resources", "gpu=2"), 2, 2, None),
         ("{jobs: 200}", ("--cores=64", "-j", "5"), 8, None, 5),
         ("{jobs: unlimited}", ("--config", "seed=1", "-p", "--cores", "all"), 8, None, None),

@@ -152,7 +152,7 @@ def test_what_is_wrong_before_any_job_is_said(run):
     run.says("config my.yaml: 61 keys have their defaults", path="/clone/rules/common.smk")
     assert run.ends() == [
         "error: another Snakemake runs in this folder, or was killed there; if none runs any "
-        "more, give the same command once with `-- --unlock`",
+        "more: `plm-scaling run STUDY -- --unlock` or `snakemake --unlock`",
         "config my.yaml: 61 keys have their defaults",
     ]
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 import numpy as np
 from scipy.stats import chi2
 
+from plm_scaling.common.progress import many
 from plm_scaling.downstream.law.forms import Fits, Form
 from plm_scaling.downstream.law.series import Series
 from plm_scaling.laws.stats.intervals import Interval
@@ -40,7 +41,7 @@ def too_little(series: Series) -> str:
     """Why the cells cannot say anything, '' if they may."""
     n, spread = len(series.loss), float(np.ptp(series.score))
     if n < FEWEST_CELLS:
-        return f"{n} cell{'s' * (n != 1)}; a law of scores needs {FEWEST_CELLS}"
+        return f"{many(n, 'cell')}; a law of scores needs {FEWEST_CELLS}"
     if np.ptp(series.loss) <= 0:
         return "all cells have the same loss"
     error = float(np.median(series.error))

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import many, short_number
 from plm_scaling.forecasts.calibration import Calibration, calibration
 from plm_scaling.forecasts.outcomes import read_outcomes
 from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.report.html.template import code, flagged
-from plm_scaling.report.parts.tables import DASH, many, moment, text
+from plm_scaling.report.parts.tables import DASH, moment, text
 
 CAPTION = (
     "The loss of each cell less what was forecast; bars are the 95 % intervals, which hold the "

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import many, short_number
 from plm_scaling.laws.result import LawResult, read_law
 from plm_scaling.laws.status import Check
 from plm_scaling.report.html.template import flagged
 from plm_scaling.report.parts.generated import NOTHING, generated_part
-from plm_scaling.report.parts.tables import DASH, equation_text, many, text
+from plm_scaling.report.parts.tables import DASH, equation_text, text
 from plm_scaling.runs.scores import CELL, KEY, UNTRAINED, main_scores, read_scores
 
 MARKS = (
