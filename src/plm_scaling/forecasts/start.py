@@ -16,6 +16,7 @@ from pathlib import Path
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import read_json
+from plm_scaling.common.progress import many
 from plm_scaling.forecasts.asked import Asked, read_asked
 from plm_scaling.forecasts.finished import finished_like
 from plm_scaling.forecasts.record import LEAST_BUDGETS, Why, read_forecast
@@ -61,8 +62,8 @@ def _forecast(cell: Cell, manifest: Path, out: Path) -> None:
     budgets = len({other.flops_budget for other in alike.values()})
     if budgets < LEAST_BUDGETS:
         task.nothing(
-            f"{len(alike)} runs like it have finished, at {budgets} budget(s); {LEAST_BUDGETS} "
-            "budgets are needed"
+            f"{many(len(alike), 'run')} like it finished before, at {many(budgets, 'budget')}; "
+            f"{LEAST_BUDGETS} budgets are needed"
         ).write(path)
         return
     begin = time.monotonic()

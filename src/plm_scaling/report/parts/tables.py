@@ -29,11 +29,6 @@ def count(value: float | None) -> str:
     return DASH if value is None or pd.isna(value) else short_number(value)
 
 
-def many(number: int, what: str) -> str:
-    """'1 budget', '43 budgets'."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def moment(time: str) -> str:
     """'2026-11-30 11:46' of '2026-11-30T11:46:20Z'."""
     return time[:16].replace("T", " ")
