@@ -1,5 +1,6 @@
 """Which models are evaluated on which benchmarks, and the files of both."""
 
+from plm_scaling.common.progress import many
 from plm_scaling.config.downstream import Drawn
 from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.downstream.cells import chosen_cells, making, models_for, untrained_cells
@@ -47,8 +48,8 @@ def evaluated_on(dataset):
         sys.exit(f"error: {error}")
     if left := len(models) - len(able):
         logger.warning(
-            f"{dataset}: {left} masked model(s) are left out, which have no likelihood of insertions "
-            "and deletions"
+            f"{dataset}: without {many(left, 'masked model')}, as masked models have no likelihood of "
+            "insertions and deletions"
         )
     return able
 

@@ -180,7 +180,7 @@ def test_masked_models_are_left_out_of_indels(evaluated):
     config |= {"datasets": ["fitness_demo"], "own": {}}
     assert planned["evaluate_model"] == 2  # the CLM, trained and not
     assert planned["fit_downstream"] == 1
-    assert "indels: 2 masked model(s) are left out" in said
+    assert "indels: without 2 masked models, as" in said
 
 
 def test_no_causal_model_is_said(evaluated):

@@ -62,7 +62,7 @@ def _forecast(cell: Cell, manifest: Path, out: Path) -> None:
     budgets = len({other.flops_budget for other in alike.values()})
     if budgets < LEAST_BUDGETS:
         task.nothing(
-            f"{many(len(alike), 'run')} like it finished, at {many(budgets, 'budget')}; "
+            f"{many(len(alike), 'run')} like it finished before, at {many(budgets, 'budget')}; "
             f"{LEAST_BUDGETS} budgets are needed"
         ).write(path)
         return

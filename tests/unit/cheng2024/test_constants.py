@@ -12,6 +12,7 @@ from plm_scaling.cheng2024.constants import (
     look_up,
 )
 from plm_scaling.cheng2024.findings import published_findings, reproduction, row_sentence
+from plm_scaling.cheng2024.rows import marks
 from plm_scaling.common.errors import PlmScalingError
 from plm_scaling.laws.result import Equation, LawResult
 
@@ -164,6 +165,11 @@ def test_verdict_in_short_is_a_mark_and_few_words(tmp_path, cells, mark, words):
     assert in_short(row["reproduced"], row["place"]) == {"mark": mark, "words": words}
 
 
+def test_marks_are_counted_with_what_they_say_of_rows_with_one_procedure_or_both():
+    said = "3 constants: 2 ✓ as published, 1 ✗ not by one procedure or both, 0 ? open"
+    assert marks([{"mark": "✓"}, {"mark": "✗"}, {"mark": "✓"}]) == said
+
+
 def test_verdict_of_a_number_that_our_runs_do_not_determine_is_open(tmp_path):
     row = compare(tmp_path, isoflop(a=None, interval=None))
     assert in_short(row["reproduced"], row["place"]) == {"mark": "?", "words": "not determined"}
@@ -243,5 +249,5 @@ def test_findings_are_counted_from_columns_not_from_sentences(tmp_path):
     sentence = reproduction(table).sentence
     assert "Of 2 published" in sentence
     assert "1 are reproduced as printed" in sentence
-    assert "the others: 1 of Table 2" in sentence
+    assert "1 are not: 1 of Table 2" in sentence
     assert "1 of 2 lie inside the intervals of our fits, 1 at an end of them" in sentence

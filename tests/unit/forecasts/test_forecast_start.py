@@ -128,7 +128,7 @@ def test_too_few_budgets_are_said_and_no_law_is_fitted(tmp_path, monkeypatch):
     monkeypatch.setattr(start.subprocess, "run", None)
     made = read_forecast(begin(results, cell))
     assert made.loss["status"] == made.best_size["status"] == "not_available"
-    assert "12 runs like it finished, at 2 budgets" in made.loss["why"]
+    assert "12 runs like it finished before, at 2 budgets; " in made.loss["why"]
     assert made.curve == []
 
 

@@ -1,8 +1,14 @@
 """Numbers and names of laws as print has them."""
 
+from pathlib import Path
+
+import jinja2
 import pytest
 
+from plm_scaling.report.html import template
 from plm_scaling.report.html.template import code, formulas
+
+HTML = Path(template.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -20,8 +26,31 @@ from plm_scaling.report.html.template import code, formulas
         # names of runs, cells and sequences stay as they are
         ("mlm-2.8B-3.4e21-cbc36c and 1e21-4b0358", "mlm-2.8B-3.4e21-cbc36c and 1e21-4b0358"),
         (code("60df510e2c"), "<code>60df510e2c</code>"),
+        (code("data/K_pneu/1e9"), "<code>data/K_pneu/1e9</code>"),
+        (
+            "`budgets_flops: [1e18]` to 1e18",
+            "<code>budgets_flops: [1e18]</code> to 10<sup>18</sup>",
+        ),
         ("uniref_demo BLAT_ECOLX stage_version", "uniref_demo BLAT_ECOLX stage_version"),
+        ("E_coli and A_b: of alpha, beta_2", "E_coli and A_b: of alpha, beta_2"),
+        (
+            "E + A/N_eff^alpha, U_N, S_peak",
+            "E + A/N<sub>eff</sub><sup>α</sup>, U<sub>N</sub>, S<sub>peak</sub>",
+        ),
+        ("alpha = 0.36; E, A, B, alpha and beta", "α = 0.36; E, A, B, α and β"),
+        ("c, kappa; c and kappa are not, (alpha, beta)", "c, κ; c and κ are not, (α, β)"),
+        ("the interval of beta (0 to 1)", "the interval of β (0 to 1)"),
+        ("alpha", "α"),
     ],
 )
 def test_formulas_and_numbers_are_set_as_in_print(text, shown):
     assert formulas(text) == shown
+
+
+def test_names_in_a_table_stay_as_they_are():
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HTML), autoescape=True)
+    environment.filters["formulas"] = formulas
+    table = environment.get_template("macros.html.j2").module.table
+    shown = table([{"corpus": "alpha", "law": "alpha", "a": "1e18"}], ("corpus",))
+    assert "<td>alpha</td>" in shown
+    assert '<td class="n">α</td><td class="n">10<sup>18</sup></td>' in shown

@@ -52,6 +52,20 @@ def test_laws_of_one_reason_are_one_sentence_with_the_numbers_of_each():
     assert said.startswith(f"CLM IsoFLOP {clm} and MLM IsoFLOP {mlm} are not identified: the int")
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "no (N, D) has a best rate inside those tried",
+        "3 (N, D) have a best rate inside those tried, and 4 are needed",
+    ],
+)
+def test_what_is_in_brackets_stays_where_it_has_no_number(reason):
+    laws = [read_law(PUBLISHED_LAWS / f"{objective}.isoflop.json") for objective in ("clm", "mlm")]
+    for law in laws:
+        law.reason = reason
+    assert law_limits(laws) == [f"CLM IsoFLOP and MLM IsoFLOP are not identified: {reason}."]
+
+
 def test_models_that_know_little_more_than_how_common_residues_are_are_named(converged):
     (said,) = limits([converged], table(loss=2.88))
     assert said.startswith("The lowest loss is 2.880 nats/token, and a model that knows only how")

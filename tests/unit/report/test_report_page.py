@@ -184,14 +184,16 @@ def test_report_says_which_forecasts_held(figures, tmp_path):
 def test_forecasts_that_could_not_be_made_are_a_sentence_and_no_table(figures, tmp_path):
     table = pd.read_csv(figures[0]["forecasts"], dtype=str, keep_default_na=False)
     numbers = ["predicted", "low", "high", "sigmas", "inside"]
-    table = table[table["what"] == "loss"].assign(note="3 budgets are needed")
+    losses = table[table["what"] == "loss"].assign(note="3 budgets are needed")
+    table = pd.concat([losses, losses.assign(what="size", note="no minimum")])
     table[numbers] = ""
     table.to_csv(tmp_path / "forecasts.csv", index=False)
     part = forecasts_part(tmp_path / "forecasts.csv")
     assert (part["line"], part["rows"]) == ("none could be made", [])
     (said,) = part["sentences"]
     assert (
-        said == f"No forecast could be made of {len(table)} cells (the last: 3 budgets are needed)."
+        said
+        == f"No forecast could be made of {len(losses)} cells (the last: 3 budgets are needed)."
     )
 
 

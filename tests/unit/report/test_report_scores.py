@@ -282,7 +282,8 @@ def test_generated_proteins_are_said_beside_natural_and_shuffled_ones(tmp_path):
 
 def test_warnings_of_series_that_say_the_same_are_one():
     assert together(["a x: 1 cell; 6", "a y: 1 cell; 6", "b: flat", "all is well"]) == [
-        "2 series: 1 cell; 6",
+        "a x, a y: 1 cell; 6",
         "b: flat",
         "all is well",
     ]
+    assert together([f"{name}: flat" for name in "abcde"]) == ["a, b, c and 2 more: flat"]

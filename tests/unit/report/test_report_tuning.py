@@ -1,5 +1,7 @@
 """What the report and the figure say of learning rates."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 import yaml
@@ -28,9 +30,9 @@ def test_part_on_rates_has_the_best_the_used_and_the_block_to_paste(law):
     assert len(part["used"]) == 9 * len(FACTORS)
     assert {row["tuned there"] for row in part["used"]} == {"yes"}
     found = law.equations["rate"].parameters["alpha"]
-    (block,) = part["blocks"]
-    assert block.startswith("training: {peak_learning_rate: {mlm: {factor: ")
-    assert f"parameters: {found:.4g}" in block
+    block = yaml.safe_load(part["block"])["training"]
+    assert block.keys() == {"peak_learning_rate"}
+    assert block["peak_learning_rate"]["mlm"]["parameters"] == float(f"{found:.4g}")
     assert part["batches"] == []
     assert found == pytest.approx(ALPHA, abs=0.05)
     (card,) = cards([law])
@@ -40,22 +42,32 @@ def test_part_on_rates_has_the_best_the_used_and_the_block_to_paste(law):
 
 def test_part_of_a_law_that_is_not_known_has_the_rates_and_no_block():
     part = tuning_part([law_of(sizes=(1e7,))])
-    assert part["blocks"] == []
+    assert part["block"] == ""
     assert part["used"] == []
     assert {row["by the law"] for row in part["best"]} == {"–"}
 
 
 def test_part_on_batches_has_the_best_the_used_and_the_block_to_paste():
     batches = 524288 * 4.0 ** np.arange(-1, 2)
-    part = tuning_part([law_of(batches=batches, best_batch=step_law_batch)])
+    both = law_of(batches=batches, best_batch=step_law_batch)
+    part = tuning_part([both])
     assert len(part["batches"]) == 9
     assert len(part["used_batches"]) == 9 * len(batches)
     assert part["no_batch"] == []
-    block = yaml.safe_load(part["blocks"][1])["training"]["batch_tokens"]
-    assert block["tokens"] == pytest.approx(0.571, abs=0.05)
+    block = yaml.safe_load(part["block"])["training"]
+    assert block["batch_tokens"]["tokens"] == pytest.approx(0.571, abs=0.05)
+    assert "#" not in part["block"]
+    clm = copy(both)
+    clm.objective = "clm"
+    of_both = tuning_part([clm, both])["block"]
+    rate = block["peak_learning_rate"]["mlm"]
+    rates = {"peak_learning_rate": {"clm": rate, "mlm": rate}}
+    assert yaml.safe_load(of_both) == {"training": block | rates}
+    assert "# batches serve both objectives; these are by CLM's law\n  batch_tokens:" in of_both
+    assert "# by MLM's law: {factor: " in of_both
     flat = tuning_part([law_of(batches=batches, best_batch=lambda n, d: 1e3)])
     assert "MLM: the law of the best batch is not identified" in flat["no_batch"][0]
-    assert len(flat["blocks"]) == 1
+    assert yaml.safe_load(flat["block"])["training"].keys() == {"peak_learning_rate"}
     assert {row["best batch"] for row in flat["batches"]} == {"–"}
 
 

@@ -49,22 +49,36 @@ def render(template: Path, **values: Any) -> str:
     return environment.get_template(template.name).render(**values)
 
 
+_CODE = re.compile(r"(<code>.*?</code>)", re.DOTALL)
 _GREEK = {"alpha": "α", "beta": "β", "kappa": "κ"}
-_SUBSCRIPT = re.compile(r"\b([A-Z]\*?)_([A-Za-z]{1,4})\b")
+_LETTER = re.compile(  # where it stands for a parameter: the word alone may name a corpus
+    r"(?:(?<=\^)|(?<=interval of )|(?<=alpha and )|(?<=alpha, )|(?<=\bc and )|(?<=\bc, )"
+    r"|^(?=\w+$))(?:alpha|beta|kappa)\b"
+    r"|\b(?:alpha|beta|kappa)(?= ?=)|\balpha(?= and beta\b|, beta\b)"
+)
+_SUBSCRIPT = re.compile(
+    r"\b(?=(?:[NDLR]_opt|C_sum|C_[cm]lm|R\*?_[ND]|D_[tf]|U_N|[ND]_eff|L_N|L_best|[LS]_peak)\b)"
+    r"([A-Z]\*?)_([A-Za-z]+)"
+)
 _POWER = re.compile(r"\^(-?\d[\d.]*\d|-?\w)(?!\w)")
 _SCIENTIFIC = re.compile(r"(?<![\w.-])(\d(?:\.\d+)?)e([+-]?)0*(\d{1,2})(?![\w-])")
 
 
 def formulas(text: str) -> Markup:
     """Text with N_opt, C^0.52, 1.5e+21 and `names` as print has them, -0.1 with a real minus, α for
-    alpha; markup is left as it is."""
+    alpha; markup, and what is code, is left as it is."""
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
-    text = re.sub(r"\b(alpha|beta|kappa)\b", lambda name: _GREEK[name[0]], text)
+    parts = _CODE.split(text)  # every other one is code
+    return Markup("".join(part if k % 2 else _formulas(part) for k, part in enumerate(parts)))
+
+
+def _formulas(text: str) -> str:
+    text = _LETTER.sub(lambda name: _GREEK[name[0]], text)
     text = re.sub(r"(?<=[\w)])\*(?=[A-Za-z(])", "·", text)
     text = _SUBSCRIPT.sub(r"\1<sub>\2</sub>", text)
     text = _POWER.sub(lambda found: f"<sup>{found[1].replace('-', '−')}</sup>", text)
     text = _SCIENTIFIC.sub(_scientific, text)
-    return Markup(re.sub(r"(?<=[ (\[>])-(?=\d)|^-(?=\d)", "−", text))
+    return re.sub(r"(?<=[ (\[>])-(?=\d)|^-(?=\d)", "−", text)
 
 
 def _scientific(found: re.Match[str]) -> str:

@@ -47,8 +47,8 @@ def _without_empty(rows: list[dict[str, str]], name: str) -> list[dict[str, str]
 
 
 def _sentences(outcomes: pd.DataFrame, found: list[Calibration]) -> list[str]:
-    made = outcomes[(outcomes["what"] == "loss") & outcomes["predicted"].notna()]
-    without = int((outcomes["what"] == "loss").sum()) - len(made)
+    losses = outcomes[outcomes["what"] == "loss"]
+    made, without = losses[losses["predicted"].notna()], losses[losses["predicted"].isna()]
     said = []
     for one in found:
         low, high = one.interval
@@ -59,10 +59,10 @@ def _sentences(outcomes: pd.DataFrame, found: list[Calibration]) -> list[str]:
         )
     if missing := len(made) - int((made["inside"] != "").sum()):
         said.append(f"{many(missing, 'forecast')} of a loss without an outcome yet.")
-    if without:
-        last = outcomes.loc[outcomes["predicted"].isna() & (outcomes["note"] != "")]
-        why = f" (the last: {last['note'].iloc[-1]})" if len(last) else ""
-        said.append(f"No forecast could be made of {many(without, 'cell')}{why}.")
+    if len(without):
+        reasons = without.loc[without["note"] != "", "note"]
+        why = f" (the last: {reasons.iloc[-1]})" if len(reasons) else ""
+        said.append(f"No forecast could be made of {many(len(without), 'cell')}{why}.")
     return said
 
 

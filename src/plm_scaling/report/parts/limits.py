@@ -14,7 +14,7 @@ from plm_scaling.report.parts.cards import STATUS_WORDS, title
 from plm_scaling.study.laws import BOTH
 from plm_scaling.study.short_runs import short_runs
 
-NUMBERS = re.compile(r" \([^()]*\)")  # of one law, in a reason that others share
+NUMBERS = re.compile(r" \((?=[^()]*\d)[^()]*\)")  # of one law, in a reason that others share
 LITTLE_NATS, FREQUENCIES_NATS = 2.8, 2.9  # a loss that says little; what residues' shares give
 NONE = "No check speaks against these laws, and every run is in one of them."
 

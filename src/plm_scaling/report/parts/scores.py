@@ -31,6 +31,7 @@ CAPTIONS = {
     "exposure": "Fitness of each assay by the cell of lowest loss, against the best identity of "
     "its wild type to the training set.",
 }
+NAMED = 3  # series, of those that share a warning
 PROTOCOLS = {"llr": "log-likelihood ratio"}
 VERDICTS = {
     "monotone": "monotone",
@@ -72,9 +73,13 @@ def together(warnings: Sequence[str]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for warning in warnings:
         alike.setdefault(warning.partition(": ")[2] or warning, []).append(warning)
-    return [
-        own[0] if len(own) == 1 else f"{len(own)} series: {said}" for said, own in alike.items()
-    ]
+    return [own[0] if len(own) == 1 else f"{_names_of(own)}: {said}" for said, own in alike.items()]
+
+
+def _names_of(warnings: Sequence[str]) -> str:
+    """'a, b, c and 4 more', of the series that the warnings begin with."""
+    more = f" and {len(warnings) - NAMED} more" if len(warnings) > NAMED else ""
+    return ", ".join(warning.partition(": ")[0] for warning in warnings[:NAMED]) + more
 
 
 def _protocol(name: str) -> str:

@@ -11,7 +11,7 @@ from plm_scaling.report.parts.tables import DASH, count, text
 
 def tuning_part(laws: Sequence[LawResult]) -> dict[str, Any]:
     """What the page says of the laws `tuning`: rows of the best rates and of the rates that were
-    used, the same of batches where several were tried, and the lines for the config of a later
+    used, the same of batches where several were tried, and the block for the config of a later
     stage."""
     own = [law for law in laws if law.law == "tuning"]
     varied = [law for law in own if _batch(law)["status"] != Check.NOT_AVAILABLE]
@@ -26,7 +26,7 @@ def tuning_part(laws: Sequence[LawResult]) -> dict[str, Any]:
             for law in varied
             if _batch(law)["status"] != Status.CONVERGED
         ],
-        "blocks": [line for law in own for line in _blocks(law)],
+        "block": _block(own),
     }
 
 
@@ -107,15 +107,25 @@ def _known(value: float | None) -> str:
     return DASH if value is None else count(value)
 
 
-def _blocks(law: LawResult) -> list[str]:
-    """Lines of YAML; none of what is not known or not to be relied on."""
-    rate, batch = to_be_relied_on(law), batch_to_be_relied_on(law)
+def _block(laws: Sequence[LawResult]) -> str:
+    """The YAML of `training`, without what is not known or not to be relied on; '' if that is all.
+
+    Each objective has its rate; batches serve all, so they are by the first law that has them."""
+    rates = [(law.objective, rate) for law in laws if (rate := to_be_relied_on(law))]
+    batches = [(law.objective, batch) for law in laws if (batch := batch_to_be_relied_on(law))]
     lines = []
-    if rate:
-        lines.append(f"training: {{peak_learning_rate: {{{law.objective}: {_yaml(rate)}}}}}")
-    if batch:
-        lines.append(f"training: {{batch_tokens: {_yaml(batch)}}}  # of both; by {law.objective}")
-    return lines
+    if rates:
+        lines.append("  peak_learning_rate:")
+        lines += [f"    {objective}: {_yaml(rate)}" for objective, rate in rates]
+    if batches:
+        objective, batch = batches[0]
+        if len(laws) > 1:
+            lines.append(
+                f"  # batches serve both objectives; these are by {objective.upper()}'s law"
+            )
+        lines.append(f"  batch_tokens: {_yaml(batch)}")
+        lines += [f"  # by {other.upper()}'s law: {_yaml(batch)}" for other, batch in batches[1:]]
+    return "\n".join(["training:", *lines]) if lines else ""
 
 
 def _yaml(block: ConfigBlock) -> str:
