@@ -98,11 +98,6 @@ class Progress:
         return short_bytes(amount) if self.unit == "B" else f"{short_number(amount)} {self.unit}"
 
 
-def many(number: int, what: str) -> str:
-    """'1 budget', '43 budgets'."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def short_number(value: float) -> str:
     """2833956224 → '2.83B', as models are named; three significant digits."""
     value = float(f"{value:.3g}")  # 999.9M is 1B
