@@ -40,6 +40,7 @@ HTML = Path(template.__file__).parent
         ("alpha = 0.36; E, A, B, alpha and beta", "α = 0.36; E, A, B, α and β"),
         ("c, kappa; c and kappa are not, (alpha, beta)", "c, κ; c and κ are not, (α, β)"),
         ("the interval of beta (0 to 1)", "the interval of β (0 to 1)"),
+        ("beta ended at its bound", "β ended at its bound"),
         ("alpha", "α"),
     ],
 )

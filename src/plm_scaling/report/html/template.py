@@ -54,7 +54,7 @@ _GREEK = {"alpha": "α", "beta": "β", "kappa": "κ"}
 _LETTER = re.compile(  # where it stands for a parameter: the word alone may name a corpus
     r"(?:(?<=\^)|(?<=interval of )|(?<=alpha and )|(?<=alpha, )|(?<=\bc and )|(?<=\bc, )"
     r"|^(?=\w+$))(?:alpha|beta|kappa)\b"
-    r"|\b(?:alpha|beta|kappa)(?= ?=)|\balpha(?= and beta\b|, beta\b)"
+    r"|\b(?:alpha|beta|kappa)(?= ?=| ended at\b)|\balpha(?= and beta\b|, beta\b)"
 )
 _SUBSCRIPT = re.compile(
     r"\b(?=(?:[NDLR]_opt|C_sum|C_[cm]lm|R\*?_[ND]|D_[tf]|U_N|[ND]_eff|L_N|L_best|[LS]_peak)\b)"
