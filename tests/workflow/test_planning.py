@@ -68,7 +68,7 @@ def test_each_cell_is_computed_once(plans):
     for plan in plans:
         assert plan.calls("sweep/cells", "plan_cells") == 1
         assert plan.calls("study/cell", "_json") == plan.cells  # of its id, and of its parameter
-        assert plan.calls("sweep/cells", "make_cell") == 16  # for all seeds
+        assert plan.calls("sweep/make", "make_cell") == 16  # for all seeds
         assert plan.calls("sweep/choose", "choose_layout") == 16
         assert plan.calls("sweep/launch", "resources") == 0  # until a job is to run
 
