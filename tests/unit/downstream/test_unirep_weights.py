@@ -55,7 +55,7 @@ def test_log_likelihoods_of_a_few_mutants(model, assay):
 
 @pytest.mark.long
 def test_published_correlation(model, assay):
-    """0.490 in ProteinGym, of 1,576 of the 1,577 mutants. Twelve CPU-minutes."""
+    """0.490 in ProteinGym, of 1,576 of the 1,577 mutants. Seven to twelve CPU-minutes."""
     items, proteins = assay
     wild_type = proteins.loc[ASSAY, "sequence"]
     begins = range(0, len(items), BATCH)
