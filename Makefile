@@ -16,6 +16,9 @@ DEMO = $(BIN)/python -P src/plm_scaling/workflow/start_snakemake.py --profile pr
 	--cores $(CORES) --logger-plm-times profiles/demo/times.tsv
 TORCH := $(shell grep '^torch==' requirements.lock)
 
+# Images of containers set it; every program of a workflow would compile our library anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install demo test test-long lint pytest docs site format
 
 install: $(VENV)/.installed

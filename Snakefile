@@ -6,6 +6,7 @@ al. 2024 from their released logs). Rules are in rules/, one file per stage; wha
 from the config, how it is run from a profile.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 min_version("9.0")
+
+# Planning makes millions of objects, and none that only a collection could free.
+gc.set_threshold(1_000_000)
 
 # Not workflow.basedir: another workflow may take this one as a module.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))

@@ -1,6 +1,5 @@
 """Shared by all rules: the validated config, the environment of the programs, names of files."""
 
-import gc
 import inspect
 import json
 import logging
@@ -53,10 +52,6 @@ from plm_scaling.sweep.supply import check_supply, made_tokens, most_tokens
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.
 environment.prepare(os.environ, python=Path(sys.executable), library=ROOT / "src")
-
-# Planning makes millions of objects, and none that only a collection could free.
-gc.set_threshold(1_000_000)
-
 
 # The scheduler says these before every job; what a job does, its program says.
 logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to", "Execute ")))
