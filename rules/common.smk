@@ -161,6 +161,11 @@ def inspected(function):
     return function
 
 
+def by_kind(values):
+    """The one of `values` that belongs to a job's kind of sequence, as a function of the job."""
+    return inspected(lambda wildcards: values[wildcards.kind])
+
+
 def as_they_are(records):
     """Records that no job is to make again, whatever changed in what they were made from."""
     return [before_update(record) for record in records]

@@ -13,7 +13,7 @@ CLEAN = f"{DATA}/clean/{{source}}/counts.tsv"
 
 rule pool_part:
     input:
-        lambda wildcards: expand(CLEAN, source=KINDS[wildcards.kind]),
+        by_kind({kind: expand(CLEAN, source=names) for kind, names in KINDS.items()}),
     output:
         POOL,
     log:
@@ -27,8 +27,10 @@ rule pool_part:
         runtime=grows(240),
     params:
         script=script("pool_part"),
-        clean=lambda wildcards: [f"{DATA}/clean/{name}" for name in KINDS[wildcards.kind]],
-        sources=lambda wildcards: KINDS[wildcards.kind],
+        clean=by_kind(
+            {kind: [f"{DATA}/clean/{name}" for name in names] for kind, names in KINDS.items()}
+        ),
+        sources=by_kind(KINDS),
         parts=CONFIG.data.parts,
         folder=subpath(output[0], parent=True),
         stage=DEDUP_VERSION,

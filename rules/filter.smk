@@ -62,7 +62,7 @@ rule score_part:
         script=script("score_part"),
         pool=f"{DATA}/pool/protein",
         split=subpath(input[0], parent=True),
-        model=lambda wildcards, input: CONFIG.filter.model if OWN_MODEL else input.model,
+        model=inspected(lambda wildcards, input: CONFIG.filter.model if OWN_MODEL else input.model),
         start=f"{ON_ONE_GPU} python" if OWN_MODEL else "python",
         stage=FILTER_VERSION,
     shell:

@@ -13,7 +13,7 @@ SELECTION = {"protein": SELECTED[0], "code": SELECTED_CODE}
 
 rule tokenize_part:
     input:
-        lambda wildcards: SELECTION[wildcards.kind],
+        by_kind(SELECTION),
     output:
         TOKENS,
     log:
