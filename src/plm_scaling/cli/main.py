@@ -24,7 +24,7 @@ from plm_scaling.cli import (
 from plm_scaling.cli.version import version_text
 from plm_scaling.common.command_line import OPTIONS, parse
 from plm_scaling.common.errors import PlmScalingError, line_of
-from plm_scaling.common.program import start_logging
+from plm_scaling.common.program import spare_the_collector, start_logging
 from plm_scaling.common.progress import end_line
 
 app = App(
@@ -72,6 +72,7 @@ def main() -> None:
     A reader that has enough (`| head`) ends the command without a word; Ctrl-C does, too
     (`common.program`).
     """
+    spare_the_collector()
     call, asked = parse(app, sys.argv[1:], ADVICE)
     start_logging(None)
     try:

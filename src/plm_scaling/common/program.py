@@ -1,6 +1,8 @@
 """What every program in `scripts/` shares: command line, log file, one message on failure."""
 
+import atexit
 import ctypes
+import gc
 import logging
 import os
 import sys
@@ -43,6 +45,7 @@ def run(function: Callable[..., Any], rank: int = 0) -> None:
     """
     from plm_scaling.common.command_line import read_options  # not for who only logs
 
+    spare_the_collector()
     call, asked = read_options(function, sys.argv[1:])
     log: Path | None = asked.arguments.pop("log", None)
     if rank and log is not None:
@@ -63,6 +66,13 @@ def run(function: Callable[..., Any], rank: int = 0) -> None:
         what = line_of(error) if isinstance(error, OSError) else what
         logger.error("error: %s (traceback in %s)", what, log)
         sys.exit(1)
+
+
+def spare_the_collector() -> None:
+    """Keep Python's collector of garbage from what the imports made: it finds nothing there, and
+    looks for a second through PyTorch's alone, again when the program ends."""
+    gc.freeze()
+    atexit.register(gc.freeze)
 
 
 def start_logging(log: Path | None, terminal_level: int = logging.INFO) -> None:
