@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -68,9 +69,10 @@ def run(function: Callable[..., Any], rank: int = 0) -> None:
         sys.exit(1)
 
 
+@cache
 def spare_the_collector() -> None:
     """Keep Python's collector of garbage from what the imports made: it finds nothing there, and
-    looks for a second through PyTorch's alone, again when the program ends."""
+    looks for a second through PyTorch's alone, again when the program ends. Once a process."""
     gc.freeze()
     atexit.register(gc.freeze)
 
