@@ -158,6 +158,24 @@ def test_plans_and_fits_of_the_pages_can_be_made(tmp_path, monkeypatch, capsys):
         assert capsys.readouterr().out, line
 
 
+def test_plans_print_what_the_pages_show(tmp_path, monkeypatch, capsys):
+    shown = [
+        (page.name, body.splitlines())
+        for page in PAGES
+        for _, body in FENCED.findall(page.read_text())
+        if body.startswith(f"$ {PLANS}")
+    ]
+    assert shown
+    monkeypatch.chdir(tmp_path)
+    for name, (command, *lines) in shown:
+        monkeypatch.setattr("sys.argv", shlex.split(command.removeprefix("$ ")))
+        main()
+        printed = capsys.readouterr().out.splitlines()
+        expected = [line for line in lines if line.strip() != "…"]
+        assert len(expected) > 5
+        assert not [line for line in expected if line not in printed], name
+
+
 @pytest.mark.slow
 def test_targets_of_the_pages_are_planned_for_the_demo(root, tmp_path):
     """All in one dry run, which costs what one of them costs."""
