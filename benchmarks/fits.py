@@ -1,7 +1,7 @@
 """Compare our parametric fit with scipy's L-BFGS-B from 4,500 starts and with `chinchilla` (PyPI).
 
 OMP_NUM_THREADS=1 python benchmarks/fits.py --runs results/published/runs.csv --objective clm \
-    --out docs/benchmarks-fits.md [--starts 4500] [--chinchilla-python VENV/bin/python]
+    --out TABLE.md [--starts 4500] [--chinchilla-python VENV/bin/python]
 
 All methods get the same runs and are judged by the same objective, the sum of Huber(1e-3) of the
 log loss. Times are CPU-seconds of one core, measured in this one run; a number that was measured on

@@ -58,7 +58,7 @@ class Part:
 
 
 def all_parts() -> list[Part]:
-    """The most valuable first; see the sections GPU of docs/training.md for what they are for."""
+    """The most valuable first; docs/benchmarks.md, "One GPU", says what they are for."""
     model, engine = (f"tests/gpu/test_cuda_{name}.py" for name in ("model", "engine"))
     mfu = "MFU 36-41 % (85M), 44-49 % (680M); memory: estimate 0.87-0.95 of what was measured"
     return [

@@ -1,4 +1,4 @@
-"""Training steps on one GPU, by size; prints the throughput table of docs/training.md.
+"""Training steps on one GPU, by size; prints the throughput table of docs/benchmarks.md.
 
 python benchmarks/gpu_training.py --sizes 85M 300M 680M 1.2B 2.8B --recipes study --objectives mlm \
     --steps 3 --out TABLE.md

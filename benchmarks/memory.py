@@ -1,4 +1,4 @@
-"""Memory of training jobs on the CPU, estimated and measured; prints a table for docs/training.md.
+"""Memory of training jobs on the CPU, estimated and measured: a table for docs/benchmarks.md.
 
 nice -n 10 python benchmarks/memory.py --work FOLDER > memory.md
 

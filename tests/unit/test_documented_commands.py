@@ -11,7 +11,9 @@ from snakemake.cli import parse_args
 from workflows import TARGETS, Workflow
 
 from plm_scaling.cli.main import app, main
+from plm_scaling.cli.planning import design
 from plm_scaling.common.command_line import parse
+from plm_scaling.design import choose
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md")]
@@ -156,6 +158,42 @@ def test_plans_and_fits_of_the_pages_can_be_made(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("sys.argv", shlex.split(line, comments=True))
         main()
         assert capsys.readouterr().out, line
+
+
+def test_plans_print_what_the_pages_show(tmp_path, monkeypatch, capsys):
+    shown = [
+        (page.name, body.splitlines())
+        for page in PAGES
+        for _, body in FENCED.findall(page.read_text())
+        if body.startswith(f"$ {PLANS}")
+    ]
+    assert shown
+    monkeypatch.chdir(tmp_path)
+    for name, (command, *lines) in shown:
+        monkeypatch.setattr("sys.argv", shlex.split(command.removeprefix("$ ")))
+        main()
+        printed = capsys.readouterr().out.splitlines()
+        expected = [line for line in lines if line.strip() != "…"]
+        assert len(expected) > 5
+        assert not [line for line in expected if line not in printed], name
+
+
+@pytest.mark.slow
+def test_designs_of_the_pages_and_of_help_can_be_made(tmp_path, monkeypatch, capsys):
+    """With few simulated sweeps: what is asked can be had for what is given."""
+    monkeypatch.setattr(choose, "DRAWS", range(6))
+    monkeypatch.setattr(choose, "MORE", range(6, 12))
+    monkeypatch.chdir(tmp_path)
+    tmp_path.joinpath("config.yaml").symlink_to(ROOT / "config.yaml")
+    tmp_path.joinpath("config").mkdir()
+    lines = [line for _, line, words in of("plm-scaling") if words[0] == "design" and words[1:]]
+    lines += re.findall(r"Example: (plm-scaling design .*)", design.__doc__)
+    chosen = list(dict.fromkeys(line for line in lines if "PATH" not in line))
+    assert len(chosen) > 2
+    for line in chosen:
+        monkeypatch.setattr("sys.argv", shlex.split(line, comments=True))
+        main()
+        assert "budgets_flops" in capsys.readouterr().out or "--out" in line
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def design(
 ) -> None:
     """Which cells to train: what a sweep is expected to teach, by simulation, and what it costs.
 
-    Example: plm-scaling design --question size-at=1e22 --gpus 8xH100 --days 30 --out my.yaml
+    Example: plm-scaling design --objective clm --gpus 8xH100 --days 30 --out my.yaml
 
     Args:
         out: also write the config with this sweep (YAML), a study of the file's name

@@ -84,15 +84,20 @@ def cheapest(rows: list[Row], half_width: float) -> Row:
     )
 
 
-def narrowest(rows: list[Row], limit: float, cost_of: CostOf, unit: str) -> Row:
-    """The last of a front that costs no more. Raises `SweepError` if there is none."""
+def narrowest(
+    rows: list[Row], limit: float, cost_of: CostOf, unit: str, one_of_several: str = ""
+) -> Row:
+    """The last of a front that costs no more. Raises `SweepError` if there is none, which says so
+    if the limit is only the share of an objective, `one_of_several`."""
     within = [row for row in rows if cost_of(row.design.cost) <= limit]
     if within:
         return within[-1]
     least = min(cost_of(row.design.cost) for row in rows)
+    share = f", the share of {one_of_several}" if one_of_several else ""
+    alone = f"design {one_of_several} alone (--objective), " if one_of_several else ""
     raise SweepError(
-        f"no design costs {limit:.3g} {unit} or less; the cheapest costs {least:.3g}: give more, "
-        "or take smaller sweep.budgets_flops"
+        f"no design costs {limit:,.4g} {unit} or less{share}; the cheapest costs {least:,.4g}: "
+        f"give more, {alone}or take smaller sweep.budgets_flops"
     )
 
 

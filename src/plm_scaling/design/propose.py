@@ -114,11 +114,13 @@ def _propose(
     cost_of = attrgetter("hours" if limits.flops is None else "flops")
     rows = front(ladder.family(prior, objective), limits.asked, prior, cost_of)
     own, own_cells = _own(ladder, limits.asked, objective, prior)
+    one_of_several = objective if share < 1 else ""
     if limits.flops is not None:
-        chosen = narrowest(rows, limits.flops * share, cost_of, "FLOPs")
+        chosen = narrowest(rows, limits.flops * share, cost_of, "FLOPs", one_of_several)
     elif limits.days is not None and limits.gpus is not None:
         count, gpu = limits.gpus
-        chosen = narrowest(rows, count * limits.days * 24 * share, cost_of, f"{gpu}-hours")
+        hours = count * limits.days * 24 * share
+        chosen = narrowest(rows, hours, cost_of, f"{gpu}-hours", one_of_several)
     else:
         wanted = limits.half_width or (own[1].half_width if own else np.inf)
         chosen = cheapest(rows, wanted)

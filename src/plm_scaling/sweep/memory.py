@@ -1,7 +1,7 @@
 """Memory of one training process, by what it is for.
 
 What autograd keeps for the backward pass is counted tensor by tensor (a test compares it with what
-PyTorch saves); docs/training.md compares the estimate with measured runs.
+PyTorch saves); docs/benchmarks.md compares the estimate with measured runs.
 """
 
 from dataclasses import dataclass, fields

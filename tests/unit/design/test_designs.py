@@ -102,6 +102,8 @@ def test_front_is_ordered_and_choices_keep_their_limits(monkeypatch, full, ladde
         cheapest(rows, 1e-4)
     with pytest.raises(SweepError, match=r"no design costs 1 hours or less"):
         narrowest(rows, 1.0, hours, "hours")
+    with pytest.raises(SweepError, match=r"the share of clm; .* design clm alone \(--objective\)"):
+        narrowest(rows, 1.0, hours, "hours", "clm")
 
 
 def test_too_few_budgets_for_a_law_are_said(full, ladder, priors):
