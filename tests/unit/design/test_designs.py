@@ -144,7 +144,7 @@ def test_runs_that_give_no_law_are_named(tmp_path):
     few = (PUBLISHED_LAWS.parent / "tables/runs.csv").read_text().splitlines()[:3]
     runs = tmp_path / "few.csv"
     runs.write_text("\n".join(few))
-    with pytest.raises(LawError, match=f"^{runs}: the law is not_identified"):
+    with pytest.raises(LawError, match=f"^{runs}: the law is not identified and gives no N"):
         prior_for(Request(runs=runs), "clm")
 
 
