@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from corpora import write_corpus
 from placed_studies import STAGES, Study, batch_of
 from planted_rates import BATCH, planted
 
@@ -85,6 +86,11 @@ def test_cells_of_later_stages_have_the_batches_of_the_tuned_law(root, tmp_path)
         assert cell.peak_learning_rate == pytest.approx(rate, rel=0.1)
     assert len({batch_of(cell) for cell in placed}) > 2
     assert read_sweep(study.folder / "sweep.tsv") == study.cells
+    (study.folder / "stages/2.json").unlink()
+    other = study.place(2, write_corpus(tmp_path / "tokens"))  # of other sources
+    assert "is larger than corpus unimeta, which has 0" in other["rates"][0]
+    assert {budget["batch"] for budget in other["budgets"]} == {None}
+    assert [b["rate"] for b in other["budgets"]] == [b["rate"] for b in record["budgets"]]
 
 
 def test_a_law_of_batches_that_cells_cannot_have_is_not_taken(root, tmp_path):
