@@ -76,7 +76,8 @@ if STAGES_LEFT:
             laws=lambda wildcards: CONFIG.laws.model_dump_json(),
             final_evaluations=CONFIG.runs.final_evaluations,
             runs=lambda wildcards: f"{RESULTS}/runs",
+            tokens=lambda wildcards: str(MANIFEST),
         shell:
             "python {params.script:q} --blocks {params.blocks:q} --laws {params.laws:q}"
             " --final-evaluations {params.final_evaluations} --runs {params.runs:q}"
-            " --sweep {input.sweep:q} --out {output:q} --log {log:q}"
+            " --sweep {input.sweep:q} --tokens {params.tokens:q} --out {output:q} --log {log:q}"

@@ -2,7 +2,8 @@
 
 python scripts/place_stage.py --blocks '{"seed": 1, "corpora": …, "tokens": …, "sweep": …,
 "training": …}' --laws '{"fits": …, "bootstrap": …}' --final-evaluations 1 \
-    --runs results/demo/runs --sweep results/demo/sweep.tsv --out results/demo/stages/2.json
+    --runs results/demo/runs --sweep results/demo/sweep.tsv \
+    --tokens data/demo/tokens/manifest.json --out results/demo/stages/2.json
 """
 
 from plm_scaling.common.program import run

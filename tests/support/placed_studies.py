@@ -57,12 +57,12 @@ class Study:
                 evaluations = 1 if self.best else 6
                 write_cell(self.folder / "runs" / name, cell, loss, evaluations, status, 10**15)
 
-    def place(self, number):
+    def place(self, number, tokens=None):
         out = self.folder / f"stages/{number}.json"
         runs, sweep = self.folder / "runs", self.folder / "sweep.tsv"
         # No comparison with the law parametric, which takes several seconds and places nothing.
         with mock.patch("plm_scaling.laws.fit.compare_with_other", return_value=None):
-            place_stage(self.config, self.config.laws, 1, runs, sweep, out)
+            place_stage(self.config, self.config.laws, 1, runs, sweep, out, tokens)
         return json.loads(out.read_text())
 
 

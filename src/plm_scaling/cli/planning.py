@@ -31,10 +31,11 @@ def plan(
         html: also a page on which compute, data, size and objective are moved by hand
     """
     from plm_scaling.planner import answer
+    from plm_scaling.planner.both import plan_both
     from plm_scaling.planner.text import answer_text
 
     both = question.objective == "both"
-    answers = answer.plan_both(question) if both else (answer.plan(question),)
+    answers = plan_both(question) if both else (answer.plan(question),)
     if plot is not None:
         from plm_scaling.figures.plan import draw_plan
 

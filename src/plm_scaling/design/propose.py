@@ -1,5 +1,6 @@
 """Designs for a request: the curve of cost against precision, the chosen one, and what to know."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -24,6 +25,7 @@ from plm_scaling.design.request import NO_LAW, Asked, Limits, Request, limits_of
 from plm_scaling.design.simulate import Expected, expect, points_of
 from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.planner.training import NODE
+from plm_scaling.planner.trust import NEAR
 from plm_scaling.sweep.cells import plan_cells
 
 FIRST_BUDGETS, FIRST_SIZES = 3, 8  # of a stage without a law
@@ -128,7 +130,10 @@ def _propose(
         objective,
         chosen.design.entries,
         chosen.design.cost,
-        _notes(ladder, objective, chosen.design.entries),
+        [
+            *extrapolated(limits.asked, chosen.design.budgets),
+            *_notes(ladder, objective, chosen.design.entries),
+        ],
         prior,
         limits.asked,
         own,
@@ -136,6 +141,21 @@ def _propose(
         tuple(rows),
         chosen,
     )
+
+
+def extrapolated(asked: Asked, budgets: Sequence[float]) -> Iterator[str]:
+    """That a design answers for a compute beyond its `budgets` (FLOPs), if it does."""
+    if asked.flops is None:
+        return
+    factor, side = max(
+        (asked.flops / max(budgets), "above the largest"),
+        (min(budgets) / asked.flops, "below the smallest"),
+    )
+    if factor > NEAR:
+        yield (
+            f"{asked.flops:.3g} FLOPs lie {factor:.3g} times {side} budget of this design: the "
+            "interval holds where the law does not bend on the way"
+        )
 
 
 def _own(

@@ -80,7 +80,7 @@ def width_text(asked: Asked, half_width: float) -> str:
         return "none"
     if asked.kind == "size-at":
         return f"within a factor of {math.exp(half_width):.2f}"
-    return f"±{half_width:.3f}" if asked.kind == "exponent" else f"±{half_width:.4f}"
+    return f"±{half_width:.3f}" if asked.kind == "exponent" else f"±{half_width:.4f} nats"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

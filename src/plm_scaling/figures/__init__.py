@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from plm_scaling.runs.scores import JUDGED
 from plm_scaling.study.laws import LAWS
 
-STAGE_VERSION = 7
+STAGE_VERSION = 8
 
 DATA_FIGURES = ("funnel", "perplexity", "masking")
 

@@ -19,7 +19,7 @@ MODULES = {
         name: f"figures.laws.{name}"
         for name in (
             *("isoflop", "frontier", "parametric", "loss_contours", "repeated", "transfer"),
-            *("mask_ratio", "tuning"),
+            *("mask_ratio", "tuning", "batches"),
         )
     },
     **{name: f"figures.runs.{name}" for name in ("learning_curves", "held_out", "forecasts")},

@@ -26,6 +26,7 @@ from plm_scaling.laws.status import Check
 
 RESAMPLES = 200
 SEED = 1
+ENOUGH = 2 * MIN_RUNS  # distinct runs, of which hardly a resample has fewer than MIN_RUNS
 LEAST_HINDCAST = 3  # runs; the error of one may be small by luck
 TOO_FEW = (
     "{runs} distinct runs at {budgets} budgets; to learn how far forecasts are off, at least "
@@ -51,7 +52,10 @@ def forecast_losses(
     for value, of_law in zip(map(float, predicted), drawn, strict=True):
         interval = percentile_interval(of_law, LEVEL)
         if interval is None:
-            raise LawError("half of the resampled runs or more gave no surface")
+            raise LawError(
+                f"{runs.distinct} distinct runs are too few to resample: half of the resamples or "
+                f"more have fewer than {MIN_RUNS}; {ENOUGH} would do"
+            )
         scatter = fit.scatter * value
         down, up = (
             float(np.hypot(max(reach, 0.0), np.hypot(wide * scatter, narrow * missed)))

@@ -19,7 +19,7 @@ logger = logging.getLogger("plm_scaling")
 
 WHATS = ("loss", "size", "curve")
 CURVE_SHARES = (0.25, 0.5, 0.75)
-NEAR = 0.125  # of the tokens, to the nearest evaluation
+NEAR = 0.05  # of the tokens, to the nearest evaluation
 FACTS = (
     *("cell", "objective", "corpus", "recipe", "size", "n_params", "flops", "flops_budget", "why"),
 )
@@ -124,7 +124,7 @@ def _loss_at(curve: pd.DataFrame | None, share: float, tokens: float) -> float |
         return None
     off = (curve["tokens"] / tokens - share).abs()
     loss = float(curve["loss"].iloc[int(off.to_numpy().argmin())])
-    return loss if off.min() < 0.05 and math.isfinite(loss) else None
+    return loss if off.min() < NEAR and math.isfinite(loss) else None
 
 
 def _minima(

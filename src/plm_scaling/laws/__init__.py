@@ -11,7 +11,7 @@ from typing import Any
 
 from plm_scaling.study.laws import LAWS
 
-STAGE_VERSION = 7
+STAGE_VERSION = 8
 
 _PUBLIC = {f"fit_{name}": law.module for name, law in LAWS.items()}
 _PUBLIC |= {

@@ -9,6 +9,7 @@ def __getattr__(name: str) -> Any:
     """Import the planner when it is asked for."""
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    from plm_scaling.planner import answer, question
+    from plm_scaling.planner import answer, both, question
 
-    return getattr(question if name == "Question" else answer, name)
+    modules = {"Question": question, "plan": answer, "plan_both": both}
+    return getattr(modules[name], name)

@@ -5,11 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.laws.stats.intervals import percent
 from plm_scaling.planner.advice import Data, Serving, check_epochs, data_limit, serving, transfer
 from plm_scaling.planner.case import Case
 from plm_scaling.planner.laws import Estimate, find_laws
-from plm_scaling.planner.question import PUBLISHED_LAWS, Given, Question, given
+from plm_scaling.planner.question import PUBLISHED_LAWS, Question, given
 from plm_scaling.planner.training import ShapeRow, Time, affordable, shape_rows, training_time
 from plm_scaling.planner.trust import Trust, check_loss, how_sure
 
@@ -68,27 +67,6 @@ def plan(question: Question) -> Answer:
     if question.objective == "both":
         raise LawError("objective both is two plans: `plan_both`")
     return answer(case_of(question))
-
-
-def plan_both(question: Question) -> tuple[Answer, Answer]:
-    """A CLM and an MLM of one size from one compute, each at the optimum of its share."""
-    asked = given(question)
-    if asked != Given(asked.flops, gpu=asked.gpu, gpus=asked.gpus, utilisation=asked.utilisation):
-        raise LawError("objective both divides the compute: give --flops, and GPUs at most")
-    assert asked.flops is not None
-    pair = [find_laws(question.laws or PUBLISHED_LAWS, objective) for objective in ("clm", "mlm")]
-    low, high = 1.0, asked.flops
-    for _ in range(100):
-        n = math.sqrt(low * high)
-        enough = sum(laws.surface.flops_of_size(n) for laws in pair) <= asked.flops
-        low, high = (n, high) if enough else (low, n)
-    clm, mlm = (
-        answer(Case(asked._replace(flops=laws.surface.flops_of_size(low)), laws)) for laws in pair
-    )
-    for one in (clm, mlm):
-        share = percent(round(one.flops.value / asked.flops, 3))
-        one.notes.insert(0, f"one of two models of this size; it takes {share} of the compute")
-    return clm, mlm
 
 
 def case_of(question: Question) -> Case:

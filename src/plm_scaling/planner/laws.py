@@ -168,7 +168,8 @@ def find_laws(where: Path, objective: str | None) -> Laws:
         law = read_law(found[name])
         if law.details.get("frontier"):
             return Laws(objective, found[name], law, found)
-        why.append(f"{found[name]}: the law is {law.status} and has no frontier")
+        status = law.status.replace("_", " ")
+        why.append(f"{found[name]}: the law is {status} and gives no N and D at any compute")
     problem = "; ".join(why) or f"{where}: no law of objective {objective} gives N and D"
     raise LawError(
         f"{problem}; fit isoflop or parametric to runs at several budgets (`plm-scaling fit`)"

@@ -106,7 +106,8 @@ def surface_of(law: LawResult) -> Surface:
     k, a_n = (law.equations["N"].parameters[name] for name in ("k", "a"))
     loss = loss_law_of(law.equations["L"])
     if k is None or a_n is None or loss is None:
-        raise LawError(f"{law.objective} {law.law}: the law is {law.status} and has no numbers")
+        status = law.status.replace("_", " ")
+        raise LawError(f"{law.objective} {law.law}: the law is {status} and has no numbers")
     if not 0 < a_n < 1 or loss.exponent >= 0:
         raise LawError(
             f"{law.objective} {law.law}: the exponent {a_n:.3g} of N is not between 0 and 1, or "

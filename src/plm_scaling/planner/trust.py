@@ -27,16 +27,19 @@ class HeldOut(NamedTuple):
     """By how much it lies beyond the rest."""
     error_nats: float
     """Predicted − measured."""
-    allowed_nats: float
-    """What the law allows for: by its evidence, or the half-width of its interval there."""
+    allowed_nats: float | None
+    """What the law allows for: by its evidence, or the half-width of its interval there; None where
+    it has none."""
 
     @property
     def words(self) -> str:
         """How it came out."""
+        against = f"{'within' if self.passed else 'outside'} the interval"
+        if self.allowed_nats is None:
+            against = "with no interval to judge it by"
         return (
             f"at {self.factor:.3g} times the compute of the rest was {abs(self.error_nats):.3f} "
-            f"nats too {'high' if self.error_nats > 0 else 'low'}, "
-            f"{'within' if self.passed else 'outside'} the interval"
+            f"nats too {'high' if self.error_nats > 0 else 'low'}, {against}"
         )
 
     @property
@@ -47,7 +50,7 @@ class HeldOut(NamedTuple):
     @property
     def passed(self) -> bool:
         """Whether the law's interval allows for it."""
-        return abs(self.error_nats) <= self.allowed_nats
+        return self.allowed_nats is not None and abs(self.error_nats) <= self.allowed_nats
 
 
 @dataclass
@@ -79,10 +82,9 @@ def held_out(laws: Laws) -> HeldOut | None:
     at, loss = check["predicted_at_flops"], check["loss"]
     interval = laws.optimal_loss(at).interval
     limit = laws.optima.evidence.get("held_out")
+    allowed = None if interval is None else (interval[1] - interval[0]) / 2
     if limit is not None:
         allowed = limit["allowed"]
-    else:
-        allowed = 0.0 if interval is None else (interval[1] - interval[0]) / 2
     error = loss["difference"] if "difference" in loss else loss["mean_error"]
     return HeldOut(at / max(check["fitted_on_flops"]), error, allowed)
 
@@ -92,6 +94,8 @@ def of_law(laws: Laws) -> Trust:
     law, trust = laws.optima, Trust()
     if law.status != Status.CONVERGED:
         trust.guesses.append(f"the {law.law} law is {_words(law.status)}{_briefly(laws)}")
+    elif law.equations["N"].interval["a"] is None:
+        trust.guesses.append(f"the {law.law} law has no interval, so nothing says how sure it is")
     k, b = (law.equations["D"].parameters[name] or np.nan for name in ("k", "b"))
     for flops in laws.fitted:
         own = k * flops**b
@@ -150,7 +154,9 @@ def of_reach(laws: Laws, flops: float) -> Trust:
     if check is None:
         return Trust([f"{what}, which no held-out prediction checks"], [bends])
     if not check.passed:
-        tested = "" if _failed(laws) else ", and the held-out prediction failed"
+        tested = ", and the held-out prediction failed"
+        if _failed(laws) or check.allowed_nats is None:
+            tested = ""
         found = (
             f"the held-out loss was {abs(check.error_nats):.3f} nats {check.side} than predicted"
         )
@@ -188,10 +194,15 @@ def fitted_ratios(laws: Laws) -> Interval | None:
 def _of_repeats(case: Case) -> Trust:
     """What is known of the repeats of the run."""
     laws, repeats = case.laws, case.repeats
-    if case.run.tokens <= repeats.unique or repeats.known:
+    if case.run.tokens <= repeats.unique:
         return Trust()
     epochs = f"{repeats.epochs(case.run.tokens):.3g} epochs"
     law = laws.other("repeated")
+    if law is not None and repeats.known:
+        if law.status == Status.CONVERGED:
+            return Trust()
+        said = f"the repeated law, by which {epochs} count, is {_words(law.status)}"
+        return Trust(guesses=[said], warnings=[f"{said}: {law.reason}"])
     if law is None:
         warning = f"{epochs}, and there is no law of repeated tokens"
         return Trust(warnings=[f"{warning}: size and loss are those of fresh tokens"])

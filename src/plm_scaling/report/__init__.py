@@ -3,4 +3,4 @@
 `STAGE_VERSION` is a parameter of the Snakemake rule: raise it when the page changes.
 """
 
-STAGE_VERSION = 10
+STAGE_VERSION = 11

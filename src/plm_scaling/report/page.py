@@ -54,6 +54,9 @@ CAPTIONS = {
     "tuning": "Loss above that of the best rate at each size and number of tokens (open marks are "
     "too far from it for the parabola), and the best rates against those of the law; on the dashed "
     "line both are equal.",
+    "batches": "Loss at the best rate of each batch above that of the best batch, at each size and "
+    "number of tokens (open marks are too far from it for the parabola), and the best batches "
+    "against those of the law; on the dashed line both are equal.",
     "funnel": "Sequences kept and dropped by each stage, summed over the sources.",
     "perplexity": "Perplexity of the training sequences under the reference model, by length; "
     "lines are the thresholds of the filter, which drop the same share of every length.",

@@ -11,7 +11,7 @@ from plm_scaling.study.cell import Cell
 from plm_scaling.sweep.make import make_cell, shape_of
 from plm_scaling.sweep.settings import Setting, settings
 from plm_scaling.sweep.single import extra_cells, transferred_cells
-from plm_scaling.sweep.stages import NO_STAGES, UNTUNED, Curve, Stages, Tuned, curves_of
+from plm_scaling.sweep.stages import NO_STAGES, UNTUNED, Curve, Stages, Tuned, curves_of, in_sweep
 
 Trained = tuple[Curve, Iterable[str], list[int], Tuned]
 """A curve with its sizes, its seeds and the laws of its rate and batch."""
@@ -55,7 +55,7 @@ def grid_cells(config: SweepInputs, stages: Stages = NO_STAGES) -> dict[str, Cel
     those placed."""
     return {
         cell.cell: cell
-        for curve, sizes, seeds, tuned in chain(_first_stage(config), _placed(stages))
+        for curve, sizes, seeds, tuned in chain(_first_stage(config), _placed(config, stages))
         for cell in curve_cells(tuned.taken(config, curve[1]), *curve, sizes, seeds)
     }
 
@@ -107,10 +107,10 @@ def _first_stage(config: SweepInputs) -> Iterator[Trained]:
             yield curve, sizes_in_range(config, budget, recipe), sweep.seeds, UNTUNED
 
 
-def _placed(stages: Stages) -> Iterator[Trained]:
+def _placed(config: SweepInputs, stages: Stages) -> Iterator[Trained]:
     """The same of what was placed."""
-    for number in sorted(stages):
-        for one in stages[number].budgets:
+    for stage in in_sweep(config.sweep, stages).values():
+        for one in stage.budgets:
             yield one.curve, one.sizes, one.seeds, one.tuned
 
 

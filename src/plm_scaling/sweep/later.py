@@ -16,6 +16,7 @@ from plm_scaling.sweep.stages import (
     Stages,
     budgets_of,
     curves_of,
+    in_sweep,
     placed_untuned,
     to_place,
 )
@@ -69,15 +70,16 @@ def later_stages(blocks: SweepInputs, placed: Stages, machine: Machine) -> Itera
 
 def _rates(blocks: SweepInputs, placed: Stages) -> Iterator[str]:
     """Which learning rates stages have taken, and which cells wait for their law."""
-    for number in sorted(placed):
-        yield from (f"stage {number}: {line}" for line in placed[number].rates)
+    kept = in_sweep(blocks.sweep, placed)
+    for number in kept:
+        yield from (f"stage {number}: {line}" for line in kept[number].rates)
     if left := to_place(blocks.sweep, placed):
         stages = f"stage{'s' * (len(left) > 1)} {', '.join(map(str, left))}"
         yield (
             f"learning rates: the cells of {stages} wait for the {len(tuning_cells(blocks))} of "
             f"sweep.tuning; {_taken(blocks, placed)}"
         )
-    elif not placed:
+    elif not kept:
         yield (
             "learning rates: no cell waits for sweep.tuning, whose law is only reported; stages "
             "(sweep.stages) would take its rates"
@@ -89,7 +91,7 @@ def _taken(blocks: SweepInputs, placed: Stages) -> str:
     configured = "those of training.peak_learning_rate"
     if blocks.training.mup:
         return f"their peak rates stay {configured}, as training.mup takes one for all sizes"
-    if placed_untuned(placed):
+    if placed_untuned(blocks.sweep, placed):
         return f"their peak rates stay {configured}, as the stages before were placed without it"
     several = _batches_tried(blocks.sweep)
     also = " and, where several batches say which is best, the batches" * several

@@ -1,7 +1,9 @@
 """Cells outside the grid: those of `sweep.extra`, and those of `sweep.transfer` with their sources.
 
 They are compared with cells of the grid, so they have the peak learning rates and batches of the
-stage that a cell of their budget would be placed by, and wait for it.
+stage that a cell of their budget would be placed by, and wait for it. They keep those of a stage
+that was placed, also if it is skipped later: what was recorded stays, so that no finished cell is
+trained again.
 """
 
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Extra, Objective, Recipe, Transfer
 from plm_scaling.study.cell import Cell
 from plm_scaling.sweep.make import make_cell, shape_of
-from plm_scaling.sweep.stages import UNTUNED, Stages, Tuned, placed_untuned, stage_for
+from plm_scaling.sweep.stages import UNTUNED, Stages, Tuned, in_sweep, placed_untuned, stage_for
 
 OTHER: dict[Objective, Objective] = {"clm": "mlm", "mlm": "clm"}
 
@@ -42,12 +44,12 @@ def waiting_cells(config: SweepInputs, stages: Stages) -> dict[int, list[Cell]]:
 def waits_for(config: SweepInputs, stages: Stages, one: Extra | Transfer) -> int:
     """The last stage that gives it rates and is still to be placed; 0 if there is none."""
     sweep, waits = config.sweep, 0
-    if sweep.tuning is None or config.training.mup or placed_untuned(stages):
+    if sweep.tuning is None or config.training.mup or placed_untuned(sweep, stages):
         return 0
-    if not all(stage.single for stage in stages.values()):
+    if not all(stage.single for stage in in_sweep(sweep, stages).values()):
         return 0
     for objective, flops in _places(one):
-        number = stage_for(sweep, flops)
+        number = stage_for(sweep, stages, flops)
         tuned = objective in sweep.objectives and one.recipe == sweep.recipes[0]
         if tuned and number > 1 and number not in stages:
             waits = max(waits, number)
@@ -72,7 +74,7 @@ def _tuned(
     config: SweepInputs, stages: Stages, objective: Objective, flops: float, recipe: Recipe
 ) -> Tuned:
     """The laws of the stage of a budget."""
-    number = stage_for(config.sweep, flops)
+    number = stage_for(config.sweep, stages, flops)
     if number not in stages or not stages[number].single:
         return UNTUNED
     own = (b for b in stages[number].budgets if config.sweep.stage_of(b.flops) == number)

@@ -134,15 +134,31 @@ def stage_file(folder: Path, number: int) -> Path:
 
 
 def read_stages(folder: Path, sweep: Sweep) -> dict[int, PlacedStage]:
-    """The stages that were placed, by number, as far as the config has their budgets and does not
-    skip them. Raises `SweepError` if one is no record, or lacks a budget that it now has."""
+    """The stages that were placed, by number, as they were recorded; `in_sweep` says what of them
+    the config still has. Raises `SweepError` if one is no record, or lacks a budget that the config
+    now has and does not skip."""
     found = {}
     # Listed, because a network file system may remember of a name that it was not there.
     there = set(folder.iterdir()) if folder.is_dir() else set()
-    for number in _not_skipped(sweep):
+    for number, stage in enumerate(sweep.stages, FIRST_PLACED):
         if (path := stage_file(folder, number)) in there:
-            found[number] = _of_config(_read(path), path, sweep)
+            found[number] = _read(path)
+            if not stage.skip:
+                _check_budgets(found[number], path, sweep)
     return found
+
+
+def in_sweep(sweep: Sweep, placed: Stages) -> dict[int, PlacedStage]:
+    """The stages that the config does not skip, with the budgets that it still has."""
+    kept = {}
+    for number in _not_skipped(sweep):
+        if record := placed.get(number):
+            now = {curve for n in range(1, number + 1) for curve in curves_of(sweep, n)}
+            # Of a curve that is there twice, the last.
+            last = {budget.curve: budget for budget in record.budgets}
+            budgets = [budget for curve, budget in last.items() if curve in now]
+            kept[number] = record.model_copy(update={"budgets": budgets})
+    return kept
 
 
 def recorded(folder: Path) -> list[PlacedStage]:
@@ -157,10 +173,11 @@ def tuned_of(placed: Stages, curve: Curve) -> Tuned:
     return next(found, UNTUNED)
 
 
-def placed_untuned(placed: Stages) -> bool:
-    """Whether the first of these stages was placed without asking `sweep.tuning`, which the config
-    did not have, or a version of this workflow did not use."""
-    return bool(placed) and not placed[min(placed)].rates
+def placed_untuned(sweep: Sweep, placed: Stages) -> bool:
+    """Whether the first of the stages in the sweep was placed without asking `sweep.tuning`, which
+    the config did not have, or a version of this workflow did not use."""
+    kept = in_sweep(sweep, placed)
+    return bool(kept) and not kept[min(kept)].rates
 
 
 def to_place(sweep: Sweep, placed: Stages) -> list[int]:
@@ -168,9 +185,11 @@ def to_place(sweep: Sweep, placed: Stages) -> list[int]:
     return [number for number in _not_skipped(sweep) if number not in placed]
 
 
-def stage_for(sweep: Sweep, flops: float) -> int:
-    """The last stage, of those that are not skipped, that begins at `flops` or below."""
-    return max((n for n in _not_skipped(sweep) if n <= sweep.stage_of(flops)), default=1)
+def stage_for(sweep: Sweep, placed: Stages, flops: float) -> int:
+    """The last stage that begins at `flops` or below, of those that are not skipped or were placed
+    before they were."""
+    known = {*_not_skipped(sweep), *placed}
+    return max((n for n in known if n <= sweep.stage_of(flops)), default=1)
 
 
 def budgets_of(sweep: Sweep, number: int) -> list[float]:
@@ -197,16 +216,12 @@ def _read(path: Path) -> PlacedStage:
         ) from error
 
 
-def _of_config(record: PlacedStage, path: Path, sweep: Sweep) -> PlacedStage:
-    """The record without what the config no longer has."""
-    now = {curve for number in range(1, record.stage + 1) for curve in curves_of(sweep, number)}
-    kept = {budget.curve: budget for budget in record.budgets}
+def _check_budgets(record: PlacedStage, path: Path, sweep: Sweep) -> None:
+    there = {budget.curve for budget in record.budgets}
     for flops, objective, corpus, recipe in curves_of(sweep, record.stage):
-        if (flops, objective, corpus, recipe) not in kept:
+        if (flops, objective, corpus, recipe) not in there:
             raise SweepError(
                 f"{path} has no {objective} of corpus {corpus}, recipe {recipe}, at {flops:g} "
                 "FLOPs, which the config now has in this stage; take it out of the config, or move "
                 "the file aside to place the stage again"
             )
-    budgets = [budget for curve, budget in kept.items() if curve in now]
-    return record.model_copy(update={"budgets": budgets})

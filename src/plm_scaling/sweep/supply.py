@@ -10,7 +10,7 @@ from plm_scaling.common.progress import short_number
 from plm_scaling.config.numbers import Block
 from plm_scaling.config.schema import Config
 from plm_scaling.study.cell import MAX_EPOCHS, Cell
-from plm_scaling.study.laws import MIN_BATCHES, WITHOUT_REPEATS
+from plm_scaling.study.laws import WITHOUT_REPEATS
 from plm_scaling.sweep.settings import batch_rows_at, settings
 
 RESIDUES_PER_BYTE = 8  # of compressed files, at most: 20 letters need 4.3 bits, copies fewer
@@ -135,24 +135,35 @@ def _empty(supply: Supply, cells: Collection[Cell]) -> Iterator[str]:
 
 def _batches(supply: Supply, cells: Collection[Cell], config: Config) -> Iterator[str]:
     for cell in cells:
-        rows = sum(supply.rows(source, cell.strata) for source in cell.mixture)
-        if cell.batch_rows > rows:
+        if too_large := too_large_batch(supply, cell):
             row = cell.context_length
-            key, do = "training.batch_tokens", f"give {max(1, int(rows / BATCHES)) * row} or fewer"
+            fits = max(1, int(_rows(supply, cell) / BATCHES)) * row
+            key, do = "training.batch_tokens", f"give {fits} or fewer"
             if not _configured_batch(cell, config):
                 key = "sweep.tuning"
                 do = (
-                    f"its law gave this batch to a stage; leave fewer than {MIN_BATCHES} "
-                    "sweep.tuning.batch_factors, move the records in "
+                    "its law gave this batch to a stage; move the records in "
                     f"results/{config.study}/stages that have a batch aside, and stages are placed "
-                    "with training.batch_tokens; or give the corpus more proteins"
+                    "anew, with training.batch_tokens where the law's batches are too large; or "
+                    "give the corpus more proteins"
                 )
-            most = "" if supply.exact else "at most "
-            yield (
-                f"{key}: a batch of {cell.batch_rows * row} tokens (size {cell.size} at "
-                f"{cell.flops_budget:g} FLOPs) is larger than corpus {cell.corpus}, which has "
-                f"{most}{int(rows * row)}; {do}"
-            )
+            yield f"{key}: {too_large}; {do}"
+
+
+def too_large_batch(supply: Supply, cell: Cell) -> str | None:
+    """That the cell's batch is larger than its corpus, with both in tokens; None if it is not."""
+    rows = _rows(supply, cell)
+    if cell.batch_rows <= rows:
+        return None
+    row, most = cell.context_length, "" if supply.exact else "at most "
+    return (
+        f"a batch of {cell.batch_rows * row} tokens (size {cell.size} at {cell.flops_budget:g} "
+        f"FLOPs) is larger than corpus {cell.corpus}, which has {most}{int(rows * row)}"
+    )
+
+
+def _rows(supply: Supply, cell: Cell) -> float:
+    return sum(supply.rows(source, cell.strata) for source in cell.mixture)
 
 
 def _configured_batch(cell: Cell, config: Config) -> bool:

@@ -12,11 +12,11 @@ from plm_scaling.common.errors import LawError, SweepError
 from plm_scaling.config.load import FULL_STUDY, read_config, validate_config
 from plm_scaling.design.choose import cheapest, front, narrowest
 from plm_scaling.design.family import Ladder, between, with_partners
-from plm_scaling.design.propose import prior_for, propose
+from plm_scaling.design.propose import extrapolated, prior_for, propose
 from plm_scaling.design.request import Asked, Request, limits_of
 from plm_scaling.design.show import buys
 from plm_scaling.design.simulate import expect, points_of
-from plm_scaling.design.text import proposal_text
+from plm_scaling.design.text import proposal_text, width_text
 from plm_scaling.planner.question import PUBLISHED_LAWS
 from plm_scaling.sweep.cells import plan_cells
 
@@ -146,7 +146,7 @@ def test_runs_that_give_no_law_are_named(tmp_path):
     few = (PUBLISHED_LAWS.parent / "tables/runs.csv").read_text().splitlines()[:3]
     runs = tmp_path / "few.csv"
     runs.write_text("\n".join(few))
-    with pytest.raises(LawError, match=f"^{runs}: the law is not_identified"):
+    with pytest.raises(LawError, match=f"^{runs}: the law is not identified and gives no N"):
         prior_for(Request(runs=runs), "clm")
 
 
@@ -197,6 +197,27 @@ def test_questions_are_read_as_people_write_them():
     assert limits_of(Request(question="size-at 1e22")).asked == Asked("size-at", 1e22)
     limits = limits_of(Request(question="loss-at=1e22", gpus="16xA100", days="2"))
     assert (limits.asked.kind, limits.gpus, limits.days) == ("loss-at", (16, "A100"), 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Asked("loss-at", 1e22), ["1e+22 FLOPs lie 33.3 times above the largest budget of this"]),
+        (Asked("size-at", 1e17), ["1e+17 FLOPs lie 10 times below the smallest budget of this"]),
+        (Asked("loss-at", 3e20), []),
+        (Asked("exponent"), []),
+    ],
+)
+def test_design_that_answers_for_a_compute_beyond_its_budgets_says_so(asked, said):
+    notes = [*extrapolated(asked, (1e18, 1e19, 3e20))]
+    assert len(notes) == len(said)
+    assert all(note.startswith(start) for note, start in zip(notes, said, strict=True))
+
+
+def test_half_widths_have_their_unit():
+    assert width_text(Asked("loss-at", 1e22), 0.01234) == "±0.0123 nats"
+    assert width_text(Asked("size-at", 1e22), np.log(1.5)) == "within a factor of 1.50"
+    assert width_text(Asked("exponent"), 0.0123) == "±0.012"
 
 
 def test_plan_says_what_a_sweep_is_expected_to_buy_or_why_not(full, root, priors):

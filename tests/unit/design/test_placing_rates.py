@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from corpora import write_corpus
 from placed_studies import STAGES, Study, batch_of
 from planted_rates import BATCH, planted
 
@@ -14,6 +15,8 @@ from plm_scaling.study.sweep_table import read_sweep, read_tuning
 from plm_scaling.sweep.cells import tuning_only
 from plm_scaling.sweep.later import later_stages
 from plm_scaling.sweep.settings import value_at
+from plm_scaling.sweep.single import extra_cells, transferred_cells
+from plm_scaling.sweep.supply import Supply
 
 TUNING = {
     "sizes": ["10M", "20M", "40M"],
@@ -83,6 +86,11 @@ def test_cells_of_later_stages_have_the_batches_of_the_tuned_law(root, tmp_path)
         assert cell.peak_learning_rate == pytest.approx(rate, rel=0.1)
     assert len({batch_of(cell) for cell in placed}) > 2
     assert read_sweep(study.folder / "sweep.tsv") == study.cells
+    (study.folder / "stages/2.json").unlink()
+    other = study.place(2, write_corpus(tmp_path / "tokens"))  # of other sources
+    assert "is larger than corpus unimeta, which has 0" in other["rates"][0]
+    assert {budget["batch"] for budget in other["budgets"]} == {None}
+    assert [b["rate"] for b in other["budgets"]] == [b["rate"] for b in record["budgets"]]
 
 
 def test_a_law_of_batches_that_cells_cannot_have_is_not_taken(root, tmp_path):
@@ -102,6 +110,31 @@ def test_a_law_of_batches_that_cells_cannot_have_is_not_taken(root, tmp_path):
         assert found is None
         assert "batches of training.batch_tokens, as with those of the law clm " in said
         assert "not within 1 %" in said
+
+
+def test_a_law_of_batches_larger_than_a_corpus_is_not_taken(root, tmp_path):
+    law = fit_tuning(
+        **planted(best_batch=lambda n, d: BATCH, batches=BATCH * 2.0 ** np.arange(-1, 2))
+    )
+    blocks = Study(root, tmp_path).config
+    second = blocks.corpora["unimeta"].model_copy(update={"mixture": {"small": 1.0}})
+    swept = blocks.sweep.model_copy(update={"corpora": ["unimeta", "second"]})
+    corpora = blocks.corpora | {"second": second}
+    blocks = blocks.model_copy(update={"corpora": corpora, "sweep": swept})
+    many = int(BATCH / blocks.tokens.context_length)
+
+    def usable(rows):
+        train = {source: {"": 1e9} for source in corpora["unimeta"].mixture} | {"small": {"": rows}}
+        supply = Supply(train=train, tokens={}, held_out=1e9, exact=True)
+        return usable_batch(blocks, {}, "clm", law, supply)
+
+    found, said = usable(many)
+    assert (found.factor, said) == (pytest.approx(BATCH), "")
+    found, said = usable(many - 1)  # of the second corpus, too
+    assert found is None
+    why = "as with those of the law a batch of 524288 tokens (size "
+    assert said.startswith(f"; batches of training.batch_tokens, {why}")
+    assert said.endswith(" is larger than corpus second, which has 523264")
 
 
 EXTRA = {"objective": "clm", "corpus": "unimeta", "recipe": "study", "size": "154M"}
@@ -133,6 +166,29 @@ def test_single_and_transferred_cells_have_the_rates_of_their_stage(root, tmp_pa
     )
     assert single[5e19].cell in configured  # of the first stage
     assert 3e22 not in single
+
+
+def test_single_cells_keep_the_rates_of_a_stage_that_is_skipped_after_it_was_placed(root, tmp_path):
+    cells = {
+        "extra": [EXTRA | {"flops": 5e20}],
+        "transfer": [EXTRA | {"flops": 1e20, "source_flops": 1e19}],
+    }
+    study = Study(root, tmp_path, best=BEST, tuning=TUNING, **cells)
+    study.train()
+    study.place(2)
+    had = {
+        cell.cell
+        for singles in (extra_cells, transferred_cells)
+        for cell in singles(study.config, study.stages)
+    }
+    placed = {name for name, cell in study.cells.items() if cell.flops_budget == 1e20} - had
+    assert len(had) == 3
+    assert len(placed) == 6
+    stages = [STAGES[0] | {"skip": True}, STAGES[1]]
+    later = Study(root, tmp_path, best=BEST, tuning=TUNING, stages=stages, **cells)
+    assert had < later.cells.keys() < study.cells.keys()
+    assert not placed & later.cells.keys()
+    assert later.place(3)["single"] is True
 
 
 def test_batches_are_said_to_be_taken_where_enough_are_tried(root, tmp_path):

@@ -22,7 +22,15 @@ ROW = {
     **{"compute_ratio": 1.1, "compute_ratio_low": 1.0, "compute_ratio_high": 1.2, "low": 0.1},
     **{"high": 0.2, "mask_ratio": 0.15, "above_minimum": 0.0, "within_noise": False},
     **{"fitted": True, "batch_tokens": 1e4, "peak_learning_rate": 1e-3, "best_rate": 1e-3},
-    **{"law_rate": 1e-3, "above_best": 0.0, "step": 10, "set": "valid", "predicted": 2.4},
+    **{
+        "best_batch": 1e4,
+        "law_batch": 1e4,
+        "law_rate": 1e-3,
+        "above_best": 0.0,
+        "step": 10,
+        "set": "valid",
+        "predicted": 2.4,
+    },
     **{"observed": 2.5, "inside": "yes", "at": "best", "stage": "clean", "reason": "kept"},
     **{"sequences": 9, "source": "uniref", "min_length": 0, "below_length": 100, "share": 0.1},
     **{"perplexity_low": 10.0, "perplexity_high": 20.0, "found_by": "both", "of_sequences": 90},
@@ -32,7 +40,7 @@ ROW = {
     **{"unique_tokens": 1e7, "n_runs": 1},
 }
 KINDS = {
-    **dict.fromkeys(("isoflop", "loss_contours", "mask_ratio", "tuning"), "run"),
+    **dict.fromkeys(("isoflop", "loss_contours", "mask_ratio", "tuning", "batches"), "run"),
     **{"frontier": "law", "repeated": "gap", "perplexity": "bin"},
 }  # else a cell
 OF_ONE = {

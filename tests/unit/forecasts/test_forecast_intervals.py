@@ -49,6 +49,18 @@ def test_hindcast_errors_count_for_more_where_the_forecast_reaches_further():
     assert far > 1.5 * near
 
 
+@pytest.mark.parametrize(("sizes", "enough"), [(3, False), (4, True)])
+def test_runs_that_are_too_few_to_resample_are_an_error_that_says_how_many_would_do(sizes, enough):
+    runs = runs_of(SURFACE.loss, BUDGETS[:3], seed=1)
+    few = runs.some(np.arange(len(runs.loss)) % 6 < sizes)
+    ask = (few, np.array([1e6]), np.array([1e11]), 1e-3)
+    if enough:
+        assert forecast_losses(*ask)
+        return
+    with pytest.raises(LawError, match=r"9 distinct runs are too few to resample.*; 12 would do"):
+        forecast_losses(*ask)
+
+
 def test_too_few_budgets_are_an_error_that_says_what_is_needed():
     runs = runs_of(SURFACE.loss, BUDGETS[:2], seed=1)
     with pytest.raises(LawError, match="12 distinct runs at 2 budgets"):

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,13 +14,13 @@ RATIOS = np.array([0.05, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6])
 BEST, CURVATURE = 0.12, 0.05
 
 
-def losses(noise=0.0, seed=0, sizes=(1e8, 2e8), ratios=RATIOS):
+def losses(noise=0.0, seed=0, sizes=(1e8, 2e8), ratios=RATIOS, curvature=CURVATURE):
     """Arguments of the fit: a parabola in ln ratio at each size, and its noise."""
     rng = np.random.default_rng(seed)
     n = np.repeat(sizes, len(ratios))
     ratio = np.tile(ratios, len(sizes))
     level = np.repeat(2.2 - 0.1 * np.arange(len(sizes)), len(ratios))
-    loss = level + CURVATURE * np.log(ratio / BEST) ** 2 + noise * rng.standard_normal(len(n))
+    loss = level + curvature * np.log(ratio / BEST) ** 2 + noise * rng.standard_normal(len(n))
     return {"n_params": n, "tokens": 300 * n, "mask_ratio": ratio, "loss": loss}
 
 
@@ -69,6 +71,31 @@ def test_mask_ratio_best_at_the_edge_is_not_identified():
     assert result.equations["L"].interval["ratio"] is None
     assert all(size["ratio"] is None for size in result.details["sizes"])
     assert any("no best ratio" in w for w in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("surface", "noise", "why"),
+    [
+        ({"curvature": 0.0}, 0.004, "the losses hardly depend on|leaves those tried|no best"),
+        ({"ratios": RATIOS[3:8]}, 0.002, r"leaves those tried \(0.125 to 0.3\)|no best ratio"),
+    ],
+)
+def test_mask_ratio_that_noise_could_have_made_is_not_identified(surface, noise, why):
+    for seed in range(30):
+        result = fit_mask_ratio(**losses(noise, seed, **surface), bootstrap=200, seed=seed)
+        assert result.status == "not_identified"
+        assert re.search(why, result.reason)
+
+
+def test_mask_ratio_of_a_steep_bowl_is_converged_in_spite_of_noise():
+    known = [fit_mask_ratio(**losses(0.004, seed), bootstrap=200) for seed in range(30)]
+    assert {result.status for result in known} == {"converged"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_mask_ratio_of_four_noisy_ratios_warns_of_nothing():
+    for seed in range(30):
+        fit_mask_ratio(**losses(0.02, seed, sizes=(1e8,), ratios=RATIOS[1:9:2]), bootstrap=200)
 
 
 def test_mask_ratio_too_few_ratios_or_bad_losses_are_refused():

@@ -167,6 +167,23 @@ def test_fit_repeated_end_points_that_turn_up_choose_the_penalty(base, noise):
     assert worth["parameters"]["R_D"] > 0
 
 
+@pytest.mark.parametrize("epochs", [(2, 5, 12, 30), (5,)])
+def test_fit_repeated_no_penalty_is_read_out_of_repeats_that_are_as_good_as_fresh(epochs):
+    sizes = np.repeat(SIZES, len(epochs))
+    u = np.full(len(sizes), 1e9)
+    n, d = np.tile(sizes, 2), np.tile(u * np.tile(epochs, len(SIZES)), 2)
+    unique = np.concatenate([u, d[len(u) :]])
+    forms = set()
+    for seed in range(12):
+        loss = base_loss(n, d) * np.exp(0.002 * np.random.default_rng(seed).standard_normal(len(n)))
+        law = fit_repeated(n, d, unique, loss, base=BASE, bootstrap=100)
+        forms.add((law.details["form"], law.status))
+        for bounds in law.equations["excess"].interval.values():
+            assert bounds is None or bounds[0] < bounds[1]
+    assert "penalty" in {form for form, _ in forms}
+    assert ("penalty", "converged") not in forms
+
+
 @pytest.mark.parametrize("base", [BASE, None])
 def test_fit_repeated_end_points_that_follow_neither_form_are_not_identified(base):
     """Repeats that hurt large models and help small ones; 0.03 to 0.3 nats off both forms."""

@@ -13,7 +13,7 @@ from plm_scaling.laws.settings import Settings
 from plm_scaling.laws.transfer.fit import fit_tables, fit_transfer
 from plm_scaling.laws.transfer.pairs import Curve, transfer_points
 from plm_scaling.laws.transfer.split import best_split
-from plm_scaling.laws.transfer.tokens import match_pairs, smooth_at
+from plm_scaling.laws.transfer.tokens import Matches, fit_transferred, match_pairs, smooth_at
 
 K, A, B = 2e5, 0.16, 0.37  # of D_t
 SIZES = np.geomspace(3e7, 1.2e9, 5)
@@ -62,16 +62,44 @@ def test_pairs_exact_curves_give_the_transferred_tokens():
     assert len(result.details["D_t_by_start"]) == 4
 
 
-@pytest.mark.parametrize("noise", [0.002, 0.006])
-def test_noisy_curves_recover_the_transferred_tokens_within_the_interval(noise):
-    sizes = np.geomspace(3e7, 1.2e9, 9)
-    result = fit_transfer(transfer_points(*table(noise, sizes=sizes, gain=2)), bootstrap=300)
-    equation = result.equations["D_t"]
-    for name, true in (("a", A), ("b", B)):
-        low, high = equation.interval[name]
-        margin = 0.5 * (high - low)  # nine sizes: intervals from so few pairs are too short
-        assert low - margin <= true <= high + margin
-        assert high - low < 0.6
+def with_luck(noise, seed, luck=0.004, **surface):
+    """The tables with every run's curve off by as much as a rerun changes, sd `luck` (nats)."""
+    runs, curves = table(noise, seed, **surface)
+    rng = np.random.default_rng([seed, 1])
+    off = {run: luck * rng.standard_normal() for run in runs["run_id"]}
+    return tuple(one.assign(loss=one["loss"] + one["run_id"].map(off)) for one in (runs, curves))
+
+
+def test_intervals_of_five_pairs_hold_the_transferred_tokens():
+    held = {"a": 0, "b": 0}
+    for seed in range(20):
+        pairs = transfer_points(*with_luck(0.002, seed, gain=0.3))
+        equation = fit_transfer(pairs, bootstrap=200, seed=seed).equations["D_t"]
+        for name, true in (("a", A), ("b", B)):
+            low, high = equation.interval[name]
+            held[name] += low <= true <= high
+    assert min(held.values()) >= 19  # percentiles as they are hold a in 16, b in 17
+
+
+def test_transferred_tokens_that_few_pairs_determine_are_not_identified():
+    sizes = np.geomspace(3e7, 1.2e9, 3)  # two partners from scratch never get as low
+    result = fit_transfer(transfer_points(*table(0.002, sizes=sizes, gain=2)), bootstrap=200)
+    assert result.status == "not_identified"
+    assert result.reason.startswith("D_t is not identified: 6 matched points from 1 size(s)")
+    assert len(set(result.warnings)) == len(result.warnings)
+    nine = transfer_points(*table(0.002, sizes=np.geomspace(3e7, 1.2e9, 9), gain=2))
+    assert any("D_t rests on 4 of 9 pairs" in w for w in fit_transfer(nine, bootstrap=200).warnings)
+
+
+def test_resamples_of_points_on_a_line_are_left_out():
+    """Pairs 0 and 1 have one point each: drawn alone they leave a, b and k open."""
+    pair = np.array([0, 1, 2, 2, 2, 3, 3, 3])
+    n, tokens = 1e8 * 2.0**pair, 1e9 * 3.0 ** np.array([1, 0, 0, 1, 2, 0, 1, 2])
+    matches = Matches(pair, tokens, K * tokens**A * n**B, n, without=0, tried=4)
+    counts = np.array([[2.0, 2, 0, 0], *[[1.0, 1, 1, 1], [0, 1, 2, 1], [0, 0, 2, 2]] * 3])
+    equation, _, _ = fit_transferred(matches, counts, 0.95)
+    assert equation.interval["b"] == pytest.approx((B, B))
+    assert equation.interval["a"] == pytest.approx((A, A))
 
 
 def test_head_start_that_is_lost_again_is_named():

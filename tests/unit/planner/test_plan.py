@@ -274,6 +274,10 @@ def test_two_models_of_one_compute_have_one_size_and_share_it():
     assert clm.flops.value + mlm.flops.value == pytest.approx(1e21)
     share = f"{100 * clm.flops.value / 1e21:.1f} % of the compute"
     assert clm.notes == [f"one of two models of this size; it takes {share}"]
+    assert clm.n_params.interval == pytest.approx(mlm.n_params.interval)  # it is one size
+    for one in (clm, mlm):
+        assert one.flops.interval[0] < one.flops.value < one.flops.interval[1]
+        assert one.tokens.value == pytest.approx(one.flops.value / (6 * one.n_params.value))
     with pytest.raises(LawError, match="divides the compute"):
         plan_both(Question(objective="both", loss=2.0))
     with pytest.raises(LawError, match="plan_both"):

@@ -115,10 +115,37 @@ def test_first_line_of_the_shipped_laws_is_short_and_says_a_thing_once(objective
     assert any(lower in said for said in answer.warnings) == (objective == "clm" and factor > 1)
 
 
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_plan_from_a_law_without_intervals_is_a_guess_and_says_so_once(tmp_path, factor):
+    write(tmp_path, "isoflop", fit_isoflop(*noisy_runs(), bootstrap=0))
+    answer = ask(tmp_path, flops=factor * BUDGETS[-1])
+    assert answer.guesses[0] == "the isoflop law has no interval, so nothing says how sure it is"
+    assert (answer.n_params.interval, answer.loss_nats_per_token.interval) == (None, None)
+    said = answer_text(answer)
+    assert "with no interval to judge it by" in answer.how_sure
+    assert "outside the interval" not in said
+    assert "prediction failed" not in said
+
+
+def test_plan_by_a_law_of_repeats_that_is_contradicted_starts_with_that(laws, tmp_path):
+    shutil.copy(laws / "clm.isoflop.json", tmp_path)
+    law = json.loads((laws / "clm.repeated.json").read_text())
+    off = {"what": "the held-out error", "value": 0.2, "allowed": 0.01, "unit": "nats"}
+    law["evidence"] |= {"held_out": off}
+    (tmp_path / "clm.repeated.json").write_text(json.dumps(law))
+    answer = ask(tmp_path, flops=BUDGETS[-1], unique_tokens=1e10)
+    assert answer.epochs > 1
+    (said,) = answer.guesses
+    assert re.fullmatch(r"the repeated law, by which \S+ epochs count, is contradicted", said)
+    assert "the held-out error is 0.2 nats, where 0.01 nats would agree" in answer.warnings[0]
+    fresh = ask(tmp_path, flops=BUDGETS[-1], unique_tokens=1e13)
+    assert fresh.guesses == []
+
+
 def test_plan_from_a_law_without_minima_is_refused(laws, tmp_path):
     law = json.loads((laws / "clm.isoflop.json").read_text()) | {"frontier": []}
     (tmp_path / "clm.isoflop.json").write_text(json.dumps(law))
-    with pytest.raises(LawError, match="no frontier"):
+    with pytest.raises(LawError, match="gives no N and D"):
         ask(tmp_path, flops=1e20)
 
 

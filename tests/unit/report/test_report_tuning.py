@@ -3,10 +3,13 @@
 from copy import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from planted_rates import ALPHA, FACTORS, planted, step_law_batch
 
+from plm_scaling.figures.drawn import draw_table
+from plm_scaling.figures.laws.batches import batches_table
 from plm_scaling.figures.laws.tuning import tuning, tuning_table
 from plm_scaling.laws.tuning.fit import fit_tuning
 from plm_scaling.report.parts.cards import cards
@@ -69,6 +72,27 @@ def test_part_on_batches_has_the_best_the_used_and_the_block_to_paste():
     assert "MLM: the law of the best batch is not identified" in flat["no_batch"][0]
     assert yaml.safe_load(flat["block"])["training"].keys() == {"peak_learning_rate"}
     assert {row["best batch"] for row in flat["batches"]} == {"–"}
+
+
+def test_figure_of_batches_has_a_bowl_of_each_size_and_the_law(tmp_path):
+    tried = 524288 * 4.0 ** np.arange(-1, 2)
+    law = law_of(batches=tried, best_batch=step_law_batch)
+    table = batches_table([law])
+    runs, curves, best = (table[table["kind"] == kind] for kind in ("run", "curve", "best"))
+    assert len(runs) == 9 * len(tried)
+    assert sorted(set(runs["batch_tokens"])) == pytest.approx(tried)
+    # The planted bowl of 0.01·ln(B/best)² about Step Law's batch.
+    true = step_law_batch(0, runs["tokens"])
+    off = 0.01 * np.log(runs["batch_tokens"] / true) ** 2
+    assert np.abs(runs["above_best"] - off).max() < 0.004
+    assert len(curves.groupby(["n_params", "tokens"])) == len(best) == 8  # of one it lies at an end
+    assert np.log(best["law_batch"] / step_law_batch(0, best["tokens"])).abs().max() < 0.2
+    assert law.details["batch"]["curvature"] == pytest.approx(0.01, abs=0.002)
+    draw_table("batches", table, tmp_path)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "batches.csv"), table, check_dtype=False)
+    none = batches_table([law_of()])
+    assert none.empty
+    draw_table("batches", none, tmp_path / "none")
 
 
 def test_figure_has_a_bowl_of_each_size_and_the_law(law, tmp_path):

@@ -25,9 +25,11 @@ from plm_scaling.sweep.stages import (
     Stages,
     Tuned,
     curves_of,
+    in_sweep,
     placed_untuned,
     to_place,
 )
+from plm_scaling.sweep.supply import Supply, too_large_batch
 
 AS_CONFIGURED = "peak learning rates of training.peak_learning_rate"
 BATCHES_AS_CONFIGURED = "batches of training.batch_tokens"
@@ -47,10 +49,11 @@ def stage_rates(
     table: pd.DataFrame,
     curves: Path,
     settings: Settings,
+    supply: Supply | None = None,
 ) -> dict[tuple[Objective, Recipe], Rates]:
     """For each objective and recipe: those of the `earlier` stages, if these took or were placed
     without `sweep.tuning`, else by the runs in `table` of those `cells` that are of its corpus and
-    recipe; nothing without it.
+    recipe; nothing without it. `supply` is what the data give, if that is known.
 
     A law of another recipe says nothing of a recipe's rates. With muP one rate holds for all sizes,
     which is no such law.
@@ -59,13 +62,14 @@ def stage_rates(
     if sweep.tuning is None:
         return {}
     # Those without are of the first stage, with more seeds.
-    placed = [one for record in earlier.values() for one in record.budgets if one.rate]
+    kept = in_sweep(sweep, earlier)
+    placed = [one for record in kept.values() for one in record.budgets if one.rate]
     had = {(one.objective, one.recipe): one.tuned for one in placed}
     for objective, recipe in product(sweep.objectives, sweep.recipes):
         of = (objective, sweep.corpora[0], sweep.recipes[0])
         if known := had.get((objective, recipe)):
             rates = Rates(known, f"{_said(known)}, as the stage before")
-        elif placed_untuned(earlier):
+        elif placed_untuned(sweep, earlier):
             rates = _configured("in the stages before, which were placed without sweep.tuning")
         elif recipe != sweep.recipes[0]:
             rates = _configured(f"sweep.tuning is of recipe {sweep.recipes[0]}")
@@ -74,7 +78,7 @@ def stage_rates(
         else:
             own = [n for n, c in cells.items() if (c.objective, c.corpus, c.recipe) == of]
             runs = table[table["run_id"].isin(own)]
-            rates = _tuned(blocks, earlier, objective, runs, curves, settings)
+            rates = _tuned(blocks, earlier, objective, runs, curves, settings, supply)
         found[objective, recipe] = rates._replace(text=f"{objective}, {recipe}: {rates.text}")
     return found
 
@@ -86,6 +90,7 @@ def _tuned(
     runs: pd.DataFrame,
     curves: Path,
     settings: Settings,
+    supply: Supply | None,
 ) -> Rates:
     """By the law of these runs, if it is one to be relied on."""
     try:
@@ -96,16 +101,21 @@ def _tuned(
     if block is None:
         status = law.status.replace("_", " ")
         return _configured(f"the law of sweep.tuning is {status}: {law.reason}")
-    batch, why_not = usable_batch(blocks, earlier, objective, law)
+    batch, why_not = usable_batch(blocks, earlier, objective, law, supply)
     laws = Tuned(PowerLaw(**block), batch)
     return Rates(laws, f"{_said(laws)}, by the law of sweep.tuning ({law.status}){why_not}")
 
 
 def usable_batch(
-    blocks: SweepInputs, earlier: Stages, objective: Objective, law: LawResult
+    blocks: SweepInputs,
+    earlier: Stages,
+    objective: Objective,
+    law: LawResult,
+    supply: Supply | None = None,
 ) -> tuple[PowerLaw | None, str]:
     """The law of the best batch; None where it is not to be relied on or would make a cell that
-    cannot be trained, with what to say of it."""
+    cannot be trained, as it misses its budget or has a batch larger than its corpus, with what to
+    say of it."""
     found = law.details["batch"]
     if found["status"] == Check.NOT_AVAILABLE:
         return None, ""
@@ -116,10 +126,12 @@ def usable_batch(
         return None, f"; {BATCHES_AS_CONFIGURED}, as {said}"
     batch = PowerLaw(**block)
     try:
-        for _ in _later_cells(blocks, earlier, objective, batch):
-            pass
+        cells = [*_later_cells(blocks, earlier, objective, batch)]
     except SweepError as error:
         return None, f"; {BATCHES_AS_CONFIGURED}, as with those of the law {error}"
+    for cell in cells:
+        if supply and (too_large := too_large_batch(supply, cell)):
+            return None, f"; {BATCHES_AS_CONFIGURED}, as with those of the law {too_large}"
     return batch, ""
 
 
@@ -132,7 +144,7 @@ def _later_cells(
     config = Tuned(batch=batch).taken(blocks, objective)
     for number in to_place(sweep, earlier):
         for budget, of, corpus, recipe in curves_of(sweep, number):
-            if (of, corpus, recipe) == (objective, sweep.corpora[0], sweep.recipes[0]):
+            if (of, recipe) == (objective, sweep.recipes[0]):
                 sizes = sizes_in_range(blocks, budget, recipe)
                 curve = (budget, objective, corpus, recipe)
                 yield from curve_cells(config, *curve, sizes, sweep.seeds[:1])

@@ -46,9 +46,11 @@ from plm_scaling.sweep.stages import (
     Stages,
     Tuned,
     curves_of,
+    in_sweep,
     read_stages,
     tuned_of,
 )
+from plm_scaling.sweep.supply import Supply, made_tokens
 
 
 def place_stage(
@@ -58,6 +60,7 @@ def place_stage(
     runs: Path,
     sweep: Path,
     out: Path,
+    tokens: Path | None = None,
 ) -> None:
     """Place stage `out` ({number}.json) from the runs of the earlier ones that have ended.
 
@@ -71,18 +74,21 @@ def place_stage(
         runs: folder of {cell}/result.json
         sweep: sweep.tsv, written again
         out: record of the stage (JSON); those of earlier stages lie beside it
+        tokens: manifest of the token shards; where it is not there, batches of the law of
+            sweep.tuning are not compared with the corpus
     """
     number = int(out.stem)
     if out.exists():
         raise SweepError(f"{out} is there, and a stage is placed once; move it aside to place anew")
     stages = read_stages(out.parent, blocks.sweep)
     earlier = {n: stage for n, stage in stages.items() if n < number}
+    supply = made_tokens(tokens) if tokens and tokens.is_file() else None
     with TemporaryDirectory() as folder:
         tables = [Path(folder, name) for name in ("runs.csv", "curves.parquet", "evaluations.csv")]
         before = Path(folder, "sweep.tsv")
         write_sweep(awaited_cells(blocks, earlier), before, tuning_only(blocks, earlier))
         collect_runs(before, runs, final_evaluations, *tables)
-        stage = place(blocks, laws, number, earlier, read_table(tables[0]), tables[1])
+        stage = place(blocks, laws, number, earlier, read_table(tables[0]), tables[1], supply)
     stage = stage.model_copy(update={"single": _single(blocks, earlier, runs)})
     placed = stages | {number: stage}
     write_sweep(plan_cells(blocks, placed), sweep, tuning_only(blocks, placed))
@@ -98,7 +104,8 @@ def _single(blocks: SweepInputs, earlier: Stages, runs: Path) -> bool:
     waiting = {c.cell for cells in waiting_cells(blocks, earlier).values() for c in cells}
     others = waiting - {*awaited_cells(blocks, earlier)}
     trained = any((runs / name).exists() for name in others)
-    return not trained and all(stage.single for stage in earlier.values())
+    kept = in_sweep(blocks.sweep, earlier)
+    return not trained and all(stage.single for stage in kept.values())
 
 
 def place(
@@ -108,9 +115,10 @@ def place(
     earlier: Stages,
     table: pd.DataFrame,
     curves: Path,
+    supply: Supply | None = None,
 ) -> PlacedStage:
     """Stage `number` by the laws of the runs in `table`, of all `earlier` stages and those that
-    tune."""
+    tune; `supply` is what the data give, if that is known."""
     asked = laws.model_dump(include={"bootstrap", "level", "axes"})
     settings = Settings(**asked, seed=blocks.seed)
     stage = blocks.sweep.stages[number - FIRST_PLACED]
@@ -120,7 +128,7 @@ def place(
         own = {n: c for n, c in cells.items() if (c.objective, c.corpus, c.recipe) == of}
         fitted[of] = _law(table[table["run_id"].isin(own)], of[0], curves, settings), own
     awaited = awaited_cells(blocks, earlier)
-    rates = stage_rates(blocks, earlier, awaited, table, curves, settings)
+    rates = stage_rates(blocks, earlier, awaited, table, curves, settings, supply)
     budgets = [_placed(blocks, stage, curve, fitted[curve[1:]][0]) for curve in wanted]
     if rates:
         budgets = [_with(one, rates[one.objective, one.recipe].laws) for one in budgets]

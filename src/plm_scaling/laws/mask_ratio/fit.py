@@ -176,8 +176,10 @@ def fit_mask_ratio(
     log_ratio, curvature = resample_vertices(ladders, pooled, bootstrap, rng)
     interval: dict[str, Interval | None] = {"ratio": None, "q": None}
     if inside:
-        drawn = {"ratio": np.exp(log_ratio), "q": curvature}
-        interval = {name: percentile_interval(samples, level) for name, samples in drawn.items()}
+        interval = {
+            "ratio": _ratio_interval(log_ratio, level),
+            "q": percentile_interval(curvature, level),
+        }
     values = {"ratio": pooled.ratio, "q": pooled.curvature if inside else None}
     return LawResult(
         law="mask_ratio",
@@ -192,8 +194,38 @@ def fit_mask_ratio(
             "held_out": _held_out(ladders),
             "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
-        evidence={} if inside else {"undetermined": [NOT_INSIDE]},
+        evidence={"undetermined": _undetermined(ladders, inside, interval)},
     )
+
+
+def _ratio_interval(log_ratio: Floats, level: float) -> Interval | None:
+    """Of the best ratio, from its logarithms; None where an end is no finite number."""
+    with np.errstate(over="ignore"):
+        return percentile_interval(np.exp(log_ratio), level)
+
+
+def _undetermined(
+    ladders: list[Ladder], inside: bool, interval: dict[str, Interval | None]
+) -> list[str]:
+    """Why the runs do not say which ratio is best: no minimum, one that noise could have made, or
+    one that noise could move out of the ratios tried."""
+    if not inside:
+        return [NOT_INSIDE]
+    said = []
+    if (of_q := interval["q"]) is not None and of_q[0] <= 0:
+        said.append(
+            f"the interval of the curvature q ({of_q[0]:.2g} to {of_q[1]:.2g} nats) holds 0: the "
+            "losses hardly depend on the ratio, noise decides which is best"
+        )
+    tried = np.concatenate([ladder.ratio for ladder in ladders])
+    least, most = float(tried.min()), float(tried.max())
+    own = interval["ratio"]
+    if own is not None and not (least <= own[0] and own[1] <= most):
+        said.append(
+            f"the interval of the best ratio ({own[0]:.2g} to {own[1]:.2g}) leaves those tried "
+            f"({least:g} to {most:g}): try further ones, or more seeds"
+        )
+    return said
 
 
 def _groups(
@@ -213,7 +245,7 @@ def _size(ladder: Ladder, bootstrap: int, level: float, rng: np.random.Generator
     """The row of one size: its best ratio with interval, and which ratios are as good."""
     fit = fit_vertices([ladder])
     log_ratio, _ = resample_vertices([ladder], fit, bootstrap, rng)
-    interval = percentile_interval(np.exp(log_ratio), level) if fit.inside else None
+    interval = _ratio_interval(log_ratio, level) if fit.inside else None
     scatter = max(fit.rms or 0.0, ladder.noise)
     limit = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(2) * scatter
     best = ladder.loss.min()

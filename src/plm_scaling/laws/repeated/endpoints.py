@@ -50,6 +50,7 @@ MIN_RUNS, MIN_REPEATED_RUNS = 8, 3  # distinct runs: one more than the joint fit
 MIN_FRESH = 3  # for their scatter around a law that was given
 REPEATED = 1.01  # epochs; a sweep's rounding is no repetition
 MIN_EXCESS = 0.1  # N/U_N − 1 of the most oversized run, below which N' is N
+ALIKE = 1.01  # repetitions within this factor are the same
 L_FORMS = {
     WORTH.name: "E + A/N_eff^alpha + B/D_eff^beta",
     PENALTY.name: f"E + A/N^alpha + B/D^beta + {EXCESS_FORM}",
@@ -208,7 +209,8 @@ def _worth(runs: Runs, theta: Floats, samples: Floats, level: float) -> Fitted:
     drawn = beyond_limits(WORTH.own(runs, samples))
     intervals = {"R_D": open_interval(drawn[:, 0], level), "R_N": open_interval(drawn[:, 1], level)}
     base = dict(zip(NAMES, runs.natural(theta), strict=True))
-    excess = float((runs.n_params / optimal_params(base, runs.unique)).max() - 1)
+    with np.errstate(divide="ignore"):  # where the term of D vanished, any size is too large
+        excess = float((runs.n_params / optimal_params(base, runs.unique)).max() - 1)
     if excess < MIN_EXCESS:
         said = [
             "R*_N is not identified: no run is larger than its unique tokens call for (largest "
@@ -235,7 +237,15 @@ def _edge(name: str, value: float, interval: OpenInterval | None) -> list[str]:
 
 
 def _penalty(runs: Runs, theta: Floats, samples: Floats, level: float) -> Fitted:
-    """c and kappa."""
+    """c and kappa; neither where all runs repeat their tokens equally often."""
+    repeats = runs.repetitions[runs.repetitions > 0]
+    if repeats.max() < ALIKE * repeats.min():
+        why = (
+            f"c and kappa are not identified: all runs that repeat their tokens see them "
+            f"{1 + repeats.max():.3g} times"
+        )
+        nothing = dict.fromkeys(PENALTY.own_names)
+        return Fitted({**nothing}, {**nothing}, {"at_bound": [], "undetermined": [why]})
     c, kappa = map(float, PENALTY.own(runs, theta[None])[0])
     return penalty_of(c, kappa, PENALTY.own(runs, samples), level)
 

@@ -67,14 +67,23 @@ class Fitted:
 
 
 def penalty_of(c: float, kappa: float, samples: Floats, level: float) -> Fitted:
-    """c and κ with intervals of their resamples (S, 2); where c is 0 there is no κ."""
+    """c and κ with intervals of their resamples (S, 2); where c is 0 there is no κ. They are not
+    identified where κ or an end of its interval is at a limit of those sought: a constant for all
+    repeats, or one for those that repeat most, is as good then."""
     samples = np.where(samples[:, :1] > 0, samples, np.nan)
     ends = {n: percentile_interval(samples[:, k], level) for k, n in enumerate(("c", "kappa"))}
-    why = ["c and kappa are not identified: half of the resamples or more have no penalty"]
-    unknown = len(samples) > 0 and None in ends.values()
-    return Fitted(
-        {"c": c, "kappa": kappa}, {**ends}, {"at_bound": [], "undetermined": why * unknown}
-    )
+    why = []
+    if len(samples) and None in ends.values():
+        why = ["c and kappa are not identified: half of the resamples or more have no penalty"]
+    else:
+        reached = np.array([kappa, *(ends["kappa"] or ())])
+        if (reached <= KAPPA_LIMITS[0] * EDGE).any() or (reached >= KAPPA_LIMITS[1] / EDGE).any():
+            low, high = KAPPA_LIMITS
+            why = [
+                f"c and kappa are not identified: kappa or its interval ends at a limit of those "
+                f"sought ({low:g} to {high:g})"
+            ]
+    return Fitted({"c": c, "kappa": kappa}, {**ends}, {"at_bound": [], "undetermined": why})
 
 
 def equations_of(fitted: Fitted, level: float) -> dict[str, Equation]:

@@ -33,7 +33,13 @@ from plm_scaling.laws.stats.power import PowerLaw, PowerLaws, fit_power_law, pow
 from plm_scaling.laws.status import Check
 from plm_scaling.laws.transfer.pairs import TransferPair, transfer_points
 from plm_scaling.laws.transfer.split import ShareRow, best_split, split_points
-from plm_scaling.laws.transfer.tokens import StartRow, fit_transferred, match_pairs, start_rows
+from plm_scaling.laws.transfer.tokens import (
+    StartRow,
+    fit_transferred,
+    match_pairs,
+    start_rows,
+    widening,
+)
 
 FEW_PAIRS = 8
 SHARED_SCHEDULE = (
@@ -46,7 +52,8 @@ METHOD = (
     "pairs of runs alike but for their start; L = k*C^p by least squares in log-log over pairs; "
     "D_t = k*D_f^a*N^b by least squares in logs where the smoothed scratch curve reaches the loss "
     "of the transferred one; intervals by a bootstrap over pairs with evaluation noise on the "
-    "final losses; residual_rms and objective_value of ln(loss) around the transferred law"
+    "final losses, widened to those of Student's t; residual_rms and objective_value of ln(loss) "
+    "around the transferred law"
 )
 
 
@@ -116,12 +123,20 @@ def fit_transfer(
         for value, error in zip((loss, scratch), errors, strict=True)
     )
     counts = multiplicities(len(pairs), bootstrap, seed + 1)
-    transfer_laws = _resampled(flops, noisy, counts)
-    scratch_laws = _resampled(flops, noisy_scratch, counts)
     budgets = len(np.unique(flops))
     law = fit_power_law(flops, loss) if budgets > 1 else None
     scratch_law = fit_power_law(flops, scratch) if budgets > 1 else None
-    tokens, tokens_rms, tokens_warnings = fit_transferred(match_pairs(pairs), counts, level)
+    wider = widening(len(pairs), level, fewest=1.0)
+    transfer_laws = _wider(_resampled(flops, noisy, counts), law, wider)
+    scratch_laws = _wider(_resampled(flops, noisy_scratch, counts), scratch_law, wider)
+    matches = match_pairs(pairs)
+    tokens, tokens_rms, tokens_warnings = fit_transferred(matches, counts, level)
+    undetermined = tokens_warnings if tokens.parameters["b"] is None and matches.tried else []
+    if (of_size := tokens.known("b")) is not None and of_size[1] <= 0 <= of_size[2]:
+        undetermined = [
+            f"the interval of b ({of_size[1]:.2f} to {of_size[2]:.2f}) holds 0: the pairs do not "
+            "show how transferred tokens change with the size"
+        ]
     residuals = np.log(loss / law(flops)) if law else None
     rows = _pair_rows(pairs, scratch_law, scratch_laws, noisy_scratch - noisy, level)
     split, split_warning = _split(rows, sweep)
@@ -136,7 +151,11 @@ def fit_transfer(
         },
         objective_value=None if residuals is None else float((residuals**2).sum()),
         residual_rms=None if residuals is None else rms(residuals),
-        warnings=[*_warnings(rows, bootstrap, budgets), *tokens_warnings, split_warning],
+        warnings=[
+            *_warnings(rows, bootstrap, budgets),
+            *(said for said in tokens_warnings if said not in undetermined),
+            split_warning,
+        ],
         details={
             "pairs": rows,
             "D_t_rms_ln": tokens_rms,
@@ -145,7 +164,7 @@ def fit_transfer(
             "held_out": _held_out(flops, loss),
             "bootstrap": {"kind": RESAMPLED, "resamples": bootstrap, "seed": seed},
         },
-        evidence={"points": budgets},
+        evidence={"points": budgets, "undetermined": undetermined},
     )
 
 
@@ -157,6 +176,16 @@ def fit_tables(
     result = fit_transfer(pairs, sweep=split_points(runs), **settings.resampling)
     result.taken = {run for pair in pairs for run in (pair.run_id, pair.scratch_run_id)}
     return result
+
+
+def _wider(laws: PowerLaws, law: PowerLaw | None, wider: float) -> PowerLaws:
+    """Resampled laws so many times as far from the estimate."""
+    if law is None:
+        return laws
+    return PowerLaws(
+        law.log_k + wider * (laws.log_k - law.log_k),
+        law.exponent + wider * (laws.exponent - law.exponent),
+    )
 
 
 def _resampled(flops: Floats, losses: Floats, counts: Floats) -> PowerLaws:
@@ -195,6 +224,7 @@ def _pair_rows(
                 samples = pair.flops / total * np.exp(samples)
             interval = percentile_interval(samples, level)
         gain_interval = percentile_interval(gains[:, k], level)
+        # Without noise the interval of the balance would be that of the slope alone.
         has_noise = pair.loss_error > 0 and pair.scratch_error > 0
         rows.append(
             {
@@ -211,7 +241,7 @@ def _pair_rows(
                 "gain_nats": gain,
                 "gain_interval": gain_interval if has_noise else None,
                 "compute_ratio": ratio,
-                "compute_ratio_interval": interval,
+                "compute_ratio_interval": interval if has_noise else None,
                 "compute_ratio_from_law": from_law,
             }
         )
@@ -256,8 +286,8 @@ def _warnings(rows: list[PairRow], bootstrap: int, budgets: int) -> list[str]:
         warnings.append("pairs at one budget only; a power law needs two")
     elif len(rows) < FEW_PAIRS:
         warnings.append(
-            f"{len(rows)} pairs, one run each: intervals from so few are too short, and what a "
-            "rerun would change is not in them"
+            f"{len(rows)} pairs, one run each: what a rerun would change is known only from how "
+            "the pairs scatter about the laws"
         )
     if not bootstrap:
         warnings.append(NO_BOOTSTRAP)

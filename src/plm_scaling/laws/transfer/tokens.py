@@ -4,10 +4,12 @@ D_t(D_f) is how many tokens more the run from scratch needs to reach the loss th
 run has after D_f tokens. Over sizes, D_t = k·D_f^a·N^b.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 from typing_extensions import TypedDict
 
 from plm_scaling.laws.result import Equation
@@ -19,20 +21,35 @@ START = 0.1  # of the value reported: past the warm-up, which takes up to 5 %
 POINTS = 12
 WINDOW = 0.08  # half-width of the smoothing in ln tokens
 MIN_INSIDE = 3
+SINGULAR = 1e10  # condition number of a resample whose points lie on a line
 FORM = "k*D_f^a*N^b"
 NAMES = ("k", "a", "b")
+
+
+def widening(pairs: int, level: float, fewest: float = math.inf) -> float:
+    """How much further from the estimate than a percentile of resampled pairs the end of an
+    interval lies: that of Student's t, as resamples of few scatter less than what they are drawn
+    from. `fewest` where two pairs or fewer leave no degree of freedom about a law.
+    """
+    freedom = pairs - 2
+    if freedom < 1:
+        return fewest
+    share = (1 + level) / 2
+    return float(stdtrit(freedom, share)) / float(ndtri(share)) * math.sqrt(pairs / freedom)
 
 
 @dataclass(frozen=True)
 class Matches:
     """Matched points of all pairs: index of the pair, D_f, D_t (tokens) and N, each (m,);
-    `without` counts points where the scratch run is ahead, so that D_t would be negative."""
+    `without` counts points where the scratch run is ahead, so that D_t would be negative, `tried`
+    the pairs that have curves."""
 
     pair: Floats
     fine_tuned: Floats
     transferred: Floats
     n_params: Floats
     without: int
+    tried: int
 
 
 def smooth_at(curve: Curve, tokens: Floats) -> Floats:
@@ -51,10 +68,11 @@ def smooth_at(curve: Curve, tokens: Floats) -> Floats:
 def match_pairs(pairs: list[TransferPair], start: float = START) -> Matches:
     """D_t from share `start` of each transferred run on, as far as its scratch partner got as
     low: POINTS values of D_f, even in the logarithm."""
-    rows, without = [], 0
+    rows, without, tried = [], 0, 0
     for k, pair in enumerate(pairs):
         if min(len(pair.curve.loss), len(pair.scratch_curve.loss)) < 10:
             continue
+        tried += 1
         fine_tuned = np.geomspace(start, 1.0, POINTS) * pair.curve.tokens[-1]
         fine_tuned = fine_tuned[fine_tuned >= pair.curve.tokens[MIN_INSIDE - 1]]
         loss = smooth_at(pair.curve, fine_tuned)
@@ -69,7 +87,7 @@ def match_pairs(pairs: list[TransferPair], start: float = START) -> Matches:
             if d_t > 0:
                 rows.append((k, d_f, d_t, pair.n_params))
     table = np.array(rows).reshape(-1, 4).T
-    return Matches(table[0], table[1], table[2], table[3], without)
+    return Matches(table[0], table[1], table[2], table[3], without, tried)
 
 
 def fit_transferred(
@@ -78,7 +96,7 @@ def fit_transferred(
     """D_t = k·D_f^a·N^b by least squares in logarithms: equation, rms of ln D_t, warnings.
 
     `counts` (resamples, pairs) is how often each pair is drawn: points of one curve are no
-    independent runs.
+    independent runs. Two pairs with points leave no interval.
     """
     none: dict[str, Any] = dict.fromkeys(NAMES)
     sizes = len(np.unique(matches.n_params))
@@ -95,17 +113,30 @@ def fit_transferred(
     weights = np.vstack([np.ones((1, counts.shape[1])), counts])[:, matches.pair.astype(int)]
     weights[1:][_sizes_drawn(matches, weights[1:]) < 2] = np.nan
     solution = _weighted(design - centre, target, weights)
+    matched = len(np.unique(matches.pair))
+    wider = widening(matched, level)
+    away = solution[1:] - solution[0]
+    solution[1:] = solution[0] + wider * away if math.isfinite(wider) else np.nan
     with np.errstate(over="ignore"):
         solution[:, 0] = np.exp(solution[:, 0] - solution[:, 1:] @ centre[1:])
     k, a, b = map(float, solution[0])
+    if not np.isfinite(solution[0]).all():
+        why = "D_t is not identified: tokens and size rise together in the matched points"
+        return Equation(FORM, none, dict(none), level), None, [why]
     interval = {n: percentile_interval(solution[1:, i], level) for i, n in enumerate(NAMES)}
     residuals = target - np.log(k) - design[:, 1:] @ np.array([a, b])
     warnings = []
-    if a < 0:
+    if (pairs := counts.shape[1]) > matched:
         warnings.append(
-            f"D_t falls as training goes on (a = {a:.2f}): the head start is lost again, it is not "
-            "a stock of tokens"
+            f"D_t rests on {matched} of {pairs} pairs: the run from scratch of the others does not "
+            "reach the losses of its partner"
         )
+    if a < 0:
+        ends = interval["a"]
+        lost = "the head start is lost again, it is not a stock of tokens"
+        if ends is not None and ends[1] > 0:
+            lost = "its interval holds 0, so whether the head start is lost again is not shown"
+        warnings.append(f"D_t falls as training goes on (a = {a:.2f}): {lost}")
     if matches.without:
         warnings.append(
             f"at {matches.without} matched point(s) the run from scratch is ahead; D_t would be "
@@ -122,12 +153,14 @@ def _sizes_drawn(matches: Matches, weights: Floats) -> Floats:
 
 
 def _weighted(design: Floats, target: Floats, weights: Floats) -> Floats:
-    """Least-squares coefficients (S, 3) for weights (S, m); NaN rows stay NaN."""
-    usable = np.isfinite(weights[:, 0])
+    """Least-squares coefficients (S, 3) for weights (S, m); NaN where these are or the points do
+    not determine them."""
+    usable = np.flatnonzero(np.isfinite(weights[:, 0]))
     out = np.full((len(weights), design.shape[1]), np.nan)
-    w = weights[usable]
-    matrix = np.einsum("sm,mi,mj->sij", w, design, design)
-    vector = np.einsum("sm,mi,m->si", w, design, target)
+    matrix = np.einsum("sm,mi,mj->sij", weights[usable], design, design)
+    known = np.linalg.cond(matrix) < SINGULAR
+    usable, matrix = usable[known], matrix[known]
+    vector = np.einsum("sm,mi,m->si", weights[usable], design, target)
     out[usable] = np.linalg.solve(matrix, vector[:, :, None])[:, :, 0]
     return out
 

@@ -62,6 +62,7 @@ def batch_law(
         "status": status,
         "reason": reason,
         "config": best.block(equation) if known else None,
+        "curvature": best.excess().parameters["q"],
         "groups": [_row(row) for row in best.rows(b, least)],
         "used": [
             {"batch_tokens": value, "law_batch": law, **costs}

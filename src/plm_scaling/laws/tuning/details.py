@@ -119,11 +119,13 @@ class HeldOutBatch(HeldOutSetting):
 
 class BatchLaw(TypedDict):
     """The law of the best batch, which has a status and reason of its own; `config` is None unless
-    it is to be relied on."""
+    it is to be relied on. `curvature` is q of the parabolas in ln B, nats/token; None where they
+    have no minimum."""
 
     status: Status
     reason: str
     config: ConfigBlock | None
+    curvature: float | None
     groups: list[BatchRow]
     used: list[UsedBatch]
     held_out: HeldOutBatch | NotAvailable

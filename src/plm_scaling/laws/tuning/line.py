@@ -50,7 +50,9 @@ class Line:
             own = self._terms[:, number]
             rest = own - others @ np.linalg.lstsq(others, own, rcond=None)[0]
             if np.ptp(rest) < LEVER:
-                return f"{what} does not vary beside the others among the (N, D) with a best rate"
+                return (
+                    f"{what} does not vary beside the others among the (N, D) that have a best one"
+                )
         return ""
 
     @property
