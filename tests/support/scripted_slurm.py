@@ -102,6 +102,8 @@ def main(command: str, folder: str) -> None:
             {"sbatch": _sbatch, "squeue": _squeue, "scancel": _scancel}[command](words, place)
     elif command == "sinfo":
         print("main*")
+    elif command == "scontrol" and words == ["show", "config"]:
+        print("MaxArraySize            = 0")  # a site without job arrays
     elif command in ("sacct", "sacctmgr", "sshare"):
         sys.exit(f"{command}: error: Slurm accounting storage is disabled")
 

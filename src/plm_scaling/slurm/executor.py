@@ -10,11 +10,13 @@ What a job asks of sbatch, its account, partition and log are as with the plugin
 - states are asked of squeue, then of accounting, and a job that both have forgotten has ended.
 """
 
+import logging
 import time
 from collections.abc import AsyncGenerator, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
+import snakemake_executor_plugin_slurm
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -39,11 +41,14 @@ from plm_scaling.slurm.submission import (
 FORGOTTEN_SECONDS = 60.0
 LOCKED_PAUSE_SECONDS = 60.0  # until a job whose files another run writes is submitted again
 NO_ANSWER = "Slurm does not answer"
+MAX_ARRAY_SIZE = 1000  # what the plugin takes where Slurm does not say; no job is an array
 GONE, UNLISTED = JobState("unknown"), JobState("unlisted")
 
 
 class StudyExecutor(SlurmExecutor):
     """Submits the jobs of one Snakemake, in the current folder."""
+
+    logger: Any
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         # The plugin's thread may look at these before its own constructor has ended.
@@ -62,7 +67,14 @@ class StudyExecutor(SlurmExecutor):
         super().__init__(workflow, logger)
 
     def __post_init__(self, test_mode: bool = False) -> None:
+        # The plugin would name a run that none of our jobs has, judge a command that we do not use,
+        # and end where a site has no job arrays.
+        speaks = self.logger
+        self.logger = logging.getLogger(f"{__name__}.plugin")
+        self.logger.setLevel(logging.ERROR)
+        snakemake_executor_plugin_slurm.get_max_array_size = lambda: MAX_ARRAY_SIZE
         super().__post_init__(test_mode)
+        self.logger = speaks
         if self.array_jobs:
             raise WorkflowError("plm-slurm-array-jobs: job arrays are not supported; leave it out")
         self.run_uuid = job_name(Path.cwd(), self.workflow.executor_settings.jobname_prefix)
@@ -239,8 +251,10 @@ class StudyExecutor(SlurmExecutor):
         if not times:
             return False
         history = self._history(job)
-        unknown = "preempted, or the node failed" if state.state == "PENDING" else "not seen why"
-        reason = stopped_because(history) or unknown
+        reason = stopped_because(history)
+        if reason.startswith("signal") or (not reason and state.state == "PENDING"):
+            reason = "preempted, requeued by hand, or the node failed"
+        reason = reason or "not seen why"
         self._resumed(job, reason, times)
         self.logger.info(
             f"Slurm has queued job '{number}' again ({reason}); job {job.jobid} goes on "

@@ -1,6 +1,7 @@
 """Our executor under Snakemake, and commands of Slurm that answer by a script."""
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -152,7 +153,21 @@ def test_jobs_of_a_killed_snakemake_are_adopted_and_not_submitted_again(study):
     assert (study.folder / "runs/a/result.json").read_text() == "made by the first"
 
 
-def test_a_start_after_slurm_queued_a_job_again_is_judged_by_itself(study):
+def test_terminal_names_the_jobs_of_a_folder_as_slurm_does(ended):
+    names = {job["name"] for job in ended.slurm.sent}
+    assert len(names) == 1
+    assert {*re.findall(r"\bplm_[0-9a-f-]+", ended.text)} == names
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("its job ends", "its job ends"),
+        # Which Slurm sends before all of these.
+        ("signal 15", "preempted, requeued by hand, or the node failed"),
+    ],
+)
+def test_a_start_after_slurm_queued_a_job_again_is_judged_by_itself(study, said, reason):
     """The steps of the one before are its own; and Snakemake submits nothing for it."""
     study.slurm.script({"runs/a/": [Step("RUNNING", files=saves("a") | {"logs/a.log": ""})]})
     with study.running("a") as process:
@@ -161,17 +176,15 @@ def test_a_start_after_slurm_queued_a_job_again_is_judged_by_itself(study):
         assert "\nexport PLM_SCALING_MAY_QUEUE_AGAIN=$SLURM_JOB_ID\n" in job["script"]
         asked = study.slurm.asked
         wait_until(lambda: study.slurm.asked > asked + 1, "to be seen running", process)
-        (study.folder / "logs/a.log").write_text("cell a is saved and stops (its job ends)\n")
+        (study.folder / "logs/a.log").write_text(f"cell a is saved and stops ({said})\n")
         study.slurm.set_state(job["number"], "PENDING", restarts=1)
         wait_until(lambda: "goes on without an attempt, 1 time(s)" in study.output, "that", process)
-        assert "Slurm has queued job '101' again (its job ends)" in study.output
+        assert f"Slurm has queued job '101' again ({reason})" in study.output
         study.slurm.set_state(job["number"], "FAILED", restarts=1)
         assert process.wait() == 0, study.output
     assert "died on n1 before its first step" in study.output
     assert len(study.slurm.submitted("runs/a/")) == 2
-    assert "resumed without an attempt: train_cell a 1 time(s) (its job ends)" in lines(
-        study.folder
-    )
+    assert f"resumed without an attempt: train_cell a 1 time(s) ({reason})" in lines(study.folder)
 
 
 def test_starts_between_two_looks_at_slurm_are_counted(study):
