@@ -53,6 +53,8 @@ class StudyExecutor(SlurmExecutor):
     def __init__(self, workflow: Any, logger: Any) -> None:
         # The plugin's thread may look at these before its own constructor has ended.
         self.held: list[Held] = []
+        self.said: set[str] = set()
+        """Why jobs wait, once on the terminal until none waits."""
         self.pauses = Pauses(workflow.remote_execution_settings.seconds_between_status_checks)
         self.hosts = Hosts()
         self.journal = Journal(Path.cwd() / FILE)
@@ -160,7 +162,8 @@ class StudyExecutor(SlurmExecutor):
             self._watch(job, number, "has been submitted with SLURM jobid {}")
 
     def _hold(self, job: JobExecutorInterface, reason: str, place: Hashable) -> None:
-        if all(held.reason != reason for held in self.held):
+        if reason not in self.said:
+            self.said.add(reason)
             self.logger.warning(f"Job {job.jobid} waits to be submitted: {reason}")
         if not self.pauses.reason(place):  # of several at a time the pause does not grow
             self.pauses.refused(place, reason)
@@ -201,6 +204,7 @@ class StudyExecutor(SlurmExecutor):
     def _submit_held(self) -> None:
         """Try what is due; a place that refuses once is not asked again in this round."""
         if not self.held:
+            self.said.clear()
             return
         self._look_for_earlier_jobs()
         waiting, self.held = self.held, []
