@@ -11,6 +11,7 @@ What a job asks of sbatch, its account, partition and log are as with the plugin
 """
 
 import logging
+import subprocess
 import time
 from collections.abc import AsyncGenerator, Hashable, Sequence
 from pathlib import Path
@@ -25,12 +26,13 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from plm_scaling.common.errors import SlurmError
 from plm_scaling.slurm.endings import TRAINING, History, ending, stopped_because
 from plm_scaling.slurm.hosts import Hosts
-from plm_scaling.slurm.journal import FILE, Journal, job_name
+from plm_scaling.slurm.journal import FILE, WITH, Journal, job_name
 from plm_scaling.slurm.refusals import Held, Pauses, short, waits
 from plm_scaling.slurm.states import JobState, own_jobs, states_from_accounting, states_of
 from plm_scaling.slurm.submission import (
     RefusedError,
     comment_of,
+    key_of,
     log_of,
     name_of,
     sbatch,
@@ -137,12 +139,29 @@ class StudyExecutor(SlurmExecutor):
         place = tuple(job.resources.get(k) for k in ("slurm_account", "slurm_partition", "qos"))
         if self.earlier is None:
             self._hold(job, NO_ANSWER, place)
-        elif number := self.earlier.pop(comment_of(job), None):
+        elif number := self._earlier_job(job):
             self._watch(job, number, "is job {} of an earlier run, still there")
         elif reason := self.pauses.reason(place):
             self.held.append(Held(job, reason, self.pauses.due(place), place))
         else:
             self._submit_now(job, place)
+
+    def _earlier_job(self, job: JobExecutorInterface) -> str | None:
+        """Its number in the queue. One with other params, of a config that was changed since, would
+        be taken for this one when it ends: it is cancelled."""
+        assert self.earlier is not None
+        key = key_of(job)
+        # Earlier versions submitted jobs by the key alone.
+        for comment in [c for c in self.earlier if c == key or c.startswith(key + WITH)]:
+            number = self.earlier.pop(comment)
+            if comment in (key, comment_of(job)):
+                return number
+            self.logger.warning(
+                f"Job {job.jobid}: job {number} of an earlier run makes it with other settings, "
+                "and is cancelled"
+            )
+            subprocess.run(["scancel", number], capture_output=True)
+        return None
 
     def _submit_now(self, job: JobExecutorInterface, place: Hashable) -> None:
         try:
@@ -320,7 +339,7 @@ class StudyExecutor(SlurmExecutor):
         self.journal.resumed[name_of(job)] = (history.resumed, reason)
 
     def _history(self, job: JobExecutorInterface) -> History:
-        key = comment_of(job)
+        key = key_of(job)
         if key not in self.histories:
             trains = not job.is_group() and job.rule.name == TRAINING
             run = Path(job.output[0]).parent if trains else None

@@ -42,9 +42,9 @@ class Study:
         return code, out + error
 
     @contextmanager
-    def running(self, cells):
+    def running(self, cells, *config):
         """Snakemake, which ends with the block at the latest; its output is in `output`."""
-        command = [sys.executable, "-m", "snakemake", *self.words(cells)]
+        command = [sys.executable, "-m", "snakemake", *self.words(cells), *config]
         with (self.folder / "output.txt").open("w") as out:
             process = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out)
         try:
@@ -145,13 +145,28 @@ def test_jobs_of_a_killed_snakemake_are_adopted_and_not_submitted_again(study):
     with study.running("ab") as second:
         wait_until(lambda: study.output.count("still there") == 2, "both adopted", second)
         for job in study.slurm.sent:
-            result = study.folder / job["comment"].partition(" makes ")[2]
+            result = study.folder / scripted_slurm.output_of(job["comment"])
             result.parent.mkdir(parents=True, exist_ok=True)
             result.write_text("made by the first")
             study.slurm.set_state(job["number"], "COMPLETED")
         assert second.wait() == 0, study.output
     assert len(study.slurm.sent) == 2
     assert (study.folder / "runs/a/result.json").read_text() == "made by the first"
+
+
+def test_jobs_of_a_killed_snakemake_with_other_settings_are_cancelled_and_submitted_again(study):
+    """What they make would be taken for what the config asks for now."""
+    study.slurm.script({"runs/a/": [Step("RUNNING")]})
+    with study.running("a", "setting=1") as first:
+        wait_until(lambda: len(study.slurm.sent) == 1, "a job", first)
+        first.kill()
+    snakemake(study.words("a", "--unlock"), study.folder)
+    with study.running("a", "setting=2") as second:
+        assert second.wait() == 0, study.output
+    assert [job["state"] for job in study.slurm.sent] == ["CANCELLED", "COMPLETED"]
+    assert "job 101 of an earlier run makes it with other settings, and is cancelled" in (
+        study.output
+    )
 
 
 def test_terminal_names_the_jobs_of_a_folder_as_slurm_does(ended):
