@@ -61,6 +61,7 @@ if workflow.is_main_process:
 
 
 SITE = SiteRules(workflow, counted=["train_cell"])
+record_in_jobs(workflow)
 
 
 onstart:

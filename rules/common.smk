@@ -48,6 +48,7 @@ from plm_scaling.sweep.order import jobs_in_order, write_estimates
 from plm_scaling.sweep.single import extra_cells
 from plm_scaling.sweep.stages import budgets_of, read_stages, to_place
 from plm_scaling.sweep.supply import check_supply, made_tokens, most_tokens
+from plm_scaling.workflow.job_records import record_in_jobs
 
 # Programs are run by the Python that runs Snakemake, or by a conda environment's under --sdm conda;
 # both find the library in this repository.

@@ -102,6 +102,8 @@ def main(command: str, folder: str) -> None:
             {"sbatch": _sbatch, "squeue": _squeue, "scancel": _scancel}[command](words, place)
     elif command == "sinfo":
         print("main*")
+    elif command == "scontrol" and words == ["show", "config"]:
+        print("MaxArraySize            = 0")  # a site without job arrays
     elif command in ("sacct", "sacctmgr", "sshare"):
         sys.exit(f"{command}: error: Slurm accounting storage is disabled")
 
@@ -127,11 +129,16 @@ def _sbatch(words: list[str], folder: Path) -> None:
     (folder / f"job-{count:04d}.json").write_text(json.dumps(job))
     if step.refused:
         sys.exit(step.refused)
-    made = {comment.partition(" makes ")[2]: "made"} if step.state == "COMPLETED" else {}
+    made = {output_of(comment): "made"} if step.state == "COMPLETED" else {}
     for name, text in (made | step.files).items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text)
     print(number)
+
+
+def output_of(comment: str) -> str:
+    """What the job of this comment makes."""
+    return comment.partition(" makes ")[2].partition(" with ")[0]
 
 
 def _squeue(words: list[str], folder: Path) -> None:

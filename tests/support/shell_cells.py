@@ -11,6 +11,8 @@ rule train:
 rule train_cell:
     output:
         "runs/{{cell}}/result.json",
+    params:
+        config.get("setting"),
     log:
         "logs/{{cell}}.log",
     shell:

@@ -65,6 +65,14 @@ def test_cell_that_no_node_can_take_is_refused_before_anything_is_submitted(
     assert not site.joinpath("sbatch.calls").exists()
 
 
+def test_partition_that_slurm_does_not_list_is_named_before_the_data_are_made(fresh, site):
+    """Which may take days, and the cells would be refused after them."""
+    cells = ("--set-resources", "train_cell:slurm_partition=nowhere,main")
+    done = fresh.run("--executor", "slurm", "--jobs", "1", *cells, check=False)
+    assert "warning: train_cell asks for partition nowhere; Slurm lists main" in done.stderr
+    assert done.stderr.count("asks for partition") == 1
+
+
 @pytest.mark.parametrize(("most", "submitted"), [(1, 1), (10000, 2)])
 def test_no_more_jobs_are_submitted_than_slurm_takes(fresh, site, most, submitted):
     """Snakemake stops at the first refusals: what it tries before are the jobs it may have."""

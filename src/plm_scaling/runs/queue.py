@@ -10,11 +10,12 @@ from pathlib import Path
 
 from plm_scaling.common.slurm_job import mib_of
 from plm_scaling.slurm.ask import ask, minutes_of, number, site_limits
-from plm_scaling.slurm.journal import is_job_of
+from plm_scaling.slurm.journal import WITH, is_job_of
 from plm_scaling.slurm.limits import Asked, reason_never_starts
 
 # Job, its name, state, node or reason for waiting, time used, time limit, partition, memory and
-# number of its nodes, and the comment of our executor: rule_RULE_wildcards_VALUES makes OUTPUT.
+# number of its nodes, and the comment of our executor: rule_RULE_wildcards_VALUES makes OUTPUT with
+# what stands for its params.
 FORMAT = "%A|%j|%T|%R|%M|%l|%P|%m|%D|%k"
 # Reasons for waiting that no other job's end removes, and what does. The first that fits counts.
 WAITS_FOR_EVER = {
@@ -85,6 +86,7 @@ def queued_jobs() -> list[QueuedJob]:
         )
         if comment.startswith("rule_"):
             made, _, output = comment.removeprefix("rule_").partition(" makes ")
+            output = re.sub(rf"{WITH}\w+$", "", output)
             rule = made.replace("_wildcards_", " ", 1)
             never = _never_starts(state, where, _asked(partition, limit, memory, nodes))
             jobs.append(QueuedJob(number, name, state, where, used, limit, rule, output, never))

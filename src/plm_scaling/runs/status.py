@@ -27,7 +27,7 @@ TAIL_BYTES = 65536
 @dataclass(frozen=True)
 class CellState:
     """One cell: `state` is waiting, running, stopped, stalled, finished or diverged; by its jobs
-    (`with_jobs`) also queued or failed.
+    (`with_jobs`) also queued, starting or failed.
 
     A stopped one is to be resumed, a stalled one still holds its lock.
 
@@ -70,16 +70,23 @@ def cell_states(sweep: Path, runs_dir: Path, now: float | None = None) -> list[C
 
 
 def with_jobs(
-    states: Iterable[CellState], queued: Collection[str], failed: Mapping[str, str]
+    states: Iterable[CellState],
+    queued: Collection[str],
+    started: Collection[str],
+    failed: Mapping[str, str],
 ) -> list[CellState]:
-    """The states with what is known of jobs: of the ids whose job waits in a scheduler's queue, and
-    of those whose last job failed, with the reason."""
+    """The states with what is known of jobs: of the ids whose job waits in a scheduler's queue, or
+    runs, and of those whose last job failed, with the reason."""
 
     def known(state: CellState) -> CellState:
-        if state.state not in ("waiting", "stopped"):
+        if state.state not in ("waiting", "stopped", "running"):
             return state
-        if state.cell in queued:
-            return replace(state, state="queued")
+        if state.cell in queued:  # though it wrote a moment ago, before it was queued again
+            return replace(state, state="queued", eta_seconds=None)
+        if state.state == "running":
+            return state
+        if state.cell in started:
+            return replace(state, state="starting")
         if state.cell in failed:
             return replace(state, state="failed", reason=failed[state.cell])
         return state
@@ -258,7 +265,8 @@ def _row(state: CellState) -> tuple[str, ...]:
 def totals(states: Sequence[CellState]) -> str:
     """One line: how many cells are in which state, and how much of the compute is done."""
     names = (
-        *("finished", "running", "queued", "stopped", "stalled", "failed", "waiting", "diverged"),
+        *("finished", "running", "starting", "queued", "stopped", "stalled", "failed"),
+        *("waiting", "diverged"),
     )
     count = {name: sum(state.state == name for state in states) for name in names}
     total, left = sum(s.plan.flops for s in states), sum(s.flops_left for s in states)

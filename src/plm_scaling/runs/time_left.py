@@ -29,7 +29,7 @@ class TimeLeft:
 
     process_hours: float
     in_use: int
-    """Processes (on GPUs: GPUs) of the cells that run."""
+    """Processes (on GPUs: GPUs) of the cells that run, or whose job starts them."""
     usual: float
     """The mean of the last day, or since the first start."""
     finish: float | None
@@ -46,7 +46,7 @@ def time_left(states: Sequence[CellState], estimates: Estimates, now: float) -> 
     ratios = _ratios(states, jobs)
     going_on = [s for s in states if s.flops_left or s.state == "running"]
     left = {s.cell: _left(s, jobs[s.cell], ratios) for s in going_on}
-    running = {s.cell: left[s.cell] for s in going_on if s.state == "running"}
+    running = {s.cell: left[s.cell] for s in going_on if s.state in ("running", "starting")}
     in_use = sum(job.gpus for job in running.values())
     usual = _mean_use(states, jobs, now)
     ends: dict[str, float] = {}

@@ -10,11 +10,14 @@ What a job asks of sbatch, its account, partition and log are as with the plugin
 - states are asked of squeue, then of accounting, and a job that both have forgotten has ended.
 """
 
+import logging
+import subprocess
 import time
 from collections.abc import AsyncGenerator, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
+import snakemake_executor_plugin_slurm
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -23,12 +26,13 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from plm_scaling.common.errors import SlurmError
 from plm_scaling.slurm.endings import TRAINING, History, ending, stopped_because
 from plm_scaling.slurm.hosts import Hosts
-from plm_scaling.slurm.journal import FILE, Journal, job_name
+from plm_scaling.slurm.journal import FILE, WITH, Journal, job_name
 from plm_scaling.slurm.refusals import Held, Pauses, short, waits
 from plm_scaling.slurm.states import JobState, own_jobs, states_from_accounting, states_of
 from plm_scaling.slurm.submission import (
     RefusedError,
     comment_of,
+    key_of,
     log_of,
     name_of,
     sbatch,
@@ -39,15 +43,20 @@ from plm_scaling.slurm.submission import (
 FORGOTTEN_SECONDS = 60.0
 LOCKED_PAUSE_SECONDS = 60.0  # until a job whose files another run writes is submitted again
 NO_ANSWER = "Slurm does not answer"
+MAX_ARRAY_SIZE = 1000  # what the plugin takes where Slurm does not say; no job is an array
 GONE, UNLISTED = JobState("unknown"), JobState("unlisted")
 
 
 class StudyExecutor(SlurmExecutor):
     """Submits the jobs of one Snakemake, in the current folder."""
 
+    logger: Any
+
     def __init__(self, workflow: Any, logger: Any) -> None:
         # The plugin's thread may look at these before its own constructor has ended.
         self.held: list[Held] = []
+        self.said: set[str] = set()
+        """Why jobs wait, once on the terminal until none waits."""
         self.pauses = Pauses(workflow.remote_execution_settings.seconds_between_status_checks)
         self.hosts = Hosts()
         self.journal = Journal(Path.cwd() / FILE)
@@ -62,7 +71,14 @@ class StudyExecutor(SlurmExecutor):
         super().__init__(workflow, logger)
 
     def __post_init__(self, test_mode: bool = False) -> None:
+        # The plugin would name a run that none of our jobs has, judge a command that we do not use,
+        # and end where a site has no job arrays.
+        speaks = self.logger
+        self.logger = logging.getLogger(f"{__name__}.plugin")
+        self.logger.setLevel(logging.ERROR)
+        snakemake_executor_plugin_slurm.get_max_array_size = lambda: MAX_ARRAY_SIZE
         super().__post_init__(test_mode)
+        self.logger = speaks
         if self.array_jobs:
             raise WorkflowError("plm-slurm-array-jobs: job arrays are not supported; leave it out")
         self.run_uuid = job_name(Path.cwd(), self.workflow.executor_settings.jobname_prefix)
@@ -123,12 +139,29 @@ class StudyExecutor(SlurmExecutor):
         place = tuple(job.resources.get(k) for k in ("slurm_account", "slurm_partition", "qos"))
         if self.earlier is None:
             self._hold(job, NO_ANSWER, place)
-        elif number := self.earlier.pop(comment_of(job), None):
+        elif number := self._earlier_job(job):
             self._watch(job, number, "is job {} of an earlier run, still there")
         elif reason := self.pauses.reason(place):
             self.held.append(Held(job, reason, self.pauses.due(place), place))
         else:
             self._submit_now(job, place)
+
+    def _earlier_job(self, job: JobExecutorInterface) -> str | None:
+        """Its number in the queue. One with other params, of a config that was changed since, would
+        be taken for this one when it ends: it is cancelled."""
+        assert self.earlier is not None
+        key = key_of(job)
+        # Earlier versions submitted jobs by the key alone.
+        for comment in [c for c in self.earlier if c == key or c.startswith(key + WITH)]:
+            number = self.earlier.pop(comment)
+            if comment in (key, comment_of(job)):
+                return number
+            self.logger.warning(
+                f"Job {job.jobid}: job {number} of an earlier run makes it with other settings, "
+                "and is cancelled"
+            )
+            subprocess.run(["scancel", number], capture_output=True)
+        return None
 
     def _submit_now(self, job: JobExecutorInterface, place: Hashable) -> None:
         try:
@@ -148,7 +181,8 @@ class StudyExecutor(SlurmExecutor):
             self._watch(job, number, "has been submitted with SLURM jobid {}")
 
     def _hold(self, job: JobExecutorInterface, reason: str, place: Hashable) -> None:
-        if all(held.reason != reason for held in self.held):
+        if reason not in self.said:
+            self.said.add(reason)
             self.logger.warning(f"Job {job.jobid} waits to be submitted: {reason}")
         if not self.pauses.reason(place):  # of several at a time the pause does not grow
             self.pauses.refused(place, reason)
@@ -189,6 +223,7 @@ class StudyExecutor(SlurmExecutor):
     def _submit_held(self) -> None:
         """Try what is due; a place that refuses once is not asked again in this round."""
         if not self.held:
+            self.said.clear()
             return
         self._look_for_earlier_jobs()
         waiting, self.held = self.held, []
@@ -239,8 +274,10 @@ class StudyExecutor(SlurmExecutor):
         if not times:
             return False
         history = self._history(job)
-        unknown = "preempted, or the node failed" if state.state == "PENDING" else "not seen why"
-        reason = stopped_because(history) or unknown
+        reason = stopped_because(history)
+        if reason.startswith("signal") or (not reason and state.state == "PENDING"):
+            reason = "preempted, requeued by hand, or the node failed"
+        reason = reason or "not seen why"
         self._resumed(job, reason, times)
         self.logger.info(
             f"Slurm has queued job '{number}' again ({reason}); job {job.jobid} goes on "
@@ -302,7 +339,7 @@ class StudyExecutor(SlurmExecutor):
         self.journal.resumed[name_of(job)] = (history.resumed, reason)
 
     def _history(self, job: JobExecutorInterface) -> History:
-        key = comment_of(job)
+        key = key_of(job)
         if key not in self.histories:
             trains = not job.is_group() and job.rule.name == TRAINING
             run = Path(job.output[0]).parent if trains else None

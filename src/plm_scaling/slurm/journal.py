@@ -12,6 +12,7 @@ FILE = Path(".snakemake/slurm.json")
 # A Snakemake that runs writes it each time that it asks Slurm.
 OLD_SECONDS = 600.0
 SHOWN_JOBS = 3
+WITH = " with "  # in the comment of a job, before what stands for its params
 
 
 class Journal:

@@ -33,17 +33,34 @@ class SiteRules:
 
     def check_jobs(self, later: Iterable[Mapping[str, Any]] = ()) -> None:
         """Exit naming the first job to be run that can never start; submit as many as allowed, also
-        of jobs that are to come during the run and ask for resources such as those of `later`."""
+        of jobs that are to come during the run and ask for resources such as those of `later`.
+
+        Slurm does not list partitions that are hidden: one that it does not list is a warning."""
         jobs = self.workflow.dag.needrun_jobs()
         submitted = [job for job in jobs if not self.workflow.is_local(job.rule)]
         try:
             asked = [dict(job.resources.items()) for job in submitted]
         except WorkflowError as error:
             sys.exit(f"error: {error}")
+        for name, rule in self._unlisted(zip(asked, submitted, strict=True)).items():
+            listed = ", ".join(partition.name for partition in self.limits.partitions)
+            logger.warning(f"warning: {rule} asks for partition {name}; Slurm lists {listed}")
         allowed = least(*map(self.limits.most_submitted, [*asked, *map(dict, later)]))
         if allowed is not None and allowed < self.workflow.resource_settings.nodes:
             self.workflow.register_resource("_nodes", allowed)
             logger.info(f"Slurm takes at most {allowed} jobs of this user: no more are submitted.")
+
+    def _unlisted(self, jobs: Iterable[tuple[Mapping[str, Any], Any]]) -> dict[str, str]:
+        """Partitions that jobs ask for and Slurm does not list, with a rule that does."""
+        listed = {partition.name for partition in self.limits.partitions}
+        if not listed:
+            return {}
+        return {
+            name: job.rule.name
+            for asked, job in jobs
+            for name in str(asked.get("slurm_partition", "")).split(",")
+            if name and name not in listed
+        }
 
     @cached_property
     def limits(self) -> Limits:

@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 from collections.abc import Mapping, Set
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from snakemake_executor_plugin_slurm_jobstep import (
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from plm_scaling.common.slurm_job import MAY_QUEUE_AGAIN
+from plm_scaling.slurm.journal import WITH
 from plm_scaling.slurm.refusals import waits
 
 # What Slurm says of the allocation contradicts what the srun inside it is told.
@@ -44,11 +46,18 @@ def name_of(job: JobExecutorInterface) -> str:
     return f"{job.name} {get_job_wildcards(job)}".rstrip()
 
 
-def comment_of(job: JobExecutorInterface) -> str:
-    """By which a job is found in Slurm's queue: the plugin's comment, and its first output."""
+def key_of(job: JobExecutorInterface) -> str:
+    """By which jobs are told apart: the plugin's comment, and the first output."""
     wildcards = get_job_wildcards(job)
     name = f"rule_{job.name}" + (f"_wildcards_{wildcards}" if wildcards else "")
     return f"{name} makes {next(iter(job.output), '')}"
+
+
+def comment_of(job: JobExecutorInterface) -> str:
+    """By which a job is found in Slurm's queue: its key, and what stands for its params, as far as
+    Snakemake runs it again when they change."""
+    params = job.dag.workflow.persistence._params(job)
+    return f"{key_of(job)}{WITH}{sha256(repr(params).encode()).hexdigest()[:8]}"
 
 
 def log_of(job: JobExecutorInterface, number: str, logs: Path) -> Path:

@@ -1,7 +1,7 @@
 // The page: asks for the state every few seconds and draws what has changed.
 
 const EVERY_SECONDS = 2, COLOURS = 6, DASHES = [null, "7 4", "2 3"], FEW_CELLS = 40;
-const AT_WORK = ["running", "queued", "stalled", "stopped", "failed"];
+const AT_WORK = ["running", "starting", "queued", "stalled", "stopped", "failed"];
 const byId = id => document.getElementById(id);
 let state = null, tag = null, drawn = new Map(), asking = 0;
 let picks = new URLSearchParams(location.hash.slice(1)).get("cells");
@@ -68,7 +68,7 @@ function drawTiles(id, study) {
   draw(id, [study.totals, study.time_left_lines, left, study.problem, study.report], () => study.problem ? [html("p", { class: "finding unsound" }, study.problem)] : [
     html("div", { class: "tiles" },
       tile("cells finished", `${count("finished")} of ${study.cells.length}`),
-      ...["running", "queued", "stalled", "stopped", "failed", "diverged"].filter(count).map(name =>
+      ...["running", "starting", "queued", "stalled", "stopped", "failed", "diverged"].filter(count).map(name =>
         tile(name, String(count(name)), ["stalled", "failed", "diverged"].includes(name))),
       tile("compute done", percent(study.share_done)),
       left && left.process_hours ? tile(`${left.of}-hours left`, short(left.process_hours)) : null,

@@ -22,6 +22,11 @@ from plm_scaling.watch.remember import Remembered
 from plm_scaling.watch.state import ENDED, State, Study
 from plm_scaling.watch.workflow import read_workflow
 
+WITHOUT_SNAKEMAKE = (
+    "the last Snakemake here has ended and left jobs in Slurm's queue, which go on: the same "
+    "command takes them up and starts the rest, after `snakemake --unlock` if it asks for it"
+)
+
 
 class Reader:
     """Reads the state of a folder again and again: what did not change is not read again.
@@ -57,7 +62,12 @@ class Reader:
             studies=studies,
             failures=failures,
             slurm=queue.lines,
-            notes=[*notes_of_set_aside(), *lines(self.folder), *damaged],
+            notes=[
+                *([WITHOUT_SNAKEMAKE] if queue.jobs and workflow.state == "ended" else []),
+                *notes_of_set_aside(),
+                *lines(self.folder),
+                *damaged,
+            ],
         )
 
     def _study(
@@ -79,7 +89,8 @@ class Reader:
         forecasts, damaged = self._forecasts(results)
         states = with_jobs(
             [self._cell(cell, results / "runs" / name, now) for name, cell in cells.items()],
-            [name for name, job in trains.items() if job.state != "RUNNING"],
+            [name for name, job in trains.items() if job.state == "PENDING"],
+            [name for name, job in trains.items() if job.state in ("RUNNING", "CONFIGURING")],
             failed,
         )
         return Study(

@@ -83,7 +83,8 @@ class State:
         """Whether nothing will change by itself: no run, no cell at work; and there was a run, or
         all cells have ended."""
         states = {state.state for study in self.studies for state in study.cells}
-        if self.workflow.state == "running" or states & {"running", "queued", "stalled"}:
+        at_work = {"running", "starting", "queued", "stalled"}
+        if self.workflow.state == "running" or states & at_work:
             return False
         return self.workflow.state == "ended" or (bool(states) and states <= {*ENDED})
 

@@ -8,7 +8,7 @@ from plm_scaling.runs.status import status_table
 from plm_scaling.watch.places import NO_SWEEP
 from plm_scaling.watch.state import State, Study
 
-AT_WORK = ("running", "queued", "stalled", "stopped", "failed")
+AT_WORK = ("running", "starting", "queued", "stalled", "stopped", "failed")
 
 
 def states_text(states: Sequence[State], now: float, rows: int | None = None) -> str:

@@ -11,7 +11,7 @@ LONG, BIG, FITS = "3:20:00|main|2000M", "1:00:00|main|9000M", "1:00:00|main|7500
 LINES = """\
 12|p_1a|RUNNING|n1|3:20|1:00:00|main|2000M|1|rule_train_cell_wildcards_5d0e5ce5 makes 5d/result.json
 13|p_1a|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_train_cell_wildcards_63850ce60e
-14|p_1a|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_deduplicate makes data/clusters.tsv
+14|p_1a|PENDING|(Priority)|0:00|1:00:00|main|2000M|1|rule_deduplicate makes data/c.tsv with 5d
 15|p_1a|RUNNING|n2|1:00|1:00:00|main|0|1|somebody's own | job
 """
 
@@ -36,7 +36,7 @@ def test_jobs_of_the_workflow_are_named_by_rule_and_wildcards(squeue):
     assert [job.job for job in jobs] == [
         "train_cell 5d0e5ce5", "train_cell 63850ce60e", "deduplicate",
     ]  # fmt: skip
-    assert [job.output for job in jobs] == ["5d/result.json", "", "data/clusters.tsv"]
+    assert [job.output for job in jobs] == ["5d/result.json", "", "data/c.tsv"]
     assert jobs[0].text == "job 12 running on n1, 3:20 of 1:00:00"
     assert jobs[1].text == "job 13 pending (Priority)"
     assert queue_text(jobs) == "Slurm: 2 pending (Priority), 1 running"

@@ -1,6 +1,7 @@
 """Our executor under Snakemake, and commands of Slurm that answer by a script."""
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -41,9 +42,9 @@ class Study:
         return code, out + error
 
     @contextmanager
-    def running(self, cells):
+    def running(self, cells, *config):
         """Snakemake, which ends with the block at the latest; its output is in `output`."""
-        command = [sys.executable, "-m", "snakemake", *self.words(cells)]
+        command = [sys.executable, "-m", "snakemake", *self.words(cells), *config]
         with (self.folder / "output.txt").open("w") as out:
             process = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out)
         try:
@@ -114,7 +115,8 @@ def test_refused_submissions_wait_for_a_job_to_end_and_cost_no_attempt(study):
     study.slurm.script({f"runs/{cell}/": [Step(refused=FULL)] * 2 for cell in ("b", "c")})
     code, output = study.run(*CELLS)
     assert code == 0, output
-    assert "waits to be submitted: QOSMaxSubmitJobPerUserLimit; Job violates" in output
+    # Once, however often it is tried.
+    assert output.count("waits to be submitted: QOSMaxSubmitJobPerUserLimit; Job violates") == 1
     assert "Trying to restart" not in output
     # One refusal is enough for all that ask for the same, until a job has ended.
     assert [job["number"] for job in study.slurm.sent].count("") <= 4
@@ -143,7 +145,7 @@ def test_jobs_of_a_killed_snakemake_are_adopted_and_not_submitted_again(study):
     with study.running("ab") as second:
         wait_until(lambda: study.output.count("still there") == 2, "both adopted", second)
         for job in study.slurm.sent:
-            result = study.folder / job["comment"].partition(" makes ")[2]
+            result = study.folder / scripted_slurm.output_of(job["comment"])
             result.parent.mkdir(parents=True, exist_ok=True)
             result.write_text("made by the first")
             study.slurm.set_state(job["number"], "COMPLETED")
@@ -152,7 +154,36 @@ def test_jobs_of_a_killed_snakemake_are_adopted_and_not_submitted_again(study):
     assert (study.folder / "runs/a/result.json").read_text() == "made by the first"
 
 
-def test_a_start_after_slurm_queued_a_job_again_is_judged_by_itself(study):
+def test_jobs_of_a_killed_snakemake_with_other_settings_are_cancelled_and_submitted_again(study):
+    """What they make would be taken for what the config asks for now."""
+    study.slurm.script({"runs/a/": [Step("RUNNING")]})
+    with study.running("a", "setting=1") as first:
+        wait_until(lambda: len(study.slurm.sent) == 1, "a job", first)
+        first.kill()
+    snakemake(study.words("a", "--unlock"), study.folder)
+    with study.running("a", "setting=2") as second:
+        assert second.wait() == 0, study.output
+    assert [job["state"] for job in study.slurm.sent] == ["CANCELLED", "COMPLETED"]
+    assert "job 101 of an earlier run makes it with other settings, and is cancelled" in (
+        study.output
+    )
+
+
+def test_terminal_names_the_jobs_of_a_folder_as_slurm_does(ended):
+    names = {job["name"] for job in ended.slurm.sent}
+    assert len(names) == 1
+    assert {*re.findall(r"\bplm_[0-9a-f-]+", ended.text)} == names
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("its job ends", "its job ends"),
+        # Which Slurm sends before all of these.
+        ("signal 15", "preempted, requeued by hand, or the node failed"),
+    ],
+)
+def test_a_start_after_slurm_queued_a_job_again_is_judged_by_itself(study, said, reason):
     """The steps of the one before are its own; and Snakemake submits nothing for it."""
     study.slurm.script({"runs/a/": [Step("RUNNING", files=saves("a") | {"logs/a.log": ""})]})
     with study.running("a") as process:
@@ -161,17 +192,15 @@ def test_a_start_after_slurm_queued_a_job_again_is_judged_by_itself(study):
         assert "\nexport PLM_SCALING_MAY_QUEUE_AGAIN=$SLURM_JOB_ID\n" in job["script"]
         asked = study.slurm.asked
         wait_until(lambda: study.slurm.asked > asked + 1, "to be seen running", process)
-        (study.folder / "logs/a.log").write_text("cell a is saved and stops (its job ends)\n")
+        (study.folder / "logs/a.log").write_text(f"cell a is saved and stops ({said})\n")
         study.slurm.set_state(job["number"], "PENDING", restarts=1)
         wait_until(lambda: "goes on without an attempt, 1 time(s)" in study.output, "that", process)
-        assert "Slurm has queued job '101' again (its job ends)" in study.output
+        assert f"Slurm has queued job '101' again ({reason})" in study.output
         study.slurm.set_state(job["number"], "FAILED", restarts=1)
         assert process.wait() == 0, study.output
     assert "died on n1 before its first step" in study.output
     assert len(study.slurm.submitted("runs/a/")) == 2
-    assert "resumed without an attempt: train_cell a 1 time(s) (its job ends)" in lines(
-        study.folder
-    )
+    assert f"resumed without an attempt: train_cell a 1 time(s) ({reason})" in lines(study.folder)
 
 
 def test_starts_between_two_looks_at_slurm_are_counted(study):

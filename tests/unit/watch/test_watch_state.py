@@ -87,6 +87,31 @@ def test_cell_whose_job_waits_in_slurm_is_queued(half_done):
     (study,) = said["studies"]
     (cell,) = (cell for cell in study["cells"] if cell["cell"] == watched.FAILED)
     assert (cell["state"], cell["slurm"]) == ("queued", "job 7 pending (Priority)")
+    assert said["notes"][0].startswith("the last Snakemake here has ended and left jobs in Slurm's")
+
+
+@pytest.mark.parametrize(
+    ("cell", "slurm", "state"),
+    [
+        (watched.WAITING, "RUNNING", "starting"),
+        (watched.STOPPED, "RUNNING", "starting"),
+        (watched.RUNNING, "RUNNING", "running"),
+        # It wrote a moment ago, and its node was lost since.
+        (watched.RUNNING, "PENDING", "queued"),
+    ],
+)
+def test_cell_is_in_no_other_state_than_its_job(half_done, cell, slurm, state):
+    Journal(half_done / JOURNAL).write()
+    told = {"where": "n1", "used": "0:09", "limit": "1:00", "never_starts": None, "state": slurm}
+    told |= {"job": f"train_cell {cell}", "output": f"results/demo/runs/{cell}/result.json"}
+    said = read(half_done, queue=Queue([QueuedJob("7", job_name(half_done, "plm"), **told)]))
+    (study,) = said["studies"]
+    (found,) = (found for found in study["cells"] if found["cell"] == cell)
+    assert found["state"] == state
+    assert (found["eta_seconds"] is None) == (state != "running")
+    # What holds GPUs is in use: the cell that runs, and the one that starts.
+    at_work = sum(found["state"] in ("running", "starting") for found in study["cells"])
+    assert study["time_left"]["in_use"] == at_work == {"starting": 2, "queued": 0}.get(state, 1)
 
 
 def test_law_so_far_is_that_of_the_finished_cells(half_done):
