@@ -47,8 +47,9 @@ rule verify_source:
         " --raw {input:q} --log {log:q}"
 
 
-# Files of this machine stay where they are.
-rule verify_files:
+# Files of this machine stay where they are. A checkpoint, since of what takes its record as `ancient`
+# Snakemake would run nothing in the same run, whatever else is missing.
+checkpoint verify_files:
     input:
         local_files,
     output:

@@ -60,7 +60,7 @@ if STAGES_LEFT:
     checkpoint place_stage:
         input:
             earlier_records,
-            sweep=ancient(f"{RESULTS}/sweep.tsv"),
+            sweep=f"{RESULTS}/sweep.tsv",
         output:
             f"{RESULTS}/stages/{{stage}}.json",
         log:

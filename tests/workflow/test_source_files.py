@@ -12,6 +12,7 @@ from workflows import take
 CLEANED = "data/tiny/clean/uniref_demo/counts.tsv"
 RAW = "data/raw/uniref_demo.fasta.gz"
 AGAIN = {"clean_source": 1}
+POOLED = "data/tiny/pool/protein/part-0000/part.json"
 PINNED = {"verify_files": 1}
 
 
@@ -80,6 +81,9 @@ def test_edited_file_with_a_stated_checksum_is_refused_and_a_touched_one_is_the_
     assert fresh.planned(CLEANED) == {}
     mine.touch()
     assert fresh.planned(CLEANED) == PINNED
+    fresh.run(POOLED)  # in one run, which goes on after the comparison
+    assert (fresh.folder / POOLED).exists()
+    mine.touch()
     edit(root, mine)
     error = error_of(fresh, CLEANED)
     assert all(word in error for word in ("uniref_demo", str(mine.name), "sha256:", "stated"))

@@ -161,9 +161,18 @@ def test_next_stage_does_not_wait_for_a_cell_that_fails(pretended):
     assert (pretended.results / "so-far/laws/clm.isoflop.json").exists()
 
 
+EXTRA = {"objective": "clm", "corpus": "demo", "recipe": "study", "size": "h8", "flops": 6e10}
+
+
+def test_next_stage_is_placed_in_the_run_that_writes_a_changed_sweep(pretended):
+    pretended.run("plan")
+    pretended.config["sweep"]["extra"] = [EXTRA]
+    pretended.run("next_stage")
+    assert (pretended.results / "stages/2.json").exists()
+
+
 def test_cells_that_belong_to_no_stage_wait_for_none(pretended):
-    cell = {"objective": "clm", "corpus": "demo", "recipe": "study", "size": "h8", "flops": 6e10}
-    pretended.config["sweep"]["extra"] = [cell]
+    pretended.config["sweep"]["extra"] = [EXTRA]
     assert pretended.planned("train")["train_cell"] == 1
 
 
