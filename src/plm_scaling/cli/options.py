@@ -10,17 +10,25 @@ from cyclopts import Parameter
 
 from plm_scaling.common.command_line import READS, WRITES
 from plm_scaling.common.errors import RunsError
+from plm_scaling.common.files import why_unwritable
 from plm_scaling.common.tables import FORMATS, STDOUT, wrong_ending
 
 
 def ends_in(*endings: str) -> Callable[[object, Path | None], None]:
-    """A validator: a name of another ending is refused before anything is loaded or computed."""
+    """A validator: a name of another ending, and a place where no file can be made, is refused
+    before anything is loaded or computed."""
 
     def check(kind: object, path: Path | None) -> None:
         if path is not None and (fault := wrong_ending(path, endings)):
             raise ValueError(fault)
+        _writable(kind, path)
 
     return check
+
+
+def _writable(kind: object, path: Path | None) -> None:
+    if path is not None and (fault := why_unwritable(path)):
+        raise ValueError(f"{path} {fault}")
 
 
 def _table_or_stdout(kind: object, path: Path) -> None:
@@ -39,6 +47,7 @@ TableOrStdout = Annotated[
     ),
     WRITES,
 ]
+NewFile = Annotated[Path, Parameter(validator=_writable)]
 Json = Annotated[bool, Parameter(help="print the answer as JSON")]
 Fasta = Annotated[
     list[Path],

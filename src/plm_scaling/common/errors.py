@@ -6,15 +6,15 @@ only the message and exit with 1; the traceback goes to the log (see `plm_scalin
 
 import errno
 
-_PERMISSION = "change its permissions, or give another place"
+PERMISSION = "change its permissions, or give another place"
 _SPACE = "free some space, or give a place on another disk"
 REMEDIES = {
     errno.ENOENT: "correct the path",
     errno.ENOTDIR: "correct the path, a part of which is a file",
     errno.EISDIR: "give a file",
     errno.ENAMETOOLONG: "give a shorter name",
-    errno.EACCES: _PERMISSION,
-    errno.EPERM: _PERMISSION,
+    errno.EACCES: PERMISSION,
+    errno.EPERM: PERMISSION,
     errno.EROFS: "give a place that can be written to",
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.errors import PERMISSION, PlmScalingError
+
+FOLDER = "is a folder; give the name of what is to be made in it"
+DEVICE = "is no file that can be replaced; give another name"
 
 
 @contextmanager
@@ -20,11 +23,14 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
     The block may make a file or a folder of that name; a file replaces no folder. On failure it is
     removed and whatever was at `path` before stays as it was; what a process that was killed left
-    is removed by the next. Raises `PlmScalingError` where a folder is in the way.
+    is removed by the next. Raises `PlmScalingError` where a folder is in the way, or a device,
+    which a rename would replace.
     """
     path = Path(path)
     if path.name in ("", ".."):  # of which the folder around it would be replaced
         refuse_folder(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise PlmScalingError(f"{path} {DEVICE}")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     remove(temporary)
@@ -43,7 +49,22 @@ def atomic(path: Path | str) -> Iterator[Path]:
 def refuse_folder(path: Path) -> None:
     """Raise `PlmScalingError` if `path`, which is to be written, is a folder."""
     if path.is_dir():
-        raise PlmScalingError(f"{path} is a folder; give the name of what is to be made in it")
+        raise PlmScalingError(f"{path} {FOLDER}")
+
+
+def why_unwritable(path: Path) -> str | None:
+    """Why no file can be made at `path`, as far as that is known before it is tried; None if it
+    can."""
+    if path.is_dir():
+        return FOLDER
+    if path.exists() and not path.is_file():
+        return DEVICE
+    parent = next(one for one in path.absolute().parents if one.exists())
+    if not parent.is_dir():
+        return f"cannot be made: {parent} is a file; correct the path"
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return f"cannot be made: nothing can be written in {parent}; {PERMISSION}"
+    return None
 
 
 def _remove_left_behind(path: Path) -> None:

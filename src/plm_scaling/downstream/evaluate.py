@@ -15,7 +15,7 @@ from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream import STAGE_VERSION
 from plm_scaling.downstream.models import facts_of
 from plm_scaling.downstream.tasks import TASKS
-from plm_scaling.train.output.record import versions
+from plm_scaling.inference.models.describe import describe
 
 
 def evaluate_model(
@@ -47,6 +47,7 @@ def evaluate_model(
         facts = read_json(data / "task.json")
     except FileNotFoundError:
         raise DownstreamError(f"{data} is no prepared dataset; there is no task.json") from None
+    describe(model)
     begin = time.monotonic()
     items = data / "items.parquet"
     predictions = out if out.suffix == ".parquet" else out.with_name(f".{out.name}.parquet")
@@ -59,6 +60,8 @@ def evaluate_model(
     if predictions != out:
         convert_parquet(predictions, out)
         remove(predictions)
+    from plm_scaling.train.output.record import versions  # PyTorch
+
     told = {key.decode(): value.decode() for key, value in metadata.items()}
     record: dict[str, Any] = {
         "model": facts_of(model, told),

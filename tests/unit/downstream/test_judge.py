@@ -15,6 +15,7 @@ from plm_scaling.cli import main as cli
 from plm_scaling.common.command_line import parse
 from plm_scaling.common.errors import DownstreamError, PlmScalingError, SourceError
 from plm_scaling.downstream.generation.by_models.others import OtherModels
+from plm_scaling.downstream.generation.by_models.structures import Structure
 from plm_scaling.downstream.generation.counts import (
     composition,
     counts_per_sequence,
@@ -239,9 +240,9 @@ def test_judgement_with_other_known_structures_predicts_none_again(judged, tmp_p
     known = Files([folder / "train.fasta"], [])
     monkeypatch.setattr(f"{by}.others.which", lambda name: "/none/foldseek")
 
-    def predicted(proteins, *how):
-        calls.append(proteins.fingerprint)
-        return np.full(proteins.count(), 50.0), [np.ones((n, 3)) for n in proteins.lengths]
+    def predicted(sequences, *how):
+        calls.append(tuple(sequences))
+        return (Structure(50.0, np.ones((len(one), 3))) for one in sequences)
 
     def scores(program, proteins, places, known, threads):
         if known.name == "bad":

@@ -14,7 +14,8 @@ from finished_runs import CONTEXT, SHAPE, finished_run
 
 from plm_scaling.cli import main as cli
 from plm_scaling.common.errors import InferenceError, PlmScalingError, SourceError
-from plm_scaling.inference.embed import Embedder, embed_fasta
+from plm_scaling.inference.embed import embed_fasta
+from plm_scaling.inference.embedder import Embedder
 from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.scoring.score import score_fasta

@@ -1,8 +1,10 @@
 """`plm-scaling generate`: proteins of a causal model as a FASTA file, and how they were made."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,14 +12,16 @@ from plm_scaling import __version__
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.progress import Progress, logger
-from plm_scaling.inference.generation.generator import Generator
+from plm_scaling.inference.generation.beginning import begun
 from plm_scaling.inference.generation.options import Sampling, about
 from plm_scaling.inference.generation.sampling import Doubles
-from plm_scaling.inference.models.model import Model
-from plm_scaling.inference.models.open import open_model
+from plm_scaling.inference.models.describe import describe
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey, readable
 from plm_scaling.tokens.format.vocabulary import STANDARD
+
+if TYPE_CHECKING:
+    from plm_scaling.inference.models.model import Model
 
 
 class First(NamedTuple):
@@ -34,8 +38,11 @@ def generate_fasta(
 
     `first`: FASTA files whose first residues the proteins begin with. See `write_proteins`.
     """
+    begun(describe(model)[1], sampling, bool(first))
+    begins = First(first_residues(first, out), [*map(str, first)]) if first else None
+    from plm_scaling.inference.models.open import open_model  # PyTorch takes seconds
+
     with open_model(model, threads) as opened:
-        begins = First(first_residues(first, out), [*map(str, first)]) if first else None
         return write_proteins(opened, out, sampling, begins)
 
 
@@ -48,6 +55,8 @@ def write_proteins(
     the settings, the model's facts and the counts that are returned. The same call gives the same
     file. Raises `InferenceError`.
     """
+    from plm_scaling.inference.generation.generator import Generator
+
     made = ended = residues = 0
     generator = Generator(model, sampling, first.shares if first else None)
     progress = Progress("generate", sampling.number, "proteins")

@@ -4,15 +4,19 @@ Weights are read from safetensors alone: a pickle runs code when it is loaded. N
 folder brings along ever run.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from plm_scaling.common.errors import InferenceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
@@ -84,6 +88,17 @@ def converting(folder: Path) -> str:
     )
 
 
+def check_weights(folder: Path) -> None:
+    """Raises `InferenceError` if there are no weights, or a file has another length than it says;
+    no tensor is read."""
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, "numpy"):
+                pass
+        except SafetensorError as error:
+            raise _damaged(path, error) from error
+
+
 def read_weights(folder: Path, ending: str = "") -> dict[str, Tensor]:
     """Tensors by name, all whose name ends so. Raises `InferenceError` if a file is damaged."""
     tensors = {}
@@ -93,8 +108,12 @@ def read_weights(folder: Path, ending: str = "") -> dict[str, Tensor]:
                 names = [name for name in file.keys() if name.endswith(ending)]  # noqa: SIM118
                 tensors.update({name: file.get_tensor(name) for name in names})
         except SafetensorError as error:
-            raise InferenceError(f"{path} is damaged ({error}); download it again") from error
+            raise _damaged(path, error) from error
     return tensors
+
+
+def _damaged(path: Path, error: SafetensorError) -> InferenceError:
+    return InferenceError(f"{path} is damaged ({error}); download it again")
 
 
 def check_names(folder: Path, found: Iterable[str], wanted: Iterable[str]) -> None:
