@@ -28,7 +28,7 @@ def ends_in(*endings: str) -> Callable[[object, Path | None], None]:
 
 def _writable(kind: object, path: Path | None) -> None:
     if path is not None and (fault := why_unwritable(path)):
-        raise ValueError(f"{path} {fault}")
+        raise ValueError(f"it {fault}")
 
 
 def _table_or_stdout(kind: object, path: Path) -> None:
