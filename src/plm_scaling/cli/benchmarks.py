@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.options import CORES, Json, Model, Table, Threads, print_json
+from plm_scaling.cli.options import CORES, Json, Model, Seed, Table, Threads, print_json
 from plm_scaling.common.files import read_json
 
 RAW = Path("data/raw/downstream")
@@ -19,7 +19,7 @@ def evaluate(
     out: Table,
     data: Path | None = None,
     table: Path | None = None,
-    seed: int = 1,
+    seed: Seed = 1,
     lora: bool = False,
     json: Json = False,
     threads: Threads = CORES,

@@ -6,11 +6,11 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from plm_scaling.common.command_line import READS, WRITES
 from plm_scaling.common.errors import RunsError
-from plm_scaling.common.files import why_unwritable
+from plm_scaling.common.files import why_unmakeable, why_unwritable
 from plm_scaling.common.tables import FORMATS, STDOUT, wrong_ending
 
 
@@ -47,7 +47,15 @@ TableOrStdout = Annotated[
     ),
     WRITES,
 ]
+
+
+def _makeable(kind: object, path: Path) -> None:
+    if fault := why_unmakeable(path):
+        raise ValueError(f"it {fault}")
+
+
 NewFile = Annotated[Path, Parameter(validator=_writable)]
+NewFolder = Annotated[Path, Parameter(validator=_makeable)]
 Json = Annotated[bool, Parameter(help="print the answer as JSON")]
 Fasta = Annotated[
     list[Path],
@@ -66,8 +74,14 @@ Model = Annotated[
 ]
 SkipBad = Annotated[bool, Parameter(help="go on without records that cannot be used")]
 Threads = Annotated[
-    int, Parameter(help="CPU threads (default: the cores here)", show_default=False)
+    int,
+    Parameter(
+        help="CPU threads (default: the cores here)",
+        show_default=False,
+        validator=validators.Number(gte=1),
+    ),
 ]
+Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=1 << 64))]
 
 
 def results_of(folder: Path) -> Path:

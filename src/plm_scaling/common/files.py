@@ -1,5 +1,6 @@
 """Whole files or none: temporary names, renames and checksums."""
 
+import errno
 import glob
 import hashlib
 import json
@@ -14,6 +15,7 @@ from typing import Any
 from plm_scaling.common.errors import PERMISSION, PlmScalingError
 
 FOLDER = "is a folder; give the name of what is to be made in it"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DEVICE = "is no file that can be replaced; give another name"
 
 
@@ -42,6 +44,10 @@ def atomic(path: Path | str) -> Iterator[Path]:
         if temporary.is_file():
             refuse_folder(path)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in NO_SPACE and error.filename is None:  # of a write: it does not say where
+            error.filename = str(path)
+        raise
     finally:
         remove(temporary)
 
@@ -59,6 +65,11 @@ def why_unwritable(path: Path) -> str | None:
         return FOLDER
     if path.exists() and not path.is_file():
         return DEVICE
+    return why_unmakeable(path)
+
+
+def why_unmakeable(path: Path) -> str | None:
+    """Why neither a file nor a folder can be made in the folder that is to hold `path`."""
     parent = next(one for one in path.absolute().parents if one.exists())
     if not parent.is_dir():
         return f"cannot be made: {parent} is a file; correct the path"

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plm_scaling.common.progress import logger
+from plm_scaling.common.progress import logger, many
 from plm_scaling.inference.arrays import Ints
 from plm_scaling.sources.read.fasta import read_fasta
-from plm_scaling.sources.read.inputs import Survey
+from plm_scaling.sources.read.inputs import Survey, shown
 from plm_scaling.sources.read.records import Records
 from plm_scaling.sources.read.streams import counting, progress_of
 
@@ -90,5 +90,6 @@ def survey(label: str, files: list[Path], found: Survey) -> Lengths:
     with counting(progress_of(f"{label}: look", files)):
         for records in found.of(read_fasta(files)):
             lengths.update(map(len, records.sequences))
-    logger.info("[%s] %s: %d sequences", label, ", ".join(map(str, files)), lengths.total())
+    names = ", ".join(shown(str(path)) for path in files)
+    logger.info("[%s] %s: %s", label, names, many(lengths.total(), "sequence"))
     return Lengths(*np.array(sorted(lengths.items()), np.int64).reshape(-1, 2).T)

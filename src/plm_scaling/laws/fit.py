@@ -70,6 +70,8 @@ def fit_runs(
     """
     if law not in LAWS:
         raise LawError(f"no law named '{law}'; there are {', '.join(LAWS)}")
+    if settings.seed < 0:
+        raise LawError(f"laws.seed is {settings.seed}; give 0 or more")
     read = isinstance(runs, pd.DataFrame) and "sha256" in runs.attrs
     table: pd.DataFrame = cast(pd.DataFrame, runs) if read else read_table(runs)
     about = dict(table.attrs)

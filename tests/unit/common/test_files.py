@@ -1,5 +1,6 @@
 """Whole files or none."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -117,6 +118,14 @@ def test_atomic_file_replaces_no_device(tmp_path):
         write_json(pipe, 1)
     assert pipe.is_fifo()
     assert [*tmp_path.iterdir()] == [pipe]
+
+
+def test_full_disk_is_said_of_the_file(tmp_path):
+    """The system does not say which; another error is not taken for one of this file."""
+    for number, name in ((errno.ENOSPC, str(tmp_path / "a")), (errno.EIO, None)):
+        with pytest.raises(OSError, match="it failed") as raised, atomic(tmp_path / "a"):
+            raise OSError(number, "it failed")
+        assert raised.value.filename == name
 
 
 def test_what_cannot_be_written_is_known_before(tmp_path, monkeypatch):

@@ -73,6 +73,8 @@ def cases():
         yield (name, "clm", "genes.fasta", *out), "nucleotides"
         yield (name, "clm", "ok.fasta", "--out", "out.xls"), "must end in"
         yield (name, "clm", "ok.fasta", "--out", "there"), "must end in"
+    yield ("score", "clm", "ok.fasta", "--threads", "0", *out), "Must be >= 1"
+    yield ("evaluate", "clm", "any", "--seed", "-1", *out), "Must be >= 0"
     yield ("score", "clm", "ok.fasta", "--fast", *out), "--fast is for masked models"
     yield ("embed", "clm", "ok.fasta", "--layer", "9", *out), "the model has 2 layers"
     new = ("--out", "new.fasta")
@@ -100,6 +102,7 @@ def cases():
     yield ("evaluate", "clm", "any", "--data", "there", "--out", "out.xls"), "must end in"
     yield ("evaluate", "mlm", "any", "--data", "indels", *out), "insertions and deletions"
     judged = ("judge", "ok.fasta", "--against", "ok.fasta", *out)
+    yield (*judged, "--seed", str(1 << 64)), "Must be < 18446744073709551616"
     yield (*judged, "--model", "nothing"), "neither a folder nor"
     yield (*judged, "--esmfold", "nothing"), "nothing is no folder"
     yield (*judged, "--esmfold", "cut"), "no ESMFold"

@@ -76,6 +76,7 @@ def test_fit_of_an_unusable_table_says_where_and_writes_nothing(
     [
         (["--runs", "law.json"], "law.json: not a CSV table"),
         (["--curves", "own.csv"], "own.csv: not a Parquet table"),
+        (["--seed", "-1"], "laws.seed is -1; give 0 or more"),
         (["--objective", "clm"], "no clm run; the table has no column objective"),
     ],
 )

@@ -215,6 +215,7 @@ def test_parser_any_bytes_every_record_is_accounted_for(
         (b"\n\nMKV\n>a\nMK\n", ["line 3", "not FASTA"]),
         (b"<!DOCTYPE html>\n<p>404</p>\n", ["line 1", "not FASTA", "<!DOCTYPE"]),
         (b"\0\1\2\n>a\nMK\n", ["line 1", "not FASTA"]),
+        (b"@r1\nACGT\n+\nIIII\n", ["line 1", "it looks like FASTQ: sequencing reads; give a"]),
     ],
 )
 def test_parser_file_that_is_no_fasta_is_an_error(

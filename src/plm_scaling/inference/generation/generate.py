@@ -11,7 +11,7 @@ import numpy as np
 from plm_scaling import __version__
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, write_json
-from plm_scaling.common.progress import Progress, logger
+from plm_scaling.common.progress import Progress, logger, many
 from plm_scaling.inference.generation.beginning import begun
 from plm_scaling.inference.generation.options import Sampling, about
 from plm_scaling.inference.generation.sampling import Doubles
@@ -60,7 +60,8 @@ def write_proteins(
     made = ended = residues = 0
     generator = Generator(model, sampling, first.shares if first else None)
     progress = Progress("generate", sampling.number, "proteins")
-    logger.info("[generate] %d proteins, %d together", sampling.number, generator.rows)
+    together = min(generator.rows, sampling.number)
+    logger.info("[generate] %s, %d together", many(sampling.number, "protein"), together)
     with atomic(out) as temporary, temporary.open("wb") as file:
         for batch in generator.batches():
             for protein, done in batch:

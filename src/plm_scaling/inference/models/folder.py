@@ -92,6 +92,9 @@ def check_weights(folder: Path) -> None:
     """Raises `InferenceError` if there are no weights, or a file has another length than it says;
     no tensor is read."""
     for path in weight_files(folder):
+        path.open(
+            "rb"
+        ).close()  # safetensors says of a file that may not be read that there is none
         try:
             with safe_open(path, "numpy"):
                 pass
