@@ -5,6 +5,7 @@ only the message and exit with 1; the traceback goes to the log (see `plm_scalin
 """
 
 import errno
+import os
 
 PERMISSION = "change its permissions, or give another place"
 _SPACE = "free some space, or give a place on another disk"
@@ -24,6 +25,8 @@ REMEDIES = {
 
 def line_of(error: OSError) -> str:
     """An error of the system in a line: the file, if it names one, what is wrong, what to do."""
+    if error.errno is None and isinstance(error, FileNotFoundError):  # as pandas raises it
+        return f"{error}: {os.strerror(errno.ENOENT)}; {REMEDIES[errno.ENOENT]}"
     if error.errno is None:
         return str(error)
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]

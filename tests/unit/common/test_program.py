@@ -315,6 +315,7 @@ def test_short_time_reads_as_a_clock(seconds, text):
             "a to b: Invalid cross-device link",
         ),
         (OSError("of a library"), "of a library"),
+        (FileNotFoundError("a.parquet"), "a.parquet: No such file or directory; correct the path"),
     ],
 )
 def test_error_of_the_system_is_a_line_with_what_to_do(error, line):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from finished_runs import CONTEXT, finished_run
 from public_models import glm_folder, progen2_folder
@@ -27,7 +28,6 @@ for line in sys.stdin:
     heavy = [name for name in ("torch", "megatron", "transformers") if name in sys.modules]
     print(json.dumps([str(end), said.getvalue(), heavy]), flush=True)
 """
-FITNESS = ("evaluate", "MODEL", "any", "--data")
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,24 @@ def here(tmp_path_factory):
     (here / "empty.fasta").touch()
     (here / "genes.fasta").write_text(">a\n" + "ACGTTGCA" * 200 + "\n")
     (here / "there").mkdir()
+    for name, content in {
+        "words": "x",
+        "no_task": "{}",
+        "other": '{"task": "other", "metric": "x"}',
+        "lacking": '{"task": "regression", "metric": "spearman"}',
+    }.items():
+        (here / name).mkdir()
+        (here / name / "task.json").write_text(content)
+    shutil.copytree(here / "lacking", here / "half")
+    (here / "half/items.parquet").write_bytes(b"PAR1")
+    progen2_folder(here / "odd")
+    (here / "odd/tokenizer.json").write_text("[")
+    progen2_folder(here / "index")
+    (here / "index/model.safetensors.index.json").write_text("{}")
     (here / "indels").mkdir()
     write_json(here / "indels/task.json", {"task": "fitness", "form": INDELS, "metric": "spearman"})
+    for name in ("items", "proteins"):
+        pd.DataFrame({"a": [1]}).to_parquet(here / "indels" / f"{name}.parquet")
     return here
 
 
@@ -66,6 +82,8 @@ def cases():
         yield (name, "lost", "ok.fasta", *out), "is missing; train the cell again"
         yield (name, "cut", "ok.fasta", *out), "model.safetensors is damaged"
         yield (name, "pickled", "ok.fasta", *out), "which can run code"
+        yield (name, "odd", "ok.fasta", *out), "tokenizer.json is not JSON"
+        yield (name, "index", "ok.fasta", *out), "has no key weight_map"
         yield (name, "glm", "ok.fasta", *out), "plm-scaling import glm"
         yield (name, "clm", "none.fasta", *out), "none.fasta does not exist"
         yield (name, "clm", "empty.fasta", *out), "empty.fasta is empty"
@@ -99,6 +117,14 @@ def cases():
     yield ("evaluate", "clm", "nothing", *out), "has no dataset 'nothing'"
     yield ("evaluate", "nothing", "fitness_demo", *out), "neither a folder nor"
     yield ("evaluate", "clm", "any", "--data", "there", *out), "there is no prepared dataset"
+    for name, said in {
+        "words": "task.json is damaged",
+        "no_task": "damaged (KeyError: 'metric')",
+        "other": "of task 'other'",
+        "lacking": "items.parquet is missing",
+        "half": "half/items.parquet is damaged",
+    }.items():
+        yield ("evaluate", "clm", "any", "--data", name, *out), said
     yield ("evaluate", "clm", "any", "--data", "there", "--out", "out.xls"), "must end in"
     yield ("evaluate", "mlm", "any", "--data", "indels", *out), "insertions and deletions"
     judged = ("judge", "ok.fasta", "--against", "ok.fasta", *out)

@@ -37,7 +37,7 @@ def described_esm2(folder: Path) -> Description:
     layers, heads, hidden, positions = config_values(folder, config, *names)
     vocabulary = folder / "vocab.txt"
     if vocabulary.exists():
-        lines = vocabulary.read_text().split()
+        lines = vocabulary.read_text(errors="replace").split()
         check_ids(vocabulary, {token: number for number, token in enumerate(lines)}, IDS)
     if importlib.util.find_spec("transformers") is None:
         raise InferenceError(

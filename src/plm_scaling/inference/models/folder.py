@@ -25,17 +25,23 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json. Raises `InferenceError` if there is none, or it is no JSON object."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_bytes())
+        return read_object(path)
     except FileNotFoundError:
         raise InferenceError(
             f"{folder} has neither result.json, as a run, nor config.json, as a model of "
             "transformers; give another folder, or the whole of this one"
         ) from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises `InferenceError` if the file is none."""
+    try:
+        found = json.loads(path.read_bytes())
     except ValueError as error:
         raise InferenceError(f"{path} is not JSON ({error}); download it again") from error
-    if not isinstance(config, dict):
+    if not isinstance(found, dict):
         raise InferenceError(f"{path} is not a JSON object; download it again")
-    return config
+    return found
 
 
 def config_values(folder: Path, config: dict[str, Any], *names: str | tuple[str, ...]) -> list[int]:
@@ -69,7 +75,10 @@ def weight_files(folder: Path) -> list[Path]:
         )
     index = folder / "model.safetensors.index.json"
     if index.exists():
-        named = {folder / name for name in json.loads(index.read_bytes())["weight_map"].values()}
+        weights = read_object(index).get("weight_map")
+        if not isinstance(weights, dict):
+            raise InferenceError(f"{index} has no key weight_map; download it again")
+        named = {folder / name for name in weights.values()}
         if missing := sorted(path.name for path in named - {*files}):
             raise InferenceError(
                 f"{index} names files that are not there: {', '.join(missing)}; download them"

@@ -1,6 +1,5 @@
 """ProGen2 in a folder of transformers: its tokens, and what its configuration says."""
 
-import json
 from pathlib import Path
 
 from plm_scaling.common.errors import InferenceError
@@ -10,6 +9,7 @@ from plm_scaling.inference.models.folder import (
     check_weights,
     config_values,
     read_config,
+    read_object,
 )
 
 PARTS = 8  # rows of `qkv_proj` are grouped as the eight processes of its training had them
@@ -43,8 +43,9 @@ def described_progen2(folder: Path) -> Description:
         )
     vocabulary = folder / "tokenizer.json"
     if vocabulary.exists():
-        known = json.loads(vocabulary.read_bytes()).get("model", {}).get("vocab", {})
-        check_ids(vocabulary, known, IDS)
+        model = read_object(vocabulary).get("model")
+        known = model.get("vocab") if isinstance(model, dict) else None
+        check_ids(vocabulary, known if isinstance(known, dict) else {}, IDS)
     check_weights(folder)
     return Description(
         name=f"clm progen2 {folder.resolve().name}",
