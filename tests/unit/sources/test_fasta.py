@@ -1,6 +1,7 @@
 import gzip
 import io
 import lzma
+import os
 import re
 import tarfile
 from pathlib import Path
@@ -225,6 +226,15 @@ def test_parser_file_that_is_no_fasta_is_an_error(
         parse(tmp_path, content)
     for word in ["a.fasta", *words]:
         assert word in str(raised.value)
+
+
+def test_pipe_that_is_named_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    """As the shell's <(…) is: it is there, but cannot be read twice."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match=r"pipe is a pipe or a device, .* or - and pipe into"):
+        [*fasta.read_fasta(tmp_path / "pipe")]
+    with pytest.raises(SourceError, match="none does not exist"):
+        [*fasta.read_fasta(tmp_path / "none")]
 
 
 def test_parser_record_that_does_not_end_is_an_error(
