@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.inference.card import model_card
-from plm_scaling.inference.find import find_run
-from plm_scaling.inference.models.describe import described_run
+from plm_scaling.inference.models.describe import CELL, describe
 from plm_scaling.inference.tokenizer import (
     RELEASED_ORDER,
     prefix_of,
@@ -56,8 +55,11 @@ def export_cell(cell: str, out: Path, threads: int, released_order: bool = False
     """
     if out.exists():
         raise InferenceError(f"{out} exists; remove it or give a folder that is to be made")
-    found = find_run(cell)
-    described_run(found)
+    found, described = describe(cell)
+    if described.kind != CELL:
+        raise InferenceError(
+            f"{found} is no run but a public model, which transformers loads as it is; give a run"
+        )
     letters = RELEASED_ORDER if released_order else RESIDUES
     from safetensors.torch import save_file  # PyTorch
 

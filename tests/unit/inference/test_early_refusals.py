@@ -47,6 +47,7 @@ def here(tmp_path_factory):
     weights.write_bytes(weights.read_bytes()[:-9])
     (here / "pickled/model.safetensors").rename(here / "pickled/pytorch_model.bin")
     glm_folder(here / "glm")
+    progen2_folder(here / "whole")
     (here / "ok.fasta").write_text(">a\nMKVLAGIV\n>b\nACDEFGHIKLMNPQRSTVWY\n")
     (here / "bad.fasta").write_text(">a\nMK1V\n>b\nMKV\n")
     (here / "empty.fasta").touch()
@@ -108,6 +109,7 @@ def cases():
     yield ("generate", "clm", "--prompt", "M", "--out", "ok.fasta/new"), "ok.fasta is a file"
     yield ("export", "clm", "--to", "hf", "--out", "there"), "there exists"
     yield ("export", "nothing", "--to", "hf", "--out", "new"), "neither a folder nor"
+    yield ("export", "whole", "--to", "hf", "--out", "new"), "is no run but a public model"
     yield ("export", "lost", "--to", "hf", "--out", "new"), "is missing; train the cell again"
     imported = ("--from", "proteinglm", "--out")
     yield ("import", "glm", *imported, "there"), "there exists"
