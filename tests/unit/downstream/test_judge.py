@@ -192,6 +192,17 @@ def test_standard_error_is_that_of_a_mean():
     value, error = bootstrap(lambda weights: 0.4 if weights @ rare else float("nan"), 400, 100, 1)
     assert value == 0.4
     assert np.isnan(error)
+    value, error = bootstrap(lambda weights: 0.4, 1, 100, 1)
+    assert value == 0.4
+    assert np.isnan(error)
+
+
+def test_a_single_protein_gives_no_standard_error(tmp_path):
+    new = write(tmp_path / "new.fasta", ["MKVLAGIVEE"])
+    (tmp_path / "new.fasta.json").write_text('{"proteins": 1, "ended": 1}')
+    rows = Judge(Files([new], [])).table(new, tmp_path / "table.tsv")
+    assert {row.generated for row in rows if row.measure == "ended"} == {1.0}
+    assert {row.generated_error for row in rows} == {None}
 
 
 def test_natural_proteins_are_drawn_whatever_their_order(tmp_path):
