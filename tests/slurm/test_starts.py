@@ -117,7 +117,7 @@ def test_time_limits_and_a_bad_host_cost_no_attempt_and_wrong_cells_no_start(stu
     assert len(set(jobs)) == len(jobs) == 6
     made = sorted(path.parent.name for path in study.folder.glob("runs/*/result.json"))
     assert made == ["dies", "long"]
-    assert "resumed without an attempt: train_cell long 2 time(s) (its job ends)" in lines(
+    assert "resumed without an attempt: train_cell long 2 times (its job ends)" in lines(
         study.folder
     )
 

@@ -157,5 +157,5 @@ def test_a_cell_larger_than_the_box_is_refused_before_anything_runs(fresh, two_g
     fresh.config["machine"] |= {"backend": "cuda", "layouts": {"a": {"data": 4}}}
     done = fresh.run("train", check=False)
     assert done.returncode == 1
-    assert "is divided over 4 GPUs on 1 node(s), this machine has 2 for the study" in done.stderr
+    assert "is divided over 4 GPUs on 1 node, this machine has 2 for the study" in done.stderr
     assert not fresh.data.exists()

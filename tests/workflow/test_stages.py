@@ -132,7 +132,7 @@ def test_cells_of_a_stage_are_compared_with_the_data_when_it_is_placed(pretended
         (
             {"backend": "cuda", "gpus_per_node": 2, "layouts": {"h24": {"data": 2}}},
             ["--resources", "gpu=1"],
-            "is divided over 2 GPUs on 1 node(s), this machine has 1 for the study",
+            "is divided over 2 GPUs on 1 node, this machine has 1 for the study",
         ),
     ],
     ids=["layout", "box"],

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.progress import many
 from plm_scaling.laws.result import LawResult
 from plm_scaling.laws.stats.intervals import Place, place
 from plm_scaling.laws.stats.power import along
@@ -127,7 +128,9 @@ def compare_constants(table: Path, laws: Mapping[str, LawResult]) -> pd.DataFram
         raise PlmScalingError(f"{table}: no such table of published constants")
     given = pd.read_csv(table, sep="\t", comment="#", dtype=str, keep_default_na=False)
     if missing := [name for name in INPUT_COLUMNS if name not in given.columns]:
-        raise PlmScalingError(f"{table}: column(s) missing: {', '.join(missing)}")
+        raise PlmScalingError(
+            f"{table}: {many(len(missing), 'column')} missing: {', '.join(missing)}"
+        )
     rows = []
     for line, cells in enumerate(given.to_dict("records")):
         row = {str(name): str(cell) for name, cell in cells.items()}

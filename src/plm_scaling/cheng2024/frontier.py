@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.common.progress import many
 from plm_scaling.laws.frontier.variants import fit_linear, fit_log
 from plm_scaling.laws.stats.intervals import Floats
 from plm_scaling.laws.stats.power import PowerLaws
@@ -133,7 +134,7 @@ def read_minima(path: Path, objective: str) -> FrontierPoints:
         raise LawError(f"{path}: no such table of minima; it ships in resources/published/")
     table = pd.read_csv(path, sep="\t", comment="#")
     if missing := [c for c in MINIMA_COLUMNS if c not in table.columns]:
-        raise LawError(f"{path}: column(s) missing: {', '.join(missing)}")
+        raise LawError(f"{path}: {many(len(missing), 'column')} missing: {', '.join(missing)}")
     table = table[table["objective"] == objective].sort_values("flops")
     if len(table) < 2:
         raise LawError(f"{path}: {len(table)} minima for '{objective}'; a power law needs two")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.options import CORES, Json, Model, Table, Threads, print_json
+from plm_scaling.cli.options import CORES, Json, Model, Seed, Table, Threads, print_json
 from plm_scaling.common.files import read_json
 
 RAW = Path("data/raw/downstream")
@@ -19,7 +19,7 @@ def evaluate(
     out: Table,
     data: Path | None = None,
     table: Path | None = None,
-    seed: int = 1,
+    seed: Seed = 1,
     lora: bool = False,
     json: Json = False,
     threads: Threads = CORES,
@@ -36,9 +36,6 @@ def evaluate(
         seed: of resampling and splits
         lora: also fine-tune by adapters, with the study's values for contacts (large: on a GPU)
     """
-    from plm_scaling.train.distributed.megatron import import_megatron
-
-    import_megatron()  # before the tasks, of which one does
     from plm_scaling.config.downstream import Lora
     from plm_scaling.config.load import FULL_STUDY, read_config
     from plm_scaling.downstream.datasets import PREPARED
@@ -46,7 +43,9 @@ def evaluate(
     from plm_scaling.downstream.prepare import fetch_and_prepare
     from plm_scaling.downstream.table import SHIPPED
     from plm_scaling.downstream.text import scores_text
+    from plm_scaling.inference.models.describe import describe
 
+    describe(model)  # before minutes of preparing
     folder = data or PREPARED / dataset
     if data is None and not (folder / "task.json").exists():
         fetch_and_prepare(table or SHIPPED, dataset, RAW, folder)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from plm_scaling.cli.options import Fasta, Json, SkipBad, print_json
+from plm_scaling.cli.options import Fasta, Json, NewFolder, SkipBad, print_json
 from plm_scaling.common.command_line import READS
 
 app = App(
@@ -46,7 +46,7 @@ def tokenize(
     fasta: Fasta,
     /,
     *,
-    out: Path,
+    out: NewFolder,
     context_length: int,
     valid: Annotated[Sequence[Path], Parameter(consume_multiple=(1, None)), READS] = (),
     source: str = "fasta",

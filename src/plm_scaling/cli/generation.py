@@ -9,6 +9,8 @@ from plm_scaling.cli.options import (
     CORES,
     Json,
     Model,
+    NewFile,
+    Seed,
     SkipBad,
     Table,
     Threads,
@@ -22,7 +24,7 @@ def generate(
     model: Model,
     /,
     *,
-    out: Path,
+    out: NewFile,
     sampling: Annotated[Sampling, Parameter(name="*")] = SAMPLE,
     first: list[Path] = [],  # noqa: B006
     json: Json = False,
@@ -36,10 +38,6 @@ def generate(
         out: FASTA file; how it was made is said in OUT.json
         first: FASTA whose first residues are drawn from, for models without start token
     """
-    sampling.check()  # before seconds of imports
-    from plm_scaling.train.distributed.megatron import import_megatron
-
-    import_megatron()
     from plm_scaling.inference.generation.generate import generate_fasta
 
     counts = generate_fasta(model, out, sampling, first, threads)
@@ -60,7 +58,7 @@ def judge(
     ngram: Path | None = None,
     esmfold: Path | None = None,
     structures: Path | None = None,
-    seed: int = 1,
+    seed: Seed = 1,
     skip_bad: SkipBad = False,
     json: Json = False,
     threads: Threads = CORES,
@@ -84,8 +82,9 @@ def judge(
     from plm_scaling.downstream.generation.known.files import Files
     from plm_scaling.downstream.generation.rows import rows_text
 
-    known = Files(against, natural, skip_bad)
     by_models = OtherModels(model, esmfold, structures, threads)
+    by_models.check()  # before minutes of searching
+    known = Files(against, natural, skip_bad)
     rows = Judge(known, by_models, ngram, seed, threads, skip_bad).table(proteins, out)
     if json:
         print_json([row._asdict() for row in rows])

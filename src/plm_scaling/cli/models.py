@@ -11,6 +11,7 @@ from plm_scaling.cli.options import (
     Fasta,
     Json,
     Model,
+    NewFolder,
     SkipBad,
     TableOrStdout,
     Threads,
@@ -28,7 +29,7 @@ def export(
     /,
     *,
     to: Literal["hf"],
-    out: Path,
+    out: NewFolder,
     released_order: bool = False,
     threads: Threads = CORES,
 ) -> None:
@@ -52,7 +53,7 @@ def import_model(
     /,
     *,
     source: Annotated[Literal["proteinglm"], Parameter(name="from")],
-    out: Path,
+    out: NewFolder,
     prefix: str = "<gmask><sop><eos>",
     threads: Threads = CORES,
 ) -> None:

@@ -6,21 +6,29 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from plm_scaling.common.command_line import READS, WRITES
 from plm_scaling.common.errors import RunsError
+from plm_scaling.common.files import why_unmakeable, why_unwritable
 from plm_scaling.common.tables import FORMATS, STDOUT, wrong_ending
 
 
 def ends_in(*endings: str) -> Callable[[object, Path | None], None]:
-    """A validator: a name of another ending is refused before anything is loaded or computed."""
+    """A validator: a name of another ending, and a place where no file can be made, is refused
+    before anything is loaded or computed."""
 
     def check(kind: object, path: Path | None) -> None:
         if path is not None and (fault := wrong_ending(path, endings)):
             raise ValueError(fault)
+        _writable(kind, path)
 
     return check
+
+
+def _writable(kind: object, path: Path | None) -> None:
+    if path is not None and (fault := why_unwritable(path)):
+        raise ValueError(f"it {fault}")
 
 
 def _table_or_stdout(kind: object, path: Path) -> None:
@@ -39,6 +47,15 @@ TableOrStdout = Annotated[
     ),
     WRITES,
 ]
+
+
+def _makeable(kind: object, path: Path) -> None:
+    if fault := why_unmakeable(path):
+        raise ValueError(f"it {fault}")
+
+
+NewFile = Annotated[Path, Parameter(validator=_writable)]
+NewFolder = Annotated[Path, Parameter(validator=_makeable)]
 Json = Annotated[bool, Parameter(help="print the answer as JSON")]
 Fasta = Annotated[
     list[Path],
@@ -57,8 +74,14 @@ Model = Annotated[
 ]
 SkipBad = Annotated[bool, Parameter(help="go on without records that cannot be used")]
 Threads = Annotated[
-    int, Parameter(help="CPU threads (default: the cores here)", show_default=False)
+    int,
+    Parameter(
+        help="CPU threads (default: the cores here)",
+        show_default=False,
+        validator=validators.Number(gte=1),
+    ),
 ]
+Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=1 << 64))]
 
 
 def results_of(folder: Path) -> Path:

@@ -22,6 +22,7 @@ from plm_scaling.common import lock
 from plm_scaling.common.errors import PlmScalingError, TrainError
 from plm_scaling.common.gpus import FOLDER, own_gpus, usable, visible_gpus
 from plm_scaling.common.program import end_with_parent
+from plm_scaling.common.progress import many
 
 WAIT_SECONDS = 1.0
 
@@ -33,8 +34,9 @@ def reserve(gpus: Sequence[str], count: int) -> list[str]:
     """
     if count > len(gpus):
         raise TrainError(
-            f"the job is divided over {count} GPU(s), this machine has {len(gpus)} for it; set "
-            "machine.gpus_per_node and machine.max_gpus in the config, or CUDA_VISIBLE_DEVICES"
+            f"the job is divided over {many(count, 'GPU')}, this machine has "
+            f"{len(gpus)} for it; set machine.gpus_per_node and machine.max_gpus in "
+            "the config, or CUDA_VISIBLE_DEVICES"
         )
     # A queue for each GPU, and all jobs stand in theirs in one order, so that none wait for each
     # other, and jobs with other GPUs do not wait for these.
@@ -45,8 +47,8 @@ def reserve(gpus: Sequence[str], count: int) -> list[str]:
         if not said:
             held = [f"{gpu} by {lock.holder(FOLDER / gpu)}" for gpu in gpus if gpu not in taken]
             print(
-                f"waits for {count} of {len(gpus)} GPU(s), has {len(taken)}; the others are held: "
-                f"{'; '.join(held)}",
+                f"waits for {count} of {many(len(gpus), 'GPU')}, has {len(taken)}; the others are "
+                f"held: {'; '.join(held)}",
                 file=sys.stderr,
             )
             said = True
@@ -65,7 +67,7 @@ def _next_in_turn(gpu: str) -> int:
     descriptor = lock.take_if_free(path)
     if descriptor is not None:
         return descriptor
-    print(f"waits for GPU(s) behind {lock.holder(path)}", file=sys.stderr)
+    print(f"waits for GPUs behind {lock.holder(path)}", file=sys.stderr)
     return lock.take_in_turn(path)
 
 

@@ -5,16 +5,17 @@ only the message and exit with 1; the traceback goes to the log (see `plm_scalin
 """
 
 import errno
+import os
 
-_PERMISSION = "change its permissions, or give another place"
+PERMISSION = "change its permissions, or give another place"
 _SPACE = "free some space, or give a place on another disk"
 REMEDIES = {
     errno.ENOENT: "correct the path",
     errno.ENOTDIR: "correct the path, a part of which is a file",
     errno.EISDIR: "give a file",
     errno.ENAMETOOLONG: "give a shorter name",
-    errno.EACCES: _PERMISSION,
-    errno.EPERM: _PERMISSION,
+    errno.EACCES: PERMISSION,
+    errno.EPERM: PERMISSION,
     errno.EROFS: "give a place that can be written to",
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
@@ -24,6 +25,8 @@ REMEDIES = {
 
 def line_of(error: OSError) -> str:
     """An error of the system in a line: the file, if it names one, what is wrong, what to do."""
+    if error.errno is None and isinstance(error, FileNotFoundError):  # as pandas raises it
+        return f"{error}: {os.strerror(errno.ENOENT)}; {REMEDIES[errno.ENOENT]}"
     if error.errno is None:
         return str(error)
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]

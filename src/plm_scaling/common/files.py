@@ -1,5 +1,6 @@
 """Whole files or none: temporary names, renames and checksums."""
 
+import errno
 import glob
 import hashlib
 import json
@@ -11,7 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plm_scaling.common.errors import PlmScalingError
+from plm_scaling.common.errors import PERMISSION, PlmScalingError
+
+FOLDER = "is a folder; give the name of what is to be made in it"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DEVICE = "is no file that can be replaced; give another name"
 
 
 @contextmanager
@@ -20,11 +25,14 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
     The block may make a file or a folder of that name; a file replaces no folder. On failure it is
     removed and whatever was at `path` before stays as it was; what a process that was killed left
-    is removed by the next. Raises `PlmScalingError` where a folder is in the way.
+    is removed by the next. Raises `PlmScalingError` where a folder is in the way, or a device,
+    which a rename would replace.
     """
     path = Path(path)
     if path.name in ("", ".."):  # of which the folder around it would be replaced
         refuse_folder(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise PlmScalingError(f"{path} {DEVICE}")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     remove(temporary)
@@ -36,6 +44,10 @@ def atomic(path: Path | str) -> Iterator[Path]:
         if temporary.is_file():
             refuse_folder(path)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in NO_SPACE and error.filename is None:  # of a write: it does not say where
+            error.filename = str(path)
+        raise
     finally:
         remove(temporary)
 
@@ -43,7 +55,27 @@ def atomic(path: Path | str) -> Iterator[Path]:
 def refuse_folder(path: Path) -> None:
     """Raise `PlmScalingError` if `path`, which is to be written, is a folder."""
     if path.is_dir():
-        raise PlmScalingError(f"{path} is a folder; give the name of what is to be made in it")
+        raise PlmScalingError(f"{path} {FOLDER}")
+
+
+def why_unwritable(path: Path) -> str | None:
+    """Why no file can be made at `path`, as far as that is known before it is tried; None if it
+    can."""
+    if path.is_dir():
+        return FOLDER
+    if path.exists() and not path.is_file():
+        return DEVICE
+    return why_unmakeable(path)
+
+
+def why_unmakeable(path: Path) -> str | None:
+    """Why neither a file nor a folder can be made in the folder that is to hold `path`."""
+    parent = next(one for one in path.absolute().parents if one.exists())
+    if not parent.is_dir():
+        return f"cannot be made: {parent} is a file; correct the path"
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return f"cannot be made: nothing can be written in {parent}; {PERMISSION}"
+    return None
 
 
 def _remove_left_behind(path: Path) -> None:

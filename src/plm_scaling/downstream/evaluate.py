@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plm_scaling.common.errors import DownstreamError
@@ -15,7 +16,7 @@ from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream import STAGE_VERSION
 from plm_scaling.downstream.models import facts_of
 from plm_scaling.downstream.tasks import TASKS
-from plm_scaling.train.output.record import versions
+from plm_scaling.inference.models.describe import describe
 
 
 def evaluate_model(
@@ -43,10 +44,8 @@ def evaluate_model(
         exposure: table of expose_task.py, for tasks whose scores are by identity to training
     """
     check_table(out)
-    try:
-        facts = read_json(data / "task.json")
-    except FileNotFoundError:
-        raise DownstreamError(f"{data} is no prepared dataset; there is no task.json") from None
+    facts = _task_of(data)
+    describe(model)
     begin = time.monotonic()
     items = data / "items.parquet"
     predictions = out if out.suffix == ".parquet" else out.with_name(f".{out.name}.parquet")
@@ -59,6 +58,8 @@ def evaluate_model(
     if predictions != out:
         convert_parquet(predictions, out)
         remove(predictions)
+    from plm_scaling.train.output.record import versions  # PyTorch
+
     told = {key.decode(): value.decode() for key, value in metadata.items()}
     record: dict[str, Any] = {
         "model": facts_of(model, told),
@@ -74,3 +75,27 @@ def evaluate_model(
     }
     write_json(out.with_suffix(".json"), record)
     logger.info("[downstream] %s on %s: %s", model, data.name, out.with_suffix(".json"))
+
+
+def _task_of(data: Path) -> dict[str, Any]:
+    """What task.json says of a prepared dataset whose files are there and whole. Raises
+    `DownstreamError`."""
+    path = data / "task.json"
+    try:
+        facts = read_json(path)
+        wrong = "" if facts["metric"] and facts["task"] in TASKS else f"of task {facts['task']!r}"
+    except FileNotFoundError:
+        raise DownstreamError(f"{data} is no prepared dataset; there is no task.json") from None
+    except (ValueError, KeyError, TypeError) as error:
+        wrong = f"damaged ({type(error).__name__}: {error})"
+    if wrong:
+        raise DownstreamError(f"{path} is {wrong}; remove {data}, so that it is prepared again")
+    for name in TASKS[facts["task"]].tables:
+        try:
+            pq.read_schema(data / name)
+        except (FileNotFoundError, pa.ArrowInvalid) as error:
+            why = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+            raise DownstreamError(
+                f"{data / name} is {why}; remove {data}, so that it is prepared again"
+            ) from error
+    return {**facts}

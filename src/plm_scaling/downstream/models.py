@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from plm_scaling.common.files import read_json
+from plm_scaling.inference.find import find_run
 from plm_scaling.study.record import read_finished
 
 FACTS = (
@@ -21,12 +22,7 @@ def facts_of(name: str, told: Mapping[str, str]) -> dict[str, Any]:
     None for what is not known. `loss` is the last validation loss, in nats per token (scores.csv
     has the mean of the last ones)."""
     facts: dict[str, Any] = dict.fromkeys(FACTS)
-    folder = Path(name)
-    if not folder.is_dir():
-        from plm_scaling.inference.run import find_run  # PyTorch, which the search has not
-
-        folder = find_run(name)
-    result = folder / "result.json"
+    result = find_run(name) / "result.json"
     if not result.is_file():
         return facts | {key: told[key] for key in FACTS if key in told}
     record, cell = read_finished(result)

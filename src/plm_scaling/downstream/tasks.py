@@ -20,6 +20,8 @@ class Task:
     structure: bool = False
     """Whether it asks for structure, of which a homologue in training may tell: these are kept out
     of training (`kept_out`)."""
+    tables: tuple[str, ...] = ("items.parquet",)
+    """What a prepared dataset has to have."""
     binned: bool = False
     """Whether its scores are by the items' identity to the training set (`exposure`)."""
 
@@ -51,7 +53,9 @@ class Task:
 
 
 TASKS = {
-    "fitness": Task("plm_scaling.downstream.fitness.task"),
+    "fitness": Task(
+        "plm_scaling.downstream.fitness.task", tables=("items.parquet", "proteins.parquet")
+    ),
     "contacts": Task("plm_scaling.downstream.contacts.task", ("contacts", "lora"), structure=True),
     "secondary_structure": Task(
         "plm_scaling.downstream.probes.secondary_structure", ("probe", "lora"), structure=True

@@ -1,19 +1,13 @@
-"""Hidden states of protein sequences, and the table of those of a FASTA file in its order."""
+"""Embeddings of the proteins of a FASTA file, as a table in its order."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import torch
 
-from plm_scaling.common.errors import InferenceError
+from plm_scaling.common.progress import Progress
 from plm_scaling.common.tables import check_table, table_writer
-from plm_scaling.inference.arrays import Count, Floats, Ints
-from plm_scaling.inference.fasta import read_chunks, survey
-from plm_scaling.inference.models.model import Model
-from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.models.windows import batches, counted, window_rows
+from plm_scaling.inference.fasta import Lengths, read_chunks, survey
+from plm_scaling.inference.models.describe import describe
 from plm_scaling.inference.tables import lists, vectors
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey, readable
@@ -37,11 +31,31 @@ def embed_fasta(
     used.
     """
     check_table(out)
+    describe(name)[1].layer_number(layer)
     found = Survey(out, skip_bad)
-    with open_model(name, threads) as model, readable(fasta, "fasta") as files:
+    with readable(fasta, "fasta") as files:
+        lengths = survey("embed", files, found)
+        _write(name, files, lengths, out, layer, per_residue, threads)
+    return found
+
+
+def _write(
+    name: str,
+    files: list[Path],
+    lengths: Lengths,
+    out: Path,
+    layer: int,
+    per_residue: bool,
+    threads: int,
+) -> None:
+    # PyTorch, which takes seconds: nothing that can be refused before is refused after it.
+    from plm_scaling.inference.embedder import Embedder
+    from plm_scaling.inference.models.open import open_model
+
+    with open_model(name, threads) as model:
         embedder = Embedder(model, layer)
         residues = CHUNK_VALUES // model.hidden
-        progress = survey("embed", files, found, residues, embedder.work)
+        progress = Progress("embed", lengths.total(embedder.work), "tokens")
         vector = pa.list_(pa.float32(), model.hidden)
         fields = [
             pa.field("id", pa.string()),
@@ -59,69 +73,3 @@ def embed_fasta(
                     embedding = vectors(means)
                 columns = [pa.array(chunk.ids), pa.array(chunk.lengths), embedding]
                 write(pa.record_batch(columns, schema=schema))
-    return found
-
-
-class Embedder:
-    """Embeds with a model.
-
-    `layer` counts as `hidden_states` of transformers do: 0 is the embedding of the tokens, k the
-    output of layer k, and the last, or −1, is that after the final norm. Sequences longer than the
-    context are read in overlapping windows, as for scores. Raises `InferenceError` for a layer that
-    the model does not have.
-    """
-
-    def __init__(self, model: Model, layer: int = -1) -> None:
-        layers = model.layers
-        if not -layers - 1 <= layer <= layers:
-            raise InferenceError(
-                f"--layer {layer}: the model has {layers} layers; give 0 (token embeddings) to "
-                f"{layers} (after the final norm), or count from the end with -1 to {-layers - 1}"
-            )
-        self.model = model
-        self.layer = layer % (layers + 1)
-
-    def work(self, lengths: Ints) -> int:
-        """Tokens that pass through the model for sequences of these lengths."""
-        return int(self.model.windows(lengths).size.sum())
-
-    def residues(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
-        """States [residues, width] of the residues of a chunk of database entries, in order."""
-        states = np.empty((int(lengths.sum()), self.model.hidden), np.float32)
-        for place, found in self._states(chunk, lengths, count):
-            states[place] = found.cpu().numpy()
-        return states
-
-    def means(self, chunk: bytes, lengths: Ints, count: Count) -> Floats:
-        """Means [sequences, width] over each sequence's residues."""
-        return np.asarray(self.mean_states(chunk, lengths, count).cpu())
-
-    def mean_states(
-        self, chunk: bytes, lengths: Ints, count: Count = lambda tokens: None
-    ) -> torch.Tensor:
-        """The same on the model's device, with gradients where they are enabled."""
-        sequence = np.repeat(np.arange(len(lengths)), lengths)
-        sums = torch.zeros(len(lengths), self.model.hidden, device=self.model.device)
-        for place, found in self._states(chunk, lengths, count):
-            sums.index_add_(0, torch.from_numpy(sequence[place]).to(sums.device), found)
-        return sums / torch.from_numpy(lengths)[:, None].to(sums)
-
-    def residue_states(self, chunk: bytes, lengths: Ints) -> torch.Tensor:
-        """As `residues`, on the model's device, with gradients where they are enabled."""
-        states = torch.zeros(int(lengths.sum()), self.model.hidden, device=self.model.device)
-        for place, found in self._states(chunk, lengths, lambda tokens: None):
-            states[torch.from_numpy(place).to(states.device)] = found
-        return states
-
-    def _states(
-        self, chunk: bytes, lengths: Ints, count: Count
-    ) -> Iterator[tuple[Ints, torch.Tensor]]:
-        """Places among all residues, and their states (fp32), batch by batch."""
-        tokens, pieces = self.model.tokens(chunk), self.model.windows(lengths)
-        for some in batches(pieces.size, self.model.device.type):
-            rows = window_rows(tokens, pieces, some)
-            states = self.model.states(rows, pieces.size[some], self.layer)
-            row, column = np.nonzero(counted(pieces, some, rows.shape[1]))
-            found = states[torch.from_numpy(row), torch.from_numpy(column)].float()
-            yield pieces.place[some][row] + column, found
-            count(float(pieces.size[some].sum()))

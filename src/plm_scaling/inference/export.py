@@ -1,18 +1,17 @@
 """A trained cell as a folder that `transformers` loads, without this project."""
 
+from __future__ import annotations
+
 import importlib.resources
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from safetensors.torch import save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.inference.card import model_card
-from plm_scaling.inference.run import find_run, open_run
+from plm_scaling.inference.models.describe import CELL, describe
 from plm_scaling.inference.tokenizer import (
     RELEASED_ORDER,
     prefix_of,
@@ -23,6 +22,9 @@ from plm_scaling.study.cell import Cell, ImportedCell
 from plm_scaling.study.mup import scales_of
 from plm_scaling.study.shapes import VOCABULARY_SIZE, Shape
 from plm_scaling.tokens.format.vocabulary import EOD, PAD, RESIDUE_ID, RESIDUES, SOP
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CODE = ("configuration_plm_scaling", "modeling_plm_scaling")
 HEADS = {"clm": "CausalLM", "mlm": "MaskedLM"}
@@ -51,10 +53,19 @@ def export_cell(cell: str, out: Path, threads: int, released_order: bool = False
     of transformers fits, the code of the model. `released_order`: token ids as in the models that
     the study released. Raises `InferenceError` if `out` exists, or the run did not finish.
     """
-    letters = RELEASED_ORDER if released_order else RESIDUES
     if out.exists():
         raise InferenceError(f"{out} exists; remove it or give a folder that is to be made")
-    with open_run(find_run(cell), threads, device="cpu") as run, atomic(out) as folder:
+    found, described = describe(cell)
+    if described.kind != CELL:
+        raise InferenceError(
+            f"{found} is no run but a public model, which transformers loads as it is; give a run"
+        )
+    letters = RELEASED_ORDER if released_order else RESIDUES
+    from safetensors.torch import save_file  # PyTorch
+
+    from plm_scaling.inference.run import open_run
+
+    with open_run(found, threads, device="cpu") as run, atomic(out) as folder:
         folder.mkdir()
         state = {
             name: value for name, value in run.network.state_dict().items() if value is not None

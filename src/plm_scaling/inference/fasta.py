@@ -1,15 +1,17 @@
 """Proteins of FASTA files in chunks, in order, with little memory."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from plm_scaling.common.progress import Progress, logger
+from plm_scaling.common.progress import logger, many
 from plm_scaling.inference.arrays import Ints
 from plm_scaling.sources.read.fasta import read_fasta
-from plm_scaling.sources.read.inputs import Survey
+from plm_scaling.sources.read.inputs import Survey, shown
 from plm_scaling.sources.read.records import Records
 from plm_scaling.sources.read.streams import counting, progress_of
 
@@ -68,17 +70,26 @@ def chunked(sequences: Iterable[str], residues: int) -> Iterator[list[str]]:
         yield chunk
 
 
-def survey(
-    label: str, files: list[Path], found: Survey, residues: int, work: Callable[[Ints], int]
-) -> Progress:
-    """Progress of the work ahead, `work` tokens for sequences of the lengths it is given.
+class Lengths(NamedTuple):
+    """The lengths (residues) that sequences have, rising, and how many have each."""
 
-    It reads the files once, which is fast, so that what cannot be used is reported first.
+    residues: Ints
+    sequences: Ints
+
+    def total(self, work: Callable[[Ints], Ints]) -> int:
+        """Of all sequences together, where `work` says it of one of each length."""
+        return int(work(self.residues) @ self.sequences)
+
+
+def survey(label: str, files: list[Path], found: Survey) -> Lengths:
+    """The lengths of the sequences in `files`.
+
+    It reads them once, which is fast, so that what cannot be used is reported first.
     """
-    sequences = tokens = 0
+    lengths: Counter[int] = Counter()
     with counting(progress_of(f"{label}: look", files)):
-        for chunk in read_chunks(found.of(read_fasta(files)), residues):
-            sequences += len(chunk.ids)
-            tokens += work(chunk.lengths)
-    logger.info("[%s] %s: %d sequences", label, ", ".join(map(str, files)), sequences)
-    return Progress(label, tokens, "tokens")
+        for records in found.of(read_fasta(files)):
+            lengths.update(map(len, records.sequences))
+    names = ", ".join(shown(str(path)) for path in files)
+    logger.info("[%s] %s: %s", label, names, many(lengths.total(), "sequence"))
+    return Lengths(*np.array(sorted(lengths.items()), np.int64).reshape(-1, 2).T)

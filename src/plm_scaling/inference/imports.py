@@ -6,24 +6,20 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from plm_scaling import __version__
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, sha256_of, write_json
 from plm_scaling.common.progress import short_number
-from plm_scaling.inference.models.folder import read_config, read_weights, weight_files
-from plm_scaling.inference.models.proteinglm import converted, rounding_of_angles, shape_of
+from plm_scaling.inference.models.folder import (
+    check_weights,
+    read_config,
+    read_weights,
+    weight_files,
+)
+from plm_scaling.inference.models.proteinglm_description import shape_of
 from plm_scaling.study.cell import Cell, ImportedCell
 from plm_scaling.study.record import RunRecord
 from plm_scaling.study.shapes import STUDY_GRID, Shape
-from plm_scaling.train.distributed.megatron import import_megatron
-
-import_megatron()
-from plm_scaling.train.checkpoint.sharded import sharded_model  # noqa: E402
-from plm_scaling.train.checkpoint.store import save_checkpoint  # noqa: E402
-from plm_scaling.train.distributed.process import cpu_process  # noqa: E402
-from plm_scaling.train.model.builder import build_model  # noqa: E402
 
 logger = logging.getLogger("plm_scaling")
 
@@ -46,11 +42,24 @@ def import_proteinglm(folder: Path, out: Path, threads: int, prefix: str = PREFI
         raise InferenceError(f"{folder} is no folder; give that of the downloaded model")
     config = read_config(folder)
     shape, context_length = shape_of(folder, config)
+    names = _prefix_names(prefix, context_length)
+    check_weights(folder)
+    # PyTorch, which takes seconds: nothing that can be refused before is refused after it.
+    from plm_scaling.train.distributed.megatron import import_megatron
+
+    import_megatron()
+    import torch
+
+    from plm_scaling.inference.models.proteinglm import converted, rounding_of_angles
+    from plm_scaling.train.checkpoint.sharded import sharded_model
+    from plm_scaling.train.checkpoint.store import save_checkpoint
+    from plm_scaling.train.distributed.process import cpu_process
+    from plm_scaling.train.model.builder import build_model
+
     files = {path.name: sha256_of(path) for path in weight_files(folder)}
     tensors = read_weights(folder)
-    cell = _cell(
-        shape, context_length, bool(config.get("is_causal", False)), prefix, tensors, files
-    )
+    bf16 = {value.dtype for value in tensors.values()} == {torch.bfloat16}
+    cell = _cell(shape, context_length, names if config.get("is_causal") else None, bf16, files)
     if (radians := rounding_of_angles(tensors, context_length)) > 1e-3:
         logger.warning(
             "%s: its rotary frequencies are rounded, by up to %.2g rad at the end of the context; "
@@ -71,23 +80,23 @@ def import_proteinglm(folder: Path, out: Path, threads: int, prefix: str = PREFI
         write_json(run / "result.json", record.to_json())
 
 
-def _cell(
-    shape: Shape,
-    context_length: int,
-    causal: bool,
-    prefix: str,
-    tensors: dict[str, torch.Tensor],
-    files: dict[str, str],
-) -> ImportedCell:
+def _prefix_names(prefix: str, context_length: int) -> list[str]:
+    """The tokens of `--prefix` by our names."""
     names = re.findall("|".join(PREFIX_TOKENS), prefix)
     if "".join(names) != prefix or len(names) + 1 >= context_length:
         raise InferenceError(
             f"--prefix {prefix}: give any of {' '.join(PREFIX_TOKENS)}, without blanks"
         )
+    return [PREFIX_TOKENS[name] for name in names]
+
+
+def _cell(
+    shape: Shape, context_length: int, prefix: list[str] | None, bf16: bool, files: dict[str, str]
+) -> ImportedCell:
+    """`prefix`: of a CLM; None: it is an MLM."""
     size = {known: name for name, known in STUDY_GRID.items()}.get(shape)
-    bf16 = {value.dtype for value in tensors.values()} == {torch.bfloat16}
     known: dict[str, Any] = {
-        "objective": "clm" if causal else "mlm",
+        "objective": "mlm" if prefix is None else "clm",
         "recipe": "study",
         "size": size or short_number(shape.n_params("study")),
         **vars(shape),
@@ -96,7 +105,7 @@ def _cell(
         "context_length": context_length,
         "precision": "bf16" if bf16 else "fp32",
         "files": files,
-        "prefix": [PREFIX_TOKENS[name] for name in names] if causal and names else None,
+        "prefix": prefix or None,
     }
     return ImportedCell(**(_unknown(Cell) | known))
 

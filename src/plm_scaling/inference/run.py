@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Ints, Tokens
-from plm_scaling.inference.models.model import Alphabet, Model
+from plm_scaling.inference.models.describe import described_run
+from plm_scaling.inference.models.model import Model
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
-from plm_scaling.study.record import RunRecord, read_finished
-from plm_scaling.tokens.format.vocabulary import EOD, MASK, RESIDUE_ID, SOP, SPECIAL, UNK
+from plm_scaling.study.record import RunRecord
 from plm_scaling.train.distributed.megatron import import_megatron
 
 import_megatron()
@@ -36,18 +35,6 @@ from plm_scaling.train.model.segments import Segments  # noqa: E402
 def _take(taken: list[Tensor], module: Any, given: tuple[Tensor, ...]) -> None:
     """A hook that keeps a module's first input."""
     taken.append(given[0])
-
-
-def alphabet_of(cell: Cell) -> Alphabet:
-    """The tokens that a cell reads."""
-    return Alphabet(
-        RESIDUE_ID,
-        other=UNK,
-        end=EOD,
-        start=SOP if cell.start_token else None,
-        row_prefix=tuple(SPECIAL[name] for name in cell.row_prefix),
-        mask=MASK if cell.objective == "mlm" else None,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +118,7 @@ def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterat
     Raises `RunsError` if it did not finish or its record is damaged, `TrainError` if its
     checkpoint is.
     """
-    record, cell = read_finished(folder / "result.json")
+    described, record, cell = described_run(folder)
     backend = device or ("cuda" if torch.cuda.is_available() else "cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same sums in every run on CUDA
     layout = Layout(backend, 1, 1, 1, 1, "none")
@@ -142,36 +129,10 @@ def open_run(folder: Path, threads: int, *, device: str | None = None) -> Iterat
         network.eval()
         with torch.no_grad():
             yield TrainedRun(
-                name=f"{cell.objective} {cell.size} {cell.cell}",
-                kind="cell",
-                objective=cell.objective,
-                context_length=cell.context_length,
-                layers=cell.layers,
-                heads=cell.heads,
-                hidden=cell.hidden,
-                mask_ratio=cell.mask_ratio,
-                alphabet=alphabet_of(cell),
+                **vars(described),
                 network=network,
                 device=torch.device(backend),
                 folder=folder,
                 cell=cell,
                 record=record,
             )
-
-
-def find_run(cell: str) -> Path:
-    """The folder of a run, given as itself or as the cell's id below results/*/runs.
-
-    Raises `InferenceError` if there is none, or more than one.
-    """
-    if Path(cell).is_dir():
-        return Path(cell)
-    found = sorted(Path("results").glob(f"*/runs/{cell}")) if "/" not in cell else []
-    if len(found) != 1:
-        raise InferenceError(
-            f"{cell}: neither a folder nor the id of a cell below results/*/runs; "
-            "`plm-scaling status` lists the cells"
-            if not found
-            else f"{cell} is in {', '.join(map(str, found))}; give one of these folders"
-        )
-    return found[0]

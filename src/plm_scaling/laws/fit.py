@@ -9,6 +9,7 @@ import pandas as pd
 
 from plm_scaling import __version__
 from plm_scaling.common.errors import LawError
+from plm_scaling.common.progress import many
 from plm_scaling.laws import law_module
 from plm_scaling.laws.disagreement import compare_with_other
 from plm_scaling.laws.result import LawResult, write_law
@@ -69,6 +70,8 @@ def fit_runs(
     """
     if law not in LAWS:
         raise LawError(f"no law named '{law}'; there are {', '.join(LAWS)}")
+    if settings.seed < 0:
+        raise LawError(f"laws.seed is {settings.seed}; give 0 or more")
     read = isinstance(runs, pd.DataFrame) and "sha256" in runs.attrs
     table: pd.DataFrame = cast(pd.DataFrame, runs) if read else read_table(runs)
     about = dict(table.attrs)
@@ -82,7 +85,7 @@ def fit_runs(
     left_out = selection_words(selection(len(table), list(why[why != ""])))
     if (why != "").all():
         raise LawError(
-            f"{source}: none of the {len(table)} {objective} run(s) is finished and usable: "
+            f"{source}: none of {many(len(table), f'{objective} run')} is finished and usable: "
             f"{left_out}; train {objective} cells first (`snakemake train`), or fit another "
             "objective"
         )

@@ -18,6 +18,7 @@ MIB = 1 << 20
 INDEX_BYTES = 64
 PROGRAM_MIB = 256
 SPARE_FACTOR = 1.5
+WORTH_SAYING = 1e9  # bytes of temporary files
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class Resources:
             else:
                 why = f"only {short_bytes(_free(self.scratch))} are free on {self.scratch}"
         size = short_bytes(needed_bytes)
-        logger.info(f"[{stage}] temporary files of MMseqs2 (about {size}) go to {folder}: {why}")
+        level = logging.INFO if self.scratch or needed_bytes > WORTH_SAYING else logging.DEBUG
+        said = f"[{stage}] temporary files of MMseqs2 (about {size}) go to {folder}: {why}"
+        logger.log(level, said)
         return folder
 
     def free_space(self, folder: Path) -> str:

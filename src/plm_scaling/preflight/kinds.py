@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plm_scaling.common.errors import SourceError
+from plm_scaling.sources.read.others import OTHERS
 from plm_scaling.sources.read.streams import (
     AGAIN,
     CHUNK_BYTES,
@@ -29,22 +30,6 @@ FORMATS = {
     "Arrow": "arrow",
 }
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # and the byte order mark of UTF-8
-_MEMBER = "name its member in a source table (source code: format text_archive)"
-# What is given for FASTA by mistake, and what helps. The first pattern that fits names it.
-_OTHERS = (
-    (rb"@\S[^\n]*\n[A-Za-z.]+\s*\n\+", "FASTQ", "sequencing reads; give a protein FASTA"),
-    (rb">[A-Z][0-9A-Z];", "PIR", "write it as FASTA (EMBOSS seqret)"),
-    (rb"LOCUS\s", "GenBank", "write its proteins as FASTA, with Biopython's SeqIO for instance"),
-    (rb"ID   \S", "EMBL or Swiss-Prot text", "fetch the FASTA of the same release"),
-    (rb"# STOCKHOLM", "Stockholm alignment", "write it as FASTA without gaps (esl-reformat fasta)"),
-    (rb"CLUSTAL|MUSCLE \(", "Clustal alignment", "write it as FASTA without gaps"),
-    (rb"HMMER\d|NAME  \S", "HMMER profile", "give the sequences, not the model"),
-    (rb"##gff", "GFF", "give the proteins' FASTA"),
-    (rb"(?i)<!doctype html|<html", "web page", "fetch the file again: this is an error page"),
-    (rb"PK\x03\x04", "zip archive", _MEMBER),
-    (rb"[^\0]{1,100}\0(?s:.{156,256})ustar", "tar archive", _MEMBER),
-    (rb"<", "XML", "give a FASTA file"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +65,7 @@ def kind_of(path: Path) -> Kind:
 def _other(text: bytes) -> Kind | None:
     """What a file is that is no FASTA, if it is one of the known."""
     start = text.lstrip(_BLANK)
-    known = *((pattern, name, "") for pattern, name in _READ), *_OTHERS
+    known = *((pattern, name, "") for pattern, name in _READ), *OTHERS
     names = ((name, help_) for pattern, name, help_ in known if re.match(pattern, start))
     name, help_ = next(names, ("", ""))
     return Kind(name, "", "", help_) if name else None

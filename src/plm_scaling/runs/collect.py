@@ -13,6 +13,7 @@ import pandas as pd
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import sha256_of
+from plm_scaling.common.progress import many
 from plm_scaling.runs.evaluations import EVALUATION_COLUMNS, evaluation_rows
 from plm_scaling.runs.tables import (
     RUN_COLUMNS,
@@ -83,8 +84,9 @@ def collect_runs(
     write_table(out_runs, COLUMNS, rows)
     logger.info(
         "[runs] %d of %d cells finished, %d diverged, %d unfinished; loss is the mean of the last "
-        "%d evaluation(s)",
-        *(count["finished"], len(rows), count["diverged"], count["unfinished"], final_evaluations),
+        "%s",
+        *(count["finished"], len(rows), count["diverged"], count["unfinished"]),
+        many(final_evaluations, "evaluation"),
     )
 
 
@@ -113,8 +115,8 @@ def collect_cell(
     have = row["n_evals"] or 0
     if curve is None or have < final_evaluations:
         raise RunsError(
-            f"{curve_path}: {have} validation evaluation(s), but the loss is to be the mean of the "
-            f"last {final_evaluations}; lower runs.final_evaluations or evaluate more often"
+            f"{curve_path}: {many(have, 'validation evaluation')}, but the loss is to be the mean "
+            f"of the last {final_evaluations}; lower runs.final_evaluations or evaluate more often"
         )
     last = final_losses(curve, "valid", final_evaluations)
     if not all(math.isfinite(loss) and loss > 0 for loss in last):

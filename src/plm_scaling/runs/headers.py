@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from plm_scaling.common.errors import RunsError
+from plm_scaling.common.progress import many
 from plm_scaling.runs.tables import RUN_COLUMNS, SETTING_COLUMNS
 
 COLUMNS = (*RUN_COLUMNS, *SETTING_COLUMNS, "group", "budget")
@@ -64,7 +65,7 @@ def match_headers(source: str, headers: Sequence[str], maps: Iterable[str]) -> d
         fixes = " ".join(_map_for(name, headers, used) for name in missing)
         words = ", ".join(missing).replace("tokens", "tokens (or flops)")
         raise RunsError(
-            f"{source}: column(s) missing: {words}; the table has "
+            f"{source}: {many(len(missing), 'column')} missing: {words}; the table has "
             f"{_listed(headers)}: say which one it is, with {fixes}"
         )
     return taken

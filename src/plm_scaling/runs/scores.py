@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from plm_scaling.common.errors import DownstreamError
+from plm_scaling.common.progress import many
 
 KEY = ["dataset", "protocol", "metric"]
 NEEDED = (
@@ -28,7 +29,8 @@ def read_scores(path: Path) -> pd.DataFrame:
         ) from None
     if missing := [name for name in NEEDED if name not in table]:
         raise DownstreamError(
-            f"{path}: column(s) missing: {', '.join(missing)}; make it with `snakemake downstream`"
+            f"{path}: {many(len(missing), 'column')} missing: {', '.join(missing)}; make it with "
+            "`snakemake downstream`"
         )
     return table
 

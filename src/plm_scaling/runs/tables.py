@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from plm_scaling.common.errors import RunsError
 from plm_scaling.common.files import atomic
+from plm_scaling.common.progress import many
 
 OBJECTIVES = ("clm", "mlm")
 ANY_OBJECTIVE = "any"  # of runs in a table that does not say
@@ -89,7 +90,9 @@ def read_runs(path: Path) -> pd.DataFrame:
 def require_columns(path: Path, present: Iterable[str], needed: Iterable[str], fix: str) -> None:
     """Raise RunsError naming the `needed` columns that the table at `path` lacks, and the `fix`."""
     if missing := [name for name in needed if name not in present]:
-        raise RunsError(f"{path}: column(s) missing: {', '.join(missing)}; {fix}")
+        raise RunsError(
+            f"{path}: {many(len(missing), 'column')} missing: {', '.join(missing)}; {fix}"
+        )
 
 
 def numbers(

@@ -24,6 +24,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from plm_scaling.common.errors import SlurmError
+from plm_scaling.common.progress import many
 from plm_scaling.slurm.endings import TRAINING, History, ending, stopped_because
 from plm_scaling.slurm.hosts import Hosts
 from plm_scaling.slurm.journal import FILE, WITH, Journal, job_name
@@ -281,7 +282,7 @@ class StudyExecutor(SlurmExecutor):
         self._resumed(job, reason, times)
         self.logger.info(
             f"Slurm has queued job '{number}' again ({reason}); job {job.jobid} goes on "
-            f"without an attempt, {history.resumed} time(s) so far."
+            f"without an attempt, {many(history.resumed, 'time')} so far."
         )
         return True
 
@@ -312,7 +313,7 @@ class StudyExecutor(SlurmExecutor):
             self._resumed(job, end.reason)
             self.logger.info(
                 f"SLURM-job '{number}' ended ({end.reason}); job {job.jobid} is resumed without an "
-                f"attempt, {history.resumed} time(s) so far."
+                f"attempt, {many(history.resumed, 'time')} so far."
             )
             self._again(job)
         elif end.then == "elsewhere":

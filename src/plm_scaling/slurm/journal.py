@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from plm_scaling.common.files import read_json, write_json
-from plm_scaling.common.progress import short_time
+from plm_scaling.common.progress import many, short_time
 
 FILE = Path(".snakemake/slurm.json")
 # A Snakemake that runs writes it each time that it asks Slurm.
@@ -77,10 +77,11 @@ def lines(folder: Path, now: float | None = None) -> list[str]:
     for host, jobs in known["died"].items():
         out = "no job is sent there" if host in known["excluded"] else "they avoid it now"
         shown.append(
-            f"{host}: {len(jobs)} start(s) died there before the first step ({_some(jobs)}); {out}"
+            f"{host}: {many(len(jobs), 'start')} died there before the first step "
+            f"({_some(jobs)}); {out}"
         )
     if known["resumed"]:
-        times = [f"{job} {n} time(s) ({why})" for job, (n, why) in known["resumed"].items()]
+        times = [f"{job} {many(n, 'time')} ({why})" for job, (n, why) in known["resumed"].items()]
         shown.append(f"resumed without an attempt: {_some(times)}")
     return shown
 

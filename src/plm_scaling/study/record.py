@@ -7,6 +7,7 @@ from typing import Any
 
 from plm_scaling.common.errors import RunsError, SweepError
 from plm_scaling.common.files import read_json
+from plm_scaling.common.progress import many
 from plm_scaling.study.cell import Cell, ImportedCell
 
 AGAIN = "move the cell's folder aside and train it again"
@@ -76,7 +77,7 @@ class RunRecord:
             raise _unusable(path, "not a JSON object")
         needed = [field.name for field in fields(cls) if field.default is MISSING]
         if absent := [name for name in needed if name not in values]:
-            raise _unusable(path, f"key(s) missing: {', '.join(absent)}")
+            raise _unusable(path, f"{many(len(absent), 'key')} missing: {', '.join(absent)}")
         status = values["status"]
         if status not in ("finished", "diverged", "imported"):
             raise _unusable(path, f"key status is {status!r}, not finished, diverged or imported")

@@ -9,6 +9,7 @@ from typing import Any
 
 from plm_scaling.common.errors import SweepError
 from plm_scaling.common.files import atomic
+from plm_scaling.common.progress import many
 from plm_scaling.study.cell import Cell
 
 SWEEP, TUNING = "sweep", "tuning"  # what a cell is trained for
@@ -49,7 +50,7 @@ def read_sweep(path: Path) -> dict[str, Cell]:
     """
     rows, header = _rows(path)
     if missing := [name for name in _NEEDED if name not in header]:
-        raise _unusable(path, f"column(s) missing: {', '.join(missing)}")
+        raise _unusable(path, f"{many(len(missing), 'column')} missing: {', '.join(missing)}")
     if not rows:
         raise _unusable(path, "no cell in it")
     try:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 
 from plm_scaling.common.errors import SweepError
+from plm_scaling.common.progress import many
 from plm_scaling.config.machine import Machine
 from plm_scaling.study.cell import Cell
 from plm_scaling.study.layout import Layout
@@ -33,9 +34,10 @@ def check_box(layouts: Mapping[str, Layout], machine: Machine, gpus: int) -> Non
     for cell, layout in layouts.items():
         if layout.processes > gpus or nodes(layout, machine) > 1:
             raise SweepError(
-                f"cell {cell} is divided over {layout.processes} GPUs on {nodes(layout, machine)} "
-                f"node(s), this machine has {gpus} for the study; set machine.gpus_per_node to "
-                f"{gpus}, and machine.max_gpus to {gpus} at most (docs/running.md)"
+                f"cell {cell} is divided over {many(layout.processes, 'GPU')} on "
+                f"{many(nodes(layout, machine), 'node')}, this machine has {gpus} for the "
+                f"study; set machine.gpus_per_node to {gpus}, and machine.max_gpus to {gpus} "
+                "at most (docs/running.md)"
             )
 
 

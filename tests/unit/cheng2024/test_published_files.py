@@ -122,7 +122,7 @@ def test_first_point_of_a_false_start_is_dropped():
     assert curve.size.name == "550M"
     np.testing.assert_array_equal(curve.steps, 300 * np.arange(1, 12))
     np.testing.assert_array_equal(curve.loss, value[1:])
-    assert "1 first point(s) of another model dropped" in curve.notes
+    assert "1 first point of another model dropped" in curve.notes
 
 
 def test_axis_between_the_steps_is_refused():

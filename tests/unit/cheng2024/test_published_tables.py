@@ -119,8 +119,8 @@ def test_unfinished_runs_are_excluded_with_the_share_they_reached(imported):
         ("mlm", 1_208_618_992, 1.4486e21, 1.9328, "computed with N=1e+09"),  # logged 1.1985e21
         ("mlm", 1_784_557_056, 1.0001e21, 2.0000, "computed with N=1.53e+09"),  # logged 8.57e20
         ("mlm", 550_982_808, 3.0016e19, 2.3193, "computed with N=4.723e+08"),  # logged 2.57e19
-        ("mlm", 550_982_808, 3.0017e20, 2.0552, "1 first point(s) of another model"),
-        ("mlm", 10_686_691_476, 1.7242e22, 1.8054, "1 first point(s) of another model"),
+        ("mlm", 550_982_808, 3.0017e20, 2.0552, "1 first point of another model"),
+        ("mlm", 10_686_691_476, 1.7242e22, 1.8054, "1 first point of another model"),
         ("clm", 170_105_856, 2.0413e20, 2.3572, "not from the name '127M'"),
     ],
 )

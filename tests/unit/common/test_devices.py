@@ -90,7 +90,7 @@ def test_jobs_get_separate_gpus_and_take_over_those_of_a_killed_job(uuids, start
     assert gpus_of(second) == uuids[2:]
     waiting = start(2)
     message = said(waiting)
-    assert "waits for 2 of 3 GPU(s), has 0" in message
+    assert "waits for 2 of 3 GPUs, has 0" in message
     assert f"{uuids[0]} by process {first.pid} on" in message
     first.send_signal(signal.SIGKILL)
     assert gpus_of(waiting) == uuids[:2]
@@ -101,7 +101,7 @@ def test_a_large_job_is_not_overtaken_by_small_ones(uuids, start):
     own = [gpus_of(job)[0] for job in running]
     assert sorted(own) == uuids
     large = start(2)
-    assert "waits for 2 of 3 GPU(s)" in said(large)
+    assert "waits for 2 of 3 GPUs" in said(large)
     small = start(1)
     assert f"behind process {large.pid} on" in said(small)
     running[0].kill()
@@ -116,7 +116,7 @@ def test_a_large_job_is_not_overtaken_by_small_ones(uuids, start):
 def test_jobs_with_other_gpus_do_not_wait_for_these(uuids, start):
     first = {"CUDA_VISIBLE_DEVICES": "0,1"}
     gpus_of(start(1, **first))
-    assert "waits for 2 of 2 GPU(s), has 1" in said(start(2, **first))
+    assert "waits for 2 of 2 GPUs, has 1" in said(start(2, **first))
     assert gpus_of(start(1, CUDA_VISIBLE_DEVICES="2")) == uuids[2:]
 
 
@@ -173,7 +173,7 @@ def test_processes_of_a_killed_launcher_keep_its_gpus_until_they_end(uuids, star
     launcher.kill()
     launcher.wait()
     waiting = start(2)
-    assert "waits for 2 of 3 GPU(s), has 1" in said(waiting)
+    assert "waits for 2 of 3 GPUs, has 1" in said(waiting)
     os.kill(int(worker), signal.SIGKILL)
     assert len(gpus_of(waiting)) == 2
 
@@ -251,7 +251,7 @@ def test_more_gpus_than_the_machine_has_is_an_error_naming_both_numbers(uuids, s
     failed = start(4)
     assert failed.wait() == 1
     output = failed.stderr.read()
-    assert "4 GPU(s), this machine has 3" in output
+    assert "4 GPUs, this machine has 3" in output
     assert "machine.gpus_per_node" in output
 
 

@@ -1,5 +1,6 @@
 """Whole files or none."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import sys
 import pytest
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.common.files import atomic, read_json, sha256_of, write_json
+from plm_scaling.common.files import atomic, read_json, sha256_of, why_unwritable, write_json
 
 
 def test_atomic_failure_keeps_the_old_file_and_leaves_no_temporary(tmp_path):
@@ -107,3 +108,34 @@ def test_sha256_is_that_of_the_standard(tmp_path):
     assert sha256_of(tmp_path / "x") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def test_atomic_file_replaces_no_device(tmp_path):
+    """As root would replace /dev/null."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(PlmScalingError, match="pipe is no file that can be replaced"):
+        write_json(pipe, 1)
+    assert pipe.is_fifo()
+    assert [*tmp_path.iterdir()] == [pipe]
+
+
+def test_full_disk_is_said_of_the_file(tmp_path):
+    """The system does not say which; another error is not taken for one of this file."""
+    for number, name in ((errno.ENOSPC, str(tmp_path / "a")), (errno.EIO, None)):
+        with pytest.raises(OSError, match="it failed") as raised, atomic(tmp_path / "a"):
+            raise OSError(number, "it failed")
+        assert raised.value.filename == name
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for name, fault in {
+        **{"": "is a folder", "pipe": "is no file", "file/new": f"{tmp_path / 'file'} is a file"},
+        **{"file": None, "new": None, "new/new": None},
+    }.items():
+        found = why_unwritable(tmp_path / name)
+        assert found is None if fault is None else fault in str(found), name
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may anything
+    assert f"nothing can be written in {tmp_path}" in str(why_unwritable(tmp_path / "new/new"))

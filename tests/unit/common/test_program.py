@@ -89,8 +89,11 @@ for program in programs:
     assert "--log" in output.getvalue(), program
     found = [library for library in libraries.split() if library in sys.modules]
     print(json.dumps([Path(program).stem, found]))
-import plm_scaling.downstream.fitness.task  # which prepare_task imports for its dataset
-print(json.dumps(["fitness", [name for name in ("torch", "megatron") if name in sys.modules]]))
+from importlib import import_module
+from plm_scaling.downstream.tasks import TASKS  # which prepare_task imports for its dataset
+for task in TASKS.values():
+    import_module(task.module)
+print(json.dumps(["tasks", [name for name in ("torch", "megatron") if name in sys.modules]]))
 """
 # Large libraries that a program may import as it starts, beside those of the lines before its own:
 # each job pays for them, and on a cluster's file system many times over.
@@ -271,7 +274,7 @@ def test_every_program_in_scripts_explains_itself_and_imports_what_it_needs(root
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
     imported = dict(map(json.loads, done.stdout.splitlines()))
-    assert imported["fitness"] == []
+    assert imported["tasks"] == []
     allowed: set[str] = set()
     for libraries, names in IMPORTS.items():
         allowed |= set(libraries.split())
@@ -336,6 +339,7 @@ def test_short_time_reads_as_a_clock(seconds, text):
             "a to b: Invalid cross-device link",
         ),
         (OSError("of a library"), "of a library"),
+        (FileNotFoundError("a.parquet"), "a.parquet: No such file or directory; correct the path"),
     ],
 )
 def test_error_of_the_system_is_a_line_with_what_to_do(error, line):

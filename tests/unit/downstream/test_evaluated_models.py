@@ -204,5 +204,6 @@ def test_the_command_fine_tunes_where_it_is_asked_to(tmp_path, monkeypatch, opti
         write_json(out.with_suffix(".json"), {"scores": []})
 
     monkeypatch.setattr("plm_scaling.downstream.evaluate.evaluate_model", evaluate_model)
-    evaluate("cell", tmp_path, tmp_path / "out.parquet", *options)
+    finished_run(tmp_path / "run")
+    evaluate(tmp_path / "run", tmp_path, tmp_path / "out.parquet", *options)
     assert asked == [lora]

@@ -15,6 +15,7 @@ from plm_scaling.cli import main as cli
 from plm_scaling.common.command_line import parse
 from plm_scaling.common.errors import DownstreamError, PlmScalingError, SourceError
 from plm_scaling.downstream.generation.by_models.others import OtherModels
+from plm_scaling.downstream.generation.by_models.structures import Structure
 from plm_scaling.downstream.generation.counts import (
     composition,
     counts_per_sequence,
@@ -191,6 +192,17 @@ def test_standard_error_is_that_of_a_mean():
     value, error = bootstrap(lambda weights: 0.4 if weights @ rare else float("nan"), 400, 100, 1)
     assert value == 0.4
     assert np.isnan(error)
+    value, error = bootstrap(lambda weights: 0.4, 1, 100, 1)
+    assert value == 0.4
+    assert np.isnan(error)
+
+
+def test_a_single_protein_gives_no_standard_error(tmp_path):
+    new = write(tmp_path / "new.fasta", ["MKVLAGIVEE"])
+    (tmp_path / "new.fasta.json").write_text('{"proteins": 1, "ended": 1}')
+    rows = Judge(Files([new], [])).table(new, tmp_path / "table.tsv")
+    assert {row.generated for row in rows if row.measure == "ended"} == {1.0}
+    assert {row.generated_error for row in rows} == {None}
 
 
 def test_natural_proteins_are_drawn_whatever_their_order(tmp_path):
@@ -239,9 +251,9 @@ def test_judgement_with_other_known_structures_predicts_none_again(judged, tmp_p
     known = Files([folder / "train.fasta"], [])
     monkeypatch.setattr(f"{by}.others.which", lambda name: "/none/foldseek")
 
-    def predicted(proteins, *how):
-        calls.append(proteins.fingerprint)
-        return np.full(proteins.count(), 50.0), [np.ones((n, 3)) for n in proteins.lengths]
+    def predicted(sequences, *how):
+        calls.append(tuple(sequences))
+        return (Structure(50.0, np.ones((len(one), 3))) for one in sequences)
 
     def scores(program, proteins, places, known, threads):
         if known.name == "bad":

@@ -1,17 +1,23 @@
 """Structures of generated proteins: pLDDT of ESMFold, TM-scores to known chains."""
 
+import hashlib
+import os
 import shutil
+import signal
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from forks import exit_code, fork
 from transformers import EsmConfig, EsmForProteinFolding
 
 from plm_scaling.common.errors import DownstreamError, InferenceError
 from plm_scaling.downstream.generation.by_models.esmfold import predicted
 from plm_scaling.downstream.generation.by_models.measured import Measured, Saved
 from plm_scaling.downstream.generation.by_models.others import OtherModels
+from plm_scaling.downstream.generation.by_models.structures import kept_structures
 from plm_scaling.downstream.generation.by_models.tm_align import known_chains, tm_scores
 from plm_scaling.downstream.generation.proteins import Proteins
 
@@ -57,9 +63,9 @@ def pdb(sequence, places, chain="A"):
 
 def test_structures_are_those_of_the_model(esmfold, tmp_path):
     proteins = Proteins([b"MKVLAGIV", b"ACDEFGHIKLMNP"])
-    plddt, places = predicted(proteins, esmfold, 1)
+    found = predicted(proteins.sequences, esmfold, 1)
     model = EsmForProteinFolding.from_pretrained(esmfold).eval()
-    for sequence, sure, own in zip(proteins.sequences, plddt, places, strict=True):
+    for sequence, (sure, own) in zip(proteins.sequences, found, strict=True):
         with torch.no_grad():
             text = model.infer_pdb(sequence.decode())
         alpha = [line for line in text.splitlines() if line[12:16] == " CA "]
@@ -129,10 +135,10 @@ def test_structures_are_kept_when_what_follows_fails(esmfold, tmp_path, monkeypa
     found = models.measured(proteins, "", kept)
     assert len(calls) == 1
     assert found.facts["tm_scores_by"] == "foldseek"
-    plddt, places = predicted(proteins, own, 1)
-    np.testing.assert_array_equal(found.plddt, plddt)
-    for read, expected in zip(given[0][2], places, strict=True):
-        np.testing.assert_array_equal(read, expected)
+    whole = [*predicted(proteins.sequences, own, 1)]
+    np.testing.assert_array_equal(found.plddt, [one.plddt for one in whole])
+    for read, expected in zip(given[0][2], whole, strict=True):
+        np.testing.assert_array_equal(read, expected.places)
     models.measured(Proteins([b"MKVLV"]), "", kept)
     assert len(calls) == 2
     (own / "config.json").write_text((own / "config.json").read_text() + "\n")
@@ -144,11 +150,57 @@ def failed(*of):
     raise DownstreamError("Foldseek failed")
 
 
+def test_killed_in_the_middle_no_protein_is_folded_twice(esmfold, tmp_path, monkeypatch):
+    """Nor one that stands in the set twice; the end is the same file."""
+    proteins = Proteins([b"MKVLA", b"MK", b"ACDEFGHIKL", b"MK", b"WYV"])
+    whole = kept_structures(tmp_path / "whole.npz", proteins, esmfold, 1)
+    kept, asked = tmp_path / "kept.npz", []
+    parts = tmp_path / ".kept.npz.parts"
+
+    def two_and_killed(sequences, *how):
+        yield from islice(predicted(sequences, *how), 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def in_the_middle():
+        monkeypatch.setattr(f"{BY}.esmfold.predicted", two_and_killed)
+        kept_structures(kept, proteins, esmfold, 1)
+
+    assert exit_code(fork(in_the_middle)) == -signal.SIGKILL
+    assert len([*parts.glob("*.npz")]) == 2
+    assert not kept.exists()
+    monkeypatch.setattr(
+        f"{BY}.esmfold.predicted", lambda *of: asked.append((of[0], of[3])) or predicted(*of)
+    )
+    found = kept_structures(kept, proteins, esmfold, 1)
+    assert asked == [([b"ACDEFGHIKL", b"WYV"], 2)]
+    assert not parts.exists()
+    for own, expected in zip([found[0], *found[1]], [whole[0], *whole[1]], strict=True):
+        np.testing.assert_array_equal(own, expected)
+    assert kept.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_structures_that_are_damaged_or_of_other_weights_are_predicted(esmfold, tmp_path):
+    proteins, parts = Proteins([b"MKVLA", b"MK"]), tmp_path / ".kept.npz.parts"
+    parts.mkdir()
+    for one, content in zip(proteins.sequences, (b"PK", b""), strict=True):
+        (parts / f"{hashlib.sha256(one).hexdigest()}.npz").write_bytes(content)
+    plddt, _ = kept_structures(tmp_path / "kept.npz", proteins, esmfold, 1)
+    np.testing.assert_array_equal(
+        plddt, [one.plddt for one in predicted(proteins.sequences, esmfold, 1)]
+    )
+    parts = tmp_path / ".other.npz.parts"
+    parts.mkdir()
+    other = parts / f"{hashlib.sha256(b'WYV').hexdigest()}.npz"
+    np.savez(other, made_of=np.array("{}"), plddt=7.0, places=np.zeros((3, 3)))
+    plddt, _ = kept_structures(tmp_path / "other.npz", Proteins([b"WYV"]), esmfold, 1)
+    assert plddt[0] != 7
+
+
 def test_folder_without_esmfold_is_refused(tmp_path):
     with pytest.raises(DownstreamError, match="no ESMFold"):
-        predicted(Proteins([b"MKV"]), tmp_path, 1)
+        next(predicted([b"MKV"], tmp_path, 1))
     with pytest.raises(DownstreamError, match="is no folder; put ESMFold there"):
-        predicted(Proteins([b"MKV"]), tmp_path / "none", 1)
+        next(predicted([b"MKV"], tmp_path / "none", 1))
 
 
 def test_chains_are_read_with_their_letters(tmp_path):

@@ -110,7 +110,7 @@ def test_predictions_that_are_all_the_same_have_no_score(tmp_path, model, monkey
     path = table(tmp_path / "a.csv", sequence=texts, target=range(60), split=splits(60))
     prepared("regression", [path], tmp_path / "a")
     monkeypatch.setattr(
-        "plm_scaling.inference.embed.Embedder.means",
+        "plm_scaling.inference.embedder.Embedder.means",
         lambda self, chunk, lengths, count: np.ones((len(lengths), 4), np.float32),
     )
     (score,) = evaluated("regression", model, tmp_path / "a")

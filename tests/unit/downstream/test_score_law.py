@@ -296,7 +296,7 @@ def test_law_file_is_read_back_and_summarised(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda table: table.drop(columns="loss"), "column.s. missing: loss"),
+        (lambda table: table.drop(columns="loss"), "1 column missing: loss"),
         (lambda table: table[table["kind"] != "cell"], "no clm cell"),
     ],
 )

@@ -14,7 +14,7 @@ from finished_runs import SHAPE, finished_run
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.card import model_card
-from plm_scaling.inference.embed import Embedder
+from plm_scaling.inference.embedder import Embedder
 from plm_scaling.inference.export import export_cell, hf_weights
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.scoring.scorer import Scorer

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from plm_scaling.cli.main import main
 from plm_scaling.common.errors import InferenceError, RunsError
 from plm_scaling.common.files import sha256_of
-from plm_scaling.inference.embed import Embedder
+from plm_scaling.inference.embedder import Embedder
 from plm_scaling.inference.export import export_cell
 from plm_scaling.inference.imports import import_proteinglm
 from plm_scaling.inference.models.open import open_model

@@ -14,7 +14,8 @@ from finished_runs import CONTEXT, SHAPE, finished_run
 
 from plm_scaling.cli import main as cli
 from plm_scaling.common.errors import InferenceError, PlmScalingError, SourceError
-from plm_scaling.inference.embed import Embedder, embed_fasta
+from plm_scaling.inference.embed import embed_fasta
+from plm_scaling.inference.embedder import Embedder
 from plm_scaling.inference.fasta import read_chunks
 from plm_scaling.inference.run import open_run
 from plm_scaling.inference.scoring.score import score_fasta
@@ -228,7 +229,9 @@ def test_pipe_and_folder_are_read_and_bad_records_skipped(
         command(monkeypatch, *words, "--skip-bad")
     assert pq.read_table(out)["id"].to_pylist() == ["c", "a"]
     listed = tmp_path / "out.parquet.rejected.tsv"
-    assert f"(2 of 4 records skipped, listed in {listed})" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"(2 of 4 records skipped, listed in {listed})" in said.out
+    assert f"[{name}] standard input, {tmp_path / 'in/a.faa'}: 2 sequences\n" in said.err
     rows = [line.split("\t") for line in listed.read_text().splitlines()[1:]]
     files = ["standard input", str(tmp_path / "in/a.faa")]
     assert [(row[2], row[-1]) for row in rows] == [*zip("db", files, strict=True)]

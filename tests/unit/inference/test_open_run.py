@@ -7,7 +7,8 @@ import pytest
 from finished_runs import finished_run
 
 from plm_scaling.common.errors import InferenceError, PlmScalingError, RunsError
-from plm_scaling.inference.run import find_run, open_run
+from plm_scaling.inference.find import find_run
+from plm_scaling.inference.run import open_run
 
 
 def spoil_weights(folder):

@@ -16,7 +16,8 @@ from public_models import (
 )
 from safetensors.torch import load_file, save_file
 
-from plm_scaling.inference.embed import Embedder, embed_fasta
+from plm_scaling.inference.embed import embed_fasta
+from plm_scaling.inference.embedder import Embedder
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.scoring.score import score_fasta
 from plm_scaling.inference.scoring.scorer import Scorer, clm_scorer

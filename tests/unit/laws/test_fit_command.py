@@ -54,10 +54,10 @@ def test_fit_of_three_columns_recovers_the_surface(tmp_path, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.drop(columns="loss"), "column(s) missing: loss"),
+        (lambda t: t.drop(columns="loss"), "1 column missing: loss"),
         (lambda t: t.assign(tokens=t["tokens"].where(t.index != 3, -5.0)), "line 5, column tokens"),
         (lambda t: t.assign(loss=t["loss"].where(t.index != 0, np.inf)), "line 2, column loss"),
-        (lambda t: t.head(5), "5 distinct run(s)"),
+        (lambda t: t.head(5), "5 distinct runs"),
         (lambda t: t.assign(objective=["clm", "mlm"] * 20), "clm, mlm: say which"),
     ],
 )
@@ -76,21 +76,30 @@ def test_fit_of_an_unusable_table_says_where_and_writes_nothing(
     [
         (["--runs", "law.json"], "law.json: not a CSV table"),
         (["--curves", "own.csv"], "own.csv: not a Parquet table"),
+        (["--seed", "-1"], "laws.seed is -1; give 0 or more"),
         (["--objective", "clm"], "no clm run; the table has no column objective"),
-        (["--out", "folder.json"], "error: folder.json is a folder; give the name"),
     ],
 )
 def test_fit_of_wrong_files_is_one_line(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     own_table().to_csv("own.csv", index=False)
-    Path("folder.json").mkdir()
     Path("law.json").write_text('{\n"a": 1,\n"b": [1, 2, 3]\n}\n')
     given = {"--runs": "own.csv", "--out": "new.json"} | {words[0]: words[1]}
     options = [word for pair in given.items() for word in pair]
     code, _ = fit(monkeypatch, capsys, "parametric", *options, "--bootstrap", "0")
     assert message in str(code)
     assert "\n" not in str(code)
-    assert {path.name for path in tmp_path.iterdir()} == {"own.csv", "law.json", "folder.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"own.csv", "law.json"}
+
+
+def test_law_that_cannot_be_written_is_refused_before_the_fit(tmp_path, monkeypatch, capsys):
+    """The table is not even looked for."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder.json").mkdir()
+    code, said = fit(monkeypatch, capsys, "parametric", "--runs", "none", "--out", "folder.json")
+    assert code == 2
+    assert "folder.json" in said.err
+    assert "it is a folder" in said.err
 
 
 def test_fit_of_the_joint_law_takes_both_objectives(tmp_path, monkeypatch, capsys):

@@ -179,7 +179,7 @@ def test_two_runs_cannot_share_a_work_folder(
 @pytest.mark.parametrize(
     ("scratch", "needed", "expected", "reason"),
     [
-        (None, 1, "beside", "no scratch disk is given"),
+        (None, 2e9, "beside", "no scratch disk is given"),
         ("missing", 1, "beside", "missing does not exist"),
         ("there", 1e18, "beside", "are free on"),
         ("there", 1, "scratch", "are free there"),

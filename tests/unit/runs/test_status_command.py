@@ -100,7 +100,7 @@ def test_a_host_where_starts_died_is_named(status):
     journal.write()
     code, text = status()
     assert code == 0
-    assert "\ngpu07: 2 start(s) died there before the first step (train_cell 12ab, " in text
+    assert "\ngpu07: 2 starts died there before the first step (train_cell 12ab, " in text
 
 
 def test_results_folder_without_a_sweep_is_an_error_after_all_the_rest(status):

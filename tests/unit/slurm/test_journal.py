@@ -16,11 +16,11 @@ def test_lines_name_what_waits_hosts_and_what_was_resumed(tmp_path):
     waiting, first, second, resumed = lines(tmp_path)
     assert waiting.startswith("waiting to be submitted: 370 (QOSMaxSubmitJobPerUserLimit); ")
     assert first == (
-        "n1: 2 start(s) died there before the first step (train_cell a, train_cell b); no job is "
+        "n1: 2 starts died there before the first step (train_cell a, train_cell b); no job is "
         "sent there"
     )
     assert second.endswith("(train_cell c); they avoid it now")
-    assert "train_cell 3 3 time(s) (time limit), 2 more" in resumed
+    assert "train_cell 3 3 times (time limit), 2 more" in resumed
 
 
 def test_what_waited_is_not_said_of_a_snakemake_that_was_killed(tmp_path):

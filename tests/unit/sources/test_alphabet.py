@@ -108,7 +108,7 @@ def test_clean_stops_on_nucleotides_in_a_column(tmp_path: Path) -> None:
 def test_score_and_embed_stop_on_nucleotides(genes: Path, tmp_path: Path) -> None:
     found = Survey(tmp_path / "scores.tsv", skip_bad=True)
     with pytest.raises(SourceError, match="nucleotides"):
-        survey("score", [genes], found, 1 << 16, len)
+        survey("score", [genes], found)
 
 
 def test_tokenize_stops_on_nucleotides(genes: Path, tmp_path: Path) -> None:

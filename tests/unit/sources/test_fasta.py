@@ -1,6 +1,7 @@
 import gzip
 import io
 import lzma
+import os
 import re
 import tarfile
 from pathlib import Path
@@ -215,6 +216,7 @@ def test_parser_any_bytes_every_record_is_accounted_for(
         (b"\n\nMKV\n>a\nMK\n", ["line 3", "not FASTA"]),
         (b"<!DOCTYPE html>\n<p>404</p>\n", ["line 1", "not FASTA", "<!DOCTYPE"]),
         (b"\0\1\2\n>a\nMK\n", ["line 1", "not FASTA"]),
+        (b"@r1\nACGT\n+\nIIII\n", ["line 1", "it looks like FASTQ: sequencing reads; give a"]),
     ],
 )
 def test_parser_file_that_is_no_fasta_is_an_error(
@@ -224,6 +226,15 @@ def test_parser_file_that_is_no_fasta_is_an_error(
         parse(tmp_path, content)
     for word in ["a.fasta", *words]:
         assert word in str(raised.value)
+
+
+def test_pipe_that_is_named_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    """As the shell's <(…) is: it is there, but cannot be read twice."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match=r"pipe is a pipe or a device, .* or - and pipe into"):
+        [*fasta.read_fasta(tmp_path / "pipe")]
+    with pytest.raises(SourceError, match="none does not exist"):
+        [*fasta.read_fasta(tmp_path / "none")]
 
 
 def test_parser_record_that_does_not_end_is_an_error(

@@ -87,7 +87,7 @@ def test_a_gpu_that_the_driver_lists_and_pytorch_does_not_find_is_set_aside(
 ):
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr("torch.cuda.device_count", lambda: found)
-    error = ProcessError("the host has fewer GPU(s) that PyTorch can use")
+    error = ProcessError("the host has fewer GPUs that PyTorch can use")
     assert len(notes_after(error, 0, root, manifest, tmp_path, monkeypatch)) == notes
 
 

@@ -87,7 +87,7 @@ def test_process_bound_to_fewer_cores_takes_as_many_threads(monkeypatch, caplog)
             assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
-    assert "1 thread(s) instead of 4: this process has no more cores" in caplog.text
+    assert "1 thread instead of 4: this process has no more cores" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from plm_scaling.cheng2024.logs.names import Named
 from plm_scaling.cheng2024.logs.sizes import SIZES, Size
 from plm_scaling.common.errors import RunsError
+from plm_scaling.common.progress import many
 
 CONTEXT = 1024  # tokens per row of a batch
 STEPS_PER_EVALUATION = 300
@@ -153,4 +154,4 @@ def _without_false_start(named: Named, exact: Floats) -> tuple[NDArray[np.bool_]
     on_grid = np.abs(evaluation - np.rint(evaluation)) * STEPS_PER_EVALUATION < SAME_STEP
     first = int(on_grid.argmax())
     kept[:first] = False
-    return kept, (f"{first} first point(s) of another model dropped",) if first else ()
+    return kept, (f"{many(first, 'first point')} of another model dropped",) if first else ()

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from plm_scaling.inference.arrays import Floats
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.windows import window_rows
 
-Features = NDArray[np.float32]
 
-
-def attention_features(model: Model, sequence: str) -> Iterator[Features]:
+def attention_features(model: Model, sequence: str) -> Iterator[Floats]:
     """Layer by layer the features [heads, residues, residues] of a sequence that is one window.
 
     Only one layer's maps are held. Raises `ValueError` for a sequence longer than the context.

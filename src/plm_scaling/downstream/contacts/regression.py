@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from plm_scaling.common.errors import DownstreamError
-from plm_scaling.downstream.contacts.attention import Features
 from plm_scaling.downstream.contacts.structures import CONTACT, UNKNOWN, Map
+from plm_scaling.inference.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ContactRegression:
     weights: list[NDArray[np.float32]]
     bias: float
 
-    def logits(self, features: Iterable[Features]) -> NDArray[np.float32]:
+    def logits(self, features: Iterable[Floats]) -> NDArray[np.float32]:
         """Logits [residues, residues] from the features of the layers, one at a time."""
         total: NDArray[np.float32] | None = None
         for weights, layer in zip(self.weights, features, strict=True):
@@ -33,7 +33,7 @@ class ContactRegression:
 
 
 def fit_contacts(
-    proteins: Iterator[tuple[Iterator[Features], Map]], penalty: float, separation: int
+    proteins: Iterator[tuple[Iterator[Floats], Map]], penalty: float, separation: int
 ) -> ContactRegression:
     """The regression on the known pairs at least `separation` apart of `proteins`, each the
     features of its layers and its contacts; `penalty` is C, the inverse of the strength.

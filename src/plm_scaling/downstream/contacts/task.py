@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,17 +14,19 @@ from plm_scaling.common.files import atomic, write_json
 from plm_scaling.common.progress import Progress
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.bootstrap import mean_error
-from plm_scaling.downstream.contacts.attention import Features, attention_features
 from plm_scaling.downstream.contacts.items import contacts_of, write_items
 from plm_scaling.downstream.contacts.precision import METRICS, RANGES, precision
 from plm_scaling.downstream.contacts.regression import fit_contacts
 from plm_scaling.downstream.contacts.structures import Map
-from plm_scaling.downstream.lora.contacts import tuned_contacts
 from plm_scaling.downstream.read import TEST, TRAIN
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
-from plm_scaling.inference.models.model import Model
-from plm_scaling.inference.models.open import open_model
+from plm_scaling.inference.arrays import Floats
+from plm_scaling.inference.models.describe import describe
+from plm_scaling.inference.models.description import Description
+
+if TYPE_CHECKING:
+    from plm_scaling.inference.models.model import Model
 
 BASE = "base"
 TUNED = "lora_"  # before the names of what a model with adapters predicts
@@ -51,17 +53,21 @@ def evaluate(
     `settings.lora` the model is also fine-tuned, to all proteins of the training split.
     """
     proteins = pq.read_table(items).to_pylist()
+    described = describe(model_name)[1]
+    fits = [item for item in proteins if _is_one_window(described, item["sequence"])]
+    too_long = len(proteins) - len(fits)
+    train, test, known = _divided(fits, settings.contacts.train, seed)
+    if not train or not test:
+        raise DownstreamError(
+            f"{items}: {len(train)} proteins to fit to and {len(test)} to test, of "
+            f"{len(proteins)}; {too_long} are longer than the context of {model_name} "
+            f"({described.context_length} tokens). Lower downstream.contacts.train, or take a "
+            "model with a longer context"
+        )
+    from plm_scaling.downstream.lora.contacts import tuned_contacts  # PyTorch
+    from plm_scaling.inference.models.open import open_model
+
     with open_model(model_name, threads) as model:
-        fits = [item for item in proteins if _is_one_window(model, item["sequence"])]
-        too_long = len(proteins) - len(fits)
-        train, test, known = _divided(fits, settings.contacts.train, seed)
-        if not train or not test:
-            raise DownstreamError(
-                f"{items}: {len(train)} proteins to fit to and {len(test)} to test, of "
-                f"{len(proteins)}; {too_long} are longer than the context of {model_name} "
-                f"({model.context_length} tokens). Lower downstream.contacts.train, or take a "
-                "model with a longer context"
-            )
         progress = Progress("contacts", sum(len(p["sequence"]) for p in train + test), "residues")
         wanted = settings.contacts
         regression = fit_contacts(
@@ -107,7 +113,7 @@ def _measured(kind: str, logits: NDArray[np.float32], contacts: Map) -> dict[str
     return columns
 
 
-def _is_one_window(model: Model, sequence: str) -> bool:
+def _is_one_window(model: Description, sequence: str) -> bool:
     return len(model.windows(np.array([len(sequence)])).size) == 1
 
 
@@ -131,8 +137,10 @@ def _drawn(proteins: list[Item], count: int, seed: int) -> list[Item]:
 
 
 def _features(
-    model: Model, proteins: list[Item], progress: Progress
-) -> Iterator[tuple[Iterator[Features], Map]]:
+    model: "Model", proteins: list[Item], progress: Progress
+) -> Iterator[tuple[Iterator[Floats], Map]]:
+    from plm_scaling.downstream.contacts.attention import attention_features  # PyTorch
+
     for item in proteins:
         yield attention_features(model, item["sequence"]), contacts_of(item)
         progress.add(len(item["sequence"]))

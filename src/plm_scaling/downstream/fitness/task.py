@@ -14,9 +14,11 @@ from plm_scaling.common.progress import Progress
 from plm_scaling.common.tables import table_writer
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.fitness.assays import read_assays, read_reference
+from plm_scaling.downstream.fitness.protocols import protocols_of
 from plm_scaling.downstream.fitness.scoring import scores_of
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import INDELS, Dataset
+from plm_scaling.inference.models.describe import describe
 
 SUBSTITUTIONS = "proteingym_substitutions"
 ITEMS = pa.schema(
@@ -61,12 +63,13 @@ def evaluate(
     model_name: str, items: Path, settings: TaskSettings, out: Path, threads: int, seed: int
 ) -> list[Score]:
     """Rank the mutants of each assay; see `zero_shot` of how and `scoring` of the scores."""
-    # They import torch and megatron-core, which a job that only prepares would wait for.
+    folder = items.parent
+    indels = read_json(folder / "task.json")["form"] == INDELS
+    protocols = protocols_of(describe(model_name)[1].objective, indels)
+    # PyTorch, which a job that only prepares would wait for, and who asks for what cannot be.
     from plm_scaling.downstream.fitness.zero_shot import ZeroShot
     from plm_scaling.inference.models.open import open_model
 
-    folder = items.parent
-    indels = read_json(folder / "task.json")["form"] == INDELS
     proteins = pd.read_parquet(folder / "proteins.parquet").set_index("group")
     file = pq.ParquetFile(items)
     groups = [file.read_row_group(i, ["group"])[0][0].as_py() for i in range(file.num_row_groups)]
@@ -74,7 +77,6 @@ def evaluate(
     assays = []
     with open_model(model_name, threads) as model:
         scorer = ZeroShot(model)
-        protocols = scorer.protocols(indels)
         kept = [field for field in ITEMS if field.name not in ("sequence", "split")]
         schema = pa.schema([*kept, *((name, pa.float64()) for name in protocols)], model.facts)
         with table_writer(out, schema) as write:

@@ -13,17 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plm_scaling.common.errors import DownstreamError
 from plm_scaling.downstream.fitness.mutants import changes
+from plm_scaling.downstream.fitness.protocols import LIKELIHOOD, MASKED, PER_RESIDUE, UNMASKED
 from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.windows import batches, counted, window_rows
 from plm_scaling.inference.scoring.scorer import Scorer
 from plm_scaling.inference.scoring.shared_prefix import log_likelihoods, shares_prefixes
 from plm_scaling.tokens.format.vocabulary import STANDARD
-
-MASKED, UNMASKED = "masked_marginals", "wild_type_marginals"
-LIKELIHOOD, PER_RESIDUE = "llr", "llr_per_residue"
 
 _PLACE = {letter: place for place, letter in enumerate(STANDARD)}
 SHARING_RESIDUES = 1 << 22  # whose log-probabilities are held at a time
@@ -39,18 +36,6 @@ class ZeroShot:
     def __post_init__(self) -> None:
         self._scorer = Scorer(self.model)
         self._marginals: tuple[str, dict[str, Values]] = ("", {})
-
-    def protocols(self, indels: bool) -> list[str]:
-        """The scores that the model gives. Raises `DownstreamError` for indels by a masked model,
-        in which no position of the wild type stands for a changed one."""
-        if self.model.objective == "clm":
-            return [LIKELIHOOD, PER_RESIDUE] if indels else [LIKELIHOOD]
-        if indels:
-            raise DownstreamError(
-                "insertions and deletions need the likelihood of whole sequences, which a masked "
-                "model has none of; take a CLM"
-            )
-        return [MASKED, UNMASKED]
 
     def scores(
         self, wild_type: str, mutants: Sequence[str], sequences: Sequence[str], indels: bool

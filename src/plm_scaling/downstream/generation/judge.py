@@ -87,6 +87,7 @@ class Judge:
         opened, `DedupError` without MMseqs2.
         """
         check_table(out)
+        by_counts = None if self.ngram is None else ngram.load_ngram(self.ngram)
         with readable([fasta], "fasta") as files, self.known.opened() as known:
             generated = generated_proteins(files, survey(out, GENERATED, self.skip_bad))
             sets = self._sets(generated, known, out)
@@ -104,7 +105,7 @@ class Judge:
                 edges = np.cumsum([own.count() for own in sets.values()])[:-1]
                 found = (np.split(x, edges) for x in nearest(steps, every, training.database))
                 near = dict(zip(sets, zip(*found, strict=True), strict=True))
-                by_counts = self._ngram(training)
+                by_counts = by_counts or ngram.train(training.counts, ORDER)
                 facts = {
                     name: _facts(steps, name, own, training, by_counts, by_models[name], near[name])
                     for name, own in sets.items()
@@ -133,11 +134,6 @@ class Judge:
             self.by_models.measured(proteins, name, kept).save(path, proteins)
 
         return Measured.load(steps.run(f"by_models_{name}.{by}.npz", make), proteins)
-
-    def _ngram(self, training: Training) -> ReferenceModel:
-        if self.ngram is None:
-            return ngram.train(training.counts, ORDER)
-        return ngram.load_ngram(self.ngram)
 
     def _write(self, rows: list[Row], facts: Mapping[str, str], out: Path) -> None:
         made = {"version": __version__, "seed": str(self.seed), "ngram": str(self.ngram or "")}

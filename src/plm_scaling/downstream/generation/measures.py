@@ -141,8 +141,11 @@ def _perplexity(nats: Doubles | None, lengths: Ints) -> Value | None:
 
 def bootstrap(measure: Value, proteins: int, resamples: int, seed: int) -> tuple[float, float]:
     """The value, and its standard error over resamples of the proteins; NaN where more than a tenth
-    of these have no value, as for what only one or two proteins have."""
+    of these have no value, as for what only one or two proteins have, and of a single protein,
+    whose resamples are all the same."""
     value = measure(np.ones(proteins))
+    if proteins < 2:
+        return value, float("nan")
     rng = np.random.default_rng(seed)
     even = np.full(proteins, 1 / proteins)
     drawn = [measure(rng.multinomial(proteins, even) * np.float64(1)) for _ in range(resamples)]

@@ -70,8 +70,9 @@ def rows_of(
 def _ended(proteins: Proteins) -> Estimate:
     if proteins.ended is None:
         return NONE
-    share = proteins.ended / proteins.count()
-    return share, math.sqrt(share * (1 - share) / proteins.count())
+    count = proteins.count()
+    share = proteins.ended / count
+    return share, math.sqrt(share * (1 - share) / count) if count > 1 else None
 
 
 def _row(

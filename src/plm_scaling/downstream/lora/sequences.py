@@ -13,7 +13,7 @@ from plm_scaling.config.downstream import Lora
 from plm_scaling.downstream.lora.adapters import adapted
 from plm_scaling.downstream.lora.tune import tune
 from plm_scaling.inference.arrays import Floats, Ints
-from plm_scaling.inference.embed import Embedder
+from plm_scaling.inference.embedder import Embedder
 from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.inference.models.model import Model
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,10 +24,12 @@ from plm_scaling.downstream.similarity.identity import best_identities
 from plm_scaling.downstream.table import Dataset
 from plm_scaling.inference.arrays import Floats, Ints
 from plm_scaling.inference.fasta import chunked, entries_of
-from plm_scaling.inference.models.open import open_model
-from plm_scaling.inference.scoring.scorer import Scorer
+from plm_scaling.inference.models.describe import describe
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.tokens.format.vocabulary import STANDARD
+
+if TYPE_CHECKING:
+    from plm_scaling.inference.scoring.scorer import Scorer
 
 # By the highest identity to a training sequence (from, to before); without any it is 0. The study
 # reports below 0.9 and below 0.5 (README of ONERAI/xTrimoPGLM).
@@ -85,6 +88,10 @@ def evaluate(
     has a row per sequence: id, length, identity, residues that count and their nats. The floor is
     what the shares of the amino acids in the same sequences give.
     """
+    describe(model_name)
+    from plm_scaling.inference.models.open import open_model  # PyTorch
+    from plm_scaling.inference.scoring.scorer import Scorer
+
     rows = pd.read_parquet(items)
     identity = _identities(exposure, rows)
     with open_model(model_name, threads) as model:
@@ -94,7 +101,7 @@ def evaluate(
         kinds = names | {"residues": pa.int64(), "nats": pa.float64()}
         schema = pa.schema(kinds, model.facts)
         lengths: Ints = np.array([len(sequence) for sequence in rows["sequence"]])
-        progress = Progress("perplexity", scorer.work(lengths), "tokens")
+        progress = Progress("perplexity", int(scorer.work(lengths).sum()), "tokens")
         found = [*_nats(scorer, [*rows["sequence"]], progress)]
         note = "causal" if model.objective == "clm" else "masked " + ("fast" if fast else "singly")
     residues, nats = (np.array(values) for values in zip(*found, strict=True))
@@ -121,7 +128,9 @@ def _identities(exposure: Path | None, rows: pd.DataFrame) -> NDArray[np.float64
     return np.nan_to_num(known.to_numpy(np.float64))
 
 
-def _nats(scorer: Scorer, sequences: list[str], progress: Progress) -> Iterator[tuple[int, float]]:
+def _nats(
+    scorer: "Scorer", sequences: list[str], progress: Progress
+) -> Iterator[tuple[int, float]]:
     """Of each sequence the residues that count and their summed nats."""
     standard = np.frombuffer(STANDARD.encode(), np.uint8)
     for some in chunked(sequences, scorer.chunk_residues):

@@ -1,15 +1,19 @@
 """What linear models are given: hidden states of a model, or no more than the letters."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from plm_scaling.common.progress import Progress
 from plm_scaling.inference.arrays import Floats
-from plm_scaling.inference.embed import Embedder
 from plm_scaling.inference.fasta import chunked, entries_of
 from plm_scaling.tokens.format.vocabulary import STANDARD
+
+if TYPE_CHECKING:
+    from plm_scaling.inference.embedder import Embedder
 
 CHUNK_VALUES = 1 << 24  # of the hidden states held at a time
 

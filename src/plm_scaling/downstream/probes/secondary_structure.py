@@ -12,7 +12,6 @@ from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.progress import Progress
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream.bootstrap import ratio_error
-from plm_scaling.downstream.lora.residues import tuned_residues
 from plm_scaling.downstream.probes.features import Embeddings, Features
 from plm_scaling.downstream.probes.items import Floors, read_items, write_items
 from plm_scaling.downstream.probes.linear import choose, fit
@@ -21,8 +20,7 @@ from plm_scaling.downstream.read import TEST, TRAIN, VALID, read_tables
 from plm_scaling.downstream.scores import Score
 from plm_scaling.downstream.table import Dataset
 from plm_scaling.inference.arrays import Floats, Ints
-from plm_scaling.inference.embed import Embedder
-from plm_scaling.inference.models.open import open_model
+from plm_scaling.inference.models.describe import describe
 from plm_scaling.tokens.format.vocabulary import RESIDUES
 
 LABELS = ("ss3", "label")
@@ -52,6 +50,12 @@ def evaluate(
 ) -> list[Score]:
     """Q3: the share of resolved residues of the test proteins whose class is right (see
     `Task.evaluate`); `out` has the predicted classes of each protein."""
+    for layer in settings.probe.layers:
+        describe(model_name)[1].layer_number(layer)
+    from plm_scaling.downstream.lora.residues import tuned_residues  # PyTorch
+    from plm_scaling.inference.embedder import Embedder
+    from plm_scaling.inference.models.open import open_model
+
     rows, floors, overlap = read_items(items)
     train, valid = (_drawn(rows[rows["split"] == name], name, seed) for name in (TRAIN, VALID))
     test = rows[rows["split"] == TEST]
@@ -60,7 +64,8 @@ def evaluate(
     best = None
     with open_model(model_name, threads) as model:
         embedders = [Embedder(model, layer) for layer in settings.probe.layers]
-        work = sum([one.work(lengths) for one in embedders]) + embedders[0].work(test_lengths)
+        work = sum(int(one.work(lengths).sum()) for one in embedders)
+        work += int(embedders[0].work(test_lengths).sum())
         progress = Progress("probe", work, "tokens")
         for embedder in embedders:
             x, y = _residues(Embeddings(embedder, progress), known)

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from plm_scaling.common.files import atomic
 from plm_scaling.common.progress import Progress
 from plm_scaling.config.downstream import TaskSettings
-from plm_scaling.downstream.lora.sequences import tuned_labels
 from plm_scaling.downstream.probes.features import Embeddings
 from plm_scaling.downstream.probes.linear import Kind, choose, fit
 from plm_scaling.downstream.read import TEST, TRAIN, VALID
-from plm_scaling.inference.embed import Embedder
-from plm_scaling.inference.models.open import open_model
+from plm_scaling.inference.models.describe import describe
 
 TUNED = "tuned"
 
@@ -50,6 +48,12 @@ def probe_sequences(
     best is fitted to training and validation items together, and predicts the test items. With
     `settings.lora` the model is also fine-tuned to training and validation items.
     """
+    for layer in settings.probe.layers:
+        describe(model_name)[1].layer_number(layer)
+    from plm_scaling.downstream.lora.sequences import tuned_labels  # PyTorch
+    from plm_scaling.inference.embedder import Embedder
+    from plm_scaling.inference.models.open import open_model
+
     known = items[items["split"].isin([TRAIN, VALID])]
     tests = items[items["split"].str.startswith(TEST)]
     y: NDArray[Any] = known["label"].to_numpy()
@@ -59,7 +63,9 @@ def probe_sequences(
     best = None
     with open_model(model_name, threads) as model:
         embedders = [Embedder(model, layer) for layer in settings.probe.layers]
-        progress = Progress("probe", sum(one.work(lengths) for one in embedders), "tokens")
+        progress = Progress(
+            "probe", sum(int(one.work(lengths).sum()) for one in embedders), "tokens"
+        )
         for embedder in embedders:
             x = Embeddings(embedder, progress).means(sequences)
             chosen = choose(kind, x[: len(known)], y, valid, seed)

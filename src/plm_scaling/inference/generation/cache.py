@@ -15,9 +15,12 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from plm_scaling.inference.arrays import Ints, Tokens
-from plm_scaling.train.model.builder import SequenceModel
-from plm_scaling.train.model.functions import rotate
-from plm_scaling.train.model.segments import rotary_table
+from plm_scaling.train.distributed.megatron import import_megatron
+
+import_megatron()
+from plm_scaling.train.model.builder import SequenceModel  # noqa: E402
+from plm_scaling.train.model.functions import rotate  # noqa: E402
+from plm_scaling.train.model.segments import rotary_table  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,27 @@
 """`plm-scaling generate`: proteins of a causal model as a FASTA file, and how they were made."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from plm_scaling import __version__
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.common.files import atomic, write_json
-from plm_scaling.common.progress import Progress, logger
-from plm_scaling.inference.generation.generator import Generator
+from plm_scaling.common.progress import Progress, logger, many
+from plm_scaling.inference.generation.beginning import begun
 from plm_scaling.inference.generation.options import Sampling, about
 from plm_scaling.inference.generation.sampling import Doubles
-from plm_scaling.inference.models.model import Model
-from plm_scaling.inference.models.open import open_model
+from plm_scaling.inference.models.describe import describe
 from plm_scaling.sources.read.fasta import read_fasta
 from plm_scaling.sources.read.inputs import Survey, readable
 from plm_scaling.tokens.format.vocabulary import STANDARD
+
+if TYPE_CHECKING:
+    from plm_scaling.inference.models.model import Model
 
 
 class First(NamedTuple):
@@ -34,8 +38,11 @@ def generate_fasta(
 
     `first`: FASTA files whose first residues the proteins begin with. See `write_proteins`.
     """
+    begun(describe(model)[1], sampling, bool(first))
+    begins = First(first_residues(first, out), [*map(str, first)]) if first else None
+    from plm_scaling.inference.models.open import open_model  # PyTorch takes seconds
+
     with open_model(model, threads) as opened:
-        begins = First(first_residues(first, out), [*map(str, first)]) if first else None
         return write_proteins(opened, out, sampling, begins)
 
 
@@ -48,10 +55,13 @@ def write_proteins(
     the settings, the model's facts and the counts that are returned. The same call gives the same
     file. Raises `InferenceError`.
     """
+    from plm_scaling.inference.generation.generator import Generator
+
     made = ended = residues = 0
     generator = Generator(model, sampling, first.shares if first else None)
     progress = Progress("generate", sampling.number, "proteins")
-    logger.info("[generate] %d proteins, %d together", sampling.number, generator.rows)
+    together = min(generator.rows, sampling.number)
+    logger.info("[generate] %s, %d together", many(sampling.number, "protein"), together)
     with atomic(out) as temporary, temporary.open("wb") as file:
         for batch in generator.batches():
             for protein, done in batch:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Ints, Tokens
+from plm_scaling.inference.generation.beginning import begun
 from plm_scaling.inference.generation.decoder import Decoder, open_decoder
-from plm_scaling.inference.generation.options import MAX_LENGTH, Sampling
+from plm_scaling.inference.generation.options import Sampling
 from plm_scaling.inference.generation.sampling import Doubles, draw, numbers_of
 from plm_scaling.inference.models.model import Model
-from plm_scaling.tokens.format.vocabulary import RESIDUES, STANDARD
+from plm_scaling.tokens.format.vocabulary import STANDARD
 
 END = len(STANDARD)  # the column after those of the residues
 # Sequences that grow together: at most so many, and so many bytes of keys and values.
@@ -28,43 +28,11 @@ class Generator:
     """
 
     def __init__(self, model: Model, sampling: Sampling, first: Doubles | None = None) -> None:
-        sampling.check()
-        if other := sorted(set(sampling.prompt) - set(RESIDUES)):
-            raise InferenceError(
-                f"--prompt {sampling.prompt}: {', '.join(other)} is no residue; "
-                "give capital letters of residues"
-            )
-        if model.objective != "clm":
-            raise InferenceError(
-                f"{model.name} is an MLM: it fills masks and gives no probability of a next "
-                "residue; take a CLM"
-            )
         self.model, self.sampling, self.first = model, sampling, first
+        beginning = begun(model, sampling, first is not None)
+        self.prompt, self.max_length, self.width = beginning
         alphabet = model.alphabet
         self.ids: Tokens = np.array([*alphabet.residues, alphabet.end], np.uint8)
-        begins = model.tokens(sampling.prompt.encode() + b"\n\0")[:-1]
-        self.prompt: Tokens = np.array([*alphabet.row_prefix, *begins], np.uint8)
-        if first is not None and len(self.prompt):
-            raise InferenceError(
-                "--first is for proteins that begin with nothing: this model or --prompt says how "
-                "they begin; leave it out"
-            )
-        if first is None and not len(self.prompt):
-            raise InferenceError(
-                f"{model.name} was trained without start token and says nothing of the first "
-                "residue; give --prompt, or --first with a FASTA file of training sequences, whose "
-                "first residues are then drawn from"
-            )
-        before = len(self.prompt) - len(sampling.prompt)
-        holds = model.context_length - before
-        self.max_length = sampling.max_length or min(MAX_LENGTH, holds)
-        if not len(sampling.prompt) < self.max_length <= holds:
-            raise InferenceError(
-                f"--max-length is {self.max_length}; it must be above the {len(sampling.prompt)} "
-                f"residue(s) of the prompt and at most {holds}, the model's context of "
-                f"{model.context_length} tokens"
-            )
-        self.width = before + self.max_length
 
     @property
     def rows(self) -> int:

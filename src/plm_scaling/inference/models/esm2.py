@@ -5,7 +5,6 @@ masked. `<cls>` and `<eos>` stand where a protein begins and ends, not at the ed
 in its training. Weights are float32.
 """
 
-import importlib.util
 import logging
 from collections.abc import Iterator
 from functools import partial
@@ -18,24 +17,10 @@ from torch import Tensor
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Ints, Tokens
-from plm_scaling.inference.models.folder import (
-    check_ids,
-    config_values,
-    read_config,
-    read_weights,
-)
-from plm_scaling.inference.models.model import Alphabet, Model
+from plm_scaling.inference.models.esm2_description import described_esm2
+from plm_scaling.inference.models.folder import read_weights
+from plm_scaling.inference.models.model import Model
 
-VOCABULARY = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO"]
-IDS = {token: number for number, token in enumerate(VOCABULARY)} | {"<mask>": 32}
-ALPHABET = Alphabet(
-    {token: number for token, number in IDS.items() if len(token) == 1},
-    other=IDS["<unk>"],
-    end=IDS["<eos>"],
-    start=IDS["<cls>"],
-    mask=IDS["<mask>"],
-)
-MASK_RATIO = 0.15  # of all ESM-2
 ROTARY = ".rotary_embeddings.inv_freq"
 
 
@@ -85,41 +70,14 @@ def _take(given: list[Any], module: Any, arguments: Any, options: Any) -> None:
 def open_esm2(folder: Path, device: torch.device) -> Esm2:
     """The model in `folder`, on `device`.
 
-    Raises `InferenceError` if transformers is missing, the folder is of another ESM, or its weights
-    are pickles, incomplete or damaged.
+    Raises `InferenceError` as `described_esm2`, or if its weights are damaged or of another model.
     """
-    config = read_config(folder)
-    if config.get("position_embedding_type") != "rotary" or config.get("is_folding_model"):
-        raise InferenceError(
-            f"{folder / 'config.json'}: an ESM with rotary positions that does not fold is read "
-            "(ESM-2), no other; give another model"
-        )
-    names = ("num_hidden_layers", "num_attention_heads", "hidden_size", "max_position_embeddings")
-    layers, heads, hidden, positions = config_values(folder, config, *names)
-    vocabulary = folder / "vocab.txt"
-    if vocabulary.exists():
-        lines = vocabulary.read_text().split()
-        check_ids(vocabulary, {token: number for number, token in enumerate(lines)}, IDS)
-    return Esm2(
-        name=f"mlm esm2 {folder.resolve().name}",
-        kind="esm2",
-        objective="mlm",
-        context_length=positions - 2,  # two are reserved: 1024 with <cls> and <eos>
-        layers=layers,
-        heads=heads,
-        hidden=hidden,
-        mask_ratio=MASK_RATIO,
-        alphabet=ALPHABET,
-        network=_network(folder).to(device).eval(),
-        device=device,
-    )
+    described = described_esm2(folder)
+    network = _network(folder).to(device).eval()
+    return Esm2(**vars(described), network=network, device=device)
 
 
 def _network(folder: Path) -> torch.nn.Module:
-    if importlib.util.find_spec("transformers") is None:
-        raise InferenceError(
-            f"{folder}: ESM-2 needs transformers: pip install 'plm-scaling[public-models]'"
-        )
     frequencies = read_weights(folder, ROTARY)  # first: it says if a file is damaged
     from transformers import EsmForMaskedLM
     from transformers.utils import logging as its_logging

@@ -4,15 +4,19 @@ Weights are read from safetensors alone: a pickle runs code when it is loaded. N
 folder brings along ever run.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from plm_scaling.common.errors import InferenceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
@@ -21,17 +25,23 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json. Raises `InferenceError` if there is none, or it is no JSON object."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_bytes())
+        return read_object(path)
     except FileNotFoundError:
         raise InferenceError(
             f"{folder} has neither result.json, as a run, nor config.json, as a model of "
             "transformers; give another folder, or the whole of this one"
         ) from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises `InferenceError` if the file is none."""
+    try:
+        found = json.loads(path.read_bytes())
     except ValueError as error:
         raise InferenceError(f"{path} is not JSON ({error}); download it again") from error
-    if not isinstance(config, dict):
+    if not isinstance(found, dict):
         raise InferenceError(f"{path} is not a JSON object; download it again")
-    return config
+    return found
 
 
 def config_values(folder: Path, config: dict[str, Any], *names: str | tuple[str, ...]) -> list[int]:
@@ -65,7 +75,10 @@ def weight_files(folder: Path) -> list[Path]:
         )
     index = folder / "model.safetensors.index.json"
     if index.exists():
-        named = {folder / name for name in json.loads(index.read_bytes())["weight_map"].values()}
+        weights = read_object(index).get("weight_map")
+        if not isinstance(weights, dict):
+            raise InferenceError(f"{index} has no key weight_map; download it again")
+        named = {folder / name for name in weights.values()}
         if missing := sorted(path.name for path in named - {*files}):
             raise InferenceError(
                 f"{index} names files that are not there: {', '.join(missing)}; download them"
@@ -84,6 +97,20 @@ def converting(folder: Path) -> str:
     )
 
 
+def check_weights(folder: Path) -> None:
+    """Raises `InferenceError` if there are no weights, or a file has another length than it says;
+    no tensor is read."""
+    for path in weight_files(folder):
+        path.open(
+            "rb"
+        ).close()  # safetensors says of a file that may not be read that there is none
+        try:
+            with safe_open(path, "numpy"):
+                pass
+        except SafetensorError as error:
+            raise _damaged(path, error) from error
+
+
 def read_weights(folder: Path, ending: str = "") -> dict[str, Tensor]:
     """Tensors by name, all whose name ends so. Raises `InferenceError` if a file is damaged."""
     tensors = {}
@@ -93,8 +120,12 @@ def read_weights(folder: Path, ending: str = "") -> dict[str, Tensor]:
                 names = [name for name in file.keys() if name.endswith(ending)]  # noqa: SIM118
                 tensors.update({name: file.get_tensor(name) for name in names})
         except SafetensorError as error:
-            raise InferenceError(f"{path} is damaged ({error}); download it again") from error
+            raise _damaged(path, error) from error
     return tensors
+
+
+def _damaged(path: Path, error: SafetensorError) -> InferenceError:
+    return InferenceError(f"{path} is damaged ({error}); download it again")
 
 
 def check_names(folder: Path, found: Iterable[str], wanted: Iterable[str]) -> None:

@@ -6,7 +6,6 @@ begins with that token, also one from the middle of a long protein, since the mo
 J, which it lacks, is read as X; neither has a probability. Weights are float32.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -20,24 +19,15 @@ from torch import Tensor
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Ints, Tokens
 from plm_scaling.inference.models.folder import (
-    check_ids,
     check_names,
     config_values,
     read_config,
     read_weights,
 )
-from plm_scaling.inference.models.model import Alphabet, Model
-from plm_scaling.inference.models.progen2_network import PARTS, ProGen2, Sizes
+from plm_scaling.inference.models.model import Model
+from plm_scaling.inference.models.progen2_description import FIRST, LAST, described_progen2
+from plm_scaling.inference.models.progen2_network import ProGen2, Sizes
 
-LETTERS = "ABCDEFGHIKLMNOPQRSTUVWXYZ"
-FIRST, LAST = 3, 4  # of the tokens `1` and `2`
-IDS = {"1": FIRST, "2": LAST} | {letter: number for number, letter in enumerate(LETTERS, start=5)}
-ALPHABET = Alphabet(
-    {letter: IDS[letter] for letter in LETTERS},
-    other=IDS["X"],
-    end=LAST,
-    row_prefix=(FIRST,),
-)
 CONSTANT = (".attn.bias", ".attn.masked_bias")  # stored with the weights, and always the same
 
 
@@ -71,27 +61,13 @@ class Progen2(Model):
 def open_progen2(folder: Path, device: torch.device) -> Progen2:
     """The model in `folder`, on `device`.
 
-    Raises `InferenceError` if the configuration is of another model, or its weights are pickles,
-    incomplete or damaged.
+    Raises `InferenceError` as `described_progen2`, or if its weights are damaged or of another
+    model.
     """
+    described = described_progen2(folder)
     config = read_config(folder)
-    layers, heads, hidden, rotary, context = config_values(
-        folder, config, "n_layer", "n_head", ("embed_dim", "n_embd"), "rotary_dim", "n_positions"
-    )
-    if heads % PARTS or hidden % heads:
-        raise InferenceError(
-            f"{folder / 'config.json'}: {heads} heads of width {hidden} are not those of a "
-            f"ProGen2, whose heads are a multiple of {PARTS}; give another model"
-        )
-    if config.get("activation_function", "gelu_new") != "gelu_new":
-        raise InferenceError(
-            f"{folder / 'config.json'}: key activation_function is "
-            f"{config['activation_function']!r}, in ProGen2 gelu_new; give another model"
-        )
-    vocabulary = folder / "tokenizer.json"
-    if vocabulary.exists():
-        known = json.loads(vocabulary.read_bytes()).get("model", {}).get("vocab", {})
-        check_ids(vocabulary, known, IDS)
+    (rotary,) = config_values(folder, config, "rotary_dim")
+    layers, heads, hidden = described.layers, described.heads, described.hidden
     weights = {
         name: value.float()
         for name, value in read_weights(folder).items()
@@ -115,16 +91,4 @@ def open_progen2(folder: Path, device: torch.device) -> Progen2:
                 "download the whole folder again"
             )
     network.load_state_dict(weights, assign=True)
-    return Progen2(
-        name=f"clm progen2 {folder.resolve().name}",
-        kind="progen2",
-        objective="clm",
-        context_length=context,
-        layers=layers,
-        heads=heads,
-        hidden=hidden,
-        mask_ratio=None,
-        alphabet=ALPHABET,
-        network=network.to(device).eval(),
-        device=device,
-    )
+    return Progen2(**vars(described), network=network.to(device).eval(), device=device)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-PARTS = 8  # rows of `qkv_proj` are grouped as the eight processes of its training had them
+from plm_scaling.inference.models.progen2_description import PARTS
+
 ROTARY_BASE = 10_000.0
 
 

@@ -34,6 +34,10 @@ class Windows:
     place: Ints
     row_prefix: tuple[int, ...]
 
+    def of_sequences(self, values: Ints) -> Ints:
+        """Of each sequence the sum of the values of its windows."""
+        return np.bincount(self.sequence, values).astype(np.int64)
+
 
 def windows(
     lengths: Ints,

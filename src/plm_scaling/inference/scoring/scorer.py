@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from plm_scaling.common.errors import InferenceError
 from plm_scaling.inference.arrays import Count, Floats, Ints, Tokens
+from plm_scaling.inference.models.describe import describe
 from plm_scaling.inference.models.model import Model
 from plm_scaling.inference.models.open import open_model
 from plm_scaling.inference.models.windows import Windows, batches, counted, window_rows
@@ -56,10 +57,10 @@ class Scorer:
         NaN for a sequence of which no residue has a probability."""
         return mean_nll(self.scores(chunk, lengths)[0], lengths)
 
-    def work(self, lengths: Ints) -> int:
-        """Tokens that pass through the model to score sequences of these lengths."""
+    def work(self, lengths: Ints) -> Ints:
+        """Tokens that pass through the model to score each sequence of these lengths."""
         pieces = self.model.windows(lengths)
-        return int((pieces.size * self._passes(pieces)).sum())
+        return pieces.of_sequences(pieces.size * self._passes(pieces))
 
     def scores(
         self,
@@ -87,11 +88,8 @@ class Scorer:
             return np.ones_like(pieces.size)
         if not self.fast:
             return pieces.last - pieces.first
-        if self.model.mask_ratio is None:
-            raise InferenceError(
-                f"{self.model.name}: it is not known how many residues were masked in training; "
-                "score without --fast"
-            )
+        self.model.check_fast()
+        assert self.model.mask_ratio is not None  # checked
         return np.minimum(pieces.residues, max(1, round(1 / self.model.mask_ratio)))
 
     def _logs(self, logits: torch.Tensor) -> torch.Tensor:
@@ -179,10 +177,11 @@ def clm_scorer(model: str, threads: int) -> Iterator[Scorer]:
 
     Raises `InferenceError` for an MLM, whose scores would take a pass for each residue.
     """
+    objective = describe(model)[1].objective
+    if objective != "clm":
+        raise InferenceError(
+            f"{model} is an {objective.upper()}: only a causal model gives every residue a "
+            "probability in one pass; take a CLM"
+        )
     with open_model(model, threads) as opened:
-        if opened.objective != "clm":
-            raise InferenceError(
-                f"{model} is an {opened.objective.upper()}: only a causal model gives every "
-                "residue a probability in one pass; take a CLM"
-            )
         yield Scorer(opened)

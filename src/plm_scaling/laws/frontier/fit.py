@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
+from plm_scaling.common.progress import many
 from plm_scaling.laws.checks import check_lengths, check_runs, compute_warning
 from plm_scaling.laws.details import (
     Bootstrap,
@@ -266,7 +267,7 @@ def _held_out(
     laws = data.fit("log", used)
     if not np.isfinite(laws["N"].exponent[0]):
         return not_available(
-            f"{int(used.sum())} point(s) below a tenth of the largest compute, "
+            f"{many(int(used.sum()), 'point')} below a tenth of the largest compute, "
             f"{largest:.3g} FLOPs; a power law needs two compute values"
         ), {}
     best, n = data.best[0, -1], float(laws["N"](largest)[0])

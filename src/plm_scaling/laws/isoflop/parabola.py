@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 from typing_extensions import TypedDict
 
-from plm_scaling.common.progress import short_number
+from plm_scaling.common.progress import many, short_number
 from plm_scaling.laws.stats.intervals import Floats, Interval, percent
 from plm_scaling.laws.status import Minimum
 
@@ -148,7 +148,7 @@ class Parabola:
         """Why the budget has no minimum, in words."""
         low, high = self.n_range
         return {
-            Minimum.TOO_FEW_SIZES: f"{self.n_sizes} distinct size(s), {MIN_SIZES} are needed",
+            Minimum.TOO_FEW_SIZES: f"{many(self.n_sizes, 'distinct size')}, {MIN_SIZES} are needed",
             Minimum.NO_MINIMUM: "the parabola does not open upwards",
             Minimum.EDGE: "the vertex lies outside the sizes trained near the lowest loss "
             f"({short_number(low)} to {short_number(high)})",

@@ -13,6 +13,7 @@ import pandas as pd
 from typing_extensions import TypedDict
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.common.progress import many
 from plm_scaling.laws.details import Bootstrap, NotAvailable, not_available
 from plm_scaling.laws.parametric.checks import OptimumRow, optimum_row
 from plm_scaling.laws.parametric.groups import copies_warning, guess_groups
@@ -122,8 +123,8 @@ def fit_parametric(
         raise LawError(f"laws.huber_delta is {huber_delta}; give a positive number such as 1e-3")
     if runs.distinct < MIN_RUNS:
         raise LawError(
-            f"{runs.distinct} distinct run(s); the parametric law has five parameters and needs at "
-            f"least {MIN_RUNS}: train more cells, or fit only isoflop"
+            f"{many(runs.distinct, 'distinct run')}; the parametric law has five parameters "
+            f"and needs at least {MIN_RUNS}: train more cells, or fit only isoflop"
         )
     surface = runs.surface(huber_delta)
     optima = find_optima(surface)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
+from plm_scaling.common.progress import many
 from plm_scaling.laws import details
 from plm_scaling.laws.details import LossErrors, NotAvailable, loss_errors, not_available
 from plm_scaling.laws.parametric.implied import surface_loss
@@ -132,7 +133,8 @@ def held_out_limit(check: HeldOut | NotAvailable) -> Limit | None:
     side = error - low if error > 0 else high - error
     runs, largest = check["n_predicted"], check["fitted_on_flops"][1]
     return {
-        "what": f"the mean error of the prediction for the {runs} run(s) above {largest:.3g} FLOPs",
+        "what": f"the mean error of the prediction for {many(runs, 'run')} above {largest:.3g} "
+        "FLOPs",
         "value": error,
         "allowed": max(BEYOND_INTERVAL * side, LEAST_ERROR),
         "unit": "nats",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.common.progress import many
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.repeated.details import OffsetRow
 from plm_scaling.laws.repeated.model import effective_tokens, lowest_on_grid, r_grid
@@ -78,9 +79,10 @@ class Gap:
     @classmethod
     def of(cls, curve: RepeatedCurve) -> "Gap":
         """Raises LawError if the curves do not overlap enough before and after the first epoch."""
-        if len(np.unique(curve.decayed_tokens)) < MIN_RUNS:
+        fresh = len(np.unique(curve.decayed_tokens))
+        if fresh < MIN_RUNS:
             raise LawError(
-                f"run {curve.run_id}: {len(np.unique(curve.decayed_tokens))} fresh run(s) of its "
+                f"run {curve.run_id}: {many(fresh, 'fresh run')} of its "
                 f"size; L_N(D) needs at least {MIN_RUNS} of different length"
             )
         both = curve.tokens <= curve.fresh_tokens.max()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plm_scaling.common.errors import LawError
+from plm_scaling.common.progress import many
 from plm_scaling.laws.checks import as_labels, check_runs
 from plm_scaling.laws.details import HeldOutRuns, NotAvailable, loss_errors, not_available
 from plm_scaling.laws.parametric.surface import NAMES
@@ -178,14 +179,15 @@ def _check_enough(problem: Problem, again: NDArray[np.bool_]) -> None:
     runs = problem.runs
     if again.sum() < MIN_REPEATED_RUNS:
         raise LawError(
-            f"{again.sum()} of {len(again)} run(s) see tokens more than once; the repeated law "
-            f"needs at least {MIN_REPEATED_RUNS}: train cells with tokens above unique_tokens"
+            f"{again.sum()} of {many(len(again), 'run')} with tokens seen more than once; the "
+            f"repeated law needs at least {MIN_REPEATED_RUNS}: train cells with tokens above "
+            "unique_tokens"
         )
     distinct = len(set(zip(runs.n_params, runs.tokens, runs.unique, strict=True)))
     if distinct < MIN_RUNS and not problem.held:
         raise LawError(
-            f"{distinct} distinct run(s); base law and repeats have seven parameters and need at "
-            f"least {MIN_RUNS}: train more cells, or give `base` (E, A, B, alpha, beta)"
+            f"{many(distinct, 'distinct run')}; base law and repeats have seven parameters and "
+            f"need at least {MIN_RUNS}: train more cells, or give `base` (E, A, B, alpha, beta)"
         )
 
 
@@ -291,7 +293,7 @@ def _held_out(
     weights[asked] = 0
     rest = len(repeated) - len(asked)
     if rest < MIN_REPEATED_RUNS or weights.sum() < (MIN_RUNS if not problem.held else 0):
-        return not_available(f"{rest} repeated run(s) remain without the largest budget")
+        return not_available(f"{many(rest, 'repeated run')} left without the largest budget")
     errors = problem.errors(form, problem.fit(form, theta[None], weights))[asked]
     return {
         "status": Check.DONE,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from typing_extensions import TypedDict
 
+from plm_scaling.common.progress import many
 from plm_scaling.laws.checks import check_runs
 from plm_scaling.laws.details import (
     Bootstrap,
@@ -264,7 +265,7 @@ def _split(rows: list[PairRow], sweep: dict[str, Floats] | None) -> tuple[Split,
     }
     if shares:
         return out, (
-            f"the best source share comes from {len(shares)} size(s) and lies between "
+            f"the best source share comes from {many(len(shares), 'size')} and lies between "
             f"{min(shares):.2f} and {max(shares):.2f}"
         )
     reason = "no size was trained with four or more shares at one compute sum"

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 from typing_extensions import TypedDict
 
+from plm_scaling.common.progress import many
 from plm_scaling.laws.result import Equation
 from plm_scaling.laws.stats.intervals import Floats, percentile_interval
 from plm_scaling.laws.transfer.pairs import Curve, TransferPair
@@ -102,7 +103,8 @@ def fit_transferred(
     sizes = len(np.unique(matches.n_params))
     if sizes < 2 or len(matches.pair) < 4:
         why = (
-            f"D_t is not identified: {len(matches.pair)} matched points from {sizes} size(s); "
+            f"D_t is not identified: {many(len(matches.pair), 'matched point')} "
+            f"from {many(sizes, 'size')}; "
             "curves of pairs of at least two sizes are needed"
         )
         return Equation(FORM, none, dict(none), level), None, [why]
@@ -139,8 +141,8 @@ def fit_transferred(
         warnings.append(f"D_t falls as training goes on (a = {a:.2f}): {lost}")
     if matches.without:
         warnings.append(
-            f"at {matches.without} matched point(s) the run from scratch is ahead; D_t would be "
-            "negative there and they are left out, which favours transfer"
+            f"at {many(matches.without, 'matched point')} the run from scratch is ahead; D_t would "
+            "be negative there and they are left out, which favours transfer"
         )
     equation = Equation(FORM, {"k": k, "a": a, "b": b}, interval, level)
     return equation, float(np.sqrt((residuals**2).mean())), warnings

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from plm_scaling.common.errors import SourceError
-from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, count_read
+from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, count_read, refuse_no_file
 
 BATCH_ROWS = 1024
 # What the columns are usually called; case does not matter.
@@ -68,8 +68,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 def _opened(path: Path) -> tuple[bool, pa.Schema]:
     """Whether a file is Parquet (or else Arrow), and its columns."""
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; correct the path, or fetch the source first")
+    refuse_no_file(path)
     with path.open("rb") as file:
         first = file.read(8)
     if first.startswith(_PARQUET):

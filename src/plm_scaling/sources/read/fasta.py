@@ -16,6 +16,7 @@ from Bio.Data.IUPACData import extended_protein_letters
 
 from plm_scaling.common.errors import SourceError
 from plm_scaling.sources.read.alphabet import proteins
+from plm_scaling.sources.read.others import mistaken
 from plm_scaling.sources.read.records import Records, Rejected
 from plm_scaling.sources.read.streams import AGAIN, CHUNK_BYTES, blocks, open_stream
 
@@ -98,10 +99,15 @@ def skip_top(pieces: Iterable[bytes], path: Path) -> tuple[Iterator[bytes], int,
     if not body.strip() or body.startswith((b";", b"#")):
         raise SourceError(f"{path} holds no record; {AGAIN}")
     if not body.startswith(b">"):
-        xml = "state the format of UniProt's XML, uniprot_xml or uniref_xml; "
+        if body.startswith(b"<?xml"):
+            help_ = f"state the format of UniProt's XML, uniprot_xml or uniref_xml; {AGAIN}"
+        elif known := mistaken(body):
+            help_ = f"it looks like {known}"
+        else:
+            help_ = AGAIN
         raise SourceError(
             f"{path}, line {line}: not FASTA, expected a line that starts with '>' but found "
-            f"{body[:40].decode(errors='replace')!r}; {xml * body.startswith(b'<?xml')}{AGAIN}"
+            f"{body[:40].decode(errors='replace')!r}; {help_}"
         )
     return chain([body], pieces), line, len(_COMMENT.findall(top))
 

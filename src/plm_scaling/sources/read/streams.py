@@ -99,6 +99,18 @@ def reading(path: Path) -> Iterator[None]:
         raise SourceError(f"{path} {problem}; {AGAIN}") from error
 
 
+def refuse_no_file(path: Path) -> None:
+    """Raise `SourceError` unless there is a file that can be read more than once."""
+    if path.is_file():
+        return
+    if path.exists() and not path.is_dir():
+        raise SourceError(
+            f"{path} is a pipe or a device, which is read once; give a file, or - and pipe into "
+            "the command"
+        )
+    raise SourceError(f"{path} does not exist; correct the path, or fetch the source first")
+
+
 @contextmanager
 def open_stream(path: Path, member: str = "") -> Iterator[BinaryIO]:
     """The decompressed content of a raw file, or of a member of the archive that it is.
@@ -107,8 +119,8 @@ def open_stream(path: Path, member: str = "") -> Iterator[BinaryIO]:
     decompressed. Raises `SourceError` if the file is missing, empty, not what its name says, or has
     no such member.
     """
-    if path != STDIN and not path.is_file():
-        raise SourceError(f"{path} does not exist; correct the path, or fetch the source first")
+    if path != STDIN:
+        refuse_no_file(path)
     with ExitStack() as stack:
         if path == STDIN:  # around the one of the system, which may have read a byte only
             raw = BufferedReader(cast(Any, sys.stdin.buffer), CHUNK_BYTES)

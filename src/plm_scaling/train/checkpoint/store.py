@@ -20,8 +20,8 @@ from torch.nn import Module
 
 from plm_scaling.common.errors import TrainError
 from plm_scaling.common.files import remove
-from plm_scaling.study.record import read_finished
 from plm_scaling.train.checkpoint.digests import sync_folder, write_synced
+from plm_scaling.train.checkpoint.final import final_checkpoint, step_name
 from plm_scaling.train.checkpoint.record import RECORD, DamageError, Record, intact_record
 from plm_scaling.train.checkpoint.sharded import sharded_model, state_bytes
 from plm_scaling.train.checkpoint.torch_dist import read_state, write_state
@@ -46,7 +46,7 @@ def save_checkpoint(
     module) and is used up. A step that is saved already is left as it is. Raises `TrainError` when
     it cannot be written; the checkpoints before it are then as they were.
     """
-    path = folder / _name(step)
+    path = folder / step_name(step)
     temporary = folder / f".{path.name}.tmp"
     own_bytes = state_bytes(state)
     try:
@@ -115,15 +115,15 @@ def load_weights(run_folder: Path, model: Module) -> None:
     may differ. Nothing in the folder is changed. Raises `RunsError` if the run did not
     finish, `TrainError` if it is damaged or of another shape.
     """
-    path, cell = on_first(lambda: _final(run_folder))
+    path, _, cell = on_first(lambda: final_checkpoint(run_folder))
     try:
         record = intact_record(path)
     except DamageError as damage:
         raise TrainError(f"{path} is damaged: {damage}; train the cell again") from damage
-    if record.identity["cell"] != cell:
+    if record.identity["cell"] != cell.cell:
         raise TrainError(
-            f"{path} is of cell {record.identity['cell']}, {run_folder}/result.json of {cell}: "
-            "they were put together by hand; take the folder that training made"
+            f"{path} is of cell {record.identity['cell']}, {run_folder}/result.json of "
+            f"{cell.cell}: they were put together by hand; take the folder that training made"
         )
     read_state(path, {"model": sharded_model(model)}, set(record.files))
 
@@ -134,19 +134,6 @@ def keep_newest(folder: Path, kept: int) -> None:
         leaving = old.with_name(f".{old.name}.tmp")  # never half a checkpoint under its own name
         old.rename(leaving)
         remove(leaving)
-
-
-def _final(run_folder: Path) -> tuple[Path, str]:
-    """The last checkpoint of a finished run, and the name of its cell."""
-    record, _ = read_finished(run_folder / "result.json")
-    path = run_folder / "checkpoints" / _name(record.steps)
-    if not path.is_dir():
-        raise TrainError(f"{path} is missing; train the cell again")
-    return path, record.cell
-
-
-def _name(step: int) -> str:
-    return f"step-{step:09d}"
 
 
 def _newest_first(folder: Path) -> list[Path]:

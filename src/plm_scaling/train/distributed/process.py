@@ -15,7 +15,7 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
 from plm_scaling.common.errors import ProcessError, TrainError
-from plm_scaling.common.progress import logger
+from plm_scaling.common.progress import logger, many
 from plm_scaling.study.layout import Layout
 from plm_scaling.train.distributed.meeting import Meeting
 from plm_scaling.train.distributed.rendezvous import Rendezvous
@@ -122,8 +122,8 @@ def _device(layout: Layout, rendezvous: Rendezvous) -> torch.device:
     if index >= found:
         raise ProcessError(  # a host may have lost one: another host may do
             f"backend cuda: process {rendezvous.rank} is number {rendezvous.local_rank} on its "
-            f"host, which has {found} GPU(s) that PyTorch {torch.__version__} can use; ask for one "
-            "GPU per process, or set machine.backend to cpu"
+            f"host, which has {many(found, 'GPU')} that PyTorch {torch.__version__} can use; "
+            "ask for one GPU per process, or set machine.backend to cpu"
         )
     device = torch.device("cuda", index)
     _prepare_cuda(layout)
@@ -148,7 +148,9 @@ def _set_up(device: torch.device, threads: int, seed: int) -> None:
     """Threads, fixed orders of summation (on the CPU) and seeds."""
     cores = len(os.sched_getaffinity(0))
     if threads > cores:  # bound by a scheduler to fewer: more threads would wait for each other
-        logger.warning("%d thread(s) instead of %d: this process has no more cores", cores, threads)
+        logger.warning(
+            "%s instead of %d: this process has no more cores", many(cores, "thread"), threads
+        )
     torch.set_num_threads(min(threads, cores))
     # On GPUs fixed orders cost a tenth of the speed and more; there a resume agrees to rounding.
     # use_deterministic_algorithms does the same, and imports PyTorch's compiler for two seconds.

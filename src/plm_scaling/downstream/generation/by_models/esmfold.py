@@ -1,43 +1,39 @@
 """Structures by ESMFold (Lin et al. 2023), as transformers has it, from a local folder; it does not
 come with this project."""
 
+from collections.abc import Iterator, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.common.progress import Progress
-from plm_scaling.downstream.generation.counts import Doubles
-from plm_scaling.downstream.generation.proteins import Proteins
+from plm_scaling.downstream.generation.by_models.structures import Structure, check_esmfold
 
 CA = 1  # the place of Cα among the atoms of a residue, of 14 or 37
 
 
-def predicted(proteins: Proteins, folder: Path, threads: int) -> tuple[Doubles, list[Doubles]]:
-    """Of each protein the mean pLDDT (0 to 100) over its residues, and the places [residues, 3] of
-    its Cα atoms in Å. Raises `DownstreamError` without transformers or ESMFold in the folder."""
+def predicted(
+    sequences: Sequence[bytes], folder: Path, threads: int, before: int = 0
+) -> Iterator[Structure]:
+    """The structure of each sequence in turn, by the model in `folder`; `before` were predicted by
+    a process that was stopped. Raises `DownstreamError` as `check_esmfold`, or if the model cannot
+    be read."""
     model = _open(folder, threads)
-    plddt, places = [], []
-    progress = Progress("judge: structures", proteins.count(), "proteins")
-    for sequence in proteins.sequences:
+    progress = Progress("judge: structures", before + len(sequences), "proteins", before)
+    for sequence in sequences:
         with torch.no_grad():
             output = model.infer(sequence.decode())
         sure = output["plddt"][0, :, CA].double().cpu().numpy()
-        plddt.append(100 * sure.mean())
-        places.append(output["positions"][-1][0, :, CA].double().cpu().numpy())
+        places = output["positions"][-1][0, :, CA].double().cpu().numpy()
+        yield Structure(float(100 * sure.mean()), places)
         progress.add(1)
-    return np.array(plddt), places
 
 
 def _open(folder: Path, threads: int) -> Any:
-    if not folder.is_dir():
-        raise DownstreamError(f"{folder} is no folder; put ESMFold there")
-    if find_spec("transformers") is None:
-        raise DownstreamError("ESMFold needs transformers: install plm-scaling[public-models]")
+    check_esmfold(folder)
     transformers = import_module("transformers")
     torch.set_num_threads(threads)
     try:

@@ -19,9 +19,10 @@ from plm_scaling.downstream.generation.by_models.measured import (
     Measured,
 )
 from plm_scaling.downstream.generation.by_models.perplexity import nats_by
-from plm_scaling.downstream.generation.by_models.structures import kept_structures
+from plm_scaling.downstream.generation.by_models.structures import check_esmfold, kept_structures
 from plm_scaling.downstream.generation.counts import Doubles
 from plm_scaling.downstream.generation.proteins import Proteins
+from plm_scaling.inference.models.describe import describe
 
 FOLDSEEK, TMTOOLS = "foldseek", "tmtools"  # on PATH, a package
 NO_STRUCTURES = (
@@ -59,6 +60,16 @@ class OtherModels:
             "structures": str(self.structures or ""),
             "tm_scores_by": Path(_aligner()).name if compared else "",
         }
+
+    def check(self) -> None:
+        """Raises `PlmScalingError` if a model, a folder or a package is not there: at once, without
+        PyTorch."""
+        if self.perplexity_by is not None:
+            describe(self.perplexity_by)
+        if self.esmfold is not None:
+            check_esmfold(self.esmfold)
+            if self.structures is not None:
+                _comparable(self.structures)
 
     def measured(self, proteins: Proteins, name: str, kept: Path) -> Measured:
         """Of the proteins, whatever the `name` of their set is. Structures are taken from the file
