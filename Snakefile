@@ -18,7 +18,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 # Planning makes millions of objects, and none that only a collection could free; the last one, when
-# Python ends, would take a fifth of a dry run's time.
+# Python ends, would take a fifth of a dry run's time. Snakemake's files and locks do not wait for it.
 gc.set_threshold(1_000_000)
 atexit.register(gc.freeze)
 

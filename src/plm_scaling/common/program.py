@@ -71,8 +71,8 @@ def run(function: Callable[..., Any], rank: int = 0) -> None:
 
 @cache
 def spare_the_collector() -> None:
-    """Keep Python's collector of garbage from what the imports made: it finds nothing there, and
-    looks for a second through PyTorch's alone, again when the program ends. Once a process."""
+    """Keep Python's collector of garbage from what the imports made, and at the end from everything:
+    it finds nothing, and looks for a second through PyTorch's alone. Once a process."""
     gc.freeze()
     atexit.register(gc.freeze)
 

@@ -12,6 +12,7 @@ from plm_scaling.cli.main import main
 from plm_scaling.common import gpus
 from plm_scaling.slurm.journal import FILE as JOURNAL
 from plm_scaling.slurm.journal import Journal, job_name
+from plm_scaling.watch.reader import WITHOUT_SNAKEMAKE
 
 NO_CLUSTER = (
     "echo 'squeue: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host' >&2",
@@ -60,7 +61,7 @@ def test_before_a_sweep_the_queue_and_failures_of_the_data_are_shown(status):
     assert (
         first == ".: no cells planned there yet; `plm-scaling run` (or `snakemake plan`) plans them"
     )
-    assert rest == "Slurm: 1 running\n" + WHY
+    assert rest == f"Slurm: 1 running\n{WITHOUT_SNAKEMAKE}\n{WHY}"
 
 
 def test_slurm_that_does_not_answer_hides_neither_table_nor_failures(status):
