@@ -71,7 +71,7 @@ def run(function: Callable[..., Any], rank: int = 0) -> None:
 
 @cache
 def spare_the_collector() -> None:
-    """Keep Python's collector of garbage from what the imports made, and at the end from everything:
+    """Keep Python's collector of garbage from what the imports made, and in the end from all:
     it finds nothing, and looks for a second through PyTorch's alone. Once a process."""
     gc.freeze()
     atexit.register(gc.freeze)
