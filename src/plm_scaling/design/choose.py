@@ -18,6 +18,7 @@ LIKELY = 0.93  # share of their intervals that hold the truth, of the first
 SURE = 0.95  # and of all, as 95 % intervals should
 SIMULATED = 10  # designs: of so many steps of cost, the one that looks best
 ROWS = 8
+FLOPS = "FLOPs"
 
 
 class Row(NamedTuple):
@@ -96,9 +97,13 @@ def narrowest(
     share = f", the share of {one_of_several}" if one_of_several else ""
     alone = f"design {one_of_several} alone (--objective), " if one_of_several else ""
     raise SweepError(
-        f"no design costs {limit:,.4g} {unit} or less{share}; the cheapest costs {least:,.4g}: "
-        f"give more, {alone}or take smaller sweep.budgets_flops"
+        f"no design costs {_amount(limit, unit)} {unit} or less{share}; the cheapest costs "
+        f"{_amount(least, unit)}: give more, {alone}or take smaller sweep.budgets_flops"
     )
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:.3g}" if unit == FLOPS or value < 10 else f"{value:,.0f}"
 
 
 def shown(rows: list[Row], chosen: Row) -> list[Row]:

@@ -17,7 +17,7 @@ from plm_scaling.config.machine import Machine
 from plm_scaling.config.schema import Config
 from plm_scaling.config.sweep import Designed, Objective
 from plm_scaling.config.training import PowerLaw
-from plm_scaling.design.choose import DRAWS, Row, cheapest, front, narrowest
+from plm_scaling.design.choose import DRAWS, FLOPS, Row, cheapest, front, narrowest
 from plm_scaling.design.family import Cost, Ladder
 from plm_scaling.design.place import sizes_around
 from plm_scaling.design.prior import Prior, find_prior
@@ -118,7 +118,7 @@ def _propose(
     own, own_cells = _own(ladder, limits.asked, objective, prior)
     one_of_several = objective if share < 1 else ""
     if limits.flops is not None:
-        chosen = narrowest(rows, limits.flops * share, cost_of, "FLOPs", one_of_several)
+        chosen = narrowest(rows, limits.flops * share, cost_of, FLOPS, one_of_several)
     elif limits.days is not None and limits.gpus is not None:
         count, gpu = limits.gpus
         hours = count * limits.days * 24 * share

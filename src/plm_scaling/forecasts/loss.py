@@ -52,10 +52,7 @@ def forecast_losses(
     for value, of_law in zip(map(float, predicted), drawn, strict=True):
         interval = percentile_interval(of_law, LEVEL)
         if interval is None:
-            raise LawError(
-                f"{runs.distinct} distinct runs are too few to resample: half of the resamples or "
-                f"more have fewer than {MIN_RUNS}; {ENOUGH} would do"
-            )
+            raise LawError(_no_interval(runs.distinct))
         scatter = fit.scatter * value
         down, up = (
             float(np.hypot(max(reach, 0.0), np.hypot(wide * scatter, narrow * missed)))
@@ -75,6 +72,16 @@ def forecast_losses(
             }
         )
     return forecasts
+
+
+def _no_interval(distinct: int) -> str:
+    """Why resamples of so many distinct runs leave no interval."""
+    if distinct < ENOUGH:
+        return (
+            f"{distinct} distinct runs are too few to resample: half of the resamples or more have "
+            f"fewer than {MIN_RUNS}; {ENOUGH} would do"
+        )
+    return "half of the resampled runs or more gave no surface"
 
 
 def hindcast(runs: Runs, flops: float, huber_delta: float) -> tuple[float, int]:

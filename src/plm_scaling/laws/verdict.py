@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from plm_scaling.laws.result import Equation
 
 WIDE = 0.1  # an exponent known to no better than ± this does not steer a budget
+HENCE = {  # what is not known where the exponent of an equation is wider
+    "N": "how to share compute between N and D",
+    "D_t": "how transferred tokens change with the size",
+}
 FAILED = 0.2  # with more of the resamples without a value the others are the lucky ones
 ROUNDING = 1e-6  # relative; an estimate this near an end is at it: fits are not exact to the bit
 LISTED = 3
@@ -121,11 +125,11 @@ def _undetermined(law: str, equations: Mapping[str, "Equation"], needs_interval:
             "or the interval has no end, so these runs do not determine it"
         )
         return why if needs_interval else ""
-    if name != "N" or interval[1] - interval[0] <= 2 * WIDE:
+    if name not in HENCE or interval[1] - interval[0] <= 2 * WIDE:
         return ""
     return (
-        f"the interval of a ({interval[0]:.2f} to {interval[1]:.2f}) spans more than ±{WIDE}: "
-        "these runs do not determine the exponent, hence not how to share compute between N and D"
+        f"the interval of {parameter} ({interval[0]:.2f} to {interval[1]:.2f}) spans more than "
+        f"±{WIDE}: these runs do not determine the exponent, hence not {HENCE[name]}"
     )
 
 

@@ -201,7 +201,7 @@ def _of_repeats(case: Case) -> Trust:
     if law is not None and repeats.known:
         if law.status == Status.CONVERGED:
             return Trust()
-        said = f"the repeated law, by which {epochs} count, is {_words(law.status)}"
+        said = f"the law of repeats, which counts the {epochs}, is {_words(law.status)}"
         return Trust(guesses=[said], warnings=[f"{said}: {law.reason}"])
     if law is None:
         warning = f"{epochs}, and there is no law of repeated tokens"

@@ -6,7 +6,8 @@ that was placed, also if it is skipped later: what was recorded stays, so that n
 trained again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from plm_scaling.config.schema import SweepInputs
 from plm_scaling.config.sweep import Extra, Objective, Recipe, Transfer
@@ -30,13 +31,16 @@ def transferred_cells(config: SweepInputs, stages: Stages) -> Iterator[Cell]:
         yield from _cells(config, stages, transfer)
 
 
-def waiting_cells(config: SweepInputs, stages: Stages) -> dict[int, list[Cell]]:
-    """By the stage that they wait for, cells with what the config's training gives, in place of
-    what that stage will say."""
+def waiting_cells(
+    config: SweepInputs, stages: Stages, laws: Mapping[Objective, Tuned] = MappingProxyType({})
+) -> dict[int, list[Cell]]:
+    """By the stage that they wait for, cells with these `laws`, or with what the config's training
+    gives, in place of what that stage will say."""
     found: dict[int, dict[str, Cell]] = {}
     for one in [*config.sweep.extra, *config.sweep.transfer]:
         if number := waits_for(config, stages, one):
-            cells = {cell.cell: cell for cell in _made(config, one, UNTUNED, UNTUNED)}
+            tuned = [laws.get(objective, UNTUNED) for objective, _ in _places(one)]
+            cells = {cell.cell: cell for cell in _made(config, one, tuned[0], tuned[-1])}
             found.setdefault(number, {}).update(cells)
     return {number: [*cells.values()] for number, cells in found.items()}
 

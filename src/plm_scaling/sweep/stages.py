@@ -209,11 +209,19 @@ def _not_skipped(sweep: Sweep) -> list[int]:
 def _read(path: Path) -> PlacedStage:
     try:
         return PlacedStage.model_validate_json(path.read_text())
-    except (OSError, ValidationError) as error:
-        raise SweepError(
-            f"{path} is no record of a stage ({error}); put it back as it was, or move it aside to "
-            "place the stage again"
-        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise _damaged(path, f"{key}: {first['msg']}" if key else first["msg"]) from error
+    except (OSError, UnicodeError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> SweepError:
+    return SweepError(
+        f"{path} is no record of a stage ({why}); put it back as it was, or move it aside to place "
+        "the stage again"
+    )
 
 
 def _check_budgets(record: PlacedStage, path: Path, sweep: Sweep) -> None:

@@ -142,23 +142,25 @@ def _batches(supply: Supply, cells: Collection[Cell], config: Config) -> Iterato
             if not _configured_batch(cell, config):
                 key = "sweep.tuning"
                 do = (
-                    "its law gave this batch to a stage; move the records in "
-                    f"results/{config.study}/stages that have a batch aside, and stages are placed "
-                    "anew, with training.batch_tokens where the law's batches are too large; or "
-                    "give the corpus more proteins"
+                    "its law gave this batch to a stage; give the corpus more proteins, or move "
+                    f"the records in results/{config.study}/stages that have a batch aside: stages "
+                    "are placed anew, with training.batch_tokens where the law's batches are too "
+                    "large, and finished cells of these stages get another batch and are trained "
+                    "again"
                 )
             yield f"{key}: {too_large}; {do}"
 
 
-def too_large_batch(supply: Supply, cell: Cell) -> str | None:
-    """That the cell's batch is larger than its corpus, with both in tokens; None if it is not."""
+def too_large_batch(supply: Supply, cell: Cell, verb: str = "is") -> str | None:
+    """That the cell's batch is (or "would be") larger than its corpus, with both in tokens; None if
+    it is not."""
     rows = _rows(supply, cell)
     if cell.batch_rows <= rows:
         return None
     row, most = cell.context_length, "" if supply.exact else "at most "
     return (
         f"a batch of {cell.batch_rows * row} tokens (size {cell.size} at {cell.flops_budget:g} "
-        f"FLOPs) is larger than corpus {cell.corpus}, which has {most}{int(rows * row)}"
+        f"FLOPs) {verb} larger than corpus {cell.corpus}, which has {most}{int(rows * row)}"
     )
 
 

@@ -104,6 +104,11 @@ def test_front_is_ordered_and_choices_keep_their_limits(monkeypatch, full, ladde
         narrowest(rows, 1.0, hours, "hours")
     with pytest.raises(SweepError, match=r"the share of clm; .* design clm alone \(--objective\)"):
         narrowest(rows, 1.0, hours, "hours", "clm")
+    many, far = ((lambda cost, by=by: by * cost.hours / costs[0]) for by in (11520, 2e19))
+    with pytest.raises(SweepError, match=r"no design costs 2,000 hours or .* costs 11,520: "):
+        narrowest(rows, 2000, many, "hours")
+    with pytest.raises(SweepError, match=r"no design costs 1e\+19 FLOPs or .* costs 2e\+19: "):
+        narrowest(rows, 1e19, far, "FLOPs")
 
 
 def test_too_few_budgets_for_a_law_are_said(full, ladder, priors):

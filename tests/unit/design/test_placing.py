@@ -1,5 +1,7 @@
 """Stages are placed by the law of what has ended, as synthetic runs of a known surface show."""
 
+import json
+
 import numpy as np
 import pytest
 from placed_studies import STAGES, SURFACE, Study
@@ -139,6 +141,14 @@ def test_a_damaged_record_is_named(study):
     study.train()
     study.place(2)
     path = study.folder / "stages/2.json"
-    path.write_text(path.read_text()[:100])
-    with pytest.raises(SweepError, match=r"2\.json is no record of a stage"):
+    record = path.read_text()
+    path.write_text(record[:100])
+    with pytest.raises(
+        SweepError, match=r"2\.json is no record of a stage \(Invalid JSON.*\); put"
+    ):
         _ = study.stages
+    path.write_text(json.dumps(json.loads(record) | {"runs": [1], "budgets": 2}))
+    with pytest.raises(SweepError) as error:
+        _ = study.stages
+    assert "(runs.0: Input should be a valid string); put it back" in str(error.value)
+    assert "\n" not in str(error.value)

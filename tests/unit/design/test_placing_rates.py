@@ -88,7 +88,7 @@ def test_cells_of_later_stages_have_the_batches_of_the_tuned_law(root, tmp_path)
     assert read_sweep(study.folder / "sweep.tsv") == study.cells
     (study.folder / "stages/2.json").unlink()
     other = study.place(2, write_corpus(tmp_path / "tokens"))  # of other sources
-    assert "is larger than corpus unimeta, which has 0" in other["rates"][0]
+    assert "would be larger than corpus unimeta, which has 0" in other["rates"][0]
     assert {budget["batch"] for budget in other["budgets"]} == {None}
     assert [b["rate"] for b in other["budgets"]] == [b["rate"] for b in record["budgets"]]
 
@@ -108,7 +108,7 @@ def test_a_law_of_batches_that_cells_cannot_have_is_not_taken(root, tmp_path):
     for beta, axes in ((3, {}), (2.5, {"batch_factor": [1, 4]})):  # few steps
         found, said = batch_of_law(beta, axes=axes)
         assert found is None
-        assert "batches of training.batch_tokens, as with those of the law clm " in said
+        assert "batches of training.batch_tokens, since by the law clm " in said
         assert "not within 1 %" in said
 
 
@@ -132,9 +132,33 @@ def test_a_law_of_batches_larger_than_a_corpus_is_not_taken(root, tmp_path):
     assert (found.factor, said) == (pytest.approx(BATCH), "")
     found, said = usable(many - 1)  # of the second corpus, too
     assert found is None
-    why = "as with those of the law a batch of 524288 tokens (size "
+    why = "since by the law a batch of 524288 tokens (size "
     assert said.startswith(f"; batches of training.batch_tokens, {why}")
-    assert said.endswith(" is larger than corpus second, which has 523264")
+    assert said.endswith(" would be larger than corpus second, which has 523264")
+
+
+def test_a_law_of_batches_is_not_asked_of_cells_of_the_other_objective(root, tmp_path):
+    law = fit_tuning(
+        **planted(best_batch=lambda n, d: BATCH, batches=BATCH * 2.0 ** np.arange(-1, 2))
+    )
+
+    def usable(objective):
+        both = {"objectives": ["clm", "mlm"], "tuning": TUNING}
+        extra = EXTRA | {"objective": objective, "flops": 5e20}
+        blocks = Study(root, tmp_path, **both, extra=[extra]).config
+        second = blocks.corpora["unimeta"].model_copy(update={"mixture": {"small": 1.0}})
+        (extra,) = (one.model_copy(update={"corpus": "second"}) for one in blocks.sweep.extra)
+        sweep = blocks.sweep.model_copy(update={"extra": [extra]})
+        corpora = blocks.corpora | {"second": second}
+        blocks = blocks.model_copy(update={"corpora": corpora, "sweep": sweep})
+        train = {source: {"": 1e9} for source in blocks.corpora["unimeta"].mixture}
+        supply = Supply(train=train | {"small": {"": 1}}, tokens={}, held_out=1e9, exact=True)
+        return usable_batch(blocks, {}, "clm", law, supply)
+
+    assert usable("mlm")[0].factor == pytest.approx(BATCH)
+    found, said = usable("clm")
+    assert found is None
+    assert "would be larger than corpus second" in said
 
 
 EXTRA = {"objective": "clm", "corpus": "unimeta", "recipe": "study", "size": "154M"}

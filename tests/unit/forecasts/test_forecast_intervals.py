@@ -5,8 +5,9 @@ import pytest
 from forecast_studies import BUDGETS, SURFACE, bending
 
 from plm_scaling.common.errors import LawError
-from plm_scaling.forecasts.loss import forecast_losses, hindcast
+from plm_scaling.forecasts.loss import RESAMPLES, forecast_losses, hindcast
 from plm_scaling.laws.parametric.runs import Runs
+from plm_scaling.laws.parametric.surface import NAMES
 
 REPLICAS = 12
 NOISE = 0.004
@@ -59,6 +60,16 @@ def test_runs_that_are_too_few_to_resample_are_an_error_that_says_how_many_would
         return
     with pytest.raises(LawError, match=r"9 distinct runs are too few to resample.*; 12 would do"):
         forecast_losses(*ask)
+
+
+def test_resamples_without_a_surface_are_not_put_down_to_few_runs_where_there_are_enough(
+    monkeypatch,
+):
+    runs = runs_of(SURFACE.loss, BUDGETS[:3], seed=1)  # 18
+    lost = np.full((RESAMPLES, len(NAMES)), np.nan)
+    monkeypatch.setattr(Runs, "refits", lambda *_: lost)
+    with pytest.raises(LawError, match=r"^half of the resampled runs or more gave no surface$"):
+        forecast_losses(runs, np.array([1e6]), np.array([1e11]), 1e-3)
 
 
 def test_too_few_budgets_are_an_error_that_says_what_is_needed():

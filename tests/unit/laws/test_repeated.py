@@ -184,6 +184,21 @@ def test_fit_repeated_no_penalty_is_read_out_of_repeats_that_are_as_good_as_fres
     assert ("penalty", "converged") not in forms
 
 
+def test_fit_repeated_epochs_that_differ_by_rounding_leave_the_penalty_open():
+    sizes = np.repeat(SIZES, 2)
+    u = np.full(len(sizes), 1e9)
+    epochs = np.tile((1.985, 2.015), len(SIZES))  # budgets missed by 1 %
+    n, d = np.tile(sizes, 2), np.tile(u * epochs, 2)
+    unique = np.concatenate([u, d[len(u) :]])
+    loss = base_loss(n, d) + np.where(d > unique, 0.3, 0)  # more than repeats worth nothing
+    loss *= np.exp(0.002 * np.random.default_rng(1).standard_normal(len(n)))
+    law = fit_repeated(n, d, unique, loss, base=BASE, bootstrap=100)
+    assert law.details["form"] == "penalty"
+    assert law.status == "not_identified"
+    assert law.equations["excess"].parameters == {"c": None, "kappa": None}
+    assert "all runs that repeat their tokens see them 2.0" in " ".join(law.warnings)
+
+
 @pytest.mark.parametrize("base", [BASE, None])
 def test_fit_repeated_end_points_that_follow_neither_form_are_not_identified(base):
     """Repeats that hurt large models and help small ones; 0.03 to 0.3 nats off both forms."""

@@ -23,13 +23,13 @@ def scratch_loss(n, d):
     return 1.2 + 18 / n**0.2 + 60 / d**0.25
 
 
-def table(noise=0.0, seed=0, sizes=SIZES, share=0.2, gain=1.0):
+def table(noise=0.0, seed=0, sizes=SIZES, share=0.2, gain=1.0, b=B):
     """Per size a run from scratch and one whose curve is D_t tokens ahead, as tables."""
     rng = np.random.default_rng(seed)
     runs, curves = [], []
     for k, n in enumerate(sizes):
         tokens = np.linspace(1 / 400, 1, 400) * 60 * n**0.85 * 20
-        ahead = gain * K * tokens**A * n**B
+        ahead = gain * K * tokens**A * n**b
         for start, loss in (
             ("", scratch_loss(n, tokens)),
             ("clm:x", scratch_loss(n, tokens + ahead)),
@@ -81,11 +81,45 @@ def test_intervals_of_five_pairs_hold_the_transferred_tokens():
     assert min(held.values()) >= 19  # percentiles as they are hold a in 16, b in 17
 
 
+def test_two_pairs_have_no_interval():
+    for seed in range(6):
+        pairs = transfer_points(*table(0.002, seed, sizes=SIZES[[0, 4]]))
+        result = fit_transfer(pairs, bootstrap=200, seed=seed)
+        for equation in result.equations.values():
+            assert {*equation.interval.values()} == {None}
+        assert result.equations["scratch"].parameters["p"] < 0
+        assert [p["compute_ratio_interval"] for p in result.details["pairs"]] == [None, None]
+
+
+def test_exponent_of_transferred_tokens_is_known_by_the_width_of_its_interval():
+    none = fit_transfer(transfer_points(*table(1e-4, gain=900, b=0)), bootstrap=200)
+    low, high = none.equations["D_t"].interval["b"]
+    assert low <= 0 <= high < low + 0.2
+    assert none.status == "converged"
+    assert any("holds 0: the pairs do not show that" in said for said in none.warnings)
+    wide = fit_transfer(transfer_points(*with_luck(0.002, 0, gain=0.3)), bootstrap=200)
+    low, high = wide.equations["D_t"].interval["b"]
+    assert low < high - 0.2
+    assert wide.status == "not_identified"
+    assert "spans more than ±0.1" in wide.reason
+    assert wide.reason.endswith("hence not how transferred tokens change with the size")
+
+
+@pytest.mark.parametrize("b", [-42.0, 42.0])
+def test_a_factor_of_transferred_tokens_that_is_no_number_is_named(b):
+    pair = np.repeat(np.arange(4), 3)
+    n, tokens = 1e8 * 2.0**pair, 1e9 * 3.0 ** np.tile(np.arange(3), 4)
+    matches = Matches(pair, tokens, 1e9 * (n / 1e8) ** b, n, without=0, tried=4)
+    equation, _, (said,) = fit_transferred(matches, np.ones((100, 4)), 0.95)
+    assert equation.parameters["k"] is None
+    assert said.startswith("D_t is not identified: k is too large or too small")
+
+
 def test_transferred_tokens_that_few_pairs_determine_are_not_identified():
     sizes = np.geomspace(3e7, 1.2e9, 3)  # two partners from scratch never get as low
     result = fit_transfer(transfer_points(*table(0.002, sizes=sizes, gain=2)), bootstrap=200)
     assert result.status == "not_identified"
-    assert result.reason.startswith("D_t is not identified: 6 matched points from 1 size(s)")
+    assert result.reason.startswith("D_t is not identified: 6 matched points from 1 size;")
     assert len(set(result.warnings)) == len(result.warnings)
     nine = transfer_points(*table(0.002, sizes=np.geomspace(3e7, 1.2e9, 9), gain=2))
     assert any("D_t rests on 4 of 9 pairs" in w for w in fit_transfer(nine, bootstrap=200).warnings)

@@ -136,7 +136,7 @@ def test_plan_by_a_law_of_repeats_that_is_contradicted_starts_with_that(laws, tm
     answer = ask(tmp_path, flops=BUDGETS[-1], unique_tokens=1e10)
     assert answer.epochs > 1
     (said,) = answer.guesses
-    assert re.fullmatch(r"the repeated law, by which \S+ epochs count, is contradicted", said)
+    assert re.fullmatch(r"the law of repeats, which counts the \S+ epochs, is contradicted", said)
     assert "the held-out error is 0.2 nats, where 0.01 nats would agree" in answer.warnings[0]
     fresh = ask(tmp_path, flops=BUDGETS[-1], unique_tokens=1e13)
     assert fresh.guesses == []

@@ -123,7 +123,10 @@ def test_batch_of_a_law_that_is_larger_than_the_corpus_names_what_gave_it() -> N
     cells = plan_cells(Tuned(batch=law).taken(config, "clm")).values()
     with pytest.raises(SweepError, match=r"^sweep.tuning: a batch of .* has 6080; ") as error:
         check_supply(supply(35, 60), cells, config)
-    assert "records in results/short/stages that have a batch aside" in str(error.value)
+    said = str(error.value)
+    assert "; its law gave this batch to a stage; give the corpus more proteins, or move " in said
+    assert "records in results/short/stages that have a batch aside" in said
+    assert said.endswith("finished cells of these stages get another batch and are trained again")
 
 
 def test_cells_that_repeat_more_than_laws_know_are_warned_of() -> None:

@@ -128,27 +128,29 @@ def usable_batch(
     try:
         cells = [*_later_cells(blocks, earlier, objective, batch)]
     except SweepError as error:
-        return None, f"; {BATCHES_AS_CONFIGURED}, as with those of the law {error}"
+        return None, f"; {BATCHES_AS_CONFIGURED}, since by the law {error}"
     for cell in cells:
-        if supply and (too_large := too_large_batch(supply, cell)):
-            return None, f"; {BATCHES_AS_CONFIGURED}, as with those of the law {too_large}"
+        if supply and (too_large := too_large_batch(supply, cell, "would be")):
+            return None, f"; {BATCHES_AS_CONFIGURED}, since by the law {too_large}"
     return batch, ""
 
 
 def _later_cells(
     blocks: SweepInputs, earlier: Stages, objective: Objective, batch: PowerLaw
 ) -> Iterator[Cell]:
-    """All that stages still to be placed could train with this batch. Raises `SweepError` where one
-    cannot be trained."""
+    """All of the objective that stages still to be placed could train with this batch. Raises
+    `SweepError` where one cannot be trained."""
     sweep = blocks.sweep
-    config = Tuned(batch=batch).taken(blocks, objective)
+    tuned = Tuned(batch=batch)
+    config = tuned.taken(blocks, objective)
     for number in to_place(sweep, earlier):
         for budget, of, corpus, recipe in curves_of(sweep, number):
             if (of, recipe) == (objective, sweep.recipes[0]):
                 sizes = sizes_in_range(blocks, budget, recipe)
                 curve = (budget, objective, corpus, recipe)
                 yield from curve_cells(config, *curve, sizes, sweep.seeds[:1])
-    yield from (cell for cells in waiting_cells(config, earlier).values() for cell in cells)
+    for cells in waiting_cells(blocks, earlier, {objective: tuned}).values():
+        yield from (cell for cell in cells if cell.objective == objective)
 
 
 def _said(laws: Tuned) -> str:

@@ -132,9 +132,10 @@ def place(
     budgets = [_placed(blocks, stage, curve, fitted[curve[1:]][0]) for curve in wanted]
     if rates:
         budgets = [_with(one, rates[one.objective, one.recipe].laws) for one in budgets]
+    now = in_sweep(blocks.sweep, earlier)
     for of, (law, own) in fitted.items():
         more = _more_seeds(blocks, stage, of, law, own) if law else ()
-        budgets += (_with(one, tuned_of(earlier, one.curve)) for one in more)
+        budgets += (_with(one, tuned_of(now, one.curve)) for one in more)
     usable = table["status"] == "finished"
     others = table[~usable]
     return PlacedStage(

@@ -51,7 +51,7 @@ MIN_RUNS, MIN_REPEATED_RUNS = 8, 3  # distinct runs: one more than the joint fit
 MIN_FRESH = 3  # for their scatter around a law that was given
 REPEATED = 1.01  # epochs; a sweep's rounding is no repetition
 MIN_EXCESS = 0.1  # N/U_N − 1 of the most oversized run, below which N' is N
-ALIKE = 1.01  # repetitions within this factor are the same
+ALIKE = 1.05  # repetitions within this factor are the same: R = D/U - 1 of budgets within 1 %
 L_FORMS = {
     WORTH.name: "E + A/N_eff^alpha + B/D_eff^beta",
     PENALTY.name: f"E + A/N^alpha + B/D^beta + {EXCESS_FORM}",

@@ -127,17 +127,17 @@ def fit_transfer(
     budgets = len(np.unique(flops))
     law = fit_power_law(flops, loss) if budgets > 1 else None
     scratch_law = fit_power_law(flops, scratch) if budgets > 1 else None
-    wider = widening(len(pairs), level, fewest=1.0)
+    wider = widening(len(pairs), level)
     transfer_laws = _wider(_resampled(flops, noisy, counts), law, wider)
     scratch_laws = _wider(_resampled(flops, noisy_scratch, counts), scratch_law, wider)
     matches = match_pairs(pairs)
     tokens, tokens_rms, tokens_warnings = fit_transferred(matches, counts, level)
     undetermined = tokens_warnings if tokens.parameters["b"] is None and matches.tried else []
     if (of_size := tokens.known("b")) is not None and of_size[1] <= 0 <= of_size[2]:
-        undetermined = [
-            f"the interval of b ({of_size[1]:.2f} to {of_size[2]:.2f}) holds 0: the pairs do not "
-            "show how transferred tokens change with the size"
-        ]
+        tokens_warnings.append(
+            f"the interval of b ({of_size[1]:.2g} to {of_size[2]:.2g}) holds 0: the pairs do not "
+            "show that transferred tokens change with the size"
+        )
     residuals = np.log(loss / law(flops)) if law else None
     rows = _pair_rows(pairs, scratch_law, scratch_laws, noisy_scratch - noisy, level)
     split, split_warning = _split(rows, sweep)
@@ -180,7 +180,7 @@ def fit_tables(
 
 
 def _wider(laws: PowerLaws, law: PowerLaw | None, wider: float) -> PowerLaws:
-    """Resampled laws so many times as far from the estimate."""
+    """Resampled laws so many times as far from the estimate; NaN for NaN."""
     if law is None:
         return laws
     return PowerLaws(

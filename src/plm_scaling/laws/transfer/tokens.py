@@ -27,14 +27,14 @@ FORM = "k*D_f^a*N^b"
 NAMES = ("k", "a", "b")
 
 
-def widening(pairs: int, level: float, fewest: float = math.inf) -> float:
+def widening(pairs: int, level: float) -> float:
     """How much further from the estimate than a percentile of resampled pairs the end of an
     interval lies: that of Student's t, as resamples of few scatter less than what they are drawn
-    from. `fewest` where two pairs or fewer leave no degree of freedom about a law.
+    from. NaN where two pairs or fewer leave no degree of freedom about a law.
     """
     freedom = pairs - 2
     if freedom < 1:
-        return fewest
+        return math.nan
     share = (1 + level) / 2
     return float(stdtrit(freedom, share)) / float(ndtri(share)) * math.sqrt(pairs / freedom)
 
@@ -116,15 +116,19 @@ def fit_transferred(
     weights[1:][_sizes_drawn(matches, weights[1:]) < 2] = np.nan
     solution = _weighted(design - centre, target, weights)
     matched = len(np.unique(matches.pair))
-    wider = widening(matched, level)
-    away = solution[1:] - solution[0]
-    solution[1:] = solution[0] + wider * away if math.isfinite(wider) else np.nan
+    solution[1:] = solution[0] + widening(matched, level) * (solution[1:] - solution[0])
+    on_a_line = np.isnan(solution[0]).any()
     with np.errstate(over="ignore"):
         solution[:, 0] = np.exp(solution[:, 0] - solution[:, 1:] @ centre[1:])
     k, a, b = map(float, solution[0])
-    if not np.isfinite(solution[0]).all():
-        why = "D_t is not identified: tokens and size rise together in the matched points"
-        return Equation(FORM, none, dict(none), level), None, [why]
+    if not np.isfinite(solution[0]).all() or k == 0:
+        why = (
+            "tokens and size rise together in the matched points"
+            if on_a_line
+            else f"k is too large or too small for a number (a = {a:.3g}, b = {b:.3g})"
+        )
+        said = [f"D_t is not identified: {why}"]
+        return Equation(FORM, none, dict(none), level), None, said
     interval = {n: percentile_interval(solution[1:, i], level) for i, n in enumerate(NAMES)}
     residuals = target - np.log(k) - design[:, 1:] @ np.array([a, b])
     warnings = []
