@@ -5,14 +5,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plm_scaling.cli.options import Json, NewFolder, print_json, results_of
+from plm_scaling.cli.options import Folder, Json, print_json, results_of
 
 
 def figures(
     results: Path,
     /,
     *,
-    out: NewFolder,
+    out: Folder,
     style: Path | None = None,
     only: Annotated[list[str] | None, Parameter(consume_multiple=(1, None))] = None,
     json: Json = False,

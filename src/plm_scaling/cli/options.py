@@ -10,7 +10,7 @@ from cyclopts import Parameter, validators
 
 from plm_scaling.common.command_line import READS, WRITES
 from plm_scaling.common.errors import RunsError
-from plm_scaling.common.files import why_unmakeable, why_unwritable
+from plm_scaling.common.files import why_no_folder, why_no_new_folder, why_unwritable
 from plm_scaling.common.tables import FORMATS, STDOUT, wrong_ending
 
 
@@ -26,9 +26,17 @@ def ends_in(*endings: str) -> Callable[[object, Path | None], None]:
     return check
 
 
-def _writable(kind: object, path: Path | None) -> None:
-    if path is not None and (fault := why_unwritable(path)):
-        raise ValueError(f"it {fault}")
+def _refused(why: Callable[[Path], str | None]) -> Callable[[object, Path | None], None]:
+    """A validator: a path for which `why` gives a reason is refused."""
+
+    def check(kind: object, path: Path | None) -> None:
+        if path is not None and (fault := why(path)):
+            raise ValueError(f"it {fault}")
+
+    return check
+
+
+_writable = _refused(why_unwritable)
 
 
 def _table_or_stdout(kind: object, path: Path) -> None:
@@ -49,13 +57,9 @@ TableOrStdout = Annotated[
 ]
 
 
-def _makeable(kind: object, path: Path) -> None:
-    if fault := why_unmakeable(path):
-        raise ValueError(f"it {fault}")
-
-
 NewFile = Annotated[Path, Parameter(validator=_writable)]
-NewFolder = Annotated[Path, Parameter(validator=_makeable)]
+NewFolder = Annotated[Path, Parameter(validator=_refused(why_no_new_folder))]
+Folder = Annotated[Path, Parameter(validator=_refused(why_no_folder))]
 Json = Annotated[bool, Parameter(help="print the answer as JSON")]
 Fasta = Annotated[
     list[Path],

@@ -17,6 +17,7 @@ from plm_scaling.common.errors import PERMISSION, PlmScalingError
 FOLDER = "is a folder; give the name of what is to be made in it"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DEVICE = "is no file that can be replaced; give another name"
+EXISTS = "exists; remove it or give a folder that is to be made"
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise PlmScalingError(f"{path} {DEVICE}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     remove(temporary)
     _remove_left_behind(path)
     try:
@@ -61,21 +62,52 @@ def refuse_folder(path: Path) -> None:
 def why_unwritable(path: Path) -> str | None:
     """Why no file can be made at `path`, as far as that is known before it is tried; None if it
     can."""
+    if not os.path.lexists(path):  # of a name that is too long nothing else can be asked
+        return _why_unmakeable(path)
     if path.is_dir():
         return FOLDER
     if path.exists() and not path.is_file():
         return DEVICE
-    return why_unmakeable(path)
+    return _why_unmakeable(path)
 
 
-def why_unmakeable(path: Path) -> str | None:
+def why_no_new_folder(path: Path) -> str | None:
+    """Why no folder can be made at `path`, where nothing may be yet; None if it can."""
+    return EXISTS if os.path.lexists(path) else _why_unmakeable(path)
+
+
+def why_no_folder(path: Path) -> str | None:
+    """Why nothing can be written in a folder `path`, which is made if missing; None if it can."""
+    if not os.path.lexists(path):
+        return _why_unmakeable(path)
+    return _why_closed(path)
+
+
+def _why_unmakeable(path: Path) -> str | None:
     """Why neither a file nor a folder can be made in the folder that is to hold `path`."""
-    parent = next(one for one in path.absolute().parents if one.exists())
-    if not parent.is_dir():
-        return f"cannot be made: {parent} is a file; correct the path"
-    if not os.access(parent, os.W_OK | os.X_OK):
-        return f"cannot be made: nothing can be written in {parent}; {PERMISSION}"
+    parent = next(one for one in path.absolute().parents if os.path.lexists(one))
+    if fault := _why_closed(parent):
+        return fault
+    longest = os.pathconf(parent, "PC_NAME_MAX")
+    names = *path.absolute().relative_to(parent).parts, _temporary(path).name
+    if any(len(os.fsencode(name)) > longest for name in names):
+        return "cannot be made: a name in it is too long; give a shorter one"
     return None
+
+
+def _why_closed(folder: Path) -> str | None:
+    """Why nothing can be made in `folder`, of whose name there is something."""
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "a link to nothing"
+        return f"cannot be made: {folder} is {what}; correct the path"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"cannot be made: nothing can be written in {folder}; {PERMISSION}"
+    return None
+
+
+def _temporary(path: Path) -> Path:
+    """Where this process makes what is to be at `path`."""
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
 
 
 def _remove_left_behind(path: Path) -> None:

@@ -14,6 +14,7 @@ from plm_scaling.common.progress import logger
 from plm_scaling.common.tables import check_table, convert_parquet
 from plm_scaling.config.downstream import TaskSettings
 from plm_scaling.downstream import STAGE_VERSION
+from plm_scaling.downstream.datasets import PREPARED
 from plm_scaling.downstream.models import facts_of
 from plm_scaling.downstream.tasks import TASKS
 from plm_scaling.inference.models.describe import describe
@@ -81,21 +82,23 @@ def _task_of(data: Path) -> dict[str, Any]:
     """What task.json says of a prepared dataset whose files are there and whole. Raises
     `DownstreamError`."""
     path = data / "task.json"
+    ours = data.parent == PREPARED  # others were given, and nothing prepares them
+    remedy = f"remove {data}, so that it is prepared again" if ours else "give another --data"
     try:
         facts = read_json(path)
         wrong = "" if facts["metric"] and facts["task"] in TASKS else f"of task {facts['task']!r}"
     except FileNotFoundError:
-        raise DownstreamError(f"{data} is no prepared dataset; there is no task.json") from None
+        raise DownstreamError(
+            f"{data} is no prepared dataset: there is no task.json; {remedy}"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         wrong = f"damaged ({type(error).__name__}: {error})"
     if wrong:
-        raise DownstreamError(f"{path} is {wrong}; remove {data}, so that it is prepared again")
+        raise DownstreamError(f"{path} is {wrong}; {remedy}")
     for name in TASKS[facts["task"]].tables:
         try:
             pq.read_schema(data / name)
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             why = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
-            raise DownstreamError(
-                f"{data / name} is {why}; remove {data}, so that it is prepared again"
-            ) from error
+            raise DownstreamError(f"{data / name} is {why}; {remedy}") from error
     return {**facts}

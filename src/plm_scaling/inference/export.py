@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plm_scaling.common.errors import InferenceError
-from plm_scaling.common.files import atomic, sha256_of, write_json
+from plm_scaling.common.files import EXISTS, atomic, sha256_of, write_json
 from plm_scaling.inference.card import model_card
 from plm_scaling.inference.models.describe import CELL, describe
 from plm_scaling.inference.tokenizer import (
@@ -54,7 +54,7 @@ def export_cell(cell: str, out: Path, threads: int, released_order: bool = False
     the study released. Raises `InferenceError` if `out` exists, or the run did not finish.
     """
     if out.exists():
-        raise InferenceError(f"{out} exists; remove it or give a folder that is to be made")
+        raise InferenceError(f"{out} {EXISTS}")
     found, described = describe(cell)
     if described.kind != CELL:
         raise InferenceError(

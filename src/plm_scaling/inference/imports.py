@@ -8,7 +8,7 @@ from typing import Any
 
 from plm_scaling import __version__
 from plm_scaling.common.errors import InferenceError
-from plm_scaling.common.files import atomic, sha256_of, write_json
+from plm_scaling.common.files import EXISTS, atomic, sha256_of, write_json
 from plm_scaling.common.progress import short_number
 from plm_scaling.inference.models.folder import (
     check_weights,
@@ -37,7 +37,7 @@ def import_proteinglm(folder: Path, out: Path, threads: int, prefix: str = PREFI
     model, or its weights are pickles, incomplete or damaged.
     """
     if out.exists():
-        raise InferenceError(f"{out} exists; remove it or give a folder that is to be made")
+        raise InferenceError(f"{out} {EXISTS}")
     if not folder.is_dir():
         raise InferenceError(f"{folder} is no folder; give that of the downloaded model")
     config = read_config(folder)

@@ -8,7 +8,16 @@ import sys
 import pytest
 
 from plm_scaling.common.errors import PlmScalingError
-from plm_scaling.common.files import atomic, read_json, sha256_of, why_unwritable, write_json
+from plm_scaling.common.files import (
+    EXISTS,
+    atomic,
+    read_json,
+    sha256_of,
+    why_no_folder,
+    why_no_new_folder,
+    why_unwritable,
+    write_json,
+)
 
 
 def test_atomic_failure_keeps_the_old_file_and_leaves_no_temporary(tmp_path):
@@ -128,14 +137,61 @@ def test_full_disk_is_said_of_the_file(tmp_path):
         assert raised.value.filename == name
 
 
+LONG = 256 * "x"
+NO_ROOM = 250 * "x"  # for the temporary name
+
+
 def test_what_cannot_be_written_is_known_before(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nothing")
     os.mkfifo(tmp_path / "pipe")
     for name, fault in {
         **{"": "is a folder", "pipe": "is no file", "file/new": f"{tmp_path / 'file'} is a file"},
-        **{"file": None, "new": None, "new/new": None},
+        **{"file": None, "new": None, "new/new": None, "link": None},
+        **{"link/new": f"{tmp_path / 'link'} is a link to nothing"},
+        **dict.fromkeys(
+            (LONG, f"{LONG}/new", f"new/{LONG}/new", NO_ROOM), "name in it is too long"
+        ),
+        **{f"{200 * 'x'}/new": None, 200 * "é": "too long", 100 * "é": None},
     }.items():
         found = why_unwritable(tmp_path / name)
         assert found is None if fault is None else fault in str(found), name
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may anything
     assert f"nothing can be written in {tmp_path}" in str(why_unwritable(tmp_path / "new/new"))
+
+
+def test_what_is_said_to_be_writable_is(tmp_path):
+    """At the edge of the longest names."""
+    written = []
+    for length in range(200, 257):
+        path = tmp_path / (length * "x")
+        if why_unwritable(path) is None:
+            write_json(path, 1)
+            written.append(length)
+        else:
+            with pytest.raises(OSError, match="too long"):
+                write_json(path, 1)
+    assert written == [*range(200, 200 + len(written))]
+    assert 0 < len(written) < 56  # the temporary name is longer
+
+
+def test_folder_that_is_there_counts_itself_and_a_new_one_what_is_around_it(tmp_path, monkeypatch):
+    own, new = tmp_path / "own", tmp_path / "new"
+    own.mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nothing")
+    assert why_no_folder(own) is why_no_folder(new) is why_no_new_folder(new) is None
+    for name in ("own", "file", "link"):
+        assert why_no_new_folder(tmp_path / name) == EXISTS
+    assert f"{tmp_path / 'file'} is a file" in str(why_no_folder(tmp_path / "file"))
+    assert f"{tmp_path / 'link'} is a link" in str(why_no_folder(tmp_path / "link"))
+    assert "too long" in str(why_no_folder(tmp_path / LONG))
+    assert "too long" in str(why_no_new_folder(tmp_path / LONG))
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may anything
+    assert why_no_folder(own) is None
+    assert why_no_folder(own / "new") is None
+    assert f"nothing can be written in {tmp_path}" in str(why_no_folder(new))
+    assert why_no_new_folder(own) == EXISTS
+    monkeypatch.setattr(os, "access", lambda path, mode: path != own)
+    assert f"nothing can be written in {own}" in str(why_no_folder(own))
+    assert why_no_new_folder(own) == EXISTS

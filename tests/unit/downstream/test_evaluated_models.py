@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,8 @@ from plm_scaling.common.files import read_json, write_json
 from plm_scaling.config.downstream import Lora
 from plm_scaling.downstream.cells import chosen_cells, making, models_for, untrained_cells
 from plm_scaling.downstream.collect import COLUMNS, collect_downstream
+from plm_scaling.downstream.datasets import PREPARED
+from plm_scaling.downstream.evaluate import evaluate_model
 from plm_scaling.downstream.models import facts_of
 from plm_scaling.downstream.table import SHIPPED, read_datasets
 from plm_scaling.downstream.untrained import write_untrained
@@ -139,6 +143,32 @@ def test_command_says_scores_and_where_they_are(tmp_path, capsys):
     assert told["scores"] == read_json(out.with_suffix(".json"))["scores"]
     pd.testing.assert_frame_equal(pd.read_csv(again), pd.read_parquet(out), check_dtype=False)
     assert {path.name for path in tmp_path.glob("*again*")} == {"again.csv", "again.json"}
+
+
+def test_damaged_benchmark_is_to_be_removed_only_where_it_is_prepared_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    finished_run(tmp_path / "run", "clm")
+    for parent, remedy in (
+        (PREPARED, "remove {}, so that it is prepared again"),
+        (Path("given"), "give another --data"),
+    ):
+        folder = prepared(parent, {"a": assay(single_mutants(20, seed=3))})
+        remedy = remedy.format(folder)
+        facts, items = folder / "task.json", folder / "items.parquet"
+        write_json(facts, {"task": "fitness", "metric": "spearman"})
+
+        def says(what, folder=folder, remedy=remedy):
+            with pytest.raises(DownstreamError, match=f"^{re.escape(what)}.*; {remedy}$"):
+                evaluate_model("run", folder, None, 1, 1, tmp_path / "out.parquet")
+
+        items.write_bytes(items.read_bytes()[:100])
+        says(f"{items} is damaged")
+        items.unlink()
+        says(f"{items} is missing")
+        facts.write_text("{")
+        says(f"{facts} is damaged")
+        facts.unlink()
+        says(f"{folder} is no prepared dataset: there is no task.json")
 
 
 def test_scores_of_all_models_in_one_table(tmp_path):

@@ -14,6 +14,7 @@ from forks import exit_code, fork
 from transformers import EsmConfig, EsmForProteinFolding
 
 from plm_scaling.common.errors import DownstreamError, InferenceError
+from plm_scaling.downstream.generation.by_models import structures
 from plm_scaling.downstream.generation.by_models.esmfold import predicted
 from plm_scaling.downstream.generation.by_models.measured import Measured, Saved
 from plm_scaling.downstream.generation.by_models.others import OtherModels
@@ -194,6 +195,49 @@ def test_structures_that_are_damaged_or_of_other_weights_are_predicted(esmfold, 
     np.savez(other, made_of=np.array("{}"), plddt=7.0, places=np.zeros((3, 3)))
     plddt, _ = kept_structures(tmp_path / "other.npz", Proteins([b"WYV"]), esmfold, 1)
     assert plddt[0] != 7
+
+
+def test_damaged_byte_gives_the_same_structure_or_none(tmp_path):
+    """Any byte: no error of another kind, no structure of other numbers."""
+    part, places = tmp_path / "part.npz", np.arange(15.0).reshape(5, 3)
+    with part.open("wb") as out:
+        np.savez(out, made_of=np.array("{}"), plddt=7.0, places=places)
+    whole = part.read_bytes()
+    damaged = 0
+    for place in range(len(whole)):
+        for flip in (1, 2, 8, 12, 64, 255):
+            part.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
+            read = structures._read(part, "{}")
+            damaged += read is None
+            assert read is None or (read.plddt == 7 and np.array_equal(read.places, places))
+    assert damaged > len(whole)
+    for end in range(len(whole)):
+        part.write_bytes(whole[:end])
+        assert structures._read(part, "{}") is None
+
+
+def test_parts_are_removed_and_what_is_damaged_is_predicted_also_when_all_were_folded(
+    esmfold, tmp_path, monkeypatch, caplog
+):
+    proteins, kept = Proteins([b"MKVLA", b"MK"]), tmp_path / "kept.npz"
+
+    def killed(path):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def just_after_the_file():
+        monkeypatch.setattr(structures, "remove", killed)
+        kept_structures(kept, proteins, esmfold, 1)
+
+    assert exit_code(fork(just_after_the_file)) == -signal.SIGKILL
+    parts = tmp_path / ".kept.npz.parts"
+    assert len([*parts.iterdir()]) == 2
+    whole = kept.read_bytes()
+    kept_structures(kept, proteins, esmfold, 1)
+    assert [*tmp_path.iterdir()] == [kept]
+    kept.write_bytes(whole[:200] + b"?" + whole[201:])
+    kept_structures(kept, proteins, esmfold, 1)
+    assert kept.read_bytes() == whole
+    assert f"{kept} is damaged (" in caplog.text
 
 
 def test_folder_without_esmfold_is_refused(tmp_path):

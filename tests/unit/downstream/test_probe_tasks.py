@@ -11,10 +11,12 @@ import pytest
 from benchmark_files import benchmark_or_skip
 from downstream_rows import evaluated, prepared
 from finished_runs import finished_run
+from sklearn.model_selection import KFold
 
 from plm_scaling.common.counts import COLUMNS
 from plm_scaling.common.errors import DownstreamError
 from plm_scaling.config.downstream import Probe
+from plm_scaling.downstream.probes.linear import choose, fit
 from plm_scaling.downstream.probes.secondary_structure import MAX_RESIDUES
 from plm_scaling.downstream.read import read_tables
 from plm_scaling.tokens.format.vocabulary import STANDARD
@@ -315,3 +317,15 @@ def test_contact_beyond_the_sequence_is_named(tmp_path):
     pd.DataFrame({"seq": ["ACDEF", "ACDEG"], "label": labels}).to_parquet(path)
     with pytest.raises(DownstreamError, match=r"test\.parquet, row 2: a contact of residue 5"):
         prepared("contacts", [path], tmp_path / "a")
+
+
+def test_folds_take_any_seed_and_small_ones_as_before():
+    rng = np.random.default_rng(0)
+    x, y, valid = rng.normal(size=(30, 4)), rng.normal(size=30), np.zeros(30, dtype=bool)
+    small, large, other = (choose("ridge", x, y, valid, s) for s in (7, (1 << 64) - 1, 1 << 32))
+    assert len({small.quality, large.quality, other.quality}) == 3  # folds of their own
+    errors = [
+        (fit("ridge", x[train], y[train], small.strength).predict(x[judge]) - y[judge]) ** 2
+        for train, judge in KFold(5, shuffle=True, random_state=7).split(x)
+    ]
+    assert small.quality == pytest.approx(-np.concatenate(errors).mean(), rel=1e-12)

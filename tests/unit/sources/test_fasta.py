@@ -216,6 +216,8 @@ def test_parser_any_bytes_every_record_is_accounted_for(
         (b"\n\nMKV\n>a\nMK\n", ["line 3", "not FASTA"]),
         (b"<!DOCTYPE html>\n<p>404</p>\n", ["line 1", "not FASTA", "<!DOCTYPE"]),
         (b"\0\1\2\n>a\nMK\n", ["line 1", "not FASTA"]),
+        (b">P1;X\nname\nMKV*\n", ["line 1", "not FASTA, it looks like PIR: write it as FASTA"]),
+        (b"#top\n\n>F1;X\nname\nMKV*\n", ["line 3", "it looks like PIR"]),
         (b"@r1\nACGT\n+\nIIII\n", ["line 1", "it looks like FASTQ: sequencing reads; give a"]),
     ],
 )
@@ -226,6 +228,18 @@ def test_parser_file_that_is_no_fasta_is_an_error(
         parse(tmp_path, content)
     for word in ["a.fasta", *words]:
         assert word in str(raised.value)
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_parser_names_pir_wherever_its_text_is_cut(cut: int) -> None:
+    text = b"#top\n>P1;X\nname\nMKV*\n"
+    with pytest.raises(SourceError, match="it looks like PIR"):
+        fasta.skip_top([text[:cut], text[cut:]], Path("a"))
+
+
+def test_parser_takes_names_that_are_no_codes_of_pir(tmp_path: Path) -> None:
+    read = parse(tmp_path, b">A1;X\nMKV\n>P1;X\nMKVL\n")
+    assert read == [(b"A1;X", b"MKV"), (b"P1;X", b"MKVL")]
 
 
 def test_pipe_that_is_named_is_refused_as_what_it_is(tmp_path: Path) -> None:

@@ -209,8 +209,11 @@ def test_command_makes_a_corpus_and_shows_it(
     assert json.loads(capsys.readouterr().out)["rows"] == 1
     run_data(*words[:2], "--out", str(tmp_path / "new"), *words[4:], "--json")
     assert json.loads(capsys.readouterr().out)["manifest"] == str(tmp_path / "new/manifest.json")
-    with pytest.raises(TokenError, match="own exists; remove it"):  # it replaces no folder
+    with pytest.raises(SystemExit):  # it replaces no folder
         run_data(*words)
+    assert 'own" for --out. it exists; remove it' in capsys.readouterr().err
+    with pytest.raises(TokenError, match="own exists; remove it"):
+        fasta.tokenize_fasta([tmp_path / "x.fasta"], [], "a", "own", 16, 8, out)
 
 
 def test_inspect_shows_shards_parts_and_corpora_alike(tmp_path: Path) -> None:

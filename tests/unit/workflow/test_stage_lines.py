@@ -47,6 +47,8 @@ class Run:
 @pytest.fixture
 def run(monkeypatch):
     monkeypatch.setitem(os.environ, QUIET, "")  # and as it was after the test
+    # Lines name times, which are longer on a busy machine.
+    monkeypatch.setattr(stage_lines, "time", SimpleNamespace(monotonic=lambda: 0.0))
     run = Run()
     yield run
     run.lines.close()
@@ -74,7 +76,6 @@ def test_line_per_stage_when_all_its_jobs_have_ended(run):
 
 
 def test_time_to_the_end_of_a_known_run_stands_in_each_line(run, monkeypatch):
-    monkeypatch.setattr(stage_lines, "time", SimpleNamespace(monotonic=lambda: 0.0))
     known = {"clean_source": Known(2, 15.0), "make_report": Known(1, 65.0)}
     first = Run(times=KnownTimes(known))
     first.plans(clean_source=2)

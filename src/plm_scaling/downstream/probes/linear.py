@@ -40,7 +40,9 @@ def choose(kind: Kind, x: Floats, y: NDArray[Any], valid: NDArray[np.bool_], see
     if valid.sum() >= LEAST_VALID:
         pairs = [(np.flatnonzero(~valid), np.flatnonzero(valid))]
     else:
-        folds = KFold(min(FOLDS, len(y)), shuffle=True, random_state=seed)
+        # scikit-learn takes seeds of 32 bits.
+        state = seed if seed < 1 << 32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
+        folds = KFold(min(FOLDS, len(y)), shuffle=True, random_state=state)
         pairs = list(folds.split(x))
     strengths = RIDGE_STRENGTHS if kind == "ridge" else LOGISTIC_STRENGTHS
     return max((_tried(kind, x, y, pairs, one) for one in strengths), key=lambda one: one.quality)

@@ -86,7 +86,7 @@ def skip_top(pieces: Iterable[bytes], path: Path) -> tuple[Iterator[bytes], int,
         text += piece
         found = _TOP.match(text)
         end = found.end() if found else 0
-        sure = len(text) > 3 and not _UNDECIDED.fullmatch(text, end)
+        sure = len(text) - end > 3 and not _UNDECIDED.fullmatch(text, end)
         if sure or len(text) > MAX_RECORD_BYTES:
             break
     top, body = text[:end], text[end:]
@@ -98,10 +98,13 @@ def skip_top(pieces: Iterable[bytes], path: Path) -> tuple[Iterator[bytes], int,
         )
     if not body.strip() or body.startswith((b";", b"#")):
         raise SourceError(f"{path} holds no record; {AGAIN}")
+    known = mistaken(body)
+    if known and body.startswith(b">"):
+        raise SourceError(f"{path}, line {line}: not FASTA, it looks like {known}")
     if not body.startswith(b">"):
         if body.startswith(b"<?xml"):
             help_ = f"state the format of UniProt's XML, uniprot_xml or uniref_xml; {AGAIN}"
-        elif known := mistaken(body):
+        elif known:
             help_ = f"it looks like {known}"
         else:
             help_ = AGAIN

@@ -6,7 +6,7 @@ _MEMBER = "name its member in a source table (source code: format text_archive)"
 # How it begins, its name, and what helps. The first pattern that fits names it.
 OTHERS = (
     (rb"@\S[^\n]*\n[A-Za-z.]+\s*\n\+", "FASTQ", "sequencing reads; give a protein FASTA"),
-    (rb">[A-Z][0-9A-Z];", "PIR", "write it as FASTA (EMBOSS seqret)"),
+    (rb">(?:[PF]1|D[LC]|R[LC]|N[13]|XX);", "PIR", "write it as FASTA (EMBOSS seqret)"),
     (rb"LOCUS\s", "GenBank", "write its proteins as FASTA, with Biopython's SeqIO for instance"),
     (rb"ID   \S", "EMBL or Swiss-Prot text", "fetch the FASTA of the same release"),
     (rb"# STOCKHOLM", "Stockholm alignment", "write it as FASTA without gaps (esl-reformat fasta)"),

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from plm_scaling.common.errors import TokenError
-from plm_scaling.common.files import remove
+from plm_scaling.common.files import EXISTS, remove
 from plm_scaling.sources.read.alphabet import Beginning
 from plm_scaling.sources.read.fasta import parse_records, read_fasta, skip_top, whole_records
 from plm_scaling.sources.read.inputs import Survey, readable
@@ -57,7 +57,7 @@ def tokenize_fasta(
     one in front of each sequence.
     """
     if out.exists():
-        raise TokenError(f"{out} exists; remove it or give a folder that is to be made")
+        raise TokenError(f"{out} {EXISTS}")
     survey = Survey(out, skip_bad)
     with (
         readable(fasta, "fasta") as train,

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -59,13 +59,13 @@ def kept_structures(
     weights = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
     made_of = {path.name: sha256_of(path) for path in weights if path.is_file()}
     whose = json.dumps({"proteins": proteins.fingerprint, "esmfold": made_of})
-    if kept.is_file():
-        with np.load(kept) as saved:
-            if str(saved["whose"]) == whose:
-                logger.info("[downstream] structures are those of %s", kept)
-                edges = np.cumsum(proteins.lengths)[:-1]
-                return saved["plddt"], np.split(saved["places"], edges)
     parts = kept.with_name(f".{kept.name}.parts")
+    saved = _arrays(kept, "whose", "plddt", "places")
+    if str(saved.get("whose")) == whose:
+        logger.info("[downstream] structures are those of %s", kept)
+        remove(parts)  # of whoever was killed just after the file was written
+        edges = np.cumsum(proteins.lengths)[:-1]
+        return saved["plddt"], np.split(saved["places"], edges)
     found = [*_folded(parts, proteins, folder, json.dumps(made_of), threads)]
     plddt = np.array([one.plddt for one in found])
     places = [one.places for one in found]
@@ -99,10 +99,26 @@ def _folded(
 
 def _read(path: Path, made_of: str) -> Structure | None:
     """The structure in a file; None if there is none by these weights."""
-    try:
-        with np.load(path) as saved:
-            if str(saved["made_of"]) == made_of:
-                return Structure(float(saved["plddt"]), saved["places"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # not there, or damaged: it is predicted
-    return None
+    saved = _arrays(path, "made_of", "plddt", "places")
+    if str(saved.get("made_of")) != made_of:
+        return None
+    return Structure(float(saved["plddt"]), saved["places"])
+
+
+def _arrays(path: Path, *names: str) -> dict[str, Any]:
+    """Arrays of a file of `numpy.savez`; none if it is not there, or damaged: what was in it is
+    predicted."""
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        try:
+            damaged = ZipFile(file).testzip()  # numpy compares no checksum of what it reads in part
+            file.seek(0)
+            with np.load(file) as saved:
+                arrays = {name: saved[name] for name in names}
+        except Exception as error:  # which one depends on the byte that is wrong
+            damaged = type(error).__name__
+    if damaged:
+        logger.warning("[downstream] %s is damaged (%s); predicted again", path, damaged)
+        return {}
+    return arrays
