@@ -9,10 +9,11 @@ from slurm_cluster import wait_until
 from plm_scaling.slurm.journal import lines
 
 SAID = "job 101 of an earlier run makes it with other settings or input, and is cancelled"
-NAMES = ("rule_filter", "rule_keep", "rule_train_cell")
+NAMES = ("rule_filter", "rule_keep", "rule_count", "rule_train_cell")
+RUNNING = {made: [Step("RUNNING")] for made in ("kept.txt", "counted.txt", "runs/a/")}
 CHAIN = """
 rule all:
-    input: "kept.txt", "runs/a/result.json"
+    input: "kept.txt", "counted.txt", "runs/a/result.json"
 rule filter:
     output: "filtered.txt"
     params: config["setting"]
@@ -20,6 +21,10 @@ rule filter:
 rule keep:
     input: "filtered.txt"
     output: "kept.txt"
+    shell: "exit 1"
+rule count:
+    input: ancient("filtered.txt")
+    output: "counted.txt"
     shell: "exit 1"
 rule train_cell:
     input: "filtered.txt"
@@ -114,40 +119,42 @@ def test_of_two_snakemakes_with_other_settings_one_waits_for_the_other(study):
 
 
 def test_a_job_whose_input_was_made_anew_since_is_cancelled(study):
-    """Its own params are the same. Of a cell the content of its input counts."""
+    """Its own params are the same. Of a cell the content of its input counts, and nothing of
+    what Snakemake does not compare."""
     (study.folder / "Snakefile").write_text(CHAIN)
-    study.slurm.script({"kept.txt": [Step("RUNNING")], "runs/a/": [Step("RUNNING")]})
+    study.slurm.script(RUNNING)
     with study.running("a", "setting=1") as first:
-        wait_until(lambda: len(study.slurm.sent) == 3, "three jobs", first)
+        wait_until(lambda: len(study.slurm.sent) == 4, "four jobs", first)
         first.kill()
     study.unlock()
     # "made" again by the scripted sbatch, as it was.
     with study.running("a", "setting=2") as second:
         wait_until(lambda: "and is cancelled" in study.output, "a job to be cancelled", second)
-        wait_until(lambda: "still there" in study.output, "a cell to be found", second)
-        for job in study.slurm.submitted("train_cell"):
-            (study.folder / "runs/a").mkdir(parents=True)
-            (study.folder / "runs/a/result.json").write_text("made by the first")
-            study.slurm.set_state(job["number"], "COMPLETED")
+        wait_until(lambda: study.output.count("still there") == 2, "two to be found", second)
+        (study.folder / "runs/a").mkdir(parents=True)
+        for rule, made in (("train_cell", "runs/a/result.json"), ("count", "counted.txt")):
+            (study.folder / made).write_text("made by the first")
+            study.slurm.set_state(study.slurm.submitted(f"rule_{rule}")[0]["number"], "COMPLETED")
         assert second.wait() == 0, study.output
     states = {name: [job["state"] for job in study.slurm.submitted(name)] for name in NAMES}
     assert states == {
         "rule_filter": ["COMPLETED", "COMPLETED"],
         "rule_keep": ["CANCELLED", "COMPLETED"],
+        "rule_count": ["COMPLETED"],
         "rule_train_cell": ["COMPLETED"],
     }
 
 
 def test_a_cell_whose_input_has_other_content_is_cancelled(study):
     (study.folder / "Snakefile").write_text(CHAIN)
-    study.slurm.script({"kept.txt": [Step("RUNNING")], "runs/a/": [Step("RUNNING")]})
+    study.slurm.script(RUNNING)
     with study.running("a", "setting=1") as first:
-        wait_until(lambda: len(study.slurm.sent) == 3, "three jobs", first)
+        wait_until(lambda: len(study.slurm.sent) == 4, "four jobs", first)
         first.kill()
     study.unlock()
     (study.folder / "filtered.txt").write_text("other")
     with study.running("a", "setting=1") as second:
-        assert second.wait() == 0, study.output
+        wait_until(lambda: len(study.slurm.submitted("rule_train_cell")) == 2, "a new job", second)
     states = [job["state"] for job in study.slurm.submitted("rule_train_cell")]
     assert states == ["CANCELLED", "COMPLETED"]
 
