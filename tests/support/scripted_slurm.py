@@ -54,6 +54,11 @@ class Scripted:
         """How many times squeue was asked for jobs in all states."""
         return (self.folder / "asked").stat().st_size if (self.folder / "asked").exists() else 0
 
+    @property
+    def looks(self) -> int:
+        """How many times squeue was asked for jobs that go on."""
+        return (self.folder / "looks").stat().st_size if (self.folder / "looks").exists() else 0
+
     def set_state(self, number: str, state: str, restarts: int = 0) -> None:
         """A job's state from now on, and how many times it was queued again."""
         with self.locked():
@@ -65,6 +70,11 @@ class Scripted:
             job = read(path)
             if job["number"] == number:
                 path.write_text(json.dumps(job | {"state": state, "restarts": restarts}))
+
+    def script_cancels(self, *steps: str) -> None:
+        """What comes of each scancel: the state of its job from then on, or "" for an error. After
+        these, and without any, jobs end at once."""
+        (self.folder / "cancels.json").write_text(json.dumps(steps))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -85,6 +95,7 @@ def install(folder: Path) -> Scripted:
             file.write(f"scripted_slurm.main({name!r}, {str(folder)!r})\n")
         program.chmod(0o755)
     (folder / "steps.json").write_text("{}")
+    (folder / "cancels.json").write_text("[]")
     return Scripted(folder)
 
 
@@ -143,12 +154,11 @@ def output_of(comment: str) -> str:
 
 def _squeue(words: list[str], folder: Path) -> None:
     name, form, everything = words[words.index("--name") + 1], words[-1], "--states=all" in words
-    if everything:
-        with (folder / "asked").open("a") as file:
-            file.write(".")
+    with (folder / ("asked" if everything else "looks")).open("a") as file:
+        file.write(".")
     for path in sorted(folder.glob("job-*.json")):
         job = read(path)
-        goes_on = job["state"] in ("PENDING", "RUNNING")
+        goes_on = job["state"] in ("PENDING", "RUNNING", "COMPLETING")
         if job["number"] and job["name"] == name and (goes_on or everything):
             print(_columns(job, form) if "--Format" in words else _fields(job, form))
 
@@ -166,6 +176,11 @@ def _columns(job: dict, form: str) -> str:
 
 
 def _scancel(words: list[str], folder: Path) -> None:
+    steps = read(folder / "cancels.json")
+    state = steps.pop(0) if steps else "CANCELLED"
+    (folder / "cancels.json").write_text(json.dumps(steps))
+    if not state:
+        sys.exit("scancel: error: Kill job error: Unable to contact slurm controller")
     for number in words:
         if number.isdigit():
-            Scripted(folder).update(number, "CANCELLED")
+            Scripted(folder).update(number, state)

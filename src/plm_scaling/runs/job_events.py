@@ -8,6 +8,7 @@ there in every run; a logger plugin would be only where a profile or the command
 import fcntl
 import json
 import logging
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -54,6 +55,14 @@ class JobEvents(logging.FileHandler):
         with suppress(OSError):  # a file system without locks
             fcntl.flock(self.stream, fcntl.LOCK_EX)  # type: ignore[arg-type]  # it is open
         self.handle(logging.makeLogRecord({"event": PLANNED}))
+
+    @override
+    def close(self) -> None:
+        """The time of the file is then that of the run's end."""
+        if self.stream:
+            with suppress(OSError):
+                os.utime(self.stream.fileno())
+        super().close()
 
     def filter(self, record: logging.LogRecord) -> bool:
         return getattr(record, "event", None) in (PLANNED, *EVENTS)

@@ -47,6 +47,8 @@ class CellState:
     started: float | None = None
     """When that was; `ended`: when the record was written. Seconds since the epoch."""
     ended: float | None = None
+    written: float | None = None
+    """When it last wrote, before its record; None if it did not."""
     utilisation: float | None = None
     """Of the peak FLOPs of its GPUs (MFU); None where the peak is not known."""
     reason: str = ""
@@ -74,14 +76,17 @@ def with_jobs(
     queued: Collection[str],
     started: Collection[str],
     failed: Mapping[str, str],
+    asked: float,
 ) -> list[CellState]:
     """The states with what is known of jobs: of the ids whose job waits in a scheduler's queue, or
-    runs, and of those whose last job failed, with the reason."""
+    runs, as it said when it was `asked` (seconds since the epoch), and of those whose last job
+    failed, with the reason."""
 
     def known(state: CellState) -> CellState:
         if state.state not in ("waiting", "stopped", "running"):
             return state
-        if state.cell in queued:  # though it wrote a moment ago, before it was queued again
+        # One that wrote before was queued again since; one that wrote later has started since.
+        if state.cell in queued and (state.written or 0.0) <= asked:
             return replace(state, state="queued", eta_seconds=None)
         if state.state == "running":
             return state
@@ -123,12 +128,13 @@ def _unfinished(cell: Cell, folder: Path, now: float) -> CellState:
     loss = _last(row.get("loss") for row in lines if row.get("split") == "valid")
     reached = (lines[-1].get("tokens") if lines else None, progress.get("tokens"))
     tokens = max(_positive(value) or 0.0 for value in reached)
-    state, eta, starts = "waiting", None, []
+    state, eta, starts, written = "waiting", None, [], None
     if (folder / "curve.csv").exists() or progress:  # the header is written before the first row
         rate = _positive(progress.get("tokens_per_second")) or rate
         loss = loss or _positive(progress.get("loss"))
         starts = _starts(folder / "starts.json")
-        state = _running_or_not(folder / "lock", now - _last_sign(folder, progress))
+        written = _last_sign(folder, progress)
+        state = _running_or_not(folder / "lock", now - written)
         if rate and state == "running":
             eta = max(0.0, cell.tokens - tokens) / rate
     processes, started = last_start(starts)
@@ -142,6 +148,7 @@ def _unfinished(cell: Cell, folder: Path, now: float) -> CellState:
         eta_seconds=eta,
         processes=processes,
         started=started,
+        written=written,
         utilisation=_last(row.get("utilisation") for row in lines),
     )
 

@@ -3,7 +3,8 @@
 What a job asks of sbatch, its account, partition and log are as with the plugin. What differs:
 
 - a submission that Slurm refuses for now (too many jobs, a controller that does not answer) waits;
-- jobs of an earlier Snakemake in this folder that still run are watched, and not submitted again;
+- jobs of an earlier Snakemake in this folder that still run are watched, and not submitted again,
+  or have to end first where they make something else (`plm_scaling.slurm.earlier`);
 - an attempt is what another start cannot mend (`plm_scaling.slurm.endings`);
 - a cell may have its job queued again before the time limit, whether or not Snakemake still runs;
 - a job starts one Snakemake, by srun, and not two (`submission.script_of`);
@@ -11,7 +12,6 @@ What a job asks of sbatch, its account, partition and log are as with the plugin
 """
 
 import logging
-import subprocess
 import time
 from collections.abc import AsyncGenerator, Hashable, Sequence
 from pathlib import Path
@@ -25,11 +25,12 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from plm_scaling.common.errors import SlurmError
 from plm_scaling.common.progress import many
+from plm_scaling.slurm.earlier import BEING_CANCELLED, EarlierJobs
 from plm_scaling.slurm.endings import TRAINING, History, ending, stopped_because
 from plm_scaling.slurm.hosts import Hosts
-from plm_scaling.slurm.journal import FILE, WITH, Journal, job_name
+from plm_scaling.slurm.journal import FILE, Journal, job_name
 from plm_scaling.slurm.refusals import Held, Pauses, short, waits
-from plm_scaling.slurm.states import JobState, own_jobs, states_from_accounting, states_of
+from plm_scaling.slurm.states import JobState, states_from_accounting, states_of
 from plm_scaling.slurm.submission import (
     RefusedError,
     comment_of,
@@ -43,7 +44,6 @@ from plm_scaling.slurm.submission import (
 # A job that neither squeue nor accounting lists for so long has ended, however it did.
 FORGOTTEN_SECONDS = 60.0
 LOCKED_PAUSE_SECONDS = 60.0  # until a job whose files another run writes is submitted again
-NO_ANSWER = "Slurm does not answer"
 MAX_ARRAY_SIZE = 1000  # what the plugin takes where Slurm does not say; no job is an array
 GONE, UNLISTED = JobState("unknown"), JobState("unlisted")
 
@@ -66,8 +66,7 @@ class StudyExecutor(SlurmExecutor):
         """Jobs of Slurm's that are waited for, and when each was last listed."""
         self.restarts: dict[str, int] = {}
         """How many times Slurm had queued each of them again, when it was last listed."""
-        self.earlier: dict[str, str] | None = {}
-        """Jobs of an earlier Snakemake, number by comment; None while Slurm does not answer."""
+        self.earlier = EarlierJobs()
         self.cancelled = False
         super().__init__(workflow, logger)
 
@@ -84,6 +83,7 @@ class StudyExecutor(SlurmExecutor):
             raise WorkflowError("plm-slurm-array-jobs: job arrays are not supported; leave it out")
         self.run_uuid = job_name(Path.cwd(), self.workflow.executor_settings.jobname_prefix)
         self.logger.info(f"Jobs of this folder are named {self.run_uuid}")
+        self._look_for_earlier_jobs()
 
     def run_jobs(self, jobs: Sequence[JobExecutorInterface]) -> None:
         self._look_for_earlier_jobs()
@@ -138,35 +138,8 @@ class StudyExecutor(SlurmExecutor):
         if self.cancelled:
             return
         place = tuple(job.resources.get(k) for k in ("slurm_account", "slurm_partition", "qos"))
-        if self.earlier is None:
-            self._hold(job, NO_ANSWER, place)
-        elif number := self._earlier_job(job):
-            self._watch(job, number, "is job {} of an earlier run, still there")
-        elif reason := self.pauses.reason(place):
-            self.held.append(Held(job, reason, self.pauses.due(place), place))
-        else:
-            self._submit_now(job, place)
-
-    def _earlier_job(self, job: JobExecutorInterface) -> str | None:
-        """Its number in the queue. One with other params, of a config that was changed since, would
-        be taken for this one when it ends: it is cancelled."""
-        assert self.earlier is not None
-        key = key_of(job)
-        # Earlier versions submitted jobs by the key alone.
-        for comment in [c for c in self.earlier if c == key or c.startswith(key + WITH)]:
-            number = self.earlier.pop(comment)
-            if comment in (key, comment_of(job)):
-                return number
-            self.logger.warning(
-                f"Job {job.jobid}: job {number} of an earlier run makes it with other settings, "
-                "and is cancelled"
-            )
-            subprocess.run(["scancel", number], capture_output=True)
-        return None
-
-    def _submit_now(self, job: JobExecutorInterface, place: Hashable) -> None:
         try:
-            number = self._sbatch(job)
+            self._adopt_or_submit(job, place)
         except Exception as error:  # the plugin's too: nobody waits for the thread that this is in
             text = str(error)
             if waits(text, others_queued=bool(self.watched)):
@@ -175,16 +148,51 @@ class StudyExecutor(SlurmExecutor):
             if isinstance(error, RefusedError):
                 text = f"SLURM sbatch failed. The error message was '{text}'.\n"
             no_more_attempts(job)
+            if job.is_group():  # of which Snakemake leaves the message out
+                self.logger.error(f"Job {job.jobid} cannot be submitted: {text}")
             self._report_job_error_threadsafe(SubmittedJobInfo(job), text)
+
+    def _adopt_or_submit(self, job: JobExecutorInterface, place: Hashable) -> None:
+        if found := self.earlier.find(job):
+            number, alike = found
+            if alike:
+                self.earlier.take(number)
+                self._watch(job, number, "is job {} of an earlier run, still there")
+            else:
+                self._wait_for(job, number)
+        elif reason := self.pauses.reason(place):
+            self.held.append(Held(job, reason, self.pauses.due(place), place))
         else:
+            number = self._sbatch(job)
             self.pauses.accepted(place)
             self.restarts[number] = 0
             self._watch(job, number, "has been submitted with SLURM jobid {}")
 
+    def _wait_for(self, job: JobExecutorInterface, number: str) -> None:
+        """Keep it until a job with other settings has left the queue: until then that one writes
+        the same files."""
+        try:
+            reason, told = self.earlier.stop(number)
+        except SlurmError as error:  # and is tried again
+            reason, told = BEING_CANCELLED, False
+            self._say_once(f"Job {job.jobid}: job {number} with other settings goes on: {error}")
+        if told:
+            self.logger.warning(
+                f"Job {job.jobid}: job {number} of an earlier run makes it with other settings or "
+                "input, and is cancelled"
+            )
+        elif reason != BEING_CANCELLED:
+            self._say_once(f"Job {job.jobid} waits to be submitted: {reason} (job {number})")
+        self.held.append(Held(job, reason, time.time() + self.pauses.first_seconds))
+
+    def _say_once(self, text: str, topic: str = "") -> None:
+        """A warning, once on the terminal until no job waits, or once of all on this topic."""
+        if (topic or text) not in self.said:
+            self.said.add(topic or text)
+            self.logger.warning(text)
+
     def _hold(self, job: JobExecutorInterface, reason: str, place: Hashable) -> None:
-        if reason not in self.said:
-            self.said.add(reason)
-            self.logger.warning(f"Job {job.jobid} waits to be submitted: {reason}")
+        self._say_once(f"Job {job.jobid} waits to be submitted: {reason}", topic=reason)
         if not self.pauses.reason(place):  # of several at a time the pause does not grow
             self.pauses.refused(place, reason)
         self.held.append(Held(job, reason, self.pauses.due(place), place))
@@ -230,19 +238,14 @@ class StudyExecutor(SlurmExecutor):
         waiting, self.held = self.held, []
         for held in waiting:
             due = self.pauses.due(held.place) if held.place else held.due
-            if due > time.time() or self.earlier is None:
+            if due > time.time() or not self.earlier.known:
                 held.due = due
                 self.held.append(held)
             else:
                 self._submit(held.job)
 
     def _look_for_earlier_jobs(self) -> None:
-        try:
-            jobs = own_jobs(self.run_uuid)
-        except SlurmError:
-            self.earlier = None
-        else:
-            self.earlier = {c: number for c, number in jobs.items() if number not in self.watched}
+        self.earlier.look(self.run_uuid, self.watched)
 
     def _state(self, number: str, states: dict[str, JobState]) -> JobState:
         """Of a job that was submitted; one that is not listed may be so in a moment."""

@@ -57,9 +57,17 @@ def states_from_accounting(numbers: Iterable[str]) -> dict[str, JobState]:
 
 
 def own_jobs(name: str) -> dict[str, str]:
-    """This user's jobs of this name that wait or run: number by comment.
+    """This user's jobs of this name that wait, run or still write: comment by number.
 
     Raises `SlurmError` without an answer.
     """
     lines = ask(["squeue", "--noheader", "--me", "--name", name, "--format", "%A|%k"]).splitlines()
-    return {comment: number for number, _, comment in (line.partition("|") for line in lines)}
+    return {number: comment for number, _, comment in (line.partition("|") for line in lines)}
+
+
+def cancel(number: str) -> None:
+    """Have a job cancelled. It is listed until its processes have ended, KillWait at most.
+
+    Raises `SlurmError` where Slurm does not do so.
+    """
+    ask(["scancel", number])

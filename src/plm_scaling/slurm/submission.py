@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from snakemake.io import is_flagged
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import get_job_wildcards, set_gres_string
 from snakemake_executor_plugin_slurm.validation import (
@@ -21,6 +22,7 @@ from snakemake_executor_plugin_slurm_jobstep import (
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from plm_scaling.common.slurm_job import MAY_QUEUE_AGAIN
+from plm_scaling.slurm.endings import TRAINING
 from plm_scaling.slurm.journal import WITH
 from plm_scaling.slurm.refusals import waits
 
@@ -50,14 +52,44 @@ def key_of(job: JobExecutorInterface) -> str:
     """By which jobs are told apart: the plugin's comment, and the first output."""
     wildcards = get_job_wildcards(job)
     name = f"rule_{job.name}" + (f"_wildcards_{wildcards}" if wildcards else "")
-    return f"{name} makes {next(iter(job.output), '')}"
+    # The jobs of a group have no order of their own.
+    output = min(map(str, job.output)) if job.is_group() else next(iter(job.output), "")
+    return f"{name} makes {output}"
 
 
 def comment_of(job: JobExecutorInterface) -> str:
-    """By which a job is found in Slurm's queue: its key, and what stands for its params, as far as
-    Snakemake runs it again when they change."""
-    params = job.dag.workflow.persistence._params(job)
-    return f"{key_of(job)}{WITH}{sha256(repr(params).encode()).hexdigest()[:8]}"
+    """By which a job is found in Slurm's queue: its key, and what stands for what it makes its
+    output of: the params, as far as Snakemake runs it again when they change, and the input."""
+    params = job.dag.workflow.persistence._params
+    jobs = job.jobs if job.is_group() else [job]
+    made_of = sorted(repr([params(each), *_inputs(each, set(job.input))]) for each in jobs)
+    return f"{key_of(job)}{WITH}{sha256(repr(made_of).encode()).hexdigest()[:8]}"
+
+
+def _inputs(job: Any, read: Set[str]) -> list[tuple[str, Any]]:
+    """Each input among those `read`, with what is another once it was made anew.
+
+    That is its time, so that a job that began before is not taken for one that read the new file.
+    A cell may have trained for days: of its input, a manifest and a record, the content counts, and
+    a file that was made anew as it was stops none. What Snakemake does not compare is left out.
+    """
+    state = _content if job.rule.name == TRAINING else _changed
+    return [
+        (str(file), state(Path(file)))
+        for file in job.input
+        if file in read and not file.is_ancient and not is_flagged(file, "before_update")
+    ]
+
+
+def _content(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()
+
+
+def _changed(path: Path) -> int:
+    """Nanoseconds since the epoch. What a job reads or adds in a folder that another one made
+    changes the folder's own time; Snakemake leaves a file in it."""
+    made = path / ".snakemake_timestamp"
+    return (made if made.exists() else path).stat().st_mtime_ns
 
 
 def log_of(job: JobExecutorInterface, number: str, logs: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, Thread
 
@@ -18,10 +18,12 @@ class Queue:
 
     jobs: list[QueuedJob] = field(default_factory=list)
     problem: str = ""
+    asked: float = field(default_factory=time.time)
+    """When, in seconds since the epoch: what was written later is not known to it."""
 
     def of(self, folder: Path, studies: Collection[str]) -> "Queue":
         """Those that the Snakemake of a folder submitted, for these studies or for the data."""
-        return Queue([job for job in self.jobs if job.is_of(folder, studies)], self.problem)
+        return replace(self, jobs=[job for job in self.jobs if job.is_of(folder, studies)])
 
     @property
     def lines(self) -> list[str]:
@@ -34,8 +36,9 @@ class Queue:
 def ask_queue() -> Queue:
     """All jobs of this user's Snakemakes. Asks Slurm, for a minute at most; a machine without it
     has none."""
+    asked = time.time()
     try:
-        return Queue(queued_jobs())
+        return Queue(queued_jobs(), asked=asked)
     except SlurmError as error:  # also of a machine that only has Slurm's commands
         return Queue(problem=str(error))
 

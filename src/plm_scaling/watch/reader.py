@@ -22,6 +22,8 @@ from plm_scaling.watch.remember import Remembered
 from plm_scaling.watch.state import ENDED, State, Study
 from plm_scaling.watch.workflow import read_workflow
 
+STARTED = ("RUNNING", "CONFIGURING")
+STILL_WRITES = "COMPLETING"  # a job that has ended, or was cancelled
 WITHOUT_SNAKEMAKE = (
     "the last Snakemake here has ended and left jobs in Slurm's queue, which go on: the same "
     "command takes them up and starts the rest, after `snakemake --unlock` if it asks for it"
@@ -63,12 +65,19 @@ class Reader:
             failures=failures,
             slurm=queue.lines,
             notes=[
-                *([WITHOUT_SNAKEMAKE] if queue.jobs and workflow.state == "ended" else []),
+                *([WITHOUT_SNAKEMAKE] if workflow.state == "ended" and self._left(queue) else []),
                 *notes_of_set_aside(),
                 *lines(self.folder),
                 *damaged,
             ],
         )
+
+    def _left(self, queue: Queue) -> bool:
+        """Whether jobs go on after the last Snakemake: not those that it waited for or cancelled at
+        its end, of which the queue may have been asked before."""
+        events = self.folder / JOB_EVENTS
+        ended = events.stat().st_mtime if events.exists() else 0.0
+        return queue.asked > ended and any(job.state != STILL_WRITES for job in queue.jobs)
 
     def _study(
         self, sweep: Path, queue: Queue, failures: list[Failure], now: float, laws: bool
@@ -89,9 +98,11 @@ class Reader:
         forecasts, damaged = self._forecasts(results)
         states = with_jobs(
             [self._cell(cell, results / "runs" / name, now) for name, cell in cells.items()],
-            [name for name, job in trains.items() if job.state == "PENDING"],
-            [name for name, job in trains.items() if job.state in ("RUNNING", "CONFIGURING")],
+            # Also what is suspended, held or stopped: no one of Slurm's many states is neither.
+            [n for n, job in trains.items() if job.state not in (*STARTED, STILL_WRITES)],
+            [n for n, job in trains.items() if job.state in STARTED],
             failed,
+            queue.asked,
         )
         return Study(
             results=results,

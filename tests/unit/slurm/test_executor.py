@@ -1,16 +1,10 @@
 """Our executor under Snakemake, and commands of Slurm that answer by a script."""
 
-import os
 import re
-import subprocess
-import sys
-from contextlib import contextmanager
 
 import pytest
-import scripted_slurm
-from forked_snakemake import snakemake
 from scripted_slurm import Step
-from shell_cells import snakefile
+from scripted_study import scripted
 from slurm_cluster import wait_until
 
 from plm_scaling.slurm.journal import lines
@@ -21,49 +15,6 @@ FULL = (
     "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit "
     "limit, user's size and/or time limits)"
 )
-
-
-class Study:
-    """Snakemake in a folder, with its cells named on the command line."""
-
-    def __init__(self, folder, slurm):
-        self.folder, self.slurm = folder, slurm
-        (folder / "Snakefile").write_text(snakefile("exit 1"))
-
-    def words(self, cells, *more):
-        how = ["--executor", "plm-slurm", "--plm-slurm-jobname-prefix", "plm", "--jobs", "10"]
-        how += ["--keep-going", "--rerun-incomplete", "--latency-wait", "1", "--retries", "2"]
-        how += ["--seconds-between-status-checks", "1", "--default-resources", "mem_mb=100"]
-        how += ["--plm-slurm-requeue"]
-        return [*more, *how, "--config", f"cells={' '.join(cells)}"]
-
-    def run(self, *cells):
-        code, out, error = snakemake(self.words(cells), self.folder)
-        return code, out + error
-
-    @contextmanager
-    def running(self, cells, *config):
-        """Snakemake, which ends with the block at the latest; its output is in `output`."""
-        command = [sys.executable, "-m", "snakemake", *self.words(cells), *config]
-        with (self.folder / "output.txt").open("w") as out:
-            process = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    @property
-    def output(self):
-        return (self.folder / "output.txt").read_text()
-
-
-def scripted(folder, environment):
-    """A study in `folder`, and commands of Slurm that are found first."""
-    slurm = scripted_slurm.install(folder / "bin")
-    environment.setenv("PATH", f"{slurm.folder}{os.pathsep}{os.environ['PATH']}")
-    (folder / "study").mkdir()
-    return Study(folder / "study", slurm)
 
 
 @pytest.fixture
@@ -134,39 +85,6 @@ def test_submissions_wait_while_slurm_does_not_answer(study):
         assert process.wait() == 0, study.output
     assert lines(study.folder) == []
     assert len(study.slurm.submitted("runs/a/")) == 1
-
-
-def test_jobs_of_a_killed_snakemake_are_adopted_and_not_submitted_again(study):
-    study.slurm.script({"runs/a/": [Step("RUNNING")], "runs/b/": [Step("PENDING")]})
-    with study.running("ab") as first:
-        wait_until(lambda: len(study.slurm.sent) == 2, "two jobs", first)
-        first.kill()
-    snakemake(study.words("ab", "--unlock"), study.folder)
-    with study.running("ab") as second:
-        wait_until(lambda: study.output.count("still there") == 2, "both adopted", second)
-        for job in study.slurm.sent:
-            result = study.folder / scripted_slurm.output_of(job["comment"])
-            result.parent.mkdir(parents=True, exist_ok=True)
-            result.write_text("made by the first")
-            study.slurm.set_state(job["number"], "COMPLETED")
-        assert second.wait() == 0, study.output
-    assert len(study.slurm.sent) == 2
-    assert (study.folder / "runs/a/result.json").read_text() == "made by the first"
-
-
-def test_jobs_of_a_killed_snakemake_with_other_settings_are_cancelled_and_submitted_again(study):
-    """What they make would be taken for what the config asks for now."""
-    study.slurm.script({"runs/a/": [Step("RUNNING")]})
-    with study.running("a", "setting=1") as first:
-        wait_until(lambda: len(study.slurm.sent) == 1, "a job", first)
-        first.kill()
-    snakemake(study.words("a", "--unlock"), study.folder)
-    with study.running("a", "setting=2") as second:
-        assert second.wait() == 0, study.output
-    assert [job["state"] for job in study.slurm.sent] == ["CANCELLED", "COMPLETED"]
-    assert "job 101 of an earlier run makes it with other settings, and is cancelled" in (
-        study.output
-    )
 
 
 def test_terminal_names_the_jobs_of_a_folder_as_slurm_does(ended):

@@ -50,7 +50,7 @@ def test_without_accounting_nothing_is_known(command):
 
 def test_own_jobs_are_found_by_their_comments(command):
     command("squeue", "7|rule_train_cell_wildcards_a makes runs/a|b/result.json")
-    assert own_jobs("plm_0") == {"rule_train_cell_wildcards_a makes runs/a|b/result.json": "7"}
+    assert own_jobs("plm_0") == {"7": "rule_train_cell_wildcards_a makes runs/a|b/result.json"}
 
 
 def test_a_slurm_that_does_not_answer_is_an_error(command):

@@ -1,6 +1,7 @@
 """What is known of a study: before it, in the middle, at its end, from files however damaged."""
 
 import json
+import os
 import shutil
 import time
 
@@ -9,13 +10,14 @@ import synthetic
 import watched
 from snakemake_says import Snakemake
 
+from plm_scaling.runs.job_events import FILE as JOB_EVENTS
 from plm_scaling.runs.queue import QueuedJob
 from plm_scaling.slurm.journal import FILE as JOURNAL
 from plm_scaling.slurm.journal import Journal, job_name
 from plm_scaling.watch.curves import POINTS, read_cell_curves
 from plm_scaling.watch.places import Place, find_places
 from plm_scaling.watch.queue import Queue
-from plm_scaling.watch.reader import Reader
+from plm_scaling.watch.reader import WITHOUT_SNAKEMAKE, Reader
 from plm_scaling.watch.remember import Remembered
 
 
@@ -98,6 +100,8 @@ def test_cell_whose_job_waits_in_slurm_is_queued(half_done):
         (watched.RUNNING, "RUNNING", "running"),
         # It wrote a moment ago, and its node was lost since.
         (watched.RUNNING, "PENDING", "queued"),
+        *((watched.STOPPED, held, "queued") for held in ("SUSPENDED", "SPECIAL_EXIT", "STOPPED")),
+        (watched.STOPPED, "COMPLETING", "stopped"),
     ],
 )
 def test_cell_is_in_no_other_state_than_its_job(half_done, cell, slurm, state):
@@ -111,7 +115,43 @@ def test_cell_is_in_no_other_state_than_its_job(half_done, cell, slurm, state):
     assert (found["eta_seconds"] is None) == (state != "running")
     # What holds GPUs is in use: the cell that runs, and the one that starts.
     at_work = sum(found["state"] in ("running", "starting") for found in study["cells"])
-    assert study["time_left"]["in_use"] == at_work == {"starting": 2, "queued": 0}.get(state, 1)
+    others = cell != watched.RUNNING
+    assert study["time_left"]["in_use"] == at_work == others + (state in ("running", "starting"))
+
+
+@pytest.mark.parametrize(("later", "state"), [(1, "queued"), (-1, "running")])
+def test_a_cell_that_wrote_after_the_queue_was_asked_is_not_queued(half_done, later, state):
+    """The queue is shown for half a minute, files are read at once."""
+    Journal(half_done / JOURNAL).write()
+    told = {"where": "(BeginTime)", "used": "0:00", "limit": "1:00", "never_starts": None}
+    told |= {"job": f"train_cell {watched.RUNNING}", "state": "PENDING"}
+    output = f"results/demo/runs/{watched.RUNNING}/result.json"
+    jobs = [QueuedJob("7", job_name(half_done, "plm"), output=output, **told)]
+    progress = half_done / "results/demo/runs" / watched.RUNNING / "progress.json"
+    written = max(file.stat().st_mtime for file in progress.parent.glob("[cp]*.*"))
+    said = read(half_done, queue=Queue(jobs, asked=written + later))
+    (found,) = (c for c in said["studies"][0]["cells"] if c["cell"] == watched.RUNNING)
+    assert found["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("slurm", "later", "noted"),
+    [("RUNNING", 1, True), ("PENDING", 1, True), ("COMPLETING", 1, False), ("RUNNING", -1, False)],
+)
+def test_jobs_are_said_to_be_left_if_they_go_on_after_the_end_of_snakemake(
+    half_done, slurm, later, noted
+):
+    """A queue that was asked before has the jobs that it waited for, or has cancelled."""
+    Journal(half_done / JOURNAL).write()
+    told = {"where": "n1", "used": "0:00", "limit": "1:00", "never_starts": None, "state": slurm}
+    jobs = [QueuedJob("7", job_name(half_done, "plm"), job="filter", output="data/x", **told)]
+    before = time.time()
+    with Snakemake(half_done):
+        os.utime(half_done / JOB_EVENTS, (0, 0))
+    ended = (half_done / JOB_EVENTS).stat().st_mtime
+    assert ended >= before - 0.1  # of the run's end, not of its last event
+    notes = read(half_done, queue=Queue(jobs, asked=ended + later))["notes"]
+    assert (WITHOUT_SNAKEMAKE in notes) == noted
 
 
 def test_law_so_far_is_that_of_the_finished_cells(half_done):
