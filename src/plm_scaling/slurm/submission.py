@@ -71,13 +71,17 @@ def _inputs(job: Any, read: Set[str]) -> list[tuple[str, Any]]:
 
     That is its time, so that a job that began before is not taken for one that read the new file.
     A cell may have trained for days: of its input, a manifest and a record, the content counts, and
-    a file that was made anew as it was stops none. What Snakemake does not compare is left out.
+    a file that was made anew as it was stops none. What Snakemake does not compare is left out, and
+    what a slow file system does not show yet.
     """
     state = _content if job.rule.name == TRAINING else _changed
     return [
         (str(file), state(Path(file)))
         for file in job.input
-        if file in read and not file.is_ancient and not is_flagged(file, "before_update")
+        if file in read
+        and not file.is_ancient
+        and not is_flagged(file, "before_update")
+        and Path(file).exists()
     ]
 
 
