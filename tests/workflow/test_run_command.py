@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from pretended_slurm import pretended_slurm, small_site
@@ -133,6 +134,17 @@ def test_interrupt_before_the_first_job_is_one_line(study):
     assert said == "stopped; the same command continues from here\n"
 
 
+def all_have_begun(snakemake, study):
+    """Whether programs run, and those that do have logs: their imports, of which the first take an
+    interrupt as Python does, have ended."""
+    try:
+        words = [child.cmdline() for child in psutil.Process(snakemake).children(recursive=True)]
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
+    logs = [study / line[line.index("--log") + 1] for line in words if "--log" in line]
+    return bool(logs) and all(log.exists() for log in logs)
+
+
 def test_interrupt_ends_snakemake_and_its_jobs(study):
     process = subprocess.Popen(
         words_of(study, "data"),
@@ -146,8 +158,8 @@ def test_interrupt_ends_snakemake_and_its_jobs(study):
     for line in process.stderr:
         said.append(line)
         if line.startswith("jobs: "):
-            while process.poll() is None and not any(study.glob("logs/**/*.log")):
-                time.sleep(0.05)  # until a program runs, whose imports have ended
+            while process.poll() is None and not all_have_begun(process.pid, study):
+                time.sleep(0.05)
             os.killpg(process.pid, signal.SIGINT)  # as a terminal sends Ctrl-C
     assert process.wait() == 1
     process.stderr.close()
