@@ -25,12 +25,11 @@ def watch(study: Path = Path(), /, *, port: int | None = None) -> None:
     if not study.is_dir():
         raise WatchError(f"{study}: {NO_FOLDER}")
     (place,) = find_places([study])
-    with Server(place, port) as server:
+    with Server(place, port) as server, suppress(KeyboardInterrupt):
         number = server.server_address[1]
         print(f"{server.address} follows {study.absolute()} until you press Ctrl-C", flush=True)
         print(
             f"from another machine: ssh -L {number}:127.0.0.1:{number} {platform.node()}",
             flush=True,
         )
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
