@@ -118,15 +118,20 @@ def test_of_two_snakemakes_with_other_settings_one_waits_for_the_other(study):
             assert states() == ["CANCELLED", "FAILED", "RUNNING"]
 
 
-def test_a_job_whose_input_was_made_anew_since_is_cancelled(study):
-    """Its own params are the same. Of a cell the content of its input counts, and nothing of
-    what Snakemake does not compare."""
+def leave_four_jobs(study):
+    """A Snakemake is killed when its jobs are in the queue."""
     (study.folder / "Snakefile").write_text(CHAIN)
     study.slurm.script(RUNNING)
     with study.running("a", "setting=1") as first:
         wait_until(lambda: len(study.slurm.sent) == 4, "four jobs", first)
         first.kill()
     study.unlock()
+
+
+def test_a_job_whose_input_was_made_anew_since_is_cancelled(study):
+    """Its own params are the same. Of a cell the content of its input counts, and nothing of
+    what Snakemake does not compare."""
+    leave_four_jobs(study)
     # "made" again by the scripted sbatch, as it was.
     with study.running("a", "setting=2") as second:
         wait_until(lambda: "and is cancelled" in study.output, "a job to be cancelled", second)
@@ -146,12 +151,7 @@ def test_a_job_whose_input_was_made_anew_since_is_cancelled(study):
 
 
 def test_a_cell_whose_input_has_other_content_is_cancelled(study):
-    (study.folder / "Snakefile").write_text(CHAIN)
-    study.slurm.script(RUNNING)
-    with study.running("a", "setting=1") as first:
-        wait_until(lambda: len(study.slurm.sent) == 4, "four jobs", first)
-        first.kill()
-    study.unlock()
+    leave_four_jobs(study)
     (study.folder / "filtered.txt").write_text("other")
     with study.running("a", "setting=1") as second:
         wait_until(lambda: len(study.slurm.submitted("rule_train_cell")) == 2, "a new job", second)
